@@ -1,0 +1,6 @@
+//! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
+
+mod error;
+mod pg;
+
+pgrx::pg_module_magic!();

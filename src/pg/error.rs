@@ -1,0 +1,114 @@
+//! Raises errors so that no field is lost on the way to the client.
+//!
+//! A frame guarded by pgrx keeps SQLSTATE, message, detail and hint of an error and drops position,
+//! constraint, table and context. So an [`Error`] travels as a value up to the outermost frame of ours,
+//! an unguarded `extern "C-unwind"` function without anything to drop, and is thrown there.
+
+use crate::error::{Error, Fields, Result};
+use pgrx::{PgLogLevel, pg_sys};
+use std::ffi::{CString, c_char, c_int};
+use std::ptr;
+
+unsafe extern "C-unwind" {
+    // Not the binding of pgrx: its guard would catch what is thrown here.
+    fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
+}
+
+/// Runs `body` for PostgreSQL and raises its error, with all fields, after everything was dropped.
+///
+/// # Safety
+/// Only as the outermost call of an `extern "C-unwind"` function that owns nothing with a destructor.
+pub unsafe fn trampoline<R: Copy>(default: R, body: impl FnOnce() -> Result<R>) -> R {
+    let mut raised: *mut pg_sys::ErrorData = ptr::null_mut();
+    // SAFETY: the caller's frame and this one own nothing with a destructor: `body` moves into the guard.
+    let value = unsafe {
+        pgrx::pg_sys::panic::pgrx_extern_c_guard(|| match body() {
+            Ok(value) => value,
+            Err(error) => {
+                raised = error_data(&error, PgLogLevel::ERROR as c_int);
+                default
+            }
+        })
+    };
+    if !raised.is_null() {
+        // SAFETY: `raised` is a complete ErrorData in palloc'd memory; only plain frames lie above.
+        unsafe { ThrowErrorData(raised) }
+    }
+    value
+}
+
+/// Raises an error from inside a guarded function, where unwinding must run destructors first.
+/// Position, context and object names cannot pass the guard: they are appended to the detail.
+pub fn raise_from_guarded(error: Error) -> ! {
+    let fields = error.fields();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = pg_sys::errcodes::PgSqlErrorCode::from(fields.sqlstate);
+    let mut report = pgrx::pg_sys::panic::ErrorReport::new(code, text(&fields.message), "helios");
+    let mut detail = fields.detail.as_deref().map(text).unwrap_or_default();
+    if let Some(context) = &fields.context {
+        if !detail.is_empty() {
+            detail.push('\n');
+        }
+        detail.push_str(&text(context));
+    }
+    if !detail.is_empty() {
+        report = report.set_detail(detail);
+    }
+    if let Some(hint) = &fields.hint {
+        report = report.set_hint(text(hint));
+    }
+    report.report(PgLogLevel::ERROR);
+    unreachable!("an error report at level ERROR does not return")
+}
+
+/// Sends a notice or warning that a node sent (or Helios itself) on to the client. Never an error:
+/// levels from ERROR up are lowered to WARNING.
+pub fn notify(level: PgLogLevel, error: &Error) {
+    let level = (level as c_int).min(PgLogLevel::WARNING as c_int);
+    // SAFETY: below ERROR, ThrowErrorData only emits; it may raise if the client is gone, hence the guard.
+    unsafe {
+        let data = error_data(error, level);
+        pg_sys::ffi::pg_guard_ffi_boundary(|| ThrowErrorData(data));
+    }
+}
+
+fn error_data(error: &Error, level: c_int) -> *mut pg_sys::ErrorData {
+    let f: &Fields = error.fields();
+    let text = |bytes: &Option<Vec<u8>>| match bytes {
+        Some(bytes) => copy(bytes),
+        None => ptr::null_mut(),
+    };
+    // SAFETY: palloc0 gives a zeroed ErrorData, which is a valid one; every pointer set is palloc'd.
+    unsafe {
+        let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
+        (*data).elevel = level;
+        (*data).output_to_server = true;
+        (*data).output_to_client = true;
+        (*data).sqlerrcode = f.sqlstate;
+        (*data).message = copy(&f.message);
+        (*data).detail = text(&f.detail);
+        (*data).hint = text(&f.hint);
+        (*data).context = text(&f.context);
+        (*data).schema_name = text(&f.schema);
+        (*data).table_name = text(&f.table);
+        (*data).column_name = text(&f.column);
+        (*data).datatype_name = text(&f.data_type);
+        (*data).constraint_name = text(&f.constraint);
+        (*data).cursorpos = f.position.unwrap_or(0);
+        (*data).internalpos = f.internal_position.unwrap_or(0);
+        (*data).internalquery = text(&f.internal_query);
+        (*data).filename = text(&f.file);
+        (*data).lineno = f.line.unwrap_or(0);
+        (*data).funcname = text(&f.routine);
+        (*data).assoc_context = pg_sys::CurrentMemoryContext;
+        data
+    }
+}
+
+/// A palloc'd C string; bytes after a NUL are cut off.
+fn copy(bytes: &[u8]) -> *mut c_char {
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    let text = CString::new(&bytes[..end]).unwrap_or_default();
+    // SAFETY: `text` is NUL-terminated and lives until the copy is made.
+    unsafe { pg_sys::pstrdup(text.as_ptr()) }
+}
