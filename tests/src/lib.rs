@@ -1,0 +1,1 @@
+//! Tests of Helios on real PostgreSQL clusters.

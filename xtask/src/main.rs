@@ -1,0 +1,2 @@
+//! Set-up, demo, tests, benchmarks and local clusters of Helios.
+fn main() {}
