@@ -2,5 +2,6 @@
 
 mod error;
 mod pg;
+mod remote;
 
 pgrx::pg_module_magic!();

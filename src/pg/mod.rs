@@ -5,4 +5,6 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+pub mod encoding;
 pub mod error;
+pub mod wait;
