@@ -5,4 +5,13 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+pub mod catalog;
 pub mod error;
+pub mod invalidation;
+pub mod lock;
+pub mod preload;
+pub mod privileges;
+pub mod session;
+pub mod setting_types;
+pub mod shared_memory;
+pub mod sql;
