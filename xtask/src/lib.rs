@@ -5,8 +5,11 @@
 pub mod cluster;
 pub mod command;
 pub mod extension;
+pub mod layering;
 pub mod paths;
+pub mod ports;
 pub mod postgres;
+pub mod processes;
 pub mod progress;
 pub mod registry;
 pub mod server;

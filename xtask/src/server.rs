@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command;
 use crate::extension;
 use crate::postgres::Postgres;
+use crate::processes;
 
 /// The role that owns every server made here.
 pub const ROLE: &str = "postgres";
@@ -161,6 +162,26 @@ impl Server {
         bail!("{} (process {}) does not end", self.name, pid.as_raw_nonzero());
     }
 
+    /// Ends the postmaster and every process of its at once with SIGKILL, as a crash of the
+    /// machine would, and waits until they are gone.
+    pub fn kill(&self) -> Result<()> {
+        let Some(postmaster) = self.pid() else { return Ok(()) };
+        let mut all = processes::children(postmaster);
+        all.insert(0, postmaster);
+        for pid in &all {
+            // One that has ended meanwhile is what we want.
+            let _ = kill_process(*pid, Signal::KILL);
+        }
+        let until = Instant::now() + PATIENCE;
+        while all.iter().any(|pid| processes::is_alive(*pid)) {
+            if Instant::now() > until {
+                bail!("processes of {} survive SIGKILL", self.name);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
     /// The postmaster's process id while it runs.
     pub fn pid(&self) -> Option<Pid> {
         let file = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
@@ -171,7 +192,7 @@ impl Server {
     /// Does this process run on our data directory? A process id alone proves nothing: after a
     /// crash of the machine it may be anybody's.
     fn is_postmaster(&self, pid: Pid) -> bool {
-        if !is_alive(pid) {
+        if !processes::is_alive(pid) {
             return false;
         }
         let shown = format!("/proc/{}/cmdline", pid.as_raw_nonzero());
@@ -192,7 +213,7 @@ impl Server {
             let holder = fs::read_to_string(&path)
                 .ok()
                 .and_then(|text| Pid::from_raw(text.lines().next()?.trim().parse().ok()?));
-            if holder.is_some_and(is_postgres) {
+            if holder.is_some_and(processes::is_postgres) {
                 continue;
             }
             match fs::remove_file(&path) {
@@ -238,24 +259,6 @@ impl Server {
         command.env("PGUSER", ROLE).env("PGDATABASE", database).env("PGCONNECT_TIMEOUT", "10");
         Ok(command)
     }
-}
-
-/// Is the process there and not a zombie?
-pub fn is_alive(pid: Pid) -> bool {
-    if test_kill_process(pid).is_err() {
-        return false;
-    }
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    // "pid (name) state …": the name may hold anything, so look behind its last parenthesis.
-    !stat.is_ok_and(|stat| {
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
-    })
-}
-
-fn is_postgres(pid: Pid) -> bool {
-    is_alive(pid)
-        && fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()))
-            .is_ok_and(|name| name.trim() == "postgres")
 }
 
 /// An error that names the port when somebody else listens on it.

@@ -26,12 +26,9 @@ impl Need {
     /// Debian's names for the packages.
     pub fn packages(self) -> &'static [&'static str] {
         match self {
-            Need::Build => &[
-                "build-essential",
-                "pkg-config",
-                "postgresql-15",
-                "postgresql-server-dev-15",
-            ],
+            Need::Build => {
+                &["build-essential", "pkg-config", "postgresql-15", "postgresql-server-dev-15"]
+            }
             Need::Clients => &["python3", "python3-venv"],
             Need::Bench => &["pgbouncer"],
             Need::Source => &[
