@@ -4,4 +4,6 @@
 //! equal output and every rule can be tested without a server.
 
 pub mod clause;
+pub mod frames;
 pub mod lex;
+pub mod wrapped;
