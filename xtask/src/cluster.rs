@@ -28,6 +28,16 @@ pub struct Shape {
     pub pg: u32,
 }
 
+impl Shape {
+    /// Are there enough ports?
+    pub fn check(&self) -> Result<()> {
+        if self.port == 0 || self.port.checked_add(self.nodes).is_none() {
+            bail!("{} ports from {} on: ports end at 65535", self.nodes + 1, self.port);
+        }
+        Ok(())
+    }
+}
+
 impl std::fmt::Display for Shape {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} node(s), port {}, PostgreSQL {}", self.nodes, self.port, self.pg)
@@ -54,10 +64,7 @@ pub fn default_dir(port: u16) -> PathBuf {
 impl Cluster {
     /// Describes a cluster; touches nothing.
     pub fn new(dir: &Path, shape: Shape, pg: &Postgres, settings: &[String]) -> Result<Self> {
-        let last = shape.port.checked_add(shape.nodes);
-        if shape.port == 0 || last.is_none() {
-            bail!("{} ports from {} on: ports end at 65535", shape.nodes + 1, shape.port);
-        }
+        shape.check()?;
         let data = dir.join(format!("pg{}-{}nodes", shape.pg, shape.nodes));
         let mut all = vec!["shared_preload_libraries = 'helios'".to_owned()];
         all.extend_from_slice(settings);
@@ -139,7 +146,8 @@ impl Cluster {
         started
     }
 
-    fn make_directories(&self) -> Result<()> {
+    /// Makes the directories that servers' data directories go into.
+    pub fn make_directories(&self) -> Result<()> {
         let made = !self.dir.exists();
         fs::create_dir_all(&self.dir)
             .with_context(|| format!("cannot make {}", self.dir.display()))?;

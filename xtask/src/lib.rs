@@ -12,5 +12,6 @@ pub mod postgres;
 pub mod processes;
 pub mod progress;
 pub mod registry;
+pub mod scratch;
 pub mod server;
 pub mod setup;

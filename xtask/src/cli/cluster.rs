@@ -60,6 +60,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
 
 /// Starts a cluster, building and installing the extension first.
 pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
+    shape.check()?;
     let dir = absolute(&dir.unwrap_or_else(|| cluster::default_dir(shape.port)))?;
     if let Some(running) = Cluster::load(&dir)?.filter(Cluster::is_running) {
         if running.shape != shape {
@@ -80,7 +81,10 @@ pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
     let step = Step::start(format!("starting a cluster with {shape}"));
     registry::add(&dir)?;
     let cluster = Cluster::new(&dir, shape, &pg, &[])?;
-    cluster.start()?;
+    if let Err(error) = cluster.start() {
+        registry::remove(&dir)?;
+        return Err(error);
+    }
     step.done(&dir.display().to_string());
     Ok(cluster)
 }
