@@ -1,4 +1,5 @@
-//! Finds the query inside a statement that wraps one (`EXPLAIN`, `DECLARE … CURSOR`, `PREPARE`, `CREATE TABLE … AS`),
+//! Finds the query inside a statement that wraps one (`EXPLAIN`, `DECLARE … CURSOR`, `PREPARE`,
+//! `CREATE TABLE … AS`, `COPY (…)`),
 //! so that its own text can be sent elsewhere.
 
 use crate::lex::{Rules, Token, tokens};
@@ -36,6 +37,9 @@ fn inner<'a>(text: &[u8], all: &'a [Token]) -> Option<&'a [Token]> {
     }
     if first.is_word(text, "prepare") {
         return inner(text, after_word(text, rest, "as")?);
+    }
+    if first.is_word(text, "copy") && rest.first()?.is_mark(text, "(") {
+        return inner(text, rest.get(1..closing(text, rest)?)?);
     }
     if first.is_word(text, "create") {
         return inner(text, without_data_clause(text, after_word(text, rest, "as")?));
@@ -149,6 +153,7 @@ mod tests {
             Some("select 1, 2")
         );
         assert_eq!(query("create table x as table t with data"), Some("table t"));
+        assert_eq!(query("copy (select (1)) to stdout (format csv)"), Some("select (1)"));
         assert_eq!(query("explain create table x as select 'as'"), Some("select 'as'"));
     }
 
@@ -159,6 +164,7 @@ mod tests {
         assert_eq!(query("select a into t from s"), None);
         assert_eq!(query("with q as (select 1) select * into t from q"), None);
         assert_eq!(query("create table x as execute p"), None);
+        assert_eq!(query("copy t to stdout"), None);
         assert_eq!(query(""), None);
         assert_eq!(query("explain ("), None);
     }
