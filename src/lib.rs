@@ -1,7 +1,23 @@
 //! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
 
+mod api;
+mod directory;
 mod error;
 mod pg;
 mod remote;
+mod settings;
+mod transaction;
+
+use pgrx::prelude::*;
 
 pgrx::pg_module_magic!();
+
+/// Runs once, in the postmaster.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::preload::require();
+    settings::register();
+    pg::shared_memory::install();
+    pg::invalidation::install();
+    transaction::install();
+}

@@ -1,13 +1,7 @@
-//! Encodings of the database and of the client.
+//! Conversion into the database's encoding.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char};
-
-/// Name of the database's encoding, as a client would set it.
-pub fn database() -> String {
-    // SAFETY: gives a constant C string.
-    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy().into_owned()
-}
 
 /// Converts text from the named encoding into the database's; text that cannot be converted is an ERROR,
 /// unless it is only shown: bytes that make no sense become `?` there.

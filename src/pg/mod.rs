@@ -5,6 +5,18 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+pub mod catalog;
 pub mod encoding;
 pub mod error;
+pub mod invalidation;
+pub mod lock;
+pub mod preload;
+pub mod privileges;
+pub mod session;
+pub mod setting_types;
+pub mod settings_scan;
+pub mod shared_memory;
+pub mod sql;
+pub mod transaction_records;
 pub mod wait;
+pub mod xact;

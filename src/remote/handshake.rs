@@ -26,7 +26,7 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     if encrypted {
         start_tls(attempt, session)?;
     }
-    let encoding = crate::pg::encoding::database();
+    let encoding = crate::pg::session::encoding();
     let parameters = [
         ("user", attempt.user),
         ("database", attempt.target.database.as_str()),

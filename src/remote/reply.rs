@@ -1,7 +1,9 @@
 //! What a node reports: errors and notices as [`Error`] with every field, and the severity.
 
-use crate::error::{Error, Fields, pack_sqlstate};
+use crate::error::{Error, Fields, Result, pack_sqlstate};
+use helios_core::frames::error_fields;
 use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// An ErrorResponse or NoticeResponse.
 #[derive(Debug)]
@@ -13,39 +15,33 @@ pub struct Report {
 }
 
 impl Report {
-    /// From a message's body: fields of a type byte and a NUL-terminated text, ended by a NUL.
-    pub fn parse(body: &[u8]) -> Self {
-        let mut fields = Fields { sqlstate: pack_sqlstate(b"XX000"), ..Fields::default() };
-        let mut level = PgLogLevel::ERROR;
-        let mut rest = body;
-        while let Some((kind @ 1..=u8::MAX, tail)) = rest.split_first() {
-            let end = tail.iter().position(|&b| b == 0).unwrap_or(tail.len());
-            let value = &tail[..end];
-            let text = || Some(value.to_vec());
-            let number = || std::str::from_utf8(value).ok()?.parse().ok();
-            match kind {
-                b'V' => level = severity(value),
-                b'C' => fields.sqlstate = pack_sqlstate(value),
-                b'M' => fields.message = value.to_vec(),
-                b'D' => fields.detail = text(),
-                b'H' => fields.hint = text(),
-                b'W' => fields.context = text(),
-                b's' => fields.schema = text(),
-                b't' => fields.table = text(),
-                b'c' => fields.column = text(),
-                b'd' => fields.data_type = text(),
-                b'n' => fields.constraint = text(),
-                b'P' => fields.position = number(),
-                b'p' => fields.internal_position = number(),
-                b'q' => fields.internal_query = text(),
-                b'F' => fields.file = text(),
-                b'L' => fields.line = number(),
-                b'R' => fields.routine = text(),
-                _ => {} // the localised severity, and fields of protocols to come
-            }
-            rest = tail.get(end + 1..).unwrap_or_default();
-        }
-        Self { level, error: Error::from_fields(fields) }
+    /// From a message's body. 08P01 if it is none.
+    pub fn parse(body: &[u8]) -> Result<Self> {
+        let f = error_fields(body).map_err(|e| {
+            Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, format!("from a node: {e}"))
+        })?;
+        let text = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        let number = |n: Option<u32>| n.and_then(|n| i32::try_from(n).ok());
+        let fields = Fields {
+            sqlstate: pack_sqlstate(f.code.unwrap_or(b"XX000")),
+            message: f.message.unwrap_or_default().to_vec(),
+            detail: text(f.detail),
+            hint: text(f.hint),
+            context: text(f.context),
+            schema: text(f.schema),
+            table: text(f.table),
+            column: text(f.column),
+            data_type: text(f.data_type),
+            constraint: text(f.constraint),
+            position: number(f.position),
+            internal_position: number(f.internal_position),
+            internal_query: text(f.internal_query),
+            file: text(f.file),
+            line: number(f.line),
+            routine: text(f.routine),
+        };
+        let level = severity(f.severity_nonlocalized.unwrap_or_default());
+        Ok(Self { level, error: Error::from_fields(fields) })
     }
 
     /// Whether the node ends the connection with this.
@@ -74,7 +70,7 @@ mod tests {
     #[test]
     fn every_field_is_kept() {
         let body = b"SFEHLER\0VERROR\0C23505\0Mm\0Dd\0Hh\0P7\0p8\0qq\0Ww\0ss\0tt\0cc\0dd\0nn\0Ff\0L9\0Rr\0\0";
-        let report = Report::parse(body);
+        let report = Report::parse(body).unwrap();
         let f = report.error.fields();
         assert_eq!(report.error.sqlstate(), "23505");
         assert!(!report.is_fatal());
@@ -103,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_report_is_still_an_error() {
-        assert_eq!(Report::parse(b"").error.sqlstate(), "XX000");
-        assert!(Report::parse(b"VFATAL\0Mgone").is_fatal());
+    fn a_broken_report_is_an_error_of_the_protocol() {
+        assert_eq!(Report::parse(b"").unwrap_err().sqlstate(), "08P01");
+        assert!(Report::parse(b"VFATAL\0Mgone\0\0").unwrap().is_fatal());
     }
 }

@@ -33,6 +33,14 @@ pub enum Patience {
     Commit,
 }
 
+/// What was asked without saying Sync yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Request,
+    CopyIn,
+}
+
 /// A live connection to a node. Everything that fails here because the connection is gone leaves
 /// [`Session::is_lost`] true: such a session can only be dropped.
 pub struct Session {
@@ -48,6 +56,7 @@ pub struct Session {
     parameters: Vec<(String, String)>,
     /// ReadyForQuery messages still to come.
     outstanding: u32,
+    open: Open,
     status: u8,
     lost: bool,
     /// When the node has to have answered although the backend was interrupted.
@@ -67,6 +76,7 @@ impl Session {
             cancel: None,
             parameters: Vec::new(),
             outstanding: 1, // the start-up's
+            open: Open::Nothing,
             status: b'I',
             lost: false,
             grace: None,
@@ -106,6 +116,16 @@ impl Session {
         self.outstanding > 0
     }
 
+    /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.
+    pub fn is_at_rest(&self) -> bool {
+        self.outstanding == 0 && self.open == Open::Nothing && self.unsent() == 0
+    }
+
+    /// Whether a request was sent that Sync has yet to end.
+    pub fn is_open(&self) -> bool {
+        self.open != Open::Nothing
+    }
+
     /// Where requests are written; [`Self::flush`] sends them.
     pub fn output(&mut self) -> &mut Vec<u8> {
         if self.sent == self.output.len() {
@@ -120,15 +140,28 @@ impl Session {
         self.output.len() - self.sent
     }
 
-    /// Forgets what was written since the buffer had `length` bytes: it will not be sent.
-    pub fn truncate_output(&mut self, length: usize) {
-        self.output.truncate(length);
+    /// Forgets what was written since the last flush.
+    pub fn discard_output(&mut self) {
+        self.output.clear();
+        self.sent = 0;
     }
 
     /// Ends a pipeline: the node will answer with ReadyForQuery.
     pub fn sync(&mut self) {
         messages::bare(self.output(), b'S');
+        self.open = Open::Nothing;
         self.expect_ready();
+    }
+
+    /// Asks for the answers so far, without ending the pipeline: what follows depends on them.
+    pub fn ask(&mut self) {
+        messages::bare(self.output(), b'H');
+        self.open = Open::Request;
+    }
+
+    /// The node waits for the data of a COPY.
+    pub fn copy_in_began(&mut self) {
+        self.open = Open::CopyIn;
     }
 
     fn expect_ready(&mut self) {
@@ -216,7 +249,7 @@ impl Session {
             b'N' => {
                 let report = Report::parse(&frame);
                 drop(frame);
-                if !matches!(patience, Patience::Until(_)) {
+                if let (Ok(report), false) = (report, matches!(patience, Patience::Until(_))) {
                     notify(report.level, &report.error.context(self.context_line()));
                 }
                 None
@@ -309,6 +342,54 @@ impl Session {
         }
     }
 
+    /// Gives up the request under way where nothing may be raised, so that the node comes to its end by
+    /// itself or after a cancel. False if that cannot be: half a message is out, and sending the rest would run
+    /// the statement after all.
+    pub fn abandon_request(&mut self, until: Instant) -> bool {
+        if self.open == Open::CopyIn {
+            if messages::copy_fail(self.output(), "the transaction was rolled back").is_err() {
+                return false;
+            }
+        } else if self.unsent() > 0 {
+            if self.sent > 0 || self.outstanding > 0 {
+                return false;
+            }
+            self.discard_output();
+        }
+        if self.open != Open::Nothing {
+            self.sync();
+        }
+        self.flush(Patience::Until(until)).is_ok()
+    }
+
+    /// Throws answers away until the last ReadyForQuery, the moment given, or the end of the connection.
+    pub fn drain(&mut self, until: Instant) {
+        while self.outstanding > 0 && !self.lost {
+            match self.input.next() {
+                Ok(Some(frame)) => {
+                    if let Some(frame) = self.note(frame, Patience::Until(until))
+                        && frame.kind == b'E'
+                    {
+                        self.error(&frame);
+                    }
+                }
+                Ok(None) => match self.read_once() {
+                    Ok(true) | Err(_) => {}
+                    Ok(false) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return;
+                        }
+                        if self.wait.wait(Interest::Read, Some(left)).latch {
+                            owe_latch();
+                        }
+                    }
+                },
+                Err(_) => self.lost = true,
+            }
+        }
+    }
+
     /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort.
     pub fn request_cancel(&self) -> bool {
         self.cancel.as_ref().is_some_and(|key| key.request_cancel())
@@ -339,9 +420,16 @@ impl Session {
 
     /// The error of an ErrorResponse, with the node in its context. A fatal one ends the session.
     pub fn error(&mut self, body: &[u8]) -> Error {
-        let report = Report::parse(body);
-        self.lost |= report.is_fatal();
-        report.error.context(self.context_line())
+        match Report::parse(body) {
+            Ok(report) => {
+                self.lost |= report.is_fatal();
+                report.error.context(self.context_line())
+            }
+            Err(error) => {
+                self.lost = true;
+                error.context(self.context_line())
+            }
+        }
     }
 
     /// An error for what the node should not have sent; the session cannot be used any more.
@@ -418,35 +506,8 @@ impl Drop for Session {
     }
 }
 
-/// The columns of a DataRow body as text.
+/// The columns of a DataRow body as text; a body that is cut short ends early.
 pub fn text_row(body: &[u8]) -> Vec<Option<String>> {
-    columns(body).map(|c| c.map(|c| String::from_utf8_lossy(c).into_owned())).collect()
-}
-
-/// The columns of a DataRow body; a body that is cut short ends early.
-pub fn columns(body: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
-    let mut rest = body.get(2..).unwrap_or_default();
-    std::iter::from_fn(move || {
-        let (head, tail) = rest.split_first_chunk::<4>()?;
-        let length = i32::from_be_bytes(*head);
-        let Ok(length) = usize::try_from(length) else {
-            rest = tail;
-            return Some(None);
-        };
-        let value = tail.get(..length)?;
-        rest = &tail[length..];
-        Some(Some(value))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_split_into_columns() {
-        let body = [&[0, 3][..], &[0, 0, 0, 1], b"a", &[255; 4], &[0; 4]].concat();
-        assert_eq!(text_row(&body), [Some("a".to_string()), None, Some(String::new())]);
-        assert_eq!(text_row(&body[..6]), [] as [Option<String>; 0]);
-    }
+    let columns = helios_core::frames::columns(body).into_iter().flatten().flatten();
+    columns.map(|c| c.map(|c| String::from_utf8_lossy(c).into_owned())).collect()
 }

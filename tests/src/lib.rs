@@ -1,1 +1,47 @@
-//! Tests of Helios on real PostgreSQL clusters.
+//! Real PostgreSQL clusters for tests.
+//!
+//! A [`Cluster`] is a coordinator and nodes on ports of their own, gone when it is dropped, however
+//! the test ends. Tests that only read and write schemas of their own share one
+//! ([`Cluster::shared`]); tests that break things start their own ([`Cluster::start`]).
+//!
+//! The extension must be installed: `cargo xtask test` does that before it runs the tests,
+//! `cargo xtask install` does it alone. `HELIOS_PG` chooses the PostgreSQL version.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+mod cluster;
+mod programs;
+mod wait;
+
+pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
+pub use programs::{Bench, Output, pgbench, psql};
+pub use wait::wait_until;
+
+use std::io::Write;
+
+use xtask::postgres::{DEFAULT_MAJOR, Postgres};
+
+/// The PostgreSQL version under test.
+pub fn pg() -> Postgres {
+    let major = std::env::var("HELIOS_PG")
+        .map_or(DEFAULT_MAJOR, |major| major.parse().expect("HELIOS_PG is a number"));
+    Postgres::require(major).unwrap()
+}
+
+/// Says that the test running cannot be done here, and why; the caller then returns. It is shown
+/// even though the test counts as passed for Rust's test runner, and `cargo xtask test` counts it
+/// as skipped.
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("{}: {reason}", thread.name().unwrap_or("a test"));
+    // Not eprintln: the output of passing tests is hidden.
+    writeln!(std::io::stderr(), "SKIPPED {line}").unwrap();
+    if let Some(file) = std::env::var_os("HELIOS_SKIPS") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{line}").unwrap();
+    }
+}

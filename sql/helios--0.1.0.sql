@@ -1,0 +1,289 @@
+\echo Use "CREATE EXTENSION helios" to load this file. \quit
+
+-- Loads the library first, so that a server which did not preload it says so before anything is made.
+CREATE FUNCTION pg_catalog.helios_version() RETURNS text
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'helios_version_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of Helios that this server runs';
+
+CREATE SCHEMA helios;
+GRANT USAGE ON SCHEMA helios TO PUBLIC;
+
+-------------------------------------------------------------------------------------------------
+-- Catalogs
+-------------------------------------------------------------------------------------------------
+
+CREATE TYPE helios.key_range AS RANGE (subtype = text, collation = "C");
+
+-- One row: who this cluster is. Never dumped: a restored cluster is another cluster.
+CREATE TABLE helios.cluster (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    id        bigint  NOT NULL,
+    pristine  boolean NOT NULL DEFAULT true
+);
+COMMENT ON COLUMN helios.cluster.id IS 'random number that makes the names of prepared transactions unique among clusters';
+COMMENT ON COLUMN helios.cluster.pristine IS 'the shards are still those of CREATE EXTENSION: the first insert from a dump replaces them';
+
+CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
+CREATE TABLE helios.node (
+    id            integer PRIMARY KEY DEFAULT nextval('helios.node_id'),
+    name          name    NOT NULL UNIQUE CHECK (name <> ''),
+    hosts         text[]  NOT NULL CHECK (cardinality(hosts) > 0 AND array_position(hosts, NULL) IS NULL),
+    ports         integer[] NOT NULL CHECK (cardinality(ports) = cardinality(hosts)
+                                            AND 0 < ALL (ports) AND 65536 > ALL (ports)),
+    database      name    NOT NULL,
+    options       text[]  NOT NULL DEFAULT '{}',
+    is_local      boolean NOT NULL DEFAULT false,
+    role          text    NOT NULL DEFAULT 'data' CHECK (role IN ('coordinator', 'data')),
+    state         text    NOT NULL DEFAULT 'online' CHECK (state IN ('online', 'degraded', 'offline', 'draining')),
+    weight        double precision NOT NULL DEFAULT 1 CHECK (weight > 0 AND weight < 'Infinity'),
+    takes_schemas boolean NOT NULL DEFAULT true,
+    CHECK (is_local = (id = 0))
+);
+COMMENT ON TABLE helios.node IS 'PostgreSQL servers of the cluster; id 0 is this server itself';
+COMMENT ON COLUMN helios.node.hosts IS 'addresses in the order in which they are tried: one, or the members of an HA group';
+COMMENT ON COLUMN helios.node.options IS 'connection options as key=value (sslmode, sslrootcert, sslcert, sslkey, connect_timeout)';
+
+CREATE SEQUENCE helios.shard_id;
+CREATE TABLE helios.shard (
+    id        bigint  PRIMARY KEY DEFAULT nextval('helios.shard_id'),
+    name      text    UNIQUE,
+    kind      text    NOT NULL CHECK (kind IN ('pooled', 'dedicated')),
+    node      integer NOT NULL REFERENCES helios.node,
+    slot_from integer,
+    slot_to   integer,
+    key_from  text COLLATE "C",
+    key_to    text COLLATE "C",
+    state     text    NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'moving')),
+    CHECK (kind <> 'pooled' OR (0 <= slot_from AND slot_from < slot_to AND slot_to <= 16384
+                                AND slot_from IS NOT NULL AND slot_to IS NOT NULL
+                                AND (key_from IS NULL OR key_to IS NULL OR key_from < key_to))),
+    CHECK (kind <> 'dedicated' OR (slot_from IS NULL AND slot_to IS NULL AND key_from IS NULL AND key_to IS NULL)),
+    CONSTRAINT shard_bounds_overlap EXCLUDE USING gist (
+        int4range(slot_from, slot_to) WITH &&,
+        (helios.key_range(key_from, key_to)) WITH &&) WHERE (kind = 'pooled') DEFERRABLE INITIALLY DEFERRED
+);
+CREATE INDEX shard_node ON helios.shard (node);
+COMMENT ON TABLE helios.shard IS 'groups of schemas that live and move together';
+COMMENT ON COLUMN helios.shard.slot_from IS 'first hash slot';
+COMMENT ON COLUMN helios.shard.slot_to IS 'hash slot behind the last';
+COMMENT ON COLUMN helios.shard.key_from IS 'least key, NULL for no bound';
+COMMENT ON COLUMN helios.shard.key_to IS 'first key behind the greatest, NULL for no bound';
+
+CREATE TABLE helios.schema (
+    name    name   PRIMARY KEY,
+    shard   bigint NOT NULL REFERENCES helios.shard,
+    created timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX schema_shard ON helios.schema (shard);
+COMMENT ON TABLE helios.schema IS 'distributed schemas and the shard each one is in';
+
+CREATE SEQUENCE helios.migration_id;
+CREATE TABLE helios.migration (
+    id          bigint  PRIMARY KEY DEFAULT nextval('helios.migration_id'),
+    shard       bigint  NOT NULL,
+    schemas     name[]  NOT NULL,
+    source      integer NOT NULL,
+    target      integer NOT NULL,
+    state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
+        'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'switch', 'dual_write_back', 'cleanup',
+        'finished', 'rolled_back', 'cancelled', 'failed')),
+    wanted      text    CHECK (wanted IN ('cancel', 'rollback', 'finish')),
+    checkpoint  jsonb   NOT NULL DEFAULT '{}',
+    rows_done   bigint  NOT NULL DEFAULT 0,
+    rows_total  bigint  NOT NULL DEFAULT 0,
+    bytes_done  bigint  NOT NULL DEFAULT 0,
+    bytes_total bigint  NOT NULL DEFAULT 0,
+    lag         bigint,
+    error       text,
+    created     timestamptz NOT NULL DEFAULT now(),
+    switched    timestamptz,
+    ended       timestamptz
+);
+CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
+    WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+
+CREATE TABLE helios.cleanup (
+    id        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration bigint,
+    node      integer NOT NULL,
+    kind      text    NOT NULL,
+    name      text    NOT NULL,
+    created   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE helios.cleanup IS 'objects that a step may have left on a node, recorded before they are made';
+
+CREATE TABLE helios.transaction (
+    gid     text    PRIMARY KEY,
+    node    integer NOT NULL,
+    created timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE helios.transaction IS 'commit records: a prepared transaction with a row here is committed, one without is aborted';
+
+CREATE TABLE helios.credential (
+    node     integer REFERENCES helios.node ON DELETE CASCADE,
+    role     name    NOT NULL,
+    password text    NOT NULL,
+    UNIQUE NULLS NOT DISTINCT (node, role)
+);
+COMMENT ON TABLE helios.credential IS 'passwords of roles on nodes; a row without node counts for every node';
+
+GRANT SELECT ON helios.cluster, helios.node, helios.shard, helios.schema, helios.migration TO PUBLIC;
+
+-------------------------------------------------------------------------------------------------
+-- What keeps the catalogs right whoever changes them
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION helios.directory_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'helios_directory_changed_wrapper';
+CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.node
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
+CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.shard
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
+CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.schema
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
+
+-- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough
+-- that every place where a bound begins has an owner.
+CREATE FUNCTION helios.check_shards_cover() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    missing record;
+BEGIN
+    SELECT slot, key INTO missing
+      FROM (SELECT 0 UNION SELECT slot_from FROM helios.shard WHERE kind = 'pooled'
+            UNION SELECT slot_to FROM helios.shard WHERE kind = 'pooled' AND slot_to < 16384) AS s(slot),
+           (SELECT '' UNION SELECT key_from FROM helios.shard WHERE kind = 'pooled' AND key_from IS NOT NULL
+            UNION SELECT key_to FROM helios.shard WHERE kind = 'pooled' AND key_to IS NOT NULL) AS k(key)
+     WHERE NOT EXISTS (SELECT FROM helios.shard
+                        WHERE kind = 'pooled' AND int4range(slot_from, slot_to) @> slot
+                          AND helios.key_range(key_from, key_to) @> key)
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the pooled shards leave a gap'
+            USING ERRCODE = 'check_violation', SCHEMA = 'helios', TABLE = 'shard',
+                  DETAIL = format('No shard holds slot %s with key "%s".', missing.slot, missing.key),
+                  HINT = 'Change the bounds of neighbouring shards in one transaction.';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER shards_cover AFTER INSERT OR DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION helios.check_shards_cover();
+
+-- A dump holds rows that CREATE EXTENSION has made already: they take the place of those.
+CREATE FUNCTION helios.restore_node() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF NEW.id <> 0 THEN
+        RETURN NEW;
+    END IF;
+    UPDATE helios.node
+       SET (name, hosts, ports, database, options, role, state, weight, takes_schemas)
+         = (NEW.name, NEW.hosts, NEW.ports, NEW.database, NEW.options, NEW.role, NEW.state, NEW.weight, NEW.takes_schemas)
+     WHERE id = 0;
+    RETURN CASE WHEN FOUND THEN NULL ELSE NEW END;
+END $$;
+CREATE TRIGGER restore BEFORE INSERT ON helios.node FOR EACH ROW EXECUTE FUNCTION helios.restore_node();
+
+CREATE FUNCTION helios.restore_shard() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    UPDATE helios.cluster SET pristine = false WHERE pristine;
+    IF FOUND THEN
+        DELETE FROM helios.shard;
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION helios.restore_schema() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    DELETE FROM helios.schema WHERE name = NEW.name;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER restore BEFORE INSERT ON helios.schema FOR EACH ROW EXECUTE FUNCTION helios.restore_schema();
+
+-------------------------------------------------------------------------------------------------
+-- A server by itself is a whole cluster: the first node, and every slot on it
+-------------------------------------------------------------------------------------------------
+
+INSERT INTO helios.cluster (id)
+    SELECT ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807;
+INSERT INTO helios.node (id, name, hosts, ports, database, is_local, role)
+    VALUES (0, 'coordinator', '{localhost}', ARRAY[current_setting('port')::int], current_database(), true, 'coordinator');
+INSERT INTO helios.shard (kind, node, slot_from, slot_to)
+    SELECT 'pooled', 0, 16384 * i / n, 16384 * (i + 1) / n
+      FROM (SELECT current_setting('helios.initial_shards')::int) AS s(n), generate_series(0, n - 1) AS i;
+CREATE TRIGGER restore BEFORE INSERT ON helios.shard FOR EACH STATEMENT EXECUTE FUNCTION helios.restore_shard();
+
+SELECT pg_extension_config_dump('helios.node', '');
+SELECT pg_extension_config_dump('helios.node_id', '');
+SELECT pg_extension_config_dump('helios.shard', '');
+SELECT pg_extension_config_dump('helios.shard_id', '');
+SELECT pg_extension_config_dump('helios.schema', '');
+SELECT pg_extension_config_dump('helios.credential', '');
+
+-------------------------------------------------------------------------------------------------
+-- Schemas and places
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION pg_catalog.helios_node_for_schema(schema text) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_node_for_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_node_for_schema(text)
+    IS 'name of the node that a distributed schema lives on; NULL for any other schema';
+
+CREATE FUNCTION pg_catalog.helios_node_for_key(key text) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_node_for_key_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_node_for_key(text)
+    IS 'name of the node that a schema of this name would be placed on by its key';
+
+CREATE FUNCTION pg_catalog.helios_key_slot(key text) RETURNS integer
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'helios_key_slot_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_key_slot(text) IS 'hash slot of a key, 0 to 16383';
+
+CREATE VIEW helios.helios_shards AS
+    SELECT s.id, s.name, s.kind, n.name AS node, s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to, s.state,
+           (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id) AS schemas
+      FROM helios.shard s JOIN helios.node n ON n.id = s.node;
+ALTER VIEW helios.helios_shards SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_shards IS 'shards, their bounds and their nodes';
+
+CREATE VIEW helios.helios_slots AS
+    SELECT s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to, s.id AS shard, n.name AS node
+      FROM helios.shard s JOIN helios.node n ON n.id = s.node
+     WHERE s.kind = 'pooled';
+ALTER VIEW helios.helios_slots SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_slots IS 'hash slots (first and last), the shard and the node that hold them';
+
+CREATE VIEW helios.helios_schemas AS
+    SELECT c.name AS schema, c.shard, s.kind, n.name AS node, c.created
+      FROM helios.schema c JOIN helios.shard s ON s.id = c.shard JOIN helios.node n ON n.id = s.node;
+ALTER VIEW helios.helios_schemas SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_schemas IS 'distributed schemas and where each one lives';
+
+-------------------------------------------------------------------------------------------------
+-- Nodes
+-------------------------------------------------------------------------------------------------
+
+CREATE VIEW helios.helios_migrations AS
+    SELECT m.id, m.state, coalesce(s.name, m.source::text::name) AS source, coalesce(t.name, m.target::text::name) AS target,
+           m.shard, m.schemas, m.rows_done, m.rows_total, m.bytes_done, m.bytes_total, m.lag, m.error, m.created, m.ended
+      FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target;
+ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
+
+CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT version text, OUT nodes bigint, OUT shards bigint,
+                                               OUT schemas bigint, OUT placement_strategy text, OUT grammar text)
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+        SELECT (SELECT id FROM helios.cluster), helios_version(), (SELECT count(*) FROM helios.node),
+               (SELECT count(*) FROM helios.shard), (SELECT count(*) FROM helios.schema),
+               current_setting('helios.placement_strategy'), current_setting('helios.grammar');
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row';
+
+-------------------------------------------------------------------------------------------------
+-- What changes the cluster, or reaches out to nodes, is the superuser's until granted
+-------------------------------------------------------------------------------------------------
+
+GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
+    TO PUBLIC;

@@ -1,0 +1,19 @@
+//! The cluster as a whole.
+
+use pgrx::prelude::*;
+
+/// Version of the library that is loaded.
+#[pg_extern(sql = false)]
+fn helios_version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Statement trigger on the tables of the directory.
+#[pg_trigger(sql = false)]
+fn helios_directory_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
+    let _ = trigger;
+    crate::directory::changed();
+    Ok(None)
+}

@@ -1,0 +1,216 @@
+//! This backend's copy of the directory, filled as it is asked for.
+
+use super::rows::{Node, NodeId, Placement, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::{self, Key, Row};
+use crate::pg::{invalidation, privileges, session};
+use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The tables and the indexes that they are read by.
+#[derive(Clone, Copy)]
+struct Tables {
+    node: Oid,
+    node_key: Oid,
+    shard: Oid,
+    shard_key: Oid,
+    schema: Oid,
+    schema_key: Oid,
+}
+
+impl Tables {
+    fn find() -> Option<Self> {
+        let relation = |name| catalog::relation("helios", name);
+        Some(Self {
+            node: relation("node")?,
+            node_key: relation("node_pkey")?,
+            shard: relation("shard")?,
+            shard_key: relation("shard_pkey")?,
+            schema: relation("schema")?,
+            schema_key: relation("schema_pkey")?,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Cache {
+    seen: (u64, u64),
+    tables: Option<Option<Tables>>,
+    nodes: Option<Rc<Vec<Rc<Node>>>>,
+    homes: HashMap<Oid, Option<Placement>>,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// Looks something up in the cache, which is emptied first if it may be old.
+fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
+    let now = invalidation::epoch();
+    CACHE.with_borrow_mut(|cache| {
+        if cache.seen != now {
+            *cache = Cache { seen: now, ..Cache::default() };
+        }
+        look(cache)
+    })
+}
+
+/// Reads with `read` and keeps the result, unless it grew old while it was read.
+fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
+    let before = invalidation::epoch();
+    let value = read()?;
+    if invalidation::epoch() == before {
+        CACHE.with_borrow_mut(|cache| {
+            if cache.seen == before {
+                keep(cache, value.clone());
+            }
+        });
+    }
+    Ok(value)
+}
+
+fn tables() -> Option<Tables> {
+    if let Some(known) = cached(|cache| cache.tables) {
+        return known;
+    }
+    if !session::can_read_catalogs() {
+        return None;
+    }
+    // Every invalidation counts while it is not known which relations matter.
+    invalidation::watch([InvalidOid; 3]);
+    let found = fill(|| Ok(Tables::find()), |cache, tables| cache.tables = Some(tables)).ok()?;
+    invalidation::watch(found.map_or([InvalidOid; 3], |t| [t.node, t.shard, t.schema]));
+    found
+}
+
+fn needed_tables() -> Result<Tables> {
+    tables().ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "extension \"helios\" is not installed in this database",
+        )
+        .hint("Run CREATE EXTENSION helios.")
+    })
+}
+
+/// Whether this database has the extension.
+pub fn exists() -> bool {
+    tables().is_some()
+}
+
+/// Whether this database has the extension and a node besides this server, so that something may live elsewhere.
+pub fn in_use() -> bool {
+    exists() && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+}
+
+/// Owner of the catalogs: the role that changes to them are made as.
+pub fn catalogs_owner() -> Result<Oid> {
+    privileges::owner_of_relation(needed_tables()?.node)
+}
+
+pub(super) fn shard_table() -> Option<Oid> {
+    tables().map(|tables| tables.shard)
+}
+
+/// All nodes, by id.
+pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
+    if let Some(nodes) = cached(|cache| cache.nodes.clone()) {
+        return Ok(nodes);
+    }
+    let tables = needed_tables()?;
+    fill(
+        || {
+            let rows = catalog::scan(tables.node, tables.node_key, &[], Node::from_row);
+            let mut nodes: Vec<Rc<Node>> = rows.into_iter().flatten().map(Rc::new).collect();
+            nodes.sort_by_key(|node| node.id);
+            Ok(Rc::new(nodes))
+        },
+        |cache, nodes| cache.nodes = Some(nodes),
+    )
+}
+
+/// The nodes besides this server, by id.
+pub fn remote_nodes() -> Result<Vec<Rc<Node>>> {
+    Ok(nodes()?.iter().filter(|node| !node.is_local).cloned().collect())
+}
+
+/// The node of this number; 42704 if there is none.
+pub fn node(id: NodeId) -> Result<Rc<Node>> {
+    nodes()?.iter().find(|node| node.id == id).cloned().ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("node {} does not exist", id.0))
+    })
+}
+
+/// The node of this name; 42704 if there is none.
+pub fn node_named(name: &str) -> Result<Rc<Node>> {
+    let nodes = nodes()?;
+    nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
+        let known: Vec<_> = nodes.iter().map(|node| format!("\"{}\"", node.name)).collect();
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("node \"{name}\" does not exist"))
+            .hint(format!("Nodes of this cluster: {}.", known.join(", ")))
+    })
+}
+
+/// Where the schema lives; None if it is no distributed schema or lives on this server.
+#[inline]
+pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
+    if let Some(home) = cached(|cache| cache.homes.get(&namespace).copied()) {
+        return Ok(elsewhere(home));
+    }
+    let Some(tables) = tables() else { return Ok(None) };
+    let home = fill(
+        || match session::namespace_name(namespace) {
+            Some(name) => read_home(&tables, &name),
+            None => Ok(None),
+        },
+        |cache, home| {
+            cache.homes.insert(namespace, home);
+        },
+    )?;
+    Ok(elsewhere(home))
+}
+
+/// Where the schema of this name lives; None if it is no distributed schema or lives on this server.
+pub fn placement_of(schema: &str) -> Result<Option<Placement>> {
+    Ok(elsewhere(home_of(schema)?))
+}
+
+/// Where the schema of this name lives, this server included; None if it is no distributed schema.
+pub fn home_of(schema: &str) -> Result<Option<Placement>> {
+    match tables() {
+        Some(tables) => read_home(&tables, schema),
+        None => Ok(None),
+    }
+}
+
+fn elsewhere(home: Option<Placement>) -> Option<Placement> {
+    home.filter(|home| home.node != NodeId::LOCAL)
+}
+
+fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
+    let by_name = [(1, Key::Name(schema))];
+    let read = |row: &Row| row.get::<i64>(2);
+    let rows = catalog::scan(tables.schema, tables.schema_key, &by_name, read);
+    let Some(shard) = rows.into_iter().flatten().next() else { return Ok(None) };
+    let read = |row: &Row| row.get::<i32>(4);
+    let rows = catalog::scan(tables.shard, tables.shard_key, &[(1, Key::Int8(shard))], read);
+    let node = rows.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_DATA_CORRUPTED,
+            format!("shard {shard} of schema \"{schema}\" is not in the directory"),
+        )
+    })?;
+    Ok(Some(Placement { shard: ShardId(shard), node: NodeId(node) }))
+}
+
+/// The number that makes this cluster's prepared transactions its own.
+pub fn cluster_id() -> Result<i64> {
+    needed_tables()?;
+    let table = catalog::relation("helios", "cluster").unwrap_or(InvalidOid);
+    let rows = catalog::scan(table, InvalidOid, &[], |row| row.get::<i64>(2));
+    rows.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
+    })
+}

@@ -1,0 +1,53 @@
+//! The directory: which schema is on which node. Reads the catalogs of schema `helios` into this
+//! backend's cache, and is the only room that changes them.
+//!
+//! Invariant: what a function here returns was true of the catalogs, own uncommitted changes included, at
+//! some moment of the call. Every committed change raises the shared generation number, and a look-up
+//! compares it first. An answer stays true for a transaction only under the shard's lock:
+//! [`lock_shard_shared`], then read again.
+//!
+//! Lock order: shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
+
+mod cache;
+pub mod place;
+mod rows;
+pub mod slot;
+mod store;
+
+pub use cache::{
+    catalogs_owner, cluster_id, exists, home_of, in_use, node, node_named, nodes, placement,
+    placement_of, remote_nodes,
+};
+pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId, ShardKind};
+pub use store::{
+    NewNode, add_node, dedicated_shard, forget_schema, insert_schema, move_shards, password,
+    remove_node, rename_schema, schemas_on, shards, take_local_out,
+};
+
+use crate::pg::{invalidation, lock};
+
+/// Holds the shard in place until the transaction ends. The caller reads its placement again afterwards.
+pub fn lock_shard_shared(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, shard.0 as u32, lock::Mode::Share);
+    }
+}
+
+/// Waits until nobody holds the shard in place, and keeps everybody out until the transaction ends.
+pub fn lock_shard_exclusive(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
+    }
+}
+
+/// One change of the cluster (nodes, places of empty shards) at a time; held until the transaction ends.
+pub fn lock_cluster() {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, 0, lock::Mode::Exclusive);
+    }
+}
+
+/// The current transaction has changed the catalogs.
+pub fn changed() {
+    invalidation::directory_changed();
+}

@@ -1,0 +1,81 @@
+//! Where a new schema should go.
+
+use super::cache::{node_named, nodes};
+use super::rows::{Node, NodeId, Shard, ShardId, ShardKind};
+use super::store::{schemas_on, shards};
+use crate::error::{Error, Result};
+use crate::settings::{PLACEMENT_STRATEGY, PlacementStrategy};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// The place that was found for a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// In the pooled shard that its key belongs to.
+    Pooled(ShardId, NodeId),
+    /// In a shard of its own, to be made on this node.
+    Dedicated(NodeId),
+}
+
+impl Target {
+    /// The node of the place.
+    pub fn node(self) -> NodeId {
+        match self {
+            Target::Pooled(_, node) | Target::Dedicated(node) => node,
+        }
+    }
+}
+
+/// Finds the place for a schema: on the node asked for, else as `helios.placement_strategy` says.
+pub fn target(schema: &str, on_node: Option<&str>) -> Result<Target> {
+    if let Some(name) = on_node {
+        let node = node_named(name)?;
+        if node.state == "draining" {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("node \"{name}\" is draining"),
+            )
+            .hint("Choose another node."));
+        }
+        return Ok(Target::Dedicated(node.id));
+    }
+    match PLACEMENT_STRATEGY.get() {
+        PlacementStrategy::LeastLoaded => Ok(Target::Dedicated(least_loaded()?.id)),
+        _ => pooled(schema),
+    }
+}
+
+fn pooled(schema: &str) -> Result<Target> {
+    let key = super::slot::hash_tag(schema);
+    let slot = super::slot::key_slot(schema);
+    let holds = |shard: &Shard| match &shard.kind {
+        ShardKind::Pooled { slots, keys } => {
+            (slots.0..slots.1).contains(&slot)
+                && keys.0.as_deref().is_none_or(|from| from <= key)
+                && keys.1.as_deref().is_none_or(|to| key < to)
+        }
+        ShardKind::Dedicated => false,
+    };
+    shards()?.into_iter().find(holds).map(|shard| Target::Pooled(shard.id, shard.node)).ok_or_else(
+        || {
+            Error::new(
+                Code::ERRCODE_DATA_CORRUPTED,
+                format!("no shard holds slot {slot} with key \"{key}\""),
+            )
+        },
+    )
+}
+
+fn least_loaded() -> Result<Rc<Node>> {
+    let mut least: Option<(f64, Rc<Node>)> = None;
+    for node in nodes()?.iter().filter(|node| node.takes_schemas && node.state == "online") {
+        let load = (schemas_on(node.id)?.len() + 1) as f64 / node.weight;
+        if least.as_ref().is_none_or(|(best, _)| load < *best) {
+            least = Some((load, node.clone()));
+        }
+    }
+    least.map(|(_, node)| node).ok_or_else(|| {
+        Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "no node takes new schemas")
+            .hint("Add one with helios_add_node, or update takes_schemas in helios.node.")
+    })
+}

@@ -1,0 +1,177 @@
+//! Changes the catalogs, with the rights of their owner: whoever may create a schema may create a
+//! distributed one, without being granted anything on the catalogs.
+
+use super::cache::catalogs_owner;
+use super::rows::{Address, NodeId, Shard, ShardId, ShardKind};
+use crate::error::{Error, Result};
+use crate::pg::privileges::RunAs;
+use crate::pg::sql;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// A node that is about to be added.
+pub struct NewNode<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it is.
+    pub addresses: &'a [Address],
+    /// The database there.
+    pub database: &'a str,
+    /// Connection options as key=value.
+    pub options: &'a [String],
+    /// Capacity in relation to the others.
+    pub weight: f64,
+    /// Whether new schemas may be placed on it.
+    pub takes_schemas: bool,
+}
+
+/// Notes that a schema is in a shard.
+pub fn insert_schema(name: &str, shard: ShardId) -> Result<()> {
+    as_owner(|| {
+        touch()?;
+        let insert = "INSERT INTO helios.schema (name, shard) VALUES ($1::name, $2)";
+        sql::run(insert, &[name.into(), shard.0.into()])
+    })
+}
+
+/// Forgets a schema, and the shard that was made for it alone.
+pub fn forget_schema(name: &str) -> Result<()> {
+    as_owner(|| {
+        let delete = "WITH gone AS (DELETE FROM helios.schema WHERE name = $1::name RETURNING shard) SELECT shard FROM gone";
+        for shard in sql::rows(delete, &[name.into()], |row| row.get::<i64>(1))? {
+            let delete = "DELETE FROM helios.shard WHERE id = $1 AND kind = 'dedicated'";
+            sql::run(delete, &[shard.into()])?;
+        }
+        Ok(())
+    })
+}
+
+/// Follows ALTER SCHEMA … RENAME.
+pub fn rename_schema(old: &str, new: &str) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET name = $2::name WHERE name = $1::name";
+        sql::run(update, &[old.into(), new.into()])?;
+        let update = "UPDATE helios.shard SET name = $2 WHERE kind = 'dedicated' AND name = $1";
+        sql::run(update, &[old.into(), new.into()])
+    })
+}
+
+/// Makes a shard for one schema on a node.
+pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
+    as_owner(|| {
+        touch()?;
+        let insert =
+            "INSERT INTO helios.shard (name, kind, node) VALUES ($1, 'dedicated', $2) RETURNING id";
+        let id = sql::one::<i64>(insert, &[schema.into(), node.0.into()])?;
+        id.map(ShardId)
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))
+    })
+}
+
+/// All shards, by id.
+pub fn shards() -> Result<Vec<Shard>> {
+    let select = "SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to, count(c.name)
+                    FROM helios.shard s LEFT JOIN helios.schema c ON c.shard = s.id GROUP BY s.id ORDER BY s.id";
+    as_owner(|| {
+        let shard = |row: &sql::Row<'_>| -> Result<Shard> {
+            let kind = match row.get::<String>(2)?.as_deref() {
+                Some("dedicated") => ShardKind::Dedicated,
+                _ => {
+                    let slot = |column| Ok::<_, Error>(row.get::<i32>(column)?.unwrap_or(0) as u16);
+                    let slots = (slot(4)?, slot(5)?);
+                    ShardKind::Pooled { slots, keys: (row.get(6)?, row.get(7)?) }
+                }
+            };
+            let (id, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(3)?.unwrap_or(0));
+            let schemas = row.get::<i64>(8)?.unwrap_or(0) as u64;
+            Ok(Shard { id: ShardId(id), kind, node: NodeId(node), schemas })
+        };
+        sql::rows(select, &[], shard)
+    })
+}
+
+/// Writes new places of shards into the directory. The caller holds the shards' locks exclusively.
+pub fn move_shards(moves: &[(ShardId, NodeId)]) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.shard s SET node = m.node FROM unnest($1::bigint[], $2::integer[]) AS m(id, node)
+                       WHERE s.id = m.id";
+        let shards: Vec<i64> = moves.iter().map(|(shard, _)| shard.0).collect();
+        let nodes: Vec<i32> = moves.iter().map(|(_, node)| node.0).collect();
+        sql::run(update, &[shards.into(), nodes.into()])
+    })
+}
+
+/// Writes a node into the directory; gives its number.
+pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
+    as_owner(|| {
+        let insert =
+            "INSERT INTO helios.node (name, hosts, ports, database, options, weight, takes_schemas)
+                      VALUES ($1::name, $2, $3, $4::name, $5, $6, $7) RETURNING id";
+        let hosts: Vec<String> = node.addresses.iter().map(|a| a.host.clone()).collect();
+        let ports: Vec<i32> = node.addresses.iter().map(|a| i32::from(a.port)).collect();
+        let id = sql::one::<i32>(
+            insert,
+            &[
+                node.name.into(),
+                hosts.into(),
+                ports.into(),
+                node.database.into(),
+                node.options.to_vec().into(),
+                node.weight.into(),
+                node.takes_schemas.into(),
+            ],
+        )?;
+        id.map(NodeId)
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new node has no id"))
+    })
+}
+
+/// From the first node added on, new schemas go to the nodes, not to this server.
+pub fn take_local_out() -> Result<()> {
+    as_owner(|| {
+        sql::run(
+            "UPDATE helios.node SET takes_schemas = false WHERE is_local AND takes_schemas",
+            &[],
+        )
+    })
+}
+
+/// Takes a node that holds no shard out of the directory.
+pub fn remove_node(node: NodeId) -> Result<()> {
+    as_owner(|| {
+        sql::run("DELETE FROM helios.node WHERE id = $1", &[node.0.into()])?;
+        // The last one gone, this server is the whole cluster again.
+        let update = "UPDATE helios.node SET takes_schemas = true
+                       WHERE is_local AND NOT EXISTS (SELECT FROM helios.node WHERE NOT is_local)";
+        sql::run(update, &[])
+    })
+}
+
+/// Names of the distributed schemas on a node, in order.
+pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select =
+            "SELECT c.name::text FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
+                       WHERE s.node = $1 ORDER BY 1";
+        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
+pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
+    as_owner(|| {
+        let select = "SELECT password FROM helios.credential WHERE role = $2::name AND (node = $1 OR node IS NULL)
+                       ORDER BY node NULLS LAST LIMIT 1";
+        sql::one(select, &[node.0.into(), role.into()])
+    })
+}
+
+/// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.
+fn touch() -> Result<()> {
+    sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
+}
+
+fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner = catalogs_owner()?;
+    let _as_owner = RunAs::role(owner);
+    work()
+}

@@ -1,0 +1,18 @@
+//! The library works only from the postmaster on: shared memory and the scanner are prepared there.
+
+use crate::error::{Error, OrRaise};
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
+
+/// Refuses to be loaded later than at the server's start (55000).
+pub fn require() {
+    // SAFETY: reads a variable of the postmaster.
+    if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        return;
+    }
+    let refusal: crate::error::Result<()> = Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "helios must be loaded when the server starts",
+    )
+    .hint("Set shared_preload_libraries = 'helios' in postgresql.conf and restart the server."));
+    refusal.or_raise();
+}

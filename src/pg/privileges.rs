@@ -1,0 +1,86 @@
+//! Who the current code runs as.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
+use std::ffi::{CStr, CString};
+
+/// Runs as another role until dropped.
+pub struct RunAs {
+    role: pg_sys::Oid,
+    context: i32,
+}
+
+impl RunAs {
+    /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
+    pub fn role(role: pg_sys::Oid) -> Self {
+        let mut saved = Self { role: pg_sys::InvalidOid, context: 0 };
+        // SAFETY: both calls only copy backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut saved.role, &mut saved.context);
+            let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+            pg_sys::SetUserIdAndSecContext(role, saved.context | flags as i32);
+        }
+        saved
+    }
+}
+
+impl Drop for RunAs {
+    fn drop(&mut self) {
+        // SAFETY: gives back what `role` saved.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
+    }
+}
+
+/// Owner of a relation.
+pub fn owner_of_relation(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
+    // SAFETY: the tuple is released after its one field was read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return Err(Error::new(
+                Code::ERRCODE_UNDEFINED_TABLE,
+                "the catalogs of helios are gone",
+            ));
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Ok(owner)
+    }
+}
+
+/// The role that permissions are checked against now.
+pub fn current_user() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Whether a role is a superuser.
+pub fn is_superuser(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system cache.
+    unsafe { pg_sys::superuser_arg(role) }
+}
+
+/// Name of a role.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: the result is a palloc'd C string.
+    unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
+}
+
+/// Name of the role that the client logged in as (or took with SET SESSION AUTHORIZATION).
+pub fn session_user() -> String {
+    // SAFETY: reads a backend-local variable.
+    role_name(unsafe { pg_sys::GetSessionUserId() })
+}
+
+/// The role of this name.
+pub fn role(name: &str) -> Result<pg_sys::Oid> {
+    let missing =
+        || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"));
+    let text = CString::new(name).map_err(|_| missing())?;
+    // SAFETY: the text ends with NUL and outlives the call.
+    let oid = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
+    if oid == pg_sys::InvalidOid { Err(missing()) } else { Ok(oid) }
+}

@@ -1,0 +1,20 @@
+//! Settings that take one word of several: the derive needs `unsafe` for PostgreSQL's table of words.
+
+use pgrx::guc::PostgresGucEnum;
+
+/// How the place of a new distributed schema is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum PlacementStrategy {
+    /// By the hash slot of its key.
+    #[name = c"hash"]
+    Hash,
+    /// By its key's place in the order of keys.
+    #[name = c"range"]
+    Range,
+    /// By both.
+    #[name = c"composite"]
+    Composite,
+    /// On the node that has least, in a shard of its own.
+    #[name = c"least_loaded"]
+    LeastLoaded,
+}

@@ -1,0 +1,55 @@
+//! SQL of our own against this server (SPI), with errors as values where they are ours, and raised where
+//! they are PostgreSQL's.
+
+use crate::error::{Error, Result};
+use pgrx::datum::DatumWithOid;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::spi::{SpiHeapTupleData, SpiResult};
+use pgrx::{FromDatum, IntoDatum, Spi};
+
+/// One row of a result, copied out of it.
+pub struct Row<'a>(SpiHeapTupleData<'a>);
+
+impl Row<'_> {
+    /// A column (from 1) as the type asked for; None for NULL.
+    pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>> {
+        checked(self.0.get::<T>(column))
+    }
+}
+
+/// Runs a statement for its effect.
+pub fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<()> {
+    checked(Spi::connect_mut(|client| client.update(statement, None, arguments).map(|_| ())))
+}
+
+/// The first column of the first row; None without rows.
+pub fn one<T: FromDatum + IntoDatum>(
+    statement: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Option<T>> {
+    checked(Spi::connect_mut(|client| {
+        let rows = client.update(statement, Some(1), arguments)?;
+        if rows.is_empty() { Ok(None) } else { rows.first().get(1) }
+    }))
+}
+
+/// What `read` makes of each row.
+pub fn rows<T>(
+    statement: &str,
+    arguments: &[DatumWithOid<'_>],
+    mut read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    Spi::connect_mut(|client| {
+        let rows = checked(client.update(statement, None, arguments))?;
+        rows.map(|row| read(&Row(row))).collect()
+    })
+}
+
+fn checked<T>(result: SpiResult<T>) -> Result<T> {
+    result.map_err(|error| {
+        Error::new(
+            Code::ERRCODE_INTERNAL_ERROR,
+            format!("cannot read or write the catalogs of helios: {error}"),
+        )
+    })
+}

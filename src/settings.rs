@@ -1,0 +1,92 @@
+//! The settings `helios.*`: what each means, its bounds and who may change it.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
+
+pub use crate::pg::setting_types::PlacementStrategy;
+
+/// Whether `CREATE SCHEMA … DISTRIBUTED` is taught to the server's scanner.
+pub static GRAMMAR: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Whether a plain `CREATE SCHEMA` makes a distributed one.
+pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// How the place of a new schema is found.
+pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
+    GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
+/// Pooled shards that CREATE EXTENSION makes.
+pub static INITIAL_SHARDS: GucSetting<i32> = GucSetting::<i32>::new(64);
+/// Tokens of a node on the ring.
+pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
+/// Longest time for connecting to a node, in milliseconds.
+pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// File of passwords for sessions to nodes, in libpq's format.
+pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Makes the settings known. Called once, from `_PG_init`.
+pub fn register() {
+    GucRegistry::define_bool_guc(
+        c"helios.grammar",
+        c"Teaches the server's scanner CREATE SCHEMA ... DISTRIBUTED.",
+        c"Without it, helios_create_schema() and SET helios.distribute_new_schemas do the same.",
+        &GRAMMAR,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"helios.distribute_new_schemas",
+        c"Makes every new schema a distributed one.",
+        c"",
+        &DISTRIBUTE_NEW_SCHEMAS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"helios.placement_strategy",
+        c"Chooses the place of a new distributed schema.",
+        c"hash, range and composite use the pooled shards; least_loaded makes a shard for each schema.",
+        &PLACEMENT_STRATEGY,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    define_numbers();
+    GucRegistry::define_string_guc(
+        c"helios.passfile",
+        c"File of passwords for sessions to nodes.",
+        c"In the format of libpq's password file; empty means the one of the server's user.",
+        &PASSFILE,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+fn define_numbers() {
+    GucRegistry::define_int_guc(
+        c"helios.initial_shards",
+        c"Number of pooled shards that CREATE EXTENSION helios makes.",
+        c"",
+        &INITIAL_SHARDS,
+        1,
+        16384,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.virtual_nodes",
+        c"Number of tokens that a node of weight 1 has on the ring.",
+        c"",
+        &VIRTUAL_NODES,
+        1,
+        10_000,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.connect_timeout",
+        c"Longest time for making a connection to a node.",
+        c"",
+        &CONNECT_TIMEOUT,
+        1,
+        600_000,
+        GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+}

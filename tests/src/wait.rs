@@ -1,0 +1,28 @@
+//! Waiting for a condition instead of for time to pass.
+
+use std::time::{Duration, Instant};
+
+/// Looks again and again until `look` returns `Ok`, and returns what it found. What it returns in
+/// `Err` is what it saw instead, shown when `bound` has passed.
+///
+/// # Panics
+/// When the condition does not hold within `bound`.
+#[track_caller]
+pub fn wait_until<T>(
+    what: &str,
+    bound: Duration,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(2);
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) if start.elapsed() > bound => {
+                panic!("waited {bound:?} in vain until {what}; last seen: {seen}")
+            }
+            Err(_) => std::thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}

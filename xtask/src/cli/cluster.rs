@@ -1,0 +1,158 @@
+//! `cluster start`, `cluster stop`, `cluster status`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
+use xtask::cluster::{self, Cluster, DATABASE, Shape};
+use xtask::progress::Step;
+use xtask::server::Shutdown;
+use xtask::{extension, registry, setup};
+
+/// What to do with a cluster.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Start a coordinator and its nodes; the last line printed is the connection string.
+    Start {
+        /// Nodes besides the coordinator; 0 starts one server that is both.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=64))]
+        nodes: u16,
+        /// The coordinator's port; nodes take the next ones.
+        #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+        /// Directory for the servers' data [default: /var/tmp/helios-PORT].
+        #[arg(long)]
+        dir: Option<PathBuf>,
+        /// PostgreSQL's major version.
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: u32,
+    },
+    /// Stop the clusters that were started from this checkout, or one of them.
+    Stop(Which),
+    /// Show each server; succeeds when all are up.
+    Status(Which),
+}
+
+/// Names one cluster; all that this checkout has started when empty.
+#[derive(Args)]
+pub struct Which {
+    /// The coordinator's port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// The cluster's directory.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+/// Does what the command line says.
+pub fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Start { nodes, port, dir, pg } => {
+            let cluster = start(Shape { nodes, port, pg }, dir)?;
+            println!("{}", cluster.url());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Stop(which) => stop(&which),
+        Command::Status(which) => status(&which),
+    }
+}
+
+/// Starts a cluster, building and installing the extension first.
+pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
+    shape.check()?;
+    let dir = absolute(&dir.unwrap_or_else(|| cluster::default_dir(shape.port)))?;
+    if let Some(running) = Cluster::load(&dir)?.filter(Cluster::is_running) {
+        if running.shape != shape {
+            bail!(
+                "a cluster with {} runs in {}; end it with: cargo xtask cluster stop --dir {}",
+                running.shape,
+                dir.display(),
+                dir.display()
+            );
+        }
+        if running.servers.iter().all(|server| server.pid().is_some()) {
+            println!("the cluster runs already");
+            return Ok(running);
+        }
+    }
+    let pg = setup::required_postgres(shape.pg)?;
+    extension::build_and_install(&pg)?;
+    let step = Step::start(format!("starting a cluster with {shape}"));
+    registry::add(&dir)?;
+    let cluster = Cluster::new(&dir, shape, &pg, &[])?;
+    if let Err(error) = cluster.start() {
+        registry::remove(&dir)?;
+        return Err(error);
+    }
+    step.done(&dir.display().to_string());
+    Ok(cluster)
+}
+
+fn stop(which: &Which) -> Result<ExitCode> {
+    let clusters = find(which)?;
+    let mut result = Ok(());
+    for cluster in &clusters {
+        let was_running = cluster.is_running();
+        let stopped = cluster.stop(Shutdown::Fast).and_then(|()| registry::remove(&cluster.dir));
+        match stopped {
+            Ok(()) if was_running => println!("stopped the cluster on port {}", cluster.shape.port),
+            Ok(()) => println!("the cluster on port {} was not running", cluster.shape.port),
+            Err(error) => result = Err(error),
+        }
+    }
+    if clusters.is_empty() {
+        println!("no cluster is running");
+    }
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn status(which: &Which) -> Result<ExitCode> {
+    let clusters = find(which)?;
+    let mut all_up = !clusters.is_empty();
+    for cluster in &clusters {
+        println!("{} ({})", cluster.dir.display(), cluster.shape);
+        for server in &cluster.servers {
+            let pid = server.pid();
+            let up = pid.is_some() && server.connect(DATABASE).is_ok();
+            let pid = pid.map_or_else(|| "-".to_owned(), |pid| pid.as_raw_nonzero().to_string());
+            let state = if up { "up" } else { "down" };
+            println!("  {:<12} port {:<6} pid {pid:<8} {state}", server.name, server.port);
+            all_up &= up;
+        }
+        println!("{}", cluster.url());
+    }
+    if clusters.is_empty() {
+        println!("no cluster is running; start one with: cargo xtask cluster start");
+    }
+    Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The clusters that are meant.
+fn find(which: &Which) -> Result<Vec<Cluster>> {
+    let mut dirs = match &which.dir {
+        Some(dir) => vec![absolute(dir)?],
+        None => registry::directories()?,
+    };
+    // One that another checkout has started is found at its default place.
+    let default = which.port.map(cluster::default_dir);
+    dirs.extend(default.filter(|dir| which.dir.is_none() && !dirs.contains(dir)));
+    let mut found = Vec::new();
+    for dir in dirs {
+        // A directory that somebody removed holds no cluster any more.
+        let Some(cluster) = Cluster::load(&dir)? else { continue };
+        if which.port.is_none_or(|port| port == cluster.shape.port) {
+            found.push(cluster);
+        }
+    }
+    Ok(found)
+}
+
+/// The one spelling of a directory's path: servers are recognised by it.
+fn absolute(dir: &Path) -> Result<PathBuf> {
+    match dir.canonicalize() {
+        Ok(path) => Ok(path),
+        Err(_) => std::path::absolute(dir)
+            .with_context(|| format!("{} is no usable directory", dir.display())),
+    }
+}

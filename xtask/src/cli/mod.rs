@@ -1,0 +1,50 @@
+//! The command line: what can be asked for, and which part answers.
+
+mod cluster;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::setup;
+
+/// Set-up, demo, tests, benchmarks and local clusters of Helios.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing on Debian and Ubuntu; elsewhere say what is needed.
+    Setup {
+        /// Also obtain this PostgreSQL version.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: Option<u32>,
+    },
+    /// Build the extension and install it into PostgreSQL's directories.
+    Install {
+        /// PostgreSQL's major version.
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: u32,
+    },
+    /// Start, stop or show a local cluster.
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+}
+
+/// Reads the command line and does what it says.
+pub fn run() -> Result<ExitCode> {
+    match Cli::parse().command {
+        Command::Setup { pg } => setup::run(pg)?,
+        Command::Install { pg } => {
+            let pg = setup::required_postgres(pg)?;
+            xtask::extension::build_and_install(&pg)?;
+            println!("installed for {}", pg.version);
+        }
+        Command::Cluster(command) => return cluster::run(command),
+    }
+    Ok(ExitCode::SUCCESS)
+}

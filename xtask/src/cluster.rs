@@ -1,0 +1,238 @@
+//! A coordinator and its nodes on one machine.
+//!
+//! A cluster's data lives in `DIR/pg<version>-<nodes>nodes/`, so that starting another shape in
+//! the same directory neither destroys nor misreads what is there. What was asked for last is in
+//! `DIR/cluster.json`; whether servers run is always read from the servers themselves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::command;
+use crate::postgres::Postgres;
+use crate::server::{self, HOST, Server, Shutdown};
+
+/// The database that clusters are made for.
+pub const DATABASE: &str = "helios";
+
+/// What a cluster looks like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Nodes besides the coordinator; 0 is the embedded single server.
+    pub nodes: u16,
+    /// The coordinator's port; nodes follow on the next ones.
+    pub port: u16,
+    /// PostgreSQL's major version.
+    pub pg: u32,
+}
+
+impl Shape {
+    /// Are there enough ports?
+    pub fn check(&self) -> Result<()> {
+        if self.port == 0 || self.port.checked_add(self.nodes).is_none() {
+            bail!("{} ports from {} on: ports end at 65535", self.nodes + 1, self.port);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} node(s), port {}, PostgreSQL {}", self.nodes, self.port, self.pg)
+    }
+}
+
+/// A cluster in a directory, running or not.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// What it looks like.
+    pub shape: Shape,
+    /// The coordinator first, then `node-1`, `node-2`, ….
+    pub servers: Vec<Server>,
+}
+
+/// The default directory of a cluster on a port: reachable for the server's user, which a
+/// checkout in root's home is not, and short enough for a unix socket's path.
+pub fn default_dir(port: u16) -> PathBuf {
+    PathBuf::from(format!("/var/tmp/helios-{port}"))
+}
+
+impl Cluster {
+    /// Describes a cluster; touches nothing.
+    pub fn new(dir: &Path, shape: Shape, pg: &Postgres, settings: &[String]) -> Result<Self> {
+        shape.check()?;
+        let data = dir.join(format!("pg{}-{}nodes", shape.pg, shape.nodes));
+        let mut all = vec!["shared_preload_libraries = 'helios'".to_owned()];
+        all.extend_from_slice(settings);
+        let servers = (0..=shape.nodes)
+            .map(|i| {
+                let name = if i == 0 { "coordinator".to_owned() } else { format!("node-{i}") };
+                Server {
+                    data: data.join(&name),
+                    name,
+                    pg: pg.clone(),
+                    sockets: dir.to_owned(),
+                    port: shape.port + i,
+                    settings: all.clone(),
+                }
+            })
+            .collect();
+        Ok(Self { dir: dir.to_owned(), shape, servers })
+    }
+
+    /// Reads the cluster that was last started in a directory.
+    pub fn load(dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join("cluster.json");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        };
+        let shape: Shape = serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged; remove it", path.display()))?;
+        let pg = Postgres::require(shape.pg)?;
+        Self::new(dir, shape, &pg, &[]).map(Some)
+    }
+
+    /// The server that clients connect to.
+    pub fn coordinator(&self) -> &Server {
+        &self.servers[0]
+    }
+
+    /// The other servers, `node-1` first; none when embedded.
+    pub fn nodes(&self) -> &[Server] {
+        &self.servers[1..]
+    }
+
+    /// The connection string for clients.
+    pub fn url(&self) -> String {
+        self.coordinator().url(DATABASE)
+    }
+
+    /// Is any of its servers running?
+    pub fn is_running(&self) -> bool {
+        self.servers.iter().any(|server| server.pid().is_some())
+    }
+
+    /// Makes what is missing and starts what does not run: data directories, servers, the
+    /// database, the extension, the nodes' registration. On an error the servers that this call
+    /// started are stopped again.
+    pub fn start(&self) -> Result<()> {
+        let stopped: Vec<&Server> = self.servers.iter().filter(|s| s.pid().is_none()).collect();
+        for server in &stopped {
+            server::check_port_free(server.port)
+                .with_context(|| format!("cannot start {}", server.name))?;
+        }
+        self.make_directories()?;
+        let started = each(&stopped, |server| {
+            server.init()?;
+            server.start()
+        })
+        .and_then(|()| each(&self.servers.iter().collect::<Vec<_>>(), create_database))
+        .and_then(|()| self.register_nodes());
+        if started.is_err() {
+            for server in &stopped {
+                if let Err(error) = server.stop(Shutdown::Fast) {
+                    eprintln!("{error:#}");
+                }
+            }
+        }
+        started
+    }
+
+    /// Makes the directories that servers' data directories go into.
+    pub fn make_directories(&self) -> Result<()> {
+        let made = !self.dir.exists();
+        fs::create_dir_all(&self.dir)
+            .with_context(|| format!("cannot make {}", self.dir.display()))?;
+        let empty = fs::read_dir(&self.dir)?.next().is_none();
+        if made || empty {
+            command::give_to_server_user(&self.dir)?;
+        }
+        if let Some(data) = self.coordinator().data.parent() {
+            fs::create_dir_all(data)?;
+            command::give_to_server_user(data)?;
+        }
+        let mut probe = command::as_server_user("test")?;
+        if !command::capture(probe.arg("-w").arg(&self.dir))?.status.success() {
+            bail!(
+                "the server's user cannot write to {}; choose another directory with --dir, such \
+                 as {}",
+                self.dir.display(),
+                default_dir(self.shape.port).display()
+            );
+        }
+        let text = serde_json::to_string_pretty(&self.shape)?;
+        fs::write(self.dir.join("cluster.json"), text + "\n")?;
+        Ok(())
+    }
+
+    fn register_nodes(&self) -> Result<()> {
+        if self.nodes().is_empty() {
+            return Ok(());
+        }
+        let mut client = self.coordinator().connect(DATABASE)?;
+        let rows = client.query("SELECT name::text FROM helios.node", &[])?;
+        let known: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        for node in self.nodes().iter().filter(|node| !known.contains(&node.name)) {
+            let port = node.port;
+            client
+                .batch_execute(&format!(
+                    "SELECT helios_add_node('{}', '{HOST}', {port})",
+                    node.name
+                ))
+                .with_context(|| format!("cannot register {}", node.name))?;
+        }
+        Ok(())
+    }
+
+    /// Stops every server that runs, the coordinator first so that no statement starts on a node
+    /// that is about to go. All are tried; the first error is returned.
+    pub fn stop(&self, how: Shutdown) -> Result<()> {
+        let mut result = Ok(());
+        for server in &self.servers {
+            let stopped = server.stop(how);
+            if result.is_ok() {
+                result = stopped;
+            }
+        }
+        result
+    }
+}
+
+/// The database with the extension, if it is not there yet.
+fn create_database(server: &Server) -> Result<()> {
+    let mut client = server.connect("postgres")?;
+    let known = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&DATABASE])?;
+    if known.is_none() {
+        client.batch_execute(&format!("CREATE DATABASE {DATABASE}"))?;
+    }
+    let mut client = server.connect(DATABASE)?;
+    client
+        .batch_execute("CREATE EXTENSION IF NOT EXISTS helios")
+        .with_context(|| format!("CREATE EXTENSION helios failed on {}", server.name))
+}
+
+/// Does something with all servers at once; the first error in their order is returned.
+fn each(servers: &[&Server], work: impl Fn(&Server) -> Result<()> + Sync) -> Result<()> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> = servers.iter().map(|server| scope.spawn(|| work(server))).collect();
+        let mut result = Ok(());
+        for thread in running {
+            let one = match thread.join() {
+                Ok(one) => one,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            if result.is_ok() {
+                result = one;
+            }
+        }
+        result
+    })
+}

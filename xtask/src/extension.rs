@@ -1,0 +1,125 @@
+//! Builds the extension with plain cargo and installs it where `pg_config` says.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::paths;
+use crate::postgres::Postgres;
+
+/// Installs the shared library here instead of in PostgreSQL's own library directory; servers then
+/// get it through `dynamic_library_path`. Lets several checkouts share one PostgreSQL.
+pub const LIBRARY_DIR: &str = "HELIOS_LIBRARY_DIR";
+
+/// The private library directory, when one is asked for.
+pub fn private_library_dir() -> Option<PathBuf> {
+    std::env::var_os(LIBRARY_DIR).map(PathBuf::from)
+}
+
+/// Builds the shared library for one PostgreSQL and returns its path. Cargo's own progress is
+/// shown.
+pub fn build(pg: &Postgres) -> Result<PathBuf> {
+    let mut cargo = command::cargo();
+    cargo.args(["build", "--release", "--package", "helios", "--no-default-features"]);
+    cargo.args(["--features", &format!("pg{}", pg.major)]);
+    cargo.arg("--message-format=json-render-diagnostics");
+    cargo.env("PGRX_PG_CONFIG_PATH", &pg.pg_config);
+    cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
+    let out = cargo.output().context("cannot run cargo")?;
+    if !out.status.success() {
+        bail!("building the extension for {} failed", pg.version);
+    }
+    // Each line is one JSON message; the library's own names the file that was made.
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        let message: serde_json::Value =
+            serde_json::from_str(line).context("cargo printed a line that is not JSON")?;
+        if message["reason"] != "compiler-artifact" || message["target"]["name"] != "helios" {
+            continue;
+        }
+        let files = message["filenames"].as_array().into_iter().flatten();
+        if let Some(file) = files.filter_map(|f| f.as_str()).find(|f| f.ends_with(".so")) {
+            return Ok(PathBuf::from(file));
+        }
+    }
+    bail!("cargo built the extension, but named no shared library");
+}
+
+/// The files of the extension besides the shared library: control file and SQL scripts.
+fn scripts() -> Result<Vec<PathBuf>> {
+    let root = paths::workspace();
+    let mut files = vec![root.join("helios.control")];
+    for entry in fs::read_dir(root.join("sql")).context("cannot read sql/")? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with("helios--") && name.ends_with(".sql") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Installs the library, the control file and the SQL scripts. Files that are the same already
+/// are left alone; others are replaced in one step, since running servers have them mapped.
+pub fn install(pg: &Postgres, library: &Path) -> Result<()> {
+    let library_dir = private_library_dir().unwrap_or_else(|| pg.libdir.clone());
+    let extension_dir = pg.sharedir.join("extension");
+    let mut wanted = vec![(library.to_owned(), library_dir.join("helios.so"), 0o755)];
+    for script in scripts()? {
+        let name = script.file_name().unwrap_or_default().to_owned();
+        wanted.push((script, extension_dir.join(name), 0o644));
+    }
+    let mut refused = Vec::new();
+    for (source, target, mode) in &wanted {
+        let content =
+            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        if fs::read(target).is_ok_and(|present| present == content) {
+            continue;
+        }
+        match replace(target, &content, *mode) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                refused.push(format!(
+                    "  sudo install -m {mode:o} {} {}",
+                    source.display(),
+                    target.display()
+                ));
+            }
+            done => done.with_context(|| format!("cannot write {}", target.display()))?,
+        }
+    }
+    if !refused.is_empty() {
+        bail!(
+            "this user may not write into PostgreSQL's directories; run these, then try again:\n{}",
+            refused.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// Writes a file that others can read, under its final name only when it is whole.
+fn replace(target: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    if let Some(dir) = target.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = target.with_file_name(format!(".{name}.{}", std::process::id()));
+    let written = fs::write(&temporary, content)
+        .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&temporary, target));
+    if written.is_err() {
+        // The first error is the one that matters; the temporary file may not even exist.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Builds and installs.
+pub fn build_and_install(pg: &Postgres) -> Result<PathBuf> {
+    let library = build(pg)?;
+    install(pg, &library)?;
+    Ok(library)
+}

@@ -1,0 +1,17 @@
+//! What the project's commands are made of: finding and building PostgreSQL, building and
+//! installing the extension, servers and clusters of servers. The command line (`main.rs`) and the
+//! cluster tests (`helios-tests`) use the same code.
+
+pub mod cluster;
+pub mod command;
+pub mod extension;
+pub mod layering;
+pub mod paths;
+pub mod ports;
+pub mod postgres;
+pub mod processes;
+pub mod progress;
+pub mod registry;
+pub mod scratch;
+pub mod server;
+pub mod setup;

@@ -1,0 +1,71 @@
+//! Progress of long steps: a spinner on a terminal, plain lines elsewhere. All of it goes to
+//! standard error, so that standard output holds results only.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One step under way. Dropped without [`Step::done`], it says that the step failed.
+pub struct Step {
+    what: String,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    finished: bool,
+}
+
+impl Step {
+    /// Announces a step.
+    pub fn start(what: impl Into<String>) -> Self {
+        let what = what.into();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}")
+            {
+                bar.set_style(style);
+            }
+            bar.set_prefix(what.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        if bar.is_none() {
+            eprintln!("{what} …");
+        }
+        Self { what, started: Instant::now(), bar, finished: false }
+    }
+
+    /// Says how far the step has come.
+    pub fn note(&self, text: impl Into<String>) {
+        match &self.bar {
+            Some(bar) => bar.set_message(text.into()),
+            None => eprintln!("  {}", text.into()),
+        }
+    }
+
+    /// The step is over; `result` is shown behind its name.
+    pub fn done(mut self, result: &str) {
+        self.close("✓", result);
+    }
+
+    fn close(&mut self, mark: &str, result: &str) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let gap = if result.is_empty() { "" } else { ": " };
+        eprintln!(
+            "{mark} {}{gap}{result} ({:.1} s)",
+            self.what,
+            self.started.elapsed().as_secs_f64()
+        );
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        self.close("✗", "failed");
+    }
+}

@@ -1,0 +1,52 @@
+//! Remembers in which directories this checkout has started clusters, so that `cluster stop` and
+//! `cluster status` find them without being told.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::paths;
+
+fn file() -> PathBuf {
+    paths::workspace().join("target/clusters.json")
+}
+
+/// Directories of all clusters that were started and not yet stopped.
+pub fn directories() -> Result<Vec<PathBuf>> {
+    let path = file();
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged; remove it", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// A cluster is about to be started in this directory.
+pub fn add(dir: &Path) -> Result<()> {
+    let mut all = directories()?;
+    if !all.iter().any(|known| known == dir) {
+        all.push(dir.to_owned());
+        write(&all)?;
+    }
+    Ok(())
+}
+
+/// The cluster in this directory is stopped.
+pub fn remove(dir: &Path) -> Result<()> {
+    let mut all = directories()?;
+    all.retain(|known| known != dir);
+    write(&all)
+}
+
+fn write(all: &[PathBuf]) -> Result<()> {
+    let path = file();
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    // Renamed into place: another xtask may be reading.
+    let temporary = path.with_extension(format!("json.{}", std::process::id()));
+    fs::write(&temporary, serde_json::to_string_pretty(all)? + "\n")?;
+    fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))
+}
