@@ -6,4 +6,6 @@
 pub mod clause;
 pub mod frames;
 pub mod lex;
+pub mod ring;
+pub mod slot;
 pub mod wrapped;
