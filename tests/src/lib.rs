@@ -39,7 +39,8 @@ pub fn skip(reason: &str) {
     let thread = std::thread::current();
     let line = format!("{}: {reason}", thread.name().unwrap_or("a test"));
     // Not eprintln: the output of passing tests is hidden.
-    writeln!(std::io::stderr(), "SKIPPED {line}").unwrap();
+    let mut stderr = std::io::stderr().lock();
+    writeln!(stderr, "SKIPPED {line}").unwrap();
     if let Some(file) = std::env::var_os("HELIOS_SKIPS") {
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
         writeln!(file, "{line}").unwrap();

@@ -15,3 +15,4 @@ pub mod registry;
 pub mod scratch;
 pub mod server;
 pub mod setup;
+pub mod testing;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::setup;
+use xtask::{setup, testing};
 
 /// Set-up, demo, tests, benchmarks and local clusters of Helios.
 #[derive(Parser)]
@@ -30,6 +30,15 @@ enum Command {
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
     },
+    /// Run the test layers; the last line printed is "N passed, N failed".
+    Test {
+        /// The version for the smoke tests beside PostgreSQL 15, which is always tested in full;
+        /// 15 leaves them out.
+        #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u32).range(15..=18))]
+        pg: u32,
+        /// Layers, or parts of the names of tests; everything when none is given.
+        names: Vec<String>,
+    },
     /// Start, stop or show a local cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -43,6 +52,11 @@ pub fn run() -> Result<ExitCode> {
             let pg = setup::required_postgres(pg)?;
             xtask::extension::build_and_install(&pg)?;
             println!("installed for {}", pg.version);
+        }
+        Command::Test { pg, names } => {
+            if !testing::run(pg, names)?.is_good() {
+                return Ok(ExitCode::FAILURE);
+            }
         }
         Command::Cluster(command) => return cluster::run(command),
     }
