@@ -5,9 +5,10 @@
 //!
 //! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
 
-pub mod copy;
+mod copy;
 mod explain;
 mod scan;
+pub mod utility;
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};

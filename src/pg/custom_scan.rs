@@ -3,7 +3,7 @@
 //! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the memory of the
 //! query. Dropping therefore neither talks to a node nor raises anything.
 
-use super::decode::RowDecoder;
+use super::decode::{self, RowDecoder};
 use super::error::trampoline;
 use super::explain::ExplainOutput;
 use super::params::Params;
@@ -220,9 +220,7 @@ impl ScanContext {
         let slot = self.slot();
         // SAFETY: the slot is valid; the memory holds nothing but the values of the slot just emptied.
         unsafe {
-            if let Some(clear) = (*(*slot).tts_ops).clear {
-                clear(slot);
-            }
+            decode::clear(slot);
             let context = (*self.node).ss.ps.ps_ExprContext;
             pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
         }

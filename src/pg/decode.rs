@@ -119,6 +119,19 @@ impl RowDecoder {
     }
 }
 
+/// Empties a slot (`ExecClearTuple`, which is an inline function).
+///
+/// # Safety
+/// `slot` is valid.
+pub(in crate::pg) unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: by the caller's promise; every slot type has the function.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            clear(slot);
+        }
+    }
+}
+
 fn malformed(what: &str) -> Error {
     Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "a node sent a row that does not fit")
         .detail(what)

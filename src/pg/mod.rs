@@ -6,12 +6,26 @@
 #![allow(unsafe_code)]
 
 pub mod catalog;
+pub mod client;
+pub mod custom_scan;
+pub mod decode;
+pub mod deparse;
 pub mod error;
+pub mod explain;
+pub mod hooks;
 pub mod invalidation;
+pub mod list;
 pub mod lock;
+pub mod nesting;
+pub mod params;
+pub mod parser;
+pub mod plan;
 pub mod preload;
 pub mod privileges;
+pub mod roles;
 pub mod session;
 pub mod setting_types;
 pub mod shared_memory;
 pub mod sql;
+pub mod tree;
+pub mod utility_view;

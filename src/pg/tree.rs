@@ -149,6 +149,17 @@ impl<'a> QueryTree<'a> {
     }
 }
 
+/// Walks an expression.
+///
+/// # Safety
+/// `node` is null or a valid expression.
+pub(in crate::pg) unsafe fn survey_expression(node: *mut pg_sys::Node) -> Survey {
+    let mut survey = Survey::default();
+    // SAFETY: by the caller's promise; the context outlives the walk.
+    unsafe { visit(node, ptr::from_mut(&mut survey).cast()) };
+    survey
+}
+
 /// Where a query comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
@@ -275,9 +286,7 @@ unsafe fn constant_relation(call: &pg_sys::FuncExpr) -> Option<Oid> {
         }
         let mut argument = super::list::nth::<pg_sys::Node>(call.args, 0);
         if (*argument).type_ != NodeTag::T_Const {
-            let mut inner = Survey::default();
-            visit(argument, ptr::from_mut(&mut inner).cast());
-            if !inner.params.is_empty()
+            if !survey_expression(argument).params.is_empty()
                 || pg_sys::contain_var_clause(argument)
                 || pg_sys::contain_volatile_functions(argument)
                 || pg_sys::contain_subplans(argument)
@@ -297,6 +306,21 @@ unsafe fn constant_relation(call: &pg_sys::FuncExpr) -> Option<Oid> {
         (is_relation && !constant.constisnull)
             .then(|| Oid::from(constant.constvalue.value() as u32))
     }
+}
+
+/// Whether every parameter stands in the text as `$n`.
+pub fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
+    params.iter().all(|param| {
+        usize::try_from(param.location)
+            .ok()
+            .and_then(|at| source.get(at..))
+            .and_then(|rest| rest.strip_prefix(b"$"))
+            .is_some_and(|digits| {
+                let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+                std::str::from_utf8(&digits[..end]).ok().and_then(|n| n.parse().ok())
+                    == Some(param.id)
+            })
+    })
 }
 
 /// Namespace of a relation, if it exists.

@@ -3,36 +3,37 @@
 use crate::directory;
 use crate::error::Result;
 use crate::pg::tree::{self, FIRST_USER_OID, RelationUse, Survey};
-use helios_core::route::{Facts, Touch};
+use helios_core::route::Touched;
 use pgrx::pg_sys::Oid;
 
-/// The facts, and the namespaces of everything remote among them.
-pub struct Gathered {
-    pub facts: Facts,
+/// What a query touches, and the namespaces of everything remote among it.
+#[derive(Default)]
+pub struct Facts {
+    pub touched: Vec<Touched>,
     pub namespaces: Vec<Oid>,
 }
 
 /// Looks up where everything that `survey` found lives.
-pub fn gather(survey: &Survey) -> Result<Gathered> {
-    let mut gathered = Gathered { facts: Facts::default(), namespaces: Vec::new() };
+pub fn gather(survey: &Survey) -> Result<Facts> {
+    let mut facts = Facts::default();
     for relation in survey.relations.iter().chain(&survey.data_arguments) {
-        gathered.add_relation(*relation)?;
+        facts.add_relation(*relation)?;
     }
     for &function in &survey.functions {
         if let Some(namespace) = tree::function_namespace(function) {
-            gathered.add_remote(namespace, false)?;
+            facts.add_remote(namespace, false)?;
         }
     }
-    if survey.lastval && gathered.facts.touches.is_empty() {
-        gathered.add_last_written()?;
+    if survey.lastval {
+        facts.add_last_value()?;
     }
-    Ok(gathered)
+    Ok(facts)
 }
 
-impl Gathered {
+impl Facts {
     fn add_relation(&mut self, relation: RelationUse) -> Result<()> {
         if relation.oid.to_u32() < FIRST_USER_OID {
-            self.facts.touches.push(Touch::Catalog);
+            self.touched.push(Touched::Catalog);
             return Ok(());
         }
         let Some(namespace) = tree::relation_namespace(relation.oid) else { return Ok(()) };
@@ -42,13 +43,10 @@ impl Gathered {
         let name = || tree::relation_name(relation.oid);
         match relation.kind {
             _ if tree::is_temporary_namespace(namespace) => {
-                self.facts.touches.push(Touch::TempTable { name: name() });
+                self.touched.push(Touched::TempTable { name: name() });
             }
-            b'S' => self.facts.touches.push(Touch::LocalSequence { name: name() }),
-            kind if holds_rows(kind) => self
-                .facts
-                .touches
-                .push(Touch::LocalTable { name: name(), write: relation.write }),
+            b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
+            kind if holds_rows(kind) => self.touched.push(Touched::LocalTable { name: name(), write: relation.write }),
             // A view is what it selects from, and that is in the query as well.
             _ => {}
         }
@@ -62,10 +60,8 @@ impl Gathered {
             self.namespaces.push(namespace);
         }
         let schema = tree::namespace_name(namespace).unwrap_or_default();
-        let node = directory::node(placement.node)?;
-        self.facts.touches.push(Touch::Remote {
+        self.touched.push(Touched::Remote {
             node: placement.node.0,
-            node_name: node.name.clone(),
             schema,
             shard: placement.shard.0,
             write,
@@ -74,9 +70,13 @@ impl Gathered {
     }
 
     /// `lastval()` speaks of the sequence used last, which is where this session wrote last.
-    fn add_last_written(&mut self) -> Result<()> {
-        if let Some((_, namespace)) = crate::transaction::last_written() {
-            self.add_remote(namespace, false)?;
+    fn add_last_value(&mut self) -> Result<()> {
+        let remote = match crate::transaction::last_written() {
+            Some((_, namespace)) => self.add_remote(namespace, false)?,
+            None => false,
+        };
+        if !remote {
+            self.touched.push(Touched::LastValue { node: None });
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::hooks::Callbacks;
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
+use crate::directory::NodeId;
 use crate::{directory, transaction};
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -29,15 +30,23 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Option<RemotePlan>> {
     if survey.set_config {
         transaction::note_settings_changed();
     }
-    let gathered = facts::gather(&survey)?;
-    match route::decide(&gathered.facts) {
+    let facts = facts::gather(&survey)?;
+    match route::route(&facts.touched, &node_name) {
         Route::Here => Ok(None),
         Route::Refused(reason) => {
             Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
                 .detail(reason.detail)
                 .hint(reason.hint))
         }
-        Route::Node { .. } => remote_plan(query, source, &survey, gathered.namespaces).map(Some),
+        Route::Node { .. } => remote_plan(query, source, &survey, facts.namespaces).map(Some),
+    }
+}
+
+fn node_name(id: i32) -> String {
+    match directory::node(NodeId(id)) {
+        Ok(node) => node.name.clone(),
+        // Its row is gone since the placement was read; the number still says which one it was.
+        Err(_) => format!("node {id}"),
     }
 }
 

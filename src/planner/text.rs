@@ -5,7 +5,7 @@
 //! node's business), and remembered until it is planned.
 
 use crate::error::Result;
-use crate::pg::tree::{ParamUse, QueryTree, Survey};
+use crate::pg::tree::{QueryTree, Survey, params_are_numbered};
 use crate::pg::{deparse, parser};
 use crate::directory;
 use helios_core::lex::Rules;
@@ -75,21 +75,6 @@ fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
     let rules = Rules { standard_conforming_strings: parser::standard_conforming_strings() };
     let range = wrapped::query_range(&source[start..end], rules)?;
     Some((start + range.start, start + range.end))
-}
-
-/// Whether every parameter stands in the text as `$n`.
-fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
-    params.iter().all(|param| {
-        usize::try_from(param.location)
-            .ok()
-            .and_then(|at| source.get(at..))
-            .and_then(|rest| rest.strip_prefix(b"$"))
-            .is_some_and(|digits| {
-                let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
-                std::str::from_utf8(&digits[..end]).ok().and_then(|n| n.parse().ok())
-                    == Some(param.id)
-            })
-    })
 }
 
 /// The same text can mean other tables under another `search_path`; PostgreSQL analyses a cached plan again when the path
