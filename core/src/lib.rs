@@ -5,6 +5,7 @@
 
 pub mod clause;
 pub mod copy_text;
+pub mod directory;
 pub mod frames;
 pub mod lex;
 pub mod quote;
