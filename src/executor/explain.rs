@@ -11,10 +11,11 @@ use helios_core::frames;
 /// Runs `EXPLAIN (options)` of the scan's statement on its node; gives the lines it prints.
 pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
     let plan = context.plan();
-    let params = context.params(plan.params());
+    let mut params = context.params(plan.params());
+    let node = super::locate(plan.namespaces())?;
+    super::types::translate(&mut params, node, Mode::Transaction)?;
     let values: Vec<Value> =
         params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
-    let node = super::locate(plan.namespaces())?;
     let mut sql = b"EXPLAIN ".to_vec();
     if !options.is_empty() {
         sql.extend(format!("({options}) ").bytes());

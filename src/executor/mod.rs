@@ -8,6 +8,7 @@
 mod copy;
 mod explain;
 mod scan;
+mod types;
 pub mod utility;
 
 use crate::directory::{self, NodeId};
@@ -19,6 +20,7 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 /// Registers the executor node; once, when the library is loaded.
 pub fn install() {
     crate::pg::custom_scan::install(scan::NodeScan::boxed);
+    crate::pg::types::install();
 }
 
 /// Locks the shards of these namespaces and gives the one node that they are on.

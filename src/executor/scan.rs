@@ -31,11 +31,12 @@ impl NodeScan {
 
     fn start(&self, context: &ScanContext, formats: &[i16], fetch: Option<Fetch>) -> Result<Execution> {
         let plan = context.plan();
-        let params = context.params(plan.params());
-        let values: Vec<Value> =
-            params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
+        let mut params = context.params(plan.params());
         let node = super::locate(plan.namespaces())?;
         let mode = super::mode();
+        super::types::translate(&mut params, node, mode)?;
+        let values: Vec<Value> =
+            params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
         let fetch = match fetch {
             Some(fetch) => fetch,
             None if mode == Mode::Autocommit => Fetch::All,

@@ -69,7 +69,10 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         .hint("Make the arguments INOUT, or call it from the client."));
     }
     let sql = if own_text { text.sql.to_vec() } else { view.deparsed() };
-    let params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
+    let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
+    let node = super::locate(std::iter::once(namespace))?;
+    let mode = super::mode();
+    super::types::translate(&mut params, node, mode)?;
     let values: Vec<Value> =
         params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
     let statement = Statement {
@@ -79,11 +82,10 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         result_formats: &[],
         reuse: false,
     };
-    let node = super::locate(std::iter::once(namespace))?;
     transaction::note_write(node, Some(namespace));
     let moved = |error| relocate(error, own_text.then_some(text.offset), &sql);
     let mut execution =
-        transaction::start(node, &statement, super::mode(), Fetch::All, true).map_err(moved)?;
+        transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
     let mut output = view.output();
     loop {
         let step = execution.step(&mut |row| match &mut output {

@@ -117,11 +117,8 @@ pub fn to_client_encoding(text: &[u8]) -> Vec<u8> {
     // SAFETY: the conversion reads `len` bytes and gives the argument itself or a palloc'd, NUL-terminated copy.
     unsafe {
         let source = text.as_ptr().cast::<c_char>();
-        let converted = pg_sys::pg_server_to_any(
-            source,
-            text.len() as c_int,
-            pg_sys::pg_get_client_encoding(),
-        );
+        let converted =
+            pg_sys::pg_server_to_any(source, text.len() as c_int, pg_sys::pg_get_client_encoding());
         if ptr::eq(converted, source) {
             text.to_vec()
         } else {

@@ -237,7 +237,6 @@ impl ScanContext {
             }
         }
     }
-
 }
 
 unsafe extern "C-unwind" fn create(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {

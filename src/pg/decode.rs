@@ -41,11 +41,7 @@ impl RowDecoder {
                     let attribute = tuple_attribute(descriptor, i);
                     let (mut input, mut element_type) = (Oid::INVALID, Oid::INVALID);
                     let mut function = pg_sys::FmgrInfo::default();
-                    pg_sys::getTypeInputInfo(
-                        (*attribute).atttypid,
-                        &mut input,
-                        &mut element_type,
-                    );
+                    pg_sys::getTypeInputInfo((*attribute).atttypid, &mut input, &mut element_type);
                     pg_sys::fmgr_info(input, &mut function);
                     Column { function, element_type, typmod: (*attribute).atttypmod }
                 })

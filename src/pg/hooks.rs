@@ -159,8 +159,8 @@ unsafe fn replan(
             return Ok(ptr::null_mut());
         }
         for oid in relations {
-            let entry = pg_sys::palloc0(size_of::<pg_sys::RangeTblEntry>())
-                .cast::<pg_sys::RangeTblEntry>();
+            let entry =
+                pg_sys::palloc0(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
             (*entry).type_ = pg_sys::NodeTag::T_RangeTblEntry;
             (*entry).rtekind = pg_sys::RTEKind::RTE_RELATION;
             (*entry).relid = oid;
@@ -183,8 +183,8 @@ unsafe extern "C-unwind" fn analyzed(
             previous(pstate, query, jumble);
         }
         trampoline((), || {
-            let named =
-                (*pstate).p_pre_columnref_hook.is_some() || (*pstate).p_post_columnref_hook.is_some();
+            let named = (*pstate).p_pre_columnref_hook.is_some()
+                || (*pstate).p_post_columnref_hook.is_some();
             match (QueryTree::new(query), CALLBACKS.get()) {
                 (Some(tree), Some(callbacks)) => {
                     (callbacks.analyzed)(tree, source_text((*pstate).p_sourcetext), named)
@@ -281,8 +281,8 @@ unsafe fn pass_through(
             (*dest).mydest,
             pg_sys::CommandDest::DestRemote | pg_sys::CommandDest::DestRemoteExecute
         );
-        let returns = (*desc).operation == pg_sys::CmdType::CMD_SELECT
-            || (*(*desc).plannedstmt).hasReturning;
+        let returns =
+            (*desc).operation == pg_sys::CmdType::CMD_SELECT || (*(*desc).plannedstmt).hasReturning;
         if !remote
             || !returns
             || count != 0
@@ -334,7 +334,10 @@ unsafe fn pass_through(
 
 /// The formats that the client asked for; `None` if a column's binary form holds OIDs that differ between servers, so
 /// that its rows must be decoded.
-unsafe fn client_formats(portal: pg_sys::Portal, descriptor: pg_sys::TupleDesc) -> Option<Vec<i16>> {
+unsafe fn client_formats(
+    portal: pg_sys::Portal,
+    descriptor: pg_sys::TupleDesc,
+) -> Option<Vec<i16>> {
     // SAFETY: a portal with formats has one a column of its descriptor, which is the query's.
     unsafe {
         let columns = (*descriptor).natts as usize;

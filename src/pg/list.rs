@@ -34,9 +34,7 @@ pub(in crate::pg) unsafe fn nth_int(list: *const pg_sys::List, index: usize) -> 
 ///
 /// # Safety
 /// `list` is null or a valid list of OIDs that outlives the iterator.
-pub(in crate::pg) unsafe fn oids(
-    list: *const pg_sys::List,
-) -> impl Iterator<Item = Oid> + Clone {
+pub(in crate::pg) unsafe fn oids(list: *const pg_sys::List) -> impl Iterator<Item = Oid> + Clone {
     // SAFETY: by the caller's promise.
     let length = unsafe { len(list) };
     // SAFETY: as above; the index is within the list.

@@ -28,4 +28,5 @@ pub mod setting_types;
 pub mod shared_memory;
 pub mod sql;
 pub mod tree;
+pub mod types;
 pub mod utility_view;

@@ -13,6 +13,8 @@ use super::tree::FIRST_USER_OID;
 #[derive(Debug, Default)]
 pub struct Params {
     types: Vec<u32>,
+    /// Index and type of parameters of types that users made.
+    user_types: Vec<(usize, Oid)>,
     values: Vec<(bool, Option<Range<usize>>)>,
     bytes: Vec<u8>,
 }
@@ -21,6 +23,18 @@ impl Params {
     /// Type OIDs, 0 where the node shall find out.
     pub fn types(&self) -> &[u32] {
         &self.types
+    }
+
+    /// Index and type (here) of the parameters whose type is not the same on every server.
+    pub fn user_types(&self) -> Vec<(usize, Oid)> {
+        self.user_types.clone()
+    }
+
+    /// Sets the type OID that is sent for a parameter.
+    pub fn set_type(&mut self, index: usize, oid: u32) {
+        if let Some(of_type) = self.types.get_mut(index) {
+            *of_type = oid;
+        }
     }
 
     /// Whether there are none.
@@ -56,6 +70,9 @@ impl Params {
 
     fn add(&mut self, param: &pg_sys::ParamExternData) {
         let type_oid = param.ptype.to_u32();
+        if type_oid >= FIRST_USER_OID {
+            self.user_types.push((self.types.len(), param.ptype));
+        }
         if type_oid == 0 || param.isnull {
             self.types.push(known_type(type_oid));
             self.values.push((false, None));

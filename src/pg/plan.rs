@@ -3,8 +3,8 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
 //! them, and drops a cached plan when one of them changes.
 
-use super::{custom_scan, list};
 use super::tree::QueryTree;
+use super::{custom_scan, list};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
@@ -136,8 +136,8 @@ unsafe extern "C-unwind" fn collect_relations(
             if (*entry).rtekind != pg_sys::RTEKind::RTE_RELATION {
                 continue;
             }
-            let copy = pg_sys::palloc(size_of::<pg_sys::RangeTblEntry>())
-                .cast::<pg_sys::RangeTblEntry>();
+            let copy =
+                pg_sys::palloc(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
             ptr::copy_nonoverlapping(entry, copy, 1);
             (*copy).tablesample = ptr::null_mut();
             (*copy).securityQuals = ptr::null_mut();

@@ -191,7 +191,6 @@ impl Survey {
     }
 }
 
-
 /// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
 fn data_function(oid: Oid) -> Option<bool> {
     match oid.to_u32() {
@@ -365,6 +364,5 @@ pub fn namespace_name(namespace: Oid) -> Option<String> {
 
 unsafe fn text(string: *mut std::ffi::c_char) -> Option<String> {
     // SAFETY: null or a NUL-terminated string, by the callers above.
-    (!string.is_null())
-        .then(|| unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned())
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned())
 }

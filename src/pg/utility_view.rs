@@ -32,7 +32,8 @@ impl CopyView {
         if statement.relation.is_null() {
             return None;
         }
-        let mode = if statement.is_from { pg_sys::RowExclusiveLock } else { pg_sys::AccessShareLock };
+        let mode =
+            if statement.is_from { pg_sys::RowExclusiveLock } else { pg_sys::AccessShareLock };
         // SAFETY: a valid range variable; a missing relation gives an invalid OID.
         let oid = unsafe {
             pg_sys::RangeVarGetRelidExtended(
