@@ -4,6 +4,7 @@
 
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod extension;
 pub mod layering;
 pub mod paths;

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::cluster::Shape;
+use xtask::postgres::DEFAULT_MAJOR;
 use xtask::{setup, testing};
 
 /// Set-up, demo, tests, benchmarks and local clusters of Helios.
@@ -30,6 +32,12 @@ enum Command {
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
     },
+    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query.
+    Demo {
+        /// The coordinator's port; the nodes take the next three.
+        #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
     /// Run the test layers; the last line printed is "N passed, N failed".
     Test {
         /// The version for the smoke tests beside PostgreSQL 15, which is always tested in full;
@@ -52,6 +60,10 @@ pub fn run() -> Result<ExitCode> {
             let pg = setup::required_postgres(pg)?;
             xtask::extension::build_and_install(&pg)?;
             println!("installed for {}", pg.version);
+        }
+        Command::Demo { port } => {
+            let shape = Shape { nodes: 3, port, pg: DEFAULT_MAJOR };
+            xtask::demo::run(&cluster::start_current(shape)?)?;
         }
         Command::Test { pg, names } => {
             if !testing::run(pg, names)?.is_good() {
