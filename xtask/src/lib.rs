@@ -2,6 +2,7 @@
 //! installing the extension, servers and clusters of servers. The command line (`main.rs`) and the
 //! cluster tests (`helios-tests`) use the same code.
 
+pub mod bench;
 pub mod cluster;
 pub mod command;
 pub mod demo;

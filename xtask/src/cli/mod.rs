@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use xtask::cluster::Shape;
 use xtask::postgres::DEFAULT_MAJOR;
-use xtask::{setup, testing};
+use xtask::{bench, setup, testing};
 
 /// Set-up, demo, tests, benchmarks and local clusters of Helios.
 #[derive(Parser)]
@@ -47,6 +47,24 @@ enum Command {
         /// Layers, or parts of the names of tests; everything when none is given.
         names: Vec<String>,
     },
+    /// Measure direct, through Helios, pgbouncer and postgres_fdw side by side.
+    Bench {
+        /// Scenarios by a part of their names; all when none is given.
+        names: Vec<String>,
+        /// Seconds that one run of short transactions takes.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Runs of each kind; the median counts.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Numbers of clients.
+        #[arg(long, value_delimiter = ',', default_value = "1,8,32",
+              value_parser = clap::value_parser!(u32).range(1..=100))]
+        clients: Vec<u32>,
+        /// Write the tables to benches/RESULTS.md.
+        #[arg(long)]
+        save: bool,
+    },
     /// Start, stop or show a local cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
@@ -69,6 +87,10 @@ pub fn run() -> Result<ExitCode> {
             if !testing::run(pg, names)?.is_good() {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::Bench { names, seconds, rounds, clients, save } => {
+            let rounds = usize::from(rounds);
+            bench::run(&bench::Options { names, seconds, rounds, clients, save })?;
         }
         Command::Cluster(command) => return cluster::run(command),
     }
