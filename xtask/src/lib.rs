@@ -3,6 +3,7 @@
 //! cluster tests (`helios-tests`) use the same code.
 
 pub mod bench;
+pub mod clients;
 pub mod cluster;
 pub mod command;
 pub mod demo;
