@@ -6,17 +6,32 @@
 #![allow(unsafe_code)]
 
 pub mod catalog;
+pub mod client;
+pub mod custom_scan;
+pub mod decode;
+pub mod deparse;
 pub mod encoding;
 pub mod error;
+pub mod explain;
+pub mod hooks;
 pub mod invalidation;
+pub mod list;
 pub mod lock;
+pub mod nesting;
+pub mod params;
+pub mod parser;
+pub mod plan;
 pub mod preload;
 pub mod privileges;
+pub mod roles;
 pub mod session;
 pub mod setting_types;
 pub mod settings_scan;
 pub mod shared_memory;
 pub mod sql;
 pub mod transaction_records;
+pub mod tree;
+pub mod types;
+pub mod utility_view;
 pub mod wait;
 pub mod xact;

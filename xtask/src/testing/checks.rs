@@ -1,0 +1,57 @@
+//! Checks of the sources: format, lints, documentation, layout.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::command;
+use crate::layering;
+use crate::paths;
+
+/// Everything that builds without PostgreSQL.
+const PURE: [&str; 6] = ["-p", "helios-core", "-p", "xtask", "-p", "helios-tests"];
+
+/// The extension, built as it is for servers: the bindings are made once for all uses.
+const EXTENSION: [&str; 6] =
+    ["-p", "helios", "--release", "--no-default-features", "--features", "pg15"];
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = command::cargo();
+    cargo.args(arguments);
+    cargo
+}
+
+/// rustfmt has nothing to change.
+pub fn format() -> Result<()> {
+    command::output(&mut cargo(&["fmt", "--all", "--check"])).map(drop)
+}
+
+/// Clippy has nothing to say.
+pub fn lint(pg_config: &Path) -> Result<()> {
+    let deny = ["--", "-D", "warnings"];
+    command::output(cargo(&["clippy", "--quiet", "--all-targets"]).args(PURE).args(deny))?;
+    let mut extension = cargo(&["clippy", "--quiet", "--lib"]);
+    extension.args(EXTENSION).args(deny).env("PGRX_PG_CONFIG_PATH", pg_config);
+    command::output(&mut extension).map(drop)
+}
+
+/// The documentation builds without a warning, that of private items too: most of the extension
+/// is private.
+pub fn docs(pg_config: &Path) -> Result<()> {
+    let arguments = ["doc", "--quiet", "--no-deps", "--document-private-items"];
+    let deny = ("RUSTDOCFLAGS", "-D warnings");
+    command::output(cargo(&arguments).args(PURE).env(deny.0, deny.1))?;
+    let mut extension = cargo(&arguments);
+    extension.args(EXTENSION).env(deny.0, deny.1).env("PGRX_PG_CONFIG_PATH", pg_config);
+    command::output(&mut extension).map(drop)
+}
+
+/// The extension's rooms use each other downward only.
+pub fn layers() -> Result<()> {
+    let violations = layering::check(paths::workspace())?;
+    if !violations.is_empty() {
+        bail!("{}", violations.join("\n"));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Rust's own test runner: shown as it runs, counted from what it prints.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+
+use super::Counts;
+use crate::command;
+use crate::paths;
+
+/// Tests wait more than they compute, so more run at once than there are processors.
+const THREADS: &str = "--test-threads=4";
+
+/// Runs the tests of one package that match a filter, all without filters.
+pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
+    let skips = paths::target().join(format!("skips.{}", std::process::id()));
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--no-fail-fast", "--package", package, "--"]);
+    cargo.arg(THREADS).args(filters);
+    cargo.envs(environment.iter().map(|(name, value)| (name, value))).env("HELIOS_SKIPS", &skips);
+    let mut child =
+        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(child.stdout.take().context("no output")?).split(b'\n') {
+        let line = String::from_utf8_lossy(&line?).into_owned();
+        if tally.read(&line) {
+            println!("{line}");
+        }
+    }
+    let success = child.wait()?.success();
+    let skipped = match std::fs::read_to_string(&skips) {
+        Ok(text) => {
+            std::fs::remove_file(&skips)?;
+            text
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error).context("cannot read which tests were skipped"),
+    };
+    for line in skipped.lines() {
+        println!("skipped {line}");
+    }
+    Ok(tally.finish(success, skipped.lines().count() as u64))
+}
+
+/// Adds up the summaries of several test programs.
+#[derive(Default)]
+struct Tally {
+    counts: Counts,
+    started: u64,
+    ended: u64,
+}
+
+impl Tally {
+    /// Reads one line; returns whether it is worth showing.
+    fn read(&mut self, line: &str) -> bool {
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.started += 1;
+            return false;
+        }
+        let Some(summary) = line.strip_prefix("test result: ") else {
+            return !line.is_empty();
+        };
+        self.ended += 1;
+        let number = |name: &str| -> u64 {
+            let part = summary.split(['.', ';']).find_map(|part| part.trim().strip_suffix(name));
+            part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+        };
+        let counts = Counts {
+            passed: number("passed"),
+            failed: number("failed"),
+            skipped: number("ignored"),
+        };
+        self.counts.add(counts);
+        counts != Counts::default()
+    }
+
+    /// The totals. A program that ended without a summary has crashed; a failure without any
+    /// program's is one of the build's. Both count as one failed test, tests that skipped
+    /// themselves do not count as passed.
+    fn finish(mut self, success: bool, skipped: u64) -> Counts {
+        self.counts.failed += self.started.saturating_sub(self.ended);
+        if !success && self.counts.failed == 0 {
+            self.counts.failed = 1;
+        }
+        self.counts.passed = self.counts.passed.saturating_sub(skipped);
+        self.counts.skipped += skipped;
+        self.counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(text: &str, success: bool, skipped: u64) -> Counts {
+        let mut tally = Tally::default();
+        for line in text.lines() {
+            tally.read(line);
+        }
+        tally.finish(success, skipped)
+    }
+
+    const GOOD: &str = "running 3 tests\ntest a ... ok\ntest b ... ignored, no network\n\
+        test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+
+    #[test]
+    fn summaries_are_added_up() {
+        let text = format!("{GOOD}\n{GOOD}");
+        assert_eq!(tally(&text, true, 0), Counts { passed: 4, failed: 0, skipped: 2 });
+    }
+
+    #[test]
+    fn failures_are_counted() {
+        let text =
+            "running 2 tests\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured";
+        assert_eq!(tally(text, false, 0), Counts { passed: 1, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn crashed_program_counts_as_failed() {
+        let text = format!("{GOOD}\nrunning 5 tests\ntest c ... ok");
+        assert_eq!(tally(&text, false, 0), Counts { passed: 2, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn build_that_fails_counts_as_failed() {
+        assert_eq!(tally("", false, 0), Counts { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn tests_that_skip_themselves_did_not_pass() {
+        assert_eq!(tally(GOOD, true, 1), Counts { passed: 1, failed: 0, skipped: 2 });
+    }
+}

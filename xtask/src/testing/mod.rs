@@ -1,0 +1,215 @@
+//! The test layers, in the order in which they run: the cheap ones first. Each prints a line for
+//! itself and adds to the totals; what failed is shown in full, what could not run says why.
+
+mod checks;
+mod libtest;
+mod regress;
+mod symbols;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+
+use crate::extension;
+use crate::postgres::{DEFAULT_MAJOR, Postgres};
+use crate::setup::{self, Need, Obtained};
+
+/// How many tests passed, failed, and could not run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Did what was expected.
+    pub passed: u64,
+    /// Did not.
+    pub failed: u64,
+    /// Could not run here; the reason was printed.
+    pub skipped: u64,
+}
+
+impl Counts {
+    const PASSED: Self = Self { passed: 1, failed: 0, skipped: 0 };
+    const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
+    const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
+
+    /// Nothing failed, and something ran.
+    pub fn is_good(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
+        if self.skipped > 0 {
+            write!(f, ", {} skipped", self.skipped)?;
+        }
+        Ok(())
+    }
+}
+
+/// Layers by name. Those in the second list consist of tests with names of their own.
+const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
+const SUITES: [&str; 4] = ["xtask", "core", "regress", "cluster"];
+
+/// A run of the layers that were asked for.
+struct Run {
+    pg: Postgres,
+    /// The version for smoke tests; none when it is the default version.
+    other: Option<u32>,
+    layers: Vec<String>,
+    filters: Vec<String>,
+    totals: Counts,
+    /// Something that was asked for exists.
+    matched: bool,
+}
+
+/// Runs the layers and tests that `names` choose, all when there are none. Prints the totals as
+/// the last line.
+pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
+    let smoke = format!("pg{other}");
+    let is_layer = |name: &String| {
+        CHECKS.contains(&name.as_str()) || SUITES.contains(&name.as_str()) || *name == smoke
+    };
+    let (layers, filters) = names.into_iter().partition(is_layer);
+    setup::packages(&[Need::Build, Need::Clients])?;
+    let mut run = Run {
+        pg: setup::default_postgres()?,
+        other: (other != DEFAULT_MAJOR).then_some(other),
+        layers,
+        filters,
+        totals: Counts::default(),
+        matched: false,
+    };
+    run.static_checks();
+    run.suite("xtask", |filters| libtest::run("xtask", &[], filters));
+    run.suite("core", |filters| libtest::run("helios-core", &[], filters));
+    run.server_layers();
+    if let Some(other) = run.other.filter(|_| run.wants(&smoke)) {
+        run.smoke(&smoke, other);
+    }
+    if !run.matched {
+        bail!("no layer and no test has such a name; layers: {CHECKS:?} {SUITES:?} {smoke:?}");
+    }
+    println!("{}", run.totals);
+    Ok(run.totals)
+}
+
+impl Run {
+    fn wants(&self, layer: &str) -> bool {
+        let all = self.layers.is_empty() && self.filters.is_empty();
+        all || self.layers.iter().any(|name| name == layer)
+    }
+
+    fn static_checks(&mut self) {
+        let config = self.pg.pg_config.clone();
+        self.check("format", checks::format);
+        self.check("lint", || checks::lint(&config));
+        self.check("docs", || checks::docs(&config));
+        self.check("layers", checks::layers);
+    }
+
+    /// One check that passes or fails as a whole. Returns whether it did not fail.
+    fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
+        if self.wants(name) {
+            return self.must(name, work);
+        }
+        true
+    }
+
+    /// As [`Run::check`], wanted or not: other layers need it.
+    fn must(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
+        self.matched |= self.wants(name);
+        println!("=== {name}");
+        let result = work();
+        let counts = if result.is_ok() { Counts::PASSED } else { Counts::FAILED };
+        match &result {
+            Ok(()) => println!("ok      {name}"),
+            Err(error) => println!("{error:#}\nFAILED  {name}"),
+        }
+        self.totals.add(counts);
+        result.is_ok()
+    }
+
+    /// A layer of tests with names. Names that are no layers' choose among the tests of all.
+    fn suite(&mut self, name: &str, work: impl FnOnce(&[String]) -> Result<Counts>) {
+        if !self.wants_suite(name) {
+            return;
+        }
+        println!("=== {name}");
+        let counts = work(&self.filters).unwrap_or_else(|error| {
+            println!("{error:#}");
+            Counts::FAILED
+        });
+        self.matched |= counts != Counts::default();
+        let mark = if counts.failed == 0 { "ok     " } else { "FAILED " };
+        println!("{mark} {name}: {counts}");
+        self.totals.add(counts);
+    }
+
+    fn wants_suite(&self, name: &str) -> bool {
+        self.wants(name) || (self.layers.is_empty() && !self.filters.is_empty())
+    }
+
+    /// Everything that needs the extension on PostgreSQL 15.
+    fn server_layers(&mut self) {
+        let needed = ["build", "symbols"].iter().any(|name| self.wants(name))
+            || ["regress", "cluster"].iter().any(|name| self.wants_suite(name));
+        if !needed {
+            return;
+        }
+        let pg = self.pg.clone();
+        let mut library = PathBuf::new();
+        let built = self.must("build", || {
+            library = extension::build_and_install(&pg)?;
+            Ok(())
+        });
+        if !built {
+            println!("symbols, regress and cluster cannot run: there is no extension to test");
+            return;
+        }
+        self.check("symbols", || symbols::check(&library));
+        self.suite("regress", |filters| regress::run(&pg, filters));
+        self.suite("cluster", |filters| libtest::run("helios-tests", &[], filters));
+    }
+
+    /// Builds for another version and runs the smoke tests there.
+    fn smoke(&mut self, name: &str, major: u32) {
+        println!("=== {name}");
+        self.matched = true;
+        let pg = match setup::postgres(major) {
+            Ok(Obtained::Yes(pg)) => pg,
+            Ok(Obtained::No(reason)) => {
+                println!("skipped {name}: PostgreSQL {major} is not obtainable: {reason}");
+                return self.totals.add(Counts::SKIPPED);
+            }
+            Err(error) => {
+                println!("{error:#}\nFAILED  {name}");
+                return self.totals.add(Counts::FAILED);
+            }
+        };
+        let build = format!("{name} build");
+        if !self.must(&build, || extension::build_and_install(&pg).map(drop)) {
+            return;
+        }
+        let version = [("HELIOS_PG", major.to_string())];
+        let counts = libtest::run("helios-tests", &version, &["smoke".to_owned()]);
+        let counts = match counts {
+            Ok(counts) if counts == Counts::default() => {
+                println!("there are no smoke tests");
+                Counts::FAILED
+            }
+            Ok(counts) => counts,
+            Err(error) => {
+                println!("{error:#}");
+                Counts::FAILED
+            }
+        };
+        println!("{} {name}: {counts}", if counts.failed == 0 { "ok     " } else { "FAILED " });
+        self.totals.add(counts);
+    }
+}

@@ -1,0 +1,137 @@
+//! The SQL suite in `pg_regress/`, run by the server's own `pg_regress` against a cluster, and
+//! the isolation specs there, run by `pg_isolation_regress`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::Counts;
+use crate::cluster::{Cluster, DATABASE};
+use crate::command;
+use crate::paths;
+use crate::postgres::Postgres;
+use crate::scratch::Scratch;
+use crate::server::{HOST, ROLE};
+
+/// Nodes of the cluster that the suite runs on.
+const NODES: u16 = 2;
+
+/// Runs the tests of both schedules whose names match a filter, all without filters.
+pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
+    let suite = paths::workspace().join("pg_regress");
+    let sql = chosen(&suite.join("schedule"), filters)?;
+    let isolation = chosen(&suite.join("isolation_schedule"), filters)?;
+    let mut counts = Counts::default();
+    if sql.is_empty() && isolation.is_empty() {
+        if filters.is_empty() {
+            bail!("{} lists no tests", suite.join("schedule").display());
+        }
+        return Ok(counts);
+    }
+    let scratch = Scratch::new(NODES + 1)?;
+    let cluster = scratch.cluster(pg, NODES, &[])?;
+    let regress = pg.regress_dir.join("pg_regress");
+    let isolationtester = pg.regress_dir.with_file_name("isolation").join("pg_isolation_regress");
+    for (program, tests) in [(regress, sql), (isolationtester, isolation)] {
+        if !tests.is_empty() {
+            counts.add(run_program(&program, pg, &cluster, &tests)?);
+        }
+    }
+    Ok(counts)
+}
+
+/// The tests of a schedule in order; a schedule that is not there has none.
+fn chosen(schedule: &Path, filters: &[String]) -> Result<Vec<String>> {
+    let text = match fs::read_to_string(schedule) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("{}", schedule.display())),
+    };
+    let names = text.lines().filter_map(|line| line.strip_prefix("test:"));
+    let names = names.flat_map(str::split_whitespace);
+    let wanted =
+        |name: &&str| filters.is_empty() || filters.iter().any(|part| name.contains(part.as_str()));
+    Ok(names.filter(wanted).map(str::to_owned).collect())
+}
+
+fn run_program(
+    program: &Path,
+    pg: &Postgres,
+    cluster: &Cluster,
+    tests: &[String],
+) -> Result<Counts> {
+    let input = paths::workspace().join("pg_regress");
+    let output: PathBuf = paths::target().join("pg_regress");
+    fs::create_dir_all(&output)?;
+    let mut regress = Command::new(program);
+    regress.env_remove("PGDATABASE").env("LC_ALL", "C.UTF-8").current_dir(&input);
+    regress.arg("--inputdir").arg(&input).arg("--outputdir").arg(&output);
+    if pg.major >= 16 {
+        regress.arg("--expecteddir").arg(&input);
+    }
+    regress.arg("--bindir").arg(&pg.bindir).args(["--use-existing", "--host", HOST]);
+    regress.args(["--port", &cluster.shape.port.to_string(), "--user", ROLE]);
+    regress.args(["--dbname", DATABASE]).args(tests);
+    let out = command::capture(&mut regress)?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    print!("{text}{}", String::from_utf8_lossy(&out.stderr));
+    let counts = count(&text);
+    if counts.failed > 0 {
+        let diffs = output.join("regression.diffs");
+        let shown = fs::read(&diffs).with_context(|| format!("cannot read {}", diffs.display()))?;
+        println!("{}", String::from_utf8_lossy(&shown));
+    }
+    if counts.passed + counts.failed != tests.len() as u64 {
+        bail!("{} of {} tests gave a result ({})", counts.passed, tests.len(), out.status);
+    }
+    if !out.status.success() && counts.failed == 0 {
+        bail!("{} ended with {}", program.display(), out.status);
+    }
+    Ok(counts)
+}
+
+/// Counts results: `test NAME ... ok` up to PostgreSQL 15, TAP (`ok 1 - NAME`) from 16 on.
+fn count(text: &str) -> Counts {
+    let mut counts = Counts::default();
+    for line in text.lines() {
+        let line = line.trim();
+        let old = line.split_once(" ... ").map(|(_, result)| result);
+        if line.starts_with("not ok ") || old.is_some_and(|result| result.starts_with("FAILED")) {
+            counts.failed += 1;
+        } else if line.starts_with("ok ") || old.is_some_and(|result| result.starts_with("ok")) {
+            counts.passed += 1;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_results_are_counted() {
+        let old = "============== running regression test queries        ==============\n\
+            test schema                       ... ok           12 ms\n\
+            parallel group (2 tests):  a b\n     a      ... ok    3 ms\n\
+            test ddl                          ... FAILED       40 ms\n";
+        assert_eq!(count(old), Counts { passed: 2, failed: 1, skipped: 0 });
+        let tap = "# using postmaster on 127.0.0.1, port 1\nok 1         - schema   12 ms\n\
+            not ok 2     - ddl       40 ms\n1..2\n# 1 of 2 tests failed.\n";
+        assert_eq!(count(tap), Counts { passed: 1, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn schedule_is_read_in_order_and_filtered() {
+        let path = std::env::temp_dir().join(format!("helios-schedule-{}", std::process::id()));
+        fs::write(&path, "# comment\ntest: one two\n\ntest: three\n").unwrap();
+        let all = chosen(&path, &[]).unwrap();
+        let some = chosen(&path, &["tw".to_owned(), "thr".to_owned()]).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(all, ["one", "two", "three"]);
+        assert_eq!(some, ["two", "three"]);
+        assert!(chosen(Path::new("/nonexistent/schedule"), &[]).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! The SQL scripts and the shared library name the same functions.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::paths;
+
+/// Compares the functions that the installation script declares with those the library exports.
+pub fn check(library: &Path) -> Result<()> {
+    let script = paths::workspace().join("sql/helios--0.1.0.sql");
+    let sql = std::fs::read_to_string(&script)
+        .with_context(|| format!("cannot read {}", script.display()))?;
+    let declared = declared(&sql);
+    let mut nm = Command::new("nm");
+    let listed = command::output(nm.args(["--dynamic", "--defined-only"]).arg(library))?;
+    let exported = exported(&listed);
+    let faults = differences(&declared, &exported);
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    println!("{} functions are declared and exported", declared.len());
+    Ok(())
+}
+
+/// The symbols behind `AS 'MODULE_PATHNAME', '…'`.
+fn declared(sql: &str) -> BTreeSet<&str> {
+    let mut found = BTreeSet::new();
+    let mut rest = sql;
+    while let Some(at) = rest.find("'MODULE_PATHNAME'") {
+        rest = &rest[at + "'MODULE_PATHNAME'".len()..];
+        let symbol = rest.trim_start().strip_prefix(',').map(str::trim_start);
+        let symbol = symbol.and_then(|text| text.strip_prefix('\''));
+        if let Some((symbol, _)) = symbol.and_then(|text| text.split_once('\'')) {
+            found.insert(symbol);
+        }
+    }
+    found
+}
+
+/// The functions with a `pg_finfo_` record: what SQL can call.
+fn exported(nm: &str) -> BTreeSet<&str> {
+    let names = nm.lines().filter_map(|line| line.split_whitespace().next_back());
+    names.filter_map(|name| name.strip_prefix("pg_finfo_")).collect()
+}
+
+fn differences(declared: &BTreeSet<&str>, exported: &BTreeSet<&str>) -> Vec<String> {
+    let mut faults = Vec::new();
+    if declared.is_empty() {
+        faults.push("the script declares no function".to_owned());
+    }
+    for name in declared.difference(exported) {
+        faults.push(format!("{name} is declared in SQL, but the library has no such function"));
+    }
+    for name in exported.difference(declared) {
+        faults.push(format!("{name} is in the library, but not declared in SQL"));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SQL: &str = "CREATE FUNCTION a() RETURNS text LANGUAGE c AS 'MODULE_PATHNAME', 'a_wrapper';\n\
+        CREATE FUNCTION b()\n RETURNS int AS 'MODULE_PATHNAME',\n  'b_wrapper' LANGUAGE c;";
+
+    #[test]
+    fn equal_sides_have_no_faults() {
+        let nm = "00000000 T pg_finfo_a_wrapper\n00000001 T a_wrapper\n0002 T pg_finfo_b_wrapper\n";
+        assert!(differences(&declared(SQL), &exported(nm)).is_empty());
+    }
+
+    #[test]
+    fn missing_and_surplus_functions_are_found() {
+        let nm = "00000000 T pg_finfo_a_wrapper\n0002 T pg_finfo_c_wrapper\n";
+        let faults = differences(&declared(SQL), &exported(nm)).join("\n");
+        assert!(faults.contains("b_wrapper is declared"), "{faults}");
+        assert!(faults.contains("c_wrapper is in the library"), "{faults}");
+    }
+
+    #[test]
+    fn empty_script_is_a_fault() {
+        assert_eq!(differences(&declared(""), &exported("")).len(), 1);
+    }
+}
