@@ -5,6 +5,7 @@ mod directory;
 mod error;
 mod pg;
 mod remote;
+mod scratch;
 mod settings;
 mod transaction;
 

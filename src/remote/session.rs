@@ -362,15 +362,14 @@ impl Session {
         self.flush(Patience::Until(until)).is_ok()
     }
 
-    /// Throws answers away until the last ReadyForQuery, the moment given, or the end of the connection.
-    pub fn drain(&mut self, until: Instant) {
-        while self.outstanding > 0 && !self.lost {
+    /// The next message where nothing may be raised: None when there is none at the moment given, or the
+    /// connection is gone. Notices are dropped.
+    pub fn poll(&mut self, until: Instant) -> Option<Frame> {
+        while !self.lost {
             match self.input.next() {
                 Ok(Some(frame)) => {
-                    if let Some(frame) = self.note(frame, Patience::Until(until))
-                        && frame.kind == b'E'
-                    {
-                        self.error(&frame);
+                    if let Some(frame) = self.note(frame, Patience::Until(until)) {
+                        return Some(frame);
                     }
                 }
                 Ok(None) => match self.read_once() {
@@ -378,7 +377,7 @@ impl Session {
                     Ok(false) => {
                         let left = until.saturating_duration_since(Instant::now());
                         if left.is_zero() {
-                            return;
+                            return None;
                         }
                         if self.wait.wait(Interest::Read, Some(left)).latch {
                             owe_latch();
@@ -388,6 +387,7 @@ impl Session {
                 Err(_) => self.lost = true,
             }
         }
+        None
     }
 
     /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort.

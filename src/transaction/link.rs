@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// What a part of a pipeline does when the node has done it, in the order sent.
 enum Effect {
@@ -462,8 +463,8 @@ impl Link {
         self.block.released(level);
     }
 
-    /// Gives up the request under way: its reader gets an error.
-    pub fn drop_request(&mut self) {
+    /// Nobody reads the request under way any more; a reader that comes back gets an error.
+    pub fn drop_reader(&mut self) {
         if let Some(stream) = self.current.take() {
             stream.borrow_mut().outcome.get_or_insert_with(|| {
                 Outcome::Failed(Error::new(
@@ -472,8 +473,20 @@ impl Link {
                 ))
             });
         }
-        self.request = Request::default();
-        self.effects.clear();
+    }
+
+    /// Throws rows away until the request under way has ended, or the moment given. What the node did before it
+    /// stopped is noted all the same: a savepoint may be there although its statement was cancelled.
+    pub fn drain(&mut self, until: Instant) {
+        while self.session.is_busy() {
+            let Some(frame) = self.session.poll(until) else { return };
+            if matches!(frame.kind, b'D' | b'd') {
+                continue;
+            }
+            if self.take(&frame).is_err() {
+                return; // lost
+            }
+        }
     }
 
     /// The node's transaction has ended: nothing of it is left.

@@ -22,7 +22,7 @@ mod two_phase;
 
 pub use copy::{Copy, Direction, copy};
 pub use execution::{Execution, Step, execute, query, start};
-pub use follow::{note_change as note_settings_changed, note_nested as note_nested_statement};
+pub use follow::note_change as note_settings_changed;
 pub use registry::target;
 
 use crate::directory::NodeId;
