@@ -226,6 +226,21 @@ SELECT pg_extension_config_dump('helios.credential', '');
 -- Schemas and places
 -------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION pg_catalog.helios_create_schema(schema text, node text DEFAULT NULL, owner text DEFAULT NULL,
+                                                if_not_exists boolean DEFAULT false) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_create_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_create_schema(text, text, text, boolean)
+    IS 'makes a distributed schema, as CREATE SCHEMA … DISTRIBUTED does; gives the name of its node';
+
+CREATE FUNCTION pg_catalog.helios_distribute_schema(schema text, node text DEFAULT NULL) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_distribute_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_distribute_schema(text, text)
+    IS 'makes an existing schema a distributed one; gives the name of its node';
+
+CREATE FUNCTION pg_catalog.helios_undistribute_schema(schema text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_undistribute_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_undistribute_schema(text) IS 'brings a distributed schema home';
+
 CREATE FUNCTION pg_catalog.helios_node_for_schema(schema text) RETURNS text
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_node_for_schema_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_node_for_schema(text)
@@ -271,13 +286,17 @@ CREATE VIEW helios.helios_migrations AS
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
 
+CREATE FUNCTION helios.grammar_state() RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'helios_grammar_state_wrapper';
+COMMENT ON FUNCTION helios.grammar_state() IS 'on, off, or the reason why CREATE SCHEMA … DISTRIBUTED is not understood';
+
 CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT version text, OUT nodes bigint, OUT shards bigint,
                                                OUT schemas bigint, OUT placement_strategy text, OUT grammar text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
         SELECT (SELECT id FROM helios.cluster), helios_version(), (SELECT count(*) FROM helios.node),
                (SELECT count(*) FROM helios.shard), (SELECT count(*) FROM helios.schema),
-               current_setting('helios.placement_strategy'), current_setting('helios.grammar');
+               current_setting('helios.placement_strategy'), helios.grammar_state();
     END;
 COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row';
 
@@ -285,5 +304,9 @@ COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row'
 -- What changes the cluster, or reaches out to nodes, is the superuser's until granted
 -------------------------------------------------------------------------------------------------
 
+REVOKE EXECUTE ON FUNCTION
+    pg_catalog.helios_distribute_schema(text, text),
+    pg_catalog.helios_undistribute_schema(text)
+    FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
     TO PUBLIC;

@@ -1,10 +1,12 @@
 //! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
 
 mod api;
+mod ddl;
 mod directory;
 mod error;
 mod pg;
 mod settings;
+mod transaction;
 
 use pgrx::prelude::*;
 
@@ -17,4 +19,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::shared_memory::install();
     pg::invalidation::install();
+    ddl::install();
+    settings::install_grammar();
 }

@@ -6,3 +6,4 @@
 
 mod cluster;
 mod place;
+mod schemas;

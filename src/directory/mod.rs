@@ -11,11 +11,10 @@
 mod cache;
 pub mod place;
 mod rows;
-pub mod slot;
 mod store;
 
 pub use cache::{
-    catalogs_owner, cluster_id, exists, home_of, in_use, node, node_named, nodes, placement,
+    catalogs_owner, cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement,
     placement_of, remote_nodes,
 };
 pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId, ShardKind};
