@@ -5,6 +5,7 @@ mod ddl;
 mod directory;
 mod error;
 mod pg;
+mod remote;
 mod settings;
 mod transaction;
 
@@ -21,4 +22,5 @@ pub extern "C-unwind" fn _PG_init() {
     pg::invalidation::install();
     ddl::install();
     settings::install_grammar();
+    transaction::install();
 }

@@ -4,8 +4,13 @@
 //! equal output and every rule can be tested without a server.
 
 pub mod clause;
+pub mod copy_text;
+pub mod directory;
 pub mod frames;
 pub mod lex;
+pub mod quote;
 pub mod ring;
+pub mod route;
+pub mod shard;
 pub mod slot;
 pub mod wrapped;

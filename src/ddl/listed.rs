@@ -53,8 +53,10 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
 }
 
 fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
-    let commits_itself =
-        matches!(statement.tag(), NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt);
+    let commits_itself = matches!(
+        statement.tag(),
+        NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt
+    );
     if commits_itself && !statement.in_transaction_block() {
         send::alone(node, text)?;
         Ok(())
@@ -66,7 +68,9 @@ fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
 /// The server's own checks of where a statement may be, which it cannot make when it does not run it.
 fn check_block(statement: &Statement) {
     match statement.tag() {
-        NodeTag::T_LockStmt => session::require_transaction_block(statement.is_top_level(), c"LOCK TABLE"),
+        NodeTag::T_LockStmt => {
+            session::require_transaction_block(statement.is_top_level(), c"LOCK TABLE")
+        }
         NodeTag::T_VacuumStmt if statement.is_vacuum() => {
             session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
         }

@@ -152,13 +152,18 @@ fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
         }
     }
     // What tenants share may pull things down or along in many places; all else is one place's business.
-    if !(made.everywhere || gone.everywhere) || statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt {
+    if !(made.everywhere || gone.everywhere)
+        || statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
+    {
         made.check()?;
         let mut both = made.nodes.clone();
         both.extend(gone.nodes.clone());
         Homes { nodes: both, here: made.here.clone(), everywhere: false }.check()?;
     }
-    if statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt && made.everywhere && !made.nodes.is_empty() {
+    if statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
+        && made.everywhere
+        && !made.nodes.is_empty()
+    {
         made.here = Some("all other schemas".into());
         return Err(made.refusal()?);
     }
@@ -263,7 +268,9 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
     }
     let place = |name: &str, home: Option<NodeId>| -> Result<String> {
         Ok(match home {
-            Some(node) => format!("schema \"{name}\" lives on node \"{}\"", directory::node(node)?.name),
+            Some(node) => {
+                format!("schema \"{name}\" lives on node \"{}\"", directory::node(node)?.name)
+            }
             None => format!("schema \"{name}\" is not a distributed schema"),
         })
     };

@@ -168,7 +168,9 @@ pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
     let behavior = if cascade { "CASCADE" } else { "RESTRICT" };
     for node in directory::remote_nodes()? {
         let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| *schema);
-        for (schema, missing_ok) in here.map(|s| (s, "")).chain(plain.iter().map(|s| (*s, "IF EXISTS "))) {
+        for (schema, missing_ok) in
+            here.map(|s| (s, "")).chain(plain.iter().map(|s| (*s, "IF EXISTS ")))
+        {
             let text = format!("DROP SCHEMA {missing_ok}{} {behavior}", quote_identifier(schema));
             send::to(node.id, text.as_bytes())?;
         }
@@ -288,13 +290,14 @@ fn refuse_content(name: &str, detail: &str) -> Result<()> {
         .hint("Make a new schema with DISTRIBUTED and copy the data into it."))
 }
 
-fn label_schema(statement: &Statement, schema: Option<String>, label: Option<&str>) -> Result<Step> {
+fn label_schema(
+    statement: &Statement,
+    schema: Option<String>,
+    label: Option<&str>,
+) -> Result<Step> {
     let Some(schema) = schema else {
-        return Err(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "helios labels only schemas",
-        )
-        .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
+        return Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "helios labels only schemas")
+            .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
     };
     match label {
         Some("distributed") => {
@@ -321,7 +324,9 @@ fn refuse_to_lose_schemas() -> Result<()> {
                 "cannot drop extension helios because nodes hold distributed schemas",
             )
             .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
-            .hint("Drop these schemas first, or bring them home with helios_undistribute_schema."));
+            .hint(
+                "Drop these schemas first, or bring them home with helios_undistribute_schema.",
+            ));
         }
     }
     Ok(())
@@ -332,7 +337,8 @@ fn plain_text(statement: &Statement, head: &CreateSchema) -> String {
     if !head.has_elements {
         return String::from_utf8_lossy(statement.text()).into_owned();
     }
-    let owner = head.owner.clone().unwrap_or_else(|| privileges::role_name(privileges::current_user()));
+    let owner =
+        head.owner.clone().unwrap_or_else(|| privileges::role_name(privileges::current_user()));
     plain_schema(&head.name, &owner)
 }
 
@@ -342,8 +348,8 @@ fn blank_if_not_exists(text: &mut [u8]) {
     let start = lex::statement_start(text);
     let words: Vec<_> = lex::tokens(&text[start..], rules).take(5).collect();
     let phrase: Vec<_> = words.iter().skip(2).zip(["if", "not", "exists"]).collect();
-    let found = phrase.len() == 3
-        && phrase.iter().all(|(token, word)| token.is_word(&text[start..], word));
+    let found =
+        phrase.len() == 3 && phrase.iter().all(|(token, word)| token.is_word(&text[start..], word));
     if let (true, Some(first), Some(last)) = (found, words.get(2), words.get(4)) {
         text[start + first.start..start + last.end].fill(b' ');
     }
@@ -365,7 +371,8 @@ fn wish_of(statement: &Statement, clause: &clause::Clause) -> Result<Wish> {
             "strategy" => {
                 let strategy = PlacementStrategy::named(&option.value.text);
                 wish.strategy = Some(strategy.ok_or_else(|| {
-                    let message = format!("unrecognized placement strategy \"{}\"", option.value.text);
+                    let message =
+                        format!("unrecognized placement strategy \"{}\"", option.value.text);
                     let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
                         .hint("Strategies: hash, range, composite, least_loaded.");
                     blame(error, &option.value)

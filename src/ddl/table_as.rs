@@ -19,7 +19,8 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     if table.from_prepared || statement.has_parameters() {
         let node = directory::node(place.node)?;
-        let what = if table.from_prepared { "the result of a prepared statement" } else { "parameters" };
+        let what =
+            if table.from_prepared { "the result of a prepared statement" } else { "parameters" };
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("cannot make \"{}\" from {what}", table.name),
@@ -31,7 +32,11 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
 }
 
 /// Makes it on the node; gives the number of rows, if any were made.
-pub(super) fn after(node: NodeId, frame: &Frame, statement: &Statement) -> Result<Option<Completion>> {
+pub(super) fn after(
+    node: NodeId,
+    frame: &Frame,
+    statement: &Statement,
+) -> Result<Option<Completion>> {
     propagate::check(frame, statement)?;
     let tag = transaction::execute(node, statement.text(), Mode::Transaction, true)?;
     let rows = tag.strip_prefix("SELECT ").and_then(|rows| rows.parse().ok());

@@ -28,7 +28,11 @@ impl Target {
 
 /// Finds the place for a schema by its key: on the node asked for, else as the strategy says, by default that of
 /// `helios.placement_strategy`.
-pub fn target(key: &str, on_node: Option<&str>, strategy: Option<PlacementStrategy>) -> Result<Target> {
+pub fn target(
+    key: &str,
+    on_node: Option<&str>,
+    strategy: Option<PlacementStrategy>,
+) -> Result<Target> {
     if let Some(name) = on_node {
         let node = node_named(name)?;
         if node.state == "draining" {

@@ -172,8 +172,10 @@ fn data_type(id: Oid) -> Option<Belongs> {
             return None;
         }
         let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-        let is_array = form.typelem != InvalidOid && form.typsubscript.to_u32() == pg_sys::F_ARRAY_SUBSCRIPT_HANDLER;
-        let fields = (form.typnamespace, form.typrelid, if is_array { form.typelem } else { InvalidOid });
+        let is_array = form.typelem != InvalidOid
+            && form.typsubscript.to_u32() == pg_sys::F_ARRAY_SUBSCRIPT_HANDLER;
+        let fields =
+            (form.typnamespace, form.typrelid, if is_array { form.typelem } else { InvalidOid });
         pg_sys::ReleaseSysCache(tuple);
         fields
     };
@@ -210,7 +212,8 @@ fn extension(id: Oid) -> Belongs {
 
 /// A column of type oid in the row of the object.
 fn linked(class: Oid, index: u32, column: usize, id: Oid) -> Option<Oid> {
-    let rows = catalog::scan(class, index.into(), &[(1, Key::Oid(id))], |row| row.get::<Oid>(column));
+    let rows =
+        catalog::scan(class, index.into(), &[(1, Key::Oid(id))], |row| row.get::<Oid>(column));
     rows.into_iter().flatten().next()
 }
 

@@ -188,7 +188,8 @@ unsafe fn read_by_kernel(from: *const u8, into: &mut [u8]) -> usize {
     };
     let remote = [range(0, first), range(first, into.len() - first)];
     // SAFETY: the lists are as long as said; `into` is writable.
-    let copied = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), 2, 0) };
+    let copied =
+        unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), 2, 0) };
     usize::try_from(copied).unwrap_or(0)
 }
 
@@ -201,7 +202,9 @@ fn swap(function: usize) -> Result<usize, String> {
         let slot = (&raw const (*table).hash).cast::<usize>().cast_mut();
         let permissions = permissions_of(slot as usize)?;
         if permissions.contains('x') {
-            return Err(format!("the table of key words lies in executable memory ({permissions})"));
+            return Err(format!(
+                "the table of key words lies in executable memory ({permissions})"
+            ));
         }
         let size = libc::sysconf(libc::_SC_PAGESIZE).max(PAGE as libc::c_long) as usize;
         let page = (slot as usize & !(size - 1)) as *mut c_void;
@@ -233,14 +236,17 @@ fn permissions_of(address: usize) -> Result<String, String> {
     };
     let line = maps.lines().find(holds);
     let permissions = line.and_then(|line| line.split_whitespace().nth(1));
-    permissions.map(str::to_owned).ok_or_else(|| "the table of key words is in no mapping".to_owned())
+    permissions
+        .map(str::to_owned)
+        .ok_or_else(|| "the table of key words is in no mapping".to_owned())
 }
 
 /// The clause parses, in several spellings, and key words are found as before.
 fn self_test() -> Result<(), String> {
     for word in [c"schema", c"create", c"select", c"zone"] {
         // SAFETY: both arguments live for ever.
-        let found = unsafe { pg_sys::ScanKeywordLookup(word.as_ptr(), &raw const pg_sys::ScanKeywords) };
+        let found =
+            unsafe { pg_sys::ScanKeywordLookup(word.as_ptr(), &raw const pg_sys::ScanKeywords) };
         if found < 0 {
             return Err("self-test failed: key words are no longer found".into());
         }

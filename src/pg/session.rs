@@ -112,3 +112,9 @@ pub fn setting(name: &str) -> Option<String> {
     // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
     unsafe { crate::pg::nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
 }
+
+/// OID of this database.
+pub fn database_id() -> u32 {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}

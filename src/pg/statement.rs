@@ -156,7 +156,8 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         unsafe {
             let is_schema = (*node).renameType == pg_sys::ObjectType::OBJECT_SCHEMA;
-            let names = is_schema.then(|| (nodes::text((*node).subname), nodes::text((*node).newname)));
+            let names =
+                is_schema.then(|| (nodes::text((*node).subname), nodes::text((*node).newname)));
             names.and_then(|(old, new)| old.zip(new))
         }
     }

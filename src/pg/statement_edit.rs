@@ -70,7 +70,9 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         unsafe {
             let list = match copy.tag() {
-                NodeTag::T_TruncateStmt => &raw mut (*copy.node::<pg_sys::TruncateStmt>()).relations,
+                NodeTag::T_TruncateStmt => {
+                    &raw mut (*copy.node::<pg_sys::TruncateStmt>()).relations
+                }
                 NodeTag::T_LockStmt => &raw mut (*copy.node::<pg_sys::LockStmt>()).relations,
                 NodeTag::T_VacuumStmt => &raw mut (*copy.node::<pg_sys::VacuumStmt>()).rels,
                 _ => return copy,

@@ -45,7 +45,9 @@ impl Statement {
                     }
                 }
                 NodeTag::T_AlterTableStmt => {
-                    relation((*self.node::<pg_sys::AlterTableStmt>()).relation).into_iter().collect()
+                    relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
+                        .into_iter()
+                        .collect()
                 }
                 _ => Vec::new(),
             }
@@ -95,9 +97,12 @@ impl Statement {
             let objects = members::<pg_sys::Node>((*node).objects);
             let names = || objects.iter().filter_map(|&name| nodes::string(name));
             if (*node).targtype == GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA {
-                let schemas = names().filter_map(|name| crate::pg::session::namespace(&name)).collect();
+                let schemas =
+                    names().filter_map(|name| crate::pg::session::namespace(&name)).collect();
                 return Some(match (*node).objtype {
-                    ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE => Granted::RelationsIn(schemas),
+                    ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE => {
+                        Granted::RelationsIn(schemas)
+                    }
                     _ => Granted::RoutinesIn(schemas),
                 });
             }
@@ -114,9 +119,9 @@ impl Statement {
                 ObjectType::OBJECT_TABLESPACE | ObjectType::OBJECT_LARGEOBJECT => Granted::Server,
                 kind @ (ObjectType::OBJECT_FUNCTION
                 | ObjectType::OBJECT_PROCEDURE
-                | ObjectType::OBJECT_ROUTINE) => {
-                    Granted::Objects(objects.iter().filter_map(|&name| address(kind, name)).collect())
-                }
+                | ObjectType::OBJECT_ROUTINE) => Granted::Objects(
+                    objects.iter().filter_map(|&name| address(kind, name)).collect(),
+                ),
                 ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => {
                     let types = objects.iter().filter_map(|name| data_type(name.cast()));
                     Granted::Objects(types.collect())

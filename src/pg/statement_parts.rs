@@ -32,7 +32,9 @@ impl Statement {
         // SAFETY: the tag says what the node is; indexes are dropped by lists of names.
         unsafe {
             match self.tag() {
-                NodeTag::T_IndexStmt => nodes::relation((*self.node::<pg_sys::IndexStmt>()).relation),
+                NodeTag::T_IndexStmt => {
+                    nodes::relation((*self.node::<pg_sys::IndexStmt>()).relation)
+                }
                 NodeTag::T_AlterTableStmt => {
                     nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
                 }
@@ -66,7 +68,8 @@ impl Statement {
                     let node = self.node::<pg_sys::VacuumStmt>();
                     let verb = if (*node).is_vacuumcmd { "VACUUM" } else { "ANALYZE" };
                     let options = members::<pg_sys::DefElem>((*node).options).into_iter();
-                    let options: Vec<String> = options.map(|option| vacuum_option(option)).collect();
+                    let options: Vec<String> =
+                        options.map(|option| vacuum_option(option)).collect();
                     let options = match options.is_empty() {
                         true => String::new(),
                         false => format!(" ({})", options.join(", ")),
@@ -102,13 +105,18 @@ impl Statement {
             let option = (*node).grant_option;
             Some(if (*node).is_grant {
                 let option = if option { " WITH GRANT OPTION" } else { "" };
-                format!("GRANT {what} ON DATABASE {database} TO {}{option}{grantor}", grantees.join(", "))
+                format!(
+                    "GRANT {what} ON DATABASE {database} TO {}{option}{grantor}",
+                    grantees.join(", ")
+                )
             } else {
                 let option = if option { "GRANT OPTION FOR " } else { "" };
                 let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
                 let cascade = if cascade { " CASCADE" } else { "" };
                 let from = grantees.join(", ");
-                format!("REVOKE {option}{what} ON DATABASE {database} FROM {from}{grantor}{cascade}")
+                format!(
+                    "REVOKE {option}{what} ON DATABASE {database} FROM {from}{grantor}{cascade}"
+                )
             })
         }
     }

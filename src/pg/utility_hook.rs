@@ -104,10 +104,24 @@ unsafe extern "C-unwind" fn process_utility(
         if step.run {
             match PREVIOUS.get() {
                 Some(previous) => previous(
-                    planned, source, read_only_tree, context, parameters, environment, destination, completion,
+                    planned,
+                    source,
+                    read_only_tree,
+                    context,
+                    parameters,
+                    environment,
+                    destination,
+                    completion,
                 ),
                 None => standard_ProcessUtility(
-                    planned, source, read_only_tree, context, parameters, environment, destination, completion,
+                    planned,
+                    source,
+                    read_only_tree,
+                    context,
+                    parameters,
+                    environment,
+                    destination,
+                    completion,
                 ),
             }
         }
@@ -117,7 +131,11 @@ unsafe extern "C-unwind" fn process_utility(
     }
 }
 
-fn finish(frame: usize, statement: &Statement, completion: *mut pg_sys::QueryCompletion) -> Result<()> {
+fn finish(
+    frame: usize,
+    statement: &Statement,
+    completion: *mut pg_sys::QueryCompletion,
+) -> Result<()> {
     // SAFETY: what the server has just done is made visible to the look-ups to come.
     unsafe { pg_sys::CommandCounterIncrement() };
     let Some(handler) = HANDLER.get() else { return Ok(()) };

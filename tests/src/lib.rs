@@ -16,14 +16,19 @@
 mod cluster;
 mod programs;
 mod wait;
+mod wire;
 
 pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
 pub use wait::wait_until;
+pub use wire::{Bound, Column, Event, Wire};
 
 use std::io::Write;
+use std::path::PathBuf;
 
+use xtask::clients;
 use xtask::postgres::{DEFAULT_MAJOR, Postgres};
+use xtask::setup::Obtained;
 
 /// The PostgreSQL version under test.
 pub fn pg() -> Postgres {
@@ -32,11 +37,34 @@ pub fn pg() -> Postgres {
     Postgres::require(major).unwrap()
 }
 
+/// A Python interpreter with the client libraries of `tests/clients/requirements.txt`; a skip is
+/// noted when it cannot be had.
+pub fn python() -> Option<PathBuf> {
+    or_skip(clients::python().unwrap())
+}
+
+/// A `node_modules` directory with the packages of `tests/clients/package.json`; a skip is noted
+/// when it cannot be had.
+pub fn node_modules() -> Option<PathBuf> {
+    or_skip(clients::node_modules().unwrap())
+}
+
+fn or_skip(obtained: Obtained<PathBuf>) -> Option<PathBuf> {
+    match obtained {
+        Obtained::Yes(path) => Some(path),
+        Obtained::No(reason) => {
+            skip(&reason);
+            None
+        }
+    }
+}
+
 /// Says that the test running cannot be done here, and why; the caller then returns. It is shown
 /// even though the test counts as passed for Rust's test runner, and `cargo xtask test` counts it
 /// as skipped.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
+    let reason = reason.trim().replace('\n', " | ");
     let line = format!("{}: {reason}", thread.name().unwrap_or("a test"));
     // Not eprintln: the output of passing tests is hidden.
     let mut stderr = std::io::stderr().lock();

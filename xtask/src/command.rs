@@ -4,6 +4,7 @@
 //! files) as the unprivileged user `postgres`; everybody else as themselves.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -86,6 +87,25 @@ pub fn capture(command: &mut Command) -> Result<Output> {
 /// Runs to the end and returns standard output; a failure carries everything that was printed.
 pub fn output(command: &mut Command) -> Result<String> {
     let out = capture(command)?;
+    successful(command, &out)
+}
+
+/// As [`output`], with something on standard input.
+pub fn output_of_input(command: &mut Command, input: &[u8]) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?;
+    let stdin = child.stdin.take();
+    let out = std::thread::scope(|scope| {
+        // A program that ends early closes its input: its exit status tells the story.
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        child.wait_with_output()
+    })?;
+    successful(command, &out)
+}
+
+fn successful(command: &Command, out: &Output) -> Result<String> {
     let stdout = String::from_utf8_lossy(&out.stdout).into_owned();
     if !out.status.success() {
         let stderr = String::from_utf8_lossy(&out.stderr);

@@ -65,7 +65,8 @@ fn scripts() -> Result<Vec<PathBuf>> {
 
 /// Installs the library, the control file and the SQL scripts. Files that are the same already
 /// are left alone; others are replaced in one step, since running servers have them mapped.
-pub fn install(pg: &Postgres, library: &Path) -> Result<()> {
+/// Returns whether anything was replaced.
+pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
     let library_dir = private_library_dir().unwrap_or_else(|| pg.libdir.clone());
     let extension_dir = pg.sharedir.join("extension");
     let mut wanted = vec![(library.to_owned(), library_dir.join("helios.so"), 0o755)];
@@ -74,6 +75,7 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<()> {
         wanted.push((script, extension_dir.join(name), 0o644));
     }
     let mut refused = Vec::new();
+    let mut replaced = false;
     for (source, target, mode) in &wanted {
         let content =
             fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
@@ -88,7 +90,10 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<()> {
                     target.display()
                 ));
             }
-            done => done.with_context(|| format!("cannot write {}", target.display()))?,
+            done => {
+                done.with_context(|| format!("cannot write {}", target.display()))?;
+                replaced = true;
+            }
         }
     }
     if !refused.is_empty() {
@@ -97,7 +102,7 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<()> {
             refused.join("\n")
         );
     }
-    Ok(())
+    Ok(replaced)
 }
 
 /// Writes a file that others can read, under its final name only when it is whole.

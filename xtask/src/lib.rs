@@ -2,8 +2,11 @@
 //! installing the extension, servers and clusters of servers. The command line (`main.rs`) and the
 //! cluster tests (`helios-tests`) use the same code.
 
+pub mod bench;
+pub mod clients;
 pub mod cluster;
 pub mod command;
+pub mod demo;
 pub mod extension;
 pub mod layering;
 pub mod paths;

@@ -36,7 +36,7 @@ pub enum Kind {
     BitString,
     /// `X'1f'`.
     HexString,
-    /// `N'national string'`.
+    /// `N'national string'`, one token here (the server makes it a word and a string).
     NationalString,
     /// `$$string$$` or `$tag$string$tag$`.
     DollarString,
@@ -174,14 +174,25 @@ fn string_end(text: &[u8], mut at: usize, backslash: bool) -> Option<usize> {
     }
 }
 
+/// Like [`string_end`] for bit and hexadecimal strings, in which a doubled quote is not special.
+fn digits_end(text: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let end = at + text.get(at..)?.iter().position(|&byte| byte == b'\'')? + 1;
+        match space::continuation(text, end) {
+            Some(next) => at = next,
+            None => return Some(end),
+        }
+    }
+}
+
 /// Strings and identifiers that start with letters: `E''`, `B''`, `X''`, `N''`, `U&''`, `U&""`.
 fn prefixed(text: &[u8], start: usize, rules: Rules) -> Option<(Kind, Option<usize>)> {
     let second = *text.get(start + 1)?;
     let backslash = !rules.standard_conforming_strings;
     match (text[start].to_ascii_lowercase(), second) {
         (b'e', b'\'') => Some((Kind::EscapeString, string_end(text, start + 2, true))),
-        (b'b', b'\'') => Some((Kind::BitString, string_end(text, start + 2, false))),
-        (b'x', b'\'') => Some((Kind::HexString, string_end(text, start + 2, false))),
+        (b'b', b'\'') => Some((Kind::BitString, digits_end(text, start + 2))),
+        (b'x', b'\'') => Some((Kind::HexString, digits_end(text, start + 2))),
         (b'n', b'\'') => Some((Kind::NationalString, string_end(text, start + 2, backslash))),
         (b'u', b'&') => match text.get(start + 2)? {
             b'\'' => Some((Kind::UnicodeString, string_end(text, start + 3, false))),
@@ -235,7 +246,8 @@ fn number_end(text: &[u8], start: usize) -> usize {
     {
         end = digits(end + 2);
     }
-    word_end(text, end)
+    // letters of `0x1f` and `1e5`, or junk; a dollar sign starts no junk
+    if text.get(end).is_some_and(|&byte| starts_word(byte)) { word_end(text, end) } else { end }
 }
 
 /// The longest run of operator characters, cut before a comment; a last `+` or `-` belongs to what

@@ -73,6 +73,8 @@ fn borders() {
     assert_eq!(words("\"a\"b"), ["\"a\"", "b"]);
     assert_eq!(words("a$b$c"), ["a$b$c"]);
     assert_eq!(words("$a b"), ["$", "a", "b"]);
+    assert_eq!(words("1$2"), ["1", "$2"]);
+    assert_eq!(words("X'1''2'"), ["X'1'", "'2'"]);
     assert_eq!(words("u & x"), ["u", "&", "x"]);
     assert_eq!(words("e 'x'"), ["e", "'x'"]);
 }

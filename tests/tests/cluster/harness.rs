@@ -86,3 +86,19 @@ fn vain_wait_shows_what_was_seen() {
         Err("3 sheep".to_owned())
     });
 }
+
+#[test]
+fn python_clients_are_at_hand() {
+    let Some(python) = helios_tests::python() else { return };
+    let script = "import django, psycopg, sqlalchemy; print(psycopg.__version__)";
+    let out = std::process::Command::new(python).args(["-c", script]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn node_clients_are_at_hand() {
+    let Some(modules) = helios_tests::node_modules() else { return };
+    let mut node = std::process::Command::new("node");
+    let out = node.env("NODE_PATH", modules).args(["-e", "require('pg')"]).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}

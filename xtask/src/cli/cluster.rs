@@ -89,6 +89,20 @@ pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
     Ok(cluster)
 }
 
+/// As [`start`] in the default directory, with the extension as it is in the checkout: a cluster
+/// that runs with an older one is started anew.
+pub fn start_current(shape: Shape) -> Result<Cluster> {
+    let pg = setup::required_postgres(shape.pg)?;
+    eprintln!("building the extension …");
+    let library = extension::build(&pg)?;
+    if extension::install(&pg, &library)?
+        && let Some(old) = Cluster::load(&cluster::default_dir(shape.port))?
+    {
+        old.stop(Shutdown::Fast)?;
+    }
+    start(shape, None)
+}
+
 fn stop(which: &Which) -> Result<ExitCode> {
     let clusters = find(which)?;
     let mut result = Ok(());

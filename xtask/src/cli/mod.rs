@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{setup, testing};
+use xtask::cluster::Shape;
+use xtask::postgres::DEFAULT_MAJOR;
+use xtask::{bench, setup, testing};
 
 /// Set-up, demo, tests, benchmarks and local clusters of Helios.
 #[derive(Parser)]
@@ -30,6 +32,12 @@ enum Command {
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
     },
+    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query.
+    Demo {
+        /// The coordinator's port; the nodes take the next three.
+        #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
     /// Run the test layers; the last line printed is "N passed, N failed".
     Test {
         /// The version for the smoke tests beside PostgreSQL 15, which is always tested in full;
@@ -38,6 +46,24 @@ enum Command {
         pg: u32,
         /// Layers, or parts of the names of tests; everything when none is given.
         names: Vec<String>,
+    },
+    /// Measure direct, through Helios, pgbouncer and postgres_fdw side by side.
+    Bench {
+        /// Scenarios by a part of their names; all when none is given.
+        names: Vec<String>,
+        /// Seconds that one run of short transactions takes.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Runs of each kind; the median counts.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Numbers of clients.
+        #[arg(long, value_delimiter = ',', default_value = "1,8,32",
+              value_parser = clap::value_parser!(u32).range(1..=100))]
+        clients: Vec<u32>,
+        /// Write the tables to benches/RESULTS.md.
+        #[arg(long)]
+        save: bool,
     },
     /// Start, stop or show a local cluster.
     #[command(subcommand)]
@@ -53,10 +79,18 @@ pub fn run() -> Result<ExitCode> {
             xtask::extension::build_and_install(&pg)?;
             println!("installed for {}", pg.version);
         }
+        Command::Demo { port } => {
+            let shape = Shape { nodes: 3, port, pg: DEFAULT_MAJOR };
+            xtask::demo::run(&cluster::start_current(shape)?)?;
+        }
         Command::Test { pg, names } => {
             if !testing::run(pg, names)?.is_good() {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Command::Bench { names, seconds, rounds, clients, save } => {
+            let rounds = usize::from(rounds);
+            bench::run(&bench::Options { names, seconds, rounds, clients, save })?;
         }
         Command::Cluster(command) => return cluster::run(command),
     }

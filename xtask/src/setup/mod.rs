@@ -49,12 +49,22 @@ impl Need {
     }
 }
 
-/// Whether a PostgreSQL version could be had.
-pub enum Obtained {
-    /// It is installed.
-    Yes(Postgres),
-    /// It cannot be had on this machine; the reason.
+/// Something that may be impossible to get on this machine.
+pub enum Obtained<T> {
+    /// Here it is.
+    Yes(T),
+    /// It cannot be had; the reason.
     No(String),
+}
+
+impl<T> Obtained<T> {
+    /// Changes what was obtained.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Obtained<U> {
+        match self {
+            Self::Yes(thing) => Obtained::Yes(change(thing)),
+            Self::No(reason) => Obtained::No(reason),
+        }
+    }
 }
 
 /// Makes sure that everything for `needs` is installed. Silent when it is.
@@ -102,7 +112,7 @@ pub fn default_postgres() -> Result<Postgres> {
 
 /// Any supported version, ready to build against and to run. The default version is a must;
 /// another one may be unobtainable, which is for the caller to show.
-pub fn postgres(major: u32) -> Result<Obtained> {
+pub fn postgres(major: u32) -> Result<Obtained<Postgres>> {
     if !MAJORS.contains(&major) {
         bail!("PostgreSQL {major} is not supported; supported are 15, 16, 17 and 18");
     }

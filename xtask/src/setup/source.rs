@@ -27,7 +27,7 @@ const SUITES: [(&str, &str); 5] = [
 
 /// Obtains one major version: sources, build, installation. A failure on the way is not an error
 /// of the project's: it is the reason why this version cannot be had.
-pub fn build(major: u32) -> Result<Obtained> {
+pub fn build(major: u32) -> Result<Obtained<Postgres>> {
     if !apt::is_available() {
         return Ok(Obtained::No("this system has no apt-get".to_owned()));
     }

@@ -1,0 +1,125 @@
+//! Where a statement runs.
+//!
+//! Job: from what a statement touches, decide whether it runs here, on one node, or not at all.
+//! Invariant: a statement runs on a node only if that node has everything that the statement
+//! touches; what can not be had in one place is refused, never answered wrongly.
+//! Locks: none; the whole folder is pure.
+
+mod refusal;
+
+#[cfg(test)]
+mod tests;
+
+pub use refusal::Refusal;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One thing that a statement touches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Touched {
+    /// A table, view, sequence, function or type of a distributed schema that lives on another
+    /// node. Advancing a sequence counts as a write.
+    Remote {
+        /// The node's id.
+        node: i32,
+        /// The schema's name.
+        schema: String,
+        /// The schema's shard.
+        shard: i64,
+        /// Whether the statement changes it.
+        write: bool,
+    },
+    /// A table or view of this server, in no distributed schema or in one that lives here.
+    LocalTable {
+        /// Its name as a person would write it.
+        name: String,
+        /// Whether the statement changes it.
+        write: bool,
+    },
+    /// A temporary table of this session.
+    TempTable {
+        /// Its name.
+        name: String,
+    },
+    /// A relation that every server has with its own rows: pg_catalog, information_schema.
+    Catalog,
+    /// A sequence of this server that the statement advances or reads.
+    LocalSequence {
+        /// Its name as a person would write it.
+        name: String,
+    },
+    /// `lastval()`: what the session's last `nextval` gave, wherever that ran.
+    LastValue {
+        /// The node of that `nextval`; None: this server, or there was none.
+        node: Option<i32>,
+    },
+}
+
+/// A shard that a statement touches on its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardUse {
+    /// The shard's id.
+    pub shard: i64,
+    /// Whether the statement changes something in it.
+    pub write: bool,
+}
+
+/// The decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// On this server, as if Helios were not there.
+    Here,
+    /// Whole on one node.
+    Node {
+        /// The node's id.
+        node: i32,
+        /// The shards to lock before the placement is read again, each once, in ascending order.
+        shards: Vec<ShardUse>,
+    },
+    /// Nowhere: the error's texts.
+    Refused(Refusal),
+}
+
+/// Decides where a statement runs that touches these things, in any order and any number of times.
+/// `node_name` is asked only for the texts of a refusal.
+///
+/// - nothing of another node: here;
+/// - things of one node, with nothing else but catalogs: on that node;
+/// - things of several nodes, or of a node and of this server: refused.
+pub fn route<'a>(
+    touched: impl IntoIterator<Item = &'a Touched>,
+    node_name: &dyn Fn(i32) -> String,
+) -> Route {
+    let mut nodes = BTreeSet::new();
+    let mut shards: BTreeMap<i64, bool> = BTreeMap::new();
+    let mut remote = BTreeSet::new();
+    let mut local = BTreeSet::new();
+    for thing in touched {
+        match thing {
+            Touched::Remote { node, shard, write, schema } => {
+                nodes.insert(*node);
+                *shards.entry(*shard).or_default() |= write;
+                remote.insert((schema.as_str(), *node));
+            }
+            Touched::LastValue { node: Some(node) } => {
+                nodes.insert(*node);
+            }
+            Touched::Catalog => (),
+            Touched::LocalTable { .. }
+            | Touched::TempTable { .. }
+            | Touched::LocalSequence { .. }
+            | Touched::LastValue { node: None } => {
+                local.insert(thing);
+            }
+        }
+    }
+    let mut each = nodes.iter();
+    match (each.next(), each.next()) {
+        (None, _) => Route::Here,
+        (Some(&node), None) if local.is_empty() => {
+            let shards = shards.into_iter().map(|(shard, write)| ShardUse { shard, write });
+            Route::Node { node, shards: shards.collect() }
+        }
+        _ => Route::Refused(Refusal::new(&nodes, &remote, &local, node_name)),
+    }
+}

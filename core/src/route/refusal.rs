@@ -1,0 +1,82 @@
+//! The texts of a refusal.
+
+use super::Touched;
+use std::collections::BTreeSet;
+
+/// So many things are named in a detail.
+const NAMED: usize = 8;
+
+/// Why a statement runs nowhere: an error with SQLSTATE 0A000.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The primary message.
+    pub message: String,
+    /// Which things are where.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Refusal {
+    pub(super) fn new(
+        nodes: &BTreeSet<i32>,
+        remote: &BTreeSet<(&str, i32)>,
+        local: &BTreeSet<&Touched>,
+        node_name: &dyn Fn(i32) -> String,
+    ) -> Self {
+        let mut places: Vec<String> = remote
+            .iter()
+            .map(|(schema, node)| {
+                format!("schema \"{schema}\" is on node \"{}\"", node_name(*node))
+            })
+            .collect();
+        // a node that only lastval() leads to
+        let bare = nodes.iter().filter(|node| !remote.iter().any(|(_, known)| known == *node));
+        places.extend(
+            bare.map(|node| {
+                format!("the sequence last advanced is on node \"{}\"", node_name(*node))
+            }),
+        );
+        places.extend(local.iter().map(|thing| format!("{} is on the coordinator", name(thing))));
+        let (message, hint) = if local.is_empty() {
+            (
+                format!("statement touches distributed schemas on {} nodes", nodes.len()),
+                "Run a statement for each node, or move the schemas to one node with \
+                 helios_migrate_schema().",
+            )
+        } else {
+            (
+                "statement touches a distributed schema and objects of the coordinator".to_string(),
+                "Create the objects in the distributed schema, or run separate statements.",
+            )
+        };
+        Refusal { message, detail: sentence(places), hint: hint.into() }
+    }
+}
+
+fn name(thing: &Touched) -> String {
+    match thing {
+        Touched::LocalTable { name, .. } => format!("table \"{name}\""),
+        Touched::TempTable { name } => format!("temporary table \"{name}\""),
+        Touched::LocalSequence { name } => format!("sequence \"{name}\""),
+        Touched::LastValue { .. } => "the sequence last advanced".into(),
+        Touched::Remote { schema, .. } => format!("schema \"{schema}\""),
+        Touched::Catalog => "the system catalog".into(),
+    }
+}
+
+/// `Schema "a" is …, schema "b" is ….`, cut after some.
+fn sentence(mut places: Vec<String>) -> String {
+    places.dedup();
+    let more = places.len().saturating_sub(NAMED);
+    places.truncate(NAMED);
+    if more > 0 {
+        places.push(format!("and {more} more"));
+    }
+    let mut text = places.join(", ");
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text.push('.');
+    text
+}

@@ -1,0 +1,265 @@
+//! COPY of a table that is on a node: the data passes between the client, or a file here, and the node untouched.
+
+use crate::error::{Error, Result};
+use crate::pg::client::{self, CopyInput, CopyReader};
+use crate::pg::{parser, roles};
+use crate::transaction::{self, Copy};
+use helios_core::copy_text;
+use helios_core::frames;
+use helios_core::lex::Rules;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// Bytes of a file or program's output sent at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A COPY statement of one relation.
+pub struct CopyStatement<'a> {
+    /// Namespace of the relation.
+    pub namespace: Oid,
+    /// The statement's own text.
+    pub sql: &'a [u8],
+    /// Characters of the client's text before the statement.
+    pub offset: i32,
+    /// `COPY … FROM`.
+    pub from: bool,
+    /// Where the data is.
+    pub data: Data,
+}
+
+/// The other end of a COPY.
+pub enum Data {
+    /// STDIN or STDOUT.
+    Client,
+    /// A file of the coordinator.
+    File(String),
+    /// A program that the coordinator runs.
+    Program(String),
+}
+
+/// Runs the statement on the relation's node; gives the number of rows for its command tag.
+///
+/// Errors: the node's own; 42501 without the right to use server files or programs; 58P01 and the like for files.
+pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
+    let node = super::locate(std::iter::once(statement.namespace))?;
+    let text = match &statement.data {
+        Data::Client => statement.sql.to_vec(),
+        file_or_program => {
+            roles::require_server_files(statement.from, matches!(file_or_program, Data::Program(_)))?;
+            let rules = Rules { standard_conforming_strings: parser::standard_conforming_strings() };
+            let streamed = copy_text::streamed(statement.sql, rules).ok_or_else(|| {
+                Error::new(
+                    PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                    "cannot find the file in this COPY statement",
+                )
+                .hint("Use COPY … FROM STDIN or TO STDOUT, or \\copy in psql.")
+            })?;
+            streamed.text
+        }
+    };
+    let encoding = (!client::speaks_database_encoding()).then(client::encoding_name);
+    let sql = if encoding.is_some() { client::to_client_encoding(&text) } else { text };
+    if statement.from {
+        transaction::note_write(node, Some(statement.namespace));
+    }
+    let moved = |error| super::scan::relocate(error, Some(statement.offset), statement.sql);
+    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref(), statement.from)
+        .map_err(moved)?;
+    let tag = match &statement.data {
+        Data::Client if statement.from => from_client(copy),
+        Data::Client => to_client(copy),
+        Data::File(path) if statement.from => from_file(copy, path),
+        Data::File(path) => to_file(copy, path),
+        Data::Program(command) if statement.from => from_program(copy, command),
+        Data::Program(command) => to_program(copy, command),
+    };
+    Ok(frames::rows_affected(&tag.map_err(moved)?).unwrap_or(0))
+}
+
+/// The body of a CopyInResponse or CopyOutResponse for the client, as the node described the data.
+fn response(copy: &Copy) -> Vec<u8> {
+    let (format, columns) = copy.format();
+    let mut body = vec![format as u8];
+    body.extend((columns.len() as i16).to_be_bytes());
+    for column in columns {
+        body.extend(column.to_be_bytes());
+    }
+    body
+}
+
+fn from_client(mut copy: Copy) -> Result<String> {
+    client::send(b'G', &response(&copy));
+    client::flush();
+    let mut reader = CopyReader::new();
+    loop {
+        match reader.next()? {
+            CopyInput::Data(data) => copy.send(data)?,
+            CopyInput::Done => return copy.finish(),
+            CopyInput::Fail(reason) => return Err(copy.fail(&reason)),
+        }
+    }
+}
+
+fn to_client(mut copy: Copy) -> Result<String> {
+    client::send(b'H', &response(&copy));
+    let mut messages = 0u32;
+    loop {
+        let end = copy.receive(&mut |data| {
+            client::send(b'd', data);
+            messages = messages.wrapping_add(1);
+            if messages.is_multiple_of(64) {
+                client::check_for_interrupts();
+            }
+            Ok(())
+        })?;
+        if let Some(tag) = end {
+            client::send(b'c', &[]);
+            return Ok(tag);
+        }
+    }
+}
+
+fn file_error(verb: &str, path: &str, error: &std::io::Error) -> Error {
+    let code = match error.kind() {
+        std::io::ErrorKind::NotFound => PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
+        std::io::ErrorKind::PermissionDenied => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        std::io::ErrorKind::StorageFull => PgSqlErrorCode::ERRCODE_DISK_FULL,
+        _ => PgSqlErrorCode::ERRCODE_IO_ERROR,
+    };
+    Error::new(code, format!("could not {verb} file \"{path}\": {error}")).hint(
+        "The file is read or written by the coordinator. You may want a client-side facility such as psql's \\copy.",
+    )
+}
+
+fn from_file(copy: Copy, path: &str) -> Result<String> {
+    let file = File::open(path).map_err(|e| file_error("open", path, &e))?;
+    if file.metadata().map_err(|e| file_error("stat", path, &e))?.is_dir() {
+        return Err(Error::new(
+            PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("\"{path}\" is a directory"),
+        ));
+    }
+    send_all(copy, file, |e| file_error("read", path, &e))
+}
+
+fn send_all(
+    mut copy: Copy,
+    mut from: impl Read,
+    failed: impl Fn(std::io::Error) -> Error,
+) -> Result<String> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match from.read(&mut chunk).map_err(&failed)? {
+            0 => return copy.finish(),
+            read => copy.send(&chunk[..read])?,
+        }
+        client::check_for_interrupts();
+    }
+}
+
+fn receive_all(
+    mut copy: Copy,
+    mut to: impl Write,
+    failed: impl Fn(std::io::Error) -> Error,
+) -> Result<String> {
+    loop {
+        if let Some(tag) = copy.receive(&mut |data| to.write_all(data).map_err(&failed))? {
+            to.flush().map_err(&failed)?;
+            return Ok(tag);
+        }
+    }
+}
+
+fn to_file(copy: Copy, path: &str) -> Result<String> {
+    if !Path::new(path).is_absolute() {
+        return Err(Error::new(
+            PgSqlErrorCode::ERRCODE_INVALID_NAME,
+            "relative path not allowed for COPY to file",
+        ));
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(|e| file_error("open", path, &e))?;
+    receive_all(copy, std::io::BufWriter::new(file), |e| file_error("write to", path, &e))
+}
+
+fn program_error(command: &str, what: &str) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+        format!("program \"{command}\" failed"),
+    )
+    .detail(what)
+}
+
+/// A child that is killed if the statement ends before it.
+struct Program {
+    child: Child,
+    command: String,
+}
+
+impl Program {
+    fn start(command: &str, stdin: Stdio, stdout: Stdio) -> Result<Self> {
+        let child = Command::new("/bin/sh")
+            .args(["-c", command])
+            .stdin(stdin)
+            .stdout(stdout)
+            .spawn()
+            .map_err(|e| program_error(command, &e.to_string()))?;
+        Ok(Self { child, command: command.to_owned() })
+    }
+
+    fn wait(&mut self) -> Result<()> {
+        let status = self.child.wait().map_err(|e| program_error(&self.command, &e.to_string()))?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(program_error(&self.command, &format!("The child process ended with {status}.")))
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // The statement has failed already; a program that cannot be ended now ends with its pipe.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn from_program(mut copy: Copy, command: &str) -> Result<String> {
+    let mut program = Program::start(command, Stdio::null(), Stdio::piped())?;
+    let Some(mut output) = program.child.stdout.take() else {
+        return Err(program_error(command, "It has no output."));
+    };
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = output.read(&mut chunk).map_err(|e| program_error(command, &e.to_string()))?;
+        if read == 0 {
+            // A program that failed must fail the statement before the rows are in.
+            program.wait()?;
+            return copy.finish();
+        }
+        copy.send(&chunk[..read])?;
+        client::check_for_interrupts();
+    }
+}
+
+fn to_program(copy: Copy, command: &str) -> Result<String> {
+    let mut program = Program::start(command, Stdio::piped(), Stdio::null())?;
+    let Some(input) = program.child.stdin.take() else {
+        return Err(program_error(command, "It has no input."));
+    };
+    let tag = receive_all(copy, input, |e| program_error(command, &e.to_string()))?;
+    program.wait()?;
+    Ok(tag)
+}

@@ -1,0 +1,70 @@
+//! Runs a statement on its node and brings its rows to where they belong.
+//!
+//! Invariant: the placement is read again after the shard's lock is held, and the statement goes to what was read then.
+//! Rows go to the client as they came wherever that gives the same bytes; memory does not grow with a result.
+//!
+//! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
+
+mod copy;
+mod explain;
+mod scan;
+mod types;
+pub mod utility;
+
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{client, nesting};
+use crate::transaction::Mode;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+
+/// Registers the executor node; once, when the library is loaded.
+pub fn install() {
+    crate::pg::custom_scan::install(scan::NodeScan::boxed);
+    crate::pg::types::install();
+}
+
+/// Locks the shards of these namespaces and gives the one node that they are on.
+///
+/// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
+pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
+    let mut shards = Vec::new();
+    for namespace in namespaces.clone() {
+        if let Some(placement) = directory::placement(namespace)?
+            && !shards.contains(&placement.shard)
+        {
+            shards.push(placement.shard);
+        }
+    }
+    shards.sort_by_key(|shard| shard.0);
+    for &shard in &shards {
+        directory::lock_shard_shared(shard);
+    }
+    let mut node = None;
+    for namespace in namespaces {
+        let now = directory::placement(namespace)?.filter(|p| shards.contains(&p.shard));
+        match (now, node) {
+            (Some(p), None) => node = Some(p.node),
+            (Some(p), Some(known)) if p.node == known => {}
+            _ => return Err(moved()),
+        }
+    }
+    node.ok_or_else(moved)
+}
+
+fn moved() -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        "a distributed schema moved after the statement was planned",
+    )
+    .hint("Run the transaction again.")
+}
+
+/// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
+pub fn mode() -> Mode {
+    let alone = nesting::depth() <= 1
+        && client::has_client()
+        && !client::in_transaction_block()
+        && !crate::transaction::in_use()
+        && (client::in_simple_query() || client::next_message_is_sync());
+    if alone { Mode::Autocommit } else { Mode::Transaction }
+}

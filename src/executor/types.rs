@@ -1,0 +1,61 @@
+//! The OIDs that types made by users have on a node.
+//!
+//! A parameter of such a type must be sent with the node's OID: left to be inferred, it could pick another overload of a
+//! function or operator than it did here.
+
+use crate::directory::NodeId;
+use crate::error::{Error, Result};
+use crate::pg::params::Params;
+use crate::pg::types;
+use crate::transaction::{self, Mode};
+use helios_core::quote;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+#[derive(Default)]
+struct Known {
+    changes: u64,
+    oids: HashMap<(i32, u32), u32>,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Known> = RefCell::default();
+}
+
+/// Gives the parameters of user-made types the OIDs that these types have on the node.
+pub fn translate(params: &mut Params, node: NodeId, mode: Mode) -> Result<()> {
+    for (index, of_type) in params.user_types() {
+        let oid = on_node(of_type, node, mode)?;
+        params.set_type(index, oid);
+    }
+    Ok(())
+}
+
+fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
+    let key = (node.0, of_type.to_u32());
+    let known = KNOWN.with_borrow_mut(|known| {
+        if known.changes != types::changes() {
+            *known = Known { changes: types::changes(), oids: HashMap::new() };
+        }
+        known.oids.get(&key).copied()
+    });
+    if let Some(oid) = known {
+        return Ok(oid);
+    }
+    let name = types::qualified_name(of_type);
+    let sql = format!(
+        "SELECT {}::pg_catalog.regtype::pg_catalog.oid",
+        quote::literal(&name)
+    );
+    let rows = transaction::query(node, sql.as_bytes(), mode)?;
+    let oid = rows.first().and_then(|r| r.first().cloned().flatten()).and_then(|o| o.parse().ok());
+    let oid = oid.ok_or_else(|| {
+        Error::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+            format!("type \"{name}\" has no OID on its node"),
+        )
+    })?;
+    KNOWN.with_borrow_mut(|known| known.oids.insert(key, oid));
+    Ok(oid)
+}

@@ -1,0 +1,103 @@
+//! Utility statements that move rows: COPY of a table on a node, CALL of a procedure on a node.
+
+use super::copy::{self, CopyStatement, Data};
+use super::scan::relocate;
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::tree::{function_namespace, params_are_numbered, relation_namespace};
+use crate::pg::utility_view::{CallView, CopyView};
+use crate::remote::{Statement, Value};
+use crate::transaction::{self, Fetch, Step};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+
+/// A statement's own text and where it stands.
+#[derive(Clone, Copy)]
+pub struct StatementText<'a> {
+    /// The whole text that the client (or a function) sent, which parameters' locations refer to.
+    pub source: &'a [u8],
+    /// The statement's part of it.
+    pub sql: &'a [u8],
+    /// Characters before that part.
+    pub offset: i32,
+}
+
+fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
+    match namespace {
+        Some(namespace) => Ok(directory::placement(namespace)?.map(|_| namespace)),
+        None => Ok(None),
+    }
+}
+
+/// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
+pub fn copy(view: &CopyView, text: StatementText<'_>) -> Result<Option<u64>> {
+    if !directory::in_use() {
+        return Ok(None);
+    }
+    let Some(namespace) = remote(view.relation().and_then(relation_namespace))? else {
+        return Ok(None);
+    };
+    let data = match view.server_side() {
+        None => Data::Client,
+        Some((path, false)) => Data::File(path),
+        Some((command, true)) => Data::Program(command),
+    };
+    copy::run(&CopyStatement {
+        namespace,
+        sql: text.sql,
+        offset: text.offset,
+        from: view.is_from(),
+        data,
+    })
+    .map(Some)
+}
+
+/// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
+pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
+    if !directory::in_use() {
+        return Ok(false);
+    }
+    let Some(namespace) = remote(function_namespace(view.procedure()))? else {
+        return Ok(false);
+    };
+    let uses = view.param_uses();
+    let own_text = params_are_numbered(text.source, &uses);
+    if !own_text && view.has_out_arguments() {
+        return Err(Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot CALL a procedure with OUT arguments on a node from within a procedural language",
+        )
+        .hint("Make the arguments INOUT, or call it from the client."));
+    }
+    let sql = if own_text { text.sql.to_vec() } else { view.deparsed() };
+    let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
+    let node = super::locate(std::iter::once(namespace))?;
+    let mode = super::mode();
+    super::types::translate(&mut params, node, mode)?;
+    let values: Vec<Value> =
+        params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
+    let statement = Statement {
+        sql: &sql,
+        types: params.types(),
+        values: &values,
+        result_formats: &[],
+        reuse: false,
+    };
+    transaction::note_write(node, Some(namespace));
+    let moved = |error| relocate(error, own_text.then_some(text.offset), &sql);
+    let mut execution =
+        transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
+    let mut output = view.output();
+    loop {
+        let step = execution.step(&mut |row| match &mut output {
+            Some(output) => output.row(row),
+            None => Ok(()),
+        });
+        if let Step::Complete(_) = step.map_err(moved)? {
+            break;
+        }
+    }
+    if let Some(output) = output {
+        output.finish();
+    }
+    Ok(true)
+}

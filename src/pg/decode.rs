@@ -1,0 +1,158 @@
+//! Turns rows as a node sends them (text format) into the values of a tuple slot.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
+use std::ffi::c_char;
+use std::ptr;
+
+unsafe extern "C-unwind" {
+    // Called for every column of every row: one guard around the row, not one a column.
+    fn InputFunctionCall(
+        function: *mut pg_sys::FmgrInfo,
+        text: *mut c_char,
+        element_type: Oid,
+        typmod: i32,
+    ) -> pg_sys::Datum;
+}
+
+struct Column {
+    function: pg_sys::FmgrInfo,
+    element_type: Oid,
+    typmod: i32,
+}
+
+/// Decodes the rows of one result.
+pub struct RowDecoder {
+    columns: Vec<Column>,
+    /// Values of the row, each with a NUL behind it.
+    text: Vec<u8>,
+    /// Where each value begins in `text`; `None` is NULL.
+    starts: Vec<Option<usize>>,
+}
+
+impl RowDecoder {
+    /// # Safety
+    /// `descriptor` is valid; the decoder is used within the memory context that is current now.
+    pub(in crate::pg) unsafe fn new(descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: look-ups for valid attributes; fn_mcxt becomes the current memory context.
+        let columns = unsafe {
+            (0..(*descriptor).natts as usize)
+                .map(|i| {
+                    let attribute = tuple_attribute(descriptor, i);
+                    let (mut input, mut element_type) = (Oid::INVALID, Oid::INVALID);
+                    let mut function = pg_sys::FmgrInfo::default();
+                    pg_sys::getTypeInputInfo((*attribute).atttypid, &mut input, &mut element_type);
+                    pg_sys::fmgr_info(input, &mut function);
+                    Column { function, element_type, typmod: (*attribute).atttypmod }
+                })
+                .collect()
+        };
+        Self { columns, text: Vec::new(), starts: Vec::new() }
+    }
+
+    /// Puts one row into `slot`, its values into `memory`.
+    ///
+    /// # Safety
+    /// `slot` is an empty virtual slot with the descriptor of [`RowDecoder::new`]; `memory` is valid.
+    pub(in crate::pg) unsafe fn decode(
+        &mut self,
+        row: &[u8],
+        slot: *mut pg_sys::TupleTableSlot,
+        memory: pg_sys::MemoryContext,
+    ) -> Result<()> {
+        self.split(row)?;
+        let (columns, starts, text) =
+            (self.columns.as_mut_ptr(), self.starts.as_ptr(), self.text.as_mut_ptr());
+        let count = self.columns.len();
+        // SAFETY: the closure owns nothing; pointers and count belong together; the slot has `count` columns.
+        unsafe {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let before = pg_sys::CurrentMemoryContext;
+                pg_sys::CurrentMemoryContext = memory;
+                for i in 0..count {
+                    let column = columns.add(i);
+                    let value = match *starts.add(i) {
+                        Some(start) => text.add(start).cast::<c_char>(),
+                        None => ptr::null_mut(),
+                    };
+                    *(*slot).tts_isnull.add(i) = value.is_null();
+                    *(*slot).tts_values.add(i) = InputFunctionCall(
+                        &mut (*column).function,
+                        value,
+                        (*column).element_type,
+                        (*column).typmod,
+                    );
+                }
+                pg_sys::CurrentMemoryContext = before;
+            });
+            pg_sys::ExecStoreVirtualTuple(slot);
+        }
+        Ok(())
+    }
+
+    fn split(&mut self, row: &[u8]) -> Result<()> {
+        self.text.clear();
+        self.starts.clear();
+        for value in helios_core::frames::columns(row).map_err(|e| malformed(&e.to_string()))? {
+            let value = value.map_err(|e| malformed(&e.to_string()))?;
+            match value {
+                Some(value) => {
+                    self.starts.push(Some(self.text.len()));
+                    self.text.extend_from_slice(value);
+                    self.text.push(0);
+                }
+                None => self.starts.push(None),
+            }
+        }
+        if self.starts.len() != self.columns.len() {
+            return Err(malformed(&format!(
+                "{} columns instead of {}",
+                self.starts.len(),
+                self.columns.len()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Empties a slot (`ExecClearTuple`, which is an inline function).
+///
+/// # Safety
+/// `slot` is valid.
+pub(in crate::pg) unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: by the caller's promise; every slot type has the function.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            clear(slot);
+        }
+    }
+}
+
+fn malformed(what: &str) -> Error {
+    Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "a node sent a row that does not fit")
+        .detail(what)
+        .hint("The definition on the node may differ from the one here: compare both.")
+}
+
+/// The attribute at `index` (from 0).
+///
+/// # Safety
+/// `descriptor` is valid and has more than `index` attributes.
+pub(in crate::pg) unsafe fn tuple_attribute(
+    descriptor: pg_sys::TupleDesc,
+    index: usize,
+) -> *mut pg_sys::FormData_pg_attribute {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*descriptor).attrs.as_mut_ptr().add(index);
+        // From 18 on the full attributes lie behind the compact ones (TupleDescAttrAddress).
+        #[cfg(feature = "pg18")]
+        return (*descriptor)
+            .compact_attrs
+            .as_mut_ptr()
+            .add((*descriptor).natts as usize)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(index);
+    }
+}

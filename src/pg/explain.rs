@@ -1,0 +1,107 @@
+//! What a scan may add to the output of EXPLAIN, and which EXPLAIN is running.
+
+use super::list;
+use pgrx::pg_sys;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+
+thread_local! {
+    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
+}
+
+/// Output of a running EXPLAIN.
+pub struct ExplainOutput {
+    state: *mut pg_sys::ExplainState,
+}
+
+/// The output formats of EXPLAIN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Indented lines.
+    Text,
+    /// XML, JSON or YAML, by its name.
+    Structured(&'static str),
+}
+
+impl ExplainOutput {
+    /// # Safety
+    /// `state` is valid while the output is used.
+    pub(in crate::pg) unsafe fn new(state: *mut pg_sys::ExplainState) -> Self {
+        Self { state }
+    }
+
+    /// Adds a property with a text value.
+    pub fn property(&mut self, label: &str, value: &str) {
+        let label = CString::new(label).unwrap_or_default();
+        let value = CString::new(value.replace('\0', " ")).unwrap_or_default();
+        // SAFETY: EXPLAIN's own state; the strings live until the call returns.
+        unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), self.state) }
+    }
+
+    /// Adds lines beneath the current node (text format).
+    pub fn lines(&mut self, lines: &[String]) {
+        // SAFETY: EXPLAIN's own state and its string buffer.
+        unsafe {
+            let indent = " ".repeat((*self.state).indent.max(0) as usize * 2 + 2);
+            for line in lines {
+                let text = CString::new(format!("{indent}{line}\n")).unwrap_or_default();
+                pg_sys::appendStringInfoString((*self.state).str_, text.as_ptr());
+            }
+        }
+    }
+
+    /// The format asked for.
+    pub fn format(&self) -> Format {
+        // SAFETY: EXPLAIN's own state.
+        match unsafe { (*self.state).format } {
+            pg_sys::ExplainFormat::EXPLAIN_FORMAT_XML => Format::Structured("XML"),
+            pg_sys::ExplainFormat::EXPLAIN_FORMAT_JSON => Format::Structured("JSON"),
+            pg_sys::ExplainFormat::EXPLAIN_FORMAT_YAML => Format::Structured("YAML"),
+            _ => Format::Text,
+        }
+    }
+}
+
+/// An EXPLAIN that is running.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Its options as text for a node, without the parentheses.
+    pub options: String,
+    /// Whether it executes the statement.
+    pub analyze: bool,
+}
+
+/// Notes the EXPLAIN that begins, with the options that the client gave.
+///
+/// # Safety
+/// `statement` is a valid ExplainStmt.
+pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
+    let mut options = Vec::new();
+    let mut analyze = false;
+    // SAFETY: by the caller's promise, the options are a list of DefElem; defGetString gives a C string.
+    unsafe {
+        for option in list::iter::<pg_sys::DefElem>((*statement).options) {
+            let name = CStr::from_ptr((*option).defname).to_string_lossy().into_owned();
+            if name == "analyze" {
+                analyze = pg_sys::defGetBoolean(option);
+            }
+            options.push(if (*option).arg.is_null() {
+                name
+            } else {
+                let value = CStr::from_ptr(pg_sys::defGetString(option));
+                format!("{name} {}", value.to_string_lossy())
+            });
+        }
+    }
+    RUNNING.set(Some(Running { options: options.join(", "), analyze }));
+}
+
+/// Notes that it ended, well or by an error.
+pub fn ended() {
+    RUNNING.set(None);
+}
+
+/// The running EXPLAIN, if there is one.
+pub fn running() -> Option<Running> {
+    RUNNING.with_borrow(Clone::clone)
+}

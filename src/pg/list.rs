@@ -1,0 +1,55 @@
+//! Reads PostgreSQL's lists (the accessors of pg_list.h are inline functions, which are not bound).
+
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::c_int;
+
+/// Number of members; null is the empty list.
+///
+/// # Safety
+/// `list` is null or a valid list.
+pub(in crate::pg) unsafe fn len(list: *const pg_sys::List) -> usize {
+    // SAFETY: by the caller's promise.
+    if list.is_null() { 0 } else { unsafe { (*list).length as usize } }
+}
+
+/// The member at `index` of a list of nodes.
+///
+/// # Safety
+/// `list` is a valid list of pointers to `T` with more than `index` members.
+pub(in crate::pg) unsafe fn nth<T>(list: *const pg_sys::List, index: usize) -> *mut T {
+    // SAFETY: by the caller's promise.
+    unsafe { (*(*list).elements.add(index)).ptr_value.cast() }
+}
+
+/// The member at `index` of a list of integers.
+///
+/// # Safety
+/// `list` is a valid list of integers with more than `index` members.
+pub(in crate::pg) unsafe fn nth_int(list: *const pg_sys::List, index: usize) -> c_int {
+    // SAFETY: by the caller's promise.
+    unsafe { (*(*list).elements.add(index)).int_value }
+}
+
+/// The members of a list of OIDs.
+///
+/// # Safety
+/// `list` is null or a valid list of OIDs that outlives the iterator.
+pub(in crate::pg) unsafe fn oids(list: *const pg_sys::List) -> impl Iterator<Item = Oid> + Clone {
+    // SAFETY: by the caller's promise.
+    let length = unsafe { len(list) };
+    // SAFETY: as above; the index is within the list.
+    (0..length).map(move |i| unsafe { (*(*list).elements.add(i)).oid_value })
+}
+
+/// The members of a list of nodes.
+///
+/// # Safety
+/// `list` is null or a valid list of pointers to `T` that outlives the iterator.
+pub(in crate::pg) unsafe fn iter<T>(
+    list: *const pg_sys::List,
+) -> impl Iterator<Item = *mut T> + Clone {
+    // SAFETY: by the caller's promise.
+    let length = unsafe { len(list) };
+    // SAFETY: as above; the index is within the list.
+    (0..length).map(move |i| unsafe { nth(list, i) })
+}

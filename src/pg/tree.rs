@@ -1,0 +1,368 @@
+//! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
+
+use pgrx::pg_sys::{self, NodeTag, Oid};
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::ptr::{self, NonNull};
+
+type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+
+// The walkers call back into Rust for every node of the tree: no guard (a sigsetjmp each) in between. The frames
+// of the callback own nothing with a destructor, so an error of the walker's own may pass through them.
+unsafe extern "C-unwind" {
+    #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
+    fn query_tree_walker(
+        query: *mut pg_sys::Query,
+        walker: Walker,
+        context: *mut c_void,
+        flags: c_int,
+    ) -> bool;
+    #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
+    fn expression_tree_walker(
+        node: *mut pg_sys::Node,
+        walker: Walker,
+        context: *mut c_void,
+    ) -> bool;
+}
+
+/// Objects with a smaller OID came with the server (`FirstNormalObjectId`).
+pub const FIRST_USER_OID: u32 = 16384;
+
+/// An analysed query that PostgreSQL handed to a hook.
+#[derive(Clone, Copy)]
+pub struct QueryTree<'a> {
+    query: NonNull<pg_sys::Query>,
+    lifetime: PhantomData<&'a pg_sys::Query>,
+}
+
+/// A relation that a query names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelationUse {
+    /// Its OID.
+    pub oid: Oid,
+    /// `pg_class.relkind`.
+    pub kind: u8,
+    /// Whether the query changes or locks its rows.
+    pub write: bool,
+}
+
+/// A reference to a parameter from outside the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ParamUse {
+    /// Number, from 1.
+    pub id: i32,
+    /// Byte offset in the source text; negative if unknown.
+    pub location: i32,
+}
+
+/// What a query touches.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Relations, each once.
+    pub relations: Vec<RelationUse>,
+    /// Functions that did not come with the server, each once.
+    pub functions: Vec<Oid>,
+    /// Relations given as constants to functions that read or change their data (`nextval`, `pg_relation_size`, …).
+    pub data_arguments: Vec<RelationUse>,
+    /// Parameters, in the order of the tree.
+    pub params: Vec<ParamUse>,
+    /// `lastval()` is called: it speaks of whichever sequence was used last.
+    pub lastval: bool,
+    /// `WHERE CURRENT OF` a cursor.
+    pub current_of: bool,
+    /// `set_config()` is called: the session's settings may change.
+    pub set_config: bool,
+    /// A default that only the rewritten tree has (an identity column's), which cannot be deparsed.
+    pub rewritten_default: bool,
+}
+
+impl<'a> QueryTree<'a> {
+    /// # Safety
+    /// `query` is null or a valid analysed query that outlives `'a`.
+    pub unsafe fn new(query: *mut pg_sys::Query) -> Option<Self> {
+        NonNull::new(query).map(|query| Self { query, lifetime: PhantomData })
+    }
+
+    /// The tree itself, for the rest of this room.
+    pub(in crate::pg) fn as_ptr(self) -> *mut pg_sys::Query {
+        self.query.as_ptr()
+    }
+
+    fn get(&self) -> &'a pg_sys::Query {
+        // SAFETY: valid for 'a by the promise of `new`.
+        unsafe { self.query.as_ref() }
+    }
+
+    /// Whether this is a utility statement, which no planner sees.
+    pub fn is_utility(self) -> bool {
+        self.get().commandType == pg_sys::CmdType::CMD_UTILITY
+    }
+
+    /// Whether it is a plain `SELECT` (data-modifying CTEs included).
+    pub fn is_select(self) -> bool {
+        self.get().commandType == pg_sys::CmdType::CMD_SELECT
+    }
+
+    /// Whether it changes data or locks rows.
+    pub fn writes(self) -> bool {
+        let q = self.get();
+        q.commandType != pg_sys::CmdType::CMD_SELECT || q.hasModifyingCTE || q.hasForUpdate
+    }
+
+    /// Where it comes from: the client's statement or a rule.
+    pub fn source(self) -> Source {
+        let q = self.get();
+        match q.querySource {
+            pg_sys::QuerySource::QSRC_ORIGINAL | pg_sys::QuerySource::QSRC_PARSER => {
+                Source::Statement
+            }
+            pg_sys::QuerySource::QSRC_INSTEAD_RULE if q.canSetTag => Source::Statement,
+            pg_sys::QuerySource::QSRC_INSTEAD_RULE => Source::InsteadRule,
+            _ => Source::AlsoRule,
+        }
+    }
+
+    /// Byte offset and length of the statement in its source text; length 0 means to the end, offset -1 unknown.
+    pub fn location(self) -> (i32, i32) {
+        (self.get().stmt_location, self.get().stmt_len)
+    }
+
+    /// Whether row security was applied to it.
+    pub fn has_row_security(self) -> bool {
+        self.get().hasRowSecurity
+    }
+
+    /// Whether it names any relation or calls anything at all that could be elsewhere: a cheap test before a survey.
+    pub fn is_trivial(self) -> bool {
+        let q = self.get();
+        q.rtable.is_null() && q.targetList.is_null()
+    }
+
+    /// Walks the whole tree, sub-selects and CTEs included.
+    pub fn survey(self) -> Survey {
+        let mut survey = Survey::default();
+        // SAFETY: the context outlives the walk and is used by `visit` alone.
+        unsafe {
+            visit(self.query.as_ptr().cast(), ptr::from_mut(&mut survey).cast());
+        }
+        survey
+    }
+}
+
+/// Walks an expression.
+///
+/// # Safety
+/// `node` is null or a valid expression.
+pub(in crate::pg) unsafe fn survey_expression(node: *mut pg_sys::Node) -> Survey {
+    let mut survey = Survey::default();
+    // SAFETY: by the caller's promise; the context outlives the walk.
+    unsafe { visit(node, ptr::from_mut(&mut survey).cast()) };
+    survey
+}
+
+/// Where a query comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The statement itself, or the rule's query that stands for it.
+    Statement,
+    /// A further query of an INSTEAD rule.
+    InsteadRule,
+    /// A query that a rule runs beside the statement.
+    AlsoRule,
+}
+
+impl Survey {
+    fn add_relation(&mut self, oid: Oid, kind: u8, write: bool) {
+        match self.relations.iter_mut().find(|r| r.oid == oid) {
+            Some(known) => known.write |= write,
+            None => self.relations.push(RelationUse { oid, kind, write }),
+        }
+    }
+
+    fn add_function(&mut self, oid: Oid) {
+        match oid.to_u32() {
+            pg_sys::F_LASTVAL => self.lastval = true,
+            pg_sys::F_SET_CONFIG => self.set_config = true,
+            user if user >= FIRST_USER_OID && !self.functions.contains(&oid) => {
+                self.functions.push(oid);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
+fn data_function(oid: Oid) -> Option<bool> {
+    match oid.to_u32() {
+        pg_sys::F_NEXTVAL
+        | pg_sys::F_SETVAL_REGCLASS_INT8
+        | pg_sys::F_SETVAL_REGCLASS_INT8_BOOL => Some(true),
+        pg_sys::F_CURRVAL
+        | pg_sys::F_PG_SEQUENCE_LAST_VALUE
+        | pg_sys::F_PG_RELATION_SIZE_REGCLASS
+        | pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT
+        | pg_sys::F_PG_TOTAL_RELATION_SIZE
+        | pg_sys::F_PG_TABLE_SIZE
+        | pg_sys::F_PG_INDEXES_SIZE => Some(false),
+        _ => None,
+    }
+}
+
+unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: PostgreSQL walks a valid tree; `context` is the Survey of `survey`; the casts follow the node tags.
+    unsafe {
+        let survey = &mut *context.cast::<Survey>();
+        match (*node).type_ {
+            NodeTag::T_Query => {
+                // Range table entries themselves are visited before what is inside them.
+                let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
+                return query_tree_walker(node.cast(), visit, context, flags);
+            }
+            NodeTag::T_RangeTblEntry => {
+                let rte = &*node.cast::<pg_sys::RangeTblEntry>();
+                if rte.rtekind == pg_sys::RTEKind::RTE_RELATION {
+                    let write = rte.rellockmode >= pg_sys::RowShareLock as c_int;
+                    survey.add_relation(rte.relid, rte.relkind as u8, write);
+                }
+                // The walker itself goes on into the entry.
+                return false;
+            }
+            NodeTag::T_Param => {
+                let param = &*node.cast::<pg_sys::Param>();
+                if param.paramkind == pg_sys::ParamKind::PARAM_EXTERN {
+                    survey.params.push(ParamUse { id: param.paramid, location: param.location });
+                }
+                return false;
+            }
+            NodeTag::T_CurrentOfExpr => survey.current_of = true,
+            NodeTag::T_NextValueExpr => {
+                let next = &*node.cast::<pg_sys::NextValueExpr>();
+                survey.rewritten_default = true;
+                note_data_argument(survey, next.seqid, true);
+            }
+            NodeTag::T_FuncExpr => {
+                let call = &*node.cast::<pg_sys::FuncExpr>();
+                if let Some(write) = data_function(call.funcid) {
+                    if let Some(relation) = constant_relation(call) {
+                        note_data_argument(survey, relation, write);
+                    }
+                }
+                survey.add_function(call.funcid);
+            }
+            _ => {
+                pg_sys::check_functions_in_node(node, Some(note_function), context);
+            }
+        }
+        expression_tree_walker(node, visit, context)
+    }
+}
+
+unsafe extern "C-unwind" fn note_function(oid: Oid, context: *mut c_void) -> bool {
+    // SAFETY: `context` is the Survey of `survey`.
+    unsafe { (*context.cast::<Survey>()).add_function(oid) };
+    false
+}
+
+fn note_data_argument(survey: &mut Survey, oid: Oid, write: bool) {
+    // SAFETY: a syscache look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(oid) } as u8;
+    survey.data_arguments.push(RelationUse { oid, kind, write });
+}
+
+/// The relation that a call has as its first argument: a constant, or an expression that is computed now because
+/// it depends on no row and no parameter (`pg_get_serial_sequence('t', 'id')`).
+///
+/// # Safety
+/// `call` is a valid node.
+unsafe fn constant_relation(call: &pg_sys::FuncExpr) -> Option<Oid> {
+    // SAFETY: walks a valid argument list; evaluate_expr runs only what folds to a constant.
+    unsafe {
+        if call.args.is_null() {
+            return None;
+        }
+        let mut argument = super::list::nth::<pg_sys::Node>(call.args, 0);
+        if (*argument).type_ != NodeTag::T_Const {
+            if !survey_expression(argument).params.is_empty()
+                || pg_sys::contain_var_clause(argument)
+                || pg_sys::contain_volatile_functions(argument)
+                || pg_sys::contain_subplans(argument)
+            {
+                return None;
+            }
+            argument = pg_sys::evaluate_expr(
+                argument.cast(),
+                pg_sys::exprType(argument),
+                -1,
+                pg_sys::exprCollation(argument),
+            )
+            .cast();
+        }
+        let constant = &*argument.cast::<pg_sys::Const>();
+        let is_relation = matches!(constant.consttype, pg_sys::REGCLASSOID | pg_sys::OIDOID);
+        (is_relation && !constant.constisnull)
+            .then(|| Oid::from(constant.constvalue.value() as u32))
+    }
+}
+
+/// Whether every parameter stands in the text as `$n`.
+pub fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
+    params.iter().all(|param| {
+        usize::try_from(param.location)
+            .ok()
+            .and_then(|at| source.get(at..))
+            .and_then(|rest| rest.strip_prefix(b"$"))
+            .is_some_and(|digits| {
+                let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+                std::str::from_utf8(&digits[..end]).ok().and_then(|n| n.parse().ok())
+                    == Some(param.id)
+            })
+    })
+}
+
+/// Namespace of a relation, if it exists.
+pub fn relation_namespace(relation: Oid) -> Option<Oid> {
+    // SAFETY: a syscache look-up.
+    let namespace = unsafe { pg_sys::get_rel_namespace(relation) };
+    (namespace != Oid::INVALID).then_some(namespace)
+}
+
+/// Namespace of a function, if it exists.
+pub fn function_namespace(function: Oid) -> Option<Oid> {
+    // SAFETY: a syscache look-up.
+    let namespace = unsafe { pg_sys::get_func_namespace(function) };
+    (namespace != Oid::INVALID).then_some(namespace)
+}
+
+/// Whether the namespace holds temporary relations (anyone's).
+pub fn is_temporary_namespace(namespace: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::isAnyTempNamespace(namespace) }
+}
+
+/// `schema.relation`, unquoted, for messages.
+pub fn relation_name(relation: Oid) -> String {
+    // SAFETY: syscache look-ups that give palloc'd C strings or null.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        let name = pg_sys::get_rel_name(relation);
+        match (text(schema), text(name)) {
+            (Some(schema), Some(name)) => format!("{schema}.{name}"),
+            (None, Some(name)) => name,
+            _ => format!("relation {}", relation.to_u32()),
+        }
+    }
+}
+
+/// Name of a namespace, if it exists.
+pub fn namespace_name(namespace: Oid) -> Option<String> {
+    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    unsafe { text(pg_sys::get_namespace_name(namespace)) }
+}
+
+unsafe fn text(string: *mut std::ffi::c_char) -> Option<String> {
+    // SAFETY: null or a NUL-terminated string, by the callers above.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned())
+}

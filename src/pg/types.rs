@@ -1,0 +1,39 @@
+//! Names of types, and news of their changes.
+
+use pgrx::pg_sys::{self, Oid};
+use std::cell::Cell;
+use std::ffi::{CStr, c_int};
+
+thread_local! {
+    static CHANGES: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Counts the changes of types that this backend has heard of: what was remembered about types is good while the number
+/// stays the same.
+pub fn changes() -> u64 {
+    CHANGES.get()
+}
+
+/// The type's name, qualified and quoted as needed.
+pub fn qualified_name(of_type: Oid) -> String {
+    // SAFETY: a syscache look-up; raises an error for a type that does not exist, else gives a C string.
+    unsafe { CStr::from_ptr(pg_sys::format_type_be_qualified(of_type)) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Registers for news of types; once, when the library is loaded.
+pub fn install() {
+    // SAFETY: plain registration of a function that lives as long as the process.
+    unsafe {
+        pg_sys::CacheRegisterSyscacheCallback(
+            pg_sys::SysCacheIdentifier::TYPEOID as c_int,
+            Some(changed),
+            pg_sys::Datum::from(0),
+        );
+    }
+}
+
+unsafe extern "C-unwind" fn changed(_arg: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    CHANGES.set(CHANGES.get() + 1);
+}

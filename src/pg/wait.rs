@@ -1,0 +1,198 @@
+//! Waiting for a socket together with the backend's latch and the postmaster's death.
+//!
+//! A wait event set is made once per session to a node: setting up epoll for each wait costs more than
+//! half a round trip.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::Cell;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::time::Duration;
+
+/// What to wait for on the socket, besides data to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Data to read.
+    Read,
+    /// Data to read, or room to write.
+    ReadWrite,
+    /// The end of a connection attempt.
+    Connected,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Woken {
+    /// The socket can be read (or has failed).
+    pub readable: bool,
+    /// The socket can be written (or has failed).
+    pub writable: bool,
+    /// The backend's latch was set (and is reset now): look at interrupts.
+    pub latch: bool,
+}
+
+impl Woken {
+    /// Whether the wait ended because its time was over.
+    pub fn timed_out(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// A persistent set of: one socket, this backend's latch, the postmaster's death (which ends the process).
+pub struct SocketWait {
+    set: *mut pg_sys::WaitEventSet,
+    interest: u32,
+}
+
+impl SocketWait {
+    /// For a socket that stays open as long as the set lives. 53000 when no descriptor is left.
+    pub fn new(fd: RawFd) -> Result<Self> {
+        // SAFETY: plain calls into the server; the set is allocated in TopMemoryContext and freed by Drop.
+        // Postmaster death is handled by the server itself (proc_exit).
+        unsafe {
+            if !pg_sys::AcquireExternalFD() {
+                return Err(Error::new(
+                    PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+                    "out of file descriptors for sessions to nodes",
+                )
+                .hint(
+                    "Raise max_files_per_process and the operating system's limit on open files.",
+                ));
+            }
+            let set = create_set();
+            let interest = pg_sys::WL_SOCKET_READABLE;
+            pg_sys::AddWaitEventToSet(set, interest, fd, ptr::null_mut(), ptr::null_mut());
+            let latch = pg_sys::MyLatch;
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_LATCH_SET,
+                pg_sys::PGINVALID_SOCKET,
+                latch,
+                ptr::null_mut(),
+            );
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_EXIT_ON_PM_DEATH,
+                pg_sys::PGINVALID_SOCKET,
+                ptr::null_mut(),
+                ptr::null_mut(),
+            );
+            Ok(Self { set, interest })
+        }
+    }
+
+    /// Waits until something happens or the time is over (`None`: for ever). Does not look at interrupts.
+    pub fn wait(&mut self, interest: Interest, timeout: Option<Duration>) -> Woken {
+        let wanted = match interest {
+            Interest::Read => pg_sys::WL_SOCKET_READABLE,
+            Interest::ReadWrite => pg_sys::WL_SOCKET_READABLE | pg_sys::WL_SOCKET_WRITEABLE,
+            Interest::Connected => pg_sys::WL_SOCKET_WRITEABLE,
+        };
+        // A deadline less than a millisecond away still waits: rounding down would spin.
+        let timeout = timeout
+            .map_or(-1, |t| i64::try_from(t.as_millis()).unwrap_or(i64::MAX).saturating_add(1));
+        // SAFETY: `set` is valid until Drop; position 0 is the socket; `events` has room for two.
+        unsafe {
+            if wanted != self.interest {
+                pg_sys::ModifyWaitEvent(self.set, 0, wanted, ptr::null_mut());
+                self.interest = wanted;
+            }
+            let mut events = [pg_sys::WaitEvent::default(), pg_sys::WaitEvent::default()];
+            let n = pg_sys::WaitEventSetWait(
+                self.set,
+                timeout as _,
+                events.as_mut_ptr(),
+                2,
+                wait_event(),
+            );
+            let mut woken = Woken::default();
+            for event in events.iter().take(usize::try_from(n).unwrap_or(0)) {
+                woken.readable |= event.events & pg_sys::WL_SOCKET_READABLE != 0;
+                woken.writable |= event.events & pg_sys::WL_SOCKET_WRITEABLE != 0;
+                woken.latch |= event.events & pg_sys::WL_LATCH_SET != 0;
+            }
+            if woken.latch {
+                pg_sys::ResetLatch(pg_sys::MyLatch);
+            }
+            woken
+        }
+    }
+}
+
+impl Drop for SocketWait {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, freed once.
+        unsafe {
+            pg_sys::FreeWaitEventSet(self.set);
+            pg_sys::ReleaseExternalFD();
+        }
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+    // SAFETY: TopMemoryContext outlives the set.
+    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, 3) }
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+    // SAFETY: without a resource owner the set lives until it is freed.
+    unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), 3) }
+}
+
+/// What `pg_stat_activity` shows while a backend waits for a node.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+fn wait_event() -> u32 {
+    pg_sys::PG_WAIT_EXTENSION
+}
+
+/// What `pg_stat_activity` shows while a backend waits for a node.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+fn wait_event() -> u32 {
+    thread_local!(static EVENT: Cell<u32> = const { Cell::new(0) });
+    EVENT.with(|event| {
+        if event.get() == 0 {
+            // SAFETY: the name is a constant C string; the server keeps its own copy.
+            event.set(unsafe { pg_sys::WaitEventExtensionNew(c"HeliosNode".as_ptr()) });
+        }
+        event.get()
+    })
+}
+
+/// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
+pub fn check_for_interrupts() {
+    pgrx::check_for_interrupts!();
+}
+
+/// Whether the client (or a timeout) asked to cancel, or the backend is told to end.
+pub fn interrupt_pending() -> bool {
+    // SAFETY: flags that signal handlers set; a stale value is seen at the next wake-up.
+    unsafe {
+        (&raw const pg_sys::QueryCancelPending).read_volatile() != 0
+            || (&raw const pg_sys::ProcDiePending).read_volatile() != 0
+    }
+}
+
+thread_local!(static OWED: Cell<bool> = const { Cell::new(false) });
+
+/// Notes that a wait took a wake-up that it could not act on; [`pay_latch`] hands it on.
+pub fn owe_latch() {
+    OWED.set(true);
+}
+
+/// Sets the latch again if wake-ups were taken: at the end of work that could not look at interrupts.
+pub fn pay_latch() {
+    if OWED.replace(false) {
+        // SAFETY: MyLatch is valid throughout the life of the backend.
+        unsafe { pg_sys::SetLatch(pg_sys::MyLatch) }
+    }
+}
+
+/// When the client's current statement began: microseconds since 2000, without a system call.
+pub fn statement_start() -> i64 {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}

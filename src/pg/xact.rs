@@ -1,0 +1,145 @@
+//! The local transaction: where it stands, how it was begun, and a word when something happens to it.
+
+use crate::error::Result;
+use crate::pg::error::trampoline;
+use pgrx::pg_sys;
+use std::cell::Cell;
+
+/// What happens to the local transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// About to commit: errors are still possible, and abort it.
+    PreCommit,
+    /// Committed; nothing may fail any more.
+    Commit,
+    /// Rolled back; nothing may fail any more.
+    Abort,
+    /// About to be left prepared by PREPARE TRANSACTION: errors are still possible.
+    PrePrepare,
+    /// The subtransaction at this nesting level is committed into its parent; nothing may fail.
+    SubCommit(u32),
+    /// The subtransaction at this nesting level is rolled back; nothing may fail.
+    SubAbort(u32),
+}
+
+/// Told of every event. An error is raised where one is possible, and shown as a warning elsewhere.
+pub type Listener = fn(Event) -> Result<()>;
+
+thread_local!(static LISTENER: Cell<Option<Listener>> = const { Cell::new(None) });
+
+/// Registers the one listener. Called once, from `_PG_init`.
+pub fn listen(listener: Listener) {
+    LISTENER.set(Some(listener));
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
+    }
+}
+
+unsafe extern "C-unwind" fn transaction_event(
+    event: pg_sys::XactEvent::Type,
+    _: *mut std::ffi::c_void,
+) {
+    let event = match event {
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => Event::PreCommit,
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => Event::Commit,
+        pg_sys::XactEvent::XACT_EVENT_ABORT => Event::Abort,
+        pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => Event::PrePrepare,
+        _ => return,
+    };
+    // SAFETY: this frame owns nothing.
+    unsafe { dispatch(event) }
+}
+
+unsafe extern "C-unwind" fn subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    _sub: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _: *mut std::ffi::c_void,
+) {
+    let event = match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => Event::SubCommit(nest_level()),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => Event::SubAbort(nest_level()),
+        _ => return,
+    };
+    // SAFETY: this frame owns nothing.
+    unsafe { dispatch(event) }
+}
+
+/// # Safety
+/// Only from a callback's frame that owns nothing.
+unsafe fn dispatch(event: Event) {
+    let Some(listener) = LISTENER.get() else { return };
+    if matches!(event, Event::PreCommit | Event::PrePrepare) {
+        // SAFETY: the caller's word; errors are allowed at these moments.
+        return unsafe { trampoline((), || listener(event)) };
+    }
+    // An error that left this callback would take the backend down (or the server, in a commit): whatever is
+    // raised ends here. What was left undone is the business of the recovery worker.
+    let failed = pgrx::PgTryBuilder::new(|| listener(event))
+        .catch_others(|cause| Err(internal(&format!("{cause:?}"))))
+        .catch_rust_panic(|cause| Err(internal(&format!("{cause:?}"))))
+        .execute();
+    if let Err(error) = failed {
+        crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &error);
+    }
+}
+
+fn internal(cause: &str) -> crate::error::Error {
+    crate::error::Error::new(
+        pg_sys::errcodes::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "could not finish the transaction's work on its nodes",
+    )
+    .detail(cause)
+}
+
+/// Nesting level of the current (sub)transaction: 1 is the transaction itself.
+#[inline]
+pub fn nest_level() -> u32 {
+    // SAFETY: reads backend-local state.
+    u32::try_from(unsafe { pg_sys::GetCurrentTransactionNestLevel() }).unwrap_or(0)
+}
+
+/// Whether the transaction has an id, which it gets with its first write.
+pub fn wrote_here() -> bool {
+    // SAFETY: reads backend-local state.
+    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+}
+
+/// Epoch and id of the transaction; it gets one if it had none.
+pub fn full_id() -> (u32, u32) {
+    // SAFETY: called inside a transaction, as everything here is.
+    let id = unsafe { pg_sys::GetTopFullTransactionId() }.value;
+    ((id >> 32) as u32, id as u32)
+}
+
+/// Whether statements of this transaction may only read.
+#[inline]
+pub fn is_read_only() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::XactReadOnly }
+}
+
+/// The BEGIN that begins a transaction with the current one's properties.
+pub fn begin_command() -> String {
+    // SAFETY: reads statics.
+    let (isolation, read_only, deferrable) =
+        unsafe { (pg_sys::XactIsoLevel, pg_sys::XactReadOnly, pg_sys::XactDeferrable) };
+    let isolation = match isolation as u32 {
+        pg_sys::XACT_SERIALIZABLE => "SERIALIZABLE",
+        pg_sys::XACT_REPEATABLE_READ => "REPEATABLE READ",
+        pg_sys::XACT_READ_UNCOMMITTED => "READ UNCOMMITTED",
+        _ => "READ COMMITTED",
+    };
+    let access = if read_only { "READ ONLY" } else { "READ WRITE" };
+    let deferrable = if deferrable { ", DEFERRABLE" } else { "" };
+    format!("BEGIN ISOLATION LEVEL {isolation}, {access}{deferrable}")
+}
+
+/// OIDs of the session's user and the current one. A change of either changes what nodes must run as.
+#[inline]
+pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
+    // SAFETY: reads statics.
+    unsafe { (pg_sys::GetSessionUserId(), pg_sys::GetUserId()) }
+}

@@ -1,0 +1,99 @@
+//! Gathers what a query touches, as plain data for the route.
+
+use crate::directory;
+use crate::error::Result;
+use crate::pg::tree::{self, FIRST_USER_OID, RelationUse, Survey};
+use helios_core::route::Touched;
+use pgrx::pg_sys::Oid;
+
+/// What a query touches, and the namespaces of everything remote among it.
+#[derive(Default)]
+pub struct Facts {
+    pub touched: Vec<Touched>,
+    pub namespaces: Vec<Oid>,
+}
+
+/// Looks up where everything that `survey` found lives.
+pub fn gather(survey: &Survey) -> Result<Facts> {
+    let mut facts = Facts::default();
+    for relation in survey.relations.iter().chain(&survey.data_arguments) {
+        facts.add_relation(*relation)?;
+    }
+    for &function in &survey.functions {
+        if let Some(namespace) = tree::function_namespace(function) {
+            facts.add_remote(namespace, false)?;
+        }
+    }
+    if survey.lastval {
+        facts.add_last_value()?;
+    }
+    Ok(facts)
+}
+
+impl Facts {
+    fn add_relation(&mut self, relation: RelationUse) -> Result<()> {
+        if relation.oid.to_u32() < FIRST_USER_OID {
+            self.touched.push(Touched::Catalog);
+            return Ok(());
+        }
+        let Some(namespace) = tree::relation_namespace(relation.oid) else { return Ok(()) };
+        if self.add_remote(namespace, relation.write)? {
+            return Ok(());
+        }
+        let name = || tree::relation_name(relation.oid);
+        match relation.kind {
+            _ if tree::is_temporary_namespace(namespace) => {
+                self.touched.push(Touched::TempTable { name: name() });
+            }
+            b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
+            kind if holds_rows(kind) => self.touched.push(Touched::LocalTable { name: name(), write: relation.write }),
+            // A view is what it selects from, and that is in the query as well.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the namespace is remote.
+    fn add_remote(&mut self, namespace: Oid, write: bool) -> Result<bool> {
+        let Some(placement) = directory::placement(namespace)? else { return Ok(false) };
+        if !self.namespaces.contains(&namespace) {
+            self.namespaces.push(namespace);
+        }
+        let schema = tree::namespace_name(namespace).unwrap_or_default();
+        self.touched.push(Touched::Remote {
+            node: placement.node.0,
+            schema,
+            shard: placement.shard.0,
+            write,
+        });
+        Ok(true)
+    }
+
+    /// `lastval()` speaks of the sequence used last, which is where this session wrote last.
+    fn add_last_value(&mut self) -> Result<()> {
+        let remote = match crate::transaction::last_written() {
+            Some((_, namespace)) => self.add_remote(namespace, false)?,
+            None => false,
+        };
+        if !remote {
+            self.touched.push(Touched::LastValue { node: None });
+        }
+        Ok(())
+    }
+}
+
+/// Whether relations of this `relkind` hold rows of their own (or stand for some that do).
+pub fn holds_rows(kind: u8) -> bool {
+    matches!(kind, b'r' | b'p' | b'm' | b'f' | b't')
+}
+
+/// Whether the relation is a shell.
+pub fn is_remote(relation: Oid) -> Result<bool> {
+    if relation.to_u32() < FIRST_USER_OID {
+        return Ok(false);
+    }
+    match tree::relation_namespace(relation) {
+        Some(namespace) => Ok(directory::placement(namespace)?.is_some()),
+        None => Ok(false),
+    }
+}

@@ -1,0 +1,118 @@
+//! Decides where a statement runs, and makes the plan for one that runs on a node.
+//!
+//! Invariant: a plan for a node carries the statement's own text, or text that PostgreSQL deparsed from the tree before
+//! rewriting; nothing is rewritten here. What cannot be routed is refused with 0A000, never answered wrongly.
+//!
+//! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
+
+mod facts;
+mod text;
+
+use crate::error::{Error, Result};
+use crate::pg::hooks::Callbacks;
+use crate::pg::plan::RemotePlan;
+use crate::pg::tree::{QueryTree, Source};
+use crate::directory::NodeId;
+use crate::{directory, transaction};
+use helios_core::route::{self, Route};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+
+/// The planner's part of the hooks.
+pub fn callbacks() -> Callbacks {
+    Callbacks { plan, analyzed: text::remember, reads_shell, may_inline, guard }
+}
+
+fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Option<RemotePlan>> {
+    if query.is_utility() || query.is_trivial() || !directory::in_use() {
+        return Ok(None);
+    }
+    let survey = query.survey();
+    if survey.set_config {
+        transaction::note_settings_changed();
+    }
+    let facts = facts::gather(&survey)?;
+    match route::route(&facts.touched, &node_name) {
+        Route::Here => Ok(None),
+        Route::Refused(reason) => {
+            Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
+                .detail(reason.detail)
+                .hint(reason.hint))
+        }
+        Route::Node { .. } => remote_plan(query, source, &survey, facts.namespaces).map(Some),
+    }
+}
+
+fn node_name(id: i32) -> String {
+    match directory::node(NodeId(id)) {
+        Ok(node) => node.name.clone(),
+        // Its row is gone since the placement was read; the number still says which one it was.
+        Err(_) => format!("node {id}"),
+    }
+}
+
+fn remote_plan(
+    query: QueryTree<'_>,
+    source: &[u8],
+    survey: &crate::pg::tree::Survey,
+    namespaces: Vec<Oid>,
+) -> Result<RemotePlan> {
+    let unsupported = |what: &str| {
+        Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, what)
+            .detail("The statement runs on a node as it is written, and this part of it cannot.")
+    };
+    if survey.current_of {
+        return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
+            .hint("Name the row by its key instead."));
+    }
+    let text = match query.source() {
+        Source::Statement => text::of(query, source, survey)?,
+        // The node's own rules run what belongs to the statement.
+        Source::AlsoRule => text::Text { sql: Vec::new(), offset: None },
+        Source::InsteadRule => {
+            return Err(unsupported(
+                "rules with several INSTEAD actions are not supported in a distributed schema",
+            )
+            .hint("Use an INSTEAD OF trigger."));
+        }
+    };
+    let params = survey.params.iter().map(|p| p.id).max().unwrap_or(0);
+    Ok(RemotePlan {
+        sql: text.sql,
+        offset: text.offset,
+        params,
+        writes: query.writes() || survey.data_arguments.iter().any(|r| r.write),
+        namespaces,
+    })
+}
+
+fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> bool {
+    directory::in_use()
+        && std::iter::from_fn(|| relations.next())
+            .any(|oid| matches!(facts::is_remote(oid), Ok(true)))
+}
+
+fn may_inline(query: QueryTree<'_>) -> bool {
+    !query.is_utility()
+        && !query.is_trivial()
+        && directory::in_use()
+        && !query.survey().functions.is_empty()
+}
+
+/// Invariant 1: a shell is never read or written.
+fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+    if !directory::in_use() {
+        return Ok(());
+    }
+    for (oid, kind) in relations {
+        if facts::holds_rows(kind) && facts::is_remote(oid)? {
+            let name = crate::pg::tree::relation_name(oid);
+            return Err(Error::new(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot use the local copy of distributed table \"{name}\""),
+            )
+            .detail("Its rows are on a node; this plan would have read or changed the empty copy here.")
+            .hint("Run the statement on its own, not through the path that led here."));
+        }
+    }
+    Ok(())
+}

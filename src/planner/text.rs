@@ -1,0 +1,88 @@
+//! The text that goes to the node.
+//!
+//! The client's own text goes as it is. Inside procedural languages the text names variables, which only PostgreSQL can
+//! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
+//! node's business), and remembered until it is planned.
+
+use crate::error::Result;
+use crate::pg::tree::{QueryTree, Survey, params_are_numbered};
+use crate::pg::{deparse, parser};
+use crate::directory;
+use helios_core::lex::Rules;
+use helios_core::wrapped;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Text for a node.
+pub struct Text {
+    pub sql: Vec<u8>,
+    /// Characters of the client's text before it; `None` if the text was deparsed.
+    pub offset: Option<i32>,
+}
+
+/// Deparsed texts kept in a backend; all are forgotten when there are more.
+const REMEMBERED: usize = 1024;
+
+thread_local! {
+    static DEPARSED: RefCell<HashMap<u64, Vec<u8>>> = RefCell::new(HashMap::new());
+}
+
+/// Deparses a query whose text names variables, to be found again by [`of`].
+pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
+    if !named_variables || query.is_utility() || query.is_trivial() || !directory::in_use() {
+        return Ok(());
+    }
+    let survey = query.survey();
+    if params_are_numbered(source, &survey.params) {
+        return Ok(());
+    }
+    let sql = deparse::query_text(query);
+    DEPARSED.with_borrow_mut(|texts| {
+        if texts.len() >= REMEMBERED {
+            texts.clear();
+        }
+        texts.insert(key(query, source), sql);
+    });
+    Ok(())
+}
+
+/// The text of a query that runs on a node.
+pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
+    if params_are_numbered(source, &survey.params)
+        && let Some((start, end)) = own_text(query, source)
+    {
+        let before = String::from_utf8_lossy(&source[..start]).chars().count();
+        let offset = i32::try_from(before).ok();
+        return Ok(Text { sql: source[start..end].to_vec(), offset });
+    }
+    let known = DEPARSED.with_borrow(|texts| texts.get(&key(query, source)).cloned());
+    let sql = match known {
+        Some(sql) => sql,
+        None => deparse::query_text(query),
+    };
+    Ok(Text { sql, offset: None })
+}
+
+/// Byte range of the query's own text in its source.
+fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
+    let (location, length) = query.location();
+    let start = usize::try_from(location).unwrap_or(0).min(source.len());
+    let end = match usize::try_from(length) {
+        Ok(length) if length > 0 => (start + length).min(source.len()),
+        _ => source.len(),
+    };
+    let rules = Rules { standard_conforming_strings: parser::standard_conforming_strings() };
+    let range = wrapped::query_range(&source[start..end], rules)?;
+    Some((start + range.start, start + range.end))
+}
+
+/// The same text can mean other tables under another `search_path`; PostgreSQL analyses a cached plan again when the path
+/// has changed, so the pair is what identifies an analysis.
+fn key(query: QueryTree<'_>, source: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    query.location().hash(&mut hasher);
+    parser::search_path().hash(&mut hasher);
+    hasher.finish()
+}

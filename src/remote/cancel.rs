@@ -1,0 +1,101 @@
+//! Cancelling what nodes do for this backend, also where nothing may be raised and where the session
+//! itself cannot be touched: a backend that is terminated runs its abort callbacks on top of the frames
+//! that hold the session. So the keys live outside of the sessions.
+
+use super::connect;
+use super::target::Target;
+use postgres_protocol::message::frontend;
+use socket2::SockAddr;
+use std::cell::{Cell, RefCell};
+use std::io::{self, Read, Write};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
+
+/// Bound on each step of a cancel request.
+const STEP: Duration = Duration::from_millis(1500);
+
+/// What is needed to cancel a session's statement.
+pub struct CancelKey {
+    target: Rc<Target>,
+    host: String,
+    address: SockAddr,
+    tls: bool,
+    process: i32,
+    secret: i32,
+    busy: Cell<bool>,
+}
+
+thread_local! {
+    static KEYS: RefCell<Vec<Weak<CancelKey>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl CancelKey {
+    /// For a new session whose node said BackendKeyData.
+    pub(super) fn register(
+        target: Rc<Target>,
+        host: &str,
+        address: SockAddr,
+        tls: bool,
+        (process, secret): (i32, i32),
+    ) -> Rc<Self> {
+        let key = Rc::new(Self {
+            target,
+            host: host.to_owned(),
+            address,
+            tls,
+            process,
+            secret,
+            busy: Cell::new(false),
+        });
+        KEYS.with_borrow_mut(|keys| {
+            keys.retain(|k| k.strong_count() > 0);
+            keys.push(Rc::downgrade(&key));
+        });
+        key
+    }
+
+    pub(super) fn set_busy(&self, busy: bool) {
+        self.busy.set(busy);
+    }
+
+    /// Sends the request and waits (a few seconds at most) until the node has taken it. True if it has; a
+    /// failure is no error: the caller closes the session when the node does not stop.
+    pub fn request_cancel(&self) -> bool {
+        self.send().is_ok()
+    }
+
+    fn send(&self) -> io::Result<()> {
+        let mut socket = connect::blocking(&self.address, STEP)?;
+        let mut request = bytes::BytesMut::new();
+        if self.tls {
+            frontend::ssl_request(&mut request);
+            socket.write_all(&request)?;
+            request.clear();
+            let mut answer = [0];
+            socket.read_exact(&mut answer)?;
+            if answer != *b"S" {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            frontend::cancel_request(self.process, self.secret, &mut request);
+            let mut tls =
+                super::tls::connection(&self.target, &self.host).map_err(io::Error::other)?;
+            let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+            stream.write_all(&request)?;
+            stream.flush()?;
+        } else {
+            frontend::cancel_request(self.process, self.secret, &mut request);
+            socket.write_all(&request)?;
+        }
+        // The node closes once the signal is sent: a late cancel would hit the session's next statement.
+        while socket.read(&mut [0; 64])? > 0 {}
+        Ok(())
+    }
+}
+
+/// Cancels whatever any node still does for this backend.
+pub fn cancel_everything() {
+    let keys: Vec<_> = KEYS.with_borrow(|keys| keys.iter().filter_map(Weak::upgrade).collect());
+    for key in keys.iter().filter(|key| key.busy.get()) {
+        key.request_cancel();
+    }
+}

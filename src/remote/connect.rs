@@ -1,0 +1,161 @@
+//! Connecting: the addresses of a node in order, each bounded in time and open to interrupts.
+
+use super::handshake;
+use super::session::{Patience, Session};
+use super::stream::Stream;
+use super::target::Target;
+use crate::error::{Error, Result};
+use crate::pg::wait::{Interest, SocketWait};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::ToSocketAddrs;
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// One address to try.
+pub(super) struct Attempt<'a> {
+    pub target: &'a Rc<Target>,
+    pub user: &'a str,
+    pub host: &'a str,
+    pub port: u16,
+    pub address: SockAddr,
+    pub deadline: Instant,
+}
+
+impl Attempt<'_> {
+    pub fn patience(&self) -> Patience {
+        Patience::InterruptibleUntil(self.deadline)
+    }
+}
+
+impl Session {
+    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over.
+    ///
+    /// 08001 with the reason of each address, when none of them took the connection.
+    pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
+        let mut reasons = Vec::new();
+        for (host, port) in &target.addresses {
+            let addresses = match resolve(host, *port) {
+                Ok(addresses) => addresses,
+                Err(e) => {
+                    reasons.push(format!("{}: {e}", shown(host, *port)));
+                    continue;
+                }
+            };
+            for address in addresses {
+                let deadline = Instant::now() + target.connect_timeout;
+                let attempt = Attempt { target, user, host, port: *port, address, deadline };
+                match attempt.run() {
+                    Ok(session) if session.parameter("in_hot_standby") == Some("on") => {
+                        reasons.push(format!("{}: the server is a standby", shown(host, *port)));
+                    }
+                    Ok(session) => return Ok(session),
+                    // Wrong credentials are wrong everywhere; trying on would only lock the role out.
+                    Err(error) if error.is_class("28") => {
+                        return Err(refused(target, host, *port, &error));
+                    }
+                    Err(error) => reasons.push(format!("{}: {error}", shown(host, *port))),
+                }
+            }
+        }
+        Err(unreachable(target, &reasons))
+    }
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Result<Session> {
+        let lost =
+            |e: io::Error| Error::new(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE, e.to_string());
+        let socket = Socket::new(self.address.domain(), Type::STREAM, None).map_err(lost)?;
+        socket.set_nonblocking(true).map_err(lost)?;
+        if !self.address.is_unix() {
+            tune(&socket).map_err(lost)?;
+        }
+        self.begin(&socket).map_err(lost)?;
+        let wait = SocketWait::new(socket.as_raw_fd())?;
+        let node = Rc::from(self.target.name.as_str());
+        let mut session = Session::new(Stream::new(socket), wait, node);
+        while !session.wait(Interest::Connected, self.patience())?.writable {}
+        if let Some(error) = session.stream().socket().take_error().map_err(lost)? {
+            return Err(lost(error));
+        }
+        handshake::run(self, &mut session)?;
+        Ok(session)
+    }
+
+    /// Starts the connection. A unix socket whose queue is full is asked again until the deadline.
+    fn begin(&self, socket: &Socket) -> io::Result<()> {
+        loop {
+            match socket.connect(&self.address) {
+                Err(e) if e.raw_os_error() == Some(libc::EINPROGRESS) => return Ok(()),
+                Err(e)
+                    if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < self.deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                    crate::pg::wait::check_for_interrupts();
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// A connected socket with a time limit on each step, for where nothing may be interrupted.
+pub(super) fn blocking(address: &SockAddr, step: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
+    socket.connect_timeout(address, step)?;
+    socket.set_read_timeout(Some(step))?;
+    socket.set_write_timeout(Some(step))?;
+    Ok(socket)
+}
+
+fn tune(socket: &Socket) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10));
+    socket.set_tcp_keepalive(&keepalive.with_retries(3))
+}
+
+/// Name resolution is the system's, and waits as long as the system is set up to wait.
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
+    if host.starts_with('/') {
+        return Ok(vec![SockAddr::unix(format!("{host}/.s.PGSQL.{port}"))?]);
+    }
+    let addresses: Vec<SockAddr> = (host, port).to_socket_addrs()?.map(SockAddr::from).collect();
+    debug_assert!(addresses.iter().all(|a| a.domain() != Domain::UNIX));
+    Ok(addresses)
+}
+
+fn shown(host: &str, port: u16) -> String {
+    if host.starts_with('/') { format!("{host}/.s.PGSQL.{port}") } else { format!("{host}:{port}") }
+}
+
+fn refused(target: &Target, host: &str, port: u16, error: &Error) -> Error {
+    let text = format!(
+        "node \"{}\" at {} refused the connection: {error}",
+        target.name,
+        shown(host, port)
+    );
+    let refused =
+        Error::new(PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION, text);
+    match &error.fields().hint {
+        Some(hint) => refused.hint(hint.clone()),
+        None => refused
+            .hint("The role must exist on the node and be allowed to connect by its pg_hba.conf."),
+    }
+}
+
+fn unreachable(target: &Target, reasons: &[String]) -> Error {
+    let addresses: Vec<_> = target.addresses.iter().map(|(h, p)| shown(h, *p)).collect();
+    Error::new(
+        PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        format!("could not connect to node \"{}\" at {}", target.name, addresses.join(", ")),
+    )
+    .detail(reasons.join("\n"))
+    .hint("Check that the node is running and that its addresses in helios.node are right.")
+}

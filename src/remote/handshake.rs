@@ -1,0 +1,231 @@
+//! From a connected socket to ReadyForQuery: TLS, start-up, authentication. Source: "Message Flow" and
+//! "SASL Authentication" in PostgreSQL's protocol documentation.
+
+use super::cancel::CancelKey;
+use super::connect::Attempt;
+use super::frames::Frame;
+use super::passfile::{self, Wanted};
+use super::session::Session;
+use super::target::SslMode;
+use super::tls;
+use crate::error::{Error, Result};
+use crate::pg::wait::Interest;
+use bytes::BytesMut;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
+use postgres_protocol::message::frontend;
+use std::io;
+use std::rc::Rc;
+
+/// Brings a connected session to ReadyForQuery.
+pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
+    let encrypted = attempt.target.sslmode != SslMode::Disable && !attempt.address.is_unix();
+    if encrypted {
+        start_tls(attempt, session)?;
+    }
+    let encoding = crate::pg::session::encoding();
+    let parameters = [
+        ("user", attempt.user),
+        ("database", attempt.target.database.as_str()),
+        ("client_encoding", encoding.as_str()),
+        ("application_name", "helios"),
+    ];
+    send(attempt, session, |out| frontend::startup_message(parameters, out))?;
+    authenticate(attempt, session)?;
+    finish(attempt, session)
+}
+
+/// Everything between AuthenticationOk and ReadyForQuery.
+fn finish(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
+    loop {
+        let frame = session.next(attempt.patience())?;
+        match frame.kind {
+            b'K' => {
+                let (Some(process), Some(secret)) = (number(&frame, 0), number(&frame, 4)) else {
+                    return Err(session.unexpected(b'K'));
+                };
+                let encrypted = session.stream().tls().is_some();
+                session.set_cancel_key(CancelKey::register(
+                    Rc::clone(attempt.target),
+                    attempt.host,
+                    attempt.address.clone(),
+                    encrypted,
+                    (process, secret),
+                ));
+            }
+            b'E' => return Err(session.error(&frame)),
+            b'Z' => return Ok(()),
+            b'v' => {} // a newer server that negotiates down
+            other => return Err(session.unexpected(other)),
+        }
+    }
+}
+
+fn start_tls(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
+    send(attempt, session, |out| {
+        frontend::ssl_request(out);
+        Ok(())
+    })?;
+    // Exactly one byte: what follows unencrypted would not come from the node.
+    let mut answer = [0];
+    let n = read(attempt, session, &mut answer)?;
+    match answer[0] {
+        b'S' if n == 1 => {}
+        b'N' if attempt.target.sslmode == SslMode::Prefer => return Ok(()),
+        b'N' => {
+            return Err(connection_error(
+                "the node does not offer TLS, and its sslmode demands it",
+            )
+            .hint("Set ssl = on on the node, or the node's option sslmode to prefer."));
+        }
+        _ => return Err(connection_error("the node closed the connection when asked for TLS")),
+    }
+    session.stream().start_tls(tls::connection(attempt.target, attempt.host)?);
+    loop {
+        match session.stream().handshake() {
+            Ok(true) => return Ok(()),
+            Ok(false) => {
+                let sending = session.stream().tls().is_some_and(|tls| tls.wants_write());
+                let interest = if sending { Interest::ReadWrite } else { Interest::Read };
+                session.wait(interest, attempt.patience())?;
+            }
+            Err(e) => return Err(connection_error(format!("TLS: {e}"))),
+        }
+    }
+}
+
+fn read(attempt: &Attempt<'_>, session: &mut Session, bytes: &mut [u8]) -> Result<usize> {
+    loop {
+        match session.stream().read(bytes) {
+            Ok(n) => return Ok(n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                session.wait(Interest::Read, attempt.patience())?;
+            }
+            Err(e) => return Err(connection_error(e.to_string())),
+        }
+    }
+}
+
+fn authenticate(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
+    loop {
+        let frame = session.next(attempt.patience())?;
+        let code = match frame.kind {
+            b'R' => number(&frame, 0),
+            b'E' => return Err(session.error(&frame)),
+            b'v' => continue,
+            other => return Err(session.unexpected(other)),
+        };
+        match code {
+            Some(0) => return Ok(()),
+            Some(3) => {
+                let password = password(attempt)?;
+                send(attempt, session, |out| frontend::password_message(password.as_bytes(), out))?;
+            }
+            Some(5) => {
+                let salt = frame.get(4..8).and_then(|s| <[u8; 4]>::try_from(s).ok());
+                let Some(salt) = salt else { return Err(session.unexpected(b'R')) };
+                let hash = md5_hash(attempt.user.as_bytes(), password(attempt)?.as_bytes(), salt);
+                send(attempt, session, |out| frontend::password_message(hash.as_bytes(), out))?;
+            }
+            Some(10) => scram(attempt, session, &frame)?,
+            _ => {
+                return Err(Error::new(
+                    PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                    "the node asks for a kind of authentication that Helios does not know",
+                )
+                .hint(
+                    "Use scram-sha-256, md5, password, cert or trust in the node's pg_hba.conf.",
+                ));
+            }
+        }
+    }
+}
+
+fn scram(attempt: &Attempt<'_>, session: &mut Session, frame: &Frame) -> Result<()> {
+    let offered = |name: &str| frame[4..].split(|&b| b == 0).any(|m| m == name.as_bytes());
+    let binding = session.stream().tls().map(tls::channel_binding);
+    let (mechanism, binding) = match binding {
+        Some(Some(hash)) if offered(SCRAM_SHA_256_PLUS) => {
+            (SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(hash))
+        }
+        Some(Some(_)) => (SCRAM_SHA_256, ChannelBinding::unrequested()),
+        _ => (SCRAM_SHA_256, ChannelBinding::unsupported()),
+    };
+    let mut exchange = ScramSha256::new(password(attempt)?.as_bytes(), binding);
+    send(attempt, session, |out| {
+        frontend::sasl_initial_response(mechanism, exchange.message(), out)
+    })?;
+    let challenge = sasl_message(attempt, session, 11)?;
+    exchange.update(&challenge[4..]).map_err(|e| wrong_password(&e))?;
+    drop(challenge);
+    send(attempt, session, |out| frontend::sasl_response(exchange.message(), out))?;
+    let verdict = sasl_message(attempt, session, 12)?;
+    exchange.finish(&verdict[4..]).map_err(|e| wrong_password(&e))
+}
+
+fn sasl_message(attempt: &Attempt<'_>, session: &mut Session, code: i32) -> Result<Frame> {
+    let frame = session.next(attempt.patience())?;
+    match frame.kind {
+        b'R' if number(&frame, 0) == Some(code) => Ok(frame),
+        b'E' => Err(session.error(&frame)),
+        other => Err(session.unexpected(other)),
+    }
+}
+
+fn password(attempt: &Attempt<'_>) -> Result<String> {
+    if let Some(password) = &attempt.target.password {
+        return Ok(password.clone());
+    }
+    let missing = |detail: Option<String>| {
+        let error = Error::new(
+            PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
+            format!("the node wants a password for role \"{}\", and none is known", attempt.user),
+        )
+        .hint("Add the role's password to helios.credential, or to the password file of the server's operating system user (helios.passfile).");
+        match detail {
+            Some(detail) => error.detail(detail),
+            None => error,
+        }
+    };
+    let Some(path) = &attempt.target.passfile else { return Err(missing(None)) };
+    let wanted = Wanted {
+        host: attempt.host,
+        port: attempt.port,
+        database: &attempt.target.database,
+        user: attempt.user,
+    };
+    match passfile::lookup(path, wanted) {
+        Ok(Some(password)) => Ok(password),
+        Ok(None) => Err(missing(None)),
+        Err(e) => Err(missing(Some(e.to_string()))),
+    }
+}
+
+fn send(
+    attempt: &Attempt<'_>,
+    session: &mut Session,
+    write: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+) -> Result<()> {
+    let mut message = BytesMut::new();
+    write(&mut message).map_err(|e| connection_error(e.to_string()))?;
+    session.output().extend_from_slice(&message);
+    session.flush(attempt.patience())
+}
+
+fn number(body: &[u8], at: usize) -> Option<i32> {
+    body.get(at..at + 4)?.try_into().ok().map(i32::from_be_bytes)
+}
+
+fn wrong_password(reason: &io::Error) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
+        format!("SCRAM authentication failed: {reason}"),
+    )
+}
+
+fn connection_error(message: impl Into<Vec<u8>>) -> Error {
+    Error::new(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE, message)
+}

@@ -1,0 +1,26 @@
+//! One session to one node: connecting, frames, cancel. Knows no transactions and no routing.
+//!
+//! Invariant: a session is either idle (`is_busy()` false, nothing unsent), or has a request under way whose
+//! answers end with ReadyForQuery, or is lost. Nothing here blocks without the backend's latch, except name
+//! resolution and cancel requests, which are bounded. No locks are taken.
+
+mod cancel;
+mod connect;
+mod frames;
+mod handshake;
+pub mod messages;
+mod passfile;
+mod reply;
+mod session;
+pub mod settings;
+mod statements;
+mod stream;
+mod target;
+mod tls;
+
+pub use cancel::cancel_everything;
+pub use frames::Frame;
+pub use messages::{Statement, Value};
+pub use session::{Patience, Session, text_row};
+pub use statements::{Known, StatementCache};
+pub use target::{OPTIONS, SslMode, Target};

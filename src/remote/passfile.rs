@@ -1,0 +1,135 @@
+//! The password file, read by libpq's rules: lines `host:port:database:user:password`, `*` matches
+//! anything, `\` escapes, `#` begins a comment line; a file that others can read is not used.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What to look for.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Host name or socket directory, as given for the node.
+    pub host: &'a str,
+    /// Port.
+    pub port: u16,
+    /// Database on the node.
+    pub database: &'a str,
+    /// Role.
+    pub user: &'a str,
+}
+
+/// Why a password file was not used.
+#[derive(Debug, thiserror::Error)]
+pub enum PassfileError {
+    /// It could not be read.
+    #[error("could not read password file \"{0}\": {1}")]
+    Unreadable(String, io::Error),
+    /// Others could read it.
+    #[error(
+        "password file \"{0}\" has group or world access; permissions should be u=rw (0600) or less"
+    )]
+    Permissions(String),
+    /// A directory, a pipe, …
+    #[error("password file \"{0}\" is not a plain file")]
+    NotAFile(String),
+}
+
+/// The password of the first line that matches, if there is one. A missing file has no lines.
+pub fn lookup(path: &Path, wanted: Wanted<'_>) -> Result<Option<String>, PassfileError> {
+    let shown = || path.display().to_string();
+    let meta = match fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(PassfileError::Unreadable(shown(), e)),
+    };
+    if !meta.is_file() {
+        return Err(PassfileError::NotAFile(shown()));
+    }
+    if meta.mode() & 0o077 != 0 {
+        return Err(PassfileError::Permissions(shown()));
+    }
+    let text = fs::read(path).map_err(|e| PassfileError::Unreadable(shown(), e))?;
+    Ok(find(&String::from_utf8_lossy(&text), wanted))
+}
+
+fn find(text: &str, wanted: Wanted<'_>) -> Option<String> {
+    let port = wanted.port.to_string();
+    // libpq files its default socket directory under "localhost".
+    let default_socket = ["/tmp", "/var/run/postgresql"].contains(&wanted.host);
+    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let rest = field(line, wanted.host)
+            .or_else(|| default_socket.then(|| field(line, "localhost")).flatten())?;
+        let rest = field(rest, &port)?;
+        let rest = field(rest, wanted.database)?;
+        let rest = field(rest, wanted.user)?;
+        let password = unescape(rest.trim_end_matches('\r'));
+        (!password.is_empty()).then_some(password)
+    })
+}
+
+/// What follows the line's first field, if that field matches.
+fn field<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
+    if let Some(rest) = line.strip_prefix("*:") {
+        return Some(rest);
+    }
+    let mut escaped = false;
+    let end = line.char_indices().find_map(|(at, c)| {
+        let stop = c == ':' && !escaped;
+        escaped = c == '\\' && !escaped;
+        stop.then_some(at)
+    })?;
+    (unescape(&line[..end]) == wanted).then(|| &line[end + 1..])
+}
+
+fn unescape(field: &str) -> String {
+    let mut out = String::with_capacity(field.len());
+    let mut chars = field.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.extend(chars.next()),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const FILE: &str = "# a comment\n\
+        nowhere:5432:*:*:wrong\n\
+        db\\:1:5432:app:al\\\\ice:pass\\:word\\\\\n\
+        *:5433:*:bob:\n\
+        *:5433:*:bob:second line\n\
+        localhost:*:*:*:local\n";
+
+    fn ask(host: &str, port: u16, user: &str) -> Option<String> {
+        find(FILE, Wanted { host, port, database: "app", user })
+    }
+
+    #[test]
+    fn lines_match_by_libpqs_rules() {
+        assert_eq!(ask("db:1", 5432, "al\\ice").as_deref(), Some("pass:word\\"));
+        assert_eq!(ask("db:1", 5432, "alice"), None);
+        assert_eq!(ask("anything", 5433, "bob").as_deref(), Some("second line"));
+        assert_eq!(ask("localhost", 1, "x").as_deref(), Some("local"));
+        assert_eq!(ask("/var/run/postgresql", 1, "x").as_deref(), Some("local"));
+        assert_eq!(ask("/tmp/elsewhere", 1, "x"), None);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let path = std::env::temp_dir().join(format!("helios-passfile-{}", std::process::id()));
+        fs::write(&path, "*:*:*:*:secret\n").unwrap();
+        let wanted = Wanted { host: "h", port: 1, database: "d", user: "u" };
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(lookup(&path, wanted), Err(PassfileError::Permissions(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(lookup(&path, wanted).unwrap().as_deref(), Some("secret"));
+        fs::remove_file(&path).unwrap();
+        assert!(lookup(&path, wanted).unwrap().is_none());
+    }
+}

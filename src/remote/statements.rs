@@ -1,0 +1,138 @@
+//! Which statements a session keeps prepared: those that came twice, at most [`LIMIT`], least recently
+//! used first out. Found by text and parameter types.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+/// Statements remembered per session.
+const LIMIT: usize = 256;
+
+/// How to run a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Parse it without a name.
+    No,
+    /// Parse it under this number, and say [`StatementCache::parsed`] when the node has.
+    Prepare(u32),
+    /// It is prepared under this number.
+    Prepared(u32),
+}
+
+struct Entry {
+    sql: Box<[u8]>,
+    types: Box<[u32]>,
+    number: Option<u32>,
+    used: u64,
+}
+
+/// The statements of one session.
+#[derive(Default)]
+pub struct StatementCache {
+    entries: HashMap<u64, Entry>,
+    hasher: BuildHasherDefault<DefaultHasher>,
+    clock: u64,
+    last_number: u32,
+    closing: Vec<u32>,
+}
+
+impl StatementCache {
+    /// Looks a statement up and notes that it was used.
+    pub fn look_up(&mut self, sql: &[u8], types: &[u32]) -> (u64, Known) {
+        self.clock += 1;
+        let key = self.hasher.hash_one((sql, types));
+        match self.entries.get_mut(&key) {
+            Some(entry) if *entry.sql == *sql && *entry.types == *types => {
+                entry.used = self.clock;
+                match entry.number {
+                    Some(number) => (key, Known::Prepared(number)),
+                    None => {
+                        self.last_number += 1;
+                        (key, Known::Prepare(self.last_number))
+                    }
+                }
+            }
+            _ => {
+                self.remember(key, sql, types);
+                (key, Known::No)
+            }
+        }
+    }
+
+    fn remember(&mut self, key: u64, sql: &[u8], types: &[u32]) {
+        if self.entries.len() >= LIMIT
+            && let Some(oldest) = self.entries.iter().min_by_key(|(_, e)| e.used).map(|(k, _)| *k)
+        {
+            self.forget(oldest);
+        }
+        let entry = Entry { sql: sql.into(), types: types.into(), number: None, used: self.clock };
+        if let Some(Entry { number: Some(number), .. }) = self.entries.insert(key, entry) {
+            self.closing.push(number);
+        }
+    }
+
+    /// The node has parsed the statement under this number.
+    pub fn parsed(&mut self, key: u64, number: u32) {
+        match self.entries.get_mut(&key) {
+            Some(entry) if entry.number.is_none() => entry.number = Some(number),
+            _ => self.closing.push(number),
+        }
+    }
+
+    /// The node's copy is of no use any more.
+    pub fn forget(&mut self, key: u64) {
+        if let Some(Entry { number: Some(number), .. }) = self.entries.remove(&key) {
+            self.closing.push(number);
+        }
+    }
+
+    /// Forgets everything, as DEALLOCATE ALL does.
+    pub fn clear(&mut self) {
+        let numbers = self.entries.drain().filter_map(|(_, entry)| entry.number);
+        self.closing.extend(numbers);
+    }
+
+    /// Numbers whose statements should be closed on the node; they are the caller's business now.
+    pub fn take_closing(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.closing)
+    }
+
+    /// Whether there is something to close.
+    #[inline]
+    pub fn has_closing(&self) -> bool {
+        !self.closing.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_use_prepares_and_the_third_reuses() {
+        let mut cache = StatementCache::default();
+        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::No);
+        let (key, known) = cache.look_up(b"select $1", &[23]);
+        assert_eq!(known, Known::Prepare(1));
+        // Not confirmed by the node: the next number is another one.
+        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::Prepare(2));
+        cache.parsed(key, 2);
+        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::Prepared(2));
+        assert_eq!(cache.look_up(b"select $1", &[25]).1, Known::No);
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_is_closed() {
+        let mut cache = StatementCache::default();
+        for i in 0..LIMIT as u32 {
+            let sql = i.to_string();
+            let (key, _) = cache.look_up(sql.as_bytes(), &[]);
+            cache.parsed(key, i + 1);
+        }
+        cache.look_up(b"0", &[]);
+        cache.look_up(b"new", &[]);
+        assert_eq!(cache.take_closing(), [2], "statement 1 was the oldest");
+        assert_eq!(cache.look_up(b"0", &[]).1, Known::Prepared(1));
+        cache.clear();
+        assert_eq!(cache.take_closing().len(), LIMIT - 1);
+    }
+}

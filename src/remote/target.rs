@@ -1,0 +1,139 @@
+//! What a session needs to know of a node, and the connection options a node can have.
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How TLS is used, with libpq's words and meanings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// If the node offers it.
+    Prefer,
+    /// Always, without looking at the certificate (unless `sslrootcert` is given: then as `verify-ca`).
+    Require,
+    /// Always, the certificate must come from a trusted root.
+    VerifyCa,
+    /// As `verify-ca`, and the certificate must name the host.
+    VerifyFull,
+}
+
+/// One node as seen by a session.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The node's name, for messages.
+    pub name: String,
+    /// Host (a directory when it begins with `/`) and port, tried in order.
+    pub addresses: Vec<(String, u16)>,
+    /// Database on the node.
+    pub database: String,
+    /// How TLS is used.
+    pub sslmode: SslMode,
+    /// Trusted roots (PEM).
+    pub sslrootcert: Option<PathBuf>,
+    /// Client certificate (PEM).
+    pub sslcert: Option<PathBuf>,
+    /// Its key (PEM).
+    pub sslkey: Option<PathBuf>,
+    /// Password from the directory; none: the passfile is asked.
+    pub password: Option<String>,
+    /// The passfile to ask.
+    pub passfile: Option<PathBuf>,
+    /// Bound on connecting to one address, handshake included.
+    pub connect_timeout: Duration,
+}
+
+/// The options of `helios.node` that shape a connection.
+pub const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
+
+impl Target {
+    /// Applies a node's options. 22023 for an option or value that does not exist.
+    pub fn set_options(&mut self, options: &BTreeMap<String, String>) -> Result<()> {
+        for (name, value) in options {
+            let path = || Some(PathBuf::from(value));
+            match name.as_str() {
+                "sslmode" => self.sslmode = ssl_mode(value)?,
+                "sslrootcert" => self.sslrootcert = path(),
+                "sslcert" => self.sslcert = path(),
+                "sslkey" => self.sslkey = path(),
+                "connect_timeout" => {
+                    let seconds =
+                        value.parse().ok().filter(|s| (1..=3600).contains(s)).ok_or_else(|| {
+                            invalid(format!("invalid connect_timeout \"{value}\""))
+                                .hint("It is a number of seconds from 1 to 3600.")
+                        })?;
+                    self.connect_timeout = Duration::from_secs(seconds);
+                }
+                _ => {
+                    return Err(invalid(format!("unknown node option \"{name}\""))
+                        .hint(format!("Valid options are: {}.", OPTIONS.join(", "))));
+                }
+            }
+        }
+        if self.sslcert.is_some() != self.sslkey.is_some() {
+            return Err(invalid("node options sslcert and sslkey must be given together"));
+        }
+        Ok(())
+    }
+}
+
+fn ssl_mode(value: &str) -> Result<SslMode> {
+    Ok(match value {
+        "disable" => SslMode::Disable,
+        "prefer" => SslMode::Prefer,
+        "require" => SslMode::Require,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" => SslMode::VerifyFull,
+        _ => {
+            return Err(invalid(format!("invalid sslmode \"{value}\""))
+                .hint("It is one of: disable, prefer, require, verify-ca, verify-full."));
+        }
+    })
+}
+
+fn invalid(message: impl Into<Vec<u8>>) -> Error {
+    Error::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            name: "node-1".into(),
+            addresses: vec![("localhost".into(), 5432)],
+            database: "helios".into(),
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            password: None,
+            passfile: None,
+            connect_timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn set(pairs: &[(&str, &str)]) -> Result<Target> {
+        let mut target = target();
+        target.set_options(&pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())?;
+        Ok(target)
+    }
+
+    #[test]
+    fn options_are_checked() {
+        let good = set(&[("sslmode", "verify-full"), ("connect_timeout", "3")]).unwrap();
+        assert_eq!(
+            (good.sslmode, good.connect_timeout),
+            (SslMode::VerifyFull, Duration::from_secs(3))
+        );
+        for bad in
+            [("sslmode", "on"), ("connect_timeout", "0"), ("user", "root"), ("sslcert", "a.pem")]
+        {
+            assert_eq!(set(&[bad]).unwrap_err().sqlstate(), "22023", "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What settings a node's session has, also after the node rolled some of them back.
+
+use crate::remote::settings::Snapshot;
+use std::rc::Rc;
+
+/// The settings of one session on a node. A setting made inside a (sub)transaction goes back when that is
+/// rolled back, so the state before is kept for each level that changed something.
+#[derive(Debug, Default)]
+pub struct Applied {
+    now: Rc<Snapshot>,
+    epoch: u64,
+    before: Vec<(u32, Rc<Snapshot>)>,
+}
+
+impl Applied {
+    /// What the session has.
+    pub fn now(&self) -> &Rc<Snapshot> {
+        &self.now
+    }
+
+    /// Number of these settings, 0 if they are nobody's.
+    #[inline]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The settings were compared with those of this number and found equal.
+    pub fn equals(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
+    /// The node has taken these, at a nesting level (0: outside a transaction block).
+    pub fn set(&mut self, settings: Rc<Snapshot>, epoch: u64, level: u32) {
+        let old = std::mem::replace(&mut self.now, settings);
+        self.epoch = epoch;
+        if self.before.last().is_none_or(|(l, _)| *l < level) {
+            self.before.push((level, old));
+        }
+    }
+
+    /// The node has rolled back to before this level (0 or 1: everything).
+    pub fn roll_back(&mut self, level: u32) {
+        while self.before.last().is_some_and(|(l, _)| *l >= level) {
+            if let Some((_, old)) = self.before.pop() {
+                self.now = old;
+                self.epoch = 0;
+            }
+        }
+    }
+
+    /// The node has made this level part of its parent.
+    pub fn release(&mut self, level: u32) {
+        while let Some((l, old)) = self.before.pop_if(|(l, _)| *l >= level) {
+            let parent = level - 1;
+            if self.before.last().is_none_or(|(l, _)| *l < parent) && l > parent {
+                self.before.push((parent, old));
+            }
+        }
+    }
+
+    /// The node's transaction is committed.
+    pub fn commit(&mut self) {
+        self.before.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(name: &str) -> Rc<Snapshot> {
+        Rc::new(Snapshot { role: Some(name.into()), ..Snapshot::default() })
+    }
+
+    #[test]
+    fn every_level_goes_back_to_what_was_before_it() {
+        let mut a = Applied::default();
+        a.set(role("one"), 1, 1);
+        a.set(role("one again"), 2, 1);
+        a.set(role("three"), 3, 3);
+        a.roll_back(2);
+        assert_eq!((a.now(), a.epoch()), (&role("one again"), 0));
+        a.roll_back(1);
+        assert_eq!(a.now().role, None);
+    }
+
+    #[test]
+    fn a_released_level_goes_back_with_its_parent() {
+        let mut a = Applied::default();
+        a.set(role("three"), 1, 3);
+        a.set(role("four"), 1, 4);
+        a.release(4);
+        a.release(3);
+        assert_eq!(a.now(), &role("four"));
+        a.roll_back(2);
+        assert_eq!(a.now().role, None);
+        a.set(role("two"), 1, 2);
+        a.set(role("three"), 2, 3);
+        a.release(3);
+        a.roll_back(2);
+        assert_eq!(a.now().role, None);
+    }
+
+    #[test]
+    fn a_commit_keeps_everything() {
+        let mut a = Applied::default();
+        a.set(role("one"), 1, 1);
+        a.commit();
+        a.roll_back(0);
+        assert_eq!((a.now(), a.epoch()), (&role("one"), 1));
+    }
+}

@@ -1,0 +1,205 @@
+//! Where a node's transaction stands in relation to the local one. Pure bookkeeping: what the local
+//! transaction did is noted here, and turned into commands when the node is needed again.
+
+/// A step that a node has to confirm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// BEGIN.
+    Begin,
+    /// SET TRANSACTION READ ONLY.
+    ReadOnly,
+    /// SAVEPOINT of this nesting level.
+    Savepoint(u32),
+    /// ROLLBACK TO the savepoint of this nesting level.
+    RollbackTo(u32),
+    /// RELEASE of the savepoint of this nesting level.
+    Release(u32),
+}
+
+/// The transaction of one session on a node.
+#[derive(Debug, Default)]
+pub struct Block {
+    /// Nesting level that the node has confirmed: 0 no transaction, 1 BEGIN, n with n − 1 savepoints.
+    level: u32,
+    /// Level that has to be rolled back and left before anything else.
+    rollback: Option<u32>,
+    /// Level that has to be released after that.
+    release: Option<u32>,
+    read_only: bool,
+    /// Whether a statement that writes was sent.
+    pub wrote: bool,
+}
+
+impl Block {
+    /// Whether the node has begun a transaction.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.level > 0
+    }
+
+    /// The level that the node will have when everything noted is done.
+    pub fn level(&self) -> u32 {
+        match (self.release, self.rollback) {
+            (Some(level), _) | (None, Some(level)) => level - 1,
+            _ => self.level,
+        }
+    }
+
+    /// The local subtransaction at this level is gone.
+    pub fn rolled_back(&mut self, level: u32) {
+        if level > 1 && self.level() >= level {
+            self.rollback = Some(level);
+            self.release = None;
+        }
+    }
+
+    /// The local subtransaction at this level became part of its parent.
+    pub fn released(&mut self, level: u32) {
+        if level > 1 && self.level() >= level {
+            self.release = Some(level);
+        }
+    }
+
+    /// What undoes subtransactions that are gone; all that is needed before COMMIT.
+    pub fn pending_rollback(&self) -> Option<Step> {
+        self.rollback.map(Step::RollbackTo)
+    }
+
+    /// Calls `send` with each step that brings the node to the local transaction's level.
+    pub fn steps<E>(
+        &self,
+        wanted: u32,
+        read_only: bool,
+        mut send: impl FnMut(Step) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if let Some(level) = self.rollback {
+            send(Step::RollbackTo(level))?;
+            send(Step::Release(level))?;
+        }
+        if let Some(level) = self.release {
+            send(Step::Release(level))?;
+        }
+        let mut level = self.level();
+        if level == 0 {
+            send(Step::Begin)?;
+            level = 1;
+        } else if read_only && !self.read_only {
+            send(Step::ReadOnly)?;
+        }
+        for level in level + 1..=wanted {
+            send(Step::Savepoint(level))?;
+        }
+        Ok(())
+    }
+
+    /// Whether [`Self::steps`] would call `send` at all.
+    #[inline]
+    pub fn is_at(&self, wanted: u32, read_only: bool) -> bool {
+        self.level >= wanted.max(1)
+            && self.rollback.is_none()
+            && self.release.is_none()
+            && (self.read_only || !read_only)
+    }
+
+    /// The node has done a step.
+    pub fn confirm(&mut self, step: Step, read_only: bool) {
+        match step {
+            Step::Begin => {
+                self.level = 1;
+                self.read_only = read_only;
+            }
+            Step::ReadOnly => self.read_only = true,
+            Step::Savepoint(level) => self.level = level,
+            Step::RollbackTo(level) => {
+                self.level = level;
+                self.rollback = None;
+                self.read_only = false; // may have been set inside; saying it again is harmless
+            }
+            Step::Release(level) => {
+                self.level = level - 1;
+                if self.release == Some(level) {
+                    self.release = None;
+                }
+            }
+        }
+    }
+
+    /// The node's transaction has ended.
+    pub fn end(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catch_up(block: &mut Block, wanted: u32) -> Vec<Step> {
+        let mut steps = Vec::new();
+        block
+            .steps(wanted, false, |step| {
+                steps.push(step);
+                Ok::<_, ()>(())
+            })
+            .unwrap();
+        steps.iter().for_each(|step| block.confirm(*step, false));
+        assert!(block.is_at(wanted, false));
+        steps
+    }
+
+    #[test]
+    fn begins_and_nests_only_as_deep_as_needed() {
+        let mut block = Block::default();
+        assert_eq!(catch_up(&mut block, 1), [Step::Begin]);
+        assert_eq!(catch_up(&mut block, 1), []);
+        assert_eq!(catch_up(&mut block, 3), [Step::Savepoint(2), Step::Savepoint(3)]);
+    }
+
+    #[test]
+    fn an_outer_rollback_covers_everything_inside() {
+        let mut block = Block::default();
+        catch_up(&mut block, 5);
+        block.released(5);
+        block.rolled_back(4);
+        block.released(3);
+        block.rolled_back(2);
+        assert_eq!(block.level(), 1);
+        assert_eq!(
+            catch_up(&mut block, 2),
+            [Step::RollbackTo(2), Step::Release(2), Step::Savepoint(2)]
+        );
+    }
+
+    #[test]
+    fn a_release_after_a_rollback_keeps_both() {
+        let mut block = Block::default();
+        catch_up(&mut block, 4);
+        block.rolled_back(4);
+        block.released(3);
+        block.released(2);
+        assert_eq!(
+            catch_up(&mut block, 1),
+            [Step::RollbackTo(4), Step::Release(4), Step::Release(2)]
+        );
+    }
+
+    #[test]
+    fn levels_that_the_node_never_saw_cost_nothing() {
+        let mut block = Block::default();
+        catch_up(&mut block, 1);
+        block.rolled_back(3);
+        block.released(2);
+        assert_eq!(catch_up(&mut block, 1), []);
+        assert!(block.pending_rollback().is_none());
+    }
+
+    #[test]
+    fn read_only_is_followed_within_a_transaction() {
+        let mut block = Block::default();
+        catch_up(&mut block, 1);
+        assert!(!block.is_at(1, true));
+        let mut steps = Vec::new();
+        block.steps(1, true, |s| Ok::<_, ()>(steps.push(s))).unwrap();
+        assert_eq!(steps, [Step::ReadOnly]);
+    }
+}

@@ -1,0 +1,213 @@
+//! A statement under way on a node, read row by row.
+
+use super::link::Link;
+use super::registry;
+use super::stream::{Outcome, Stream, row_at};
+use super::{Fetch, Mode, note_written};
+use crate::directory::NodeId;
+use crate::error::{Error, Result};
+use crate::remote::{Patience, Statement, text_row};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+
+/// Rows thrown away before a statement that nobody reads on is cancelled instead.
+const DISCARD: usize = 1 << 20;
+
+/// What [`Execution::step`] came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A row was given to the callback.
+    Row,
+    /// The batch is complete, the portal is not.
+    Suspended,
+    /// The command is complete; its tag.
+    Complete(String),
+}
+
+/// A statement under way. Dropping it never fails and never waits: what is left is thrown away with the
+/// session's next request, or at the end of the transaction.
+pub struct Execution {
+    reader: Reader,
+    portal: Option<u32>,
+    mode: Mode,
+    writes: bool,
+}
+
+/// Sends a statement to a node. `writes`: it may change data there.
+pub fn start(
+    node: NodeId,
+    st: &Statement<'_>,
+    mode: Mode,
+    fetch: Fetch,
+    writes: bool,
+) -> Result<Execution> {
+    let link = registry::link(node)?;
+    let mut l = borrow(&link)?;
+    let portal = match fetch {
+        Fetch::All => None,
+        Fetch::Batch(rows) => Some((l.new_portal(), rows)),
+    };
+    let mode = if portal.is_some() { Mode::Transaction } else { mode };
+    let written = l.begin(mode, writes, None).and_then(|()| {
+        l.bind(st, portal.map(|(number, _)| number))?;
+        l.execute(portal)
+    });
+    if let Err(error) = written {
+        l.discard_request();
+        return Err(error);
+    }
+    let stream = l.submit()?;
+    if writes {
+        note_written(node);
+    }
+    drop(l);
+    let reader = Reader { link, stream };
+    Ok(Execution { reader, portal: portal.map(|(number, _)| number), mode, writes })
+}
+
+/// Nothing borrows a link while other code runs, so this fails only if that rule is broken.
+pub(super) fn borrow(link: &RefCell<Link>) -> Result<RefMut<'_, Link>> {
+    link.try_borrow_mut().map_err(|_| {
+        Error::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "session to a node is already in use")
+    })
+}
+
+impl Execution {
+    /// The next event. `on_row` gets the body of one DataRow message; it may run statements on the same node.
+    /// Notices are raised on the way.
+    #[inline]
+    pub fn step(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Step> {
+        self.reader.step(on_row)
+    }
+
+    /// Asks for the next rows, after [`Step::Suspended`].
+    pub fn more(&mut self, batch: u32) -> Result<()> {
+        let mut link = borrow(&self.reader.link)?;
+        if link.session.is_lost() {
+            return Err(registry::lost_earlier(&link));
+        }
+        let portal = self.portal.map(|number| (number, batch));
+        let written = link.begin(self.mode, self.writes, None).and_then(|()| link.execute(portal));
+        if let Err(error) = written {
+            link.discard_request();
+            return Err(error);
+        }
+        self.reader.stream = link.submit()?;
+        Ok(())
+    }
+
+    /// Ends the statement early. What is still to come is read and thrown away; a statement that only reads and is
+    /// alone in its transaction is cancelled when that takes long. An error of what was thrown away is raised
+    /// if the statement writes.
+    pub fn close(&mut self) -> Result<()> {
+        let mut link = borrow(&self.reader.link)?;
+        if let Some(portal) = self.portal.take() {
+            link.close_portal(portal);
+        }
+        let (mut discarded, mut cancelled) = (0, false);
+        while link.is_current(&self.reader.stream) {
+            let Some(row) = link.advance(Patience::Interruptible)? else { break };
+            discarded += row.len();
+            if discarded > DISCARD && !cancelled && link.may_cancel() {
+                cancelled = link.session.request_cancel();
+                discarded = 0;
+            }
+        }
+        match self.reader.stream.borrow_mut().outcome.take() {
+            Some(Outcome::Failed(error)) if !cancelled => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Execution {
+    fn drop(&mut self) {
+        if let (Some(portal), Ok(mut link)) = (self.portal, self.reader.link.try_borrow_mut()) {
+            link.close_portal(portal);
+        }
+    }
+}
+
+/// Reads the result of one request on a link.
+pub(super) struct Reader {
+    pub link: Rc<RefCell<Link>>,
+    pub stream: Rc<RefCell<Stream>>,
+}
+
+impl Reader {
+    /// The next event.
+    #[inline]
+    pub fn step(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Step> {
+        if self.step_kept(on_row)? {
+            return Ok(Step::Row);
+        }
+        let frame = {
+            let mut link = borrow(&self.link)?;
+            if link.is_current(&self.stream) {
+                link.advance(Patience::Interruptible)?
+            } else {
+                None
+            }
+        };
+        match frame {
+            Some(row) => on_row(&row).map(|()| Step::Row),
+            None => self.outcome(),
+        }
+    }
+
+    /// A row that was read ahead because another statement needed the session.
+    #[inline]
+    fn step_kept(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
+        let Some((rows, at)) = self.stream.borrow_mut().take_rows() else { return Ok(false) };
+        let Some((row, next)) = row_at(&rows, at) else { return Ok(false) };
+        let result = on_row(row);
+        self.stream.borrow_mut().put_rows(rows, next);
+        result.map(|()| true)
+    }
+
+    fn outcome(&mut self) -> Result<Step> {
+        match self.stream.borrow_mut().outcome.take() {
+            Some(Outcome::Complete(tag)) => Ok(Step::Complete(tag)),
+            Some(Outcome::Suspended) => Ok(Step::Suspended),
+            Some(Outcome::Failed(error)) => Err(error),
+            None => Err(Error::new(
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+                "statement on a node was read beyond its end",
+            )),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Ok(mut stream) = self.stream.try_borrow_mut() {
+            stream.abandoned = true;
+        }
+    }
+}
+
+/// Runs a statement whose rows do not matter; gives the command tag.
+pub fn execute(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<String> {
+    let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, writes)?;
+    loop {
+        if let Step::Complete(tag) = execution.step(&mut |_| Ok(()))? {
+            return Ok(tag);
+        }
+    }
+}
+
+/// Runs a statement that only reads and gives its rows as text.
+pub fn query(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
+    let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, false)?;
+    let mut rows = Vec::new();
+    loop {
+        let step = execution.step(&mut |row| {
+            rows.push(text_row(row));
+            Ok(())
+        })?;
+        if let Step::Complete(_) = step {
+            return Ok(rows);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The client's settings as nodes should have them. Most statements change nothing: then a few integers
+//! are compared, and nothing else.
+
+use crate::pg::settings_scan::{Scanner, reload_time};
+use crate::pg::{privileges, xact};
+use crate::remote::settings::Snapshot;
+use pgrx::pg_sys::Oid;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+#[derive(Default)]
+struct Follow {
+    scanner: Scanner,
+    snapshot: Rc<Snapshot>,
+}
+
+thread_local! {
+    static FOLLOW: RefCell<Follow> = RefCell::default();
+    /// Grows whenever the snapshot changes; 0 is no snapshot.
+    static EPOCH: Cell<u64> = const { Cell::new(0) };
+    static SEEN: Cell<(Oid, Oid, i64)> = const { Cell::new((Oid::INVALID, Oid::INVALID, 0)) };
+    static DIRTY: Cell<bool> = const { Cell::new(true) };
+    /// The settings seen may be those of a function that has ended when the next statement comes.
+    static NESTED: Cell<bool> = const { Cell::new(false) };
+    /// Settings changed in this transaction may go back at its end.
+    static TOUCHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A setting may have changed: after SET, RESET, DISCARD, set_config().
+pub fn note_change() {
+    DIRTY.set(true);
+    TOUCHED.set(true);
+}
+
+/// The next statement comes from inside a function, which may have settings of its own.
+pub fn note_nested() {
+    DIRTY.set(true);
+    NESTED.set(true);
+    TOUCHED.set(true);
+}
+
+/// A transaction or subtransaction has ended: what was set inside may have gone back.
+pub fn transaction_ended(top: bool) {
+    if TOUCHED.get() {
+        DIRTY.set(true);
+        TOUCHED.set(!top);
+    }
+}
+
+/// Number of the current settings: equal numbers mean equal settings.
+#[inline]
+pub fn epoch() -> u64 {
+    let (session, user) = xact::users();
+    let now = (session, user, reload_time());
+    if !DIRTY.get() && SEEN.get() == now {
+        return EPOCH.get();
+    }
+    look(now);
+    EPOCH.get()
+}
+
+#[cold]
+fn look(now: (Oid, Oid, i64)) {
+    let users = |(session, user, _): (Oid, Oid, i64)| (session, user);
+    FOLLOW.with_borrow_mut(|follow| {
+        if follow.scanner.look() || users(SEEN.get()) != users(now) || EPOCH.get() == 0 {
+            let role = (now.0 != now.1).then(|| privileges::role_name(now.1).into_bytes());
+            let settings = follow.scanner.settings();
+            follow.snapshot = Rc::new(Snapshot { settings, role, encoding: None });
+            EPOCH.set(EPOCH.get() + 1);
+        }
+    });
+    SEEN.set(now);
+    DIRTY.set(NESTED.replace(false));
+}
+
+/// The settings of [`epoch`].
+pub fn snapshot() -> Rc<Snapshot> {
+    FOLLOW.with_borrow(|follow| Rc::clone(&follow.snapshot))
+}

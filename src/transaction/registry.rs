@@ -1,0 +1,136 @@
+//! This backend's links: one for each node and session user, kept from transaction to transaction.
+
+use super::link::Link;
+use crate::directory::{self, Node, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{privileges, xact};
+use crate::remote::{Session, SslMode, Target};
+use crate::settings;
+use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+struct Entry {
+    node: NodeId,
+    user: Oid,
+    link: Rc<RefCell<Link>>,
+}
+
+thread_local! {
+    // Not dropped at the end of the process: the server has cleaned up by then, and the sockets close anyway.
+    static LINKS: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+/// The link to a node for the session's user, connected if it was not.
+///
+/// 08001 if the node cannot be reached; 08006 if it was lost earlier in this transaction.
+pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
+    let (user, _) = xact::users();
+    let node = directory::node(id)?;
+    if let Some(link) = find(id, user) {
+        if is_usable(&link, &node)? {
+            return Ok(link);
+        }
+        LINKS.with(|links| links.borrow_mut().retain(|entry| !Rc::ptr_eq(&entry.link, &link)));
+    }
+    let role = privileges::role_name(user);
+    let session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
+    let link = Rc::new(RefCell::new(Link::new(session, node)));
+    LINKS.with(|links| {
+        links.borrow_mut().push(Entry { node: id, user, link: Rc::clone(&link) });
+    });
+    Ok(link)
+}
+
+fn find(node: NodeId, user: Oid) -> Option<Rc<RefCell<Link>>> {
+    LINKS.with(|links| {
+        let links = links.borrow();
+        let entry = links.iter().find(|entry| entry.node == node && entry.user == user)?;
+        Some(Rc::clone(&entry.link))
+    })
+}
+
+fn is_usable(link: &RefCell<Link>, node: &Rc<Node>) -> Result<bool> {
+    let mut link = link.try_borrow_mut().map_err(|_| busy(&node.name))?;
+    if link.is_stale() {
+        return if link.block.is_open() { Err(lost_earlier(&link)) } else { Ok(false) };
+    }
+    if !Rc::ptr_eq(&link.node, node) {
+        let old = &link.node;
+        let moved = (&old.addresses, &old.database, &old.options)
+            != (&node.addresses, &node.database, &node.options);
+        if moved && !link.block.is_open() {
+            return Ok(false);
+        }
+        link.node = Rc::clone(node);
+    }
+    Ok(true)
+}
+
+fn busy(node: &str) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+        format!("the session to node \"{node}\" is in use by a statement that called this one"),
+    )
+}
+
+/// A transaction that used a node whose connection is gone cannot go on there.
+pub fn lost_earlier(link: &Link) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
+        format!("the connection to node \"{}\" was lost in this transaction", link.node.name),
+    )
+    .detail("What the transaction did there is rolled back.")
+    .hint("Roll the transaction back and run it again.")
+}
+
+/// What a session needs to know of a node, for a role.
+pub fn target(node: &Node, role: &str) -> Result<Target> {
+    let mut target = Target {
+        name: node.name.clone(),
+        addresses: node.addresses.iter().map(|a| (a.host.clone(), a.port)).collect(),
+        database: node.database.clone(),
+        sslmode: SslMode::Prefer,
+        sslrootcert: None,
+        sslcert: None,
+        sslkey: None,
+        password: directory::password(node.id, role)?,
+        passfile: passfile(),
+        connect_timeout: Duration::from_millis(
+            u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
+        ),
+    };
+    target.set_options(&node.options)?;
+    Ok(target)
+}
+
+fn passfile() -> Option<PathBuf> {
+    let set = settings::PASSFILE.get().map(|path| path.to_string_lossy().into_owned());
+    match set.filter(|path| !path.is_empty()) {
+        Some(path) => Some(PathBuf::from(path)),
+        None => std::env::home_dir().map(|home| home.join(".pgpass")),
+    }
+}
+
+/// Every link, to look at.
+pub fn all() -> Vec<Rc<RefCell<Link>>> {
+    LINKS.with(|links| links.borrow().iter().map(|entry| Rc::clone(&entry.link)).collect())
+}
+
+/// Whether this backend has any link at all.
+pub fn is_empty() -> bool {
+    LINKS.with(|links| links.borrow().is_empty())
+}
+
+/// Drops the links whose connection is gone; to be called when no transaction needs to know.
+pub fn forget_lost() {
+    LINKS.with(|links| {
+        links
+            .borrow_mut()
+            .retain(|entry| entry.link.try_borrow().is_ok_and(|link| !link.session.is_lost()));
+    });
+}

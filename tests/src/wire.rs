@@ -1,0 +1,367 @@
+//! A client that shows every message of the protocol, for tests that compare or break things.
+//!
+//! `postgres` hides command tags, notices, formats and portals; here nothing is hidden and nothing
+//! is sent that was not asked for.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::{backend, frontend};
+use xtask::server::{HOST, ROLE, Server};
+
+/// How long an answer may take: a server that says nothing for so long hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One column of a result, as `RowDescription` has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The table it comes from, 0 for none.
+    pub table: u32,
+    /// Its number in that table, 0 for none.
+    pub number: i16,
+    /// Type.
+    pub type_oid: u32,
+    /// Size of the type, negative for variable sizes.
+    pub size: i16,
+    /// Type modifier.
+    pub modifier: i32,
+    /// 0 is text, 1 is binary.
+    pub format: i16,
+}
+
+/// One message of the server's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// What the rows look like.
+    Columns(Vec<Column>),
+    /// A statement without rows.
+    NoData,
+    /// Types of a prepared statement's parameters.
+    Parameters(Vec<u32>),
+    /// A row; `None` is NULL.
+    Row(Vec<Option<Vec<u8>>>),
+    /// A command tag.
+    Complete(String),
+    /// An empty statement.
+    Empty,
+    /// A portal has more rows.
+    Suspended,
+    /// An error, by field code.
+    Error(Vec<(char, String)>),
+    /// A notice, by field code.
+    Notice(Vec<(char, String)>),
+    /// NOTIFY: channel and payload.
+    Notification(String, String),
+    /// A setting that the server reports.
+    Setting(String, String),
+    /// The server waits for COPY data: overall format, formats of the columns.
+    CopyIn(u8, Vec<u16>),
+    /// COPY data follow.
+    CopyOut(u8, Vec<u16>),
+    /// COPY data.
+    Data(Vec<u8>),
+    /// The end of COPY data.
+    DataEnd,
+    /// Parse, Bind or Close is done.
+    Done(&'static str),
+    /// Ready for the next query: `I`dle, in a `T`ransaction, in a failed on`E`.
+    Ready(char),
+}
+
+impl Event {
+    /// A field of an error or notice.
+    pub fn field(&self, code: char) -> Option<&str> {
+        let (Event::Error(fields) | Event::Notice(fields)) = self else { return None };
+        fields.iter().find(|(found, _)| *found == code).map(|(_, value)| value.as_str())
+    }
+}
+
+/// How a statement is sent by the extended protocol.
+#[derive(Debug, Clone, Default)]
+pub struct Bound<'a> {
+    /// Parameters in text form.
+    pub values: Vec<Option<&'a str>>,
+    /// Their types, 0 for "you decide"; may be shorter than the values.
+    pub types: Vec<u32>,
+    /// The format asked for, for all columns.
+    pub result_format: i16,
+    /// Rows to fetch with each Execute, 0 for all.
+    pub max_rows: i32,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    /// The backend's process id.
+    pub pid: i32,
+    /// The key for cancelling.
+    pub key: i32,
+}
+
+impl Wire {
+    /// Connects as `postgres`.
+    pub fn connect(server: &Server, database: &str) -> Self {
+        Self::connect_with(server, &[("user", ROLE), ("database", database)]).unwrap()
+    }
+
+    /// Connects with start-up parameters; the error is what the server said.
+    pub fn connect_with(server: &Server, parameters: &[(&str, &str)]) -> io::Result<Self> {
+        let stream = TcpStream::connect((HOST, server.port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let (input, output) = (BytesMut::new(), BytesMut::new());
+        let mut wire = Self { stream, input, output, pid: 0, key: 0 };
+        frontend::startup_message(parameters.iter().copied(), &mut wire.output)?;
+        wire.flush()?;
+        loop {
+            match wire.message()? {
+                backend::Message::BackendKeyData(body) => {
+                    (wire.pid, wire.key) = (body.process_id(), body.secret_key());
+                }
+                backend::Message::ErrorResponse(body) => {
+                    let fields = fields(&mut body.fields())?;
+                    return Err(io::Error::other(format!("{fields:?}")));
+                }
+                backend::Message::ReadyForQuery(_) => return Ok(wire),
+                _ => {}
+            }
+        }
+    }
+
+    /// A simple query and all that comes back, up to and with `Ready`. `copy` is what is sent
+    /// when the server asks for COPY data; without it the COPY is failed.
+    pub fn simple(&mut self, sql: &str, copy: Option<&[u8]>) -> io::Result<Vec<Event>> {
+        self.send_simple(sql)?;
+        self.until_ready(copy)
+    }
+
+    /// Sends a simple query and does not wait.
+    pub fn send_simple(&mut self, sql: &str) -> io::Result<()> {
+        frontend::query(sql, &mut self.output)?;
+        self.flush()
+    }
+
+    /// Parse, Describe, Bind, Execute, Sync with unnamed statement and portal, and all that comes
+    /// back. With `max_rows` the portal is executed again until it is done.
+    pub fn extended(
+        &mut self,
+        sql: &str,
+        bound: &Bound<'_>,
+        copy: Option<&[u8]>,
+    ) -> io::Result<Vec<Event>> {
+        self.parse("", sql, &bound.types)?;
+        self.bind("", "", bound)?;
+        frontend::describe(b'P', "", &mut self.output)?;
+        frontend::execute("", bound.max_rows, &mut self.output)?;
+        if bound.max_rows == 0 {
+            frontend::sync(&mut self.output);
+            self.flush()?;
+            return self.until_ready(copy);
+        }
+        frontend::flush(&mut self.output);
+        self.flush()?;
+        let mut all = Vec::new();
+        loop {
+            let event = self.event()?;
+            let again = event == Event::Suspended;
+            let over = matches!(event, Event::Complete(_) | Event::Empty | Event::Error(_));
+            all.push(event);
+            if again {
+                frontend::execute("", bound.max_rows, &mut self.output)?;
+                frontend::flush(&mut self.output);
+                self.flush()?;
+            }
+            if over {
+                break;
+            }
+        }
+        all.append(&mut self.sync()?);
+        Ok(all)
+    }
+
+    /// Queues Parse and Describe of a statement.
+    pub fn parse(&mut self, name: &str, sql: &str, types: &[u32]) -> io::Result<()> {
+        frontend::parse(name, sql, types.iter().copied(), &mut self.output)?;
+        frontend::describe(b'S', name, &mut self.output)
+    }
+
+    /// Queues Bind.
+    pub fn bind(&mut self, portal: &str, statement: &str, bound: &Bound<'_>) -> io::Result<()> {
+        let write = |value: &Option<&str>, buffer: &mut BytesMut| {
+            Ok(match value {
+                Some(text) => {
+                    buffer.extend_from_slice(text.as_bytes());
+                    IsNull::No
+                }
+                None => IsNull::Yes,
+            })
+        };
+        let formats = std::iter::empty::<i16>();
+        let results = [bound.result_format];
+        let out = &mut self.output;
+        frontend::bind(portal, statement, formats, &bound.values, write, results, out)
+            .map_err(|_| io::Error::other("a parameter cannot be sent"))
+    }
+
+    /// Queues Execute.
+    pub fn execute(&mut self, portal: &str, max_rows: i32) -> io::Result<()> {
+        frontend::execute(portal, max_rows, &mut self.output)
+    }
+
+    /// Queues the end of a statement (`b'S'`) or portal (`b'P'`).
+    pub fn close(&mut self, kind: u8, name: &str) -> io::Result<()> {
+        frontend::close(kind, name, &mut self.output)
+    }
+
+    /// Sends what is queued and Sync; all that comes back.
+    pub fn sync(&mut self) -> io::Result<Vec<Event>> {
+        frontend::sync(&mut self.output);
+        self.flush()?;
+        self.until_ready(None)
+    }
+
+    /// Sends COPY data.
+    pub fn copy_data(&mut self, data: &[u8]) -> io::Result<()> {
+        frontend::CopyData::new(data)?.write(&mut self.output);
+        self.flush()
+    }
+
+    /// Ends COPY data.
+    pub fn copy_done(&mut self) -> io::Result<()> {
+        frontend::copy_done(&mut self.output);
+        self.flush()
+    }
+
+    /// Asks the server to cancel what this connection runs.
+    pub fn cancel(&self, server: &Server) -> io::Result<()> {
+        let mut stream = TcpStream::connect((HOST, server.port))?;
+        let mut buffer = BytesMut::new();
+        frontend::cancel_request(self.pid, self.key, &mut buffer);
+        stream.write_all(&buffer)?;
+        // The server closes the connection when the signal is sent.
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+
+    /// Everything up to and with `Ready`.
+    pub fn until_ready(&mut self, copy: Option<&[u8]>) -> io::Result<Vec<Event>> {
+        let mut all = Vec::new();
+        loop {
+            let event = self.event()?;
+            let ready = matches!(event, Event::Ready(_));
+            let wants_data = matches!(event, Event::CopyIn(..));
+            all.push(event);
+            if wants_data {
+                self.answer_copy(copy)?;
+            }
+            if ready {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn answer_copy(&mut self, copy: Option<&[u8]>) -> io::Result<()> {
+        match copy {
+            Some(data) => {
+                for part in data.chunks(8192) {
+                    frontend::CopyData::new(part)?.write(&mut self.output);
+                }
+                frontend::copy_done(&mut self.output);
+            }
+            None => frontend::copy_fail("the test has no data", &mut self.output)?,
+        }
+        self.flush()
+    }
+
+    /// The next message.
+    pub fn event(&mut self) -> io::Result<Event> {
+        use backend::Message as M;
+        Ok(match self.message()? {
+            M::RowDescription(body) => {
+                Event::Columns(body.fields().map(|field| Ok(column(&field))).collect()?)
+            }
+            M::NoData => Event::NoData,
+            M::ParameterDescription(body) => Event::Parameters(body.parameters().collect()?),
+            M::DataRow(body) => {
+                let bytes = body.buffer();
+                let value = |range: Option<std::ops::Range<usize>>| {
+                    Ok(range.map(|range| bytes[range].to_vec()))
+                };
+                Event::Row(body.ranges().map(value).collect()?)
+            }
+            M::CommandComplete(body) => Event::Complete(body.tag()?.to_owned()),
+            M::EmptyQueryResponse => Event::Empty,
+            M::PortalSuspended => Event::Suspended,
+            M::ErrorResponse(body) => Event::Error(fields(&mut body.fields())?),
+            M::NoticeResponse(body) => Event::Notice(fields(&mut body.fields())?),
+            M::NotificationResponse(body) => {
+                Event::Notification(body.channel()?.to_owned(), body.message()?.to_owned())
+            }
+            M::ParameterStatus(body) => {
+                Event::Setting(body.name()?.to_owned(), body.value()?.to_owned())
+            }
+            M::CopyInResponse(body) => {
+                Event::CopyIn(body.format(), body.column_formats().collect()?)
+            }
+            M::CopyOutResponse(body) => {
+                Event::CopyOut(body.format(), body.column_formats().collect()?)
+            }
+            M::CopyData(body) => Event::Data(body.data().to_vec()),
+            M::CopyDone => Event::DataEnd,
+            M::ParseComplete => Event::Done("parse"),
+            M::BindComplete => Event::Done("bind"),
+            M::CloseComplete => Event::Done("close"),
+            M::ReadyForQuery(body) => Event::Ready(char::from(body.status())),
+            _ => return Err(io::Error::other("a message that has no place here")),
+        })
+    }
+
+    fn message(&mut self) -> io::Result<backend::Message> {
+        loop {
+            if let Some(message) = backend::Message::parse(&mut self.input)? {
+                return Ok(message);
+            }
+            let mut buffer = [0; 16384];
+            let length = self.stream.read(&mut buffer)?;
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.input.extend_from_slice(&buffer[..length]);
+        }
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.stream.write_all(&self.output)?;
+        self.output.clear();
+        Ok(())
+    }
+}
+
+fn column(field: &backend::Field<'_>) -> Column {
+    Column {
+        name: field.name().to_owned(),
+        table: field.table_oid(),
+        number: field.column_id(),
+        type_oid: field.type_oid(),
+        size: field.type_size(),
+        modifier: field.type_modifier(),
+        format: field.format(),
+    }
+}
+
+fn fields(fields: &mut backend::ErrorFields<'_>) -> io::Result<Vec<(char, String)>> {
+    let field = |field: backend::ErrorField<'_>| {
+        let value = String::from_utf8_lossy(field.value_bytes()).into_owned();
+        Ok((char::from(field.type_()), value))
+    };
+    fields.map(field).collect()
+}

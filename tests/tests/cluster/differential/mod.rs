@@ -1,0 +1,128 @@
+//! The same statements on a plain server and in a distributed schema: rows, column descriptions,
+//! command tags, notices, every field of every error, reported settings and transaction states
+//! must be the same.
+//!
+//! Each file runs three times: by the simple protocol, by the extended one, and with results in
+//! binary form. All differences of a file are listed, not only the first.
+
+mod corpus;
+mod side;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use helios_tests::{Cluster, PlainServer};
+
+use corpus::Block;
+use side::{Protocol, Side};
+
+macro_rules! topics {
+    ($($topic:ident)*) => {
+        $(#[test] fn $topic() { compare(stringify!($topic)); })*
+        const TOPICS: &[&str] = &[$(stringify!($topic)),*];
+    };
+}
+
+topics! {
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("differential")
+}
+
+#[test]
+fn every_file_is_a_test() {
+    let files = std::fs::read_dir(directory()).unwrap().map(|entry| entry.unwrap().path());
+    let files: BTreeSet<String> =
+        files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    let topics = TOPICS.iter().map(|topic| (*topic).to_owned()).collect();
+    assert_eq!(files, topics);
+}
+
+/// One block that was answered differently: by which protocols, and how.
+#[derive(Default)]
+struct Difference {
+    protocols: Vec<Protocol>,
+    plain: Vec<String>,
+    helios: Vec<String>,
+}
+
+fn compare(topic: &str) {
+    let blocks = corpus::read(&directory().join(format!("{topic}.sql")));
+    let mut differences = BTreeMap::<usize, Difference>::new();
+    for protocol in [Protocol::Simple, Protocol::Extended, Protocol::Binary] {
+        run(topic, &blocks, protocol, &mut differences);
+    }
+    let mut report = String::new();
+    let mut stated = 0;
+    for (i, block) in blocks.iter().enumerate() {
+        match (differences.get(&i), &block.differs) {
+            (Some(_), Some(_)) => stated += 1,
+            (Some(difference), None) => describe(&mut report, topic, block, difference),
+            (None, Some(reason)) => {
+                let line = block.line;
+                writeln!(report, "{topic}.sql:{line}: no longer differs ({reason})").unwrap();
+            }
+            (None, None) => {}
+        }
+    }
+    // Not println: the output of passing tests is hidden, and this figure is to be seen.
+    let count = blocks.len();
+    writeln!(
+        std::io::stderr().lock(),
+        "differential {topic}: {count} statements by three protocols, {stated} differ for a \
+         stated reason"
+    )
+    .unwrap();
+    assert!(report.is_empty(), "answers differ:\n{report}");
+}
+
+fn run(
+    topic: &str,
+    blocks: &[Block],
+    protocol: Protocol,
+    differences: &mut BTreeMap<usize, Difference>,
+) {
+    let plain = &PlainServer::shared().server;
+    let helios = Cluster::shared().coordinator();
+    let mut plain = Side::new(plain, topic, &format!("CREATE SCHEMA {topic}"), protocol);
+    let create = format!("CREATE SCHEMA {topic} DISTRIBUTED");
+    let mut helios = Side::new(helios, topic, &create, protocol);
+    for (i, block) in blocks.iter().enumerate() {
+        let (expected, got) = (plain.run(block), helios.run(block));
+        if expected == got {
+            continue;
+        }
+        let lost = |lines: &[String]| lines.iter().any(|line| line.starts_with("LOST"));
+        if lost(&expected) || lost(&got) {
+            plain.forget(&block.session);
+            helios.forget(&block.session);
+        }
+        let difference = differences.entry(i).or_default();
+        difference.protocols.push(protocol);
+        if difference.protocols.len() == 1 {
+            (difference.plain, difference.helios) = (expected, got);
+        }
+    }
+    plain.finish();
+    helios.finish();
+}
+
+/// The lines that only one side has.
+fn describe(report: &mut String, topic: &str, block: &Block, difference: &Difference) {
+    let Difference { protocols, plain, helios } = difference;
+    writeln!(report, "--- {topic}.sql:{} {protocols:?}\n{}", block.line, block.sql).unwrap();
+    let mut show = |mark: &str, lines: &[String], other: &[String]| {
+        for line in lines.iter().filter(|line| !other.contains(line)).take(12) {
+            let line: String = line.chars().take(400).collect();
+            writeln!(report, "  {mark} {line}").unwrap();
+        }
+    };
+    show("plain: ", plain, helios);
+    show("helios:", helios, plain);
+    if plain.iter().collect::<BTreeSet<_>>() == helios.iter().collect() {
+        report.push_str("  the same lines in another order or number\n");
+    }
+}

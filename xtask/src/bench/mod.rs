@@ -1,0 +1,100 @@
+//! Benchmarks: the same work straight on a node, through Helios, and through the peers pgbouncer
+//! and postgres_fdw, all in one run on one machine.
+//!
+//! Absolute figures of a small or busy machine mean little. So the targets take turns (direct,
+//! helios, …, direct, helios, …), each figure is the median of its rounds, and what counts is the
+//! ratio to direct. CPU time comes from the kernel's account of each server's processes.
+
+mod bulk;
+mod drain;
+mod report;
+mod short;
+mod targets;
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+use crate::postgres::DEFAULT_MAJOR;
+use crate::setup::{self, Need};
+use targets::Targets;
+
+/// What to measure, and how long.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Scenarios whose names contain one of these; all when empty.
+    pub names: Vec<String>,
+    /// Length of one run of short transactions.
+    pub seconds: u32,
+    /// Runs of each kind.
+    pub rounds: usize,
+    /// Numbers of clients.
+    pub clients: Vec<u32>,
+    /// Write the tables to `benches/RESULTS.md`.
+    pub save: bool,
+}
+
+impl Options {
+    fn wants(&self, scenario: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| scenario.contains(name.as_str()))
+    }
+}
+
+/// Measures and prints; fails when a scenario could not be run somewhere.
+pub fn run(options: &Options) -> Result<()> {
+    let short: Vec<_> = short::SCENARIOS.iter().filter(|s| options.wants(s.name)).collect();
+    let bulk: Vec<_> = bulk::SCENARIOS.iter().filter(|s| options.wants(s.name())).collect();
+    if short.is_empty() && bulk.is_empty() {
+        let names = short::SCENARIOS.iter().map(|s| s.name);
+        let names: Vec<_> = names.chain(bulk::SCENARIOS.iter().map(|s| s.name())).collect();
+        bail!("no scenario has such a name; there are: {}", names.join(", "));
+    }
+    setup::packages(&[Need::Build, Need::Bench])?;
+    let pg = setup::required_postgres(DEFAULT_MAJOR)?;
+    crate::extension::build_and_install(&pg)?;
+    let targets = Targets::start(&pg)?;
+    let mut failures = Vec::new();
+    let mut text = report::heading(&pg, options)?;
+    if !short.is_empty() {
+        let rows = short::measure(&targets, &short, options, &mut failures)?;
+        text.push_str(&report::short_table(&rows));
+    }
+    if !bulk.is_empty() {
+        let rows = bulk::measure(&targets, &bulk, options, &mut failures)?;
+        text.push_str(&report::bulk_table(&rows));
+    }
+    println!("{text}");
+    if options.save {
+        let path = paths::workspace().join("benches/RESULTS.md");
+        fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("written to {}", path.display());
+    }
+    if !failures.is_empty() {
+        bail!("{} runs failed:\n{}", failures.len(), failures.join("\n"));
+    }
+    Ok(())
+}
+
+/// The middle value, or the mean of the two in the middle.
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        length if length % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn median_is_the_middle() {
+        assert_eq!(median(&mut []), None);
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&mut [4.0, 1.0, 3.0, 2.0]), Some(2.5));
+    }
+}

@@ -1,0 +1,75 @@
+//! The tables, in Markdown.
+
+use std::fmt::Write;
+use std::fs;
+
+use anyhow::Result;
+
+use super::{Options, bulk, short};
+use crate::postgres::Postgres;
+
+/// What the figures were measured on.
+pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {
+    let cpus = std::thread::available_parallelism()?;
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("unknown processor", |(_, model)| model);
+    Ok(format!(
+        "# Benchmarks\n\n{}, {cpus} processors ({model}); clients, coordinator and node share them. \
+         Medians of {} rounds, targets taking turns. Compare ratios, not absolute figures. \
+         pgbouncer pools sessions and stands before the node.\n\n\
+         Made by `cargo xtask bench --save`.\n",
+        pg.version, options.rounds
+    ))
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// Short transactions.
+pub fn short_table(rows: &[short::Row]) -> String {
+    let mut text = String::from(
+        "\n## Short transactions\n\nCPU in µs a transaction; \"between\" is the coordinator, or \
+         the pooler.\n\n| scenario | clients | target | tps | of direct | CPU between | CPU node |\n\
+         |---|--:|---|--:|--:|--:|--:|\n",
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.scenario,
+            row.clients,
+            row.target,
+            number(row.tps, 0),
+            number(row.ratio, 2),
+            number(row.router_us, 1),
+            number(row.node_us, 1),
+        );
+    }
+    text
+}
+
+/// A million rows.
+pub fn bulk_table(rows: &[bulk::Row]) -> String {
+    let mut text = String::from(
+        "\n## A million rows\n\nCPU in ms for all rows; memory is the growth of the serving \
+         process's private memory.\n\n\
+         | scenario | target | seconds | of direct | CPU between | CPU node | memory, MB |\n\
+         |---|---|--:|--:|--:|--:|--:|\n",
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.scenario,
+            row.target,
+            number(row.seconds, 2),
+            number(row.ratio, 2),
+            number(row.router_ms, 0),
+            number(row.node_ms, 0),
+            number(row.growth_mb, 1),
+        );
+    }
+    text
+}

@@ -1,0 +1,208 @@
+//! The ways to one and the same data on one node.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Pid;
+
+use crate::cluster::{Cluster, DATABASE};
+use crate::command;
+use crate::postgres::Postgres;
+use crate::processes;
+use crate::progress::Step;
+use crate::scratch::Scratch;
+use crate::server::{HOST, ROLE, Server};
+
+/// Scale of the pgbench tables: 1,000,000 accounts.
+pub const SCALE: u32 = 10;
+
+/// The database on the coordinator that reaches the node through postgres_fdw.
+const FDW_DATABASE: &str = "fdw";
+
+/// One way.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Its name in the tables.
+    pub name: &'static str,
+    /// Where to connect to.
+    pub port: u16,
+    /// Which database there.
+    pub database: &'static str,
+    /// The process (tree) between client and node; none when there is none.
+    pub router: Option<Pid>,
+    /// Whether the process that a connection reports as its own is the one that serves it.
+    pub reports_process: bool,
+    /// Whether serialization failures belong to it.
+    pub may_retry: bool,
+}
+
+impl Target {
+    /// Is it the one that others are compared with?
+    pub fn is_direct(&self) -> bool {
+        self.router.is_none()
+    }
+}
+
+/// CPU time in milliseconds that router and node have used so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu {
+    /// The process tree between client and node.
+    pub router: f64,
+    /// The node's process tree.
+    pub node: f64,
+}
+
+/// All ways that can be had, the direct one first.
+pub struct Targets {
+    /// The ways.
+    pub all: Vec<Target>,
+    cluster: Cluster,
+    bouncer: Child,
+    scratch: Scratch,
+}
+
+impl Targets {
+    /// Starts a coordinator with one node, pgbouncer before that node, and fills the tables.
+    pub fn start(pg: &Postgres) -> Result<Self> {
+        let step = Step::start("starting servers and filling tables");
+        let scratch = Scratch::new(3)?;
+        let memory = ["shared_buffers = 512MB", "autovacuum = off"];
+        let cluster = scratch.cluster(pg, 1, &memory)?;
+        let bouncer_port = scratch.ports.first + 2;
+        let bouncer = start_bouncer(&scratch, &cluster, bouncer_port)?;
+        fill(&cluster)?;
+        let [coordinator, node] = [cluster.coordinator(), node(&cluster)];
+        let router = Some(running(coordinator)?);
+        let way = |name, port, database, router| Target {
+            name,
+            port,
+            database,
+            router,
+            reports_process: true,
+            may_retry: false,
+        };
+        let all = vec![
+            way("direct", node.port, DATABASE, None),
+            way("helios", coordinator.port, DATABASE, router),
+            Target {
+                reports_process: false,
+                ..way("pgbouncer", bouncer_port, DATABASE, Pid::from_raw(bouncer.id() as i32))
+            },
+            Target {
+                may_retry: true,
+                ..way("postgres_fdw", coordinator.port, FDW_DATABASE, router)
+            },
+        ];
+        step.done(&format!("{} accounts", SCALE * 100_000));
+        Ok(Self { all, cluster, bouncer, scratch })
+    }
+
+    /// The server that holds the data.
+    pub fn node(&self) -> &Server {
+        node(&self.cluster)
+    }
+
+    /// A client program set to go one way.
+    pub fn client(&self, target: &Target, program: &str) -> Result<std::process::Command> {
+        let mut client = self.node().client(program, target.database)?;
+        client.env("PGPORT", target.port.to_string());
+        Ok(client)
+    }
+
+    /// Writes a file for client programs to read.
+    pub fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
+        write(&self.scratch, name, content)
+    }
+
+    /// Reads the CPU accounts of one way.
+    pub fn cpu(&self, target: &Target) -> Result<Cpu> {
+        let router = target.router.map_or(0.0, processes::tree_cpu_ms);
+        Ok(Cpu { router, node: processes::tree_cpu_ms(running(self.node())?) })
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        // Ended already is as good; the wait takes it off the process table.
+        let _ = self.bouncer.kill();
+        let _ = self.bouncer.wait();
+    }
+}
+
+fn node(cluster: &Cluster) -> &Server {
+    &cluster.nodes()[0]
+}
+
+fn running(server: &Server) -> Result<Pid> {
+    server.pid().with_context(|| format!("{} has ended", server.name))
+}
+
+/// Writes a file into the directory of the servers, for their user.
+fn write(scratch: &Scratch, name: &str, content: &str) -> Result<PathBuf> {
+    let path = scratch.dir.join(name);
+    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    command::give_to_server_user(&path)?;
+    Ok(path)
+}
+
+fn start_bouncer(scratch: &Scratch, cluster: &Cluster, port: u16) -> Result<Child> {
+    let dir = scratch.dir.display();
+    let target = node(cluster).port;
+    // Session pooling: the only mode in which every scenario works, prepared statements included.
+    let text = format!(
+        "[databases]\n{DATABASE} = host={HOST} port={target} dbname={DATABASE}\n\
+         [pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nauth_type = trust\n\
+         auth_file = {dir}/pgbouncer.users\nlogfile = {dir}/pgbouncer.log\npool_mode = session\n\
+         default_pool_size = 100\nmax_client_conn = 200\nunix_socket_dir =\n"
+    );
+    let config = write(scratch, "pgbouncer.ini", &text)?;
+    write(scratch, "pgbouncer.users", &format!("\"{ROLE}\" \"\"\n"))?;
+    write(scratch, "pgbouncer.log", "")?;
+    // Ends with this process even when that is killed.
+    let mut bouncer = command::as_server_user("setpriv")?;
+    bouncer.args(["--pdeathsig", "TERM", "pgbouncer", "--quiet"]).arg(&config).process_group(0);
+    bouncer.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let bouncer = bouncer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = bouncer.spawn().context("cannot start pgbouncer")?;
+    let until = Instant::now() + Duration::from_secs(10);
+    while std::net::TcpStream::connect((HOST, port)).is_err() {
+        if Instant::now() > until {
+            let log = fs::read_to_string(scratch.dir.join("pgbouncer.log")).unwrap_or_default();
+            bail!("pgbouncer does not answer on port {port}\n{log}");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(child)
+}
+
+/// Creates the distributed schema `bench` with pgbench's tables and one for COPY, and foreign
+/// tables for them in a database of their own.
+fn fill(cluster: &Cluster) -> Result<()> {
+    let coordinator = cluster.coordinator();
+    let mut client = coordinator.connect(DATABASE)?;
+    client.batch_execute(
+        "CREATE SCHEMA bench DISTRIBUTED ON NODE \"node-1\"; \
+         CREATE TABLE bench.copied (id bigint, number integer, word text)",
+    )?;
+    let mut init = coordinator.client("pgbench", DATABASE)?;
+    init.env("PGOPTIONS", "-c search_path=bench");
+    init.args(["--initialize", "--quiet", "--init-steps=dtgp", "--scale", &SCALE.to_string()]);
+    command::output(&mut init)?;
+    node(cluster).connect(DATABASE)?.batch_execute("VACUUM ANALYZE")?;
+    client.batch_execute(&format!("CREATE DATABASE {FDW_DATABASE}"))?;
+    let port = node(cluster).port;
+    coordinator.connect(FDW_DATABASE)?.batch_execute(&format!(
+        "CREATE EXTENSION postgres_fdw;
+         CREATE SERVER node FOREIGN DATA WRAPPER postgres_fdw
+             OPTIONS (host '{HOST}', port '{port}', dbname '{DATABASE}', batch_size '1000',
+                      fetch_size '10000');
+         CREATE USER MAPPING FOR {ROLE} SERVER node OPTIONS (user '{ROLE}');
+         CREATE SCHEMA bench;
+         IMPORT FOREIGN SCHEMA bench FROM SERVER node INTO bench"
+    ))?;
+    Ok(())
+}

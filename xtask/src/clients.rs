@@ -1,0 +1,72 @@
+//! Client libraries for tests with unchanged client programs: a Python virtual environment and a
+//! directory of Node packages. Both are made once for each version of their list in
+//! `tests/clients/`, and kept in the cache directory.
+
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::command;
+use crate::paths;
+use crate::setup::Obtained;
+
+/// The Python interpreter that has the packages of `requirements.txt`.
+pub fn python() -> Result<Obtained<PathBuf>> {
+    let list = paths::workspace().join("tests/clients/requirements.txt");
+    // Debian's own has the module that makes environments (package python3-venv).
+    let system = Path::new("/usr/bin/python3");
+    let python = if system.exists() { system } else { Path::new("python3") };
+    let made = prepare("python", &list, |dir| {
+        command::output(Command::new(python).args(["-m", "venv"]).arg(dir))?;
+        let mut pip = Command::new(dir.join("bin/pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+        command::output(pip.arg(&list)).map(drop)
+    })?;
+    Ok(made.map(|dir| dir.join("bin/python")))
+}
+
+/// The `node_modules` directory (for `NODE_PATH`) with the packages of `package.json`.
+pub fn node_modules() -> Result<Obtained<PathBuf>> {
+    let list = paths::workspace().join("tests/clients/package.json");
+    let made = prepare("node", &list, |dir| {
+        fs::create_dir_all(dir)?;
+        fs::copy(&list, dir.join("package.json"))?;
+        let mut npm = Command::new("npm");
+        npm.current_dir(dir).args(["install", "--no-audit", "--no-fund", "--no-update-notifier"]);
+        command::output(&mut npm).map(drop)
+    })?;
+    Ok(made.map(|dir| dir.join("node_modules")))
+}
+
+/// Fills a directory of the cache unless an earlier run has done so for the same list. What goes
+/// wrong in filling it (no network, no such program) is the reason why it cannot be had.
+fn prepare(
+    kind: &str,
+    list: &Path,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<Obtained<PathBuf>> {
+    let text = fs::read(list).with_context(|| format!("cannot read {}", list.display()))?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let base = paths::cache().join("clients");
+    fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
+    let dir = base.join(format!("{kind}-{:016x}", hasher.finish()));
+    let lock = File::create(dir.with_extension("lock"))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    let complete = dir.join(".complete");
+    if complete.exists() {
+        return Ok(Obtained::Yes(dir));
+    }
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    if let Err(error) = fill(&dir) {
+        return Ok(Obtained::No(format!("{error:#}")));
+    }
+    fs::write(complete, "")?;
+    Ok(Obtained::Yes(dir))
+}
