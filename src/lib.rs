@@ -3,7 +3,9 @@
 mod api;
 mod directory;
 mod error;
+mod executor;
 mod pg;
+mod planner;
 mod remote;
 mod settings;
 mod transaction;
@@ -19,5 +21,8 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::shared_memory::install();
     pg::invalidation::install();
+    pg::nesting::install();
     transaction::install();
+    executor::install();
+    pg::hooks::install(planner::callbacks());
 }
