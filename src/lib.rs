@@ -4,7 +4,9 @@ mod api;
 mod ddl;
 mod directory;
 mod error;
+mod executor;
 mod pg;
+mod planner;
 mod remote;
 mod settings;
 mod transaction;
@@ -20,7 +22,10 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::shared_memory::install();
     pg::invalidation::install();
+    pg::nesting::install();
     ddl::install();
     settings::install_grammar();
     transaction::install();
+    executor::install();
+    pg::hooks::install(planner::callbacks());
 }

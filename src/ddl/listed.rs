@@ -61,7 +61,7 @@ fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
         send::alone(node, text)?;
         Ok(())
     } else {
-        send::to(node, text)
+        send::part(node, text)
     }
 }
 

@@ -98,7 +98,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         }
         Plan::TableAs { node } => table_as::after(*node, &frame, statement)?,
         Plan::Everywhere => {
-            send::to_all(statement.text())?;
+            send::own_to_all(statement)?;
             None
         }
         Plan::Touched => {
@@ -107,7 +107,9 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         }
     };
     for schema in dropped {
-        directory::forget_schema(&schema)?;
+        if directory::home_of(&schema)?.is_some() {
+            directory::forget_schema(&schema)?;
+        }
     }
     Ok(completion)
 }

@@ -116,11 +116,11 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
     };
     match reach {
         Reach::Here => Ok(()),
-        Reach::Node(node) => send::to(node, statement.text()),
+        Reach::Node(node) => send::own(node, statement),
         Reach::All if statement.tag() == NodeTag::T_CreateFunctionStmt => {
-            send::function_to_all(statement.text())
+            send::function_to_all(statement)
         }
-        Reach::All => send::to_all(statement.text()),
+        Reach::All => send::own_to_all(statement),
     }
 }
 
@@ -149,6 +149,13 @@ fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
     for object in statement.named() {
         if let Some(home) = home::of(object)? {
             made.add(home);
+        }
+    }
+    // A table of this server may be like one elsewhere, but not the other way round.
+    for object in statement.models() {
+        match home::of(object)? {
+            Some(home) if !made.nodes.is_empty() && !object::is_given(object) => made.add(home),
+            _ => {}
         }
     }
     // What tenants share may pull things down or along in many places; all else is one place's business.

@@ -123,10 +123,10 @@ fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
     Ok(target)
 }
 
-pub(super) fn created(new: &NewSchema, _statement: &Statement) -> Result<()> {
+pub(super) fn created(new: &NewSchema, statement: &Statement) -> Result<()> {
     register(&new.name, new.target)?;
     if new.target.node() != NodeId::LOCAL {
-        send::to(new.target.node(), &new.text)?;
+        send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
     }
     Ok(())
 }
@@ -145,10 +145,10 @@ pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()>
             directory::rename_schema(old, new)?;
             match home.node {
                 NodeId::LOCAL => Ok(()),
-                node => send::to(node, statement.text()),
+                node => send::own(node, statement),
             }
         }
-        None if directory::in_use() => send::to_all(statement.text()),
+        None if directory::in_use() => send::own_to_all(statement),
         None => Ok(()),
     }
 }

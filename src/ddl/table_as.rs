@@ -2,12 +2,11 @@
 //! the node the rows.
 
 use super::frame::{Frame, Plan};
-use super::{propagate, then};
+use super::{propagate, send, then};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{Completion, Step};
-use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// None: another statement, or one that makes a relation elsewhere.
@@ -38,7 +37,7 @@ pub(super) fn after(
     statement: &Statement,
 ) -> Result<Option<Completion>> {
     propagate::check(frame, statement)?;
-    let tag = transaction::execute(node, statement.text(), Mode::Transaction, true)?;
+    let tag = send::work(node, statement)?;
     let rows = tag.strip_prefix("SELECT ").and_then(|rows| rows.parse().ok());
     Ok(rows.map(|rows| Completion { rows }))
 }

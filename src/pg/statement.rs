@@ -119,6 +119,18 @@ impl Statement {
         if length == 0 { rest } else { &rest[..length.min(rest.len())] }
     }
 
+    /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
+    /// whole.
+    pub fn shift(&self, mut error: Error) -> Error {
+        let before = i32::try_from(self.start()).unwrap_or(0);
+        // SAFETY: the text is at least `before` bytes long.
+        let characters = unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) };
+        if let Some(position) = &mut error.fields_mut().position {
+            *position += characters;
+        }
+        error
+    }
+
     /// Points an error to a byte of the statement's own text.
     pub fn blame(&self, error: Error, byte: usize) -> Error {
         let before = self.start() + byte;

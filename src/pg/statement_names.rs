@@ -54,6 +54,23 @@ impl Statement {
         }
     }
 
+    /// The relations that CREATE TABLE copies or inherits from.
+    pub fn models(&self) -> Vec<Object> {
+        if self.tag() != NodeTag::T_CreateStmt {
+            return Vec::new();
+        }
+        let node = self.node::<pg_sys::CreateStmt>();
+        // SAFETY: the tag says what the node is, and so what its lists hold.
+        unsafe {
+            let parents = members((*node).inhRelations).into_iter();
+            let elements = members::<pg_sys::Node>((*node).tableElts).into_iter();
+            let liked = elements
+                .filter(|element| (**element).type_ == NodeTag::T_TableLikeClause)
+                .map(|element| (*element.cast::<pg_sys::TableLikeClause>()).relation);
+            parents.chain(liked).filter_map(|name| relation(name)).collect()
+        }
+    }
+
     /// The object that ALTER … SET SCHEMA moves, and the schema that it moves to.
     pub fn set_schema(&self) -> Option<(Object, String)> {
         if self.tag() != NodeTag::T_AlterObjectSchemaStmt {

@@ -4,10 +4,10 @@
 //! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
 //! node's business), and remembered until it is planned.
 
+use crate::directory;
 use crate::error::Result;
 use crate::pg::tree::{QueryTree, Survey, params_are_numbered};
 use crate::pg::{deparse, parser};
-use crate::directory;
 use helios_core::lex::Rules;
 use helios_core::wrapped;
 use std::cell::RefCell;
