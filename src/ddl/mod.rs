@@ -10,7 +10,7 @@
 
 mod concurrent;
 mod frame;
-mod home;
+pub mod home;
 mod listed;
 mod propagate;
 pub mod schema;
@@ -49,6 +49,7 @@ fn before(statement: &Statement) -> Result<Step> {
     if statement.is_part() || session::in_extension_script() {
         return Ok(Step::pass(*statement));
     }
+    directory::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
         return Ok(step);
     }

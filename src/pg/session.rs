@@ -118,3 +118,24 @@ pub fn database_id() -> u32 {
     // SAFETY: reads a static.
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
+
+/// Path of a program that came with this server.
+pub fn program(name: &str) -> std::path::PathBuf {
+    // SAFETY: set once in the postmaster; ends with NUL.
+    let server = unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let server = std::path::PathBuf::from(server.to_string_lossy().into_owned());
+    server.with_file_name(name)
+}
+
+/// The first directory of this server's Unix sockets, if it has any.
+pub fn socket_directory() -> Option<String> {
+    let all = setting("unix_socket_directories")?;
+    let first = all.split(',').next()?.trim().trim_matches('"').to_owned();
+    (!first.is_empty()).then_some(first)
+}
+
+/// Microseconds, for names that must not repeat.
+pub fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
