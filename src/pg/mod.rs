@@ -10,6 +10,7 @@ pub mod client;
 pub mod custom_scan;
 pub mod decode;
 pub mod deparse;
+pub mod enclosing;
 pub mod encoding;
 pub mod error;
 pub mod explain;
