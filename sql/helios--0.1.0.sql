@@ -226,6 +226,21 @@ SELECT pg_extension_config_dump('helios.credential', '');
 -- Schemas and places
 -------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION pg_catalog.helios_create_schema(schema text, node text DEFAULT NULL, owner text DEFAULT NULL,
+                                                if_not_exists boolean DEFAULT false) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_create_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_create_schema(text, text, text, boolean)
+    IS 'makes a distributed schema, as CREATE SCHEMA … DISTRIBUTED does; gives the name of its node';
+
+CREATE FUNCTION pg_catalog.helios_distribute_schema(schema text, node text DEFAULT NULL) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_distribute_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_distribute_schema(text, text)
+    IS 'makes an existing schema a distributed one; gives the name of its node';
+
+CREATE FUNCTION pg_catalog.helios_undistribute_schema(schema text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_undistribute_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_undistribute_schema(text) IS 'brings a distributed schema home';
+
 CREATE FUNCTION pg_catalog.helios_node_for_schema(schema text) RETURNS text
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_node_for_schema_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_node_for_schema(text)
@@ -264,6 +279,37 @@ COMMENT ON VIEW pg_catalog.helios_schemas IS 'distributed schemas and where each
 -- Nodes
 -------------------------------------------------------------------------------------------------
 
+CREATE FUNCTION pg_catalog.helios_add_node(name text, host text, port integer DEFAULT 5432, database text DEFAULT NULL,
+                                           weight double precision DEFAULT 1, takes_schemas boolean DEFAULT true,
+                                           options text[] DEFAULT '{}') RETURNS integer
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_add_node_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_add_node(text, text, integer, text, double precision, boolean, text[])
+    IS 'checks a PostgreSQL server, brings it up to date and makes it a node; host may list the addresses of an HA group';
+
+CREATE FUNCTION pg_catalog.helios_remove_node(name text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_remove_node_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_remove_node(text) IS 'takes an empty node out of the cluster';
+
+CREATE FUNCTION helios.probe_node(node integer) RETURNS TABLE (
+        reachable boolean, latency_ms double precision, version text, error text)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_probe_node_wrapper';
+
+CREATE VIEW helios.helios_nodes AS
+    SELECT n.id, n.name, array_to_string(n.hosts, ',') AS host, array_to_string(n.ports, ',') AS port, n.database,
+           n.role, CASE WHEN p.reachable OR n.state = 'draining' THEN n.state ELSE 'offline' END AS state,
+           n.weight, n.takes_schemas,
+           (SELECT count(*) FROM helios.shard s WHERE s.node = n.id) AS shards,
+           (SELECT count(*) FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE s.node = n.id) AS schemas,
+           p.latency_ms, p.version, p.error
+      FROM helios.node n, LATERAL helios.probe_node(n.id) AS p;
+ALTER VIEW helios.helios_nodes SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_nodes IS 'nodes with their state at this moment: every one is asked';
+
+CREATE FUNCTION pg_catalog.helios_check_cluster() RETURNS TABLE (
+        node text, "check" text, ok boolean, detail text, remedy text)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_check_cluster_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_check_cluster() IS 'examines every node: what is missing and how to mend it';
+
 CREATE VIEW helios.helios_migrations AS
     SELECT m.id, m.state, coalesce(s.name, m.source::text::name) AS source, coalesce(t.name, m.target::text::name) AS target,
            m.shard, m.schemas, m.rows_done, m.rows_total, m.bytes_done, m.bytes_total, m.lag, m.error, m.created, m.ended
@@ -271,13 +317,17 @@ CREATE VIEW helios.helios_migrations AS
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
 
+CREATE FUNCTION helios.grammar_state() RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'helios_grammar_state_wrapper';
+COMMENT ON FUNCTION helios.grammar_state() IS 'on, off, or the reason why CREATE SCHEMA … DISTRIBUTED is not understood';
+
 CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT version text, OUT nodes bigint, OUT shards bigint,
                                                OUT schemas bigint, OUT placement_strategy text, OUT grammar text)
     LANGUAGE sql STABLE
     BEGIN ATOMIC
         SELECT (SELECT id FROM helios.cluster), helios_version(), (SELECT count(*) FROM helios.node),
                (SELECT count(*) FROM helios.shard), (SELECT count(*) FROM helios.schema),
-               current_setting('helios.placement_strategy'), current_setting('helios.grammar');
+               current_setting('helios.placement_strategy'), helios.grammar_state();
     END;
 COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row';
 
@@ -285,5 +335,13 @@ COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row'
 -- What changes the cluster, or reaches out to nodes, is the superuser's until granted
 -------------------------------------------------------------------------------------------------
 
+REVOKE EXECUTE ON FUNCTION
+    pg_catalog.helios_add_node(text, text, integer, text, double precision, boolean, text[]),
+    pg_catalog.helios_remove_node(text),
+    pg_catalog.helios_distribute_schema(text, text),
+    pg_catalog.helios_undistribute_schema(text),
+    pg_catalog.helios_check_cluster(),
+    helios.probe_node(integer)
+    FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
     TO PUBLIC;

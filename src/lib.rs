@@ -1,9 +1,12 @@
 //! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
 
 mod api;
+mod ddl;
 mod directory;
 mod error;
+mod executor;
 mod pg;
+mod planner;
 mod remote;
 mod scratch;
 mod settings;
@@ -20,5 +23,10 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::shared_memory::install();
     pg::invalidation::install();
+    pg::nesting::install();
+    ddl::install();
+    settings::install_grammar();
     transaction::install();
+    executor::install();
+    pg::hooks::install(planner::callbacks());
 }

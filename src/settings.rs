@@ -1,6 +1,9 @@
 //! The settings `helios.*`: what each means, its bounds and who may change it.
 
+use crate::error::Error;
+use pgrx::PgLogLevel;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::ffi::CString;
 
 pub use crate::pg::setting_types::PlacementStrategy;
@@ -89,4 +92,20 @@ fn define_numbers() {
         GucContext::Userset,
         GucFlags::UNIT_MS,
     );
+}
+
+/// Teaches the scanner the clause, if the setting allows it. If it cannot be done, the server starts with one WARNING.
+pub fn install_grammar() {
+    if !GRAMMAR.get() {
+        return;
+    }
+    if let Err(reason) = crate::pg::scanner_hook::install() {
+        let warning = Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "CREATE SCHEMA ... DISTRIBUTED is not available on this server",
+        )
+        .detail(reason)
+        .hint("Use helios_create_schema(), or SET helios.distribute_new_schemas = on.");
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
 }

@@ -8,9 +8,10 @@ use std::ops::Range;
 /// Bytes of the query in `statement`: the statement itself if it is a query, the wrapped query if it wraps one, `None`
 /// if its text alone does not say (`EXECUTE`, `SELECT … INTO`, anything else).
 ///
-/// `statement` is one statement without its semicolon, known to parse.
+/// `statement` is one statement, known to parse; what stands behind its semicolon does not count.
 pub fn query_range(statement: &[u8], rules: Rules) -> Option<Range<usize>> {
-    let all: Vec<Token> = tokens(statement, rules).collect();
+    let all: Vec<Token> =
+        tokens(statement, rules).take_while(|t| !t.is_mark(statement, ";")).collect();
     let rest = inner(statement, &all)?;
     let (first, last) = (rest.first()?, rest.last()?);
     (!selects_into(statement, rest)).then_some(first.start..last.end)
@@ -121,6 +122,7 @@ mod tests {
     fn a_query_is_itself() {
         assert_eq!(query("  select 1 /* c */ "), Some("select 1"));
         assert_eq!(query("(select 1)"), Some("(select 1)"));
+        assert_eq!(query("select ';' ; drop table t"), Some("select ';'"));
         assert_eq!(
             query("with a as (select 1) insert into t select * from a"),
             Some("with a as (select 1) insert into t select * from a")

@@ -17,3 +17,12 @@ fn helios_directory_changed<'a>(
     crate::directory::changed();
     Ok(None)
 }
+
+/// Whether CREATE SCHEMA … DISTRIBUTED is understood, or why not.
+#[pg_extern(sql = false)]
+fn helios_grammar_state() -> String {
+    match crate::pg::scanner_hook::trouble() {
+        None => "on".into(),
+        Some(reason) => format!("off: {reason}"),
+    }
+}

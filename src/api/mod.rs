@@ -5,4 +5,6 @@
 //! Lock order: none of its own.
 
 mod cluster;
-mod place;
+mod nodes;
+mod places;
+mod schemas;

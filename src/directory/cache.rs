@@ -156,11 +156,17 @@ pub fn node_named(name: &str) -> Result<Rc<Node>> {
 /// Where the schema lives; None if it is no distributed schema or lives on this server.
 #[inline]
 pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
+    Ok(elsewhere(home(namespace)?))
+}
+
+/// Where the schema lives, this server included; None if it is no distributed schema.
+#[inline]
+pub fn home(namespace: Oid) -> Result<Option<Placement>> {
     if let Some(home) = cached(|cache| cache.homes.get(&namespace).copied()) {
-        return Ok(elsewhere(home));
+        return Ok(home);
     }
     let Some(tables) = tables() else { return Ok(None) };
-    let home = fill(
+    fill(
         || match session::namespace_name(namespace) {
             Some(name) => read_home(&tables, &name),
             None => Ok(None),
@@ -168,8 +174,7 @@ pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
         |cache, home| {
             cache.homes.insert(namespace, home);
         },
-    )?;
-    Ok(elsewhere(home))
+    )
 }
 
 /// Where the schema of this name lives; None if it is no distributed schema or lives on this server.

@@ -11,17 +11,17 @@
 mod cache;
 pub mod place;
 mod rows;
-pub mod slot;
 mod store;
 
 pub use cache::{
-    catalogs_owner, cluster_id, exists, home_of, in_use, node, node_named, nodes, placement,
+    catalogs_owner, cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement,
     placement_of, remote_nodes,
 };
 pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId, ShardKind};
 pub use store::{
-    NewNode, add_node, dedicated_shard, forget_schema, insert_schema, move_shards, password,
-    remove_node, rename_schema, schemas_on, shards, take_local_out,
+    NewNode, add_node, dedicated_shard, forget_schema, forget_transactions, insert_schema,
+    move_shards, password, remove_node, rename_schema, schemas_on, shards, take_local_out,
+    unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};
@@ -37,6 +37,14 @@ pub fn lock_shard_shared(shard: ShardId) {
 pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
+    }
+}
+
+/// Keeps nodes from being added or removed until the transaction ends: a definition that goes to all nodes would
+/// miss one that is being brought up to date.
+pub fn lock_cluster_shared() {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, 0, lock::Mode::Share);
     }
 }
 

@@ -26,8 +26,13 @@ impl Target {
     }
 }
 
-/// Finds the place for a schema: on the node asked for, else as `helios.placement_strategy` says.
-pub fn target(schema: &str, on_node: Option<&str>) -> Result<Target> {
+/// Finds the place for a schema by its key: on the node asked for, else as the strategy says, by default that of
+/// `helios.placement_strategy`.
+pub fn target(
+    key: &str,
+    on_node: Option<&str>,
+    strategy: Option<PlacementStrategy>,
+) -> Result<Target> {
     if let Some(name) = on_node {
         let node = node_named(name)?;
         if node.state == "draining" {
@@ -39,15 +44,15 @@ pub fn target(schema: &str, on_node: Option<&str>) -> Result<Target> {
         }
         return Ok(Target::Dedicated(node.id));
     }
-    match PLACEMENT_STRATEGY.get() {
+    match strategy.unwrap_or_else(|| PLACEMENT_STRATEGY.get()) {
         PlacementStrategy::LeastLoaded => Ok(Target::Dedicated(least_loaded()?.id)),
-        _ => pooled(schema),
+        _ => pooled(key),
     }
 }
 
-fn pooled(schema: &str) -> Result<Target> {
-    let key = super::slot::hash_tag(schema);
-    let slot = super::slot::key_slot(schema);
+fn pooled(name: &str) -> Result<Target> {
+    let key = helios_core::slot::key_of(name);
+    let slot = helios_core::slot::slot_of(name);
     let holds = |shard: &Shard| match &shard.kind {
         ShardKind::Pooled { slots, keys } => {
             (slots.0..slots.1).contains(&slot)

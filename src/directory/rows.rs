@@ -103,3 +103,10 @@ pub struct Shard {
     /// How many schemas it holds.
     pub schemas: u64,
 }
+
+impl Shard {
+    /// Whether it holds whatever its bounds say, not one schema.
+    pub fn is_pooled(&self) -> bool {
+        matches!(self.kind, ShardKind::Pooled { .. })
+    }
+}

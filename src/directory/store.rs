@@ -146,6 +146,22 @@ pub fn remove_node(node: NodeId) -> Result<()> {
     })
 }
 
+/// Names of the transactions that are committed here and perhaps still prepared on a node.
+pub fn unfinished_transactions(node: NodeId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
+        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// Forgets transactions that are no longer prepared on a node.
+pub fn forget_transactions(node: NodeId, finished: &[String]) -> Result<()> {
+    as_owner(|| {
+        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
+        sql::run(delete, &[node.0.into(), finished.to_vec().into()])
+    })
+}
+
 /// Names of the distributed schemas on a node, in order.
 pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     as_owner(|| {

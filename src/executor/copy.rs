@@ -49,8 +49,12 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     let text = match &statement.data {
         Data::Client => statement.sql.to_vec(),
         file_or_program => {
-            roles::require_server_files(statement.from, matches!(file_or_program, Data::Program(_)))?;
-            let rules = Rules { standard_conforming_strings: parser::standard_conforming_strings() };
+            roles::require_server_files(
+                statement.from,
+                matches!(file_or_program, Data::Program(_)),
+            )?;
+            let rules =
+                Rules { standard_conforming_strings: parser::standard_conforming_strings() };
             let streamed = copy_text::streamed(statement.sql, rules).ok_or_else(|| {
                 Error::new(
                     PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -64,11 +68,10 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     let encoding = (!client::speaks_database_encoding()).then(client::encoding_name);
     let sql = if encoding.is_some() { client::to_client_encoding(&text) } else { text };
     if statement.from {
-        transaction::note_write(node, Some(statement.namespace));
+        super::note_write(statement.namespace);
     }
     let moved = |error| super::scan::relocate(error, Some(statement.offset), statement.sql);
-    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref(), statement.from)
-        .map_err(moved)?;
+    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref()).map_err(moved)?;
     let tag = match &statement.data {
         Data::Client if statement.from => from_client(copy),
         Data::Client => to_client(copy),
@@ -99,7 +102,7 @@ fn from_client(mut copy: Copy) -> Result<String> {
         match reader.next()? {
             CopyInput::Data(data) => copy.send(data)?,
             CopyInput::Done => return copy.finish(),
-            CopyInput::Fail(reason) => return Err(copy.fail(&reason)),
+            CopyInput::Fail(reason) => return Err(copy.fail(&String::from_utf8_lossy(&reason))),
         }
     }
 }

@@ -29,8 +29,7 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
         result_formats: &[],
         reuse: false,
     };
-    let moved =
-        |error| super::scan::relocate(error, plan.offset().map(|o| o - before), plan.sql());
+    let moved = |error| super::scan::relocate(error, plan.offset().map(|o| o - before), plan.sql());
     let mut execution =
         transaction::start(node, &statement, Mode::Transaction, Fetch::All, plan.writes())
             .map_err(moved)?;

@@ -14,8 +14,9 @@ pub mod utility;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::{client, nesting};
-use crate::transaction::Mode;
+use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use std::cell::Cell;
 
 /// Registers the executor node; once, when the library is loaded.
 pub fn install() {
@@ -59,12 +60,29 @@ fn moved() -> Error {
     .hint("Run the transaction again.")
 }
 
+thread_local! {
+    static LAST_WRITTEN: Cell<Option<Oid>> = const { Cell::new(None) };
+}
+
+/// Notes that a statement of this session changes something in this namespace.
+pub fn note_write(namespace: Oid) {
+    LAST_WRITTEN.set(Some(namespace));
+}
+
+/// The namespace that this session wrote to last on a node: its node knows `lastval()`.
+pub fn last_written() -> Option<Oid> {
+    LAST_WRITTEN.get()
+}
+
 /// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
 pub fn mode() -> Mode {
+    if nesting::depth() > 1 {
+        transaction::note_nested_statement();
+    }
     let alone = nesting::depth() <= 1
         && client::has_client()
         && !client::in_transaction_block()
-        && !crate::transaction::in_use()
+        && !transaction::in_use()
         && (client::in_simple_query() || client::next_message_is_sync());
     if alone { Mode::Autocommit } else { Mode::Transaction }
 }

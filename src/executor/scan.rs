@@ -29,7 +29,12 @@ impl NodeScan {
         Box::<Self>::default()
     }
 
-    fn start(&self, context: &ScanContext, formats: &[i16], fetch: Option<Fetch>) -> Result<Execution> {
+    fn start(
+        &self,
+        context: &ScanContext,
+        formats: &[i16],
+        fetch: Option<Fetch>,
+    ) -> Result<Execution> {
         let plan = context.plan();
         let mut params = context.params(plan.params());
         let node = super::locate(plan.namespaces())?;
@@ -51,7 +56,7 @@ impl NodeScan {
             reuse: !params.is_empty() || crate::pg::nesting::depth() > 1,
         };
         if plan.writes() {
-            transaction::note_write(node, plan.namespaces().next());
+            plan.namespaces().take(1).for_each(super::note_write);
         }
         transaction::start(node, &statement, mode, fetch, plan.writes())
             .map_err(|error| relocate(error, plan.offset(), plan.sql()))

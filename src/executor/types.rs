@@ -44,10 +44,7 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
         return Ok(oid);
     }
     let name = types::qualified_name(of_type);
-    let sql = format!(
-        "SELECT {}::pg_catalog.regtype::pg_catalog.oid",
-        quote::literal(&name)
-    );
+    let sql = format!("SELECT {}::pg_catalog.regtype::pg_catalog.oid", quote::literal(&name));
     let rows = transaction::query(node, sql.as_bytes(), mode)?;
     let oid = rows.first().and_then(|r| r.first().cloned().flatten()).and_then(|o| o.parse().ok());
     let oid = oid.ok_or_else(|| {

@@ -82,7 +82,7 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         result_formats: &[],
         reuse: false,
     };
-    transaction::note_write(node, Some(namespace));
+    super::note_write(namespace);
     let moved = |error| relocate(error, own_text.then_some(text.offset), &sql);
     let mut execution =
         transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;

@@ -6,6 +6,7 @@
 
 use crate::error::{Error, Fields, Result};
 use pgrx::{PgLogLevel, pg_sys};
+use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
@@ -61,9 +62,32 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
+/// While one lives, notices below WARNING are not sent on: the server has said the same already.
+pub struct Hush(bool);
+
+thread_local! {
+    static HUSHED: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Hush {
+    /// Begins the silence.
+    pub fn begin() -> Self {
+        Self(HUSHED.replace(true))
+    }
+}
+
+impl Drop for Hush {
+    fn drop(&mut self) {
+        HUSHED.set(self.0);
+    }
+}
+
 /// Sends a notice or warning that a node sent (or Helios itself) on to the client. Never an error:
 /// levels from ERROR up are lowered to WARNING.
 pub fn notify(level: PgLogLevel, error: &Error) {
+    if HUSHED.get() && (level as c_int) < PgLogLevel::WARNING as c_int {
+        return;
+    }
     let level = (level as c_int).min(PgLogLevel::WARNING as c_int);
     // SAFETY: below ERROR, ThrowErrorData only emits; it may raise if the client is gone, hence the guard.
     unsafe {

@@ -4,6 +4,7 @@
 //! PostgreSQL itself picks up again: at the end of an aborted subtransaction (an exception block) to what it was
 //! when that subtransaction began, and at the end of an aborted transaction to zero.
 
+use super::{enclosing, explain};
 use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
@@ -50,6 +51,10 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _: *m
     // SAFETY: reads a global of this single-threaded backend.
     if event == XACT_EVENT_ABORT && unsafe { pg_sys::error_context_stack.is_null() } {
         DEPTH.set(0);
+        explain::ended();
+    }
+    if event == XACT_EVENT_ABORT {
+        enclosing::forget();
     }
 }
 
@@ -67,6 +72,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                 if open_id == id {
                     if event == SUBXACT_EVENT_ABORT_SUB {
                         DEPTH.set(depth);
+                        enclosing::forget();
                     }
                     break;
                 }

@@ -123,10 +123,15 @@ impl Params {
     }
 }
 
-/// Only types that came with the server have the same OID everywhere.
+/// The type to send. Types that users made have other OIDs on a node; a number that the text does not use (procedural
+/// languages leave gaps) needs some type, or the node could not tell one.
 fn known_type(type_oid: u32) -> u32 {
-    let unknown = type_oid >= FIRST_USER_OID || type_oid == pg_sys::UNKNOWNOID.to_u32();
-    if unknown { 0 } else { type_oid }
+    match type_oid {
+        0 => pg_sys::TEXTOID.to_u32(),
+        unknown if unknown == pg_sys::UNKNOWNOID.to_u32() => 0,
+        user if user >= FIRST_USER_OID => 0,
+        known => known,
+    }
 }
 
 /// Types whose binary form holds no OIDs and depends on no setting of either server.

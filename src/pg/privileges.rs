@@ -4,21 +4,33 @@ use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{CStr, CString};
 
-/// Runs as another role until dropped.
+/// Runs as another role until dropped, with a `search_path` that nobody can put a function or operator into.
 pub struct RunAs {
     role: pg_sys::Oid,
     context: i32,
+    settings: i32,
 }
 
 impl RunAs {
     /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
     pub fn role(role: pg_sys::Oid) -> Self {
-        let mut saved = Self { role: pg_sys::InvalidOid, context: 0 };
-        // SAFETY: both calls only copy backend-local variables.
+        let mut saved = Self { role: pg_sys::InvalidOid, context: 0, settings: 0 };
+        // SAFETY: the calls change backend-local variables; the texts are constants.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut saved.role, &mut saved.context);
             let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
             pg_sys::SetUserIdAndSecContext(role, saved.context | flags as i32);
+            saved.settings = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"pg_catalog, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
         }
         saved
     }
@@ -27,7 +39,13 @@ impl RunAs {
 impl Drop for RunAs {
     fn drop(&mut self) {
         // SAFETY: gives back what `role` saved.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
+        unsafe {
+            // After an error the end of the transaction does this, and for more than this level.
+            if !std::thread::panicking() {
+                pg_sys::AtEOXact_GUC(true, self.settings);
+            }
+            pg_sys::SetUserIdAndSecContext(self.role, self.context);
+        }
     }
 }
 
@@ -83,4 +101,15 @@ pub fn role(name: &str) -> Result<pg_sys::Oid> {
     // SAFETY: the text ends with NUL and outlives the call.
     let oid = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
     if oid == pg_sys::InvalidOid { Err(missing()) } else { Ok(oid) }
+}
+
+/// Whether the current user has the rights of a schema's owner.
+pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system cache.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_ownercheck(namespace, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::object_ownercheck(pg_sys::Oid::from(2615), namespace, pg_sys::GetUserId())
+    }
 }

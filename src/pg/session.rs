@@ -59,8 +59,83 @@ pub fn port() -> i32 {
     unsafe { pg_sys::PostPortNumber }
 }
 
+/// Whether a script of CREATE or ALTER EXTENSION is running.
+pub fn in_extension_script() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::creating_extension }
+}
+
+/// Depth of the current subtransaction, 1 for the transaction itself.
+pub fn nesting_level() -> i32 {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// Schema and name of a relation, quoted as SQL needs it.
+pub fn relation_name(relation: pg_sys::Oid) -> String {
+    // SAFETY: both results are NULL or palloc'd C strings.
+    let (schema, name) = unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        let name = pg_sys::get_rel_name(relation);
+        (crate::pg::nodes::text(schema), crate::pg::nodes::text(name))
+    };
+    pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// Keeps others from making objects in the schema until the transaction ends.
+pub fn lock_schema(namespace: pg_sys::Oid) {
+    let catalog = pg_sys::Oid::from(2615);
+    crate::pg::lock::object(catalog, namespace.to_u32(), crate::pg::lock::Mode::Exclusive);
+}
+
+/// Name of the role that owns a schema.
+pub fn schema_owner(namespace: pg_sys::Oid) -> crate::error::Result<String> {
+    let select = "SELECT pg_catalog.pg_get_userbyid(nspowner)::text FROM pg_catalog.pg_namespace WHERE oid = $1";
+    Ok(crate::pg::sql::one::<String>(select, &[namespace.into()])?.unwrap_or_default())
+}
+
+/// Raises 25001 inside a transaction block.
+pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
+    // SAFETY: the text outlives the call.
+    unsafe { pg_sys::PreventInTransactionBlock(top_level, what.as_ptr()) }
+}
+
+/// Raises 25P01 outside a transaction block.
+pub fn require_transaction_block(top_level: bool, what: &CStr) {
+    // SAFETY: the text outlives the call.
+    unsafe { pg_sys::RequireTransactionBlock(top_level, what.as_ptr()) }
+}
+
+/// Value of a setting as SHOW gives it; None if there is none of this name.
+pub fn setting(name: &str) -> Option<String> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
+    unsafe { crate::pg::nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
+}
+
 /// OID of this database.
 pub fn database_id() -> u32 {
     // SAFETY: reads a static.
     unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Path of a program that came with this server.
+pub fn program(name: &str) -> std::path::PathBuf {
+    // SAFETY: set once in the postmaster; ends with NUL.
+    let server = unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let server = std::path::PathBuf::from(server.to_string_lossy().into_owned());
+    server.with_file_name(name)
+}
+
+/// The first directory of this server's Unix sockets, if it has any.
+pub fn socket_directory() -> Option<String> {
+    let all = setting("unix_socket_directories")?;
+    let first = all.split(',').next()?.trim().trim_matches('"').to_owned();
+    (!first.is_empty()).then_some(first)
+}
+
+/// Microseconds, for names that must not repeat.
+pub fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
 }

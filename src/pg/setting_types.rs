@@ -18,3 +18,16 @@ pub enum PlacementStrategy {
     #[name = c"least_loaded"]
     LeastLoaded,
 }
+
+impl PlacementStrategy {
+    /// The strategy of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "hash" => Some(Self::Hash),
+            "range" => Some(Self::Range),
+            "composite" => Some(Self::Composite),
+            "least_loaded" => Some(Self::LeastLoaded),
+            _ => None,
+        }
+    }
+}

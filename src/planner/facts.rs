@@ -46,7 +46,9 @@ impl Facts {
                 self.touched.push(Touched::TempTable { name: name() });
             }
             b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
-            kind if holds_rows(kind) => self.touched.push(Touched::LocalTable { name: name(), write: relation.write }),
+            kind if holds_rows(kind) => {
+                self.touched.push(Touched::LocalTable { name: name(), write: relation.write })
+            }
             // A view is what it selects from, and that is in the query as well.
             _ => {}
         }
@@ -71,8 +73,8 @@ impl Facts {
 
     /// `lastval()` speaks of the sequence used last, which is where this session wrote last.
     fn add_last_value(&mut self) -> Result<()> {
-        let remote = match crate::transaction::last_written() {
-            Some((_, namespace)) => self.add_remote(namespace, false)?,
+        let remote = match crate::executor::last_written() {
+            Some(namespace) => self.add_remote(namespace, false)?,
             None => false,
         };
         if !remote {

@@ -8,11 +8,11 @@
 mod facts;
 mod text;
 
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::hooks::Callbacks;
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
-use crate::directory::NodeId;
 use crate::{directory, transaction};
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -110,7 +110,9 @@ fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),
             )
-            .detail("Its rows are on a node; this plan would have read or changed the empty copy here.")
+            .detail(
+                "Its rows are on a node; this plan would have read or changed the empty copy here.",
+            )
             .hint("Run the statement on its own, not through the path that led here."));
         }
     }

@@ -4,10 +4,10 @@
 //! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
 //! node's business), and remembered until it is planned.
 
+use crate::directory;
 use crate::error::Result;
 use crate::pg::tree::{QueryTree, Survey, params_are_numbered};
-use crate::pg::{deparse, parser};
-use crate::directory;
+use crate::pg::{deparse, enclosing, parser};
 use helios_core::lex::Rules;
 use helios_core::wrapped;
 use std::cell::RefCell;
@@ -66,7 +66,11 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
 
 /// Byte range of the query's own text in its source.
 fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
-    let (location, length) = query.location();
+    let (location, length) = match (query.location(), enclosing::of(source)) {
+        // A query inside a utility statement has no location of its own.
+        ((0 | -1, 0), Some(statement)) => (statement.location, statement.length),
+        (own, _) => own,
+    };
     let start = usize::try_from(location).unwrap_or(0).min(source.len());
     let end = match usize::try_from(length) {
         Ok(length) if length > 0 => (start + length).min(source.len()),

@@ -64,6 +64,14 @@ fn note_written(node: NodeId) {
     WRITTEN.set(Some(node));
 }
 
+/// Whether the local transaction already has a transaction on a node.
+pub fn in_use() -> bool {
+    !registry::is_empty()
+        && registry::all()
+            .iter()
+            .any(|link| link.try_borrow().is_ok_and(|link| link.block.is_open()))
+}
+
 /// DEALLOCATE ALL and DISCARD ALL: statements kept prepared on nodes are closed with the next request there.
 pub fn forget_statements() {
     for link in registry::all() {

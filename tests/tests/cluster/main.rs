@@ -1,5 +1,14 @@
 //! Tests on real clusters, one module a topic, one program: it links once.
 //!
 //! Modules whose name starts with `smoke` also run against the other PostgreSQL versions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
 
 mod harness;
+mod node_loss;
+mod smoke_routing;
+mod smoke_start;

@@ -1,6 +1,7 @@
 //! Debian's package manager, without a terminal.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +12,9 @@ use crate::progress::Step;
 
 /// Read by postgresql-common when a server package is installed for the first time.
 const CREATECLUSTER: &str = "/etc/postgresql-common/createcluster.d/helios.conf";
+
+/// Asked by Debian's packages whether they may start their service; 101 means no.
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Is this Debian, or one of its family?
 pub fn is_available() -> bool {
@@ -65,26 +69,41 @@ pub fn apt_get(options: &[String]) -> Command {
     command
 }
 
-/// While it lives, installing a server package does not create and start a server on port 5432:
-/// nobody asked for that one.
-struct NoDefaultServer;
+/// While it lives, installing a server package neither creates a server on port 5432 nor starts
+/// any service: nobody asked for those.
+struct NoDefaultServer {
+    made: Vec<&'static str>,
+}
 
 impl NoDefaultServer {
     fn set() -> Result<Self> {
-        let path = Path::new(CREATECLUSTER);
-        if let Some(dir) = path.parent() {
+        let mut guard = Self { made: Vec::new() };
+        guard.put(CREATECLUSTER, "create_main_cluster = false\n", 0o644)?;
+        guard.put(SERVICE_POLICY, "#!/bin/sh\nexit 101\n", 0o755)?;
+        Ok(guard)
+    }
+
+    /// Writes a file that is not there yet; one that is there is the administrator's.
+    fn put(&mut self, path: &'static str, text: &str, mode: u32) -> Result<()> {
+        if Path::new(path).exists() {
+            return Ok(());
+        }
+        if let Some(dir) = Path::new(path).parent() {
             fs::create_dir_all(dir)?;
         }
-        fs::write(path, "create_main_cluster = false\n")
-            .with_context(|| format!("cannot write {CREATECLUSTER}"))?;
-        Ok(Self)
+        self.made.push(path);
+        fs::write(path, text)
+            .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+            .with_context(|| format!("cannot write {path}"))
     }
 }
 
 impl Drop for NoDefaultServer {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(CREATECLUSTER) {
-            eprintln!("cannot remove {CREATECLUSTER}: {error}");
+        for path in &self.made {
+            if let Err(error) = fs::remove_file(path) {
+                eprintln!("cannot remove {path}: {error}");
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ pub enum Need {
     Build,
     /// Tests with unchanged client programs (Python's virtual environments).
     Clients,
-    /// The peers that benchmarks compare with.
+    /// The peers that benchmarks compare with. Not part of `setup`: they are installed when a
+    /// benchmark is run.
     Bench,
     /// Building other PostgreSQL versions from Debian's sources.
     Source,
@@ -136,7 +137,7 @@ pub fn required_postgres(major: u32) -> Result<Postgres> {
 
 /// The `setup` command.
 pub fn run(major: Option<u32>) -> Result<()> {
-    packages(&[Need::Build, Need::Clients, Need::Bench])?;
+    packages(&[Need::Build, Need::Clients])?;
     let mut found = vec![default_postgres()?];
     if let Some(major) = major.filter(|major| *major != DEFAULT_MAJOR) {
         found.push(required_postgres(major)?);

@@ -17,12 +17,12 @@ fn helios_node_for_schema(schema: &str) -> Option<String> {
 /// Name of the node that a schema of this name would be placed on.
 #[pg_extern(sql = false)]
 fn helios_node_for_key(key: &str) -> String {
-    let node = || Ok(directory::node(place::target(key, None)?.node())?.name.clone());
+    let node = || Ok(directory::node(place::target(key, None, None)?.node())?.name.clone());
     node().or_raise()
 }
 
 /// Hash slot of a key.
 #[pg_extern(sql = false)]
 fn helios_key_slot(key: &str) -> i32 {
-    i32::from(directory::slot::key_slot(key))
+    i32::from(helios_core::slot::slot_of(key))
 }

@@ -1,0 +1,179 @@
+//! Nodes: taken into the cluster, let go, looked at.
+
+mod add;
+mod check;
+mod process;
+mod sync;
+
+use crate::directory::{self, Node, NodeId, ShardId};
+use crate::error::{Error, OrRaise, Result};
+use crate::pg::privileges;
+use crate::remote::Session;
+use crate::settings;
+use crate::transaction;
+use helios_core::ring::{self, Held, Member};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::prelude::*;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Checks a server, brings it up to date and makes it a node; gives its number.
+#[pg_extern(sql = false)]
+fn helios_add_node(
+    name: &str,
+    host: &str,
+    port: i32,
+    database: Option<String>,
+    weight: f64,
+    takes_schemas: bool,
+    options: Vec<String>,
+) -> i32 {
+    let wanted = add::Wanted { name, host, port, database, weight, takes_schemas, options };
+    add::add(wanted).or_raise().0
+}
+
+/// Takes a node that holds no schema out of the cluster.
+#[pg_extern(sql = false)]
+fn helios_remove_node(name: &str) {
+    remove(name).or_raise();
+}
+
+fn remove(name: &str) -> Result<()> {
+    directory::lock_cluster();
+    let node = directory::node_named(name)?;
+    if node.is_local {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("cannot remove node \"{name}\""),
+        )
+        .detail("It is this server itself.")
+        .hint("DROP EXTENSION helios ends the cluster."));
+    }
+    let members: Vec<Rc<Node>> =
+        directory::nodes()?.iter().filter(|other| other.id != node.id).cloned().collect();
+    house_empty_shards(&members)?;
+    let schemas = directory::schemas_on(node.id)?;
+    if !schemas.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot remove node \"{name}\" because it holds distributed schemas"),
+        )
+        .detail(format!("Schemas: {}.", schemas.join(", ")))
+        .hint("Drop them or move them to other nodes first."));
+    }
+    finish_transactions(&node)?;
+    directory::remove_node(node.id)
+}
+
+/// A node that still has to commit something cannot go.
+fn finish_transactions(node: &Node) -> Result<()> {
+    let recorded = directory::unfinished_transactions(node.id)?;
+    if recorded.is_empty() {
+        return Ok(());
+    }
+    let rows = connect(node)?.query("SELECT gid FROM pg_catalog.pg_prepared_xacts")?;
+    let prepared: Vec<String> = rows.into_iter().flatten().flatten().collect();
+    let (open, finished): (Vec<_>, Vec<_>) =
+        recorded.into_iter().partition(|gid| prepared.contains(gid));
+    if !open.is_empty() {
+        let count = open.len();
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!(
+                "cannot remove node \"{}\" because of {count} unfinished transactions",
+                node.name
+            ),
+        )
+        .detail(format!("Committed here and still prepared there: {}.", open.join(", ")))
+        .hint("They are being finished; try again in a moment."));
+    }
+    directory::forget_transactions(node.id, &finished)
+}
+
+/// Gives the ring's nodes their shares of the shards that hold no schema.
+fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
+    let others = nodes.iter().filter(|node| !node.is_local && node.takes_schemas);
+    let mut members: Vec<Member> =
+        others.map(|node| Member { id: node.id.0, weight: node.weight }).collect();
+    if members.is_empty() {
+        members.push(Member { id: NodeId::LOCAL.0, weight: 1.0 });
+    }
+    let held = || -> Result<Vec<Held>> {
+        let shards = directory::shards()?.into_iter();
+        let pooled = shards.filter(|shard| shard.is_pooled());
+        Ok(pooled
+            .map(|shard| Held { shard: shard.id.0, node: shard.node.0, empty: shard.schemas == 0 })
+            .collect())
+    };
+    let tokens = u32::try_from(settings::VIRTUAL_NODES.get()).unwrap_or(ring::VIRTUAL_NODES);
+    for shard in held()?.iter().filter(|shard| shard.empty) {
+        directory::lock_shard_exclusive(ShardId(shard.shard));
+    }
+    // A schema may have come into one of them while the locks were waited for.
+    let moves = ring::rebalance_empty(&held()?, &members, tokens);
+    let moves: Vec<_> = moves.iter().map(|m| (ShardId(m.shard), NodeId(m.to))).collect();
+    directory::move_shards(&moves)
+}
+
+/// A session of its own to a node, as the client's role.
+fn connect(node: &Node) -> Result<Session> {
+    let role = privileges::session_user();
+    Session::connect(&Rc::new(transaction::target(node, &role)?), &role)
+}
+
+type Probe = TableIterator<
+    'static,
+    (
+        name!(reachable, bool),
+        name!(latency_ms, Option<f64>),
+        name!(version, Option<String>),
+        name!(error, Option<String>),
+    ),
+>;
+
+/// Asks a node for a sign of life.
+#[pg_extern(sql = false)]
+fn helios_probe_node(node: i32) -> Probe {
+    let ask = || -> Result<(f64, Option<String>)> {
+        let node = directory::node(NodeId(node))?;
+        if node.is_local {
+            return Ok((0.0, crate::pg::session::setting("server_version")));
+        }
+        let mut session = connect(&node)?;
+        let began = Instant::now();
+        session.query("SELECT 1")?;
+        let version = session.parameter("server_version").map(str::to_owned);
+        Ok((began.elapsed().as_secs_f64() * 1000.0, version))
+    };
+    TableIterator::once(match ask() {
+        Ok((latency, version)) => (true, Some(latency), version, None),
+        Err(error) => (false, None, None, Some(error.to_string())),
+    })
+}
+
+type Findings = TableIterator<
+    'static,
+    (
+        name!(node, String),
+        name!(check, String),
+        name!(ok, bool),
+        name!(detail, Option<String>),
+        name!(remedy, Option<String>),
+    ),
+>;
+
+/// Examines every node.
+#[pg_extern(sql = false)]
+fn helios_check_cluster() -> Findings {
+    let findings = || -> Result<Vec<_>> {
+        let mut rows = Vec::new();
+        for node in directory::nodes()?.iter() {
+            for finding in check::examine(node)? {
+                let check::Finding { check, ok, detail, remedy } = finding;
+                rows.push((node.name.clone(), check.to_owned(), ok, detail, remedy));
+            }
+        }
+        Ok(rows)
+    };
+    TableIterator::new(findings().or_raise())
+}

@@ -1,0 +1,280 @@
+//! What a new node must have before it takes data: roles, extensions, plain schemas, and the types, functions and
+//! so on in them. Tables stay where they are.
+//!
+//! Every step can be repeated: what the node has already is left as it is.
+
+use super::process::{self, Scratch, Server};
+use crate::ddl::home::{self, Home};
+use crate::directory::Node;
+use crate::error::{Error, Result};
+use crate::pg::object::Object;
+use crate::pg::{privileges, session, sql};
+use crate::remote::Session;
+use crate::transaction;
+use helios_core::lex;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::spi::quote_identifier;
+use std::collections::{HashMap, HashSet};
+
+/// Gives the node what tenants share.
+pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
+    let scratch = Scratch::new()?;
+    copy_roles(&scratch, session)?;
+    copy_database_grants(node, session)?;
+    copy_definitions(node, &scratch, session)
+}
+
+fn this_server() -> (String, u16) {
+    (session::socket_directory().unwrap_or_else(|| "localhost".into()), session::port() as u16)
+}
+
+fn copy_roles(scratch: &Scratch, session: &mut Session) -> Result<()> {
+    let user = privileges::session_user();
+    let database = session::database();
+    let (host, port) = this_server();
+    let here =
+        Server { host: &host, port, database: &database, user: &user, environment: Vec::new() };
+    let file = scratch.file("roles.sql");
+    process::run("pg_dumpall", &here, &["--roles-only", "-l", &database], &file, scratch)?;
+    let script = std::fs::read(&file).map_err(|error| {
+        Error::new(
+            Code::ERRCODE_IO_ERROR,
+            format!("could not read the roles of this server: {error}"),
+        )
+    })?;
+    for statement in statements(&script) {
+        let text = String::from_utf8_lossy(statement);
+        if text.starts_with("SET ") || is_own_role(&user, &text) {
+            continue;
+        }
+        match session.query(&text) {
+            Err(error) if error.is(Code::ERRCODE_DUPLICATE_OBJECT) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the statement changes the role that is at work on the node: it is a superuser there already, and its
+/// password there is its own.
+fn is_own_role(user: &str, statement: &str) -> bool {
+    statement.starts_with(&format!("ALTER ROLE {} WITH ", quote_identifier(user)))
+}
+
+/// The statements of a script; psql's own commands are left out.
+fn statements(script: &[u8]) -> Vec<&[u8]> {
+    let rules = lex::Rules { standard_conforming_strings: true };
+    let mut found = Vec::new();
+    let mut start = 0;
+    for token in lex::tokens(script, rules).filter(|token| token.is_mark(script, ";")) {
+        found.push(&script[start..token.start]);
+        start = token.end;
+    }
+    found.into_iter().map(without_commands).filter(|text| !text.is_empty()).collect()
+}
+
+fn without_commands(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = &text[lex::statement_start(text)..];
+        match text.strip_prefix(b"\\") {
+            Some(rest) => {
+                let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
+                text = &rest[end..];
+            }
+            None => return text.trim_ascii(),
+        }
+    }
+}
+
+fn copy_database_grants(node: &Node, session: &mut Session) -> Result<()> {
+    let name = quote_identifier(&node.database);
+    let grants = "SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
+                         a.privilege_type, a.is_grantable
+                    FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) AS a
+                   WHERE d.datname = pg_catalog.current_database()";
+    let granted = sql::rows(grants, &[], |row| {
+        let option = if row.get::<bool>(3)? == Some(true) { " WITH GRANT OPTION" } else { "" };
+        let (role, what) = (row.get::<String>(1)?, row.get::<String>(2)?);
+        let (role, what) = (role.unwrap_or_default(), what.unwrap_or_default());
+        Ok(format!("GRANT {what} ON DATABASE {name} TO {role}{option}"))
+    })?;
+    if !granted.is_empty() {
+        session.query(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"))?;
+    }
+    for grant in granted {
+        session.query(&grant)?;
+    }
+    Ok(())
+}
+
+fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {
+    let user = privileges::session_user();
+    let database = session::database();
+    let (host, port) = this_server();
+    let here =
+        Server { host: &host, port, database: &database, user: &user, environment: Vec::new() };
+    let (dump, list) = (scratch.file("dump"), scratch.file("list"));
+    let arguments = ["--format=custom", "--section=pre-data", "--exclude-table=*.*"];
+    process::run("pg_dump", &here, &arguments, &dump, scratch)?;
+    let dump_path = dump.to_string_lossy();
+    process::run("pg_restore", &here, &["--list", "--verbose", &dump_path], &list, scratch)?;
+    let contents = std::fs::read_to_string(&list).unwrap_or_default();
+    let wanted = choose(&contents, &identities_there(session)?)?;
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    std::fs::write(&list, wanted).map_err(|error| {
+        Error::new(
+            Code::ERRCODE_IO_ERROR,
+            format!("could not write a list for pg_restore: {error}"),
+        )
+    })?;
+    let there = there(node, &user)?;
+    let list_path = list.to_string_lossy();
+    let output = scratch.file("output");
+    let arguments = [
+        "--exit-on-error",
+        "--single-transaction",
+        "--use-list",
+        &list_path,
+        "--dbname",
+        &node.database,
+        &dump_path,
+    ];
+    let address = &there.0;
+    let server = Server {
+        host: &address.0,
+        port: address.1,
+        database: &node.database,
+        user: &user,
+        environment: there.1,
+    };
+    process::run("pg_restore", &server, &arguments, &output, scratch).map_err(|error| {
+        error.hint(format!(
+            "Make the definitions that node \"{}\" needs by hand, or drop them here.",
+            node.name
+        ))
+    })
+}
+
+type Reached = ((String, u16), Vec<(&'static str, String)>);
+
+/// How libpq reaches the node as our own session did.
+fn there(node: &Node, user: &str) -> Result<Reached> {
+    let target = transaction::target(node, user)?;
+    let mut environment = Vec::new();
+    let options = [
+        ("sslmode", "PGSSLMODE"),
+        ("sslrootcert", "PGSSLROOTCERT"),
+        ("sslcert", "PGSSLCERT"),
+        ("sslkey", "PGSSLKEY"),
+    ];
+    for (option, variable) in options {
+        if let Some(value) = node.options.get(option) {
+            environment.push((variable, value.clone()));
+        }
+    }
+    if let Some(password) = target.password {
+        environment.push(("PGPASSWORD", password));
+    }
+    if let Some(passfile) = target.passfile {
+        environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
+    }
+    environment.push(("PGTARGETSESSIONATTRS", "primary".into()));
+    let first = node.addresses.first().map(|a| (a.host.clone(), a.port)).unwrap_or_default();
+    Ok((first, environment))
+}
+
+const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity FROM (
+         SELECT 'pg_catalog.pg_namespace'::regclass, oid FROM pg_catalog.pg_namespace
+         UNION ALL SELECT 'pg_catalog.pg_extension'::regclass, oid FROM pg_catalog.pg_extension
+         UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid FROM pg_catalog.pg_type
+         UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, oid FROM pg_catalog.pg_proc
+         UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, oid FROM pg_catalog.pg_operator
+         UNION ALL SELECT 'pg_catalog.pg_opclass'::regclass, oid FROM pg_catalog.pg_opclass
+         UNION ALL SELECT 'pg_catalog.pg_opfamily'::regclass, oid FROM pg_catalog.pg_opfamily
+         UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, oid FROM pg_catalog.pg_collation
+         UNION ALL SELECT 'pg_catalog.pg_conversion'::regclass, oid FROM pg_catalog.pg_conversion
+         UNION ALL SELECT 'pg_catalog.pg_ts_parser'::regclass, oid FROM pg_catalog.pg_ts_parser
+         UNION ALL SELECT 'pg_catalog.pg_ts_template'::regclass, oid FROM pg_catalog.pg_ts_template
+         UNION ALL SELECT 'pg_catalog.pg_ts_dict'::regclass, oid FROM pg_catalog.pg_ts_dict
+         UNION ALL SELECT 'pg_catalog.pg_ts_config'::regclass, oid FROM pg_catalog.pg_ts_config
+         UNION ALL SELECT 'pg_catalog.pg_cast'::regclass, oid FROM pg_catalog.pg_cast
+         UNION ALL SELECT 'pg_catalog.pg_language'::regclass, oid FROM pg_catalog.pg_language
+         UNION ALL SELECT 'pg_catalog.pg_transform'::regclass, oid FROM pg_catalog.pg_transform
+         UNION ALL SELECT 'pg_catalog.pg_am'::regclass, oid FROM pg_catalog.pg_am
+         UNION ALL SELECT 'pg_catalog.pg_foreign_data_wrapper'::regclass, oid FROM pg_catalog.pg_foreign_data_wrapper
+         UNION ALL SELECT 'pg_catalog.pg_foreign_server'::regclass, oid FROM pg_catalog.pg_foreign_server
+         UNION ALL SELECT 'pg_catalog.pg_user_mapping'::regclass, oid FROM pg_catalog.pg_user_mapping
+         UNION ALL SELECT 'pg_catalog.pg_default_acl'::regclass, oid FROM pg_catalog.pg_default_acl
+       ) AS c(classid, objid), LATERAL pg_catalog.pg_identify_object(c.classid, c.objid, 0) AS i
+ WHERE c.objid >= 16384 AND i.identity IS NOT NULL";
+
+fn identities_there(session: &mut Session) -> Result<HashSet<String>> {
+    let rows = session.query(IDENTITIES)?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(2).flatten()).collect())
+}
+
+fn identities_here() -> Result<HashMap<Object, String>> {
+    let rows = sql::rows(IDENTITIES, &[], |row| {
+        let object = Object {
+            class: row.get(1)?.unwrap_or(pgrx::pg_sys::InvalidOid),
+            id: row.get(2)?.unwrap_or(pgrx::pg_sys::InvalidOid),
+        };
+        Ok((object, row.get::<String>(3)?.unwrap_or_default()))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What is done with an entry of the dump.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    Restore,
+    /// The node has it: comments and grants on it are still wanted.
+    Has,
+    Leave,
+}
+
+/// The lines of `pg_restore --list --verbose` that the node is to get: objects that live everywhere and that it does
+/// not have, and comments and grants on objects that live everywhere.
+fn choose(contents: &str, there: &HashSet<String>) -> Result<String> {
+    let here = identities_here()?;
+    let mut choices: HashMap<&str, Choice> = HashMap::new();
+    let mut wanted = String::new();
+    let mut lines = contents.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some((number, rest)) = line.split_once("; ").filter(|(n, _)| !n.is_empty()) else {
+            continue;
+        };
+        let mut words = rest.split(' ');
+        let oid = |word: Option<&str>| word.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
+        let object = Object { class: oid(words.next()).into(), id: oid(words.next()).into() };
+        let depends = lines.next_if(|line| line.starts_with(";\tdepends on:"));
+        let mut below = depends
+            .map(|line| line[";\tdepends on:".len()..].split_whitespace())
+            .into_iter()
+            .flatten();
+        let choice = if object.class.to_u32() == 0 {
+            let all = below.clone().count() > 0
+                && below.all(|number| {
+                    matches!(choices.get(number), Some(Choice::Restore | Choice::Has))
+                });
+            if all { Choice::Restore } else { Choice::Leave }
+        } else {
+            match home::of(object)? {
+                Some(Home::Everywhere) => match here.get(&object) {
+                    Some(identity) if there.contains(identity) => Choice::Has,
+                    _ => Choice::Restore,
+                },
+                _ => Choice::Leave,
+            }
+        };
+        choices.insert(number, choice);
+        if choice == Choice::Restore {
+            wanted.push_str(line);
+            wanted.push('\n');
+        }
+    }
+    Ok(wanted)
+}

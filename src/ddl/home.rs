@@ -1,0 +1,72 @@
+//! Where an object lives, and so which nodes have to follow what is done to it.
+
+use crate::directory::{self, NodeId, Placement};
+use crate::error::Result;
+use crate::pg::object::{self, Belongs, Object};
+use crate::pg::session;
+use pgrx::pg_sys::Oid;
+use std::collections::HashSet;
+
+/// Where an object lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// On one node, in the distributed schema of this name.
+    Node(Placement, String),
+    /// On this server alone: the relation of this name, or something made from one.
+    Here(String),
+    /// Wherever tenants are.
+    Everywhere,
+}
+
+/// Where the object lives; None if it is gone or of no concern (temporary, or of the server's own).
+pub fn of(object: Object) -> Result<Option<Home>> {
+    let Some(belongs) = object::belongs(object) else { return Ok(None) };
+    Ok(match belongs {
+        Belongs::Server => None,
+        Belongs::Database => Some(Home::Everywhere),
+        Belongs::Relation { relation, namespace } => {
+            let here = || Home::Here(session::relation_name(relation));
+            Some(in_schema(namespace)?.unwrap_or_else(here))
+        }
+        Belongs::Schema(namespace) => Some(match in_schema(namespace)? {
+            Some(home) => home,
+            None if object::as_schema(object).is_some() => Home::Everywhere,
+            None => rests_on(object)?,
+        }),
+    })
+}
+
+/// The home that a distributed schema gives to all in it; None for another schema.
+fn in_schema(namespace: Oid) -> Result<Option<Home>> {
+    let Some(place) = directory::home(namespace)? else { return Ok(None) };
+    let name = session::namespace_name(namespace).unwrap_or_default();
+    Ok(Some(if place.node == NodeId::LOCAL { Home::Here(name) } else { Home::Node(place, name) }))
+}
+
+/// An object of a plain schema is everywhere, unless it was made from a table, which is in one place.
+fn rests_on(object: Object) -> Result<Home> {
+    let mut seen = HashSet::from([object]);
+    let mut open = vec![object];
+    let mut home = Home::Everywhere;
+    while let Some(next) = open.pop() {
+        for below in object::references(next) {
+            if object::is_given(below) || !seen.insert(below) {
+                continue;
+            }
+            match object::belongs(below) {
+                Some(Belongs::Relation { relation, namespace }) => {
+                    let found = in_schema(namespace)?
+                        .unwrap_or_else(|| Home::Here(session::relation_name(relation)));
+                    match (&home, &found) {
+                        (Home::Node(one, _), Home::Node(other, _)) if one.node == other.node => {}
+                        (Home::Everywhere, _) => home = found,
+                        _ => home = Home::Here(session::relation_name(relation)),
+                    }
+                }
+                Some(Belongs::Schema(_)) if object::as_schema(below).is_none() => open.push(below),
+                _ => {}
+            }
+        }
+    }
+    Ok(home)
+}

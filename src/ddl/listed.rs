@@ -1,0 +1,108 @@
+//! Statements that work on the rows or files of the relations that they list: TRUNCATE, LOCK, VACUUM, ANALYZE,
+//! REFRESH, CLUSTER, REINDEX. The node does the work; there is nothing to do on a shell.
+
+use super::send;
+use crate::directory::{self, NodeId};
+use crate::error::Result;
+use crate::pg::object::{self, Belongs};
+use crate::pg::session;
+use crate::pg::statement::{Listed, Statement};
+use crate::pg::utility_hook::Step;
+use pgrx::pg_sys::NodeTag;
+use pgrx::spi::{quote_identifier, quote_qualified_identifier};
+use std::collections::BTreeMap;
+
+/// None: another statement, or one about this server's own relations.
+pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
+    if let Some(schema) = statement.reindexed_schema() {
+        return reindex_schema(statement, &schema);
+    }
+    let Some(listed) = statement.listed() else { return Ok(None) };
+    let mut here = Vec::new();
+    let mut nodes: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+    for (i, item) in listed.iter().enumerate() {
+        // One that is missing is an error of the whole statement: the server finds the words.
+        let Some(relation) = item.relation else { return Ok(None) };
+        match object::belongs(object::of_relation(relation)) {
+            Some(Belongs::Relation { namespace, .. }) => match directory::placement(namespace)? {
+                Some(place) => nodes.entry(place.node).or_default().push(i),
+                None => here.push(i),
+            },
+            _ => here.push(i),
+        }
+    }
+    if nodes.is_empty() {
+        return Ok(None);
+    }
+    check_block(statement);
+    let whole = here.is_empty() && nodes.len() == 1;
+    for (node, numbers) in nodes {
+        if whole {
+            send_one(statement, node, statement.text())?;
+        } else {
+            let part: Vec<&Listed> = numbers.iter().map(|&i| &listed[i]).collect();
+            send_one(statement, node, text_for(statement, &part).as_bytes())?;
+        }
+    }
+    Ok(Some(match statement.tag() {
+        // Which index a table is clustered on is a part of its definition.
+        NodeTag::T_ClusterStmt => Step::pass(*statement),
+        _ if here.is_empty() => Step::done(statement),
+        _ => Step::pass(statement.with_listed(&here)),
+    }))
+}
+
+fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
+    let commits_itself = matches!(
+        statement.tag(),
+        NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt
+    );
+    if commits_itself && !statement.in_transaction_block() {
+        send::alone(node, text)?;
+        Ok(())
+    } else {
+        send::part(node, text)
+    }
+}
+
+/// The server's own checks of where a statement may be, which it cannot make when it does not run it.
+fn check_block(statement: &Statement) {
+    match statement.tag() {
+        NodeTag::T_LockStmt => {
+            session::require_transaction_block(statement.is_top_level(), c"LOCK TABLE")
+        }
+        NodeTag::T_VacuumStmt if statement.is_vacuum() => {
+            session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
+        }
+        _ => {}
+    }
+}
+
+fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
+    let Some(place) = directory::placement_of(schema)? else { return Ok(None) };
+    session::refuse_transaction_block(statement.is_top_level(), c"REINDEX SCHEMA");
+    send::alone(place.node, statement.text())?;
+    Ok(Some(Step::done(statement)))
+}
+
+/// The statement with only some of its relations, each by its full name.
+fn text_for(statement: &Statement, listed: &[&Listed]) -> String {
+    let name = |item: &&Listed| {
+        let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };
+        match item.relation {
+            Some(relation) => text.push_str(&session::relation_name(relation)),
+            None => text.push_str(&quote_qualified_identifier(
+                item.schema.as_deref().unwrap_or_default(),
+                &item.name,
+            )),
+        }
+        if !item.columns.is_empty() {
+            let columns: Vec<String> = item.columns.iter().map(quote_identifier).collect();
+            text.push_str(&format!(" ({})", columns.join(", ")));
+        }
+        text
+    };
+    let names: Vec<String> = listed.iter().map(name).collect();
+    let (head, tail) = statement.around_list();
+    format!("{head}{}{tail}", names.join(", "))
+}

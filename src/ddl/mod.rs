@@ -1,0 +1,144 @@
+//! Utility statements: distributed schemas, and definitions that have to be the same on shells and nodes.
+//!
+//! A statement runs on the shells first, so that errors come early and permissions are checked here. What it
+//! touched is noted on the way; then its own text goes to the nodes where those objects live, in the same
+//! transaction: both or neither.
+//!
+//! Invariant: a statement that does not touch a distributed schema, or an object that tenants share, behaves
+//! exactly as without Helios; and no statement ends successfully with shell and node defined differently.
+//! Lock order: what PostgreSQL locks for the statement, then the shard's lock, then the node's own locks.
+
+mod concurrent;
+mod frame;
+pub mod home;
+mod listed;
+mod propagate;
+pub mod schema;
+mod send;
+mod table_as;
+
+use crate::directory;
+use crate::error::Result;
+use crate::pg::object_access::{self, Listener};
+use crate::pg::session;
+use crate::pg::statement::Statement;
+use crate::pg::utility_hook::{self, Completion, Handler, Step};
+use frame::Plan;
+use pgrx::pg_sys::NodeTag;
+
+/// Puts the hooks in. Called once, from `_PG_init`.
+pub fn install() {
+    utility_hook::install(Handler { before, after });
+    object_access::install(Listener { record: frame::record, failed: frame::forget_statements });
+}
+
+/// The server runs the statement, then [`after`] follows the plan.
+fn then(statement: Statement, plan: Plan) -> Step {
+    Step { statement, run: true, frame: Some(frame::push(plan)) }
+}
+
+/// Before the server runs the statement.
+fn before(statement: &Statement) -> Result<Step> {
+    if !concerns_definitions(statement.tag()) {
+        return Ok(Step::pass(*statement));
+    }
+    if !directory::exists() {
+        schema::refuse_clause_without_extension(statement)?;
+        return Ok(Step::pass(*statement));
+    }
+    if statement.is_part() || session::in_extension_script() {
+        return Ok(Step::pass(*statement));
+    }
+    directory::lock_cluster_shared();
+    if let Some(step) = schema::before(statement)? {
+        return Ok(step);
+    }
+    if !directory::in_use() {
+        return Ok(match statement.tag() {
+            NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => then(*statement, Plan::Bookkeeping),
+            _ => Step::pass(*statement),
+        });
+    }
+    if let Some(step) = listed::before(statement)? {
+        return Ok(step);
+    }
+    if let Some(step) = table_as::before(statement)? {
+        return Ok(step);
+    }
+    if let Some(step) = concurrent::before(statement)? {
+        return Ok(step);
+    }
+    propagate::before(statement)
+}
+
+/// After the server ran the statement. `frame` is what [`before`] gave; `statement` the original one.
+fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
+    let frame = frame::pop(frame);
+    // DROP EXTENSION helios leaves nothing to keep right.
+    if !directory::exists() {
+        return Ok(None);
+    }
+    let dropped = frame.dropped_schemas();
+    let completion = match &frame.plan {
+        Plan::Bookkeeping => None,
+        Plan::CreateSchema(plan) => {
+            schema::created(plan, statement)?;
+            None
+        }
+        Plan::PlainSchema { text } => {
+            send::to_all(text.as_bytes())?;
+            None
+        }
+        Plan::RenameSchema { old, new } => {
+            schema::renamed(old, new, statement)?;
+            None
+        }
+        Plan::DropSchemas { cascade } => {
+            schema::dropped(&frame, *cascade)?;
+            None
+        }
+        Plan::TableAs { node } => table_as::after(*node, &frame, statement)?,
+        Plan::Everywhere => {
+            send::own_to_all(statement)?;
+            None
+        }
+        Plan::Touched => {
+            propagate::after(&frame, statement)?;
+            None
+        }
+    };
+    for schema in dropped {
+        if directory::home_of(&schema)?.is_some() {
+            directory::forget_schema(&schema)?;
+        }
+    }
+    Ok(completion)
+}
+
+/// Statements that neither define anything nor are the node's business; most of all those that must work outside a
+/// transaction or in a failed one.
+fn concerns_definitions(tag: NodeTag) -> bool {
+    !matches!(
+        tag,
+        NodeTag::T_TransactionStmt
+            | NodeTag::T_VariableSetStmt
+            | NodeTag::T_VariableShowStmt
+            | NodeTag::T_DiscardStmt
+            | NodeTag::T_PrepareStmt
+            | NodeTag::T_ExecuteStmt
+            | NodeTag::T_DeallocateStmt
+            | NodeTag::T_DeclareCursorStmt
+            | NodeTag::T_FetchStmt
+            | NodeTag::T_ClosePortalStmt
+            | NodeTag::T_ExplainStmt
+            | NodeTag::T_CopyStmt
+            | NodeTag::T_CallStmt
+            | NodeTag::T_DoStmt
+            | NodeTag::T_ListenStmt
+            | NodeTag::T_NotifyStmt
+            | NodeTag::T_UnlistenStmt
+            | NodeTag::T_LoadStmt
+            | NodeTag::T_CheckPointStmt
+            | NodeTag::T_ConstraintsSetStmt
+    )
+}

@@ -1,0 +1,296 @@
+//! Which nodes a definition goes to, and sending it there.
+
+use super::frame::{Frame, Plan, Touched};
+use super::home::{self, Home};
+use super::{send, then};
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::object::{self, Object};
+use crate::pg::object_access::Event;
+use crate::pg::session;
+use crate::pg::statement::Statement;
+use crate::pg::statement_names::Granted;
+use crate::pg::utility_hook::Step;
+use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeMap;
+
+/// Where a statement has to run besides this server.
+#[derive(Debug, PartialEq, Eq)]
+enum Reach {
+    Here,
+    Node(NodeId),
+    All,
+}
+
+/// The homes of what a statement touched.
+#[derive(Default)]
+struct Homes {
+    /// Nodes, with one schema on each.
+    nodes: BTreeMap<NodeId, String>,
+    /// A relation of this server alone.
+    here: Option<String>,
+    /// Something that tenants share was touched.
+    everywhere: bool,
+}
+
+impl Homes {
+    fn add(&mut self, home: Home) {
+        match home {
+            Home::Node(place, schema) => {
+                self.nodes.entry(place.node).or_insert(schema);
+            }
+            Home::Here(name) => self.here = Some(name),
+            Home::Everywhere => self.everywhere = true,
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        match self.nodes.first_key_value() {
+            _ if self.everywhere => Reach::All,
+            Some((node, _)) => Reach::Node(*node),
+            None => Reach::Here,
+        }
+    }
+
+    /// An error if one statement cannot be run at one place.
+    fn check(&self) -> Result<()> {
+        let places = self.nodes.len() + usize::from(self.here.is_some());
+        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
+    }
+
+    fn refusal(&self) -> Result<Error> {
+        let mut parts = Vec::new();
+        for (node, schema) in &self.nodes {
+            let node = directory::node(*node)?;
+            parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
+        }
+        if let Some(name) = &self.here {
+            parts.push(format!("\"{name}\" on this server"));
+        }
+        Ok(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a definition cannot reach over several nodes",
+        )
+        .detail(format!("{}.", upper_first(&parts.join(", "))))
+        .hint("Use one statement for each schema."))
+    }
+}
+
+fn upper_first(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What can be known before anything is done.
+pub(super) fn before(statement: &Statement) -> Result<Step> {
+    match statement.tag() {
+        NodeTag::T_DropOwnedStmt | NodeTag::T_ReassignOwnedStmt | NodeTag::T_GrantRoleStmt => {
+            return Ok(then(*statement, Plan::Everywhere));
+        }
+        _ => {}
+    }
+    if let Some((object, schema)) = statement.set_schema() {
+        check_move(object, &schema)?;
+    }
+    let mut homes = Homes::default();
+    for object in statement.named() {
+        if let Some(home) = home::of(object)? {
+            homes.add(home);
+        }
+    }
+    homes.check()?;
+    let shell = !homes.nodes.is_empty() && statement.adds_foreign_key();
+    let run = if shell { statement.without_validation() } else { *statement };
+    Ok(then(run, Plan::Touched))
+}
+
+/// Sends what the server has run to where it belongs.
+pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
+    if !directory::in_use() {
+        return Ok(());
+    }
+    let reach = match statement.granted() {
+        Some(granted) => reach_of_grant(granted, statement)?,
+        None => reach_of(frame, statement)?,
+    };
+    match reach {
+        Reach::Here => Ok(()),
+        Reach::Node(node) => send::own(node, statement),
+        Reach::All if statement.tag() == NodeTag::T_CreateFunctionStmt => {
+            send::function_to_all(statement)
+        }
+        Reach::All => send::own_to_all(statement),
+    }
+}
+
+/// An error if what was made rests on relations of another place.
+pub(super) fn check(frame: &Frame, statement: &Statement) -> Result<()> {
+    reach_of(frame, statement).map(|_| ())
+}
+
+fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
+    let (mut made, mut gone) = (Homes::default(), Homes::default());
+    for touched in &frame.touched {
+        match touched.event {
+            Event::Dropped => {
+                if let Some(home) = touched.home.clone() {
+                    gone.add(home);
+                }
+            }
+            Event::Created | Event::Altered => {
+                if let Some(home) = home::of(touched.object)? {
+                    check_foundations(touched, &home)?;
+                    made.add(home);
+                }
+            }
+        }
+    }
+    for object in statement.named() {
+        if let Some(home) = home::of(object)? {
+            made.add(home);
+        }
+    }
+    // A table of this server may be like one elsewhere, but not the other way round.
+    for object in statement.models() {
+        match home::of(object)? {
+            Some(home) if !made.nodes.is_empty() && !object::is_given(object) => made.add(home),
+            _ => {}
+        }
+    }
+    // What tenants share may pull things down or along in many places; all else is one place's business.
+    if !(made.everywhere || gone.everywhere)
+        || statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
+    {
+        made.check()?;
+        let mut both = made.nodes.clone();
+        both.extend(gone.nodes.clone());
+        Homes { nodes: both, here: made.here.clone(), everywhere: false }.check()?;
+    }
+    if statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
+        && made.everywhere
+        && !made.nodes.is_empty()
+    {
+        made.here = Some("all other schemas".into());
+        return Err(made.refusal()?);
+    }
+    Ok(match made.reach() {
+        Reach::Here => gone.reach(),
+        reach if gone.everywhere && reach != Reach::All => Reach::All,
+        reach => reach,
+    })
+}
+
+/// What was made in one place must not rest on tables of another.
+fn check_foundations(touched: &Touched, home: &Home) -> Result<()> {
+    let object = touched.object;
+    if object::is_published_table(object) && matches!(home, Home::Node(..)) {
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a table of a distributed schema cannot be published from here",
+        )
+        .hint("Make the publication on the node."));
+    }
+    if touched.event != Event::Created || *home == Home::Everywhere {
+        return Ok(());
+    }
+    // A view of this server may look at distributed schemas; nothing else may lean on them.
+    let may_look = object::is_rule(object);
+    for below in object::references(object) {
+        if object::is_given(below) || !object::is_relation(below) {
+            continue;
+        }
+        match (home, home::of(below)?) {
+            (Home::Node(one, _), Some(Home::Node(other, _))) if one.node == other.node => {}
+            (Home::Here(_), Some(Home::Here(_))) => {}
+            (Home::Here(_), Some(Home::Node(..))) if may_look => {}
+            (_, Some(other @ (Home::Node(..) | Home::Here(_)))) => {
+                let mut homes = Homes::default();
+                homes.add(home.clone());
+                homes.add(other);
+                let relation = session::relation_name(below.id);
+                return Err(homes.refusal()?.context(format!("reference to {relation}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
+    let mut homes = Homes::default();
+    match granted {
+        Granted::Objects(objects) => {
+            for object in objects {
+                if let Some(home) = home::of(object)? {
+                    homes.add(home);
+                }
+            }
+        }
+        Granted::RelationsIn(schemas) => {
+            for schema in schemas {
+                match home::of(object::of_schema(schema))? {
+                    Some(Home::Everywhere) | None => {
+                        homes.here = session::namespace_name(schema);
+                    }
+                    Some(home) => homes.add(home),
+                }
+            }
+        }
+        Granted::RoutinesIn(schemas) => {
+            for schema in schemas {
+                if let Some(home) = home::of(object::of_schema(schema))? {
+                    homes.add(home);
+                }
+            }
+        }
+        Granted::Everywhere => homes.everywhere = true,
+        Granted::Server => {}
+        Granted::Databases(names) => {
+            if names.contains(&session::database()) {
+                send::grant_on_database(statement)?;
+            }
+        }
+    }
+    homes.check()?;
+    if homes.everywhere && (!homes.nodes.is_empty() || homes.here.is_some()) {
+        homes.here.get_or_insert_with(|| "the rest".into());
+        return Err(homes.refusal()?);
+    }
+    Ok(homes.reach())
+}
+
+/// Moving between schemas is a change of name only where both live at one place.
+fn check_move(object: Object, schema: &str) -> Result<()> {
+    let Some(from) = home::of(object)? else { return Ok(()) };
+    let to = directory::home_of(schema)?;
+    let stays = match (&from, to) {
+        (Home::Node(from, _), Some(to)) => from.node == to.node,
+        (Home::Node(..), None) => false,
+        (_, Some(to)) => to.node == NodeId::LOCAL,
+        (_, None) => true,
+    };
+    if stays {
+        return Ok(());
+    }
+    let place = |name: &str, home: Option<NodeId>| -> Result<String> {
+        Ok(match home {
+            Some(node) => {
+                format!("schema \"{name}\" lives on node \"{}\"", directory::node(node)?.name)
+            }
+            None => format!("schema \"{name}\" is not a distributed schema"),
+        })
+    };
+    let from = match from {
+        Home::Node(place_of, name) => place(&name, Some(place_of.node))?,
+        Home::Here(name) => format!("{name} lives on this server"),
+        Home::Everywhere => "the object is on every node".to_owned(),
+    };
+    let to = place(schema, to.map(|to| to.node))?;
+    Err(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot move an object into a schema that lives elsewhere",
+    )
+    .detail(format!("{}; {to}.", upper_first(&from)))
+    .hint("Make it anew in the other schema and copy the data."))
+}

@@ -1,0 +1,396 @@
+//! Distributed schemas: made, renamed, dropped, taken in and let go.
+
+use super::frame::{Frame, Plan};
+use super::{send, then};
+use crate::directory::{self, NodeId, Placement, place};
+use crate::error::{Error, Result};
+use crate::pg::statement::{CreateSchema, Statement};
+use crate::pg::utility_hook::Step;
+use crate::pg::{privileges, session, sql};
+use crate::settings::{DISTRIBUTE_NEW_SCHEMAS, PlacementStrategy};
+use helios_core::{clause, lex};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::spi::quote_identifier;
+use std::cell::RefCell;
+
+/// A distributed schema that is being made.
+pub struct NewSchema {
+    name: String,
+    target: place::Target,
+    /// The statement for its node.
+    text: Vec<u8>,
+}
+
+/// How a new schema is to be placed.
+#[derive(Clone, Default)]
+pub struct Wish {
+    /// On this node.
+    pub node: Option<String>,
+    /// By this strategy instead of the cluster's.
+    pub strategy: Option<PlacementStrategy>,
+    /// By this key instead of its name.
+    pub key: Option<String>,
+}
+
+thread_local! {
+    /// Set while `helios_create_schema` runs its CREATE SCHEMA.
+    static DIRECTIVE: RefCell<Option<Wish>> = const { RefCell::new(None) };
+}
+
+/// In a database without the extension, a clause that the scanner let pass is an error.
+pub fn refuse_clause_without_extension(statement: &Statement) -> Result<()> {
+    if statement.create_schema().is_none() || statement.is_part() {
+        return Ok(());
+    }
+    match clause::read(statement.text()) {
+        Ok(None) => Ok(()),
+        Ok(Some(clause)) => Err(statement.blame(
+            Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "distributed schemas need the extension \"helios\" in this database",
+            )
+            .hint("Run CREATE EXTENSION helios."),
+            clause.range.start,
+        )),
+        Err(error) => Err(malformed(statement, error)),
+    }
+}
+
+/// The statements that are about schemas; None for all others.
+pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
+    if let Some(head) = statement.create_schema() {
+        return before_create(statement, &head).map(Some);
+    }
+    if let Some((old, new)) = statement.rename_schema() {
+        return Ok(Some(then(*statement, Plan::RenameSchema { old, new })));
+    }
+    if let Some((schema, label)) = statement.our_label() {
+        return label_schema(statement, schema, label.as_deref()).map(Some);
+    }
+    if let Some((_, cascade)) = statement.drop_schemas() {
+        return Ok(Some(then(*statement, Plan::DropSchemas { cascade })));
+    }
+    if statement.drops_extension("helios") {
+        refuse_to_lose_schemas()?;
+    }
+    Ok(None)
+}
+
+fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
+    let clause = clause::read(statement.text()).map_err(|error| malformed(statement, error))?;
+    let wish = match (DIRECTIVE.take(), &clause) {
+        (Some(wish), _) => Some(wish),
+        (None, Some(clause)) => Some(wish_of(statement, clause)?),
+        (None, None) => DISTRIBUTE_NEW_SCHEMAS.get().then(Wish::default),
+    };
+    if head.if_not_exists && session::namespace(&head.name).is_some() {
+        return Ok(Step::pass(*statement));
+    }
+    let Some(wish) = wish else {
+        return Ok(match directory::in_use() {
+            true => then(*statement, Plan::PlainSchema { text: plain_text(statement, head) }),
+            false => Step::pass(*statement),
+        });
+    };
+    let target = locked_target(&head.name, &wish).map_err(|error| match &clause {
+        Some(clause) => {
+            let at = clause.node.as_ref().map_or(clause.range.start, |node| node.position);
+            statement.blame(error, at)
+        }
+        None => error,
+    })?;
+    let mut text = statement.text().to_vec();
+    if let Some(clause) = &clause {
+        clause::blank(&mut text[clause.range.clone()]);
+    }
+    blank_if_not_exists(&mut text);
+    Ok(then(*statement, Plan::CreateSchema(NewSchema { name: head.name.clone(), target, text })))
+}
+
+/// The place, held until the transaction ends.
+fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
+    let key = wish.key.as_deref().unwrap_or(schema);
+    let find = || place::target(key, wish.node.as_deref(), wish.strategy);
+    let mut target = find()?;
+    while let place::Target::Pooled(shard, _) = target {
+        directory::lock_shard_shared(shard);
+        let again = find()?;
+        if again == target {
+            break;
+        }
+        target = again;
+    }
+    Ok(target)
+}
+
+pub(super) fn created(new: &NewSchema, statement: &Statement) -> Result<()> {
+    register(&new.name, new.target)?;
+    if new.target.node() != NodeId::LOCAL {
+        send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
+    }
+    Ok(())
+}
+
+fn register(schema: &str, target: place::Target) -> Result<()> {
+    let shard = match target {
+        place::Target::Pooled(shard, _) => shard,
+        place::Target::Dedicated(node) => directory::dedicated_shard(schema, node)?,
+    };
+    directory::insert_schema(schema, shard)
+}
+
+pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()> {
+    match directory::home_of(old)? {
+        Some(home) => {
+            directory::rename_schema(old, new)?;
+            match home.node {
+                NodeId::LOCAL => Ok(()),
+                node => send::own(node, statement),
+            }
+        }
+        None if directory::in_use() => send::own_to_all(statement),
+        None => Ok(()),
+    }
+}
+
+/// Drops each schema that the statement dropped here where else it is. A plain schema is on every node.
+pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
+    let dropped = frame.dropped_schemas();
+    let mut nodes = Vec::new();
+    let mut plain = Vec::new();
+    for schema in &dropped {
+        match directory::home_of(schema)? {
+            Some(home) if home.node == NodeId::LOCAL => {}
+            Some(home) => nodes.push((home.node, schema.as_str())),
+            None => plain.push(schema.as_str()),
+        }
+    }
+    let behavior = if cascade { "CASCADE" } else { "RESTRICT" };
+    for node in directory::remote_nodes()? {
+        let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| *schema);
+        for (schema, missing_ok) in
+            here.map(|s| (s, "")).chain(plain.iter().map(|s| (*s, "IF EXISTS ")))
+        {
+            let text = format!("DROP SCHEMA {missing_ok}{} {behavior}", quote_identifier(schema));
+            send::to(node.id, text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// `helios_create_schema`: gives the name of the node.
+pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) -> Result<String> {
+    let missing_ok = if if_not_exists { "IF NOT EXISTS " } else { "" };
+    let mut text = format!("CREATE SCHEMA {missing_ok}{}", quote_identifier(name));
+    if let Some(owner) = owner {
+        text.push_str(&format!(" AUTHORIZATION {}", quote_identifier(owner)));
+    }
+    struct Directive;
+    impl Drop for Directive {
+        fn drop(&mut self) {
+            DIRECTIVE.take();
+        }
+    }
+    let _taken_back = Directive;
+    DIRECTIVE.replace(Some(wish));
+    sql::run(&text, &[])?;
+    match directory::home_of(name)? {
+        Some(home) => Ok(directory::node(home.node)?.name.clone()),
+        None => Err(Error::new(
+            Code::ERRCODE_DUPLICATE_SCHEMA,
+            format!("schema \"{name}\" already exists and is not a distributed schema"),
+        )
+        .hint("Use helios_distribute_schema.")),
+    }
+}
+
+/// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
+pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
+    let namespace = existing(name)?;
+    if let Some(home) = directory::home_of(name)? {
+        let node = directory::node(home.node)?;
+        return Err(Error::new(
+            Code::ERRCODE_DUPLICATE_OBJECT,
+            format!("schema \"{name}\" is a distributed schema already"),
+        )
+        .detail(format!("It lives on node \"{}\".", node.name)));
+    }
+    let target = locked_target(name, wish)?;
+    if target.node() != NodeId::LOCAL {
+        session::lock_schema(namespace);
+        refuse_content(name, "Taking in a schema with its data is not supported yet.")?;
+    }
+    register(name, target)?;
+    for node in directory::remote_nodes()? {
+        let text = if node.id == target.node() {
+            plain_schema(name, &session::schema_owner(namespace)?)
+        } else {
+            format!("DROP SCHEMA IF EXISTS {} RESTRICT", quote_identifier(name))
+        };
+        send::to(node.id, text.as_bytes())?;
+    }
+    Ok(directory::node(target.node())?.name.clone())
+}
+
+/// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
+pub fn undistribute(name: &str) -> Result<()> {
+    let namespace = existing(name)?;
+    let Some(Placement { shard, node }) = directory::home_of(name)? else {
+        return Err(Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("schema \"{name}\" is not a distributed schema"),
+        ));
+    };
+    directory::lock_shard_shared(shard);
+    if node != NodeId::LOCAL {
+        session::lock_schema(namespace);
+        refuse_content(name, "Bringing a schema home with its data is not supported yet.")?;
+    }
+    directory::forget_schema(name)?;
+    let text = plain_schema(name, &session::schema_owner(namespace)?);
+    send::to_all(text.as_bytes())
+}
+
+fn plain_schema(name: &str, owner: &str) -> String {
+    let (name, owner) = (quote_identifier(name), quote_identifier(owner));
+    format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}")
+}
+
+/// The schema, which the current user must own.
+fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
+    let namespace = session::namespace(name).ok_or_else(|| {
+        Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
+    })?;
+    if matches!(name, "helios" | "public" | "information_schema") || name.starts_with("pg_") {
+        return Err(Error::new(
+            Code::ERRCODE_RESERVED_NAME,
+            format!("schema \"{name}\" cannot be a distributed schema"),
+        )
+        .hint("Make a schema for each tenant."));
+    }
+    if !privileges::owns_schema(namespace) {
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of schema {name}"),
+        ));
+    }
+    Ok(namespace)
+}
+
+fn refuse_content(name: &str, detail: &str) -> Result<()> {
+    let select = "SELECT count(*) FROM pg_catalog.pg_depend d
+                   WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1::regnamespace
+                     AND d.deptype = 'n'";
+    let objects: i64 = sql::one(select, &[quote_identifier(name).into()])?.unwrap_or(0);
+    if objects == 0 {
+        return Ok(());
+    }
+    Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, format!("schema \"{name}\" is not empty"))
+        .detail(format!("It holds {objects} objects. {detail}"))
+        .hint("Make a new schema with DISTRIBUTED and copy the data into it."))
+}
+
+fn label_schema(
+    statement: &Statement,
+    schema: Option<String>,
+    label: Option<&str>,
+) -> Result<Step> {
+    let Some(schema) = schema else {
+        return Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "helios labels only schemas")
+            .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
+    };
+    match label {
+        Some("distributed") => {
+            distribute(&schema, &Wish::default())?;
+        }
+        None => undistribute(&schema)?,
+        Some(other) => {
+            return Err(Error::new(
+                Code::ERRCODE_INVALID_PARAMETER_VALUE,
+                format!("\"{other}\" is not a valid security label of helios"),
+            )
+            .hint("The label is 'distributed', or NULL to bring the schema home."));
+        }
+    }
+    Ok(Step::done(statement))
+}
+
+fn refuse_to_lose_schemas() -> Result<()> {
+    for node in directory::remote_nodes()? {
+        let schemas = directory::schemas_on(node.id)?;
+        if !schemas.is_empty() {
+            return Err(Error::new(
+                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                "cannot drop extension helios because nodes hold distributed schemas",
+            )
+            .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
+            .hint(
+                "Drop these schemas first, or bring them home with helios_undistribute_schema.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// CREATE SCHEMA for the nodes, where the tables that are made with a plain schema are not made.
+fn plain_text(statement: &Statement, head: &CreateSchema) -> String {
+    if !head.has_elements {
+        return String::from_utf8_lossy(statement.text()).into_owned();
+    }
+    let owner =
+        head.owner.clone().unwrap_or_else(|| privileges::role_name(privileges::current_user()));
+    plain_schema(&head.name, &owner)
+}
+
+/// On the node, a schema of the same name would be somebody else's: it must not pass for the new one.
+fn blank_if_not_exists(text: &mut [u8]) {
+    let rules = lex::Rules { standard_conforming_strings: true };
+    let start = lex::statement_start(text);
+    let words: Vec<_> = lex::tokens(&text[start..], rules).take(5).collect();
+    let phrase: Vec<_> = words.iter().skip(2).zip(["if", "not", "exists"]).collect();
+    let found =
+        phrase.len() == 3 && phrase.iter().all(|(token, word)| token.is_word(&text[start..], word));
+    if let (true, Some(first), Some(last)) = (found, words.get(2), words.get(4)) {
+        text[start + first.start..start + last.end].fill(b' ');
+    }
+}
+
+fn wish_of(statement: &Statement, clause: &clause::Clause) -> Result<Wish> {
+    let mut wish =
+        Wish { node: clause.node.as_ref().map(|node| node.text.clone()), ..Wish::default() };
+    let mut seen = Vec::new();
+    for option in &clause.options {
+        let blame = |error: Error, at: &clause::Name| statement.blame(error, at.position);
+        if seen.contains(&option.name.text.as_str()) {
+            let error = Error::new(Code::ERRCODE_SYNTAX_ERROR, "conflicting or redundant options");
+            return Err(blame(error, &option.name));
+        }
+        seen.push(option.name.text.as_str());
+        match option.name.text.as_str() {
+            "key" => wish.key = Some(option.value.text.clone()),
+            "strategy" => {
+                let strategy = PlacementStrategy::named(&option.value.text);
+                wish.strategy = Some(strategy.ok_or_else(|| {
+                    let message =
+                        format!("unrecognized placement strategy \"{}\"", option.value.text);
+                    let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
+                        .hint("Strategies: hash, range, composite, least_loaded.");
+                    blame(error, &option.value)
+                })?);
+            }
+            other => {
+                let message = format!("unrecognized option \"{other}\" of a distributed schema");
+                let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
+                    .hint("Options: key, strategy.");
+                return Err(blame(error, &option.name));
+            }
+        }
+    }
+    Ok(wish)
+}
+
+fn malformed(statement: &Statement, error: clause::ClauseError) -> Error {
+    let at = error.position;
+    let raised = Error::new(Code::ERRCODE_SYNTAX_ERROR, error.message).hint(error.hint);
+    statement.blame(raised, at)
+}

@@ -1,0 +1,73 @@
+//! Sends definitions to nodes, inside the client's transaction.
+
+use crate::directory::{self, NodeId};
+use crate::error::Result;
+use crate::pg::error::Hush;
+use crate::pg::session;
+use crate::pg::statement::Statement;
+use crate::transaction::{self, Mode};
+
+/// Runs a definition on one node. Notices are those that this server gave already.
+pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
+    let _hush = Hush::begin();
+    transaction::execute(node, text, Mode::Transaction, true)?;
+    Ok(())
+}
+
+/// Runs work on rows on one node, or a definition that makes some; gives its command tag.
+pub fn work(node: NodeId, statement: &Statement) -> Result<String> {
+    let done = transaction::execute(node, statement.text(), Mode::Transaction, true);
+    done.map_err(|error| statement.shift(error))
+}
+
+/// Runs the statement's own text on one node.
+pub fn own(node: NodeId, statement: &Statement) -> Result<()> {
+    to(node, statement.text()).map_err(|error| statement.shift(error))
+}
+
+/// Runs the statement's own text on every node but this server.
+pub fn own_to_all(statement: &Statement) -> Result<()> {
+    to_all(statement.text()).map_err(|error| statement.shift(error))
+}
+
+/// Runs the statement on every node but this server.
+pub fn to_all(text: &[u8]) -> Result<()> {
+    for node in directory::remote_nodes()? {
+        to(node.id, text)?;
+    }
+    Ok(())
+}
+
+/// Makes a function on every node. Its text may name tables that are on this server alone, which is no fault until
+/// it is called there.
+pub fn function_to_all(statement: &Statement) -> Result<()> {
+    let mine = session::setting("check_function_bodies").unwrap_or_else(|| "on".into());
+    let restore = format!("SET LOCAL check_function_bodies = {mine}");
+    for node in directory::remote_nodes()? {
+        to(node.id, b"SET LOCAL check_function_bodies = off")?;
+        own(node.id, statement)?;
+        to(node.id, restore.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// GRANT or REVOKE on the current database, which may have another name on a node.
+pub fn grant_on_database(statement: &Statement) -> Result<()> {
+    for node in directory::remote_nodes()? {
+        if let Some(text) = statement.grant_on_database(&node.database) {
+            to(node.id, text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the statement on one node so that it commits by itself, and gives its command tag.
+pub fn alone(node: NodeId, text: &[u8]) -> Result<String> {
+    transaction::execute(node, text, Mode::Autocommit, true)
+}
+
+/// Runs work on the rows of some of the statement's relations on one node.
+pub fn part(node: NodeId, text: &[u8]) -> Result<()> {
+    transaction::execute(node, text, Mode::Transaction, true)?;
+    Ok(())
+}

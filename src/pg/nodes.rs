@@ -1,0 +1,63 @@
+//! Small readers of PostgreSQL's lists, strings and range variables.
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString, c_char};
+
+/// A C string as text; None for NULL.
+///
+/// # Safety
+/// `text` is NULL or ends with NUL.
+pub unsafe fn text(text: *const c_char) -> Option<String> {
+    // SAFETY: the caller's word.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// A palloc'd copy of a text; what follows a NUL is cut off.
+pub fn palloc_text(text: &str) -> *mut c_char {
+    let text = CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default();
+    // SAFETY: `text` ends with NUL and outlives the copy.
+    unsafe { pg_sys::pstrdup(text.as_ptr()) }
+}
+
+/// The members of a list of pointers.
+///
+/// # Safety
+/// `list` is NULL or a valid list of pointers to `T`.
+pub unsafe fn members<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
+    if list.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the caller's word.
+    unsafe {
+        let length = usize::try_from((*list).length).unwrap_or(0);
+        (0..length).map(|i| (*(*list).elements.add(i)).ptr_value.cast::<T>()).collect()
+    }
+}
+
+/// The text of a String node.
+///
+/// # Safety
+/// `node` is NULL or a valid node.
+pub unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: the caller's word; only a String node is read as one.
+    unsafe {
+        if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_String {
+            return None;
+        }
+        text((*node.cast::<pg_sys::String>()).sval)
+    }
+}
+
+/// The relation that a range variable names now, if there is one. Takes no lock.
+///
+/// # Safety
+/// `name` is a valid RangeVar.
+pub unsafe fn relation(name: *const pg_sys::RangeVar) -> Option<pg_sys::Oid> {
+    let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+    let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
+    // SAFETY: the caller's word; no callback is given.
+    let oid = unsafe {
+        pg_sys::RangeVarGetRelidExtended(name, no_lock, missing_ok, None, std::ptr::null_mut())
+    };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}

@@ -1,0 +1,273 @@
+//! Teaches the stock scanner `CREATE SCHEMA … DISTRIBUTED`.
+//!
+//! The scanner looks every unquoted word up in `ScanKeywords` through a function pointer of that exported
+//! table, and passes a pointer into its own scratch copy of the text. The pointer is swapped once, in the
+//! postmaster: a data page, never executable memory. Our function behaves as the original, and besides
+//! overwrites the clause with blanks in the scratch copy when it sees the word SCHEMA behind the word CREATE.
+//! Nothing is remembered: the utility hook reads the clause again from the statement's own text.
+//!
+//! Two things make it delicate. The scanner puts a NUL behind the word that it is at, so the byte behind
+//! SCHEMA is looked at while it is still at CREATE. And `quote_identifier` asks the same function about strings
+//! that are no scan buffers, so nothing is written before a contiguous `create … schema` proves a scan, and
+//! nothing is read beyond the page that the word lies in without asking the kernel to do it.
+
+use helios_core::{clause, lex};
+use pgrx::pg_sys;
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+type Hash = unsafe extern "C-unwind" fn(*const c_void, usize) -> c_int;
+
+/// The smallest page of any platform; pages are multiples of it.
+const PAGE: usize = 4096;
+/// Longest distance from CREATE to SCHEMA that is looked over.
+const GAP: usize = 4096;
+const WORD: usize = 6;
+const UNKNOWN: i32 = -1;
+
+// One backend is one thread: plain loads and stores, cheaper than thread-local storage of a shared library.
+static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
+static CREATE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+/// The byte behind SCHEMA, seen while the scanner was still at CREATE.
+static BEHIND: AtomicI32 = AtomicI32::new(UNKNOWN);
+static STATE: OnceLock<Result<(), String>> = OnceLock::new();
+
+/// Why the clause is not understood; None if it is. Set by [`install`].
+pub fn trouble() -> Option<&'static str> {
+    match STATE.get() {
+        None => Some("helios.grammar is off"),
+        Some(Ok(())) => None,
+        Some(Err(reason)) => Some(reason),
+    }
+}
+
+/// Swaps the pointer and proves that the clause is understood and all else is as before; if not, everything is as
+/// it was, and the reason is given back. Called once, in the postmaster.
+pub fn install() -> Result<(), &'static str> {
+    let state = STATE.get_or_init(|| {
+        let original = swap(hash as *const () as usize)?;
+        ORIGINAL.store(original, Relaxed);
+        self_test().inspect_err(|_| {
+            // The page was writable a moment ago; if it no longer is, our function stays and acts as the original.
+            let _ = swap(original);
+        })
+    });
+    state.as_ref().map(|&()| ()).map_err(String::as_str)
+}
+
+/// Stands in for the server's own hash function of key words.
+///
+/// # Safety
+/// As for the original: `key` points to `length` bytes.
+unsafe extern "C-unwind" fn hash(key: *const c_void, length: usize) -> c_int {
+    if length == WORD {
+        let word = key.cast::<u8>().cast_mut();
+        // SAFETY: `length` bytes can be read.
+        let text = unsafe { std::slice::from_raw_parts(word, WORD) };
+        if text.eq_ignore_ascii_case(b"create") {
+            // SAFETY: reads only the word's page, or has the kernel read.
+            BEHIND.store(unsafe { byte_behind_schema(word) }, Relaxed);
+            CREATE.store(word, Relaxed);
+        } else if text.eq_ignore_ascii_case(b"schema") {
+            let create = CREATE.swap(std::ptr::null_mut(), Relaxed);
+            let gap = (word as usize).wrapping_sub(create as usize);
+            if !create.is_null() && gap > WORD && gap <= GAP {
+                // SAFETY: `create` may dangle; the function proves first that it does not.
+                unsafe { found_create_schema(create, gap) }
+            }
+        }
+    }
+    // SAFETY: ORIGINAL holds the server's own function from before the swap; called as it would have been.
+    unsafe {
+        let original: Hash = std::mem::transmute::<usize, Hash>(ORIGINAL.load(Relaxed));
+        original(key, length)
+    }
+}
+
+/// Blanks the clause if `create … schema` is the start of a statement that has one.
+///
+/// # Safety
+/// `create + gap` points to the word SCHEMA with a byte that can be read behind it.
+#[cold]
+#[inline(never)]
+unsafe fn found_create_schema(create: *mut u8, gap: usize) {
+    let mut copy = [0u8; GAP];
+    let between = &mut copy[..gap - WORD];
+    // SAFETY: within one page that SCHEMA lies in, or read by the kernel.
+    unsafe {
+        if create as usize / PAGE == (create as usize + gap) / PAGE {
+            std::ptr::copy_nonoverlapping(create.add(WORD), between.as_mut_ptr(), gap - WORD);
+        } else if read_by_kernel(create.add(WORD), between) < gap - WORD {
+            return;
+        }
+    }
+    if lex::skip_space(between, 0) != between.len() {
+        return;
+    }
+    // SAFETY: one contiguous text with CREATE and SCHEMA in it: the scanner's buffer, which belongs to it alone and
+    // ends with two NULs, so that the byte behind the held one is readable. The held byte is a NUL now.
+    unsafe {
+        let held = create.add(gap + WORD);
+        if *held != 0 {
+            return;
+        }
+        let length = libc::strlen(held.add(1).cast());
+        let rest = std::slice::from_raw_parts_mut(held.add(1), length);
+        let behind = u8::try_from(BEHIND.load(Relaxed)).ok();
+        if let Some(range) = find_clause(behind, rest) {
+            clause::blank(&mut rest[range]);
+        }
+    }
+}
+
+fn find_clause(behind: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
+    const DISTRIBUTED: &[u8] = b"distributed";
+    let mentioned = rest.windows(DISTRIBUTED.len()).any(|w| w.eq_ignore_ascii_case(DISTRIBUTED));
+    // A panic here would end the backend: the reader is total, and this makes sure of it.
+    let find = || clause::after_schema(behind, rest);
+    mentioned.then(|| std::panic::catch_unwind(find).unwrap_or(None)).flatten()
+}
+
+/// The byte behind the word SCHEMA if that word follows, else [`UNKNOWN`].
+///
+/// # Safety
+/// `create` points to six bytes that can be read.
+unsafe fn byte_behind_schema(create: *const u8) -> i32 {
+    let held = create.wrapping_add(WORD);
+    let room = PAGE - (held as usize % PAGE) - 1;
+    let start = held.wrapping_add(1);
+    if held as usize / PAGE == create as usize / PAGE && room > 0 {
+        // SAFETY: the rest of a page of which a byte can be read can be read.
+        let here = unsafe { std::slice::from_raw_parts(start, room) };
+        if let Some(seen) = peek(here) {
+            return seen;
+        }
+    }
+    let mut copy = [0u8; GAP];
+    // SAFETY: only addresses that the kernel finds readable are read.
+    let length = unsafe { read_by_kernel(start, &mut copy) };
+    peek(&copy[..length]).unwrap_or(UNKNOWN)
+}
+
+/// Looks for SCHEMA in the text behind CREATE and the byte that the scanner holds. None: the text ends too early to
+/// tell.
+fn peek(text: &[u8]) -> Option<i32> {
+    let (text, whole) = match text.iter().position(|&byte| byte == 0) {
+        Some(end) => (&text[..end], true),
+        None => (text, false),
+    };
+    let undecided = if whole { Some(UNKNOWN) } else { None };
+    let at = match text.first() {
+        None => return undecided,
+        // The held byte was the first of a comment.
+        Some(b'*') => lex::block_comment_end(text, 1),
+        Some(b'-') => text.iter().position(|byte| matches!(byte, b'\n' | b'\r')),
+        Some(_) => Some(0),
+    };
+    let Some(at) = at.map(|at| lex::skip_space(text, at)) else { return undecided };
+    match text.get(at..=at + WORD) {
+        None => undecided,
+        Some(word) if word[..WORD].eq_ignore_ascii_case(b"schema") => Some(i32::from(word[WORD])),
+        Some(_) => Some(UNKNOWN),
+    }
+}
+
+/// Copies own memory without touching it: stops where it cannot be read. Gives the number of bytes copied.
+///
+/// # Safety
+/// None beyond `into` being what it says: a bad address is the kernel's to find.
+unsafe fn read_by_kernel(from: *const u8, into: &mut [u8]) -> usize {
+    let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // The kernel stops at the range that holds the bad page: one range to the page's end, one behind it.
+    let first = (PAGE - from as usize % PAGE).min(into.len());
+    let range = |at: usize, length| libc::iovec {
+        iov_base: from.wrapping_add(at).cast_mut().cast(),
+        iov_len: length,
+    };
+    let remote = [range(0, first), range(first, into.len() - first)];
+    // SAFETY: the lists are as long as said; `into` is writable.
+    let copied =
+        unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), 2, 0) };
+    usize::try_from(copied).unwrap_or(0)
+}
+
+/// Puts `function` where the scanner finds its hash function; gives back what was there.
+fn swap(function: usize) -> Result<usize, String> {
+    let table = &raw const pg_sys::ScanKeywords;
+    // SAFETY: the table is an exported constant of the server; no other thread exists in the postmaster, the slot is
+    // an aligned pointer, and its page is given back the protection that it had.
+    unsafe {
+        let slot = (&raw const (*table).hash).cast::<usize>().cast_mut();
+        let permissions = permissions_of(slot as usize)?;
+        if permissions.contains('x') {
+            return Err(format!(
+                "the table of key words lies in executable memory ({permissions})"
+            ));
+        }
+        let size = libc::sysconf(libc::_SC_PAGESIZE).max(PAGE as libc::c_long) as usize;
+        let page = (slot as usize & !(size - 1)) as *mut c_void;
+        let protected = !permissions.contains('w');
+        let allow = libc::PROT_READ | libc::PROT_WRITE;
+        if protected && libc::mprotect(page, size, allow) != 0 {
+            let error = std::io::Error::last_os_error();
+            return Err(format!("the table of key words cannot be made writable: {error}"));
+        }
+        let before = slot.read_volatile();
+        slot.write_volatile(function);
+        if protected {
+            libc::mprotect(page, size, libc::PROT_READ);
+        }
+        Ok(before)
+    }
+}
+
+fn permissions_of(address: usize) -> Result<String, String> {
+    let maps = std::fs::read_to_string("/proc/self/maps")
+        .map_err(|error| format!("cannot read /proc/self/maps: {error}"))?;
+    let holds = |line: &&str| {
+        let bounds = line.split_whitespace().next().and_then(|range| range.split_once('-'));
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        bounds.is_some_and(|(from, to)| {
+            number(from).is_some_and(|from| from <= address)
+                && number(to).is_some_and(|to| address < to)
+        })
+    };
+    let line = maps.lines().find(holds);
+    let permissions = line.and_then(|line| line.split_whitespace().nth(1));
+    permissions
+        .map(str::to_owned)
+        .ok_or_else(|| "the table of key words is in no mapping".to_owned())
+}
+
+/// The clause parses, in several spellings, and key words are found as before.
+fn self_test() -> Result<(), String> {
+    for word in [c"schema", c"create", c"select", c"zone"] {
+        // SAFETY: both arguments live for ever.
+        let found =
+            unsafe { pg_sys::ScanKeywordLookup(word.as_ptr(), &raw const pg_sys::ScanKeywords) };
+        if found < 0 {
+            return Err("self-test failed: key words are no longer found".into());
+        }
+    }
+    for text in [
+        c"CREATE SCHEMA helios_self_test DISTRIBUTED",
+        c"create/**/schema \"Helios\"distributed ON NODE \"a\" WITH (b = 1) AUTHORIZATION x; SELECT 1",
+    ] {
+        // The scanner knows neither an error nor a client yet: what it throws is caught here.
+        let parsed = pgrx::PgTryBuilder::new(|| {
+            // SAFETY: the text ends with NUL; the parser copies it.
+            let list = unsafe {
+                pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT)
+            };
+            !list.is_null()
+        })
+        .catch_others(|_| false)
+        .execute();
+        if !parsed {
+            return Err("self-test failed: the clause is not understood".into());
+        }
+    }
+    Ok(())
+}

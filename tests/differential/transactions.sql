@@ -1,0 +1,302 @@
+CREATE TABLE t (id int PRIMARY KEY, v text)
+
+BEGIN
+
+INSERT INTO t VALUES (1, 'a')
+
+SELECT * FROM t
+
+COMMIT
+
+SELECT * FROM t
+
+BEGIN
+
+INSERT INTO t VALUES (2, 'b')
+
+ROLLBACK
+
+SELECT * FROM t
+
+START TRANSACTION ISOLATION LEVEL SERIALIZABLE READ WRITE
+
+SHOW transaction_isolation
+
+SELECT current_setting('transaction_isolation'), count(*) FROM t
+
+COMMIT AND CHAIN
+
+SELECT current_setting('transaction_isolation'), count(*) FROM t
+
+ROLLBACK
+
+BEGIN READ ONLY
+
+SELECT current_setting('transaction_read_only'), count(*) FROM t
+
+INSERT INTO t VALUES (3, 'c')
+
+SELECT 1
+
+COMMIT
+
+BEGIN
+
+INSERT INTO t VALUES (1, 'dup')
+
+SELECT * FROM t
+
+COMMIT
+
+BEGIN
+
+SAVEPOINT a
+
+INSERT INTO t VALUES (3, 'c')
+
+SAVEPOINT b
+
+INSERT INTO t VALUES (1, 'dup')
+
+ROLLBACK TO b
+
+INSERT INTO t VALUES (4, 'd')
+
+SELECT id FROM t ORDER BY id
+
+RELEASE a
+
+COMMIT
+
+SELECT id FROM t ORDER BY id
+
+BEGIN
+
+INSERT INTO t VALUES (5, 'e')
+
+SAVEPOINT s
+
+UPDATE t SET v = 'changed'
+
+SAVEPOINT s
+
+DELETE FROM t
+
+SELECT count(*) FROM t
+
+ROLLBACK TO s
+
+SELECT v FROM t ORDER BY id
+
+RELEASE SAVEPOINT s
+
+ROLLBACK TO SAVEPOINT s
+
+SELECT v FROM t ORDER BY id
+
+ROLLBACK TO nothing
+
+SELECT 1
+
+ROLLBACK
+
+SAVEPOINT outside
+
+RELEASE nothing
+
+COMMIT
+
+ROLLBACK
+
+BEGIN; BEGIN; SELECT count(*) FROM t; COMMIT
+
+BEGIN ISOLATION LEVEL REPEATABLE READ
+
+SELECT count(*) FROM t
+
+-- session: other
+INSERT INTO t VALUES (10, 'other')
+
+SELECT count(*) FROM t
+
+UPDATE t SET v = 'mine' WHERE id = 1
+
+COMMIT
+
+SELECT count(*) FROM t
+
+BEGIN ISOLATION LEVEL REPEATABLE READ
+
+SELECT count(*) FROM t
+
+-- session: other
+UPDATE t SET v = 'theirs' WHERE id = 1
+
+UPDATE t SET v = 'mine' WHERE id = 1
+
+ROLLBACK
+
+BEGIN ISOLATION LEVEL SERIALIZABLE
+
+SELECT sum(id) FROM t
+
+-- session: other
+BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT sum(id) FROM t; INSERT INTO t VALUES (11, 'w'); COMMIT
+
+INSERT INTO t VALUES (12, 'w')
+
+COMMIT
+
+SELECT id FROM t ORDER BY id
+
+BEGIN
+
+-- session: other
+INSERT INTO t VALUES (13, 'seen')
+
+SELECT count(*) FROM t
+
+-- session: other
+INSERT INTO t VALUES (14, 'seen')
+
+SELECT count(*) FROM t
+
+SET TRANSACTION ISOLATION LEVEL SERIALIZABLE
+
+ROLLBACK
+
+BEGIN
+
+SET TRANSACTION READ ONLY
+
+DELETE FROM t
+
+ROLLBACK
+
+SET default_transaction_read_only = on
+
+DELETE FROM t
+
+BEGIN READ WRITE; DELETE FROM t WHERE id = 14; COMMIT
+
+RESET default_transaction_read_only
+
+SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ
+
+SELECT current_setting('transaction_isolation') FROM t WHERE id = 1
+
+RESET default_transaction_isolation
+
+INSERT INTO t VALUES (20, 'x'); SELECT 1/0; INSERT INTO t VALUES (21, 'y')
+
+SELECT id FROM t WHERE id >= 20
+
+BEGIN; INSERT INTO t VALUES (20, 'x'); COMMIT; INSERT INTO t VALUES (21, 'y'); SELECT 1/0
+
+SELECT id FROM t WHERE id >= 20
+
+INSERT INTO t VALUES (22, 'x'); ROLLBACK; INSERT INTO t VALUES (23, 'y')
+
+SELECT id FROM t WHERE id >= 20 ORDER BY id
+
+INSERT INTO t VALUES (24, 'x'); COMMIT; SELECT 1/0
+
+SELECT id FROM t WHERE id >= 20 ORDER BY id
+
+BEGIN
+
+DECLARE c CURSOR FOR SELECT id FROM t ORDER BY id
+
+FETCH 2 FROM c
+
+SAVEPOINT s
+
+FETCH 1 FROM c
+
+ROLLBACK TO s
+
+FETCH 1 FROM c
+
+COMMIT
+
+FETCH 1 FROM c
+
+BEGIN
+
+CREATE TABLE made (x int)
+
+SAVEPOINT s
+
+INSERT INTO made VALUES (1)
+
+DROP TABLE made
+
+ROLLBACK TO s
+
+SELECT count(*) FROM made
+
+COMMIT
+
+SELECT count(*) FROM made
+
+BEGIN; INSERT INTO made VALUES (1); TRUNCATE made; INSERT INTO made VALUES (2); SAVEPOINT x; INSERT INTO made VALUES (3); ROLLBACK TO x; COMMIT; SELECT * FROM made
+
+BEGIN; SET LOCAL work_mem = '1MB'; SELECT current_setting('work_mem'), count(*) FROM made; COMMIT
+
+SELECT current_setting('work_mem'), count(*) FROM made
+
+BEGIN; SET CONSTRAINTS ALL DEFERRED; COMMIT
+
+CREATE TABLE def (id int PRIMARY KEY, o int REFERENCES def DEFERRABLE)
+
+BEGIN
+
+SET CONSTRAINTS ALL DEFERRED
+
+INSERT INTO def VALUES (1, 2)
+
+INSERT INTO def VALUES (2, 1)
+
+COMMIT
+
+BEGIN
+
+SET CONSTRAINTS def_o_fkey DEFERRED
+
+INSERT INTO def VALUES (3, 99)
+
+COMMIT
+
+BEGIN
+
+SET CONSTRAINTS ALL DEFERRED
+
+INSERT INTO def VALUES (3, 99)
+
+SET CONSTRAINTS ALL IMMEDIATE
+
+ROLLBACK
+
+SELECT count(*) FROM def
+
+BEGIN; LOCK TABLE t IN SHARE MODE; SELECT count(*) FROM t; COMMIT
+
+LOCK TABLE t
+
+SELECT pg_current_xact_id_if_assigned() IS NULL FROM t LIMIT 1
+
+SELECT txid_current() > 0, now() = transaction_timestamp() FROM t LIMIT 1
+
+BEGIN
+
+SELECT now() = now(), count(*) FROM t
+
+SELECT pg_advisory_xact_lock(774411)
+
+ABORT
+
+END
+
+PREPARE TRANSACTION 'outside'
+
+SELECT id FROM t ORDER BY id
