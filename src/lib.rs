@@ -8,7 +8,6 @@ mod executor;
 mod pg;
 mod planner;
 mod remote;
-mod scratch;
 mod settings;
 mod transaction;
 
