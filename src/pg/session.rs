@@ -139,3 +139,10 @@ pub fn clock() -> i64 {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
+
+/// Seconds since the server started.
+pub fn seconds_since_start() -> u64 {
+    // SAFETY: reads a static and the clock.
+    let microseconds = unsafe { pg_sys::GetCurrentTimestamp() - pg_sys::PgStartTime };
+    u64::try_from(microseconds / 1_000_000).unwrap_or(0)
+}

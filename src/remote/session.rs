@@ -59,6 +59,8 @@ pub struct Session {
     open: Open,
     status: u8,
     lost: bool,
+    /// When everything has to be over, for those that must not wait for ever.
+    time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
 }
@@ -79,6 +81,7 @@ impl Session {
             open: Open::Nothing,
             status: b'I',
             lost: false,
+            time_limit: None,
             grace: None,
         }
     }
@@ -314,7 +317,7 @@ impl Session {
     /// Waits for the socket with the patience given; looks at interrupts as it allows.
     pub(super) fn wait(&mut self, interest: Interest, patience: Patience) -> Result<Woken> {
         let deadline = match patience {
-            Patience::Interruptible => None,
+            Patience::Interruptible => self.time_limit,
             Patience::InterruptibleUntil(moment) | Patience::Until(moment) => Some(moment),
             Patience::Commit => self.grace,
         };
@@ -411,6 +414,11 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// Interruptible waits end at this moment, and the session with them.
+    pub fn set_time_limit(&mut self, limit: Option<Instant>) {
+        self.time_limit = limit;
     }
 
     /// Marks the session as unusable, whatever its socket says.

@@ -25,7 +25,7 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
-    let result = if registry::is_empty() { Ok(()) } else { handle(event) };
+    let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
     match event {
         Event::Commit | Event::Abort => follow::transaction_ended(true),
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),

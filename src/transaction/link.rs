@@ -85,6 +85,16 @@ impl Link {
         self.session.is_lost() || (idle && self.session.is_stale())
     }
 
+    /// Whether the end of the local (sub)transaction means anything to this link.
+    #[inline]
+    pub fn is_concerned(&self) -> bool {
+        self.block.is_open()
+            || self.prepared.is_some()
+            || self.session.is_lost()
+            || !self.session.is_at_rest()
+            || self.session.status() != b'I'
+    }
+
     /// Readies the session for a request: reads what is still under way into memory, then writes whatever
     /// brings transaction and settings up to date.
     pub fn begin(&mut self, mode: Mode, writes: bool, encoding: Option<&str>) -> Result<()> {

@@ -16,6 +16,7 @@ mod events;
 mod execution;
 mod follow;
 mod link;
+mod recovery;
 mod registry;
 mod stream;
 mod two_phase;
@@ -23,6 +24,7 @@ mod two_phase;
 pub use copy::{Copy, Direction, copy};
 pub use execution::{Execution, Step, execute, query, start};
 pub use follow::note_change as note_settings_changed;
+pub use recovery::{Recovered, recover};
 pub use registry::target;
 
 use crate::directory::NodeId;
@@ -66,10 +68,7 @@ fn note_written(node: NodeId) {
 
 /// Whether the local transaction already has a transaction on a node.
 pub fn in_use() -> bool {
-    !registry::is_empty()
-        && registry::all()
-            .iter()
-            .any(|link| link.try_borrow().is_ok_and(|link| link.block.is_open()))
+    registry::any(|link| link.block.is_open())
 }
 
 /// DEALLOCATE ALL and DISCARD ALL: statements kept prepared on nodes are closed with the next request there.
