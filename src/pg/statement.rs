@@ -119,12 +119,20 @@ impl Statement {
         if length == 0 { rest } else { &rest[..length.min(rest.len())] }
     }
 
+    /// Number of characters before the statement's own text.
+    pub fn characters_before(&self) -> i32 {
+        let before = i32::try_from(self.start()).unwrap_or(0);
+        if before == 0 {
+            return 0;
+        }
+        // SAFETY: the text is at least `before` bytes long.
+        unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
+    }
+
     /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
     /// whole.
     pub fn shift(&self, mut error: Error) -> Error {
-        let before = i32::try_from(self.start()).unwrap_or(0);
-        // SAFETY: the text is at least `before` bytes long.
-        let characters = unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) };
+        let characters = self.characters_before();
         if let Some(position) = &mut error.fields_mut().position {
             *position += characters;
         }
