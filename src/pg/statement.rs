@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::pg::nodes::{self, members};
+use crate::pg::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char};
 
@@ -11,7 +12,8 @@ pub struct Statement {
     planned: *mut pg_sys::PlannedStmt,
     source: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
-    has_parameters: bool,
+    parameters: pg_sys::ParamListInfo,
+    destination: *mut pg_sys::DestReceiver,
 }
 
 /// The head of CREATE SCHEMA.
@@ -47,14 +49,36 @@ impl Statement {
         planned: *mut pg_sys::PlannedStmt,
         source: *const c_char,
         context: pg_sys::ProcessUtilityContext::Type,
-        has_parameters: bool,
+        parameters: pg_sys::ParamListInfo,
+        destination: *mut pg_sys::DestReceiver,
     ) -> Self {
-        Self { planned, source, context, has_parameters }
+        Self { planned, source, context, parameters, destination }
     }
 
     /// Whether its text refers to parameters or variables, whose values are not in the text.
     pub fn has_parameters(&self) -> bool {
-        self.has_parameters
+        !self.parameters.is_null()
+    }
+
+    /// COPY.
+    pub fn copy_view(&self) -> Option<CopyView> {
+        let is_copy = self.tag() == NodeTag::T_CopyStmt;
+        // SAFETY: the tag says what the node is; it lives as long as this view.
+        is_copy.then(|| unsafe { CopyView::new(self.node()) })
+    }
+
+    /// CALL.
+    pub fn call_view(&self) -> Option<CallView> {
+        let is_call = self.tag() == NodeTag::T_CallStmt;
+        // SAFETY: the tag says what the node is; it lives as long as this view, and so do the other two.
+        is_call.then(|| unsafe { CallView::new(self.node(), self.parameters, self.destination) })
+    }
+
+    /// Characters in the whole text before the statement's own.
+    pub fn offset(&self) -> i32 {
+        let before = i32::try_from(self.start()).unwrap_or(0);
+        // SAFETY: the text is at least `before` bytes long.
+        unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
     }
 
     /// The statement for PostgreSQL.
@@ -122,9 +146,7 @@ impl Statement {
     /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
     /// whole.
     pub fn shift(&self, mut error: Error) -> Error {
-        let before = i32::try_from(self.start()).unwrap_or(0);
-        // SAFETY: the text is at least `before` bytes long.
-        let characters = unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) };
+        let characters = self.offset();
         if let Some(position) = &mut error.fields_mut().position {
             *position += characters;
         }

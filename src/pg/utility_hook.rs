@@ -20,24 +20,29 @@ pub struct Step {
     pub run: bool,
     /// Whether [`Handler::after`] is to be called, and with what.
     pub frame: Option<usize>,
+    /// The command tag, if the server would not give the right one.
+    pub completion: Option<Completion>,
 }
 
 impl Step {
     /// The server runs it, and that is all.
     pub fn pass(statement: Statement) -> Self {
-        Self { statement, run: true, frame: None }
+        Self { statement, run: true, frame: None, completion: None }
     }
 
     /// Everything is done already.
     pub fn done(statement: &Statement) -> Self {
-        Self { statement: *statement, run: false, frame: None }
+        Self { statement: *statement, run: false, frame: None, completion: None }
     }
 }
 
-/// The command tag `SELECT n` that a statement ends with, where its rows were made on a node.
-pub struct Completion {
-    /// The number of rows.
-    pub rows: u64,
+/// A command tag that counts rows, where a node made or moved them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Completion {
+    /// `SELECT n`.
+    Select(u64),
+    /// `COPY n`.
+    Copy(u64),
 }
 
 /// Who decides about statements.
@@ -91,7 +96,7 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are valid until this call returns; nothing here has a destructor.
     unsafe {
-        let statement = Statement::new(planned, source, context, !parameters.is_null());
+        let statement = Statement::new(planned, source, context, parameters, destination);
         let pass = Step::pass(statement);
         let step = trampoline(pass, || match HANDLER.get() {
             Some(handler) => (handler.before)(&statement),
@@ -128,6 +133,9 @@ unsafe extern "C-unwind" fn process_utility(
         if let Some(frame) = step.frame {
             trampoline((), || finish(frame, &statement, completion));
         }
+        if let Some(tag) = step.completion {
+            complete(tag, completion);
+        }
     }
 }
 
@@ -139,13 +147,23 @@ fn finish(
     // SAFETY: what the server has just done is made visible to the look-ups to come.
     unsafe { pg_sys::CommandCounterIncrement() };
     let Some(handler) = HANDLER.get() else { return Ok(()) };
-    let Some(Completion { rows }) = (handler.after)(frame, statement)? else { return Ok(()) };
-    if !completion.is_null() {
-        // SAFETY: the server's own struct, valid during the call of the hook.
-        unsafe {
-            (*completion).commandTag = pg_sys::CommandTag::CMDTAG_SELECT;
-            (*completion).nprocessed = rows;
-        }
+    if let Some(tag) = (handler.after)(frame, statement)? {
+        complete(tag, completion);
     }
     Ok(())
+}
+
+fn complete(tag: Completion, completion: *mut pg_sys::QueryCompletion) {
+    if completion.is_null() {
+        return;
+    }
+    let (tag, rows) = match tag {
+        Completion::Select(rows) => (pg_sys::CommandTag::CMDTAG_SELECT, rows),
+        Completion::Copy(rows) => (pg_sys::CommandTag::CMDTAG_COPY, rows),
+    };
+    // SAFETY: the server's own struct, valid during the call of the hook.
+    unsafe {
+        (*completion).commandTag = tag;
+        (*completion).nprocessed = rows;
+    }
 }
