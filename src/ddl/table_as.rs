@@ -39,5 +39,5 @@ pub(super) fn after(
     propagate::check(frame, statement)?;
     let tag = send::work(node, statement)?;
     let rows = tag.strip_prefix("SELECT ").and_then(|rows| rows.parse().ok());
-    Ok(rows.map(Completion::Select))
+    Ok(rows.map(|rows| Completion { rows }))
 }

@@ -9,7 +9,7 @@ mod copy;
 mod explain;
 mod scan;
 mod types;
-pub mod utility;
+mod utility;
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -22,6 +22,7 @@ use std::cell::Cell;
 pub fn install() {
     crate::pg::custom_scan::install(scan::NodeScan::boxed);
     crate::pg::types::install();
+    crate::pg::utility_hook::install_rows(utility::handler());
 }
 
 /// Locks the shards of these namespaces and gives the one node that they are on.

@@ -4,21 +4,22 @@ use super::copy::{self, CopyStatement, Data};
 use super::scan::relocate;
 use crate::directory;
 use crate::error::{Error, Result};
+use crate::pg;
 use crate::pg::tree::{function_namespace, params_are_numbered, relation_namespace};
+use crate::pg::utility_hook::RowHandler;
 use crate::pg::utility_view::{CallView, CopyView};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Step};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// A statement's own text and where it stands.
-#[derive(Clone, Copy)]
-pub struct StatementText<'a> {
-    /// The whole text that the client (or a function) sent, which parameters' locations refer to.
-    pub source: &'a [u8],
-    /// The statement's part of it.
-    pub sql: &'a [u8],
-    /// Characters before that part.
-    pub offset: i32,
+/// What the utility hook calls.
+pub fn handler() -> RowHandler {
+    RowHandler {
+        copy,
+        call,
+        settings_changed: transaction::note_settings_changed,
+        statements_dropped: transaction::forget_statements,
+    }
 }
 
 fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
@@ -29,7 +30,7 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
 }
 
 /// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
-pub fn copy(view: &CopyView, text: StatementText<'_>) -> Result<Option<u64>> {
+fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<u64>> {
     if !directory::in_use() {
         return Ok(None);
     }
@@ -43,8 +44,8 @@ pub fn copy(view: &CopyView, text: StatementText<'_>) -> Result<Option<u64>> {
     };
     copy::run(&CopyStatement {
         namespace,
-        sql: text.sql,
-        offset: text.offset,
+        sql: statement.text(),
+        offset: statement.characters_before(),
         from: view.is_from(),
         data,
     })
@@ -52,7 +53,7 @@ pub fn copy(view: &CopyView, text: StatementText<'_>) -> Result<Option<u64>> {
 }
 
 /// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
-pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
+fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     if !directory::in_use() {
         return Ok(false);
     }
@@ -60,7 +61,7 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         return Ok(false);
     };
     let uses = view.param_uses();
-    let own_text = params_are_numbered(text.source, &uses);
+    let own_text = params_are_numbered(command.source(), &uses);
     if !own_text && view.has_out_arguments() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -68,7 +69,7 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         )
         .hint("Make the arguments INOUT, or call it from the client."));
     }
-    let sql = if own_text { text.sql.to_vec() } else { view.deparsed() };
+    let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
     let node = super::locate(std::iter::once(namespace))?;
     let mode = super::mode();
@@ -83,7 +84,7 @@ pub fn call(view: &CallView, text: StatementText<'_>) -> Result<bool> {
         reuse: false,
     };
     super::note_write(namespace);
-    let moved = |error| relocate(error, own_text.then_some(text.offset), &sql);
+    let moved = |error| relocate(error, own_text.then_some(command.characters_before()), &sql);
     let mut execution =
         transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
     let mut output = view.output();

@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::pg::nodes::{self, members};
-use crate::pg::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char};
 
@@ -12,8 +11,7 @@ pub struct Statement {
     planned: *mut pg_sys::PlannedStmt,
     source: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    destination: *mut pg_sys::DestReceiver,
+    has_parameters: bool,
 }
 
 /// The head of CREATE SCHEMA.
@@ -49,36 +47,14 @@ impl Statement {
         planned: *mut pg_sys::PlannedStmt,
         source: *const c_char,
         context: pg_sys::ProcessUtilityContext::Type,
-        parameters: pg_sys::ParamListInfo,
-        destination: *mut pg_sys::DestReceiver,
+        has_parameters: bool,
     ) -> Self {
-        Self { planned, source, context, parameters, destination }
+        Self { planned, source, context, has_parameters }
     }
 
     /// Whether its text refers to parameters or variables, whose values are not in the text.
     pub fn has_parameters(&self) -> bool {
-        !self.parameters.is_null()
-    }
-
-    /// COPY.
-    pub fn copy_view(&self) -> Option<CopyView> {
-        let is_copy = self.tag() == NodeTag::T_CopyStmt;
-        // SAFETY: the tag says what the node is; it lives as long as this view.
-        is_copy.then(|| unsafe { CopyView::new(self.node()) })
-    }
-
-    /// CALL.
-    pub fn call_view(&self) -> Option<CallView> {
-        let is_call = self.tag() == NodeTag::T_CallStmt;
-        // SAFETY: the tag says what the node is; it lives as long as this view, and so do the other two.
-        is_call.then(|| unsafe { CallView::new(self.node(), self.parameters, self.destination) })
-    }
-
-    /// Characters in the whole text before the statement's own.
-    pub fn offset(&self) -> i32 {
-        let before = i32::try_from(self.start()).unwrap_or(0);
-        // SAFETY: the text is at least `before` bytes long.
-        unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
+        self.has_parameters
     }
 
     /// The statement for PostgreSQL.
@@ -143,10 +119,20 @@ impl Statement {
         if length == 0 { rest } else { &rest[..length.min(rest.len())] }
     }
 
+    /// Number of characters before the statement's own text.
+    pub fn characters_before(&self) -> i32 {
+        let before = i32::try_from(self.start()).unwrap_or(0);
+        if before == 0 {
+            return 0;
+        }
+        // SAFETY: the text is at least `before` bytes long.
+        unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
+    }
+
     /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
     /// whole.
     pub fn shift(&self, mut error: Error) -> Error {
-        let characters = self.offset();
+        let characters = self.characters_before();
         if let Some(position) = &mut error.fields_mut().position {
             *position += characters;
         }

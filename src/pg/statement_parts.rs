@@ -32,21 +32,11 @@ impl Statement {
         }
     }
 
-    /// DISCARD ALL and DEALLOCATE ALL.
-    pub fn forgets_statements(&self) -> bool {
+    /// Whether it is DEALLOCATE ALL.
+    pub fn deallocates_all(&self) -> bool {
         // SAFETY: the tag says what the node is.
-        unsafe {
-            match self.tag() {
-                NodeTag::T_DiscardStmt => {
-                    let what = (*self.node::<pg_sys::DiscardStmt>()).target;
-                    what == pg_sys::DiscardMode::DISCARD_ALL
-                }
-                NodeTag::T_DeallocateStmt => {
-                    (*self.node::<pg_sys::DeallocateStmt>()).name.is_null()
-                }
-                _ => false,
-            }
-        }
+        self.tag() == NodeTag::T_DeallocateStmt
+            && unsafe { (*self.node::<pg_sys::DeallocateStmt>()).name.is_null() }
     }
 
     /// The schema of REINDEX SCHEMA.

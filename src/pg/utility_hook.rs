@@ -6,7 +6,10 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::statement::Statement;
-use pgrx::pg_sys;
+use crate::pg::utility_view::{CallView, CopyView};
+use crate::pg::{enclosing, explain, nesting};
+use enclosing::Enclosing;
+use pgrx::pg_sys::{self, NodeTag};
 use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::OnceLock;
@@ -20,29 +23,24 @@ pub struct Step {
     pub run: bool,
     /// Whether [`Handler::after`] is to be called, and with what.
     pub frame: Option<usize>,
-    /// The command tag, if the server would not give the right one.
-    pub completion: Option<Completion>,
 }
 
 impl Step {
     /// The server runs it, and that is all.
     pub fn pass(statement: Statement) -> Self {
-        Self { statement, run: true, frame: None, completion: None }
+        Self { statement, run: true, frame: None }
     }
 
     /// Everything is done already.
     pub fn done(statement: &Statement) -> Self {
-        Self { statement: *statement, run: false, frame: None, completion: None }
+        Self { statement: *statement, run: false, frame: None }
     }
 }
 
-/// A command tag that counts rows, where a node made or moved them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Completion {
-    /// `SELECT n`.
-    Select(u64),
-    /// `COPY n`.
-    Copy(u64),
+/// The command tag `SELECT n` that a statement ends with, where its rows were made on a node.
+pub struct Completion {
+    /// The number of rows.
+    pub rows: u64,
 }
 
 /// Who decides about statements.
@@ -53,7 +51,20 @@ pub struct Handler {
     pub after: fn(usize, &Statement) -> Result<Option<Completion>>,
 }
 
+/// Who runs the statements that move rows or change the session.
+pub struct RowHandler {
+    /// COPY; gives the number of rows, or leaves it to the server.
+    pub copy: fn(&CopyView, &Statement) -> Result<Option<u64>>,
+    /// CALL; false leaves it to the server.
+    pub call: fn(&CallView, &Statement) -> Result<bool>,
+    /// Told after SET, RESET and DISCARD, and after DO and CALL, which may have done the same.
+    pub settings_changed: fn(),
+    /// Told after DISCARD.
+    pub statements_dropped: fn(),
+}
+
 static HANDLER: OnceLock<Handler> = OnceLock::new();
+static ROW_HANDLER: OnceLock<RowHandler> = OnceLock::new();
 
 thread_local! {
     static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
@@ -71,6 +82,11 @@ unsafe extern "C-unwind" {
         destination: *mut pg_sys::DestReceiver,
         completion: *mut pg_sys::QueryCompletion,
     );
+}
+
+/// Sets who moves rows. Called once, from `_PG_init`.
+pub fn install_rows(handler: RowHandler) {
+    let _ = ROW_HANDLER.set(handler);
 }
 
 /// Puts the hook in. Called once, from `_PG_init`.
@@ -96,7 +112,25 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are valid until this call returns; nothing here has a destructor.
     unsafe {
-        let statement = Statement::new(planned, source, context, parameters, destination);
+        let statement = Statement::new(planned, source, context, !parameters.is_null());
+        // EXECUTE is its query and nothing else.
+        let depth = if statement.tag() == NodeTag::T_ExecuteStmt {
+            nesting::depth()
+        } else {
+            nesting::enter()
+        };
+        let enclosing = enclosing::enter(Enclosing {
+            source: source as usize,
+            location: (*planned).stmt_location,
+            length: (*planned).stmt_len,
+        });
+        let moved =
+            trampoline(false, || move_rows(&statement, parameters, destination, completion));
+        if moved {
+            enclosing::leave(enclosing);
+            nesting::leave(depth);
+            return;
+        }
         let pass = Step::pass(statement);
         let step = trampoline(pass, || match HANDLER.get() {
             Some(handler) => (handler.before)(&statement),
@@ -133,9 +167,66 @@ unsafe extern "C-unwind" fn process_utility(
         if let Some(frame) = step.frame {
             trampoline((), || finish(frame, &statement, completion));
         }
-        if let Some(tag) = step.completion {
-            complete(tag, completion);
+        trampoline((), || {
+            session_changed(statement.tag());
+            Ok(())
+        });
+        enclosing::leave(enclosing);
+        nesting::leave(depth);
+    }
+}
+
+/// Runs COPY and CALL on a node; false leaves the statement to the server.
+///
+/// # Safety
+/// The arguments are those of the hook.
+unsafe fn move_rows(
+    statement: &Statement,
+    parameters: pg_sys::ParamListInfo,
+    destination: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) -> Result<bool> {
+    let Some(handler) = ROW_HANDLER.get() else { return Ok(false) };
+    // SAFETY: the tag says what the node is; the rest is the caller's promise.
+    unsafe {
+        match statement.tag() {
+            NodeTag::T_CopyStmt => {
+                let view = CopyView::new(statement.node());
+                let Some(rows) = (handler.copy)(&view, statement)? else { return Ok(false) };
+                if !completion.is_null() {
+                    (*completion).commandTag = pg_sys::CommandTag::CMDTAG_COPY;
+                    (*completion).nprocessed = rows;
+                }
+                Ok(true)
+            }
+            NodeTag::T_CallStmt => {
+                let view = CallView::new(statement.node(), parameters, destination);
+                (handler.call)(&view, statement)
+            }
+            NodeTag::T_ExplainStmt => {
+                explain::begins(statement.node());
+                Ok(false)
+            }
+            _ => Ok(false),
         }
+    }
+}
+
+/// After the server ran a statement: tells what it may have changed about the session.
+fn session_changed(tag: NodeTag) {
+    if tag == NodeTag::T_ExplainStmt {
+        explain::ended();
+    }
+    let Some(handler) = ROW_HANDLER.get() else { return };
+    match tag {
+        NodeTag::T_VariableSetStmt | NodeTag::T_CallStmt | NodeTag::T_DoStmt => {
+            (handler.settings_changed)();
+        }
+        NodeTag::T_DiscardStmt => {
+            (handler.settings_changed)();
+            (handler.statements_dropped)();
+        }
+        _ => {}
     }
 }
 
@@ -147,23 +238,13 @@ fn finish(
     // SAFETY: what the server has just done is made visible to the look-ups to come.
     unsafe { pg_sys::CommandCounterIncrement() };
     let Some(handler) = HANDLER.get() else { return Ok(()) };
-    if let Some(tag) = (handler.after)(frame, statement)? {
-        complete(tag, completion);
+    let Some(Completion { rows }) = (handler.after)(frame, statement)? else { return Ok(()) };
+    if !completion.is_null() {
+        // SAFETY: the server's own struct, valid during the call of the hook.
+        unsafe {
+            (*completion).commandTag = pg_sys::CommandTag::CMDTAG_SELECT;
+            (*completion).nprocessed = rows;
+        }
     }
     Ok(())
-}
-
-fn complete(tag: Completion, completion: *mut pg_sys::QueryCompletion) {
-    if completion.is_null() {
-        return;
-    }
-    let (tag, rows) = match tag {
-        Completion::Select(rows) => (pg_sys::CommandTag::CMDTAG_SELECT, rows),
-        Completion::Copy(rows) => (pg_sys::CommandTag::CMDTAG_COPY, rows),
-    };
-    // SAFETY: the server's own struct, valid during the call of the hook.
-    unsafe {
-        (*completion).commandTag = tag;
-        (*completion).nprocessed = rows;
-    }
 }

@@ -14,7 +14,7 @@ use postgres_protocol::message::{backend, frontend};
 use xtask::server::{HOST, ROLE, Server};
 
 /// How long an answer may take: a server that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One column of a result, as `RowDescription` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,9 @@ impl Wire {
         self.bind("", "", bound)?;
         frontend::describe(b'P', "", &mut self.output)?;
         frontend::execute("", bound.max_rows, &mut self.output)?;
-        if bound.max_rows == 0 {
+        // A Sync that arrives while the server reads COPY data is swallowed.
+        let is_copy = sql.trim_start().get(..4).is_some_and(|w| w.eq_ignore_ascii_case("copy"));
+        if bound.max_rows == 0 && !is_copy {
             frontend::sync(&mut self.output);
             self.flush()?;
             return self.until_ready(copy);
@@ -174,7 +176,11 @@ impl Wire {
             let event = self.event()?;
             let again = event == Event::Suspended;
             let over = matches!(event, Event::Complete(_) | Event::Empty | Event::Error(_));
+            let wants_data = matches!(event, Event::CopyIn(..));
             all.push(event);
+            if wants_data {
+                self.answer_copy(copy)?;
+            }
             if again {
                 frontend::execute("", bound.max_rows, &mut self.output)?;
                 frontend::flush(&mut self.output);

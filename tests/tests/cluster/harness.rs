@@ -1,9 +1,14 @@
 //! The harness itself: what it starts it ends, and a wait shows what it saw.
 
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use helios_tests::{PlainServer, pgbench, psql, wait_until};
 use xtask::scratch::Scratch;
+
+const BOUND: Duration = Duration::from_secs(30);
 
 #[test]
 fn dropped_servers_are_gone() {
@@ -91,14 +96,42 @@ fn vain_wait_shows_what_was_seen() {
 fn python_clients_are_at_hand() {
     let Some(python) = helios_tests::python() else { return };
     let script = "import django, psycopg, sqlalchemy; print(psycopg.__version__)";
-    let out = std::process::Command::new(python).args(["-c", script]).output().unwrap();
+    let out = Command::new(python).args(["-c", script]).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
 }
 
 #[test]
 fn node_clients_are_at_hand() {
     let Some(modules) = helios_tests::node_modules() else { return };
-    let mut node = std::process::Command::new("node");
+    let mut node = Command::new("node");
     let out = node.env("NODE_PATH", modules).args(["-e", "require('pg')"]).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn servers_end_when_the_test_process_is_killed() {
+    const ROLE: &str = "HELIOS_TEST_TO_BE_KILLED";
+    if std::env::var_os(ROLE).is_some() {
+        let plain = PlainServer::start();
+        println!("directory {}", plain.server.sockets.display());
+        std::thread::sleep(BOUND * 4);
+        unreachable!("the other process was to kill this one");
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "harness::servers_end_when_the_test_process_is_killed", "--nocapture"])
+        .env(ROLE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let dir = lines
+        .map(Result::unwrap)
+        .find_map(|line| line.split_once("directory ").map(|(_, dir)| PathBuf::from(dir)));
+    let dir = dir.expect("it says where its server is");
+    assert!(dir.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until("the directory is gone", BOUND, || {
+        if dir.exists() { Err(format!("{} exists", dir.display())) } else { Ok(()) }
+    });
 }

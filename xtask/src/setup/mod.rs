@@ -127,7 +127,7 @@ pub fn postgres(major: u32) -> Result<Obtained<Postgres>> {
     }
 }
 
-/// As [`postgres`], where nothing can go on without it.
+/// As [`postgres()`], where nothing can go on without it.
 pub fn required_postgres(major: u32) -> Result<Postgres> {
     match postgres(major)? {
         Obtained::Yes(found) => Ok(found),

@@ -5,6 +5,13 @@
 //! Each file runs three times: by the simple protocol, by the extended one, and with results in
 //! binary form. All differences of a file are listed, not only the first.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
 mod corpus;
 mod side;
 
