@@ -16,8 +16,8 @@ use std::cell::RefCell;
 pub enum Plan {
     /// Forget the schemas that it dropped; nothing else.
     Bookkeeping,
-    /// Send it to the nodes of what it touched.
-    Touched,
+    /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
+    Touched { models: Vec<Object> },
     /// Send it to every node.
     Everywhere,
     /// Write the new schema into the directory, and make it on its node.
@@ -52,6 +52,8 @@ pub struct Frame {
     pub plan: Plan,
     /// What it touched.
     pub touched: Vec<Touched>,
+    /// What statements inside it (of event triggers) have for nodes: it comes after its own.
+    pub later: Vec<(NodeId, Vec<u8>)>,
 }
 
 impl Frame {
@@ -68,7 +70,12 @@ thread_local! {
 
 pub(super) fn push(plan: Plan) -> usize {
     FRAMES.with_borrow_mut(|frames| {
-        frames.push(Frame { level: session::nesting_level(), plan, touched: Vec::new() });
+        frames.push(Frame {
+            level: session::nesting_level(),
+            plan,
+            touched: Vec::new(),
+            later: Vec::new(),
+        });
         object_access::set_recording(!frames.is_empty());
         frames.len() - 1
     })
@@ -81,7 +88,23 @@ pub(super) fn pop(frame: usize) -> Frame {
         object_access::set_recording(!frames.is_empty());
         popped
     });
-    popped.unwrap_or(Frame { level: 0, plan: Plan::Bookkeeping, touched: Vec::new() })
+    popped.unwrap_or(Frame {
+        level: 0,
+        plan: Plan::Bookkeeping,
+        touched: Vec::new(),
+        later: Vec::new(),
+    })
+}
+
+/// Keeps a definition for after the statement that this one runs inside of; false if there is none.
+pub(super) fn keep_for_later(node: NodeId, text: &[u8]) -> bool {
+    FRAMES.with_borrow_mut(|frames| match frames.last_mut() {
+        Some(outer) => {
+            outer.later.push((node, text.to_vec()));
+            true
+        }
+        None => false,
+    })
 }
 
 /// Drops the frames of statements that began in a subtransaction of this level or deeper: they failed.

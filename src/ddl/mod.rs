@@ -15,6 +15,7 @@ mod listed;
 mod propagate;
 pub mod schema;
 mod send;
+mod session_state;
 mod table_as;
 
 use crate::directory;
@@ -34,13 +35,13 @@ pub fn install() {
 
 /// The server runs the statement, then [`after`] follows the plan.
 fn then(statement: Statement, plan: Plan) -> Step {
-    Step { statement, run: true, frame: Some(frame::push(plan)) }
+    Step { frame: Some(frame::push(plan)), ..Step::pass(statement) }
 }
 
 /// Before the server runs the statement.
 fn before(statement: &Statement) -> Result<Step> {
     if !concerns_definitions(statement.tag()) {
-        return Ok(Step::pass(*statement));
+        return session_state::before(statement);
     }
     if !directory::exists() {
         schema::refuse_clause_without_extension(statement)?;
@@ -102,11 +103,14 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             send::own_to_all(statement)?;
             None
         }
-        Plan::Touched => {
-            propagate::after(&frame, statement)?;
+        Plan::Touched { models } => {
+            propagate::after(&frame, models, statement)?;
             None
         }
     };
+    for (node, text) in &frame.later {
+        send::to(*node, text)?;
+    }
     for schema in dropped {
         if directory::home_of(&schema)?.is_some() {
             directory::forget_schema(&schema)?;

@@ -66,7 +66,7 @@ impl Homes {
             parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
         }
         if let Some(name) = &self.here {
-            parts.push(format!("\"{name}\" on this server"));
+            parts.push(format!("{name} is on this server"));
         }
         Ok(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -90,6 +90,17 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         }
         _ => {}
     }
+    for object in statement.published() {
+        if let Some(Home::Node(place, schema)) = home::of(object)? {
+            let node = directory::node(place.node)?;
+            return Err(Error::new(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("tables of schema \"{schema}\" cannot be published from here"),
+            )
+            .detail(format!("Their rows are on node \"{}\".", node.name))
+            .hint("Make the publication on the node."));
+        }
+    }
     if let Some((object, schema)) = statement.set_schema() {
         check_move(object, &schema)?;
     }
@@ -102,17 +113,17 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     homes.check()?;
     let shell = !homes.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
-    Ok(then(run, Plan::Touched))
+    Ok(then(run, Plan::Touched { models: statement.models() }))
 }
 
 /// Sends what the server has run to where it belongs.
-pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
+pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> Result<()> {
     if !directory::in_use() {
         return Ok(());
     }
     let reach = match statement.granted() {
         Some(granted) => reach_of_grant(granted, statement)?,
-        None => reach_of(frame, statement)?,
+        None => reach_of(frame, models, statement)?,
     };
     match reach {
         Reach::Here => Ok(()),
@@ -126,10 +137,10 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
 
 /// An error if what was made rests on relations of another place.
 pub(super) fn check(frame: &Frame, statement: &Statement) -> Result<()> {
-    reach_of(frame, statement).map(|_| ())
+    reach_of(frame, &[], statement).map(|_| ())
 }
 
-fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
+fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<Reach> {
     let (mut made, mut gone) = (Homes::default(), Homes::default());
     for touched in &frame.touched {
         match touched.event {
@@ -152,9 +163,9 @@ fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
         }
     }
     // A table of this server may be like one elsewhere, but not the other way round.
-    for object in statement.models() {
-        match home::of(object)? {
-            Some(home) if !made.nodes.is_empty() && !object::is_given(object) => made.add(home),
+    for object in models {
+        match home::of(*object)? {
+            Some(home) if !made.nodes.is_empty() && !object::is_given(*object) => made.add(home),
             _ => {}
         }
     }
@@ -171,7 +182,7 @@ fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
         && made.everywhere
         && !made.nodes.is_empty()
     {
-        made.here = Some("all other schemas".into());
+        made.here = Some("the rest".into());
         return Err(made.refusal()?);
     }
     Ok(match made.reach() {
@@ -184,13 +195,6 @@ fn reach_of(frame: &Frame, statement: &Statement) -> Result<Reach> {
 /// What was made in one place must not rest on tables of another.
 fn check_foundations(touched: &Touched, home: &Home) -> Result<()> {
     let object = touched.object;
-    if object::is_published_table(object) && matches!(home, Home::Node(..)) {
-        return Err(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "a table of a distributed schema cannot be published from here",
-        )
-        .hint("Make the publication on the node."));
-    }
     if touched.event != Event::Created || *home == Home::Everywhere {
         return Ok(());
     }
@@ -283,7 +287,7 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
     };
     let from = match from {
         Home::Node(place_of, name) => place(&name, Some(place_of.node))?,
-        Home::Here(name) => format!("{name} lives on this server"),
+        Home::Here(name) => format!("relation {name} lives on this server"),
         Home::Everywhere => "the object is on every node".to_owned(),
     };
     let to = place(schema, to.map(|to| to.node))?;

@@ -1,5 +1,6 @@
 //! Sends definitions to nodes, inside the client's transaction.
 
+use super::frame;
 use crate::directory::{self, NodeId};
 use crate::error::Result;
 use crate::pg::error::Hush;
@@ -9,6 +10,9 @@ use crate::transaction::{self, Mode};
 
 /// Runs a definition on one node. Notices are those that this server gave already.
 pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
+    if frame::keep_for_later(node, text) {
+        return Ok(());
+    }
     let _hush = Hush::begin();
     transaction::execute(node, text, Mode::Transaction, true)?;
     Ok(())

@@ -17,7 +17,7 @@ pub use cache::{
     catalogs_owner, cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement,
     placement_of, remote_nodes,
 };
-pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId, ShardKind};
+pub use rows::{Address, Node, NodeId, Placement, ShardId};
 pub use store::{
     NewNode, add_node, dedicated_shard, forget_schema, forget_transactions, insert_schema,
     move_shards, password, remove_node, rename_schema, schemas_on, shards, take_local_out,

@@ -13,7 +13,7 @@ mod utility;
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{client, nesting};
+use crate::pg::{client, nesting, xact};
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
@@ -81,6 +81,7 @@ pub fn mode() -> Mode {
         && client::has_client()
         && !client::in_transaction_block()
         && !transaction::in_use()
+        && !xact::wrote_here()
         && (client::in_simple_query() || client::next_message_is_sync());
     if alone { Mode::Autocommit } else { Mode::Transaction }
 }

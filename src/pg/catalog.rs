@@ -10,8 +10,6 @@ use std::ffi::CString;
 pub enum Key<'a> {
     /// A column of type `name`.
     Name(&'a str),
-    /// A column of type `integer`.
-    Int4(i32),
     /// A column of type `bigint`.
     Int8(i64),
     /// A column of type `oid`.
@@ -125,7 +123,6 @@ unsafe fn scan_key(column: i16, key: &Key<'_>, name: Option<&CString>) -> pg_sys
             let text = name.map_or(c"".as_ptr(), |name| name.as_ptr());
             (pg_sys::F_NAMEEQ, pg_sys::Datum::from(text))
         }
-        Key::Int4(value) => (pg_sys::F_INT4EQ, pg_sys::Datum::from(*value)),
         Key::Int8(value) => (pg_sys::F_INT8EQ, pg_sys::Datum::from(*value)),
         Key::Oid(value) => (pg_sys::F_OIDEQ, value.into_datum().unwrap_or(pg_sys::Datum::null())),
     };

@@ -1,7 +1,7 @@
 //! Where a database object belongs: to a schema, to a table, or to the database as a whole.
 
 use crate::pg::catalog::{self, Key};
-use pgrx::pg_sys::{self, InvalidOid, Oid};
+use pgrx::pg_sys::{self, Oid};
 
 /// Names one object, as PostgreSQL's dependency code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,7 @@ struct PartOf {
     whole: u32,
 }
 
+const NONE: Oid = pg_sys::InvalidOid;
 const RELATION: u32 = 1259;
 const TYPE: u32 = 1247;
 const CONSTRAINT: u32 = 2606;
@@ -45,16 +46,14 @@ const NAMESPACE: u32 = 2615;
 const EXTENSION: u32 = 3079;
 const DB_ROLE_SETTING: u32 = 2964;
 const DEFAULT_ACL: u32 = 826;
-const PUBLICATION_REL: u32 = 6106;
 
-const PARTS: [PartOf; 7] = [
+const PARTS: [PartOf; 6] = [
     PartOf { class: 2620, index: 2702, column: 2, whole: RELATION }, // pg_trigger.tgrelid
     PartOf { class: 2618, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
     PartOf { class: 3256, index: 3257, column: 3, whole: RELATION }, // pg_policy.polrelid
     PartOf { class: 2604, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
     PartOf { class: 2602, index: 2756, column: 2, whole: 2753 },     // pg_amop.amopfamily
     PartOf { class: 2603, index: 2757, column: 2, whole: 2753 },     // pg_amproc.amprocfamily
-    PartOf { class: PUBLICATION_REL, index: 6112, column: 3, whole: RELATION }, // pg_publication_rel.prrelid
 ];
 
 /// pg_proc, operators, collations, conversions, text search, statistics: rows with a schema of their own.
@@ -71,9 +70,9 @@ pub fn belongs(object: Object) -> Option<Belongs> {
         CONSTRAINT => constraint(id),
         NAMESPACE => schema(id),
         EXTENSION => Some(extension(id)),
-        DB_ROLE_SETTING if id == InvalidOid => Some(Belongs::Database),
+        DB_ROLE_SETTING if id == NONE => Some(Belongs::Database),
         DEFAULT_ACL => match linked(object.class, 828, 3, id)? {
-            InvalidOid => Some(Belongs::Database),
+            NONE => Some(Belongs::Database),
             namespace => schema(namespace),
         },
         class if IN_SCHEMA.contains(&class) => schema(namespace_of(object)?),
@@ -86,11 +85,6 @@ pub fn belongs(object: Object) -> Option<Belongs> {
             None => Some(Belongs::Server),
         },
     }
-}
-
-/// Whether the object is the membership of a table in a publication.
-pub fn is_published_table(object: Object) -> bool {
-    object.class.to_u32() == PUBLICATION_REL
 }
 
 /// A schema as an object.
@@ -127,7 +121,7 @@ pub fn is_extension(object: Object) -> bool {
 pub fn is_given(object: Object) -> bool {
     // SAFETY: looks into the catalogs.
     object.id.to_u32() < pg_sys::FirstNormalObjectId
-        || unsafe { pg_sys::getExtensionOfObject(object.class, object.id) } != InvalidOid
+        || unsafe { pg_sys::getExtensionOfObject(object.class, object.id) } != NONE
 }
 
 /// The objects that this one was made from, as pg_depend has them; parts count for their whole.
@@ -142,7 +136,7 @@ pub fn references(object: Object) -> Vec<Object> {
 fn relation(id: Oid) -> Option<Belongs> {
     // SAFETY: looks into the system cache.
     let namespace = unsafe { pg_sys::get_rel_namespace(id) };
-    if namespace == InvalidOid {
+    if namespace == NONE {
         return None;
     }
     // SAFETY: as above.
@@ -172,16 +166,15 @@ fn data_type(id: Oid) -> Option<Belongs> {
             return None;
         }
         let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-        let is_array = form.typelem != InvalidOid
-            && form.typsubscript.to_u32() == pg_sys::F_ARRAY_SUBSCRIPT_HANDLER;
-        let fields =
-            (form.typnamespace, form.typrelid, if is_array { form.typelem } else { InvalidOid });
+        let is_array =
+            form.typelem != NONE && form.typsubscript.to_u32() == pg_sys::F_ARRAY_SUBSCRIPT_HANDLER;
+        let fields = (form.typnamespace, form.typrelid, if is_array { form.typelem } else { NONE });
         pg_sys::ReleaseSysCache(tuple);
         fields
     };
     match (relation_id, element) {
-        (InvalidOid, InvalidOid) => schema(namespace),
-        (InvalidOid, element) => data_type(element),
+        (NONE, NONE) => schema(namespace),
+        (NONE, element) => data_type(element),
         (relation_id, _) => relation(relation_id),
     }
 }
@@ -194,8 +187,8 @@ fn constraint(id: Oid) -> Option<Belongs> {
     };
     let rows = catalog::scan(CONSTRAINT.into(), 2667.into(), &[(1, Key::Oid(id))], read);
     match rows.into_iter().flatten().next()? {
-        (namespace, InvalidOid, InvalidOid) => schema(namespace),
-        (_, InvalidOid, domain) => data_type(domain),
+        (namespace, NONE, NONE) => schema(namespace),
+        (_, NONE, domain) => data_type(domain),
         (_, table, _) => relation(table),
     }
 }

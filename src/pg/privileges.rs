@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 /// Runs as another role until dropped, with a `search_path` that nobody can put a function or operator into.
 pub struct RunAs {
@@ -75,12 +75,6 @@ pub fn current_user() -> pg_sys::Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Whether a role is a superuser.
-pub fn is_superuser(role: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system cache.
-    unsafe { pg_sys::superuser_arg(role) }
-}
-
 /// Name of a role.
 pub fn role_name(role: pg_sys::Oid) -> String {
     // SAFETY: the result is a palloc'd C string.
@@ -91,16 +85,6 @@ pub fn role_name(role: pg_sys::Oid) -> String {
 pub fn session_user() -> String {
     // SAFETY: reads a backend-local variable.
     role_name(unsafe { pg_sys::GetSessionUserId() })
-}
-
-/// The role of this name.
-pub fn role(name: &str) -> Result<pg_sys::Oid> {
-    let missing =
-        || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"));
-    let text = CString::new(name).map_err(|_| missing())?;
-    // SAFETY: the text ends with NUL and outlives the call.
-    let oid = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
-    if oid == pg_sys::InvalidOid { Err(missing()) } else { Ok(oid) }
 }
 
 /// Whether the current user has the rights of a schema's owner.

@@ -48,11 +48,6 @@ pub fn encoding() -> String {
     unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy().into_owned()
 }
 
-/// PostgreSQL's version number, as `server_version_num`.
-pub fn version_number() -> i32 {
-    pg_sys::PG_VERSION_NUM as i32
-}
-
 /// TCP port of this server.
 pub fn port() -> i32 {
     // SAFETY: set once in the postmaster.
@@ -145,4 +140,17 @@ pub fn seconds_since_start() -> u64 {
     // SAFETY: reads a static and the clock.
     let microseconds = unsafe { pg_sys::GetCurrentTimestamp() - pg_sys::PgStartTime };
     u64::try_from(microseconds / 1_000_000).unwrap_or(0)
+}
+
+/// The first schema of the search path that has a constraint of this name that can be deferred.
+pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> {
+    let select = "SELECT n.nspname::text
+                    FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p(schema, place)
+                    JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) p.schema
+                   WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                                  WHERE c.connamespace OPERATOR(pg_catalog.=) n.oid AND c.condeferrable
+                                    AND c.conname OPERATOR(pg_catalog.=) $1::pg_catalog.name)
+                   ORDER BY p.place LIMIT 1";
+    let read = |row: &crate::pg::sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
+    crate::pg::sql::rows(select, &[name.into()], read)
 }

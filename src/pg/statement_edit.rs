@@ -14,8 +14,6 @@ pub struct TableAs {
     pub exists_and_may: bool,
     /// Whether its rows come from a prepared statement.
     pub from_prepared: bool,
-    /// Whether WITH NO DATA was said.
-    pub without_data: bool,
 }
 
 impl Statement {
@@ -47,7 +45,6 @@ impl Statement {
                 name,
                 exists_and_may: exists && (*node).if_not_exists,
                 from_prepared: utility,
-                without_data: (*into).skipData,
             })
         }
     }

@@ -71,6 +71,30 @@ impl Statement {
         }
     }
 
+    /// The tables and schemas that CREATE or ALTER PUBLICATION publishes.
+    pub fn published(&self) -> Vec<Object> {
+        // SAFETY: the tag says what the node is, and so what its list holds.
+        unsafe {
+            let objects = match self.tag() {
+                NodeTag::T_CreatePublicationStmt => {
+                    (*self.node::<pg_sys::CreatePublicationStmt>()).pubobjects
+                }
+                NodeTag::T_AlterPublicationStmt => {
+                    (*self.node::<pg_sys::AlterPublicationStmt>()).pubobjects
+                }
+                _ => return Vec::new(),
+            };
+            let object = |object: *mut pg_sys::PublicationObjSpec| {
+                if (*object).pubtable.is_null() {
+                    let schema = nodes::text((*object).name)?;
+                    return crate::pg::session::namespace(&schema).map(object::of_schema);
+                }
+                relation((*(*object).pubtable).relation)
+            };
+            members(objects).into_iter().filter_map(object).collect()
+        }
+    }
+
     /// The object that ALTER … SET SCHEMA moves, and the schema that it moves to.
     pub fn set_schema(&self) -> Option<(Object, String)> {
         if self.tag() != NodeTag::T_AlterObjectSchemaStmt {

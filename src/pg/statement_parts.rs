@@ -14,6 +14,31 @@ impl Statement {
             && unsafe { (*self.node::<pg_sys::VacuumStmt>()).is_vacuumcmd }
     }
 
+    /// The constraints of SET CONSTRAINTS, each with its schema if one is written; none for ALL.
+    pub fn set_constraints(&self) -> Option<Vec<(Option<String>, String)>> {
+        if self.tag() != NodeTag::T_ConstraintsSetStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is, and so what its list holds.
+        unsafe {
+            let names = members::<pg_sys::RangeVar>(
+                (*self.node::<pg_sys::ConstraintsSetStmt>()).constraints,
+            );
+            let name = |name: *mut pg_sys::RangeVar| {
+                let schema = nodes::text((*name).schemaname);
+                (schema, nodes::text((*name).relname).unwrap_or_default())
+            };
+            Some(names.into_iter().map(name).collect())
+        }
+    }
+
+    /// Whether it is DEALLOCATE ALL.
+    pub fn deallocates_all(&self) -> bool {
+        // SAFETY: the tag says what the node is.
+        self.tag() == NodeTag::T_DeallocateStmt
+            && unsafe { (*self.node::<pg_sys::DeallocateStmt>()).name.is_null() }
+    }
+
     /// The schema of REINDEX SCHEMA.
     pub fn reindexed_schema(&self) -> Option<String> {
         if self.tag() != NodeTag::T_ReindexStmt {

@@ -59,7 +59,7 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
     let known = DEPARSED.with_borrow(|texts| texts.get(&key(query, source)).cloned());
     let sql = match known {
         Some(sql) => sql,
-        None => deparse::query_text(query),
+        None => deparse::rewritten_text(query),
     };
     Ok(Text { sql, offset: None })
 }

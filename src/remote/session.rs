@@ -8,7 +8,8 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::wait::{
-    Interest, SocketWait, Woken, check_for_interrupts, interrupt_pending, owe_latch,
+    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
+    owe_latch,
 };
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
@@ -326,6 +327,14 @@ impl Session {
             return Err(self.lost("no answer in time"));
         }
         let woken = self.wait.wait(interest, left);
+        if woken.postmaster_died {
+            match patience {
+                Patience::Interruptible | Patience::InterruptibleUntil(_) => exit_with_postmaster(),
+                Patience::Until(_) | Patience::Commit => {
+                    return Err(self.lost("this server is going down"));
+                }
+            }
+        }
         if woken.latch {
             match patience {
                 Patience::Interruptible | Patience::InterruptibleUntil(_) => check_for_interrupts(),
@@ -382,9 +391,11 @@ impl Session {
                         if left.is_zero() {
                             return None;
                         }
-                        if self.wait.wait(Interest::Read, Some(left)).latch {
+                        let woken = self.wait.wait(Interest::Read, Some(left));
+                        if woken.latch {
                             owe_latch();
                         }
+                        self.lost |= woken.postmaster_died;
                     }
                 },
                 Err(_) => self.lost = true,

@@ -71,6 +71,15 @@ pub fn in_use() -> bool {
     registry::any(|link| link.block.is_open())
 }
 
+/// The nodes that the current transaction has been to.
+pub fn open_nodes() -> Vec<NodeId> {
+    let open = |link: &std::rc::Rc<std::cell::RefCell<link::Link>>| {
+        let link = link.try_borrow().ok()?;
+        link.block.is_open().then_some(link.node.id)
+    };
+    registry::all().iter().filter_map(open).collect()
+}
+
 /// DEALLOCATE ALL and DISCARD ALL: statements kept prepared on nodes are closed with the next request there.
 pub fn forget_statements() {
     for link in registry::all() {

@@ -1,0 +1,47 @@
+//! SET CONSTRAINTS and DEALLOCATE ALL, which sessions to nodes have to follow.
+
+use super::send;
+use crate::directory::{self, NodeId};
+use crate::error::Result;
+use crate::pg::session;
+use crate::pg::statement::Statement;
+use crate::pg::utility_hook::Step;
+use crate::transaction;
+
+/// Before the server runs the statement.
+pub(super) fn before(statement: &Statement) -> Result<Step> {
+    if statement.deallocates_all() {
+        transaction::forget_statements();
+    }
+    set_constraints(statement)?;
+    Ok(Step::pass(*statement))
+}
+
+/// The server checks the names; the constraints of distributed schemas are looked at on their nodes.
+fn set_constraints(statement: &Statement) -> Result<()> {
+    let Some(names) = statement.set_constraints() else { return Ok(()) };
+    if !directory::in_use() {
+        return Ok(());
+    }
+    let mut nodes: Vec<NodeId> = Vec::new();
+    if names.is_empty() {
+        nodes = transaction::open_nodes();
+    }
+    for (schema, name) in names {
+        let schemas = match schema {
+            Some(schema) => vec![schema],
+            None => session::schemas_with_constraint(&name)?,
+        };
+        for schema in schemas {
+            if let Some(place) = directory::placement_of(&schema)? {
+                nodes.push(place.node);
+            }
+        }
+    }
+    nodes.sort_unstable();
+    nodes.dedup();
+    for node in nodes {
+        send::own(node, statement)?;
+    }
+    Ok(())
+}
