@@ -11,6 +11,7 @@ use crate::pg::wait::{
     Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
     owe_latch,
 };
+use crate::pg::{encoding, session as local};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
 use std::rc::Rc;
@@ -53,6 +54,8 @@ pub struct Session {
     /// A request was just sent: reading at once would find nothing.
     await_reply: bool,
     node: Rc<str>,
+    /// The database's encoding here.
+    encoding: String,
     cancel: Option<Rc<CancelKey>>,
     parameters: Vec<(String, String)>,
     /// ReadyForQuery messages still to come.
@@ -76,6 +79,7 @@ impl Session {
             sent: 0,
             await_reply: false,
             node,
+            encoding: local::encoding(),
             cancel: None,
             parameters: Vec::new(),
             outstanding: 1, // the start-up's
@@ -251,7 +255,7 @@ impl Session {
     fn note(&mut self, frame: Frame, patience: Patience) -> Option<Frame> {
         match frame.kind {
             b'N' => {
-                let report = Report::parse(&frame);
+                let report = Report::parse(&frame).map(|report| self.in_our_encoding(report));
                 drop(frame);
                 if let (Ok(report), false) = (report, matches!(patience, Patience::Until(_))) {
                     notify(report.level, &report.error.context(self.context_line()));
@@ -441,6 +445,7 @@ impl Session {
     pub fn error(&mut self, body: &[u8]) -> Error {
         match Report::parse(body) {
             Ok(report) => {
+                let report = self.in_our_encoding(report);
                 self.lost |= report.is_fatal();
                 report.error.context(self.context_line())
             }
@@ -449,6 +454,16 @@ impl Session {
                 error.context(self.context_line())
             }
         }
+    }
+
+    /// While a COPY runs in the client's encoding, so do the node's messages.
+    fn in_our_encoding(&self, mut report: Report) -> Report {
+        if let Some(encoding) = self.parameter("client_encoding")
+            && !encoding.eq_ignore_ascii_case(&self.encoding)
+        {
+            report.error.fields_mut().map_texts(|text| encoding::to_database(encoding, text));
+        }
+        report
     }
 
     /// An error for what the node should not have sent; the session cannot be used any more.

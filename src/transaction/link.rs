@@ -7,7 +7,7 @@ use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
 use crate::directory::{Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{session as local, wait, xact};
+use crate::pg::{invalidation, session as local, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{Frame, Known, Patience, Session, Statement, StatementCache, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -31,7 +31,15 @@ struct Request {
     tag: Option<String>,
     suspended: bool,
     failed: Option<Error>,
-    statement: Option<(u64, Known)>,
+    statement: Option<Sent>,
+}
+
+/// How a statement that is worth keeping was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    key: u64,
+    known: Known,
+    definitions: u64,
 }
 
 /// A session to a node and its state.
@@ -173,8 +181,9 @@ impl Link {
             self.name.clone()
         });
         let known = if st.reuse {
-            let (key, known) = self.statements.look_up(st.sql, st.types);
-            self.request.statement = Some((key, known));
+            let definitions = invalidation::relations();
+            let (key, known) = self.statements.look_up(st.sql, st.types, definitions);
+            self.request.statement = Some(Sent { key, known, definitions });
             known
         } else {
             Known::No
@@ -350,8 +359,10 @@ impl Link {
             b'I' => self.request.tag = Some(String::new()),
             b's' => self.request.suspended = true,
             b'1' if self.effects.is_empty() => {
-                if let Some((key, Known::Prepare(number))) = self.request.statement {
-                    self.statements.parsed(key, number);
+                if let Some(Sent { key, known: Known::Prepare(number), definitions }) =
+                    self.request.statement
+                {
+                    self.statements.parsed(key, number, definitions);
                 }
             }
             b'1' | b'2' | b'3' | b'n' | b't' | b'T' | b'D' | b'd' | b'c' => {}
@@ -410,7 +421,7 @@ impl Link {
             }
             Some(Effect::Step(_)) => error.context("following the local transaction"),
             None => {
-                if let Some((key, Known::Prepared(_))) = self.request.statement
+                if let Some(Sent { key, known: Known::Prepared(_), .. }) = self.request.statement
                     && is_outdated(&error)
                 {
                     self.statements.forget(key);
