@@ -13,7 +13,7 @@ mod utility;
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{client, nesting};
+use crate::pg::{client, nesting, xact};
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
@@ -77,13 +77,11 @@ pub fn last_written() -> Option<Oid> {
 
 /// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
 pub fn mode() -> Mode {
-    if nesting::depth() > 1 {
-        transaction::note_nested_statement();
-    }
     let alone = nesting::depth() <= 1
         && client::has_client()
         && !client::in_transaction_block()
         && !transaction::in_use()
+        && !xact::wrote_here()
         && (client::in_simple_query() || client::next_message_is_sync());
     if alone { Mode::Autocommit } else { Mode::Transaction }
 }

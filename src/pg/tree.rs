@@ -72,8 +72,6 @@ pub struct Survey {
     pub current_of: bool,
     /// `set_config()` is called: the session's settings may change.
     pub set_config: bool,
-    /// A default that only the rewritten tree has (an identity column's), which cannot be deparsed.
-    pub rewritten_default: bool,
 }
 
 impl<'a> QueryTree<'a> {
@@ -98,11 +96,6 @@ impl<'a> QueryTree<'a> {
         self.get().commandType == pg_sys::CmdType::CMD_UTILITY
     }
 
-    /// Whether it is a plain `SELECT` (data-modifying CTEs included).
-    pub fn is_select(self) -> bool {
-        self.get().commandType == pg_sys::CmdType::CMD_SELECT
-    }
-
     /// Whether it changes data or locks rows.
     pub fn writes(self) -> bool {
         let q = self.get();
@@ -125,11 +118,6 @@ impl<'a> QueryTree<'a> {
     /// Byte offset and length of the statement in its source text; length 0 means to the end, offset -1 unknown.
     pub fn location(self) -> (i32, i32) {
         (self.get().stmt_location, self.get().stmt_len)
-    }
-
-    /// Whether row security was applied to it.
-    pub fn has_row_security(self) -> bool {
-        self.get().hasRowSecurity
     }
 
     /// Whether it names any relation or calls anything at all that could be elsewhere: a cheap test before a survey.
@@ -227,6 +215,11 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     let write = rte.rellockmode >= pg_sys::RowShareLock as c_int;
                     survey.add_relation(rte.relid, rte.relkind as u8, write);
                 }
+                // From 16 on, a view that was expanded keeps its OID.
+                #[cfg(not(feature = "pg15"))]
+                if rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY && rte.relid != Oid::INVALID {
+                    survey.add_relation(rte.relid, b'v', false);
+                }
                 // The walker itself goes on into the entry.
                 return false;
             }
@@ -240,15 +233,14 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             NodeTag::T_CurrentOfExpr => survey.current_of = true,
             NodeTag::T_NextValueExpr => {
                 let next = &*node.cast::<pg_sys::NextValueExpr>();
-                survey.rewritten_default = true;
                 note_data_argument(survey, next.seqid, true);
             }
             NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
-                if let Some(write) = data_function(call.funcid) {
-                    if let Some(relation) = constant_relation(call) {
-                        note_data_argument(survey, relation, write);
-                    }
+                if let Some(write) = data_function(call.funcid)
+                    && let Some(relation) = constant_relation(call)
+                {
+                    note_data_argument(survey, relation, write);
                 }
                 survey.add_function(call.funcid);
             }

@@ -59,9 +59,14 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
     let known = DEPARSED.with_borrow(|texts| texts.get(&key(query, source)).cloned());
     let sql = match known {
         Some(sql) => sql,
-        None => deparse::query_text(query),
+        None => deparse::rewritten_text(query),
     };
     Ok(Text { sql, offset: None })
+}
+
+/// The text of a query with its views expanded: the node does not have those of plain schemas.
+pub fn expanded(query: QueryTree<'_>) -> Text {
+    Text { sql: deparse::rewritten_text(query), offset: None }
 }
 
 /// Byte range of the query's own text in its source.

@@ -180,6 +180,8 @@ impl Wire {
             all.push(event);
             if wants_data {
                 self.answer_copy(copy)?;
+                frontend::flush(&mut self.output);
+                self.flush()?;
             }
             if again {
                 frontend::execute("", bound.max_rows, &mut self.output)?;

@@ -72,9 +72,8 @@ fn directive(block: &mut Block, line: &str, number: usize) {
         }
         "copy-hex" => {
             let digits: Vec<u8> = value.bytes().filter(u8::is_ascii_hexdigit).collect();
-            let byte = |pair: &[u8]| {
-                u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()
-            };
+            let byte =
+                |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
             block.copy.get_or_insert_default().extend(digits.chunks(2).map(byte));
         }
         "session" => {

@@ -96,10 +96,9 @@ fn run(
     differences: &mut BTreeMap<usize, Difference>,
 ) {
     let plain = &PlainServer::shared().server;
-    let other = (std::env::var_os("SELF").is_some()).then(|| { static O: std::sync::OnceLock<PlainServer> = std::sync::OnceLock::new(); O.get_or_init(|| { let o = PlainServer::start(); o.connect().batch_execute("create table a(x int); create table b(x int); drop table a,b").unwrap(); o }) });
-    let helios = match other { Some(o) => &o.server, None => Cluster::shared().coordinator() };
+    let helios = Cluster::shared().coordinator();
     let mut plain = Side::new(plain, topic, &format!("CREATE SCHEMA {topic}"), protocol);
-    let create = format!("CREATE SCHEMA {topic} {}", if other.is_some() { "" } else { "DISTRIBUTED" });
+    let create = format!("CREATE SCHEMA {topic} DISTRIBUTED");
     let mut helios = Side::new(helios, topic, &create, protocol);
     for (i, block) in blocks.iter().enumerate() {
         let (expected, got) = (plain.run(block), helios.run(block));

@@ -133,12 +133,13 @@ impl<'a> Side<'a> {
     fn row(&mut self, columns: &[Column], values: &[Option<Vec<u8>>]) -> String {
         let mut texts = Vec::new();
         for (i, value) in values.iter().enumerate() {
-            let column = columns.get(i);
-            let own_type = column.is_some_and(|c| c.format == 1 && may_hold_oids(c.type_oid));
-            texts.push(match value {
-                None => "NULL".to_owned(),
-                Some(bytes) if own_type => self.binary(bytes),
-                Some(bytes) => shown(bytes),
+            let binary = columns.get(i).filter(|column| column.format == 1);
+            texts.push(match (value, binary.map(|column| column.type_oid)) {
+                (None, _) => "NULL".to_owned(),
+                (Some(bytes), Some(REGCLASS)) => self.table_name(number(bytes)),
+                (Some(bytes), Some(REGTYPE)) => self.type_name(number(bytes)),
+                (Some(bytes), Some(oid)) if may_hold_oids(oid) => self.binary(bytes),
+                (Some(bytes), _) => shown(bytes),
             });
         }
         format!("row {}", texts.join(" | "))
@@ -149,7 +150,7 @@ impl<'a> Side<'a> {
         let mut text = String::new();
         let mut rest = bytes;
         while let Some((&byte, tail)) = rest.split_first() {
-            let oid = rest.first_chunk().map_or(0, |word: &[u8; 4]| u32::from_be_bytes(*word));
+            let oid = number(rest);
             if (FIRST_OWN_OID..FIRST_OWN_OID + 1_000_000).contains(&oid) {
                 text.push_str(&format!("<{}>", self.type_name(oid)));
                 rest = &rest[4..];
@@ -184,6 +185,13 @@ impl<'a> Side<'a> {
 }
 
 const FIRST_OWN_OID: u32 = 16384;
+const REGCLASS: u32 = 2205;
+const REGTYPE: u32 = 2206;
+
+/// The number that starts here, 0 when there is none.
+fn number(bytes: &[u8]) -> u32 {
+    bytes.first_chunk().map_or(0, |word: &[u8; 4]| u32::from_be_bytes(*word))
+}
 
 /// Types of users, and pseudo-types or arrays whose elements may be of such types.
 fn may_hold_oids(oid: u32) -> bool {
