@@ -51,7 +51,7 @@ CREATE SCHEMA e1 DISTRIBUTED; SELECT nonsense;
 SELECT helios_create_schema('g12x', 'nowhere');
 SELECT helios_create_schema('g1');
 SELECT helios_create_schema(NULL);
-SELECT helios_distribute_schema('g1');
+SELECT helios_distribute_schema('g3');
 SELECT helios_distribute_schema('nowhere');
 SELECT helios_distribute_schema('public');
 SECURITY LABEL FOR helios ON SCHEMA g1 IS 'round';

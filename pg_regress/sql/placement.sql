@@ -31,7 +31,7 @@ UPDATE helios.shard SET slot_to = slot_to + 1 WHERE slot_from = 0;
 COMMIT;
 -- a transaction that changes the directory cannot be left prepared
 BEGIN;
-CREATE SCHEMA p7 DISTRIBUTED;
+CREATE SCHEMA p7 DISTRIBUTED ON NODE "node-1";
 PREPARE TRANSACTION 'p7';
 SELECT helios_node_for_schema('p7');
 DROP SCHEMA "{p}1", "{p}2", p3, p4, p5, p6;

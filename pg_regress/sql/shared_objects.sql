@@ -74,3 +74,16 @@ INSERT INTO s3.t VALUES (1) RETURNING tenant IS NOT NULL AS filled;
 \set VERBOSITY terse
 DROP SCHEMA s3 CASCADE;
 \set VERBOSITY default
+-- what is made from something in a distributed schema is where that is
+CREATE SCHEMA s4 DISTRIBUTED ON NODE "node-1";
+CREATE TYPE s4.celsius AS (degrees float8);
+CREATE FUNCTION public.s_degrees(s4.celsius) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT $1.degrees';
+CREATE CAST (s4.celsius AS float8) WITH FUNCTION public.s_degrees(s4.celsius);
+COMMENT ON CAST (s4.celsius AS float8) IS 'plain number';
+CREATE TABLE s4.t (c s4.celsius);
+INSERT INTO s4.t VALUES (ROW(21.5)) RETURNING c::float8;
+DROP CAST (s4.celsius AS float8);
+DROP FUNCTION public.s_degrees(s4.celsius);
+\set VERBOSITY terse
+DROP SCHEMA s4 CASCADE;
+\set VERBOSITY default
