@@ -68,9 +68,7 @@ impl Session {
 
     /// While a COPY runs in the client's encoding, so do the node's messages.
     pub(super) fn in_our_encoding(&self, mut report: Report) -> Report {
-        if let Some(encoding) = self.parameter("client_encoding")
-            && !encoding.eq_ignore_ascii_case(&self.encoding)
-        {
+        if let Some(encoding) = &self.foreign_encoding {
             report.error.fields_mut().map_texts(|text| encoding::to_database(encoding, text));
         }
         report

@@ -58,7 +58,7 @@ impl Session {
                 self.status = frame.first().copied().unwrap_or(b'I');
                 self.outstanding = self.outstanding.saturating_sub(1);
                 if self.outstanding == 0 {
-                    self.grace = None;
+                    self.interrupted = self.grace.take().is_some();
                     if let Some(key) = &self.cancel {
                         key.set_busy(false);
                     }

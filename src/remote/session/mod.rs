@@ -9,12 +9,12 @@ use super::messages;
 use super::reply::Report;
 use super::stream::Stream;
 use crate::error::{Error, Result};
+use crate::pg::encoding;
 use crate::pg::error::notify;
 use crate::pg::wait::{
     Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
     owe_latch,
 };
-use crate::pg::{encoding, session as local};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
 use std::rc::Rc;
@@ -57,8 +57,8 @@ pub struct Session {
     /// A request was just sent: reading at once would find nothing.
     await_reply: bool,
     node: Rc<str>,
-    /// The database's encoding here.
-    encoding: String,
+    /// The encoding of the node's messages, where it is not the database's here.
+    foreign_encoding: Option<String>,
     cancel: Option<Rc<CancelKey>>,
     parameters: Vec<(String, String)>,
     /// ReadyForQuery messages still to come.
@@ -70,6 +70,7 @@ pub struct Session {
     time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
+    interrupted: bool,
 }
 
 impl Session {
@@ -82,7 +83,7 @@ impl Session {
             sent: 0,
             await_reply: false,
             node,
-            encoding: local::encoding(),
+            foreign_encoding: None,
             cancel: None,
             parameters: Vec::new(),
             outstanding: 1, // the start-up's
@@ -91,6 +92,7 @@ impl Session {
             lost: false,
             time_limit: None,
             grace: None,
+            interrupted: false,
         }
     }
 
@@ -125,6 +127,22 @@ impl Session {
     /// Whether answers are still to come.
     pub fn is_busy(&self) -> bool {
         self.outstanding > 0
+    }
+
+    /// Says in which encoding the node's messages come; None is the database's.
+    #[inline]
+    pub fn set_foreign_encoding(&mut self, encoding: Option<String>) {
+        self.foreign_encoding = encoding;
+    }
+
+    /// Whether the node's messages come in another encoding than the database's.
+    pub fn has_foreign_encoding(&self) -> bool {
+        self.foreign_encoding.is_some()
+    }
+
+    /// Whether an interrupt was passed on to the node during the request under way.
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupted
     }
 
     /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.

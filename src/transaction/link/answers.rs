@@ -19,12 +19,20 @@ impl Link {
     /// The next row of the request under way; None when it has ended, and its stream knows how.
     #[inline]
     pub fn advance(&mut self, patience: Patience) -> Result<Option<Frame>> {
+        let patience = match patience {
+            // The node commits by itself: what it says counts, not what happens here meanwhile.
+            Patience::Interruptible if self.request.autocommit && self.request.writes => {
+                Patience::Commit
+            }
+            patience => patience,
+        };
         loop {
             let frame = match self.session.next(patience) {
                 Ok(frame) => frame,
                 Err(error) => return Err(self.lost(error)),
             };
-            if matches!(frame.kind, b'D' | b'd') && self.effects.is_empty() {
+            // Rows before and after the statement's own are those of commands around it.
+            if matches!(frame.kind, b'D' | b'd') && self.is_own_turn() {
                 return Ok(Some(frame));
             }
             if self.take(&frame)? {
@@ -33,13 +41,19 @@ impl Link {
         }
     }
 
+    #[inline]
+    fn is_own_turn(&self) -> bool {
+        self.effects.is_empty() && self.request.tag.is_none()
+    }
+
     /// Takes note of a message that is no row; true at the end of the request.
     pub fn take(&mut self, frame: &Frame) -> Result<bool> {
         match frame.kind {
             b'C' if !self.effects.is_empty() => self.confirm(),
             b'C' => {
                 let tag = helios_core::frames::command_tag(frame).unwrap_or_default();
-                self.request.tag = Some(tag.to_owned());
+                // After a COPY comes the command that takes its encoding back.
+                self.request.tag.get_or_insert_with(|| tag.to_owned());
             }
             b'I' => self.request.tag = Some(String::new()),
             b's' => self.request.suspended = true,
@@ -85,7 +99,8 @@ impl Link {
                 let level = if self.request.autocommit { 0 } else { xact::nest_level() };
                 self.applied.set(settings, epoch, level);
             }
-            None => {}
+            Some(Effect::Encoding(encoding)) => self.session.set_foreign_encoding(Some(encoding)),
+            Some(Effect::Done) | None => {}
         }
     }
 
@@ -105,6 +120,9 @@ impl Link {
                 }
             }
             Some(Effect::Step(_)) => error.context("following the local transaction"),
+            Some(Effect::Encoding(_) | Effect::Done) => {
+                error.context("taking over the client's settings")
+            }
             None => {
                 if let Some(Sent { key, known: Known::Prepared(_), .. }) = self.request.statement
                     && is_outdated(&error)
@@ -121,6 +139,11 @@ impl Link {
         let request = std::mem::take(&mut self.request);
         let failed = request.failed.is_some();
         self.effects.clear();
+        self.session.set_foreign_encoding(None);
+        if request.autocommit && request.writes && !failed && self.session.was_interrupted() {
+            // The cancel came too late there, so it does here: the statement is committed.
+            wait::dismiss_cancel();
+        }
         if request.autocommit || self.session.status() == b'I' {
             if failed { self.applied.roll_back(0) } else { self.applied.commit() }
         }

@@ -1,6 +1,7 @@
 //! COPY as a request that stays open while data goes back and forth.
 
 use super::*;
+use crate::pg::session as local;
 
 impl Link {
     /// Reads up to the answer that starts a COPY: its type and body.
@@ -30,8 +31,32 @@ impl Link {
         }))
     }
 
+    /// Lets the data of the COPY that was bound before be in an encoding of the client's. The statement itself
+    /// was read in the database's, so this comes behind it in the pipeline. It ends with the transaction, or with
+    /// [`Self::end_copy`].
+    pub fn use_encoding(&mut self, encoding: &str) -> Result<()> {
+        const NAME: &[u8] = b"helios_encoding";
+        let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
+        messages::literal(&mut sql, encoding.as_bytes());
+        sql.extend_from_slice(b", true)");
+        let out = self.session.output();
+        messages::parse(out, NAME, &sql, &[])?;
+        messages::bind(out, NAME, NAME, &[], &[])?;
+        messages::execute(out, NAME, 0)?;
+        messages::close(out, b'P', NAME)?;
+        messages::close(out, b'S', NAME)?;
+        self.effects.push_back(Effect::Encoding(encoding.to_owned()));
+        Ok(())
+    }
+
     /// Ends the pipeline of a COPY, whatever state it is in.
     pub fn end_copy(&mut self) -> Result<()> {
+        if self.session.has_foreign_encoding() {
+            let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
+            messages::literal(&mut sql, local::encoding().as_bytes());
+            sql.extend_from_slice(b", true)");
+            messages::command(self.session.output(), &sql)?;
+        }
         self.session.sync();
         match self.session.flush(Patience::Interruptible) {
             Ok(()) => Ok(()),

@@ -11,7 +11,7 @@ use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
 use crate::directory::{Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{invalidation, session as local, wait, xact};
+use crate::pg::{invalidation, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{Frame, Known, Patience, Session, Statement, StatementCache, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -25,6 +25,10 @@ use std::time::Instant;
 enum Effect {
     Step(Step),
     Settings(Rc<Snapshot>, u64),
+    /// The client's encoding for the data of a COPY.
+    Encoding(String),
+    /// Nothing to note.
+    Done,
 }
 
 /// The request whose answers are being read, after the effects.
@@ -59,6 +63,8 @@ pub struct Link {
     request: Request,
     current: Option<Rc<RefCell<Stream>>>,
     closing: Vec<u32>,
+    /// Open portals, each with the nesting level that it belongs to.
+    portals: Vec<(u32, u32)>,
     last_portal: u32,
     last_used: i64,
     name: Vec<u8>,
@@ -77,6 +83,7 @@ impl Link {
             request: Request::default(),
             current: None,
             closing: Vec::new(),
+            portals: Vec::new(),
             last_portal: 0,
             last_used: wait::statement_start(),
             name: Vec::new(),
@@ -107,13 +114,32 @@ impl Link {
             || self.session.status() != b'I'
     }
 
+    /// A portal that is about to be made at the current nesting level.
     pub fn new_portal(&mut self) -> u32 {
         self.last_portal += 1;
+        self.portals.push((self.last_portal, xact::nest_level()));
         self.last_portal
+    }
+
+    /// The nesting level that an open portal belongs to; None if it is gone.
+    pub fn portal_level(&self, portal: u32) -> Option<u32> {
+        self.portals.iter().find(|(number, _)| *number == portal).map(|(_, level)| *level)
+    }
+
+    /// The subtransaction at this level is rolled back, and its portals are gone with it.
+    pub fn rolled_back(&mut self, level: u32) {
+        self.portals.retain(|(_, l)| *l < level);
+        self.block.rolled_back(level);
+    }
+
+    /// The node runs something that may change the session's settings or role there.
+    pub fn forget_settings(&mut self) {
+        self.applied.forget();
     }
 
     /// The portal is of no use any more: closed with the next request.
     pub fn close_portal(&mut self, portal: u32) {
+        self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
             self.closing.push(portal);
         }
@@ -145,6 +171,9 @@ impl Link {
             let mut stream = current.borrow_mut();
             stream.level = stream.level.min(level - 1);
         }
+        for (_, of) in &mut self.portals {
+            *of = (*of).min(level - 1);
+        }
         self.block.released(level);
     }
 
@@ -169,6 +198,7 @@ impl Link {
         }
         self.block.end();
         self.closing.clear();
+        self.portals.clear();
     }
 }
 

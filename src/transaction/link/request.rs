@@ -6,20 +6,33 @@ use super::*;
 impl Link {
     /// Readies the session for a request: reads what is still under way into memory, then writes whatever
     /// brings transaction and settings up to date.
-    pub fn begin(&mut self, mode: Mode, writes: bool, encoding: Option<&str>) -> Result<()> {
+    ///
+    /// In a transaction that goes ahead of the statement in the same pipeline. A statement of its own gets its
+    /// settings in a round trip of their own, when they have changed: some (VACUUM, procedures that commit) must be
+    /// the first of their pipeline.
+    pub fn begin(&mut self, mode: Mode, writes: bool) -> Result<()> {
         if self.session.is_open() {
             self.end_copy()?; // one that nobody finished
         }
         self.settle(Patience::Interruptible)?;
         let autocommit = matches!(mode, Mode::Autocommit) && !self.block.is_open();
-        self.request = Request { autocommit, writes, ..Request::default() };
+        self.request = Request { autocommit, ..Request::default() };
         self.effects.clear();
         self.close_leftovers()?;
         if !autocommit {
             self.catch_up()?;
             self.block.wrote |= writes;
         }
-        self.follow_settings(encoding)
+        self.follow_settings()?;
+        if autocommit && !self.effects.is_empty() {
+            let stream = self.submit()?;
+            self.settle(Patience::Interruptible)?;
+            if let Some(Outcome::Failed(error)) = stream.borrow_mut().outcome.take() {
+                return Err(error);
+            }
+        }
+        self.request = Request { autocommit, writes, ..Request::default() };
+        Ok(())
     }
 
     pub(super) fn catch_up(&mut self) -> Result<()> {
@@ -31,24 +44,27 @@ impl Link {
         block.steps(level, read_only, |step| send_step(session, effects, step))
     }
 
-    pub(super) fn follow_settings(&mut self, encoding: Option<&str>) -> Result<()> {
+    pub(super) fn follow_settings(&mut self) -> Result<()> {
         let epoch = follow::epoch();
-        if epoch == self.applied.epoch() && encoding.is_none() {
+        if epoch == self.applied.epoch() {
             return Ok(());
         }
-        let mut wanted = follow::snapshot();
-        let mut number = epoch;
-        if let Some(encoding) = encoding {
-            let encoding = Some(encoding.as_bytes().to_vec());
-            wanted = Rc::new(Snapshot { encoding, ..(*wanted).clone() });
-            number = 0;
-        }
-        match difference(self.applied.now(), &wanted, &local::encoding()) {
+        let wanted = follow::snapshot();
+        let change = if self.applied.is_unknown() {
+            messages::command(self.session.output(), b"RESET ALL")?;
+            self.effects.push_back(Effect::Done);
+            // No role has an empty name: whatever the role is now, the right one is set.
+            let anybody = Snapshot { role: Some(Vec::new()), ..Snapshot::default() };
+            difference(&anybody, &wanted)
+        } else {
+            difference(self.applied.now(), &wanted)
+        };
+        match change {
             Some(sql) => {
                 messages::command(self.session.output(), &sql)?;
-                self.effects.push_back(Effect::Settings(wanted, number));
+                self.effects.push_back(Effect::Settings(wanted, epoch));
             }
-            None => self.applied.equals(number),
+            None => self.applied.equals(epoch),
         }
         Ok(())
     }
@@ -115,12 +131,18 @@ impl Link {
     /// Ends the pipeline and sends it. The answers belong to the stream given back.
     pub fn submit(&mut self) -> Result<Rc<RefCell<Stream>>> {
         self.session.sync();
-        self.send()
+        self.send(xact::nest_level())
+    }
+
+    /// The same for a portal of an outer nesting level: its rows outlive the current one.
+    pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+        self.session.sync();
+        self.send(level)
     }
 
     /// Sends the pipeline, which may have to be ended later.
-    pub fn send(&mut self) -> Result<Rc<RefCell<Stream>>> {
-        let level = if self.request.autocommit { 0 } else { xact::nest_level() };
+    pub fn send(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+        let level = if self.request.autocommit { 0 } else { level };
         let stream = Rc::new(RefCell::new(Stream::new(level)));
         self.current = Some(Rc::clone(&stream));
         match self.session.flush(Patience::Interruptible) {
