@@ -1,7 +1,13 @@
 //! Conversion into the database's encoding.
 
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_int};
+
+unsafe extern "C-unwind" {
+    // Not in the bindings under one name: newer versions rename the symbol.
+    #[cfg_attr(any(feature = "pg17", feature = "pg18"), link_name = "pg_char_to_encoding_private")]
+    fn pg_char_to_encoding(name: *const c_char) -> c_int;
+}
 
 /// Converts text from the named encoding into the database's; text that cannot be converted is an ERROR,
 /// unless it is only shown: bytes that make no sense become `?` there.
@@ -10,7 +16,7 @@ pub fn to_database(encoding: &str, text: &[u8]) -> Vec<u8> {
     let Ok(length) = i32::try_from(text.len()) else { return text.to_vec() };
     // SAFETY: the text is valid for its length; the result is the text itself or a palloc'd C string.
     unsafe {
-        let from = pg_sys::pg_char_to_encoding(name.as_ptr());
+        let from = pg_char_to_encoding(name.as_ptr());
         if from < 0 || from == pg_sys::GetDatabaseEncoding() {
             return text.to_vec();
         }

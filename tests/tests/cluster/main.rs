@@ -10,5 +10,7 @@
 
 mod harness;
 mod node_loss;
+mod node_sessions;
 mod smoke_routing;
 mod smoke_start;
+mod transactions;
