@@ -10,7 +10,10 @@ pub fn to_database(encoding: &str, text: &[u8]) -> Vec<u8> {
     let Ok(length) = i32::try_from(text.len()) else { return text.to_vec() };
     // SAFETY: the text is valid for its length; the result is the text itself or a palloc'd C string.
     unsafe {
+        #[cfg(not(feature = "pg18"))]
         let from = pg_sys::pg_char_to_encoding(name.as_ptr());
+        #[cfg(feature = "pg18")] // the old name is a macro there
+        let from = pg_sys::pg_char_to_encoding_private(name.as_ptr());
         if from < 0 || from == pg_sys::GetDatabaseEncoding() {
             return text.to_vec();
         }
