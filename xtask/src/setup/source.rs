@@ -81,6 +81,41 @@ fn try_build(major: u32) -> Result<Postgres> {
     Postgres::require(major)
 }
 
+/// The SQL files of a version's own regression tests, from its source archive; kept in the cache directory.
+pub fn regression_queries(major: u32) -> Result<Obtained<PathBuf>> {
+    let kept = paths::cache().join(format!("regress-pg{major}"));
+    if kept.is_dir() {
+        return Ok(Obtained::Yes(kept));
+    }
+    if !apt::is_available() {
+        return Ok(Obtained::No("this system has no apt-get".to_owned()));
+    }
+    Ok(match try_regression_queries(major, &kept) {
+        Ok(()) => Obtained::Yes(kept),
+        Err(error) => Obtained::No(format!("{error:#}")),
+    })
+}
+
+fn try_regression_queries(major: u32, kept: &Path) -> Result<()> {
+    let work = paths::cache().join(format!("regress-pg{major}-{}", std::process::id()));
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let unpack = || -> Result<()> {
+        let options = private_configuration(&work)?;
+        apt::update(&options)?;
+        let archive = download(major, &work, &options)?;
+        let tree = work.join("tree");
+        fs::create_dir_all(&tree)?;
+        let mut tar = Command::new("tar");
+        tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&tree);
+        tar.args(["--strip-components=1", "--wildcards", "*/src/test/regress/sql/*.sql"]);
+        command::output(&mut tar)?;
+        fs::rename(tree.join("src/test/regress/sql"), kept).context("cannot keep what was unpacked")
+    };
+    let done = unpack();
+    fs::remove_dir_all(&work).context("cannot remove the unpacked archive")?;
+    done
+}
+
 fn make(tree: &Path, arguments: &[&str]) -> Result<()> {
     command::output(Command::new("make").current_dir(tree).arg("-s").args(arguments)).map(drop)
 }
