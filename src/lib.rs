@@ -1,6 +1,7 @@
 //! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
 
 mod api;
+mod background;
 mod ddl;
 mod directory;
 mod error;
@@ -27,5 +28,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::install_grammar();
     transaction::install();
     executor::install();
+    background::install();
     pg::hooks::install(planner::callbacks());
 }

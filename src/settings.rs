@@ -21,6 +21,8 @@ pub static INITIAL_SHARDS: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
 /// Longest time for connecting to a node, in milliseconds.
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Time between two looks of the launcher at what is left behind, in milliseconds.
+pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// File of passwords for sessions to nodes, in libpq's format.
 pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -90,6 +92,16 @@ fn define_numbers() {
         1,
         600_000,
         GucContext::Userset,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"helios.recovery_interval",
+        c"Time between two runs that finish prepared transactions left behind on nodes.",
+        c"",
+        &RECOVERY_INTERVAL,
+        100,
+        3_600_000,
+        GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
 }

@@ -14,8 +14,8 @@ mod rows;
 mod store;
 
 pub use cache::{
-    cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement, placement_of,
-    remote_nodes,
+    catalogs_owner, cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement,
+    placement_of, remote_nodes,
 };
 pub use rows::{Address, Node, NodeId, Placement, ShardId};
 pub use store::{

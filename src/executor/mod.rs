@@ -77,9 +77,6 @@ pub fn last_written() -> Option<Oid> {
 
 /// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
 pub fn mode() -> Mode {
-    if nesting::depth() > 1 {
-        transaction::note_nested_statement();
-    }
     let alone = nesting::depth() <= 1
         && client::has_client()
         && !client::in_transaction_block()

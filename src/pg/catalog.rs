@@ -139,3 +139,15 @@ unsafe fn scan_key(column: i16, key: &Key<'_>, name: Option<&CString>) -> pg_sys
         entry
     }
 }
+
+/// Databases that a worker can connect to.
+pub fn databases() -> Vec<u32> {
+    /// Column of `datconnlimit`, which is -2 where DROP DATABASE was interrupted.
+    const LIMIT: usize = if cfg!(any(feature = "pg15", feature = "pg16")) { 8 } else { 9 };
+    let rows = scan(pg_sys::DatabaseRelationId, pg_sys::InvalidOid, &[], |row| {
+        let template = row.get::<bool>(6) != Some(false);
+        let connectable = row.get::<bool>(7) == Some(true) && row.get::<i32>(LIMIT) != Some(-2);
+        row.get::<pg_sys::Oid>(1).filter(|_| connectable && !template)
+    });
+    rows.into_iter().flatten().map(|oid| oid.to_u32()).collect()
+}

@@ -166,6 +166,8 @@ unsafe fn replan(
             (*entry).relid = oid;
             (*entry).relkind = pg_sys::get_rel_relkind(oid);
             (*entry).rellockmode = pg_sys::AccessShareLock as c_int;
+            // EXPLAIN looks for a name in every entry.
+            (*entry).eref = pg_sys::makeAlias(pg_sys::get_rel_name(oid), ptr::null_mut());
             (*copy).rtable = pg_sys::lappend((*copy).rtable, entry.cast());
         }
         plan_remote(copy, source, options)

@@ -44,4 +44,5 @@ pub mod types;
 pub mod utility_hook;
 pub mod utility_view;
 pub mod wait;
+pub mod worker;
 pub mod xact;

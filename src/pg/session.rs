@@ -135,6 +135,13 @@ pub fn clock() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// Seconds since the server started.
+pub fn seconds_since_start() -> u64 {
+    // SAFETY: reads a static and the clock.
+    let microseconds = unsafe { pg_sys::GetCurrentTimestamp() - pg_sys::PgStartTime };
+    u64::try_from(microseconds / 1_000_000).unwrap_or(0)
+}
+
 /// The first schema of the search path that has a constraint of this name that can be deferred.
 pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> {
     let select = "SELECT n.nspname::text

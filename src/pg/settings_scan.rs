@@ -35,8 +35,10 @@ const ALWAYS: [&CStr; 15] = [
     c"xmlbinary",
 ];
 
-/// These say something about the client's connection or transaction here, or are followed by other means.
-const NEVER: [&str; 21] = [
+/// These say something about the client's connection or transaction here, or are followed by other means. A
+/// statement that takes too long is cancelled from here: a timer on the node would also run while settings
+/// are brought up to date.
+const NEVER: [&str; 22] = [
     "client_connection_check_interval",
     "client_encoding",
     "dynamic_library_path",
@@ -48,6 +50,7 @@ const NEVER: [&str; 21] = [
     "seed",
     "session_authorization",
     "session_preload_libraries",
+    "statement_timeout",
     "tcp_keepalives_count",
     "tcp_keepalives_idle",
     "tcp_keepalives_interval",

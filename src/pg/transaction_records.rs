@@ -27,3 +27,17 @@ pub fn insert(table: pg_sys::Oid, records: &[(String, i32)]) {
         }
     }
 }
+
+/// Whether a local transaction is still running (or prepared here).
+pub fn is_running(epoch: u32, xid: u32) -> bool {
+    // SAFETY: reads shared state of the server.
+    unsafe {
+        let next = pg_sys::ReadNextFullTransactionId().value;
+        let full = (u64::from(epoch) << 32) | u64::from(xid);
+        // An id of an epoch that has passed would be mistaken for a new one; one of the future is not ours.
+        if full >= next || next - full > u64::from(u32::MAX / 2) {
+            return false;
+        }
+        pg_sys::TransactionIdIsInProgress(xid.into())
+    }
+}

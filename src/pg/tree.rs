@@ -225,6 +225,11 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     let write = rte.rellockmode >= pg_sys::RowShareLock as c_int;
                     survey.add_relation(rte.relid, rte.relkind as u8, write);
                 }
+                // From 16 on, a view that was expanded keeps its OID.
+                #[cfg(not(feature = "pg15"))]
+                if rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY && rte.relid != Oid::INVALID {
+                    survey.add_relation(rte.relid, b'v', false);
+                }
                 // The walker itself goes on into the entry.
                 return false;
             }

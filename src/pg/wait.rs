@@ -31,6 +31,8 @@ pub struct Woken {
     pub writable: bool,
     /// The backend's latch was set (and is reset now): look at interrupts.
     pub latch: bool,
+    /// The postmaster is gone: this process has to end as soon as it may.
+    pub postmaster_died: bool,
 }
 
 impl Woken {
@@ -40,7 +42,8 @@ impl Woken {
     }
 }
 
-/// A persistent set of: one socket, this backend's latch, the postmaster's death (which ends the process).
+/// A persistent set of: one socket, this backend's latch, the postmaster's death. The process does not end by itself with
+/// the postmaster: in the middle of a commit that would be a PANIC.
 pub struct SocketWait {
     set: *mut pg_sys::WaitEventSet,
     interest: u32,
@@ -50,7 +53,6 @@ impl SocketWait {
     /// For a socket that stays open as long as the set lives. 53000 when no descriptor is left.
     pub fn new(fd: RawFd) -> Result<Self> {
         // SAFETY: plain calls into the server; the set is allocated in TopMemoryContext and freed by Drop.
-        // Postmaster death is handled by the server itself (proc_exit).
         unsafe {
             if !pg_sys::AcquireExternalFD() {
                 return Err(Error::new(
@@ -74,7 +76,7 @@ impl SocketWait {
             );
             pg_sys::AddWaitEventToSet(
                 set,
-                pg_sys::WL_EXIT_ON_PM_DEATH,
+                pg_sys::WL_POSTMASTER_DEATH,
                 pg_sys::PGINVALID_SOCKET,
                 ptr::null_mut(),
                 ptr::null_mut(),
@@ -112,6 +114,7 @@ impl SocketWait {
                 woken.readable |= event.events & pg_sys::WL_SOCKET_READABLE != 0;
                 woken.writable |= event.events & pg_sys::WL_SOCKET_WRITEABLE != 0;
                 woken.latch |= event.events & pg_sys::WL_LATCH_SET != 0;
+                woken.postmaster_died |= event.events & pg_sys::WL_POSTMASTER_DEATH != 0;
             }
             if woken.latch {
                 pg_sys::ResetLatch(pg_sys::MyLatch);
@@ -165,6 +168,13 @@ fn wait_event() -> u32 {
 /// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
 pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
+}
+
+/// Ends this process because the postmaster is gone, as every wait of the server does.
+pub fn exit_with_postmaster() -> ! {
+    // SAFETY: runs the exit callbacks and does not return.
+    unsafe { pg_sys::proc_exit(1) }
+    unreachable!("proc_exit does not return")
 }
 
 /// Whether the client (or a timeout) asked to cancel, or the backend is told to end.

@@ -11,6 +11,8 @@ use pgrx::pg_sys::Oid;
 pub struct Facts {
     pub touched: Vec<Touched>,
     pub namespaces: Vec<Oid>,
+    /// A view of a plain schema is among it, which a node does not have.
+    pub local_view: bool,
 }
 
 /// Looks up where everything that `survey` found lives.
@@ -50,6 +52,7 @@ impl Facts {
                 self.touched.push(Touched::LocalTable { name: name(), write: relation.write })
             }
             // A view is what it selects from, and that is in the query as well.
+            b'v' => self.local_view = true,
             _ => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::pg::hooks::Callbacks;
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
 use crate::{directory, transaction};
+use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
@@ -38,7 +39,7 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Option<RemotePlan>> {
                 .detail(reason.detail)
                 .hint(reason.hint))
         }
-        Route::Node { .. } => remote_plan(query, source, &survey, facts.namespaces).map(Some),
+        Route::Node { .. } => remote_plan(query, source, &survey, facts).map(Some),
     }
 }
 
@@ -54,7 +55,7 @@ fn remote_plan(
     query: QueryTree<'_>,
     source: &[u8],
     survey: &crate::pg::tree::Survey,
-    namespaces: Vec<Oid>,
+    facts: Facts,
 ) -> Result<RemotePlan> {
     let unsupported = |what: &str| {
         Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, what)
@@ -65,6 +66,7 @@ fn remote_plan(
             .hint("Name the row by its key instead."));
     }
     let text = match query.source() {
+        Source::Statement if facts.local_view => text::expanded(query),
         Source::Statement => text::of(query, source, survey)?,
         // The node's own rules run what belongs to the statement.
         Source::AlsoRule => text::Text { sql: Vec::new(), offset: None },
@@ -81,7 +83,7 @@ fn remote_plan(
         offset: text.offset,
         params,
         writes: query.writes() || survey.data_arguments.iter().any(|r| r.write),
-        namespaces,
+        namespaces: facts.namespaces,
     })
 }
 

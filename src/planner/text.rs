@@ -64,6 +64,11 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
     Ok(Text { sql, offset: None })
 }
 
+/// The text of a query with its views expanded: the node does not have those of plain schemas.
+pub fn expanded(query: QueryTree<'_>) -> Text {
+    Text { sql: deparse::rewritten_text(query), offset: None }
+}
+
 /// Byte range of the query's own text in its source.
 fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
     let (location, length) = match (query.location(), enclosing::of(source)) {

@@ -8,7 +8,8 @@ use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::wait::{
-    Interest, SocketWait, Woken, check_for_interrupts, interrupt_pending, owe_latch,
+    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
+    owe_latch,
 };
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
@@ -59,6 +60,8 @@ pub struct Session {
     open: Open,
     status: u8,
     lost: bool,
+    /// When everything has to be over, for those that must not wait for ever.
+    time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
 }
@@ -79,6 +82,7 @@ impl Session {
             open: Open::Nothing,
             status: b'I',
             lost: false,
+            time_limit: None,
             grace: None,
         }
     }
@@ -314,7 +318,7 @@ impl Session {
     /// Waits for the socket with the patience given; looks at interrupts as it allows.
     pub(super) fn wait(&mut self, interest: Interest, patience: Patience) -> Result<Woken> {
         let deadline = match patience {
-            Patience::Interruptible => None,
+            Patience::Interruptible => self.time_limit,
             Patience::InterruptibleUntil(moment) | Patience::Until(moment) => Some(moment),
             Patience::Commit => self.grace,
         };
@@ -323,6 +327,14 @@ impl Session {
             return Err(self.lost("no answer in time"));
         }
         let woken = self.wait.wait(interest, left);
+        if woken.postmaster_died {
+            match patience {
+                Patience::Interruptible | Patience::InterruptibleUntil(_) => exit_with_postmaster(),
+                Patience::Until(_) | Patience::Commit => {
+                    return Err(self.lost("this server is going down"));
+                }
+            }
+        }
         if woken.latch {
             match patience {
                 Patience::Interruptible | Patience::InterruptibleUntil(_) => check_for_interrupts(),
@@ -362,15 +374,14 @@ impl Session {
         self.flush(Patience::Until(until)).is_ok()
     }
 
-    /// Throws answers away until the last ReadyForQuery, the moment given, or the end of the connection.
-    pub fn drain(&mut self, until: Instant) {
-        while self.outstanding > 0 && !self.lost {
+    /// The next message where nothing may be raised: None when there is none at the moment given, or the
+    /// connection is gone. Notices are dropped.
+    pub fn poll(&mut self, until: Instant) -> Option<Frame> {
+        while !self.lost {
             match self.input.next() {
                 Ok(Some(frame)) => {
-                    if let Some(frame) = self.note(frame, Patience::Until(until))
-                        && frame.kind == b'E'
-                    {
-                        self.error(&frame);
+                    if let Some(frame) = self.note(frame, Patience::Until(until)) {
+                        return Some(frame);
                     }
                 }
                 Ok(None) => match self.read_once() {
@@ -378,16 +389,19 @@ impl Session {
                     Ok(false) => {
                         let left = until.saturating_duration_since(Instant::now());
                         if left.is_zero() {
-                            return;
+                            return None;
                         }
-                        if self.wait.wait(Interest::Read, Some(left)).latch {
+                        let woken = self.wait.wait(Interest::Read, Some(left));
+                        if woken.latch {
                             owe_latch();
                         }
+                        self.lost |= woken.postmaster_died;
                     }
                 },
                 Err(_) => self.lost = true,
             }
         }
+        None
     }
 
     /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort.
@@ -411,6 +425,11 @@ impl Session {
                 true
             }
         }
+    }
+
+    /// Interruptible waits end at this moment, and the session with them.
+    pub fn set_time_limit(&mut self, limit: Option<Instant>) {
+        self.time_limit = limit;
     }
 
     /// Marks the session as unusable, whatever its socket says.

@@ -25,7 +25,7 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
-    let result = if registry::is_empty() { Ok(()) } else { handle(event) };
+    let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
     match event {
         Event::Commit | Event::Abort => follow::transaction_ended(true),
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),
@@ -224,7 +224,7 @@ fn sub_abort(level: u32) {
 /// Brings a session that may be in the middle of a request to rest. One that does not come to rest in time is
 /// given up.
 fn stop(link: &mut Link) {
-    link.drop_request();
+    link.drop_reader();
     if link.session.is_lost() || link.session.is_at_rest() {
         return;
     }
@@ -235,7 +235,7 @@ fn stop(link: &mut Link) {
     }
     while link.session.is_busy() && !link.session.is_lost() {
         link.session.request_cancel();
-        link.session.drain(end.min(Instant::now() + CANCEL_TIME));
+        link.drain(end.min(Instant::now() + CANCEL_TIME));
         if Instant::now() >= end && link.session.is_busy() {
             link.session.give_up();
         }

@@ -2,7 +2,7 @@
 //! are compared, and nothing else.
 
 use crate::pg::settings_scan::{Scanner, reload_time};
-use crate::pg::{privileges, xact};
+use crate::pg::{nesting, privileges, xact};
 use crate::remote::settings::Snapshot;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
@@ -20,8 +20,6 @@ thread_local! {
     static EPOCH: Cell<u64> = const { Cell::new(0) };
     static SEEN: Cell<(Oid, Oid, i64)> = const { Cell::new((Oid::INVALID, Oid::INVALID, 0)) };
     static DIRTY: Cell<bool> = const { Cell::new(true) };
-    /// The settings seen may be those of a function that has ended when the next statement comes.
-    static NESTED: Cell<bool> = const { Cell::new(false) };
     /// Settings changed in this transaction may go back at its end.
     static TOUCHED: Cell<bool> = const { Cell::new(false) };
 }
@@ -29,13 +27,6 @@ thread_local! {
 /// A setting may have changed: after SET, RESET, DISCARD, set_config().
 pub fn note_change() {
     DIRTY.set(true);
-    TOUCHED.set(true);
-}
-
-/// The next statement comes from inside a function, which may have settings of its own.
-pub fn note_nested() {
-    DIRTY.set(true);
-    NESTED.set(true);
     TOUCHED.set(true);
 }
 
@@ -52,26 +43,33 @@ pub fn transaction_ended(top: bool) {
 pub fn epoch() -> u64 {
     let (session, user) = xact::users();
     let now = (session, user, reload_time());
-    if !DIRTY.get() && SEEN.get() == now {
-        return EPOCH.get();
+    let nested = nesting::depth() > 1;
+    if nested || DIRTY.get() || SEEN.get() != now {
+        look(now, nested);
     }
-    look(now);
     EPOCH.get()
 }
 
+/// Compares in full. A function may have settings of its own: when it has, they must be looked at again once
+/// it has ended.
 #[cold]
-fn look(now: (Oid, Oid, i64)) {
+fn look(now: (Oid, Oid, i64), nested: bool) {
     let users = |(session, user, _): (Oid, Oid, i64)| (session, user);
-    FOLLOW.with_borrow_mut(|follow| {
-        if follow.scanner.look() || users(SEEN.get()) != users(now) || EPOCH.get() == 0 {
+    let changed = FOLLOW.with_borrow_mut(|follow| {
+        let changed = follow.scanner.look() || users(SEEN.get()) != users(now) || EPOCH.get() == 0;
+        if changed {
             let role = (now.0 != now.1).then(|| privileges::role_name(now.1).into_bytes());
             let settings = follow.scanner.settings();
             follow.snapshot = Rc::new(Snapshot { settings, role, encoding: None });
             EPOCH.set(EPOCH.get() + 1);
         }
+        changed
     });
     SEEN.set(now);
-    DIRTY.set(NESTED.replace(false));
+    DIRTY.set(nested && changed);
+    if nested && changed {
+        TOUCHED.set(true);
+    }
 }
 
 /// The settings of [`epoch`].

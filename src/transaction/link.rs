@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write;
 use std::rc::Rc;
+use std::time::Instant;
 
 /// What a part of a pipeline does when the node has done it, in the order sent.
 enum Effect {
@@ -82,6 +83,16 @@ impl Link {
         let idle = now - self.last_used > IDLE && !self.block.is_open() && !self.session.is_busy();
         self.last_used = now;
         self.session.is_lost() || (idle && self.session.is_stale())
+    }
+
+    /// Whether the end of the local (sub)transaction means anything to this link.
+    #[inline]
+    pub fn is_concerned(&self) -> bool {
+        self.block.is_open()
+            || self.prepared.is_some()
+            || self.session.is_lost()
+            || !self.session.is_at_rest()
+            || self.session.status() != b'I'
     }
 
     /// Readies the session for a request: reads what is still under way into memory, then writes whatever
@@ -462,8 +473,8 @@ impl Link {
         self.block.released(level);
     }
 
-    /// Gives up the request under way: its reader gets an error.
-    pub fn drop_request(&mut self) {
+    /// Nobody reads the request under way any more; a reader that comes back gets an error.
+    pub fn drop_reader(&mut self) {
         if let Some(stream) = self.current.take() {
             stream.borrow_mut().outcome.get_or_insert_with(|| {
                 Outcome::Failed(Error::new(
@@ -472,8 +483,20 @@ impl Link {
                 ))
             });
         }
-        self.request = Request::default();
-        self.effects.clear();
+    }
+
+    /// Throws rows away until the request under way has ended, or the moment given. What the node did before it
+    /// stopped is noted all the same: a savepoint may be there although its statement was cancelled.
+    pub fn drain(&mut self, until: Instant) {
+        while self.session.is_busy() {
+            let Some(frame) = self.session.poll(until) else { return };
+            if matches!(frame.kind, b'D' | b'd') {
+                continue;
+            }
+            if self.take(&frame).is_err() {
+                return; // lost
+            }
+        }
     }
 
     /// The node's transaction has ended: nothing of it is left.

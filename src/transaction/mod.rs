@@ -16,13 +16,15 @@ mod events;
 mod execution;
 mod follow;
 mod link;
+mod recovery;
 mod registry;
 mod stream;
 mod two_phase;
 
 pub use copy::{Copy, Direction, copy};
 pub use execution::{Execution, Step, execute, query, start};
-pub use follow::{note_change as note_settings_changed, note_nested as note_nested_statement};
+pub use follow::note_change as note_settings_changed;
+pub use recovery::{Recovered, recover};
 pub use registry::target;
 
 use crate::directory::NodeId;
@@ -66,10 +68,7 @@ fn note_written(node: NodeId) {
 
 /// Whether the local transaction already has a transaction on a node.
 pub fn in_use() -> bool {
-    !registry::is_empty()
-        && registry::all()
-            .iter()
-            .any(|link| link.try_borrow().is_ok_and(|link| link.block.is_open()))
+    registry::any(|link| link.block.is_open())
 }
 
 /// The nodes that the current transaction has been to.

@@ -121,9 +121,20 @@ pub fn all() -> Vec<Rc<RefCell<Link>>> {
     LINKS.with(|links| links.borrow().iter().map(|entry| Rc::clone(&entry.link)).collect())
 }
 
-/// Whether this backend has any link at all.
-pub fn is_empty() -> bool {
-    LINKS.with(|links| links.borrow().is_empty())
+/// Whether a link is like this; those in use by a frame below are not asked.
+#[inline]
+pub fn any(is: impl Fn(&Link) -> bool) -> bool {
+    LINKS.with(|links| {
+        links.borrow().iter().any(|entry| entry.link.try_borrow().is_ok_and(|link| is(&link)))
+    })
+}
+
+/// Whether the end of the local (sub)transaction means anything to a node.
+#[inline]
+pub fn is_concerned() -> bool {
+    LINKS.with(|links| {
+        links.borrow().iter().any(|e| e.link.try_borrow().map_or(true, |l| l.is_concerned()))
+    })
 }
 
 /// Drops the links whose connection is gone; to be called when no transaction needs to know.

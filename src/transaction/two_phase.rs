@@ -6,6 +6,7 @@ use super::events::{Links, read_end, send_end};
 use super::link::Link;
 use crate::directory;
 use crate::error::{Error, Result};
+use crate::pg::worker::{self, Work};
 use crate::pg::{catalog, error::notify, session as local, transaction_records, xact};
 use crate::remote::{Patience, messages};
 use pgrx::PgLogLevel;
@@ -26,6 +27,8 @@ fn gid(n: usize) -> Result<String> {
 
 /// Phase one, on all nodes at once, then the commit records.
 pub fn prepare(writers: &[Rc<RefCell<Link>>]) -> Result<()> {
+    // Noted before anything is prepared: this process may not live to do it later.
+    worker::note(local::database_id(), Work::Pending);
     let mut records = Vec::new();
     for (n, link) in writers.iter().enumerate() {
         let mut link = link.borrow_mut();
@@ -93,6 +96,8 @@ pub fn commit_prepared(links: &Links) {
         if let Some(gid) = l.prepared.take() {
             let outcome = send_finish(&mut l, "COMMIT", &gid, deadline);
             sent.push((Rc::clone(link), gid, outcome));
+            // The record is of no use from here on; whoever tidies up may have looked before there was one.
+            worker::note(local::database_id(), Work::Pending);
         }
     }
     for (link, gid, outcome) in sent {
@@ -139,6 +144,7 @@ fn give_up_unless_ready(link: &mut Link) {
 }
 
 fn left_behind(link: &Link, gid: &str, verb: &str, cause: &Error) {
+    worker::note(local::database_id(), Work::Pending);
     let warning = Error::new(
         PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
         format!(

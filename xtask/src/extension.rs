@@ -11,13 +11,14 @@ use crate::command;
 use crate::paths;
 use crate::postgres::Postgres;
 
-/// Installs the shared library here instead of in PostgreSQL's own library directory; servers then
+/// Installs the shared library below this directory (`pg15/helios.so`, …) instead of in PostgreSQL's own library directory; servers then
 /// get it through `dynamic_library_path`. Lets several checkouts share one PostgreSQL.
 pub const LIBRARY_DIR: &str = "HELIOS_LIBRARY_DIR";
 
-/// The private library directory, when one is asked for.
-pub fn private_library_dir() -> Option<PathBuf> {
-    std::env::var_os(LIBRARY_DIR).map(PathBuf::from)
+/// The private library directory for one version, when one is asked for.
+pub fn private_library_dir(pg: &Postgres) -> Option<PathBuf> {
+    let base = PathBuf::from(std::env::var_os(LIBRARY_DIR)?);
+    Some(base.join(format!("pg{}", pg.major)))
 }
 
 /// Builds the shared library for one PostgreSQL and returns its path. Cargo's own progress is
@@ -67,7 +68,7 @@ fn scripts() -> Result<Vec<PathBuf>> {
 /// are left alone; others are replaced in one step, since running servers have them mapped.
 /// Returns whether anything was replaced.
 pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
-    let library_dir = private_library_dir().unwrap_or_else(|| pg.libdir.clone());
+    let library_dir = private_library_dir(pg).unwrap_or_else(|| pg.libdir.clone());
     let extension_dir = pg.sharedir.join("extension");
     let mut wanted = vec![(library.to_owned(), library_dir.join("helios.so"), 0o755)];
     for script in scripts()? {

@@ -85,7 +85,7 @@ impl Server {
             "wal_level = logical".to_owned(),
             "log_line_prefix = '%m [%p] %q%u@%d %a '".to_owned(),
         ];
-        if let Some(dir) = extension::private_library_dir() {
+        if let Some(dir) = extension::private_library_dir(&self.pg) {
             lines.push(format!("dynamic_library_path = '{}:$libdir'", dir.display()));
         }
         lines.extend(self.settings.iter().cloned());

@@ -15,6 +15,9 @@ use crate::progress::Step;
 /// Rows of one statement.
 const ROWS: u64 = SCALE as u64 * 100_000;
 
+/// A run that took more seconds than this is not repeated: it is far from the others anyway.
+const TOO_LONG: f64 = 20.0;
+
 /// What is moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
@@ -79,6 +82,9 @@ pub fn measure(
         for _ in 0..options.rounds {
             let mut direct = None;
             for (target, figures) in targets.all.iter().zip(&mut all) {
+                if figures.seconds.iter().any(|seconds| *seconds > TOO_LONG) {
+                    continue;
+                }
                 match one(targets, target, **scenario, &copied, figures) {
                     Ok(time) => {
                         let seconds = time.as_secs_f64();

@@ -1,0 +1,92 @@
+//! Background workers: a launcher for the server, and for each database that has something to do a worker that
+//! does it and ends.
+//!
+//! Invariant: a worker is connected to its database for a few seconds at most, so that DROP DATABASE, which waits
+//! five seconds for others to leave, never has to be told about us. Whatever a worker does can be stopped at any
+//! point and done again.
+//!
+//! Lock order: none of our own; rows of `helios.transaction` are deleted after their transactions are finished.
+
+use crate::directory;
+use crate::pg::worker::{self, Main, Running, Work};
+use crate::pg::{catalog, error::notify};
+use crate::settings;
+use crate::transaction;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::time::{Duration, Instant};
+
+/// Time for one node, and for the whole run of a worker.
+const NODE_TIME: Duration = Duration::from_secs(3);
+const RUN_TIME: Duration = Duration::from_secs(4);
+/// Every database is looked at when the server starts, and again after this time, in case nobody could say that
+/// it has something to do.
+const ROUND: Duration = Duration::from_secs(600);
+
+/// Registers the workers. Called once, from `_PG_init`.
+pub fn install() {
+    worker::set_main(Main { launcher, worker: run });
+    worker::install();
+}
+
+fn launcher() {
+    let mut running: Vec<(u32, Running)> = Vec::new();
+    let mut last_round: Option<Instant> = None;
+    loop {
+        running.retain(|(_, worker)| worker.is_alive());
+        let mut due = worker::pending();
+        if last_round.is_none_or(|last| last.elapsed() >= ROUND) {
+            last_round = Some(Instant::now());
+            due = worker::in_transaction(catalog::databases);
+        }
+        for database in due {
+            if running.iter().any(|(d, _)| *d == database) {
+                continue;
+            }
+            match Running::start(database) {
+                Some(worker) => running.push((database, worker)),
+                // No slot now: the database must not be forgotten.
+                None => worker::note(database, Work::Pending),
+            }
+        }
+        let interval = u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000);
+        worker::rest(Duration::from_millis(interval));
+    }
+}
+
+fn run(database: u32) {
+    // Noted first: a backend that has something new says so again, and is not overheard.
+    worker::note(database, Work::Done);
+    let outcome = worker::in_transaction(|| {
+        if !directory::in_use() {
+            return Ok(None);
+        }
+        transaction::recover(NODE_TIME, Instant::now() + RUN_TIME).map(Some)
+    });
+    let recovered = match outcome {
+        Ok(None) => return,
+        Ok(Some(recovered)) => recovered,
+        Err(error) => {
+            worker::note(database, Work::Pending);
+            return notify(PgLogLevel::LOG, &error);
+        }
+    };
+    if recovered.unfinished {
+        worker::note(database, Work::Pending);
+    }
+    for (names, what) in
+        [(&recovered.committed, "committed"), (&recovered.rolled_back, "rolled back")]
+    {
+        for gid in names {
+            log(format!("{what} prepared transaction \"{gid}\" that was left behind"));
+        }
+    }
+    for (node, error) in &recovered.unreachable {
+        log(format!("could not look after prepared transactions on node \"{node}\": {error}"));
+    }
+}
+
+fn log(message: String) {
+    let line = crate::error::Error::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+    notify(PgLogLevel::LOG, &line);
+}

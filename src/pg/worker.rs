@@ -1,0 +1,228 @@
+//! Background workers: their start, their signals, and what the server's backends tell the launcher.
+//!
+//! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
+//! for a node.
+
+#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
+
+use pgrx::prelude::*;
+use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::time::Duration;
+
+/// What is known of a database's prepared transactions.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub enum Work {
+    /// No slot.
+    #[default]
+    Unknown,
+    /// Everything was finished when last looked at.
+    Done,
+    /// Something may have to be finished or tidied up.
+    Pending,
+}
+
+const SLOTS: usize = 256;
+
+#[derive(Clone, Copy)]
+struct Slots([(u32, Work); SLOTS]);
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self([(0, Work::Unknown); SLOTS])
+    }
+}
+
+// SAFETY: plain values, meaningful in every process.
+unsafe impl PGRXSharedMemory for Slots {}
+
+// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
+static WORK: PgLwLock<Slots> = unsafe { PgLwLock::new(c"helios_work") };
+
+/// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.
+pub fn install() {
+    pg_shmem_init!(WORK);
+    let mut worker = description(c"helios launcher", c"helios_launcher_main");
+    worker.bgw_restart_time = 10;
+    // SAFETY: the server copies the description.
+    unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
+}
+
+/// Notes what is known of a database. When every slot is taken, a database with nothing to do makes room; the
+/// launcher's rounds find what found no slot.
+pub fn note(database: u32, work: Work) {
+    let mut slots = WORK.exclusive();
+    let slots = &mut slots.0;
+    let at = slots
+        .iter()
+        .position(|(d, _)| *d == database)
+        .or_else(|| slots.iter().position(|(_, w)| *w != Work::Pending));
+    if let Some(at) = at {
+        slots[at] = (database, work);
+    }
+}
+
+/// Databases that have something to do.
+pub fn pending() -> Vec<u32> {
+    let slots = WORK.share();
+    slots.0.iter().filter(|(_, work)| *work == Work::Pending).map(|(d, _)| *d).collect()
+}
+
+fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
+    let mut worker = pg_sys::BackgroundWorker::default();
+    copy(&mut worker.bgw_name, name);
+    copy(&mut worker.bgw_type, name);
+    copy(&mut worker.bgw_library_name, c"helios");
+    copy(&mut worker.bgw_function_name, function);
+    worker.bgw_flags =
+        (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as c_int;
+    worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
+    worker.bgw_restart_time = pg_sys::BGW_NEVER_RESTART;
+    worker
+}
+
+fn copy(to: &mut [c_char], text: &CStr) {
+    for (to, &from) in to.iter_mut().zip(text.to_bytes_with_nul()) {
+        *to = from as c_char;
+    }
+}
+
+/// A worker that was started and may still run.
+pub struct Running {
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+}
+
+impl Running {
+    /// Starts the worker of a database; None when the server has no slot left for one.
+    pub fn start(database: u32) -> Option<Self> {
+        let mut worker = description(c"helios worker", c"helios_worker_main");
+        worker.bgw_main_arg = pg_sys::Datum::from(database);
+        let mut handle = ptr::null_mut();
+        // SAFETY: the server copies the description; the handle is palloc'd, here in TopMemoryContext.
+        let started = unsafe {
+            worker.bgw_notify_pid = pg_sys::MyProcPid;
+            let old = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
+            pg_sys::MemoryContextSwitchTo(old);
+            started
+        };
+        started.then_some(Self { handle })
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle is valid until Drop.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &mut pid) };
+        status != pg_sys::BgwHandleStatus::BGWH_STOPPED
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SAFETY: palloc'd by the server for us.
+        unsafe { pg_sys::pfree(self.handle.cast()) }
+    }
+}
+
+/// Waits for the latch or the time; raises what is pending (which ends a terminated worker) and rereads the
+/// configuration when asked to.
+pub fn rest(time: Duration) {
+    // SAFETY: plain calls of a worker's main loop.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as c_int, time, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pgrx::check_for_interrupts!();
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the
+/// worker.
+pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: a worker is outside any transaction here; an error unwinds to the worker's main function, and the
+    // process ends, which rolls back.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work();
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        result
+    }
+}
+
+unsafe extern "C-unwind" {
+    // Not the bindings of pgrx: these are installed as signal handlers, where its guards have no business.
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+}
+
+#[cfg(not(feature = "pg18"))]
+use pg_sys::pqsignal;
+#[cfg(feature = "pg18")]
+use pg_sys::pqsignal_be as pqsignal;
+
+/// Ready for signals, connected to a database (or to none, for the shared catalogs).
+fn begin(database: Option<u32>) {
+    // SAFETY: the first calls of a background worker's main function, in the order that the server asks for.
+    unsafe {
+        pqsignal(pg_sys::SIGTERM as c_int, Some(die));
+        pqsignal(pg_sys::SIGHUP as c_int, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        match database {
+            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
+            Some(database) => pg_sys::BackgroundWorkerInitializeConnectionByOid(
+                database.into(),
+                pg_sys::InvalidOid,
+                0,
+            ),
+        }
+    }
+}
+
+/// Main function of the launcher.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
+    begin(None);
+    entry(|main| (main.launcher)());
+}
+
+/// Main function of a database's worker.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_worker_main(database: pg_sys::Datum) {
+    let database = database.value() as u32;
+    begin(Some(database));
+    entry(|main| (main.worker)(database));
+}
+
+/// What the workers do, told by the room above.
+#[derive(Clone, Copy)]
+pub struct Main {
+    /// The launcher; does not return.
+    pub launcher: fn(),
+    /// A database's worker, with the database's OID; its process ends when it returns.
+    pub worker: fn(u32),
+}
+
+thread_local!(static MAIN: std::cell::Cell<Option<Main>> = const { std::cell::Cell::new(None) });
+
+/// Says what the workers do. Called once, from `_PG_init`.
+pub fn set_main(main: Main) {
+    MAIN.set(Some(main));
+}
+
+fn entry(run: impl FnOnce(Main)) {
+    if let Some(main) = MAIN.get() {
+        run(main);
+    }
+}
