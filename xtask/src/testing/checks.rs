@@ -24,7 +24,7 @@ fn cargo(arguments: &[&str]) -> Command {
 
 /// rustfmt has nothing to change.
 pub fn format() -> Result<()> {
-    command::output(&mut cargo(&["fmt", "--all", "--check"])).map(drop)
+    command::output(&mut cargo(&["fmt", "--all", "--check", "--", "--color=never"])).map(drop)
 }
 
 /// Clippy has nothing to say.
