@@ -9,8 +9,6 @@ use xtask::setup::source;
 
 /// One file, without what only psql understands.
 pub struct File {
-    /// Its path in PostgreSQL's sources.
-    pub name: String,
     /// The whole text.
     pub text: String,
     /// Its statements without their semicolons. A cut at a wrong place (the semicolons of a rule)
@@ -30,10 +28,7 @@ pub fn files() -> Option<Vec<File>> {
     let mut paths = Vec::new();
     find(&sources.dir, &mut paths);
     paths.sort();
-    let read = |path: &PathBuf| {
-        let name = path.strip_prefix(&sources.dir).unwrap().display().to_string();
-        File::new(name, &String::from_utf8_lossy(&fs::read(path).unwrap()))
-    };
+    let read = |path: &PathBuf| File::new(&String::from_utf8_lossy(&fs::read(path).unwrap()));
     Some(paths.iter().map(read).collect())
 }
 
@@ -49,10 +44,10 @@ fn find(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 impl File {
-    fn new(name: String, script: &str) -> Self {
+    fn new(script: &str) -> Self {
         let text = without_psql(script);
         let statements = split(&text).into_iter().map(str::to_owned).collect();
-        Self { name, text, statements }
+        Self { text, statements }
     }
 }
 

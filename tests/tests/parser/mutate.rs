@@ -30,7 +30,7 @@ const PIECES: [&str; 22] = [
 ];
 
 /// What may stand between two words.
-const GAPS: [&str; 14] = [
+const GAPS: [&str; 15] = [
     " ",
     " ",
     " ",
@@ -44,7 +44,9 @@ const GAPS: [&str; 14] = [
     "--\n",
     " -- CREATE SCHEMA y DISTRIBUTED\n",
     "--ö'\r",
-    "\u{b}\u{c}",
+    "\u{c}",
+    // White space from 16 on only.
+    "\u{b}",
 ];
 
 fn pick<'a>(rng: &mut Rng, from: &[&'a str]) -> &'a str {

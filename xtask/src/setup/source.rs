@@ -63,8 +63,8 @@ pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
 fn obtain(pg: &Postgres) -> Result<Sources> {
     let work = paths::cache().join("sources").join(format!(".new-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let found = download(pg.major, Some(pg.number()), &work)
-        .and_then(|archive| keep(&archive, &work, pg));
+    let found =
+        download(pg.major, Some(pg.number()), &work).and_then(|archive| keep(&archive, &work, pg));
     fs::remove_dir_all(&work)?;
     found
 }
@@ -170,7 +170,8 @@ pub(super) fn download(major: u32, preferred: Option<&str>, work: &Path) -> Resu
     let mut versions: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("Version: ")).collect();
     let is_preferred = |version: &str| preferred == version.split('-').next();
-    versions.sort_by_key(|version| std::cmp::Reverse((is_preferred(version), version_key(version))));
+    versions
+        .sort_by_key(|version| std::cmp::Reverse((is_preferred(version), version_key(version))));
     versions.dedup();
     let mut last = anyhow::anyhow!("no Debian suite has the source package {package}");
     for version in versions {

@@ -84,9 +84,11 @@ impl Suite {
             input: dir.join("regress"),
             libraries: dir.join("libraries"),
             output: dir.join("output"),
-            kept: paths::cache()
-                .join("sources")
-                .join(format!("without-{}-{}", pg.number(), sources.version)),
+            kept: paths::cache().join("sources").join(format!(
+                "without-{}-{}",
+                pg.number(),
+                sources.version
+            )),
         };
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(sources.dir.join("src/test/regress")).arg(&suite.input);
