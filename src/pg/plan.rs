@@ -65,8 +65,7 @@ pub(in crate::pg) fn build(
         #[cfg(feature = "pg18")]
         {
             let relations = list::len((*statement).rtable) as c_int;
-            (*statement).unprunableRelids =
-                pg_sys::bms_add_range(ptr::null_mut(), 1, relations);
+            (*statement).unprunableRelids = pg_sys::bms_add_range(ptr::null_mut(), 1, relations);
         }
         statement
     }
