@@ -321,6 +321,11 @@ CREATE FUNCTION helios.grammar_state() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'helios_grammar_state_wrapper';
 COMMENT ON FUNCTION helios.grammar_state() IS 'on, off, or the reason why CREATE SCHEMA … DISTRIBUTED is not understood';
 
+CREATE FUNCTION helios.grammar_effect(statement text) RETURNS text
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_grammar_effect_wrapper';
+COMMENT ON FUNCTION helios.grammar_effect(text)
+    IS 'NULL where the server parses a text as it would without Helios, clause where it makes a distributed schema';
+
 CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT version text, OUT nodes bigint, OUT shards bigint,
                                                OUT schemas bigint, OUT placement_strategy text, OUT grammar text)
     LANGUAGE sql STABLE
@@ -341,7 +346,8 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
-    helios.probe_node(integer)
+    helios.probe_node(integer),
+    helios.grammar_effect(text)
     FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
     TO PUBLIC;

@@ -1,5 +1,6 @@
 //! The cluster as a whole.
 
+use crate::pg::grammar_check::{self, Effect};
 use pgrx::prelude::*;
 
 /// Version of the library that is loaded.
@@ -24,5 +25,15 @@ fn helios_grammar_state() -> String {
     match crate::pg::scanner_hook::trouble() {
         None => "on".into(),
         Some(reason) => format!("off: {reason}"),
+    }
+}
+
+/// What the scanner hook does to a text: nothing (NULL), `clause`, or what went wrong.
+#[pg_extern(sql = false)]
+fn helios_grammar_effect(text: &str) -> Option<String> {
+    match grammar_check::compare(text) {
+        Effect::None => None,
+        Effect::Clause => Some("clause".into()),
+        Effect::Wrong(what) => Some(what),
     }
 }

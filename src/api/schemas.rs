@@ -1,24 +1,33 @@
 //! Distributed schemas without the clause.
 
 use crate::ddl::schema::{self, Wish};
-use crate::error::OrRaise;
+use crate::error::{Error, OrRaise, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
+
+fn given(schema: Option<&str>) -> Result<&str> {
+    schema.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the schema is missing")
+    })
+}
 
 /// Makes a distributed schema; gives the name of its node.
 #[pg_extern(sql = false)]
 fn helios_create_schema(
-    schema: &str,
+    schema: Option<&str>,
     node: Option<String>,
     owner: Option<&str>,
     if_not_exists: bool,
 ) -> String {
-    schema::create(schema, Wish { node, ..Wish::default() }, owner, if_not_exists).or_raise()
+    let wish = Wish { node, ..Wish::default() };
+    given(schema).and_then(|name| schema::create(name, wish, owner, if_not_exists)).or_raise()
 }
 
 /// Makes an existing schema a distributed one; gives the name of its node.
 #[pg_extern(sql = false)]
-fn helios_distribute_schema(schema: &str, node: Option<String>) -> String {
-    schema::distribute(schema, &Wish { node, ..Wish::default() }).or_raise()
+fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> String {
+    let wish = Wish { node, ..Wish::default() };
+    given(schema).and_then(|name| schema::distribute(name, &wish)).or_raise()
 }
 
 /// Brings a distributed schema home.

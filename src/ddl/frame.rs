@@ -128,6 +128,8 @@ pub fn record(event: Event, object: Object) -> Result<()> {
         return Ok(());
     }
     let (home, schema) = match event {
+        // The parts of an extension go with it.
+        Event::Dropped if object::is_part_of_extension(object) => return Ok(()),
         Event::Dropped => {
             let schema = object::as_schema(object).and_then(session::namespace_name);
             (home::of(object)?, schema)

@@ -18,12 +18,22 @@ pub enum Home {
     Everywhere,
 }
 
+impl Home {
+    /// The name of what gives the home.
+    fn name(&self) -> &str {
+        match self {
+            Home::Node(_, name) | Home::Here(name) => name,
+            Home::Everywhere => "",
+        }
+    }
+}
+
 /// Where the object lives; None if it is gone or of no concern (temporary, or of the server's own).
 pub fn of(object: Object) -> Result<Option<Home>> {
     let Some(belongs) = object::belongs(object) else { return Ok(None) };
     Ok(match belongs {
         Belongs::Server => None,
-        Belongs::Database => Some(Home::Everywhere),
+        Belongs::Database => Some(rests_on(object)?),
         Belongs::Relation { relation, namespace } => {
             let here = || Home::Here(session::relation_name(relation));
             Some(in_schema(namespace)?.unwrap_or_else(here))
@@ -43,7 +53,8 @@ fn in_schema(namespace: Oid) -> Result<Option<Home>> {
     Ok(Some(if place.node == NodeId::LOCAL { Home::Here(name) } else { Home::Node(place, name) }))
 }
 
-/// An object of a plain schema is everywhere, unless it was made from a table, which is in one place.
+/// An object of no distributed schema is everywhere, unless it was made from a table, or from something in a
+/// distributed schema, which are in one place.
 fn rests_on(object: Object) -> Result<Home> {
     let mut seen = HashSet::from([object]);
     let mut open = vec![object];
@@ -53,19 +64,28 @@ fn rests_on(object: Object) -> Result<Home> {
             if object::is_given(below) || !seen.insert(below) {
                 continue;
             }
-            match object::belongs(below) {
+            let found = match object::belongs(below) {
                 Some(Belongs::Relation { relation, namespace }) => {
-                    let found = in_schema(namespace)?
-                        .unwrap_or_else(|| Home::Here(session::relation_name(relation)));
-                    match (&home, &found) {
-                        (Home::Node(one, _), Home::Node(other, _)) if one.node == other.node => {}
-                        (Home::Everywhere, _) => home = found,
-                        _ => home = Home::Here(session::relation_name(relation)),
-                    }
+                    let here = || Home::Here(session::relation_name(relation));
+                    in_schema(namespace)?.unwrap_or_else(here)
                 }
-                Some(Belongs::Schema(_)) if object::as_schema(below).is_none() => open.push(below),
-                _ => {}
-            }
+                Some(Belongs::Schema(namespace)) => match in_schema(namespace)? {
+                    Some(found) => found,
+                    None if object::as_schema(below).is_some() => continue,
+                    None => {
+                        open.push(below);
+                        continue;
+                    }
+                },
+                _ => continue,
+            };
+            home = match (home, found) {
+                (Home::Everywhere, found) => found,
+                (Home::Node(one, schema), Home::Node(other, _)) if one.node == other.node => {
+                    Home::Node(one, schema)
+                }
+                (_, found) => Home::Here(found.name().to_owned()),
+            };
         }
     }
     Ok(home)

@@ -53,9 +53,16 @@ impl Homes {
         }
     }
 
-    /// An error if one statement cannot be run at one place.
+    /// An error if the statement cannot be run at one place.
     fn check(&self) -> Result<()> {
         let places = self.nodes.len() + usize::from(self.here.is_some());
+        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
+    }
+
+    /// As [`Self::check`], for names in the statement's text: what tenants share is no part of one place either.
+    fn check_named(&self) -> Result<()> {
+        let places =
+            self.nodes.len() + usize::from(self.here.is_some()) + usize::from(self.everywhere);
         if places > 1 { Err(self.refusal()?) } else { Ok(()) }
     }
 
@@ -67,6 +74,9 @@ impl Homes {
         }
         if let Some(name) = &self.here {
             parts.push(format!("{name} is on this server"));
+        }
+        if self.everywhere {
+            parts.push("the rest is on every node".into());
         }
         Ok(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -110,7 +120,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
             homes.add(home);
         }
     }
-    homes.check()?;
+    homes.check_named()?;
     let shell = !homes.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
     Ok(then(run, Plan::Touched { models: statement.models() }))
@@ -182,7 +192,6 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
         && made.everywhere
         && !made.nodes.is_empty()
     {
-        made.here = Some("the rest".into());
         return Err(made.refusal()?);
     }
     Ok(match made.reach() {
@@ -256,11 +265,7 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
             }
         }
     }
-    homes.check()?;
-    if homes.everywhere && (!homes.nodes.is_empty() || homes.here.is_some()) {
-        homes.here.get_or_insert_with(|| "the rest".into());
-        return Err(homes.refusal()?);
-    }
+    homes.check_named()?;
     Ok(homes.reach())
 }
 

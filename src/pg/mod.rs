@@ -14,6 +14,7 @@ pub mod enclosing;
 pub mod encoding;
 pub mod error;
 pub mod explain;
+pub mod grammar_check;
 pub mod hooks;
 pub mod invalidation;
 pub mod list;

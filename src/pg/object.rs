@@ -119,9 +119,13 @@ pub fn is_extension(object: Object) -> bool {
 
 /// Whether the object came with the server or with an extension.
 pub fn is_given(object: Object) -> bool {
+    object.id.to_u32() < pg_sys::FirstNormalObjectId || is_part_of_extension(object)
+}
+
+/// Whether the object came with an extension.
+pub fn is_part_of_extension(object: Object) -> bool {
     // SAFETY: looks into the catalogs.
-    object.id.to_u32() < pg_sys::FirstNormalObjectId
-        || unsafe { pg_sys::getExtensionOfObject(object.class, object.id) } != NONE
+    unsafe { pg_sys::getExtensionOfObject(object.class, object.id) != NONE }
 }
 
 /// The objects that this one was made from, as pg_depend has them; parts count for their whole.

@@ -23,8 +23,8 @@ pub enum Granted {
 }
 
 impl Statement {
-    /// The objects that COMMENT, SECURITY LABEL, ALTER TABLE, ALTER … DEPENDS ON and CREATE TABLE's parents name.
-    /// Missing ones are left out.
+    /// The objects that DROP, COMMENT, SECURITY LABEL, ALTER TABLE and ALTER … DEPENDS ON name. Missing ones are left
+    /// out.
     pub fn named(&self) -> Vec<Object> {
         // SAFETY: the tag says what the node is.
         unsafe {
@@ -48,6 +48,11 @@ impl Statement {
                     relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
                         .into_iter()
                         .collect()
+                }
+                NodeTag::T_DropStmt => {
+                    let node = self.node::<pg_sys::DropStmt>();
+                    let names = members((*node).objects).into_iter();
+                    names.filter_map(|name| address((*node).removeType, name)).collect()
                 }
                 _ => Vec::new(),
             }

@@ -244,6 +244,9 @@ SELECT 'é漢字', nothing_after_wide FROM parent
 
 SELECT 1; SELECT nothing FROM parent; SELECT 2
 
+-- rows: 1
+SELECT id FROM parent; SELECT 2
+
 SELECT 1; SELECT 'é'; SELECT 1 / (id - 1) FROM parent
 
 SET statement_timeout = '30ms'

@@ -20,15 +20,23 @@ use std::time::Instant;
 /// Checks a server, brings it up to date and makes it a node; gives its number.
 #[pg_extern(sql = false)]
 fn helios_add_node(
-    name: &str,
-    host: &str,
-    port: i32,
+    name: Option<&str>,
+    host: Option<&str>,
+    port: Option<i32>,
     database: Option<String>,
-    weight: f64,
-    takes_schemas: bool,
-    options: Vec<String>,
+    weight: Option<f64>,
+    takes_schemas: Option<bool>,
+    options: Option<Vec<String>>,
 ) -> i32 {
-    let wanted = add::Wanted { name, host, port, database, weight, takes_schemas, options };
+    let wanted = add::Wanted {
+        name: name.unwrap_or_default(),
+        host: host.unwrap_or_default(),
+        port: port.unwrap_or(5432),
+        database,
+        weight: weight.unwrap_or(1.0),
+        takes_schemas: takes_schemas.unwrap_or(true),
+        options: options.unwrap_or_default(),
+    };
     add::add(wanted).or_raise().0
 }
 

@@ -28,6 +28,27 @@ pub struct Block {
     pub differs: Option<String>,
 }
 
+impl Block {
+    /// Several statements, which the extended protocol does not take: a semicolon with more behind
+    /// it, outside of quotes.
+    pub fn has_several_statements(&self) -> bool {
+        let mut inside = None;
+        let mut ended = false;
+        for (i, c) in self.sql.char_indices() {
+            let dollar = self.sql[i..].starts_with("$$") && inside.is_none_or(|q| q == '$');
+            match (c, inside) {
+                _ if dollar => inside = if inside.is_some() { None } else { Some('$') },
+                ('\'' | '"', None) => inside = Some(c),
+                (_, Some(quote)) if quote == c && c != '$' => inside = None,
+                (';', None) => ended = true,
+                (_, None) if ended && !c.is_whitespace() => return true,
+                _ => {}
+            }
+        }
+        false
+    }
+}
+
 /// Reads a file of the corpus.
 pub fn read(path: &Path) -> Vec<Block> {
     let text = std::fs::read_to_string(path).unwrap();

@@ -120,19 +120,27 @@ fn run(
     helios.finish();
 }
 
-/// The lines that only one side has.
+/// The lines that only one side has, or has more often.
 fn describe(report: &mut String, topic: &str, block: &Block, difference: &Difference) {
     let Difference { protocols, plain, helios } = difference;
     writeln!(report, "--- {topic}.sql:{} {protocols:?}\n{}", block.line, block.sql).unwrap();
-    let mut show = |mark: &str, lines: &[String], other: &[String]| {
-        for line in lines.iter().filter(|line| !other.contains(line)).take(12) {
-            let line: String = line.chars().take(400).collect();
-            writeln!(report, "  {mark} {line}").unwrap();
+    let mut show = |mark: &str, lines: &[String], mut other: Vec<&String>| {
+        let mut shown = 0;
+        for line in lines {
+            match other.iter().position(|theirs| *theirs == line) {
+                Some(place) => drop(other.swap_remove(place)),
+                None if shown < 12 => {
+                    let line: String = line.chars().take(400).collect();
+                    writeln!(report, "  {mark} {line}").unwrap();
+                    shown += 1;
+                }
+                None => {}
+            }
         }
+        shown
     };
-    show("plain: ", plain, helios);
-    show("helios:", helios, plain);
-    if plain.iter().collect::<BTreeSet<_>>() == helios.iter().collect() {
-        report.push_str("  the same lines in another order or number\n");
+    let only = show("plain: ", plain, helios.iter().collect());
+    if only + show("helios:", helios, plain.iter().collect()) == 0 {
+        report.push_str("  the same lines in another order\n");
     }
 }

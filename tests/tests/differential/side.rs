@@ -2,6 +2,7 @@
 //! between any two servers (OIDs, process ids, source lines).
 
 use std::collections::HashMap;
+use std::fmt::Write;
 
 use helios_tests::{Bound, Column, Event, Wire};
 use postgres::{Client, NoTls};
@@ -76,7 +77,8 @@ impl<'a> Side<'a> {
         }
         let wire = self.sessions.get_mut(&block.session).unwrap();
         let copy = block.copy.as_deref();
-        if block.values.is_none() && block.max_rows == 0 && self.protocol == Protocol::Simple {
+        let must_bind = block.values.is_some() || block.max_rows > 0;
+        if !must_bind && (self.protocol == Protocol::Simple || block.has_several_statements()) {
             return wire.simple(&block.sql, copy);
         }
         let values = block.values.iter().flatten().map(Option::as_deref).collect();
@@ -105,7 +107,12 @@ impl<'a> Side<'a> {
                     lines.push(format!("tag {tag}"));
                     first_row = lines.len();
                 }
-                Event::Error(fields) => lines.extend(report("error", fields)),
+                Event::Error(fields) => {
+                    // Errors of planning (1/0 with constants) come before the description of the
+                    // rows on one server, and after it where another server plans.
+                    lines.truncate(lines.len() - last_columns(&lines));
+                    lines.extend(report("error", fields));
+                }
                 Event::Notice(fields) => lines.extend(report("notice", fields)),
                 Event::Parameters(types) => {
                     let names: Vec<String> = types.iter().map(|oid| self.type_name(*oid)).collect();
@@ -146,13 +153,12 @@ impl<'a> Side<'a> {
     }
 
     /// Arrays, composites and ranges hold OIDs of their elements' types.
-    fn binary(&mut self, bytes: &[u8]) -> String {
+    fn binary(&self, bytes: &[u8]) -> String {
         let mut text = String::new();
         let mut rest = bytes;
         while let Some((&byte, tail)) = rest.split_first() {
-            let oid = number(rest);
-            if (FIRST_OWN_OID..FIRST_OWN_OID + 1_000_000).contains(&oid) {
-                text.push_str(&format!("<{}>", self.type_name(oid)));
+            if let Some(name) = self.types.get(&number(rest)) {
+                write!(text, "<{name}>").unwrap();
                 rest = &rest[4..];
             } else {
                 text.push_str(&shown(&[byte]));
@@ -178,7 +184,7 @@ impl<'a> Side<'a> {
     fn table_name(&mut self, oid: u32) -> String {
         let query = "SELECT $1::oid::regclass::text FROM pg_class WHERE oid = $1";
         match self.catalog.query_opt(query, &[&oid]).unwrap() {
-            Some(row) => row.get(0),
+            Some(row) => without_number(row.get(0)),
             None => "a table that is not committed".to_owned(),
         }
     }
@@ -207,6 +213,18 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
+/// How many lines at the end describe columns.
+fn last_columns(lines: &[String]) -> usize {
+    lines.iter().rev().take_while(|line| line.starts_with("column ")).count()
+}
+
+/// Schemas of temporary tables are numbered by the server.
+fn without_number(text: &str) -> String {
+    let Some((before, after)) = text.split_once("pg_temp_") else { return text.to_owned() };
+    let after = after.trim_start_matches(|c: char| c.is_ascii_digit());
+    format!("{before}pg_temp{}", without_number(after))
+}
+
 /// The fields of an error or notice without the place in the server's source. Helios adds a line
 /// that names the node to the context.
 fn report(kind: &str, fields: &[(char, String)]) -> Vec<String> {
@@ -220,7 +238,7 @@ fn report(kind: &str, fields: &[(char, String)]) -> Vec<String> {
                 continue;
             }
         }
-        lines.push(format!("{kind} {code} {value}"));
+        lines.push(format!("{kind} {code} {}", without_number(&value)));
     }
     lines
 }
