@@ -4,11 +4,12 @@
 //! the older system too. A private apt configuration reads those suites, so the system's own
 //! package sources stay untouched. The parts with tests in them are kept in the cache directory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
 
 use super::{Obtained, apt};
 use crate::command;
@@ -49,6 +50,14 @@ pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
     }
     if !apt::is_available() {
         return Ok(Obtained::No("this system has no apt-get".to_owned()));
+    }
+    // Tests that run at once need the same sources.
+    let path = paths::cache().join("sources").join(format!("{}.lock", pg.number()));
+    fs::create_dir_all(paths::cache().join("sources"))?;
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    if let Some(found) = kept(&paths::cache().join("sources").join(pg.number()))? {
+        return Ok(Obtained::Yes(found));
     }
     let step = Step::start(format!("obtaining the sources of PostgreSQL {}", pg.number()));
     match obtain(pg) {
