@@ -26,7 +26,7 @@ fn is_any(text: &[u8], token: &Token, words: &[&str]) -> bool {
 
 fn inner<'a>(text: &[u8], all: &'a [Token]) -> Option<&'a [Token]> {
     let first = all.first()?;
-    if is_any(text, first, &QUERY) || first.is_mark(text, "(") {
+    if is_any(text, first, &QUERY) || is_parenthesised_query(text, all) {
         return Some(all);
     }
     let rest = &all[1..];
@@ -96,14 +96,22 @@ fn without_data_clause<'a>(text: &[u8], query: &'a [Token]) -> &'a [Token] {
     }
 }
 
-/// Whether a `SELECT` at the outer level has an `INTO` clause.
+/// Whether this is `(SELECT …)`, alone or as the first part of a longer query, and not an expression that begins with a
+/// sub-select, as procedural languages have them.
+fn is_parenthesised_query(text: &[u8], all: &[Token]) -> bool {
+    const GOES_ON: [&str; 8] =
+        ["union", "intersect", "except", "order", "limit", "offset", "fetch", "for"];
+    let Some(end) = closing(text, all).filter(|&end| end > 0) else { return false };
+    let inside = &all[1..end];
+    inside.first().is_some_and(|t| is_any(text, t, &QUERY) || is_parenthesised_query(text, inside))
+        && all.get(end + 1).is_none_or(|t| is_any(text, t, &GOES_ON))
+}
+
+/// Whether a `SELECT` has an `INTO` clause; only the outermost can, in however many parentheses.
 fn selects_into(text: &[u8], query: &[Token]) -> bool {
-    let mut depth = 0;
     let mut previous: Option<&Token> = None;
     query.iter().any(|token| {
-        depth += step(text, token);
-        let into = depth == 0
-            && token.is_word(text, "into")
+        let into = token.is_word(text, "into")
             && !previous.is_some_and(|p| is_any(text, p, &["insert", "merge"]));
         previous = Some(token);
         into
@@ -122,6 +130,8 @@ mod tests {
     fn a_query_is_itself() {
         assert_eq!(query("  select 1 /* c */ "), Some("select 1"));
         assert_eq!(query("(select 1)"), Some("(select 1)"));
+        assert_eq!(query("(select 1) union (select 2)"), Some("(select 1) union (select 2)"));
+        assert_eq!(query("((select 1) limit 1)"), Some("((select 1) limit 1)"));
         assert_eq!(query("select ';' ; drop table t"), Some("select ';'"));
         assert_eq!(
             query("with a as (select 1) insert into t select * from a"),
@@ -165,6 +175,10 @@ mod tests {
         assert_eq!(query("explain execute p"), None);
         assert_eq!(query("select a into t from s"), None);
         assert_eq!(query("with q as (select 1) select * into t from q"), None);
+        assert_eq!(query("(select id into public.s2 from t)"), None);
+        assert_eq!(query("(select count(*) from t) > 1"), None);
+        assert_eq!(query("((select 1) + 1)"), None);
+        assert_eq!(query("(a, b)"), None);
         assert_eq!(query("create table x as execute p"), None);
         assert_eq!(query("copy t to stdout"), None);
         assert_eq!(query(""), None);

@@ -3,7 +3,7 @@
 use crate::directory;
 use crate::error::Result;
 use crate::pg::custom_scan::ScanContext;
-use crate::pg::explain::{ExplainOutput, Format, running};
+use crate::pg::explain::{ExplainOutput, Format, printing};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 use helios_core::frames;
@@ -60,7 +60,7 @@ pub fn print(
     }
     let node = directory::node(super::locate(context.plan().namespaces())?)?;
     output.property("Node", &node.name);
-    let lines = match running() {
+    let lines = match printing() {
         Some(running) if !running.analyze => on_node(context, &running.options)?,
         Some(_) => analyzed.to_vec(),
         // Whoever prints a plan without an EXPLAIN (auto_explain) gets the text; a node is not asked again.

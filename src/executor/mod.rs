@@ -10,6 +10,7 @@ mod explain;
 mod scan;
 mod types;
 mod utility;
+mod value;
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -22,6 +23,8 @@ use std::cell::Cell;
 pub fn install() {
     crate::pg::custom_scan::install(scan::NodeScan::boxed);
     crate::pg::types::install();
+    crate::pg::evaluate::install(value::evaluate);
+    crate::pg::redirect::install(value::redirects());
     crate::pg::utility_hook::install_rows(utility::handler());
 }
 

@@ -5,9 +5,11 @@ use crate::error::{Error, Result};
 use crate::pg::client;
 use crate::pg::custom_scan::{ClientRows, Scan, ScanContext};
 use crate::pg::explain::ExplainOutput;
+use crate::pg::xact;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
 use helios_core::frames;
+use std::collections::VecDeque;
 
 /// Rows fetched at a time where the executor does not say how many it wants.
 const BATCH: u32 = 1000;
@@ -15,10 +17,13 @@ const BATCH: u32 = 1000;
 const ROWS_BETWEEN_CHECKS: u64 = 64;
 
 /// A statement on its way through a node.
-#[derive(Default)]
 pub struct NodeScan {
     execution: Option<Execution>,
     done: bool,
+    /// Subtransaction depth at which the scan was made, which is where its cursor was opened.
+    level: u32,
+    /// Rows read ahead, because the node's portal may not live as long as the cursor here.
+    kept: Option<VecDeque<Vec<u8>>>,
     /// The node's plan with its figures, if EXPLAIN ANALYZE ran the statement.
     analyzed: Vec<String>,
 }
@@ -26,13 +31,19 @@ pub struct NodeScan {
 impl NodeScan {
     /// A scan that has not started.
     pub fn boxed() -> Box<dyn Scan> {
-        Box::<Self>::default()
+        Box::new(Self {
+            execution: None,
+            done: false,
+            level: xact::nest_level(),
+            kept: None,
+            analyzed: Vec::new(),
+        })
     }
 
     fn start(
         &self,
         context: &ScanContext,
-        formats: &[i16],
+        formats: Option<&[i16]>,
         fetch: Option<Fetch>,
     ) -> Result<Execution> {
         let plan = context.plan();
@@ -47,12 +58,15 @@ impl NodeScan {
             None if mode == Mode::Autocommit => Fetch::All,
             None => Fetch::Batch(BATCH),
         };
-        let mode = if matches!(fetch, Fetch::All) { mode } else { Mode::Transaction };
+        // What is decoded here can still fail here, after a node that was alone in its transaction has committed.
+        let may_fail_here = plan.writes() && formats.is_none() && context.has_columns();
+        let alone = matches!(fetch, Fetch::All) && !may_fail_here;
+        let mode = if alone { mode } else { Mode::Transaction };
         let statement = Statement {
             sql: plan.sql(),
             types: params.types(),
             values: &values,
-            result_formats: formats,
+            result_formats: formats.unwrap_or_default(),
             reuse: !params.is_empty() || crate::pg::nesting::depth() > 1,
         };
         if plan.writes() {
@@ -66,6 +80,27 @@ impl NodeScan {
         context.add_processed(frames::rows_affected(tag).unwrap_or(0));
         self.done = true;
         self.execution = None;
+    }
+
+    /// Reads all rows: a cursor that is first fetched from inside a savepoint outlives a rollback to it, and a portal on the
+    /// node that was opened inside does not.
+    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<()> {
+        let mut execution = self.start(context, None, Some(Fetch::All))?;
+        let mut rows = VecDeque::new();
+        loop {
+            let step = execution.step(&mut |row| {
+                rows.push_back(row.to_vec());
+                Ok(())
+            });
+            let plan = context.plan();
+            if let Step::Complete(tag) =
+                step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
+            {
+                context.add_processed(frames::rows_affected(&tag).unwrap_or(0));
+                self.kept = Some(rows);
+                return Ok(());
+            }
+        }
     }
 
     /// Runs the statement under EXPLAIN ANALYZE on the node and keeps what that prints.
@@ -82,12 +117,21 @@ impl Scan for NodeScan {
             return Ok(false);
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::explain::running().filter(|r| r.analyze) {
+            if let Some(running) = crate::pg::explain::executing().filter(|r| r.analyze) {
                 self.analyze(context, &running.options)?;
                 return Ok(false);
             }
+            if self.kept.is_none() && xact::nest_level() > self.level {
+                self.keep_rows(context)?;
+            }
+            if let Some(rows) = &mut self.kept {
+                return match rows.pop_front() {
+                    Some(row) => context.store(&row).map(|()| true),
+                    None => Ok(false),
+                };
+            }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
-            self.execution = Some(self.start(context, &[], limit.map(Fetch::Batch))?);
+            self.execution = Some(self.start(context, None, limit.map(Fetch::Batch))?);
         }
         loop {
             let Some(execution) = &mut self.execution else { return Ok(false) };
@@ -108,14 +152,14 @@ impl Scan for NodeScan {
     }
 
     fn has_started(&self) -> bool {
-        self.done || self.execution.is_some()
+        self.done || self.execution.is_some() || self.kept.is_some()
     }
 
     fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<u64> {
         if context.plan().sql().is_empty() {
             return Ok(0);
         }
-        let mut execution = self.start(context, &to.formats, Some(Fetch::All))?;
+        let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
         let mut rows = 0;
         let mut forward = |row: &[u8]| {
             client::send(b'D', row);
@@ -140,6 +184,7 @@ impl Scan for NodeScan {
     fn rescan(&mut self) -> Result<()> {
         self.end()?;
         self.done = false;
+        self.kept = None;
         Ok(())
     }
 

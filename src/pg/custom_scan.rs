@@ -199,6 +199,12 @@ impl ScanContext {
         unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
     }
 
+    /// Whether the result has columns.
+    pub fn has_columns(&self) -> bool {
+        // SAFETY: the slot has its descriptor from ExecInitCustomScan.
+        unsafe { (*(*self.slot()).tts_tupleDescriptor).natts > 0 }
+    }
+
     /// Puts a row (the body of a DataRow message, text format) into the scan's slot.
     pub fn store(&mut self, row: &[u8]) -> Result<()> {
         let slot = self.slot();

@@ -1,6 +1,6 @@
 //! What a scan may add to the output of EXPLAIN, and which EXPLAIN is running.
 
-use super::list;
+use super::{list, nesting};
 use pgrx::pg_sys;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
@@ -69,6 +69,8 @@ pub struct Running {
     pub options: String,
     /// Whether it executes the statement.
     pub analyze: bool,
+    /// Nesting depth of the EXPLAIN itself.
+    depth: u32,
 }
 
 /// Notes the EXPLAIN that begins, with the options that the client gave.
@@ -93,7 +95,8 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
             });
         }
     }
-    RUNNING.set(Some(Running { options: options.join(", "), analyze }));
+    let depth = nesting::depth();
+    RUNNING.set(Some(Running { options: options.join(", "), analyze, depth }));
 }
 
 /// Notes that it ended, well or by an error.
@@ -101,7 +104,25 @@ pub fn ended() {
     RUNNING.set(None);
 }
 
-/// The running EXPLAIN, if there is one.
-pub fn running() -> Option<Running> {
-    RUNNING.with_borrow(Clone::clone)
+/// An error has ended all statements deeper than this.
+pub fn ended_below(depth: u32) {
+    RUNNING.with_borrow_mut(|running| {
+        if running.as_ref().is_some_and(|r| r.depth > depth) {
+            *running = None;
+        }
+    });
+}
+
+/// The EXPLAIN that is printing its plan, if there is one.
+pub fn printing() -> Option<Running> {
+    at_depth(nesting::depth())
+}
+
+/// The EXPLAIN whose own statement is being executed, if there is one; what functions in that statement run does not count.
+pub fn executing() -> Option<Running> {
+    at_depth(nesting::depth().checked_sub(1)?)
+}
+
+fn at_depth(depth: u32) -> Option<Running> {
+    RUNNING.with_borrow(|running| running.as_ref().filter(|r| r.depth == depth).cloned())
 }

@@ -5,8 +5,8 @@
 
 use super::error::trampoline;
 use super::plan::{self, RemotePlan};
-use super::tree::QueryTree;
-use super::{client, custom_scan, explain, list, nesting};
+use super::tree::{ParamUse, QueryTree};
+use super::{client, custom_scan, evaluate, explain, list, nesting};
 use crate::error::Result;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -15,8 +15,8 @@ use std::sync::OnceLock;
 
 /// What the hooks call: the planner and the guard of the rooms above.
 pub struct Callbacks {
-    /// Plans a statement for a node; `None` leaves it to PostgreSQL.
-    pub plan: fn(QueryTree<'_>, source: &[u8]) -> Result<Option<RemotePlan>>,
+    /// Plans a statement for a node.
+    pub plan: fn(QueryTree<'_>, source: &[u8]) -> Result<Planned>,
     /// Told of every analysed query before it is rewritten; `named_variables` says that its source may name variables
     /// of a procedural language.
     pub analyzed: fn(QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>,
@@ -26,6 +26,16 @@ pub struct Callbacks {
     pub may_inline: fn(QueryTree<'_>) -> bool,
     /// Stops a plan that would read or write a shell.
     pub guard: fn(&mut dyn Iterator<Item = (pg_sys::Oid, u8)>) -> Result<()>,
+}
+
+/// What becomes of a statement.
+pub enum Planned {
+    /// PostgreSQL plans it.
+    Here,
+    /// It runs on a node.
+    Remote(RemotePlan),
+    /// It is an expression with these parameters, and is computed on a node.
+    Expression(RemotePlan, Vec<ParamUse>),
 }
 
 static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
@@ -126,8 +136,12 @@ unsafe fn plan_remote(
         return Ok(ptr::null_mut());
     };
     Ok(match (callbacks.plan)(query, text)? {
-        Some(remote) => plan::build(query, &remote, options),
-        None => ptr::null_mut(),
+        Planned::Remote(remote) => plan::build(query, &remote, options),
+        Planned::Expression(remote, params) => {
+            evaluate::substitute(query, &remote, &params);
+            ptr::null_mut()
+        }
+        Planned::Here => ptr::null_mut(),
     })
 }
 
@@ -291,7 +305,7 @@ unsafe fn pass_through(
             || direction != pg_sys::ScanDirection::ForwardScanDirection
             || !custom_scan::is_fresh((*desc).planstate)
             || !client::speaks_database_encoding()
-            || explain::running().is_some()
+            || explain::executing().is_some()
         {
             return Ok(false);
         }

@@ -73,6 +73,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     if event == SUBXACT_EVENT_ABORT_SUB {
                         DEPTH.set(depth);
                         enclosing::forget();
+                        explain::ended_below(depth);
                     }
                     break;
                 }

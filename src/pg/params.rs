@@ -68,6 +68,19 @@ impl Params {
         params
     }
 
+    /// Adds the parameter with this number (from 1, ascending); numbers left out become NULLs.
+    pub(in crate::pg) fn put(&mut self, id: usize, of_type: Oid, value: Option<pg_sys::Datum>) {
+        while self.types.len() + 1 < id {
+            self.add(&pg_sys::ParamExternData::default());
+        }
+        self.add(&pg_sys::ParamExternData {
+            value: value.unwrap_or(pg_sys::Datum::null()),
+            isnull: value.is_none(),
+            ptype: of_type,
+            ..Default::default()
+        });
+    }
+
     fn add(&mut self, param: &pg_sys::ParamExternData) {
         let type_oid = param.ptype.to_u32();
         if type_oid >= FIRST_USER_OID {
@@ -158,11 +171,13 @@ fn has_portable_binary(of_type: Oid) -> bool {
 /// Whether a value of this type in binary form is the same bytes on every server (types made by users, and records,
 /// may hold OIDs).
 pub(in crate::pg) fn same_binary_everywhere(of_type: Oid) -> bool {
-    of_type.to_u32() < FIRST_USER_OID
+    // SAFETY: a syscache look-up; an invalid OID for what is no array.
+    let element = unsafe { pg_sys::get_element_type(of_type) };
+    let base = if element == Oid::INVALID { of_type } else { element };
+    base.to_u32() < FIRST_USER_OID
         && !matches!(
-            of_type,
+            base,
             pg_sys::RECORDOID
-                | pg_sys::RECORDARRAYOID
                 | pg_sys::OIDOID
                 | pg_sys::REGCLASSOID
                 | pg_sys::REGTYPEOID

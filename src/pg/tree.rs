@@ -1,5 +1,6 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
+use super::redirect;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
@@ -47,10 +48,12 @@ pub struct RelationUse {
 }
 
 /// A reference to a parameter from outside the query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParamUse {
     /// Number, from 1.
     pub id: i32,
+    /// Its type.
+    pub of_type: u32,
     /// Byte offset in the source text; negative if unknown.
     pub location: i32,
 }
@@ -72,6 +75,8 @@ pub struct Survey {
     pub current_of: bool,
     /// `set_config()` is called: the session's settings may change.
     pub set_config: bool,
+    /// Calls that [`Survey::redirect`] turns to Helios' own functions.
+    redirectable: Vec<*mut pg_sys::FuncExpr>,
 }
 
 impl<'a> QueryTree<'a> {
@@ -160,6 +165,25 @@ pub enum Source {
 }
 
 impl Survey {
+    /// Turns calls whose effect on nodes only the call itself shows to functions that take care of it. For a query that
+    /// PostgreSQL is about to plan here.
+    pub fn redirect(&self) {
+        for &call in &self.redirectable {
+            // SAFETY: nodes of the tree that was surveyed, which the planner may change.
+            unsafe {
+                if let Some(ours) = redirect::target((*call).funcid) {
+                    (*call).funcid = ours;
+                }
+            }
+        }
+    }
+
+    /// Whether a function that is not the server's own may change something.
+    pub fn calls_volatile_function(&self) -> bool {
+        // SAFETY: syscache look-ups.
+        self.functions.iter().any(|&f| unsafe { pg_sys::func_volatile(f) } as u8 == b'v')
+    }
+
     fn add_relation(&mut self, oid: Oid, kind: u8, write: bool) {
         match self.relations.iter_mut().find(|r| r.oid == oid) {
             Some(known) => known.write |= write,
@@ -236,7 +260,11 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             NodeTag::T_Param => {
                 let param = &*node.cast::<pg_sys::Param>();
                 if param.paramkind == pg_sys::ParamKind::PARAM_EXTERN {
-                    survey.params.push(ParamUse { id: param.paramid, location: param.location });
+                    survey.params.push(ParamUse {
+                        id: param.paramid,
+                        of_type: param.paramtype.to_u32(),
+                        location: param.location,
+                    });
                 }
                 return false;
             }
@@ -253,6 +281,9 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     note_data_argument(survey, relation, write);
                 }
                 survey.add_function(call.funcid);
+                if redirect::applies_to(call.funcid) {
+                    survey.redirectable.push(node.cast());
+                }
             }
             _ => {
                 pg_sys::check_functions_in_node(node, Some(note_function), context);
@@ -274,33 +305,19 @@ fn note_data_argument(survey: &mut Survey, oid: Oid, write: bool) {
     survey.data_arguments.push(RelationUse { oid, kind, write });
 }
 
-/// The relation that a call has as its first argument: a constant, or an expression that is computed now because
-/// it depends on no row and no parameter (`pg_get_serial_sequence('t', 'id')`).
+/// The relation that a call has as its first argument, if it is a constant.
 ///
 /// # Safety
 /// `call` is a valid node.
 unsafe fn constant_relation(call: &pg_sys::FuncExpr) -> Option<Oid> {
-    // SAFETY: walks a valid argument list; evaluate_expr runs only what folds to a constant.
+    // SAFETY: a valid argument list; the cast follows the tag.
     unsafe {
         if call.args.is_null() {
             return None;
         }
-        let mut argument = super::list::nth::<pg_sys::Node>(call.args, 0);
+        let argument = super::list::nth::<pg_sys::Node>(call.args, 0);
         if (*argument).type_ != NodeTag::T_Const {
-            if !survey_expression(argument).params.is_empty()
-                || pg_sys::contain_var_clause(argument)
-                || pg_sys::contain_volatile_functions(argument)
-                || pg_sys::contain_subplans(argument)
-            {
-                return None;
-            }
-            argument = pg_sys::evaluate_expr(
-                argument.cast(),
-                pg_sys::exprType(argument),
-                -1,
-                pg_sys::exprCollation(argument),
-            )
-            .cast();
+            return None;
         }
         let constant = &*argument.cast::<pg_sys::Const>();
         let is_relation = matches!(constant.consttype, pg_sys::REGCLASSOID | pg_sys::OIDOID);
@@ -356,6 +373,12 @@ pub fn relation_name(relation: Oid) -> String {
             _ => format!("relation {}", relation.to_u32()),
         }
     }
+}
+
+/// The relation's own name, if it exists.
+pub fn relation_local_name(relation: Oid) -> Option<String> {
+    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    unsafe { text(pg_sys::get_rel_name(relation)) }
 }
 
 /// Name of a namespace, if it exists.

@@ -8,12 +8,13 @@
 mod facts;
 mod text;
 
+use crate::directory;
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::hooks::Callbacks;
+use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
-use crate::{directory, transaction};
+use crate::pg::{evaluate, nesting};
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -23,23 +24,30 @@ pub fn callbacks() -> Callbacks {
     Callbacks { plan, analyzed: text::remember, reads_shell, may_inline, guard }
 }
 
-fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Option<RemotePlan>> {
+fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     if query.is_utility() || query.is_trivial() || !directory::in_use() {
-        return Ok(None);
+        return Ok(Planned::Here);
     }
     let survey = query.survey();
-    if survey.set_config {
-        transaction::note_settings_changed();
-    }
     let facts = facts::gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
-        Route::Here => Ok(None),
+        Route::Here => {
+            survey.redirect();
+            Ok(Planned::Here)
+        }
         Route::Refused(reason) => {
             Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
                 .detail(reason.detail)
                 .hint(reason.hint))
         }
-        Route::Node { .. } => remote_plan(query, source, &survey, facts).map(Some),
+        Route::Node { .. } => {
+            let plan = remote_plan(query, source, &survey, facts)?;
+            Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
+                Planned::Expression(plan, survey.params)
+            } else {
+                Planned::Remote(plan)
+            })
+        }
     }
 }
 
@@ -61,6 +69,10 @@ fn remote_plan(
         Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, what)
             .detail("The statement runs on a node as it is written, and this part of it cannot.")
     };
+    if survey.set_config {
+        return Err(unsupported("set_config() cannot be called beside a distributed table")
+            .hint("Call it in a statement of its own, before this one."));
+    }
     if survey.current_of {
         return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
             .hint("Name the row by its key instead."));
@@ -82,7 +94,9 @@ fn remote_plan(
         sql: text.sql,
         offset: text.offset,
         params,
-        writes: query.writes() || survey.data_arguments.iter().any(|r| r.write),
+        writes: query.writes()
+            || survey.data_arguments.iter().any(|r| r.write)
+            || survey.calls_volatile_function(),
         namespaces: facts.namespaces,
     })
 }

@@ -6,12 +6,12 @@
 
 use crate::directory;
 use crate::error::Result;
-use crate::pg::tree::{QueryTree, Survey, params_are_numbered};
+use crate::pg::tree::{ParamUse, QueryTree, Survey, params_are_numbered};
 use crate::pg::{deparse, enclosing, parser};
 use helios_core::lex::Rules;
 use helios_core::wrapped;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Text for a node.
@@ -42,7 +42,7 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
         if texts.len() >= REMEMBERED {
             texts.clear();
         }
-        texts.insert(key(query, source), sql);
+        texts.insert(key(query, source, &survey.params), sql);
     });
     Ok(())
 }
@@ -56,7 +56,8 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
         let offset = i32::try_from(before).ok();
         return Ok(Text { sql: source[start..end].to_vec(), offset });
     }
-    let known = DEPARSED.with_borrow(|texts| texts.get(&key(query, source)).cloned());
+    let known =
+        DEPARSED.with_borrow(|texts| texts.get(&key(query, source, &survey.params)).cloned());
     let sql = match known {
         Some(sql) => sql,
         None => deparse::rewritten_text(query),
@@ -86,10 +87,13 @@ fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
     Some((start + range.start, start + range.end))
 }
 
-/// The same text can mean other tables under another `search_path`; PostgreSQL analyses a cached plan again when the path
-/// has changed, so the pair is what identifies an analysis.
-fn key(query: QueryTree<'_>, source: &[u8]) -> u64 {
+/// Identifies an analysis. The same text can mean other tables under another `search_path` (PostgreSQL analyses a cached plan
+/// again when the path has changed), and other parameters in another function: a plan may be made long after the analysis, when
+/// another function with the same text has been analysed. Rewriting may repeat parameters, but neither adds nor loses one.
+fn key(query: QueryTree<'_>, source: &[u8], params: &[ParamUse]) -> u64 {
+    let params: BTreeSet<&ParamUse> = params.iter().collect();
     let mut hasher = DefaultHasher::new();
+    params.hash(&mut hasher);
     source.hash(&mut hasher);
     query.location().hash(&mut hasher);
     parser::search_path().hash(&mut hasher);

@@ -208,6 +208,7 @@ CREATE TABLE deferred (id int PRIMARY KEY, next int REFERENCES deferred DEFERRAB
 
 INSERT INTO deferred VALUES (1, 2), (2, 1)
 
+-- differs: the deferred constraint fails before the command tag, not after it
 INSERT INTO deferred VALUES (3, 4)
 
 CREATE TYPE person AS (name text, age int)

@@ -108,9 +108,9 @@ impl<'a> Side<'a> {
                     first_row = lines.len();
                 }
                 Event::Error(fields) => {
-                    // Errors of planning (1/0 with constants) come before the description of the
-                    // rows on one server, and after it where another server plans.
-                    lines.truncate(lines.len() - last_columns(&lines));
+                    // Errors of planning (1/0 with constants) and of locking come before the
+                    // description of the rows on one server, and after it where another plans.
+                    lines.truncate(lines.len() - descriptions(&lines));
                     lines.extend(report("error", fields));
                 }
                 Event::Notice(fields) => lines.extend(report("notice", fields)),
@@ -213,9 +213,12 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// How many lines at the end describe columns.
-fn last_columns(lines: &[String]) -> usize {
-    lines.iter().rev().take_while(|line| line.starts_with("column ")).count()
+/// How many lines at the end describe parameters and columns.
+fn descriptions(lines: &[String]) -> usize {
+    let describes = |line: &str| {
+        ["column ", "parameters ", "NoData"].iter().any(|start| line.starts_with(start))
+    };
+    lines.iter().rev().take_while(|line| describes(line)).count()
 }
 
 /// Schemas of temporary tables are numbered by the server.

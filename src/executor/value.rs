@@ -1,0 +1,83 @@
+//! Single values from a node: expressions of procedural languages, and sequences that only a call names.
+
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::evaluate::Evaluation;
+use crate::pg::redirect::{Redirects, SequenceCall};
+use crate::pg::tree::{namespace_name, relation_local_name, relation_namespace};
+use crate::remote::{Statement, Value};
+use crate::transaction::{self, Fetch, Step};
+use helios_core::{frames, quote};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+
+/// What the redirected functions call.
+pub fn redirects() -> Redirects {
+    Redirects { sequence, settings_changed: transaction::note_settings_changed }
+}
+
+/// Computes an expression on its node.
+pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
+    let node = super::locate(evaluation.namespaces.iter().copied())?;
+    let mode = super::mode();
+    super::types::translate(&mut evaluation.params, node, mode)?;
+    let values: Vec<Value> =
+        evaluation.params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
+    let statement = Statement {
+        sql: &evaluation.sql,
+        types: evaluation.params.types(),
+        values: &values,
+        result_formats: &[],
+        reuse: true,
+    };
+    if evaluation.writes {
+        evaluation.namespaces.iter().take(1).copied().for_each(super::note_write);
+    }
+    let moved = |error| super::scan::relocate(error, None, &evaluation.sql);
+    let mut execution =
+        transaction::start(node, &statement, mode, Fetch::All, evaluation.writes).map_err(moved)?;
+    let mut value = None;
+    loop {
+        let step = execution.step(&mut |row| {
+            let first = frames::columns(row).ok().and_then(|mut columns| columns.next());
+            value = first.and_then(|column| column.ok().flatten().map(<[u8]>::to_vec));
+            Ok(())
+        });
+        if let Step::Complete(_) = step.map_err(moved)? {
+            return Ok(value);
+        }
+    }
+}
+
+/// Runs a sequence's function on the sequence's node; `None` if the sequence is here.
+fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
+    if !directory::in_use() {
+        return Ok(None);
+    }
+    let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
+    if directory::placement(namespace)?.is_none() {
+        return Ok(None);
+    }
+    let name = quote::qualified(
+        &namespace_name(namespace).unwrap_or_default(),
+        &relation_local_name(relation).unwrap_or_default(),
+    );
+    let name = quote::literal(&name);
+    let sql = match call {
+        SequenceCall::NextValue => format!("SELECT pg_catalog.nextval({name})"),
+        SequenceCall::CurrentValue => format!("SELECT pg_catalog.currval({name})"),
+        SequenceCall::SetValue(value, None) => format!("SELECT pg_catalog.setval({name}, {value})"),
+        SequenceCall::SetValue(value, Some(called)) => {
+            format!("SELECT pg_catalog.setval({name}, {value}, {called})")
+        }
+    };
+    let node = super::locate(std::iter::once(namespace))?;
+    super::note_write(namespace);
+    let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
+    let value = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
+    value.map(Some).ok_or_else(|| {
+        Error::new(
+            PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+            format!("a node gave no number for sequence {name}"),
+        )
+    })
+}

@@ -1,0 +1,182 @@
+//! Functions of PostgreSQL that a query here may call with something of a node as their argument, which only the call
+//! itself shows (`nextval(some_variable)`), or whose effect the sessions to nodes must hear of (`set_config`).
+//!
+//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature in schema `helios`, which
+//! ask the node, or note the effect and go on to PostgreSQL's own.
+
+use super::error::trampoline;
+use crate::error::Result;
+use pgrx::pg_sys::{self, Oid};
+use std::cell::Cell;
+use std::ffi::CString;
+use std::sync::OnceLock;
+
+/// A function of sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceCall {
+    /// `nextval(sequence)`.
+    NextValue,
+    /// `currval(sequence)`.
+    CurrentValue,
+    /// `setval(sequence, value[, is_called])`.
+    SetValue(i64, Option<bool>),
+}
+
+/// What the redirected functions call.
+pub struct Redirects {
+    /// Runs the call on the sequence's node; `None` if the sequence is here.
+    pub sequence: fn(Oid, SequenceCall) -> Result<Option<i64>>,
+    /// Told after `set_config`.
+    pub settings_changed: fn(),
+}
+
+static REDIRECTS: OnceLock<Redirects> = OnceLock::new();
+
+/// Sets what the redirected functions call; once, when the library is loaded.
+pub fn install(redirects: Redirects) {
+    REDIRECTS.get_or_init(|| redirects);
+}
+
+const COUNT: usize = 5;
+/// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
+const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
+    (pg_sys::F_NEXTVAL, "nextval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_CURRVAL, "currval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_SETVAL_REGCLASS_INT8, "setval", &[pg_sys::REGCLASSOID, pg_sys::INT8OID]),
+    (
+        pg_sys::F_SETVAL_REGCLASS_INT8_BOOL,
+        "setval",
+        &[pg_sys::REGCLASSOID, pg_sys::INT8OID, pg_sys::BOOLOID],
+    ),
+    (pg_sys::F_SET_CONFIG, "set_config", &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID]),
+];
+
+thread_local! {
+    static OURS: Cell<Option<[Oid; COUNT]>> = const { Cell::new(None) };
+}
+
+/// Whether calls of this function are redirected.
+pub(in crate::pg) fn applies_to(function: Oid) -> bool {
+    FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
+}
+
+/// The function to call instead; `None` if the extension in this database does not have it.
+pub(in crate::pg) fn target(function: Oid) -> Option<Oid> {
+    let at = FUNCTIONS.iter().position(|(theirs, ..)| *theirs == function.to_u32())?;
+    let known = OURS.get().filter(|ours| exists(ours[at]));
+    let ours = match known {
+        Some(ours) => ours,
+        None => {
+            let found = FUNCTIONS.map(|(_, name, arguments)| look_up(name, arguments));
+            OURS.set(Some(found));
+            found
+        }
+    };
+    (ours[at] != Oid::INVALID).then_some(ours[at])
+}
+
+fn exists(function: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    function != Oid::INVALID && unsafe { pg_sys::get_func_namespace(function) } != Oid::INVALID
+}
+
+/// A function of schema `helios`.
+pub(in crate::pg) fn look_up(name: &str, arguments: &[Oid]) -> Oid {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: a list of two palloc'd strings; a missing function gives an invalid OID.
+    unsafe {
+        let mut names = pg_sys::lappend(
+            std::ptr::null_mut(),
+            pg_sys::makeString(pg_sys::pstrdup(c"helios".as_ptr())).cast(),
+        );
+        names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
+        pg_sys::LookupFuncName(names, arguments.len() as i32, arguments.as_ptr(), true)
+    }
+}
+
+/// Declares a function for `LANGUAGE c`. Its frame is not guarded, so that errors keep their fields.
+macro_rules! sql_function {
+    ($name:ident, $info:ident, $body:expr) => {
+        /// The function manager's entry point.
+        ///
+        /// # Safety
+        /// Called by the function manager.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+            // SAFETY: the function manager's own arguments; nothing here has a destructor.
+            unsafe { $body(fcinfo) }
+        }
+
+        /// Says which calling convention the function has.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
+            const INFO: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+            &INFO
+        }
+    };
+}
+pub(in crate::pg) use sql_function;
+
+sql_function!(helios_nextval_wrapper, pg_finfo_helios_nextval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::NextValue, nextval_oid)
+});
+sql_function!(helios_currval_wrapper, pg_finfo_helios_currval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::CurrentValue, currval_oid)
+});
+sql_function!(helios_setval_wrapper, pg_finfo_helios_setval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::SetValue(argument(fcinfo, 1) as i64, None), setval_oid)
+});
+sql_function!(helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper, |fcinfo| {
+    let is_called = argument(fcinfo, 2) as u8 != 0;
+    let call = SequenceCall::SetValue(argument(fcinfo, 1) as i64, Some(is_called));
+    on_sequence(fcinfo, call, setval3_oid)
+});
+sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fcinfo| {
+    let result = set_config_by_name(fcinfo);
+    trampoline((), || {
+        if let Some(redirects) = REDIRECTS.get() {
+            (redirects.settings_changed)();
+        }
+        Ok(())
+    });
+    result
+});
+
+type SqlFunction = unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+
+unsafe extern "C-unwind" {
+    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    fn nextval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn currval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn setval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn setval3_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn set_config_by_name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+}
+
+/// # Safety
+/// `fcinfo` is valid and has more than `index` arguments.
+unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
+    // SAFETY: by the caller's promise.
+    unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() }
+}
+
+/// # Safety
+/// `fcinfo` is that of a call of a strict function of a sequence.
+unsafe fn on_sequence(
+    fcinfo: pg_sys::FunctionCallInfo,
+    call: SequenceCall,
+    here: SqlFunction,
+) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise; int8 is passed by value.
+    unsafe {
+        let sequence = Oid::from(argument(fcinfo, 0) as u32);
+        let remote = trampoline(None, || match REDIRECTS.get() {
+            Some(redirects) => (redirects.sequence)(sequence, call),
+            None => Ok(None),
+        });
+        match remote {
+            Some(value) => pg_sys::Datum::from(value),
+            None => here(fcinfo),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Unchanged client programs: each runs against a plain server and against a distributed schema,
+//! and must print the same.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+mod libraries;
+mod pgbench;
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use helios_tests::{Cluster, PlainServer};
+use xtask::cluster::DATABASE;
+use xtask::server::Server;
+
+/// How long one program may run.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A schema of this name on each of the two servers, new and empty. `pg_my_temp_schema` and the
+/// like aside, a client cannot tell which is which.
+fn tenants(schema: &str) -> [(&'static Server, &'static str); 2] {
+    let plain = PlainServer::shared();
+    let helios = Cluster::shared();
+    plain.connect().batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
+    helios.connect().batch_execute(&format!("CREATE SCHEMA {schema} DISTRIBUTED")).unwrap();
+    [(&plain.server, "plain"), (helios.coordinator(), "helios")]
+}
+
+/// Runs a program on both sides and compares its output and exit status.
+fn same_on_both(schema: &str, program: impl Fn(&Server) -> Command) {
+    let [plain, helios] = tenants(schema).map(|(server, side)| {
+        let mut command = program(server);
+        command.env("DATABASE_URL", server.url(DATABASE)).env("TENANT", schema);
+        let out = output(&mut command, side);
+        // Ports and process ids are the only things that may differ in what clients are told.
+        out.replace(&server.port.to_string(), "PORT")
+    });
+    let report = differences(&plain, &helios);
+    assert!(report.is_empty(), "{schema}: the program saw something else:\n{report}");
+}
+
+/// All that a program prints, errors last, and how it ends.
+fn output(command: &mut Command, side: &str) -> String {
+    let directory = std::env::temp_dir().join(format!("helios-client-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let name = std::thread::current().name().unwrap_or("client").replace("::", "_");
+    let paths = ["out", "err"].map(|kind| directory.join(format!("{name}.{side}.{kind}")));
+    let [out, err] = paths.each_ref().map(|path| std::fs::File::create(path).unwrap());
+    let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
+    let until = Instant::now() + PATIENCE;
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break format!("{status}"),
+            None if Instant::now() > until => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break format!("still running after {PATIENCE:?}");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let [out, err] = paths.map(|path| {
+        let text = std::fs::read(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    format!("{out}--- standard error\n{err}--- {status}\n")
+}
+
+/// The parts of two texts that differ, with the line before each.
+fn differences(plain: &str, helios: &str) -> String {
+    let (plain, helios): (Vec<&str>, Vec<&str>) =
+        (plain.lines().collect(), helios.lines().collect());
+    let mut report = String::new();
+    let (mut i, mut j) = (0, 0);
+    while i < plain.len() || j < helios.len() {
+        if i < plain.len() && j < helios.len() && plain[i] == helios[j] {
+            (i, j) = (i + 1, j + 1);
+            continue;
+        }
+        if i > 0 {
+            report.push_str(&format!("        {}\n", shortened(plain[i - 1])));
+        }
+        let (next_i, next_j) = meet(&plain[i..], &helios[j..]);
+        for line in &plain[i..i + next_i] {
+            report.push_str(&format!("plain:  {}\n", shortened(line)));
+        }
+        for line in &helios[j..j + next_j] {
+            report.push_str(&format!("helios: {}\n", shortened(line)));
+        }
+        (i, j) = (i + next_i, j + next_j);
+    }
+    report
+}
+
+/// How many lines to leave out on each side until both have the same line again.
+fn meet(a: &[&str], b: &[&str]) -> (usize, usize) {
+    for distance in 1..a.len() + b.len() {
+        for i in 0..=distance.min(a.len()) {
+            let j = distance - i;
+            if i < a.len() && j < b.len() && a[i] == b[j] {
+                return (i, j);
+            }
+        }
+    }
+    (a.len(), b.len())
+}
+
+fn shortened(line: &str) -> String {
+    line.chars().take(600).collect()
+}
+
+fn python(schema: &str, file: &str, environment: &[(&str, &str)]) {
+    let Some(interpreter) = libraries::python() else { return };
+    same_on_both(schema, |_| {
+        let mut command = Command::new(&interpreter);
+        command.arg(libraries::programs().join(file)).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.envs(environment.iter().copied());
+        command
+    });
+}
+
+#[test]
+fn psycopg() {
+    python("tenant_psycopg", "psycopg_client.py", &[]);
+}
+
+#[test]
+fn sqlalchemy() {
+    python("tenant_sqlalchemy", "sqlalchemy_client.py", &[]);
+}
+
+#[test]
+fn django() {
+    python("tenant_django", "django_client.py", &[]);
+}
+
+#[test]
+fn django_with_server_side_binding() {
+    python("tenant_django_bound", "django_client.py", &[("SERVER_SIDE_BINDING", "1")]);
+}
+
+#[test]
+fn node_postgres() {
+    let Some(modules) = libraries::node_modules() else { return };
+    same_on_both("tenant_node", |_| {
+        let mut command = Command::new("node");
+        command.arg("--no-deprecation").arg(libraries::programs().join("node_client.js"));
+        command.env("NODE_PATH", &modules);
+        command
+    });
+}
+
+#[test]
+fn psql() {
+    let schema = "tenant_psql";
+    same_on_both(schema, |server| {
+        // The script is given as text: the server's user may not read the checkout.
+        let script =
+            std::fs::read_to_string(libraries::programs().join("psql_client.sql")).unwrap();
+        let path = std::env::temp_dir().join(format!("helios-{schema}-{}.sql", std::process::id()));
+        std::fs::write(&path, script).unwrap();
+        let mut command = server.client("psql", DATABASE).unwrap();
+        command.args(["--no-psqlrc", "--variable", &format!("TENANT={schema}"), "--file"]);
+        command.arg(path).env("PGOPTIONS", format!("-c search_path={schema}"));
+        command
+    });
+}
+
+#[test]
+fn differences_are_found_and_aligned() {
+    assert_eq!(differences("a\nb\nc\n", "a\nb\nc\n"), "");
+    assert_eq!(
+        differences("a\nb\nc\n", "a\nx\ny\nc\n"),
+        "        a\nplain:  b\nhelios: x\nhelios: y\n"
+    );
+    assert_eq!(differences("a\n", "a\nz\n"), "        a\nhelios: z\n");
+}
