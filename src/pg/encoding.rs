@@ -1,13 +1,12 @@
 //! Conversion into the database's encoding.
 
 use pgrx::pg_sys;
-use std::ffi::{CStr, CString, c_char, c_int};
-
-unsafe extern "C-unwind" {
-    // Not in the bindings under one name: newer versions rename the symbol.
-    #[cfg_attr(any(feature = "pg17", feature = "pg18"), link_name = "pg_char_to_encoding_private")]
-    fn pg_char_to_encoding(name: *const c_char) -> c_int;
-}
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+use pgrx::pg_sys::pg_char_to_encoding;
+// From 17 on the server's own function is kept apart from libpq's by its name.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+use pgrx::pg_sys::pg_char_to_encoding_private as pg_char_to_encoding;
+use std::ffi::{CStr, CString, c_char};
 
 /// Converts text from the named encoding into the database's; text that cannot be converted is an ERROR,
 /// unless it is only shown: bytes that make no sense become `?` there.
