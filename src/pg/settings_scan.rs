@@ -90,10 +90,10 @@ impl Scanner {
                 if self.always.is_empty() {
                     self.always = ALWAYS.iter().filter_map(|name| find(records, name)).collect();
                 }
-                let rest = records.iter().copied().filter(|&r| {
-                    // SAFETY: see above.
-                    unsafe { is_followed(r) && !self.always.contains(&r) }
-                });
+                let rest = records
+                    .iter()
+                    .copied()
+                    .filter(|&r| is_followed(r) && !self.always.contains(&r));
                 let always = self.always.clone();
                 for record in always.into_iter().chain(rest) {
                     same &= note(&mut self.seen, at, record);

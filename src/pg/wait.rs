@@ -35,13 +35,6 @@ pub struct Woken {
     pub postmaster_died: bool,
 }
 
-impl Woken {
-    /// Whether the wait ended because its time was over.
-    pub fn timed_out(self) -> bool {
-        self == Self::default()
-    }
-}
-
 /// A persistent set of: one socket, this backend's latch, the postmaster's death. The process does not end by itself with
 /// the postmaster: in the middle of a commit that would be a PANIC.
 pub struct SocketWait {
@@ -174,7 +167,6 @@ pub fn check_for_interrupts() {
 pub fn exit_with_postmaster() -> ! {
     // SAFETY: runs the exit callbacks and does not return.
     unsafe { pg_sys::proc_exit(1) }
-    unreachable!("proc_exit does not return")
 }
 
 /// Whether the client (or a timeout) asked to cancel, or the backend is told to end.

@@ -12,10 +12,13 @@ pub struct Snapshot {
     pub role: Option<Vec<u8>>,
 }
 
+/// Name, value (None: reset), and whether it takes privileges.
+type Change<'a> = (&'a [u8], Option<&'a [u8]>, bool);
+
 /// One SELECT that turns `old` into `new` on a node; None if nothing differs. A setting that is gone is
 /// reset. The role comes last: it may not be allowed to change the settings itself.
 pub fn difference(old: &Snapshot, new: &Snapshot) -> Option<Vec<u8>> {
-    let mut changes: Vec<(&[u8], Option<&[u8]>, bool)> = Vec::new();
+    let mut changes: Vec<Change<'_>> = Vec::new();
     let (mut a, mut b) = (old.settings.iter().peekable(), new.settings.iter().peekable());
     loop {
         let order = match (a.peek(), b.peek()) {

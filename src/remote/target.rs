@@ -47,7 +47,7 @@ pub struct Target {
 }
 
 /// The options of `helios.node` that shape a connection.
-pub const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
+const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 impl Target {
     /// Applies a node's options. 22023 for an option or value that does not exist.

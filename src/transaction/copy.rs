@@ -1,7 +1,7 @@
 //! COPY on a node: its data in either direction, untouched.
 
 use super::execution::{Reader, Step, borrow};
-use super::{Mode, note_written, registry};
+use super::{Mode, registry};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::xact;
@@ -9,20 +9,10 @@ use crate::remote::{Statement, messages};
 use helios_core::frames::{CopyResponse, copy_response};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// Which way the data goes, seen from the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// COPY … FROM STDIN.
-    In,
-    /// COPY … TO STDOUT.
-    Out,
-}
-
 /// A COPY under way. Dropped before its end, the session stops it with its next request or at the end of the
 /// transaction.
 pub struct Copy {
     reader: Reader,
-    direction: Direction,
     response: CopyResponse,
 }
 
@@ -46,22 +36,14 @@ pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>)
     let stream = l.send(xact::nest_level())?;
     let (kind, response) = l.advance_to_copy()?;
     let response = copy_response(&response).map_err(|_| l.session.unexpected(kind))?;
-    let direction = if kind == b'G' { Direction::In } else { Direction::Out };
-    if direction == Direction::In {
-        note_written(node);
-    } else {
+    if kind == b'H' {
         l.end_copy()?;
     }
     drop(l);
-    Ok(Copy { reader: Reader { link, stream }, direction, response })
+    Ok(Copy { reader: Reader { link, stream }, response })
 }
 
 impl Copy {
-    /// Which way the data goes.
-    pub fn direction(&self) -> Direction {
-        self.direction
-    }
-
     /// Overall format (0 text, 1 binary) and those of the columns.
     pub fn format(&self) -> (i8, &[i16]) {
         (self.response.format, &self.response.columns)

@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::registry;
 use super::stream::{Outcome, Stream, row_at};
-use super::{Fetch, Mode, note_written};
+use super::{Fetch, Mode};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::wait::{check_for_interrupts, interrupt_pending};
@@ -59,9 +59,6 @@ pub fn start(
         return Err(error);
     }
     let stream = l.submit()?;
-    if writes {
-        note_written(node);
-    }
     drop(l);
     let reader = Reader { link, stream };
     Ok(Execution { reader, portal: portal.map(|(number, _)| number), mode, writes })

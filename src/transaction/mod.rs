@@ -21,14 +21,13 @@ mod registry;
 mod stream;
 mod two_phase;
 
-pub use copy::{Copy, Direction, copy};
+pub use copy::{Copy, copy};
 pub use execution::{Execution, Step, execute, query, start};
 pub use follow::note_change as note_settings_changed;
-pub use recovery::{Recovered, recover};
+pub use recovery::recover;
 pub use registry::target;
 
 use crate::directory::NodeId;
-use std::cell::Cell;
 
 /// Whether a statement on a node is a transaction of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +47,9 @@ pub enum Fetch {
     Batch(u32),
 }
 
-thread_local! {
-    static WRITTEN: Cell<Option<NodeId>> = const { Cell::new(None) };
-}
-
 /// Listens to the local transaction. Called once, from `_PG_init`.
 pub fn install() {
     crate::pg::xact::listen(events::on_event);
-}
-
-/// The node that the last writing statement of this session went to: it knows `lastval()`.
-pub fn last_written_node() -> Option<NodeId> {
-    WRITTEN.get()
-}
-
-fn note_written(node: NodeId) {
-    WRITTEN.set(Some(node));
 }
 
 /// Whether the local transaction already has a transaction on a node.
@@ -96,17 +82,9 @@ pub fn close_sessions() {
     forget_statements(); // of those in the middle of a transaction
 }
 
-/// RESET ALL, or a statement that may change settings or the role on nodes by itself: the next request there sets
-/// everything anew.
-pub fn forget_node_settings() {
-    for link in registry::all() {
-        if let Ok(mut link) = link.try_borrow_mut() {
-            link.forget_settings();
-        }
-    }
-}
-
-/// The same for one node.
+/// A statement that was started on a node may change settings or the role there by itself: a function of the
+/// user's, set_config(), a procedure. The next request sets everything anew, so that nothing of it outlives the
+/// statement unseen. To be called right behind [`start`].
 pub fn forget_settings_of(node: NodeId) {
     for link in registry::all() {
         if let Ok(mut link) = link.try_borrow_mut()

@@ -104,11 +104,6 @@ impl Session {
         self.cancel = Some(key);
     }
 
-    /// The node's name.
-    pub fn node(&self) -> &str {
-        &self.node
-    }
-
     /// The last value the node reported for a parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
@@ -220,11 +215,6 @@ impl Session {
         self.output.shrink_to(OUTPUT);
         self.await_reply = self.stream.tls().is_none();
         Ok(())
-    }
-
-    /// Sends if enough has been written to make it worth while.
-    pub fn flush_if_large(&mut self, patience: Patience) -> Result<()> {
-        if self.unsent() >= OUTPUT / 4 { self.flush(patience) } else { Ok(()) }
     }
 
     fn blocked(&mut self, error: io::Error, patience: Patience) -> Result<()> {

@@ -147,6 +147,9 @@ impl Link {
         if request.autocommit || self.session.status() == b'I' {
             if failed { self.applied.roll_back(0) } else { self.applied.commit() }
         }
+        if request.forgets {
+            self.applied.forget();
+        }
         if (self.session.status() != b'I') != self.block.is_open() {
             // A transaction was begun or ended behind our back. What follows must not run as if it were ours:
             // with the connection goes whatever is open there.

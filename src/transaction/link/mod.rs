@@ -40,6 +40,8 @@ struct Request {
     suspended: bool,
     failed: Option<Error>,
     statement: Option<Sent>,
+    /// It may change the session's settings.
+    forgets: bool,
 }
 
 /// How a statement that is worth keeping was sent.
@@ -134,7 +136,11 @@ impl Link {
 
     /// The node runs something that may change the session's settings or role there.
     pub fn forget_settings(&mut self) {
-        self.applied.forget();
+        if self.current.is_some() {
+            self.request.forgets = true; // what goes ahead of the statement has not arrived yet
+        } else {
+            self.applied.forget();
+        }
     }
 
     /// The portal is of no use any more: closed with the next request.
