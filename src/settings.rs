@@ -106,12 +106,13 @@ fn define_numbers() {
     );
 }
 
-/// Teaches the scanner the clause, if the setting allows it. If it cannot be done, the server starts with one WARNING.
+/// Teaches the scanner the clause, if the setting allows it. If it is not done, the server starts with one WARNING.
 pub fn install_grammar() {
-    if !GRAMMAR.get() {
-        return;
-    }
-    if let Err(reason) = crate::pg::scanner_hook::install() {
+    let installed = match GRAMMAR.get() {
+        true => crate::pg::scanner_hook::install(),
+        false => Err("helios.grammar is off."),
+    };
+    if let Err(reason) = installed {
         let warning = Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             "CREATE SCHEMA ... DISTRIBUTED is not available on this server",

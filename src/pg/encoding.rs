@@ -1,6 +1,11 @@
 //! Conversion into the database's encoding.
 
 use pgrx::pg_sys;
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+use pgrx::pg_sys::pg_char_to_encoding;
+// From 17 on the server's own function is kept apart from libpq's by its name.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+use pgrx::pg_sys::pg_char_to_encoding_private as pg_char_to_encoding;
 use std::ffi::{CStr, CString, c_char};
 
 /// Converts text from the named encoding into the database's; text that cannot be converted is an ERROR,
@@ -10,10 +15,7 @@ pub fn to_database(encoding: &str, text: &[u8]) -> Vec<u8> {
     let Ok(length) = i32::try_from(text.len()) else { return text.to_vec() };
     // SAFETY: the text is valid for its length; the result is the text itself or a palloc'd C string.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
-        let from = pg_sys::pg_char_to_encoding(name.as_ptr());
-        #[cfg(feature = "pg18")] // the old name is a macro there
-        let from = pg_sys::pg_char_to_encoding_private(name.as_ptr());
+        let from = pg_char_to_encoding(name.as_ptr());
         if from < 0 || from == pg_sys::GetDatabaseEncoding() {
             return text.to_vec();
         }

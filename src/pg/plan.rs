@@ -3,7 +3,7 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
 //! them, and drops a cached plan when one of them changes.
 
-use super::tree::QueryTree;
+use super::tree::{QueryTree, names_relation};
 use super::{custom_scan, list};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_int, c_void};
@@ -62,6 +62,11 @@ pub(in crate::pg) fn build(
         (*statement).stmt_location = (*query).stmt_location;
         (*statement).stmt_len = (*query).stmt_len;
         collect_relations(query.cast(), statement.cast());
+        #[cfg(feature = "pg18")]
+        {
+            let relations = list::len((*statement).rtable) as c_int;
+            (*statement).unprunableRelids = pg_sys::bms_add_range(ptr::null_mut(), 1, relations);
+        }
         statement
     }
 }
@@ -133,13 +138,14 @@ unsafe extern "C-unwind" fn collect_relations(
                 pg_sys::list_concat((*statement).permInfos, (*query).rteperminfos);
         }
         for entry in list::iter::<pg_sys::RangeTblEntry>((*query).rtable) {
-            if (*entry).rtekind != pg_sys::RTEKind::RTE_RELATION {
+            if !names_relation(&*entry) {
                 continue;
             }
             let copy =
                 pg_sys::palloc(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
             ptr::copy_nonoverlapping(entry, copy, 1);
             (*copy).tablesample = ptr::null_mut();
+            (*copy).subquery = ptr::null_mut();
             (*copy).securityQuals = ptr::null_mut();
             #[cfg(not(feature = "pg15"))]
             if (*copy).perminfoindex > 0 {

@@ -102,6 +102,11 @@ impl Postgres {
             && self.program("initdb").is_file())
     }
 
+    /// The version's number alone, such as `15.20`.
+    pub fn number(&self) -> &str {
+        self.version.split_whitespace().nth(1).unwrap_or_default()
+    }
+
     /// The path of one of its programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bindir.join(name)

@@ -92,8 +92,9 @@ fn other_statements_parse_as_without_helios() {
         let (checked, _) = check_corpus(&mut client, &workspace.join(dir));
         assert!(checked > least, "{checked} pieces of {dir} are no corpus");
     }
-    match source::regression_queries(pg().major).unwrap() {
-        Obtained::Yes(dir) => {
+    match source::of(&pg()).unwrap() {
+        Obtained::Yes(sources) => {
+            let dir = sources.dir.join("src/test/regress/sql");
             let (checked, clauses) = check_corpus(&mut client, &dir);
             assert!(checked > 50_000, "{checked} pieces are not PostgreSQL's regression tests");
             assert!(clauses > 100, "only {clauses} changed pieces held a clause");

@@ -2,6 +2,7 @@
 //! changes nothing that is there already. Elsewhere it says what is needed and stops.
 
 pub mod apt;
+mod build;
 pub mod source;
 
 use anyhow::{Result, bail};
@@ -123,7 +124,7 @@ pub fn postgres(major: u32) -> Result<Obtained<Postgres>> {
     }
     match Postgres::find(major)? {
         Some(found) => Ok(Obtained::Yes(found)),
-        None => source::build(major),
+        None => build::build(major),
     }
 }
 

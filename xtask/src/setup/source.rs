@@ -1,123 +1,117 @@
-//! Other PostgreSQL versions, built from Debian's source packages.
+//! PostgreSQL's sources, from Debian's source packages.
 //!
 //! A stable Debian has one PostgreSQL; newer ones are in newer suites, as sources that build on
 //! the older system too. A private apt configuration reads those suites, so the system's own
-//! package sources stay untouched. What is built is kept in the cache directory.
+//! package sources stay untouched. The parts with tests in them are kept in the cache directory.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+use rustix::fs::{FlockOperation, flock};
 
-use super::{Need, Obtained, apt, packages};
+use super::{Obtained, apt};
 use crate::command;
 use crate::paths;
 use crate::postgres::Postgres;
 use crate::progress::Step;
 
 /// Suites to look in. Which of them has which version changes over time.
-const SUITES: [(&str, &str); 5] = [
+const SUITES: [(&str, &str); 6] = [
     ("debian", "bookworm"),
+    ("debian-security", "bookworm-security"),
     ("debian", "trixie"),
     ("debian-security", "trixie-security"),
     ("debian", "forky"),
     ("debian", "sid"),
 ];
 
-/// Obtains one major version: sources, build, installation. A failure on the way is not an error
-/// of the project's: it is the reason why this version cannot be had.
-pub fn build(major: u32) -> Result<Obtained<Postgres>> {
+/// What is kept of the sources: the regression suites, and what their libraries are built from.
+const KEPT: [&str; 4] =
+    ["*/src/test/regress", "*/contrib/*/sql", "*/contrib/spi", "*/src/pl/*/sql"];
+
+/// The parts of PostgreSQL's sources that have tests.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The version that they are of, such as `15.18`.
+    pub version: String,
+    /// The root of the tree.
+    pub dir: PathBuf,
+}
+
+/// Sources for an installed PostgreSQL: of its very version where the mirrors still have that,
+/// else of the newest version with the same major number. Kept between runs.
+pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
+    for cache in paths::caches() {
+        if let Some(found) = kept(&cache.join("sources").join(pg.number()))? {
+            return Ok(Obtained::Yes(found));
+        }
+    }
     if !apt::is_available() {
         return Ok(Obtained::No("this system has no apt-get".to_owned()));
     }
-    match try_build(major) {
-        Ok(found) => Ok(Obtained::Yes(found)),
+    // Tests that run at once need the same sources.
+    let path = paths::cache().join("sources").join(format!("{}.lock", pg.number()));
+    fs::create_dir_all(paths::cache().join("sources"))?;
+    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    if let Some(found) = kept(&paths::cache().join("sources").join(pg.number()))? {
+        return Ok(Obtained::Yes(found));
+    }
+    let step = Step::start(format!("obtaining the sources of PostgreSQL {}", pg.number()));
+    match obtain(pg) {
+        Ok(found) => {
+            step.done(&found.version);
+            Ok(Obtained::Yes(found))
+        }
         Err(error) => Ok(Obtained::No(format!("{error:#}"))),
     }
 }
 
-fn try_build(major: u32) -> Result<Postgres> {
-    packages(&[Need::Source])?;
-    let prefix = paths::cache().join(format!("pg{major}"));
-    let work = paths::cache().join(format!("build-pg{major}"));
-    if work.exists() {
-        fs::remove_dir_all(&work).context("cannot remove an earlier build")?;
-    }
+fn obtain(pg: &Postgres) -> Result<Sources> {
+    let work = paths::cache().join("sources").join(format!(".new-{}", std::process::id()));
     fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let found =
+        download(pg.major, Some(pg.number()), &work).and_then(|archive| keep(&archive, &work, pg));
+    fs::remove_dir_all(&work)?;
+    found
+}
 
-    let step = Step::start(format!("looking for the sources of PostgreSQL {major}"));
-    let options = private_configuration(&work)?;
-    apt::update(&options)?;
-    let archive = download(major, &work, &options)?;
-    step.done(&archive.file_name().unwrap_or_default().to_string_lossy());
-
-    let step = Step::start(format!("building PostgreSQL {major} (some minutes)"));
-    let tree = work.join("tree");
-    fs::create_dir_all(&tree)?;
+/// Unpacks what is kept of an archive, for the PostgreSQL that is installed. It appears under its
+/// name only when it is whole; `work` is room in the cache until then.
+pub(super) fn keep(archive: &Path, work: &Path, pg: &Postgres) -> Result<Sources> {
+    let sources = paths::cache().join("sources");
+    let (half, target) = (work.join("kept"), sources.join(pg.number()));
+    fs::create_dir_all(&sources)?;
+    fs::create_dir_all(&half)?;
     let mut tar = Command::new("tar");
-    tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&tree);
-    command::output(tar.arg("--strip-components=1"))?;
-    step.note("configure");
-    // Installed under a temporary name is not possible (the prefix is compiled in), so an
-    // installation counts only once its pg_config, which is installed last, is there.
-    let mut configure = Command::new("./configure");
-    configure.current_dir(&tree).arg(format!("--prefix={}", prefix.display()));
-    configure.args(["--with-openssl", "--with-lz4", "--with-zstd", "--without-readline"]);
-    command::output(&mut configure)?;
-    step.note("make");
-    make(&tree, &["-j2"])?;
-    make(&tree, &["-C", "contrib", "-j2"])?;
-    step.note("install");
-    if prefix.exists() {
-        fs::remove_dir_all(&prefix)?;
+    tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(&half);
+    command::output(tar.args(["--no-same-owner", "--wildcards"]).args(KEPT))?;
+    // Another process that did the same meanwhile has won.
+    if let Err(error) = fs::rename(&half, &target)
+        && !target.exists()
+    {
+        return Err(error).with_context(|| format!("cannot make {}", target.display()));
     }
-    make(&tree, &["-C", "contrib", "install"])?;
-    make(&tree, &["install"])?;
-    // What pg_regress suites need besides the programs.
-    make(&tree, &["-C", "src/test/isolation", "install"])?;
-    fs::remove_dir_all(&work).context("cannot remove the build directory")?;
-    step.done(&prefix.display().to_string());
-    Postgres::require(major)
+    kept(&target)?.with_context(|| format!("{} holds no sources", archive.display()))
 }
 
-/// The SQL files of a version's own regression tests, from its source archive; kept in the cache directory.
-pub fn regression_queries(major: u32) -> Result<Obtained<PathBuf>> {
-    let kept = paths::cache().join(format!("regress-pg{major}"));
-    if kept.is_dir() {
-        return Ok(Obtained::Yes(kept));
-    }
-    if !apt::is_available() {
-        return Ok(Obtained::No("this system has no apt-get".to_owned()));
-    }
-    Ok(match try_regression_queries(major, &kept) {
-        Ok(()) => Obtained::Yes(kept),
-        Err(error) => Obtained::No(format!("{error:#}")),
-    })
-}
-
-fn try_regression_queries(major: u32, kept: &Path) -> Result<()> {
-    let work = paths::cache().join(format!("regress-pg{major}-{}", std::process::id()));
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let unpack = || -> Result<()> {
-        let options = private_configuration(&work)?;
-        apt::update(&options)?;
-        let archive = download(major, &work, &options)?;
-        let tree = work.join("tree");
-        fs::create_dir_all(&tree)?;
-        let mut tar = Command::new("tar");
-        tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&tree);
-        tar.args(["--strip-components=1", "--wildcards", "*/src/test/regress/sql/*.sql"]);
-        command::output(&mut tar)?;
-        fs::rename(tree.join("src/test/regress/sql"), kept).context("cannot keep what was unpacked")
+/// An unpacked archive is one directory, named after the version.
+fn kept(dir: &Path) -> Result<Option<Sources>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", dir.display())),
     };
-    let done = unpack();
-    fs::remove_dir_all(&work).context("cannot remove the unpacked archive")?;
-    done
-}
-
-fn make(tree: &Path, arguments: &[&str]) -> Result<()> {
-    command::output(Command::new("make").current_dir(tree).arg("-s").args(arguments)).map(drop)
+    for entry in entries {
+        let dir = entry?.path();
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if let Some(version) = name.strip_prefix("postgresql-") {
+            return Ok(Some(Sources { version: version.to_owned(), dir }));
+        }
+    }
+    Ok(None)
 }
 
 /// Options that make apt read only our list of source suites and keep its state to itself.
@@ -172,16 +166,21 @@ fn mirrors() -> (String, String) {
     )
 }
 
-/// Downloads the newest source archive that the mirror really has: indexes name files that are
-/// gone, so older versions are tried after newer ones.
-fn download(major: u32, work: &Path, options: &[String]) -> Result<PathBuf> {
+/// Downloads a source archive into `work`: of the preferred version, else the newest that the
+/// mirror really has. Indexes name files that are gone, so older versions are tried after newer
+/// ones.
+pub(super) fn download(major: u32, preferred: Option<&str>, work: &Path) -> Result<PathBuf> {
+    let options = &private_configuration(work)?;
+    apt::update(options)?;
     let package = format!("postgresql-{major}");
     let mut showsrc = Command::new("apt-cache");
     showsrc.args(options).args(["--only-source", "showsrc", &package]);
     let text = command::output(&mut showsrc)?;
     let mut versions: Vec<&str> =
         text.lines().filter_map(|line| line.strip_prefix("Version: ")).collect();
-    versions.sort_by_key(|version| std::cmp::Reverse(version_key(version)));
+    let is_preferred = |version: &str| preferred == version.split('-').next();
+    versions
+        .sort_by_key(|version| std::cmp::Reverse((is_preferred(version), version_key(version))));
     versions.dedup();
     let mut last = anyhow::anyhow!("no Debian suite has the source package {package}");
     for version in versions {

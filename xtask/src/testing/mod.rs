@@ -2,6 +2,7 @@
 //! itself and adds to the totals; what failed is shown in full, what could not run says why.
 
 mod checks;
+mod core_regress;
 mod libtest;
 mod regress;
 mod symbols;
@@ -54,7 +55,10 @@ impl std::fmt::Display for Counts {
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
 const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
-const SUITES: [&str; 4] = ["xtask", "core", "regress", "cluster"];
+const SUITES: [&str; 5] = ["xtask", "core", "regress", "cluster", REGRESS_FULL];
+
+/// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
+const REGRESS_FULL: &str = "regress-full";
 
 /// A run of the layers that were asked for.
 struct Run {
@@ -158,7 +162,8 @@ impl Run {
     /// Everything that needs the extension on PostgreSQL 15.
     fn server_layers(&mut self) {
         let needed = ["build", "symbols"].iter().any(|name| self.wants(name))
-            || ["regress", "cluster"].iter().any(|name| self.wants_suite(name));
+            || ["regress", "cluster"].iter().any(|name| self.wants_suite(name))
+            || self.wants(REGRESS_FULL);
         if !needed {
             return;
         }
@@ -169,12 +174,15 @@ impl Run {
             Ok(())
         });
         if !built {
-            println!("symbols, regress and cluster cannot run: there is no extension to test");
+            println!("no test that needs the extension can run");
             return;
         }
         self.check("symbols", || symbols::check(&library));
         self.suite("regress", |filters| regress::run(&pg, filters));
         self.suite("cluster", |filters| libtest::run("helios-tests", &[], filters));
+        if self.wants(REGRESS_FULL) {
+            self.suite(REGRESS_FULL, |_| core_regress::run(&pg));
+        }
     }
 
     /// Builds for another version and runs the smoke tests there.

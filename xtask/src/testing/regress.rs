@@ -92,13 +92,24 @@ fn run_program(
     Ok(counts)
 }
 
+/// The name of the test that a line says has failed.
+pub(super) fn failed_test(line: &str) -> Option<&str> {
+    let line = line.trim();
+    if let Some(rest) = line.strip_prefix("not ok ") {
+        // `not ok 2     - name   10 ms`, with `+` for a test of a parallel group.
+        return rest.split_whitespace().nth(2);
+    }
+    let (name, result) = line.split_once(" ... ")?;
+    result.starts_with("FAILED").then(|| name.trim_start_matches("test ").trim())
+}
+
 /// Counts results: `test NAME ... ok` up to PostgreSQL 15, TAP (`ok 1 - NAME`) from 16 on.
-fn count(text: &str) -> Counts {
+pub(super) fn count(text: &str) -> Counts {
     let mut counts = Counts::default();
     for line in text.lines() {
         let line = line.trim();
         let old = line.split_once(" ... ").map(|(_, result)| result);
-        if line.starts_with("not ok ") || old.is_some_and(|result| result.starts_with("FAILED")) {
+        if failed_test(line).is_some() {
             counts.failed += 1;
         } else if line.starts_with("ok ") || old.is_some_and(|result| result.starts_with("ok")) {
             counts.passed += 1;
@@ -121,6 +132,16 @@ mod tests {
         let tap = "# using postmaster on 127.0.0.1, port 1\nok 1         - schema   12 ms\n\
             not ok 2     - ddl       40 ms\n1..2\n# 1 of 2 tests failed.\n";
         assert_eq!(count(tap), Counts { passed: 1, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn failed_tests_are_named() {
+        assert_eq!(failed_test("     copy            ... FAILED     10 ms"), Some("copy"));
+        assert_eq!(failed_test("test rules           ... FAILED     10 ms"), Some("rules"));
+        assert_eq!(failed_test("test rules           ... ok         10 ms"), None);
+        assert_eq!(failed_test("not ok 2     - copy            10 ms"), Some("copy"));
+        assert_eq!(failed_test("not ok 21    + copy2           10 ms"), Some("copy2"));
+        assert_eq!(failed_test("ok 21        + copy2           10 ms"), None);
     }
 
     #[test]

@@ -1,0 +1,73 @@
+//! Other PostgreSQL versions, built from Debian's source packages and kept in the cache directory.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{Need, Obtained, apt, packages, source};
+use crate::command;
+use crate::paths;
+use crate::postgres::Postgres;
+use crate::progress::Step;
+
+/// Obtains one major version: sources, build, installation. A failure on the way is not an error
+/// of the project's: it is the reason why this version cannot be had.
+pub fn build(major: u32) -> Result<Obtained<Postgres>> {
+    if !apt::is_available() {
+        return Ok(Obtained::No("this system has no apt-get".to_owned()));
+    }
+    match try_build(major) {
+        Ok(found) => Ok(Obtained::Yes(found)),
+        Err(error) => Ok(Obtained::No(format!("{error:#}"))),
+    }
+}
+
+fn try_build(major: u32) -> Result<Postgres> {
+    packages(&[Need::Source])?;
+    let prefix = paths::cache().join(format!("pg{major}"));
+    let work = paths::cache().join(format!("build-pg{major}"));
+    if work.exists() {
+        fs::remove_dir_all(&work).context("cannot remove an earlier build")?;
+    }
+    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+
+    let step = Step::start(format!("looking for the sources of PostgreSQL {major}"));
+    let archive = source::download(major, None, &work)?;
+    step.done(&archive.file_name().unwrap_or_default().to_string_lossy());
+
+    let step = Step::start(format!("building PostgreSQL {major} (some minutes)"));
+    let tree = work.join("tree");
+    fs::create_dir_all(&tree)?;
+    let mut tar = Command::new("tar");
+    tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&tree);
+    command::output(tar.arg("--strip-components=1"))?;
+    step.note("configure");
+    // Installed under a temporary name is not possible (the prefix is compiled in), so an
+    // installation counts only once its pg_config, which is installed last, is there.
+    let mut configure = Command::new("./configure");
+    configure.current_dir(&tree).arg(format!("--prefix={}", prefix.display()));
+    configure.args(["--with-openssl", "--with-lz4", "--with-zstd", "--without-readline"]);
+    command::output(&mut configure)?;
+    step.note("make");
+    make(&tree, &["-j2"])?;
+    make(&tree, &["-C", "contrib", "-j2"])?;
+    step.note("install");
+    if prefix.exists() {
+        fs::remove_dir_all(&prefix)?;
+    }
+    make(&tree, &["-C", "contrib", "install"])?;
+    make(&tree, &["install"])?;
+    // What pg_regress suites need besides the programs.
+    make(&tree, &["-C", "src/test/isolation", "install"])?;
+    step.done(&prefix.display().to_string());
+    let built = Postgres::require(major)?;
+    source::keep(&archive, &work, &built)?;
+    fs::remove_dir_all(&work).context("cannot remove the build directory")?;
+    Ok(built)
+}
+
+fn make(tree: &Path, arguments: &[&str]) -> Result<()> {
+    command::output(Command::new("make").current_dir(tree).arg("-s").args(arguments)).map(drop)
+}
