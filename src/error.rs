@@ -50,6 +50,27 @@ pub struct Fields {
     pub routine: Option<Vec<u8>>,
 }
 
+impl Fields {
+    /// Rewrites every text.
+    pub fn map_texts(&mut self, change: impl Fn(&[u8]) -> Vec<u8>) {
+        self.message = change(&self.message);
+        let texts = [
+            &mut self.detail,
+            &mut self.hint,
+            &mut self.context,
+            &mut self.schema,
+            &mut self.table,
+            &mut self.column,
+            &mut self.data_type,
+            &mut self.constraint,
+            &mut self.internal_query,
+        ];
+        for text in texts.into_iter().flatten() {
+            *text = change(text);
+        }
+    }
+}
+
 impl Error {
     /// An error of Helios' own.
     pub fn new(code: PgSqlErrorCode, message: impl Into<Vec<u8>>) -> Self {

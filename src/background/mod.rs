@@ -49,8 +49,12 @@ fn launcher() {
                 None => worker::note(database, Work::Pending),
             }
         }
+        // Woken by every worker that ends: that is no reason to start it again at once.
         let interval = u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000);
-        worker::rest(Duration::from_millis(interval));
+        let next = Instant::now() + Duration::from_millis(interval);
+        while Instant::now() < next {
+            worker::rest(next - Instant::now());
+        }
     }
 }
 

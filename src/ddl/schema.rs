@@ -167,11 +167,10 @@ pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
     }
     let behavior = if cascade { "CASCADE" } else { "RESTRICT" };
     for node in directory::remote_nodes()? {
-        let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| *schema);
-        for (schema, missing_ok) in
-            here.map(|s| (s, "")).chain(plain.iter().map(|s| (*s, "IF EXISTS ")))
-        {
-            let text = format!("DROP SCHEMA {missing_ok}{} {behavior}", quote_identifier(schema));
+        let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| schema);
+        for schema in here.chain(&plain) {
+            // One that somebody dropped on the node itself is no reason to keep it here.
+            let text = format!("DROP SCHEMA IF EXISTS {} {behavior}", quote_identifier(schema));
             send::to(node.id, text.as_bytes())?;
         }
     }

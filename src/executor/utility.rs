@@ -18,7 +18,7 @@ pub fn handler() -> RowHandler {
         copy,
         call,
         settings_changed: transaction::note_settings_changed,
-        statements_dropped: transaction::forget_statements,
+        statements_dropped: transaction::close_sessions,
     }
 }
 

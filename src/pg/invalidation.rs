@@ -11,6 +11,7 @@ use std::cell::Cell;
 
 thread_local! {
     static EPOCH: Cell<u64> = const { Cell::new(1) };
+    static RELATIONS: Cell<u64> = const { Cell::new(0) };
     static CHANGED: Cell<bool> = const { Cell::new(false) };
     static WATCHED: Cell<[pg_sys::Oid; 3]> = const { Cell::new([pg_sys::InvalidOid; 3]) };
 }
@@ -32,6 +33,12 @@ pub fn install() {
 #[inline]
 pub fn epoch() -> (u64, u64) {
     (EPOCH.get(), shared_memory::generation())
+}
+
+/// Changes whenever the definition of any relation may have changed.
+#[inline]
+pub fn relations() -> u64 {
+    RELATIONS.get()
 }
 
 /// The relations whose invalidation matters; all of them invalid: every relation does.
@@ -66,6 +73,7 @@ unsafe extern "C-unwind" fn namespace_changed(_: pg_sys::Datum, _cache: i32, _ha
 }
 
 unsafe extern "C-unwind" fn relation_changed(_: pg_sys::Datum, relation: pg_sys::Oid) {
+    RELATIONS.set(RELATIONS.get().wrapping_add(1));
     let watched = WATCHED.get();
     let all = relation == pg_sys::InvalidOid || watched[0] == pg_sys::InvalidOid;
     if all || watched.contains(&relation) {

@@ -175,7 +175,7 @@ unsafe fn is_followed(record: Record) -> bool {
             // What a superuser set for the database or role the node's own catalogs say; the session's user
             // cannot.
             pg_sys::GucContext::PGC_SUSET => {
-                let user = pg_sys::GetSessionUserId();
+                let (user, _) = crate::pg::xact::users();
                 if record.srole != user && !pg_sys::superuser_arg(user) {
                     return false;
                 }

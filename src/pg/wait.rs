@@ -201,6 +201,12 @@ pub fn pay_latch() {
     }
 }
 
+/// Forgets a request to cancel: what it was meant for is done.
+pub fn dismiss_cancel() {
+    // SAFETY: a flag that signal handlers set.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) }
+}
+
 /// When the client's current statement began: microseconds since 2000, without a system call.
 pub fn statement_start() -> i64 {
     // SAFETY: reads a static.

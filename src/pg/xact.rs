@@ -137,9 +137,19 @@ pub fn begin_command() -> String {
     format!("BEGIN ISOLATION LEVEL {isolation}, {access}{deferrable}")
 }
 
-/// OIDs of the session's user and the current one. A change of either changes what nodes must run as.
+/// OIDs of the role that a session to a node has to log in as, and of the one it has to run as.
+///
+/// The first is the session's user, except where this server would refuse SET ROLE and RESET ROLE: in functions that
+/// run as their owner and in restricted operations (index functions under ANALYZE, …). A session of the
+/// session's user would let the code that runs there take that user's rights back with RESET ROLE.
 #[inline]
 pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: reads statics.
-    unsafe { (pg_sys::GetSessionUserId(), pg_sys::GetUserId()) }
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let bound = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+        let is_bound = context as u32 & bound != 0;
+        (if is_bound { user } else { pg_sys::GetSessionUserId() }, user)
+    }
 }

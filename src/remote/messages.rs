@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(
             out,
             [
-                b"B\0\0\0\x19".as_slice(),
+                b"B\0\0\0\x18".as_slice(),
                 b"\0",
                 b"s\0",
                 &[0, 0],

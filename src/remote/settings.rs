@@ -3,20 +3,18 @@
 use super::messages::literal;
 use crate::pg::settings_scan::Setting;
 
-/// Settings, role and encoding at one moment.
+/// Settings and role at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Sorted by name.
     pub settings: Vec<Setting>,
     /// The current role, when it is not the one the session logged in as.
     pub role: Option<Vec<u8>>,
-    /// The client's encoding, where it is wanted instead of the database's.
-    pub encoding: Option<Vec<u8>>,
 }
 
 /// One SELECT that turns `old` into `new` on a node; None if nothing differs. A setting that is gone is
 /// reset. The role comes last: it may not be allowed to change the settings itself.
-pub fn difference(old: &Snapshot, new: &Snapshot, database_encoding: &str) -> Option<Vec<u8>> {
+pub fn difference(old: &Snapshot, new: &Snapshot) -> Option<Vec<u8>> {
     let mut changes: Vec<(&[u8], Option<&[u8]>, bool)> = Vec::new();
     let (mut a, mut b) = (old.settings.iter().peekable(), new.settings.iter().peekable());
     loop {
@@ -35,10 +33,6 @@ pub fn difference(old: &Snapshot, new: &Snapshot, database_encoding: &str) -> Op
             }
             _ => {}
         }
-    }
-    if old.encoding != new.encoding {
-        let encoding = new.encoding.as_deref().unwrap_or(database_encoding.as_bytes());
-        changes.push((b"client_encoding", Some(encoding), false));
     }
     let step_back = old.role.is_some() && changes.iter().any(|(_, _, privileged)| *privileged);
     let mut calls = Calls(Vec::new());
@@ -85,11 +79,11 @@ mod tests {
             })
             .collect();
         settings.sort_by(|a, b| a.name.cmp(&b.name));
-        Snapshot { settings, role: role.map(|r| r.as_bytes().to_vec()), encoding: None }
+        Snapshot { settings, role: role.map(|r| r.as_bytes().to_vec()) }
     }
 
     fn sql(old: &Snapshot, new: &Snapshot) -> String {
-        difference(old, new, "UTF8").map_or(String::new(), |s| {
+        difference(old, new).map_or(String::new(), |s| {
             String::from_utf8(s).unwrap().replace("pg_catalog.set_config", "").replace(" E'", "'")
         })
     }
@@ -117,13 +111,5 @@ mod tests {
         );
         assert_eq!(sql(&old, &snapshot(&[], None)), "SELECT ('role','none', false)");
         assert_eq!(sql(&snapshot(&[], None), &old), "SELECT ('role','bob', false)");
-    }
-
-    #[test]
-    fn the_encoding_goes_back_to_the_databases() {
-        let plain = snapshot(&[], None);
-        let latin = Snapshot { encoding: Some(b"LATIN1".to_vec()), ..plain.clone() };
-        assert_eq!(sql(&plain, &latin), "SELECT ('client_encoding','LATIN1', false)");
-        assert_eq!(sql(&latin, &plain), "SELECT ('client_encoding','UTF8', false)");
     }
 }

@@ -1,5 +1,9 @@
 //! Which statements a session keeps prepared: those that came twice, at most [`LIMIT`], least recently
 //! used first out. Found by text and parameter types.
+//!
+//! A statement prepared before a table changed may no longer run ("cached plan must not change result type"),
+//! while the client, who has its own statement parsed anew, has no part in that. So each entry knows the state of
+//! definitions that it was prepared under, and is prepared again when that is another one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -21,7 +25,8 @@ pub enum Known {
 struct Entry {
     sql: Box<[u8]>,
     types: Box<[u32]>,
-    number: Option<u32>,
+    /// Number on the node, and the state of definitions it was prepared under.
+    number: Option<(u32, u64)>,
     used: u64,
 }
 
@@ -36,20 +41,22 @@ pub struct StatementCache {
 }
 
 impl StatementCache {
-    /// Looks a statement up and notes that it was used.
-    pub fn look_up(&mut self, sql: &[u8], types: &[u32]) -> (u64, Known) {
+    /// Looks a statement up and notes that it was used. `definitions` names the state of the tables' definitions.
+    pub fn look_up(&mut self, sql: &[u8], types: &[u32], definitions: u64) -> (u64, Known) {
         self.clock += 1;
         let key = self.hasher.hash_one((sql, types));
         match self.entries.get_mut(&key) {
             Some(entry) if *entry.sql == *sql && *entry.types == *types => {
                 entry.used = self.clock;
-                match entry.number {
-                    Some(number) => (key, Known::Prepared(number)),
-                    None => {
-                        self.last_number += 1;
-                        (key, Known::Prepare(self.last_number))
+                if let Some((number, of)) = entry.number {
+                    if of == definitions {
+                        return (key, Known::Prepared(number));
                     }
+                    self.closing.push(number);
+                    entry.number = None;
                 }
+                self.last_number += 1;
+                (key, Known::Prepare(self.last_number))
             }
             _ => {
                 self.remember(key, sql, types);
@@ -65,29 +72,29 @@ impl StatementCache {
             self.forget(oldest);
         }
         let entry = Entry { sql: sql.into(), types: types.into(), number: None, used: self.clock };
-        if let Some(Entry { number: Some(number), .. }) = self.entries.insert(key, entry) {
+        if let Some(Entry { number: Some((number, _)), .. }) = self.entries.insert(key, entry) {
             self.closing.push(number);
         }
     }
 
     /// The node has parsed the statement under this number.
-    pub fn parsed(&mut self, key: u64, number: u32) {
+    pub fn parsed(&mut self, key: u64, number: u32, definitions: u64) {
         match self.entries.get_mut(&key) {
-            Some(entry) if entry.number.is_none() => entry.number = Some(number),
+            Some(entry) if entry.number.is_none() => entry.number = Some((number, definitions)),
             _ => self.closing.push(number),
         }
     }
 
     /// The node's copy is of no use any more.
     pub fn forget(&mut self, key: u64) {
-        if let Some(Entry { number: Some(number), .. }) = self.entries.remove(&key) {
+        if let Some(Entry { number: Some((number, _)), .. }) = self.entries.remove(&key) {
             self.closing.push(number);
         }
     }
 
     /// Forgets everything, as DEALLOCATE ALL does.
     pub fn clear(&mut self) {
-        let numbers = self.entries.drain().filter_map(|(_, entry)| entry.number);
+        let numbers = self.entries.drain().filter_map(|(_, entry)| entry.number.map(|n| n.0));
         self.closing.extend(numbers);
     }
 
@@ -110,14 +117,24 @@ mod tests {
     #[test]
     fn the_second_use_prepares_and_the_third_reuses() {
         let mut cache = StatementCache::default();
-        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::No);
-        let (key, known) = cache.look_up(b"select $1", &[23]);
+        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::No);
+        let (key, known) = cache.look_up(b"select $1", &[23], 0);
         assert_eq!(known, Known::Prepare(1));
         // Not confirmed by the node: the next number is another one.
-        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::Prepare(2));
-        cache.parsed(key, 2);
-        assert_eq!(cache.look_up(b"select $1", &[23]).1, Known::Prepared(2));
-        assert_eq!(cache.look_up(b"select $1", &[25]).1, Known::No);
+        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::Prepare(2));
+        cache.parsed(key, 2, 0);
+        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::Prepared(2));
+        assert_eq!(cache.look_up(b"select $1", &[25], 0).1, Known::No);
+    }
+
+    #[test]
+    fn a_changed_definition_prepares_again() {
+        let mut cache = StatementCache::default();
+        cache.look_up(b"select * from t", &[], 7);
+        let (key, _) = cache.look_up(b"select * from t", &[], 7);
+        cache.parsed(key, 1, 7);
+        assert_eq!(cache.look_up(b"select * from t", &[], 8).1, Known::Prepare(2));
+        assert_eq!(cache.take_closing(), [1]);
     }
 
     #[test]
@@ -125,13 +142,13 @@ mod tests {
         let mut cache = StatementCache::default();
         for i in 0..LIMIT as u32 {
             let sql = i.to_string();
-            let (key, _) = cache.look_up(sql.as_bytes(), &[]);
-            cache.parsed(key, i + 1);
+            let (key, _) = cache.look_up(sql.as_bytes(), &[], 0);
+            cache.parsed(key, i + 1, 0);
         }
-        cache.look_up(b"0", &[]);
-        cache.look_up(b"new", &[]);
+        cache.look_up(b"0", &[], 0);
+        cache.look_up(b"new", &[], 0);
         assert_eq!(cache.take_closing(), [2], "statement 1 was the oldest");
-        assert_eq!(cache.look_up(b"0", &[]).1, Known::Prepared(1));
+        assert_eq!(cache.look_up(b"0", &[], 0).1, Known::Prepared(1));
         cache.clear();
         assert_eq!(cache.take_closing().len(), LIMIT - 1);
     }

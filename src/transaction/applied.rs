@@ -9,7 +9,10 @@ use std::rc::Rc;
 pub struct Applied {
     now: Rc<Snapshot>,
     epoch: u64,
-    before: Vec<(u32, Rc<Snapshot>)>,
+    /// Something on the node may have changed settings by itself: what is sent next must not rest on `now`.
+    unknown: bool,
+    /// The level, and what the session had before it.
+    before: Vec<(u32, Rc<Snapshot>, bool)>,
 }
 
 impl Applied {
@@ -24,6 +27,17 @@ impl Applied {
         self.epoch
     }
 
+    /// Whether the session may have other settings than [`Self::now`].
+    pub fn is_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// The node has run something that may have changed settings.
+    pub fn forget(&mut self) {
+        self.unknown = true;
+        self.epoch = 0;
+    }
+
     /// The settings were compared with those of this number and found equal.
     pub fn equals(&mut self, epoch: u64) {
         self.epoch = epoch;
@@ -32,28 +46,28 @@ impl Applied {
     /// The node has taken these, at a nesting level (0: outside a transaction block).
     pub fn set(&mut self, settings: Rc<Snapshot>, epoch: u64, level: u32) {
         let old = std::mem::replace(&mut self.now, settings);
+        let unknown = std::mem::take(&mut self.unknown);
         self.epoch = epoch;
-        if self.before.last().is_none_or(|(l, _)| *l < level) {
-            self.before.push((level, old));
+        if self.before.last().is_none_or(|(l, ..)| *l < level) {
+            self.before.push((level, old, unknown));
         }
     }
 
     /// The node has rolled back to before this level (0 or 1: everything).
     pub fn roll_back(&mut self, level: u32) {
-        while self.before.last().is_some_and(|(l, _)| *l >= level) {
-            if let Some((_, old)) = self.before.pop() {
-                self.now = old;
-                self.epoch = 0;
-            }
+        while let Some((_, old, unknown)) = self.before.pop_if(|(l, ..)| *l >= level) {
+            self.now = old;
+            self.unknown |= unknown;
+            self.epoch = 0;
         }
     }
 
     /// The node has made this level part of its parent.
     pub fn release(&mut self, level: u32) {
-        while let Some((l, old)) = self.before.pop_if(|(l, _)| *l >= level) {
+        while let Some((l, old, unknown)) = self.before.pop_if(|(l, ..)| *l >= level) {
             let parent = level - 1;
-            if self.before.last().is_none_or(|(l, _)| *l < parent) && l > parent {
-                self.before.push((parent, old));
+            if self.before.last().is_none_or(|(l, ..)| *l < parent) && l > parent {
+                self.before.push((parent, old, unknown));
             }
         }
     }
@@ -99,6 +113,18 @@ mod tests {
         a.release(3);
         a.roll_back(2);
         assert_eq!(a.now().role, None);
+    }
+
+    #[test]
+    fn what_a_rollback_brings_back_is_as_unknown_as_it_was() {
+        let mut a = Applied::default();
+        a.set(role("one"), 1, 1);
+        a.forget();
+        assert_eq!(a.epoch(), 0);
+        a.set(role("two"), 2, 2);
+        assert!(!a.is_unknown());
+        a.roll_back(2);
+        assert!(a.is_unknown());
     }
 
     #[test]

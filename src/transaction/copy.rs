@@ -4,6 +4,7 @@ use super::execution::{Reader, Step, borrow};
 use super::{Mode, note_written, registry};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::xact;
 use crate::remote::{Statement, messages};
 use helios_core::frames::{CopyResponse, copy_response};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -30,8 +31,11 @@ pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>)
     let link = registry::link(node)?;
     let mut l = borrow(&link)?;
     // Direction is not known yet: a COPY that only reads and fails costs no more for having been called a write.
-    let written = l.begin(mode, true, client_encoding).and_then(|()| {
+    let written = l.begin(mode, true).and_then(|()| {
         l.bind(&Statement::plain(sql), None)?;
+        if let Some(encoding) = client_encoding {
+            l.use_encoding(encoding)?;
+        }
         l.execute(None)
     });
     if let Err(error) = written {
@@ -39,7 +43,7 @@ pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>)
         return Err(error);
     }
     l.session.ask();
-    let stream = l.send()?;
+    let stream = l.send(xact::nest_level())?;
     let (kind, response) = l.advance_to_copy()?;
     let response = copy_response(&response).map_err(|_| l.session.unexpected(kind))?;
     let direction = if kind == b'G' { Direction::In } else { Direction::Out };

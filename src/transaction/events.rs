@@ -216,7 +216,7 @@ fn sub_abort(level: u32) {
         if link.has_request_within(level) {
             stop(&mut link);
         }
-        link.block.rolled_back(level);
+        link.rolled_back(level);
     }
     pay_latch();
 }

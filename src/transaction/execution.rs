@@ -6,6 +6,7 @@ use super::stream::{Outcome, Stream, row_at};
 use super::{Fetch, Mode, note_written};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::wait::{check_for_interrupts, interrupt_pending};
 use crate::remote::{Patience, Statement, text_row};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::{RefCell, RefMut};
@@ -49,7 +50,7 @@ pub fn start(
         Fetch::Batch(rows) => Some((l.new_portal(), rows)),
     };
     let mode = if portal.is_some() { Mode::Transaction } else { mode };
-    let written = l.begin(mode, writes, None).and_then(|()| {
+    let written = l.begin(mode, writes).and_then(|()| {
         l.bind(st, portal.map(|(number, _)| number))?;
         l.execute(portal)
     });
@@ -87,13 +88,22 @@ impl Execution {
         if link.session.is_lost() {
             return Err(registry::lost_earlier(&link));
         }
-        let portal = self.portal.map(|number| (number, batch));
-        let written = link.begin(self.mode, self.writes, None).and_then(|()| link.execute(portal));
+        let (number, level) = match self.portal.map(|number| (number, link.portal_level(number))) {
+            Some((number, Some(level))) => (number, level),
+            _ => {
+                return Err(Error::new(
+                    PgSqlErrorCode::ERRCODE_INVALID_CURSOR_NAME,
+                    "the rows on the node are gone with the transaction that asked for them",
+                ));
+            }
+        };
+        let written =
+            link.begin(self.mode, self.writes).and_then(|()| link.execute(Some((number, batch))));
         if let Err(error) = written {
             link.discard_request();
             return Err(error);
         }
-        self.reader.stream = link.submit()?;
+        self.reader.stream = link.submit_at(level)?;
         Ok(())
     }
 
@@ -170,7 +180,12 @@ impl Reader {
         match self.stream.borrow_mut().outcome.take() {
             Some(Outcome::Complete(tag)) => Ok(Step::Complete(tag)),
             Some(Outcome::Suspended) => Ok(Step::Suspended),
-            Some(Outcome::Failed(error)) => Err(error),
+            Some(Outcome::Failed(error)) => {
+                if error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) && interrupt_pending() {
+                    check_for_interrupts(); // it was we who cancelled there; this says why
+                }
+                Err(error)
+            }
             None => Err(Error::new(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
                 "statement on a node was read beyond its end",

@@ -60,7 +60,7 @@ fn look(now: (Oid, Oid, i64), nested: bool) {
         if changed {
             let role = (now.0 != now.1).then(|| privileges::role_name(now.1).into_bytes());
             let settings = follow.scanner.settings();
-            follow.snapshot = Rc::new(Snapshot { settings, role, encoding: None });
+            follow.snapshot = Rc::new(Snapshot { settings, role });
             EPOCH.set(EPOCH.get() + 1);
         }
         changed

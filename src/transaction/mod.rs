@@ -88,3 +88,31 @@ pub fn forget_statements() {
         }
     }
 }
+
+/// DISCARD ALL: whatever the sessions on nodes hold (settings and roles that functions set there, temporary tables,
+/// advisory locks) goes with them.
+pub fn close_sessions() {
+    registry::close_idle();
+    forget_statements(); // of those in the middle of a transaction
+}
+
+/// RESET ALL, or a statement that may change settings or the role on nodes by itself: the next request there sets
+/// everything anew.
+pub fn forget_node_settings() {
+    for link in registry::all() {
+        if let Ok(mut link) = link.try_borrow_mut() {
+            link.forget_settings();
+        }
+    }
+}
+
+/// The same for one node.
+pub fn forget_settings_of(node: NodeId) {
+    for link in registry::all() {
+        if let Ok(mut link) = link.try_borrow_mut()
+            && link.id() == node
+        {
+            link.forget_settings();
+        }
+    }
+}

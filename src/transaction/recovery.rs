@@ -10,7 +10,7 @@ use super::registry::target;
 use super::two_phase::parse_gid;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
-use crate::pg::{catalog, privileges, session as local, sql, transaction_records};
+use crate::pg::{catalog, privileges, session as local, transaction_records};
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeSet;
@@ -125,8 +125,7 @@ fn recover_node(node: &Rc<Node>, limit: Duration, result: &mut Recovered) -> Res
     }
     if !forget.is_empty() {
         result.removed += forget.len();
-        let _as_owner = privileges::RunAs::role(directory::catalogs_owner()?);
-        sql::run("DELETE FROM helios.transaction WHERE gid = ANY ($1)", &[forget.into()])?;
+        directory::forget_transactions(node.id, &forget)?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ thread_local! {
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     let (user, _) = xact::users();
     let node = directory::node(id)?;
+    refuse_split(id, user, &node.name)?;
     if let Some(link) = find(id, user) {
         if is_usable(&link, &node)? {
             return Ok(link);
@@ -52,6 +53,26 @@ fn find(node: NodeId, user: Oid) -> Option<Rc<RefCell<Link>>> {
         let entry = links.iter().find(|entry| entry.node == node && entry.user == user)?;
         Some(Rc::clone(&entry.link))
     })
+}
+
+/// Two sessions do not see each other's uncommitted changes, and would wait for each other's locks without end.
+fn refuse_split(node: NodeId, user: Oid, name: &str) -> Result<()> {
+    let split = LINKS.with(|links| {
+        links.borrow().iter().any(|entry| {
+            entry.node == node
+                && entry.user != user
+                && entry.link.try_borrow().is_ok_and(|link| link.block.wrote)
+        })
+    });
+    if !split {
+        return Ok(());
+    }
+    Err(Error::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("one transaction cannot use node \"{name}\" as two users after it has written there"),
+    )
+    .detail("A function that runs as its owner (SECURITY DEFINER) has a session of its own on the node.")
+    .hint("Make the function SECURITY INVOKER, or call it in a transaction of its own."))
 }
 
 fn is_usable(link: &RefCell<Link>, node: &Rc<Node>) -> Result<bool> {
@@ -135,6 +156,13 @@ pub fn is_concerned() -> bool {
     LINKS.with(|links| {
         links.borrow().iter().any(|e| e.link.try_borrow().map_or(true, |l| l.is_concerned()))
     })
+}
+
+/// Closes every session that no transaction needs.
+pub fn close_idle() {
+    LINKS.with(|links| {
+        links.borrow_mut().retain(|e| e.link.try_borrow().map_or(true, |l| l.block.is_open()));
+    });
 }
 
 /// Drops the links whose connection is gone; to be called when no transaction needs to know.

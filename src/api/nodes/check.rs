@@ -92,8 +92,7 @@ impl Facts {
     /// What makes a node of a server; `here` is this server.
     fn judge(&self, here: &Facts) -> Vec<Finding> {
         let major = |version: i32| version / 10_000;
-        let library = env!("CARGO_PKG_VERSION");
-        vec![
+        let mut findings = vec![
             Finding::new(
                 "major version",
                 major(self.version) == major(here.version),
@@ -118,6 +117,15 @@ impl Facts {
                 ),
                 "Create the node's database with the same collation, or text may sort differently on it.",
             ),
+        ];
+        findings.extend(self.judge_installation());
+        findings
+    }
+
+    /// What does not depend on this server.
+    fn judge_installation(&self) -> Vec<Finding> {
+        let library = env!("CARGO_PKG_VERSION");
+        vec![
             Finding::new(
                 "library",
                 self.preloaded,

@@ -50,8 +50,9 @@ impl Drop for Running {
 
 /// Where a program connects to.
 pub struct Server<'a> {
+    /// Hosts and ports, with commas between, as libpq takes them.
     pub host: &'a str,
-    pub port: u16,
+    pub port: &'a str,
     pub database: &'a str,
     pub user: &'a str,
     /// Further libpq variables, such as PGSSLMODE and PGPASSWORD.
@@ -71,7 +72,7 @@ pub fn run(
     let create = |path: &Path| File::create(path).map_err(|e| failed("write a file", &e));
     let mut command = Command::new(&path);
     command.args(arguments);
-    command.env("PGHOST", server.host).env("PGPORT", server.port.to_string());
+    command.env("PGHOST", server.host).env("PGPORT", server.port);
     command.env("PGDATABASE", server.database).env("PGUSER", server.user);
     command.env("PGAPPNAME", "helios").env("PGOPTIONS", "-c lc_messages=C").env("LC_ALL", "C");
     command.envs(server.environment.iter().map(|(name, value)| (*name, value)));

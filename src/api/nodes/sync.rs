@@ -5,7 +5,7 @@
 
 use super::process::{self, Scratch, Server};
 use crate::ddl::home::{self, Home};
-use crate::directory::Node;
+use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::object::Object;
 use crate::pg::{privileges, session, sql};
@@ -24,27 +24,74 @@ pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
     copy_definitions(node, &scratch, session)
 }
 
-fn this_server() -> (String, u16) {
-    (session::socket_directory().unwrap_or_else(|| "localhost".into()), session::port() as u16)
+/// How libpq reaches a server.
+struct Reached {
+    hosts: String,
+    ports: String,
+    database: String,
+    user: String,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Reached {
+    fn server(&self) -> Server<'_> {
+        Server {
+            host: &self.hosts,
+            port: &self.ports,
+            database: &self.database,
+            user: &self.user,
+            environment: self.environment.clone(),
+        }
+    }
+
+    fn here() -> Result<Self> {
+        let node = directory::node(NodeId::LOCAL)?;
+        let mut reached = Self::there(&node)?;
+        reached.hosts = session::socket_directory().unwrap_or_else(|| "localhost".into());
+        reached.ports = session::port().to_string();
+        reached.database = session::database();
+        Ok(reached)
+    }
+
+    /// As our own sessions reach it.
+    fn there(node: &Node) -> Result<Self> {
+        let user = privileges::session_user();
+        let target = transaction::target(node, &user)?;
+        let mut environment = vec![("PGTARGETSESSIONATTRS", "primary".to_owned())];
+        let options = [
+            ("sslmode", "PGSSLMODE"),
+            ("sslrootcert", "PGSSLROOTCERT"),
+            ("sslcert", "PGSSLCERT"),
+            ("sslkey", "PGSSLKEY"),
+        ];
+        for (option, variable) in options {
+            if let Some(value) = node.options.get(option) {
+                environment.push((variable, value.clone()));
+            }
+        }
+        if let Some(password) = target.password {
+            environment.push(("PGPASSWORD", password));
+        }
+        if let Some(passfile) = target.passfile {
+            environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
+        }
+        let hosts: Vec<&str> = node.addresses.iter().map(|a| a.host.as_str()).collect();
+        let ports: Vec<String> = node.addresses.iter().map(|a| a.port.to_string()).collect();
+        let database = node.database.clone();
+        Ok(Self { hosts: hosts.join(","), ports: ports.join(","), database, user, environment })
+    }
 }
 
 fn copy_roles(scratch: &Scratch, session: &mut Session) -> Result<()> {
-    let user = privileges::session_user();
-    let database = session::database();
-    let (host, port) = this_server();
-    let here =
-        Server { host: &host, port, database: &database, user: &user, environment: Vec::new() };
+    let here = Reached::here()?;
+    let user = &here.user;
     let file = scratch.file("roles.sql");
-    process::run("pg_dumpall", &here, &["--roles-only", "-l", &database], &file, scratch)?;
-    let script = std::fs::read(&file).map_err(|error| {
-        Error::new(
-            Code::ERRCODE_IO_ERROR,
-            format!("could not read the roles of this server: {error}"),
-        )
-    })?;
+    let arguments = ["--roles-only", "-l", &here.database];
+    process::run("pg_dumpall", &here.server(), &arguments, &file, scratch)?;
+    let script = std::fs::read(&file).map_err(|e| unreadable("roles", &e))?;
     for statement in statements(&script) {
         let text = String::from_utf8_lossy(statement);
-        if text.starts_with("SET ") || is_own_role(&user, &text) {
+        if text.starts_with("SET ") || is_own_role(user, &text) {
             continue;
         }
         match session.query(&text) {
@@ -109,29 +156,26 @@ fn copy_database_grants(node: &Node, session: &mut Session) -> Result<()> {
 }
 
 fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {
-    let user = privileges::session_user();
-    let database = session::database();
-    let (host, port) = this_server();
-    let here =
-        Server { host: &host, port, database: &database, user: &user, environment: Vec::new() };
+    let here = Reached::here()?;
     let (dump, list) = (scratch.file("dump"), scratch.file("list"));
     let arguments = ["--format=custom", "--section=pre-data", "--exclude-table=*.*"];
-    process::run("pg_dump", &here, &arguments, &dump, scratch)?;
+    process::run("pg_dump", &here.server(), &arguments, &dump, scratch)?;
     let dump_path = dump.to_string_lossy();
-    process::run("pg_restore", &here, &["--list", "--verbose", &dump_path], &list, scratch)?;
-    let contents = std::fs::read_to_string(&list).unwrap_or_default();
+    let arguments = ["--list", "--verbose", &dump_path];
+    process::run("pg_restore", &here.server(), &arguments, &list, scratch)?;
+    let contents = std::fs::read_to_string(&list).map_err(|e| unreadable("definitions", &e))?;
     let wanted = choose(&contents, &identities_there(session)?)?;
     if wanted.is_empty() {
         return Ok(());
     }
     std::fs::write(&list, wanted).map_err(|error| {
-        Error::new(
-            Code::ERRCODE_IO_ERROR,
-            format!("could not write a list for pg_restore: {error}"),
-        )
+        let message = format!("could not write a list for pg_restore: {error}");
+        Error::new(Code::ERRCODE_IO_ERROR, message)
     })?;
-    let there = there(node, &user)?;
     let list_path = list.to_string_lossy();
+    // A name with = in it would be taken for a connection string, so it is given in one.
+    let quoted = node.database.replace('\\', "\\\\").replace('\'', "\\'");
+    let connection = format!("dbname='{quoted}'");
     let output = scratch.file("output");
     let arguments = [
         "--exit-on-error",
@@ -139,51 +183,20 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
         "--use-list",
         &list_path,
         "--dbname",
-        &node.database,
+        &connection,
         &dump_path,
     ];
-    let address = &there.0;
-    let server = Server {
-        host: &address.0,
-        port: address.1,
-        database: &node.database,
-        user: &user,
-        environment: there.1,
-    };
-    process::run("pg_restore", &server, &arguments, &output, scratch).map_err(|error| {
+    let there = Reached::there(node)?;
+    process::run("pg_restore", &there.server(), &arguments, &output, scratch).map_err(|error| {
+        let node = &node.name;
         error.hint(format!(
-            "Make the definitions that node \"{}\" needs by hand, or drop them here.",
-            node.name
+            "Make the definitions that node \"{node}\" needs by hand, or drop them here."
         ))
     })
 }
 
-type Reached = ((String, u16), Vec<(&'static str, String)>);
-
-/// How libpq reaches the node as our own session did.
-fn there(node: &Node, user: &str) -> Result<Reached> {
-    let target = transaction::target(node, user)?;
-    let mut environment = Vec::new();
-    let options = [
-        ("sslmode", "PGSSLMODE"),
-        ("sslrootcert", "PGSSLROOTCERT"),
-        ("sslcert", "PGSSLCERT"),
-        ("sslkey", "PGSSLKEY"),
-    ];
-    for (option, variable) in options {
-        if let Some(value) = node.options.get(option) {
-            environment.push((variable, value.clone()));
-        }
-    }
-    if let Some(password) = target.password {
-        environment.push(("PGPASSWORD", password));
-    }
-    if let Some(passfile) = target.passfile {
-        environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
-    }
-    environment.push(("PGTARGETSESSIONATTRS", "primary".into()));
-    let first = node.addresses.first().map(|a| (a.host.clone(), a.port)).unwrap_or_default();
-    Ok((first, environment))
+fn unreadable(what: &str, error: &std::io::Error) -> Error {
+    Error::new(Code::ERRCODE_IO_ERROR, format!("could not read the {what} of this server: {error}"))
 }
 
 const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity FROM (

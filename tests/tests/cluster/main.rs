@@ -10,5 +10,8 @@
 
 mod harness;
 mod node_loss;
+mod smoke_definitions;
+mod smoke_grammar;
 mod smoke_routing;
 mod smoke_start;
+mod unfit_nodes;

@@ -1,0 +1,181 @@
+//! Messages from the node, and the waits for them.
+
+use super::*;
+
+impl Session {
+    /// The next message that matters to the caller. Notices are raised, parameters noted, notifications (a
+    /// session to a node never listens) dropped.
+    #[inline]
+    pub fn next(&mut self, patience: Patience) -> Result<Frame> {
+        loop {
+            match self.input.next() {
+                Ok(Some(frame)) => match frame.kind {
+                    b'D' | b'd' => return Ok(frame),
+                    _ => {
+                        if let Some(frame) = self.note(frame, patience) {
+                            return Ok(frame);
+                        }
+                    }
+                },
+                Ok(None) => self.fill(patience)?,
+                Err(error) => {
+                    self.lost = true;
+                    return Err(error.context(self.context_line()));
+                }
+            }
+        }
+    }
+
+    /// The next message if it is here already; never waits.
+    pub fn try_next(&mut self) -> Result<Option<Frame>> {
+        if self.input.is_empty() {
+            self.read_once()?;
+        }
+        while let Some(frame) = self.input.next()? {
+            if let Some(frame) = self.note(frame, Patience::Interruptible) {
+                return Ok(Some(frame));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn note(&mut self, frame: Frame, patience: Patience) -> Option<Frame> {
+        match frame.kind {
+            b'N' => {
+                let report = Report::parse(&frame).map(|report| self.in_our_encoding(report));
+                drop(frame);
+                if let (Ok(report), false) = (report, matches!(patience, Patience::Until(_))) {
+                    notify(report.level, &report.error.context(self.context_line()));
+                }
+                None
+            }
+            b'S' => {
+                self.note_parameter(&frame);
+                None
+            }
+            b'A' => None,
+            b'Z' => {
+                self.status = frame.first().copied().unwrap_or(b'I');
+                self.outstanding = self.outstanding.saturating_sub(1);
+                if self.outstanding == 0 {
+                    self.interrupted = self.grace.take().is_some();
+                    if let Some(key) = &self.cancel {
+                        key.set_busy(false);
+                    }
+                }
+                Some(frame)
+            }
+            _ => Some(frame),
+        }
+    }
+
+    pub(super) fn note_parameter(&mut self, body: &[u8]) {
+        let mut parts =
+            body.split(|&b| b == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return };
+        match self.parameters.iter_mut().find(|(n, _)| *n == name) {
+            Some(entry) => entry.1 = value,
+            None => self.parameters.push((name, value)),
+        }
+    }
+
+    #[cold]
+    pub(super) fn fill(&mut self, patience: Patience) -> Result<()> {
+        if matches!(patience, Patience::Interruptible | Patience::InterruptibleUntil(_)) {
+            check_for_interrupts();
+        }
+        if std::mem::take(&mut self.await_reply) {
+            self.wait(Interest::Read, patience)?;
+        }
+        while !self.read_once()? {
+            self.wait(Interest::Read, patience)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; false if nothing is.
+    pub(super) fn read_once(&mut self) -> Result<bool> {
+        match self.stream.read(self.input.room()?) {
+            Ok(0) => Err(self.lost("the node closed the connection")),
+            Ok(n) => {
+                self.input.filled(n);
+                Ok(true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(self.lost(&e.to_string())),
+        }
+    }
+
+    /// Waits for the socket with the patience given; looks at interrupts as it allows.
+    pub(in crate::remote) fn wait(
+        &mut self,
+        interest: Interest,
+        patience: Patience,
+    ) -> Result<Woken> {
+        let deadline = match patience {
+            Patience::Interruptible => self.time_limit,
+            Patience::InterruptibleUntil(moment) | Patience::Until(moment) => Some(moment),
+            Patience::Commit => self.grace,
+        };
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(self.lost("no answer in time"));
+        }
+        let woken = self.wait.wait(interest, left);
+        if woken.postmaster_died {
+            match patience {
+                Patience::Interruptible | Patience::InterruptibleUntil(_) => exit_with_postmaster(),
+                Patience::Until(_) | Patience::Commit => {
+                    return Err(self.lost("this server is going down"));
+                }
+            }
+        }
+        if woken.latch {
+            match patience {
+                Patience::Interruptible | Patience::InterruptibleUntil(_) => check_for_interrupts(),
+                Patience::Until(_) => owe_latch(),
+                Patience::Commit => self.forward_interrupt(),
+            }
+        }
+        Ok(woken)
+    }
+
+    pub(super) fn forward_interrupt(&mut self) {
+        if interrupt_pending() && self.grace.is_none() {
+            self.grace = Some(Instant::now() + COMMIT_GRACE);
+            if let Some(key) = &self.cancel {
+                key.request_cancel();
+            }
+        }
+    }
+
+    /// The next message where nothing may be raised: None when there is none at the moment given, or the
+    /// connection is gone. Notices are dropped.
+    pub fn poll(&mut self, until: Instant) -> Option<Frame> {
+        while !self.lost {
+            match self.input.next() {
+                Ok(Some(frame)) => {
+                    if let Some(frame) = self.note(frame, Patience::Until(until)) {
+                        return Some(frame);
+                    }
+                }
+                Ok(None) => match self.read_once() {
+                    Ok(true) | Err(_) => {}
+                    Ok(false) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
+                            return None;
+                        }
+                        let woken = self.wait.wait(Interest::Read, Some(left));
+                        if woken.latch {
+                            owe_latch();
+                        }
+                        self.lost |= woken.postmaster_died;
+                    }
+                },
+                Err(_) => self.lost = true,
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,287 @@
+//! One connection to a node: frames in and out, waits that can be interrupted, and its end.
+
+mod failure;
+mod input;
+
+use super::cancel::CancelKey;
+use super::frames::{Frame, FrameBuffer};
+use super::messages;
+use super::reply::Report;
+use super::stream::Stream;
+use crate::error::{Error, Result};
+use crate::pg::encoding;
+use crate::pg::error::notify;
+use crate::pg::wait::{
+    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
+    owe_latch,
+};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The write buffer is kept up to this size, and a COPY is sent in pieces of it.
+const OUTPUT: usize = 256 * 1024;
+/// How long a node has to finish a COMMIT after the client wants to be gone.
+const COMMIT_GRACE: Duration = Duration::from_secs(10);
+
+/// How long, and how politely, to wait for a node.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// Until it answers, or an interrupt of this backend raises an error.
+    Interruptible,
+    /// The same, but not beyond this moment.
+    InterruptibleUntil(Instant),
+    /// Where no error may be raised (abort, after commit): not beyond this moment.
+    Until(Instant),
+    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts.
+    Commit,
+}
+
+/// What was asked without saying Sync yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Nothing,
+    Request,
+    CopyIn,
+}
+
+/// A live connection to a node. Everything that fails here because the connection is gone leaves
+/// [`Session::is_lost`] true: such a session can only be dropped.
+pub struct Session {
+    wait: SocketWait, // before the stream: its set must go before the socket is closed
+    stream: Stream,
+    input: FrameBuffer,
+    output: Vec<u8>,
+    sent: usize,
+    /// A request was just sent: reading at once would find nothing.
+    await_reply: bool,
+    node: Rc<str>,
+    /// The encoding of the node's messages, where it is not the database's here.
+    foreign_encoding: Option<String>,
+    cancel: Option<Rc<CancelKey>>,
+    parameters: Vec<(String, String)>,
+    /// ReadyForQuery messages still to come.
+    outstanding: u32,
+    open: Open,
+    status: u8,
+    lost: bool,
+    /// When everything has to be over, for those that must not wait for ever.
+    time_limit: Option<Instant>,
+    /// When the node has to have answered although the backend was interrupted.
+    grace: Option<Instant>,
+    interrupted: bool,
+}
+
+impl Session {
+    pub(super) fn new(stream: Stream, wait: SocketWait, node: Rc<str>) -> Self {
+        Self {
+            wait,
+            stream,
+            input: FrameBuffer::new(),
+            output: Vec::new(),
+            sent: 0,
+            await_reply: false,
+            node,
+            foreign_encoding: None,
+            cancel: None,
+            parameters: Vec::new(),
+            outstanding: 1, // the start-up's
+            open: Open::Nothing,
+            status: b'I',
+            lost: false,
+            time_limit: None,
+            grace: None,
+            interrupted: false,
+        }
+    }
+
+    pub(super) fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    pub(super) fn set_cancel_key(&mut self, key: Rc<CancelKey>) {
+        self.cancel = Some(key);
+    }
+
+    /// The node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The last value the node reported for a parameter.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Transaction status of the last ReadyForQuery: `I` none, `T` in a block, `E` in a failed block.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// Whether the connection is gone.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// Whether answers are still to come.
+    pub fn is_busy(&self) -> bool {
+        self.outstanding > 0
+    }
+
+    /// Says in which encoding the node's messages come; None is the database's.
+    #[inline]
+    pub fn set_foreign_encoding(&mut self, encoding: Option<String>) {
+        self.foreign_encoding = encoding;
+    }
+
+    /// Whether the node's messages come in another encoding than the database's.
+    pub fn has_foreign_encoding(&self) -> bool {
+        self.foreign_encoding.is_some()
+    }
+
+    /// Whether an interrupt was passed on to the node during the request under way.
+    pub fn was_interrupted(&self) -> bool {
+        self.interrupted
+    }
+
+    /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.
+    pub fn is_at_rest(&self) -> bool {
+        self.outstanding == 0 && self.open == Open::Nothing && self.unsent() == 0
+    }
+
+    /// Whether a request was sent that Sync has yet to end.
+    pub fn is_open(&self) -> bool {
+        self.open != Open::Nothing
+    }
+
+    /// Where requests are written; [`Self::flush`] sends them.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        if self.sent == self.output.len() {
+            self.output.clear();
+            self.sent = 0;
+        }
+        &mut self.output
+    }
+
+    /// Bytes written and not sent yet.
+    pub fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Forgets what was written since the last flush.
+    pub fn discard_output(&mut self) {
+        self.output.clear();
+        self.sent = 0;
+    }
+
+    /// Ends a pipeline: the node will answer with ReadyForQuery.
+    pub fn sync(&mut self) {
+        messages::bare(self.output(), b'S');
+        self.open = Open::Nothing;
+        self.expect_ready();
+    }
+
+    /// Asks for the answers so far, without ending the pipeline: what follows depends on them.
+    pub fn ask(&mut self) {
+        messages::bare(self.output(), b'H');
+        self.open = Open::Request;
+    }
+
+    /// The node waits for the data of a COPY.
+    pub fn copy_in_began(&mut self) {
+        self.open = Open::CopyIn;
+    }
+
+    fn expect_ready(&mut self) {
+        self.outstanding += 1;
+        if let Some(key) = &self.cancel {
+            key.set_busy(true);
+        }
+    }
+
+    /// Sends everything written. While the socket is full, what arrives is read, so that a node that answers
+    /// before it reads on cannot block both sides.
+    pub fn flush(&mut self, patience: Patience) -> Result<()> {
+        if let Some(key) = &self.cancel {
+            key.set_busy(true); // also for requests that end with Flush instead of Sync
+        }
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(n) => self.sent += n,
+                Err(e) => self.blocked(e, patience)?,
+            }
+        }
+        while let Err(e) = self.stream.flush() {
+            self.blocked(e, patience)?;
+        }
+        self.output.clear();
+        self.sent = 0;
+        self.output.shrink_to(OUTPUT);
+        self.await_reply = self.stream.tls().is_none();
+        Ok(())
+    }
+
+    /// Sends if enough has been written to make it worth while.
+    pub fn flush_if_large(&mut self, patience: Patience) -> Result<()> {
+        if self.unsent() >= OUTPUT / 4 { self.flush(patience) } else { Ok(()) }
+    }
+
+    fn blocked(&mut self, error: io::Error, patience: Patience) -> Result<()> {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(self.write_failed(&error));
+        }
+        if self.wait(Interest::ReadWrite, patience)?.readable {
+            self.read_once()?;
+        }
+        Ok(())
+    }
+
+    /// Interruptible waits end at this moment, and the session with them.
+    pub fn set_time_limit(&mut self, limit: Option<Instant>) {
+        self.time_limit = limit;
+    }
+
+    /// Runs statements by the simple protocol and gives the rows of all of them as text. For API functions and
+    /// workers; the session must be idle.
+    pub fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
+        messages::query(self.output(), sql.as_bytes())?;
+        self.expect_ready();
+        self.flush(Patience::Interruptible)?;
+        let (mut rows, mut failed) = (Vec::new(), None);
+        loop {
+            let frame = self.next(Patience::Interruptible)?;
+            match frame.kind {
+                b'D' => rows.push(text_row(&frame)),
+                b'E' => {
+                    let error = self.error(&frame);
+                    if self.lost {
+                        return Err(error);
+                    }
+                    failed.get_or_insert(error);
+                }
+                b'G' => {
+                    messages::copy_fail(self.output(), "COPY is not possible here")?;
+                    self.flush(Patience::Interruptible)?;
+                }
+                b'Z' => return failed.map_or(Ok(rows), Err),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.lost && self.unsent() == 0 && !self.is_busy() {
+            // A good-bye spares the node a log line; if it cannot be sent, closing says the same.
+            let _ = self.stream.write(&[b'X', 0, 0, 0, 4]);
+        }
+    }
+}
+
+/// The columns of a DataRow body as text; a body that is cut short ends early.
+pub fn text_row(body: &[u8]) -> Vec<Option<String>> {
+    let columns = helios_core::frames::columns(body).into_iter().flatten().flatten();
+    columns.map(|c| c.map(|c| String::from_utf8_lossy(c).into_owned())).collect()
+}

@@ -1,0 +1,200 @@
+//! Reading the answers to a request, and what each says about the session.
+
+use super::*;
+
+impl Link {
+    /// Reads the request under way to its end; rows go to memory.
+    pub fn settle(&mut self, patience: Patience) -> Result<()> {
+        while let Some(stream) = self.current.clone() {
+            if let Some(row) = self.advance(patience)? {
+                let mut stream = stream.borrow_mut();
+                if !stream.abandoned {
+                    stream.keep(&row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next row of the request under way; None when it has ended, and its stream knows how.
+    #[inline]
+    pub fn advance(&mut self, patience: Patience) -> Result<Option<Frame>> {
+        let patience = match patience {
+            // The node commits by itself: what it says counts, not what happens here meanwhile.
+            Patience::Interruptible if self.request.autocommit && self.request.writes => {
+                Patience::Commit
+            }
+            patience => patience,
+        };
+        loop {
+            let frame = match self.session.next(patience) {
+                Ok(frame) => frame,
+                Err(error) => return Err(self.lost(error)),
+            };
+            // Rows before and after the statement's own are those of commands around it.
+            if matches!(frame.kind, b'D' | b'd') && self.is_own_turn() {
+                return Ok(Some(frame));
+            }
+            if self.take(&frame)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    #[inline]
+    fn is_own_turn(&self) -> bool {
+        self.effects.is_empty() && self.request.tag.is_none()
+    }
+
+    /// Takes note of a message that is no row; true at the end of the request.
+    pub fn take(&mut self, frame: &Frame) -> Result<bool> {
+        match frame.kind {
+            b'C' if !self.effects.is_empty() => self.confirm(),
+            b'C' => {
+                let tag = helios_core::frames::command_tag(frame).unwrap_or_default();
+                // After a COPY comes the command that takes its encoding back.
+                self.request.tag.get_or_insert_with(|| tag.to_owned());
+            }
+            b'I' => self.request.tag = Some(String::new()),
+            b's' => self.request.suspended = true,
+            b'1' if self.effects.is_empty() => {
+                if let Some(Sent { key, known: Known::Prepare(number), definitions }) =
+                    self.request.statement
+                {
+                    self.statements.parsed(key, number, definitions);
+                }
+            }
+            b'1' | b'2' | b'3' | b'n' | b't' | b'T' | b'D' | b'd' | b'c' => {}
+            b'E' => {
+                let error = self.session.error(frame);
+                if self.session.is_lost() {
+                    return Err(self.lost(error));
+                }
+                let error = self.explain(error);
+                self.request.failed.get_or_insert(error);
+            }
+            b'Z' => {
+                self.finish();
+                return Ok(true);
+            }
+            other => {
+                let error = self.session.unexpected(other);
+                return Err(self.lost(error));
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) fn confirm(&mut self) {
+        match self.effects.pop_front() {
+            Some(Effect::Step(step)) => {
+                self.block.confirm(step, xact::is_read_only());
+                match step {
+                    Step::RollbackTo(level) => self.applied.roll_back(level),
+                    Step::Release(level) => self.applied.release(level),
+                    _ => {}
+                }
+            }
+            Some(Effect::Settings(settings, epoch)) => {
+                let level = if self.request.autocommit { 0 } else { xact::nest_level() };
+                self.applied.set(settings, epoch, level);
+            }
+            Some(Effect::Encoding(encoding)) => self.session.set_foreign_encoding(Some(encoding)),
+            Some(Effect::Done) | None => {}
+        }
+    }
+
+    /// Says where in the pipeline an error arose, if it was not the statement itself.
+    pub(super) fn explain(&mut self, error: Error) -> Error {
+        match self.effects.front() {
+            Some(Effect::Settings(settings, _)) => {
+                let error = error.context("taking over the client's settings and role");
+                match &settings.role {
+                    Some(role) if error.is(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE) => {
+                        let role = String::from_utf8_lossy(role).into_owned();
+                        error.hint(format!(
+                            "Statements on a node run as the client's current role; grant \"{role}\" to the session's user, on the node too."
+                        ))
+                    }
+                    _ => error,
+                }
+            }
+            Some(Effect::Step(_)) => error.context("following the local transaction"),
+            Some(Effect::Encoding(_) | Effect::Done) => {
+                error.context("taking over the client's settings")
+            }
+            None => {
+                if let Some(Sent { key, known: Known::Prepared(_), .. }) = self.request.statement
+                    && is_outdated(&error)
+                {
+                    self.statements.forget(key);
+                }
+                error
+            }
+        }
+    }
+
+    /// ReadyForQuery has arrived.
+    pub(super) fn finish(&mut self) {
+        let request = std::mem::take(&mut self.request);
+        let failed = request.failed.is_some();
+        self.effects.clear();
+        self.session.set_foreign_encoding(None);
+        if request.autocommit && request.writes && !failed && self.session.was_interrupted() {
+            // The cancel came too late there, so it does here: the statement is committed.
+            wait::dismiss_cancel();
+        }
+        if request.autocommit || self.session.status() == b'I' {
+            if failed { self.applied.roll_back(0) } else { self.applied.commit() }
+        }
+        if (self.session.status() != b'I') != self.block.is_open() {
+            // A transaction was begun or ended behind our back. What follows must not run as if it were ours:
+            // with the connection goes whatever is open there.
+            self.session.give_up();
+        }
+        let outcome = match request {
+            Request { failed: Some(error), .. } => Outcome::Failed(error),
+            Request { tag: Some(tag), .. } => Outcome::Complete(tag),
+            Request { suspended: true, .. } => Outcome::Suspended,
+            _ => Outcome::Complete(String::new()),
+        };
+        if let Some(stream) = self.current.take() {
+            stream.borrow_mut().outcome = Some(outcome);
+        }
+    }
+
+    /// The connection is gone in the middle of a request.
+    pub fn lost(&mut self, error: Error) -> Error {
+        if !self.session.is_lost() {
+            return error; // an interrupt's deadline, or what was written was refused
+        }
+        let request = std::mem::take(&mut self.request);
+        let error =
+            if request.autocommit && request.writes { unknown_outcome(error) } else { error };
+        if let Some(stream) = self.current.take() {
+            stream.borrow_mut().outcome = Some(Outcome::Failed(error.clone()));
+        }
+        error
+    }
+
+    /// Throws rows away until the request under way has ended, or the moment given. What the node did before it
+    /// stopped is noted all the same: a savepoint may be there although its statement was cancelled.
+    pub fn drain(&mut self, until: Instant) {
+        while self.session.is_busy() {
+            let Some(frame) = self.session.poll(until) else { return };
+            if matches!(frame.kind, b'D' | b'd') {
+                continue;
+            }
+            if self.take(&frame).is_err() {
+                return; // lost
+            }
+        }
+    }
+}
+
+/// Whether a prepared statement cannot be used any more because what it reads has changed, or it is gone.
+fn is_outdated(error: &Error) -> bool {
+    error.is(PgSqlErrorCode::ERRCODE_INVALID_SQL_STATEMENT_NAME)
+        || (error.is(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED)
+            && error.fields().routine.as_deref() == Some(b"RevalidateCachedQuery"))
+}

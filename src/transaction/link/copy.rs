@@ -1,0 +1,88 @@
+//! COPY as a request that stays open while data goes back and forth.
+
+use super::*;
+use crate::pg::session as local;
+
+impl Link {
+    /// Reads up to the answer that starts a COPY: its type and body.
+    pub fn advance_to_copy(&mut self) -> Result<(u8, Vec<u8>)> {
+        while self.request.failed.is_none() && self.request.tag.is_none() {
+            let frame = match self.session.next(Patience::Interruptible) {
+                Ok(frame) => frame,
+                Err(error) => return Err(self.lost(error)),
+            };
+            match frame.kind {
+                b'G' => {
+                    self.session.copy_in_began();
+                    return Ok((b'G', frame.to_vec()));
+                }
+                b'H' => return Ok((b'H', frame.to_vec())),
+                _ => self.take(&frame)?,
+            };
+        }
+        let failed = self.request.failed.clone();
+        self.end_copy()?;
+        self.settle(Patience::Interruptible)?;
+        Err(failed.unwrap_or_else(|| {
+            Error::new(
+                PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
+                "the node did not take the statement for a COPY",
+            )
+        }))
+    }
+
+    /// Lets the data of the COPY that was bound before be in an encoding of the client's. The statement itself
+    /// was read in the database's, so this comes behind it in the pipeline. It ends with the transaction, or with
+    /// [`Self::end_copy`].
+    pub fn use_encoding(&mut self, encoding: &str) -> Result<()> {
+        const NAME: &[u8] = b"helios_encoding";
+        let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
+        messages::literal(&mut sql, encoding.as_bytes());
+        sql.extend_from_slice(b", true)");
+        let out = self.session.output();
+        messages::parse(out, NAME, &sql, &[])?;
+        messages::bind(out, NAME, NAME, &[], &[])?;
+        messages::execute(out, NAME, 0)?;
+        messages::close(out, b'P', NAME)?;
+        messages::close(out, b'S', NAME)?;
+        self.effects.push_back(Effect::Encoding(encoding.to_owned()));
+        Ok(())
+    }
+
+    /// Ends the pipeline of a COPY, whatever state it is in.
+    pub fn end_copy(&mut self) -> Result<()> {
+        if self.session.has_foreign_encoding() {
+            let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
+            messages::literal(&mut sql, local::encoding().as_bytes());
+            sql.extend_from_slice(b", true)");
+            messages::command(self.session.output(), &sql)?;
+        }
+        self.session.sync();
+        match self.session.flush(Patience::Interruptible) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    /// Sends the data written so far, and looks whether the node has refused it meanwhile.
+    pub fn push_copy(&mut self) -> Result<()> {
+        if let Err(error) = self.session.flush(Patience::Interruptible) {
+            return Err(self.lost(error));
+        }
+        match self.session.try_next() {
+            Ok(Some(frame)) => {
+                self.take(&frame)?;
+            }
+            Ok(None) => {}
+            Err(error) => return Err(self.lost(error)),
+        }
+        match self.request.failed.clone() {
+            Some(error) => {
+                self.end_copy()?;
+                self.settle(Patience::Interruptible)?;
+                Err(error)
+            }
+            None => Ok(()),
+        }
+    }
+}

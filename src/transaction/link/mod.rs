@@ -1,0 +1,228 @@
+//! One session to a node with all that was agreed on it: transaction, settings, prepared statements,
+//! portals, and the request under way.
+
+mod answers;
+mod copy;
+mod request;
+
+use super::applied::Applied;
+use super::block::{Block, Step};
+use super::stream::{Outcome, Stream};
+use super::{Mode, follow};
+use crate::directory::{Node, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{invalidation, wait, xact};
+use crate::remote::settings::{Snapshot, difference};
+use crate::remote::{Frame, Known, Patience, Session, Statement, StatementCache, messages};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What a part of a pipeline does when the node has done it, in the order sent.
+enum Effect {
+    Step(Step),
+    Settings(Rc<Snapshot>, u64),
+    /// The client's encoding for the data of a COPY.
+    Encoding(String),
+    /// Nothing to note.
+    Done,
+}
+
+/// The request whose answers are being read, after the effects.
+#[derive(Default)]
+struct Request {
+    autocommit: bool,
+    writes: bool,
+    tag: Option<String>,
+    suspended: bool,
+    failed: Option<Error>,
+    statement: Option<Sent>,
+}
+
+/// How a statement that is worth keeping was sent.
+#[derive(Clone, Copy)]
+struct Sent {
+    key: u64,
+    known: Known,
+    definitions: u64,
+}
+
+/// A session to a node and its state.
+pub struct Link {
+    pub session: Session,
+    pub node: Rc<Node>,
+    pub block: Block,
+    /// Name of the transaction that this session left prepared, until it is resolved.
+    pub prepared: Option<String>,
+    applied: Applied,
+    statements: StatementCache,
+    effects: VecDeque<Effect>,
+    request: Request,
+    current: Option<Rc<RefCell<Stream>>>,
+    closing: Vec<u32>,
+    /// Open portals, each with the nesting level that it belongs to.
+    portals: Vec<(u32, u32)>,
+    last_portal: u32,
+    last_used: i64,
+    name: Vec<u8>,
+}
+
+impl Link {
+    pub fn new(session: Session, node: Rc<Node>) -> Self {
+        Self {
+            session,
+            node,
+            block: Block::default(),
+            prepared: None,
+            applied: Applied::default(),
+            statements: StatementCache::default(),
+            effects: VecDeque::new(),
+            request: Request::default(),
+            current: None,
+            closing: Vec::new(),
+            portals: Vec::new(),
+            last_portal: 0,
+            last_used: wait::statement_start(),
+            name: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.node.id
+    }
+
+    /// Whether the session can no longer be used. Looks at the socket when it was idle for a while: a node
+    /// that was restarted meanwhile must not cost the client an error.
+    pub fn is_stale(&mut self) -> bool {
+        const IDLE: i64 = 10_000; // microseconds
+        let now = wait::statement_start();
+        let idle = now - self.last_used > IDLE && !self.block.is_open() && !self.session.is_busy();
+        self.last_used = now;
+        self.session.is_lost() || (idle && self.session.is_stale())
+    }
+
+    /// Whether the end of the local (sub)transaction means anything to this link.
+    #[inline]
+    pub fn is_concerned(&self) -> bool {
+        self.block.is_open()
+            || self.prepared.is_some()
+            || self.session.is_lost()
+            || !self.session.is_at_rest()
+            || self.session.status() != b'I'
+    }
+
+    /// A portal that is about to be made at the current nesting level.
+    pub fn new_portal(&mut self) -> u32 {
+        self.last_portal += 1;
+        self.portals.push((self.last_portal, xact::nest_level()));
+        self.last_portal
+    }
+
+    /// The nesting level that an open portal belongs to; None if it is gone.
+    pub fn portal_level(&self, portal: u32) -> Option<u32> {
+        self.portals.iter().find(|(number, _)| *number == portal).map(|(_, level)| *level)
+    }
+
+    /// The subtransaction at this level is rolled back, and its portals are gone with it.
+    pub fn rolled_back(&mut self, level: u32) {
+        self.portals.retain(|(_, l)| *l < level);
+        self.block.rolled_back(level);
+    }
+
+    /// The node runs something that may change the session's settings or role there.
+    pub fn forget_settings(&mut self) {
+        self.applied.forget();
+    }
+
+    /// The portal is of no use any more: closed with the next request.
+    pub fn close_portal(&mut self, portal: u32) {
+        self.portals.retain(|(number, _)| *number != portal);
+        if self.block.is_open() {
+            self.closing.push(portal);
+        }
+    }
+
+    /// Forgets the statements that are kept prepared; they are closed with the next request.
+    pub fn forget_statements(&mut self) {
+        self.statements.clear();
+    }
+
+    pub fn is_current(&self, stream: &Rc<RefCell<Stream>>) -> bool {
+        self.current.as_ref().is_some_and(|current| Rc::ptr_eq(current, stream))
+    }
+
+    /// Whether the request under way may be cancelled without harm to anything else.
+    pub fn may_cancel(&self) -> bool {
+        self.request.autocommit && !self.request.writes
+    }
+
+    /// The stream of the request under way, if it was started at this nesting level or below.
+    pub fn has_request_within(&self, level: u32) -> bool {
+        !self.session.is_at_rest()
+            && self.current.as_ref().is_none_or(|current| current.borrow().level >= level)
+    }
+
+    /// Streams of a subtransaction that is part of its parent now belong to the parent.
+    pub fn released(&mut self, level: u32) {
+        if let Some(current) = &self.current {
+            let mut stream = current.borrow_mut();
+            stream.level = stream.level.min(level - 1);
+        }
+        for (_, of) in &mut self.portals {
+            *of = (*of).min(level - 1);
+        }
+        self.block.released(level);
+    }
+
+    /// Nobody reads the request under way any more; a reader that comes back gets an error.
+    pub fn drop_reader(&mut self) {
+        if let Some(stream) = self.current.take() {
+            stream.borrow_mut().outcome.get_or_insert_with(|| {
+                Outcome::Failed(Error::new(
+                    PgSqlErrorCode::ERRCODE_IN_FAILED_SQL_TRANSACTION,
+                    "the transaction of this statement was rolled back",
+                ))
+            });
+        }
+    }
+
+    /// The node's transaction has ended: nothing of it is left.
+    pub fn ended(&mut self, committed: bool) {
+        if committed {
+            self.applied.commit()
+        } else {
+            self.applied.roll_back(0)
+        }
+        self.block.end();
+        self.closing.clear();
+        self.portals.clear();
+    }
+}
+
+/// A step as a command.
+pub fn sql_of(step: Step) -> String {
+    match step {
+        Step::Begin => xact::begin_command(),
+        Step::ReadOnly => "SET TRANSACTION READ ONLY".to_owned(),
+        Step::Savepoint(level) => format!("SAVEPOINT helios_{level}"),
+        Step::RollbackTo(level) => format!("ROLLBACK TO SAVEPOINT helios_{level}"),
+        Step::Release(level) => format!("RELEASE SAVEPOINT helios_{level}"),
+    }
+}
+
+/// The node may have committed, or not: nobody can tell now.
+pub fn unknown_outcome(cause: Error) -> Error {
+    let mut error = Error::new(
+        PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+        "the node was lost before it said whether the transaction is committed",
+    )
+    .detail(cause.to_string())
+    .hint("Look at the data before you run the transaction again.");
+    if let Some(context) = &cause.fields().context {
+        error = error.context(context.clone());
+    }
+    error
+}

@@ -1,0 +1,166 @@
+//! Writing a request: first what brings the node's session up to date, then the statement, in one pipeline, so
+//! that the statement is skipped when anything before it fails.
+
+use super::*;
+
+impl Link {
+    /// Readies the session for a request: reads what is still under way into memory, then writes whatever
+    /// brings transaction and settings up to date.
+    ///
+    /// In a transaction that goes ahead of the statement in the same pipeline. A statement of its own gets its
+    /// settings in a round trip of their own, when they have changed: some (VACUUM, procedures that commit) must be
+    /// the first of their pipeline.
+    pub fn begin(&mut self, mode: Mode, writes: bool) -> Result<()> {
+        if self.session.is_open() {
+            self.end_copy()?; // one that nobody finished
+        }
+        self.settle(Patience::Interruptible)?;
+        let autocommit = matches!(mode, Mode::Autocommit) && !self.block.is_open();
+        self.request = Request { autocommit, ..Request::default() };
+        self.effects.clear();
+        self.close_leftovers()?;
+        if !autocommit {
+            self.catch_up()?;
+            self.block.wrote |= writes;
+        }
+        self.follow_settings()?;
+        if autocommit && !self.effects.is_empty() {
+            let stream = self.submit()?;
+            self.settle(Patience::Interruptible)?;
+            if let Some(Outcome::Failed(error)) = stream.borrow_mut().outcome.take() {
+                return Err(error);
+            }
+        }
+        self.request = Request { autocommit, writes, ..Request::default() };
+        Ok(())
+    }
+
+    pub(super) fn catch_up(&mut self) -> Result<()> {
+        let (level, read_only) = (xact::nest_level(), xact::is_read_only());
+        if self.block.is_at(level, read_only) {
+            return Ok(());
+        }
+        let Self { session, block, effects, .. } = self;
+        block.steps(level, read_only, |step| send_step(session, effects, step))
+    }
+
+    pub(super) fn follow_settings(&mut self) -> Result<()> {
+        let epoch = follow::epoch();
+        if epoch == self.applied.epoch() {
+            return Ok(());
+        }
+        let wanted = follow::snapshot();
+        let change = if self.applied.is_unknown() {
+            messages::command(self.session.output(), b"RESET ALL")?;
+            self.effects.push_back(Effect::Done);
+            // No role has an empty name: whatever the role is now, the right one is set.
+            let anybody = Snapshot { role: Some(Vec::new()), ..Snapshot::default() };
+            difference(&anybody, &wanted)
+        } else {
+            difference(self.applied.now(), &wanted)
+        };
+        match change {
+            Some(sql) => {
+                messages::command(self.session.output(), &sql)?;
+                self.effects.push_back(Effect::Settings(wanted, epoch));
+            }
+            None => self.applied.equals(epoch),
+        }
+        Ok(())
+    }
+
+    pub(super) fn close_leftovers(&mut self) -> Result<()> {
+        if !self.closing.is_empty() {
+            for portal in std::mem::take(&mut self.closing) {
+                self.set_name(b'p', portal);
+                messages::close(self.session.output(), b'P', &self.name)?;
+            }
+        }
+        if self.statements.has_closing() {
+            for statement in self.statements.take_closing() {
+                self.set_name(b's', statement);
+                messages::close(self.session.output(), b'S', &self.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_name(&mut self, kind: u8, number: u32) {
+        self.name.clear();
+        // Writing into a Vec cannot fail.
+        let _ = write!(self.name, "helios_{}{number}", kind as char);
+    }
+
+    /// Writes Parse (unless prepared) and Bind of a statement; `portal` names it.
+    pub fn bind(&mut self, st: &Statement<'_>, portal: Option<u32>) -> Result<()> {
+        let portal = portal.map(|portal| {
+            self.set_name(b'p', portal);
+            self.name.clone()
+        });
+        let known = if st.reuse {
+            let definitions = invalidation::relations();
+            let (key, known) = self.statements.look_up(st.sql, st.types, definitions);
+            self.request.statement = Some(Sent { key, known, definitions });
+            known
+        } else {
+            Known::No
+        };
+        match known {
+            Known::No => self.name.clear(),
+            Known::Prepare(number) | Known::Prepared(number) => self.set_name(b's', number),
+        }
+        let out = self.session.output();
+        if !matches!(known, Known::Prepared(_)) {
+            messages::parse(out, &self.name, st.sql, st.types)?;
+        }
+        let portal = portal.as_deref().unwrap_or_default();
+        messages::bind(out, portal, &self.name, st.values, st.result_formats)
+    }
+
+    /// Writes Execute of a portal.
+    pub fn execute(&mut self, portal: Option<(u32, u32)>) -> Result<()> {
+        match portal {
+            None => messages::execute(self.session.output(), b"", 0),
+            Some((portal, rows)) => {
+                self.set_name(b'p', portal);
+                messages::execute(self.session.output(), &self.name, rows)
+            }
+        }
+    }
+
+    /// Ends the pipeline and sends it. The answers belong to the stream given back.
+    pub fn submit(&mut self) -> Result<Rc<RefCell<Stream>>> {
+        self.session.sync();
+        self.send(xact::nest_level())
+    }
+
+    /// The same for a portal of an outer nesting level: its rows outlive the current one.
+    pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+        self.session.sync();
+        self.send(level)
+    }
+
+    /// Sends the pipeline, which may have to be ended later.
+    pub fn send(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+        let level = if self.request.autocommit { 0 } else { level };
+        let stream = Rc::new(RefCell::new(Stream::new(level)));
+        self.current = Some(Rc::clone(&stream));
+        match self.session.flush(Patience::Interruptible) {
+            Ok(()) => Ok(stream),
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    /// Takes back what was written for a request that could not be written to its end.
+    pub fn discard_request(&mut self) {
+        self.session.discard_output();
+        self.effects.clear();
+    }
+}
+
+/// Writes a step of the transaction and notes that its answer is to come.
+fn send_step(session: &mut Session, effects: &mut VecDeque<Effect>, step: Step) -> Result<()> {
+    messages::command(session.output(), sql_of(step).as_bytes())?;
+    effects.push_back(Effect::Step(step));
+    Ok(())
+}
