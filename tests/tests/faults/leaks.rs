@@ -1,0 +1,113 @@
+//! Whatever a session suffers, it keeps no more open than before.
+
+use helios_tests::{Bound, Cluster, Wire};
+
+use crate::{assert_usable, cluster_with_table, wait_for_silence, wire};
+
+/// What a session holds: file descriptors of its backend here, sessions on the node. PostgreSQL
+/// itself keeps files of tables and of the log open, as many as it likes: those are not counted.
+fn held(cluster: &Cluster, wire: &Wire) -> (Vec<String>, usize) {
+    let data = cluster.coordinator().data.to_string_lossy().into_owned();
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", wire.pid)).unwrap();
+    let targets = descriptors.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap());
+    // Sockets have numbers of their own: what counts is how many there are.
+    let kind = |path: String| path.split(":[").next().unwrap_or_default().to_owned();
+    let mut open: Vec<String> = targets
+        .map(|target| target.to_string_lossy().into_owned())
+        .filter(|target| !target.starts_with(&data))
+        .map(kind)
+        .collect();
+    open.sort();
+    (open, cluster.node_sessions(1).len())
+}
+
+#[test]
+fn thousand_aborted_statements_leak_nothing() {
+    let (cluster, client) = cluster_with_table("l");
+    drop(client);
+    let mut wire = wire(&cluster);
+    // Each way of failing once, so that what is held for good is held.
+    let round = |wire: &mut Wire, i: usize| {
+        let statements = [
+            "SELECT 1 / (x - 500) FROM l.t ORDER BY x",
+            "INSERT INTO l.t VALUES (1)",
+            "BEGIN; INSERT INTO l.t VALUES (2000); INSERT INTO l.t VALUES (1); COMMIT",
+            "BEGIN; SAVEPOINT a; SELECT x / 0 FROM l.t; ROLLBACK TO a; ROLLBACK",
+            "BEGIN; DECLARE c CURSOR FOR SELECT 1 / (x - 5) FROM l.t ORDER BY x; FETCH 10 FROM c",
+            "DO $$ BEGIN PERFORM 1 / (x - 1) FROM l.t; END $$",
+            "COPY l.t FROM STDIN",
+            "COPY (SELECT 1 / (x - 900) FROM l.t ORDER BY x) TO STDOUT",
+            "SELECT nothing FROM l.t",
+            "CREATE TABLE l.made (x int CHECK (x > 1)); INSERT INTO l.made VALUES (1)",
+        ];
+        let sql = statements[i % statements.len()];
+        let mut events = wire.simple(sql, None).unwrap();
+        events.extend(wire.simple("ROLLBACK; SET client_min_messages = error", None).unwrap());
+        assert!(events.iter().any(|event| event.field('S') == Some("ERROR")), "{sql}: {events:?}");
+        // By the extended protocol too, with a portal left suspended.
+        let bound = Bound { values: vec![Some("0")], ..Bound::default() };
+        wire.parse("", "SELECT x / $1 FROM l.t", &[]).unwrap();
+        wire.bind("", "", &bound).unwrap();
+        wire.execute("", 10).unwrap();
+        let events = wire.sync().unwrap();
+        assert!(events.iter().any(|event| event.field('C') == Some("22012")), "{events:?}");
+    };
+    (0..20).for_each(|i| round(&mut wire, i));
+    wait_for_silence(&cluster);
+    let before = held(&cluster, &wire);
+    (0..500).for_each(|i| round(&mut wire, i));
+    wait_for_silence(&cluster);
+    let after = held(&cluster, &wire);
+    assert_eq!(before, after, "descriptors of the backend, sessions on the node");
+    assert!(after.1 <= 1, "one client holds {} sessions on the node", after.1);
+    assert_usable(&mut wire, "l");
+    drop(wire);
+    helios_tests::wait_until("the node's sessions end", crate::BOUND, || {
+        let left = cluster.node_sessions(1);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
+
+#[test]
+fn cancelled_statements_leak_nothing() {
+    let (cluster, client) = cluster_with_table("l");
+    drop(client);
+    let mut wire = wire(&cluster);
+    let cancel = |wire: &mut Wire| {
+        let events = wire.simple("SET statement_timeout = 20; SELECT pg_sleep(9) FROM l.t", None);
+        crate::assert_code(&events.unwrap(), "57014");
+        wire.simple("RESET statement_timeout", None).unwrap();
+        assert_usable(wire, "l");
+    };
+    (0..3).for_each(|_| cancel(&mut wire));
+    wait_for_silence(&cluster);
+    let before = held(&cluster, &wire);
+    (0..60).for_each(|_| cancel(&mut wire));
+    wait_for_silence(&cluster);
+    assert_eq!(before, held(&cluster, &wire));
+}
+
+/// Portals that a client leaves open, and statements that it prepares and forgets.
+#[test]
+fn portals_and_prepared_statements_end_with_the_client() {
+    let (cluster, client) = cluster_with_table("l");
+    drop(client);
+    let mut wire = wire(&cluster);
+    wire.simple("BEGIN", None).unwrap();
+    for i in 0..50 {
+        let (name, bound) = (format!("p{i}"), Bound::default());
+        wire.parse(&name, &format!("SELECT x + {i} FROM l.t"), &[]).unwrap();
+        wire.bind(&name, &name, &bound).unwrap();
+        wire.execute(&name, 5).unwrap();
+        let events = wire.sync().unwrap();
+        assert!(events.contains(&helios_tests::Event::Suspended), "{events:?}");
+    }
+    wire.simple("ROLLBACK", None).unwrap();
+    assert_eq!(held(&cluster, &wire).1, 1);
+    assert_usable(&mut wire, "l");
+    drop(wire);
+    helios_tests::wait_until("the node's session ends", crate::BOUND, || {
+        let left = cluster.node_sessions(1);
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    });
+}
