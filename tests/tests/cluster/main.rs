@@ -10,8 +10,10 @@
 
 mod harness;
 mod node_loss;
+mod node_sessions;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_routing;
 mod smoke_start;
+mod transactions;
 mod unfit_nodes;

@@ -1,0 +1,174 @@
+//! Transactions on one node, on several, and what is left when something dies in the middle.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use helios_tests::{Cluster, wait_until};
+use postgres::Client;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Schemas `one` and `two` on the nodes of these numbers, each with accounts 1 to 100.
+fn accounts(cluster: &Cluster) -> Client {
+    let mut client = cluster.connect();
+    for (schema, node) in [("one", 1), ("two", 2)] {
+        client
+            .batch_execute(&format!(
+                "CREATE SCHEMA {schema} DISTRIBUTED ON NODE \"node-{node}\"; \
+                 CREATE TABLE {schema}.account (id int PRIMARY KEY, amount int NOT NULL DEFAULT 0); \
+                 INSERT INTO {schema}.account SELECT generate_series(1, 100)"
+            ))
+            .unwrap();
+    }
+    client
+}
+
+fn amounts(client: &mut Client, schema: &str) -> Vec<i32> {
+    let query = format!("SELECT amount FROM {schema}.account ORDER BY id");
+    client.query(&query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+fn prepared(cluster: &Cluster, node: usize) -> Vec<String> {
+    let rows =
+        cluster.connect_to_node(node).query("SELECT gid FROM pg_prepared_xacts", &[]).unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Waits until no node has a prepared transaction and no record is left.
+fn settled(cluster: &Cluster) {
+    wait_until("recovery is done", BOUND, || {
+        let left = [prepared(cluster, 1), prepared(cluster, 2)].concat();
+        let query = "SELECT count(*) FROM helios.transaction";
+        let records: i64 = cluster.connect().query_one(query, &[]).unwrap().get(0);
+        if left.is_empty() && records == 0 {
+            Ok(())
+        } else {
+            Err(format!("{left:?}, {records} records"))
+        }
+    });
+}
+
+#[test]
+fn a_transaction_on_two_nodes_is_all_or_nothing() {
+    let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '200ms'"]);
+    let mut client = accounts(&cluster);
+    let transfer = "BEGIN; UPDATE one.account SET amount = amount - 1 WHERE id = 1; \
+                    UPDATE two.account SET amount = amount + 1 WHERE id = 1;";
+    client.batch_execute(&format!("{transfer} COMMIT")).unwrap();
+    client.batch_execute(&format!("{transfer} ROLLBACK")).unwrap();
+    // A deferred constraint refuses the second node's part when it is prepared.
+    client
+        .batch_execute("CREATE TABLE two.late (i int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+        .unwrap();
+    let error = client
+        .batch_execute(&format!("{transfer} INSERT INTO two.late VALUES (1), (1); COMMIT"))
+        .unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "23505");
+    client.batch_execute("ROLLBACK").unwrap();
+    assert_eq!((amounts(&mut client, "one")[0], amounts(&mut client, "two")[0]), (-1, 1));
+    settled(&cluster);
+}
+
+#[test]
+fn savepoints_and_exception_blocks_roll_back_on_the_node() {
+    let cluster = Cluster::start(2);
+    let mut client = accounts(&cluster);
+    client
+        .batch_execute(
+            "DO $$ BEGIN FOR i IN 1..300 LOOP \
+                 BEGIN INSERT INTO one.account VALUES (CASE WHEN i % 2 = 0 THEN 1 ELSE 1000 + i END); \
+                 EXCEPTION WHEN unique_violation THEN NULL; END; END LOOP; END $$",
+        )
+        .unwrap();
+    assert_eq!(amounts(&mut client, "one").len(), 250);
+    client.batch_execute("BEGIN; SAVEPOINT a; DELETE FROM one.account; SAVEPOINT b").unwrap();
+    client
+        .batch_execute("SELECT 1 / (id - id) FROM one.account WHERE id = 1 UNION ALL SELECT 1/0")
+        .unwrap_err();
+    client
+        .batch_execute(
+            "ROLLBACK TO a; UPDATE one.account SET amount = 7 WHERE id = 2; RELEASE a; COMMIT",
+        )
+        .unwrap();
+    let now = amounts(&mut client, "one");
+    assert_eq!((now.len(), now[1]), (250, 7));
+}
+
+#[test]
+fn the_nodes_transaction_has_the_clients_properties() {
+    let cluster = Cluster::start(2);
+    let mut client = accounts(&cluster);
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").unwrap();
+    let query = "SELECT current_setting('transaction_isolation') FROM one.account LIMIT 1";
+    assert_eq!(client.query_one(query, &[]).unwrap().get::<_, String>(0), "repeatable read");
+    cluster.connect().batch_execute("UPDATE one.account SET amount = 9").unwrap();
+    assert_eq!(amounts(&mut client, "one")[0], 0, "the snapshot stays");
+    client.batch_execute("COMMIT").unwrap();
+    client.batch_execute("BEGIN; UPDATE one.account SET amount = 1").unwrap();
+    let error = client.batch_execute("PREPARE TRANSACTION 'mine'").unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "0A000");
+}
+
+#[test]
+fn prepared_transactions_are_finished_by_their_records() {
+    let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '200ms'"]);
+    let mut client = accounts(&cluster);
+    let name = "SELECT format('helios_%s_%s_0_%s_', (SELECT id FROM helios.cluster), d.oid, \
+                       pg_current_xact_id()) FROM pg_database d WHERE datname = current_database()";
+    let name: String = client.query_one(name, &[]).unwrap().get(0);
+    for (node, schema) in [(1, "one"), (2, "two")] {
+        cluster
+            .connect_to_node(node)
+            .batch_execute(&format!(
+                "BEGIN; UPDATE {schema}.account SET amount = 5; PREPARE TRANSACTION '{name}{node}'"
+            ))
+            .unwrap();
+    }
+    let insert = "INSERT INTO helios.transaction (gid, node) VALUES ($1, (SELECT id FROM helios.node WHERE name = 'node-1'))";
+    client.execute(insert, &[&format!("{name}1")]).unwrap();
+    // Something that makes the launcher look.
+    client.batch_execute("CREATE TABLE one.a (); CREATE TABLE two.b ()").unwrap();
+    settled(&cluster);
+    assert_eq!(amounts(&mut client, "one")[0], 5, "there was a record");
+    assert_eq!(amounts(&mut client, "two")[0], 0, "there was none");
+}
+
+#[test]
+fn transfers_stay_whole_while_servers_are_killed() {
+    let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '200ms'"]);
+    let mut client = accounts(&cluster);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for worker in 1..=4 {
+            let (cluster, stop) = (&cluster, &stop);
+            scope.spawn(move || transfer_until(cluster, stop, worker));
+        }
+        for node in [1, 2, 1] {
+            std::thread::sleep(Duration::from_millis(500));
+            cluster.kill_node(node);
+            cluster.start_node(node);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    settled(&cluster);
+    let one = amounts(&mut client, "one");
+    let two: Vec<i32> = amounts(&mut client, "two").iter().map(|amount| -amount).collect();
+    assert_eq!(one, two);
+    assert!(one.iter().any(|amount| *amount != 0), "nothing was transferred");
+}
+
+/// Transfers between the nodes; whatever a killed server does to one of them is for the end to show.
+fn transfer_until(cluster: &Cluster, stop: &AtomicBool, account: i32) {
+    let mut client = cluster.connect();
+    while !stop.load(Ordering::Relaxed) {
+        let done = client.batch_execute(&format!(
+            "BEGIN; UPDATE one.account SET amount = amount - 1 WHERE id = {account}; \
+             UPDATE two.account SET amount = amount + 1 WHERE id = {account}; COMMIT"
+        ));
+        if let Err(error) = done {
+            let code = error.code().expect("the coordinator's backend lives").code().to_owned();
+            assert!(code.starts_with("08") || code.starts_with("57P"), "{error:?}");
+            client.batch_execute("ROLLBACK").unwrap();
+        }
+    }
+}
