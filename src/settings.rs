@@ -12,6 +12,8 @@ pub use crate::pg::setting_types::PlacementStrategy;
 pub static GRAMMAR: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Whether a plain `CREATE SCHEMA` makes a distributed one.
 pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Whether this session is a coordinator's: its shells must have the same definitions as the tables here.
+pub static HAS_SHELLS: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// How the place of a new schema is found.
 pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
     GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
@@ -43,6 +45,14 @@ pub fn register() {
         &DISTRIBUTE_NEW_SCHEMAS,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"helios.has_shells",
+        c"Set by a coordinator for its sessions to nodes.",
+        c"Functions that run in such a session cannot change definitions, which the coordinator would not notice.",
+        &HAS_SHELLS,
+        GucContext::Userset,
+        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
     );
     GucRegistry::define_enum_guc(
         c"helios.placement_strategy",

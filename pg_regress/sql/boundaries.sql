@@ -40,6 +40,22 @@ CREATE FUNCTION b1.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
 ALTER FUNCTION b1.f() SET SCHEMA public;
 CREATE PUBLICATION b_pub FOR TABLE b1.t;
 CREATE PUBLICATION b_pub FOR TABLES IN SCHEMA b1;
+-- a function that runs on the node cannot change definitions behind the shells
+CREATE FUNCTION b1.sneaks() RETURNS int LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE b1.sneaked (a int); RETURN 1; END $$;
+CREATE FUNCTION b1.may() RETURNS int LANGUAGE plpgsql AS $$
+BEGIN
+    CREATE TEMP TABLE b_temp (a int) ON COMMIT DROP;
+    CREATE INDEX ON b_temp (a);
+    TRUNCATE b_temp;
+    RETURN 1;
+END $$;
+INSERT INTO b1.t VALUES (b1.sneaks());
+INSERT INTO b1.t VALUES (b1.may());
+DELETE FROM b1.t;
+DO $$ BEGIN CREATE TABLE b1.open (a int); END $$;
+INSERT INTO b1.open VALUES (1);
+DROP TABLE b1.open;
+DROP FUNCTION b1.sneaks(), b1.may();
 -- content cannot move yet
 SELECT helios_undistribute_schema('b1');
 SELECT helios_undistribute_schema('b_plain');

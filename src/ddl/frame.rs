@@ -16,6 +16,8 @@ use std::cell::RefCell;
 pub enum Plan {
     /// Forget the schemas that it dropped; nothing else.
     Bookkeeping,
+    /// On a node, inside a function: refuse it if it touched what shells must have too.
+    Behind,
     /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
     Touched { models: Vec<Object> },
     /// Send it to every node.
@@ -94,6 +96,11 @@ pub(super) fn pop(frame: usize) -> Frame {
         touched: Vec::new(),
         later: Vec::new(),
     })
+}
+
+/// Whether a definition is under way that this one is inside of, as those of event triggers are.
+pub(super) fn is_inside() -> bool {
+    FRAMES.with_borrow(|frames| !frames.is_empty())
 }
 
 /// Keeps a definition for after the statement that this one runs inside of; false if there is none.

@@ -8,6 +8,7 @@
 //! exactly as without Helios; and no statement ends successfully with shell and node defined differently.
 //! Lock order: what PostgreSQL locks for the statement, then the shard's lock, then the node's own locks.
 
+mod behind;
 mod concurrent;
 mod frame;
 pub mod home;
@@ -50,6 +51,9 @@ fn before(statement: &Statement) -> Result<Step> {
     if statement.is_part() || session::in_extension_script() {
         return Ok(Step::pass(*statement));
     }
+    if behind::concerns(statement) {
+        return Ok(then(*statement, Plan::Behind));
+    }
     directory::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
         return Ok(step);
@@ -82,6 +86,10 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
     let dropped = frame.dropped_schemas();
     let completion = match &frame.plan {
         Plan::Bookkeeping => None,
+        Plan::Behind => {
+            behind::after(&frame)?;
+            None
+        }
         Plan::CreateSchema(plan) => {
             schema::created(plan, statement)?;
             None

@@ -167,7 +167,12 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
             }
         }
     }
-    for object in statement.named() {
+    // After a DROP its names mean what is next in the search path; what it dropped has been noted.
+    let named = match statement.tag() {
+        NodeTag::T_DropStmt => Vec::new(),
+        _ => statement.named(),
+    };
+    for object in named {
         if let Some(home) = home::of(object)? {
             made.add(home);
         }

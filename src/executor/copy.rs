@@ -126,27 +126,36 @@ fn to_client(mut copy: Copy) -> Result<String> {
     }
 }
 
-fn file_error(verb: &str, path: &str, error: &std::io::Error) -> Error {
+fn file_error(verb: &str, from: bool, path: &str, error: &std::io::Error) -> Error {
     let code = match error.kind() {
         std::io::ErrorKind::NotFound => PgSqlErrorCode::ERRCODE_UNDEFINED_FILE,
         std::io::ErrorKind::PermissionDenied => PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
         std::io::ErrorKind::StorageFull => PgSqlErrorCode::ERRCODE_DISK_FULL,
         _ => PgSqlErrorCode::ERRCODE_IO_ERROR,
     };
-    Error::new(code, format!("could not {verb} file \"{path}\": {error}")).hint(
-        "The file is read or written by the coordinator. You may want a client-side facility such as psql's \\copy.",
-    )
+    let text = error.to_string();
+    let reason = text.split(" (os error").next().unwrap_or(&text);
+    let (way, what) = if from { ("for reading", "COPY FROM") } else { ("for writing", "COPY TO") };
+    let verb_and_way = format!("could not {verb} file \"{path}\"");
+    let message = match verb {
+        "open" => format!("{verb_and_way} {way}: {reason}"),
+        _ => format!("{verb_and_way}: {reason}"),
+    };
+    let does = if from { "read" } else { "write" };
+    Error::new(code, message).hint(format!(
+        "{what} instructs the PostgreSQL server process to {does} a file. You may want a client-side facility such as psql's \\copy."
+    ))
 }
 
 fn from_file(copy: Copy, path: &str) -> Result<String> {
-    let file = File::open(path).map_err(|e| file_error("open", path, &e))?;
-    if file.metadata().map_err(|e| file_error("stat", path, &e))?.is_dir() {
+    let file = File::open(path).map_err(|e| file_error("open", true, path, &e))?;
+    if file.metadata().map_err(|e| file_error("stat", true, path, &e))?.is_dir() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
             format!("\"{path}\" is a directory"),
         ));
     }
-    send_all(copy, file, |e| file_error("read", path, &e))
+    send_all(copy, file, |e| file_error("read", true, path, &e))
 }
 
 fn send_all(
@@ -190,8 +199,8 @@ fn to_file(copy: Copy, path: &str) -> Result<String> {
         .truncate(true)
         .mode(0o644)
         .open(path)
-        .map_err(|e| file_error("open", path, &e))?;
-    receive_all(copy, std::io::BufWriter::new(file), |e| file_error("write to", path, &e))
+        .map_err(|e| file_error("open", false, path, &e))?;
+    receive_all(copy, std::io::BufWriter::new(file), |e| file_error("write to", false, path, &e))
 }
 
 fn program_error(command: &str, what: &str) -> Error {

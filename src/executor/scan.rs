@@ -5,10 +5,12 @@ use crate::error::{Error, Result};
 use crate::pg::client;
 use crate::pg::custom_scan::{ClientRows, Scan, ScanContext};
 use crate::pg::explain::ExplainOutput;
+use crate::pg::tree::FIRST_USER_OID;
 use crate::pg::xact;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
 use helios_core::frames;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::VecDeque;
 
 /// Rows fetched at a time where the executor does not say how many it wants.
@@ -24,6 +26,8 @@ pub struct NodeScan {
     level: u32,
     /// Rows read ahead, because the node's portal may not live as long as the cursor here.
     kept: Option<VecDeque<Vec<u8>>>,
+    /// Rows given to the executor so far.
+    emitted: u64,
     /// The node's plan with its figures, if EXPLAIN ANALYZE ran the statement.
     analyzed: Vec<String>,
 }
@@ -36,6 +40,7 @@ impl NodeScan {
             done: false,
             level: xact::nest_level(),
             kept: None,
+            emitted: 0,
             analyzed: Vec::new(),
         })
     }
@@ -77,7 +82,9 @@ impl NodeScan {
     }
 
     fn finished(&mut self, context: &mut ScanContext, tag: &str) {
-        context.add_processed(frames::rows_affected(tag).unwrap_or(0));
+        // With RETURNING, rows were counted on the way: an executor that asks for a few looks at the count before the end.
+        let changed = frames::rows_affected(tag).unwrap_or(0);
+        context.add_processed(changed.saturating_sub(self.emitted));
         self.done = true;
         self.execution = None;
     }
@@ -96,7 +103,8 @@ impl NodeScan {
             if let Step::Complete(tag) =
                 step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
             {
-                context.add_processed(frames::rows_affected(&tag).unwrap_or(0));
+                let changed = frames::rows_affected(&tag).unwrap_or(0);
+                context.add_processed(changed.saturating_sub(rows.len() as u64));
                 self.kept = Some(rows);
                 return Ok(());
             }
@@ -125,10 +133,9 @@ impl Scan for NodeScan {
                 self.keep_rows(context)?;
             }
             if let Some(rows) = &mut self.kept {
-                return match rows.pop_front() {
-                    Some(row) => context.store(&row).map(|()| true),
-                    None => Ok(false),
-                };
+                let Some(row) = rows.pop_front() else { return Ok(false) };
+                context.add_processed(1);
+                return context.store(&row).map(|()| true);
             }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
             self.execution = Some(self.start(context, None, limit.map(Fetch::Batch))?);
@@ -138,7 +145,11 @@ impl Scan for NodeScan {
             let step = execution.step(&mut |row| context.store(row));
             let plan = context.plan();
             match step.map_err(|error| relocate(error, plan.offset(), plan.sql()))? {
-                Step::Row => return Ok(true),
+                Step::Row => {
+                    context.add_processed(1);
+                    self.emitted += 1;
+                    return Ok(true);
+                }
                 Step::Complete(tag) => {
                     self.finished(context, &tag);
                     return Ok(false);
@@ -162,6 +173,9 @@ impl Scan for NodeScan {
         let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
         let mut rows = 0;
         let mut forward = |row: &[u8]| {
+            if !to.records.is_empty() {
+                check_records(row, &to.records)?;
+            }
             client::send(b'D', row);
             rows += 1;
             if rows % ROWS_BETWEEN_CHECKS == 0 {
@@ -184,6 +198,7 @@ impl Scan for NodeScan {
     fn rescan(&mut self) -> Result<()> {
         self.end()?;
         self.done = false;
+        self.emitted = 0;
         self.kept = None;
         Ok(())
     }
@@ -198,6 +213,42 @@ impl Scan for NodeScan {
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {
         explain::print(context, &self.analyzed, output)
     }
+}
+
+/// An anonymous record in binary form names the types of its columns by OID: those that users made are other ones here.
+///
+/// Errors: 0A000 if a record of the row has a column of such a type.
+fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
+    let malformed =
+        |_| Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "a node sent a malformed row");
+    let values: Vec<Option<&[u8]>> =
+        frames::columns(row).and_then(|columns| columns.collect()).map_err(malformed)?;
+    let portable = records.iter().all(|&i| match values.get(i) {
+        Some(Some(record)) => record_types(record).all(|oid| oid < FIRST_USER_OID),
+        _ => true,
+    });
+    if portable {
+        return Ok(());
+    }
+    Err(Error::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot send an anonymous record with columns of user-made types in binary form",
+    )
+    .hint("Ask for the text format, or select the columns one by one."))
+}
+
+/// Type OIDs of the columns of a record in binary form.
+fn record_types(record: &[u8]) -> impl Iterator<Item = u32> {
+    let number =
+        |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
+    let mut at = 4;
+    std::iter::from_fn(move || {
+        let oid = number(at)?;
+        // A length of -1 is NULL, without bytes.
+        let length = number(at + 4)? as i32;
+        at += 8 + usize::try_from(length).unwrap_or(0);
+        Some(oid)
+    })
 }
 
 /// Moves an error's position from the text that was sent to the client's text, or names the text that was sent.

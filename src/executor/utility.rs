@@ -65,9 +65,9 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     if !own_text && view.has_out_arguments() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot CALL a procedure with OUT arguments on a node from within a procedural language",
+            "cannot CALL a procedure with OUT or INOUT arguments on a node from within a procedural language",
         )
-        .hint("Make the arguments INOUT, or call it from the client."));
+        .hint("Call it from the client, or make it a function."));
     }
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));

@@ -39,6 +39,8 @@ pub struct ScanContext {
 pub struct ClientRows {
     /// Format codes that the client asked for, one a column.
     pub formats: Vec<i16>,
+    /// Columns that are anonymous records in binary form, which hold the OIDs of their columns' types.
+    pub records: Vec<usize>,
 }
 
 #[repr(C)]

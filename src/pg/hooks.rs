@@ -309,8 +309,8 @@ unsafe fn pass_through(
         {
             return Ok(false);
         }
-        let Some(formats) = client_formats((*dest.cast::<PrintReceiver>()).portal, (*desc).tupDesc)
-        else {
+        let portal = (*dest.cast::<PrintReceiver>()).portal;
+        let Some(rows_to) = client_formats(portal, (*desc).tupDesc) else {
             return Ok(false);
         };
         let before = pg_sys::CurrentMemoryContext;
@@ -325,10 +325,7 @@ unsafe fn pass_through(
                 startup(dest, operation, descriptor);
             }
         });
-        let rows = match custom_scan::run_to_client(
-            (*desc).planstate,
-            &custom_scan::ClientRows { formats },
-        ) {
+        let rows = match custom_scan::run_to_client((*desc).planstate, &rows_to) {
             Some(rows) => rows?,
             None => 0,
         };
@@ -353,20 +350,26 @@ unsafe fn pass_through(
 unsafe fn client_formats(
     portal: pg_sys::Portal,
     descriptor: pg_sys::TupleDesc,
-) -> Option<Vec<i16>> {
+) -> Option<custom_scan::ClientRows> {
+    let mut rows = custom_scan::ClientRows { formats: Vec::new(), records: Vec::new() };
     // SAFETY: a portal with formats has one a column of its descriptor, which is the query's.
     unsafe {
         let columns = (*descriptor).natts as usize;
         if portal.is_null() || (*portal).formats.is_null() {
-            return Some(Vec::new());
+            return Some(rows);
         }
         let formats = std::slice::from_raw_parts((*portal).formats, columns);
         for (i, &format) in formats.iter().enumerate() {
             let of_type = (*super::decode::tuple_attribute(descriptor, i)).atttypid;
-            if format != 0 && !super::params::same_binary_everywhere(of_type) {
+            if format != 0 && of_type == pg_sys::RECORDOID {
+                rows.records.push(i);
+            } else if format != 0 && !super::params::same_binary_everywhere(of_type) {
                 return None;
             }
         }
-        Some(if formats.iter().all(|&f| f == 0) { Vec::new() } else { formats.to_vec() })
+        if formats.iter().any(|&f| f != 0) {
+            rows.formats = formats.to_vec();
+        }
+        Some(rows)
     }
 }

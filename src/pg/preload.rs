@@ -7,6 +7,7 @@ use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 pub fn require() {
     // SAFETY: reads a variable of the postmaster.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
+        hide_backtraces();
         return;
     }
     let refusal: crate::error::Result<()> = Err(Error::new(
@@ -15,4 +16,10 @@ pub fn require() {
     )
     .hint("Set shared_preload_libraries = 'helios' in postgresql.conf and restart the server."));
     refusal.or_raise();
+}
+
+/// Keeps Rust's backtraces out of the details of errors, whatever the environment of the server says.
+fn hide_backtraces() {
+    // SAFETY: the postmaster is alone while it loads libraries.
+    unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };
 }

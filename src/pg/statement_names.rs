@@ -31,16 +31,24 @@ impl Statement {
             match self.tag() {
                 NodeTag::T_CommentStmt => {
                     let node = self.node::<pg_sys::CommentStmt>();
-                    address((*node).objtype, (*node).object).into_iter().collect()
+                    address((*node).objtype, (*node).object, pg_sys::ShareUpdateExclusiveLock)
+                        .into_iter()
+                        .collect()
                 }
                 NodeTag::T_SecLabelStmt => {
                     let node = self.node::<pg_sys::SecLabelStmt>();
-                    address((*node).objtype, (*node).object).into_iter().collect()
+                    address((*node).objtype, (*node).object, pg_sys::ShareUpdateExclusiveLock)
+                        .into_iter()
+                        .collect()
                 }
                 NodeTag::T_AlterObjectDependsStmt => {
                     let node = self.node::<pg_sys::AlterObjectDependsStmt>();
                     match (*node).relation.is_null() {
-                        true => address((*node).objectType, (*node).object).into_iter().collect(),
+                        true => {
+                            address((*node).objectType, (*node).object, pg_sys::AccessExclusiveLock)
+                                .into_iter()
+                                .collect()
+                        }
                         false => relation((*node).relation).into_iter().collect(),
                     }
                 }
@@ -52,7 +60,8 @@ impl Statement {
                 NodeTag::T_DropStmt => {
                     let node = self.node::<pg_sys::DropStmt>();
                     let names = members((*node).objects).into_iter();
-                    names.filter_map(|name| address((*node).removeType, name)).collect()
+                    let kind = (*node).removeType;
+                    names.filter_map(|name| dropped(kind, name)).collect()
                 }
                 _ => Vec::new(),
             }
@@ -111,7 +120,7 @@ impl Statement {
             let moved = match (*node).relation.is_null() {
                 false => relation((*node).relation),
                 true if (*node).objectType == ObjectType::OBJECT_EXTENSION => None,
-                true => address((*node).objectType, (*node).object),
+                true => address((*node).objectType, (*node).object, pg_sys::AccessExclusiveLock),
             };
             moved.zip(nodes::text((*node).newschema))
         }
@@ -166,7 +175,10 @@ impl Statement {
                 kind @ (ObjectType::OBJECT_FUNCTION
                 | ObjectType::OBJECT_PROCEDURE
                 | ObjectType::OBJECT_ROUTINE) => Granted::Objects(
-                    objects.iter().filter_map(|&name| address(kind, name)).collect(),
+                    objects
+                        .iter()
+                        .filter_map(|&name| address(kind, name, pg_sys::AccessShareLock))
+                        .collect(),
                 ),
                 ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => {
                     let types = objects.iter().filter_map(|name| data_type(name.cast()));
@@ -174,6 +186,26 @@ impl Statement {
                 }
                 _ => Granted::Everywhere,
             })
+        }
+    }
+}
+
+/// # Safety
+/// `name` is what DROP has for an object of this kind.
+unsafe fn dropped(kind: ObjectType::Type, name: *mut pg_sys::Node) -> Option<Object> {
+    // SAFETY: the caller's word; relations are named by lists, and are locked only by the statement, after it has
+    // checked permissions.
+    unsafe {
+        match kind {
+            ObjectType::OBJECT_TABLE
+            | ObjectType::OBJECT_VIEW
+            | ObjectType::OBJECT_MATVIEW
+            | ObjectType::OBJECT_INDEX
+            | ObjectType::OBJECT_SEQUENCE
+            | ObjectType::OBJECT_FOREIGN_TABLE => {
+                relation(pg_sys::makeRangeVarFromNameList(name.cast()))
+            }
+            _ => address(kind, name, pg_sys::AccessExclusiveLock),
         }
     }
 }
@@ -197,13 +229,14 @@ unsafe fn relation(name: *mut pg_sys::RangeVar) -> Option<Object> {
 }
 
 /// # Safety
-/// `name` is what the grammar makes of the name of an object of this kind.
-unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node) -> Option<Object> {
+/// `name` is what the grammar makes of the name of an object of this kind. `lock` is the one that the statement itself
+/// takes: a weaker one first would make two such statements wait for each other.
+unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node, lock: u32) -> Option<Object> {
     let mut relation: pg_sys::Relation = std::ptr::null_mut();
     // SAFETY: the caller's word; the relation that the object is a part of is closed again, its lock stays, as it does
     // in the statement itself.
     unsafe {
-        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let lock = lock as pg_sys::LOCKMODE;
         // ALTER … SET SCHEMA has the bare name of a type where the other statements have a type.
         let is_type = matches!(kind, ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN);
         let name = match is_type && (*name).type_ == NodeTag::T_List {

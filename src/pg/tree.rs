@@ -107,6 +107,35 @@ impl<'a> QueryTree<'a> {
         q.commandType != pg_sys::CmdType::CMD_SELECT || q.hasModifyingCTE || q.hasForUpdate
     }
 
+    /// Whether a rewritten query means something that its deparsed text would not: checks of a view, row security under the
+    /// rights of a view's owner, or a view as the target of UPDATE, DELETE or MERGE.
+    pub fn is_beyond_words(self) -> bool {
+        use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
+        let q = self.get();
+        !q.withCheckOptions.is_null()
+            || q.hasRowSecurity
+            || !matches!(q.commandType, CMD_SELECT | CMD_INSERT)
+    }
+
+    /// Whether this is an assignment of a procedural language to an element of an array or a field of a record, which has no
+    /// form as a query.
+    pub fn assigns_element(self) -> bool {
+        // SAFETY: a valid target list; the casts follow the tags.
+        unsafe {
+            self.get().commandType == pg_sys::CmdType::CMD_SELECT
+                && super::list::iter::<pg_sys::TargetEntry>(self.get().targetList).any(|entry| {
+                    let expr = (*entry).expr.cast::<pg_sys::Node>();
+                    match (*expr).type_ {
+                        NodeTag::T_FieldStore => true,
+                        NodeTag::T_SubscriptingRef => {
+                            !(*expr.cast::<pg_sys::SubscriptingRef>()).refassgnexpr.is_null()
+                        }
+                        _ => false,
+                    }
+                })
+        }
+    }
+
     /// Where it comes from: the client's statement or a rule.
     pub fn source(self) -> Source {
         let q = self.get();
@@ -247,12 +276,10 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 let rte = &*node.cast::<pg_sys::RangeTblEntry>();
                 if names_relation(rte) {
                     let write = rte.rellockmode >= pg_sys::RowShareLock as c_int;
-                    survey.add_relation(rte.relid, rte.relkind as u8, write);
-                }
-                // From 16 on, a view that was expanded keeps its OID.
-                #[cfg(not(feature = "pg15"))]
-                if rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY && rte.relid != Oid::INVALID {
-                    survey.add_relation(rte.relid, b'v', false);
+                    // The entry of a view that was expanded does not say any more that it is one.
+                    let view = rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY;
+                    let kind = if view { b'v' } else { rte.relkind as u8 };
+                    survey.add_relation(rte.relid, kind, write && !view);
                 }
                 // The walker itself goes on into the entry.
                 return false;

@@ -73,12 +73,16 @@ fn remote_plan(
         return Err(unsupported("set_config() cannot be called beside a distributed table")
             .hint("Call it in a statement of its own, before this one."));
     }
+    if query.assigns_element() {
+        return Err(unsupported("cannot assign a value from a node to an array element or field")
+            .hint("Assign it to a plain variable first."));
+    }
     if survey.current_of {
         return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
             .hint("Name the row by its key instead."));
     }
     let text = match query.source() {
-        Source::Statement if facts.local_view => text::expanded(query),
+        Source::Statement if facts.local_view => text::expanded(query)?,
         Source::Statement => text::of(query, source, survey)?,
         // The node's own rules run what belongs to the statement.
         Source::AlsoRule => text::Text { sql: Vec::new(), offset: None },

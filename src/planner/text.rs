@@ -5,11 +5,12 @@
 //! node's business), and remembered until it is planned.
 
 use crate::directory;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::tree::{ParamUse, QueryTree, Survey, params_are_numbered};
 use crate::pg::{deparse, enclosing, parser};
 use helios_core::lex::Rules;
 use helios_core::wrapped;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +23,7 @@ pub struct Text {
 }
 
 /// Deparsed texts kept in a backend; all are forgotten when there are more.
-const REMEMBERED: usize = 1024;
+const REMEMBERED: usize = 65_536;
 
 thread_local! {
     static DEPARSED: RefCell<HashMap<u64, Vec<u8>>> = RefCell::new(HashMap::new());
@@ -60,14 +61,24 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
         DEPARSED.with_borrow(|texts| texts.get(&key(query, source, &survey.params)).cloned());
     let sql = match known {
         Some(sql) => sql,
-        None => deparse::rewritten_text(query),
+        None => return expanded(query),
     };
     Ok(Text { sql, offset: None })
 }
 
-/// The text of a query with its views expanded: the node does not have those of plain schemas.
-pub fn expanded(query: QueryTree<'_>) -> Text {
-    Text { sql: deparse::rewritten_text(query), offset: None }
+/// The text of a query after rewriting, with its views expanded: the node does not have those of plain schemas.
+///
+/// Errors: 0A000 if the rewritten query means something that SQL has no words for.
+pub fn expanded(query: QueryTree<'_>) -> Result<Text> {
+    if query.is_beyond_words() {
+        return Err(Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot change rows of a distributed table through this view or function",
+        )
+        .detail("The view is in a plain schema, so the node does not know it, and its checks cannot be sent along.")
+        .hint("Create the view in the distributed schema."));
+    }
+    Ok(Text { sql: deparse::rewritten_text(query), offset: None })
 }
 
 /// Byte range of the query's own text in its source.

@@ -32,6 +32,8 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         ("database", attempt.target.database.as_str()),
         ("client_encoding", encoding.as_str()),
         ("application_name", "helios"),
+        // Tells the node's own Helios that shells elsewhere follow the definitions made here.
+        ("helios.has_shells", "on"),
     ];
     send(attempt, session, |out| frontend::startup_message(parameters, out))?;
     authenticate(attempt, session)?;

@@ -1,0 +1,306 @@
+//! Bad input: a clear error with its own SQLSTATE that names the object, and nothing half done.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use helios_tests::{Cluster, PlainServer, pg};
+use postgres::Client;
+use xtask::scratch::Scratch;
+
+use crate::{described, refused, value};
+
+/// What a refused statement must leave alone, on every server.
+fn state(cluster: &Cluster) -> Vec<String> {
+    let directory = "SELECT string_agg(t, ';' ORDER BY t) FROM (SELECT 'node ' || name AS t \
+                     FROM helios.node UNION ALL SELECT 'shard ' || id || ' ' || node FROM helios.shard \
+                     UNION ALL SELECT 'schema ' || name || ' ' || shard FROM helios.schema) x";
+    let schemas = "SELECT string_agg(nspname, ',' ORDER BY nspname) FROM pg_namespace \
+                   WHERE nspname !~ '^pg_(toast_)?temp'";
+    let mut state = vec![value(&mut cluster.connect(), directory).unwrap().unwrap()];
+    let mut clients: Vec<Client> = vec![cluster.connect()];
+    clients.extend((1..=cluster.nodes().len()).map(|number| cluster.connect_to_node(number)));
+    state.extend(clients.iter_mut().map(|client| value(client, schemas).unwrap().unwrap()));
+    state
+}
+
+#[test]
+fn malformed_names_and_clauses() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA there DISTRIBUTED; CREATE SCHEMA plain").unwrap();
+    client.batch_execute("CREATE TABLE plain.t AS SELECT 1 AS x").unwrap();
+    let before = state(&cluster);
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("CREATE SCHEMA there DISTRIBUTED", "42P06", &["\"there\""]),
+        ("CREATE SCHEMA plain DISTRIBUTED", "42P06", &["\"plain\""]),
+        ("CREATE SCHEMA there", "42P06", &["\"there\""]),
+        ("CREATE SCHEMA \"\" DISTRIBUTED", "42601", &[]),
+        ("CREATE SCHEMA pg_mine DISTRIBUTED", "42939", &["pg_mine"]),
+        ("CREATE SCHEMA x DISTRIBUTED ON NODE nowhere", "42704", &["nowhere"]),
+        ("CREATE SCHEMA x DISTRIBUTED ON NODE", "42601", &[]),
+        ("CREATE SCHEMA x DISTRIBUTED ON", "42601", &[]),
+        ("CREATE SCHEMA x DISTRIBUTED DISTRIBUTED", "42601", &[]),
+        ("CREATE SCHEMA x DISTRIBUTED nonsense", "42601", &[]),
+        ("CREATE SCHEMA x DISTRIBUTED WITH (nonsense = 1)", "22023", &["nonsense"]),
+        ("CREATE SCHEMA x AUTHORIZATION nobody_there DISTRIBUTED", "42704", &["nobody_there"]),
+        ("CREATE SCHEMA x DISTRIBUTED CREATE TABLE t (a nothing)", "42704", &["nothing"]),
+        ("CREATE TABLE x DISTRIBUTED", "42601", &[]),
+        ("SELECT helios_create_schema('there')", "42P06", &["there"]),
+        ("SELECT helios_create_schema(NULL)", "22004", &[]),
+        ("SELECT helios_create_schema('')", "42602", &[]),
+        ("SELECT helios_create_schema('x', 'nowhere')", "42704", &["nowhere"]),
+        ("SELECT helios_distribute_schema('nothing_there')", "3F000", &["nothing_there"]),
+        ("SELECT helios_distribute_schema('pg_catalog')", "42939", &["pg_catalog"]),
+        ("SELECT helios_remove_node('nowhere')", "42704", &["nowhere"]),
+        ("ALTER SCHEMA there RENAME TO plain", "42P06", &["plain"]),
+        ("ALTER SCHEMA there RENAME TO pg_there", "42939", &["pg_there"]),
+        ("DROP SCHEMA nothing_there", "3F000", &["nothing_there"]),
+    ];
+    let mut wrong = Vec::new();
+    for (sql, code, words) in cases {
+        match client.simple_query(sql) {
+            Ok(_) => wrong.push(format!("{sql}: no error")),
+            Err(error) => {
+                let (found, text) = described(&error);
+                if found != *code || !words.iter().all(|word| text.contains(word)) {
+                    wrong.push(format!("{sql}: {found} {text}, expected {code} {words:?}"));
+                }
+            }
+        }
+        if state(&cluster) != before {
+            wrong.push(format!("{sql}: half done: {:?}", state(&cluster)));
+            break;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(
+        value(&mut client, "SELECT helios_node_for_schema('nothing')").unwrap().unwrap(),
+        "NULL"
+    );
+    assert_eq!(
+        value(&mut client, "SELECT helios_node_for_schema('plain')").unwrap().unwrap(),
+        "NULL"
+    );
+    // A name that is too long is cut as PostgreSQL cuts it, in the directory too.
+    let long = "x".repeat(70);
+    client.batch_execute(&format!("CREATE SCHEMA {long} DISTRIBUTED")).unwrap();
+    let node = value(&mut client, &format!("SELECT helios_node_for_schema('{}')", &long[..63]));
+    assert_eq!(node.unwrap().as_deref(), Some("node-1"));
+}
+
+/// Asks for a node that cannot be had; the answer must come within the bound and name the node.
+fn refused_node(client: &mut Client, host: &str, port: u16, bound: Duration) -> (String, String) {
+    let start = Instant::now();
+    let sql = format!("SELECT helios_add_node('wanted', '{host}', {port})");
+    let error = described(&client.batch_execute(&sql).unwrap_err());
+    assert!(start.elapsed() < bound, "{host}:{port}: {:?} {error:?}", start.elapsed());
+    let named = error.1.contains("wanted") || error.1.contains(&port.to_string());
+    assert!(named, "neither the node nor its port is named: {error:?}");
+    error
+}
+
+#[test]
+fn unreachable_addresses() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    let before = state(&cluster);
+    let soon = Duration::from_secs(3);
+    // Nobody listens.
+    let closed = {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let (code, _) = refused_node(&mut client, "127.0.0.1", closed, soon);
+    assert!(code.starts_with("08"), "{code}");
+    // No such host.
+    let (code, _) =
+        refused_node(&mut client, "no.such.host.invalid", 5432, Duration::from_secs(20));
+    assert!(code.starts_with("08"), "{code}");
+    // Somebody listens and says nothing.
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = silent.local_addr().unwrap().port();
+    client.batch_execute("SET statement_timeout = '2s'").unwrap();
+    let start = Instant::now();
+    let sql = format!("SELECT helios_add_node('wanted', '127.0.0.1', {port})");
+    let error = described(&client.batch_execute(&sql).unwrap_err());
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?} {error:?}", start.elapsed());
+    client.batch_execute("RESET statement_timeout").unwrap();
+    // Somebody who speaks another protocol, and one who hangs up.
+    for answer in [
+        &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+        b"",
+        b"R\xff\xff\xff\xffgarbage",
+        b"E\0\0\0\x05\0",
+    ] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                // The start-up message, or a part of it: it is not answered properly anyway.
+                let _ = stream.read(&mut [0; 64]);
+                let _ = stream.write_all(answer);
+            });
+            let (code, text) =
+                refused_node(&mut client, "127.0.0.1", port, Duration::from_secs(15));
+            assert!(code.starts_with("08"), "{code} {text}");
+        });
+    }
+    for (host, port) in
+        [("", "5432"), ("127.0.0.1", "0"), ("127.0.0.1", "-1"), ("127.0.0.1", "70000")]
+    {
+        let sql = format!("SELECT helios_add_node('wanted', '{host}', {port})");
+        let (code, text) = described(&client.batch_execute(&sql).unwrap_err());
+        assert_eq!(code, "22023", "{host}:{port}: {text}");
+    }
+    assert_eq!(state(&cluster), before);
+}
+
+#[test]
+fn servers_that_cannot_be_nodes() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    let before = state(&cluster);
+    let long = Duration::from_secs(15);
+    // Without Helios.
+    let plain = PlainServer::start();
+    let (code, text) = refused_node(&mut client, "127.0.0.1", plain.server.port, long);
+    assert!(text.contains("helios"), "{code} {text}");
+    // Without prepared transactions, and without the right wal_level.
+    for (setting, word) in [
+        ("max_prepared_transactions = 0", "max_prepared_transactions"),
+        ("wal_level = replica", "wal_level"),
+    ] {
+        let scratch = Scratch::new(1).unwrap();
+        let settings = ["shared_preload_libraries = 'helios'", setting];
+        let server = scratch.plain_server(&pg(), 0, &settings).unwrap();
+        server.connect("postgres").unwrap().batch_execute("CREATE DATABASE helios").unwrap();
+        server.connect("helios").unwrap().batch_execute("CREATE EXTENSION helios").unwrap();
+        let (code, text) = refused_node(&mut client, "127.0.0.1", server.port, long);
+        assert!(text.contains(word), "{code} {text}");
+        // In another encoding.
+        let other = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
+        server.connect("postgres").unwrap().batch_execute(other).unwrap();
+        server.connect("latin").unwrap().batch_execute("CREATE EXTENSION helios").unwrap();
+        let sql =
+            format!("SELECT helios_add_node('wanted', '127.0.0.1', {}, 'latin')", server.port);
+        let (code, text) = described(&client.batch_execute(&sql).unwrap_err());
+        assert!(text.to_lowercase().contains("encoding"), "{code} {text}");
+    }
+    // A database that is not there.
+    let port = cluster.node(1).port;
+    let sql = format!("SELECT helios_add_node('wanted', '127.0.0.1', {port}, 'nothing')");
+    let (code, text) = described(&client.batch_execute(&sql).unwrap_err());
+    assert!(text.contains("nothing"), "{code} {text}");
+    assert_eq!(state(&cluster), before);
+}
+
+#[test]
+fn node_added_twice() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.connect();
+    let before = state(&cluster);
+    let (own, one) = (cluster.coordinator().port, cluster.node(1).port);
+    let add =
+        |name: &str, port: u16| format!("SELECT helios_add_node('{name}', '127.0.0.1', {port})");
+    refused(&mut client, &add("node-1", one), "42710", &["node-1"]);
+    refused(&mut client, &add("node-2", one), "42710", &["node-1"]);
+    refused(&mut client, &add("again", one), "42710", &["node-1"]);
+    refused(&mut client, &add("myself", own), "22023", &["coordinator"]);
+    refused(&mut client, &add("", one), "22023", &[]);
+    // By another name of the same address.
+    let sql = format!("SELECT helios_add_node('again', 'localhost', {one})");
+    refused(&mut client, &sql, "42710", &["node-1"]);
+    assert_eq!(state(&cluster), before);
+}
+
+#[test]
+fn node_with_schemas_is_not_removed() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.connect();
+    let create = "CREATE SCHEMA held_a DISTRIBUTED ON NODE \"node-1\"; \
+                  CREATE SCHEMA held_b DISTRIBUTED ON NODE \"node-1\"";
+    client.batch_execute(create).unwrap();
+    let before = state(&cluster);
+    let error =
+        described(&client.batch_execute("SELECT helios_remove_node('node-1')").unwrap_err());
+    assert!(error.1.contains("held_a") && error.1.contains("held_b"), "{error:?}");
+    assert_eq!(state(&cluster), before);
+    client.batch_execute("DROP SCHEMA held_a, held_b CASCADE").unwrap();
+    client.batch_execute("SELECT helios_remove_node('node-1')").unwrap();
+    client.batch_execute("CREATE SCHEMA goes_on DISTRIBUTED").unwrap();
+    assert_eq!(cluster.node_of("goes_on").name, "node-2");
+}
+
+#[test]
+fn schema_dropped_while_it_is_used() {
+    let cluster = Cluster::start(1);
+    let mut user = cluster.connect();
+    let create = "CREATE SCHEMA u DISTRIBUTED; CREATE TABLE u.t AS SELECT generate_series(1, 10) AS x; \
+                  PREPARE p AS SELECT count(*) FROM u.t";
+    user.batch_execute(create).unwrap();
+    user.batch_execute("BEGIN; SELECT * FROM u.t; DECLARE c CURSOR FOR SELECT x FROM u.t ORDER BY x; FETCH 1 FROM c")
+        .unwrap();
+    let mut admin = cluster.connect();
+    let drop = "SET lock_timeout = '300ms'; DROP SCHEMA u CASCADE";
+    assert_eq!(described(&admin.batch_execute(drop).unwrap_err()).0, "55P03");
+    // Nothing half done: the user goes on, on both servers it is all there.
+    assert_eq!(value(&mut user, "FETCH 1 FROM c").unwrap().as_deref(), Some("2"));
+    assert_eq!(value(&mut user, "EXECUTE p").unwrap().as_deref(), Some("10"));
+    user.batch_execute("COMMIT").unwrap();
+    admin.batch_execute("SET lock_timeout = '10s'; DROP SCHEMA u CASCADE").unwrap();
+    for (sql, code) in [
+        ("SELECT * FROM u.t", "42P01"),
+        ("EXECUTE p", "42P01"),
+        ("CREATE TABLE u.x (i int)", "3F000"),
+    ] {
+        refused(&mut user, sql, code, &[]);
+    }
+    assert_eq!(
+        value(&mut user, "SELECT helios_node_for_schema('u')").unwrap().as_deref(),
+        Some("NULL")
+    );
+    let left = "SELECT count(*) FROM pg_namespace WHERE nspname = 'u'";
+    assert_eq!(value(&mut cluster.connect_to_node(1), left).unwrap().as_deref(), Some("0"));
+}
+
+/// What happens behind the coordinator's back, on the node itself.
+#[test]
+fn table_dropped_on_the_node_itself() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA b DISTRIBUTED; CREATE TABLE b.t (x int)").unwrap();
+    cluster.connect_to_node(1).batch_execute("DROP TABLE b.t").unwrap();
+    refused(&mut client, "SELECT * FROM b.t", "42P01", &["b.t"]);
+    refused(&mut client, "INSERT INTO b.t VALUES (1)", "42P01", &["b.t"]);
+    client.batch_execute("CREATE TABLE b.other (x int); INSERT INTO b.other VALUES (1)").unwrap();
+}
+
+#[test]
+fn several_nodes_in_one_statement_are_refused_with_their_names() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.connect();
+    for (schema, node) in [("one", "node-1"), ("two", "node-2")] {
+        let sql = format!(
+            "CREATE SCHEMA {schema} DISTRIBUTED ON NODE \"{node}\"; \
+                           CREATE TABLE {schema}.t AS SELECT 1 AS x"
+        );
+        client.batch_execute(&sql).unwrap();
+    }
+    client.batch_execute("CREATE TABLE public.l AS SELECT 1 AS x").unwrap();
+    for sql in [
+        "SELECT * FROM one.t, two.t",
+        "INSERT INTO one.t SELECT x FROM two.t",
+        "SELECT * FROM one.t UNION ALL SELECT * FROM two.t",
+        "UPDATE one.t SET x = 2 WHERE x IN (SELECT x FROM two.t)",
+        "WITH w AS (DELETE FROM one.t RETURNING x) INSERT INTO two.t SELECT x FROM w",
+    ] {
+        refused(&mut client, sql, "0A000", &["one", "two", "node-1", "node-2"]);
+    }
+    for sql in ["SELECT * FROM one.t, public.l", "INSERT INTO public.l SELECT x FROM one.t"] {
+        refused(&mut client, sql, "0A000", &["one", "node-1"]);
+    }
+    let sql = "SELECT (SELECT count(*) FROM one.t WHERE x = 1)";
+    assert_eq!(value(&mut client, sql).unwrap().as_deref(), Some("1"));
+}

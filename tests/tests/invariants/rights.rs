@@ -1,0 +1,177 @@
+//! Invariant 10: a user never gains rights.
+
+use helios_tests::Cluster;
+use postgres::Client;
+
+use crate::{described, refused, value};
+
+/// `mallory` may log in and owns the distributed schema `m`; `s` is another's.
+fn cluster() -> (Cluster, Client, Client) {
+    let cluster = Cluster::start(1);
+    let mut admin = cluster.connect();
+    admin
+        .batch_execute(
+            "CREATE ROLE mallory LOGIN; CREATE ROLE victim LOGIN; \
+             CREATE SCHEMA m AUTHORIZATION mallory DISTRIBUTED; \
+             CREATE SCHEMA s DISTRIBUTED; CREATE TABLE s.secret (x int); \
+             INSERT INTO s.secret VALUES (42)",
+        )
+        .unwrap();
+    let mut mallory = cluster.connect_as("mallory");
+    mallory.batch_execute("CREATE TABLE m.t (x int); INSERT INTO m.t VALUES (1)").unwrap();
+    (cluster, admin, mallory)
+}
+
+/// Nobody but the administrator is one, on any server.
+#[track_caller]
+fn assert_no_new_superuser(cluster: &Cluster) {
+    for mut client in [cluster.connect(), cluster.connect_to_node(1)] {
+        let query = "SELECT string_agg(rolname, ',') FROM pg_roles WHERE rolsuper";
+        assert_eq!(value(&mut client, query).unwrap().as_deref(), Some("postgres"));
+    }
+}
+
+#[test]
+fn node_sessions_run_as_the_client() {
+    let (cluster, mut admin, mut mallory) = cluster();
+    let who = "SELECT format('%s %s %s', session_user, current_user, \
+               current_setting('is_superuser')) FROM m.t";
+    assert_eq!(value(&mut mallory, who).unwrap().as_deref(), Some("mallory mallory off"));
+    admin.batch_execute("SET ROLE mallory").unwrap();
+    let found = value(&mut admin, who).unwrap();
+    assert_eq!(found.as_deref(), Some("postgres mallory off"));
+    admin.batch_execute("RESET ROLE; SET SESSION AUTHORIZATION mallory").unwrap();
+    let found = value(&mut admin, who).unwrap().unwrap();
+    assert!(found.starts_with("mallory mallory"), "{found}");
+    refused(&mut mallory, "SELECT * FROM s.secret", "42501", &["permission denied"]);
+    assert_no_new_superuser(&cluster);
+}
+
+#[test]
+fn functions_on_the_node_cannot_change_who_runs_them() {
+    let (cluster, mut admin, mut mallory) = cluster();
+    for (i, change) in [
+        "RESET ROLE",
+        "SET ROLE postgres",
+        "SET ROLE NONE",
+        "SET SESSION AUTHORIZATION postgres",
+        "SET SESSION AUTHORIZATION DEFAULT",
+        "RESET SESSION AUTHORIZATION",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let create = format!(
+            "CREATE FUNCTION m.f{i}() RETURNS text LANGUAGE plpgsql AS $$ BEGIN EXECUTE '{change}'; \
+             EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN current_user; \
+             EXCEPTION WHEN insufficient_privilege THEN RETURN 'refused'; END $$"
+        );
+        mallory.batch_execute(&create).unwrap();
+        let call = format!("SELECT m.f{i}() FROM m.t");
+        assert_eq!(value(&mut mallory, &call).unwrap().as_deref(), Some("refused"), "{change}");
+        // As the role mallory, in a session that began as a superuser. There PostgreSQL itself
+        // lets RESET ROLE through; a restricted context must not.
+        let definer = format!(
+            "CREATE OR REPLACE FUNCTION m.d{i}() RETURNS text LANGUAGE plpgsql SECURITY DEFINER \
+             AS $$ BEGIN EXECUTE '{change}'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; \
+             RETURN current_user; EXCEPTION WHEN OTHERS THEN RETURN 'refused'; END $$"
+        );
+        mallory.batch_execute(&definer).unwrap();
+        let call = format!("SELECT m.d{i}() FROM m.t");
+        assert_eq!(value(&mut admin, &call).unwrap().as_deref(), Some("refused"), "{change}");
+        assert_no_new_superuser(&cluster);
+    }
+}
+
+/// Code of a table's owner that an administrator's ANALYZE runs: PostgreSQL restricts it, and so
+/// must what it sends to a node.
+#[test]
+fn maintenance_by_an_administrator_does_not_lend_rights() {
+    let (cluster, mut admin, mut mallory) = cluster();
+    admin.batch_execute("GRANT CREATE ON SCHEMA public TO mallory").unwrap();
+    mallory
+        .batch_execute(
+            "CREATE FUNCTION m.evil() RETURNS int LANGUAGE plpgsql AS $$ BEGIN \
+                 EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN 1; \
+                 EXCEPTION WHEN OTHERS THEN RETURN 0; END $$;
+             CREATE TABLE public.trap (id int);
+             INSERT INTO public.trap SELECT generate_series(1, 10);
+             CREATE FUNCTION public.trapped(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ \
+                 DECLARE r int; BEGIN SELECT m.evil() INTO r FROM m.t; RETURN i; \
+                 EXCEPTION WHEN OTHERS THEN RETURN i; END $$;
+             CREATE INDEX ON public.trap (public.trapped(id))",
+        )
+        .unwrap();
+    for maintenance in ["ANALYZE public.trap", "REINDEX TABLE public.trap", "VACUUM public.trap"] {
+        // Refusing is as good as doing it without harm.
+        let _ = admin.batch_execute(maintenance);
+        assert_no_new_superuser(&cluster);
+    }
+    mallory
+        .batch_execute(
+            "CREATE FUNCTION public.definer() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS \
+             $$ DECLARE r int; BEGIN SELECT m.evil() INTO r FROM m.t; RETURN r; END $$",
+        )
+        .unwrap();
+    let _ = admin.batch_execute("SELECT public.definer()");
+    assert_no_new_superuser(&cluster);
+}
+
+#[test]
+fn nothing_that_a_client_sends_becomes_another_statement() {
+    let (cluster, mut admin, _) = cluster();
+    let evil = "x'; ALTER ROLE mallory SUPERUSER; --";
+    let literal = evil.replace('\'', "''");
+    let mut config = cluster.coordinator().config(xtask::cluster::DATABASE);
+    config.user("mallory").application_name(evil);
+    let mut mallory = config.connect(postgres::NoTls).unwrap();
+    for setting in ["application_name", "app.tenant", "search_path", "DateStyle", "work_mem"] {
+        // Some refuse such a value: then there is nothing to send.
+        let _ = mallory.batch_execute(&format!("SET {setting} = '{literal}'"));
+        let _ = mallory.batch_execute("SELECT * FROM m.t");
+        assert_no_new_superuser(&cluster);
+    }
+    mallory.batch_execute("RESET ALL; SET standard_conforming_strings = off").unwrap();
+    mallory.batch_execute("SET app.tenant = E'\\\\\\'; ALTER ROLE mallory SUPERUSER; --'").unwrap();
+    let seen = value(&mut mallory, "SELECT current_setting('app.tenant') FROM m.t").unwrap();
+    assert_eq!(seen.as_deref(), Some("\\'; ALTER ROLE mallory SUPERUSER; --"));
+    for name in ["we\"ird", "x'y", "a;b", "--c", "$$d"] {
+        let quoted = format!("\"{}\"", name.replace('"', "\"\""));
+        let script = format!(
+            "CREATE ROLE {quoted} LOGIN; CREATE SCHEMA {quoted} AUTHORIZATION {quoted} DISTRIBUTED; \
+             SET ROLE {quoted}; CREATE TABLE {quoted}.t AS SELECT current_user AS u; RESET ROLE"
+        );
+        admin.batch_execute(&script).unwrap();
+        let mut client = cluster.connect_as(name);
+        let user = value(&mut client, &format!("SELECT u FROM {quoted}.t")).unwrap();
+        assert_eq!(user.as_deref(), Some(name));
+    }
+    assert_no_new_superuser(&cluster);
+}
+
+#[test]
+fn only_administrators_change_the_cluster_or_read_passwords() {
+    let (_cluster, mut admin, mut mallory) = cluster();
+    for sql in [
+        "SELECT * FROM helios.credential",
+        "UPDATE helios.node SET ports = '{1}'",
+        "INSERT INTO helios.schema SELECT 'x', min(id) FROM helios.shard",
+        "DELETE FROM helios.schema",
+        "SELECT helios_add_node('n', '127.0.0.1', 1)",
+        "SELECT helios_remove_node('node-1')",
+        "SELECT helios_distribute_schema('public')",
+        "SELECT helios_undistribute_schema('s')",
+        "CREATE SCHEMA mine DISTRIBUTED",
+        "DROP SCHEMA s CASCADE",
+        "ALTER SCHEMA s RENAME TO x",
+        "GRANT ALL ON SCHEMA s TO mallory",
+        "TRUNCATE helios.shard",
+    ] {
+        let error = described(&mallory.batch_execute(sql).unwrap_err());
+        assert_eq!(error.0, "42501", "{sql}: {}", error.1);
+    }
+    assert_eq!(
+        value(&mut admin, "SELECT count(*) FROM helios.node").unwrap().as_deref(),
+        Some("2")
+    );
+}
