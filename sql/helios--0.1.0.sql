@@ -137,15 +137,15 @@ GRANT SELECT ON helios.cluster, helios.node, helios.shard, helios.schema, helios
 CREATE FUNCTION helios.evaluate(internal, text, text, VARIADIC "any") RETURNS internal
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_evaluate_wrapper';
 COMMENT ON FUNCTION helios.evaluate(internal, text, text, "any") IS 'computes an expression of a procedural language on a node';
-CREATE FUNCTION helios.nextval(regclass) RETURNS bigint
+CREATE FUNCTION helios.routed_nextval(regclass) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_nextval_wrapper';
-CREATE FUNCTION helios.currval(regclass) RETURNS bigint
+CREATE FUNCTION helios.routed_currval(regclass) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_currval_wrapper';
-CREATE FUNCTION helios.setval(regclass, bigint) RETURNS bigint
+CREATE FUNCTION helios.routed_setval(regclass, bigint) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_setval_wrapper';
-CREATE FUNCTION helios.setval(regclass, bigint, boolean) RETURNS bigint
+CREATE FUNCTION helios.routed_setval(regclass, bigint, boolean) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_setval3_wrapper';
-CREATE FUNCTION helios.set_config(text, text, boolean) RETURNS text
+CREATE FUNCTION helios.followed_set_config(text, text, boolean) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_set_config_wrapper';
 
 -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 //! Functions of PostgreSQL that a query here may call with something of a node as their argument, which only the call
 //! itself shows (`nextval(some_variable)`), or whose effect the sessions to nodes must hear of (`set_config`).
 //!
-//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature in schema `helios`, which
+//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature (and another name: tools look for theirs by name) in schema `helios`, which
 //! ask the node, or note the effect and go on to PostgreSQL's own.
 
 use super::error::trampoline;
@@ -40,15 +40,19 @@ pub fn install(redirects: Redirects) {
 const COUNT: usize = 5;
 /// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
 const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
-    (pg_sys::F_NEXTVAL, "nextval", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_CURRVAL, "currval", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_SETVAL_REGCLASS_INT8, "setval", &[pg_sys::REGCLASSOID, pg_sys::INT8OID]),
+    (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_CURRVAL, "routed_currval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_SETVAL_REGCLASS_INT8, "routed_setval", &[pg_sys::REGCLASSOID, pg_sys::INT8OID]),
     (
         pg_sys::F_SETVAL_REGCLASS_INT8_BOOL,
-        "setval",
+        "routed_setval",
         &[pg_sys::REGCLASSOID, pg_sys::INT8OID, pg_sys::BOOLOID],
     ),
-    (pg_sys::F_SET_CONFIG, "set_config", &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID]),
+    (
+        pg_sys::F_SET_CONFIG,
+        "followed_set_config",
+        &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
+    ),
 ];
 
 thread_local! {

@@ -237,6 +237,12 @@ unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node, lock: u32) ->
     // in the statement itself.
     unsafe {
         let lock = lock as pg_sys::LOCKMODE;
+        // ALTER … SET SCHEMA has the bare name of a type where the other statements have a type.
+        let is_type = matches!(kind, ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN);
+        let name = match is_type && (*name).type_ == NodeTag::T_List {
+            true => pg_sys::makeTypeNameFromNameList(name.cast()).cast(),
+            false => name,
+        };
         let address = pg_sys::get_object_address(kind, name, &mut relation, lock, true);
         if !relation.is_null() {
             pg_sys::relation_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);

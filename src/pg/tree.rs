@@ -302,14 +302,15 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             }
             NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
-                if let Some(write) = data_function(call.funcid)
-                    && let Some(relation) = constant_relation(call)
-                {
-                    note_data_argument(survey, relation, write);
-                }
                 survey.add_function(call.funcid);
-                if redirect::applies_to(call.funcid) {
-                    survey.redirectable.push(node.cast());
+                let write = data_function(call.funcid);
+                match write.and_then(|write| constant_relation(call).zip(Some(write))) {
+                    Some((relation, write)) => note_data_argument(survey, relation, write),
+                    // What a constant names, the route knows.
+                    None if redirect::applies_to(call.funcid) => {
+                        survey.redirectable.push(node.cast());
+                    }
+                    None => {}
                 }
             }
             _ => {

@@ -13,6 +13,7 @@ mod node_loss;
 mod node_sessions;
 mod smoke_definitions;
 mod smoke_grammar;
+mod smoke_plain;
 mod smoke_routing;
 mod smoke_start;
 mod transactions;

@@ -1,0 +1,51 @@
+//! A cluster with nodes leaves what is in plain schemas as a plain server has it.
+
+use helios_tests::Cluster;
+
+/// Its name reaches the hooks in another form than that of other statements about types.
+#[test]
+fn types_of_plain_schemas_move() {
+    let mut client = Cluster::shared().connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA plain_from; CREATE SCHEMA plain_to; \
+             CREATE DOMAIN plain_from.positive AS int CHECK (VALUE > 0); \
+             CREATE TYPE plain_from.pair AS (a int, b int); \
+             ALTER DOMAIN plain_from.positive SET SCHEMA plain_to; \
+             ALTER TYPE plain_from.pair SET SCHEMA plain_to",
+        )
+        .unwrap();
+    let text: String = client
+        .query_one("SELECT ((1, 2)::plain_to.pair)::text || 3::plain_to.positive", &[])
+        .unwrap()
+        .get(0);
+    assert_eq!(text, "(1,2)3");
+    client.batch_execute("DROP SCHEMA plain_from, plain_to CASCADE").unwrap();
+}
+
+/// Calls are turned to functions of Helios only where the sequence may be on a node.
+#[test]
+fn plans_of_plain_sequences_are_the_servers_own() {
+    let mut client = Cluster::shared().connect();
+    client.batch_execute("CREATE SEQUENCE plain_numbers").unwrap();
+    let query = "EXPLAIN (VERBOSE, COSTS off) SELECT nextval('plain_numbers')";
+    let rows = client.query(query, &[]).unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(lines, ["Result", "  Output: nextval('plain_numbers'::regclass)"]);
+    client.batch_execute("DROP SEQUENCE plain_numbers").unwrap();
+}
+
+/// From PostgreSQL 16 on a rewritten query names no view that reads no table.
+#[test]
+fn view_without_tables_runs_on_its_node() {
+    let mut client = Cluster::shared().connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA tableless DISTRIBUTED; \
+             CREATE VIEW tableless.v AS SELECT 1 AS one, inet_server_port() AS port",
+        )
+        .unwrap();
+    let port: i32 = client.query_one("SELECT port FROM tableless.v", &[]).unwrap().get(0);
+    assert_eq!(port, i32::from(Cluster::shared().node_of("tableless").port));
+    client.batch_execute("DROP SCHEMA tableless CASCADE").unwrap();
+}
