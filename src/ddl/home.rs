@@ -77,7 +77,8 @@ fn rests_on(object: Object) -> Result<Home> {
                         continue;
                     }
                 },
-                _ => continue,
+                Some(Belongs::Server) => Home::Here("something temporary".into()),
+                Some(Belongs::Database) | None => continue,
             };
             home = match (home, found) {
                 (Home::Everywhere, found) => found,

@@ -134,7 +134,10 @@ pub fn references(object: Object) -> Vec<Object> {
     let (depend, depender_index) = (Oid::from(2608), Oid::from(2673));
     let read = |row: &catalog::Row| Some(Object { class: row.get(4)?, id: row.get(5)? });
     let all = catalog::scan(depend, depender_index, &keys, read);
-    all.into_iter().flatten().collect()
+    // The columns of a composite type belong to a relation of its own, which depends on the type.
+    let row = type_fields(object.id).filter(|_| object.class.to_u32() == TYPE);
+    let row = row.map(|fields| fields.row).filter(|&row| row != NONE).map(of_relation);
+    all.into_iter().flatten().chain(row).collect()
 }
 
 fn relation(id: Oid) -> Option<Belongs> {
@@ -160,10 +163,18 @@ fn schema(namespace: Oid) -> Option<Belongs> {
     Some(if temporary || toast { Belongs::Server } else { Belongs::Schema(namespace) })
 }
 
-/// A row type goes with its table, an array type with its element.
-fn data_type(id: Oid) -> Option<Belongs> {
+/// What pg_type says of a type.
+struct TypeFields {
+    namespace: Oid,
+    /// The relation whose rows have this type.
+    row: Oid,
+    /// The type of the elements, of an array.
+    element: Oid,
+}
+
+fn type_fields(id: Oid) -> Option<TypeFields> {
     // SAFETY: the tuple is released after its fields were copied.
-    let (namespace, relation_id, element) = unsafe {
+    unsafe {
         let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(id));
         if tuple.is_null() {
@@ -172,14 +183,23 @@ fn data_type(id: Oid) -> Option<Belongs> {
         let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
         let is_array =
             form.typelem != NONE && form.typsubscript.to_u32() == pg_sys::F_ARRAY_SUBSCRIPT_HANDLER;
-        let fields = (form.typnamespace, form.typrelid, if is_array { form.typelem } else { NONE });
+        let fields = TypeFields {
+            namespace: form.typnamespace,
+            row: form.typrelid,
+            element: if is_array { form.typelem } else { NONE },
+        };
         pg_sys::ReleaseSysCache(tuple);
-        fields
-    };
-    match (relation_id, element) {
-        (NONE, NONE) => schema(namespace),
+        Some(fields)
+    }
+}
+
+/// A row type goes with its table, an array type with its element.
+fn data_type(id: Oid) -> Option<Belongs> {
+    let fields = type_fields(id)?;
+    match (fields.row, fields.element) {
+        (NONE, NONE) => schema(fields.namespace),
         (NONE, element) => data_type(element),
-        (relation_id, _) => relation(relation_id),
+        (row, _) => relation(row),
     }
 }
 

@@ -49,3 +49,28 @@ fn view_without_tables_runs_on_its_node() {
     assert_eq!(port, i32::from(Cluster::shared().node_of("tableless").port));
     client.batch_execute("DROP SCHEMA tableless CASCADE").unwrap();
 }
+
+/// What is made from tables of this server, or from temporary ones, stays with them.
+#[test]
+fn what_rests_on_local_tables_stays_here() {
+    let mut client = Cluster::shared().connect();
+    client
+        .batch_execute(
+            "CREATE TABLE plain_rows (a int, b text); INSERT INTO plain_rows VALUES (1, 'x'); \
+             CREATE TEMP TABLE plain_temp (a int); INSERT INTO plain_temp VALUES (2); \
+             CREATE TYPE plain_nested AS (r plain_rows); \
+             CREATE FUNCTION plain_f(r plain_rows) RETURNS text LANGUAGE sql AS 'SELECT r.b'; \
+             CREATE FUNCTION plain_g() RETURNS SETOF plain_temp LANGUAGE sql \
+                 AS 'SELECT * FROM plain_temp'; \
+             CREATE DOMAIN plain_many AS plain_temp[]; \
+             CREATE FUNCTION plain_h(n plain_nested) RETURNS int LANGUAGE sql AS 'SELECT (n).r.a'",
+        )
+        .unwrap();
+    let query = "SELECT plain_f(r), (plain_g()).a, plain_h(ROW(r)::plain_nested) FROM plain_rows r";
+    let row = client.query_one(query, &[]).unwrap();
+    assert_eq!((row.get(0), row.get(1), row.get(2)), ("x", 2, 1));
+    let query = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'plain\\__'";
+    let on_node: i64 = Cluster::shared().connect_to_node(1).query_one(query, &[]).unwrap().get(0);
+    assert_eq!(on_node, 0);
+    client.batch_execute("DROP TABLE plain_temp CASCADE; DROP TABLE plain_rows CASCADE").unwrap();
+}
