@@ -87,6 +87,7 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     let moved = |error| relocate(error, own_text.then_some(command.characters_before()), &sql);
     let mut execution =
         transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
+    transaction::forget_settings_of(node);
     let mut output = view.output();
     loop {
         let step = execution.step(&mut |row| match &mut output {

@@ -99,18 +99,9 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
     RUNNING.set(Some(Running { options: options.join(", "), analyze, depth }));
 }
 
-/// Notes that it ended, well or by an error.
-pub fn ended() {
-    RUNNING.set(None);
-}
-
-/// An error has ended all statements deeper than this.
-pub fn ended_below(depth: u32) {
-    RUNNING.with_borrow_mut(|running| {
-        if running.as_ref().is_some_and(|r| r.depth > depth) {
-            *running = None;
-        }
-    });
+/// Sets the running EXPLAIN; gives the one before.
+pub(in crate::pg) fn replace(running: Option<Running>) -> Option<Running> {
+    RUNNING.replace(running)
 }
 
 /// The EXPLAIN that is printing its plan, if there is one.

@@ -94,13 +94,13 @@ fn remote_plan(
         }
     };
     let params = survey.params.iter().map(|p| p.id).max().unwrap_or(0);
+    let volatile = survey.calls_volatile_function();
     Ok(RemotePlan {
         sql: text.sql,
         offset: text.offset,
         params,
-        writes: query.writes()
-            || survey.data_arguments.iter().any(|r| r.write)
-            || survey.calls_volatile_function(),
+        writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
+        unsettles: volatile,
         namespaces: facts.namespaces,
     })
 }
