@@ -129,7 +129,9 @@ impl Scan for NodeScan {
             return Ok(false);
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::explain::executing().filter(|r| r.analyze) {
+            if let Some(running) =
+                crate::pg::explain::executing().filter(|r| r.analyze && context.rows_unwanted())
+            {
                 self.analyze(context, &running.options)?;
                 return Ok(false);
             }

@@ -247,7 +247,8 @@ unsafe extern "C-unwind" fn run(
     // SAFETY: the arguments are the executor's own.
     unsafe {
         nesting::execute(|| {
-            custom_scan::set_limit((*desc).planstate, count);
+            let unwanted = (*(*desc).dest).mydest == pg_sys::CommandDest::DestNone;
+            custom_scan::set_demand((*desc).planstate, count, unwanted);
             if trampoline(false, || pass_through(desc, direction, count)) {
                 return;
             }

@@ -9,7 +9,7 @@ use crate::pg::statement::Statement;
 use crate::pg::utility_view::{CallView, CopyView};
 use crate::pg::{enclosing, explain, nesting};
 use enclosing::Enclosing;
-use pgrx::pg_sys::{self, NodeTag};
+use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::OnceLock;
@@ -57,6 +57,8 @@ pub struct RowHandler {
     pub copy: fn(&CopyView, &Statement) -> Result<Option<u64>>,
     /// CALL; false leaves it to the server.
     pub call: fn(&CallView, &Statement) -> Result<bool>,
+    /// Told where an EXPLAIN ANALYZE CREATE TABLE AS makes its table.
+    pub explained_table: fn(Oid) -> Result<()>,
     /// Told after SET, RESET and DISCARD, and after DO and CALL, which may have done the same.
     pub settings_changed: fn(),
     /// Told after DISCARD.
@@ -187,7 +189,10 @@ unsafe fn move_rows(
             }
             NodeTag::T_ExplainStmt => {
                 explain::begins(statement.node());
-                Ok(false)
+                match explain::made_in(statement.node()) {
+                    Some(namespace) => (handler.explained_table)(namespace).map(|()| false),
+                    None => Ok(false),
+                }
             }
             _ => Ok(false),
         }
