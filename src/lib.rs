@@ -23,7 +23,6 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     pg::shared_memory::install();
     pg::invalidation::install();
-    pg::nesting::install();
     ddl::install();
     settings::install_grammar();
     transaction::install();

@@ -77,8 +77,12 @@ impl NodeScan {
         if plan.writes() {
             plan.namespaces().take(1).for_each(super::note_write);
         }
-        transaction::start(node, &statement, mode, fetch, plan.writes())
-            .map_err(|error| relocate(error, plan.offset(), plan.sql()))
+        let execution = transaction::start(node, &statement, mode, fetch, plan.writes())
+            .map_err(|error| relocate(error, plan.offset(), plan.sql()))?;
+        if plan.unsettles() {
+            transaction::forget_settings_of(node);
+        }
+        Ok(execution)
     }
 
     fn finished(&mut self, context: &mut ScanContext, tag: &str) {
@@ -125,7 +129,9 @@ impl Scan for NodeScan {
             return Ok(false);
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::explain::executing().filter(|r| r.analyze) {
+            if let Some(running) =
+                crate::pg::explain::executing().filter(|r| r.analyze && context.rows_unwanted())
+            {
                 self.analyze(context, &running.options)?;
                 return Ok(false);
             }

@@ -17,9 +17,22 @@ pub fn handler() -> RowHandler {
     RowHandler {
         copy,
         call,
+        explained_table,
         settings_changed: transaction::note_settings_changed,
         statements_dropped: transaction::close_sessions,
     }
+}
+
+/// The table would be made here alone, with its rows.
+fn explained_table(namespace: Oid) -> Result<()> {
+    if !directory::in_use() || directory::placement(namespace)?.is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "EXPLAIN ANALYZE CREATE TABLE AS is not supported in a distributed schema",
+    )
+    .hint("Use EXPLAIN ANALYZE of the query alone."))
 }
 
 fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
@@ -87,6 +100,7 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     let moved = |error| relocate(error, own_text.then_some(command.characters_before()), &sql);
     let mut execution =
         transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
+    transaction::forget_settings_of(node);
     let mut output = view.output();
     loop {
         let step = execution.step(&mut |row| match &mut output {

@@ -35,6 +35,9 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     let moved = |error| super::scan::relocate(error, None, &evaluation.sql);
     let mut execution =
         transaction::start(node, &statement, mode, Fetch::All, evaluation.writes).map_err(moved)?;
+    if evaluation.writes {
+        transaction::forget_settings_of(node);
+    }
     let mut value = None;
     loop {
         let step = execution.step(&mut |row| {
@@ -63,10 +66,10 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     );
     let name = quote::literal(&name);
     let sql = match call {
-        SequenceCall::NextValue => format!("SELECT pg_catalog.nextval({name})"),
-        SequenceCall::CurrentValue => format!("SELECT pg_catalog.currval({name})"),
-        SequenceCall::SetValue(value, None) => format!("SELECT pg_catalog.setval({name}, {value})"),
-        SequenceCall::SetValue(value, Some(called)) => {
+        SequenceCall::Advance => format!("SELECT pg_catalog.nextval({name})"),
+        SequenceCall::Current => format!("SELECT pg_catalog.currval({name})"),
+        SequenceCall::Set(value, None) => format!("SELECT pg_catalog.setval({name}, {value})"),
+        SequenceCall::Set(value, Some(called)) => {
             format!("SELECT pg_catalog.setval({name}, {value}, {called})")
         }
     };

@@ -50,6 +50,8 @@ struct State {
     decoder: *mut RowDecoder,
     /// Rows wanted by the running call of the executor; 0 means all.
     limit: u64,
+    /// Nobody looks at the rows.
+    rows_unwanted: bool,
     callback: pg_sys::MemoryContextCallback,
 }
 
@@ -133,14 +135,20 @@ unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, boo
     }
 }
 
-/// Tells the scan in `planstate`, if there is one, how many rows the executor is asked for.
+/// Tells the scan in `planstate`, if there is one, how many rows the executor is asked for, and whether anybody looks at
+/// them.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
-pub(in crate::pg) unsafe fn set_limit(planstate: *mut pg_sys::PlanState, limit: u64) {
+pub(in crate::pg) unsafe fn set_demand(
+    planstate: *mut pg_sys::PlanState,
+    limit: u64,
+    rows_unwanted: bool,
+) {
     // SAFETY: by the caller's promise.
     unsafe {
         if let Some((state, top)) = state_of(planstate) {
+            (*state).rows_unwanted = rows_unwanted;
             (*state).limit = if top { limit } else { limit.max(1) };
         }
     }
@@ -193,6 +201,11 @@ impl ScanContext {
     /// Rows wanted by the running call; 0 means all.
     pub fn limit(&mut self) -> u64 {
         self.state().limit
+    }
+
+    /// Whether nobody looks at the rows, so that only what the statement does matters.
+    pub fn rows_unwanted(&mut self) -> bool {
+        self.state().rows_unwanted
     }
 
     /// The parameters, serialised for a node.

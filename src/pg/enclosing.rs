@@ -18,22 +18,12 @@ thread_local! {
     static CURRENT: Cell<Option<Enclosing>> = const { Cell::new(None) };
 }
 
-/// Enters a utility statement; what it gives goes to [`leave`].
-pub fn enter(statement: Enclosing) -> Option<Enclosing> {
-    CURRENT.replace(Some(statement))
+/// Sets the enclosing statement while it runs; gives the one before.
+pub(in crate::pg) fn replace(statement: Option<Enclosing>) -> Option<Enclosing> {
+    CURRENT.replace(statement)
 }
 
-/// Leaves a utility statement that ended without an error.
-pub fn leave(before: Option<Enclosing>) {
-    CURRENT.set(before);
-}
-
-/// An error has ended all statements that it passed.
-pub fn forget() {
-    CURRENT.set(None);
-}
-
-/// The enclosing statement of a query with this source text.
+/// The enclosing statement of a query with this source text. It is running, so its text is where it was.
 pub fn of(source: &[u8]) -> Option<Enclosing> {
     CURRENT.get().filter(|current| current.source == source.as_ptr() as usize)
 }

@@ -22,7 +22,7 @@ pub struct Evaluation {
     pub sql: Vec<u8>,
     /// Namespaces of all remote objects in it.
     pub namespaces: Vec<Oid>,
-    /// Whether it may change something.
+    /// Whether it may change something, settings of the session on the node included.
     pub writes: bool,
     /// Its parameters.
     pub params: Params,

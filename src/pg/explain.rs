@@ -1,7 +1,7 @@
 //! What a scan may add to the output of EXPLAIN, and which EXPLAIN is running.
 
 use super::{list, nesting};
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 
@@ -99,18 +99,30 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
     RUNNING.set(Some(Running { options: options.join(", "), analyze, depth }));
 }
 
-/// Notes that it ended, well or by an error.
-pub fn ended() {
-    RUNNING.set(None);
+/// Namespace of the table that an `EXPLAIN ANALYZE CREATE TABLE AS` makes.
+///
+/// # Safety
+/// `statement` is a valid, analysed ExplainStmt.
+pub(in crate::pg) unsafe fn made_in(statement: *mut pg_sys::ExplainStmt) -> Option<Oid> {
+    RUNNING.with_borrow(|running| running.as_ref().filter(|r| r.analyze).map(|_| ()))?;
+    // SAFETY: by the caller's promise; the casts follow the tags.
+    unsafe {
+        let query = (*statement).query;
+        if query.is_null() || (*query).type_ != NodeTag::T_Query {
+            return None;
+        }
+        let inner = (*query.cast::<pg_sys::Query>()).utilityStmt;
+        if inner.is_null() || (*inner).type_ != NodeTag::T_CreateTableAsStmt {
+            return None;
+        }
+        let into = (*inner.cast::<pg_sys::CreateTableAsStmt>()).into;
+        Some(pg_sys::RangeVarGetCreationNamespace((*into).rel))
+    }
 }
 
-/// An error has ended all statements deeper than this.
-pub fn ended_below(depth: u32) {
-    RUNNING.with_borrow_mut(|running| {
-        if running.as_ref().is_some_and(|r| r.depth > depth) {
-            *running = None;
-        }
-    });
+/// Sets the running EXPLAIN; gives the one before.
+pub(in crate::pg) fn replace(running: Option<Running>) -> Option<Running> {
+    RUNNING.replace(running)
 }
 
 /// The EXPLAIN that is printing its plan, if there is one.

@@ -246,10 +246,12 @@ unsafe extern "C-unwind" fn run(
 ) {
     // SAFETY: the arguments are the executor's own.
     unsafe {
-        let depth = nesting::enter();
-        custom_scan::set_limit((*desc).planstate, count);
-        let passed = trampoline(false, || pass_through(desc, direction, count));
-        if !passed {
+        nesting::execute(|| {
+            let unwanted = (*(*desc).dest).mydest == pg_sys::CommandDest::DestNone;
+            custom_scan::set_demand((*desc).planstate, count, unwanted);
+            if trampoline(false, || pass_through(desc, direction, count)) {
+                return;
+            }
             match PREVIOUS.get().and_then(|p| p.run) {
                 #[cfg(not(feature = "pg18"))]
                 Some(previous) => previous(desc, direction, count, once),
@@ -260,20 +262,17 @@ unsafe extern "C-unwind" fn run(
                 #[cfg(feature = "pg18")]
                 None => standard_ExecutorRun(desc, direction, count),
             }
-        }
-        nesting::leave(depth);
+        });
     }
 }
 
 unsafe extern "C-unwind" fn finish(desc: *mut pg_sys::QueryDesc) {
     // SAFETY: the argument is the executor's own. AFTER triggers run in here.
     unsafe {
-        let depth = nesting::enter();
-        match PREVIOUS.get().and_then(|p| p.finish) {
+        nesting::execute(|| match PREVIOUS.get().and_then(|p| p.finish) {
             Some(previous) => previous(desc),
             None => standard_ExecutorFinish(desc),
-        }
-        nesting::leave(depth);
+        });
     }
 }
 

@@ -1,19 +1,22 @@
-//! How deep the running statement is nested in others (functions, `DO`, triggers, `EXPLAIN ANALYZE`).
+//! What the running statement is nested in: how many statements are around it (functions, `DO`, triggers), which utility
+//! statement encloses it, and which EXPLAIN.
 //!
-//! The executor and utility hooks enter and leave; an error skips the leaving, so the depth is restored where
-//! PostgreSQL itself picks up again: at the end of an aborted subtransaction (an exception block) to what it was
-//! when that subtransaction began, and at the end of an aborted transaction to zero.
+//! The executor and utility hooks run PostgreSQL's part of their work in here. Whether that ends well or by an error, what
+//! was before is put back; the error goes on with all its fields, as with PostgreSQL's own `PG_FINALLY`.
 
-use super::{enclosing, explain};
+use super::enclosing::{self, Enclosing};
+use super::explain;
+use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
-use std::ptr;
+use std::cell::Cell;
+
+unsafe extern "C-unwind" {
+    // Not the binding of pgrx: its guard would catch what is thrown here.
+    fn pg_re_throw() -> !;
+}
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    /// Depth at the start of every open subtransaction.
-    static AT_START: RefCell<Vec<(pg_sys::SubTransactionId, u32)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
@@ -22,63 +25,55 @@ pub fn depth() -> u32 {
     DEPTH.get()
 }
 
-/// Enters a statement; what it gives goes to [`leave`].
-pub fn enter() -> u32 {
-    DEPTH.replace(DEPTH.get() + 1)
+/// Runs a statement of the executor, one deeper.
+///
+/// # Safety
+/// `body` owns nothing with a destructor, and neither do the frames that it calls PostgreSQL from.
+pub(in crate::pg) unsafe fn execute(body: impl FnOnce()) {
+    let before = DEPTH.get();
+    DEPTH.set(before + 1);
+    // SAFETY: by the caller's promise.
+    unsafe { finally(body, || DEPTH.set(before)) }
 }
 
-/// Leaves a statement that ended without an error.
-pub fn leave(before: u32) {
-    DEPTH.set(before);
+/// Runs a utility statement; `deeper` says whether what it runs is nested in it.
+///
+/// # Safety
+/// As [`execute`].
+pub(in crate::pg) unsafe fn utility(statement: Enclosing, deeper: bool, body: impl FnOnce()) {
+    let before = DEPTH.get();
+    let enclosing = enclosing::replace(Some(statement));
+    let explain = explain::replace(None);
+    DEPTH.set(before + u32::from(deeper));
+    let restore = || {
+        DEPTH.set(before);
+        enclosing::replace(enclosing);
+        explain::replace(explain);
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { finally(body, restore) }
 }
 
-/// Registers the transaction callbacks; once a backend.
-pub fn install() {
-    // SAFETY: plain registration of functions that live as long as the process.
+/// Runs `body`, then `restore`, whether or not an error is thrown through.
+///
+/// # Safety
+/// `body` owns nothing with a destructor; `restore` raises nothing.
+unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce()) {
+    // SAFETY: what PG_TRY and PG_FINALLY do: the jump buffer is on the stack until the stacks are put back, and an error
+    // that arrives here is thrown again to where it would have gone.
     unsafe {
-        pg_sys::RegisterXactCallback(Some(on_transaction), ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(on_subtransaction), ptr::null_mut());
-    }
-}
-
-unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
-    use pg_sys::XactEvent::*;
-    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
-        AT_START.with_borrow_mut(Vec::clear);
-    }
-    // An error has unwound every statement: PostgresMain clears the error context stack before it aborts. A
-    // procedure's own ROLLBACK goes on inside its statement and keeps its depth.
-    // SAFETY: reads a global of this single-threaded backend.
-    if event == XACT_EVENT_ABORT && unsafe { pg_sys::error_context_stack.is_null() } {
-        DEPTH.set(0);
-        explain::ended();
-    }
-    if event == XACT_EVENT_ABORT {
-        enclosing::forget();
-    }
-}
-
-unsafe extern "C-unwind" fn on_subtransaction(
-    event: pg_sys::SubXactEvent::Type,
-    id: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _: *mut c_void,
-) {
-    use pg_sys::SubXactEvent::*;
-    match event {
-        SUBXACT_EVENT_START_SUB => AT_START.with_borrow_mut(|open| open.push((id, DEPTH.get()))),
-        SUBXACT_EVENT_ABORT_SUB | SUBXACT_EVENT_COMMIT_SUB => AT_START.with_borrow_mut(|open| {
-            while let Some((open_id, depth)) = open.pop() {
-                if open_id == id {
-                    if event == SUBXACT_EVENT_ABORT_SUB {
-                        DEPTH.set(depth);
-                        enclosing::forget();
-                        explain::ended_below(depth);
-                    }
-                    break;
-                }
-            }
-        }),
-        _ => {}
+        let exceptions = pg_sys::PG_exception_stack;
+        let contexts = pg_sys::error_context_stack;
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            body();
+            0
+        });
+        pg_sys::PG_exception_stack = exceptions;
+        pg_sys::error_context_stack = contexts;
+        restore();
+        if jumped != 0 {
+            pg_re_throw();
+        }
     }
 }

@@ -21,6 +21,8 @@ pub struct RemotePlan {
     pub params: i32,
     /// Whether it changes data or locks rows.
     pub writes: bool,
+    /// Whether it calls functions that may change settings of the session on the node.
+    pub unsettles: bool,
     /// Namespaces of all remote objects it touches.
     pub namespaces: Vec<Oid>,
 }
@@ -166,7 +168,12 @@ fn private(plan: &RemotePlan) -> *mut pg_sys::List {
     unsafe {
         let sql = pg_sys::pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
         let mut numbers: *mut pg_sys::List = ptr::null_mut();
-        for n in [plan.offset.unwrap_or(NO_OFFSET), plan.params, c_int::from(plan.writes)] {
+        for n in [
+            plan.offset.unwrap_or(NO_OFFSET),
+            plan.params,
+            c_int::from(plan.writes),
+            c_int::from(plan.unsettles),
+        ] {
             numbers = pg_sys::lappend_int(numbers, n);
         }
         let mut namespaces: *mut pg_sys::List = ptr::null_mut();
@@ -214,6 +221,11 @@ impl PlanView {
     /// See [`RemotePlan::writes`].
     pub fn writes(&self) -> bool {
         self.number(2) != 0
+    }
+
+    /// See [`RemotePlan::unsettles`].
+    pub fn unsettles(&self) -> bool {
+        self.number(3) != 0
     }
 
     /// See [`RemotePlan::namespaces`].

@@ -15,11 +15,11 @@ use std::sync::OnceLock;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SequenceCall {
     /// `nextval(sequence)`.
-    NextValue,
+    Advance,
     /// `currval(sequence)`.
-    CurrentValue,
+    Current,
     /// `setval(sequence, value[, is_called])`.
-    SetValue(i64, Option<bool>),
+    Set(i64, Option<bool>),
 }
 
 /// What the redirected functions call.
@@ -122,17 +122,17 @@ macro_rules! sql_function {
 pub(in crate::pg) use sql_function;
 
 sql_function!(helios_nextval_wrapper, pg_finfo_helios_nextval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::NextValue, nextval_oid)
+    on_sequence(fcinfo, SequenceCall::Advance, nextval_oid)
 });
 sql_function!(helios_currval_wrapper, pg_finfo_helios_currval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::CurrentValue, currval_oid)
+    on_sequence(fcinfo, SequenceCall::Current, currval_oid)
 });
 sql_function!(helios_setval_wrapper, pg_finfo_helios_setval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::SetValue(argument(fcinfo, 1) as i64, None), setval_oid)
+    on_sequence(fcinfo, SequenceCall::Set(argument(fcinfo, 1) as i64, None), setval_oid)
 });
 sql_function!(helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper, |fcinfo| {
     let is_called = argument(fcinfo, 2) as u8 != 0;
-    let call = SequenceCall::SetValue(argument(fcinfo, 1) as i64, Some(is_called));
+    let call = SequenceCall::Set(argument(fcinfo, 1) as i64, Some(is_called));
     on_sequence(fcinfo, call, setval3_oid)
 });
 sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fcinfo| {

@@ -24,6 +24,11 @@ unsafe extern "C-unwind" {
         walker: Walker,
         context: *mut c_void,
     ) -> bool;
+    fn find_all_inheritors(
+        relation: Oid,
+        lock_mode: c_int,
+        parent_counts: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
 }
 
 /// Objects with a smaller OID came with the server (`FirstNormalObjectId`).
@@ -75,6 +80,8 @@ pub struct Survey {
     pub current_of: bool,
     /// `set_config()` is called: the session's settings may change.
     pub set_config: bool,
+    /// A function is called that works on the session or server that it runs on.
+    pub bound_to_session: Option<&'static str>,
     /// Calls that [`Survey::redirect`] turns to Helios' own functions.
     redirectable: Vec<*mut pg_sys::FuncExpr>,
 }
@@ -224,6 +231,10 @@ impl Survey {
         match oid.to_u32() {
             pg_sys::F_LASTVAL => self.lastval = true,
             pg_sys::F_SET_CONFIG => self.set_config = true,
+            pg_sys::F_PG_NOTIFY => self.bound_to_session = Some("pg_notify()"),
+            pg_sys::F_PG_ADVISORY_LOCK_INT8..=pg_sys::F_PG_ADVISORY_UNLOCK_ALL => {
+                self.bound_to_session = Some("a session-level advisory lock function");
+            }
             user if user >= FIRST_USER_OID && !self.functions.contains(&oid) => {
                 self.functions.push(oid);
             }
@@ -407,6 +418,17 @@ pub fn relation_name(relation: Oid) -> String {
 pub fn relation_local_name(relation: Oid) -> Option<String> {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
     unsafe { text(pg_sys::get_rel_name(relation)) }
+}
+
+/// The relation and all that inherit from it, its partitions among them.
+pub fn inheritors(relation: Oid) -> Vec<Oid> {
+    // SAFETY: a catalog look-up without locks; gives a list of OIDs.
+    unsafe {
+        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            find_all_inheritors(relation, pg_sys::NoLock as c_int, ptr::null_mut())
+        });
+        super::list::oids(list).collect()
+    }
 }
 
 /// Name of a namespace, if it exists.

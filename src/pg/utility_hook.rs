@@ -9,7 +9,7 @@ use crate::pg::statement::Statement;
 use crate::pg::utility_view::{CallView, CopyView};
 use crate::pg::{enclosing, explain, nesting};
 use enclosing::Enclosing;
-use pgrx::pg_sys::{self, NodeTag};
+use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::cell::Cell;
 use std::ffi::c_char;
 use std::sync::OnceLock;
@@ -57,6 +57,8 @@ pub struct RowHandler {
     pub copy: fn(&CopyView, &Statement) -> Result<Option<u64>>,
     /// CALL; false leaves it to the server.
     pub call: fn(&CallView, &Statement) -> Result<bool>,
+    /// Told where an EXPLAIN ANALYZE CREATE TABLE AS makes its table.
+    pub explained_table: fn(Oid) -> Result<()>,
     /// Told after SET, RESET and DISCARD, and after DO and CALL, which may have done the same.
     pub settings_changed: fn(),
     /// Told after DISCARD.
@@ -112,67 +114,49 @@ unsafe extern "C-unwind" fn process_utility(
 ) {
     // SAFETY: the arguments are valid until this call returns; nothing here has a destructor.
     unsafe {
-        let statement = Statement::new(planned, source, context, !parameters.is_null());
-        // EXECUTE is its query and nothing else.
-        let depth = if statement.tag() == NodeTag::T_ExecuteStmt {
-            nesting::depth()
-        } else {
-            nesting::enter()
-        };
-        let enclosing = enclosing::enter(Enclosing {
+        let enclosing = Enclosing {
             source: source as usize,
             location: (*planned).stmt_location,
             length: (*planned).stmt_len,
-        });
-        let moved =
-            trampoline(false, || move_rows(&statement, parameters, destination, completion));
-        if moved {
-            enclosing::leave(enclosing);
-            nesting::leave(depth);
-            return;
-        }
-        let pass = Step::pass(statement);
-        let step = trampoline(pass, || match HANDLER.get() {
-            Some(handler) => (handler.before)(&statement),
-            None => Ok(pass),
-        });
-        let (planned, read_only_tree) = match step.statement.planned() {
-            same if same == planned => (same, read_only_tree),
-            copy => (copy, false),
         };
-        if step.run {
-            match PREVIOUS.get() {
-                Some(previous) => previous(
-                    planned,
-                    source,
-                    read_only_tree,
-                    context,
-                    parameters,
-                    environment,
-                    destination,
-                    completion,
-                ),
-                None => standard_ProcessUtility(
-                    planned,
-                    source,
-                    read_only_tree,
-                    context,
-                    parameters,
-                    environment,
-                    destination,
-                    completion,
-                ),
+        // EXECUTE is its query and nothing else.
+        let deeper = (*(*planned).utilityStmt).type_ != NodeTag::T_ExecuteStmt;
+        nesting::utility(enclosing, deeper, || {
+            let statement = Statement::new(planned, source, context, !parameters.is_null());
+            let tag = statement.tag();
+            if trampoline(false, || move_rows(&statement, parameters, destination, completion)) {
+                return;
             }
-        }
-        if let Some(frame) = step.frame {
-            trampoline((), || finish(frame, &statement, completion));
-        }
-        trampoline((), || {
-            session_changed(statement.tag());
-            Ok(())
+            let pass = Step::pass(statement);
+            let step = trampoline(pass, || match HANDLER.get() {
+                Some(handler) => (handler.before)(&statement),
+                None => Ok(pass),
+            });
+            let (planned, read_only_tree) = match step.statement.planned() {
+                same if same == planned => (same, read_only_tree),
+                copy => (copy, false),
+            };
+            let run = PREVIOUS.get().unwrap_or(standard_ProcessUtility);
+            if step.run {
+                run(
+                    planned,
+                    source,
+                    read_only_tree,
+                    context,
+                    parameters,
+                    environment,
+                    destination,
+                    completion,
+                );
+            }
+            if let Some(frame) = step.frame {
+                trampoline((), || finish(frame, &statement, completion));
+            }
+            trampoline((), || {
+                session_changed(tag);
+                Ok(())
+            });
         });
-        enclosing::leave(enclosing);
-        nesting::leave(depth);
     }
 }
 
@@ -205,7 +189,10 @@ unsafe fn move_rows(
             }
             NodeTag::T_ExplainStmt => {
                 explain::begins(statement.node());
-                Ok(false)
+                match explain::made_in(statement.node()) {
+                    Some(namespace) => (handler.explained_table)(namespace).map(|()| false),
+                    None => Ok(false),
+                }
             }
             _ => Ok(false),
         }
@@ -214,9 +201,6 @@ unsafe fn move_rows(
 
 /// After the server ran a statement: tells what it may have changed about the session.
 fn session_changed(tag: NodeTag) {
-    if tag == NodeTag::T_ExplainStmt {
-        explain::ended();
-    }
     let Some(handler) = ROW_HANDLER.get() else { return };
     match tag {
         NodeTag::T_VariableSetStmt | NodeTag::T_CallStmt | NodeTag::T_DoStmt => {

@@ -44,6 +44,8 @@ impl Facts {
         }
         let name = || tree::relation_name(relation.oid);
         match relation.kind {
+            // A view is what it selects from, and that is in the query as well.
+            b'v' => self.local_view = true,
             _ if tree::is_temporary_namespace(namespace) => {
                 self.touched.push(Touched::TempTable { name: name() });
             }
@@ -51,8 +53,6 @@ impl Facts {
             kind if holds_rows(kind) => {
                 self.touched.push(Touched::LocalTable { name: name(), write: relation.write })
             }
-            // A view is what it selects from, and that is in the query as well.
-            b'v' => self.local_view = true,
             _ => {}
         }
         Ok(())

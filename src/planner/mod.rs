@@ -73,6 +73,13 @@ fn remote_plan(
         return Err(unsupported("set_config() cannot be called beside a distributed table")
             .hint("Call it in a statement of its own, before this one."));
     }
+    if let Some(function) = survey.bound_to_session {
+        return Err(unsupported(&format!(
+            "{function} cannot be called beside a distributed table"
+        ))
+        .detail("It would act on the node and not on this session.")
+        .hint("Call it in a statement of its own."));
+    }
     if query.assigns_element() {
         return Err(unsupported("cannot assign a value from a node to an array element or field")
             .hint("Assign it to a plain variable first."));
@@ -94,13 +101,13 @@ fn remote_plan(
         }
     };
     let params = survey.params.iter().map(|p| p.id).max().unwrap_or(0);
+    let volatile = survey.calls_volatile_function();
     Ok(RemotePlan {
         sql: text.sql,
         offset: text.offset,
         params,
-        writes: query.writes()
-            || survey.data_arguments.iter().any(|r| r.write)
-            || survey.calls_volatile_function(),
+        writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
+        unsettles: volatile,
         namespaces: facts.namespaces,
     })
 }
@@ -118,13 +125,28 @@ fn may_inline(query: QueryTree<'_>) -> bool {
         && !query.survey().functions.is_empty()
 }
 
+fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
+    for &oid in relations {
+        if facts::is_remote(oid)? {
+            return Ok(Some(oid));
+        }
+    }
+    Ok(None)
+}
+
 /// Invariant 1: a shell is never read or written.
 fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
     if !directory::in_use() {
         return Ok(());
     }
     for (oid, kind) in relations {
-        if facts::holds_rows(kind) && facts::is_remote(oid)? {
+        // Rows find their partition while the plan runs, so that the plan does not name it.
+        let shell = match kind {
+            b'p' => first_remote(&crate::pg::tree::inheritors(oid))?,
+            _ if facts::holds_rows(kind) && facts::is_remote(oid)? => Some(oid),
+            _ => None,
+        };
+        if let Some(oid) = shell {
             let name = crate::pg::tree::relation_name(oid);
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

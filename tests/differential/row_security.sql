@@ -74,7 +74,26 @@ SELECT set_config('app.tenant', '2', false)
 SELECT * FROM notes ORDER BY id
 
 -- session: writer as rs_writer
-SELECT set_config('app.tenant', '1', false), count(*) FROM notes
+-- differs: a setting is changed for every server or not at all
+SELECT set_config('app.tenant', '9', false), count(*) FROM notes
+
+-- session: writer as rs_writer
+SELECT set_config('app.tenant', '1', false)
+
+-- session: writer as rs_writer
+PREPARE tenant (text) AS SELECT set_config('app.tenant', $1, false)
+
+-- session: writer as rs_writer
+EXECUTE tenant (2); EXECUTE tenant (2); EXECUTE tenant (2); EXECUTE tenant (2); EXECUTE tenant (2); EXECUTE tenant (2)
+
+-- session: writer as rs_writer
+SELECT * FROM notes ORDER BY id
+
+-- session: writer as rs_writer
+EXECUTE tenant (1)
+
+-- session: writer as rs_writer
+SELECT * FROM notes ORDER BY id
 
 -- session: writer as rs_writer
 SELECT count(*) FROM notes

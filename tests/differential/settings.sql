@@ -36,12 +36,18 @@ SELECT current_setting('app.other') FROM t
 
 SELECT current_setting('app.other', true) IS NULL FROM t
 
-SELECT set_config('app.other', 'v', false) FROM t
+-- differs: a setting is changed for every server or not at all
+SELECT set_config('app.third', 'v', false) FROM t
+
+SELECT set_config('app.other', 'v', false)
 
 SELECT current_setting('app.other')
 
 SELECT current_setting('app.other') FROM t
 
+SELECT set_config('app.other', 'local', true), current_setting('app.other')
+
+-- differs: a setting is changed for every server or not at all
 SELECT set_config('app.other', 'local', true), current_setting('app.other'), (SELECT current_setting('app.other') FROM t)
 
 SELECT current_setting('app.other') FROM t

@@ -338,7 +338,10 @@ impl Wire {
                 return Ok(message);
             }
             let mut buffer = [0; 16384];
-            let length = self.stream.read(&mut buffer)?;
+            let length = match self.stream.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if length == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

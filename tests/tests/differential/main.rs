@@ -3,7 +3,8 @@
 //! must be the same.
 //!
 //! Each file runs three times: by the simple protocol, by the extended one, and with results in
-//! binary form. All differences of a file are listed, not only the first.
+//! binary form; and once on a server that is its own only node, where nothing may differ for any
+//! reason. All differences of a file are listed, not only the first.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use helios_tests::{Cluster, PlainServer};
 
@@ -34,7 +36,7 @@ macro_rules! topics {
 
 topics! {
     big_values copy cursors ddl_objects ddl_tables dml errors functions names parameters
-    partitions prepared privileges queries row_security sequences settings temporary
+    partitions prepared privileges procedural queries row_security sequences settings temporary
     transactions triggers types views
 }
 
@@ -63,9 +65,15 @@ fn compare(topic: &str) {
     let blocks = corpus::read(&directory().join(format!("{topic}.sql")));
     let mut differences = BTreeMap::<usize, Difference>::new();
     for protocol in [Protocol::Simple, Protocol::Extended, Protocol::Binary] {
-        run(topic, &blocks, protocol, &mut differences);
+        run(topic, &blocks, Cluster::shared(), protocol, &mut differences);
     }
+    let mut embedded_differences = BTreeMap::new();
+    run(topic, &blocks, embedded(), Protocol::Simple, &mut embedded_differences);
     let mut report = String::new();
+    for (i, difference) in &embedded_differences {
+        report.push_str("embedded ");
+        describe(&mut report, topic, &blocks[*i], difference);
+    }
     let mut stated = 0;
     for (i, block) in blocks.iter().enumerate() {
         match (differences.get(&i), &block.differs) {
@@ -89,17 +97,23 @@ fn compare(topic: &str) {
     assert!(report.is_empty(), "answers differ:\n{report}");
 }
 
+/// A server with Helios and without further nodes.
+fn embedded() -> &'static Cluster {
+    static EMBEDDED: OnceLock<Cluster> = OnceLock::new();
+    EMBEDDED.get_or_init(|| Cluster::start(0))
+}
+
 fn run(
     topic: &str,
     blocks: &[Block],
+    cluster: &Cluster,
     protocol: Protocol,
     differences: &mut BTreeMap<usize, Difference>,
 ) {
     let plain = &PlainServer::shared().server;
-    let helios = Cluster::shared().coordinator();
     let mut plain = Side::new(plain, topic, &format!("CREATE SCHEMA {topic}"), protocol);
     let create = format!("CREATE SCHEMA {topic} DISTRIBUTED");
-    let mut helios = Side::new(helios, topic, &create, protocol);
+    let mut helios = Side::new(cluster.coordinator(), topic, &create, protocol);
     for (i, block) in blocks.iter().enumerate() {
         let (expected, got) = (plain.run(block), helios.run(block));
         if expected == got {

@@ -208,7 +208,7 @@ fn node_added_twice() {
     refused(&mut client, &add("node-2", one), "42710", &["node-1"]);
     refused(&mut client, &add("again", one), "42710", &["node-1"]);
     refused(&mut client, &add("myself", own), "22023", &["coordinator"]);
-    refused(&mut client, &add("", one), "22023", &[]);
+    refused(&mut client, &add("", one), "42602", &[]);
     // By another name of the same address.
     let sql = format!("SELECT helios_add_node('again', 'localhost', {one})");
     refused(&mut client, &sql, "42710", &["node-1"]);
