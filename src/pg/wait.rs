@@ -165,8 +165,12 @@ pub fn check_for_interrupts() {
 
 /// Ends this process because the postmaster is gone, as every wait of the server does.
 pub fn exit_with_postmaster() -> ! {
+    unsafe extern "C-unwind" {
+        // Not the binding of pgrx, which says only for some versions that it does not return.
+        fn proc_exit(code: std::ffi::c_int) -> !;
+    }
     // SAFETY: runs the exit callbacks and does not return.
-    unsafe { pg_sys::proc_exit(1) }
+    unsafe { proc_exit(1) }
 }
 
 /// Whether the client (or a timeout) asked to cancel, or the backend is told to end.
