@@ -11,6 +11,7 @@
 mod harness;
 mod node_loss;
 mod node_sessions;
+mod procedural;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_plain;

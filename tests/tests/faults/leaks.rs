@@ -1,6 +1,7 @@
-//! Whatever a session suffers, it keeps no more open than before.
+//! Whatever a session suffers, it keeps no more open than before; and however much passes through
+//! it, it keeps no more memory.
 
-use helios_tests::{Bound, Cluster, Wire};
+use helios_tests::{Bound, Cluster, Event, Wire};
 
 use crate::{assert_usable, cluster_with_table, wait_for_silence, wire};
 
@@ -100,7 +101,7 @@ fn portals_and_prepared_statements_end_with_the_client() {
         wire.bind(&name, &name, &bound).unwrap();
         wire.execute(&name, 5).unwrap();
         let events = wire.sync().unwrap();
-        assert!(events.contains(&helios_tests::Event::Suspended), "{events:?}");
+        assert!(events.contains(&Event::Suspended), "{events:?}");
     }
     wire.simple("ROLLBACK", None).unwrap();
     assert_eq!(held(&cluster, &wire).1, 1);
@@ -110,4 +111,64 @@ fn portals_and_prepared_statements_end_with_the_client() {
         let left = cluster.node_sessions(1);
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     });
+}
+
+/// Memory of its own that a backend holds, in MiB.
+fn memory(wire: &Wire) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", wire.pid)).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<i64>().unwrap() / 1024
+}
+
+/// Reads everything up to `Ready`, keeping nothing, and returns the most memory that the backend
+/// was seen to hold meanwhile.
+fn drain(wire: &mut Wire, way: &str) -> i64 {
+    let (mut most, mut count) = (memory(wire), 0);
+    loop {
+        match wire.event().unwrap_or_else(|error| panic!("{way}: {error} after {count} messages")) {
+            Event::Ready(_) => return most.max(memory(wire)),
+            event @ Event::Error(_) => panic!("{way}: {event:?}"),
+            _ => count += 1,
+        }
+        if count % 50_000 == 0 {
+            most = most.max(memory(wire));
+        }
+    }
+}
+
+/// A hundred megabytes by every way that rows take: the backend's memory stays within 16 MiB.
+#[test]
+fn memory_stays_flat_over_a_million_rows() {
+    let (cluster, client) = cluster_with_table("l");
+    drop(client);
+    let mut wire = wire(&cluster);
+    let rows = "SELECT repeat('x', 100) AS v FROM l.t, generate_series(1, 1000)";
+    let wide = "SELECT repeat('x', 2000) AS v FROM l.t, generate_series(1, 50)";
+    wire.simple("CREATE TABLE l.big (v text)", None).unwrap();
+    for (way, sql) in [
+        ("a result", rows.to_owned()),
+        ("COPY out", format!("COPY ({rows}) TO STDOUT")),
+        ("a cursor", format!("BEGIN; DECLARE c CURSOR FOR {rows}; FETCH ALL FROM c; COMMIT")),
+        (
+            "a loop",
+            // Fewer and wider: a loop asks for its rows in small batches.
+            format!("DO $$ DECLARE r record; BEGIN FOR r IN {wide} LOOP NULL; END LOOP; END $$"),
+        ),
+        ("INSERT … SELECT", format!("INSERT INTO l.big {rows}")),
+    ] {
+        wire.simple("SELECT 1 FROM l.t LIMIT 1", None).unwrap();
+        let before = memory(&wire);
+        wire.send_simple(&sql).unwrap();
+        let most = drain(&mut wire, way);
+        assert!(most - before <= 16, "{way}: {before} MiB before, up to {most} MiB meanwhile");
+    }
+    let before = memory(&wire);
+    wire.send_simple("COPY l.big FROM STDIN").unwrap();
+    let line = format!("{}\n", "y".repeat(99)).repeat(1000);
+    for _ in 0..1000 {
+        wire.copy_data(line.as_bytes()).unwrap();
+    }
+    wire.copy_done().unwrap();
+    let most = drain(&mut wire, "COPY in");
+    assert!(most - before <= 16, "COPY in: {before} MiB before, up to {most} MiB meanwhile");
 }
