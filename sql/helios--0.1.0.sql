@@ -188,6 +188,17 @@ END $$;
 CREATE CONSTRAINT TRIGGER shards_cover AFTER INSERT OR DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION helios.check_shards_cover();
 
+CREATE FUNCTION helios.refuse_truncate() RETURNS trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE EXCEPTION 'the directory cannot be truncated'
+        USING ERRCODE = 'object_not_in_prerequisite_state',
+              DETAIL = 'The pooled shards must hold every key at any time.',
+              HINT = 'Delete the rows that are no longer needed.';
+END $$;
+CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON helios.shard
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.refuse_truncate();
+
 -- A dump holds rows that CREATE EXTENSION has made already: they take the place of those.
 CREATE FUNCTION helios.restore_node() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $$

@@ -6,9 +6,15 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
 
 fn given(schema: Option<&str>) -> Result<&str> {
-    schema.filter(|name| !name.is_empty()).ok_or_else(|| {
-        Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the schema is missing")
-    })
+    match schema {
+        None => Err(Error::new(
+            Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            "the name of the schema is missing",
+        )),
+        Some("") => Err(Error::new(Code::ERRCODE_INVALID_NAME, "invalid name of a schema: \"\"")
+            .hint("A name has 1 to 63 bytes.")),
+        Some(name) => Ok(name),
+    }
 }
 
 /// Makes a distributed schema; gives the name of its node.

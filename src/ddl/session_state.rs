@@ -25,6 +25,9 @@ fn set_constraints(statement: &Statement) -> Result<()> {
     }
     let mut nodes: Vec<NodeId> = Vec::new();
     if names.is_empty() {
+        if statement.in_transaction_block() {
+            transaction::note_all_constraints(statement.text());
+        }
         nodes = transaction::open_nodes();
     }
     for (schema, name) in names {

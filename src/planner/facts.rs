@@ -76,6 +76,10 @@ impl Facts {
 
     /// `lastval()` speaks of the sequence used last, which is where this session wrote last.
     fn add_last_value(&mut self) -> Result<()> {
+        // A statement that advances a sequence itself asks for that one.
+        if !self.namespaces.is_empty() {
+            return Ok(());
+        }
         let remote = match crate::executor::last_written() {
             Some(namespace) => self.add_remote(namespace, false)?,
             None => false,

@@ -27,7 +27,10 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 pub fn on_event(event: Event) -> Result<()> {
     let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
     match event {
-        Event::Commit | Event::Abort => follow::transaction_ended(true),
+        Event::Commit | Event::Abort => {
+            follow::transaction_ended(true);
+            super::forget_constraints();
+        }
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),
         _ => {}
     }

@@ -28,6 +28,7 @@ pub use recovery::recover;
 pub use registry::target;
 
 use crate::directory::NodeId;
+use std::cell::RefCell;
 
 /// Whether a statement on a node is a transaction of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,23 @@ pub fn open_nodes() -> Vec<NodeId> {
         link.block.is_open().then_some(link.node.id)
     };
     registry::all().iter().filter_map(open).collect()
+}
+
+thread_local! {
+    static ALL_CONSTRAINTS: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+/// SET CONSTRAINTS ALL with this text has run: nodes that join the local transaction later follow it.
+pub fn note_all_constraints(sql: &[u8]) {
+    ALL_CONSTRAINTS.set(Some(sql.to_vec()));
+}
+
+fn all_constraints() -> Option<Vec<u8>> {
+    ALL_CONSTRAINTS.with_borrow(Clone::clone)
+}
+
+fn forget_constraints() {
+    ALL_CONSTRAINTS.set(None);
 }
 
 /// DEALLOCATE ALL and DISCARD ALL: statements kept prepared on nodes are closed with the next request there.

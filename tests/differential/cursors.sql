@@ -20,6 +20,7 @@ FETCH ALL FROM c
 
 FETCH c
 
+-- differs: a cursor over a node moves forward only unless it was declared with SCROLL
 FETCH BACKWARD 1 FROM c
 
 ROLLBACK
@@ -82,6 +83,7 @@ FETCH 1 FROM a
 
 FETCH 1 FROM b
 
+-- differs: a cursor over a node moves forward only unless it was declared with SCROLL
 SELECT name, statement, is_holdable, is_scrollable FROM pg_cursors WHERE name IN ('a', 'b') ORDER BY name
 
 DECLARE a CURSOR FOR SELECT 1
@@ -102,6 +104,7 @@ UPDATE t SET v = 'later' WHERE id = 5
 
 FETCH 1 FROM h
 
+-- differs: a cursor over a node moves forward only unless it was declared with SCROLL
 MOVE BACKWARD 2 FROM h
 
 CLOSE h
@@ -156,12 +159,16 @@ DECLARE u CURSOR FOR SELECT id FROM t ORDER BY id FOR UPDATE
 
 FETCH 2 FROM u
 
+-- differs: WHERE CURRENT OF is refused
 UPDATE t SET v = 'current' WHERE CURRENT OF u
 
+-- differs: WHERE CURRENT OF is refused
 SELECT id, v FROM t WHERE v = 'current'
 
+-- differs: WHERE CURRENT OF is refused
 DELETE FROM t WHERE CURRENT OF u
 
+-- differs: WHERE CURRENT OF is refused
 SELECT count(*) FROM t
 
 ROLLBACK
@@ -194,6 +201,8 @@ BEGIN
 
 SELECT give('mine')
 
+-- differs: a cursor that a function opens on a node stays there
 FETCH 3 FROM mine
 
+-- differs: a cursor that a function opens on a node stays there
 COMMIT

@@ -153,8 +153,10 @@ CREATE TABLE log (at int, what text)
 
 CREATE RULE no_delete AS ON DELETE TO feelings DO INSTEAD INSERT INTO log VALUES (1, 'tried')
 
+-- differs: an INSTEAD rule with another command is refused
 DELETE FROM feelings
 
+-- differs: an INSTEAD rule with another command is refused
 SELECT * FROM log
 
 DROP RULE no_delete ON feelings

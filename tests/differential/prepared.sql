@@ -72,12 +72,15 @@ EXECUTE by_id (1)
 
 DEALLOCATE by_id
 
+-- differs: CREATE TABLE AS EXECUTE is refused
 CREATE TABLE made_by_execute AS EXECUTE upd (1, 1)
 
 PREPARE mk AS SELECT id FROM p WHERE id <= $1
 
+-- differs: CREATE TABLE AS EXECUTE is refused
 CREATE TABLE made_by_execute AS EXECUTE mk (2)
 
+-- differs: CREATE TABLE AS EXECUTE is refused
 SELECT * FROM made_by_execute ORDER BY id
 
 SET plan_cache_mode = force_generic_plan

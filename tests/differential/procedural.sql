@@ -13,6 +13,7 @@ DO $$ BEGIN IF (SELECT count(*) FROM t) > 1 THEN RAISE NOTICE 'many'; END IF; EN
 
 DO $$ DECLARE x int; BEGIN x := (SELECT max(n) FROM t) + 1; RAISE NOTICE '%', x; WHILE (SELECT count(*) FROM t) > 22 LOOP EXIT; END LOOP; RAISE NOTICE '%', (SELECT min(n) FROM t) + (SELECT max(n) FROM t); END $$
 
+-- differs: an anonymous record from a node cannot be decoded
 DO $$ DECLARE r record; BEGIN SELECT row(id, v) AS x, v INTO r FROM t WHERE id = 1; RAISE NOTICE '% %', r.x, r; END $$
 
 DO $$ DECLARE r t; a t[]; BEGIN SELECT * INTO r FROM t WHERE id = 2; r.n := 99; a := ARRAY(SELECT t FROM t WHERE id < 3 ORDER BY id); RAISE NOTICE '% %', r, a; UPDATE t SET n = r.n WHERE id = r.id; INSERT INTO t SELECT r.id + 1000, r.v, r.n; END $$

@@ -30,6 +30,7 @@ WITH RECURSIVE chain AS (SELECT id, boss, 1 AS depth, ARRAY[id] AS path FROM emp
 
 WITH RECURSIVE t(n) AS (VALUES (1) UNION SELECT n + 1 FROM t WHERE n < 5) SELECT sum(n), (SELECT count(*) FROM emp) FROM t
 
+-- differs: an array of anonymous records from a node cannot be decoded
 WITH RECURSIVE s(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM s WHERE id < 3) SEARCH DEPTH FIRST BY id SET o CYCLE id SET c USING p SELECT * FROM s, dept WHERE code = 'a' ORDER BY o
 
 SELECT d.code, top.name, top.pay FROM dept d LEFT JOIN LATERAL (SELECT name, pay FROM emp WHERE dept = d.code ORDER BY pay DESC, id LIMIT 2) top ON true ORDER BY 1, 3 DESC, 2

@@ -106,6 +106,7 @@ SELECT to_tsvector('Häuser'), x FROM t
 
 SET standard_conforming_strings = off
 
+-- differs: the warning comes from the coordinator's parser and from the node's
 SELECT 'a\tb', x FROM t
 
 SET standard_conforming_strings = on
@@ -122,6 +123,7 @@ SELECT interval '1 day 2 hours', x FROM t
 
 SET statement_timeout = '10s'
 
+-- differs: statement_timeout is kept here, where it cancels the node's statement as well
 SELECT current_setting('statement_timeout'), x FROM t
 
 SET transform_null_equals = on

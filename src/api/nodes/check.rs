@@ -5,6 +5,7 @@ use crate::directory::{self, Node};
 use crate::error::{Error, Result};
 use crate::pg::sql;
 use crate::remote::Session;
+use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// One thing that was looked at.
@@ -195,6 +196,7 @@ pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
             crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
         }
     }
+    refuse_known(node, session)?;
     refuse_other_cluster(node, session)
 }
 
@@ -210,6 +212,26 @@ fn refuse_itself(node: &Node, session: &mut Session) -> Result<()> {
         )
         .detail("It is a part of the cluster already, as node \"coordinator\".")
         .hint("Give the address of another server, or the name of another database."));
+    }
+    Ok(())
+}
+
+/// One server under two names would wait for itself: each shared definition goes to both in one transaction.
+fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
+    let there = session.query(SELF)?.into_iter().next().and_then(|row| row.into_iter().next());
+    for known in directory::remote_nodes()?.iter().filter(|known| known.name != node.name) {
+        // A node that cannot be reached is not the one that was just reached.
+        let Ok(rows) = transaction::query(known.id, SELF.as_bytes(), Mode::Transaction) else {
+            continue;
+        };
+        if rows.into_iter().next().and_then(|row| row.into_iter().next()) == there {
+            return Err(Error::new(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("server \"{}\" is node \"{}\" already", node.name, known.name),
+            )
+            .detail("The two addresses lead to one server and database.")
+            .hint("Give the address of another server, or the name of another database."));
+        }
     }
     Ok(())
 }

@@ -40,8 +40,18 @@ impl Link {
         if self.block.is_at(level, read_only) {
             return Ok(());
         }
+        let mut constraints =
+            if self.block.is_open() { None } else { crate::transaction::all_constraints() };
         let Self { session, block, effects, .. } = self;
-        block.steps(level, read_only, |step| send_step(session, effects, step))
+        block.steps(level, read_only, |step| {
+            send_step(session, effects, step)?;
+            // Right behind BEGIN, so that no savepoint takes it back.
+            if let Some(sql) = constraints.take() {
+                messages::command(session.output(), &sql)?;
+                effects.push_back(Effect::Done);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn follow_settings(&mut self) -> Result<()> {
