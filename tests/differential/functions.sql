@@ -148,7 +148,7 @@ SELECT '2024-01-01 00:00+00'::timestamptz FROM acc WHERE id = 1
 
 DO $$ DECLARE total int := 0; r record; BEGIN FOR r IN EXECUTE 'SELECT balance FROM acc WHERE id < $1 ORDER BY id' USING 4 LOOP total := total + r.balance; END LOOP; RAISE NOTICE 'total %', total; END $$
 
-DO $$ DECLARE r record; BEGIN FOR r IN UPDATE acc SET balance = balance + 1 WHERE id < 3 RETURNING * LOOP RAISE NOTICE '%', r; END LOOP; END $$
+DO $$ DECLARE r record; BEGIN FOR r IN UPDATE acc SET balance = balance + 1 WHERE id = 2 RETURNING * LOOP RAISE NOTICE '%', r; END LOOP; END $$
 
 DO $$ DECLARE k int := 2; t text := 'a'; n acc[]; BEGIN n := (SELECT array_agg(a ORDER BY id) FROM acc a WHERE id <= k OR owner = t); RAISE NOTICE '%', n; END $$
 
