@@ -199,7 +199,12 @@ mod tests {
         catch_up(&mut block, 1);
         assert!(!block.is_at(1, true));
         let mut steps = Vec::new();
-        block.steps(1, true, |s| Ok::<_, ()>(steps.push(s))).unwrap();
+        block
+            .steps(1, true, |s| {
+                steps.push(s);
+                Ok::<_, ()>(())
+            })
+            .unwrap();
         assert_eq!(steps, [Step::ReadOnly]);
     }
 }

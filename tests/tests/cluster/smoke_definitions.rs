@@ -71,7 +71,7 @@ fn run(client: &mut postgres::Client, script: &str) {
     let mut statement = String::new();
     for part in script.split_inclusive(';') {
         statement.push_str(part);
-        if statement.matches("$$").count() % 2 == 0 {
+        if statement.matches("$$").count().is_multiple_of(2) {
             client.batch_execute(&statement).unwrap_or_else(|e| panic!("{e:?} in {statement}"));
             statement.clear();
         }
