@@ -111,9 +111,15 @@ fn backend_of_the_node_killed() {
     wait_for_statement(&cluster, "pg_sleep");
     let query = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' \
                  AND pid <> pg_backend_pid()";
-    let pid: i32 = cluster.connect_to_node(1).query_one(query, &[]).unwrap().get(0);
+    let mut witness = cluster.connect_to_node(1);
+    let pid: i32 = witness.query_one(query, &[]).unwrap().get(0);
     helios_tests::kill(Pid::from_raw(pid).unwrap());
     assert_node_lost(&wire.until_ready(None).unwrap());
+    // Until the node has noticed, it goes on taking connections.
+    wait_until("the node ends all sessions", crate::BOUND, || match witness.batch_execute("") {
+        Err(_) if witness.is_closed() => Ok(()),
+        answer => Err(format!("{answer:?}")),
+    });
     wait_until("the node has recovered", crate::BOUND, || {
         cluster.node(1).connect("postgres").map(drop).map_err(|error| format!("{error:#}"))
     });
