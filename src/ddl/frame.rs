@@ -18,6 +18,8 @@ pub enum Plan {
     Bookkeeping,
     /// On a node, inside a function: refuse it if it touched what shells must have too.
     Behind,
+    /// Lock the tables on their nodes.
+    Lock,
     /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
     Touched { models: Vec<Object> },
     /// Send it to every node.

@@ -91,6 +91,10 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             behind::after(&frame)?;
             None
         }
+        Plan::Lock => {
+            listed::locked(statement)?;
+            None
+        }
         Plan::CreateSchema(plan) => {
             schema::created(plan, statement)?;
             None
