@@ -51,19 +51,18 @@ impl Statement {
             for &relation in &truncated {
                 pg_sys::LockRelationOid(relation, mode);
             }
-            while (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE {
+            let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+            let mut more = if cascade { truncated.clone() } else { Vec::new() };
+            while !more.is_empty() {
                 let known = truncated.iter().fold(std::ptr::null_mut(), |list, &relation| {
                     pg_sys::lappend_oid(list, relation)
                 });
-                let more = super::list::oids(pg_sys::heap_truncate_find_FKs(known));
-                let more: Vec<Oid> = more.filter(|&relation| self.may_lock(relation)).collect();
-                if more.is_empty() {
-                    break;
-                }
+                let referring = super::list::oids(pg_sys::heap_truncate_find_FKs(known));
+                more = referring.filter(|&relation| self.may_lock(relation)).collect();
                 for &relation in &more {
                     pg_sys::LockRelationOid(relation, mode);
                 }
-                truncated.extend(more);
+                truncated.extend(&more);
             }
             if (*node).restart_seqs {
                 for relation in truncated {
