@@ -20,6 +20,7 @@ pub mod hooks;
 pub mod invalidation;
 pub mod list;
 pub mod lock;
+pub mod names;
 pub mod nesting;
 pub mod nodes;
 pub mod object;
