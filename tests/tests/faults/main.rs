@@ -11,6 +11,7 @@
 mod definitions;
 mod leaks;
 mod lost_nodes;
+mod outcomes;
 mod stopping;
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
