@@ -38,11 +38,13 @@ fn extended(wire: &mut Wire, sql: &str, values: &[&str]) -> Result<String, Strin
     answer(&wire.extended(sql, &Bound { values, ..Bound::default() }, None).unwrap())
 }
 
+type Stop = fn(&Cluster);
+
 /// However the node went down: it is up again, and the session was idle all the time.
 #[test]
 fn node_that_crashed_and_came_back_while_idle_costs_no_error() {
     let (cluster, _client) = cluster();
-    let ways: [(&str, fn(&Cluster)); 3] = [
+    let ways: [(&str, Stop); 3] = [
         ("fast", |cluster| cluster.node(1).stop(Shutdown::Fast).unwrap()),
         // Each backend says good-bye in a warning before it closes the connection.
         ("immediate", |cluster| cluster.node(1).stop(Shutdown::Immediate).unwrap()),
