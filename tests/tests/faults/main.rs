@@ -10,6 +10,7 @@
 
 mod definitions;
 mod leaks;
+mod lock_queue;
 mod lost_nodes;
 mod outcomes;
 mod stopping;
