@@ -121,8 +121,8 @@ fn tune(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_retries(3))
 }
 
-/// Name resolution is the system's, and waits as long as the system is set up to wait.
-fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
+/// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
     if host.starts_with('/') {
         return Ok(vec![SockAddr::unix(format!("{host}/.s.PGSQL.{port}"))?]);
     }

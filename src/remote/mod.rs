@@ -19,6 +19,7 @@ mod target;
 mod tls;
 
 pub use cancel::cancel_everything;
+pub use connect::resolve;
 pub use frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Patience, Session, text_row};
