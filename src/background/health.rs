@@ -125,7 +125,8 @@ impl Probe {
         let (Answer::Waiting, Some(socket)) = (self.answer, &mut self.socket) else { return };
         match proceed(socket, &mut self.asked) {
             Ok(()) => self.answer = Answer::Alive,
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {}
+            Err(e)
+                if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {}
             Err(_) => self.answer = Answer::Refused,
         }
     }

@@ -50,7 +50,11 @@ fn launcher() {
         if is_round || !due.is_empty() {
             let there = worker::in_transaction(catalog::databases);
             due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker::forget(*gone));
-            due = if is_round { there } else { due.into_iter().filter(|d| there.contains(d)).collect() };
+            due = if is_round {
+                there
+            } else {
+                due.into_iter().filter(|d| there.contains(d)).collect()
+            };
         }
         if is_round {
             last_round = Some(Instant::now());

@@ -24,9 +24,9 @@ use crate::directory;
 use crate::error::Result;
 use crate::pg::object_access::{self, Listener};
 use crate::pg::session;
-use crate::pg::worker;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{self, Completion, Handler, Step};
+use crate::pg::worker;
 use frame::Plan;
 use pgrx::pg_sys::NodeTag;
 

@@ -190,8 +190,7 @@ pub fn of_database(database: u32) -> Vec<Backend> {
 /// Makes a backend the victim of a deadlock, if it is still in the same wait: it raises 40P01 by itself.
 pub fn condemn(pid: i32, waiting_since: i64, members: &[i32]) {
     let mut slots = SLOTS.exclusive();
-    let Some(slot) =
-        slots.0.iter_mut().find(|s| s.pid == pid && s.waiting_since == waiting_since)
+    let Some(slot) = slots.0.iter_mut().find(|s| s.pid == pid && s.waiting_since == waiting_since)
     else {
         return;
     };

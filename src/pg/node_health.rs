@@ -71,7 +71,9 @@ pub fn note(database: u32, states: &[(i32, State)]) {
     }
     for &(node, state) in states {
         let own = slots.0.iter().position(|s| s.database == database && s.node == node);
-        let Some(at) = own.or_else(|| slots.0.iter().position(|s| s.database == 0)) else { continue };
+        let Some(at) = own.or_else(|| slots.0.iter().position(|s| s.database == 0)) else {
+            continue;
+        };
         let slot = &mut slots.0[at];
         let changed = own.is_none() || slot.health.state != state;
         let since = if changed { now } else { slot.health.since };

@@ -110,11 +110,8 @@ pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
         #[cfg(feature = "pg15")]
         let owned = pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
-        let owned = pg_sys::object_ownercheck(
-            pg_sys::DatabaseRelationId,
-            database,
-            pg_sys::GetUserId(),
-        );
+        let owned =
+            pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
         owned.then_some(database)
     }
 }

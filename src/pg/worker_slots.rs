@@ -149,5 +149,7 @@ pub fn is_held(database: u32) -> bool {
 
 /// The database is gone.
 pub fn forget(database: u32) {
-    change(database, |slot| *slot = Slot { database, held_until: slot.held_until, ..Slot::default() });
+    change(database, |slot| {
+        *slot = Slot { database, held_until: slot.held_until, ..Slot::default() }
+    });
 }

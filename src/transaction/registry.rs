@@ -55,7 +55,8 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
 /// 08001 if the last looks at the node, not long ago, got no answer.
 pub fn refuse_silent(node: &Node) -> Result<()> {
     let Some(health) = node_health::of(node.id.0) else { return Ok(()) };
-    let fresh = 3.0 * f64::from(settings::HEALTH_INTERVAL.get()) / 1000.0;
+    // A look at silent nodes takes seconds itself.
+    let fresh = 3.0 * f64::from(settings::HEALTH_INTERVAL.get()) / 1000.0 + 10.0;
     if health.state != node_health::State::Silent || node_health::age(health.checked) > fresh {
         return Ok(());
     }

@@ -8,7 +8,9 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod deadlocks;
 mod definitions;
+mod health;
 mod leaks;
 mod lost_nodes;
 mod stopping;
