@@ -97,7 +97,7 @@ impl Detector {
                 waits.insert(Wait { waiter: who(waiter), holder: who(holder), server: node });
             }
         }
-        let here = sql::rows(WAITS, &[], |row| Ok((row.get::<i32>(1)?, row.get::<i32>(2)?)))?;
+        let here = sql::read_rows(WAITS, &[], |row| Ok((row.get::<i32>(1)?, row.get::<i32>(2)?)))?;
         for (waiter, holder) in here {
             if let (Some(waiter), Some(holder)) = (waiter, holder) {
                 let (waiter, holder) = (Transaction::Here(waiter), Transaction::Here(holder));

@@ -10,6 +10,7 @@
 
 mod deadlocks;
 mod definitions;
+mod failover;
 mod health;
 mod leaks;
 mod lost_nodes;
