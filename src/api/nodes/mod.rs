@@ -182,7 +182,7 @@ fn helios_node_health(node: i32) -> Seen {
         State::Offline | State::Silent => "offline",
     };
     let health = node_health::of(node);
-    TableIterator::new(health.map(|h| (word(h.state), node_health::age(h.since))).into_iter())
+    TableIterator::new(health.map(|h| (word(h.state), node_health::age(h.since))))
 }
 
 type Findings = TableIterator<
