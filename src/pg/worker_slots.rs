@@ -112,8 +112,14 @@ pub(super) fn arrive(database: u32) {
     change(database, |slot| slot.worker = pid);
 }
 
-unsafe extern "C-unwind" fn leave(_code: i32, database: pg_sys::Datum) {
-    change(database.value() as u32, |slot| slot.worker = 0);
+unsafe extern "C-unwind" fn leave(code: i32, database: pg_sys::Datum) {
+    change(database.value() as u32, |slot| {
+        slot.worker = 0;
+        // It did not come to its end: what it was at has to be begun again.
+        if code != 0 {
+            slot.work = Work::Pending;
+        }
+    });
 }
 
 /// Wakes a database's worker, if it has one.

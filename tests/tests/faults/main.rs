@@ -13,6 +13,7 @@ mod definitions;
 mod failover;
 mod health;
 mod leaks;
+mod lock_queue;
 mod lost_nodes;
 mod stopping;
 
