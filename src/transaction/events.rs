@@ -7,7 +7,7 @@
 use super::link::{Link, unknown_outcome};
 use super::{follow, registry, two_phase};
 use crate::error::{Error, Result};
-use crate::pg::wait::pay_latch;
+use crate::pg::wait::{self, pay_latch};
 use crate::pg::xact::{self, Event};
 use crate::remote::{Patience, cancel_everything, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -30,6 +30,7 @@ pub fn on_event(event: Event) -> Result<()> {
         Event::Commit | Event::Abort => {
             follow::transaction_ended(true);
             super::forget_constraints();
+            wait::transaction_ended(matches!(event, Event::Commit));
         }
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),
         _ => {}

@@ -13,8 +13,8 @@ use crate::pg::backends::{self, LongWait};
 use crate::pg::encoding;
 use crate::pg::error::notify;
 use crate::pg::wait::{
-    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
-    owe_latch,
+    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, hold_cancels,
+    hold_interrupts, interrupt_pending, owe_latch,
 };
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
@@ -35,7 +35,8 @@ pub enum Patience {
     InterruptibleUntil(Instant),
     /// Where no error may be raised (abort, after commit): not beyond this moment.
     Until(Instant),
-    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts.
+    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts. After it no
+    /// cancel is looked at until the local transaction has ended too.
     Commit,
 }
 
@@ -71,7 +72,6 @@ pub struct Session {
     time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
-    interrupted: bool,
     /// Processes here that wait for each other, when this session's statement was cancelled to end that.
     deadlock: Vec<i32>,
     /// The node's id and the process that serves this session there, when other backends are to know them.
@@ -97,7 +97,6 @@ impl Session {
             lost: false,
             time_limit: None,
             grace: None,
-            interrupted: false,
             deadlock: Vec::new(),
             shown: None,
         }
@@ -148,11 +147,6 @@ impl Session {
     /// Whether the node's messages come in another encoding than the database's.
     pub fn has_foreign_encoding(&self) -> bool {
         self.foreign_encoding.is_some()
-    }
-
-    /// Whether an interrupt was passed on to the node during the request under way.
-    pub fn was_interrupted(&self) -> bool {
-        self.interrupted
     }
 
     /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.

@@ -15,6 +15,7 @@ mod health;
 mod leaks;
 mod lock_queue;
 mod lost_nodes;
+mod outcomes;
 mod stopping;
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
