@@ -93,6 +93,12 @@ CREATE TABLE helios.schema (
 CREATE INDEX schema_shard ON helios.schema (shard);
 COMMENT ON TABLE helios.schema IS 'distributed schemas and the shard each one is in';
 
+CREATE TABLE helios.reference_table (
+    relation regclass PRIMARY KEY,
+    created  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE helios.reference_table IS 'tables with a copy of all rows on every node';
+
 CREATE SEQUENCE helios.migration_id;
 CREATE TABLE helios.migration (
     id          bigint  PRIMARY KEY DEFAULT nextval('helios.migration_id'),
@@ -175,6 +181,8 @@ CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.shard
     FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
 CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.schema
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
+CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.reference_table
     FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
 
 -- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough
@@ -269,6 +277,7 @@ SELECT pg_extension_config_dump('helios.shard', '');
 SELECT pg_extension_config_dump('helios.shard_id', '');
 SELECT pg_extension_config_dump('helios.schema', '');
 SELECT pg_extension_config_dump('helios.credential', '');
+SELECT pg_extension_config_dump('helios.reference_table', '');
 
 -------------------------------------------------------------------------------------------------
 -- Schemas and places
@@ -322,6 +331,101 @@ CREATE VIEW helios.helios_schemas AS
       FROM helios.schema c JOIN helios.shard s ON s.id = c.shard JOIN helios.node n ON n.id = s.node;
 ALTER VIEW helios.helios_schemas SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_schemas IS 'distributed schemas and where each one lives';
+
+-------------------------------------------------------------------------------------------------
+-- Reference tables
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION pg_catalog.helios_create_reference_table("table" regclass) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_create_reference_table_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_create_reference_table(regclass)
+    IS 'puts a copy of a table, with its rows, on every node; writes go to all copies from then on';
+
+CREATE FUNCTION pg_catalog.helios_undistribute_table("table" regclass) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_undistribute_table_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_undistribute_table(regclass)
+    IS 'makes a reference table an ordinary table of the coordinator; the copies on the nodes are dropped';
+
+CREATE FUNCTION helios.reference_write() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'helios_reference_write_wrapper';
+COMMENT ON FUNCTION helios.reference_write() IS 'trigger of a reference table: copies what is done to its rows to all nodes';
+
+CREATE FUNCTION helios.reference_copy() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'helios_reference_copy_wrapper';
+COMMENT ON FUNCTION helios.reference_copy() IS 'trigger of a reference table''s copy on a node: only the coordinator changes it';
+
+-- Statements that make the copy of a reference table on a node. It has no sequences, which are asked on the coordinator
+-- alone, no foreign keys to other reference tables, which are checked there, and none of the table's triggers.
+CREATE FUNCTION helios.reference_definition(reference regclass) RETURNS SETOF text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+DECLARE
+    name text := (SELECT format('%I.%I', n.nspname, c.relname)
+                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference);
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = reference);
+BEGIN
+    RETURN QUERY
+        SELECT format('CREATE TABLE %s (%s)%s', name,
+                      string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+                          CASE WHEN a.attcollation <> t.typcollation
+                               THEN (SELECT format('COLLATE %I.%I', n.nspname, l.collname)
+                                       FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
+                                      WHERE l.oid = a.attcollation) END,
+                          CASE WHEN a.attgenerated = 's'
+                               THEN format('GENERATED ALWAYS AS (%s) STORED', pg_get_expr(d.adbin, d.adrelid))
+                               WHEN d.oid IS NOT NULL AND NOT EXISTS (
+                                    SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+                                     WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                                       AND p.refclassid = 'pg_class'::regclass)
+                               THEN format('DEFAULT %s', pg_get_expr(d.adbin, d.adrelid)) END,
+                          CASE WHEN a.attnotnull THEN 'NOT NULL' END), ', ' ORDER BY a.attnum),
+                      (SELECT ' WITH (' || array_to_string(reloptions, ', ') || ')' FROM pg_class WHERE oid = reference))
+          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+               LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+         WHERE a.attrelid = reference AND a.attnum > 0 AND NOT a.attisdropped;
+    RETURN QUERY
+        SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', name, k.conname, pg_get_constraintdef(k.oid))
+          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x', 'c') ORDER BY k.oid;
+    RETURN QUERY
+        SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
+         WHERE i.indrelid = reference AND i.indisvalid
+           AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = reference)
+         ORDER BY i.indexrelid;
+    RETURN QUERY SELECT format('ALTER TABLE %s OWNER TO %I', name, owner);
+    RETURN QUERY
+        SELECT format('REVOKE ALL ON %s FROM PUBLIC, %I', name, owner) FROM pg_class
+         WHERE oid = reference AND relacl IS NOT NULL;
+    RETURN QUERY
+        SELECT format('GRANT %s%s ON %s TO %s%s', a.privilege_type, g.part, name,
+                      CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                      CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END)
+          FROM (SELECT relacl, '' FROM pg_class WHERE oid = reference
+                UNION ALL
+                SELECT attacl, format(' (%I)', attname) FROM pg_attribute
+                 WHERE attrelid = reference AND NOT attisdropped) AS g(acl, part), aclexplode(g.acl) AS a;
+END $$;
+
+-- Values are written so that they are read as the same ones whatever the session's settings are.
+CREATE FUNCTION helios.reference_rows(reference regclass) RETURNS SETOF text[]
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3 AS $$
+BEGIN
+    RETURN QUERY EXECUTE (
+        SELECT format('SELECT ARRAY[%s] FROM ONLY %s', string_agg(format('%I::text', attname), ', ' ORDER BY attnum), reference)
+          FROM pg_attribute WHERE attrelid = reference AND attnum > 0 AND NOT attisdropped AND attgenerated = '');
+END $$;
+
+CREATE FUNCTION helios.reference_digest(reference regclass) RETURNS text
+    LANGUAGE plpgsql VOLATILE
+    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
+    SET timezone = 'UTC' AS $$
+DECLARE
+    digest text;
+BEGIN
+    EXECUTE format('SELECT format(''%%s rows, sum %%s'', count(*), coalesce(sum(hashtextextended(r::text, 0)::numeric), 0))
+                      FROM ONLY %s AS r', reference) INTO digest;
+    RETURN digest;
+END $$;
+COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a table and a sum of their hashes, to compare copies';
 
 -------------------------------------------------------------------------------------------------
 -- Nodes
@@ -406,6 +510,12 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
+    pg_catalog.helios_create_reference_table(regclass),
+    pg_catalog.helios_undistribute_table(regclass),
+    helios.reference_write(),
+    helios.reference_copy(),
+    helios.reference_definition(regclass),
+    helios.reference_rows(regclass),
     helios.probe_node(integer),
     helios.grammar_effect(text)
     FROM PUBLIC;

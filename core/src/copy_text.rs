@@ -86,9 +86,42 @@ fn uescape_end(statement: &[u8], string: Token, rules: Rules) -> usize {
     string.end
 }
 
+/// A row in COPY's text format, with the end of its line; None is NULL.
+pub fn line(values: &[Option<String>]) -> String {
+    let mut text = String::new();
+    for (i, value) in values.iter().enumerate() {
+        if i > 0 {
+            text.push('\t');
+        }
+        let Some(value) = value else {
+            text.push_str("\\N");
+            continue;
+        };
+        for letter in value.chars() {
+            match letter {
+                '\\' => text.push_str("\\\\"),
+                '\t' => text.push_str("\\t"),
+                '\n' => text.push_str("\\n"),
+                '\r' => text.push_str("\\r"),
+                other => text.push(other),
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_are_written_as_copy_reads_them() {
+        let values = ["a\tb", "\\N", "", "x\ny\r"].map(|text| Some(text.to_owned()));
+        let [a, b, c, d] = values;
+        assert_eq!(line(&[a, None, b, c, d]), "a\\tb\t\\N\t\\\\N\t\tx\\ny\\r\n");
+        assert_eq!(line(&[]), "\n");
+    }
     use crate::lex::tests::sql_bytes;
     use proptest::prelude::*;
 

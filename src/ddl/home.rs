@@ -3,7 +3,7 @@
 use crate::directory::{self, NodeId, Placement};
 use crate::error::Result;
 use crate::pg::object::{self, Belongs, Object};
-use crate::pg::session;
+use crate::pg::{names, session};
 use pgrx::pg_sys::Oid;
 use std::collections::HashSet;
 
@@ -32,6 +32,10 @@ impl Home {
 pub fn of(object: Object) -> Result<Option<Home>> {
     let Some(belongs) = object::belongs(object) else { return Ok(None) };
     Ok(match belongs {
+        Belongs::Relation { relation, .. } if is_reference(relation)? => {
+            // What a trigger does to the rows here is copied with the rows.
+            (!object::is_trigger(object)).then_some(Home::Everywhere)
+        }
         Belongs::Server => None,
         Belongs::Database => Some(rests_on(object)?),
         Belongs::Relation { relation, namespace } => {
@@ -44,6 +48,11 @@ pub fn of(object: Object) -> Result<Option<Home>> {
             None => rests_on(object)?,
         }),
     })
+}
+
+/// Whether the relation is a reference table or an index of one.
+fn is_reference(relation: Oid) -> Result<bool> {
+    directory::is_reference(names::table_of_index(relation).unwrap_or(relation))
 }
 
 /// The home that a distributed schema gives to all in it; None for another schema.
@@ -65,6 +74,7 @@ fn rests_on(object: Object) -> Result<Home> {
                 continue;
             }
             let found = match object::belongs(below) {
+                Some(Belongs::Relation { relation, .. }) if is_reference(relation)? => continue,
                 Some(Belongs::Relation { relation, namespace }) => {
                     let here = || Home::Here(session::relation_name(relation));
                     in_schema(namespace)?.unwrap_or_else(here)

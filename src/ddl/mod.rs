@@ -16,6 +16,8 @@ mod frame;
 pub mod home;
 mod listed;
 mod propagate;
+mod quiet;
+pub mod reference;
 pub mod schema;
 mod send;
 mod session_state;
@@ -54,7 +56,7 @@ fn before(statement: &Statement) -> Result<Step> {
         schema::refuse_clause_without_extension(statement)?;
         return Ok(Step::pass(*statement));
     }
-    if statement.is_part() || session::in_extension_script() {
+    if statement.is_part() || session::in_extension_script() || quiet::is_quiet() {
         return Ok(Step::pass(*statement));
     }
     if behind::concerns(statement) {
@@ -76,6 +78,7 @@ fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = table_as::before(statement)? {
         return Ok(step);
     }
+    reference::before(statement)?;
     if let Some(step) = concurrent::before(statement)? {
         return Ok(step);
     }
@@ -133,6 +136,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             None
         }
     };
+    reference::after(&frame, statement)?;
     for (node, text) in &frame.later {
         send::to(*node, text)?;
     }

@@ -7,12 +7,12 @@ use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Object};
 use crate::pg::object_access::Event;
-use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::pg::statement_names::Granted;
 use crate::pg::utility_hook::Step;
-use pgrx::pg_sys::NodeTag;
+use crate::pg::{names, session};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{NodeTag, Oid};
 use std::collections::BTreeMap;
 
 /// Where a statement has to run besides this server.
@@ -248,6 +248,7 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
         Granted::RelationsIn(schemas) => {
             for schema in schemas {
                 match home::of(object::of_schema(schema))? {
+                    Some(Home::Everywhere) if has_references(schema)? => homes.everywhere = true,
                     Some(Home::Everywhere) | None => {
                         homes.here = session::namespace_name(schema);
                     }
@@ -272,6 +273,12 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
     }
     homes.check_named()?;
     Ok(homes.reach())
+}
+
+/// Whether a plain schema has reference tables, which are all that nodes have in it.
+fn has_references(schema: Oid) -> Result<bool> {
+    let tables = directory::references()?;
+    Ok(tables.iter().any(|table| names::relation_namespace(table.relation) == Some(schema)))
 }
 
 /// Moving between schemas is a change of name only where both live at one place.

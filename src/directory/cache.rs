@@ -18,6 +18,8 @@ struct Tables {
     shard_key: Oid,
     schema: Oid,
     schema_key: Oid,
+    reference: Oid,
+    reference_key: Oid,
 }
 
 impl Tables {
@@ -30,6 +32,8 @@ impl Tables {
             shard_key: relation("shard_pkey")?,
             schema: relation("schema")?,
             schema_key: relation("schema_pkey")?,
+            reference: relation("reference_table")?,
+            reference_key: relation("reference_table_pkey")?,
         })
     }
 }
@@ -40,6 +44,7 @@ struct Cache {
     tables: Option<Option<Tables>>,
     nodes: Option<Rc<Vec<Rc<Node>>>>,
     homes: HashMap<Oid, Option<Placement>>,
+    references: HashMap<Oid, bool>,
 }
 
 thread_local! {
@@ -79,9 +84,11 @@ fn tables() -> Option<Tables> {
         return None;
     }
     // Every invalidation counts while it is not known which relations matter.
-    invalidation::watch([InvalidOid; 3]);
+    invalidation::watch([InvalidOid; 4]);
     let found = fill(|| Ok(Tables::find()), |cache, tables| cache.tables = Some(tables)).ok()?;
-    invalidation::watch(found.map_or([InvalidOid; 3], |t| [t.node, t.shard, t.schema]));
+    invalidation::watch(
+        found.map_or([InvalidOid; 4], |t| [t.node, t.shard, t.schema, t.reference]),
+    );
     found
 }
 
@@ -178,6 +185,29 @@ pub fn home(namespace: Oid) -> Result<Option<Placement>> {
             cache.homes.insert(namespace, home);
         },
     )
+}
+
+/// Whether the relation is a reference table: every node has its rows.
+#[inline]
+pub fn is_reference(relation: Oid) -> Result<bool> {
+    if let Some(known) = cached(|cache| cache.references.get(&relation).copied()) {
+        return Ok(known);
+    }
+    let Some(tables) = tables() else { return Ok(false) };
+    fill(
+        || {
+            let by_oid = [(1, Key::Oid(relation))];
+            let rows = catalog::scan(tables.reference, tables.reference_key, &by_oid, |_| ());
+            Ok(!rows.is_empty())
+        },
+        |cache, is| {
+            cache.references.insert(relation, is);
+        },
+    )
+}
+
+pub(super) fn reference_catalog() -> Option<Oid> {
+    tables().map(|tables| tables.reference)
 }
 
 /// Where the schema of this name lives; None if it is no distributed schema or lives on this server.

@@ -6,7 +6,7 @@
 //! compares it first. An answer stays true for a transaction only under the shard's lock:
 //! [`lock_shard_shared`], then read again.
 //!
-//! Lock order: shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
+//! Lock order: the cluster's lock, reference tables, shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
 
 mod cache;
 pub mod place;
@@ -14,17 +14,19 @@ mod rows;
 mod store;
 
 pub use cache::{
-    catalogs_owner, cluster_id, exists, home, home_of, in_use, node, node_named, nodes, placement,
-    placement_of, remote_nodes,
+    catalogs_owner, cluster_id, exists, home, home_of, in_use, is_reference, node, node_named,
+    nodes, placement, placement_of, remote_nodes,
 };
 pub use rows::{Address, Node, NodeId, Placement, ShardId};
 pub use store::{
-    NewNode, add_node, adopt_nodes, dedicated_shard, forget_schema, forget_transactions,
-    insert_schema, move_shards, password, remove_node, rename_schema, schemas_on, shards,
-    take_local_out, unfinished_transactions,
+    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, dedicated_shard,
+    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
+    references, remove_node, rename_schema, schemas_on, shards, take_local_out,
+    unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};
+use pgrx::pg_sys::Oid;
 
 /// Holds the shard in place until the transaction ends. The caller reads its placement again afterwards.
 pub fn lock_shard_shared(shard: ShardId) {
@@ -37,6 +39,20 @@ pub fn lock_shard_shared(shard: ShardId) {
 pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
+    }
+}
+
+/// One transaction at a time writes a reference table; held until it ends, on all nodes.
+pub fn lock_reference_exclusive(relation: Oid) {
+    if let Some(table) = cache::reference_catalog() {
+        lock::object(table, relation.to_u32(), lock::Mode::Exclusive);
+    }
+}
+
+/// Waits until nobody writes a reference table, and keeps writers out until the transaction ends.
+pub fn lock_reference_shared(relation: Oid) {
+    if let Some(table) = cache::reference_catalog() {
+        lock::object(table, relation.to_u32(), lock::Mode::Share);
     }
 }
 

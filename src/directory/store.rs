@@ -6,6 +6,7 @@ use super::rows::{Address, NodeId, Shard, ShardId, ShardKind};
 use crate::error::{Error, Result};
 use crate::pg::privileges::RunAs;
 use crate::pg::sql;
+use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A node that is about to be added.
@@ -181,6 +182,42 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
             "SELECT c.name::text FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
                        WHERE s.node = $1 ORDER BY 1";
         sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// A reference table.
+pub struct ReferenceTable {
+    /// Its OID on this server.
+    pub relation: Oid,
+    /// Its name with its schema, quoted where needed.
+    pub name: String,
+}
+
+/// All reference tables, in the order in which they were made.
+pub fn references() -> Result<Vec<ReferenceTable>> {
+    as_owner(|| {
+        let select = "SELECT c.oid, format('%I.%I', n.nspname, c.relname)
+                        FROM helios.reference_table r JOIN pg_class c ON c.oid = r.relation
+                             JOIN pg_namespace n ON n.oid = c.relnamespace
+                       ORDER BY r.created, 2";
+        sql::rows(select, &[], |row| {
+            let relation = row.get::<Oid>(1)?.unwrap_or(pgrx::pg_sys::InvalidOid);
+            Ok(ReferenceTable { relation, name: row.get::<String>(2)?.unwrap_or_default() })
+        })
+    })
+}
+
+/// Notes that a table is a reference table.
+pub fn add_reference(relation: Oid) -> Result<()> {
+    as_owner(|| {
+        sql::run("INSERT INTO helios.reference_table (relation) VALUES ($1)", &[relation.into()])
+    })
+}
+
+/// Forgets a reference table, which may be gone.
+pub fn forget_reference(relation: Oid) -> Result<()> {
+    as_owner(|| {
+        sql::run("DELETE FROM helios.reference_table WHERE relation = $1", &[relation.into()])
     })
 }
 

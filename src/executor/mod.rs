@@ -7,6 +7,7 @@
 
 mod copy;
 mod explain;
+pub mod reference;
 mod run;
 mod scan;
 mod types;
@@ -26,6 +27,7 @@ pub fn install() {
     crate::pg::types::install();
     crate::pg::evaluate::install(value::evaluate);
     crate::pg::redirect::install(value::redirects());
+    crate::pg::row_trigger::listen(reference::forget);
     crate::pg::utility_hook::install_rows(utility::handler());
 }
 

@@ -13,7 +13,7 @@ thread_local! {
     static EPOCH: Cell<u64> = const { Cell::new(1) };
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
     static CHANGED: Cell<bool> = const { Cell::new(false) };
-    static WATCHED: Cell<[pg_sys::Oid; 3]> = const { Cell::new([pg_sys::InvalidOid; 3]) };
+    static WATCHED: Cell<[pg_sys::Oid; 4]> = const { Cell::new([pg_sys::InvalidOid; 4]) };
 }
 
 /// Registers the callbacks. Called once, from `_PG_init`.
@@ -42,7 +42,7 @@ pub fn relations() -> u64 {
 }
 
 /// The relations whose invalidation matters; all of them invalid: every relation does.
-pub fn watch(relations: [pg_sys::Oid; 3]) {
+pub fn watch(relations: [pg_sys::Oid; 4]) {
     WATCHED.set(relations);
 }
 

@@ -34,6 +34,7 @@ pub mod preload;
 pub mod privileges;
 pub mod redirect;
 pub mod roles;
+pub mod row_trigger;
 pub mod scanner_hook;
 pub mod session;
 pub mod setting_types;

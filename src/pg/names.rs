@@ -47,6 +47,19 @@ pub fn relation_name(relation: Oid) -> String {
     }
 }
 
+/// The table that an index is of; None for what is no index.
+pub fn table_of_index(relation: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-ups.
+    unsafe {
+        let kind = pg_sys::get_rel_relkind(relation) as u8;
+        if kind != pg_sys::RELKIND_INDEX {
+            return None;
+        }
+        let table = pg_sys::IndexGetRelation(relation, true);
+        (table != Oid::INVALID).then_some(table)
+    }
+}
+
 /// The relation's own name, if it exists.
 pub fn relation_local_name(relation: Oid) -> Option<String> {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.

@@ -119,6 +119,23 @@ pub fn is_rule(object: Object) -> bool {
     object.class.to_u32() == 2618
 }
 
+/// Whether the object is a sequence.
+pub fn is_sequence(object: Object) -> bool {
+    // SAFETY: looks into the system cache.
+    is_relation(object)
+        && unsafe { pg_sys::get_rel_relkind(object.id) } as u8 == pg_sys::RELKIND_SEQUENCE
+}
+
+/// Whether the object is a constraint.
+pub fn is_constraint(object: Object) -> bool {
+    object.class.to_u32() == CONSTRAINT
+}
+
+/// Whether the object is a trigger.
+pub fn is_trigger(object: Object) -> bool {
+    object.class.to_u32() == 2620
+}
+
 /// Whether the object is an extension.
 pub fn is_extension(object: Object) -> bool {
     object.class.to_u32() == EXTENSION

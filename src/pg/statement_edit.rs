@@ -161,6 +161,45 @@ impl Statement {
         found
     }
 
+    /// What ALTER TABLE does that copies of a reference table cannot follow, if anything.
+    pub fn alters_what_copies_lack(&self) -> Option<&'static str> {
+        use pg_sys::AlterTableType as Kind;
+        if self.adds_foreign_key() {
+            return Some("adding a foreign key");
+        }
+        // SAFETY: the commands are valid.
+        let kinds = self.alter_commands().into_iter().map(|command| unsafe { (*command).subtype });
+        kinds.into_iter().find_map(|kind| match kind {
+            Kind::AT_EnableTrig
+            | Kind::AT_EnableAlwaysTrig
+            | Kind::AT_EnableReplicaTrig
+            | Kind::AT_DisableTrig
+            | Kind::AT_EnableTrigAll
+            | Kind::AT_DisableTrigAll
+            | Kind::AT_EnableTrigUser
+            | Kind::AT_DisableTrigUser => Some("switching triggers on or off"),
+            Kind::AT_AddIdentity | Kind::AT_SetIdentity | Kind::AT_DropIdentity => {
+                Some("changing an identity column")
+            }
+            Kind::AT_AddInherit
+            | Kind::AT_DropInherit
+            | Kind::AT_AttachPartition
+            | Kind::AT_DetachPartition => Some("inheritance"),
+            Kind::AT_SetLogged | Kind::AT_SetUnLogged => Some("SET LOGGED or UNLOGGED"),
+            Kind::AT_EnableRowSecurity | Kind::AT_ForceRowSecurity => Some("row security"),
+            Kind::AT_AddOf | Kind::AT_DropOf => Some("the type of a typed table"),
+            _ => None,
+        })
+    }
+
+    /// Whether ALTER TABLE computes values of existing rows.
+    pub fn computes_rows(&self) -> bool {
+        use pg_sys::AlterTableType as Kind;
+        // SAFETY: the commands are valid.
+        let kinds = self.alter_commands().into_iter().map(|command| unsafe { (*command).subtype });
+        kinds.into_iter().any(|kind| matches!(kind, Kind::AT_AddColumn | Kind::AT_AlterColumnType))
+    }
+
     fn partition_commands(&self) -> Vec<*mut pg_sys::PartitionCmd> {
         let partition = |command: *mut pg_sys::AlterTableCmd| {
             // SAFETY: the tag says what the node is.

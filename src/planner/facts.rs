@@ -51,6 +51,9 @@ impl Facts {
                 self.touched.push(Touched::TempTable { name: name() });
             }
             b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
+            b'r' if directory::is_reference(relation.oid)? => {
+                self.touched.push(Touched::Reference { name: name(), write: relation.write })
+            }
             kind if holds_rows(kind) => {
                 self.touched.push(Touched::LocalTable { name: name(), write: relation.write })
             }

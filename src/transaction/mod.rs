@@ -28,6 +28,7 @@ pub use recovery::recover;
 pub use registry::{refuse_silent, target};
 
 use crate::directory::NodeId;
+use crate::pg::privileges;
 use std::cell::RefCell;
 
 /// Whether a statement on a node is a transaction of its own.
@@ -65,6 +66,30 @@ pub fn open_nodes() -> Vec<NodeId> {
         link.block.is_open().then_some(link.node.id)
     };
     registry::all().iter().filter_map(open).collect()
+}
+
+/// Until dropped, names mean PostgreSQL's own functions and operators, here and in what is sent to nodes, whose sessions
+/// follow the `search_path` back afterwards.
+pub struct SafePath {
+    _path: privileges::SafePath,
+    _then: NoteChange,
+}
+
+/// Dropped behind the path.
+struct NoteChange;
+
+impl Drop for NoteChange {
+    fn drop(&mut self) {
+        note_settings_changed();
+    }
+}
+
+impl SafePath {
+    /// Sets the `search_path`.
+    pub fn begin() -> Self {
+        note_settings_changed();
+        Self { _path: privileges::SafePath::begin(), _then: NoteChange }
+    }
 }
 
 thread_local! {

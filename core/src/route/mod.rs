@@ -36,6 +36,13 @@ pub enum Touched {
         /// Whether the statement changes it.
         write: bool,
     },
+    /// A reference table: every server has the same rows.
+    Reference {
+        /// Its name as a person would write it.
+        name: String,
+        /// Whether the statement changes or locks its rows, which begins on this server.
+        write: bool,
+    },
     /// A temporary table of this session.
     TempTable {
         /// Its name.
@@ -84,8 +91,9 @@ pub enum Route {
 /// `node_name` is asked only for the texts of a refusal.
 ///
 /// - nothing of another node: here;
-/// - things of one node, with nothing else but catalogs: on that node;
-/// - things of several nodes, or of a node and of this server: refused.
+/// - things of one node, with nothing else but catalogs and reference tables that are read: on that node;
+/// - things of several nodes, or of a node and of this server, or of a node and a reference table that is changed or
+///   locked: refused.
 pub fn route<'a>(
     touched: impl IntoIterator<Item = &'a Touched>,
     node_name: &dyn Fn(i32) -> String,
@@ -104,8 +112,9 @@ pub fn route<'a>(
             Touched::LastValue { node: Some(node) } => {
                 nodes.insert(*node);
             }
-            Touched::Catalog => (),
+            Touched::Catalog | Touched::Reference { write: false, .. } => (),
             Touched::LocalTable { .. }
+            | Touched::Reference { write: true, .. }
             | Touched::TempTable { .. }
             | Touched::LocalSequence { .. }
             | Touched::LastValue { node: None } => {

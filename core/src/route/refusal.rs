@@ -37,8 +37,21 @@ impl Refusal {
                 format!("the sequence last advanced is on node \"{}\"", node_name(*node))
             }),
         );
-        places.extend(local.iter().map(|thing| format!("{} is on the coordinator", name(thing))));
-        let (message, hint) = if local.is_empty() {
+        places.extend(local.iter().map(|thing| match thing {
+            Touched::Reference { name, .. } => {
+                format!("reference table \"{name}\" would be changed or locked on every node")
+            }
+            _ => format!("{} is on the coordinator", name(thing)),
+        }));
+        let only_references = local.iter().all(|thing| matches!(thing, Touched::Reference { .. }));
+        let (message, hint) = if !local.is_empty() && only_references {
+            (
+                "statement touches a distributed schema and changes or locks a reference table"
+                    .to_string(),
+                "Run separate statements in one transaction. With FOR UPDATE or FOR SHARE, name the \
+                 tables of the distributed schema after OF.",
+            )
+        } else if local.is_empty() {
             (
                 format!("statement touches distributed schemas on {} nodes", nodes.len()),
                 "Run a statement for each node, or move the schemas to one node with \
@@ -57,6 +70,7 @@ impl Refusal {
 fn name(thing: &Touched) -> String {
     match thing {
         Touched::LocalTable { name, .. } => format!("table \"{name}\""),
+        Touched::Reference { name, .. } => format!("reference table \"{name}\""),
         Touched::TempTable { name } => format!("temporary table \"{name}\""),
         Touched::LocalSequence { name } => format!("sequence \"{name}\""),
         Touched::LastValue { .. } => "the sequence last advanced".into(),

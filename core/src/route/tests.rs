@@ -12,6 +12,10 @@ fn table(name: &str, write: bool) -> Touched {
     Touched::LocalTable { name: name.into(), write }
 }
 
+fn reference(write: bool) -> Touched {
+    Touched::Reference { name: "public.r".into(), write }
+}
+
 fn of(touched: &[Touched]) -> Route {
     route(touched, &node_name)
 }
@@ -45,8 +49,10 @@ fn every_mix_of_things() {
         Touched::LastValue { node: Some(1) },
         Touched::LastValue { node: Some(2) },
         Touched::LastValue { node: None },
+        reference(false),
+        reference(true),
     ];
-    let (one, two, here) = (0b0010_0000_0111, 0b0100_0000_1000, 0b1001_0111_0000);
+    let (one, two, here) = (0b0010_0000_0111, 0b0100_0000_1000, 0b10_1001_0111_0000);
     for set in 0u32..1 << things.len() {
         let chosen = || things.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1);
         let forward: Vec<Touched> = chosen().map(|(_, thing)| thing.clone()).collect();
@@ -139,4 +145,13 @@ fn the_name_of_a_node_is_asked_only_for_a_refusal() {
     let never = |_: i32| -> String { panic!("asked") };
     assert_eq!(route(&[], &never), Route::Here);
     assert_eq!(route(&[remote(1, "a", 4, false)], &never), node(1, &[(4, false)]));
+}
+
+#[test]
+fn reference_table_is_named_where_it_would_be_changed() {
+    assert_eq!(of(&[remote(1, "a", 10, true), reference(false)]), node(1, &[(10, true)]));
+    assert_eq!(of(&[reference(true), table("public.t", true)]), Route::Here);
+    let texts = refusal(&[remote(1, "a", 10, false), reference(true)]);
+    assert!(texts.message.contains("locks a reference table"), "{texts:?}");
+    assert!(texts.detail.contains("reference table \"public.r\""), "{texts:?}");
 }

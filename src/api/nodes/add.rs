@@ -1,7 +1,7 @@
 //! Adding a node.
 
 use super::{check, connect, house_empty_shards, sync};
-use crate::ddl::claim;
+use crate::ddl::{claim, reference};
 use crate::directory::{self, Address, NewNode, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session;
@@ -38,6 +38,7 @@ pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
     })?;
     directory::take_local_out()?;
     claim::stake(&*directory::node(id)?)?;
+    reference::bring_to(id)?;
     let nodes: Vec<Rc<Node>> = directory::nodes()?.iter().cloned().collect();
     house_empty_shards(&nodes)?;
     Ok(id)

@@ -1,8 +1,8 @@
 //! What a server must be like to be a node.
 
 use super::connect;
-use crate::ddl::claim;
-use crate::directory::{self, Node};
+use crate::ddl::{claim, reference};
+use crate::directory::{self, Node, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::sql;
 use crate::remote::Session;
@@ -200,7 +200,7 @@ pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
     }
     refuse_known(node, session)?;
     refuse_other_cluster(node, session)?;
-    match own_relations(&[], session)? {
+    match own_relations(&[], &[], session)? {
         finding if finding.ok => Ok(()),
         finding => Err(finding.into_error(&node.name)),
     }
@@ -276,7 +276,11 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
     findings.extend(Facts::there(&mut session)?.judge(&here));
     findings.push(schemas_are_there(node, &mut session)?);
-    findings.push(own_relations(&directory::schemas_on(node.id)?, &mut session)?);
+    let references = directory::references()?;
+    findings.push(own_relations(&directory::schemas_on(node.id)?, &references, &mut session)?);
+    if !references.is_empty() {
+        findings.push(same_rows(&references, &mut session)?);
+    }
     findings.push(is_ours(&mut session)?);
     Ok(findings)
 }
@@ -295,6 +299,27 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
     Ok(Finding::new("schemas", missing.is_empty(), detail, remedy))
 }
 
+/// Every reference table has the rows that it has here.
+fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Finding> {
+    let mut different = Vec::new();
+    for table in references {
+        let here = reference::digest(table)?;
+        let there = match session.query(&reference::digest_there(table)) {
+            Ok(rows) => rows.into_iter().flatten().flatten().next().unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        if there != here {
+            different.push(format!("{}: {there}, here {here}", table.name));
+        }
+    }
+    let detail = match different.is_empty() {
+        true => format!("All {} reference tables have the rows of this server.", references.len()),
+        false => format!("Different: {}.", different.join("; ")),
+    };
+    let remedy = "Run helios_undistribute_table() and helios_create_reference_table() to copy the rows of this server again.";
+    Ok(Finding::new("reference tables", different.is_empty(), detail, remedy))
+}
+
 fn is_ours(session: &mut Session) -> Result<Finding> {
     let ours = directory::cluster_id()?;
     let holder = claim::holder(session)?;
@@ -309,7 +334,11 @@ fn is_ours(session: &mut Session) -> Result<Finding> {
 
 /// Statements go to a node with the names that the client wrote. A relation that is on the node alone would take the
 /// place of a tenant's if its schema comes first in the search path.
-fn own_relations(tenants: &[String], session: &mut Session) -> Result<Finding> {
+fn own_relations(
+    tenants: &[String],
+    references: &[ReferenceTable],
+    session: &mut Session,
+) -> Result<Finding> {
     const SHOWN: usize = 20;
     let select = "SELECT n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname)
                     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -323,8 +352,11 @@ fn own_relations(tenants: &[String], session: &mut Session) -> Result<Finding> {
         let mut columns = row.into_iter().flatten();
         (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
     });
-    let own: Vec<String> =
-        rows.filter(|(schema, _)| !tenants.contains(schema)).map(|(_, name)| name).collect();
+    let own: Vec<String> = rows
+        .filter(|(schema, _)| !tenants.contains(schema))
+        .map(|(_, name)| name)
+        .filter(|name| !references.iter().any(|table| table.name == *name))
+        .collect();
     let detail = match own.len() {
         0 => "It has no relations of its own.".into(),
         count if count > SHOWN => {

@@ -6,11 +6,11 @@ mod check;
 mod process;
 mod sync;
 
-use crate::ddl::claim;
+use crate::ddl::{claim, reference};
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, OrRaise, Result};
 use crate::pg::node_health::{self, State};
-use crate::pg::privileges::{self, SafePath};
+use crate::pg::privileges;
 use crate::remote::Session;
 use crate::settings;
 use crate::transaction;
@@ -41,7 +41,7 @@ fn helios_add_node(
         options: options.unwrap_or_default(),
     };
     let add = || {
-        let _path = SafePath::begin();
+        let _path = transaction::SafePath::begin();
         add::add(wanted)
     };
     add().or_raise().0
@@ -57,14 +57,14 @@ fn helios_remove_node(name: &str) {
 #[pg_extern(sql = false)]
 fn helios_adopt_nodes() -> i32 {
     let adopt = || {
-        let _path = SafePath::begin();
+        let _path = transaction::SafePath::begin();
         adopt::adopt()
     };
     adopt().or_raise()
 }
 
 fn remove(name: &str) -> Result<()> {
-    let _path = SafePath::begin();
+    let _path = transaction::SafePath::begin();
     directory::lock_cluster();
     let node = directory::node_named(name)?;
     if node.is_local {
@@ -89,6 +89,7 @@ fn remove(name: &str) -> Result<()> {
         .hint("Drop them or move them to other nodes first."));
     }
     finish_transactions(&node)?;
+    reference::take_from(&node)?;
     claim::release(&node)?;
     directory::remove_node(node.id)
 }
@@ -209,7 +210,7 @@ type Findings = TableIterator<
 #[pg_extern(sql = false)]
 fn helios_check_cluster() -> Findings {
     let findings = || -> Result<Vec<_>> {
-        let _path = SafePath::begin();
+        let _path = transaction::SafePath::begin();
         let mut rows = Vec::new();
         for node in directory::nodes()?.iter() {
             for finding in check::examine(node)? {

@@ -13,6 +13,7 @@ mod harness;
 mod node_loss;
 mod node_sessions;
 mod procedural;
+mod reference;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_plain;

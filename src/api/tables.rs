@@ -1,0 +1,46 @@
+//! Reference tables.
+
+use crate::ddl::reference;
+use crate::error::{self, Error, OrRaise};
+use crate::executor;
+use crate::pg::row_trigger;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::prelude::*;
+use std::convert::Infallible;
+
+fn given(table: Option<Oid>) -> error::Result<Oid> {
+    table.ok_or_else(|| {
+        Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing")
+    })
+}
+
+/// Puts a copy of a table, with its rows, on every node.
+#[pg_extern(sql = false)]
+fn helios_create_reference_table(table: Option<Oid>) {
+    given(table).and_then(reference::create).or_raise();
+}
+
+/// Makes a reference table an ordinary table of this server.
+#[pg_extern(sql = false)]
+fn helios_undistribute_table(table: Option<Oid>) {
+    given(table).and_then(reference::undistribute).or_raise();
+}
+
+/// Trigger of a reference table on the coordinator: copies what is done to its rows to all nodes.
+#[pg_trigger(sql = false)]
+fn helios_reference_write<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Infallible> {
+    let (relation, fired) = row_trigger::view(trigger);
+    executor::reference::fired(relation, fired).or_raise();
+    Ok(None)
+}
+
+/// Trigger of a reference table's copy on a node: keeps others than the coordinator from changing it.
+#[pg_trigger(sql = false)]
+fn helios_reference_copy<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Infallible> {
+    executor::reference::guard_copy(row_trigger::view(trigger).0).or_raise();
+    Ok(None)
+}

@@ -1,0 +1,457 @@
+//! Reference tables: every server has the whole table, so that tenants join with it and refer to it where they are.
+//!
+//! The coordinator's copy is the table itself, with its triggers and sequences. Those on the nodes have what reading and
+//! foreign keys of tenants need: columns, keys, indexes, checks, owner and grants.
+//!
+//! Invariant: a transaction that commits leaves the same rows on all nodes. Rows get there with [`create`] and
+//! [`bring_to`], and from the trigger of the coordinator's table.
+//! Lock order: the cluster's lock, the table, its lock as a reference table.
+
+use super::frame::{Frame, Touched};
+use super::quiet::quietly;
+use crate::directory::{self, Node, NodeId, ReferenceTable};
+use crate::error::{Error, Result};
+use crate::pg::object::{self, Belongs};
+use crate::pg::object_access::Event;
+use crate::pg::privileges::{self, RunAs, SafePath};
+use crate::pg::statement::Statement;
+use crate::pg::{names, session, sql};
+use crate::remote::Session;
+use crate::transaction::{self, Mode};
+use pgrx::pg_sys::{NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
+use std::rc::Rc;
+
+/// Names of the triggers: they sort before those that people write.
+const WRITE: &str = "\"!helios_write";
+const COPY: &str = "\"!helios_copy\"";
+
+fn unsupported(message: String) -> Error {
+    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
+}
+
+/// `helios_create_reference_table`: a table of this server becomes a reference table.
+pub fn create(relation: Oid) -> Result<()> {
+    let _path = transaction::SafePath::begin();
+    refuse_old_snapshot()?;
+    directory::lock_cluster_shared();
+    let table = described(relation)?;
+    own_table(&table)?;
+    quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
+    check(&table)?;
+    {
+        let _as_owner = RunAs::role(directory::catalogs_owner()?);
+        quietly(|| make_triggers(&table))?;
+    }
+    directory::add_reference(relation)?;
+    for node in nodes()? {
+        copy(node.id, &table)?;
+    }
+    Ok(())
+}
+
+/// `helios_undistribute_table`: a reference table becomes a table of this server alone.
+pub fn undistribute(relation: Oid) -> Result<()> {
+    let _path = transaction::SafePath::begin();
+    directory::lock_cluster_shared();
+    let table = described(relation)?;
+    if !directory::is_reference(relation)? {
+        let message = format!("table {} is not a reference table", table.name);
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
+    }
+    own_table(&table)?;
+    quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
+    directory::lock_reference_exclusive(relation);
+    refuse_referrers(&table)?;
+    directory::forget_reference(relation)?;
+    for node in nodes()? {
+        let text = format!("DROP TABLE {} RESTRICT", table.name);
+        transaction::execute(node.id, text.as_bytes(), Mode::Transaction, true)?;
+    }
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    quietly(|| {
+        for part in ["_begin", "_row", "_end", "_truncate"] {
+            sql::run(&format!("DROP TRIGGER {WRITE}{part}\" ON {}", table.name), &[])?;
+        }
+        Ok(())
+    })
+}
+
+/// Gives a new node all reference tables with their rows, in the current transaction, which has the cluster's lock.
+pub fn bring_to(node: NodeId) -> Result<()> {
+    let tables = directory::references()?;
+    if !tables.is_empty() {
+        refuse_old_snapshot()?;
+    }
+    tables.iter().try_for_each(|table| copy(node, table))
+}
+
+/// Takes the copies from a node that leaves the cluster, with a transaction of its own. If the node cannot be reached,
+/// a warning says so: it may be gone for good.
+pub fn take_from(node: &Node) -> Result<()> {
+    let tables = directory::references()?;
+    if tables.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = tables.into_iter().map(|table| table.name).collect();
+    let drop = || -> Result<()> {
+        let role = privileges::session_user();
+        let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
+        session.query(&format!("DROP TABLE IF EXISTS {}", names.join(", "))).map(|_| ())
+    };
+    if let Err(error) = drop() {
+        let message = format!("could not drop the reference tables of node \"{}\"", node.name);
+        let warning = Error::new(Code::ERRCODE_WARNING, message)
+            .detail(error.to_string())
+            .hint(format!("Drop them there: {}.", names.join(", ")));
+        crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}
+
+/// Number and hash of the rows of the copy here, of what is committed on all nodes: writers are kept out until the
+/// transaction ends.
+pub fn digest(table: &ReferenceTable) -> Result<String> {
+    directory::lock_reference_shared(table.relation);
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let digest = "SELECT helios.reference_digest($1)";
+    Ok(sql::one::<String>(digest, &[table.relation.into()])?.unwrap_or_default())
+}
+
+/// The query that gives [`digest`] on a node.
+pub fn digest_there(table: &ReferenceTable) -> String {
+    let name = helios_core::quote::literal(&table.name);
+    format!("SELECT helios.reference_digest({name}::pg_catalog.regclass)")
+}
+
+/// Definitions that the copies cannot follow.
+pub(super) fn before(statement: &Statement) -> Result<()> {
+    let is = |relation: Oid| {
+        directory::is_reference(names::table_of_index(relation).unwrap_or(relation))
+    };
+    if statement.is_concurrent()
+        && let Some(relation) = statement.subject()
+        && is(relation)?
+    {
+        return Err(unsupported("CONCURRENTLY is not supported on a reference table".into())
+            .hint("Leave CONCURRENTLY out."));
+    }
+    if statement.tag() != NodeTag::T_AlterTableStmt {
+        return Ok(());
+    }
+    for object in statement.named() {
+        if let (true, Some(what)) = (is(object.id)?, statement.alters_what_copies_lack()) {
+            return Err(unsupported(format!(
+                "{what} is not supported on reference table \"{}\"",
+                names::relation_name(object.id)
+            ))
+            .hint("Run helios_undistribute_table(), the change, and helios_create_reference_table() again."));
+        }
+    }
+    Ok(())
+}
+
+/// What has to follow, or must not be, after a definition ran here and on the nodes.
+pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
+    for touched in &frame.touched {
+        let object = touched.object;
+        match touched.event {
+            Event::Dropped if object::is_relation(object) => {
+                if directory::is_reference(object.id)? {
+                    directory::forget_reference(object.id)?;
+                }
+            }
+            Event::Created if object::is_constraint(object) => leave_checks_to_nodes(object.id)?,
+            Event::Created if object::is_rule(object) => {
+                if let Some(Belongs::Relation { relation, .. }) = object::belongs(object)
+                    && directory::is_reference(relation)?
+                {
+                    return Err(unsupported("rules on reference tables are not supported".into())
+                        .hint(
+                            "Use a trigger: it runs on the coordinator, and its rows are copied.",
+                        ));
+                }
+            }
+            _ => {}
+        }
+    }
+    match statement.tag() {
+        NodeTag::T_AlterTableStmt => statement
+            .named()
+            .iter()
+            .try_for_each(|object| check_altered(object.id, frame, statement)),
+        NodeTag::T_CreateStmt => {
+            statement.models().iter().try_for_each(|object| refuse_children(object.id))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// After ALTER TABLE: rows that it computed anew must be the same everywhere.
+fn check_altered(relation: Oid, frame: &Frame, statement: &Statement) -> Result<()> {
+    if !directory::is_reference(relation)? {
+        return Ok(());
+    }
+    let table = described(relation)?;
+    check_shape(&table)?;
+    let makes = |touched: &&Touched| touched.event == Event::Created;
+    if frame.touched.iter().filter(makes).any(|touched| object::is_sequence(touched.object)) {
+        let message =
+            format!("cannot add a column with a sequence to reference table {}", table.name);
+        return Err(unsupported(message)
+            .detail("Sequences are on the coordinator alone.")
+            .hint("Run helios_undistribute_table(), the change, and helios_create_reference_table() again."));
+    }
+    if !statement.computes_rows() {
+        return Ok(());
+    }
+    let here = digest(&table)?;
+    for node in nodes()? {
+        let rows = transaction::query(node.id, digest_there(&table).as_bytes(), Mode::Transaction)?;
+        if rows.into_iter().flatten().flatten().next().as_ref() != Some(&here) {
+            let message = format!("cannot alter reference table {} this way", table.name);
+            return Err(unsupported(message)
+                .detail(format!("Its rows would differ between this server and node \"{}\".", node.name))
+                .hint("Add the column without a volatile default, fill it with UPDATE, then set the default."));
+        }
+    }
+    Ok(())
+}
+
+/// The node of a shell looks after its rows: the checks that this server would make against the shell, for rows of the
+/// reference table that change, are the node's.
+fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let select = "SELECT t.tgname::text, k.confrelid, c.relnamespace
+                    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+                         JOIN pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid
+                   WHERE k.oid = $1 AND k.contype = 'f' AND k.conrelid <> k.confrelid";
+    let none = pgrx::pg_sys::InvalidOid;
+    let triggers = sql::rows(select, &[constraint.into()], |row| {
+        let name = row.get::<String>(1)?.unwrap_or_default();
+        Ok((name, row.get::<Oid>(2)?.unwrap_or(none), row.get::<Oid>(3)?.unwrap_or(none)))
+    })?;
+    for (trigger, referenced, namespace) in triggers {
+        if !directory::is_reference(referenced)? || directory::placement(namespace)?.is_none() {
+            continue;
+        }
+        let (table, trigger) = (described(referenced)?, pgrx::spi::quote_identifier(&trigger));
+        let text = format!("ALTER TABLE {} DISABLE TRIGGER {trigger}", table.name);
+        quietly(|| sql::run(&text, &[]))?;
+    }
+    Ok(())
+}
+
+fn nodes() -> Result<Vec<Rc<Node>>> {
+    let nodes: Vec<Rc<Node>> =
+        directory::nodes()?.iter().filter(|node| !node.is_local).cloned().collect();
+    nodes.iter().try_for_each(|node| node.check_ours())?;
+    Ok(nodes)
+}
+
+/// The rows must be those that are committed once the lock is held.
+fn refuse_old_snapshot() -> Result<()> {
+    let level = session::setting("transaction_isolation").unwrap_or_default();
+    if level.starts_with("read ") {
+        return Ok(());
+    }
+    let message =
+        format!("cannot copy reference tables in a transaction with isolation level {level}");
+    Err(unsupported(message)
+        .detail("It may not see rows that have been committed since it began.")
+        .hint("Use READ COMMITTED."))
+}
+
+fn described(relation: Oid) -> Result<ReferenceTable> {
+    let name = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
+                  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+    let _path = SafePath::begin();
+    match sql::one::<String>(name, &[relation.into()])? {
+        Some(name) => Ok(ReferenceTable { relation, name }),
+        None => Err(Error::new(
+            Code::ERRCODE_UNDEFINED_TABLE,
+            format!("relation with OID {} does not exist", relation.to_u32()),
+        )),
+    }
+}
+
+fn own_table(table: &ReferenceTable) -> Result<()> {
+    let select = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1";
+    match sql::one::<bool>(select, &[table.relation.into()])? {
+        Some(true) => Ok(()),
+        _ => Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of table {}", table.name),
+        )),
+    }
+}
+
+/// What becomes no reference table.
+fn check(table: &ReferenceTable) -> Result<()> {
+    if directory::is_reference(table.relation)? {
+        let message = format!("table {} is a reference table already", table.name);
+        return Err(Error::new(Code::ERRCODE_DUPLICATE_OBJECT, message));
+    }
+    let namespace = names::relation_namespace(table.relation).unwrap_or(pgrx::pg_sys::InvalidOid);
+    if directory::home(namespace)?.is_some() {
+        let schema = session::namespace_name(namespace).unwrap_or_default();
+        let message = format!("table {} is in a distributed schema", table.name);
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
+            .detail(format!("Schema \"{schema}\" lives on one node."))
+            .hint("Make the reference table in a plain schema."));
+    }
+    let select = "SELECT CASE c.relkind WHEN 'r' THEN NULL WHEN 'p' THEN 'a partitioned table' WHEN 'v' THEN 'a view'
+                          WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table' WHEN 'S' THEN 'a sequence'
+                          WHEN 'i' THEN 'an index' ELSE 'no ordinary table' END,
+                         CASE WHEN c.oid < 16384 OR c.relnamespace IN ('helios'::regnamespace, 'pg_catalog'::regnamespace)
+                              THEN 'a table of the system' WHEN c.relpersistence = 't' THEN 'a temporary table'
+                              WHEN c.relpersistence = 'u' THEN 'an unlogged table'
+                              WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                                              AND d.objid = c.oid AND d.deptype = 'e') THEN 'part of an extension'
+                              WHEN c.reloftype <> 0 THEN 'a typed table' END
+                    FROM pg_class c WHERE c.oid = $1";
+    let kinds = sql::rows(select, &[table.relation.into()], |row| {
+        Ok(row.get::<String>(1)?.or(row.get::<String>(2)?))
+    })?;
+    if let Some(kind) = kinds.into_iter().flatten().next() {
+        let message = format!("{} cannot be a reference table", table.name);
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
+            .detail(format!("It is {kind}."))
+            .hint("Only ordinary permanent tables can be reference tables."));
+    }
+    check_shape(table)
+}
+
+/// What a reference table must be like, now and later.
+fn check_shape(table: &ReferenceTable) -> Result<()> {
+    let refused =
+        |column: usize, message: &str, hint: &str| (column, message.to_owned(), hint.to_owned());
+    let rules = [
+        refused(1, "has no primary key", "Add one: copies find their rows by it."),
+        refused(2, "inherits from tables or has children", "Use a table without inheritance."),
+        refused(
+            3,
+            "has row security",
+            "Reference tables are for all tenants: drop its policies, or keep the table in a distributed schema.",
+        ),
+        refused(4, "has rules", "Use triggers instead."),
+        refused(
+            5,
+            "has a foreign key to a table that nodes do not have",
+            "Make that table a reference table first, or drop the foreign key.",
+        ),
+        refused(6, "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
+    ];
+    let select = "SELECT NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
+                         EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
+                         c.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid),
+                         EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid),
+                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f' AND confrelid <> c.oid
+                                    AND confrelid NOT IN (SELECT relation FROM helios.reference_table)),
+                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p' AND condeferrable)
+                    FROM pg_class c WHERE c.oid = $1";
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let found = sql::rows(select, &[table.relation.into()], |row| {
+        for (column, message, hint) in &rules {
+            if row.get::<bool>(*column)? == Some(true) {
+                return Ok(Some((message.clone(), hint.clone())));
+            }
+        }
+        Ok(None)
+    })?;
+    match found.into_iter().flatten().next() {
+        None => Ok(()),
+        Some((message, hint)) => Err(unsupported(format!("table {} {message}", table.name))
+            .detail("This is not supported for reference tables.")
+            .hint(hint)),
+    }
+}
+
+fn refuse_children(relation: Oid) -> Result<()> {
+    if !directory::is_reference(relation)? {
+        return Ok(());
+    }
+    check_shape(&described(relation)?)
+}
+
+/// Tenants' tables that refer to the table would lose it.
+fn refuse_referrers(table: &ReferenceTable) -> Result<()> {
+    let select = "SELECT format('%I.%I', n.nspname, c.relname), n.oid FROM pg_constraint k
+                    JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE k.confrelid = $1 AND k.contype = 'f' ORDER BY 1";
+    let referrers = sql::rows(select, &[table.relation.into()], |row| {
+        Ok((row.get::<String>(1)?.unwrap_or_default(), row.get::<Oid>(2)?))
+    })?;
+    for (name, namespace) in referrers {
+        if directory::placement(namespace.unwrap_or(pgrx::pg_sys::InvalidOid))?.is_some() {
+            let message = format!("cannot make {} a table of this server alone", table.name);
+            return Err(Error::new(Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, message)
+                .detail(format!("Table {name} of a distributed schema has a foreign key to it."))
+                .hint("Drop the foreign key first."));
+        }
+    }
+    Ok(())
+}
+
+fn make_triggers(table: &ReferenceTable) -> Result<()> {
+    let kinds = [
+        ("_begin", "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE", "STATEMENT"),
+        ("_row", "AFTER INSERT OR UPDATE OR DELETE", "ROW"),
+        ("_end", "AFTER INSERT OR UPDATE OR DELETE", "STATEMENT"),
+        ("_truncate", "AFTER TRUNCATE", "STATEMENT"),
+    ];
+    for (part, when, level) in kinds {
+        let text = format!(
+            "CREATE TRIGGER {WRITE}{part}\" {when} ON {} FOR EACH {level} EXECUTE FUNCTION helios.reference_write()",
+            table.name
+        );
+        sql::run(&text, &[])?;
+        let text = format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {WRITE}{part}\"", table.name);
+        sql::run(&text, &[])?;
+    }
+    Ok(())
+}
+
+/// Makes the copy on a node, with its rows. The table is locked against writers, or the cluster is.
+fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
+    let run = |text: &str| {
+        transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
+    };
+    let definition = {
+        let _as_owner = RunAs::role(directory::catalogs_owner()?);
+        let select = "SELECT helios.reference_definition($1)";
+        sql::rows(select, &[table.relation.into()], |row| {
+            Ok(row.get::<String>(1)?.unwrap_or_default())
+        })?
+    };
+    definition.iter().try_for_each(|text| run(text))?;
+    copy_rows(node, table)?;
+    run(&format!(
+        "CREATE TRIGGER {COPY} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}
+             FOR EACH STATEMENT EXECUTE FUNCTION helios.reference_copy()",
+        table.name
+    ))?;
+    run(&format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {COPY}", table.name))
+}
+
+fn copy_rows(node: NodeId, table: &ReferenceTable) -> Result<()> {
+    let columns = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+                    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
+    let columns = sql::one::<String>(columns, &[table.relation.into()])?.unwrap_or_default();
+    let text = format!("COPY {} ({columns}) FROM STDIN", table.name);
+    let mut copy = transaction::copy(node, text.as_bytes(), Mode::Transaction, None)?;
+    let sent = {
+        let _as_owner = RunAs::role(directory::catalogs_owner()?);
+        let rows = "SELECT * FROM helios.reference_rows($1)";
+        sql::each(rows, &[table.relation.into()], |row| {
+            let values = row.get::<Vec<Option<String>>>(1)?.unwrap_or_default();
+            copy.send(helios_core::copy_text::line(&values).as_bytes())
+        })
+    };
+    match sent {
+        Ok(()) => copy.finish().map(|_| ()),
+        Err(error) => {
+            copy.fail("the rows could not be read");
+            Err(error)
+        }
+    }
+}
