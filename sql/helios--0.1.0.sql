@@ -336,14 +336,14 @@ COMMENT ON VIEW pg_catalog.helios_schemas IS 'distributed schemas and where each
 -- Reference tables
 -------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION pg_catalog.helios_create_reference_table("table" regclass) RETURNS void
+CREATE FUNCTION pg_catalog.helios_create_reference_table("table" text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_create_reference_table_wrapper';
-COMMENT ON FUNCTION pg_catalog.helios_create_reference_table(regclass)
+COMMENT ON FUNCTION pg_catalog.helios_create_reference_table(text)
     IS 'puts a copy of a table, with its rows, on every node; writes go to all copies from then on';
 
-CREATE FUNCTION pg_catalog.helios_undistribute_table("table" regclass) RETURNS void
+CREATE FUNCTION pg_catalog.helios_undistribute_table("table" text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_undistribute_table_wrapper';
-COMMENT ON FUNCTION pg_catalog.helios_undistribute_table(regclass)
+COMMENT ON FUNCTION pg_catalog.helios_undistribute_table(text)
     IS 'makes a reference table an ordinary table of the coordinator; the copies on the nodes are dropped';
 
 CREATE FUNCTION helios.reference_write() RETURNS trigger
@@ -510,8 +510,8 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
-    pg_catalog.helios_create_reference_table(regclass),
-    pg_catalog.helios_undistribute_table(regclass),
+    pg_catalog.helios_create_reference_table(text),
+    pg_catalog.helios_undistribute_table(text),
     helios.reference_write(),
     helios.reference_copy(),
     helios.reference_definition(regclass),

@@ -3,26 +3,31 @@
 use crate::ddl::reference;
 use crate::error::{self, Error, OrRaise};
 use crate::executor;
-use crate::pg::row_trigger;
+use crate::pg::{row_trigger, sql};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
 use std::convert::Infallible;
 
-fn given(table: Option<Oid>) -> error::Result<Oid> {
-    table.ok_or_else(|| {
-        Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing")
-    })
+/// The table of this name; 42P01 if there is none. A name and not a `regclass`: the constant would tell the planner that
+/// the statement touches the table, and send it where a distributed one is.
+fn given(table: Option<&str>) -> error::Result<Oid> {
+    let missing =
+        || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing");
+    let name = table.ok_or_else(missing)?;
+    let found =
+        sql::read_one::<Oid>("SELECT $1::pg_catalog.regclass::pg_catalog.oid", &[name.into()])?;
+    found.ok_or_else(missing)
 }
 
 /// Puts a copy of a table, with its rows, on every node.
 #[pg_extern(sql = false)]
-fn helios_create_reference_table(table: Option<Oid>) {
+fn helios_create_reference_table(table: Option<&str>) {
     given(table).and_then(reference::create).or_raise();
 }
 
 /// Makes a reference table an ordinary table of this server.
 #[pg_extern(sql = false)]
-fn helios_undistribute_table(table: Option<Oid>) {
+fn helios_undistribute_table(table: Option<&str>) {
     given(table).and_then(reference::undistribute).or_raise();
 }
 

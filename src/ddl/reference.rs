@@ -33,6 +33,7 @@ fn unsupported(message: String) -> Error {
 pub fn create(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
     refuse_old_snapshot()?;
+    refuse_on_node()?;
     directory::lock_cluster_shared();
     let table = described(relation)?;
     own_table(&table)?;
@@ -246,6 +247,19 @@ fn nodes() -> Result<Vec<Rc<Node>>> {
         directory::nodes()?.iter().filter(|node| !node.is_local).cloned().collect();
     nodes.iter().try_for_each(|node| node.check_ours())?;
     Ok(nodes)
+}
+
+fn refuse_on_node() -> Result<()> {
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    match sql::one::<bool>("SELECT node_of IS NOT NULL FROM helios.cluster", &[])? {
+        Some(true) => Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "cannot make a reference table on a node",
+        )
+        .detail("This server is a node of a cluster.")
+        .hint("Connect to the coordinator.")),
+        _ => Ok(()),
+    }
 }
 
 /// The rows must be those that are committed once the lock is held.

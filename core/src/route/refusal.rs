@@ -43,8 +43,13 @@ impl Refusal {
             }
             _ => format!("{} is on the coordinator", name(thing)),
         }));
-        let only_references = local.iter().all(|thing| matches!(thing, Touched::Reference { .. }));
-        let (message, hint) = if !local.is_empty() && only_references {
+        let is_reference = |thing: &&Touched| matches!(thing, Touched::Reference { .. });
+        // its defaults may ask sequences
+        let only_references = local.iter().any(|thing| is_reference(thing))
+            && local
+                .iter()
+                .all(|thing| is_reference(thing) || matches!(thing, Touched::LocalSequence { .. }));
+        let (message, hint) = if only_references {
             (
                 "statement touches a distributed schema and changes or locks a reference table"
                     .to_string(),

@@ -220,7 +220,7 @@ fn definitions_follow() {
         )
         .unwrap();
     same_everywhere(&cluster, "land");
-    let seen = "SELECT string_agg(indexrelid::regclass::text, ',' ORDER BY 1), \
+    let seen = "SELECT string_agg(indexrelid::regclass::text, ',' ORDER BY indexrelid::regclass::text COLLATE \"C\"), \
                 has_table_privilege('reference_reader', 'land', 'SELECT') FROM pg_index WHERE indrelid = 'land'::regclass";
     let expected = ["country_code_key,country_pkey,country_size|t"];
     for number in 1..=2 {
@@ -413,7 +413,7 @@ fn what_cannot_be_a_reference_table_is_refused() {
              CREATE UNLOGGED TABLE unlogged (id int PRIMARY KEY); CREATE TABLE here (id int PRIMARY KEY); \
              CREATE TABLE child (id int PRIMARY KEY REFERENCES here); CREATE ROLE owner LOGIN; \
              CREATE TABLE guarded (id int PRIMARY KEY); ALTER TABLE guarded ENABLE ROW LEVEL SECURITY; \
-             GRANT EXECUTE ON FUNCTION helios_create_reference_table(regclass) TO owner",
+             GRANT EXECUTE ON FUNCTION helios_create_reference_table(text) TO owner",
         )
         .unwrap();
     for (table, code, words) in [
