@@ -11,7 +11,7 @@ use crate::directory;
 use crate::pg::worker::{self, Main, Running, Work};
 use crate::pg::{catalog, error::notify};
 use crate::settings;
-use crate::transaction;
+use crate::transaction::{self, Deed};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ fn run(database: u32) {
         if !directory::in_use() {
             return Ok(None);
         }
-        transaction::recover(NODE_TIME, Instant::now() + RUN_TIME).map(Some)
+        transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None).map(Some)
     });
     let recovered = match outcome {
         Ok(None) => return,
@@ -78,15 +78,26 @@ fn run(database: u32) {
     if recovered.unfinished {
         worker::note(database, Work::Pending);
     }
-    for (names, what) in
-        [(&recovered.committed, "committed"), (&recovered.rolled_back, "rolled back")]
-    {
-        for gid in names {
-            log(format!("{what} prepared transaction \"{gid}\" that was left behind"));
-        }
+    for (node, gid, deed) in &recovered.finished {
+        let done = match deed {
+            Deed::Committed => "committed",
+            Deed::RolledBack => "rolled back",
+        };
+        log(format!(
+            "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""
+        ));
     }
-    for (node, error) in &recovered.unreachable {
-        log(format!("could not look after prepared transactions on node \"{node}\": {error}"));
+    for (node, gid, error) in &recovered.failed {
+        log(match gid {
+            Some(gid) => {
+                format!(
+                    "could not finish prepared transaction \"{gid}\" on node \"{node}\": {error}"
+                )
+            }
+            None => {
+                format!("could not look after prepared transactions on node \"{node}\": {error}")
+            }
+        });
     }
 }
 

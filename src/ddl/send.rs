@@ -3,6 +3,7 @@
 use super::frame;
 use crate::directory::{self, NodeId};
 use crate::error::Result;
+use crate::failpoint;
 use crate::pg::error::Hush;
 use crate::pg::session;
 use crate::pg::statement::Statement;
@@ -14,8 +15,9 @@ pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
         return Ok(());
     }
     let _hush = Hush::begin();
+    failpoint::hit(failpoint::DEFINITION_SEND_BEFORE)?;
     transaction::execute(node, text, Mode::Transaction, true)?;
-    Ok(())
+    failpoint::hit(failpoint::DEFINITION_SEND_AFTER)
 }
 
 /// Runs work on rows on one node, or a definition that makes some; gives its command tag.

@@ -57,6 +57,11 @@ impl Link {
             }
             b'I' => self.request.tag = Some(String::new()),
             b's' => self.request.suspended = true,
+            b'1' if self.request.tag.is_some() => self.can_ask |= self.request.asks,
+            b'D' if self.request.asks && self.request.tag.is_some() => {
+                let id = text_row(frame).into_iter().next().flatten();
+                self.block.xid = id.and_then(|id| id.parse().ok()).or(self.block.xid);
+            }
             b'1' if self.effects.is_empty() => {
                 if let Some(Sent { key, known: Known::Prepare(number), definitions }) =
                     self.request.statement
@@ -71,6 +76,7 @@ impl Link {
                     return Err(self.lost(error));
                 }
                 let error = self.explain(error);
+                self.can_ask &= self.request.tag.is_none();
                 self.request.failed.get_or_insert(error);
             }
             b'Z' => {
@@ -171,9 +177,10 @@ impl Link {
         if !self.session.is_lost() {
             return error; // an interrupt's deadline, or what was written was refused
         }
+        let gid = self.own_gid();
         let request = std::mem::take(&mut self.request);
         let error =
-            if request.autocommit && request.writes { unknown_outcome(error) } else { error };
+            if request.autocommit && request.writes { unknown_outcome(gid, &error) } else { error };
         if let Some(stream) = self.current.take() {
             stream.borrow_mut().outcome = Some(Outcome::Failed(error.clone()));
         }
