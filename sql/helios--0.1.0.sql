@@ -18,9 +18,13 @@ CREATE TYPE helios.key_range AS RANGE (subtype = text, collation = "C");
 CREATE TABLE helios.cluster (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     id        bigint  NOT NULL,
-    pristine  boolean NOT NULL DEFAULT true
+    pristine  boolean NOT NULL DEFAULT true,
+    database  oid     NOT NULL,
+    node_of   bigint
 );
-COMMENT ON COLUMN helios.cluster.id IS 'random number that makes the names of prepared transactions unique among clusters';
+COMMENT ON COLUMN helios.cluster.id IS 'random number: marks the nodes and the prepared transactions of this cluster as its own';
+COMMENT ON COLUMN helios.cluster.database IS 'the database that this row was made in: a copy of it is another cluster';
+COMMENT ON COLUMN helios.cluster.node_of IS 'the cluster that has this database as a node';
 COMMENT ON COLUMN helios.cluster.pristine IS 'the shards are still those of CREATE EXTENSION: the first insert from a dump replaces them';
 
 CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
@@ -37,10 +41,12 @@ CREATE TABLE helios.node (
     state         text    NOT NULL DEFAULT 'online' CHECK (state IN ('online', 'degraded', 'offline', 'draining')),
     weight        double precision NOT NULL DEFAULT 1 CHECK (weight > 0 AND weight < 'Infinity'),
     takes_schemas boolean NOT NULL DEFAULT true,
+    cluster       bigint NOT NULL,
     CHECK (is_local = (id = 0))
 );
 COMMENT ON TABLE helios.node IS 'PostgreSQL servers of the cluster; id 0 is this server itself';
 COMMENT ON COLUMN helios.node.hosts IS 'addresses in the order in which they are tried: one, or the members of an HA group';
+COMMENT ON COLUMN helios.node.cluster IS 'the cluster that the node belongs to: in a restored dump another one than this';
 COMMENT ON COLUMN helios.node.options IS 'connection options as key=value (sslmode, sslrootcert, sslcert, sslkey, connect_timeout)';
 
 CREATE SEQUENCE helios.shard_id;
@@ -203,7 +209,8 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON helios.shard
 CREATE FUNCTION helios.restore_node() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-    IF NEW.id <> 0 THEN
+    IF NEW.id <> 0 OR NEW.cluster IS NULL THEN
+        NEW.cluster := coalesce(NEW.cluster, (SELECT id FROM helios.cluster));
         RETURN NEW;
     END IF;
     UPDATE helios.node
@@ -236,8 +243,9 @@ CREATE TRIGGER restore BEFORE INSERT ON helios.schema FOR EACH ROW EXECUTE FUNCT
 -- A server by itself is a whole cluster: the first node, and every slot on it
 -------------------------------------------------------------------------------------------------
 
-INSERT INTO helios.cluster (id)
-    SELECT ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807;
+INSERT INTO helios.cluster (id, database)
+    SELECT ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint & 9223372036854775807, oid
+      FROM pg_database WHERE datname = current_database();
 INSERT INTO helios.node (id, name, hosts, ports, database, is_local, role)
     VALUES (0, 'coordinator', '{localhost}', ARRAY[current_setting('port')::int], current_database(), true, 'coordinator');
 INSERT INTO helios.shard (kind, node, slot_from, slot_to)
@@ -320,6 +328,11 @@ CREATE FUNCTION pg_catalog.helios_remove_node(name text) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_remove_node_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_remove_node(text) IS 'takes an empty node out of the cluster';
 
+CREATE FUNCTION pg_catalog.helios_adopt_nodes() RETURNS integer
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_adopt_nodes_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_adopt_nodes()
+    IS 'makes this database the coordinator of the nodes in a directory that was restored from a dump; gives their number';
+
 CREATE FUNCTION helios.probe_node(node integer) RETURNS TABLE (
         reachable boolean, latency_ms double precision, version text, error text)
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_probe_node_wrapper';
@@ -399,6 +412,7 @@ COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'the cluster in one row'
 REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_add_node(text, text, integer, text, double precision, boolean, text[]),
     pg_catalog.helios_remove_node(text),
+    pg_catalog.helios_adopt_nodes(),
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),

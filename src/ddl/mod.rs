@@ -9,6 +9,7 @@
 //! Lock order: what PostgreSQL locks for the statement, then the shard's lock, then the node's own locks.
 
 mod behind;
+pub mod claim;
 mod concurrent;
 mod frame;
 pub mod home;

@@ -1,7 +1,7 @@
 //! Distributed schemas: made, renamed, dropped, taken in and let go.
 
 use super::frame::{Frame, Plan};
-use super::{send, then};
+use super::{claim, send, then};
 use crate::directory::{self, NodeId, Placement, place};
 use crate::error::{Error, Result};
 use crate::pg::statement::{CreateSchema, Statement};
@@ -72,6 +72,9 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     if statement.drops_extension("helios") {
         refuse_to_lose_schemas()?;
+        for node in directory::remote_nodes()? {
+            claim::release(&node)?;
+        }
     }
     Ok(None)
 }

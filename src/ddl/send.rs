@@ -8,9 +8,17 @@ use crate::pg::error::Hush;
 use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::transaction::{self, Mode};
+use pgrx::PgLogLevel;
 
 /// Runs a definition on one node. Notices are those that this server gave already.
+///
+/// While a dump is restored, the nodes are another cluster's: then the shells alone get their definition,
+/// and a notice says so.
 pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
+    if let Err(not_ours) = directory::node(node)?.check_ours() {
+        crate::pg::error::notify(PgLogLevel::NOTICE, &not_ours);
+        return Ok(());
+    }
     if frame::keep_for_later(node, text) {
         return Ok(());
     }

@@ -122,7 +122,9 @@ pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
     let tables = needed_tables()?;
     fill(
         || {
-            let rows = catalog::scan(tables.node, tables.node_key, &[], Node::from_row);
+            let cluster = own_cluster()?;
+            let read = |row: &Row| Node::from_row(row, cluster);
+            let rows = catalog::scan(tables.node, tables.node_key, &[], read);
             let mut nodes: Vec<Rc<Node>> = rows.into_iter().flatten().map(Rc::new).collect();
             nodes.sort_by_key(|node| node.id);
             Ok(Rc::new(nodes))
@@ -131,9 +133,10 @@ pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
     )
 }
 
-/// The nodes besides this server, by id.
+/// The nodes of this cluster besides this server, by id.
 pub fn remote_nodes() -> Result<Vec<Rc<Node>>> {
-    Ok(nodes()?.iter().filter(|node| !node.is_local).cloned().collect())
+    let ours = |node: &&Rc<Node>| !node.is_local && !node.is_foreign;
+    Ok(nodes()?.iter().filter(ours).cloned().collect())
 }
 
 /// The node of this number; 42704 if there is none.
@@ -210,11 +213,22 @@ fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
     Ok(Some(Placement { shard: ShardId(shard), node: NodeId(node) }))
 }
 
-/// The number that makes this cluster's prepared transactions its own.
+/// The number that makes this cluster's nodes and prepared transactions its own.
 pub fn cluster_id() -> Result<i64> {
+    Ok(cluster_row()?.0)
+}
+
+/// As [`cluster_id`]; None in a copy of the database that the cluster was made in.
+fn own_cluster() -> Result<Option<i64>> {
+    let (id, database) = cluster_row()?;
+    Ok((database.to_u32() == session::database_id()).then_some(id))
+}
+
+fn cluster_row() -> Result<(i64, Oid)> {
     needed_tables()?;
     let table = catalog::relation("helios", "cluster").unwrap_or(InvalidOid);
-    let rows = catalog::scan(table, InvalidOid, &[], |row| row.get::<i64>(2));
+    let read = |row: &Row| Some((row.get::<i64>(2)?, row.get::<Oid>(4)?));
+    let rows = catalog::scan(table, InvalidOid, &[], read);
     rows.into_iter().flatten().next().ok_or_else(|| {
         Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
     })

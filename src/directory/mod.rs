@@ -19,9 +19,9 @@ pub use cache::{
 };
 pub use rows::{Address, Node, NodeId, Placement, ShardId};
 pub use store::{
-    NewNode, add_node, dedicated_shard, forget_schema, forget_transactions, insert_schema,
-    move_shards, password, remove_node, rename_schema, schemas_on, shards, take_local_out,
-    unfinished_transactions,
+    NewNode, add_node, adopt_nodes, dedicated_shard, forget_schema, forget_transactions,
+    insert_schema, move_shards, password, remove_node, rename_schema, schemas_on, shards,
+    take_local_out, unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};

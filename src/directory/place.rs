@@ -1,6 +1,6 @@
 //! Where a new schema should go.
 
-use super::cache::{node_named, nodes};
+use super::cache::{node, node_named, nodes};
 use super::rows::{Node, NodeId, Shard, ShardId, ShardKind};
 use super::store::{schemas_on, shards};
 use crate::error::{Error, Result};
@@ -35,6 +35,7 @@ pub fn target(
 ) -> Result<Target> {
     if let Some(name) = on_node {
         let node = node_named(name)?;
+        node.check_ours()?;
         if node.state == "draining" {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -46,7 +47,11 @@ pub fn target(
     }
     match strategy.unwrap_or_else(|| PLACEMENT_STRATEGY.get()) {
         PlacementStrategy::LeastLoaded => Ok(Target::Dedicated(least_loaded()?.id)),
-        _ => pooled(key),
+        _ => {
+            let target = pooled(key)?;
+            node(target.node())?.check_ours()?;
+            Ok(target)
+        }
     }
 }
 
@@ -73,7 +78,8 @@ fn pooled(name: &str) -> Result<Target> {
 
 fn least_loaded() -> Result<Rc<Node>> {
     let mut least: Option<(f64, Rc<Node>)> = None;
-    for node in nodes()?.iter().filter(|node| node.takes_schemas && node.state == "online") {
+    let fit = |node: &&Rc<Node>| node.takes_schemas && node.state == "online" && !node.is_foreign;
+    for node in nodes()?.iter().filter(fit) {
         let load = (schemas_on(node.id)?.len() + 1) as f64 / node.weight;
         if least.as_ref().is_none_or(|(best, _)| load < *best) {
             least = Some((load, node.clone()));

@@ -1,6 +1,8 @@
 //! Rows of the catalogs as values. The column numbers are those of `sql/helios--0.1.0.sql`.
 
+use crate::error::{Error, Result};
 use crate::pg::catalog::Row;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
 /// Names a node.
@@ -55,10 +57,13 @@ pub struct Node {
     pub weight: f64,
     /// Whether new schemas may be placed on it.
     pub takes_schemas: bool,
+    /// Whether it belongs to another cluster: the directory came out of a dump or a copy of that one's coordinator.
+    pub is_foreign: bool,
 }
 
 impl Node {
-    pub(super) fn from_row(row: &Row) -> Option<Self> {
+    /// `cluster` is this one.
+    pub(super) fn from_row(row: &Row, cluster: Option<i64>) -> Option<Self> {
         let hosts: Vec<String> = row.get(3)?;
         let ports: Vec<i32> = row.get(4)?;
         let address = |(host, port): (String, i32)| Address { host, port: port as u16 };
@@ -73,7 +78,22 @@ impl Node {
             state: row.get(9)?,
             weight: row.get(10)?,
             takes_schemas: row.get(11)?,
+            is_foreign: row.get::<bool>(7) != Some(true) && row.get(12) != cluster,
         })
+    }
+
+    /// 55000 for a node of another cluster, whose data are not ours to change or to show.
+    pub fn check_ours(&self) -> Result<()> {
+        if !self.is_foreign {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{}\" belongs to another cluster", self.name),
+        )
+        .detail("The directory of this database came out of a dump or a copy of that cluster's coordinator.")
+        .hint("If that coordinator is gone for good, SELECT helios_adopt_nodes() makes this database the coordinator of its nodes. \
+               If this is to be a copy, DROP EXTENSION helios makes the schemas ordinary ones of this database; restore their rows then."))
     }
 }
 

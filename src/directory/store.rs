@@ -135,6 +135,18 @@ pub fn take_local_out() -> Result<()> {
     })
 }
 
+/// All nodes are this cluster's from now on. A copy of another cluster's database becomes a cluster first.
+pub fn adopt_nodes() -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.cluster c
+                         SET (id, database) = (('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
+                                               & 9223372036854775807, d.oid)
+                        FROM pg_database d WHERE d.datname = current_database() AND c.database <> d.oid";
+        sql::run(update, &[])?;
+        sql::run("UPDATE helios.node SET cluster = (SELECT id FROM helios.cluster)", &[])
+    })
+}
+
 /// Takes a node that holds no shard out of the directory.
 pub fn remove_node(node: NodeId) -> Result<()> {
     as_owner(|| {

@@ -123,6 +123,9 @@ fn authenticate(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         match code {
             Some(0) => return Ok(()),
             Some(3) => {
+                if session.stream().tls().is_none() && !attempt.address.is_unix() {
+                    return Err(in_clear());
+                }
                 let password = password(attempt)?;
                 send(attempt, session, |out| frontend::password_message(password.as_bytes(), out))?;
             }
@@ -219,6 +222,15 @@ fn send(
 
 fn number(body: &[u8], at: usize) -> Option<i32> {
     body.get(at..at + 4)?.try_into().ok().map(i32::from_be_bytes)
+}
+
+/// Whoever asks may not even be the node, and others listen.
+fn in_clear() -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        "the node asks for the password in clear, on a connection without TLS",
+    )
+    .hint("Use scram-sha-256 instead of password in the node's pg_hba.conf, or TLS.")
 }
 
 fn wrong_password(reason: &io::Error) -> Error {

@@ -17,6 +17,7 @@ mod statements;
 mod stream;
 mod target;
 mod tls;
+mod trust;
 
 pub use cancel::cancel_everything;
 pub use frames::Frame;

@@ -1,18 +1,16 @@
 //! TLS to a node: what is trusted, and the channel binding that ties SCRAM to the certificate.
 
 use super::target::{SslMode, Target};
+use super::trust::Verifier;
 use crate::error::{Error, Result};
 use der::Decode;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,9 +24,8 @@ pub fn connection(target: &Target, host: &str) -> Result<ClientConnection> {
         .with_custom_certificate_verifier(verifier(target, &provider)?);
     let mut config = match (&target.sslcert, &target.sslkey) {
         (Some(cert), Some(key)) => {
-            let key =
-                PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable("sslkey", key, &e))?;
-            builder.with_client_auth_cert(certificates("sslcert", cert)?, key).map_err(|e| {
+            let chain = certificates("sslcert", cert)?;
+            builder.with_client_auth_cert(chain, private_key(key)?).map_err(|e| {
                 broken(format!(
                     "cannot use the client certificate for node \"{}\": {e}",
                     target.name
@@ -86,7 +83,7 @@ fn verifier(
         SslMode::Prefer | SslMode::Disable => false,
     };
     if !by_root {
-        return Ok(Arc::new(Verifier { root: None, name: false, provider: Arc::clone(provider) }));
+        return Ok(Arc::new(Verifier::of_nothing(provider)));
     }
     let path = target.sslrootcert.as_ref().ok_or_else(|| {
         broken(format!(
@@ -95,65 +92,24 @@ fn verifier(
         ))
         .hint("Set the node's option sslrootcert to a file of trusted certificates.")
     })?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("sslrootcert", path)? {
-        roots.add(certificate).map_err(|e| unreadable("sslrootcert", path, &e))?;
-    }
-    let root = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|e| unreadable("sslrootcert", path, &e))?;
-    let name = target.sslmode == SslMode::VerifyFull;
-    Ok(Arc::new(Verifier { root: Some(root), name, provider: Arc::clone(provider) }))
+    let trusted = certificates("sslrootcert", path)?;
+    let by_name = target.sslmode == SslMode::VerifyFull;
+    let verifier = Verifier::of_chain(trusted, by_name, provider);
+    Ok(Arc::new(verifier.map_err(|e| unreadable("sslrootcert", path, &e))?))
 }
 
-/// libpq's levels of trust: none, the root, the root and the name.
-#[derive(Debug)]
-struct Verifier {
-    root: Option<Arc<WebPkiServerVerifier>>,
-    name: bool,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        let Some(root) = &self.root else { return Ok(ServerCertVerified::assertion()) };
-        match root.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-            // The name is compared last: with this error the chain was found good.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.name => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
+/// The client certificate's key. As libpq does, one that others can read is not used.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    let meta = std::fs::metadata(path).map_err(|e| unreadable("sslkey", path, &e))?;
+    // A key of root's may be readable for a group that the server is in.
+    let forbidden = if meta.uid() == 0 { 0o037 } else { 0o077 };
+    if meta.mode() & forbidden != 0 {
+        return Err(broken(format!("sslkey \"{}\" has group or world access", path.display()))
+            .hint(
+                "Its permissions must be u=rw (0600) or less; u=rw,g=r (0640) if root owns it.",
+            ));
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+    PrivateKeyDer::from_pem_file(path).map_err(|e| unreadable("sslkey", path, &e))
 }
 
 fn unreadable(option: &str, path: &Path, reason: &dyn std::fmt::Display) -> Error {

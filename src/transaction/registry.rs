@@ -31,6 +31,7 @@ thread_local! {
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     let (user, _) = xact::users();
     let node = directory::node(id)?;
+    node.check_ours()?;
     refuse_split(id, user, &node.name)?;
     if let Some(link) = find(id, user) {
         if is_usable(&link, &node)? {
@@ -111,6 +112,7 @@ pub fn lost_earlier(link: &Link) -> Error {
 
 /// What a session needs to know of a node, for a role.
 pub fn target(node: &Node, role: &str) -> Result<Target> {
+    node.check_ours()?;
     let mut target = Target {
         name: node.name.clone(),
         addresses: node.addresses.iter().map(|a| (a.host.clone(), a.port)).collect(),

@@ -168,3 +168,4 @@ def main():
 
 
 main()
+print("== the end")

@@ -136,6 +136,7 @@ async function main() {
   }
   await pool.end()
   await client.end()
+  console.log('== the end')
 }
 
 main().catch((error) => {

@@ -58,7 +58,7 @@ COMMENT ON TABLE customers IS 'who buys';
 \dn :TENANT
 
 \echo == data
-\copy customers (name, size, credit) from pstdin
+\copy customers (name, size, credit) from stdin
 Ann	s	5
 Bob	\N	10
 \.

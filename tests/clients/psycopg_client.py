@@ -291,3 +291,4 @@ def main():
 
 
 main()
+print("== the end")

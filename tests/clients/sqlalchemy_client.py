@@ -204,3 +204,4 @@ def main():
 
 
 main()
+print("== the end")

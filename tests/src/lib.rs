@@ -22,7 +22,7 @@ mod wire;
 pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
 pub use proxy::Proxy;
-pub use wait::wait_until;
+pub use wait::{BOUND, wait_until};
 pub use wire::{Bound, Column, Event, Wire};
 
 use std::io::Write;

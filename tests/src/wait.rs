@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+/// For conditions that hold almost at once on an idle machine. Long, because a test must not fail
+/// for what else the machine does; what never holds is noticed all the same.
+pub const BOUND: Duration = Duration::from_secs(60);
+
 /// Looks again and again until `look` returns `Ok`, and returns what it found. What it returns in
 /// `Err` is what it saw instead, shown when `bound` has passed.
 ///

@@ -14,7 +14,7 @@ use postgres_protocol::message::{backend, frontend};
 use xtask::server::{HOST, ROLE, Server};
 
 /// How long an answer may take: a server that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = crate::BOUND;
 
 /// One column of a result, as `RowDescription` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]

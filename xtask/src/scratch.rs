@@ -56,15 +56,20 @@ impl Scratch {
     /// Takes a directory and this many ports.
     pub fn new(ports: u16) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("helios-scratch-{}-{number}", std::process::id());
-        let dir = std::env::temp_dir().join(name);
         let ports = Ports::take(ports)?;
-        if dir.exists() {
-            fs::remove_dir_all(&dir)?;
-        }
-        fs::create_dir(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let dir = dir.canonicalize()?;
+        let dir = loop {
+            let number = COUNT.fetch_add(1, Ordering::Relaxed);
+            let name = format!("helios-scratch-{}-{number}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            match fs::create_dir(&dir) {
+                Ok(()) => break dir.canonicalize()?,
+                // Of an earlier process with our number, whose servers may still be ending.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot make {}", dir.display()));
+                }
+            }
+        };
         command::give_to_server_user(&dir)?;
         let mut watcher = Command::new("sh");
         watcher.args(["-c", WATCHER, "watcher"]).arg(&dir).current_dir("/");

@@ -1,6 +1,7 @@
 //! Adding a node.
 
 use super::{check, connect, house_empty_shards, sync};
+use crate::ddl::claim;
 use crate::directory::{self, Address, NewNode, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session;
@@ -22,6 +23,7 @@ pub struct Wanted<'a> {
 pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
     let node = described(&wanted)?;
     directory::lock_cluster();
+    directory::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     refuse_known(&node)?;
     let mut session = connect(&node)?;
     check::prepare(&node, &mut session)?;
@@ -35,6 +37,7 @@ pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
         takes_schemas: node.takes_schemas,
     })?;
     directory::take_local_out()?;
+    claim::stake(&*directory::node(id)?)?;
     let nodes: Vec<Rc<Node>> = directory::nodes()?.iter().cloned().collect();
     house_empty_shards(&nodes)?;
     Ok(id)
@@ -80,6 +83,7 @@ fn described(wanted: &Wanted<'_>) -> Result<Node> {
         state: "online".into(),
         weight: wanted.weight,
         takes_schemas: wanted.takes_schemas,
+        is_foreign: false,
     })
 }
 

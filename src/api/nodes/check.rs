@@ -1,6 +1,7 @@
 //! What a server must be like to be a node.
 
 use super::connect;
+use crate::ddl::claim;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
 use crate::pg::sql;
@@ -237,6 +238,7 @@ fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
 }
 
 fn refuse_other_cluster(node: &Node, session: &mut Session) -> Result<()> {
+    claim::check(node, session)?;
     let rows = session.query("SELECT name FROM helios.node WHERE NOT is_local ORDER BY 1")?;
     if rows.is_empty() {
         return Ok(());
@@ -269,6 +271,7 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
     findings.extend(Facts::there(&mut session)?.judge(&here));
     findings.push(schemas_are_there(node, &mut session)?);
+    findings.push(is_ours(&mut session)?);
     Ok(findings)
 }
 
@@ -284,4 +287,16 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
     };
     let remedy = "Restore the node's database from its backup, or drop the schemas here.";
     Ok(Finding::new("schemas", missing.is_empty(), detail, remedy))
+}
+
+fn is_ours(session: &mut Session) -> Result<Finding> {
+    let ours = directory::cluster_id()?;
+    let holder = claim::holder(session)?;
+    let detail = match holder {
+        Some(holder) if holder == ours => "It belongs to this cluster.".into(),
+        Some(holder) => format!("It says that it belongs to cluster {holder}; this is {ours}."),
+        None => "It says that it belongs to no cluster.".into(),
+    };
+    let remedy = "Find out whether another coordinator uses the node. If none does, run SELECT helios_adopt_nodes() here.";
+    Ok(Finding::new("cluster", holder == Some(ours), detail, remedy))
 }

@@ -1,10 +1,12 @@
 //! Nodes: taken into the cluster, let go, looked at.
 
 mod add;
+mod adopt;
 mod check;
 mod process;
 mod sync;
 
+use crate::ddl::claim;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, OrRaise, Result};
 use crate::pg::privileges;
@@ -46,6 +48,12 @@ fn helios_remove_node(name: &str) {
     remove(name).or_raise();
 }
 
+/// Makes this database the coordinator of all nodes in its directory; gives their number.
+#[pg_extern(sql = false)]
+fn helios_adopt_nodes() -> i32 {
+    adopt::adopt().or_raise()
+}
+
 fn remove(name: &str) -> Result<()> {
     directory::lock_cluster();
     let node = directory::node_named(name)?;
@@ -57,6 +65,7 @@ fn remove(name: &str) -> Result<()> {
         .detail("It is this server itself.")
         .hint("DROP EXTENSION helios ends the cluster."));
     }
+    directory::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     let members: Vec<Rc<Node>> =
         directory::nodes()?.iter().filter(|other| other.id != node.id).cloned().collect();
     house_empty_shards(&members)?;
@@ -70,6 +79,7 @@ fn remove(name: &str) -> Result<()> {
         .hint("Drop them or move them to other nodes first."));
     }
     finish_transactions(&node)?;
+    claim::release(&node)?;
     directory::remove_node(node.id)
 }
 

@@ -1,5 +1,5 @@
 //! Unchanged client programs: each runs against a plain server and against a distributed schema,
-//! and must print the same.
+//! and must print the same, to its end.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +10,7 @@
 mod libraries;
 mod pgbench;
 
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use helios_tests::{Cluster, PlainServer};
@@ -30,21 +30,47 @@ fn tenants(schema: &str) -> [(&'static Server, &'static str); 2] {
     [(&plain.server, "plain"), (helios.coordinator(), "helios")]
 }
 
-/// Runs a program on both sides and compares its output and exit status.
-fn same_on_both(schema: &str, program: impl Fn(&Server) -> Command) {
+/// The last line that every program prints. One that stops early on both sides would otherwise
+/// look as if nothing differed.
+const END: &str = "== the end";
+
+/// Runs a program on both sides and compares its output; it must get to its end and exit with this
+/// status.
+fn same_on_both(schema: &str, status: i32, program: impl Fn(&Server) -> Command) {
     let [plain, helios] = tenants(schema).map(|(server, side)| {
         let mut command = program(server);
         command.env("DATABASE_URL", server.url(DATABASE)).env("TENANT", schema);
-        let out = output(&mut command, side);
-        // Ports and process ids are the only things that may differ in what clients are told.
-        out.replace(&server.port.to_string(), "PORT")
+        let output = output(&mut command, side);
+        let text = output.text();
+        assert_eq!(output.stdout.lines().last(), Some(END), "{side}: stopped early\n{text}");
+        assert_eq!(output.status.code(), Some(status), "{side}: {}\n{text}", output.status);
+        without_node(&text)
     });
     let report = differences(&plain, &helios);
     assert!(report.is_empty(), "{schema}: the program saw something else:\n{report}");
 }
 
-/// All that a program prints, errors last, and how it ends.
-fn output(command: &mut Command, side: &str) -> String {
+/// Leaves out the context that Helios adds to errors of nodes, the one thing that may differ.
+fn without_node(text: &str) -> String {
+    let is_context = |line: &str| line.starts_with("CONTEXT:  node \"node-");
+    text.split_inclusive('\n').filter(|line| !is_context(line)).collect()
+}
+
+/// What a program printed, and how it ended.
+struct Output {
+    stdout: String,
+    stderr: String,
+    status: ExitStatus,
+}
+
+impl Output {
+    fn text(&self) -> String {
+        format!("{}--- standard error\n{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs a program to its end.
+fn output(command: &mut Command, side: &str) -> Output {
     let directory = std::env::temp_dir().join(format!("helios-client-{}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let name = std::thread::current().name().unwrap_or("client").replace("::", "_");
@@ -52,23 +78,28 @@ fn output(command: &mut Command, side: &str) -> String {
     let [out, err] = paths.each_ref().map(|path| std::fs::File::create(path).unwrap());
     let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
     let until = Instant::now() + PATIENCE;
+    let mut late = false;
     let status = loop {
         match child.try_wait().unwrap() {
-            Some(status) => break format!("{status}"),
+            Some(status) => break status,
             None if Instant::now() > until => {
+                late = true;
                 child.kill().unwrap();
-                child.wait().unwrap();
-                break format!("still running after {PATIENCE:?}");
+                break child.wait().unwrap();
             }
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    let [out, err] = paths.map(|path| {
+    let [stdout, stderr] = paths.map(|path| {
         let text = std::fs::read(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         String::from_utf8_lossy(&text).into_owned()
     });
-    format!("{out}--- standard error\n{err}--- {status}\n")
+    // Fails while programs of other tests still write there; the last one succeeds.
+    let _ = std::fs::remove_dir(directory);
+    let output = Output { stdout, stderr, status };
+    assert!(!late, "{side}: still running after {PATIENCE:?}\n{}", output.text());
+    output
 }
 
 /// The parts of two texts that differ, with the line before each.
@@ -116,7 +147,7 @@ fn shortened(line: &str) -> String {
 
 fn python(schema: &str, file: &str, environment: &[(&str, &str)]) {
     let Some(interpreter) = libraries::python() else { return };
-    same_on_both(schema, |_| {
+    same_on_both(schema, 0, |_| {
         let mut command = Command::new(&interpreter);
         command.arg(libraries::programs().join(file)).env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(environment.iter().copied());
@@ -147,7 +178,7 @@ fn django_with_server_side_binding() {
 #[test]
 fn node_postgres() {
     let Some(modules) = libraries::node_modules() else { return };
-    same_on_both("tenant_node", |_| {
+    same_on_both("tenant_node", 0, |_| {
         let mut command = Command::new("node");
         command.arg("--no-deprecation").arg(libraries::programs().join("node_client.js"));
         command.env("NODE_PATH", &modules);
@@ -158,15 +189,15 @@ fn node_postgres() {
 #[test]
 fn psql() {
     let schema = "tenant_psql";
-    same_on_both(schema, |server| {
-        // The script is given as text: the server's user may not read the checkout.
-        let script =
-            std::fs::read_to_string(libraries::programs().join("psql_client.sql")).unwrap();
-        let path = std::env::temp_dir().join(format!("helios-{schema}-{}.sql", std::process::id()));
-        std::fs::write(&path, script).unwrap();
+    let file = "psql_client.sql";
+    // The script's last statement fails under ON_ERROR_STOP, which is status 3.
+    same_on_both(schema, 3, |server| {
+        // A copy in the server's directory, because its user may not read the checkout. psql names
+        // the file in its messages, so that the name must be the same on both sides.
+        std::fs::copy(libraries::programs().join(file), server.sockets.join(file)).unwrap();
         let mut command = server.client("psql", DATABASE).unwrap();
-        command.args(["--no-psqlrc", "--variable", &format!("TENANT={schema}"), "--file"]);
-        command.arg(path).env("PGOPTIONS", format!("-c search_path={schema}"));
+        command.args(["--no-psqlrc", "--variable", &format!("TENANT={schema}"), "--file", file]);
+        command.current_dir(&server.sockets).env("PGOPTIONS", format!("-c search_path={schema}"));
         command
     });
 }

@@ -113,5 +113,5 @@ fn pgbench_reconnecting_leaves_no_sessions() {
         let node = cluster.node_of(schema).connect(DATABASE).unwrap().query(query, &[]).unwrap();
         if node.is_empty() { Ok(()) } else { Err(format!("{} sessions", node.len())) }
     };
-    helios_tests::wait_until("the node's sessions end", std::time::Duration::from_secs(10), left);
+    helios_tests::wait_until("the node's sessions end", helios_tests::BOUND, left);
 }

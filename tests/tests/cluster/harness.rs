@@ -5,10 +5,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use helios_tests::{PlainServer, pgbench, psql, wait_until};
+use helios_tests::{BOUND, PlainServer, pgbench, psql, wait_until};
 use xtask::scratch::Scratch;
-
-const BOUND: Duration = Duration::from_secs(30);
 
 #[test]
 fn dropped_servers_are_gone() {

@@ -2,12 +2,9 @@
 //! goes on when the node is back.
 
 use std::io::Write;
-use std::time::Duration;
 
-use helios_tests::{Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
-
-const BOUND: Duration = Duration::from_secs(30);
 
 fn cluster_with_table(schema: &str) -> (Cluster, Client) {
     let cluster = Cluster::start(1);

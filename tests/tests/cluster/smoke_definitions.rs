@@ -1,13 +1,10 @@
 //! Shells and nodes have the same definitions, whatever happens to a statement on its way.
 
 use std::thread;
-use std::time::Duration;
 
-use helios_tests::{Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::error::SqlState;
 use xtask::server::Server;
-
-const BOUND: Duration = Duration::from_secs(30);
 
 /// What `pg_dump` says about a schema, without what differs from run to run.
 fn definition(server: &Server, schema: &str) -> String {

@@ -1,9 +1,9 @@
 //! Definitions change here and on the node, or on neither, wherever a server dies.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use helios_tests::{Cluster, Event, wait_until};
+use helios_tests::{BOUND, Cluster, Event, wait_until};
 use xtask::cluster::DATABASE;
 
 use crate::{cluster_with_table, wire};
@@ -19,7 +19,7 @@ fn tables(client: &mut postgres::Client, schema: &str) -> Vec<String> {
 
 /// Both servers have the same definitions, once nothing is left in between.
 fn agreed(cluster: &Cluster, schema: &str) -> Vec<String> {
-    wait_until("no prepared transaction is left", Duration::from_secs(60), || {
+    wait_until("no prepared transaction is left", BOUND, || {
         let query = "SELECT gid FROM pg_prepared_xacts";
         let rows = cluster.connect_to_node(1).query(query, &[]).unwrap();
         if rows.is_empty() { Ok(()) } else { Err(format!("{} on the node", rows.len())) }
@@ -70,18 +70,19 @@ fn killed_at_any_moment(schema: &str, kill: impl Fn(&Cluster) + Sync) {
     let (cluster, _client) = cluster_with_table(schema);
     let mut acknowledged = Vec::new();
     for round in 0..4 {
-        let running = AtomicBool::new(true);
+        let (running, count) = (AtomicBool::new(true), AtomicUsize::new(0));
+        let mut wire = wire(&cluster);
         std::thread::scope(|scope| {
-            let (running, cluster) = (&running, &cluster);
+            let (running, count) = (&running, &count);
             let stream = scope.spawn(move || {
                 let mut done = Vec::new();
-                let mut wire = wire(cluster);
                 for i in 0.. {
                     let name = format!("r{round}_{i}");
                     let sql = format!("CREATE TABLE {schema}.{name} (x int, y text)");
                     match wire.simple(&sql, None) {
                         Ok(events) if !events.iter().any(|e| matches!(e, Event::Error(_))) => {
                             done.push(name);
+                            count.fetch_add(1, Ordering::Relaxed);
                         }
                         _ => break,
                     }
@@ -91,8 +92,13 @@ fn killed_at_any_moment(schema: &str, kill: impl Fn(&Cluster) + Sync) {
                 }
                 done
             });
-            std::thread::sleep(Duration::from_millis(150 + 70 * round));
-            kill(cluster);
+            wait_until("some definitions are made", BOUND, || {
+                let made = count.load(Ordering::Relaxed);
+                if made > 3 { Ok(()) } else { Err(format!("{made}")) }
+            });
+            // At another moment of a definition in each round.
+            std::thread::sleep(Duration::from_millis(7 * round));
+            kill(&cluster);
             running.store(false, Ordering::Relaxed);
             acknowledged.extend(stream.join().unwrap());
         });

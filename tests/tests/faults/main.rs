@@ -13,14 +13,9 @@ mod leaks;
 mod lost_nodes;
 mod stopping;
 
-use std::time::Duration;
-
-use helios_tests::{Cluster, Event, Wire, wait_until};
+use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
-
-/// For conditions that should hold almost at once.
-const BOUND: Duration = Duration::from_secs(20);
 
 /// A cluster of one node with `schema.t (x int)` of 1,000 rows there.
 fn cluster_with_table(schema: &str) -> (Cluster, Client) {

@@ -1,7 +1,5 @@
 //! Whoever stops a statement here stops it on its node as well.
 
-use std::time::{Duration, Instant};
-
 use helios_tests::{Cluster, Event, Wire};
 
 use crate::{
@@ -22,10 +20,8 @@ fn sleeping(cluster: &Cluster) -> Wire {
 fn cancel_request_stops_the_node() {
     let (cluster, _client) = cluster_with_table("s");
     let mut wire = sleeping(&cluster);
-    let start = Instant::now();
     wire.cancel(cluster.coordinator()).unwrap();
     let events = wire.until_ready(None).unwrap();
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_code(&events, "57014");
     wait_for_silence(&cluster);
     assert_usable(&mut wire, "s");
@@ -143,8 +139,11 @@ fn cancel_in_a_copy_out_and_in_a_cursor() {
     wire.cancel(cluster.coordinator()).unwrap();
     assert_code(&wire.until_ready(None).unwrap(), "57014");
     wait_for_silence(&cluster);
-    wire.simple("BEGIN; DECLARE c CURSOR FOR SELECT x, pg_sleep(x - 1) FROM s.t ORDER BY x", None)
-        .unwrap();
+    wire.simple(
+        "BEGIN; DECLARE c CURSOR FOR SELECT x, pg_sleep(600 * (x - 1)) FROM s.t ORDER BY x",
+        None,
+    )
+    .unwrap();
     wire.send_simple("FETCH 3 FROM c").unwrap();
     wait_for_statement(&cluster, "pg_sleep");
     wire.cancel(cluster.coordinator()).unwrap();
@@ -162,7 +161,7 @@ fn idle_in_transaction_timeout_frees_the_nodes_locks() {
     let statement = "SET idle_in_transaction_session_timeout = '200ms'; BEGIN; \
                      UPDATE s.t SET x = x WHERE x = 1";
     wire.simple(statement, None).unwrap();
-    client.batch_execute("SET lock_timeout = '15s'; DELETE FROM s.t WHERE x = 1").unwrap();
+    client.batch_execute("SET lock_timeout = '60s'; DELETE FROM s.t WHERE x = 1").unwrap();
     let event = crate::next_error(&mut wire);
     assert_eq!(event.field('C'), Some("25P03"), "{event:?}");
 }

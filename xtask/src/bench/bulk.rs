@@ -130,7 +130,8 @@ fn one(
             let process = if target.reports_process { None } else { target.router };
             let warm_up = "SELECT * FROM bench.pgbench_accounts WHERE aid < 100";
             let query = "SELECT * FROM bench.pgbench_accounts";
-            let drained = drain(target.port, target.database, warm_up, query, process)?;
+            let drained =
+                drain(targets.connect(target)?, target.database, warm_up, query, process)?;
             if drained.rows != ROWS {
                 bail!("{} of {ROWS} rows arrived", drained.rows);
             }

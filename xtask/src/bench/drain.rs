@@ -1,7 +1,6 @@
 //! A client that does nothing but receive: what it measures is the servers.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use postgres_protocol::message::frontend;
 use rustix::process::Pid;
 
 use crate::processes;
-use crate::server::{HOST, ROLE};
+use crate::server::ROLE;
 
 /// What came of one query.
 pub struct Drained {
@@ -22,17 +21,20 @@ pub struct Drained {
     pub growth_kb: Option<u64>,
 }
 
-/// Connects, runs a short query so that caches are filled, then `query`, counting its rows.
+/// A connection to a server, before its start-up message.
+pub trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
+/// Starts a session, runs a short query so that caches are filled, then `query`, counting its rows.
 /// Memory is that of `process`, or of the process that the connection reports.
 pub fn drain(
-    port: u16,
+    mut stream: impl Stream,
     database: &str,
     warm_up: &str,
     query: &str,
     process: Option<Pid>,
 ) -> Result<Drained> {
-    let mut stream = TcpStream::connect((HOST, port))?;
-    stream.set_nodelay(true)?;
     let mut buffer = bytes::BytesMut::new();
     frontend::startup_message([("user", ROLE), ("database", database)], &mut buffer)?;
     stream.write_all(&buffer)?;
@@ -67,7 +69,7 @@ struct Answer {
     process: Option<i32>,
 }
 
-fn ask(stream: &mut TcpStream, query: &str) -> Result<Answer> {
+fn ask(stream: &mut impl Stream, query: &str) -> Result<Answer> {
     let mut buffer = bytes::BytesMut::new();
     frontend::query(query, &mut buffer)?;
     stream.write_all(&buffer)?;
@@ -75,7 +77,7 @@ fn ask(stream: &mut TcpStream, query: &str) -> Result<Answer> {
 }
 
 /// Reads messages until ReadyForQuery; an ErrorResponse is an error.
-fn read_until_ready(stream: &mut TcpStream) -> Result<Answer> {
+fn read_until_ready(stream: &mut impl Stream) -> Result<Answer> {
     let mut answer = Answer::default();
     let mut failure = None;
     let mut buffer = vec![0; 1 << 18];

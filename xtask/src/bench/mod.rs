@@ -20,6 +20,15 @@ use crate::postgres::DEFAULT_MAJOR;
 use crate::setup::{self, Need};
 use targets::Targets;
 
+/// How clients, servers and the pooler reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// Unix-domain sockets.
+    Unix,
+    /// TCP over the loopback interface.
+    Tcp,
+}
+
 /// What to measure, and how long.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,6 +40,8 @@ pub struct Options {
     pub rounds: usize,
     /// Numbers of clients.
     pub clients: Vec<u32>,
+    /// What every hop goes over.
+    pub transport: Transport,
     /// Write the tables to `benches/RESULTS.md`.
     pub save: bool,
 }
@@ -53,7 +64,7 @@ pub fn run(options: &Options) -> Result<()> {
     setup::packages(&[Need::Build, Need::Bench])?;
     let pg = setup::required_postgres(DEFAULT_MAJOR)?;
     crate::extension::build_and_install(&pg)?;
-    let targets = Targets::start(&pg)?;
+    let targets = Targets::start(&pg, options.transport)?;
     let mut failures = Vec::new();
     let mut text = report::heading(&pg, options)?;
     if !short.is_empty() {

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{Options, bulk, short};
+use super::{Options, Transport, bulk, short};
 use crate::postgres::Postgres;
 
 /// What the figures were measured on.
@@ -14,8 +14,13 @@ pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("unknown processor", |(_, model)| model);
+    let transport = match options.transport {
+        Transport::Unix => "Unix-domain sockets",
+        Transport::Tcp => "TCP on the loopback interface",
+    };
     Ok(format!(
-        "# Benchmarks\n\n{}, {cpus} processors ({model}); clients, coordinator and node share them. \
+        "# Benchmarks\n\n{}, {cpus} processors ({model}); clients, coordinator and node share them; \
+         every hop goes over {transport}. \
          Medians of {} rounds, targets taking turns. Compare ratios, not absolute figures. \
          pgbouncer pools sessions and stands before the node.\n\n\
          Made by `cargo xtask bench --save`.\n",

@@ -1,6 +1,8 @@
 //! The ways to one and the same data on one node.
 
 use std::fs;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -9,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 
+use super::Transport;
+use super::drain::Stream;
 use crate::cluster::{Cluster, DATABASE};
 use crate::command;
 use crate::postgres::Postgres;
@@ -63,18 +67,19 @@ pub struct Targets {
     cluster: Cluster,
     bouncer: Child,
     scratch: Scratch,
+    transport: Transport,
 }
 
 impl Targets {
     /// Starts a coordinator with one node, pgbouncer before that node, and fills the tables.
-    pub fn start(pg: &Postgres) -> Result<Self> {
+    pub fn start(pg: &Postgres, transport: Transport) -> Result<Self> {
         let step = Step::start("starting servers and filling tables");
         let scratch = Scratch::new(3)?;
         let memory = ["shared_buffers = 512MB", "autovacuum = off"];
         let cluster = scratch.cluster(pg, 1, &memory)?;
         let bouncer_port = scratch.ports.first + 2;
-        let bouncer = start_bouncer(&scratch, &cluster, bouncer_port)?;
-        fill(&cluster)?;
+        let bouncer = start_bouncer(&scratch, &cluster, bouncer_port, transport)?;
+        fill(&cluster, &host(transport, &scratch))?;
         let [coordinator, node] = [cluster.coordinator(), node(&cluster)];
         let router = Some(running(coordinator)?);
         let way = |name, port, database, router| Target {
@@ -98,7 +103,7 @@ impl Targets {
             },
         ];
         step.done(&format!("{} accounts", SCALE * 100_000));
-        Ok(Self { all, cluster, bouncer, scratch })
+        Ok(Self { all, cluster, bouncer, scratch, transport })
     }
 
     /// The server that holds the data.
@@ -109,8 +114,24 @@ impl Targets {
     /// A client program set to go one way.
     pub fn client(&self, target: &Target, program: &str) -> Result<std::process::Command> {
         let mut client = self.node().client(program, target.database)?;
+        client.env("PGHOST", host(self.transport, &self.scratch));
         client.env("PGPORT", target.port.to_string());
         Ok(client)
+    }
+
+    /// A connection that goes one way, before its start-up message.
+    pub fn connect(&self, target: &Target) -> Result<Box<dyn Stream>> {
+        Ok(match self.transport {
+            Transport::Unix => {
+                let socket = self.scratch.dir.join(format!(".s.PGSQL.{}", target.port));
+                Box::new(UnixStream::connect(socket)?)
+            }
+            Transport::Tcp => {
+                let stream = TcpStream::connect((HOST, target.port))?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+        })
     }
 
     /// Writes a file for client programs to read.
@@ -133,6 +154,14 @@ impl Drop for Targets {
     }
 }
 
+/// What libpq is told to connect to.
+fn host(transport: Transport, scratch: &Scratch) -> String {
+    match transport {
+        Transport::Unix => scratch.dir.display().to_string(),
+        Transport::Tcp => HOST.to_owned(),
+    }
+}
+
 fn node(cluster: &Cluster) -> &Server {
     &cluster.nodes()[0]
 }
@@ -149,15 +178,21 @@ fn write(scratch: &Scratch, name: &str, content: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn start_bouncer(scratch: &Scratch, cluster: &Cluster, port: u16) -> Result<Child> {
+fn start_bouncer(
+    scratch: &Scratch,
+    cluster: &Cluster,
+    port: u16,
+    transport: Transport,
+) -> Result<Child> {
     let dir = scratch.dir.display();
+    let host = host(transport, scratch);
     let target = node(cluster).port;
     // Session pooling: the only mode in which every scenario works, prepared statements included.
     let text = format!(
-        "[databases]\n{DATABASE} = host={HOST} port={target} dbname={DATABASE}\n\
+        "[databases]\n{DATABASE} = host={host} port={target} dbname={DATABASE}\n\
          [pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nauth_type = trust\n\
          auth_file = {dir}/pgbouncer.users\nlogfile = {dir}/pgbouncer.log\npool_mode = session\n\
-         default_pool_size = 100\nmax_client_conn = 200\nunix_socket_dir =\n"
+         default_pool_size = 100\nmax_client_conn = 200\nunix_socket_dir = {dir}\n"
     );
     let config = write(scratch, "pgbouncer.ini", &text)?;
     write(scratch, "pgbouncer.users", &format!("\"{ROLE}\" \"\"\n"))?;
@@ -181,13 +216,14 @@ fn start_bouncer(scratch: &Scratch, cluster: &Cluster, port: u16) -> Result<Chil
 
 /// Creates the distributed schema `bench` with pgbench's tables and one for COPY, and foreign
 /// tables for them in a database of their own.
-fn fill(cluster: &Cluster) -> Result<()> {
+fn fill(cluster: &Cluster, host: &str) -> Result<()> {
     let coordinator = cluster.coordinator();
     let mut client = coordinator.connect(DATABASE)?;
-    client.batch_execute(
-        "CREATE SCHEMA bench DISTRIBUTED ON NODE \"node-1\"; \
+    client.batch_execute(&format!(
+        "UPDATE helios.node SET hosts = ARRAY['{host}'] WHERE id = 1; \
+         CREATE SCHEMA bench DISTRIBUTED ON NODE \"node-1\"; \
          CREATE TABLE bench.copied (id bigint, number integer, word text)",
-    )?;
+    ))?;
     let mut init = coordinator.client("pgbench", DATABASE)?;
     init.env("PGOPTIONS", "-c search_path=bench");
     init.args(["--initialize", "--quiet", "--init-steps=dtgp", "--scale", &SCALE.to_string()]);
@@ -198,7 +234,7 @@ fn fill(cluster: &Cluster) -> Result<()> {
     coordinator.connect(FDW_DATABASE)?.batch_execute(&format!(
         "CREATE EXTENSION postgres_fdw;
          CREATE SERVER node FOREIGN DATA WRAPPER postgres_fdw
-             OPTIONS (host '{HOST}', port '{port}', dbname '{DATABASE}', batch_size '1000',
+             OPTIONS (host '{host}', port '{port}', dbname '{DATABASE}', batch_size '1000',
                       fetch_size '10000');
          CREATE USER MAPPING FOR {ROLE} SERVER node OPTIONS (user '{ROLE}');
          CREATE SCHEMA bench;

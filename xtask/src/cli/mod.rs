@@ -64,6 +64,9 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "1,8,32",
               value_parser = clap::value_parser!(u32).range(1..=100))]
         clients: Vec<u32>,
+        /// What every hop goes over.
+        #[arg(long, value_enum, default_value_t = bench::Transport::Unix)]
+        transport: bench::Transport,
         /// Write the tables to benches/RESULTS.md.
         #[arg(long)]
         save: bool,
@@ -94,9 +97,10 @@ pub fn run() -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Bench { names, seconds, rounds, clients, save } => {
+        Command::Bench { names, seconds, rounds, clients, transport, save } => {
             let rounds = usize::from(rounds);
-            bench::run(&bench::Options { names, seconds, rounds, clients, save })?;
+            let options = bench::Options { names, seconds, rounds, clients, transport, save };
+            bench::run(&options)?;
         }
         Command::Cluster(command) => return cluster::run(command),
     }

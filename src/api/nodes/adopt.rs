@@ -1,0 +1,40 @@
+//! Taking over the nodes of a directory that was restored from a dump.
+
+use crate::ddl::claim;
+use crate::directory::{self, Node};
+use crate::error::{Error, Result};
+use crate::transaction::{self, Mode};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// All nodes of the directory become this cluster's; gives their number. All of them must answer.
+pub fn adopt() -> Result<i32> {
+    directory::lock_cluster();
+    directory::adopt_nodes()?;
+    let nodes = directory::remote_nodes()?;
+    for node in &nodes {
+        claim::stake(node)?;
+        warn_of_prepared(node)?;
+    }
+    Ok(nodes.len() as i32)
+}
+
+/// What the old coordinator left prepared can be decided by nobody but people: its commit records are not in a dump.
+fn warn_of_prepared(node: &Node) -> Result<()> {
+    let select = "SELECT gid FROM pg_catalog.pg_prepared_xacts
+                   WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                     AND pg_catalog.starts_with(gid, 'helios_') ORDER BY prepared";
+    let ours = format!("helios_{}_", directory::cluster_id()?);
+    let rows = transaction::query(node.id, select.as_bytes(), Mode::Transaction)?;
+    let left: Vec<String> =
+        rows.into_iter().flatten().flatten().filter(|gid| !gid.starts_with(&ours)).collect();
+    if !left.is_empty() {
+        let message =
+            format!("node \"{}\" holds prepared transactions of its old cluster", node.name);
+        let warning = Error::new(Code::ERRCODE_WARNING, message)
+            .detail(format!("Nothing here tells whether they were committed: {}.", left.join(", ")))
+            .hint("Decide, and run COMMIT PREPARED or ROLLBACK PREPARED on the node.");
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}

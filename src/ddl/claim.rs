@@ -1,0 +1,59 @@
+//! Which cluster a node belongs to, written on the node itself: two coordinators must not share a node unawares.
+
+use crate::directory::{self, Node};
+use crate::error::{Error, Result};
+use crate::pg::privileges;
+use crate::remote::Session;
+use crate::transaction::{self, Mode};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// Makes the node this cluster's own, in the current transaction.
+pub fn stake(node: &Node) -> Result<()> {
+    let sql = format!("UPDATE helios.cluster SET node_of = {}", directory::cluster_id()?);
+    transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
+    Ok(())
+}
+
+/// An error if a server is another cluster's node.
+pub fn check(node: &Node, session: &mut Session) -> Result<()> {
+    match holder(session)? {
+        Some(cluster) if cluster != directory::cluster_id()? => Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("server \"{}\" is a node of another cluster", node.name),
+        )
+        .detail(format!("It belongs to cluster {cluster}."))
+        .hint(
+            "Remove it there with helios_remove_node. If that cluster is gone, run on the server: \
+               UPDATE helios.cluster SET node_of = NULL",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The cluster that a server is a node of, as it says itself.
+pub fn holder(session: &mut Session) -> Result<Option<i64>> {
+    let rows = session.query("SELECT node_of FROM helios.cluster")?;
+    Ok(rows.into_iter().flatten().flatten().next().and_then(|id| id.parse().ok()))
+}
+
+/// Lets a node go, for other clusters to take, with a transaction of its own: the node may be gone for good, which
+/// must not keep it in the cluster. If it cannot be told, a warning says so.
+pub fn release(node: &Node) -> Result<()> {
+    let cluster = directory::cluster_id()?;
+    let told = || -> Result<()> {
+        let role = privileges::session_user();
+        let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
+        let sql = format!("UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster}");
+        session.query(&sql).map(|_| ())
+    };
+    if let Err(error) = told() {
+        let message = format!("could not tell node \"{}\" that it is free", node.name);
+        let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
+            "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",
+        );
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}

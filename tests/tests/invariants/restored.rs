@@ -1,0 +1,179 @@
+//! Invariant 3 beside a second coordinator: a database that came out of a dump or a copy of a coordinator's has a
+//! directory of nodes with live data, which it must not touch until it is told to.
+
+use std::io::Write;
+use std::process::Stdio;
+use std::time::Duration;
+
+use helios_tests::{Cluster, wait_until};
+use postgres::Client;
+use xtask::cluster::DATABASE;
+
+use crate::{refused, value};
+
+const ELSEWHERE: &[&str] = &["another cluster", "helios_adopt_nodes()", "DROP EXTENSION helios"];
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::start(1);
+    let create = "CREATE SCHEMA td DISTRIBUTED; CREATE TABLE td.k (x serial PRIMARY KEY, v text); \
+                  INSERT INTO td.k (v) SELECT 'v' FROM generate_series(1, 10); \
+                  CREATE INDEX k_v ON td.k (v); \
+                  CREATE MATERIALIZED VIEW td.m AS SELECT count(*) FROM td.k; \
+                  CREATE TABLE public.l AS SELECT 1 AS x";
+    cluster.connect().batch_execute(create).unwrap();
+    cluster
+}
+
+fn dump(cluster: &Cluster, arguments: &[&str]) -> Vec<u8> {
+    let mut dump = cluster.coordinator().client("pg_dump", DATABASE).unwrap();
+    let output = dump.args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Runs a script as `psql` does by default: an error does not stop it. Gives what it said.
+fn restore(cluster: &Cluster, database: &str, script: &[u8]) -> String {
+    let mut psql = cluster.coordinator().client("psql", database).unwrap();
+    psql.args(["--no-psqlrc", "--quiet", "--file=-"]);
+    psql.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = psql.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let output = std::thread::scope(|scope| {
+        scope.spawn(move || stdin.write_all(script).unwrap());
+        child.wait_with_output().unwrap()
+    });
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn restored(cluster: &Cluster, database: &str) -> Client {
+    cluster.connect().batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
+    restore(cluster, database, &dump(cluster, &[]));
+    cluster.coordinator().connect(database).unwrap()
+}
+
+/// What the production has, seen from its coordinator and on its node.
+fn rows(cluster: &Cluster) -> [String; 2] {
+    let count = "SELECT count(*) || ' ' || max(x) FROM td.k";
+    [&mut cluster.connect(), &mut cluster.connect_to_node(1)]
+        .map(|client| value(client, count).unwrap().unwrap())
+}
+
+fn check_refusals(copy: &mut Client) {
+    for sql in [
+        "SELECT count(*) FROM td.k",
+        "INSERT INTO td.k (v) VALUES ('stray')",
+        "UPDATE td.k SET v = 'stray'",
+        "DELETE FROM td.k",
+        "TRUNCATE td.k",
+        "COPY td.k TO STDOUT",
+        "SELECT nextval('td.k_x_seq')",
+        "REFRESH MATERIALIZED VIEW td.m",
+        "VACUUM td.k",
+        "CREATE TABLE td.made AS SELECT 1 AS x",
+        "CREATE SCHEMA more DISTRIBUTED",
+        "CREATE SCHEMA more DISTRIBUTED ON NODE \"node-1\"",
+        "SELECT helios_remove_node('node-1')",
+        "SELECT helios_add_node('other', '127.0.0.1', 1)",
+    ] {
+        refused(copy, sql, "55000", ELSEWHERE);
+    }
+    copy.batch_execute("CREATE ROLE nobody_new; DROP ROLE nobody_new").unwrap();
+}
+
+#[test]
+fn restored_dump_leaves_the_nodes_alone() {
+    let cluster = cluster();
+    let mut copy = restored(&cluster, "scratch");
+    assert_eq!(rows(&cluster), ["10 10", "10 10"], "restoring wrote into the production");
+    check_refusals(&mut copy);
+    copy.batch_execute("DROP INDEX td.k_v; DROP TABLE td.k CASCADE; CREATE TABLE td.new (x int)")
+        .unwrap();
+    assert_eq!(rows(&cluster), ["10 10", "10 10"]);
+    let indexes = "SELECT count(*) FROM pg_class WHERE relname IN ('k_v', 'new')";
+    assert_eq!(value(&mut cluster.connect_to_node(1), indexes).unwrap().as_deref(), Some("1"));
+    let health = "SELECT string_agg(remedy, '') FROM helios_check_cluster() WHERE NOT ok";
+    assert!(value(&mut copy, health).unwrap().unwrap().contains("helios_adopt_nodes"));
+}
+
+/// The remedy for a copy to look at.
+#[test]
+fn restored_dump_becomes_a_server_of_its_own() {
+    let cluster = cluster();
+    let mut copy = restored(&cluster, "scratch");
+    copy.batch_execute("DROP EXTENSION helios").unwrap();
+    let said = restore(&cluster, "scratch", &dump(&cluster, &["--data-only", "--schema=td"]));
+    assert_eq!(said, "");
+    assert_eq!(value(&mut copy, "SELECT count(*) FROM td.k").unwrap().as_deref(), Some("10"));
+    copy.batch_execute("INSERT INTO td.k (v) VALUES ('here'); DROP SCHEMA td CASCADE").unwrap();
+    assert_eq!(rows(&cluster), ["10 10", "10 10"]);
+}
+
+/// The remedy for a coordinator that is lost.
+#[test]
+fn restored_dump_takes_the_nodes_over() {
+    let cluster = cluster();
+    let mut node = cluster.connect_to_node(1);
+    let cluster_id = "SELECT id FROM helios.cluster";
+    let old = value(&mut cluster.connect(), cluster_id).unwrap().unwrap();
+    node.batch_execute(&format!(
+        "BEGIN; CREATE TABLE left_behind (); PREPARE TRANSACTION 'helios_{old}_1_0_7_1'"
+    ))
+    .unwrap();
+    let said = restore(&cluster, "postgres", b"CREATE DATABASE heir");
+    assert_eq!(said, "");
+    restore(&cluster, "heir", &dump(&cluster, &[]));
+    let said = restore(&cluster, "heir", b"SELECT helios_adopt_nodes()");
+    assert!(said.contains(&format!("helios_{old}_1_0_7_1")), "{said}");
+    node.batch_execute(&format!("ROLLBACK PREPARED 'helios_{old}_1_0_7_1'")).unwrap();
+    let mut heir = cluster.coordinator().connect("heir").unwrap();
+    assert_eq!(value(&mut heir, "SELECT count(*) FROM td.k").unwrap().as_deref(), Some("10"));
+    heir.batch_execute(
+        "INSERT INTO td.k VALUES (1, 'x') ON CONFLICT (x) DO NOTHING; \
+         BEGIN; INSERT INTO td.k (v) VALUES ('both'); INSERT INTO public.l VALUES (2); COMMIT; \
+         ALTER TABLE td.k ADD COLUMN more int; CREATE SCHEMA mine DISTRIBUTED; \
+         REFRESH MATERIALIZED VIEW td.m",
+    )
+    .unwrap();
+    assert_eq!(value(&mut heir, "SELECT count FROM td.m").unwrap().as_deref(), Some("11"));
+    let health =
+        "SELECT string_agg(node || ' ' || \"check\", ',') FROM helios_check_cluster() WHERE NOT ok";
+    assert_eq!(value(&mut heir, health).unwrap().as_deref(), Some("NULL"));
+    // The old one learns of it when it looks.
+    assert_eq!(value(&mut cluster.connect(), health).unwrap().as_deref(), Some("node-1 cluster"));
+}
+
+/// CREATE DATABASE … TEMPLATE copies the cluster's number as well.
+#[test]
+fn copied_database_leaves_the_nodes_alone() {
+    let cluster = cluster();
+    let mut admin = cluster.coordinator().connect("postgres").unwrap();
+    wait_until("nobody else is connected", Duration::from_secs(30), || {
+        let create = format!("CREATE DATABASE copied TEMPLATE {DATABASE}");
+        admin.batch_execute(&create).map_err(|error| error.to_string())
+    });
+    let mut copy = cluster.coordinator().connect("copied").unwrap();
+    check_refusals(&mut copy);
+    assert_eq!(rows(&cluster), ["10 10", "10 10"]);
+    copy.batch_execute("SELECT helios_adopt_nodes(); INSERT INTO td.k (v) VALUES ('mine now')")
+        .unwrap();
+    assert_eq!(rows(&cluster), ["11 11", "11 11"]);
+    let ids = "SELECT count(DISTINCT id) FROM (SELECT id FROM helios.cluster UNION ALL SELECT node_of FROM helios.cluster) i";
+    assert_eq!(value(&mut copy, ids).unwrap().as_deref(), Some("1"));
+}
+
+#[test]
+fn node_of_another_cluster_is_not_added() {
+    let (one, other) = (Cluster::start(1), Cluster::start(0));
+    let mut thief = other.connect();
+    let add = format!("SELECT helios_add_node('taken', '127.0.0.1', {})", one.node(1).port);
+    refused(
+        &mut thief,
+        &add,
+        "55000",
+        &["\"taken\"", "node of another cluster", "helios_remove_node"],
+    );
+    one.connect().batch_execute("SELECT helios_remove_node('node-1')").unwrap();
+    thief.batch_execute(&add).unwrap();
+    thief.batch_execute("DROP EXTENSION helios CASCADE; CREATE EXTENSION helios").unwrap();
+    one.connect().batch_execute(&add).unwrap();
+}
