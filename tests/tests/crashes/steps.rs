@@ -60,7 +60,7 @@ fn shortcuts_take_one_round_trip() {
 fn deferred_constraints_fail_before_anything_is_prepared_or_committed() {
     let cluster = Cluster::with_failpoints(2, &[]);
     let mut client = tables(&cluster);
-    let table = "(i int, CONSTRAINT late UNIQUE (i) DEFERRABLE INITIALLY DEFERRED)";
+    let table = "(i int, CONSTRAINT twice UNIQUE (i) DEFERRABLE INITIALLY DEFERRED)";
     for schema in ["one", "two", "here"] {
         client.batch_execute(&format!("CREATE TABLE {schema}.late {table}")).unwrap();
     }
@@ -72,7 +72,7 @@ fn deferred_constraints_fail_before_anything_is_prepared_or_committed() {
         let work = work.strip_suffix("COMMIT").unwrap();
         let sql = format!("{work} INSERT INTO {broken}.late VALUES (1), (1); COMMIT");
         let error = client.batch_execute(&sql).unwrap_err();
-        assert_eq!(error.as_db_error().unwrap().constraint(), Some("late"), "{broken}: {error:?}");
+        assert_eq!(error.as_db_error().unwrap().constraint(), Some("twice"), "{broken}: {error:?}");
         client.batch_execute("ROLLBACK").unwrap();
     };
     refused("here", &["one", "two"]);
