@@ -53,8 +53,7 @@ pub fn start(
     let written = l.begin(mode, writes).and_then(|()| {
         l.bind(st, portal.map(|(number, _)| number))?;
         l.execute(portal)?;
-        // Rows of a portal that stays open come by themselves.
-        if writes && portal.is_none() { l.ask_for_id() } else { Ok(()) }
+        if writes { l.ask_for_id() } else { Ok(()) }
     });
     if let Err(error) = written {
         l.discard_request();
