@@ -122,7 +122,8 @@ CREATE TABLE helios.transaction (
     gid     text    PRIMARY KEY,
     node    integer NOT NULL,
     created timestamptz NOT NULL DEFAULT now()
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 0); -- rows come and go by the thousand
 COMMENT ON TABLE helios.transaction IS 'commit records: a prepared transaction with a row here is committed, one without is aborted';
 
 CREATE TABLE helios.credential (
@@ -374,7 +375,7 @@ CREATE VIEW helios.helios_transactions AS
       FROM helios.in_doubt() AS d;
 ALTER VIEW helios.helios_transactions SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_transactions
-    IS 'transactions that are prepared on nodes at this moment, and what is to become of each: every node is asked';
+    IS 'transactions that are prepared on nodes at this moment, and what is to become of each: every node is asked; of one that does not answer, those that are committed here and not known to be there';
 
 CREATE FUNCTION pg_catalog.helios_recover_transactions() RETURNS TABLE (node text, gid text, action text, error text)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_recover_transactions_wrapper';

@@ -13,6 +13,7 @@
 mod bank;
 mod matrix;
 mod outcome;
+mod recovery;
 mod steps;
 
 use std::time::Duration;
