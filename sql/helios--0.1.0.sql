@@ -5,6 +5,16 @@ CREATE FUNCTION pg_catalog.helios_version() RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'helios_version_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of Helios that this server runs';
 
+DO $$
+BEGIN
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+        RAISE EXCEPTION 'helios needs a database with encoding UTF8'
+            USING ERRCODE = 'feature_not_supported',
+                  DETAIL = pg_catalog.format('This one has encoding %s.', pg_catalog.getdatabaseencoding()),
+                  HINT = 'Create a database with ENCODING ''UTF8''. Its clients can use any encoding.';
+    END IF;
+END $$;
+
 CREATE SCHEMA helios;
 GRANT USAGE ON SCHEMA helios TO PUBLIC;
 

@@ -26,8 +26,9 @@ CREATE TABLE b1.c (LIKE b2.t);
 CREATE TABLE b_plain.c () INHERITS (b1.t);
 CREATE TABLE b_plain.c (LIKE b1.t);
 -- several objects in one statement
-DROP TABLE b1.t, b2.t;
-DROP TABLE b1.t, b_plain.t;
+BEGIN;
+DROP TABLE b1.t, b2.t, b_plain.t;
+ROLLBACK;
 GRANT SELECT ON b1.t, b2.t TO PUBLIC;
 GRANT SELECT ON b1.t, b_plain.t TO PUBLIC;
 GRANT USAGE ON SCHEMA b1, b_plain TO PUBLIC;

@@ -53,8 +53,6 @@ DROP OWNED BY regress_s_role, regress_s_member;
 DROP ROLE regress_s_member, regress_s_role;
 \set VERBOSITY terse
 DROP EXTENSION pg_trgm, citext CASCADE;
-DROP EXTENSION citext CASCADE;
-DROP EXTENSION pg_trgm CASCADE;
 DROP SCHEMA s1, s2, s_other CASCADE;
 \set VERBOSITY default
 -- a definition made by an event trigger follows the statement that fired it

@@ -3,6 +3,7 @@
 //! Invariant: a frame is there from `before` to `after` of its statement, and is gone once the (sub)transaction in
 //! which it began is.
 
+use super::drop_list::Part;
 use super::home::{self, Home};
 use super::schema::NewSchema;
 use crate::directory::NodeId;
@@ -18,6 +19,10 @@ pub enum Plan {
     Bookkeeping,
     /// On a node, inside a function: refuse it if it touched what shells must have too.
     Behind,
+    /// Drop on each node what it has of the list.
+    DropList(Vec<Part>),
+    /// Lock the tables on their nodes.
+    Lock,
     /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
     Touched { models: Vec<Object> },
     /// Send it to every node.

@@ -1,7 +1,11 @@
 //! Statements that work on the rows or files of the relations that they list: TRUNCATE, LOCK, VACUUM, ANALYZE,
-//! REFRESH, CLUSTER, REINDEX. The node does the work; there is nothing to do on a shell.
+//! REFRESH, CLUSTER, REINDEX. The node does the work; there is nothing to do on a shell but to lock it.
+//!
+//! Lock order: the shell as the server would lock the table, then the node's own locks. The other way round, two
+//! transactions could wait for each other, one here and one on the node, and neither server would see it.
 
-use super::send;
+use super::frame::Plan;
+use super::{send, then};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
 use crate::pg::object::{self, Belongs};
@@ -12,44 +16,78 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 use std::collections::BTreeMap;
 
+/// The relations that a statement lists, by where they are.
+struct Places {
+    listed: Vec<Listed>,
+    here: Vec<usize>,
+    nodes: BTreeMap<NodeId, Vec<usize>>,
+}
+
+impl Places {
+    /// None: another statement, or one that lists no shell.
+    fn of(statement: &Statement) -> Result<Option<Self>> {
+        let Some(listed) = statement.listed() else { return Ok(None) };
+        let (mut here, mut nodes) = (Vec::new(), BTreeMap::<NodeId, Vec<usize>>::new());
+        for (i, item) in listed.iter().enumerate() {
+            // One that is missing is an error of the whole statement: the server finds the words.
+            let Some(relation) = item.relation else { return Ok(None) };
+            match object::belongs(object::of_relation(relation)) {
+                Some(Belongs::Relation { namespace, .. }) => {
+                    match directory::placement(namespace)? {
+                        Some(place) => nodes.entry(place.node).or_default().push(i),
+                        None => here.push(i),
+                    }
+                }
+                _ => here.push(i),
+            }
+        }
+        Ok((!nodes.is_empty()).then_some(Self { listed, here, nodes }))
+    }
+
+    fn send(&self, statement: &Statement) -> Result<()> {
+        let whole = self.here.is_empty() && self.nodes.len() == 1;
+        for (&node, numbers) in &self.nodes {
+            if whole {
+                send_one(statement, node, statement.text())?;
+            } else {
+                let part: Vec<&Listed> = numbers.iter().map(|&i| &self.listed[i]).collect();
+                send_one(statement, node, text_for(statement, &part).as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// None: another statement, or one about this server's own relations.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if let Some(schema) = statement.reindexed_schema() {
         return reindex_schema(statement, &schema);
     }
-    let Some(listed) = statement.listed() else { return Ok(None) };
-    let mut here = Vec::new();
-    let mut nodes: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
-    for (i, item) in listed.iter().enumerate() {
-        // One that is missing is an error of the whole statement: the server finds the words.
-        let Some(relation) = item.relation else { return Ok(None) };
-        match object::belongs(object::of_relation(relation)) {
-            Some(Belongs::Relation { namespace, .. }) => match directory::placement(namespace)? {
-                Some(place) => nodes.entry(place.node).or_default().push(i),
-                None => here.push(i),
-            },
-            _ => here.push(i),
-        }
+    let Some(places) = Places::of(statement)? else { return Ok(None) };
+    if statement.tag() == NodeTag::T_LockStmt {
+        return Ok(Some(then(*statement, Plan::Lock)));
     }
-    if nodes.is_empty() {
-        return Ok(None);
+    if statement.is_vacuum() {
+        session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
     }
-    check_block(statement);
-    let whole = here.is_empty() && nodes.len() == 1;
-    for (node, numbers) in nodes {
-        if whole {
-            send_one(statement, node, statement.text())?;
-        } else {
-            let part: Vec<&Listed> = numbers.iter().map(|&i| &listed[i]).collect();
-            send_one(statement, node, text_for(statement, &part).as_bytes())?;
-        }
-    }
+    let remote: Vec<&Listed> =
+        places.nodes.values().flatten().map(|&i| &places.listed[i]).collect();
+    statement.lock_shells(&remote);
+    places.send(statement)?;
     Ok(Some(match statement.tag() {
         // Which index a table is clustered on is a part of its definition.
         NodeTag::T_ClusterStmt => Step::pass(*statement),
-        _ if here.is_empty() => Step::done(statement),
-        _ => Step::pass(statement.with_listed(&here)),
+        _ if places.here.is_empty() => Step::done(statement),
+        _ => Step::pass(statement.with_listed(&places.here)),
     }))
+}
+
+/// LOCK, which the server ran on the shells.
+pub(super) fn locked(statement: &Statement) -> Result<()> {
+    match Places::of(statement)? {
+        Some(places) => places.send(statement),
+        None => Ok(()),
+    }
 }
 
 fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
@@ -62,19 +100,6 @@ fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
         Ok(())
     } else {
         send::part(node, text)
-    }
-}
-
-/// The server's own checks of where a statement may be, which it cannot make when it does not run it.
-fn check_block(statement: &Statement) {
-    match statement.tag() {
-        NodeTag::T_LockStmt => {
-            session::require_transaction_block(statement.is_top_level(), c"LOCK TABLE")
-        }
-        NodeTag::T_VacuumStmt if statement.is_vacuum() => {
-            session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
-        }
-        _ => {}
     }
 }
 

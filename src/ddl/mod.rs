@@ -11,6 +11,7 @@
 mod behind;
 pub mod claim;
 mod concurrent;
+mod drop_list;
 mod frame;
 pub mod home;
 mod listed;
@@ -77,6 +78,9 @@ fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = concurrent::before(statement)? {
         return Ok(step);
     }
+    if let Some(step) = drop_list::before(statement)? {
+        return Ok(step);
+    }
     propagate::before(statement)
 }
 
@@ -93,6 +97,14 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         Plan::Bookkeeping => None,
         Plan::Behind => {
             behind::after(&frame)?;
+            None
+        }
+        Plan::DropList(parts) => {
+            drop_list::after(parts)?;
+            None
+        }
+        Plan::Lock => {
+            listed::locked(statement)?;
             None
         }
         Plan::CreateSchema(plan) => {

@@ -9,12 +9,18 @@ use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
+use pgrx::pg_sys::NodeTag;
 
 /// Runs a definition on one node. Notices are those that this server gave already.
 ///
 /// While a dump is restored, the nodes are another cluster's: then the shells alone get their definition,
 /// and a notice says so.
 pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
+    define(node, text, true)
+}
+
+/// `warnings_too`: the node's warnings are those that this server gave already.
+fn define(node: NodeId, text: &[u8], warnings_too: bool) -> Result<()> {
     if let Err(not_ours) = directory::node(node)?.check_ours() {
         crate::pg::error::notify(PgLogLevel::NOTICE, &not_ours);
         return Ok(());
@@ -22,7 +28,7 @@ pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
     if frame::keep_for_later(node, text) {
         return Ok(());
     }
-    let _hush = Hush::begin();
+    let _hush = Hush::begin(warnings_too);
     failpoint::hit(failpoint::DEFINITION_SEND_BEFORE)?;
     transaction::execute(node, text, Mode::Transaction, true)?;
     failpoint::hit(failpoint::DEFINITION_SEND_AFTER)
@@ -36,7 +42,12 @@ pub fn work(node: NodeId, statement: &Statement) -> Result<String> {
 
 /// Runs the statement's own text on one node.
 pub fn own(node: NodeId, statement: &Statement) -> Result<()> {
-    to(node, statement.text()).map_err(|error| statement.shift(error))
+    // Rows, which only the node has, may run functions that warn.
+    let has_rows = matches!(
+        statement.tag(),
+        NodeTag::T_AlterTableStmt | NodeTag::T_IndexStmt | NodeTag::T_AlterDomainStmt
+    );
+    define(node, statement.text(), !has_rows).map_err(|error| statement.shift(error))
 }
 
 /// Runs the statement's own text on every node but this server.

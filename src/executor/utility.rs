@@ -5,7 +5,7 @@ use super::scan::relocate;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::pg;
-use crate::pg::tree::{function_namespace, params_are_numbered, relation_namespace};
+use crate::pg::tree::{function_namespace, params_are_numbered, relation_name, relation_namespace};
 use crate::pg::utility_hook::RowHandler;
 use crate::pg::utility_view::{CallView, CopyView};
 use crate::remote::{Statement, Value};
@@ -47,7 +47,11 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
     if !directory::in_use() {
         return Ok(None);
     }
-    let Some(namespace) = remote(view.relation().and_then(relation_namespace))? else {
+    let relation = view.relation();
+    let Some(namespace) = remote(relation.and_then(relation_namespace))? else {
+        if let Some(relation) = relation.filter(|_| view.is_from()) {
+            check_defaults(view, relation)?;
+        }
         return Ok(None);
     };
     let data = match view.server_side() {
@@ -63,6 +67,31 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
         data,
     })
     .map(Some)
+}
+
+/// A default that takes numbers from a tenant's sequence would take them from the shell.
+fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
+    let refused = |detail: String| {
+        Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot COPY into \"{}\" with its defaults", relation_name(relation)),
+        )
+        .detail(detail)
+        .hint("List every column in COPY, or use a sequence of a plain schema.")
+    };
+    let defaults = view.defaults(relation);
+    for used in &defaults.data_arguments {
+        if remote(relation_namespace(used.oid))?.is_some() {
+            let sequence = relation_name(used.oid);
+            return Err(refused(format!("A default uses {sequence}, which is on a node.")));
+        }
+    }
+    match defaults.names_at_run_time() {
+        true => Err(refused(
+            "A default computes the name of a sequence, which may be on a node.".into(),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.

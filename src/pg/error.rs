@@ -62,17 +62,19 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
-/// While one lives, notices below WARNING are not sent on: the server has said the same already.
-pub struct Hush(bool);
+/// While one lives, what a node notices is not sent on: the server has said the same already.
+pub struct Hush(c_int);
 
 thread_local! {
-    static HUSHED: Cell<bool> = const { Cell::new(false) };
+    /// Notices of a lower level are not sent on.
+    static HUSHED: Cell<c_int> = const { Cell::new(0) };
 }
 
 impl Hush {
-    /// Begins the silence.
-    pub fn begin() -> Self {
-        Self(HUSHED.replace(true))
+    /// Begins the silence about notices; about warnings only where there are no rows that the node alone has.
+    pub fn begin(warnings_too: bool) -> Self {
+        let warning = PgLogLevel::WARNING as c_int;
+        Self(HUSHED.replace(if warnings_too { warning + 1 } else { warning }))
     }
 }
 
@@ -85,7 +87,7 @@ impl Drop for Hush {
 /// Sends a notice or warning that a node sent (or Helios itself) on to the client. Never an error:
 /// levels from ERROR up are lowered to WARNING.
 pub fn notify(level: PgLogLevel, error: &Error) {
-    if HUSHED.get() && (level as c_int) < PgLogLevel::WARNING as c_int {
+    if (level as c_int) < HUSHED.get() {
         return;
     }
     let level = (level as c_int).min(PgLogLevel::WARNING as c_int);

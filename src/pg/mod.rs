@@ -38,6 +38,7 @@ pub mod session;
 pub mod setting_types;
 pub mod settings_scan;
 pub mod shared_memory;
+pub mod shell_locks;
 pub mod sql;
 pub mod statement;
 pub mod statement_edit;

@@ -41,6 +41,7 @@ struct PartOf {
 const NONE: Oid = pg_sys::InvalidOid;
 const RELATION: u32 = 1259;
 const TYPE: u32 = 1247;
+const DEFAULT: u32 = 2604;
 const CONSTRAINT: u32 = 2606;
 const NAMESPACE: u32 = 2615;
 const EXTENSION: u32 = 3079;
@@ -51,7 +52,7 @@ const PARTS: [PartOf; 6] = [
     PartOf { class: 2620, index: 2702, column: 2, whole: RELATION }, // pg_trigger.tgrelid
     PartOf { class: 2618, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
     PartOf { class: 3256, index: 3257, column: 3, whole: RELATION }, // pg_policy.polrelid
-    PartOf { class: 2604, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
+    PartOf { class: DEFAULT, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
     PartOf { class: 2602, index: 2756, column: 2, whole: 2753 },     // pg_amop.amopfamily
     PartOf { class: 2603, index: 2757, column: 2, whole: 2753 },     // pg_amproc.amprocfamily
 ];
@@ -92,6 +93,12 @@ pub fn of_schema(namespace: Oid) -> Object {
     Object { class: NAMESPACE.into(), id: namespace }
 }
 
+/// Its full name, as DROP and ALTER take it.
+pub fn identity(object: Object) -> crate::error::Result<Option<String>> {
+    let select = "SELECT identity FROM pg_catalog.pg_identify_object($1, $2, 0)";
+    crate::pg::sql::one(select, &[object.class.into(), object.id.into()])
+}
+
 /// The schema that the object is, if it is one.
 pub fn as_schema(object: Object) -> Option<Oid> {
     (object.class.to_u32() == NAMESPACE).then_some(object.id)
@@ -128,8 +135,29 @@ pub fn is_part_of_extension(object: Object) -> bool {
     unsafe { pg_sys::getExtensionOfObject(object.class, object.id) != NONE }
 }
 
-/// The objects that this one was made from, as pg_depend has them; parts count for their whole.
+/// A column's default as the server announces it, with the OID of its table, is that table; others are themselves.
+pub fn whole_of_default(object: Object) -> Object {
+    if object.class.to_u32() == DEFAULT { of_relation(object.id) } else { object }
+}
+
+/// The objects that this one was made from, as pg_depend has them, a table's defaults included; parts count for their
+/// whole.
 pub fn references(object: Object) -> Vec<Object> {
+    let mut all = direct_references(object);
+    if is_relation(object) {
+        let read = |row: &catalog::Row| row.get::<Oid>(1);
+        let by_table = [(2, Key::Oid(object.id))];
+        for default in
+            catalog::scan(DEFAULT.into(), 2656.into(), &by_table, read).into_iter().flatten()
+        {
+            let default = Object { class: DEFAULT.into(), id: default };
+            all.extend(direct_references(default).into_iter().filter(|below| *below != object));
+        }
+    }
+    all
+}
+
+fn direct_references(object: Object) -> Vec<Object> {
     let keys = [(1, Key::Oid(object.class)), (2, Key::Oid(object.id))];
     let (depend, depender_index) = (Oid::from(2608), Oid::from(2673));
     let read = |row: &catalog::Row| Some(Object { class: row.get(4)?, id: row.get(5)? });

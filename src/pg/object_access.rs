@@ -84,6 +84,11 @@ unsafe extern "C-unwind" fn object_access(
 }
 
 fn record(event: Event, object: Object, internal: bool, of_extension: bool) -> Result<()> {
+    // The server names a new default by its table.
+    let object = match event {
+        Event::Created => object::whole_of_default(object),
+        _ => object,
+    };
     if internal || (of_extension && !object::is_extension(object)) {
         return Ok(());
     }

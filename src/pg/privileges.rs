@@ -4,23 +4,17 @@ use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CStr;
 
-/// Runs as another role until dropped, with a `search_path` that nobody can put a function or operator into.
-pub struct RunAs {
-    role: pg_sys::Oid,
-    context: i32,
+/// Until dropped, names mean PostgreSQL's own functions and operators, which nobody can put others in front of.
+pub struct SafePath {
     settings: i32,
 }
 
-impl RunAs {
-    /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
-    pub fn role(role: pg_sys::Oid) -> Self {
-        let mut saved = Self { role: pg_sys::InvalidOid, context: 0, settings: 0 };
+impl SafePath {
+    /// Sets the `search_path`.
+    pub fn begin() -> Self {
         // SAFETY: the calls change backend-local variables; the texts are constants.
         unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut saved.role, &mut saved.context);
-            let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
-            pg_sys::SetUserIdAndSecContext(role, saved.context | flags as i32);
-            saved.settings = pg_sys::NewGUCNestLevel();
+            let settings = pg_sys::NewGUCNestLevel();
             pg_sys::set_config_option(
                 c"search_path".as_ptr(),
                 c"pg_catalog, pg_temp".as_ptr(),
@@ -31,21 +25,46 @@ impl RunAs {
                 0,
                 false,
             );
+            Self { settings }
         }
-        saved
+    }
+}
+
+impl Drop for SafePath {
+    fn drop(&mut self) {
+        // After an error the end of the transaction does this, and for more than this level.
+        if !std::thread::panicking() {
+            // SAFETY: gives back what `begin` saved.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.settings) }
+        }
+    }
+}
+
+/// Runs as another role until dropped, with a safe `search_path`.
+pub struct RunAs {
+    role: pg_sys::Oid,
+    context: i32,
+    _path: SafePath,
+}
+
+impl RunAs {
+    /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
+    pub fn role(role: pg_sys::Oid) -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+            pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+        }
+        Self { role: before, context, _path: SafePath::begin() }
     }
 }
 
 impl Drop for RunAs {
     fn drop(&mut self) {
         // SAFETY: gives back what `role` saved.
-        unsafe {
-            // After an error the end of the transaction does this, and for more than this level.
-            if !std::thread::panicking() {
-                pg_sys::AtEOXact_GUC(true, self.settings);
-            }
-            pg_sys::SetUserIdAndSecContext(self.role, self.context);
-        }
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
     }
 }
 

@@ -95,12 +95,6 @@ pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
     unsafe { pg_sys::PreventInTransactionBlock(top_level, what.as_ptr()) }
 }
 
-/// Raises 25P01 outside a transaction block.
-pub fn require_transaction_block(top_level: bool, what: &CStr) {
-    // SAFETY: the text outlives the call.
-    unsafe { pg_sys::RequireTransactionBlock(top_level, what.as_ptr()) }
-}
-
 /// Value of a setting as SHOW gives it; None if there is none of this name.
 pub fn setting(name: &str) -> Option<String> {
     let name = CString::new(name).ok()?;

@@ -6,7 +6,33 @@ use crate::pg::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
 
+/// The words of a DROP around its list.
+pub struct DropList {
+    /// Such as `DROP FUNCTION`.
+    pub verb: String,
+    /// ` CASCADE`, or nothing.
+    pub behavior: &'static str,
+}
+
 impl Statement {
+    /// DROP of objects that are named in a list; None for one of schemas, and for other statements.
+    pub fn drop_list(&self) -> Option<DropList> {
+        if self.tag() != NodeTag::T_DropStmt || self.drop_schemas().is_some() {
+            return None;
+        }
+        let node = self.node::<pg_sys::DropStmt>();
+        // SAFETY: the tag says what the node is; the name of a command tag is a static C string.
+        unsafe {
+            let verb = match (*node).removeType {
+                // As a routine, an aggregate is named by its input types, and has a name without any.
+                pg_sys::ObjectType::OBJECT_AGGREGATE => "DROP ROUTINE".into(),
+                _ => nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(node.cast())))?,
+            };
+            let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+            Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" } })
+        }
+    }
+
     /// Whether it is VACUUM, not a plain ANALYZE.
     pub fn is_vacuum(&self) -> bool {
         // SAFETY: the tag says what the node is.

@@ -214,6 +214,20 @@ impl Survey {
         }
     }
 
+    /// Whether a function of sequences is called with a name that only the call shows.
+    pub fn names_at_run_time(&self) -> bool {
+        !self.redirectable.is_empty()
+    }
+
+    /// Walks an expression as well.
+    ///
+    /// # Safety
+    /// `node` is null or a valid expression.
+    pub(in crate::pg) unsafe fn add_expression(&mut self, node: *mut pg_sys::Node) {
+        // SAFETY: by the caller's promise; the context outlives the walk.
+        unsafe { visit(node, ptr::from_mut(self).cast()) };
+    }
+
     /// Whether a function that is not the server's own may change something.
     pub fn calls_volatile_function(&self) -> bool {
         // SAFETY: syscache look-ups.
@@ -264,7 +278,10 @@ fn data_function(oid: Oid) -> Option<bool> {
 /// subquery after rewriting and still says which view it was; up to 15 an unused entry beside it does.
 pub(in crate::pg) fn names_relation(entry: &pg_sys::RangeTblEntry) -> bool {
     match entry.rtekind {
-        pg_sys::RTEKind::RTE_RELATION => true,
+        // Up to 15 the query of a materialized view has entries for the view itself, which it does not read.
+        pg_sys::RTEKind::RTE_RELATION => {
+            entry.inFromCl || entry.relkind as u8 != pg_sys::RELKIND_MATVIEW
+        }
         pg_sys::RTEKind::RTE_SUBQUERY => entry.relid != Oid::INVALID,
         _ => false,
     }

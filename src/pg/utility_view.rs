@@ -3,7 +3,7 @@
 use super::decode::{self, RowDecoder};
 use super::list;
 use super::params::Params;
-use super::tree::{ParamUse, survey_expression};
+use super::tree::{ParamUse, Survey, survey_expression};
 use crate::error::Result;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, c_int};
@@ -45,6 +45,36 @@ impl CopyView {
             )
         };
         (oid != Oid::INVALID).then_some(oid)
+    }
+
+    /// What the defaults of the columns that COPY … FROM does not list do with relations that they name: the server
+    /// computes these defaults without planning a query.
+    pub fn defaults(&self, relation: Oid) -> Survey {
+        let mut survey = Survey::default();
+        // SAFETY: the relation is locked and stays open while its descriptor is read; the expressions are made here,
+        // as COPY makes them.
+        unsafe {
+            let listed: Vec<String> = super::nodes::members((*self.statement).attlist)
+                .into_iter()
+                .filter_map(|name| super::nodes::string(name))
+                .collect();
+            let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
+            for number in 1..=(*(*opened).rd_rel).relnatts {
+                let name = super::nodes::text(pg_sys::get_attname(relation, number, true));
+                let Some(name) = name else { continue }; // dropped
+                let given = listed.is_empty() || listed.contains(&name);
+                if given || pg_sys::get_attgenerated(relation, number) != 0 {
+                    continue;
+                }
+                let default = pg_sys::build_column_default(opened, number.into());
+                if !default.is_null() {
+                    let planned = pg_sys::expression_planner(default.cast());
+                    survey.add_expression(planned.cast());
+                }
+            }
+            pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
+        }
+        survey
     }
 
     /// `COPY … FROM`.

@@ -197,10 +197,35 @@ pub fn pay_latch() {
     }
 }
 
-/// Forgets a request to cancel: what it was meant for is done.
-pub fn dismiss_cancel() {
-    // SAFETY: a flag that signal handlers set.
-    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) }
+/// Runs something short during which no interrupt is looked at; it does not raise errors.
+pub fn hold_interrupts(work: impl FnOnce()) {
+    // SAFETY: counters of this process, as HOLD_INTERRUPTS and RESUME_INTERRUPTS change them. Were an error raised
+    // after all, it would reset them.
+    unsafe { pg_sys::InterruptHoldoffCount += 1 };
+    work();
+    // SAFETY: as above.
+    unsafe { pg_sys::InterruptHoldoffCount -= 1 };
+}
+
+thread_local!(static CANCELS_HELD: Cell<bool> = const { Cell::new(false) });
+
+/// From here to [`transaction_ended`] no request to cancel is looked at: what it is meant for has been decided.
+/// One that comes meanwhile finds the backend waiting for its next command, and is ignored there.
+pub fn hold_cancels() {
+    if !CANCELS_HELD.replace(true) {
+        // SAFETY: a counter of this process, as HOLD_CANCEL_INTERRUPTS changes it.
+        unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
+    }
+}
+
+/// The local transaction has ended; an error that aborted it has reset the counter of holds.
+pub fn transaction_ended(committed: bool) {
+    if CANCELS_HELD.replace(false) && committed {
+        // SAFETY: a counter of this process, as RESUME_CANCEL_INTERRUPTS changes it.
+        unsafe {
+            pg_sys::QueryCancelHoldoffCount = pg_sys::QueryCancelHoldoffCount.saturating_sub(1);
+        }
+    }
 }
 
 /// When the client's current statement began: microseconds since 2000, without a system call.

@@ -176,6 +176,9 @@ pub fn begin_command() -> String {
 /// The first is the session's user, except where this server would refuse SET ROLE and RESET ROLE: in functions that
 /// run as their owner and in restricted operations (index functions under ANALYZE, …). A session of the
 /// session's user would let the code that runs there take that user's rights back with RESET ROLE.
+///
+/// A session's user who may not log in can only have been set by a superuser, whose own session is used: its code can
+/// go back to that superuser here as well.
 #[inline]
 pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
@@ -184,6 +187,26 @@ pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         let bound = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
         let is_bound = context as u32 & bound != 0;
-        (if is_bound { user } else { pg_sys::GetSessionUserId() }, user)
+        (if is_bound { user } else { session_login() }, user)
+    }
+}
+
+/// The session's user, or who set it if it may not log in.
+fn session_login() -> pg_sys::Oid {
+    // SAFETY: reads statics; the tuple is released after its one field was read.
+    unsafe {
+        let (session, authenticated) =
+            (pg_sys::GetSessionUserId(), pg_sys::GetAuthenticatedUserId());
+        if session == authenticated {
+            return session;
+        }
+        let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(session));
+        if tuple.is_null() {
+            return session;
+        }
+        let may = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_authid>()).rolcanlogin;
+        pg_sys::ReleaseSysCache(tuple);
+        if may { session } else { authenticated }
     }
 }

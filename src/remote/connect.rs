@@ -154,7 +154,7 @@ fn refused(target: &Target, host: &str, port: u16, error: &Error) -> Error {
     match &error.fields().hint {
         Some(hint) => refused.hint(hint.clone()),
         None => refused
-            .hint("The role must exist on the node and be allowed to connect by its pg_hba.conf."),
+            .hint("The role must exist on the node, have LOGIN, and be allowed to connect by its pg_hba.conf."),
     }
 }
 

@@ -11,7 +11,7 @@ use super::link::{Link, unknown_outcome};
 use super::{registry, two_phase};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::{wait, xact};
+use crate::pg::xact;
 use crate::remote::{Patience, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -139,9 +139,6 @@ fn commit(link: &mut Link, readers: &Links) -> Result<()> {
         Ok(tag) if tag == "COMMIT" => {
             let own = link.own_gid();
             link.ended(true);
-            if link.session.was_interrupted() {
-                wait::dismiss_cancel(); // it came too late there, so it does here
-            }
             failpoint::hit(failpoint::COMMIT_AFTER).map_err(|error| unknown_outcome(own, &error))
         }
         Ok(_) => {

@@ -10,7 +10,7 @@ use super::{follow, registry, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
-use crate::pg::wait::pay_latch;
+use crate::pg::wait::{self, pay_latch};
 use crate::pg::xact::Event;
 use crate::remote::{Patience, cancel_everything, messages};
 use pgrx::PgLogLevel;
@@ -33,6 +33,7 @@ pub fn on_event(event: Event) -> Result<()> {
         Event::Commit | Event::Prepare | Event::Abort => {
             follow::transaction_ended(true);
             super::forget_constraints();
+            wait::transaction_ended(!matches!(event, Event::Abort));
         }
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),
         _ => {}

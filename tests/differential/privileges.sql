@@ -107,7 +107,6 @@ ALTER TABLE mine ADD FOREIGN KEY (t_id) REFERENCES t
 GRANT SELECT ON mine TO PUBLIC
 
 -- session: user as pr_user
--- differs: the warning comes from the shell and from the node
 GRANT SELECT ON t TO PUBLIC
 
 SELECT tablename, tableowner FROM pg_tables WHERE schemaname = 'privileges' ORDER BY 1

@@ -23,7 +23,7 @@ pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
 pub use proxy::Proxy;
 pub use wait::{BOUND, wait_until};
-pub use wire::{Bound, Column, Event, Wire};
+pub use wire::{Bound, Column, Event, Wire, cancel};
 
 use std::io::Write;
 use std::path::PathBuf;

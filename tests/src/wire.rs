@@ -232,9 +232,14 @@ impl Wire {
 
     /// Sends what is queued and Sync; all that comes back.
     pub fn sync(&mut self) -> io::Result<Vec<Event>> {
-        frontend::sync(&mut self.output);
-        self.flush()?;
+        self.send_sync()?;
         self.until_ready(None)
+    }
+
+    /// Sends what is queued and Sync, and does not wait.
+    pub fn send_sync(&mut self) -> io::Result<()> {
+        frontend::sync(&mut self.output);
+        self.flush()
     }
 
     /// Sends COPY data.
@@ -251,12 +256,7 @@ impl Wire {
 
     /// Asks the server to cancel what this connection runs.
     pub fn cancel(&self, server: &Server) -> io::Result<()> {
-        let mut stream = TcpStream::connect((HOST, server.port))?;
-        let mut buffer = BytesMut::new();
-        frontend::cancel_request(self.pid, self.key, &mut buffer);
-        stream.write_all(&buffer)?;
-        // The server closes the connection when the signal is sent.
-        stream.read_to_end(&mut Vec::new()).map(drop)
+        cancel(server, self.pid, self.key)
     }
 
     /// Everything up to and with `Ready`.
@@ -355,6 +355,16 @@ impl Wire {
         self.output.clear();
         Ok(())
     }
+}
+
+/// Asks a server to cancel what the connection with this process id and key runs; returns when the
+/// signal is sent.
+pub fn cancel(server: &Server, pid: i32, key: i32) -> io::Result<()> {
+    let mut stream = TcpStream::connect((HOST, server.port))?;
+    let mut buffer = BytesMut::new();
+    frontend::cancel_request(pid, key, &mut buffer);
+    stream.write_all(&buffer)?;
+    stream.read_to_end(&mut Vec::new()).map(drop)
 }
 
 fn column(field: &backend::Field<'_>) -> Column {

@@ -184,7 +184,8 @@ pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
         .hint("Add nodes as a role that is a superuser on both servers."));
     }
     refuse_itself(node, session)?;
-    if there.preloaded && there.extension.is_none() && there.available {
+    let can_have_it = there.preloaded && there.available && there.encoding == here.encoding;
+    if can_have_it && there.extension.is_none() {
         session.query("CREATE EXTENSION IF NOT EXISTS helios")?;
         there = Facts::there(session)?;
     }
@@ -198,7 +199,11 @@ pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
         }
     }
     refuse_known(node, session)?;
-    refuse_other_cluster(node, session)
+    refuse_other_cluster(node, session)?;
+    match own_relations(&[], session)? {
+        finding if finding.ok => Ok(()),
+        finding => Err(finding.into_error(&node.name)),
+    }
 }
 
 const SELF: &str = "SELECT concat_ws(' ', (SELECT system_identifier FROM pg_catalog.pg_control_system()),
@@ -271,6 +276,7 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
     findings.extend(Facts::there(&mut session)?.judge(&here));
     findings.push(schemas_are_there(node, &mut session)?);
+    findings.push(own_relations(&directory::schemas_on(node.id)?, &mut session)?);
     findings.push(is_ours(&mut session)?);
     Ok(findings)
 }
@@ -299,4 +305,33 @@ fn is_ours(session: &mut Session) -> Result<Finding> {
     };
     let remedy = "Find out whether another coordinator uses the node. If none does, run SELECT helios_adopt_nodes() here.";
     Ok(Finding::new("cluster", holder == Some(ours), detail, remedy))
+}
+
+/// Statements go to a node with the names that the client wrote. A relation that is on the node alone would take the
+/// place of a tenant's if its schema comes first in the search path.
+fn own_relations(tenants: &[String], session: &mut Session) -> Result<Finding> {
+    const SHOWN: usize = 20;
+    let select = "SELECT n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname)
+                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE c.relkind IN ('r', 'v', 'm', 'S', 'f', 'p')
+                     AND n.nspname NOT IN ('information_schema', 'helios') AND n.nspname !~ '^pg_'
+                     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                                        AND d.deptype = 'e')
+                   ORDER BY 2";
+    let rows = session.query(select)?.into_iter().map(|row| {
+        let mut columns = row.into_iter().flatten();
+        (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
+    });
+    let own: Vec<String> =
+        rows.filter(|(schema, _)| !tenants.contains(schema)).map(|(_, name)| name).collect();
+    let detail = match own.len() {
+        0 => "It has no relations of its own.".into(),
+        count if count > SHOWN => {
+            format!("It has {count} relations of its own, first: {}.", own[..SHOWN].join(", "))
+        }
+        _ => format!("It has: {}.", own.join(", ")),
+    };
+    let remedy = "Use an empty database, or drop them there, so that no statement finds them instead of a tenant's.";
+    Ok(Finding::new("relations of its own", own.is_empty(), detail, remedy))
 }

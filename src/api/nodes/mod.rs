@@ -9,7 +9,7 @@ mod sync;
 use crate::ddl::claim;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, OrRaise, Result};
-use crate::pg::privileges;
+use crate::pg::privileges::{self, SafePath};
 use crate::remote::Session;
 use crate::settings;
 use crate::transaction;
@@ -39,7 +39,11 @@ fn helios_add_node(
         takes_schemas: takes_schemas.unwrap_or(true),
         options: options.unwrap_or_default(),
     };
-    add::add(wanted).or_raise().0
+    let add = || {
+        let _path = SafePath::begin();
+        add::add(wanted)
+    };
+    add().or_raise().0
 }
 
 /// Takes a node that holds no schema out of the cluster.
@@ -51,10 +55,15 @@ fn helios_remove_node(name: &str) {
 /// Makes this database the coordinator of all nodes in its directory; gives their number.
 #[pg_extern(sql = false)]
 fn helios_adopt_nodes() -> i32 {
-    adopt::adopt().or_raise()
+    let adopt = || {
+        let _path = SafePath::begin();
+        adopt::adopt()
+    };
+    adopt().or_raise()
 }
 
 fn remove(name: &str) -> Result<()> {
+    let _path = SafePath::begin();
     directory::lock_cluster();
     let node = directory::node_named(name)?;
     if node.is_local {
@@ -184,6 +193,7 @@ type Findings = TableIterator<
 #[pg_extern(sql = false)]
 fn helios_check_cluster() -> Findings {
     let findings = || -> Result<Vec<_>> {
+        let _path = SafePath::begin();
         let mut rows = Vec::new();
         for node in directory::nodes()?.iter() {
             for finding in check::examine(node)? {

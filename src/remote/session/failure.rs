@@ -30,20 +30,11 @@ impl Session {
 
     /// Whether the node has closed an idle connection, or said so. Costs one system call.
     pub fn is_stale(&mut self) -> bool {
-        if self.lost {
-            return true;
+        // A node that goes down at once says good-bye in a warning, and then closes.
+        while let Some(frame) = self.poll(Instant::now()) {
+            self.lost |= frame.kind == b'E';
         }
-        match self.try_next() {
-            Ok(Some(frame)) => {
-                self.lost = frame.kind == b'E' || self.lost;
-                self.lost
-            }
-            Ok(None) => false,
-            Err(_) => {
-                self.lost = true;
-                true
-            }
-        }
+        self.lost
     }
 
     /// Marks the session as unusable, whatever its socket says.

@@ -44,8 +44,13 @@ impl Session {
             b'N' => {
                 let report = Report::parse(&frame).map(|report| self.in_our_encoding(report));
                 drop(frame);
-                if let (Ok(report), false) = (report, matches!(patience, Patience::Until(_))) {
-                    notify(report.level, &report.error.context(self.context_line()));
+                let Ok(report) = report else { return None };
+                let notice = report.error.context(self.context_line());
+                match patience {
+                    Patience::Until(_) => {}
+                    // Raising a notice looks at interrupts.
+                    Patience::Commit => hold_interrupts(|| notify(report.level, &notice)),
+                    _ => notify(report.level, &notice),
                 }
                 None
             }
@@ -57,8 +62,12 @@ impl Session {
             b'Z' => {
                 self.status = frame.first().copied().unwrap_or(b'I');
                 self.outstanding = self.outstanding.saturating_sub(1);
+                if matches!(patience, Patience::Commit) {
+                    // The node has decided: a cancel comes too late, there and here.
+                    hold_cancels();
+                }
                 if self.outstanding == 0 {
-                    self.interrupted = self.grace.take().is_some();
+                    self.grace = None;
                     if let Some(key) = &self.cancel {
                         key.set_busy(false);
                     }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::pg::encoding;
 use crate::pg::error::notify;
 use crate::pg::wait::{
-    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, interrupt_pending,
-    owe_latch,
+    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, hold_cancels,
+    hold_interrupts, interrupt_pending, owe_latch,
 };
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::io;
@@ -34,7 +34,8 @@ pub enum Patience {
     InterruptibleUntil(Instant),
     /// Where no error may be raised (abort, after commit): not beyond this moment.
     Until(Instant),
-    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts.
+    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts. After it no
+    /// cancel is looked at until the local transaction has ended too.
     Commit,
 }
 
@@ -70,7 +71,6 @@ pub struct Session {
     time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
-    interrupted: bool,
 }
 
 impl Session {
@@ -92,7 +92,6 @@ impl Session {
             lost: false,
             time_limit: None,
             grace: None,
-            interrupted: false,
         }
     }
 
@@ -133,11 +132,6 @@ impl Session {
     /// Whether the node's messages come in another encoding than the database's.
     pub fn has_foreign_encoding(&self) -> bool {
         self.foreign_encoding.is_some()
-    }
-
-    /// Whether an interrupt was passed on to the node during the request under way.
-    pub fn was_interrupted(&self) -> bool {
-        self.interrupted
     }
 
     /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.

@@ -153,10 +153,6 @@ impl Link {
         let failed = request.failed.is_some();
         self.effects.clear();
         self.session.set_foreign_encoding(None);
-        if request.autocommit && request.writes && !failed && self.session.was_interrupted() {
-            // The cancel came too late there, so it does here: the statement is committed.
-            wait::dismiss_cancel();
-        }
         if request.autocommit || self.session.status() == b'I' {
             if failed { self.applied.roll_back(0) } else { self.applied.commit() }
         }

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use helios_tests::{BOUND, Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, psql, wait_until};
 use postgres::error::SqlState;
 use xtask::server::Server;
 
@@ -199,4 +199,61 @@ fn schemas_made_before_the_first_node_stay_and_work() {
     assert_eq!(count, 2);
     let there = "SELECT count(*) FROM pg_class WHERE relname = 't' AND relnamespace = 'later'::regnamespace";
     assert_eq!(other.connect().query_one(there, &[]).unwrap().get::<_, i64>(0), 1);
+}
+
+/// One DROP may name things of several places, as a script that was written for one server does.
+#[test]
+fn smoke_drop_of_a_list_reaches_every_place() {
+    let cluster = Cluster::start(2);
+    let mut client = cluster.connect();
+    let objects = "SELECT string_agg(proname || '', ',' ORDER BY proname) FROM pg_proc WHERE proname ~ '^dropped'";
+    for list in [
+        "FUNCTION public.dropped_a, public.dropped_here, one.dropped_b, two.dropped_c",
+        "FUNCTION IF EXISTS dropped_a(), public.missing, dropped_here, one.dropped_b, two.dropped_c CASCADE",
+        "ROUTINE two.dropped_c, dropped_here, one.dropped_b, public.dropped_a",
+    ] {
+        client
+            .batch_execute(
+                "CREATE SCHEMA one DISTRIBUTED ON NODE \"node-1\"; CREATE SCHEMA two DISTRIBUTED ON NODE \"node-2\"; \
+                 CREATE TABLE public.here (x int); CREATE TABLE one.t (x int); \
+                 CREATE FUNCTION public.dropped_a() RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+                 CREATE FUNCTION public.dropped_here(public.here) RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+                 CREATE FUNCTION one.dropped_b() RETURNS int LANGUAGE sql AS 'SELECT 1'; \
+                 CREATE FUNCTION two.dropped_c() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            )
+            .unwrap();
+        client.batch_execute(&format!("DROP {list}")).unwrap_or_else(|e| panic!("{list}: {e}"));
+        for client in [
+            &mut cluster.connect(),
+            &mut cluster.connect_to_node(1),
+            &mut cluster.connect_to_node(2),
+        ] {
+            let left: Option<String> = client.query_one(objects, &[]).unwrap().get(0);
+            assert_eq!(left, None, "{list}");
+        }
+        client.batch_execute("DROP TABLE public.here, one.t").unwrap();
+        let left = "SELECT count(*) FROM pg_class WHERE relname = 't'";
+        let left: i64 = cluster.connect_to_node(1).query_one(left, &[]).unwrap().get(0);
+        assert_eq!(left, 0);
+        client.batch_execute("DROP SCHEMA one, two").unwrap();
+    }
+}
+
+/// What this server has warned of, a node does not say again.
+#[test]
+fn smoke_warnings_come_once() {
+    let cluster = Cluster::start(1);
+    let create = "CREATE SCHEMA w DISTRIBUTED; CREATE TABLE w.t (x int); CREATE ROLE granter LOGIN; \
+                  GRANT USAGE ON SCHEMA w TO granter; GRANT SELECT ON w.t TO granter";
+    cluster.connect().batch_execute(create).unwrap();
+    for (role, sql) in [
+        ("granter", "GRANT SELECT ON w.t TO PUBLIC;"),
+        (
+            "postgres",
+            "CREATE OPERATOR public.### (leftarg = int4, rightarg = int4, procedure = int4pl, nothing = int4);",
+        ),
+    ] {
+        let said = psql(cluster.coordinator(), "helios", &format!("SET ROLE {role}; {sql}")).stderr;
+        assert_eq!(said.matches("WARNING").count(), 1, "{sql}: {said}");
+    }
 }

@@ -77,6 +77,36 @@ fn coordinator_of_another_cluster() {
     assert!(text.contains("node-1") && hint.contains("Remove its nodes"), "{text} {hint}");
 }
 
+/// A relation of the server's own would catch the names of statements that are sent there.
+#[test]
+fn relations_of_its_own() {
+    let other = Cluster::start(0);
+    let mut there = other.connect();
+    there
+        .batch_execute(
+            "CREATE TABLE public.zz (x int); CREATE TYPE public.fine AS (x int); \
+             CREATE SCHEMA old; CREATE VIEW old.v AS SELECT 1 AS x",
+        )
+        .unwrap();
+    let (code, text, hint) = refusal(other.coordinator(), "helios");
+    assert_eq!(code, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
+    assert!(text.contains("old.v, public.zz"), "{text}");
+    assert!(hint.contains("drop them there"), "{hint}");
+    there.batch_execute("DROP TABLE public.zz; DROP SCHEMA old CASCADE").unwrap();
+    let cluster = Cluster::start(0);
+    let mut client = cluster.connect();
+    let port = i32::from(other.coordinator().port);
+    client.query("SELECT helios_add_node('fit', '127.0.0.1', $1)", &[&port]).unwrap();
+    client.batch_execute("CREATE SCHEMA s DISTRIBUTED; CREATE TABLE s.t (x serial)").unwrap();
+    let wrong =
+        "SELECT \"check\", detail FROM helios_check_cluster() WHERE node = 'fit' AND NOT ok";
+    assert!(client.query(wrong, &[]).unwrap().is_empty());
+    there.batch_execute("CREATE SEQUENCE public.catches").unwrap();
+    let rows = client.query(wrong, &[]).unwrap();
+    let found: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, [("relations of its own".into(), "It has: public.catches.".into())]);
+}
+
 #[test]
 fn role_without_rights_there() {
     let scratch = Scratch::new(1).unwrap();

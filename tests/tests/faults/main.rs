@@ -10,7 +10,9 @@
 
 mod definitions;
 mod leaks;
+mod lock_queue;
 mod lost_nodes;
+mod outcomes;
 mod stopping;
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};

@@ -171,7 +171,8 @@ fn servers_that_cannot_be_nodes() {
         // In another encoding.
         let other = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
         server.connect("postgres").unwrap().batch_execute(other).unwrap();
-        server.connect("latin").unwrap().batch_execute("CREATE EXTENSION helios").unwrap();
+        let mut latin = server.connect("latin").unwrap();
+        refused(&mut latin, "CREATE EXTENSION helios", "0A000", &["UTF8", "LATIN1"]);
         let sql =
             format!("SELECT helios_add_node('wanted', '127.0.0.1', {}, 'latin')", server.port);
         let (code, text) = described(&client.batch_execute(&sql).unwrap_err());

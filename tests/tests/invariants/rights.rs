@@ -175,3 +175,81 @@ fn only_administrators_change_the_cluster_or_read_passwords() {
         Some("2")
     );
 }
+
+/// A superuser may take on a role that cannot log in: nodes follow, without giving that role anything.
+#[test]
+fn session_user_that_may_not_log_in() {
+    let (cluster, mut admin, _mallory) = cluster();
+    admin
+        .batch_execute("CREATE ROLE unable NOLOGIN; GRANT USAGE ON SCHEMA m, s TO unable")
+        .unwrap();
+    admin
+        .batch_execute("GRANT SELECT ON m.t TO unable; GRANT CREATE ON SCHEMA public TO unable")
+        .unwrap();
+    admin.batch_execute("SET SESSION AUTHORIZATION unable").unwrap();
+    let who = "SELECT format('%s %s', current_user, current_setting('is_superuser')) FROM m.t";
+    assert_eq!(value(&mut admin, who).unwrap().as_deref(), Some("unable off"));
+    admin
+        .batch_execute("CREATE FUNCTION public.shared() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        .unwrap();
+    refused(&mut admin, "SELECT * FROM s.secret", "42501", &["permission denied"]);
+    refused(&mut admin, "CREATE ROLE more SUPERUSER", "42501", &[]);
+    admin.batch_execute("RESET SESSION AUTHORIZATION; SELECT * FROM s.secret").unwrap();
+    let owner = "SELECT proowner::regrole FROM pg_proc WHERE proname = 'shared'";
+    let mut node = cluster.connect_to_node(1);
+    assert_eq!(value(&mut node, owner).unwrap().as_deref(), Some("unable"));
+    assert_no_new_superuser(&cluster);
+}
+
+/// A function that runs as its owner may be called by anybody: its owner's rights count on the node, and no more.
+#[test]
+fn functions_that_run_as_their_owner_serve_strangers() {
+    let (cluster, mut admin, mut mallory) = cluster();
+    admin
+        .batch_execute(
+            "CREATE ROLE keeper LOGIN; GRANT USAGE ON SCHEMA s TO keeper; GRANT SELECT ON s.secret TO keeper; \
+             CREATE FUNCTION public.serve() RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS \
+                 $$BEGIN RETURN (SELECT current_user || ' ' || x FROM s.secret); END$$; \
+             CREATE FUNCTION public.spoil() RETURNS void LANGUAGE sql SECURITY DEFINER AS \
+                 $$DELETE FROM s.secret$$; \
+             ALTER FUNCTION public.serve() OWNER TO keeper; ALTER FUNCTION public.spoil() OWNER TO keeper",
+        )
+        .unwrap();
+    for block in ["", "BEGIN; "] {
+        let sql = format!("{block}SELECT public.serve()");
+        assert_eq!(value(&mut mallory, &sql).unwrap().as_deref(), Some("keeper 42"));
+        mallory.batch_execute("ROLLBACK").unwrap();
+    }
+    refused(&mut mallory, "SELECT public.spoil()", "42501", &["permission denied"]);
+    refused(&mut mallory, "SELECT * FROM s.secret", "42501", &["permission denied"]);
+    admin.batch_execute("ALTER ROLE keeper NOLOGIN").unwrap();
+    let again = &mut cluster.connect_as("mallory");
+    refused(
+        again,
+        "SELECT public.serve()",
+        "08001",
+        &["keeper", "not permitted to log in", "LOGIN"],
+    );
+}
+
+/// What the administrator's checks run cannot be caught by operators of others.
+#[test]
+fn checks_look_up_no_operator_of_others() {
+    let (cluster, mut admin, mut mallory) = cluster();
+    mallory.batch_execute("CREATE SCHEMA trap").unwrap_err();
+    admin
+        .batch_execute(
+            "CREATE SCHEMA trap AUTHORIZATION mallory; SET ROLE mallory; \
+             CREATE FUNCTION trap.caught(text, text) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'caught'; END$$; \
+             CREATE FUNCTION trap.caught(name, name) RETURNS bool LANGUAGE plpgsql AS $$BEGIN RAISE 'caught'; END$$; \
+             CREATE OPERATOR trap.= (leftarg = text, rightarg = text, procedure = trap.caught); \
+             CREATE OPERATOR trap.= (leftarg = name, rightarg = name, procedure = trap.caught); \
+             RESET ROLE; SET search_path = trap, pg_catalog",
+        )
+        .unwrap();
+    admin.batch_execute("SELECT count(*) FROM helios_check_cluster()").unwrap();
+    let port = cluster.node(1).port;
+    let add = format!("SELECT helios_add_node('again', 'localhost', {port})");
+    refused(&mut admin, &add, "42710", &["node-1"]);
+    admin.batch_execute("DROP SCHEMA m, s CASCADE; SELECT helios_remove_node('node-1')").unwrap();
+}

@@ -279,3 +279,60 @@ fn shell_is_never_read_by_plans_made_before_it_was_one() {
     let mut node = cluster.connect_to_node(1);
     assert!(node.batch_execute("SELECT FROM s.t").is_err(), "the node still has the table");
 }
+
+/// Defaults are computed by COPY and by ALTER TABLE without a query that could be routed.
+#[test]
+fn shell_sequence_gives_no_default() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA q DISTRIBUTED; CREATE TABLE q.t (id serial, v int); \
+             INSERT INTO q.t (v) SELECT generate_series(1, 20); CREATE SEQUENCE public.own; \
+             CREATE FUNCTION public.next_sql() RETURNS bigint LANGUAGE sql AS $$SELECT nextval('q.t_id_seq')$$; \
+             CREATE FUNCTION public.next_plpgsql() RETURNS bigint LANGUAGE plpgsql \
+                 AS $$BEGIN RETURN nextval('q.t_id_seq'); END$$; \
+             CREATE TABLE public.by_sql (id int DEFAULT public.next_sql(), v int); \
+             CREATE TABLE public.by_plpgsql (id int DEFAULT public.next_plpgsql(), v int); \
+             CREATE TABLE public.computed (id int DEFAULT nextval('q.' || 't_id_seq'), v int); \
+             CREATE TABLE public.fine (id serial, g int GENERATED ALWAYS AS IDENTITY, v int DEFAULT nextval('own'))",
+        )
+        .unwrap();
+    for sql in [
+        "CREATE TABLE public.direct (id int DEFAULT nextval('q.t_id_seq'))",
+        "ALTER TABLE public.fine ALTER v SET DEFAULT nextval('q.t_id_seq')",
+        "ALTER TABLE public.fine ADD COLUMN w int DEFAULT nextval('q.t_id_seq')",
+        "CREATE TABLE q.other (id int DEFAULT nextval('public.own'))",
+    ] {
+        crate::refused(&mut client, sql, "0A000", &["lives on node", "on this server"]);
+    }
+    let copy = |target: &str| {
+        let script = format!("COPY public.{target} FROM STDIN;\n1\n\\.\n");
+        helios_tests::psql(cluster.coordinator(), DATABASE, &script)
+    };
+    for target in ["by_sql (v)", "computed (v)"] {
+        let refused = copy(target);
+        assert!(refused.stderr.contains("0A000"), "{target}: {}", refused.stderr);
+    }
+    for target in ["by_sql (id)", "fine (v)", "by_plpgsql (v)"] {
+        copy(target).ok();
+    }
+    assert_eq!(
+        value(&mut client, "SELECT id FROM public.by_plpgsql").unwrap().as_deref(),
+        Some("21")
+    );
+    assert_eq!(value(&mut client, "SELECT nextval('q.t_id_seq')").unwrap().as_deref(), Some("22"));
+}
+
+#[test]
+fn shell_is_not_read_by_refreshing_a_local_view() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    let create = "CREATE SCHEMA r DISTRIBUTED; CREATE TABLE r.t AS SELECT 1 AS x; \
+                  CREATE MATERIALIZED VIEW public.m AS SELECT x FROM r.t; INSERT INTO r.t VALUES (2)";
+    client.batch_execute(create).unwrap();
+    client.batch_execute("REFRESH MATERIALIZED VIEW public.m").unwrap();
+    assert_eq!(value(&mut client, "SELECT count(*) FROM public.m").unwrap().as_deref(), Some("2"));
+    // A materialized view that is read is still one of this server.
+    crate::refused(&mut client, "SELECT * FROM public.m, r.t", "0A000", &["public.m"]);
+}

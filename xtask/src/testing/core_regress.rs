@@ -38,22 +38,11 @@ const DATABASE_SETTINGS: [&str; 6] = [
 ];
 
 /// Tests that may differ once there is a node, and why.
-const KNOWN: [(&str, &str); 11] = [
-    ("constraints", NO_LOGIN),
-    ("create_operator", TWICE),
-    ("create_procedure", SEVERAL),
-    ("create_role", NO_LOGIN),
-    ("event_trigger", NO_LOGIN),
-    ("foreign_data", TWICE),
+const KNOWN: [(&str, &str); 3] = [
     ("misc", COLUMN_TYPE),
     ("plpgsql", COLUMN_TYPE),
-    ("privileges", NO_LOGIN),
     ("tidscan", "reading the directory takes predicate locks"),
-    ("window", SEVERAL),
 ];
-const NO_LOGIN: &str = "a session user that may not log in cannot define what nodes share";
-const TWICE: &str = "a warning comes from here and from the node";
-const SEVERAL: &str = "one DROP of things of this server and of things that nodes share is refused";
 const COLUMN_TYPE: &str = "the node has no table for table.column%TYPE";
 
 /// C sources of libraries that the suite loads, below the tree's root.
