@@ -23,6 +23,9 @@ const RUN_TIME: Duration = Duration::from_secs(4);
 /// it has something to do.
 const ROUND: Duration = Duration::from_secs(600);
 
+/// Workers that run at a time: the server has slots for eight by default, and others want some.
+const MOST: usize = 3;
+
 /// Registers the workers. Called once, from `_PG_init`.
 pub fn install() {
     worker::set_main(Main { launcher, worker: run });
@@ -39,21 +42,27 @@ fn launcher() {
             last_round = Some(Instant::now());
             due = worker::in_transaction(catalog::databases);
         }
+        let mut waiting = false;
         for database in due {
             if running.iter().any(|(d, _)| *d == database) {
                 continue;
             }
-            match Running::start(database) {
+            let free = running.len() < MOST;
+            match if free { Running::start(database) } else { None } {
                 Some(worker) => running.push((database, worker)),
                 // No slot now: the database must not be forgotten.
                 None => worker::note(database, Work::Pending),
             }
+            waiting |= !free;
         }
         // Woken by every worker that ends: that is no reason to start it again at once.
         let interval = u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000);
         let next = Instant::now() + Duration::from_millis(interval);
         while Instant::now() < next {
             worker::rest(next - Instant::now());
+            if waiting && running.iter().any(|(_, worker)| !worker.is_alive()) {
+                break; // its place is free
+            }
         }
     }
 }
