@@ -25,6 +25,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();
+    pg::backends::install();
+    pg::node_health::install();
     pg::invalidation::install();
     ddl::install();
     settings::install_grammar();

@@ -7,7 +7,7 @@
 //! how. Source: the recovery of Citus, whose commit records mean the same.
 
 use super::gid;
-use super::registry::target;
+use super::registry::{refuse_silent, target};
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -114,6 +114,7 @@ pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<
 
 /// A session for looking after a node, for at most this time.
 fn connect(node: &Node, limit: Duration) -> Result<Session> {
+    refuse_silent(node)?;
     let role = privileges::role_name(directory::catalogs_owner()?);
     let mut target = target(node, &role)?;
     target.connect_timeout = target.connect_timeout.min(limit);

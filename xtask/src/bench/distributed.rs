@@ -50,8 +50,7 @@ fn one(pg: &Postgres, options: &Options, fsync: bool) -> Result<Row> {
              INSERT INTO {schema}.t SELECT i, 0 FROM generate_series(1, {ROWS}) i"
         ))?;
     }
-    let mut nodes =
-        [cluster.nodes()[0].connect(DATABASE)?, cluster.nodes()[1].connect(DATABASE)?];
+    let mut nodes = [cluster.nodes()[0].connect(DATABASE)?, cluster.nodes()[1].connect(DATABASE)?];
     let (mut local, mut through, mut times) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..options.rounds {
         let a = repeat(options, |id| {
