@@ -5,8 +5,7 @@ use super::cache::catalogs_owner;
 use super::rows::{Address, NodeId, Shard, ShardId, ShardKind};
 use crate::error::{Error, Result};
 use crate::pg::privileges::RunAs;
-use crate::pg::{catalog, sql};
-use pgrx::pg_sys::InvalidOid;
+use crate::pg::sql;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A node that is about to be added.
@@ -185,8 +184,7 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     })
 }
 
-/// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all. Read
-/// as a catalog is: a statement would give the client's transaction an id, which it pays for at its end.
+/// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
 pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
     let table = catalog::relation("helios", "credential").ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_TABLE, "helios.credential does not exist")

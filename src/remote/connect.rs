@@ -39,7 +39,7 @@ impl Session {
     /// 08001 with the reason of each address, when none of them took the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
         failpoint::hit(failpoint::CONNECT_BEFORE)?;
-        let session = Self::connect_somewhere(target, user)?;
+        let session = Self::search(target, user)?;
         failpoint::hit(failpoint::CONNECT_AFTER)?;
         Ok(session)
     }
