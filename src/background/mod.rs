@@ -81,12 +81,16 @@ fn launcher() {
                 // No slot now: the database must not be forgotten.
                 None => worker::note(database, Work::Pending),
             }
+            waiting |= !free;
         }
         worker::set_crowded(waiting);
         // Woken by every worker that ends: that is no reason to start it again at once.
         let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
             worker::rest(next - Instant::now());
+            if waiting && running.iter().any(|(_, worker)| !worker.is_alive()) {
+                break; // its place is free
+            }
         }
     }
 }

@@ -33,15 +33,10 @@ pub fn run(database: u32) {
         ));
     }
     for (node, gid, error) in &recovered.failed {
-        log(match gid {
-            Some(gid) => {
-                format!(
-                    "could not finish prepared transaction \"{gid}\" on node \"{node}\": {error}"
-                )
-            }
-            None => {
-                format!("could not look after prepared transactions on node \"{node}\": {error}")
-            }
-        });
+        let what = match gid {
+            Some(gid) => format!("finish prepared transaction \"{gid}\""),
+            None => "look after prepared transactions".to_owned(),
+        };
+        log(format!("could not {what} on node \"{node}\": {error}"));
     }
 }

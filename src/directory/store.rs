@@ -186,15 +186,11 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
 
 /// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
 pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
-    let table = catalog::relation("helios", "credential").ok_or_else(|| {
-        Error::new(Code::ERRCODE_UNDEFINED_TABLE, "helios.credential does not exist")
-    })?;
-    let rows = catalog::scan(table, InvalidOid, &[], |row| {
-        let of = row.get::<i32>(1);
-        let fits = of.is_none_or(|of| of == node.0) && row.name(2).as_deref() == Some(role);
-        Some((of.is_none(), row.get::<String>(3)?)).filter(|_| fits)
-    });
-    Ok(rows.into_iter().flatten().min().map(|(_, password)| password))
+    as_owner(|| {
+        let select = "SELECT password FROM helios.credential WHERE role = $2::name AND (node = $1 OR node IS NULL)
+                       ORDER BY node NULLS LAST LIMIT 1";
+        sql::read_one(select, &[node.0.into(), role.into()])
+    })
 }
 
 /// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.

@@ -33,8 +33,19 @@ pub fn one<T: FromDatum + IntoDatum>(
     }))
 }
 
-/// As [`rows`], for a query that only reads: with the snapshot of the statement under way, and without giving the
+/// As [`one`], for a query that only reads: with the snapshot of the statement under way, and without giving the
 /// transaction an id, which would make it one that has written here.
+pub fn read_one<T: FromDatum + IntoDatum>(
+    query: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Option<T>> {
+    checked(Spi::connect(|client| {
+        let rows = client.select(query, Some(1), arguments)?;
+        if rows.is_empty() { Ok(None) } else { rows.first().get(1) }
+    }))
+}
+
+/// As [`rows`], for a query that only reads; see [`read_one`].
 pub fn read_rows<T>(
     query: &str,
     arguments: &[DatumWithOid<'_>],

@@ -44,7 +44,7 @@ impl Session {
         Ok(session)
     }
 
-    fn connect_somewhere(target: &Rc<Target>, user: &str) -> Result<Self> {
+    fn search(target: &Rc<Target>, user: &str) -> Result<Self> {
         let until = Instant::now() + target.connect_timeout;
         let mut pause = Duration::from_millis(25);
         loop {
