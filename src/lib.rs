@@ -6,6 +6,7 @@ mod ddl;
 mod directory;
 mod error;
 mod executor;
+mod failpoint;
 mod pg;
 mod planner;
 mod remote;
@@ -24,6 +25,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     pg::backends::install();
     pg::node_health::install();
+    #[cfg(feature = "failpoints")]
+    pg::failpoints::install();
     pg::invalidation::install();
     ddl::install();
     settings::install_grammar();

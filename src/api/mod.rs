@@ -9,3 +9,4 @@ mod nodes;
 mod places;
 mod schemas;
 mod tables;
+mod transactions;
