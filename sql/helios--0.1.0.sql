@@ -371,8 +371,9 @@ BEGIN
                                THEN (SELECT format('COLLATE %I.%I', n.nspname, l.collname)
                                        FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
                                       WHERE l.oid = a.attcollation) END,
-                          CASE WHEN a.attgenerated = 's'
-                               THEN format('GENERATED ALWAYS AS (%s) STORED', pg_get_expr(d.adbin, d.adrelid))
+                          CASE WHEN a.attgenerated <> ''
+                               THEN format('GENERATED ALWAYS AS (%s)%s', pg_get_expr(d.adbin, d.adrelid),
+                                           CASE WHEN a.attgenerated = 's' THEN ' STORED' END)
                                WHEN d.oid IS NOT NULL AND NOT EXISTS (
                                     SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
                                      WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid

@@ -150,7 +150,7 @@ fn writes_that_could_differ_are_refused() {
     let cluster = Cluster::start(2);
     let mut client = countries(&cluster);
     let mixed = "INSERT INTO country (code) SELECT 'x' || id FROM a.city";
-    refused(&mut client, mixed, "0A000", "reference table \"public.country\"");
+    refused(&mut client, mixed, "0A000", "public.country");
     refused(&mut client, "SELECT * FROM a.city, country FOR UPDATE", "0A000", "after OF");
     client.batch_execute("SELECT * FROM a.city, country FOR UPDATE OF city").unwrap();
     client
