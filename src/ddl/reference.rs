@@ -156,10 +156,10 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
     for touched in &frame.touched {
         let object = touched.object;
         match touched.event {
-            Event::Dropped if object::is_relation(object) => {
-                if directory::is_reference(object.id)? {
-                    directory::forget_reference(object.id)?;
-                }
+            Event::Dropped
+                if object::is_relation(object) && directory::is_reference(object.id)? =>
+            {
+                directory::forget_reference(object.id)?;
             }
             Event::Created if object::is_constraint(object) => leave_checks_to_nodes(object.id)?,
             Event::Created if object::is_rule(object) => {

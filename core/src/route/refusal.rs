@@ -43,12 +43,11 @@ impl Refusal {
             }
             _ => format!("{} is on the coordinator", name(thing)),
         }));
-        let is_reference = |thing: &&Touched| matches!(thing, Touched::Reference { .. });
         // its defaults may ask sequences
-        let only_references = local.iter().any(|thing| is_reference(thing))
-            && local
-                .iter()
-                .all(|thing| is_reference(thing) || matches!(thing, Touched::LocalSequence { .. }));
+        let only_references = local.iter().any(|thing| matches!(thing, Touched::Reference { .. }))
+            && local.iter().all(|thing| {
+                matches!(thing, Touched::Reference { .. } | Touched::LocalSequence { .. })
+            });
         let (message, hint) = if only_references {
             (
                 "statement touches a distributed schema and changes or locks a reference table"
