@@ -3,6 +3,7 @@
 
 mod checks;
 mod core_regress;
+mod isolation;
 mod libtest;
 mod regress;
 mod symbols;
@@ -55,7 +56,7 @@ impl std::fmt::Display for Counts {
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
 const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
-const SUITES: [&str; 5] = ["xtask", "core", "regress", "cluster", REGRESS_FULL];
+const SUITES: [&str; 6] = ["xtask", "core", "regress", "isolation", "cluster", REGRESS_FULL];
 
 /// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
 const REGRESS_FULL: &str = "regress-full";
@@ -162,7 +163,7 @@ impl Run {
     /// Everything that needs the extension on PostgreSQL 15.
     fn server_layers(&mut self) {
         let needed = ["build", "symbols"].iter().any(|name| self.wants(name))
-            || ["regress", "cluster"].iter().any(|name| self.wants_suite(name))
+            || ["regress", "isolation", "cluster"].iter().any(|name| self.wants_suite(name))
             || self.wants(REGRESS_FULL);
         if !needed {
             return;
@@ -179,6 +180,7 @@ impl Run {
         }
         self.check("symbols", || symbols::check(&library));
         self.suite("regress", |filters| regress::run(&pg, filters));
+        self.suite("isolation", |filters| isolation::run(&pg, filters));
         self.suite("cluster", |filters| libtest::run("helios-tests", &[], filters));
         if self.wants(REGRESS_FULL) {
             self.suite(REGRESS_FULL, |_| core_regress::run(&pg));
