@@ -347,14 +347,20 @@ CREATE FUNCTION helios.probe_node(node integer) RETURNS TABLE (
         reachable boolean, latency_ms double precision, version text, error text)
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_probe_node_wrapper';
 
+CREATE FUNCTION helios.node_health(node integer) RETURNS TABLE (state text, seconds double precision)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_node_health_wrapper';
+COMMENT ON FUNCTION helios.node_health(integer) IS 'how a node answers the regular looks of this server, and for how long it has been so';
+
 CREATE VIEW helios.helios_nodes AS
     SELECT n.id, n.name, array_to_string(n.hosts, ',') AS host, array_to_string(n.ports, ',') AS port, n.database,
-           n.role, CASE WHEN p.reachable OR n.state = 'draining' THEN n.state ELSE 'offline' END AS state,
+           n.role, CASE WHEN n.state = 'draining' THEN n.state WHEN NOT p.reachable THEN 'offline'
+                        WHEN h.state = 'degraded' THEN h.state ELSE n.state END AS state,
            n.weight, n.takes_schemas,
            (SELECT count(*) FROM helios.shard s WHERE s.node = n.id) AS shards,
            (SELECT count(*) FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE s.node = n.id) AS schemas,
            p.latency_ms, p.version, p.error
-      FROM helios.node n, LATERAL helios.probe_node(n.id) AS p;
+      FROM helios.node n CROSS JOIN LATERAL helios.probe_node(n.id) AS p
+           LEFT JOIN LATERAL helios.node_health(n.id) AS h ON true;
 ALTER VIEW helios.helios_nodes SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_nodes IS 'nodes with their state at this moment: every one is asked';
 

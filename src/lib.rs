@@ -22,6 +22,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
     settings::register();
     pg::shared_memory::install();
+    pg::backends::install();
+    pg::node_health::install();
     pg::invalidation::install();
     ddl::install();
     settings::install_grammar();

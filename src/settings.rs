@@ -25,6 +25,8 @@ pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Time between two looks of the launcher at what is left behind, in milliseconds.
 pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Time between two looks of a database's worker at its nodes, in milliseconds.
+pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// File of passwords for sessions to nodes, in libpq's format.
 pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -109,6 +111,16 @@ fn define_numbers() {
         c"Time between two runs that finish prepared transactions left behind on nodes.",
         c"",
         &RECOVERY_INTERVAL,
+        100,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    GucRegistry::define_int_guc(
+        c"helios.health_interval",
+        c"Time between two looks whether the nodes answer.",
+        c"",
+        &HEALTH_INTERVAL,
         100,
         3_600_000,
         GucContext::Sighup,

@@ -5,6 +5,7 @@
 
 pub mod clause;
 pub mod copy_text;
+pub mod deadlock;
 pub mod directory;
 pub mod frames;
 pub mod lex;

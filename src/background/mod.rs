@@ -1,22 +1,25 @@
-//! Background workers: a launcher for the server, and for each database that has something to do a worker that
-//! does it and ends.
+//! Background workers: a launcher for the server, and a worker for each database that has nodes, or something left to
+//! do. The worker finishes prepared transactions that were left behind, watches the nodes, and finds deadlocks over
+//! several servers.
 //!
-//! Invariant: a worker is connected to its database for a few seconds at most, so that DROP DATABASE, which waits
-//! five seconds for others to leave, never has to be told about us. Whatever a worker does can be stopped at any
-//! point and done again.
+//! Invariant: whatever a worker does can be stopped at any point and done again. A worker leaves its database when
+//! the server is about to do something for which nobody may be connected to it (DROP DATABASE, …).
 //!
 //! Lock order: none of our own; rows of `helios.transaction` are deleted after their transactions are finished.
+
+mod deadlock;
+mod health;
+mod recovery;
 
 use crate::directory;
 use crate::pg::worker::{self, Main, Running, Work};
 use crate::pg::{catalog, error::notify};
 use crate::settings;
-use crate::transaction;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::time::{Duration, Instant};
 
-/// Time for one node, and for the whole run of a worker.
+/// Time for one node, and for a whole run of the recovery.
 const NODE_TIME: Duration = Duration::from_secs(3);
 const RUN_TIME: Duration = Duration::from_secs(4);
 /// Every database is looked at when the server starts, and again after this time, in case nobody could say that
@@ -29,18 +32,35 @@ pub fn install() {
     worker::install();
 }
 
+fn recovery_interval() -> Duration {
+    Duration::from_millis(u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000))
+}
+
 fn launcher() {
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
     loop {
         running.retain(|(_, worker)| worker.is_alive());
         let mut due = worker::pending();
-        if last_round.is_none_or(|last| last.elapsed() >= ROUND) {
+        due.extend(worker::resident());
+        due.sort_unstable();
+        due.dedup();
+        due.retain(|database| !running.iter().any(|(d, _)| d == database));
+        let is_round = last_round.is_none_or(|last| last.elapsed() >= ROUND);
+        if is_round || !due.is_empty() {
+            let there = worker::in_transaction(catalog::databases);
+            due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker::forget(*gone));
+            due = if is_round {
+                there
+            } else {
+                due.into_iter().filter(|d| there.contains(d)).collect()
+            };
+        }
+        if is_round {
             last_round = Some(Instant::now());
-            due = worker::in_transaction(catalog::databases);
         }
         for database in due {
-            if running.iter().any(|(d, _)| *d == database) {
+            if worker::is_held(database) || running.iter().any(|(d, _)| *d == database) {
                 continue;
             }
             match Running::start(database) {
@@ -50,43 +70,48 @@ fn launcher() {
             }
         }
         // Woken by every worker that ends: that is no reason to start it again at once.
-        let interval = u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000);
-        let next = Instant::now() + Duration::from_millis(interval);
+        let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
             worker::rest(next - Instant::now());
         }
     }
 }
 
+/// A database's worker: ends when the database has no nodes and nothing is left to do.
 fn run(database: u32) {
-    // Noted first: a backend that has something new says so again, and is not overheard.
-    worker::note(database, Work::Done);
-    let outcome = worker::in_transaction(|| {
-        if !directory::in_use() {
-            return Ok(None);
+    let mut detector = deadlock::Detector::default();
+    let mut watch = health::Watch::default();
+    let mut last_recovery: Option<Instant> = None;
+    loop {
+        let outcome = worker::in_transaction(|| {
+            if directory::exists() { health::nodes().map(Some) } else { Ok(None) }
+        });
+        let nodes = match outcome {
+            Ok(Some(nodes)) => nodes,
+            Ok(None) => {
+                worker::set_resident(database, false);
+                return worker::note(database, Work::Done);
+            }
+            Err(error) => return notify(PgLogLevel::LOG, &error),
+        };
+        let mut next = recovery_interval();
+        let since = last_recovery.map(|last| last.elapsed());
+        if last_recovery.is_none() || worker::of_database(database) == Work::Pending {
+            match since.and_then(|since| next.checked_sub(since)) {
+                Some(left) => next = left,
+                None => {
+                    last_recovery = Some(Instant::now());
+                    recovery::run(database);
+                }
+            }
         }
-        transaction::recover(NODE_TIME, Instant::now() + RUN_TIME).map(Some)
-    });
-    let recovered = match outcome {
-        Ok(None) => return,
-        Ok(Some(recovered)) => recovered,
-        Err(error) => {
-            worker::note(database, Work::Pending);
-            return notify(PgLogLevel::LOG, &error);
+        worker::set_resident(database, !nodes.is_empty());
+        if nodes.is_empty() {
+            return;
         }
-    };
-    if recovered.unfinished {
-        worker::note(database, Work::Pending);
-    }
-    for (names, what) in
-        [(&recovered.committed, "committed"), (&recovered.rolled_back, "rolled back")]
-    {
-        for gid in names {
-            log(format!("{what} prepared transaction \"{gid}\" that was left behind"));
-        }
-    }
-    for (node, error) in &recovered.unreachable {
-        log(format!("could not look after prepared transactions on node \"{node}\": {error}"));
+        next = next.min(watch.look(database, &nodes));
+        next = detector.look(database).map_or(next, |again| next.min(again));
+        worker::rest(next);
     }
 }
 

@@ -6,7 +6,7 @@ use super::home::{self, Home};
 use super::{send, then};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
-use crate::pg::object;
+use crate::pg::object::{self, Object};
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::Step;
 
@@ -16,27 +16,29 @@ pub type Part = (Option<NodeId>, String);
 /// None: another statement, or one whose objects are all in one place, which gets its own text.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(drop) = statement.drop_list() else { return Ok(None) };
-    let mut places: Vec<(Home, Vec<String>)> = Vec::new();
+    let mut places: Vec<(Home, Vec<Object>)> = Vec::new();
     for object in statement.named() {
         let Some(home) = home::of(object)? else { continue };
-        let Some(identity) = object::identity(object)? else { continue };
         match places.iter_mut().find(|(place, _)| is_same_place(place, &home)) {
-            Some((_, identities)) => identities.push(identity),
-            None => places.push((home, vec![identity])),
+            Some((_, objects)) => objects.push(object),
+            None => places.push((home, vec![object])),
         }
     }
     if places.len() < 2 {
         return Ok(None);
     }
-    let part = |(home, identities): (Home, Vec<String>)| {
-        let text = format!("{} {}{}", drop.verb, identities.join(", "), drop.behavior);
-        match home {
-            Home::Here(_) => None,
-            Home::Node(place, _) => Some((Some(place.node), text)),
-            Home::Everywhere => Some((None, text)),
-        }
-    };
-    Ok(Some(then(*statement, Plan::DropList(places.into_iter().filter_map(part).collect()))))
+    let mut parts = Vec::new();
+    for (home, objects) in places {
+        let node = match home {
+            Home::Here(_) => continue,
+            Home::Node(place, _) => Some(place.node),
+            Home::Everywhere => None,
+        };
+        let identities = objects.into_iter().map(object::identity).collect::<Result<Vec<_>>>()?;
+        let list: Vec<String> = identities.into_iter().flatten().collect();
+        parts.push((node, format!("{} {}{}", drop.verb, list.join(", "), drop.behavior)));
+    }
+    Ok(Some(then(*statement, Plan::DropList(parts))))
 }
 
 fn is_same_place(one: &Home, other: &Home) -> bool {

@@ -27,6 +27,7 @@ use crate::pg::object_access::{self, Listener};
 use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{self, Completion, Handler, Step};
+use crate::pg::worker;
 use frame::Plan;
 use pgrx::pg_sys::NodeTag;
 
@@ -43,6 +44,9 @@ fn then(statement: Statement, plan: Plan) -> Step {
 
 /// Before the server runs the statement.
 fn before(statement: &Statement) -> Result<Step> {
+    if let Some(database) = statement.database_to_be_left() {
+        worker::hold(database);
+    }
     if !concerns_definitions(statement.tag()) {
         return session_state::before(statement);
     }

@@ -189,7 +189,7 @@ pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
     as_owner(|| {
         let select = "SELECT password FROM helios.credential WHERE role = $2::name AND (node = $1 OR node IS NULL)
                        ORDER BY node NULLS LAST LIMIT 1";
-        sql::one(select, &[node.0.into(), role.into()])
+        sql::read_one(select, &[node.0.into(), role.into()])
     })
 }
 

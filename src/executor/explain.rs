@@ -1,11 +1,11 @@
 //! EXPLAIN of a statement that runs on a node: the node's name and, beneath it, the node's own plan.
 
+use super::run::{Request, run};
 use crate::directory;
 use crate::error::Result;
 use crate::pg::custom_scan::ScanContext;
 use crate::pg::explain::{ExplainOutput, Format, printing};
-use crate::remote::{Statement, Value};
-use crate::transaction::{self, Fetch, Mode, Step};
+use crate::transaction::Mode;
 use helios_core::frames;
 
 /// Runs `EXPLAIN (options)` of the scan's statement on its node; gives the lines it prints.
@@ -13,39 +13,30 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
     let plan = context.plan();
     let mut params = context.params(plan.params());
     let node = super::locate(plan.namespaces())?;
-    super::types::translate(&mut params, node, Mode::Transaction)?;
-    let values: Vec<Value> =
-        params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
     let mut sql = b"EXPLAIN ".to_vec();
     if !options.is_empty() {
         sql.extend(format!("({options}) ").bytes());
     }
     let before = sql.len() as i32;
     sql.extend_from_slice(plan.sql());
-    let statement = Statement {
+    let request = Request {
+        node,
         sql: &sql,
-        types: params.types(),
-        values: &values,
-        result_formats: &[],
+        offset: plan.offset().map(|offset| offset - before),
+        mode: Some(Mode::Transaction),
+        writes: plan.writes(),
+        unsettles: false,
         reuse: false,
     };
-    let moved = |error| super::scan::relocate(error, plan.offset().map(|o| o - before), plan.sql());
-    let mut execution =
-        transaction::start(node, &statement, Mode::Transaction, Fetch::All, plan.writes())
-            .map_err(moved)?;
     let mut lines = Vec::new();
-    loop {
-        let step = execution.step(&mut |row| {
-            let first = frames::columns(row).ok().and_then(|mut c| c.next());
-            if let Some(Ok(Some(text))) = first {
-                lines.push(String::from_utf8_lossy(text).into_owned());
-            }
-            Ok(())
-        });
-        if let Step::Complete(_) = step.map_err(moved)? {
-            return Ok(lines);
+    run(&request, &mut params, &mut |row| {
+        let first = frames::columns(row).ok().and_then(|mut c| c.next());
+        if let Some(Ok(Some(text))) = first {
+            lines.push(String::from_utf8_lossy(text).into_owned());
         }
-    }
+        Ok(())
+    })?;
+    Ok(lines)
 }
 
 /// Prints the node and its plan; `analyzed` is what an execution printed, if there was one.

@@ -7,6 +7,7 @@
 
 mod copy;
 mod explain;
+mod run;
 mod scan;
 mod types;
 mod utility;

@@ -123,6 +123,48 @@ impl NodeScan {
     }
 }
 
+impl NodeScan {
+    /// Runs the statement and hands its rows to the client as they are; counts them.
+    fn pass_on(
+        &mut self,
+        context: &mut ScanContext,
+        to: &ClientRows,
+        rows: &mut u64,
+    ) -> Result<()> {
+        let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
+        let mut forward = |row: &[u8]| {
+            if !to.records.is_empty() {
+                check_records(row, &to.records)?;
+            }
+            client::send(b'D', row);
+            *rows += 1;
+            if (*rows).is_multiple_of(ROWS_BETWEEN_CHECKS) {
+                client::check_for_interrupts();
+            }
+            Ok(())
+        };
+        loop {
+            let step = execution.step(&mut forward);
+            let plan = context.plan();
+            if let Step::Complete(_) =
+                step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
+            {
+                self.done = true;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Whether a statement that failed may simply be run again: it only reads, is alone in its transaction, and what failed
+/// is the connection. The node may be back already, or another of its servers may be the primary now.
+fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
+    let lost = error.is(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE)
+        || error.is(PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN)
+        || error.is(PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN);
+    lost && !context.plan().writes() && super::mode() == Mode::Autocommit
+}
+
 impl Scan for NodeScan {
     fn next(&mut self, context: &mut ScanContext) -> Result<bool> {
         if self.done || context.plan().sql().is_empty() {
@@ -176,29 +218,12 @@ impl Scan for NodeScan {
         if context.plan().sql().is_empty() {
             return Ok(0);
         }
-        let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
         let mut rows = 0;
-        let mut forward = |row: &[u8]| {
-            if !to.records.is_empty() {
-                check_records(row, &to.records)?;
-            }
-            client::send(b'D', row);
-            rows += 1;
-            if rows % ROWS_BETWEEN_CHECKS == 0 {
-                client::check_for_interrupts();
-            }
-            Ok(())
-        };
-        loop {
-            let step = execution.step(&mut forward);
-            let plan = context.plan();
-            if let Step::Complete(_) =
-                step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
-            {
-                self.done = true;
-                return Ok(rows);
-            }
+        let mut outcome = self.pass_on(context, to, &mut rows);
+        if rows == 0 && outcome.as_ref().is_err_and(|error| is_worth_repeating(context, error)) {
+            outcome = self.pass_on(context, to, &mut rows);
         }
+        outcome.map(|()| rows)
     }
 
     fn rescan(&mut self) -> Result<()> {

@@ -1,15 +1,15 @@
 //! Utility statements that move rows: COPY of a table on a node, CALL of a procedure on a node.
 
 use super::copy::{self, CopyStatement, Data};
-use super::scan::relocate;
+use super::run::{Request, run};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::pg;
-use crate::pg::tree::{function_namespace, params_are_numbered, relation_name, relation_namespace};
+use crate::pg::names::{function_namespace, relation_name, relation_namespace};
+use crate::pg::tree::params_are_numbered;
 use crate::pg::utility_hook::RowHandler;
 use crate::pg::utility_view::{CallView, CopyView};
-use crate::remote::{Statement, Value};
-use crate::transaction::{self, Fetch, Step};
+use crate::transaction;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
 /// What the utility hook calls.
@@ -114,32 +114,21 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
     let node = super::locate(std::iter::once(namespace))?;
-    let mode = super::mode();
-    super::types::translate(&mut params, node, mode)?;
-    let values: Vec<Value> =
-        params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
-    let statement = Statement {
+    super::note_write(namespace);
+    let request = Request {
+        node,
         sql: &sql,
-        types: params.types(),
-        values: &values,
-        result_formats: &[],
+        offset: own_text.then_some(command.characters_before()),
+        mode: None,
+        writes: true,
+        unsettles: true,
         reuse: false,
     };
-    super::note_write(namespace);
-    let moved = |error| relocate(error, own_text.then_some(command.characters_before()), &sql);
-    let mut execution =
-        transaction::start(node, &statement, mode, Fetch::All, true).map_err(moved)?;
-    transaction::forget_settings_of(node);
     let mut output = view.output();
-    loop {
-        let step = execution.step(&mut |row| match &mut output {
-            Some(output) => output.row(row),
-            None => Ok(()),
-        });
-        if let Step::Complete(_) = step.map_err(moved)? {
-            break;
-        }
-    }
+    run(&request, &mut params, &mut |row| match &mut output {
+        Some(output) => output.row(row),
+        None => Ok(()),
+    })?;
     if let Some(output) = output {
         output.finish();
     }

@@ -1,12 +1,13 @@
 //! Single values from a node: expressions of procedural languages, and sequences that only a call names.
 
+use super::run::{Request, run};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::pg::evaluate::Evaluation;
+use crate::pg::names::{relation_local_name, relation_namespace};
 use crate::pg::redirect::{Redirects, SequenceCall};
-use crate::pg::tree::{namespace_name, relation_local_name, relation_namespace};
-use crate::remote::{Statement, Value};
-use crate::transaction::{self, Fetch, Step};
+use crate::pg::session::namespace_name;
+use crate::transaction;
 use helios_core::{frames, quote};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
@@ -18,37 +19,25 @@ pub fn redirects() -> Redirects {
 /// Computes an expression on its node.
 pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     let node = super::locate(evaluation.namespaces.iter().copied())?;
-    let mode = super::mode();
-    super::types::translate(&mut evaluation.params, node, mode)?;
-    let values: Vec<Value> =
-        evaluation.params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
-    let statement = Statement {
-        sql: &evaluation.sql,
-        types: evaluation.params.types(),
-        values: &values,
-        result_formats: &[],
-        reuse: true,
-    };
     if evaluation.writes {
         evaluation.namespaces.iter().take(1).copied().for_each(super::note_write);
     }
-    let moved = |error| super::scan::relocate(error, None, &evaluation.sql);
-    let mut execution =
-        transaction::start(node, &statement, mode, Fetch::All, evaluation.writes).map_err(moved)?;
-    if evaluation.writes {
-        transaction::forget_settings_of(node);
-    }
+    let request = Request {
+        node,
+        sql: &evaluation.sql,
+        offset: None,
+        mode: None,
+        writes: evaluation.writes,
+        unsettles: evaluation.writes,
+        reuse: true,
+    };
     let mut value = None;
-    loop {
-        let step = execution.step(&mut |row| {
-            let first = frames::columns(row).ok().and_then(|mut columns| columns.next());
-            value = first.and_then(|column| column.ok().flatten().map(<[u8]>::to_vec));
-            Ok(())
-        });
-        if let Step::Complete(_) = step.map_err(moved)? {
-            return Ok(value);
-        }
-    }
+    run(&request, &mut evaluation.params, &mut |row| {
+        let first = frames::columns(row).ok().and_then(|mut columns| columns.next());
+        value = first.and_then(|column| column.ok().flatten().map(<[u8]>::to_vec));
+        Ok(())
+    })?;
+    Ok(value)
 }
 
 /// Runs a sequence's function on the sequence's node; `None` if the sequence is here.

@@ -21,7 +21,7 @@ pub struct Callbacks {
     /// of a procedural language.
     pub analyzed: fn(QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>,
     /// Whether a plan made by PostgreSQL must be replaced, given the relations that it names.
-    pub reads_shell: fn(&mut dyn Iterator<Item = pg_sys::Oid>) -> bool,
+    pub reads_shell: fn(&mut dyn Iterator<Item = pg_sys::Oid>) -> Result<bool>,
     /// Whether the query calls functions that PostgreSQL may inline while it plans.
     pub may_inline: fn(QueryTree<'_>) -> bool,
     /// Stops a plan that would read or write a shell.
@@ -169,7 +169,7 @@ unsafe fn replan(
     // range table entries of nothing, so that facts are gathered from them as well.
     unsafe {
         let relations = list::oids((*local).relationOids);
-        if !(callbacks.reads_shell)(&mut relations.clone()) {
+        if !(callbacks.reads_shell)(&mut relations.clone())? {
             return Ok(ptr::null_mut());
         }
         for oid in relations {

@@ -5,7 +5,7 @@
 //! set counters; whoever reads the directory looks at those.
 
 use crate::error::{Error, Result};
-use crate::pg::shared_memory;
+use crate::pg::{shared_memory, worker};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
 
@@ -97,6 +97,11 @@ unsafe extern "C-unwind" fn transaction_event(
             bump();
             if event == pg_sys::XactEvent::XACT_EVENT_COMMIT {
                 shared_memory::next_generation();
+                // SAFETY: reads a variable of this backend.
+                let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+                // There may be nodes now that want to be watched, or none any more.
+                worker::note(database, worker::Work::Pending);
+                worker::wake(database);
             }
         }
         _ => {}

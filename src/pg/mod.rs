@@ -5,6 +5,7 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+pub mod backends;
 pub mod catalog;
 pub mod client;
 pub mod custom_scan;
@@ -20,7 +21,9 @@ pub mod hooks;
 pub mod invalidation;
 pub mod list;
 pub mod lock;
+pub mod names;
 pub mod nesting;
+pub mod node_health;
 pub mod nodes;
 pub mod object;
 pub mod object_access;
@@ -49,4 +52,5 @@ pub mod utility_hook;
 pub mod utility_view;
 pub mod wait;
 pub mod worker;
+pub mod worker_slots;
 pub mod xact;

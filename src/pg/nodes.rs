@@ -48,6 +48,19 @@ pub unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
     }
 }
 
+/// An option's text in a list of options (DefElem), if it is given.
+///
+/// # Safety
+/// `options` is NULL or a valid list of DefElem.
+pub unsafe fn option(options: *mut pg_sys::List, name: &str) -> Option<String> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let given = members::<pg_sys::DefElem>(options).into_iter();
+        let mut named = given.filter(|option| text((**option).defname).as_deref() == Some(name));
+        named.next().and_then(|option| string((*option).arg))
+    }
+}
+
 /// The relation that a range variable names now, if there is one. Takes no lock.
 ///
 /// # Safety

@@ -116,3 +116,21 @@ pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
         pg_sys::object_ownercheck(pg_sys::Oid::from(2615), namespace, pg_sys::GetUserId())
     }
 }
+
+/// The database of this name, if it exists and the current user has the rights of its owner.
+pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL and outlives the call; looks into the system caches.
+    unsafe {
+        let database = pg_sys::get_database_oid(name.as_ptr(), true);
+        if database == pg_sys::InvalidOid {
+            return None;
+        }
+        #[cfg(feature = "pg15")]
+        let owned = pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        let owned =
+            pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+        owned.then_some(database)
+    }
+}

@@ -146,5 +146,5 @@ pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> 
                                     AND c.conname OPERATOR(pg_catalog.=) $1::pg_catalog.name)
                    ORDER BY p.place LIMIT 1";
     let read = |row: &crate::pg::sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-    crate::pg::sql::rows(select, &[name.into()], read)
+    crate::pg::sql::read_rows(select, &[name.into()], read)
 }

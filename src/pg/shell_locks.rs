@@ -3,9 +3,9 @@
 //! The node does the work and locks its own tables. The shells are locked first, so that two transactions meet in this
 //! server's lock queue, where a deadlock is seen, and not one here and one on the node.
 
+use super::names::inheritors;
 use super::nodes::members;
 use super::statement::{Listed, Statement};
-use super::tree::inheritors;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
 // The server's own constants have a type narrower than the rights' in some versions.

@@ -33,6 +33,30 @@ pub fn one<T: FromDatum + IntoDatum>(
     }))
 }
 
+/// As [`one`], for a query that only reads: with the snapshot of the statement under way, and without giving the
+/// transaction an id, which would make it one that has written here.
+pub fn read_one<T: FromDatum + IntoDatum>(
+    query: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Option<T>> {
+    checked(Spi::connect(|client| {
+        let rows = client.select(query, Some(1), arguments)?;
+        if rows.is_empty() { Ok(None) } else { rows.first().get(1) }
+    }))
+}
+
+/// As [`rows`], for a query that only reads; see [`read_one`].
+pub fn read_rows<T>(
+    query: &str,
+    arguments: &[DatumWithOid<'_>],
+    mut read: impl FnMut(&Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    Spi::connect(|client| {
+        let rows = checked(client.select(query, None, arguments))?;
+        rows.map(|row| read(&Row(row))).collect()
+    })
+}
+
 /// What `read` makes of each row.
 pub fn rows<T>(
     statement: &str,

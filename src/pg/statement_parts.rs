@@ -2,6 +2,7 @@
 //! differ between servers.
 
 use crate::pg::nodes::{self, members};
+use crate::pg::privileges;
 use crate::pg::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
@@ -56,6 +57,34 @@ impl Statement {
             };
             Some(names.into_iter().map(name).collect())
         }
+    }
+
+    /// The database for which the server is about to ask that nobody is connected to it, if the user may ask: for DROP
+    /// DATABASE, as a template, for a new name or tablespace.
+    pub fn database_to_be_left(&self) -> Option<u32> {
+        // SAFETY: the tag says what the node is.
+        let name = unsafe {
+            match self.tag() {
+                NodeTag::T_DropdbStmt => nodes::text((*self.node::<pg_sys::DropdbStmt>()).dbname),
+                NodeTag::T_CreatedbStmt => {
+                    let options = (*self.node::<pg_sys::CreatedbStmt>()).options;
+                    nodes::option(options, "template")
+                }
+                NodeTag::T_AlterDatabaseStmt => {
+                    let node = self.node::<pg_sys::AlterDatabaseStmt>();
+                    nodes::option((*node).options, "tablespace")
+                        .and_then(|_| nodes::text((*node).dbname))
+                }
+                NodeTag::T_RenameStmt => {
+                    let node = self.node::<pg_sys::RenameStmt>();
+                    ((*node).renameType == pg_sys::ObjectType::OBJECT_DATABASE)
+                        .then(|| nodes::text((*node).subname))
+                        .flatten()
+                }
+                _ => None,
+            }
+        }?;
+        privileges::owned_database(&name).map(|database| database.to_u32())
     }
 
     /// Whether it is DEALLOCATE ALL.

@@ -61,9 +61,9 @@ impl CopyView {
             let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
             for number in 1..=(*(*opened).rd_rel).relnatts {
                 let name = super::nodes::text(pg_sys::get_attname(relation, number, true));
-                let Some(name) = name else { continue }; // dropped
-                let given = listed.is_empty() || listed.contains(&name);
-                if given || pg_sys::get_attgenerated(relation, number) != 0 {
+                let given = listed.is_empty() || name.is_none_or(|name| listed.contains(&name));
+                let dropped = pg_sys::get_atttype(relation, number) == Oid::INVALID;
+                if given || dropped || pg_sys::get_attgenerated(relation, number) != 0 {
                     continue;
                 }
                 let default = pg_sys::build_column_default(opened, number.into());

@@ -3,70 +3,22 @@
 //! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
 //! for a node.
 
-#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
-
 use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
-/// What is known of a database's prepared transactions.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub enum Work {
-    /// No slot.
-    #[default]
-    Unknown,
-    /// Everything was finished when last looked at.
-    Done,
-    /// Something may have to be finished or tidied up.
-    Pending,
-}
-
-const SLOTS: usize = 256;
-
-#[derive(Clone, Copy)]
-struct Slots([(u32, Work); SLOTS]);
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self([(0, Work::Unknown); SLOTS])
-    }
-}
-
-// SAFETY: plain values, meaningful in every process.
-unsafe impl PGRXSharedMemory for Slots {}
-
-// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
-static WORK: PgLwLock<Slots> = unsafe { PgLwLock::new(c"helios_work") };
+pub use super::worker_slots::{
+    Work, forget, hold, is_held, note, of_database, pending, resident, set_resident, wake,
+};
 
 /// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.
 pub fn install() {
-    pg_shmem_init!(WORK);
+    super::worker_slots::install();
     let mut worker = description(c"helios launcher", c"helios_launcher_main");
     worker.bgw_restart_time = 10;
     // SAFETY: the server copies the description.
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
-}
-
-/// Notes what is known of a database. When every slot is taken, a database with nothing to do makes room; the
-/// launcher's rounds find what found no slot.
-pub fn note(database: u32, work: Work) {
-    let mut slots = WORK.exclusive();
-    let slots = &mut slots.0;
-    let at = slots
-        .iter()
-        .position(|(d, _)| *d == database)
-        .or_else(|| slots.iter().position(|(_, w)| *w != Work::Pending));
-    if let Some(at) = at {
-        slots[at] = (database, work);
-    }
-}
-
-/// Databases that have something to do.
-pub fn pending() -> Vec<u32> {
-    let slots = WORK.share();
-    slots.0.iter().filter(|(_, work)| *work == Work::Pending).map(|(d, _)| *d).collect()
 }
 
 fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
@@ -202,6 +154,7 @@ pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
 pub extern "C-unwind" fn helios_worker_main(database: pg_sys::Datum) {
     let database = database.value() as u32;
     begin(Some(database));
+    super::worker_slots::arrive(database);
     entry(|main| (main.worker)(database));
 }
 

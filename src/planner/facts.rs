@@ -2,7 +2,8 @@
 
 use crate::directory;
 use crate::error::Result;
-use crate::pg::tree::{self, FIRST_USER_OID, RelationUse, Survey};
+use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
+use crate::pg::{names, session};
 use helios_core::route::Touched;
 use pgrx::pg_sys::Oid;
 
@@ -22,7 +23,7 @@ pub fn gather(survey: &Survey) -> Result<Facts> {
         facts.add_relation(*relation)?;
     }
     for &function in &survey.functions {
-        if let Some(namespace) = tree::function_namespace(function) {
+        if let Some(namespace) = names::function_namespace(function) {
             facts.add_remote(namespace, false)?;
         }
     }
@@ -38,15 +39,15 @@ impl Facts {
             self.touched.push(Touched::Catalog);
             return Ok(());
         }
-        let Some(namespace) = tree::relation_namespace(relation.oid) else { return Ok(()) };
+        let Some(namespace) = names::relation_namespace(relation.oid) else { return Ok(()) };
         if self.add_remote(namespace, relation.write)? {
             return Ok(());
         }
-        let name = || tree::relation_name(relation.oid);
+        let name = || names::relation_name(relation.oid);
         match relation.kind {
             // A view is what it selects from, and that is in the query as well.
             b'v' => self.local_view = true,
-            _ if tree::is_temporary_namespace(namespace) => {
+            _ if names::is_temporary_namespace(namespace) => {
                 self.touched.push(Touched::TempTable { name: name() });
             }
             b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
@@ -64,7 +65,7 @@ impl Facts {
         if !self.namespaces.contains(&namespace) {
             self.namespaces.push(namespace);
         }
-        let schema = tree::namespace_name(namespace).unwrap_or_default();
+        let schema = session::namespace_name(namespace).unwrap_or_default();
         self.touched.push(Touched::Remote {
             node: placement.node.0,
             schema,
@@ -101,7 +102,7 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
     if relation.to_u32() < FIRST_USER_OID {
         return Ok(false);
     }
-    match tree::relation_namespace(relation) {
+    match names::relation_namespace(relation) {
         Some(namespace) => Ok(directory::placement(namespace)?.is_some()),
         None => Ok(false),
     }

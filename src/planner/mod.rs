@@ -112,10 +112,16 @@ fn remote_plan(
     })
 }
 
-fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> bool {
-    directory::in_use()
-        && std::iter::from_fn(|| relations.next())
-            .any(|oid| matches!(facts::is_remote(oid), Ok(true)))
+fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
+    if !directory::in_use() {
+        return Ok(false);
+    }
+    for oid in relations {
+        if facts::is_remote(oid)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn may_inline(query: QueryTree<'_>) -> bool {
@@ -142,12 +148,12 @@ fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
     for (oid, kind) in relations {
         // Rows find their partition while the plan runs, so that the plan does not name it.
         let shell = match kind {
-            b'p' => first_remote(&crate::pg::tree::inheritors(oid))?,
+            b'p' => first_remote(&crate::pg::names::inheritors(oid))?,
             _ if facts::holds_rows(kind) && facts::is_remote(oid)? => Some(oid),
             _ => None,
         };
         if let Some(oid) = shell {
-            let name = crate::pg::tree::relation_name(oid);
+            let name = crate::pg::names::relation_name(oid);
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),

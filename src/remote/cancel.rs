@@ -54,6 +54,11 @@ impl CancelKey {
         key
     }
 
+    /// The process that serves the session on the node.
+    pub fn process(&self) -> i32 {
+        self.process
+    }
+
     pub(super) fn set_busy(&self, busy: bool) {
         self.busy.set(busy);
     }

@@ -31,16 +31,44 @@ impl Attempt<'_> {
 }
 
 impl Session {
-    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over.
+    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over. Where one of several
+    /// is a standby, another may be about to become the primary: then they are tried again, with growing pauses, until
+    /// the connect timeout.
     ///
     /// 08001 with the reason of each address, when none of them took the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
-        let mut reasons = Vec::new();
+        let until = Instant::now() + target.connect_timeout;
+        let mut pause = Duration::from_millis(25);
+        loop {
+            let mut search = Search::default();
+            if let Some(session) = search.round(target, user)? {
+                return Ok(session);
+            }
+            let failing_over = search.saw_standby && target.addresses.len() > 1;
+            if !failing_over || Instant::now() + pause > until {
+                return Err(unreachable(target, &search.reasons));
+            }
+            rest(pause);
+            pause = (pause * 2).min(Duration::from_millis(400));
+        }
+    }
+}
+
+/// One round through the addresses of a node.
+#[derive(Default)]
+struct Search {
+    reasons: Vec<String>,
+    saw_standby: bool,
+}
+
+impl Search {
+    /// The first session that a primary gives. An error is one that no other address would spare.
+    fn round(&mut self, target: &Rc<Target>, user: &str) -> Result<Option<Session>> {
         for (host, port) in &target.addresses {
             let addresses = match resolve(host, *port) {
                 Ok(addresses) => addresses,
                 Err(e) => {
-                    reasons.push(format!("{}: {e}", shown(host, *port)));
+                    self.reasons.push(format!("{}: {e}", shown(host, *port)));
                     continue;
                 }
             };
@@ -49,18 +77,29 @@ impl Session {
                 let attempt = Attempt { target, user, host, port: *port, address, deadline };
                 match attempt.run() {
                     Ok(session) if session.parameter("in_hot_standby") == Some("on") => {
-                        reasons.push(format!("{}: the server is a standby", shown(host, *port)));
+                        self.saw_standby = true;
+                        self.reasons
+                            .push(format!("{}: the server is a standby", shown(host, *port)));
                     }
-                    Ok(session) => return Ok(session),
+                    Ok(session) => return Ok(Some(session)),
                     // Wrong credentials are wrong everywhere; trying on would only lock the role out.
                     Err(error) if error.is_class("28") => {
                         return Err(refused(target, host, *port, &error));
                     }
-                    Err(error) => reasons.push(format!("{}: {error}", shown(host, *port))),
+                    Err(error) => self.reasons.push(format!("{}: {error}", shown(host, *port))),
                 }
             }
         }
-        Err(unreachable(target, &reasons))
+        Ok(None)
+    }
+}
+
+/// Sleeps; looks at interrupts meanwhile.
+fn rest(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        crate::pg::wait::check_for_interrupts();
     }
 }
 
@@ -93,8 +132,7 @@ impl Attempt<'_> {
                 Err(e)
                     if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < self.deadline =>
                 {
-                    std::thread::sleep(Duration::from_millis(5));
-                    crate::pg::wait::check_for_interrupts();
+                    rest(Duration::from_millis(5));
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,
@@ -121,8 +159,8 @@ fn tune(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive.with_retries(3))
 }
 
-/// Name resolution is the system's, and waits as long as the system is set up to wait.
-fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
+/// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
     if host.starts_with('/') {
         return Ok(vec![SockAddr::unix(format!("{host}/.s.PGSQL.{port}"))?]);
     }

@@ -20,6 +20,7 @@ mod tls;
 mod trust;
 
 pub use cancel::cancel_everything;
+pub use connect::resolve;
 pub use frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Patience, Session, text_row};

@@ -25,7 +25,7 @@ pub use copy::{Copy, copy};
 pub use execution::{Execution, Step, execute, query, start};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::recover;
-pub use registry::target;
+pub use registry::{refuse_silent, target};
 
 use crate::directory::NodeId;
 use std::cell::RefCell;

@@ -6,7 +6,7 @@
 //! was prepared before A was looked at, so if its local transaction is not running any more, it has ended, and T says
 //! how. Source: the recovery of Citus, whose commit records mean the same.
 
-use super::registry::target;
+use super::registry::{refuse_silent, target};
 use super::two_phase::parse_gid;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
@@ -91,6 +91,7 @@ pub fn recover(per_node: Duration, until: Instant) -> Result<Recovered> {
 }
 
 fn recover_node(node: &Rc<Node>, limit: Duration, result: &mut Recovered) -> Result<()> {
+    refuse_silent(node)?;
     let role = privileges::role_name(directory::catalogs_owner()?);
     let mut target = target(node, &role)?;
     target.connect_timeout = target.connect_timeout.min(limit);

@@ -3,7 +3,7 @@
 use super::link::Link;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{privileges, xact};
+use crate::pg::{node_health, privileges, xact};
 use crate::remote::{Session, SslMode, Target};
 use crate::settings;
 use pgrx::pg_sys::Oid;
@@ -40,12 +40,33 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
         LINKS.with(|links| links.borrow_mut().retain(|entry| !Rc::ptr_eq(&entry.link, &link)));
     }
     let role = privileges::role_name(user);
-    let session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
+    refuse_silent(&node)?;
+    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
+    session.show(id.0);
     let link = Rc::new(RefCell::new(Link::new(session, node)));
     LINKS.with(|links| {
         links.borrow_mut().push(Entry { node: id, user, link: Rc::clone(&link) });
     });
     Ok(link)
+}
+
+/// A node that gives no sign would keep everybody waiting for the whole `helios.connect_timeout`.
+///
+/// 08001 if the last looks at the node, not long ago, got no answer.
+pub fn refuse_silent(node: &Node) -> Result<()> {
+    let Some(health) = node_health::of(node.id.0) else { return Ok(()) };
+    // A look at silent nodes takes seconds itself.
+    let fresh = 3.0 * f64::from(settings::HEALTH_INTERVAL.get()) / 1000.0 + 10.0;
+    if health.state != node_health::State::Silent || node_health::age(health.checked) > fresh {
+        return Ok(());
+    }
+    let seconds = node_health::age(health.since);
+    Err(Error::new(
+        PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+        format!("node \"{}\" is offline", node.name),
+    )
+    .detail(format!("It has not answered for {seconds:.0} seconds."))
+    .hint("It is tried again every helios.health_interval; helios_nodes shows its state."))
 }
 
 fn find(node: NodeId, user: Oid) -> Option<Rc<RefCell<Link>>> {

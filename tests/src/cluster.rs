@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 use postgres::{Client, NoTls};
 use rustix::process::{Pid, Signal, kill_process};
 use xtask::cluster::DATABASE;
+use xtask::command;
+use xtask::ports::Ports;
 use xtask::processes;
 use xtask::scratch::Scratch;
-use xtask::server::{Server, Shutdown};
+use xtask::server::{HOST, Server, Shutdown};
 
 use crate::pg;
 
@@ -85,6 +87,34 @@ impl Cluster {
             self.connect().query_one("SELECT helios_node_for_schema($1)", &[&schema]).unwrap();
         let name: Option<String> = row.get(0);
         self.node_named(&name.unwrap_or_else(|| panic!("schema {schema} is not distributed")))
+    }
+
+    /// A streaming standby of a node, running, whose address is added to the node's. Its port is its own as long as
+    /// what comes with it lives.
+    pub fn add_standby(&self, number: usize) -> (Server, Ports) {
+        let primary = self.node(number);
+        let ports = Ports::take(1).unwrap();
+        let parent = self.dir().join(format!("standby-{number}"));
+        let standby = Server {
+            name: format!("{}-standby", primary.name),
+            data: parent.join("data"),
+            port: ports.first,
+            ..primary.clone()
+        };
+        std::fs::create_dir(&parent).unwrap();
+        command::give_to_server_user(&parent).unwrap();
+        let mut backup = primary.client("pg_basebackup", "postgres").unwrap();
+        backup.env_remove("PGDATABASE").arg("--pgdata").arg(&standby.data);
+        backup.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
+        command::output(&mut backup).unwrap();
+        standby.start().unwrap();
+        let add = format!(
+            "UPDATE helios.node SET hosts = hosts || '{{{HOST}}}', ports = ports || {} \
+             WHERE name = '{}'",
+            standby.port, primary.name
+        );
+        self.connect().batch_execute(&add).unwrap();
+        (standby, ports)
     }
 
     /// Kills a node with all its processes, as a crash of its machine would.

@@ -9,6 +9,7 @@ mod sync;
 use crate::ddl::claim;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, OrRaise, Result};
+use crate::pg::node_health::{self, State};
 use crate::pg::privileges::{self, SafePath};
 use crate::remote::Session;
 use crate::settings;
@@ -144,6 +145,7 @@ fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
 
 /// A session of its own to a node, as the client's role.
 fn connect(node: &Node) -> Result<Session> {
+    transaction::refuse_silent(node)?;
     let role = privileges::session_user();
     Session::connect(&Rc::new(transaction::target(node, &role)?), &role)
 }
@@ -176,6 +178,20 @@ fn helios_probe_node(node: i32) -> Probe {
         Ok((latency, version)) => (true, Some(latency), version, None),
         Err(error) => (false, None, None, Some(error.to_string())),
     })
+}
+
+type Seen = TableIterator<'static, (name!(state, &'static str), name!(seconds, f64))>;
+
+/// What the database's worker knows of a node, and for how many seconds it has been so; no row if nothing.
+#[pg_extern(sql = false)]
+fn helios_node_health(node: i32) -> Seen {
+    let word = |state| match state {
+        State::Online => "online",
+        State::Degraded => "degraded",
+        State::Offline | State::Silent => "offline",
+    };
+    let health = node_health::of(node);
+    TableIterator::new(health.map(|h| (word(h.state), node_health::age(h.since))))
 }
 
 type Findings = TableIterator<

@@ -48,6 +48,10 @@ impl Session {
             Ok(report) => {
                 let report = self.in_our_encoding(report);
                 self.lost |= report.is_fatal();
+                let cancelled = report.error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED);
+                if cancelled && !self.deadlock.is_empty() {
+                    return deadlock_error(&self.deadlock).context(self.context_line());
+                }
                 report.error.context(self.context_line())
             }
             Err(error) => {
@@ -100,4 +104,15 @@ impl Session {
         )
         .detail(reason)
     }
+}
+
+/// The node's statement was cancelled because its transaction was the victim.
+fn deadlock_error(members: &[i32]) -> Error {
+    let members: Vec<String> = members.iter().map(i32::to_string).collect();
+    Error::new(PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED, "deadlock detected")
+        .detail(format!(
+            "Transactions of the processes {} of the coordinator wait for each other on several servers.",
+            members.join(", ")
+        ))
+        .hint("See server log for query details.")
 }

@@ -67,6 +67,7 @@ impl Session {
                     hold_cancels();
                 }
                 if self.outstanding == 0 {
+                    self.deadlock.clear();
                     self.grace = None;
                     if let Some(key) = &self.cancel {
                         key.set_busy(false);
@@ -93,11 +94,28 @@ impl Session {
         if matches!(patience, Patience::Interruptible | Patience::InterruptibleUntil(_)) {
             check_for_interrupts();
         }
-        if std::mem::take(&mut self.await_reply) {
-            self.wait(Interest::Read, patience)?;
+        let mut long = None;
+        let mut wait_first = std::mem::take(&mut self.await_reply);
+        while std::mem::take(&mut wait_first) || !self.read_once()? {
+            self.wait_for_answer(patience, &mut long)?;
         }
-        while !self.read_once()? {
-            self.wait(Interest::Read, patience)?;
+        Ok(())
+    }
+
+    /// Waits for data. A wait that lasts is shown to those who look for deadlocks over several servers.
+    fn wait_for_answer(&mut self, patience: Patience, long: &mut Option<LongWait>) -> Result<()> {
+        let may_be_deadlock = matches!(patience, Patience::Interruptible | Patience::Commit);
+        let limit = (may_be_deadlock && long.is_none()).then(backends::deadlock_timeout);
+        let woken = self.wait_at_most(Interest::Read, patience, limit)?;
+        match long {
+            Some(wait) if woken.latch && self.deadlock.is_empty() => {
+                self.deadlock = wait.deadlock();
+                if let (false, Some(key)) = (self.deadlock.is_empty(), &self.cancel) {
+                    key.request_cancel();
+                }
+            }
+            None if limit.is_some() && woken == Woken::default() => *long = LongWait::begin(),
+            _ => {}
         }
         Ok(())
     }
@@ -121,6 +139,16 @@ impl Session {
         interest: Interest,
         patience: Patience,
     ) -> Result<Woken> {
+        self.wait_at_most(interest, patience, None)
+    }
+
+    /// The same, but not longer than the limit.
+    fn wait_at_most(
+        &mut self,
+        interest: Interest,
+        patience: Patience,
+        limit: Option<Duration>,
+    ) -> Result<Woken> {
         let deadline = match patience {
             Patience::Interruptible => self.time_limit,
             Patience::InterruptibleUntil(moment) | Patience::Until(moment) => Some(moment),
@@ -130,6 +158,7 @@ impl Session {
         if left == Some(Duration::ZERO) {
             return Err(self.lost("no answer in time"));
         }
+        let left = left.into_iter().chain(limit).min();
         let woken = self.wait.wait(interest, left);
         if woken.postmaster_died {
             match patience {

@@ -9,6 +9,7 @@ use super::messages;
 use super::reply::Report;
 use super::stream::Stream;
 use crate::error::{Error, Result};
+use crate::pg::backends::{self, LongWait};
 use crate::pg::encoding;
 use crate::pg::error::notify;
 use crate::pg::wait::{
@@ -71,6 +72,10 @@ pub struct Session {
     time_limit: Option<Instant>,
     /// When the node has to have answered although the backend was interrupted.
     grace: Option<Instant>,
+    /// Processes here that wait for each other, when this session's statement was cancelled to end that.
+    deadlock: Vec<i32>,
+    /// The node's id and the process that serves this session there, when other backends are to know them.
+    shown: Option<(i32, i32)>,
 }
 
 impl Session {
@@ -92,6 +97,8 @@ impl Session {
             lost: false,
             time_limit: None,
             grace: None,
+            deadlock: Vec::new(),
+            shown: None,
         }
     }
 
@@ -101,6 +108,14 @@ impl Session {
 
     pub(super) fn set_cancel_key(&mut self, key: Rc<CancelKey>) {
         self.cancel = Some(key);
+    }
+
+    /// Lets those who look for deadlocks know whose session this is.
+    pub fn show(&mut self, node: i32) {
+        if let Some(key) = &self.cancel {
+            backends::opened(node, key.process());
+            self.shown = Some((node, key.process()));
+        }
     }
 
     /// The last value the node reported for a parameter.
@@ -257,6 +272,9 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        if let Some((node, process)) = self.shown {
+            backends::closed(node, process);
+        }
         if !self.lost && self.unsent() == 0 && !self.is_busy() {
             // A good-bye spares the node a log line; if it cannot be sent, closing says the same.
             let _ = self.stream.write(&[b'X', 0, 0, 0, 4]);

@@ -181,3 +181,21 @@ fn transfer_until(cluster: &Cluster, stop: &AtomicBool, done: &AtomicU32, accoun
         }
     }
 }
+
+/// Connecting to a node looks for a password in the catalogs, which must not make the transaction one that has written
+/// here: it would be prepared and recorded for nothing.
+#[test]
+fn first_use_of_a_node_gives_the_transaction_no_id() {
+    let cluster = Cluster::shared();
+    cluster
+        .connect()
+        .batch_execute("CREATE SCHEMA first_use DISTRIBUTED; CREATE TABLE first_use.t (x int)")
+        .unwrap();
+    let mut fresh = cluster.connect();
+    let mut transaction = fresh.transaction().unwrap();
+    transaction.batch_execute("INSERT INTO first_use.t VALUES (1)").unwrap();
+    let id: Option<String> =
+        transaction.query_one("SELECT pg_current_xact_id_if_assigned()::text", &[]).unwrap().get(0);
+    assert_eq!(id, None);
+    transaction.commit().unwrap();
+}

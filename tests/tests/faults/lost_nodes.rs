@@ -145,12 +145,12 @@ fn node_session_terminated_by_an_administrator() {
 }
 
 /// Stops all processes of the node without ending them: connections stay open and nothing answers.
-struct Frozen<'a> {
+pub struct Frozen<'a> {
     cluster: &'a Cluster,
 }
 
 impl<'a> Frozen<'a> {
-    fn new(cluster: &'a Cluster) -> Self {
+    pub fn new(cluster: &'a Cluster) -> Self {
         let frozen = Self { cluster };
         frozen.signal(Signal::STOP);
         frozen

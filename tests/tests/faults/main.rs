@@ -8,7 +8,10 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod deadlocks;
 mod definitions;
+mod failover;
+mod health;
 mod leaks;
 mod lock_queue;
 mod lost_nodes;

@@ -295,7 +295,9 @@ fn shell_sequence_gives_no_default() {
              CREATE TABLE public.by_sql (id int DEFAULT public.next_sql(), v int); \
              CREATE TABLE public.by_plpgsql (id int DEFAULT public.next_plpgsql(), v int); \
              CREATE TABLE public.computed (id int DEFAULT nextval('q.' || 't_id_seq'), v int); \
-             CREATE TABLE public.fine (id serial, g int GENERATED ALWAYS AS IDENTITY, v int DEFAULT nextval('own'))",
+             CREATE TABLE public.fine (gone int, id serial, g int GENERATED ALWAYS AS IDENTITY, \
+                                       v int DEFAULT nextval('own')); \
+             ALTER TABLE public.fine DROP COLUMN gone",
         )
         .unwrap();
     for sql in [
