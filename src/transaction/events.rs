@@ -30,7 +30,7 @@ pub fn on_event(event: Event) -> Result<()> {
         Event::Commit | Event::Abort => {
             follow::transaction_ended(true);
             super::forget_constraints();
-            wait::transaction_ended(matches!(event, Event::Commit));
+            wait::transaction_ended(!matches!(event, Event::Abort));
         }
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),
         _ => {}
@@ -221,6 +221,8 @@ fn sub_abort(level: u32) {
             stop(&mut link);
         }
         link.rolled_back(level);
+        // At once, not with the next statement: other sessions wait for the locks that it held.
+        link.roll_back_now(Instant::now() + ROLLBACK_TIME);
     }
     pay_latch();
 }

@@ -56,7 +56,8 @@ impl std::fmt::Display for Counts {
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
 const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
-const SUITES: [&str; 6] = ["xtask", "core", "regress", "isolation", "cluster", REGRESS_FULL];
+const SUITES: [&str; 7] =
+    ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
 /// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
 const REGRESS_FULL: &str = "regress-full";
@@ -93,6 +94,8 @@ pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
     run.static_checks();
     run.suite("xtask", |filters| libtest::run("xtask", &[], filters));
     run.suite("core", |filters| libtest::run("helios-core", &[], filters));
+    let pg_config = run.pg.pg_config.clone();
+    run.suite("extension", |filters| libtest::run_extension(&pg_config, filters));
     run.server_layers();
     if let Some(other) = run.other.filter(|_| run.wants(&smoke)) {
         run.smoke(&smoke, other);
