@@ -132,7 +132,8 @@ CREATE TABLE helios.transaction (
     gid     text    PRIMARY KEY,
     node    integer NOT NULL,
     created timestamptz NOT NULL DEFAULT now()
-);
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
+        autovacuum_vacuum_insert_threshold = -1, autovacuum_vacuum_cost_delay = 0); -- rows come and go by the thousand
 COMMENT ON TABLE helios.transaction IS 'commit records: a prepared transaction with a row here is committed, one without is aborted';
 
 CREATE TABLE helios.credential (
@@ -376,6 +377,32 @@ CREATE VIEW helios.helios_migrations AS
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
 
+-------------------------------------------------------------------------------------------------
+-- Transactions
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION helios.in_doubt() RETURNS TABLE (
+        gid text, node text, state text, since double precision, error text)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_in_doubt_wrapper';
+
+CREATE VIEW helios.helios_transactions AS
+    SELECT d.gid, d.node, d.state, to_timestamp(d.since) AS prepared, clock_timestamp() - to_timestamp(d.since) AS age,
+           d.error
+      FROM helios.in_doubt() AS d;
+ALTER VIEW helios.helios_transactions SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_transactions
+    IS 'transactions that are prepared on nodes at this moment, and what is to become of each: every node is asked; of one that does not answer, those that are committed here and not known to be there';
+
+CREATE FUNCTION pg_catalog.helios_recover_transactions() RETURNS TABLE (node text, gid text, action text, error text)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_recover_transactions_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_recover_transactions()
+    IS 'finishes prepared transactions that were left behind on nodes, as the recovery worker does by itself; tells what it did';
+
+CREATE FUNCTION pg_catalog.helios_transaction_status(gid text) RETURNS text
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_transaction_status_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_transaction_status(text)
+    IS 'what became of a transaction (committed, aborted, in progress, unknown), by the name in an error 08007';
+
 CREATE FUNCTION helios.grammar_state() RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'helios_grammar_state_wrapper';
 COMMENT ON FUNCTION helios.grammar_state() IS 'on, off, or the reason why CREATE SCHEMA … DISTRIBUTED is not understood';
@@ -407,6 +434,8 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
     helios.probe_node(integer),
+    helios.in_doubt(),
+    pg_catalog.helios_recover_transactions(),
     helios.grammar_effect(text)
     FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations

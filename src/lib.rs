@@ -6,6 +6,7 @@ mod ddl;
 mod directory;
 mod error;
 mod executor;
+mod failpoint;
 mod pg;
 mod planner;
 mod remote;
@@ -22,6 +23,8 @@ pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
     settings::register();
     pg::shared_memory::install();
+    #[cfg(feature = "failpoints")]
+    pg::failpoints::install();
     pg::backends::install();
     pg::node_health::install();
     pg::invalidation::install();

@@ -8,3 +8,4 @@ mod cluster;
 mod nodes;
 mod places;
 mod schemas;
+mod transactions;

@@ -3,7 +3,7 @@
 use super::{NODE_TIME, RUN_TIME, log};
 use crate::pg::error::notify;
 use crate::pg::worker::{self, Work};
-use crate::transaction;
+use crate::transaction::{self, Deed};
 use pgrx::PgLogLevel;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ pub fn run(database: u32) {
     // Noted first: a backend that has something new says so again, and is not overheard.
     worker::note(database, Work::Done);
     let outcome =
-        worker::in_transaction(|| transaction::recover(NODE_TIME, Instant::now() + RUN_TIME));
+        worker::in_transaction(|| transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None));
     let recovered = match outcome {
         Ok(recovered) => recovered,
         Err(error) => {
@@ -23,14 +23,20 @@ pub fn run(database: u32) {
     if recovered.unfinished {
         worker::note(database, Work::Pending);
     }
-    for (names, what) in
-        [(&recovered.committed, "committed"), (&recovered.rolled_back, "rolled back")]
-    {
-        for gid in names {
-            log(format!("{what} prepared transaction \"{gid}\" that was left behind"));
-        }
+    for (node, gid, deed) in &recovered.finished {
+        let done = match deed {
+            Deed::Committed => "committed",
+            Deed::RolledBack => "rolled back",
+        };
+        log(format!(
+            "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""
+        ));
     }
-    for (node, error) in &recovered.unreachable {
-        log(format!("could not look after prepared transactions on node \"{node}\": {error}"));
+    for (node, gid, error) in &recovered.failed {
+        let what = match gid {
+            Some(gid) => format!("finish prepared transaction \"{gid}\""),
+            None => "look after prepared transactions".to_owned(),
+        };
+        log(format!("could not {what} on node \"{node}\": {error}"));
     }
 }

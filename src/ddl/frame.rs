@@ -37,6 +37,8 @@ pub enum Plan {
     DropSchemas { cascade: bool },
     /// The node makes the rows.
     TableAs { node: NodeId },
+    /// The parts of the local transaction that was prepared, and is ended now, are ended on their nodes.
+    FinishPrepared { transaction: u32 },
 }
 
 /// An object that a statement touched.

@@ -23,11 +23,13 @@ mod table_as;
 
 use crate::directory;
 use crate::error::Result;
+use crate::failpoint;
 use crate::pg::object_access::{self, Listener};
 use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{self, Completion, Handler, Step};
 use crate::pg::worker;
+use crate::transaction;
 use frame::Plan;
 use pgrx::pg_sys::NodeTag;
 
@@ -60,6 +62,7 @@ fn before(statement: &Statement) -> Result<Step> {
     if behind::concerns(statement) {
         return Ok(then(*statement, Plan::Behind));
     }
+    failpoint::hit(failpoint::DEFINITION_BEFORE)?;
     directory::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
         return Ok(step);
@@ -92,6 +95,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
     if !directory::exists() {
         return Ok(None);
     }
+    failpoint::hit(failpoint::DEFINITION_LOCAL)?;
     let dropped = frame.dropped_schemas();
     let completion = match &frame.plan {
         Plan::Bookkeeping => None,
@@ -123,6 +127,10 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             schema::dropped(&frame, *cascade)?;
             None
         }
+        Plan::FinishPrepared { transaction } => {
+            transaction::finish_user_prepared(*transaction);
+            None
+        }
         Plan::TableAs { node } => table_as::after(*node, &frame, statement)?,
         Plan::Everywhere => {
             send::own_to_all(statement)?;
@@ -141,6 +149,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             directory::forget_schema(&schema)?;
         }
     }
+    failpoint::hit(failpoint::DEFINITION_AFTER)?;
     Ok(completion)
 }
 

@@ -3,6 +3,7 @@
 use super::frame;
 use crate::directory::{self, NodeId};
 use crate::error::Result;
+use crate::failpoint;
 use crate::pg::error::Hush;
 use crate::pg::session;
 use crate::pg::statement::Statement;
@@ -28,8 +29,9 @@ fn define(node: NodeId, text: &[u8], warnings_too: bool) -> Result<()> {
         return Ok(());
     }
     let _hush = Hush::begin(warnings_too);
+    failpoint::hit(failpoint::DEFINITION_SEND_BEFORE)?;
     transaction::execute(node, text, Mode::Transaction, true)?;
-    Ok(())
+    failpoint::hit(failpoint::DEFINITION_SEND_AFTER)
 }
 
 /// Runs work on rows on one node, or a definition that makes some; gives its command tag.

@@ -1,5 +1,7 @@
-//! SET CONSTRAINTS and DEALLOCATE ALL, which sessions to nodes have to follow.
+//! SET CONSTRAINTS and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
+//! which the nodes themselves follow.
 
+use super::frame::Plan;
 use super::send;
 use crate::directory::{self, NodeId};
 use crate::error::Result;
@@ -12,6 +14,12 @@ use crate::transaction;
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     if statement.deallocates_all() {
         transaction::forget_statements();
+    }
+    if let Some(gid) = statement.finishes_prepared()
+        && directory::in_use()
+        && let Some(transaction) = transaction::user_prepared(&gid)?
+    {
+        return Ok(super::then(*statement, Plan::FinishPrepared { transaction }));
     }
     set_constraints(statement)?;
     Ok(Step::pass(*statement))

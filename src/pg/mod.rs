@@ -16,6 +16,8 @@ pub mod encoding;
 pub mod error;
 pub mod evaluate;
 pub mod explain;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod grammar_check;
 pub mod hooks;
 pub mod invalidation;

@@ -89,6 +89,21 @@ impl Statement {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
     }
 
+    /// COMMIT PREPARED or ROLLBACK PREPARED: of which transaction.
+    pub fn finishes_prepared(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_TransactionStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::TransactionStmt>();
+        // SAFETY: the tag says what the node is; the name is a C string of the tree.
+        unsafe {
+            use pg_sys::TransactionStmtKind::*;
+            let finishes =
+                matches!((*node).kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED);
+            if finishes { crate::pg::nodes::text((*node).gid) } else { None }
+        }
+    }
+
     /// Whether it must not commit by itself: in a block, a function, or a string of several statements.
     pub fn in_transaction_block(&self) -> bool {
         // SAFETY: looks at backend-local variables.

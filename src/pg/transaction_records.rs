@@ -1,7 +1,23 @@
 //! Rows of `helios.transaction`, written straight into the heap: at pre-commit a statement through the
 //! planner would cost more than the prepared transactions themselves.
 
+use crate::pg::catalog;
 use pgrx::{IntoDatum, pg_sys};
+
+/// Committed records for a node, whatever this transaction's snapshot shows: the name, and when it was written
+/// (seconds since 1970).
+pub fn all(table: pg_sys::Oid, node: i32) -> Vec<(String, f64)> {
+    /// From 1970 to 2000, where PostgreSQL's own clock begins.
+    const EPOCH: f64 = 946_684_800.0;
+    let rows = catalog::scan(table, pg_sys::InvalidOid, &[], |row| {
+        if row.get::<i32>(2) != Some(node) {
+            return None;
+        }
+        let since = row.get::<i64>(3).unwrap_or(0) as f64 / 1e6 + EPOCH;
+        Some((row.get::<String>(1)?, since))
+    });
+    rows.into_iter().flatten().collect()
+}
 
 /// Adds a commit record for each (gid, node) to the current transaction.
 pub fn insert(table: pg_sys::Oid, records: &[(String, i32)]) {
@@ -26,6 +42,12 @@ pub fn insert(table: pg_sys::Oid, records: &[(String, i32)]) {
             pg_sys::table_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
         }
     }
+}
+
+/// Whether the server has given this full id to a transaction.
+pub fn is_past(id: u64) -> bool {
+    // SAFETY: reads shared state of the server.
+    id < unsafe { pg_sys::ReadNextFullTransactionId() }.value
 }
 
 /// Whether a local transaction is still running (or prepared here).

@@ -16,6 +16,8 @@ pub enum Event {
     Abort,
     /// About to be left prepared by PREPARE TRANSACTION: errors are still possible.
     PrePrepare,
+    /// Left prepared here; nothing may fail any more.
+    Prepare,
     /// The subtransaction at this nesting level is committed into its parent; nothing may fail.
     SubCommit(u32),
     /// The subtransaction at this nesting level is rolled back; nothing may fail.
@@ -46,6 +48,7 @@ unsafe extern "C-unwind" fn transaction_event(
         pg_sys::XactEvent::XACT_EVENT_COMMIT => Event::Commit,
         pg_sys::XactEvent::XACT_EVENT_ABORT => Event::Abort,
         pg_sys::XactEvent::XACT_EVENT_PRE_PREPARE => Event::PrePrepare,
+        pg_sys::XactEvent::XACT_EVENT_PREPARE => Event::Prepare,
         _ => return,
     };
     // SAFETY: this frame owns nothing.
@@ -112,6 +115,37 @@ pub fn full_id() -> (u32, u32) {
     // SAFETY: called inside a transaction, as everything here is.
     let id = unsafe { pg_sys::GetTopFullTransactionId() }.value;
     ((id >> 32) as u32, id as u32)
+}
+
+/// Whether the transaction is SERIALIZABLE.
+pub fn is_serializable() -> bool {
+    // SAFETY: reads a static.
+    (unsafe { pg_sys::XactIsoLevel }) as u32 == pg_sys::XACT_SERIALIZABLE
+}
+
+/// Whether the transaction is SERIALIZABLE READ ONLY DEFERRABLE: without the others DEFERRABLE means nothing.
+pub fn is_deferrable() -> bool {
+    // SAFETY: reads statics.
+    is_serializable() && is_read_only() && unsafe { pg_sys::XactDeferrable }
+}
+
+/// Makes the check that a commit makes last, before anything is committed elsewhere: a SERIALIZABLE transaction that
+/// passes is safe from being chosen as another one's victim. Raises 40001.
+pub fn check_serialization() {
+    unsafe extern "C-unwind" {
+        // Not among the bindings of pgrx.
+        fn PreCommit_CheckForSerializationFailure();
+    }
+    // SAFETY: called at pre-commit, as the server itself does a moment later; a second call repeats the first. What
+    // it raises becomes a panic at the boundary.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| PreCommit_CheckForSerializationFailure()) }
+}
+
+/// Lets the coming local commit reach the disk before anybody is told of it, whatever `synchronous_commit` says:
+/// once a node has committed its part, this server must not forget its own.
+pub fn force_durable_commit() {
+    // SAFETY: sets a flag of the current transaction.
+    unsafe { pg_sys::ForceSyncCommit() }
 }
 
 /// Whether statements of this transaction may only read.

@@ -5,6 +5,7 @@ use super::session::{Patience, Session};
 use super::stream::Stream;
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::pg::wait::{Interest, SocketWait};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
@@ -37,6 +38,13 @@ impl Session {
     ///
     /// 08001 with the reason of each address, when none of them took the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
+        failpoint::hit(failpoint::CONNECT_BEFORE)?;
+        let session = Self::search(target, user)?;
+        failpoint::hit(failpoint::CONNECT_AFTER)?;
+        Ok(session)
+    }
+
+    fn search(target: &Rc<Target>, user: &str) -> Result<Self> {
         let until = Instant::now() + target.connect_timeout;
         let mut pause = Duration::from_millis(25);
         loop {

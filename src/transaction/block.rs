@@ -26,8 +26,10 @@ pub struct Block {
     /// Level that has to be released after that.
     release: Option<u32>,
     read_only: bool,
-    /// Whether a statement that writes was sent.
-    pub wrote: bool,
+    /// The outermost level at which a statement that writes was sent.
+    wrote: Option<u32>,
+    /// The node's own id of the transaction, once it is known to have one.
+    pub xid: Option<u64>,
 }
 
 impl Block {
@@ -45,8 +47,19 @@ impl Block {
         }
     }
 
+    /// A statement that writes is sent at this level.
+    pub fn writes(&mut self, level: u32) {
+        self.wrote = Some(self.wrote.map_or(level, |wrote| wrote.min(level)));
+    }
+
+    /// Whether a statement that writes was sent whose work is not rolled back.
+    pub fn wrote(&self) -> bool {
+        self.wrote.is_some()
+    }
+
     /// The local subtransaction at this level is gone.
     pub fn rolled_back(&mut self, level: u32) {
+        self.wrote = self.wrote.filter(|wrote| *wrote < level);
         if level > 1 && self.level() >= level {
             self.rollback = Some(level);
             self.release = None;
@@ -55,6 +68,7 @@ impl Block {
 
     /// The local subtransaction at this level became part of its parent.
     pub fn released(&mut self, level: u32) {
+        self.wrote = self.wrote.map(|wrote| wrote.min(level - 1));
         if level > 1 && self.level() >= level {
             self.release = Some(level);
         }
@@ -205,6 +219,25 @@ mod tests {
         block.released(2);
         assert_eq!(catch_up(&mut block, 1), []);
         assert!(block.pending_rollback().is_none());
+    }
+
+    #[test]
+    fn what_is_rolled_back_was_not_written() {
+        let mut block = Block::default();
+        catch_up(&mut block, 3);
+        block.writes(3);
+        block.rolled_back(3);
+        assert!(!block.wrote());
+        block.writes(3);
+        block.released(3);
+        block.rolled_back(3);
+        assert!(block.wrote(), "it is the parent's now");
+        block.rolled_back(2);
+        assert!(!block.wrote());
+        block.writes(1);
+        block.writes(4);
+        block.rolled_back(2);
+        assert!(block.wrote());
     }
 
     #[test]

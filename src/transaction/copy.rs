@@ -65,6 +65,7 @@ impl Copy {
     pub fn finish(mut self) -> Result<String> {
         let mut link = borrow(&self.reader.link)?;
         messages::bare(link.session.output(), b'c');
+        link.ask_for_id()?;
         link.end_copy()?;
         drop(link);
         self.tag()

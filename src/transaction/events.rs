@@ -4,13 +4,16 @@
 //! not answer in time loses its session, and with it its transaction, or leaves its prepared transaction to the
 //! recovery worker.
 
-use super::link::{Link, unknown_outcome};
+use super::commit::{self, read_end};
+use super::link::Link;
 use super::{follow, registry, two_phase};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::failpoint;
+use crate::pg::error::notify;
 use crate::pg::wait::{self, pay_latch};
-use crate::pg::xact::{self, Event};
+use crate::pg::xact::Event;
 use crate::remote::{Patience, cancel_everything, messages};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::PgLogLevel;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -27,7 +30,7 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 pub fn on_event(event: Event) -> Result<()> {
     let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
     match event {
-        Event::Commit | Event::Abort => {
+        Event::Commit | Event::Prepare | Event::Abort => {
             follow::transaction_ended(true);
             super::forget_constraints();
             wait::transaction_ended(!matches!(event, Event::Abort));
@@ -40,13 +43,23 @@ pub fn on_event(event: Event) -> Result<()> {
 
 fn handle(event: Event) -> Result<()> {
     match event {
-        Event::PreCommit => pre_commit(),
-        Event::PrePrepare => refuse_prepare(),
-        Event::Commit => {
-            two_phase::commit_prepared(&registry::all());
+        Event::PreCommit => commit::before_commit(),
+        Event::PrePrepare => commit::before_prepare(),
+        Event::Prepare => {
+            two_phase::leave_prepared(&registry::all());
             registry::forget_lost();
             pay_latch();
             Ok(())
+        }
+        Event::Commit => {
+            let links = registry::all();
+            let finished = two_phase::commit_prepared(&links);
+            if finished.is_err() {
+                two_phase::leave_to_recovery(&links);
+            }
+            registry::forget_lost();
+            pay_latch();
+            finished
         }
         Event::Abort => {
             abort();
@@ -63,112 +76,6 @@ fn handle(event: Event) -> Result<()> {
         Event::SubAbort(level) => {
             sub_abort(level);
             Ok(())
-        }
-    }
-}
-
-fn pre_commit() -> Result<()> {
-    let mut open = Links::new();
-    for link in registry::all() {
-        let mut l = super::execution::borrow(&link)?;
-        l.settle(Patience::Interruptible)?;
-        if !l.block.is_open() {
-            continue;
-        }
-        if !l.session.is_lost() {
-            drop(l);
-            open.push(link);
-        } else if l.block.wrote {
-            return Err(registry::lost_earlier(&l));
-        } else {
-            l.ended(false); // it only read: nothing is lost with it
-        }
-    }
-    let (writers, readers): (Links, Links) = open.into_iter().partition(|l| l.borrow().block.wrote);
-    for reader in readers {
-        commit_reader(&mut reader.borrow_mut())?;
-    }
-    match writers.as_slice() {
-        [] => Ok(()),
-        [writer] if !xact::wrote_here() => commit(&mut writer.borrow_mut()),
-        writers => two_phase::prepare(writers),
-    }
-}
-
-/// COMMIT on a node that decides alone.
-fn commit(link: &mut Link) -> Result<()> {
-    match end_block(link, b"COMMIT") {
-        Ok(tag) if tag == "COMMIT" => {
-            link.ended(true);
-            Ok(())
-        }
-        Ok(_) => {
-            link.ended(false);
-            Err(Error::new(
-                PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK,
-                "the node rolled the transaction back instead of committing it",
-            )
-            .context(link.session.context_line()))
-        }
-        Err(error) if link.session.is_lost() => {
-            link.ended(false);
-            Err(unknown_outcome(error))
-        }
-        Err(error) => {
-            if link.session.status() == b'I' {
-                link.ended(false);
-            }
-            Err(error)
-        }
-    }
-}
-
-/// COMMIT where nothing was written: that the node is lost changes nothing; that it refuses (a serialization
-/// failure) does.
-fn commit_reader(link: &mut Link) -> Result<()> {
-    match commit(link) {
-        Err(_) if link.session.is_lost() => Ok(()),
-        result => result,
-    }
-}
-
-/// Undoes what subtransactions left behind, then runs the command that ends the transaction; its tag.
-pub fn end_block(link: &mut Link, command: &[u8]) -> Result<String> {
-    send_end(link, command)?;
-    link.session.flush(Patience::Commit)?;
-    read_end(link, Patience::Commit)
-}
-
-/// Writes the end of the transaction.
-pub fn send_end(link: &mut Link, command: &[u8]) -> Result<()> {
-    let rollback = link.block.pending_rollback();
-    if let Some(step) = rollback {
-        let sql = super::link::sql_of(step);
-        messages::command(link.session.output(), sql.as_bytes())?;
-    }
-    messages::command(link.session.output(), command)?;
-    link.session.sync();
-    Ok(())
-}
-
-/// Reads the answers to [`send_end`]: the tag of the last command, or the first error.
-pub fn read_end(link: &mut Link, patience: Patience) -> Result<String> {
-    let (mut tag, mut failed) = (String::new(), None);
-    loop {
-        let frame = link.session.next(patience)?;
-        match frame.kind {
-            b'C' => {
-                helios_core::frames::command_tag(&frame).unwrap_or_default().clone_into(&mut tag)
-            }
-            b'E' => {
-                let error = link.session.error(&frame);
-                if link.session.is_lost() {
-                    return Err(error);
-                }
-                failed.get_or_insert(error);
-            }
-            b'Z' => return failed.map_or(Ok(tag), Err),
-            _ => {}
         }
     }
 }
@@ -190,9 +97,24 @@ fn abort() {
 }
 
 fn abort_link(link: &mut Link) {
+    if link.prepared.is_some() && link.session.is_busy() {
+        // Whether it is prepared is worth waiting for: the session can then undo it by itself.
+        link.session.request_cancel();
+        let patience = Patience::Until(Instant::now() + ROLLBACK_TIME);
+        if two_phase::prepared(link, patience).is_err() && link.session.is_busy() {
+            link.session.give_up();
+        }
+    }
     stop(link);
     if link.block.is_open() || link.session.status() != b'I' {
+        let failed = failpoint::hit(failpoint::ROLLBACK_BEFORE);
+        if failed.is_err() {
+            link.session.give_up();
+        }
         roll_back(link);
+        if let Err(error) = failed.and_then(|()| failpoint::hit(failpoint::ROLLBACK_AFTER)) {
+            notify(PgLogLevel::WARNING, &error);
+        }
     }
     link.ended(false);
     two_phase::roll_back_prepared(link);
@@ -246,19 +168,4 @@ fn stop(link: &mut Link) {
             link.session.give_up();
         }
     }
-}
-
-fn refuse_prepare() -> Result<()> {
-    for link in registry::all() {
-        let link = super::execution::borrow(&link)?;
-        if link.block.is_open() {
-            return Err(Error::new(
-                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "cannot PREPARE a transaction that has used distributed schemas",
-            )
-            .detail(format!("It has used node \"{}\".", link.node.name))
-            .hint("Use COMMIT: Helios itself commits atomically on all nodes."));
-        }
-    }
-    Ok(())
 }

@@ -52,7 +52,8 @@ pub fn start(
     let mode = if portal.is_some() { Mode::Transaction } else { mode };
     let written = l.begin(mode, writes).and_then(|()| {
         l.bind(st, portal.map(|(number, _)| number))?;
-        l.execute(portal)
+        l.execute(portal)?;
+        if writes { l.ask_for_id() } else { Ok(()) }
     });
     if let Err(error) = written {
         l.discard_request();

@@ -11,21 +11,25 @@
 
 mod applied;
 mod block;
+mod commit;
 mod copy;
 mod events;
 mod execution;
 mod follow;
+mod gid;
 mod link;
 mod recovery;
 mod registry;
+mod status;
 mod stream;
 mod two_phase;
 
 pub use copy::{Copy, copy};
 pub use execution::{Execution, Step, execute, query, start};
 pub use follow::note_change as note_settings_changed;
-pub use recovery::recover;
+pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{refuse_silent, target};
+pub use status::{finish_user_prepared, status, user_prepared};
 
 use crate::directory::NodeId;
 use std::cell::RefCell;

@@ -6,10 +6,11 @@
 //! was prepared before A was looked at, so if its local transaction is not running any more, it has ended, and T says
 //! how. Source: the recovery of Citus, whose commit records mean the same.
 
+use super::gid;
 use super::registry::{refuse_silent, target};
-use super::two_phase::parse_gid;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::pg::{catalog, privileges, session as local, transaction_records};
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -17,19 +18,39 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// What was done with one prepared transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// COMMIT PREPARED.
+    Committed,
+    /// ROLLBACK PREPARED.
+    RolledBack,
+}
+
 /// What a run came to.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Names of prepared transactions that were committed.
-    pub committed: Vec<String>,
-    /// Names of prepared transactions that were rolled back.
-    pub rolled_back: Vec<String>,
-    /// Commit records that were not needed any more.
-    pub removed: usize,
+    /// Prepared transactions that were finished: node, name, how.
+    pub finished: Vec<(String, String, Deed)>,
     /// Whether something is left for the next run.
     pub unfinished: bool,
-    /// Nodes that could not be asked, and why.
-    pub unreachable: Vec<(String, Error)>,
+    /// What could not be done: the node, the transaction's name if it is about one, and why.
+    pub failed: Vec<(String, Option<String>, Error)>,
+}
+
+/// What there is of one prepared transaction.
+#[derive(Debug)]
+pub struct InDoubt {
+    /// Name of the node.
+    pub node: String,
+    /// Name of the transaction.
+    pub gid: String,
+    /// `in progress`, `committed` or `aborted`: where the transaction that it is part of stands here.
+    pub state: &'static str,
+    /// When it was prepared, or (the node cannot be asked) recorded: seconds since 1970.
+    pub since: Option<f64>,
+    /// Why the node cannot be asked.
+    pub error: Option<String>,
 }
 
 /// What to do with the prepared transactions and records of one node.
@@ -67,9 +88,10 @@ fn decide(
     decision
 }
 
-/// Looks after the prepared transactions of this database on every node, each for at most `per_node`, until `until`.
-/// Must run in a transaction of its own; connects to nodes as the owner of the extension's catalogs.
-pub fn recover(per_node: Duration, until: Instant) -> Result<Recovered> {
+/// Looks after the prepared transactions of this database on every node, each for at most `per_node`, until `until`;
+/// only after those of one local transaction, where its id is given. Connects to nodes as the owner of the
+/// extension's catalogs.
+pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<Recovered> {
     let mut result = Recovered::default();
     let mut nodes = directory::remote_nodes()?;
     if !nodes.is_empty() {
@@ -82,83 +104,174 @@ pub fn recover(per_node: Duration, until: Instant) -> Result<Recovered> {
             result.unfinished = true;
             break;
         }
-        if let Err(error) = recover_node(&node, per_node, &mut result) {
+        if let Err(error) = recover_node(&node, per_node, only, &mut result) {
             result.unfinished = true;
-            result.unreachable.push((node.name.clone(), error));
+            result.failed.push((node.name.clone(), None, error));
         }
     }
     Ok(result)
 }
 
-fn recover_node(node: &Rc<Node>, limit: Duration, result: &mut Recovered) -> Result<()> {
+/// A session for looking after a node, for at most this time.
+fn connect(node: &Node, limit: Duration) -> Result<Session> {
     refuse_silent(node)?;
     let role = privileges::role_name(directory::catalogs_owner()?);
     let mut target = target(node, &role)?;
     target.connect_timeout = target.connect_timeout.min(limit);
     let mut session = Session::connect(&Rc::new(target), &role)?;
     session.set_time_limit(Some(Instant::now() + limit));
+    Ok(session)
+}
+
+fn recover_node(
+    node: &Rc<Node>,
+    limit: Duration,
+    only: Option<u32>,
+    result: &mut Recovered,
+) -> Result<()> {
+    failpoint::hit(failpoint::RECOVERY_BEFORE)?;
+    let mut session = connect(node, limit)?;
     let cluster = directory::cluster_id()?;
-    let p = prepared(&mut session, cluster)?;
-    let still_running: BTreeSet<&str> = p
-        .iter()
-        .map(String::as_str)
-        .filter(|gid| {
-            parse_gid(gid, cluster)
-                .is_none_or(|(_, epoch, xid)| transaction_records::is_running(epoch, xid))
-        })
-        .collect();
-    let t = records(node)?;
+    let concerned = |gid: &String| is_concerned(gid, cluster, only);
+    let p = prepared(&mut session, &concerned)?;
+    failpoint::hit(failpoint::RECOVERY_LISTED)?;
+    let still_running: BTreeSet<&str> =
+        p.iter().map(String::as_str).filter(|gid| is_running(gid, cluster)).collect();
+    let mut t = records(node)?;
+    t.retain(|gid| only.is_none() || concerned(gid));
     if p.is_empty() && t.is_empty() {
         return Ok(());
     }
-    let q = prepared(&mut session, cluster)?;
+    let q = prepared(&mut session, &concerned)?;
     let decision = decide(&p, |gid| still_running.contains(gid), &t, &q);
     result.unfinished |= decision.wait;
     let mut forget = decision.forget;
-    for gid in decision.commit {
-        finish(&mut session, "COMMIT", &gid)?;
-        forget.push(gid.clone());
-        result.committed.push(gid);
-    }
-    for gid in decision.roll_back {
-        finish(&mut session, "ROLLBACK", &gid)?;
-        result.rolled_back.push(gid);
+    let commit = decision.commit.into_iter().map(|gid| (gid, Deed::Committed));
+    let roll_back = decision.roll_back.into_iter().map(|gid| (gid, Deed::RolledBack));
+    for (gid, deed) in commit.chain(roll_back) {
+        match finish(&mut session, deed, &gid) {
+            Ok(()) if deed == Deed::Committed => {
+                forget.push(gid.clone());
+                result.finished.push((node.name.clone(), gid, deed));
+            }
+            Ok(()) => result.finished.push((node.name.clone(), gid, deed)),
+            // Somebody is at it this moment, or it cannot be finished: no reason to leave the others.
+            Err(error) if !session.is_lost() => {
+                result.unfinished = true;
+                result.failed.push((node.name.clone(), Some(gid), error));
+            }
+            Err(error) => return Err(error),
+        }
     }
     if !forget.is_empty() {
-        result.removed += forget.len();
+        failpoint::hit(failpoint::RECOVERY_FORGET_BEFORE)?;
         directory::forget_transactions(node.id, &forget)?;
+        failpoint::hit(failpoint::RECOVERY_FORGET_AFTER)?;
     }
     Ok(())
 }
 
-/// Prepared transactions of this cluster and database on a node.
-fn prepared(session: &mut Session, cluster: i64) -> Result<BTreeSet<String>> {
+/// Whether a prepared transaction is this database's (and, where that is given, part of one local transaction).
+fn is_concerned(name: &str, cluster: i64, only: Option<u32>) -> bool {
+    gid::part(name, cluster, local::database_id())
+        .is_some_and(|(_, xid)| only.is_none_or(|only| only == xid))
+}
+
+/// Whether the local transaction that it is part of has not ended: it runs, or is itself prepared.
+fn is_running(name: &str, cluster: i64) -> bool {
+    gid::part(name, cluster, local::database_id())
+        .is_none_or(|(epoch, xid)| transaction_records::is_running(epoch, xid))
+}
+
+/// Prepared transactions on a node that we are concerned with.
+fn prepared(
+    session: &mut Session,
+    concerned: &impl Fn(&String) -> bool,
+) -> Result<BTreeSet<String>> {
     let rows = session.query(
         "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()",
     )?;
-    let ours = |gid: &String| {
-        parse_gid(gid, cluster).is_some_and(|(database, _, _)| database == local::database_id())
-    };
-    Ok(rows.into_iter().flatten().flatten().filter(ours).collect())
+    Ok(rows.into_iter().flatten().flatten().filter(concerned).collect())
+}
+
+/// What is prepared on the nodes at this moment, or was when they could be asked last. Changes nothing.
+pub fn in_doubt(per_node: Duration) -> Result<Vec<InDoubt>> {
+    let mut found = Vec::new();
+    for node in directory::remote_nodes()? {
+        match in_doubt_on(&node, per_node) {
+            Ok(some) => found.extend(some),
+            Err(error) => {
+                let recorded = transaction_records::all(records_table()?, node.id.0).into_iter();
+                found.extend(recorded.map(|(gid, since)| InDoubt {
+                    node: node.name.clone(),
+                    gid,
+                    state: "committed",
+                    since: Some(since),
+                    error: Some(error.to_string()),
+                }));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
+    let mut session = connect(node, limit)?;
+    let cluster = directory::cluster_id()?;
+    let rows = session.query(
+        "SELECT gid, pg_catalog.date_part('epoch', prepared) FROM pg_catalog.pg_prepared_xacts
+          WHERE database = pg_catalog.current_database()",
+    )?;
+    let mut found = Vec::new();
+    for row in rows {
+        let mut columns = row.into_iter();
+        let Some(gid) = columns.next().flatten().filter(|gid| is_concerned(gid, cluster, None))
+        else {
+            continue;
+        };
+        // In this order: what has ended before the records are read has its record, if it committed.
+        let running = is_running(&gid, cluster);
+        let state = match (running, records(node)?.contains(&gid)) {
+            (true, _) => "in progress",
+            (false, true) => "committed",
+            (false, false) => "aborted",
+        };
+        let since = columns.next().flatten().and_then(|since| since.parse().ok());
+        found.push(InDoubt { node: node.name.clone(), gid, state, since, error: None });
+    }
+    Ok(found)
+}
+
+fn records_table() -> Result<pgrx::pg_sys::Oid> {
+    catalog::relation("helios", "transaction").ok_or_else(|| {
+        Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
+    })
 }
 
 /// Committed records for a node, whatever this transaction's snapshot shows.
 fn records(node: &Node) -> Result<BTreeSet<String>> {
-    let table = catalog::relation("helios", "transaction").ok_or_else(|| {
-        Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
-    })?;
-    let rows = catalog::scan(table, pgrx::pg_sys::InvalidOid, &[], |row| {
-        (row.get::<i32>(2) == Some(node.id.0)).then(|| row.get::<String>(1)).flatten()
-    });
-    Ok(rows.into_iter().flatten().collect())
+    let rows = transaction_records::all(records_table()?, node.id.0);
+    Ok(rows.into_iter().map(|(gid, _)| gid).collect())
 }
 
-/// Someone else may have finished it in the meantime.
-fn finish(session: &mut Session, verb: &str, gid: &str) -> Result<()> {
+/// Finishes one; that someone else has done it in the meantime is as good.
+fn finish(session: &mut Session, deed: Deed, gid: &str) -> Result<()> {
+    let (verb, before, after) = match deed {
+        Deed::Committed => {
+            ("COMMIT", failpoint::RECOVERY_COMMIT_BEFORE, failpoint::RECOVERY_COMMIT_AFTER)
+        }
+        Deed::RolledBack => {
+            ("ROLLBACK", failpoint::RECOVERY_ROLLBACK_BEFORE, failpoint::RECOVERY_ROLLBACK_AFTER)
+        }
+    };
+    failpoint::hit(before)?;
     match session.query(&format!("{verb} PREPARED '{gid}'")) {
-        Err(error) if error.is(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT) => Ok(()),
-        result => result.map(|_| ()),
+        Err(error) if error.is(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT) => {}
+        result => {
+            result?;
+        }
     }
+    failpoint::hit(after)
 }
 
 #[cfg(test)]

@@ -83,7 +83,7 @@ fn refuse_split(node: NodeId, user: Oid, name: &str) -> Result<()> {
         links.borrow().iter().any(|entry| {
             entry.node == node
                 && entry.user != user
-                && entry.link.try_borrow().is_ok_and(|link| link.block.wrote)
+                && entry.link.try_borrow().is_ok_and(|link| link.block.wrote())
         })
     });
     if !split {

@@ -2,10 +2,13 @@
 //! transaction, COMMIT PREPARED once that is committed. A record means commit, none means abort; whatever is
 //! left prepared is finished by the recovery worker.
 
-use super::events::{Links, read_end, send_end};
+use super::commit::{end_release, read_end, rolled_back, send_end, send_release};
+use super::events::Links;
+use super::gid::Gid;
 use super::link::Link;
 use crate::directory;
 use crate::error::{Error, Result};
+use crate::failpoint;
 use crate::pg::worker::{self, Work};
 use crate::pg::{catalog, error::notify, session as local, transaction_records, xact};
 use crate::remote::{Patience, messages};
@@ -18,63 +21,65 @@ use std::time::{Duration, Instant};
 /// How long a node may take to finish a prepared transaction before that is left to the recovery worker.
 const FINISH_TIME: Duration = Duration::from_secs(10);
 
-/// Name of the n-th prepared transaction of the current local one.
-fn gid(n: usize) -> Result<String> {
-    let (epoch, xid) = xact::full_id();
-    let cluster = directory::cluster_id()?;
-    Ok(format!("helios_{cluster}_{}_{epoch}_{xid}_{n}", local::database_id()))
-}
-
-/// Phase one, on all nodes at once, then the commit records.
-pub fn prepare(writers: &[Rc<RefCell<Link>>]) -> Result<()> {
+/// Phase one, on all nodes at once, then the commit records. Nodes that were only read commit meanwhile.
+pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
+    failpoint::hit(failpoint::PREPARE_BEFORE)?;
     // Noted before anything is prepared: this process may not live to do it later.
     worker::note(local::database_id(), Work::Pending);
-    let mut records = Vec::new();
-    for (n, link) in writers.iter().enumerate() {
-        let mut link = link.borrow_mut();
-        let gid = gid(n + 1)?;
-        send_end(&mut link, format!("PREPARE TRANSACTION '{gid}'").as_bytes())?;
-        records.push((gid, link.node.id.0));
-    }
-    for (link, (gid, _)) in writers.iter().zip(&records) {
-        let mut link = link.borrow_mut();
-        // From here on the node may be left with it, whatever else happens.
-        link.prepared = Some(gid.clone());
-        link.session.flush(Patience::Commit)?;
-    }
+    let records = send_prepare(writers)?;
+    send_release(readers)?;
+    failpoint::hit(failpoint::PREPARE_SENT)?;
     let mut failed = None;
     for link in writers {
-        if let Err(error) = prepared(&mut link.borrow_mut()) {
+        if let Err(error) = prepared(&mut *super::execution::borrow(link)?, Patience::Commit) {
             failed.get_or_insert(error);
         }
+    }
+    if let Err(error) = end_release(readers, Patience::Commit) {
+        failed.get_or_insert(error);
     }
     if let Some(error) = failed {
         return Err(error);
     }
+    failpoint::hit(failpoint::PREPARE_AFTER)?;
     let table = catalog::relation("helios", "transaction").ok_or_else(|| {
         Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
     })?;
     transaction_records::insert(table, &records);
-    Ok(())
+    xact::force_durable_commit();
+    failpoint::hit(failpoint::RECORD_AFTER)
 }
 
-/// Reads the answer to PREPARE TRANSACTION.
-fn prepared(link: &mut Link) -> Result<()> {
-    let answer = read_end(link, Patience::Commit);
+/// Sends PREPARE TRANSACTION to each writer; the names that it prepares under, and the nodes.
+fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
+    let (epoch, xid) = xact::full_id();
+    let (database, cluster) = (local::database_id(), directory::cluster_id()?);
+    let mut records = Vec::with_capacity(writers.len());
+    for (n, link) in (1..).zip(writers) {
+        if n > 1 {
+            failpoint::hit(failpoint::PREPARE_NEXT)?;
+        }
+        let mut link = super::execution::borrow(link)?;
+        let gid = Gid::Part { database, epoch, xid, n }.name(cluster);
+        send_end(&mut link, format!("PREPARE TRANSACTION '{gid}'").as_bytes())?;
+        // From here on the node may be left with it, whatever else happens.
+        link.prepared = Some(gid.clone());
+        link.session.flush(Patience::Commit)?;
+        records.push((gid, link.node.id.0));
+    }
+    Ok(records)
+}
+
+/// Reads the answer to PREPARE TRANSACTION. Without an answer the name stays noted: it may be prepared.
+pub fn prepared(link: &mut Link, patience: Patience) -> Result<()> {
+    let answer = read_end(link, patience);
     if link.session.is_lost() {
         link.ended(false);
         return answer.map(|_| ());
     }
     let refused = match answer {
         Ok(tag) if tag == "PREPARE TRANSACTION" => None,
-        // In a failed transaction the command is accepted and means ROLLBACK.
-        Ok(_) => Some(
-            Error::new(
-                PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK,
-                "the node rolled the transaction back instead of preparing it",
-            )
-            .context(link.session.context_line()),
-        ),
+        Ok(_) => Some(rolled_back(link, "preparing")),
         Err(error) => Some(error),
     };
     let is_over = link.session.status() == b'I';
@@ -87,25 +92,56 @@ fn prepared(link: &mut Link) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-/// Phase two after the local commit: on all nodes at once. What cannot be finished is left to recovery.
-pub fn commit_prepared(links: &Links) {
-    let deadline = Patience::Until(Instant::now() + FINISH_TIME);
-    let mut sent = Vec::new();
+/// PREPARE TRANSACTION of a user is done here: the nodes' parts wait for what becomes of it.
+pub fn leave_prepared(links: &Links) {
     for link in links {
-        let Ok(mut l) = link.try_borrow_mut() else { continue };
-        if let Some(gid) = l.prepared.take() {
-            let outcome = send_finish(&mut l, "COMMIT", &gid, deadline);
-            sent.push((Rc::clone(link), gid, outcome));
-            // The record is of no use from here on; whoever tidies up may have looked before there was one.
-            worker::note(local::database_id(), Work::Pending);
+        if let Ok(mut link) = link.try_borrow_mut() {
+            link.prepared = None;
         }
     }
-    for (link, gid, outcome) in sent {
-        let Ok(mut link) = link.try_borrow_mut() else { continue };
+}
+
+/// Phase two after the local commit: on all nodes at once. What cannot be finished is left to recovery.
+pub fn commit_prepared(links: &Links) -> Result<()> {
+    let is_prepared =
+        |link: &&Rc<RefCell<Link>>| link.try_borrow().is_ok_and(|l| l.prepared.is_some());
+    let waiting: Links = links.iter().filter(is_prepared).cloned().collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    // The records are of no use from here on; whoever tidies up may have looked before there were any.
+    worker::note(local::database_id(), Work::Pending);
+    failpoint::hit(failpoint::COMMIT_PREPARED_BEFORE)?;
+    let deadline = Patience::Until(Instant::now() + FINISH_TIME);
+    let mut sent = Vec::with_capacity(waiting.len());
+    for (n, link) in waiting.iter().enumerate() {
+        if n > 0 {
+            failpoint::hit(failpoint::COMMIT_PREPARED_NEXT)?;
+        }
+        let mut link = super::execution::borrow(link)?;
+        let gid = link.prepared.take().unwrap_or_default();
+        let outcome = send_finish(&mut link, "COMMIT", &gid, deadline);
+        sent.push((gid, outcome));
+    }
+    failpoint::hit(failpoint::COMMIT_PREPARED_SENT)?;
+    for (link, (gid, outcome)) in waiting.iter().zip(sent) {
+        let mut link = super::execution::borrow(link)?;
         let outcome = outcome.and_then(|()| read_end(&mut link, deadline));
         if let Err(cause) = outcome {
             give_up_unless_ready(&mut link);
             left_behind(&link, &gid, "commit", &cause);
+        }
+    }
+    failpoint::hit(failpoint::COMMIT_PREPARED_AFTER)
+}
+
+/// After an error in [`commit_prepared`]: sessions that it left in the middle are closed, and what is still prepared is
+/// left to the recovery worker.
+pub fn leave_to_recovery(links: &Links) {
+    for link in links {
+        if let Ok(mut link) = link.try_borrow_mut() {
+            give_up_unless_ready(&mut link);
+            link.prepared = None;
         }
     }
 }
@@ -114,8 +150,10 @@ pub fn commit_prepared(links: &Links) {
 pub fn roll_back_prepared(link: &mut Link) {
     let Some(gid) = link.prepared.take() else { return };
     let deadline = Patience::Until(Instant::now() + FINISH_TIME);
-    let outcome =
-        send_finish(link, "ROLLBACK", &gid, deadline).and_then(|()| read_end(link, deadline));
+    let outcome = failpoint::hit(failpoint::ROLLBACK_PREPARED_BEFORE)
+        .and_then(|()| send_finish(link, "ROLLBACK", &gid, deadline))
+        .and_then(|()| read_end(link, deadline))
+        .and_then(|_| failpoint::hit(failpoint::ROLLBACK_PREPARED_AFTER));
     match outcome {
         Ok(_) => {}
         // It never came to be prepared.
@@ -155,32 +193,4 @@ fn left_behind(link: &Link, gid: &str, verb: &str, cause: &Error) {
     .detail(cause.to_string())
     .hint("The recovery worker will do it when the node answers.");
     notify(PgLogLevel::WARNING, &warning);
-}
-
-/// The (database, epoch, xid) in the name of a prepared transaction of this cluster.
-pub fn parse_gid(gid: &str, cluster: i64) -> Option<(u32, u32, u32)> {
-    let rest = gid.strip_prefix("helios_")?.strip_prefix(&format!("{cluster}_"))?;
-    let mut parts = rest.split('_').map(|part| part.parse::<u32>().ok());
-    let parsed = (parts.next()??, parts.next()??, parts.next()??);
-    parts.next()??;
-    parts.next().is_none().then_some(parsed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_cluster_are_ours() {
-        assert_eq!(parse_gid("helios_-7_16384_0_741_2", -7), Some((16384, 0, 741)));
-        for foreign in [
-            "helios_8_1_0_7_1",
-            "helios_-7_1_0_7",
-            "helios_-7_1_0_7_1_1",
-            "other",
-            "helios_-7_x_0_7_1",
-        ] {
-            assert_eq!(parse_gid(foreign, -7), None, "{foreign}");
-        }
-    }
 }

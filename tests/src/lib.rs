@@ -15,11 +15,13 @@
 
 mod cluster;
 mod programs;
+mod proxy;
 mod wait;
 mod wire;
 
 pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
+pub use proxy::Proxy;
 pub use wait::{BOUND, wait_until};
 pub use wire::{Bound, Column, Event, Wire, cancel};
 

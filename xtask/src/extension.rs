@@ -21,12 +21,29 @@ pub fn private_library_dir(pg: &Postgres) -> Option<PathBuf> {
     Some(base.join(format!("pg{}", pg.major)))
 }
 
+/// Where the library with failpoints is put, apart from the one that servers use.
+pub fn failpoints_dir(pg: &Postgres) -> PathBuf {
+    let base = match std::env::var_os(LIBRARY_DIR) {
+        Some(base) => PathBuf::from(base),
+        None => {
+            let user = rustix::process::geteuid().as_raw();
+            std::env::temp_dir().join(format!("helios-libraries-{user}"))
+        }
+    };
+    base.join(format!("failpoints/pg{}", pg.major))
+}
+
 /// Builds the shared library for one PostgreSQL and returns its path. Cargo's own progress is
 /// shown.
 pub fn build(pg: &Postgres) -> Result<PathBuf> {
+    build_with(pg, "")
+}
+
+/// With further cargo features. Each set of features takes the place of the one built before.
+fn build_with(pg: &Postgres, features: &str) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo.args(["build", "--release", "--package", "helios", "--no-default-features"]);
-    cargo.args(["--features", &format!("pg{}", pg.major)]);
+    cargo.args(["--features", &format!("pg{}{features}", pg.major)]);
     cargo.arg("--message-format=json-render-diagnostics");
     cargo.env("PGRX_PG_CONFIG_PATH", &pg.pg_config);
     cargo.stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -75,9 +92,14 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
         let name = script.file_name().unwrap_or_default().to_owned();
         wanted.push((script, extension_dir.join(name), 0o644));
     }
+    put(&wanted)
+}
+
+/// Puts files where they are wanted, each with its mode; whether any was replaced.
+fn put(wanted: &[(PathBuf, PathBuf, u32)]) -> Result<bool> {
     let mut refused = Vec::new();
     let mut replaced = false;
-    for (source, target, mode) in &wanted {
+    for (source, target, mode) in wanted {
         let content =
             fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
         if fs::read(target).is_ok_and(|present| present == content) {
@@ -128,4 +150,11 @@ pub fn build_and_install(pg: &Postgres) -> Result<PathBuf> {
     let library = build(pg)?;
     install(pg, &library)?;
     Ok(library)
+}
+
+/// Builds the library with failpoints, for the tests that break things at named places, and puts it
+/// into [`failpoints_dir`]. The release library has to be installed as well: it brings the scripts.
+pub fn build_with_failpoints(pg: &Postgres) -> Result<()> {
+    let library = build_with(pg, ",failpoints")?;
+    put(&[(library, failpoints_dir(pg).join("helios.so"), 0o755)]).map(drop)
 }

@@ -43,20 +43,32 @@ impl Link {
 
     #[inline]
     fn is_own_turn(&self) -> bool {
-        self.effects.is_empty() && self.request.tag.is_none()
+        self.effects.is_empty() && !self.has_answered()
+    }
+
+    /// Whether what the statement itself had to say is read, so that what comes is of commands behind it.
+    #[inline]
+    fn has_answered(&self) -> bool {
+        self.request.tag.is_some() || self.request.suspended
     }
 
     /// Takes note of a message that is no row; true at the end of the request.
     pub fn take(&mut self, frame: &Frame) -> Result<bool> {
         match frame.kind {
             b'C' if !self.effects.is_empty() => self.confirm(),
+            b'C' if self.request.suspended => {} // of what came behind the statement
             b'C' => {
                 let tag = helios_core::frames::command_tag(frame).unwrap_or_default();
-                // After a COPY comes the command that takes its encoding back.
+                // Behind it may come the question for the id, or the command that takes a COPY's encoding back.
                 self.request.tag.get_or_insert_with(|| tag.to_owned());
             }
             b'I' => self.request.tag = Some(String::new()),
             b's' => self.request.suspended = true,
+            b'1' if self.has_answered() => self.can_ask |= self.request.asks,
+            b'D' if self.request.asks && self.has_answered() => {
+                let id = text_row(frame).into_iter().next().flatten();
+                self.block.xid = id.and_then(|id| id.parse().ok()).or(self.block.xid);
+            }
             b'1' if self.effects.is_empty() => {
                 if let Some(Sent { key, known: Known::Prepare(number), definitions }) =
                     self.request.statement
@@ -71,6 +83,7 @@ impl Link {
                     return Err(self.lost(error));
                 }
                 let error = self.explain(error);
+                self.can_ask &= !self.has_answered();
                 self.request.failed.get_or_insert(error);
             }
             b'Z' => {
@@ -167,9 +180,10 @@ impl Link {
         if !self.session.is_lost() {
             return error; // an interrupt's deadline, or what was written was refused
         }
+        let gid = self.own_gid();
         let request = std::mem::take(&mut self.request);
         let error =
-            if request.autocommit && request.writes { unknown_outcome(error) } else { error };
+            if request.autocommit && request.writes { unknown_outcome(gid, &error) } else { error };
         if let Some(stream) = self.current.take() {
             stream.borrow_mut().outcome = Some(Outcome::Failed(error.clone()));
         }

@@ -1,7 +1,6 @@
 //! COPY as a request that stays open while data goes back and forth.
 
 use super::*;
-use crate::pg::session as local;
 
 impl Link {
     /// Reads up to the answer that starts a COPY: its type and body.

@@ -7,13 +7,16 @@ mod request;
 
 use super::applied::Applied;
 use super::block::{Block, Step};
+use super::gid::Gid;
 use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
-use crate::directory::{Node, NodeId};
+use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{invalidation, wait, xact};
+use crate::pg::{invalidation, session as local, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
-use crate::remote::{Frame, Known, Patience, Session, Statement, StatementCache, messages};
+use crate::remote::{
+    Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
+};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -42,6 +45,8 @@ struct Request {
     statement: Option<Sent>,
     /// It may change the session's settings.
     forgets: bool,
+    /// Behind the statement comes the question for the transaction's id.
+    asks: bool,
 }
 
 /// How a statement that is worth keeping was sent.
@@ -70,6 +75,8 @@ pub struct Link {
     last_portal: u32,
     last_used: i64,
     name: Vec<u8>,
+    /// The node has the question for the transaction's id prepared.
+    can_ask: bool,
 }
 
 impl Link {
@@ -89,11 +96,19 @@ impl Link {
             last_portal: 0,
             last_used: wait::statement_start(),
             name: Vec::new(),
+            can_ask: false,
         }
     }
 
     pub fn id(&self) -> NodeId {
         self.node.id
+    }
+
+    /// The name of the node's own transaction, as far as that has one.
+    pub fn own_gid(&self) -> Option<String> {
+        let id = self.block.xid?;
+        let gid = Gid::Own { database: local::database_id(), node: self.node.id.0, id };
+        Some(gid.name(directory::cluster_id().ok()?))
     }
 
     /// Whether the session can no longer be used. Looks at the socket when it was idle for a while: a node
@@ -219,14 +234,26 @@ pub fn sql_of(step: Step) -> String {
     }
 }
 
-/// The node may have committed, or not: nobody can tell now.
-pub fn unknown_outcome(cause: Error) -> Error {
+/// The node may have committed, or not: nobody can tell now. The transaction's name, where it has one, is what
+/// `helios_transaction_status()` takes.
+pub fn unknown_outcome(gid: Option<String>, cause: &Error) -> Error {
+    let (detail, hint) = match gid {
+        Some(gid) => (
+            format!("Transaction \"{gid}\": {cause}"),
+            format!(
+                "SELECT helios_transaction_status('{gid}') tells what became of it, once the node answers."
+            ),
+        ),
+        None => {
+            (cause.to_string(), "Look at the data before you run the transaction again.".to_owned())
+        }
+    };
     let mut error = Error::new(
         PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
         "the node was lost before it said whether the transaction is committed",
     )
-    .detail(cause.to_string())
-    .hint("Look at the data before you run the transaction again.");
+    .detail(detail)
+    .hint(hint);
     if let Some(context) = &cause.fields().context {
         error = error.context(context.clone());
     }

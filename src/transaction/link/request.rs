@@ -21,7 +21,9 @@ impl Link {
         self.close_leftovers()?;
         if !autocommit {
             self.catch_up()?;
-            self.block.wrote |= writes;
+            if writes {
+                self.block.writes(xact::nest_level());
+            }
         }
         self.follow_settings()?;
         if autocommit && !self.effects.is_empty() {
@@ -39,6 +41,9 @@ impl Link {
         let (level, read_only) = (xact::nest_level(), xact::is_read_only());
         if self.block.is_at(level, read_only) {
             return Ok(());
+        }
+        if !self.block.is_open() {
+            self.refuse_second_deferrable()?;
         }
         let mut constraints =
             if self.block.is_open() { None } else { crate::transaction::all_constraints() };
@@ -72,6 +77,23 @@ impl Link {
         if self.session.is_busy() {
             self.session.give_up();
         }
+    }
+
+    /// A DEFERRABLE transaction waits for a snapshot that no anomaly can show in. Each node has its own; over two of them
+    /// there is none.
+    fn refuse_second_deferrable(&self) -> Result<()> {
+        if !xact::is_deferrable() || !crate::transaction::in_use() {
+            return Ok(());
+        }
+        Err(Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a SERIALIZABLE READ ONLY DEFERRABLE transaction cannot read on two nodes",
+        )
+        .detail(format!(
+            "It has read on another node before \"{}\"; their snapshots are not of one moment.",
+            self.node.name
+        ))
+        .hint("Read each node in a transaction of its own."))
     }
 
     pub(super) fn follow_settings(&mut self) -> Result<()> {
@@ -156,6 +178,24 @@ impl Link {
                 messages::execute(self.session.output(), &self.name, rows)
             }
         }
+    }
+
+    /// Behind a statement that writes: asks for the node's id of the transaction, if it is not known, in the same
+    /// flush. Should the answer to COMMIT be lost, the node can be asked what became of that transaction.
+    pub fn ask_for_id(&mut self) -> Result<()> {
+        const NAME: &[u8] = b"helios_id";
+        const SQL: &[u8] = b"SELECT pg_catalog.pg_current_xact_id_if_assigned()";
+        if self.block.xid.is_some() || self.request.autocommit {
+            return Ok(());
+        }
+        self.request.asks = true;
+        let out = self.session.output();
+        if !self.can_ask {
+            messages::close(out, b'S', NAME)?; // a function may have left it, or not
+            messages::parse(out, NAME, SQL, &[])?;
+        }
+        messages::bind(out, b"", NAME, &[], &[])?;
+        messages::execute(out, b"", 0)
     }
 
     /// Ends the pipeline and sends it. The answers belong to the stream given back.

@@ -18,5 +18,6 @@ mod smoke_grammar;
 mod smoke_plain;
 mod smoke_routing;
 mod smoke_start;
+mod transaction_commands;
 mod transactions;
 mod unfit_nodes;

@@ -101,9 +101,6 @@ fn the_nodes_transaction_has_the_clients_properties() {
     cluster.connect().batch_execute("UPDATE one.account SET amount = 9").unwrap();
     assert_eq!(amounts(&mut client, "one")[0], 0, "the snapshot stays");
     client.batch_execute("COMMIT").unwrap();
-    client.batch_execute("BEGIN; UPDATE one.account SET amount = 1").unwrap();
-    let error = client.batch_execute("PREPARE TRANSACTION 'mine'").unwrap_err();
-    assert_eq!(error.code().unwrap().code(), "0A000");
 }
 
 #[test]

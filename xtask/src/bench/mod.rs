@@ -6,6 +6,7 @@
 //! ratio to direct. CPU time comes from the kernel's account of each server's processes.
 
 mod bulk;
+mod distributed;
 mod drain;
 mod report;
 mod short;
@@ -56,24 +57,31 @@ impl Options {
 pub fn run(options: &Options) -> Result<()> {
     let short: Vec<_> = short::SCENARIOS.iter().filter(|s| options.wants(s.name)).collect();
     let bulk: Vec<_> = bulk::SCENARIOS.iter().filter(|s| options.wants(s.name())).collect();
-    if short.is_empty() && bulk.is_empty() {
+    let two_nodes = options.wants(distributed::NAME);
+    if short.is_empty() && bulk.is_empty() && !two_nodes {
         let names = short::SCENARIOS.iter().map(|s| s.name);
-        let names: Vec<_> = names.chain(bulk::SCENARIOS.iter().map(|s| s.name())).collect();
+        let names = names.chain(bulk::SCENARIOS.iter().map(|s| s.name()));
+        let names: Vec<_> = names.chain([distributed::NAME]).collect();
         bail!("no scenario has such a name; there are: {}", names.join(", "));
     }
     setup::packages(&[Need::Build, Need::Bench])?;
     let pg = setup::required_postgres(DEFAULT_MAJOR)?;
     crate::extension::build_and_install(&pg)?;
-    let targets = Targets::start(&pg, options.transport)?;
     let mut failures = Vec::new();
     let mut text = report::heading(&pg, options)?;
-    if !short.is_empty() {
-        let rows = short::measure(&targets, &short, options, &mut failures)?;
-        text.push_str(&report::short_table(&rows));
+    if !short.is_empty() || !bulk.is_empty() {
+        let targets = Targets::start(&pg, options.transport)?;
+        if !short.is_empty() {
+            let rows = short::measure(&targets, &short, options, &mut failures)?;
+            text.push_str(&report::short_table(&rows));
+        }
+        if !bulk.is_empty() {
+            let rows = bulk::measure(&targets, &bulk, options, &mut failures)?;
+            text.push_str(&report::bulk_table(&rows));
+        }
     }
-    if !bulk.is_empty() {
-        let rows = bulk::measure(&targets, &bulk, options, &mut failures)?;
-        text.push_str(&report::bulk_table(&rows));
+    if two_nodes {
+        text.push_str(&report::distributed_table(&distributed::measure(&pg, options)?));
     }
     println!("{text}");
     if options.save {

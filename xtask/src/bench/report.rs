@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::{Options, Transport, bulk, short};
+use super::{Options, Transport, bulk, distributed, short};
 use crate::postgres::Postgres;
 
 /// What the figures were measured on.
@@ -50,6 +50,27 @@ pub fn short_table(rows: &[short::Row]) -> String {
             number(row.ratio, 2),
             number(row.router_us, 1),
             number(row.node_us, 1),
+        );
+    }
+    text
+}
+
+/// A transaction on two nodes.
+pub fn distributed_table(rows: &[distributed::Row]) -> String {
+    let mut text = String::from(
+        "\n## A transaction that writes on two nodes\n\nOne client, one update on each node. \
+         \"In a row\": the client commits on one node, then on the other, connected to both. \
+         Times in µs.\n\n| scenario | fsync | in a row | helios | times |\n|---|---|--:|--:|--:|\n",
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            distributed::NAME,
+            if row.fsync { "on" } else { "off" },
+            number(row.local_us, 0),
+            number(row.helios_us, 0),
+            number(row.times, 2),
         );
     }
     text

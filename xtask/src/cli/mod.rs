@@ -31,6 +31,9 @@ enum Command {
         /// PostgreSQL's major version.
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
+        /// Also build the library with failpoints, which some tests need.
+        #[arg(long)]
+        failpoints: bool,
     },
     /// From nothing to a cluster with twelve tenants: set up, build, start, load, query.
     Demo {
@@ -77,8 +80,11 @@ enum Command {
 pub fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Setup { pg } => setup::run(pg)?,
-        Command::Install { pg } => {
+        Command::Install { pg, failpoints } => {
             let pg = setup::required_postgres(pg)?;
+            if failpoints {
+                xtask::extension::build_with_failpoints(&pg)?;
+            }
             xtask::extension::build_and_install(&pg)?;
             println!("installed for {}", pg.version);
         }

@@ -17,7 +17,7 @@ const ROOMS: [&[&str]; 7] = [
     &["transaction"],
     &["remote"],
     &["directory"],
-    &["pg", "settings", "error"],
+    &["pg", "settings", "error", "failpoint"],
 ];
 
 /// Longest file allowed, in lines.

@@ -184,7 +184,10 @@ impl Run {
         self.check("symbols", || symbols::check(&library));
         self.suite("regress", |filters| regress::run(&pg, filters));
         self.suite("isolation", |filters| isolation::run(&pg, filters));
-        self.suite("cluster", |filters| libtest::run("helios-tests", &[], filters));
+        self.suite("cluster", |filters| {
+            extension::build_with_failpoints(&pg)?;
+            libtest::run("helios-tests", &[], filters)
+        });
         if self.wants(REGRESS_FULL) {
             self.suite(REGRESS_FULL, |_| core_regress::run(&pg));
         }

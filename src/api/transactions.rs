@@ -1,0 +1,63 @@
+//! Distributed transactions: what is in doubt, finishing it, asking about one.
+
+use crate::error::OrRaise;
+use crate::transaction::{self, Deed};
+use pgrx::prelude::*;
+use std::time::{Duration, Instant};
+
+/// Time for one node, and for all.
+const NODE_TIME: Duration = Duration::from_secs(10);
+const RUN_TIME: Duration = Duration::from_secs(60);
+
+type Doubts = TableIterator<
+    'static,
+    (
+        name!(gid, String),
+        name!(node, String),
+        name!(state, String),
+        name!(since, Option<f64>),
+        name!(error, Option<String>),
+    ),
+>;
+
+/// What is prepared on the nodes.
+#[pg_extern(sql = false)]
+fn helios_in_doubt() -> Doubts {
+    let found = transaction::in_doubt(NODE_TIME).or_raise();
+    TableIterator::new(
+        found.into_iter().map(|d| (d.gid, d.node, d.state.to_owned(), d.since, d.error)),
+    )
+}
+
+type Deeds = TableIterator<
+    'static,
+    (
+        name!(node, String),
+        name!(gid, Option<String>),
+        name!(action, String),
+        name!(error, Option<String>),
+    ),
+>;
+
+/// Finishes what is in doubt, as the recovery worker does; tells what it did and what it could not do.
+#[pg_extern(sql = false)]
+fn helios_recover_transactions() -> Deeds {
+    let recovered = transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None).or_raise();
+    let done = recovered.finished.into_iter().map(|(node, gid, deed)| {
+        let action = match deed {
+            Deed::Committed => "committed",
+            Deed::RolledBack => "rolled back",
+        };
+        (node, Some(gid), action.to_owned(), None)
+    });
+    let failed = recovered.failed.into_iter();
+    let failed =
+        failed.map(|(node, gid, error)| (node, gid, "failed".to_owned(), Some(error.to_string())));
+    TableIterator::new(done.chain(failed).collect::<Vec<_>>())
+}
+
+/// What became of a transaction.
+#[pg_extern(sql = false)]
+fn helios_transaction_status(gid: &str) -> String {
+    transaction::status(gid).or_raise().name().to_owned()
+}

@@ -1,0 +1,99 @@
+//! Named places where a test makes a step fail, hang or die. They are compiled in with the cargo feature
+//! `failpoints` only; without it a place is nothing at all.
+//!
+//! Names are `step.before` (nothing of it is done), `step.sent` (asked for, not answered) and `step.after` (done).
+//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/pg/failpoints.rs`.
+
+use crate::error::Result;
+
+macro_rules! points {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $text;)*
+        /// Every name.
+        #[cfg(feature = "failpoints")]
+        pub const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+points! {
+    /// A session to a node is about to be made.
+    CONNECT_BEFORE = "connect.before";
+    /// It is made.
+    CONNECT_AFTER = "connect.after";
+    /// COMMIT is about to go to the one node that wrote.
+    COMMIT_BEFORE = "commit.before";
+    /// It is on the way, and not answered.
+    COMMIT_SENT = "commit.sent";
+    /// The node has committed; nothing is left to do here.
+    COMMIT_AFTER = "commit.after";
+    /// Nodes that were only read are about to be released.
+    RELEASE_BEFORE = "release.before";
+    /// They are asked to commit.
+    RELEASE_SENT = "release.sent";
+    /// They have answered.
+    RELEASE_AFTER = "release.after";
+    /// PREPARE TRANSACTION is about to go to the nodes.
+    PREPARE_BEFORE = "prepare.before";
+    /// It is about to go to the second node, and the others after the first.
+    PREPARE_NEXT = "prepare.next";
+    /// It is on the way to all.
+    PREPARE_SENT = "prepare.sent";
+    /// All have prepared; there is no commit record.
+    PREPARE_AFTER = "prepare.after";
+    /// The commit records are written, and not committed.
+    RECORD_AFTER = "record.after";
+    /// The local transaction is committed, its records with it.
+    COMMIT_PREPARED_BEFORE = "commit_prepared.before";
+    /// COMMIT PREPARED is about to go to the second node, and the others after the first.
+    COMMIT_PREPARED_NEXT = "commit_prepared.next";
+    /// It is on the way to all.
+    COMMIT_PREPARED_SENT = "commit_prepared.sent";
+    /// All have answered.
+    COMMIT_PREPARED_AFTER = "commit_prepared.after";
+    /// The local transaction is rolled back, the nodes are not.
+    ROLLBACK_BEFORE = "rollback.before";
+    /// One node is rolled back.
+    ROLLBACK_AFTER = "rollback.after";
+    /// A transaction that was prepared is about to be rolled back by its own session.
+    ROLLBACK_PREPARED_BEFORE = "rollback_prepared.before";
+    /// It is rolled back.
+    ROLLBACK_PREPARED_AFTER = "rollback_prepared.after";
+    /// Recovery is about to look at a node.
+    RECOVERY_BEFORE = "recovery.before";
+    /// It has listed what is prepared there.
+    RECOVERY_LISTED = "recovery.listed";
+    /// It is about to commit a prepared transaction.
+    RECOVERY_COMMIT_BEFORE = "recovery_commit.before";
+    /// It has committed it; the record is still there.
+    RECOVERY_COMMIT_AFTER = "recovery_commit.after";
+    /// It is about to roll a prepared transaction back.
+    RECOVERY_ROLLBACK_BEFORE = "recovery_rollback.before";
+    /// It has rolled it back.
+    RECOVERY_ROLLBACK_AFTER = "recovery_rollback.after";
+    /// It is about to remove records.
+    RECOVERY_FORGET_BEFORE = "recovery_forget.before";
+    /// It has removed them, and not committed that.
+    RECOVERY_FORGET_AFTER = "recovery_forget.after";
+    /// A definition is about to be changed here.
+    DEFINITION_BEFORE = "definition.before";
+    /// It is changed here, and not on its nodes.
+    DEFINITION_LOCAL = "definition.local";
+    /// It is about to go to one node.
+    DEFINITION_SEND_BEFORE = "definition_send.before";
+    /// It is changed on one node.
+    DEFINITION_SEND_AFTER = "definition_send.after";
+    /// It is changed everywhere, and not committed.
+    DEFINITION_AFTER = "definition.after";
+}
+
+/// Does what a test has set for this place: an error, a wait, the end of this process, or (else) nothing.
+#[inline(always)]
+pub fn hit(point: &'static str) -> Result<()> {
+    #[cfg(feature = "failpoints")]
+    return crate::pg::failpoints::hit(point);
+    #[cfg(not(feature = "failpoints"))]
+    {
+        let _ = point;
+        Ok(())
+    }
+}

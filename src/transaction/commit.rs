@@ -1,0 +1,205 @@
+//! The local transaction is about to commit: what has to happen on its nodes before.
+//!
+//! Nodes that were only read are let go with COMMIT. If one node alone was written, and nothing here, its COMMIT
+//! decides, in one round trip. Else every writer prepares (`two_phase`).
+//!
+//! Deferred constraints need no command of their own: this server has checked its own before it calls us, and a
+//! node checks its when it prepares or commits.
+
+use super::events::Links;
+use super::link::{Link, unknown_outcome};
+use super::{registry, two_phase};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::pg::xact;
+use crate::remote::{Patience, messages};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// How long a node that was only read may take to say so, once nothing depends on it any more.
+const RELEASE_TIME: Duration = Duration::from_secs(5);
+
+/// Nodes that take part in the transaction.
+struct Parties {
+    /// Those where something was written that is not rolled back.
+    writers: Links,
+    /// The others.
+    readers: Links,
+}
+
+/// Before the local COMMIT.
+pub fn before_commit() -> Result<()> {
+    let Parties { writers, readers } = parties()?;
+    match writers.as_slice() {
+        [] => release(&readers),
+        [writer] if !xact::wrote_here() => decide_there(writer.as_ref(), &readers),
+        writers => two_phase::prepare(writers, &readers),
+    }
+}
+
+/// Before the local PREPARE TRANSACTION of a user: every node prepares its part, so that the local one decides.
+pub fn before_prepare() -> Result<()> {
+    let Parties { writers, readers } = parties()?;
+    if writers.is_empty() { release(&readers) } else { two_phase::prepare(&writers, &readers) }
+}
+
+fn parties() -> Result<Parties> {
+    let mut parties = Parties { writers: Links::new(), readers: Links::new() };
+    for link in registry::all() {
+        let mut l = super::execution::borrow(&link)?;
+        l.settle(Patience::Interruptible)?;
+        if !l.block.is_open() {
+            continue;
+        }
+        let wrote = l.block.wrote();
+        if l.session.is_lost() {
+            if wrote {
+                return Err(registry::lost_earlier(&l));
+            }
+            l.ended(false); // it only read: nothing is lost with it
+            continue;
+        }
+        drop(l);
+        if wrote { &mut parties.writers } else { &mut parties.readers }.push(link);
+    }
+    Ok(parties)
+}
+
+/// Lets the readers go, all at once. That one is lost changes nothing; that one refuses (a serialization failure)
+/// does.
+fn release(readers: &Links) -> Result<()> {
+    if readers.is_empty() {
+        return Ok(());
+    }
+    send_release(readers)?;
+    end_release(readers, Patience::Commit)
+}
+
+/// Asks the readers to commit.
+pub fn send_release(readers: &Links) -> Result<()> {
+    if readers.is_empty() {
+        return Ok(());
+    }
+    failpoint::hit(failpoint::RELEASE_BEFORE)?;
+    for reader in readers {
+        let mut reader = super::execution::borrow(reader)?;
+        send_end(&mut reader, b"COMMIT")?;
+        match reader.session.flush(Patience::Commit) {
+            Err(error) if !reader.session.is_lost() => return Err(error),
+            _ => {}
+        }
+    }
+    failpoint::hit(failpoint::RELEASE_SENT)
+}
+
+/// Reads what the readers answer.
+pub fn end_release(readers: &Links, patience: Patience) -> Result<()> {
+    let mut refused = Ok(());
+    for reader in readers {
+        let mut reader = super::execution::borrow(reader)?;
+        let answer = read_end(&mut reader, patience);
+        let committed = matches!(&answer, Ok(tag) if tag == "COMMIT");
+        let lost = reader.session.is_lost();
+        if lost || reader.session.status() == b'I' {
+            reader.ended(committed);
+        }
+        if !lost && !committed && refused.is_ok() {
+            refused = answer.and_then(|_| Err(rolled_back(&reader, "committing")));
+        }
+    }
+    if !readers.is_empty() {
+        failpoint::hit(failpoint::RELEASE_AFTER)?;
+    }
+    refused
+}
+
+/// One node wrote, and nothing was written here: its COMMIT is the decision.
+fn decide_there(writer: &RefCell<Link>, readers: &Links) -> Result<()> {
+    // Once the node has committed, nothing here may fail any more: this server's own last check comes before.
+    xact::check_serialization();
+    if xact::is_serializable() {
+        release(readers)?; // they may refuse
+        return commit(&mut *super::execution::borrow(writer)?, &Links::new());
+    }
+    send_release(readers)?;
+    commit(&mut *super::execution::borrow(writer)?, readers)
+}
+
+/// COMMIT on the node that decides; meanwhile the readers answer.
+fn commit(link: &mut Link, readers: &Links) -> Result<()> {
+    failpoint::hit(failpoint::COMMIT_BEFORE)?;
+    let answer = send_end(link, b"COMMIT")
+        .and_then(|()| link.session.flush(Patience::Commit))
+        .and_then(|()| failpoint::hit(failpoint::COMMIT_SENT))
+        .and_then(|()| read_end(link, Patience::Commit));
+    // A reader's refusal changes nothing any more: without SERIALIZABLE there is none that would matter.
+    let _ = end_release(readers, Patience::Until(Instant::now() + RELEASE_TIME));
+    match answer {
+        Ok(tag) if tag == "COMMIT" => {
+            let own = link.own_gid();
+            link.ended(true);
+            failpoint::hit(failpoint::COMMIT_AFTER).map_err(|error| unknown_outcome(own, &error))
+        }
+        Ok(_) => {
+            link.ended(false);
+            Err(rolled_back(link, "committing"))
+        }
+        // Asked for and not answered: whoever gives up now cannot know.
+        Err(error) if link.session.is_lost() || link.session.is_busy() => {
+            let error = unknown_outcome(link.own_gid(), &error);
+            link.session.give_up();
+            link.ended(false);
+            Err(error)
+        }
+        Err(error) => {
+            if link.session.status() == b'I' {
+                link.ended(false);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// In a failed transaction the command that ends it is accepted and means ROLLBACK.
+pub fn rolled_back(link: &Link, instead_of: &str) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK,
+        format!("the node rolled the transaction back instead of {instead_of} it"),
+    )
+    .context(link.session.context_line())
+}
+
+/// Writes the end of the transaction, after what undoes subtransactions that were rolled back here.
+pub fn send_end(link: &mut Link, command: &[u8]) -> Result<()> {
+    let rollback = link.block.pending_rollback();
+    if let Some(step) = rollback {
+        let sql = super::link::sql_of(step);
+        messages::command(link.session.output(), sql.as_bytes())?;
+    }
+    messages::command(link.session.output(), command)?;
+    link.session.sync();
+    Ok(())
+}
+
+/// Reads the answers to [`send_end`]: the tag of the last command, or the first error.
+pub fn read_end(link: &mut Link, patience: Patience) -> Result<String> {
+    let (mut tag, mut failed) = (String::new(), None);
+    loop {
+        let frame = link.session.next(patience)?;
+        match frame.kind {
+            b'C' => {
+                helios_core::frames::command_tag(&frame).unwrap_or_default().clone_into(&mut tag)
+            }
+            b'E' => {
+                let error = link.session.error(&frame);
+                if link.session.is_lost() {
+                    return Err(error);
+                }
+                failed.get_or_insert(error);
+            }
+            b'Z' => return failed.map_or(Ok(tag), Err),
+            _ => {}
+        }
+    }
+}

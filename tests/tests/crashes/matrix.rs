@@ -1,0 +1,344 @@
+//! The crash matrix: at each named place each of the faults. Afterwards both or neither holds, and within the bound
+//! nothing is prepared, locked or open that should not be.
+
+use std::collections::BTreeSet;
+
+use helios_tests::{Cluster, Proxy, Wire, descriptors, kill, wait_until};
+use rustix::process::Pid;
+use xtask::cluster::DATABASE;
+use xtask::server::Server;
+
+use crate::{RECOVERED, add_to, prepared, settled, tables};
+
+/// What happens at the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The step fails.
+    Error,
+    /// The process that is at it dies by SIGKILL, which restarts the server's other processes.
+    Backend,
+    /// The coordinator dies with all its processes.
+    Coordinator,
+    /// The first node dies with all its processes.
+    Node,
+    /// The connections to the first node are cut.
+    Cut,
+}
+
+/// How a place is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Work {
+    /// A transaction on both nodes and this server.
+    Everywhere,
+    /// The same, which fails when the second node prepares.
+    Refused,
+    /// The same, which the client rolls back.
+    RolledBack,
+    /// A transaction that writes on the first node and reads on the second.
+    One,
+    /// A transaction that only reads.
+    Reads,
+    /// A definition, in a block with the transaction on both nodes.
+    Definition,
+    /// Recovery of a transaction that is committed here.
+    RecoverCommitted,
+    /// Recovery of a transaction that is not.
+    RecoverAborted,
+}
+
+const PLACES: &[(&str, Work)] = &[
+    ("connect.before", Work::Everywhere),
+    ("connect.after", Work::Everywhere),
+    ("commit.before", Work::One),
+    ("commit.sent", Work::One),
+    ("commit.after", Work::One),
+    ("release.before", Work::Reads),
+    ("release.sent", Work::Reads),
+    ("release.after", Work::Reads),
+    ("release.before", Work::One),
+    ("release.sent", Work::One),
+    ("release.after", Work::One),
+    ("prepare.before", Work::Everywhere),
+    ("prepare.next", Work::Everywhere),
+    ("prepare.sent", Work::Everywhere),
+    ("prepare.after", Work::Everywhere),
+    ("record.after", Work::Everywhere),
+    ("commit_prepared.before", Work::Everywhere),
+    ("commit_prepared.next", Work::Everywhere),
+    ("commit_prepared.sent", Work::Everywhere),
+    ("commit_prepared.after", Work::Everywhere),
+    ("rollback.before", Work::RolledBack),
+    ("rollback.after", Work::RolledBack),
+    ("rollback_prepared.before", Work::Refused),
+    ("rollback_prepared.after", Work::Refused),
+    ("recovery.before", Work::RecoverCommitted),
+    ("recovery.listed", Work::RecoverAborted),
+    ("recovery_commit.before", Work::RecoverCommitted),
+    ("recovery_commit.after", Work::RecoverCommitted),
+    ("recovery_rollback.before", Work::RecoverAborted),
+    ("recovery_rollback.after", Work::RecoverAborted),
+    ("recovery_forget.before", Work::RecoverCommitted),
+    ("recovery_forget.after", Work::RecoverCommitted),
+    ("definition.before", Work::Definition),
+    ("definition.local", Work::Definition),
+    ("definition.after", Work::Definition),
+    ("definition_send.before", Work::Definition),
+    ("definition_send.after", Work::Definition),
+];
+
+/// One cluster for all cases of a fault.
+struct Stage {
+    cluster: Cluster,
+    proxy: Proxy,
+    fault: Fault,
+    /// Sessions and descriptors before the first case.
+    at_rest: usize,
+}
+
+#[test]
+fn every_place_is_in_the_matrix() {
+    let cluster = Cluster::with_failpoints(1, &[]);
+    let known: BTreeSet<String> = cluster.failpoints().into_iter().collect();
+    let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(known, tried);
+}
+
+#[test]
+fn errors_at_every_place() {
+    run(Fault::Error);
+}
+
+#[test]
+fn backends_killed_at_every_place() {
+    run(Fault::Backend);
+}
+
+#[test]
+fn coordinators_killed_at_every_place() {
+    run(Fault::Coordinator);
+}
+
+#[test]
+fn nodes_killed_at_every_place() {
+    run(Fault::Node);
+}
+
+#[test]
+fn connections_cut_at_every_place() {
+    run(Fault::Cut);
+}
+
+fn run(fault: Fault) {
+    let settings = ["helios.recovery_interval = '500ms'"];
+    let cluster = Cluster::with_failpoints(2, &settings);
+    let mut client = tables(&cluster);
+    let late = "CREATE TABLE two.late (i int UNIQUE DEFERRABLE INITIALLY DEFERRED)";
+    client.batch_execute(&format!("{late}; CREATE TABLE one.old (i int)")).unwrap();
+    drop(client);
+    let proxy = Proxy::of_node(&cluster, 1);
+    let mut stage = Stage { cluster, proxy, fault, at_rest: 0 };
+    stage.at_rest = stage.open_files();
+    let only = std::env::var("HELIOS_PLACE").unwrap_or_default();
+    for &(place, work) in PLACES {
+        if place.contains(&only) {
+            eprintln!("{fault:?} at {place} ({work:?})");
+            stage.case(place, work);
+        }
+    }
+}
+
+impl Stage {
+    fn case(&self, place: &str, work: Work) {
+        let before = self.rows();
+        match work {
+            Work::RecoverCommitted | Work::RecoverAborted => self.recover(place, work),
+            _ => self.transact(place, work),
+        }
+        self.restart();
+        for name in self.cluster.failpoints() {
+            self.cluster.failpoint(&name, "off", 0, 0);
+        }
+        settled(&self.cluster);
+        self.nothing_is_held();
+        let after = self.rows();
+        let grown: Vec<i32> = after.iter().zip(&before).map(|(a, b)| a - b).collect();
+        let whole = match work {
+            Work::One => grown[1..] == [0, 0] && (0..=1).contains(&grown[0]),
+            Work::Reads | Work::Refused | Work::RolledBack => grown == [0, 0, 0],
+            Work::RecoverCommitted => grown == [1, 1, 1],
+            Work::Everywhere if place.starts_with("commit_prepared") => grown == [1, 1, 1],
+            Work::RecoverAborted => grown == [0, 0, 0],
+            Work::Everywhere | Work::Definition => grown == [0, 0, 0] || grown == [1, 1, 1],
+        };
+        assert!(whole, "{:?} at {place}: rows changed by {grown:?}", self.fault);
+        self.same_definitions();
+    }
+
+    /// Runs a transaction into the fault.
+    fn transact(&self, place: &str, work: Work) {
+        let everywhere = add_to(&["one", "two", "here"]);
+        let block = everywhere.strip_suffix("COMMIT").unwrap();
+        let sql = match work {
+            Work::Refused => format!("{block} INSERT INTO two.late VALUES (1), (1); COMMIT"),
+            Work::RolledBack => format!("{block} ROLLBACK"),
+            Work::One => {
+                "BEGIN; SELECT 1 FROM two.t; UPDATE one.t SET x = x + 1 WHERE id = 1; COMMIT".into()
+            }
+            Work::Reads => "BEGIN; SELECT 1 FROM two.t; SELECT 1 FROM one.t; COMMIT".into(),
+            Work::Definition => {
+                let table = "CREATE TABLE one.made (i int); DROP TABLE one.old; \
+                             ALTER TABLE one.made RENAME TO old;";
+                format!("{block} {table} COMMIT")
+            }
+            _ => everywhere,
+        };
+        let mut wire = Wire::connect(self.cluster.coordinator(), DATABASE);
+        self.arm(place, wire.pid);
+        wire.send_simple(&sql).unwrap();
+        let pid = Pid::from_raw(wire.pid).unwrap();
+        self.strike(place, Some(pid), 0);
+        // Whatever the client is told, the end shows; that the coordinator goes is one of the answers.
+        let _ = wire.until_ready(None);
+        let _ = wire.simple("ROLLBACK", None);
+    }
+
+    /// Leaves a transaction prepared on both nodes, and lets the worker run into the fault.
+    fn recover(&self, place: &str, work: Work) {
+        let (stop, goes_on) = match work {
+            Work::RecoverCommitted => ("commit_prepared.before", "error"),
+            _ => ("rollback_prepared.before", "error"),
+        };
+        let deaths = self.deaths();
+        self.arm(place, 0);
+        let mut wire = Wire::connect(self.cluster.coordinator(), DATABASE);
+        self.cluster.failpoint(stop, goes_on, 0, wire.pid);
+        if work == Work::RecoverAborted {
+            self.cluster.failpoint("record.after", "error", 0, wire.pid);
+        }
+        let sql = add_to(&["one", "two", "here"]);
+        // Fails for one of the works; and the worker may be quick to die, and take this session along.
+        let _ = wire.simple(&sql, None);
+        self.strike(place, None, deaths);
+    }
+
+    fn arm(&self, place: &str, process: i32) {
+        let action = match self.fault {
+            Fault::Error => "error",
+            Fault::Backend if process == 0 => "die",
+            _ => "hang",
+        };
+        // A worker is to succeed when it tries again.
+        self.cluster.failpoint(place, action, 1, process);
+    }
+
+    /// Processes of the coordinator that were killed so far.
+    fn deaths(&self) -> usize {
+        let log = std::fs::read(self.cluster.coordinator().log()).unwrap();
+        String::from_utf8_lossy(&log).matches("was terminated by signal 9").count()
+    }
+
+    /// Waits until the place is reached, and lets the fault happen. `process` is the one that waits there; without it
+    /// a worker is killed by itself, which shows as one more of `deaths`.
+    fn strike(&self, place: &str, process: Option<Pid>, deaths: usize) {
+        if self.fault == Fault::Backend && process.is_none() {
+            // It kills itself; the restart that follows makes the server forget that the place was reached.
+            return wait_until(&format!("a process has died at {place}"), RECOVERED, || {
+                let died = self.deaths();
+                if died > deaths { Ok(()) } else { Err(format!("{died} died")) }
+            });
+        }
+        wait_until(&format!("{place} is reached"), RECOVERED, || {
+            let hits = self.hits(place)?;
+            if hits > 0 { Ok(()) } else { Err(format!("{hits} hits")) }
+        });
+        match self.fault {
+            Fault::Error => {}
+            Fault::Backend => kill(process.unwrap()),
+            Fault::Coordinator => self.cluster.coordinator().kill().unwrap(),
+            Fault::Node => self.cluster.kill_node(1),
+            Fault::Cut => self.proxy.cut(),
+        }
+        if matches!(self.fault, Fault::Node | Fault::Cut) {
+            self.cluster.failpoint(place, "off", 0, 0);
+        }
+    }
+
+    /// How often a place was passed; the server may be starting again.
+    fn hits(&self, place: &str) -> Result<i64, String> {
+        let coordinator = self.cluster.coordinator();
+        let mut client = coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
+        let row = client.query_one("SELECT failpoint_hits($1)", &[&place]);
+        Ok(row.map_err(|error| error.to_string())?.get(0))
+    }
+
+    /// Everything runs again.
+    fn restart(&self) {
+        for server in [self.cluster.coordinator(), self.cluster.node(1)] {
+            server.start().unwrap();
+            wait_until(&format!("{} takes connections", server.name), RECOVERED, || {
+                server.connect(DATABASE).map(drop).map_err(|error| format!("{error:#}"))
+            });
+        }
+    }
+
+    /// No locks but the look's own, no sessions on nodes, no open files left, on any server.
+    fn nothing_is_held(&self) {
+        let cluster = &self.cluster;
+        for server in cluster.nodes().iter().chain([cluster.coordinator()]) {
+            wait_until(&format!("{} is at rest", server.name), RECOVERED, || {
+                let held = held(server)?;
+                if held.is_empty() { Ok(()) } else { Err(held.join("; ")) }
+            });
+        }
+        let most = self.at_rest + 4;
+        wait_until("no descriptors are left open", RECOVERED, || {
+            let open = self.open_files();
+            if open <= most { Ok(()) } else { Err(format!("{open}, {most} at most")) }
+        });
+        assert_eq!(prepared(cluster), Vec::<String>::new());
+    }
+
+    /// Descriptors of the servers' main processes, which outlive every transaction.
+    fn open_files(&self) -> usize {
+        let servers = self.cluster.nodes().iter().chain([self.cluster.coordinator()]);
+        servers.map(|server| descriptors(server.pid().unwrap())).sum()
+    }
+
+    /// Row 1 on each server, asked directly: a session of the coordinator would stay on the nodes.
+    fn rows(&self) -> [i32; 3] {
+        let query = |server: &Server, schema: &str| -> i32 {
+            let query = format!("SELECT x FROM {schema}.t WHERE id = 1");
+            server.connect(DATABASE).unwrap().query_one(&query, &[]).unwrap().get(0)
+        };
+        let cluster = &self.cluster;
+        [
+            query(cluster.node(1), "one"),
+            query(cluster.node(2), "two"),
+            query(cluster.coordinator(), "here"),
+        ]
+    }
+
+    /// Tables of the schema have the same columns here and on its node.
+    fn same_definitions(&self) {
+        let query = "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' ' \
+                     ORDER BY c.relname, a.attnum), '') FROM pg_class c JOIN pg_attribute a \
+                     ON a.attrelid = c.oid WHERE c.relnamespace = 'one'::regnamespace \
+                     AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind = 'r'";
+        let ask = |server: &Server| -> String {
+            server.connect(DATABASE).unwrap().query_one(query, &[]).unwrap().get(0)
+        };
+        let (here, there) = (ask(self.cluster.coordinator()), ask(self.cluster.node(1)));
+        assert_eq!(here, there, "definitions here and on the node");
+    }
+}
+
+/// Locks and sessions of others on a server, besides those that come with the look.
+fn held(server: &Server) -> Result<Vec<String>, String> {
+    let mut client = server.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
+    let query = "SELECT format('lock %s %s %s', locktype, mode, pid) FROM pg_locks \
+                 WHERE pid IS DISTINCT FROM pg_backend_pid() AND locktype <> 'virtualxid' \
+                 UNION ALL SELECT format('session %s %s', state, query) FROM pg_stat_activity \
+                 WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    let rows = client.query(query, &[]).map_err(|error| error.to_string())?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}

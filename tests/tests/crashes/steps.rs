@@ -1,0 +1,144 @@
+//! Which steps a transaction takes, and how many round trips: the shortcuts of those that need no second phase.
+
+use helios_tests::{Cluster, Proxy, backend};
+use postgres::Client;
+
+use crate::{add_to, settled, tables, values};
+
+/// Runs work and tells how many round trips to the node its last statement took.
+fn trips(proxy: &Proxy, work: impl FnOnce()) -> usize {
+    let before = proxy.round_trips();
+    work();
+    proxy.round_trips() - before
+}
+
+#[test]
+fn shortcuts_take_one_round_trip() {
+    let cluster = Cluster::with_failpoints(2, &[]);
+    drop(tables(&cluster));
+    let (first, second) = (Proxy::of_node(&cluster, 1), Proxy::of_node(&cluster, 2));
+    let mut client = cluster.connect();
+    client.batch_execute("SELECT * FROM one.t; SELECT * FROM two.t").unwrap();
+    cluster.failpoint("prepare.before", "count", 0, 0);
+    let step = |client: &mut Client, sql: &str| {
+        let mut on_second = 0;
+        let on_first = trips(&first, || {
+            on_second = trips(&second, || client.batch_execute(sql).unwrap());
+        });
+        (on_first, on_second)
+    };
+    let update = "UPDATE one.t SET x = x + 1 WHERE id = 1";
+    assert_eq!(step(&mut client, update), (1, 0), "alone in its transaction");
+    assert_eq!(step(&mut client, &format!("BEGIN; {update}")), (1, 0), "BEGIN rides along");
+    assert_eq!(step(&mut client, "COMMIT"), (1, 0), "one writer");
+    // A second node that is only read is released beside it.
+    step(&mut client, &format!("BEGIN; {update}; SELECT * FROM two.t"));
+    assert_eq!(step(&mut client, "COMMIT"), (1, 1), "one writer, one reader");
+    step(&mut client, "BEGIN; SELECT * FROM one.t; SELECT * FROM two.t");
+    assert_eq!(step(&mut client, "COMMIT"), (1, 1), "two readers");
+    // What a savepoint took back was not written.
+    step(
+        &mut client,
+        &format!("BEGIN; {update}; SAVEPOINT a; UPDATE two.t SET x = 7; ROLLBACK TO a"),
+    );
+    assert_eq!(step(&mut client, "COMMIT"), (1, 1), "a writer that took it back");
+    assert_eq!(cluster.failpoint_hits("prepare.before"), 0, "nothing was prepared");
+    // And what it kept was.
+    step(
+        &mut client,
+        &format!("BEGIN; {update}; SAVEPOINT a; UPDATE two.t SET x = x + 1; RELEASE a"),
+    );
+    assert_eq!(step(&mut client, "COMMIT"), (2, 2), "two writers: prepare, commit");
+    assert_eq!(cluster.failpoint_hits("prepare.before"), 1);
+    client.batch_execute(&add_to(&["one", "here"])).unwrap();
+    assert_eq!(cluster.failpoint_hits("prepare.before"), 2, "one node and this server");
+    assert_eq!(values(&mut client), [6, 1, 1]);
+    settled(&cluster);
+}
+
+#[test]
+fn deferred_constraints_fail_before_anything_is_prepared_or_committed() {
+    let cluster = Cluster::with_failpoints(2, &[]);
+    let mut client = tables(&cluster);
+    let table = "(i int, CONSTRAINT twice UNIQUE (i) DEFERRABLE INITIALLY DEFERRED)";
+    for schema in ["one", "two", "here"] {
+        client.batch_execute(&format!("CREATE TABLE {schema}.late {table}")).unwrap();
+    }
+    cluster.failpoint("prepare.before", "count", 0, 0);
+    cluster.failpoint("prepare.after", "count", 0, 0);
+    cluster.failpoint("commit.after", "count", 0, 0);
+    let mut refused = |broken: &str, touched: &[&str]| {
+        let work = add_to(touched);
+        let work = work.strip_suffix("COMMIT").unwrap();
+        let sql = format!("{work} INSERT INTO {broken}.late VALUES (1), (1); COMMIT");
+        let error = client.batch_execute(&sql).unwrap_err();
+        assert_eq!(error.as_db_error().unwrap().constraint(), Some("twice"), "{broken}: {error:?}");
+        client.batch_execute("ROLLBACK").unwrap();
+    };
+    refused("here", &["one", "two"]);
+    assert_eq!(cluster.failpoint_hits("prepare.before"), 0, "this server's own come first");
+    refused("here", &["one"]);
+    refused("one", &[]);
+    refused("one", &["two", "here"]);
+    refused("two", &["one"]);
+    assert_eq!(cluster.failpoint_hits("prepare.after"), 0);
+    assert_eq!(cluster.failpoint_hits("commit.after"), 0);
+    assert_eq!(values(&mut client), [0, 0, 0]);
+    settled(&cluster);
+}
+
+#[test]
+fn names_carry_cluster_database_epoch_and_transaction() {
+    let cluster = Cluster::with_failpoints(2, &[]);
+    let mut client = tables(&cluster);
+    let query = "SELECT format('helios_%s_%s', c.id, d.oid) FROM helios.cluster c, pg_database d \
+                 WHERE datname = current_database()";
+    let prefix: String = client.query_one(query, &[]).unwrap().get(0);
+    let pid = backend(&mut client).as_raw_nonzero().get();
+    cluster.failpoint("record.after", "hang", 0, pid);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let id = "SELECT pg_current_xact_id()::text";
+            client.batch_execute("BEGIN; UPDATE one.t SET x = 1; UPDATE two.t SET x = 1").unwrap();
+            let id: String = client.query_one(id, &[]).unwrap().get(0);
+            client.batch_execute("COMMIT").unwrap();
+            let mut other = cluster.connect();
+            let status = "SELECT helios_transaction_status($1)";
+            for n in [1, 2] {
+                let gid = format!("{prefix}_0_{id}_{n}");
+                let status: String = other.query_one(status, &[&gid]).unwrap().get(0);
+                assert_eq!(status, "committed");
+            }
+        });
+        helios_tests::wait_until("the transaction is prepared", crate::RECOVERED, || match cluster
+            .failpoint_hits("record.after")
+        {
+            1 => Ok(()),
+            hits => Err(format!("{hits} hits")),
+        });
+        let mut other = cluster.connect();
+        let query = "SELECT gid, node, state, age < interval '1 minute', error IS NULL \
+                     FROM helios_transactions ORDER BY gid";
+        let rows = other.query(query, &[]).unwrap();
+        let nodes: Vec<String> = rows.iter().map(|row| row.get(1)).collect();
+        assert_eq!(nodes, ["node-1", "node-2"]);
+        for (n, row) in (1..).zip(&rows) {
+            let gid: String = row.get(0);
+            assert!(gid.starts_with(&format!("{prefix}_0_")) && gid.ends_with(&format!("_{n}")));
+            assert_eq!(row.get::<_, String>(2), "in progress");
+            assert!(row.get::<_, bool>(3) && row.get::<_, bool>(4));
+            let status = "SELECT helios_transaction_status($1)";
+            assert_eq!(
+                other.query_one(status, &[&gid]).unwrap().get::<_, String>(0),
+                "in progress"
+            );
+        }
+        // Recovery leaves alone what is under way.
+        assert!(
+            other.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap().is_empty()
+        );
+        cluster.failpoint("record.after", "off", 0, 0);
+    });
+    assert_eq!(values(&mut client), [1, 1, 0]);
+    settled(&cluster);
+}
