@@ -23,10 +23,10 @@ pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
     settings::register();
     pg::shared_memory::install();
-    #[cfg(feature = "failpoints")]
-    pg::failpoints::install();
     pg::backends::install();
     pg::node_health::install();
+    #[cfg(feature = "failpoints")]
+    pg::failpoints::install();
     pg::invalidation::install();
     ddl::install();
     settings::install_grammar();

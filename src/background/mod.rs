@@ -26,6 +26,11 @@ const RUN_TIME: Duration = Duration::from_secs(4);
 /// it has something to do.
 const ROUND: Duration = Duration::from_secs(600);
 
+/// Workers that run at a time: the server has slots for eight by default, and others want some.
+const MOST: usize = 3;
+/// How long a worker stays when others wait for its place.
+const TURN: Duration = Duration::from_secs(1);
+
 /// Registers the workers. Called once, from `_PG_init`.
 pub fn install() {
     worker::set_main(Main { launcher, worker: run });
@@ -39,12 +44,11 @@ fn recovery_interval() -> Duration {
 fn launcher() {
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
+    let mut last_started = 0;
     loop {
         running.retain(|(_, worker)| worker.is_alive());
         let mut due = worker::pending();
         due.extend(worker::resident());
-        due.sort_unstable();
-        due.dedup();
         due.retain(|database| !running.iter().any(|(d, _)| d == database));
         let is_round = last_round.is_none_or(|last| last.elapsed() >= ROUND);
         if is_round || !due.is_empty() {
@@ -59,20 +63,34 @@ fn launcher() {
         if is_round {
             last_round = Some(Instant::now());
         }
+        // Where there are more databases than places, each gets its turn.
+        due.sort_unstable();
+        let turn = due.partition_point(|database| *database <= last_started);
+        due.rotate_left(turn);
+        let mut waiting = false;
         for database in due {
             if worker::is_held(database) || running.iter().any(|(d, _)| *d == database) {
                 continue;
             }
-            match Running::start(database) {
-                Some(worker) => running.push((database, worker)),
+            let free = running.len() < MOST;
+            match if free { Running::start(database) } else { None } {
+                Some(worker) => {
+                    running.push((database, worker));
+                    last_started = database;
+                }
                 // No slot now: the database must not be forgotten.
                 None => worker::note(database, Work::Pending),
             }
+            waiting |= !free;
         }
+        worker::set_crowded(waiting);
         // Woken by every worker that ends: that is no reason to start it again at once.
         let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
             worker::rest(next - Instant::now());
+            if waiting && running.iter().any(|(_, worker)| !worker.is_alive()) {
+                break; // its place is free
+            }
         }
     }
 }
@@ -82,6 +100,7 @@ fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
     let mut last_recovery: Option<Instant> = None;
+    let began = Instant::now();
     loop {
         let outcome = worker::in_transaction(|| {
             if directory::exists() { health::nodes().map(Some) } else { Ok(None) }
@@ -106,7 +125,7 @@ fn run(database: u32) {
             }
         }
         worker::set_resident(database, !nodes.is_empty());
-        if nodes.is_empty() {
+        if nodes.is_empty() || (worker::is_crowded() && began.elapsed() > TURN) {
             return;
         }
         next = next.min(watch.look(database, &nodes));

@@ -9,7 +9,8 @@ use std::ptr;
 use std::time::Duration;
 
 pub use super::worker_slots::{
-    Work, forget, hold, is_held, note, of_database, pending, resident, set_resident, wake,
+    Work, forget, hold, is_crowded, is_held, note, of_database, pending, resident, set_crowded,
+    set_resident, wake,
 };
 
 /// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.

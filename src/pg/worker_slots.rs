@@ -35,11 +35,15 @@ struct Slot {
 }
 
 #[derive(Clone, Copy)]
-struct Slots([Slot; SLOTS]);
+struct Slots {
+    databases: [Slot; SLOTS],
+    /// Databases wait for another one's worker to make room.
+    crowded: bool,
+}
 
 impl Default for Slots {
     fn default() -> Self {
-        Self([Slot::default(); SLOTS])
+        Self { databases: [Slot::default(); SLOTS], crowded: false }
     }
 }
 
@@ -59,22 +63,27 @@ pub(super) fn install() {
 fn change(database: u32, change: impl FnOnce(&mut Slot)) {
     let mut slots = WORK.exclusive();
     let is_idle = |slot: &Slot| !slot.resident && slot.worker == 0 && slot.work != Work::Pending;
-    let own = slots.0.iter().position(|slot| slot.database == database);
-    let Some(at) = own.or_else(|| slots.0.iter().position(is_idle)) else { return };
+    let own = slots.databases.iter().position(|slot| slot.database == database);
+    let Some(at) = own.or_else(|| slots.databases.iter().position(is_idle)) else { return };
     if own.is_none() {
-        slots.0[at] = Slot { database, ..Slot::default() };
+        slots.databases[at] = Slot { database, ..Slot::default() };
     }
-    change(&mut slots.0[at]);
+    change(&mut slots.databases[at]);
 }
 
 fn read<R: Default>(database: u32, read: impl FnOnce(&Slot) -> R) -> R {
     let slots = WORK.share();
-    slots.0.iter().find(|slot| slot.database == database).map(read).unwrap_or_default()
+    slots.databases.iter().find(|slot| slot.database == database).map(read).unwrap_or_default()
 }
 
 fn select(wanted: impl Fn(&Slot) -> bool) -> Vec<u32> {
     let slots = WORK.share();
-    slots.0.iter().filter(|slot| slot.database != 0 && wanted(slot)).map(|s| s.database).collect()
+    slots
+        .databases
+        .iter()
+        .filter(|slot| slot.database != 0 && wanted(slot))
+        .map(|s| s.database)
+        .collect()
 }
 
 /// Notes what is known of a database.
@@ -151,6 +160,23 @@ pub fn is_held(database: u32) -> bool {
     // SAFETY: reads the clock.
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
     read(database, |slot| slot.held_until) > now
+}
+
+/// Says whether databases wait for another one's worker to make room, and wakes the workers if so.
+pub fn set_crowded(crowded: bool) {
+    let mut slots = WORK.exclusive();
+    slots.crowded = crowded;
+    let workers: Vec<i32> =
+        slots.databases.iter().map(|slot| slot.worker).filter(|pid| *pid != 0).collect();
+    drop(slots);
+    if crowded {
+        workers.into_iter().for_each(super::backends::set_latch);
+    }
+}
+
+/// Whether databases wait for another one's worker to make room.
+pub fn is_crowded() -> bool {
+    WORK.share().crowded
 }
 
 /// The database is gone.
