@@ -79,6 +79,11 @@ impl Block {
         self.rollback.map(Step::RollbackTo)
     }
 
+    /// The steps that undo subtransactions that are gone and leave nothing of them.
+    pub fn undo(&self) -> Option<[Step; 2]> {
+        self.rollback.map(|level| [Step::RollbackTo(level), Step::Release(level)])
+    }
+
     /// Calls `send` with each step that brings the node to the local transaction's level.
     pub fn steps<E>(
         &self,
@@ -86,9 +91,8 @@ impl Block {
         read_only: bool,
         mut send: impl FnMut(Step) -> Result<(), E>,
     ) -> Result<(), E> {
-        if let Some(level) = self.rollback {
-            send(Step::RollbackTo(level))?;
-            send(Step::Release(level))?;
+        for step in self.undo().into_iter().flatten() {
+            send(step)?;
         }
         if let Some(level) = self.release {
             send(Step::Release(level))?;
@@ -182,6 +186,16 @@ mod tests {
             catch_up(&mut block, 2),
             [Step::RollbackTo(2), Step::Release(2), Step::Savepoint(2)]
         );
+    }
+
+    #[test]
+    fn what_was_undone_at_once_is_not_undone_again() {
+        let mut block = Block::default();
+        catch_up(&mut block, 3);
+        block.rolled_back(3);
+        block.undo().unwrap().iter().for_each(|step| block.confirm(*step, false));
+        assert!(block.undo().is_none() && block.is_at(2, false));
+        assert_eq!(catch_up(&mut block, 3), [Step::Savepoint(3)]);
     }
 
     #[test]

@@ -143,6 +143,8 @@ fn sub_abort(level: u32) {
             stop(&mut link);
         }
         link.rolled_back(level);
+        // At once, not with the next statement: other sessions wait for the locks that it held.
+        link.roll_back_now(Instant::now() + ROLLBACK_TIME);
     }
     pay_latch();
 }

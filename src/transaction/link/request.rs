@@ -59,6 +59,26 @@ impl Link {
         })
     }
 
+    /// Undoes subtransactions that are gone, where nothing may be raised. What cannot be done now (rows of an
+    /// outer statement are still on their way, the node does not answer in time) is done with the next request.
+    pub fn roll_back_now(&mut self, until: Instant) {
+        let Some(steps) = self.block.undo() else { return };
+        if self.session.is_lost() || !self.session.is_at_rest() {
+            return;
+        }
+        self.request = Request::default();
+        self.effects.clear();
+        let Self { session, effects, .. } = self;
+        let written = steps.iter().try_for_each(|step| send_step(session, effects, *step));
+        self.session.sync();
+        if written.is_ok() && self.session.flush(Patience::Until(until)).is_ok() {
+            self.drain(until);
+        }
+        if self.session.is_busy() {
+            self.session.give_up();
+        }
+    }
+
     /// A DEFERRABLE transaction waits for a snapshot that no anomaly can show in. Each node has its own; over two of them
     /// there is none.
     fn refuse_second_deferrable(&self) -> Result<()> {

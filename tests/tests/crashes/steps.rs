@@ -1,7 +1,8 @@
 //! Which steps a transaction takes, and how many round trips: the shortcuts of those that need no second phase.
 
-use helios_tests::{Cluster, Proxy, backend};
+use helios_tests::{Cluster, Event, Proxy, Wire, backend, wait_until};
 use postgres::Client;
+use xtask::cluster::DATABASE;
 
 use crate::{add_to, settled, tables, values};
 
@@ -110,11 +111,11 @@ fn names_carry_cluster_database_epoch_and_transaction() {
                 assert_eq!(status, "committed");
             }
         });
-        helios_tests::wait_until("the transaction is prepared", crate::RECOVERED, || match cluster
-            .failpoint_hits("record.after")
-        {
-            1 => Ok(()),
-            hits => Err(format!("{hits} hits")),
+        wait_until("the transaction is prepared", crate::RECOVERED, || {
+            match cluster.failpoint_hits("record.after") {
+                1 => Ok(()),
+                hits => Err(format!("{hits} hits")),
+            }
         });
         let mut other = cluster.connect();
         let query = "SELECT gid, node, state, age < interval '1 minute', error IS NULL \
@@ -141,4 +142,39 @@ fn names_carry_cluster_database_epoch_and_transaction() {
     });
     assert_eq!(values(&mut client), [1, 1, 0]);
     settled(&cluster);
+}
+
+#[test]
+fn a_step_that_hangs_can_be_cancelled_before_the_decision() {
+    let cluster = Cluster::with_failpoints(2, &[]);
+    let mut client = tables(&cluster);
+    for (place, work) in [
+        ("connect.before", add_to(&["one"])),
+        ("commit.before", add_to(&["one"])),
+        ("release.before", "BEGIN; TABLE one.t; COMMIT".to_owned()),
+        ("prepare.before", add_to(&["one", "two"])),
+        ("prepare.next", add_to(&["one", "two"])),
+        ("definition.local", "BEGIN; CREATE TABLE one.never (); COMMIT".to_owned()),
+    ] {
+        let mut wire = Wire::connect(cluster.coordinator(), DATABASE);
+        cluster.failpoint(place, "hang", 0, wire.pid);
+        wire.send_simple(&work).unwrap();
+        wait_until(&format!("{place} is reached"), crate::RECOVERED, || {
+            let hits = cluster.failpoint_hits(place);
+            if hits > 0 { Ok(()) } else { Err(hits.to_string()) }
+        });
+        wire.cancel(cluster.coordinator()).unwrap();
+        let events = wire.until_ready(None).unwrap();
+        let cancelled = events.iter().any(|event| event.field('C') == Some("57014"));
+        assert!(cancelled, "{place}: {events:?}");
+        cluster.failpoint(place, "off", 0, 0);
+        // The session goes on.
+        let events = wire.simple("ROLLBACK; SELECT count(*) FROM one.t", None).unwrap();
+        let counted = events.contains(&Event::Row(vec![Some(b"10".to_vec())]));
+        assert!(counted, "{place}: {events:?}");
+    }
+    settled(&cluster);
+    assert_eq!(values(&mut client), [0, 0, 0]);
+    let made = "SELECT to_regclass('one.never') IS NOT NULL";
+    assert!(!client.query_one(made, &[]).unwrap().get::<_, bool>(0));
 }

@@ -180,13 +180,20 @@ fn wait_for_standby(cluster: &Cluster, name: &str) {
     node.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).unwrap();
     node.batch_execute("SELECT pg_reload_conf()").unwrap();
     let mut probe = Wire::connect(cluster.node(1), DATABASE);
+    let mut attempt = 0;
     wait_until("a commit waits for the standby", BOUND, || {
+        attempt += 1;
+        let name = format!("attempt {attempt}.");
         probe
-            .send_simple("DROP TABLE IF EXISTS public.probe; CREATE TABLE public.probe ()")
+            .send_simple(&format!(
+                "DROP TABLE IF EXISTS public.probe; CREATE TABLE public.probe () /* {name} */"
+            ))
             .unwrap();
-        let what = "SELECT state, coalesce(wait_event, '') FROM pg_stat_activity WHERE pid = $1";
+        // Idle before it has begun is not the same as idle when it is done.
+        let what = "SELECT CASE WHEN strpos(query, $2) > 0 THEN state ELSE 'not begun' END, \
+                           coalesce(wait_event, '') FROM pg_stat_activity WHERE pid = $1";
         loop {
-            let row = node.query_one(what, &[&probe.pid]).unwrap();
+            let row = node.query_one(what, &[&probe.pid, &name]).unwrap();
             let (state, waits): (String, String) = (row.get(0), row.get(1));
             if waits == "SyncRep" {
                 probe.cancel(cluster.node(1)).unwrap();

@@ -13,7 +13,7 @@ use crate::paths;
 const PURE: [&str; 6] = ["-p", "helios-core", "-p", "xtask", "-p", "helios-tests"];
 
 /// The extension, built as it is for servers: the bindings are made once for all uses.
-const EXTENSION: [&str; 6] =
+pub const EXTENSION: [&str; 6] =
     ["-p", "helios", "--release", "--no-default-features", "--features", "pg15"];
 
 fn cargo(arguments: &[&str]) -> Command {

@@ -1,11 +1,13 @@
 //! Rust's own test runner: shown as it runs, counted from what it prints.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 
 use super::Counts;
+use super::checks::EXTENSION;
 use crate::command;
 use crate::paths;
 
@@ -14,10 +16,26 @@ const THREADS: &str = "--test-threads=4";
 
 /// Runs the tests of one package that match a filter, all without filters.
 pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
+    run_selected(&["--package", package], environment, filters)
+}
+
+/// Runs the tests within the extension's own sources. They run without a server, so they cannot
+/// call it.
+pub fn run_extension(pg_config: &Path, filters: &[String]) -> Result<Counts> {
+    let selected = [&EXTENSION[..], &["--lib"]].concat();
+    let bindings = ("PGRX_PG_CONFIG_PATH", pg_config.display().to_string());
+    run_selected(&selected, &[bindings], filters)
+}
+
+fn run_selected(
+    selected: &[&str],
+    environment: &[(&str, String)],
+    filters: &[String],
+) -> Result<Counts> {
     let skips = paths::target().join(format!("skips.{}", std::process::id()));
     let mut cargo = command::cargo();
-    cargo.args(["test", "--no-fail-fast", "--package", package, "--"]);
-    cargo.arg(THREADS).args(filters);
+    cargo.args(["test", "--no-fail-fast"]).args(selected);
+    cargo.arg("--").arg(THREADS).args(filters);
     cargo.envs(environment.iter().map(|(name, value)| (name, value))).env("HELIOS_SKIPS", &skips);
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;

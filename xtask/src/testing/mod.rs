@@ -3,6 +3,7 @@
 
 mod checks;
 mod core_regress;
+mod isolation;
 mod libtest;
 mod regress;
 mod symbols;
@@ -55,7 +56,8 @@ impl std::fmt::Display for Counts {
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
 const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
-const SUITES: [&str; 5] = ["xtask", "core", "regress", "cluster", REGRESS_FULL];
+const SUITES: [&str; 7] =
+    ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
 /// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
 const REGRESS_FULL: &str = "regress-full";
@@ -92,6 +94,8 @@ pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
     run.static_checks();
     run.suite("xtask", |filters| libtest::run("xtask", &[], filters));
     run.suite("core", |filters| libtest::run("helios-core", &[], filters));
+    let pg_config = run.pg.pg_config.clone();
+    run.suite("extension", |filters| libtest::run_extension(&pg_config, filters));
     run.server_layers();
     if let Some(other) = run.other.filter(|_| run.wants(&smoke)) {
         run.smoke(&smoke, other);
@@ -162,7 +166,7 @@ impl Run {
     /// Everything that needs the extension on PostgreSQL 15.
     fn server_layers(&mut self) {
         let needed = ["build", "symbols"].iter().any(|name| self.wants(name))
-            || ["regress", "cluster"].iter().any(|name| self.wants_suite(name))
+            || ["regress", "isolation", "cluster"].iter().any(|name| self.wants_suite(name))
             || self.wants(REGRESS_FULL);
         if !needed {
             return;
@@ -179,6 +183,7 @@ impl Run {
         }
         self.check("symbols", || symbols::check(&library));
         self.suite("regress", |filters| regress::run(&pg, filters));
+        self.suite("isolation", |filters| isolation::run(&pg, filters));
         self.suite("cluster", |filters| {
             extension::build_with_failpoints(&pg)?;
             libtest::run("helios-tests", &[], filters)

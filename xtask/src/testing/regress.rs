@@ -1,5 +1,4 @@
-//! The SQL suite in `pg_regress/`, run by the server's own `pg_regress` against a cluster, and
-//! the isolation specs there, run by `pg_isolation_regress`.
+//! The SQL suite in `pg_regress/`, run by the server's own `pg_regress` against a cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,37 +17,29 @@ use crate::server::{HOST, ROLE};
 /// Nodes of the cluster that the suite runs on.
 const NODES: u16 = 2;
 
-/// Runs the tests of both schedules whose names match a filter, all without filters.
+/// Runs the tests of the schedule whose names match a filter, all without filters.
 pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
-    let suite = paths::workspace().join("pg_regress");
-    let sql = chosen(&suite.join("schedule"), filters)?;
-    let isolation = chosen(&suite.join("isolation_schedule"), filters)?;
-    let mut counts = Counts::default();
-    if sql.is_empty() && isolation.is_empty() {
-        if filters.is_empty() {
-            bail!("{} lists no tests", suite.join("schedule").display());
-        }
-        return Ok(counts);
+    let tests = chosen("schedule", filters)?;
+    if tests.is_empty() {
+        return Ok(Counts::default());
     }
     let scratch = Scratch::new(NODES + 1)?;
     let cluster = scratch.cluster(pg, NODES, &[])?;
-    let regress = pg.regress_dir.join("pg_regress");
-    let isolationtester = pg.regress_dir.with_file_name("isolation").join("pg_isolation_regress");
-    for (program, tests) in [(regress, sql), (isolationtester, isolation)] {
-        if !tests.is_empty() {
-            counts.add(run_program(&program, pg, &cluster, &tests)?);
-        }
-    }
-    Ok(counts)
+    run_program(&pg.regress_dir.join("pg_regress"), pg, &cluster, &tests)
 }
 
-/// The tests of a schedule in order; a schedule that is not there has none.
-fn chosen(schedule: &Path, filters: &[String]) -> Result<Vec<String>> {
-    let text = match fs::read_to_string(schedule) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("{}", schedule.display())),
-    };
+/// The tests of a schedule of ours, in order. One that lists none is an error.
+pub(super) fn chosen(schedule: &str, filters: &[String]) -> Result<Vec<String>> {
+    let path = paths::workspace().join("pg_regress").join(schedule);
+    let tests = listed(&path, filters)?;
+    if tests.is_empty() && filters.is_empty() {
+        bail!("{} lists no tests", path.display());
+    }
+    Ok(tests)
+}
+
+fn listed(schedule: &Path, filters: &[String]) -> Result<Vec<String>> {
+    let text = fs::read_to_string(schedule).with_context(|| format!("{}", schedule.display()))?;
     let names = text.lines().filter_map(|line| line.strip_prefix("test:"));
     let names = names.flat_map(str::split_whitespace);
     let wanted =
@@ -56,7 +47,8 @@ fn chosen(schedule: &Path, filters: &[String]) -> Result<Vec<String>> {
     Ok(names.filter(wanted).map(str::to_owned).collect())
 }
 
-fn run_program(
+/// Runs `pg_regress` or `pg_isolation_regress` on a cluster.
+pub(super) fn run_program(
     program: &Path,
     pg: &Postgres,
     cluster: &Cluster,
@@ -148,11 +140,10 @@ mod tests {
     fn schedule_is_read_in_order_and_filtered() {
         let path = std::env::temp_dir().join(format!("helios-schedule-{}", std::process::id()));
         fs::write(&path, "# comment\ntest: one two\n\ntest: three\n").unwrap();
-        let all = chosen(&path, &[]).unwrap();
-        let some = chosen(&path, &["tw".to_owned(), "thr".to_owned()]).unwrap();
+        let all = listed(&path, &[]).unwrap();
+        let some = listed(&path, &["tw".to_owned(), "thr".to_owned()]).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(all, ["one", "two", "three"]);
         assert_eq!(some, ["two", "three"]);
-        assert!(chosen(Path::new("/nonexistent/schedule"), &[]).unwrap().is_empty());
     }
 }
