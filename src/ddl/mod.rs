@@ -18,6 +18,7 @@ mod listed;
 mod propagate;
 mod quiet;
 pub mod reference;
+mod reference_rules;
 pub mod schema;
 mod send;
 mod session_state;

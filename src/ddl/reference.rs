@@ -9,6 +9,7 @@
 
 use super::frame::{Frame, Touched};
 use super::quiet::quietly;
+use super::reference_rules::{check, check_shape, own_table};
 use crate::directory::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Belongs};
@@ -25,7 +26,7 @@ use std::rc::Rc;
 const WRITE: &str = "\"!helios_write";
 const COPY: &str = "\"!helios_copy\"";
 
-fn unsupported(message: String) -> Error {
+pub fn unsupported(message: String) -> Error {
     Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
 }
 
@@ -285,98 +286,6 @@ fn described(relation: Oid) -> Result<ReferenceTable> {
             Code::ERRCODE_UNDEFINED_TABLE,
             format!("relation with OID {} does not exist", relation.to_u32()),
         )),
-    }
-}
-
-fn own_table(table: &ReferenceTable) -> Result<()> {
-    let select = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1";
-    match sql::one::<bool>(select, &[table.relation.into()])? {
-        Some(true) => Ok(()),
-        _ => Err(Error::new(
-            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("must be owner of table {}", table.name),
-        )),
-    }
-}
-
-/// What becomes no reference table.
-fn check(table: &ReferenceTable) -> Result<()> {
-    if directory::is_reference(table.relation)? {
-        let message = format!("table {} is a reference table already", table.name);
-        return Err(Error::new(Code::ERRCODE_DUPLICATE_OBJECT, message));
-    }
-    let namespace = names::relation_namespace(table.relation).unwrap_or(pgrx::pg_sys::InvalidOid);
-    if directory::home(namespace)?.is_some() {
-        let schema = session::namespace_name(namespace).unwrap_or_default();
-        let message = format!("table {} is in a distributed schema", table.name);
-        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
-            .detail(format!("Schema \"{schema}\" lives on one node."))
-            .hint("Make the reference table in a plain schema."));
-    }
-    let select = "SELECT CASE c.relkind WHEN 'r' THEN NULL WHEN 'p' THEN 'a partitioned table' WHEN 'v' THEN 'a view'
-                          WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table' WHEN 'S' THEN 'a sequence'
-                          WHEN 'i' THEN 'an index' ELSE 'no ordinary table' END,
-                         CASE WHEN c.oid < 16384 OR c.relnamespace IN ('helios'::regnamespace, 'pg_catalog'::regnamespace)
-                              THEN 'a table of the system' WHEN c.relpersistence = 't' THEN 'a temporary table'
-                              WHEN c.relpersistence = 'u' THEN 'an unlogged table'
-                              WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
-                                              AND d.objid = c.oid AND d.deptype = 'e') THEN 'part of an extension'
-                              WHEN c.reloftype <> 0 THEN 'a typed table' END
-                    FROM pg_class c WHERE c.oid = $1";
-    let kinds = sql::rows(select, &[table.relation.into()], |row| {
-        Ok(row.get::<String>(1)?.or(row.get::<String>(2)?))
-    })?;
-    if let Some(kind) = kinds.into_iter().flatten().next() {
-        let message = format!("{} cannot be a reference table", table.name);
-        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
-            .detail(format!("It is {kind}."))
-            .hint("Only ordinary permanent tables can be reference tables."));
-    }
-    check_shape(table)
-}
-
-/// What a reference table must be like, now and later.
-fn check_shape(table: &ReferenceTable) -> Result<()> {
-    let refused =
-        |column: usize, message: &str, hint: &str| (column, message.to_owned(), hint.to_owned());
-    let rules = [
-        refused(1, "has no primary key", "Add one: copies find their rows by it."),
-        refused(2, "inherits from tables or has children", "Use a table without inheritance."),
-        refused(
-            3,
-            "has row security",
-            "Reference tables are for all tenants: drop its policies, or keep the table in a distributed schema.",
-        ),
-        refused(4, "has rules", "Use triggers instead."),
-        refused(
-            5,
-            "has a foreign key to a table that nodes do not have",
-            "Make that table a reference table first, or drop the foreign key.",
-        ),
-        refused(6, "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
-    ];
-    let select = "SELECT NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
-                         EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
-                         c.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid),
-                         EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid),
-                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f' AND confrelid <> c.oid
-                                    AND confrelid NOT IN (SELECT relation FROM helios.reference_table)),
-                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p' AND condeferrable)
-                    FROM pg_class c WHERE c.oid = $1";
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
-    let found = sql::rows(select, &[table.relation.into()], |row| {
-        for (column, message, hint) in &rules {
-            if row.get::<bool>(*column)? == Some(true) {
-                return Ok(Some((message.clone(), hint.clone())));
-            }
-        }
-        Ok(None)
-    })?;
-    match found.into_iter().flatten().next() {
-        None => Ok(()),
-        Some((message, hint)) => Err(unsupported(format!("table {} {message}", table.name))
-            .detail("This is not supported for reference tables.")
-            .hint(hint)),
     }
 }
 
