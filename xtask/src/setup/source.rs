@@ -119,7 +119,7 @@ fn private_configuration(work: &Path) -> Result<Vec<String>> {
     for dir in ["lists/partial", "cache/archives/partial", "etc"] {
         fs::create_dir_all(work.join(dir))?;
     }
-    let (main, security) = mirrors();
+    let (main, security) = mirrors()?;
     let lines: Vec<String> = SUITES
         .iter()
         .map(|(kind, suite)| {
@@ -142,8 +142,8 @@ fn private_configuration(work: &Path) -> Result<Vec<String>> {
     Ok(values.into_iter().flat_map(|value| ["-o".to_owned(), value]).collect())
 }
 
-/// The mirrors that this system uses for Debian and its security updates, or Debian's own.
-fn mirrors() -> (String, String) {
+/// The mirrors that this system uses for Debian and its security updates.
+fn mirrors() -> Result<(String, String)> {
     let mut texts = vec![fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
     for entry in fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten() {
         texts.push(fs::read_to_string(entry.path()).unwrap_or_default());
@@ -156,14 +156,14 @@ fn mirrors() -> (String, String) {
         .filter(|word| word.contains("://"))
         .map(|word| word.trim_end_matches('/'))
         .collect();
-    let find = |end: &str, default: &str| {
-        let found = words.iter().find(|word| word.ends_with(end));
-        found.map_or_else(|| default.to_owned(), |word| (*word).to_owned())
+    let find = |end: &str| words.iter().find(|word| word.ends_with(end));
+    let Some(main) = find("/debian") else {
+        anyhow::bail!("apt's sources name no Debian mirror (an address that ends with /debian)");
     };
-    (
-        find("/debian", "http://deb.debian.org/debian"),
-        find("/debian-security", "http://deb.debian.org/debian-security"),
-    )
+    // Mirrors keep the security updates beside the rest.
+    let security = find("/debian-security")
+        .map_or_else(|| format!("{main}-security"), |word| (*word).to_owned());
+    Ok(((*main).to_owned(), security))
 }
 
 /// Downloads a source archive into `work`: of the preferred version, else the newest that the
