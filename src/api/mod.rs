@@ -5,8 +5,20 @@
 //! Lock order: none of its own.
 
 mod cluster;
+mod migrations;
 mod nodes;
 mod places;
 mod schemas;
 mod tables;
 mod transactions;
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// An argument that must not be NULL; 22004.
+fn given<T>(name: &str, value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| {
+        let message = format!("argument \"{name}\" must not be null");
+        Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, message)
+    })
+}

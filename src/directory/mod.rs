@@ -17,12 +17,12 @@ pub use cache::{
     catalogs_owner, cluster_id, exists, home, home_of, in_use, is_reference, node, node_named,
     nodes, placement, placement_of, remote_nodes,
 };
-pub use rows::{Address, Node, NodeId, Placement, ShardId};
+pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId};
 pub use store::{
-    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, dedicated_shard,
+    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
     forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
-    references, remove_node, rename_schema, schemas_on, shards, take_local_out,
-    unfinished_transactions,
+    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving, shards,
+    take_local_out, unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};
@@ -40,6 +40,11 @@ pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
     }
+}
+
+/// The catalog whose objects the shards' locks are taken on.
+pub fn lock_catalog() -> Option<Oid> {
+    cache::shard_table()
 }
 
 /// One transaction at a time writes a reference table; held until it ends, on all nodes.

@@ -122,6 +122,8 @@ pub struct Shard {
     pub node: NodeId,
     /// How many schemas it holds.
     pub schemas: u64,
+    /// Whether it is about to move.
+    pub moving: bool,
 }
 
 impl Shard {

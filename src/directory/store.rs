@@ -68,9 +68,33 @@ pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
     })
 }
 
+/// Puts a schema into another shard on the same node.
+pub fn put_schema(name: &str, shard: ShardId) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET shard = $2 WHERE name = $1::name";
+        sql::run(update, &[name.into(), shard.0.into()])
+    })
+}
+
+/// Says whether a shard is about to move: then no new schema is put into it.
+pub fn set_moving(shard: ShardId, moving: bool) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.shard SET state = CASE WHEN $2 THEN 'moving' ELSE 'active' END WHERE id = $1";
+        sql::run(update, &[shard.0.into(), moving.into()])
+    })
+}
+
+/// Names of the schemas in a shard, in order.
+pub fn schemas_of(shard: ShardId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT name::text FROM helios.schema WHERE shard = $1 ORDER BY 1";
+        sql::rows(select, &[shard.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
 /// All shards, by id.
 pub fn shards() -> Result<Vec<Shard>> {
-    let select = "SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to, count(c.name)
+    let select = "SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to, count(c.name), s.state = 'moving'
                     FROM helios.shard s LEFT JOIN helios.schema c ON c.shard = s.id GROUP BY s.id ORDER BY s.id";
     as_owner(|| {
         let shard = |row: &sql::Row<'_>| -> Result<Shard> {
@@ -84,7 +108,8 @@ pub fn shards() -> Result<Vec<Shard>> {
             };
             let (id, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(3)?.unwrap_or(0));
             let schemas = row.get::<i64>(8)?.unwrap_or(0) as u64;
-            Ok(Shard { id: ShardId(id), kind, node: NodeId(node), schemas })
+            let moving = row.get::<bool>(9)?.unwrap_or(false);
+            Ok(Shard { id: ShardId(id), kind, node: NodeId(node), schemas, moving })
         };
         sql::rows(select, &[], shard)
     })
@@ -235,7 +260,8 @@ fn touch() -> Result<()> {
     sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
 }
 
-fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs work with the rights of the catalogs' owner.
+pub fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = catalogs_owner()?;
     let _as_owner = RunAs::role(owner);
     work()

@@ -14,7 +14,7 @@ mod types;
 mod utility;
 mod value;
 
-use crate::directory::{self, NodeId};
+use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::{client, nesting, xact};
 use crate::transaction::{self, Mode};
@@ -35,28 +35,28 @@ pub fn install() {
 ///
 /// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
 pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
-    let mut shards = Vec::new();
-    for namespace in namespaces.clone() {
-        if let Some(placement) = directory::placement(namespace)?
-            && !shards.contains(&placement.shard)
-        {
-            shards.push(placement.shard);
+    let mut locked: Vec<ShardId> = Vec::new();
+    loop {
+        let mut new = Vec::new();
+        let mut nodes = Vec::new();
+        for namespace in namespaces.clone() {
+            let placement = directory::placement(namespace)?.ok_or_else(moved)?;
+            if !locked.contains(&placement.shard) && !new.contains(&placement.shard) {
+                new.push(placement.shard);
+            }
+            nodes.push(placement.node);
         }
-    }
-    shards.sort_by_key(|shard| shard.0);
-    for &shard in &shards {
-        directory::lock_shard_shared(shard);
-    }
-    let mut node = None;
-    for namespace in namespaces {
-        let now = directory::placement(namespace)?.filter(|p| shards.contains(&p.shard));
-        match (now, node) {
-            (Some(p), None) => node = Some(p.node),
-            (Some(p), Some(known)) if p.node == known => {}
-            _ => return Err(moved()),
+        // What was read under the locks holds until the transaction ends.
+        if new.is_empty() {
+            let first = *nodes.first().ok_or_else(moved)?;
+            return if nodes.iter().all(|node| *node == first) { Ok(first) } else { Err(moved()) };
         }
+        new.sort_by_key(|shard| shard.0);
+        for &shard in &new {
+            directory::lock_shard_shared(shard);
+        }
+        locked.extend(new);
     }
-    node.ok_or_else(moved)
 }
 
 fn moved() -> Error {

@@ -137,7 +137,13 @@ pub fn for_any(sockets: &[RawFd], time: Duration) {
     let woken = unsafe {
         let set = create_set_of(events);
         for &socket in sockets {
-            pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, socket, ptr::null_mut(), NOTHING);
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_SOCKET_READABLE,
+                socket,
+                ptr::null_mut(),
+                NOTHING,
+            );
         }
         let none = pg_sys::PGINVALID_SOCKET;
         pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, none, pg_sys::MyLatch, NOTHING);
