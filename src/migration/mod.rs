@@ -19,6 +19,7 @@ mod ends;
 mod fence;
 mod plan;
 mod preflight;
+pub mod pull;
 mod record;
 mod run;
 mod switch;
