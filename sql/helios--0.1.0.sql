@@ -88,8 +88,10 @@ COMMENT ON COLUMN helios.shard.key_to IS 'first key behind the greatest, NULL fo
 CREATE TABLE helios.schema (
     name    name   PRIMARY KEY,
     shard   bigint NOT NULL REFERENCES helios.shard,
-    created timestamptz NOT NULL DEFAULT now()
+    created timestamptz NOT NULL DEFAULT now(),
+    key     text COLLATE "C"
 );
+COMMENT ON COLUMN helios.schema.key IS 'what placed the schema, whatever its name became since; NULL: its name''s';
 CREATE INDEX schema_shard ON helios.schema (shard);
 COMMENT ON TABLE helios.schema IS 'distributed schemas and the shard each one is in';
 
@@ -186,21 +188,29 @@ CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.reference_table
     FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
 
--- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough
--- that every place where a bound begins has an owner.
+-- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough to look
+-- where a shard was: every place there where a bound begins has an owner.
 CREATE FUNCTION helios.check_shards_cover() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
+    was_slots int4range := int4range(OLD.slot_from, OLD.slot_to);
+    was_keys helios.key_range := helios.key_range(OLD.key_from, OLD.key_to);
     missing record;
 BEGIN
+    IF OLD.kind <> 'pooled' THEN
+        RETURN NULL;
+    END IF;
+    WITH here AS MATERIALIZED (
+        SELECT int4range(slot_from, slot_to) AS slots, helios.key_range(key_from, key_to) AS keys
+          FROM helios.shard
+         WHERE kind = 'pooled' AND int4range(slot_from, slot_to) && was_slots
+           AND helios.key_range(key_from, key_to) && was_keys)
     SELECT slot, key INTO missing
-      FROM (SELECT 0 UNION SELECT slot_from FROM helios.shard WHERE kind = 'pooled'
-            UNION SELECT slot_to FROM helios.shard WHERE kind = 'pooled' AND slot_to < 16384) AS s(slot),
-           (SELECT '' UNION SELECT key_from FROM helios.shard WHERE kind = 'pooled' AND key_from IS NOT NULL
-            UNION SELECT key_to FROM helios.shard WHERE kind = 'pooled' AND key_to IS NOT NULL) AS k(key)
-     WHERE NOT EXISTS (SELECT FROM helios.shard
-                        WHERE kind = 'pooled' AND int4range(slot_from, slot_to) @> slot
-                          AND helios.key_range(key_from, key_to) @> key)
+      FROM (SELECT OLD.slot_from UNION SELECT lower(slots) FROM here UNION SELECT upper(slots) FROM here) AS s(slot),
+           (SELECT coalesce(OLD.key_from, '') UNION SELECT lower(keys) FROM here WHERE NOT lower_inf(keys)
+            UNION SELECT upper(keys) FROM here WHERE NOT upper_inf(keys)) AS k(key)
+     WHERE was_slots @> slot AND was_keys @> key
+       AND NOT EXISTS (SELECT FROM here WHERE slots @> slot AND keys @> key)
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the pooled shards leave a gap'
@@ -210,7 +220,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER shards_cover AFTER INSERT OR DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
+CREATE CONSTRAINT TRIGGER shards_cover AFTER DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION helios.check_shards_cover();
 
 CREATE FUNCTION helios.refuse_truncate() RETURNS trigger
