@@ -24,6 +24,24 @@ pub fn object(catalog: pg_sys::Oid, id: u32, mode: Mode) {
     unsafe { pg_sys::LockDatabaseObject(catalog, id.into(), 0, mode as pg_sys::LOCKMODE) }
 }
 
+/// Locks an object of a catalog until this process ends, if nobody has it now; whether it did.
+pub fn try_for_session(catalog: pg_sys::Oid, id: u32) -> bool {
+    // SAFETY: the tag is plain data; the lock is released when the process ends.
+    unsafe {
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: pg_sys::MyDatabaseId.to_u32(),
+            locktag_field2: catalog.to_u32(),
+            locktag_field3: id,
+            locktag_field4: 0,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+            locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+        };
+        let mode = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+        pg_sys::LockAcquire(&tag, mode, true, true)
+            != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL
+    }
+}
+
 /// Locks objects of a catalog exclusively, in the order given, until the transaction ends. False, and none of them is
 /// held, if one could not be had within `wait` (or the session's `lock_timeout`, if that is shorter): meanwhile all
 /// who want to share it wait too.

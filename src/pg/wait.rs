@@ -56,7 +56,7 @@ impl SocketWait {
                     "Raise max_files_per_process and the operating system's limit on open files.",
                 ));
             }
-            let set = create_set();
+            let set = create_set_of(3);
             let interest = pg_sys::WL_SOCKET_READABLE;
             pg_sys::AddWaitEventToSet(set, interest, fd, ptr::null_mut(), ptr::null_mut());
             let latch = pg_sys::MyLatch;
@@ -127,16 +127,43 @@ impl Drop for SocketWait {
     }
 }
 
+/// Waits until one of the sockets can be read or the time is over. For those who wait seldom: the set is made anew
+/// each time. Looks at interrupts.
+pub fn for_any(sockets: &[RawFd], time: Duration) {
+    const NOTHING: *mut std::ffi::c_void = ptr::null_mut();
+    let events = i32::try_from(sockets.len() + 2).unwrap_or(i32::MAX);
+    let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).saturating_add(1);
+    // SAFETY: plain calls into the server; the set is freed before anything can be raised.
+    let woken = unsafe {
+        let set = create_set_of(events);
+        for &socket in sockets {
+            pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, socket, ptr::null_mut(), NOTHING);
+        }
+        let none = pg_sys::PGINVALID_SOCKET;
+        pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, none, pg_sys::MyLatch, NOTHING);
+        pg_sys::AddWaitEventToSet(set, pg_sys::WL_EXIT_ON_PM_DEATH, none, ptr::null_mut(), NOTHING);
+        let mut event = pg_sys::WaitEvent::default();
+        let n = pg_sys::WaitEventSetWait(set, time as _, &mut event, 1, wait_event());
+        pg_sys::FreeWaitEventSet(set);
+        n > 0 && event.events & pg_sys::WL_LATCH_SET != 0
+    };
+    if woken {
+        // SAFETY: MyLatch is valid throughout the life of the backend.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    check_for_interrupts();
+}
+
 #[cfg(any(feature = "pg15", feature = "pg16"))]
-unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+unsafe fn create_set_of(events: i32) -> *mut pg_sys::WaitEventSet {
     // SAFETY: TopMemoryContext outlives the set.
-    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, 3) }
+    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, events) }
 }
 
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+unsafe fn create_set_of(events: i32) -> *mut pg_sys::WaitEventSet {
     // SAFETY: without a resource owner the set lives until it is freed.
-    unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), 3) }
+    unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), events) }
 }
 
 /// What `pg_stat_activity` shows while a backend waits for a node.

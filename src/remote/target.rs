@@ -44,6 +44,8 @@ pub struct Target {
     pub passfile: Option<PathBuf>,
     /// Bound on connecting to one address, handshake included.
     pub connect_timeout: Duration,
+    /// Further start-up parameters: settings of the session.
+    pub parameters: Vec<(&'static str, &'static str)>,
 }
 
 /// The options of `helios.node` that shape a connection.
@@ -114,6 +116,7 @@ mod tests {
             password: None,
             passfile: None,
             connect_timeout: Duration::from_secs(5),
+            parameters: Vec::new(),
         }
     }
 

@@ -147,6 +147,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),
+        parameters: Vec::new(),
     };
     target.set_options(&node.options)?;
     Ok(target)
