@@ -9,8 +9,10 @@ mod executor;
 mod failpoint;
 mod pg;
 mod planner;
+mod rebalance;
 mod remote;
 mod settings;
+mod stats;
 mod transaction;
 
 use pgrx::prelude::*;
@@ -25,6 +27,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     pg::backends::install();
     pg::node_health::install();
+    pg::schema_counters::install();
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();
     pg::invalidation::install();

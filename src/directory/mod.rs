@@ -19,12 +19,14 @@ pub use cache::{
     nodes, placement, placement_of, remote_nodes,
 };
 pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId};
-pub use shards::{Resident, join_shards, residents, shard, shards, split_shard};
+pub use shards::{
+    Resident, homes, join_shards, note_merge, residents, schema_names, shard, shards,
+    shards_of_schemas, split_shard,
+};
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, dedicated_shard,
     forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
-    references, remove_node, rename_schema, schemas_on, take_local_out,
-    unfinished_transactions,
+    references, remove_node, rename_schema, schemas_on, take_local_out, unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};

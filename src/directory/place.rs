@@ -2,7 +2,8 @@
 
 use super::cache::{node, node_named, nodes};
 use super::rows::{Node, NodeId, Shard, ShardId};
-use super::store::{schemas_on, shards};
+use super::shards::shards;
+use super::store::schemas_on;
 use crate::error::{Error, Result};
 use crate::settings::{PLACEMENT_STRATEGY, PlacementStrategy};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;

@@ -7,6 +7,7 @@ use crate::pg::sql;
 use helios_core::shard::{Bounds, KeyRange, Rectangle};
 use helios_core::slot;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashMap;
 
 /// A schema in a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,34 @@ pub fn residents(shard: ShardId) -> Result<Vec<Resident>> {
     })
 }
 
+/// Names of all distributed schemas.
+pub fn schema_names() -> Result<Vec<String>> {
+    Ok(shards_of_schemas()?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// All distributed schemas with their shards.
+pub fn shards_of_schemas() -> Result<Vec<(String, ShardId)>> {
+    as_owner(|| {
+        sql::read_rows("SELECT name::text, shard FROM helios.schema", &[], |row| {
+            let shard = row.get::<i64>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+        })
+    })
+}
+
+/// All distributed schemas with their nodes.
+pub fn homes() -> Result<HashMap<String, NodeId>> {
+    let select =
+        "SELECT c.name::text, s.node FROM helios.schema c JOIN helios.shard s ON s.id = c.shard";
+    let rows = as_owner(|| {
+        sql::read_rows(select, &[], |row| {
+            let node = row.get::<i32>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), NodeId(node)))
+        })
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
 /// Cuts a shard: it keeps the bounds `keeps`, and a new one on the same node gets `gives` and the schemas named. Gives
 /// the new one's number. The caller holds the shard's lock exclusively.
 pub fn split_shard(
@@ -102,9 +131,8 @@ pub fn split_shard(
         let [from, to] = [gives.slots.start, gives.slots.end].map(i32::from);
         let (key_from, key_to) = (gives.keys.from.clone(), gives.keys.to.clone());
         let arguments = [shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()];
-        let new = sql::one::<i64>(insert, &arguments)?.ok_or_else(|| {
-            Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id")
-        })?;
+        let new = sql::one::<i64>(insert, &arguments)?
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))?;
         set_bounds(shard, keeps)?;
         let update = "UPDATE helios.schema SET shard = $1 WHERE name = ANY ($2::text[]::name[])";
         sql::run(update, &[new.into(), schemas.to_vec().into()])?;
@@ -121,6 +149,14 @@ pub fn join_shards(stays: ShardId, goes: ShardId, joined: &Rectangle) -> Result<
         sql::run(update, &[stays.0.into(), goes.0.into()])?;
         sql::run("DELETE FROM helios.shard WHERE id = $1", &[goes.0.into()])?;
         set_bounds(stays, joined)
+    })
+}
+
+/// Notes that two shards are to be joined when a migration has brought them together.
+pub fn note_merge(stays: ShardId, goes: ShardId, migration: i64) -> Result<()> {
+    as_owner(|| {
+        let insert = "INSERT INTO helios.merge (stays, goes, migration) VALUES ($1, $2, $3)";
+        sql::run(insert, &[stays.0.into(), goes.0.into(), migration.into()])
     })
 }
 

@@ -2,7 +2,7 @@
 //! distributed one, without being granted anything on the catalogs.
 
 use super::cache::catalogs_owner;
-use super::rows::{Address, NodeId, Shard, ShardId};
+use super::rows::{Address, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::privileges::RunAs;
 use crate::pg::sql;

@@ -144,9 +144,7 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
 /// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
 /// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    let work = std::panic::AssertUnwindSafe(|| {
-        in_transaction_that_may_fail(work)
-    });
+    let work = std::panic::AssertUnwindSafe(|| in_transaction_that_may_fail(work));
     let result = pgrx::PgTryBuilder::new(work)
         .catch_others(|cause| Err(super::error::caught(&cause)))
         .execute();
@@ -196,11 +194,9 @@ fn begin(database: Option<u32>, role: u32) {
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
-            Some(database) => pg_sys::BackgroundWorkerInitializeConnectionByOid(
-                database.into(),
-                role.into(),
-                0,
-            ),
+            Some(database) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0)
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::directory::{self, Node, NodeId, Resident, Shard, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::wait;
+use crate::pg::wait::rest;
 use crate::stats;
 use helios_core::shard::{Bounds, Cut, Dimension, Rectangle, Weighed};
 use helios_core::slot::SLOTS;
@@ -36,7 +36,8 @@ impl At {
         let slot = |text: &str| {
             let slot = text.parse().ok().filter(|slot| *slot < SLOTS);
             slot.map(Cut::Slot).ok_or_else(|| {
-                invalid(format!("invalid slot \"{text}\"")).hint("Slots are numbers from 0 to 16383.")
+                invalid(format!("invalid slot \"{text}\""))
+                    .hint("Slots are numbers from 0 to 16383.")
             })
         };
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -50,9 +51,8 @@ impl At {
             _ if is_number => slot(text)?,
             _ if shard.keys != Default::default() => Cut::Key(text.to_owned()),
             _ => {
-                return Err(invalid(format!("invalid point to split a shard at: \"{text}\"")).hint(
-                    "Give midpoint, load, bytes, a slot (or slot:n), or a key as key:k.",
-                ));
+                return Err(invalid(format!("invalid point to split a shard at: \"{text}\""))
+                    .hint("Give midpoint, load, bytes, a slot (or slot:n), or a key as key:k."));
             }
         };
         Ok(Self::Point(cut))
@@ -245,7 +245,11 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
         shard.rectangle().is_some_and(|r| r.slots.start < slots.end && slots.start < r.slots.end)
     };
     let wanted = || -> Result<Vec<Shard>> {
-        Ok(directory::shards()?.into_iter().filter(concerned).filter(|s| s.node != node.id).collect())
+        Ok(directory::shards()?
+            .into_iter()
+            .filter(concerned)
+            .filter(|s| s.node != node.id)
+            .collect())
     };
     lock(&wanted()?.iter().map(|shard| shard.id).collect::<Vec<_>>())?;
     for shard in wanted()? {
@@ -281,7 +285,7 @@ fn lock(shards: &[ShardId]) -> Result<()> {
             return Ok(());
         }
         if attempt < ATTEMPTS {
-            wait::rest(pause);
+            rest(pause);
             pause *= 2;
         }
     }

@@ -14,6 +14,7 @@ mod node_loss;
 mod node_sessions;
 mod procedural;
 mod reference;
+mod shards;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_plain;
