@@ -198,7 +198,7 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     let (stays, goes) = if a.schemas >= b.schemas { (&a, &b) } else { (&b, &a) };
     if stays.node != goes.node {
         if goes.schemas > 0 {
-            return Ok(by_size(stays, goes)?);
+            return by_size(stays, goes);
         }
         directory::move_shards(&[(goes.id, stays.node)])?;
     }
