@@ -461,6 +461,18 @@ END $$;
 COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a table and a sum of their hashes, to compare copies';
 
 -------------------------------------------------------------------------------------------------
+-- Copies of schemas on two nodes, while they move
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
+                                 to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
+    RETURNS TABLE (rows bigint, bytes bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_pull_rows_wrapper';
+COMMENT ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint)
+    IS 'copies rows of a table from another server into the same table here; at most rate rows a second';
+REVOKE EXECUTE ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint) FROM PUBLIC;
+
+-------------------------------------------------------------------------------------------------
 -- Nodes
 -------------------------------------------------------------------------------------------------
 

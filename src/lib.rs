@@ -7,6 +7,7 @@ mod directory;
 mod error;
 mod executor;
 mod failpoint;
+mod migration;
 mod pg;
 mod planner;
 mod rebalance;

@@ -5,6 +5,7 @@
 //! Lock order: none of its own.
 
 mod cluster;
+mod copies;
 mod nodes;
 mod places;
 mod schemas;

@@ -8,6 +8,7 @@
 pub mod backends;
 pub mod catalog;
 pub mod client;
+pub mod copy_from;
 pub mod custom_scan;
 pub mod decode;
 pub mod deparse;

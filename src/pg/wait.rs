@@ -215,6 +215,12 @@ pub fn exit_with_postmaster() -> ! {
     unsafe { proc_exit(1) }
 }
 
+/// Whether this process is on its way out, on top of whatever it was doing.
+pub fn process_exits() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::proc_exit_inprogress }
+}
+
 /// Whether the client (or a timeout) asked to cancel, or the backend is told to end.
 pub fn interrupt_pending() -> bool {
     // SAFETY: flags that signal handlers set; a stale value is seen at the next wake-up.

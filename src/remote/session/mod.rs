@@ -157,6 +157,11 @@ impl Session {
         self.outstanding == 0 && self.open == Open::Nothing && self.unsent() == 0
     }
 
+    /// Whether bytes have arrived that were not taken yet.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     /// Whether a request was sent that Sync has yet to end.
     pub fn is_open(&self) -> bool {
         self.open != Open::Nothing

@@ -13,6 +13,7 @@ mod harness;
 mod node_loss;
 mod node_sessions;
 mod procedural;
+mod pull_rows;
 mod reference;
 mod shards;
 mod smoke_definitions;
