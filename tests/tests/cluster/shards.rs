@@ -171,7 +171,10 @@ fn merge_joins_neighbours() {
 fn empty_slots_are_assigned_by_the_directory_alone() {
     let cluster = Cluster::start(2);
     let mut client = cluster.connect();
-    assert_eq!(numbers(&mut client, "SELECT helios_assign_slots(100, 9999, 'node-2')"), Vec::<i64>::new());
+    assert_eq!(
+        numbers(&mut client, "SELECT helios_assign_slots(100, 9999, 'node-2')"),
+        Vec::<i64>::new()
+    );
     let wrong = "SELECT count(*) FROM helios_slots WHERE slot_from < 10000 AND slot_to >= 100 \
                  AND (node <> 'node-2' OR slot_from < 100 OR slot_to > 9999)";
     let borders = "SELECT count(*) FROM helios_slots WHERE (slot_from < 100 AND slot_to >= 100) \
