@@ -9,14 +9,14 @@ use pgrx::prelude::*;
 use std::time::Duration;
 
 fn start(subject: Subject, node: Option<&str>) -> Result<i64> {
-    let node = directory::node_named(given("node", node)?)?;
+    let node = directory::node_named(given(node, "node")?)?;
     migration::start(&subject, node.id)
 }
 
 /// Begins to move a schema; gives the migration's number.
 #[pg_extern(sql = false)]
 fn helios_migrate_schema(schema: Option<&str>, node: Option<&str>) -> i64 {
-    given("schema", schema)
+    given(schema, "schema")
         .and_then(|schema| start(Subject::Schema(schema.to_owned()), node))
         .or_raise()
 }
@@ -24,11 +24,11 @@ fn helios_migrate_schema(schema: Option<&str>, node: Option<&str>) -> i64 {
 /// Begins to move a shard; gives the migration's number.
 #[pg_extern(sql = false)]
 fn helios_migrate_shard(shard: Option<i64>, node: Option<&str>) -> i64 {
-    given("shard", shard).and_then(|shard| start(Subject::Shard(ShardId(shard)), node)).or_raise()
+    given(shard, "shard").and_then(|shard| start(Subject::Shard(ShardId(shard)), node)).or_raise()
 }
 
 fn wish(id: Option<i64>, wish: Wish) {
-    given("migration", id).and_then(|id| migration::wish(id, wish)).or_raise();
+    given(id, "migration").and_then(|id| migration::wish(id, wish)).or_raise();
 }
 
 /// Stops a migration before its switch.
@@ -56,6 +56,6 @@ fn helios_wait_for_migration(id: Option<i64>, timeout: Option<Interval>) -> Stri
         let microseconds = u64::try_from(timeout.as_micros()).unwrap_or(0);
         Duration::from_micros(microseconds)
     });
-    let state = given("migration", id).and_then(|id| migration::wait(id, timeout)).or_raise();
+    let state = given(id, "migration").and_then(|id| migration::wait(id, timeout)).or_raise();
     state.name().to_owned()
 }

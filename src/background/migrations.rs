@@ -1,7 +1,6 @@
 //! Gives migrations their workers, in the order of their numbers: so many at a time, and one for each node.
 
 use crate::directory;
-use crate::error::Result;
 use crate::migration;
 use crate::pg::error::notify;
 use crate::pg::worker::{self, MigrationWork, Running};
@@ -59,9 +58,4 @@ impl Workers {
 /// The worker of one migration.
 pub fn run(work: MigrationWork) {
     migration::run(work);
-}
-
-/// Whether a migration is under way, so that the database needs a worker.
-pub fn any() -> Result<bool> {
-    Ok(!migration::waiting()?.is_empty())
 }

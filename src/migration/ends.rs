@@ -65,23 +65,6 @@ impl Ends {
     }
 }
 
-/// Runs work on a session in a transaction of its own.
-pub fn in_block<R>(
-    session: &mut Session,
-    work: impl FnOnce(&mut Session) -> Result<R>,
-) -> Result<R> {
-    session.query("BEGIN")?;
-    match work(session) {
-        Ok(result) => session.query("COMMIT").map(|_| result),
-        Err(error) => {
-            if !session.is_lost() {
-                session.query("ROLLBACK")?;
-            }
-            Err(error)
-        }
-    }
-}
-
 /// A parsed column of a row of text.
 pub fn column<T: std::str::FromStr>(row: &[Option<String>], at: usize) -> Option<T> {
     row.get(at)?.as_deref()?.parse().ok()

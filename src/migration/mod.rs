@@ -28,6 +28,6 @@ mod verified;
 mod wish;
 
 pub use plan::{Subject, start};
-pub use record::{Waiting, waiting};
+pub use record::waiting;
 pub use run::run;
 pub use wish::{wait, wish};

@@ -84,7 +84,13 @@ fn find(subject: &Subject) -> Result<Found> {
             .hint("helios_shards lists them.")
     })?;
     let schemas = directory::schemas_of(id)?;
-    Ok(Found { shard: id, node: shard.node, is_pooled: shard.is_pooled(), schemas, shown })
+    Ok(Found {
+        shard: id,
+        node: shard.node,
+        is_pooled: shard.rectangle().is_some(),
+        schemas,
+        shown,
+    })
 }
 
 fn not_distributed(name: &str) -> Result<Error> {

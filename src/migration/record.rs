@@ -184,11 +184,6 @@ pub fn next_round(id: i64) -> Result<i32> {
     Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
 }
 
-/// Takes a wish back that has come true, or never can.
-pub fn fulfil(id: i64) -> Result<()> {
-    sql::run("UPDATE helios.migration SET wish = NULL WHERE id = $1", &[id.into()])
-}
-
 /// Notes what is about to be made on a node.
 pub fn owe(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
     let insert = "INSERT INTO helios.cleanup (migration, node, kind, name) VALUES ($1, $2, $3, $4)
@@ -277,15 +272,13 @@ pub struct Waiting {
     pub target: NodeId,
     /// Whether it moves rows or is about to: then its nodes are taken.
     pub busy: bool,
-    /// Whether it has begun; one that has goes before those that have not.
-    pub begun: bool,
     /// Time until it may be tried again.
     pub pause: Duration,
 }
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target, state <> 'dual_write_back', state <> 'planned' OR round > 0,
+    let select = "SELECT id, source, target, state <> 'dual_write_back',
                          greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
                     FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
                    ORDER BY state = 'planned', id";
@@ -296,8 +289,7 @@ pub fn waiting() -> Result<Vec<Waiting>> {
                 source: NodeId(row.get(2)?.unwrap_or(0)),
                 target: NodeId(row.get(3)?.unwrap_or(0)),
                 busy: row.get(4)?.unwrap_or(true),
-                begun: row.get(5)?.unwrap_or(false),
-                pause: Duration::try_from_secs_f64(row.get(6)?.unwrap_or(0.0)).unwrap_or_default(),
+                pause: Duration::try_from_secs_f64(row.get(5)?.unwrap_or(0.0)).unwrap_or_default(),
             })
         })
     })

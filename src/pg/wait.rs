@@ -9,7 +9,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to wait for on the socket, besides data to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -189,6 +189,15 @@ fn wait_event() -> u32 {
         }
         event.get()
     })
+}
+
+/// Sleeps; looks at interrupts meanwhile.
+pub fn rest(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        check_for_interrupts();
+    }
 }
 
 /// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
