@@ -23,6 +23,12 @@ pub fn install() {
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
 }
 
+/// Whether this process applies what a subscription receives.
+pub fn applies_changes() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
     let mut worker = pg_sys::BackgroundWorker::default();
     copy(&mut worker.bgw_name, name);
@@ -144,9 +150,7 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
 /// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
 /// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    let work = std::panic::AssertUnwindSafe(|| {
-        in_transaction_that_may_fail(work)
-    });
+    let work = std::panic::AssertUnwindSafe(|| in_transaction_that_may_fail(work));
     let result = pgrx::PgTryBuilder::new(work)
         .catch_others(|cause| Err(super::error::caught(&cause)))
         .execute();
@@ -196,11 +200,9 @@ fn begin(database: Option<u32>, role: u32) {
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
-            Some(database) => pg_sys::BackgroundWorkerInitializeConnectionByOid(
-                database.into(),
-                role.into(),
-                0,
-            ),
+            Some(database) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0)
+            }
         }
     }
 }
