@@ -10,8 +10,10 @@ mod failpoint;
 mod migration;
 mod pg;
 mod planner;
+mod rebalance;
 mod remote;
 mod settings;
+mod stats;
 mod transaction;
 
 use pgrx::prelude::*;
@@ -26,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     pg::backends::install();
     pg::node_health::install();
+    pg::schema_counters::install();
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();
     pg::invalidation::install();

@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_most() {
-        let pause = |tries| back_off(tries, Duration::from_secs(1), Duration::from_secs(30)).as_secs();
+        let pause =
+            |tries| back_off(tries, Duration::from_secs(1), Duration::from_secs(30)).as_secs();
         assert_eq!([0, 1, 2, 3, 6, 99].map(pause), [1, 1, 2, 4, 30, 30]);
     }
 

@@ -9,7 +9,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to wait for on the socket, besides data to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,13 @@ pub fn for_any(sockets: &[RawFd], time: Duration) {
     let woken = unsafe {
         let set = create_set_of(events);
         for &socket in sockets {
-            pg_sys::AddWaitEventToSet(set, pg_sys::WL_SOCKET_READABLE, socket, ptr::null_mut(), NOTHING);
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_SOCKET_READABLE,
+                socket,
+                ptr::null_mut(),
+                NOTHING,
+            );
         }
         let none = pg_sys::PGINVALID_SOCKET;
         pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, none, pg_sys::MyLatch, NOTHING);
@@ -183,6 +189,15 @@ fn wait_event() -> u32 {
         }
         event.get()
     })
+}
+
+/// Sleeps; looks at interrupts meanwhile.
+pub fn rest(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        check_for_interrupts();
+    }
 }
 
 /// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.

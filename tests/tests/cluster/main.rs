@@ -16,6 +16,7 @@ mod node_sessions;
 mod procedural;
 mod pull_rows;
 mod reference;
+mod shards;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_plain;
