@@ -494,6 +494,26 @@ COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a ta
 -- Copies of schemas on two nodes, while they move
 -------------------------------------------------------------------------------------------------
 
+CREATE TABLE helios.fence (
+    schema    name   PRIMARY KEY,
+    migration bigint NOT NULL,
+    kind      text   NOT NULL CHECK (kind IN ('definition', 'writes'))
+);
+COMMENT ON TABLE helios.fence IS 'schemas of which a migration keeps the definition, or the rows too, from being changed on this server';
+CREATE FUNCTION helios.fence_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'helios_fence_changed_wrapper';
+CREATE TRIGGER fence_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.fence
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.fence_changed();
+
+CREATE TABLE helios.migration_marker (
+    migration bigint,
+    direction text,
+    token     bigint NOT NULL,
+    PRIMARY KEY (migration, direction)
+);
+COMMENT ON TABLE helios.migration_marker IS 'a token written on one copy and seen on the other proves that all before it has arrived';
+GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
+
 CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
                                  to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
     RETURNS TABLE (rows bigint, bytes bigint)

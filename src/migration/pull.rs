@@ -98,7 +98,7 @@ impl Address {
             password: self.password,
             passfile: std::env::home_dir().map(|home| home.join(".pgpass")),
             connect_timeout: CONNECT_TIMEOUT,
-            parameters: Vec::new(),
+            parameters: vec![("helios.migration_session", "on")],
         };
         target.set_options(&self.options)?;
         Ok(target)
