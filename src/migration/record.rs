@@ -163,7 +163,7 @@ pub fn note(id: i64, what: Option<&str>) -> Result<()> {
 
 /// Notes how far the copy is.
 pub fn progress(id: i64, rows: u64, bytes: u64) -> Result<()> {
-    let update = "UPDATE helios.migration SET rows_done = $2, bytes_done = $3 WHERE id = $1";
+    let update = "UPDATE helios.migration SET rows_done = $2, rows_total = greatest(rows_total, $2), bytes_done = $3 WHERE id = $1";
     sql::run(update, &[id.into(), (rows as i64).into(), (bytes as i64).into()])
 }
 

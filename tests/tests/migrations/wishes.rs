@@ -34,7 +34,8 @@ fn there_and_back_and_there_with_every_write() {
     roll_back(&mut client, id);
     let third = write(&mut client, "back");
     assert!(first < second && second < third, "{first} {second} {third}");
-    let found = "SELECT v FROM t.a WHERE id IN (5, 6) OR v IN ('before', 'there', 'back') ORDER BY id";
+    let found =
+        "SELECT v FROM t.a WHERE id IN (5, 6) OR v IN ('before', 'there', 'back') ORDER BY id";
     assert_eq!(text(&mut client, found), ["changed", "before", "there", "back"]);
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.nokey"), ["9"]);
     assert_clean(&cluster, &["t"]);
@@ -51,10 +52,8 @@ fn there_and_back_and_there_with_every_write() {
 fn cancelled_at_once() {
     let (cluster, mut client) = tenant(&[]);
     let mut transaction = client.transaction().unwrap();
-    let id: i64 = transaction
-        .query_one("SELECT helios_migrate_schema('t', 'node-2')", &[])
-        .unwrap()
-        .get(0);
+    let id: i64 =
+        transaction.query_one("SELECT helios_migrate_schema('t', 'node-2')", &[]).unwrap().get(0);
     transaction.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();
     transaction.commit().unwrap();
     assert_eq!(wait(&mut client, id), "cancelled");
@@ -66,14 +65,15 @@ fn cancelled_at_once() {
 fn cancelled_while_rows_are_copied() {
     let (cluster, mut client) = tenant(&["helios.migration_rate = 1000"]);
     let id = begin(&mut client, "t", "node-2");
-    let mut seen = String::new();
-    let copying = wait_until(BOUND, || {
-        seen = shown(&mut client, id);
-        let state = "SELECT state = 'backfill' AND rows_done > 0 FROM helios_migrations WHERE id = $1";
-        client.query_one(state, &[&id]).unwrap().get(0)
+    wait_until("rows are copied", BOUND, || {
+        let seen = shown(&mut client, id);
+        let state =
+            "SELECT state = 'backfill' AND rows_done > 0 FROM helios_migrations WHERE id = $1";
+        let copying: bool = client.query_one(state, &[&id]).unwrap().get(0);
+        if copying { Ok(()) } else { Err(seen) }
     });
-    assert!(copying, "{seen}");
-    let limited = text(&mut client, "SELECT rows_done < rows_total FROM helios_active_migrations()");
+    let limited =
+        text(&mut client, "SELECT rows_done < rows_total FROM helios_active_migrations()");
     assert_eq!(limited, ["t"]);
     client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();
     assert_eq!(wait(&mut client, id), "cancelled");
@@ -87,15 +87,15 @@ fn cancelled_while_a_long_transaction_is_in_the_way() {
     let mut other = cluster.connect();
     other.batch_execute("BEGIN; SELECT count(*) FROM t.a").unwrap();
     let id = begin(&mut client, "t", "node-2");
-    let mut seen = String::new();
-    let waits = wait_until(BOUND, || {
-        seen = shown(&mut client, id);
-        seen.contains("waiting for transactions")
+    wait_until("the migration waits", BOUND, || {
+        let seen = shown(&mut client, id);
+        if seen.contains("waiting for transactions") { Ok(()) } else { Err(seen) }
     });
-    assert!(waits, "{seen}");
     // Nobody else waits behind it.
     let mut third = cluster.connect();
-    third.batch_execute("SET statement_timeout = '5s'; INSERT INTO t.a (v) VALUES ('meanwhile')").unwrap();
+    third
+        .batch_execute("SET statement_timeout = '5s'; INSERT INTO t.a (v) VALUES ('meanwhile')")
+        .unwrap();
     client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();
     assert_eq!(wait(&mut client, id), "cancelled");
     other.batch_execute("INSERT INTO t.a (v) VALUES ('late'); COMMIT").unwrap();
@@ -128,12 +128,10 @@ fn the_window_ends_by_itself() {
     client.batch_execute("ALTER SYSTEM SET helios.rollback_window = 1").unwrap();
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
     let id = begin(&mut client, "t", "node-2");
-    let mut seen = String::new();
-    let finished = wait_until(BOUND, || {
-        seen = shown(&mut client, id);
-        text(&mut client, "SELECT state FROM helios_migrations") == ["finished"]
+    wait_until("the migration is finished", BOUND, || {
+        let done = text(&mut client, "SELECT state FROM helios_migrations") == ["finished"];
+        if done { Ok(()) } else { Err(shown(&mut client, id)) }
     });
-    assert!(finished, "{seen}");
     assert_clean(&cluster, &["t"]);
 }
 
@@ -164,10 +162,8 @@ fn wishes_that_come_at_the_wrong_time() {
 fn who_waits_for_a_migration_of_its_own_transaction_is_told() {
     let (_cluster, mut client) = tenant(&[]);
     let mut transaction = client.transaction().unwrap();
-    let id: i64 = transaction
-        .query_one("SELECT helios_migrate_schema('t', 'node-2')", &[])
-        .unwrap()
-        .get(0);
+    let id: i64 =
+        transaction.query_one("SELECT helios_migrate_schema('t', 'node-2')", &[]).unwrap().get(0);
     let error = transaction.query("SELECT helios_wait_for_migration($1)", &[&id]).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "55000");
     transaction.rollback().unwrap();
