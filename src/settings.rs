@@ -23,6 +23,8 @@ pub static INITIAL_SHARDS: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
 /// Longest time for connecting to a node, in milliseconds.
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Whether a write that is alone in its transaction asks for that transaction's id.
+pub static NAME_SINGLE_WRITES: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// Time between two looks of the launcher at what is left behind, in milliseconds.
 pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Time between two looks of a database's worker at its nodes, in milliseconds.
@@ -55,6 +57,14 @@ pub fn register() {
         &HAS_SHELLS,
         GucContext::Userset,
         GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
+    GucRegistry::define_bool_guc(
+        c"helios.name_single_writes",
+        c"Gives writing statements outside of transaction blocks a name to ask for when their reply is lost.",
+        c"Nodes then answer such a statement in two parts, which costs some throughput where processors are busy.",
+        &NAME_SINGLE_WRITES,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"helios.placement_strategy",

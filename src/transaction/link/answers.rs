@@ -159,6 +159,9 @@ impl Link {
         if request.forgets {
             self.applied.forget();
         }
+        if request.autocommit {
+            self.block.xid = None;
+        }
         if (self.session.status() != b'I') != self.block.is_open() {
             // A transaction was begun or ended behind our back. What follows must not run as if it were ours:
             // with the connection goes whatever is open there.

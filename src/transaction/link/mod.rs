@@ -17,6 +17,7 @@ use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
     Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
 };
+use crate::settings;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -244,9 +245,12 @@ pub fn unknown_outcome(gid: Option<String>, cause: &Error) -> Error {
                 "SELECT helios_transaction_status('{gid}') tells what became of it, once the node answers."
             ),
         ),
-        None => {
-            (cause.to_string(), "Look at the data before you run the transaction again.".to_owned())
-        }
+        None => (
+            cause.to_string(),
+            "Look at the data before you run the statement again. \
+             With helios.name_single_writes = on it would have a name to ask for."
+                .to_owned(),
+        ),
     };
     let mut error = Error::new(
         PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
