@@ -3,7 +3,7 @@
 use super::handshake;
 use super::session::{Patience, Session};
 use super::stream::Stream;
-use super::target::Target;
+use super::target::{Target, Tcp};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::wait::{Interest, SocketWait};
@@ -118,7 +118,7 @@ impl Attempt<'_> {
         let socket = Socket::new(self.address.domain(), Type::STREAM, None).map_err(lost)?;
         socket.set_nonblocking(true).map_err(lost)?;
         if !self.address.is_unix() {
-            tune(&socket).map_err(lost)?;
+            tune(&socket, self.target.tcp).map_err(lost)?;
         }
         self.begin(&socket).map_err(lost)?;
         let wait = SocketWait::new(socket.as_raw_fd())?;
@@ -158,13 +158,22 @@ pub(super) fn blocking(address: &SockAddr, step: Duration) -> io::Result<Socket>
     Ok(socket)
 }
 
-fn tune(socket: &Socket) -> io::Result<()> {
+fn tune(socket: &Socket, tcp: Tcp) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    socket.set_tcp_keepalive(&keepalive.with_retries(3))
+    if tcp.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    }
+    let mut keepalive = TcpKeepalive::new();
+    if let Some(idle) = tcp.idle {
+        keepalive = keepalive.with_time(idle);
+    }
+    if let Some(interval) = tcp.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(count) = tcp.count {
+        keepalive = keepalive.with_retries(count);
+    }
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.

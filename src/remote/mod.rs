@@ -25,4 +25,4 @@ pub use frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Patience, Session, text_row};
 pub use statements::{Known, StatementCache};
-pub use target::{SslMode, Target};
+pub use target::{SslMode, Target, Tcp};

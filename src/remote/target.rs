@@ -44,6 +44,21 @@ pub struct Target {
     pub passfile: Option<PathBuf>,
     /// Bound on connecting to one address, handshake included.
     pub connect_timeout: Duration,
+    /// When a connection over TCP counts as lost.
+    pub tcp: Tcp,
+}
+
+/// How long a connection over TCP may be without a sign of the other side. What is None is left to the system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp {
+    /// Time without traffic before the first keepalive probe.
+    pub idle: Option<Duration>,
+    /// Time between two probes.
+    pub interval: Option<Duration>,
+    /// Probes without an answer after which the connection is lost.
+    pub count: Option<u32>,
+    /// How long what was sent may stay without acknowledgement.
+    pub user_timeout: Option<Duration>,
 }
 
 /// The options of `helios.node` that shape a connection.
@@ -114,6 +129,7 @@ mod tests {
             password: None,
             passfile: None,
             connect_timeout: Duration::from_secs(5),
+            tcp: Tcp::default(),
         }
     }
 
