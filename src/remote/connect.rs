@@ -32,9 +32,10 @@ impl Attempt<'_> {
 }
 
 impl Session {
-    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over. Where one of several
-    /// is a standby, another may be about to become the primary: then they are tried again, with growing pauses, until
-    /// the connect timeout.
+    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over, and so is a server whose
+    /// transactions are read-only by default as long as another one takes writes (as libpq does it with
+    /// `target_session_attrs=read-write`). Where one of several is a standby, another may be about to become the
+    /// primary: then they are tried again, with growing pauses, until the connect timeout.
     ///
     /// 08001 with the reason of each address, when none of them took the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
@@ -49,7 +50,8 @@ impl Session {
         let mut pause = Duration::from_millis(25);
         loop {
             let mut search = Search::default();
-            if let Some(session) = search.round(target, user)? {
+            let found = search.round(target, user)?;
+            if let Some(session) = found.or(search.read_only.take()) {
                 return Ok(session);
             }
             let failing_over = search.saw_standby && target.addresses.len() > 1;
@@ -67,6 +69,8 @@ impl Session {
 struct Search {
     reasons: Vec<String>,
     saw_standby: bool,
+    /// With a server that is no standby, but made to refuse writes.
+    read_only: Option<Session>,
 }
 
 impl Search {
@@ -89,6 +93,9 @@ impl Search {
                         self.reasons
                             .push(format!("{}: the server is a standby", shown(host, *port)));
                     }
+                    Ok(session) if is_read_only(&session) && target.addresses.len() > 1 => {
+                        self.read_only.get_or_insert(session);
+                    }
                     Ok(session) => return Ok(Some(session)),
                     // Wrong credentials are wrong everywhere; trying on would only lock the role out.
                     Err(error) if error.is_class("28") => {
@@ -100,6 +107,11 @@ impl Search {
         }
         Ok(None)
     }
+}
+
+/// Whether transactions only read where nobody says otherwise.
+fn is_read_only(session: &Session) -> bool {
+    session.parameter("default_transaction_read_only") == Some("on")
 }
 
 /// Sleeps; looks at interrupts meanwhile.

@@ -38,7 +38,14 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
         if is_usable(&link, &node)? {
             return Ok(link);
         }
-        LINKS.with(|links| links.borrow_mut().retain(|entry| !Rc::ptr_eq(&entry.link, &link)));
+        let demoted = link.try_borrow().is_ok_and(|link| link.demoted);
+        LINKS.with(|links| {
+            links.borrow_mut().retain(|entry| {
+                // Where writes are refused, the sessions of other users are no better.
+                let same = demoted && entry.node == id && !is_open(&entry.link);
+                !same && !Rc::ptr_eq(&entry.link, &link)
+            });
+        });
     }
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
@@ -196,9 +203,12 @@ pub fn is_concerned() -> bool {
 
 /// Closes every session that no transaction needs.
 pub fn close_idle() {
-    LINKS.with(|links| {
-        links.borrow_mut().retain(|e| e.link.try_borrow().map_or(true, |l| l.block.is_open()));
-    });
+    LINKS.with(|links| links.borrow_mut().retain(|entry| is_open(&entry.link)));
+}
+
+/// Whether a transaction needs the link, or somebody uses it.
+fn is_open(link: &RefCell<Link>) -> bool {
+    link.try_borrow().map_or(true, |link| link.block.is_open())
 }
 
 /// Drops the links whose connection is gone; to be called when no transaction needs to know.

@@ -82,6 +82,8 @@ impl Link {
                 if self.session.is_lost() {
                     return Err(self.lost(error));
                 }
+                let read_only = error.is(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION);
+                self.demoted |= read_only && !xact::is_read_only();
                 let error = self.explain(error);
                 self.can_ask &= !self.has_answered();
                 self.request.failed.get_or_insert(error);
