@@ -88,8 +88,10 @@ COMMENT ON COLUMN helios.shard.key_to IS 'first key behind the greatest, NULL fo
 CREATE TABLE helios.schema (
     name    name   PRIMARY KEY,
     shard   bigint NOT NULL REFERENCES helios.shard,
-    created timestamptz NOT NULL DEFAULT now()
+    created timestamptz NOT NULL DEFAULT now(),
+    key     text COLLATE "C"
 );
+COMMENT ON COLUMN helios.schema.key IS 'what placed the schema, whatever its name became since; NULL: its name''s';
 CREATE INDEX schema_shard ON helios.schema (shard);
 COMMENT ON TABLE helios.schema IS 'distributed schemas and the shard each one is in';
 
@@ -123,6 +125,13 @@ CREATE TABLE helios.migration (
 );
 CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
     WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+
+CREATE TABLE helios.merge (
+    stays     bigint NOT NULL REFERENCES helios.shard ON DELETE CASCADE,
+    goes      bigint NOT NULL REFERENCES helios.shard ON DELETE CASCADE,
+    migration bigint PRIMARY KEY
+);
+COMMENT ON TABLE helios.merge IS 'shards to be joined when a migration has brought them to one node';
 
 CREATE TABLE helios.cleanup (
     id        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -186,21 +195,29 @@ CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.reference_table
     FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
 
--- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough
--- that every place where a bound begins has an owner.
+-- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough to look
+-- where a shard was: every place there where a bound begins has an owner.
 CREATE FUNCTION helios.check_shards_cover() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 DECLARE
+    was_slots int4range := int4range(OLD.slot_from, OLD.slot_to);
+    was_keys helios.key_range := helios.key_range(OLD.key_from, OLD.key_to);
     missing record;
 BEGIN
+    IF OLD.kind <> 'pooled' THEN
+        RETURN NULL;
+    END IF;
+    WITH here AS MATERIALIZED (
+        SELECT int4range(slot_from, slot_to) AS slots, helios.key_range(key_from, key_to) AS keys
+          FROM helios.shard
+         WHERE kind = 'pooled' AND int4range(slot_from, slot_to) && was_slots
+           AND helios.key_range(key_from, key_to) && was_keys)
     SELECT slot, key INTO missing
-      FROM (SELECT 0 UNION SELECT slot_from FROM helios.shard WHERE kind = 'pooled'
-            UNION SELECT slot_to FROM helios.shard WHERE kind = 'pooled' AND slot_to < 16384) AS s(slot),
-           (SELECT '' UNION SELECT key_from FROM helios.shard WHERE kind = 'pooled' AND key_from IS NOT NULL
-            UNION SELECT key_to FROM helios.shard WHERE kind = 'pooled' AND key_to IS NOT NULL) AS k(key)
-     WHERE NOT EXISTS (SELECT FROM helios.shard
-                        WHERE kind = 'pooled' AND int4range(slot_from, slot_to) @> slot
-                          AND helios.key_range(key_from, key_to) @> key)
+      FROM (SELECT OLD.slot_from UNION SELECT lower(slots) FROM here UNION SELECT upper(slots) FROM here) AS s(slot),
+           (SELECT coalesce(OLD.key_from, '') UNION SELECT lower(keys) FROM here WHERE NOT lower_inf(keys)
+            UNION SELECT upper(keys) FROM here WHERE NOT upper_inf(keys)) AS k(key)
+     WHERE was_slots @> slot AND was_keys @> key
+       AND NOT EXISTS (SELECT FROM here WHERE slots @> slot AND keys @> key)
      LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'the pooled shards leave a gap'
@@ -210,7 +227,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER shards_cover AFTER INSERT OR DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
+CREATE CONSTRAINT TRIGGER shards_cover AFTER DELETE OR UPDATE OF kind, slot_from, slot_to, key_from, key_to ON helios.shard
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION helios.check_shards_cover();
 
 CREATE FUNCTION helios.refuse_truncate() RETURNS trigger
@@ -313,12 +330,26 @@ CREATE FUNCTION pg_catalog.helios_key_slot(key text) RETURNS integer
     LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'helios_key_slot_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_key_slot(text) IS 'hash slot of a key, 0 to 16383';
 
+CREATE FUNCTION helios.schema_counters() RETURNS TABLE (
+        schema text, calls bigint, rows bigint, bytes bigint, time_ms double precision, errors bigint,
+        load double precision, size bigint)
+    LANGUAGE c VOLATILE ROWS 1000 AS 'MODULE_PATHNAME', 'helios_schema_counters_wrapper';
+COMMENT ON FUNCTION helios.schema_counters() IS 'what this server has counted of each distributed schema';
+
 CREATE VIEW helios.helios_shards AS
-    SELECT s.id, s.name, s.kind, n.name AS node, s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to, s.state,
-           (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id) AS schemas
-      FROM helios.shard s JOIN helios.node n ON n.id = s.node;
+    SELECT s.id, s.name, s.kind, n.name AS node, s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to,
+           CASE WHEN EXISTS (SELECT FROM helios.migration m
+                              WHERE m.shard = s.id AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
+                THEN 'moving' ELSE s.state END AS state,
+           (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id) AS schemas,
+           w.bytes, w.load
+      FROM helios.shard s JOIN helios.node n ON n.id = s.node
+           LEFT JOIN (SELECT c.shard, sum(k.size)::bigint AS bytes, sum(k.load) AS load
+                        FROM helios.schema c JOIN helios.schema_counters() AS k ON k.schema::name = c.name
+                       GROUP BY c.shard) AS w ON w.shard = s.id;
 ALTER VIEW helios.helios_shards SET SCHEMA pg_catalog;
-COMMENT ON VIEW pg_catalog.helios_shards IS 'shards, their bounds and their nodes';
+COMMENT ON VIEW pg_catalog.helios_shards
+    IS 'shards, their bounds, their nodes, and what they hold: bytes as last measured, load in seconds of statements a second';
 
 CREATE VIEW helios.helios_slots AS
     SELECT s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to, s.id AS shard, n.name AS node
@@ -430,6 +461,18 @@ END $$;
 COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a table and a sum of their hashes, to compare copies';
 
 -------------------------------------------------------------------------------------------------
+-- Copies of schemas on two nodes, while they move
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
+                                 to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
+    RETURNS TABLE (rows bigint, bytes bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_pull_rows_wrapper';
+COMMENT ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint)
+    IS 'copies rows of a table from another server into the same table here; at most rate rows a second';
+REVOKE EXECUTE ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint) FROM PUBLIC;
+
+-------------------------------------------------------------------------------------------------
 -- Nodes
 -------------------------------------------------------------------------------------------------
 
@@ -481,6 +524,85 @@ CREATE VIEW helios.helios_migrations AS
       FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target;
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
+
+-------------------------------------------------------------------------------------------------
+-- Shards and balance
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION pg_catalog.helios_split_shard(shard bigint, at text DEFAULT 'midpoint') RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_split_shard_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_split_shard(bigint, text)
+    IS 'cuts a pooled shard in two on its node: at its midpoint, so that load or bytes are halved, or at a slot or key; gives the new shard';
+
+CREATE FUNCTION pg_catalog.helios_merge_shards(shard bigint, other bigint, OUT shard_left bigint, OUT migration bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_merge_shards_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_merge_shards(bigint, bigint)
+    IS 'joins two shards beside each other; on different nodes the smaller one moves first, and they are joined when that migration has finished';
+
+CREATE FUNCTION pg_catalog.helios_assign_slots("from" integer, "to" integer, node text) RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_assign_slots_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_assign_slots(integer, integer, text)
+    IS 'gives hash slots (first and last) to a node, splitting shards at the borders; gives the migrations that bring what is in them';
+
+-------------------------------------------------------------------------------------------------
+-- Statistics
+-------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION helios.counting(OUT seconds double precision, OUT uncounted bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_counting_wrapper';
+COMMENT ON FUNCTION helios.counting() IS 'for how long statements are counted, and how many found no room in shared memory';
+
+CREATE FUNCTION pg_catalog.helios_measure_sizes() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_measure_sizes_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_measure_sizes()
+    IS 'asks every node for the sizes of its schemas, as the worker does every helios.statistics_interval; gives how many it learned';
+
+CREATE FUNCTION pg_catalog.helios_reset_statistics(schema text DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_reset_statistics_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_reset_statistics(text) IS 'begins counting anew, for one schema or all';
+
+CREATE VIEW helios.helios_schema_statistics AS
+    SELECT c.name AS schema, c.shard, n.name AS node, k.calls, k.rows, k.bytes, k.time_ms,
+           k.time_ms / nullif(k.calls, 0) AS mean_ms, k.errors, k.load, k.size
+      FROM helios.schema c JOIN helios.shard s ON s.id = c.shard JOIN helios.node n ON n.id = s.node
+           LEFT JOIN helios.schema_counters() AS k ON k.schema::name = c.name;
+ALTER VIEW helios.helios_schema_statistics SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_schema_statistics
+    IS 'statements on nodes counted for the first schema that each names (those that failed in errors), load in seconds of statements a second, size in bytes as last measured';
+
+CREATE FUNCTION pg_catalog.helios_shard_statistics(
+        shard bigint, OUT node name, OUT schemas bigint, OUT calls bigint, OUT rows bigint, OUT bytes bigint,
+        OUT time_ms double precision, OUT errors bigint, OUT load double precision, OUT size bigint)
+    RETURNS SETOF record LANGUAGE sql VOLATILE STRICT
+    BEGIN ATOMIC
+        SELECT n.name, count(k.schema), coalesce(sum(k.calls), 0)::bigint, coalesce(sum(k.rows), 0)::bigint,
+               coalesce(sum(k.bytes), 0)::bigint, coalesce(sum(k.time_ms), 0), coalesce(sum(k.errors), 0)::bigint,
+               coalesce(sum(k.load), 0), sum(k.size)::bigint
+          FROM helios.shard s JOIN helios.node n ON n.id = s.node
+               LEFT JOIN helios_schema_statistics AS k ON k.shard = s.id
+         WHERE s.id = helios_shard_statistics.shard
+         GROUP BY n.name;
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_shard_statistics(bigint)
+    IS 'helios_schema_statistics summed up over the schemas of a shard; no row if there is no such shard';
+
+CREATE FUNCTION pg_catalog.helios_cluster_stats(
+        OUT nodes bigint, OUT shards bigint, OUT schemas bigint, OUT calls bigint, OUT rows bigint, OUT bytes bigint,
+        OUT time_ms double precision, OUT errors bigint, OUT load double precision, OUT size bigint,
+        OUT migrations bigint, OUT since timestamptz, OUT uncounted bigint)
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+        SELECT (SELECT count(*) FROM helios.node), (SELECT count(*) FROM helios.shard), k.*,
+               (SELECT count(*) FROM helios.migration
+                 WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')),
+               clock_timestamp() - make_interval(secs => c.seconds), c.uncounted
+          FROM helios.counting() AS c,
+               (SELECT count(*), coalesce(sum(calls), 0)::bigint, coalesce(sum(rows), 0)::bigint,
+                       coalesce(sum(bytes), 0)::bigint, coalesce(sum(time_ms), 0), coalesce(sum(errors), 0)::bigint,
+                       coalesce(sum(load), 0), sum(size)::bigint
+                  FROM helios_schema_statistics) AS k;
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_cluster_stats() IS 'the whole cluster''s statistics in one row';
 
 -------------------------------------------------------------------------------------------------
 -- Transactions
@@ -547,7 +669,13 @@ REVOKE EXECUTE ON FUNCTION
     helios.probe_node(integer),
     helios.in_doubt(),
     pg_catalog.helios_recover_transactions(),
+    pg_catalog.helios_split_shard(bigint, text),
+    pg_catalog.helios_merge_shards(bigint, bigint),
+    pg_catalog.helios_assign_slots(integer, integer, text),
+    pg_catalog.helios_measure_sizes(),
+    pg_catalog.helios_reset_statistics(text),
     helios.grammar_effect(text)
     FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
     TO PUBLIC;
+GRANT SELECT ON pg_catalog.helios_schema_statistics TO PUBLIC;

@@ -7,10 +7,13 @@ mod directory;
 mod error;
 mod executor;
 mod failpoint;
+mod migration;
 mod pg;
 mod planner;
+mod rebalance;
 mod remote;
 mod settings;
+mod stats;
 mod transaction;
 
 use pgrx::prelude::*;
@@ -25,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     pg::backends::install();
     pg::node_health::install();
+    pg::schema_counters::install();
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();
     pg::invalidation::install();

@@ -35,6 +35,12 @@ pub static TCP_KEEPALIVES_COUNT: GucSetting<i32> = GucSetting::<i32>::new(3);
 pub static TCP_USER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 /// Time between two looks of the launcher at what is left behind, in milliseconds.
 pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Whether statements on nodes are counted for each schema.
+pub static STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Schemas of all databases that statements can be counted for.
+pub static STATISTICS_SCHEMAS: GucSetting<i32> = GucSetting::<i32>::new(20_000);
+/// Time between two questions of a database's worker for the sizes of schemas, in milliseconds.
+pub static STATISTICS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 /// Time between two looks of a database's worker at its nodes, in milliseconds.
 pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// File of passwords for sessions to nodes, in libpq's format.
@@ -84,6 +90,7 @@ pub fn register() {
     );
     define_numbers();
     define_tcp();
+    define_statistics();
     GucRegistry::define_string_guc(
         c"helios.passfile",
         c"File of passwords for sessions to nodes.",
@@ -91,6 +98,37 @@ pub fn register() {
         &PASSFILE,
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+fn define_statistics() {
+    GucRegistry::define_bool_guc(
+        c"helios.statistics",
+        c"Counts statements, rows, bytes, time and errors for each distributed schema.",
+        c"",
+        &STATISTICS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.statistics_schemas",
+        c"Number of schemas that statements are counted for.",
+        c"Of all databases together; each takes about 200 bytes of shared memory.",
+        &STATISTICS_SCHEMAS,
+        100,
+        10_000_000,
+        GucContext::Postmaster,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.statistics_interval",
+        c"Time between two measurements of the sizes of schemas.",
+        c"Every node is asked once; 0 asks only when somebody wants to know.",
+        &STATISTICS_INTERVAL,
+        0,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
 }
 

@@ -9,6 +9,7 @@ pub mod deadlock;
 pub mod directory;
 pub mod frames;
 pub mod lex;
+pub mod migration;
 pub mod quote;
 pub mod ring;
 pub mod route;

@@ -5,8 +5,25 @@
 //! Lock order: none of its own.
 
 mod cluster;
+mod copies;
 mod nodes;
 mod places;
 mod schemas;
+mod shards;
+mod statistics;
 mod tables;
 mod transactions;
+
+use crate::error::{Error, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// An argument that must not be NULL (22004).
+fn given<T>(value: Option<T>, name: &str) -> Result<T> {
+    value.ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("argument \"{name}\" must not be NULL"),
+        )
+        .hint(format!("Give a value for {name}."))
+    })
+}

@@ -9,6 +9,7 @@
 
 mod deadlock;
 mod health;
+mod migrations;
 mod recovery;
 
 use crate::directory;
@@ -33,7 +34,7 @@ const TURN: Duration = Duration::from_secs(1);
 
 /// Registers the workers. Called once, from `_PG_init`.
 pub fn install() {
-    worker::set_main(Main { launcher, worker: run });
+    worker::set_main(Main { launcher, worker: run, migration: migrations::run });
     worker::install();
 }
 

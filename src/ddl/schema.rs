@@ -8,7 +8,7 @@ use crate::pg::statement::{CreateSchema, Statement};
 use crate::pg::utility_hook::Step;
 use crate::pg::{privileges, session, sql};
 use crate::settings::{DISTRIBUTE_NEW_SCHEMAS, PlacementStrategy};
-use helios_core::{clause, lex};
+use helios_core::{clause, lex, slot};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
 use std::cell::RefCell;
@@ -16,6 +16,8 @@ use std::cell::RefCell;
 /// A distributed schema that is being made.
 pub struct NewSchema {
     name: String,
+    /// What places it.
+    key: String,
     target: place::Target,
     /// The statement for its node.
     text: Vec<u8>,
@@ -107,7 +109,9 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
         clause::blank(&mut text[clause.range.clone()]);
     }
     blank_if_not_exists(&mut text);
-    Ok(then(*statement, Plan::CreateSchema(NewSchema { name: head.name.clone(), target, text })))
+    let name = head.name.clone();
+    let key = wish.key.unwrap_or_else(|| name.clone());
+    Ok(then(*statement, Plan::CreateSchema(NewSchema { name, key, target, text })))
 }
 
 /// The place, held until the transaction ends.
@@ -127,19 +131,19 @@ fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
 }
 
 pub(super) fn created(new: &NewSchema, statement: &Statement) -> Result<()> {
-    register(&new.name, new.target)?;
+    register(&new.name, &new.key, new.target)?;
     if new.target.node() != NodeId::LOCAL {
         send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
     }
     Ok(())
 }
 
-fn register(schema: &str, target: place::Target) -> Result<()> {
+fn register(schema: &str, key: &str, target: place::Target) -> Result<()> {
     let shard = match target {
         place::Target::Pooled(shard, _) => shard,
         place::Target::Dedicated(node) => directory::dedicated_shard(schema, node)?,
     };
-    directory::insert_schema(schema, shard)
+    directory::insert_schema(schema, slot::key_of(key), shard)
 }
 
 pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()> {
@@ -222,7 +226,7 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
         session::lock_schema(namespace);
         refuse_content(name, "Taking in a schema with its data is not supported yet.")?;
     }
-    register(name, target)?;
+    register(name, wish.key.as_deref().unwrap_or(name), target)?;
     for node in directory::remote_nodes()? {
         let text = if node.id == target.node() {
             plain_schema(name, &session::schema_owner(namespace)?)

@@ -11,22 +11,27 @@
 mod cache;
 pub mod place;
 mod rows;
+mod shards;
 mod store;
 
 pub use cache::{
     catalogs_owner, cluster_id, exists, home, home_of, in_use, is_reference, node, node_named,
     nodes, placement, placement_of, remote_nodes,
 };
-pub use rows::{Address, Node, NodeId, Placement, ShardId};
+pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId};
+pub use shards::{
+    Resident, homes, join_shards, note_merge, residents, schema_names, shard, shards,
+    shards_of_schemas, split_shard,
+};
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, dedicated_shard,
     forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
-    references, remove_node, rename_schema, schemas_on, shards, take_local_out,
-    unfinished_transactions,
+    references, remove_node, rename_schema, schemas_on, take_local_out, unfinished_transactions,
 };
 
 use crate::pg::{invalidation, lock};
 use pgrx::pg_sys::Oid;
+use std::time::Duration;
 
 /// Holds the shard in place until the transaction ends. The caller reads its placement again afterwards.
 pub fn lock_shard_shared(shard: ShardId) {
@@ -40,6 +45,14 @@ pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
     }
+}
+
+/// As [`lock_shard_exclusive`] for several shards; false, and none is locked, if that takes longer than `wait`, during
+/// which new statements wait too.
+pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> bool {
+    let mut ids: Vec<u32> = shards.iter().map(|shard| shard.0 as u32).collect();
+    ids.sort_unstable();
+    cache::shard_table().is_none_or(|table| lock::exclusive_within(table, &ids, wait))
 }
 
 /// One transaction at a time writes a reference table; held until it ends, on all nodes.

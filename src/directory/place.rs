@@ -1,8 +1,9 @@
 //! Where a new schema should go.
 
 use super::cache::{node, node_named, nodes};
-use super::rows::{Node, NodeId, Shard, ShardId, ShardKind};
-use super::store::{schemas_on, shards};
+use super::rows::{Node, NodeId, Shard, ShardId};
+use super::shards::shards;
+use super::store::schemas_on;
 use crate::error::{Error, Result};
 use crate::settings::{PLACEMENT_STRATEGY, PlacementStrategy};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -58,14 +59,7 @@ pub fn target(
 fn pooled(name: &str) -> Result<Target> {
     let key = helios_core::slot::key_of(name);
     let slot = helios_core::slot::slot_of(name);
-    let holds = |shard: &Shard| match &shard.kind {
-        ShardKind::Pooled { slots, keys } => {
-            (slots.0..slots.1).contains(&slot)
-                && keys.0.as_deref().is_none_or(|from| from <= key)
-                && keys.1.as_deref().is_none_or(|to| key < to)
-        }
-        ShardKind::Dedicated => false,
-    };
+    let holds = |shard: &Shard| shard.rectangle().is_some_and(|r| r.contains(slot, key));
     shards()?.into_iter().find(holds).map(|shard| Target::Pooled(shard.id, shard.node)).ok_or_else(
         || {
             Error::new(

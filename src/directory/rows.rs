@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::Row;
+use helios_core::shard::{Bounds, Rectangle};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
@@ -102,31 +103,27 @@ fn split_option(option: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
-/// What bounds a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ShardKind {
-    /// A rectangle of hash slots (`slots.0` ≤ slot < `slots.1`) and keys (from ≤ key < to; None is no bound).
-    Pooled { slots: (u16, u16), keys: (Option<String>, Option<String>) },
-    /// Holds the one schema that it was made for.
-    Dedicated,
-}
-
 /// A group of schemas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
     /// Its number.
     pub id: ShardId,
     /// What bounds it.
-    pub kind: ShardKind,
+    pub bounds: Bounds,
     /// The server that holds it.
     pub node: NodeId,
     /// How many schemas it holds.
     pub schemas: u64,
+    /// A migration moves it, or a schema of it, at this moment.
+    pub is_moving: bool,
 }
 
 impl Shard {
-    /// Whether it holds whatever its bounds say, not one schema.
-    pub fn is_pooled(&self) -> bool {
-        matches!(self.kind, ShardKind::Pooled { .. })
+    /// Its rectangle, if it holds whatever lies in that, and not one schema.
+    pub fn rectangle(&self) -> Option<&Rectangle> {
+        match &self.bounds {
+            Bounds::Pooled(rectangle) => Some(rectangle),
+            Bounds::Dedicated => None,
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! distributed one, without being granted anything on the catalogs.
 
 use super::cache::catalogs_owner;
-use super::rows::{Address, NodeId, Shard, ShardId, ShardKind};
+use super::rows::{Address, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::privileges::RunAs;
 use crate::pg::sql;
@@ -25,12 +25,12 @@ pub struct NewNode<'a> {
     pub takes_schemas: bool,
 }
 
-/// Notes that a schema is in a shard.
-pub fn insert_schema(name: &str, shard: ShardId) -> Result<()> {
+/// Notes that a schema is in a shard, where its key has brought it.
+pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
     as_owner(|| {
         touch()?;
-        let insert = "INSERT INTO helios.schema (name, shard) VALUES ($1::name, $2)";
-        sql::run(insert, &[name.into(), shard.0.into()])
+        let insert = "INSERT INTO helios.schema (name, shard, key) VALUES ($1::name, $2, $3)";
+        sql::run(insert, &[name.into(), shard.0.into(), key.into()])
     })
 }
 
@@ -65,28 +65,6 @@ pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
         let id = sql::one::<i64>(insert, &[schema.into(), node.0.into()])?;
         id.map(ShardId)
             .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))
-    })
-}
-
-/// All shards, by id.
-pub fn shards() -> Result<Vec<Shard>> {
-    let select = "SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to, count(c.name)
-                    FROM helios.shard s LEFT JOIN helios.schema c ON c.shard = s.id GROUP BY s.id ORDER BY s.id";
-    as_owner(|| {
-        let shard = |row: &sql::Row<'_>| -> Result<Shard> {
-            let kind = match row.get::<String>(2)?.as_deref() {
-                Some("dedicated") => ShardKind::Dedicated,
-                _ => {
-                    let slot = |column| Ok::<_, Error>(row.get::<i32>(column)?.unwrap_or(0) as u16);
-                    let slots = (slot(4)?, slot(5)?);
-                    ShardKind::Pooled { slots, keys: (row.get(6)?, row.get(7)?) }
-                }
-            };
-            let (id, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(3)?.unwrap_or(0));
-            let schemas = row.get::<i64>(8)?.unwrap_or(0) as u64;
-            Ok(Shard { id: ShardId(id), kind, node: NodeId(node), schemas })
-        };
-        sql::rows(select, &[], shard)
     })
 }
 
@@ -231,11 +209,11 @@ pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
 }
 
 /// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.
-fn touch() -> Result<()> {
+pub(super) fn touch() -> Result<()> {
     sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
 }
 
-fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = catalogs_owner()?;
     let _as_owner = RunAs::role(owner);
     work()

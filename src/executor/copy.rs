@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::pg::client::{self, CopyInput, CopyReader};
 use crate::pg::{parser, roles};
+use crate::stats::Counted;
 use crate::transaction::{self, Copy};
 use helios_core::copy_text;
 use helios_core::frames;
@@ -71,7 +72,18 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
         super::note_write(statement.namespace);
     }
     let moved = |error| super::scan::relocate(error, Some(statement.offset), statement.sql);
-    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref()).map_err(moved)?;
+    let mut counted = Counted::begin(std::iter::once(statement.namespace));
+    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref());
+    let copied = copy.and_then(|copy| pass(copy, statement)).map_err(moved);
+    match &copied {
+        Ok(rows) => counted.done(*rows),
+        Err(_) => counted.failed(),
+    }
+    copied
+}
+
+/// Moves the data; gives the number of rows.
+fn pass(copy: Copy, statement: &CopyStatement<'_>) -> Result<u64> {
     let tag = match &statement.data {
         Data::Client if statement.from => from_client(copy),
         Data::Client => to_client(copy),
@@ -79,8 +91,8 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
         Data::File(path) => to_file(copy, path),
         Data::Program(command) if statement.from => from_program(copy, command),
         Data::Program(command) => to_program(copy, command),
-    };
-    Ok(frames::rows_affected(&tag.map_err(moved)?).unwrap_or(0))
+    }?;
+    Ok(frames::rows_affected(&tag).unwrap_or(0))
 }
 
 /// The body of a CopyInResponse or CopyOutResponse for the client, as the node described the data.

@@ -14,7 +14,7 @@ mod types;
 mod utility;
 mod value;
 
-use crate::directory::{self, NodeId};
+use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::{client, nesting, xact};
 use crate::transaction::{self, Mode};
@@ -35,28 +35,27 @@ pub fn install() {
 ///
 /// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
 pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
-    let mut shards = Vec::new();
-    for namespace in namespaces.clone() {
-        if let Some(placement) = directory::placement(namespace)?
-            && !shards.contains(&placement.shard)
-        {
-            shards.push(placement.shard);
+    let mut locked: Vec<ShardId> = Vec::new();
+    loop {
+        let mut node = None;
+        let mut shards = Vec::new();
+        for namespace in namespaces.clone() {
+            match (directory::placement(namespace)?, node) {
+                (Some(p), None) => (node, shards) = (Some(p.node), vec![p.shard]),
+                (Some(p), Some(known)) if p.node == known => shards.push(p.shard),
+                _ => return Err(moved()),
+            }
         }
-    }
-    shards.sort_by_key(|shard| shard.0);
-    for &shard in &shards {
-        directory::lock_shard_shared(shard);
-    }
-    let mut node = None;
-    for namespace in namespaces {
-        let now = directory::placement(namespace)?.filter(|p| shards.contains(&p.shard));
-        match (now, node) {
-            (Some(p), None) => node = Some(p.node),
-            (Some(p), Some(known)) if p.node == known => {}
-            _ => return Err(moved()),
+        shards.retain(|shard| !locked.contains(shard));
+        if shards.is_empty() {
+            return node.ok_or_else(moved);
         }
+        // Read again under the locks: a shard may have moved, or been split or merged, while they were waited for.
+        shards.sort_unstable();
+        shards.dedup();
+        shards.iter().for_each(|&shard| directory::lock_shard_shared(shard));
+        locked.append(&mut shards);
     }
-    node.ok_or_else(moved)
 }
 
 fn moved() -> Error {

@@ -8,6 +8,7 @@ use crate::pg::explain::ExplainOutput;
 use crate::pg::tree::FIRST_USER_OID;
 use crate::pg::xact;
 use crate::remote::{Statement, Value};
+use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
 use helios_core::frames;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -30,6 +31,8 @@ pub struct NodeScan {
     emitted: u64,
     /// The node's plan with its figures, if EXPLAIN ANALYZE ran the statement.
     analyzed: Vec<String>,
+    /// What of it is counted for its schema, when the executor asks for rows.
+    counted: Counted,
 }
 
 impl NodeScan {
@@ -42,6 +45,7 @@ impl NodeScan {
             kept: None,
             emitted: 0,
             analyzed: Vec::new(),
+            counted: Counted::default(),
         })
     }
 
@@ -89,6 +93,7 @@ impl NodeScan {
         // With RETURNING, rows were counted on the way: an executor that asks for a few looks at the count before the end.
         let changed = frames::rows_affected(tag).unwrap_or(0);
         context.add_processed(changed.saturating_sub(self.emitted));
+        self.counted.done(changed.saturating_sub(self.emitted));
         self.done = true;
         self.execution = None;
     }
@@ -97,9 +102,11 @@ impl NodeScan {
     /// node that was opened inside does not.
     fn keep_rows(&mut self, context: &mut ScanContext) -> Result<()> {
         let mut execution = self.start(context, None, Some(Fetch::All))?;
+        let counted = &mut self.counted;
         let mut rows = VecDeque::new();
         loop {
             let step = execution.step(&mut |row| {
+                counted.row(row.len());
                 rows.push_back(row.to_vec());
                 Ok(())
             });
@@ -109,6 +116,7 @@ impl NodeScan {
             {
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 context.add_processed(changed.saturating_sub(rows.len() as u64));
+                counted.done(changed.saturating_sub(rows.len() as u64));
                 self.kept = Some(rows);
                 return Ok(());
             }
@@ -130,6 +138,7 @@ impl NodeScan {
         context: &mut ScanContext,
         to: &ClientRows,
         rows: &mut u64,
+        counted: &mut Counted,
     ) -> Result<()> {
         let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
         let mut forward = |row: &[u8]| {
@@ -137,6 +146,7 @@ impl NodeScan {
                 check_records(row, &to.records)?;
             }
             client::send(b'D', row);
+            counted.row(row.len());
             *rows += 1;
             if (*rows).is_multiple_of(ROWS_BETWEEN_CHECKS) {
                 client::check_for_interrupts();
@@ -146,10 +156,12 @@ impl NodeScan {
         loop {
             let step = execution.step(&mut forward);
             let plan = context.plan();
-            if let Step::Complete(_) =
+            if let Step::Complete(tag) =
                 step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
             {
                 self.done = true;
+                let changed = frames::rows_affected(&tag).unwrap_or(0);
+                counted.done(changed.saturating_sub(*rows));
                 return Ok(());
             }
         }
@@ -167,6 +179,56 @@ fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
 
 impl Scan for NodeScan {
     fn next(&mut self, context: &mut ScanContext) -> Result<bool> {
+        let next = self.next_row(context);
+        if next.is_err() {
+            self.counted.failed();
+        }
+        next
+    }
+
+    fn has_started(&self) -> bool {
+        self.done || self.execution.is_some() || self.kept.is_some()
+    }
+
+    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<u64> {
+        if context.plan().sql().is_empty() {
+            return Ok(0);
+        }
+        let mut counted = Counted::begin(context.plan().namespaces());
+        let mut rows = 0;
+        let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
+        if rows == 0 && outcome.as_ref().is_err_and(|error| is_worth_repeating(context, error)) {
+            outcome = self.pass_on(context, to, &mut rows, &mut counted);
+        }
+        if outcome.is_err() {
+            counted.failed();
+        }
+        outcome.map(|()| rows)
+    }
+
+    fn rescan(&mut self) -> Result<()> {
+        self.end()?;
+        self.done = false;
+        self.emitted = 0;
+        self.kept = None;
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.counted.done(0);
+        match self.execution.take() {
+            Some(mut execution) => execution.close(),
+            None => Ok(()),
+        }
+    }
+
+    fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {
+        explain::print(context, &self.analyzed, output)
+    }
+}
+
+impl NodeScan {
+    fn next_row(&mut self, context: &mut ScanContext) -> Result<bool> {
         if self.done || context.plan().sql().is_empty() {
             return Ok(false);
         }
@@ -176,6 +238,9 @@ impl Scan for NodeScan {
             {
                 self.analyze(context, &running.options)?;
                 return Ok(false);
+            }
+            if self.kept.is_none() {
+                self.counted = Counted::begin(context.plan().namespaces());
             }
             if self.kept.is_none() && xact::nest_level() > self.level {
                 self.keep_rows(context)?;
@@ -190,7 +255,12 @@ impl Scan for NodeScan {
         }
         loop {
             let Some(execution) = &mut self.execution else { return Ok(false) };
-            let step = execution.step(&mut |row| context.store(row));
+            let counted = &mut self.counted;
+            let step = execution.step(&mut |row| {
+                counted.answered();
+                counted.row(row.len());
+                context.store(row)
+            });
             let plan = context.plan();
             match step.map_err(|error| relocate(error, plan.offset(), plan.sql()))? {
                 Step::Row => {
@@ -205,44 +275,10 @@ impl Scan for NodeScan {
                 Step::Suspended => {
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
                     execution.more(limit.unwrap_or(BATCH))?;
+                    self.counted.resumed();
                 }
             }
         }
-    }
-
-    fn has_started(&self) -> bool {
-        self.done || self.execution.is_some() || self.kept.is_some()
-    }
-
-    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<u64> {
-        if context.plan().sql().is_empty() {
-            return Ok(0);
-        }
-        let mut rows = 0;
-        let mut outcome = self.pass_on(context, to, &mut rows);
-        if rows == 0 && outcome.as_ref().is_err_and(|error| is_worth_repeating(context, error)) {
-            outcome = self.pass_on(context, to, &mut rows);
-        }
-        outcome.map(|()| rows)
-    }
-
-    fn rescan(&mut self) -> Result<()> {
-        self.end()?;
-        self.done = false;
-        self.emitted = 0;
-        self.kept = None;
-        Ok(())
-    }
-
-    fn end(&mut self) -> Result<()> {
-        match self.execution.take() {
-            Some(mut execution) => execution.close(),
-            None => Ok(()),
-        }
-    }
-
-    fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {
-        explain::print(context, &self.analyzed, output)
     }
 }
 

@@ -62,6 +62,25 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
+/// An error of PostgreSQL's that was caught, as a value; position, context and object names are lost on the way.
+pub fn caught(cause: &pg_sys::panic::CaughtError) -> Error {
+    use pg_sys::panic::CaughtError;
+    match cause {
+        CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic { ereport: report, .. } => {
+            let mut error = Error::new(report.sql_error_code(), report.message());
+            if let Some(detail) = report.detail() {
+                error = error.detail(detail);
+            }
+            match report.hint() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+    }
+}
+
 /// While one lives, what a node notices is not sent on: the server has said the same already.
 pub struct Hush(c_int);
 

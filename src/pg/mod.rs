@@ -8,6 +8,7 @@
 pub mod backends;
 pub mod catalog;
 pub mod client;
+pub mod copy_from;
 pub mod custom_scan;
 pub mod decode;
 pub mod deparse;
@@ -38,6 +39,7 @@ pub mod redirect;
 pub mod roles;
 pub mod row_trigger;
 pub mod scanner_hook;
+pub mod schema_counters;
 pub mod session;
 pub mod setting_types;
 pub mod settings_scan;

@@ -94,6 +94,12 @@ pub fn current_user() -> pg_sys::Oid {
     unsafe { pg_sys::GetUserId() }
 }
 
+/// Whether nothing is forbidden to the current user.
+pub fn is_superuser() -> bool {
+    // SAFETY: looks into the system cache.
+    unsafe { pg_sys::superuser() }
+}
+
 /// Name of a role.
 pub fn role_name(role: pg_sys::Oid) -> String {
     // SAFETY: the result is a palloc'd C string.

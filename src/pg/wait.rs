@@ -9,7 +9,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to wait for on the socket, besides data to read.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl SocketWait {
                     "Raise max_files_per_process and the operating system's limit on open files.",
                 ));
             }
-            let set = create_set();
+            let set = create_set_of(3);
             let interest = pg_sys::WL_SOCKET_READABLE;
             pg_sys::AddWaitEventToSet(set, interest, fd, ptr::null_mut(), ptr::null_mut());
             let latch = pg_sys::MyLatch;
@@ -127,16 +127,49 @@ impl Drop for SocketWait {
     }
 }
 
+/// Waits until one of the sockets can be read or the time is over. For those who wait seldom: the set is made anew
+/// each time. Looks at interrupts.
+pub fn for_any(sockets: &[RawFd], time: Duration) {
+    const NOTHING: *mut std::ffi::c_void = ptr::null_mut();
+    let events = i32::try_from(sockets.len() + 2).unwrap_or(i32::MAX);
+    let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX).saturating_add(1);
+    // SAFETY: plain calls into the server; the set is freed before anything can be raised.
+    let woken = unsafe {
+        let set = create_set_of(events);
+        for &socket in sockets {
+            pg_sys::AddWaitEventToSet(
+                set,
+                pg_sys::WL_SOCKET_READABLE,
+                socket,
+                ptr::null_mut(),
+                NOTHING,
+            );
+        }
+        let none = pg_sys::PGINVALID_SOCKET;
+        pg_sys::AddWaitEventToSet(set, pg_sys::WL_LATCH_SET, none, pg_sys::MyLatch, NOTHING);
+        pg_sys::AddWaitEventToSet(set, pg_sys::WL_EXIT_ON_PM_DEATH, none, ptr::null_mut(), NOTHING);
+        let mut event = pg_sys::WaitEvent::default();
+        let n = pg_sys::WaitEventSetWait(set, time as _, &mut event, 1, wait_event());
+        pg_sys::FreeWaitEventSet(set);
+        n > 0 && event.events & pg_sys::WL_LATCH_SET != 0
+    };
+    if woken {
+        // SAFETY: MyLatch is valid throughout the life of the backend.
+        unsafe { pg_sys::ResetLatch(pg_sys::MyLatch) };
+    }
+    check_for_interrupts();
+}
+
 #[cfg(any(feature = "pg15", feature = "pg16"))]
-unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+unsafe fn create_set_of(events: i32) -> *mut pg_sys::WaitEventSet {
     // SAFETY: TopMemoryContext outlives the set.
-    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, 3) }
+    unsafe { pg_sys::CreateWaitEventSet(pg_sys::TopMemoryContext, events) }
 }
 
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-unsafe fn create_set() -> *mut pg_sys::WaitEventSet {
+unsafe fn create_set_of(events: i32) -> *mut pg_sys::WaitEventSet {
     // SAFETY: without a resource owner the set lives until it is freed.
-    unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), 3) }
+    unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), events) }
 }
 
 /// What `pg_stat_activity` shows while a backend waits for a node.
@@ -158,6 +191,15 @@ fn wait_event() -> u32 {
     })
 }
 
+/// Sleeps; looks at interrupts meanwhile.
+pub fn rest(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+        check_for_interrupts();
+    }
+}
+
 /// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
 pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
@@ -171,6 +213,12 @@ pub fn exit_with_postmaster() -> ! {
     }
     // SAFETY: runs the exit callbacks and does not return.
     unsafe { proc_exit(1) }
+}
+
+/// Whether this process is on its way out, on top of whatever it was doing.
+pub fn process_exits() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::proc_exit_inprogress }
 }
 
 /// Whether the client (or a timeout) asked to cancel, or the backend is told to end.

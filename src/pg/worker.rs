@@ -3,6 +3,7 @@
 //! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
 //! for a node.
 
+use crate::error::Result;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -46,11 +47,39 @@ pub struct Running {
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
 
+/// What a migration's worker has to know: its migration, and the role that it works as.
+#[derive(Clone, Copy, Debug)]
+pub struct MigrationWork {
+    /// The database that has the migration.
+    pub database: u32,
+    /// The migration's number.
+    pub migration: i64,
+    /// Owner of the catalogs.
+    pub role: u32,
+}
+
 impl Running {
     /// Starts the worker of a database; None when the server has no slot left for one.
     pub fn start(database: u32) -> Option<Self> {
         let mut worker = description(c"helios worker", c"helios_worker_main");
         worker.bgw_main_arg = pg_sys::Datum::from(database);
+        Self::register(worker)
+    }
+
+    /// Starts the worker of a migration; None when the server has no slot left for one.
+    pub fn start_migration(work: MigrationWork) -> Option<Self> {
+        let name = std::ffi::CString::new(format!("helios migration {}", work.migration));
+        let mut worker = description(c"helios migration", c"helios_migration_main");
+        copy(&mut worker.bgw_name, &name.unwrap_or_default());
+        worker.bgw_main_arg = pg_sys::Datum::from(work.database);
+        let extra = work.migration.to_ne_bytes().into_iter().chain(work.role.to_ne_bytes());
+        for (to, from) in worker.bgw_extra.iter_mut().zip(extra) {
+            *to = from as c_char;
+        }
+        Self::register(worker)
+    }
+
+    fn register(mut worker: pg_sys::BackgroundWorker) -> Option<Self> {
         let mut handle = ptr::null_mut();
         // SAFETY: the server copies the description; the handle is palloc'd, here in TopMemoryContext.
         let started = unsafe {
@@ -112,6 +141,39 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+/// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
+/// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
+pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    let work = std::panic::AssertUnwindSafe(|| in_transaction_that_may_fail(work));
+    let result = pgrx::PgTryBuilder::new(work)
+        .catch_others(|cause| Err(super::error::caught(&cause)))
+        .execute();
+    // SAFETY: ends whatever the failure left of the transaction.
+    unsafe {
+        if pg_sys::IsTransactionState() || pg_sys::IsTransactionOrTransactionBlock() {
+            pg_sys::AbortCurrentTransaction();
+        }
+    }
+    result
+}
+
+fn in_transaction_that_may_fail<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: as in `in_transaction`; the caller rolls back what is left after a failure.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work();
+        if result.is_ok() {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        } else {
+            pg_sys::AbortCurrentTransaction();
+        }
+        result
+    }
+}
+
 unsafe extern "C-unwind" {
     // Not the bindings of pgrx: these are installed as signal handlers, where its guards have no business.
     fn die(signal: c_int);
@@ -124,7 +186,7 @@ use pg_sys::pqsignal;
 use pg_sys::pqsignal_be as pqsignal;
 
 /// Ready for signals, connected to a database (or to none, for the shared catalogs).
-fn begin(database: Option<u32>) {
+fn begin(database: Option<u32>, role: u32) {
     // SAFETY: the first calls of a background worker's main function, in the order that the server asks for.
     unsafe {
         pqsignal(pg_sys::SIGTERM as c_int, Some(die));
@@ -132,11 +194,9 @@ fn begin(database: Option<u32>) {
         pg_sys::BackgroundWorkerUnblockSignals();
         match database {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
-            Some(database) => pg_sys::BackgroundWorkerInitializeConnectionByOid(
-                database.into(),
-                pg_sys::InvalidOid,
-                0,
-            ),
+            Some(database) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0)
+            }
         }
     }
 }
@@ -145,7 +205,7 @@ fn begin(database: Option<u32>) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
-    begin(None);
+    begin(None, 0);
     entry(|main| (main.launcher)());
 }
 
@@ -154,9 +214,23 @@ pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn helios_worker_main(database: pg_sys::Datum) {
     let database = database.value() as u32;
-    begin(Some(database));
+    begin(Some(database), 0);
     super::worker_slots::arrive(database);
     entry(|main| (main.worker)(database));
+}
+
+/// Main function of a migration's worker.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_migration_main(database: pg_sys::Datum) {
+    // SAFETY: set in every background worker before its main function runs.
+    let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra }.map(|byte| byte as u8);
+    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = extra;
+    let migration = i64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let role = u32::from_ne_bytes([i, j, k, l]);
+    let database = database.value() as u32;
+    begin(Some(database), role);
+    entry(|main| (main.migration)(MigrationWork { database, migration, role }));
 }
 
 /// What the workers do, told by the room above.
@@ -166,6 +240,8 @@ pub struct Main {
     pub launcher: fn(),
     /// A database's worker, with the database's OID; its process ends when it returns.
     pub worker: fn(u32),
+    /// A migration's worker; its process ends when it returns.
+    pub migration: fn(MigrationWork),
 }
 
 thread_local!(static MAIN: std::cell::Cell<Option<Main>> = const { std::cell::Cell::new(None) });

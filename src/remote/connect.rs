@@ -6,7 +6,7 @@ use super::stream::Stream;
 use super::target::{Target, Tcp};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::wait::{Interest, SocketWait};
+use crate::pg::wait::{Interest, SocketWait, rest};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 use std::io;
@@ -112,15 +112,6 @@ impl Search {
 /// Whether transactions only read where nobody says otherwise.
 fn is_read_only(session: &Session) -> bool {
     session.parameter("default_transaction_read_only") == Some("on")
-}
-
-/// Sleeps; looks at interrupts meanwhile.
-fn rest(time: Duration) {
-    let until = Instant::now() + time;
-    while Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(5));
-        crate::pg::wait::check_for_interrupts();
-    }
 }
 
 impl Attempt<'_> {

@@ -35,7 +35,8 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         // Tells the node's own Helios that shells elsewhere follow the definitions made here.
         ("helios.has_shells", "on"),
     ];
-    send(attempt, session, |out| frontend::startup_message(parameters, out))?;
+    let all = parameters.into_iter().chain(attempt.target.parameters.iter().copied());
+    send(attempt, session, |out| frontend::startup_message(all, out))?;
     authenticate(attempt, session)?;
     finish(attempt, session)
 }

@@ -21,6 +21,11 @@ impl Stream {
         &self.socket
     }
 
+    /// The socket's number, to wait for it.
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(&self.socket)
+    }
+
     /// The TLS state, if there is one.
     pub fn tls(&self) -> Option<&ClientConnection> {
         self.tls.as_deref()

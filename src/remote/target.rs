@@ -1,6 +1,8 @@
 //! What a session needs to know of a node, and the connection options a node can have.
 
 use crate::error::{Error, Result};
+use crate::settings;
+use pgrx::guc::GucSetting;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +46,8 @@ pub struct Target {
     pub passfile: Option<PathBuf>,
     /// Bound on connecting to one address, handshake included.
     pub connect_timeout: Duration,
+    /// Further start-up parameters: settings of the session.
+    pub parameters: Vec<(&'static str, &'static str)>,
     /// When a connection over TCP counts as lost.
     pub tcp: Tcp,
 }
@@ -59,6 +63,22 @@ pub struct Tcp {
     pub count: Option<u32>,
     /// How long what was sent may stay without acknowledgement.
     pub user_timeout: Option<Duration>,
+}
+
+impl Tcp {
+    /// As the settings `helios.tcp_…` have it.
+    pub fn from_settings() -> Self {
+        let number =
+            |setting: &GucSetting<i32>| u32::try_from(setting.get()).ok().filter(|n| *n > 0);
+        let seconds = |setting| number(setting).map(|n| Duration::from_secs(n.into()));
+        Self {
+            idle: seconds(&settings::TCP_KEEPALIVES_IDLE),
+            interval: seconds(&settings::TCP_KEEPALIVES_INTERVAL),
+            count: number(&settings::TCP_KEEPALIVES_COUNT),
+            user_timeout: number(&settings::TCP_USER_TIMEOUT)
+                .map(|n| Duration::from_millis(n.into())),
+        }
+    }
 }
 
 /// The options of `helios.node` that shape a connection.
@@ -130,6 +150,7 @@ mod tests {
             passfile: None,
             connect_timeout: Duration::from_secs(5),
             tcp: Tcp::default(),
+            parameters: Vec::new(),
         }
     }
 

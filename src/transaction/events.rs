@@ -10,7 +10,7 @@ use super::{follow, registry, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
-use crate::pg::wait::{self, pay_latch};
+use crate::pg::wait::{self, pay_latch, process_exits};
 use crate::pg::xact::Event;
 use crate::remote::{Patience, cancel_everything, messages};
 use pgrx::PgLogLevel;
@@ -29,6 +29,10 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
     let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
+    if event == Event::Abort && process_exits() {
+        // The frames do not come to their end that use sessions which are no links.
+        cancel_everything();
+    }
     match event {
         Event::Commit | Event::Prepare | Event::Abort => {
             follow::transaction_ended(true);

@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::pg::{node_health, privileges, xact};
 use crate::remote::{Session, SslMode, Target, Tcp};
 use crate::settings;
-use pgrx::guc::GucSetting;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -155,21 +154,11 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),
-        tcp: tcp(),
+        tcp: Tcp::from_settings(),
+        parameters: Vec::new(),
     };
     target.set_options(&node.options)?;
     Ok(target)
-}
-
-fn tcp() -> Tcp {
-    let number = |setting: &GucSetting<i32>| u32::try_from(setting.get()).ok().filter(|n| *n > 0);
-    let seconds = |setting| number(setting).map(|n| Duration::from_secs(n.into()));
-    Tcp {
-        idle: seconds(&settings::TCP_KEEPALIVES_IDLE),
-        interval: seconds(&settings::TCP_KEEPALIVES_INTERVAL),
-        count: number(&settings::TCP_KEEPALIVES_COUNT),
-        user_timeout: number(&settings::TCP_USER_TIMEOUT).map(|n| Duration::from_millis(n.into())),
-    }
 }
 
 fn passfile() -> Option<PathBuf> {

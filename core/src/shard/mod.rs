@@ -10,12 +10,16 @@
 //! of the space: it holds one schema, which the directory names. Keys are compared byte by byte
 //! (collation "C").
 
+mod change;
 mod place;
 mod space;
 
 #[cfg(test)]
+mod change_tests;
+#[cfg(test)]
 mod tests;
 
+pub use change::{Cut, Dimension, Weighed};
 pub use place::{Candidate, Decision, PlaceError, place};
 pub use space::{CoverError, Space};
 
@@ -160,18 +164,51 @@ fn divisor(number: u32) -> u32 {
     (1..=number.isqrt()).rev().find(|divisor| number.is_multiple_of(*divisor)).unwrap_or(1)
 }
 
+/// What names are made of mostly, in byte order.
+const CHARACTERS: &[u8; 37] = b"0123456789_abcdefghijklmnopqrstuvwxyz";
+const ANY: u64 = CHARACTERS.len() as u64;
+
 /// The border at `part/parts` of all names, three characters deep.
 fn key_border(part: u32, parts: u32) -> String {
-    const CHARACTERS: &[u8; 37] = b"0123456789_abcdefghijklmnopqrstuvwxyz";
     const FIRST: u64 = 27; // a name does not start with a digit
-    const ANY: u64 = 37;
     let value = FIRST * ANY * ANY * u64::from(part) / u64::from(parts);
-    let digits = [value / (ANY * ANY) + (ANY - FIRST), value / ANY % ANY, value % ANY];
-    let border: String =
-        digits.iter().map(|&digit| char::from(CHARACTERS[digit as usize])).collect();
-    // a trailing lowest character says nothing
-    match border.trim_end_matches('0') {
-        "" => border,
+    spelled(value + (ANY - FIRST) * ANY * ANY, 3)
+}
+
+/// A key about in the middle between two others, None being the ends of all names. None if no key of the usual
+/// characters lies between them.
+fn middle_key(from: Option<&str>, to: Option<&str>) -> Option<String> {
+    const DEPTH: u32 = 8;
+    let low = from.unwrap_or("");
+    let common = to.map_or(0, |to| {
+        let same = low.chars().zip(to.chars()).take_while(|(a, b)| a == b);
+        same.map(|(a, _)| a.len_utf8()).sum()
+    });
+    let value = |key: &str| {
+        key[common..].bytes().chain([0; DEPTH as usize]).take(DEPTH as usize).fold(
+            0,
+            |value, byte| {
+                value * ANY + (CHARACTERS.partition_point(|&c| c < byte) as u64).min(ANY - 1)
+            },
+        )
+    };
+    let high = to.map_or(ANY.pow(DEPTH) - 1, value);
+    let middle = value(low).midpoint(high);
+    let key = format!("{}{}", &low[..common], spelled(middle, DEPTH));
+    let between = KeyRange { from: from.map(str::to_owned), to: to.map(str::to_owned) };
+    let shortened = (1..=key.len() - common).filter_map(|length| key.get(..common + length));
+    let mut fit = shortened.filter(|key| between.contains(key) && Some(*key) != from);
+    let middle = value(&key);
+    let near = |key: &&str| value(key).abs_diff(middle) <= high.abs_diff(value(low)) / 8;
+    fit.find(near).map(str::to_owned)
+}
+
+/// A number in the base of the characters, without the lowest characters at its end, which say nothing.
+fn spelled(value: u64, length: u32) -> String {
+    let digits = (0..length).rev().map(|place| value / ANY.pow(place) % ANY);
+    let text: String = digits.map(|digit| char::from(CHARACTERS[digit as usize])).collect();
+    match text.trim_end_matches('0') {
+        "" => text,
         trimmed => trimmed.into(),
     }
 }

@@ -129,7 +129,7 @@ fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
     }
     let held = || -> Result<Vec<Held>> {
         let shards = directory::shards()?.into_iter();
-        let pooled = shards.filter(|shard| shard.is_pooled());
+        let pooled = shards.filter(|shard| shard.rectangle().is_some());
         Ok(pooled
             .map(|shard| Held { shard: shard.id.0, node: shard.node.0, empty: shard.schemas == 0 })
             .collect())

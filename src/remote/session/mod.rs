@@ -2,6 +2,9 @@
 
 mod failure;
 mod input;
+mod query;
+
+pub use query::{Answer, Rows, wait_for_any};
 
 use super::cancel::CancelKey;
 use super::frames::{Frame, FrameBuffer};
@@ -154,6 +157,11 @@ impl Session {
         self.outstanding == 0 && self.open == Open::Nothing && self.unsent() == 0
     }
 
+    /// Whether bytes have arrived that were not taken yet.
+    pub fn has_input(&self) -> bool {
+        !self.input.is_empty()
+    }
+
     /// Whether a request was sent that Sync has yet to end.
     pub fn is_open(&self) -> bool {
         self.open != Open::Nothing
@@ -241,32 +249,9 @@ impl Session {
         self.time_limit = limit;
     }
 
-    /// Runs statements by the simple protocol and gives the rows of all of them as text. For API functions and
-    /// workers; the session must be idle.
-    pub fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
-        messages::query(self.output(), sql.as_bytes())?;
-        self.expect_ready();
-        self.flush(Patience::Interruptible)?;
-        let (mut rows, mut failed) = (Vec::new(), None);
-        loop {
-            let frame = self.next(Patience::Interruptible)?;
-            match frame.kind {
-                b'D' => rows.push(text_row(&frame)),
-                b'E' => {
-                    let error = self.error(&frame);
-                    if self.lost {
-                        return Err(error);
-                    }
-                    failed.get_or_insert(error);
-                }
-                b'G' => {
-                    messages::copy_fail(self.output(), "COPY is not possible here")?;
-                    self.flush(Patience::Interruptible)?;
-                }
-                b'Z' => return failed.map_or(Ok(rows), Err),
-                _ => {}
-            }
-        }
+    /// The socket, to wait for several sessions at once.
+    pub fn socket(&self) -> std::os::fd::RawFd {
+        self.stream.descriptor()
     }
 }
 

@@ -1,0 +1,59 @@
+//! Shards cut, joined and given to nodes by hand.
+
+use super::given;
+use crate::directory::{self, ShardId};
+use crate::error::{OrRaise, Result};
+use crate::rebalance::{self, At, Merged};
+use crate::transaction;
+use pgrx::prelude::*;
+
+/// Cuts a shard in two; gives the number of the new one.
+#[pg_extern(sql = false)]
+fn helios_split_shard(shard: Option<i64>, at: Option<&str>) -> i64 {
+    let split = || -> Result<i64> {
+        let _path = transaction::SafePath::begin();
+        let shard = ShardId(given(shard, "shard")?);
+        let at = given(at, "at")?;
+        Ok(rebalance::split(shard, |bounds| At::parse(at, bounds))?.0)
+    };
+    split().or_raise()
+}
+
+type Joined = TableIterator<'static, (name!(shard, i64), name!(migration, Option<i64>))>;
+
+/// Joins two shards: gives the one that is left, and the number of the migration that has to end before.
+#[pg_extern(sql = false)]
+fn helios_merge_shards(shard: Option<i64>, other: Option<i64>) -> Joined {
+    let merge = || -> Result<(i64, Option<i64>)> {
+        let _path = transaction::SafePath::begin();
+        let (one, other) = (given(shard, "shard")?, given(other, "other")?);
+        match rebalance::merge(ShardId(one), ShardId(other))? {
+            Merged::Done(left) => Ok((left.0, None)),
+            Merged::NeedsMove { moves, stays, to } => {
+                let migration = rebalance::start_move(moves, to)?;
+                directory::note_merge(stays, moves, migration)?;
+                Ok((stays.0, Some(migration)))
+            }
+        }
+    };
+    TableIterator::once(merge().or_raise())
+}
+
+/// Gives slots to a node; the numbers of the migrations that bring what is in them.
+#[pg_extern(sql = false)]
+fn helios_assign_slots(
+    from: Option<i32>,
+    to: Option<i32>,
+    node: Option<&str>,
+) -> SetOfIterator<'static, i64> {
+    let assign = || -> Result<Vec<i64>> {
+        let _path = transaction::SafePath::begin();
+        let (from, to, node) = (given(from, "from")?, given(to, "to")?, given(node, "node")?);
+        directory::lock_cluster_shared();
+        let node = directory::node_named(node)?;
+        node.check_ours()?;
+        let full = rebalance::assign(from, to, &node)?;
+        full.into_iter().map(|shard| rebalance::start_move(shard, node.id)).collect()
+    };
+    SetOfIterator::new(assign().or_raise())
+}

@@ -1,0 +1,2 @@
+use crate::pg::worker::MigrationWork;
+pub fn run(_work: MigrationWork) {}

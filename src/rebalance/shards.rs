@@ -1,0 +1,323 @@
+//! Shards cut in two, joined, and given to nodes.
+
+use crate::directory::{self, Node, NodeId, Resident, Shard, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::wait::rest;
+use crate::stats;
+use helios_core::shard::{Bounds, Cut, Dimension, Rectangle, Weighed};
+use helios_core::slot::SLOTS;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How long statements may have to wait behind an attempt to lock a shard.
+const STALL: Duration = Duration::from_millis(500);
+/// Attempts to lock shards, with growing pauses between them.
+const ATTEMPTS: u32 = 4;
+
+/// Where a shard is to be cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// In the middle of its bounds.
+    Midpoint,
+    /// So that both parts have about the same load.
+    Load,
+    /// So that both parts have about the same number of bytes.
+    Bytes,
+    /// Before this slot or key.
+    Point(Cut),
+}
+
+impl At {
+    /// Reads `midpoint`, `load`, `bytes`, `slot:n`, `key:k`, or a bare slot or key, whichever the shard is bounded by.
+    ///
+    /// Errors: 22023.
+    pub fn parse(text: &str, shard: &Rectangle) -> Result<Self> {
+        let slot = |text: &str| {
+            let slot = text.parse().ok().filter(|slot| *slot < SLOTS);
+            slot.map(Cut::Slot).ok_or_else(|| {
+                invalid(format!("invalid slot \"{text}\""))
+                    .hint("Slots are numbers from 0 to 16383.")
+            })
+        };
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let cut = match (text, text.split_once(':')) {
+            ("midpoint", _) => return Ok(Self::Midpoint),
+            ("load", _) => return Ok(Self::Load),
+            ("bytes", _) => return Ok(Self::Bytes),
+            (_, Some(("slot", number))) => slot(number)?,
+            (_, Some(("key", key))) => Cut::Key(key.to_owned()),
+            _ if shard.dimension() == Dimension::Keys => Cut::Key(text.to_owned()),
+            _ if is_number => slot(text)?,
+            _ if shard.keys != Default::default() => Cut::Key(text.to_owned()),
+            _ => {
+                return Err(invalid(format!("invalid point to split a shard at: \"{text}\""))
+                    .hint("Give midpoint, load, bytes, a slot (or slot:n), or a key as key:k."));
+            }
+        };
+        Ok(Self::Point(cut))
+    }
+}
+
+/// What became of a merge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// This shard holds everything now.
+    Done(ShardId),
+    /// The smaller shard has to move to the other's node first.
+    NeedsMove {
+        /// The shard that moves.
+        moves: ShardId,
+        /// The shard that stays.
+        stays: ShardId,
+        /// Where that is.
+        to: NodeId,
+    },
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
+}
+
+/// Cuts a shard in two; gives the number of the new one. The old one keeps the part with more schemas, the lower one
+/// of equal parts. No schema leaves its node.
+///
+/// Errors: 42704 unknown shard, 42809 a dedicated one, 55006 one that is moving, 22023 a point that leaves a part empty,
+/// 55000 nothing to cut by, 55P03 if it is in use for too long.
+pub fn split(id: ShardId, at: impl Fn(&Rectangle) -> Result<At>) -> Result<ShardId> {
+    pooled(&directory::shard(id)?, "split")?;
+    lock(&[id])?;
+    let shard = directory::shard(id)?;
+    refuse_moving(&shard, "split")?;
+    let bounds = pooled(&shard, "split")?;
+    let residents = directory::residents(id)?;
+    let cut = find_cut(&shard, bounds, &at(bounds)?, &residents)?;
+    let (low, high) = bounds.split(&cut).ok_or_else(|| outside(&shard, bounds, &cut))?;
+    cut_shard(id, low, high, &residents)
+}
+
+fn cut_shard(
+    id: ShardId,
+    low: Rectangle,
+    high: Rectangle,
+    residents: &[Resident],
+) -> Result<ShardId> {
+    let names = |bounds: &Rectangle| -> Vec<&str> {
+        let inside = residents.iter().filter(|resident| resident.is_in(bounds));
+        inside.map(|resident| resident.name.as_str()).collect()
+    };
+    let (below, above) = (names(&low), names(&high));
+    match below.len() >= above.len() {
+        true => directory::split_shard(id, &low, &high, &above),
+        false => directory::split_shard(id, &high, &low, &below),
+    }
+}
+
+fn find_cut(shard: &Shard, bounds: &Rectangle, at: &At, residents: &[Resident]) -> Result<Cut> {
+    let weights: HashMap<String, f64> = match at {
+        At::Midpoint => {
+            return bounds.midpoint().ok_or_else(|| {
+                unsplittable(shard, "Nothing lies between its bounds.".into())
+                    .hint("Name a point as slot:n or key:k.")
+            });
+        }
+        At::Point(cut) => return Ok(cut.clone()),
+        At::Load => stats::loads()?,
+        At::Bytes => stats::sizes(Some(&[shard.node]))?,
+    };
+    let weighed: Vec<_> = residents
+        .iter()
+        .map(|resident| Weighed {
+            slot: resident.slot(),
+            key: &resident.key,
+            weight: weights.get(&resident.name).copied().unwrap_or(0.0),
+        })
+        .collect();
+    bounds.median(&weighed).ok_or_else(|| {
+        let what = if *at == At::Load { "load" } else { "bytes" };
+        let detail = match weighed.iter().filter(|item| item.weight > 0.0).count() {
+            0 => format!("None of its {} schemas has any {what} yet.", residents.len()),
+            _ => format!("All of its {what} lie with one key."),
+        };
+        unsplittable(shard, detail).hint("Split it at its midpoint, or at a point given.")
+    })
+}
+
+fn unsplittable(shard: &Shard, detail: String) -> Error {
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("cannot split shard {}", shard.id.0),
+    )
+    .detail(detail)
+}
+
+fn outside(shard: &Shard, bounds: &Rectangle, cut: &Cut) -> Error {
+    let point = match cut {
+        Cut::Slot(slot) => format!("slot {slot}"),
+        Cut::Key(key) => format!("key \"{key}\""),
+    };
+    invalid(format!("cannot split shard {} at {point}", shard.id.0))
+        .detail(format!("It holds {}.", describe(bounds)))
+        .hint("The point is the first slot or key of the upper part; no part may be empty.")
+}
+
+/// Bounds for people.
+fn describe(bounds: &Rectangle) -> String {
+    let slots = format!("slots {} to {}", bounds.slots.start, bounds.slots.end - 1);
+    match (&bounds.keys.from, &bounds.keys.to) {
+        (None, None) => slots,
+        (Some(from), None) => format!("{slots} with keys from \"{from}\" on"),
+        (None, Some(to)) => format!("{slots} with keys before \"{to}\""),
+        (Some(from), Some(to)) => format!("{slots} with keys from \"{from}\" to before \"{to}\""),
+    }
+}
+
+/// Joins two neighbours. On one node that is done at once: the one with more schemas stays, and holds everything.
+///
+/// Errors: 42704, 42809, 55006, 55P03 as for [`split`]; 22023 if they are not neighbours.
+pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
+    if one == other {
+        return Err(invalid(format!("cannot merge shard {} with itself", one.0))
+            .hint("Name two shards that lie beside each other."));
+    }
+    [one, other].into_iter().try_for_each(|id| joinable(id).map(|_| ()))?;
+    lock(&[one, other])?;
+    let (a, b) = (joinable(one)?, joinable(other)?);
+    let (a_bounds, b_bounds) = (pooled(&a, "merge")?, pooled(&b, "merge")?);
+    let joined = a_bounds.join(b_bounds).ok_or_else(|| {
+        invalid(format!("cannot merge shards {} and {}", a.id.0, b.id.0))
+            .detail(format!(
+                "They do not lie beside each other: shard {} holds {}, shard {} {}.",
+                a.id.0,
+                describe(a_bounds),
+                b.id.0,
+                describe(b_bounds)
+            ))
+            .hint("Merge shards that have a whole side in common; the view helios_slots shows them in order.")
+    })?;
+    let (stays, goes) = if a.schemas >= b.schemas { (&a, &b) } else { (&b, &a) };
+    if stays.node != goes.node {
+        if goes.schemas > 0 {
+            return by_size(stays, goes);
+        }
+        directory::move_shards(&[(goes.id, stays.node)])?;
+    }
+    directory::join_shards(stays.id, goes.id, &joined)?;
+    Ok(Merged::Done(stays.id))
+}
+
+/// The one with fewer bytes moves.
+fn by_size(one: &Shard, other: &Shard) -> Result<Merged> {
+    let sizes = stats::sizes(Some(&[one.node, other.node]))?;
+    let bytes = |shard: &Shard| -> Result<f64> {
+        let residents = directory::residents(shard.id)?;
+        Ok(residents.iter().filter_map(|resident| sizes.get(&resident.name)).sum())
+    };
+    let (stays, moves) = if bytes(one)? >= bytes(other)? { (one, other) } else { (other, one) };
+    Ok(Merged::NeedsMove { moves: moves.id, stays: stays.id, to: stays.node })
+}
+
+fn joinable(id: ShardId) -> Result<Shard> {
+    let shard = directory::shard(id)?;
+    refuse_moving(&shard, "merge")?;
+    pooled(&shard, "merge")?;
+    Ok(shard)
+}
+
+/// Cuts shards at the borders of these slots (first and last), and gives the node those in between. Shards without
+/// schemas are on it when this returns; gives those that have to be moved.
+///
+/// Errors: 22023 slots that do not exist, 55006, 55P03 as for [`split`].
+pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
+    let slot = |slot: i32| {
+        u16::try_from(slot).ok().filter(|slot| *slot < SLOTS).ok_or_else(|| {
+            invalid(format!("slot {slot} does not exist"))
+                .hint("Slots are numbers from 0 to 16383.")
+        })
+    };
+    let (first, last) = (slot(from)?, slot(to)?);
+    if first > last {
+        return Err(invalid(format!("slots {from} to {to} are none"))
+            .hint("Give the first slot, then the last one."));
+    }
+    let slots = first..last + 1;
+    let concerned = |shard: &Shard| {
+        shard.rectangle().is_some_and(|r| r.slots.start < slots.end && slots.start < r.slots.end)
+    };
+    let wanted = || -> Result<Vec<Shard>> {
+        Ok(directory::shards()?
+            .into_iter()
+            .filter(concerned)
+            .filter(|s| s.node != node.id)
+            .collect())
+    };
+    lock(&wanted()?.iter().map(|shard| shard.id).collect::<Vec<_>>())?;
+    for shard in wanted()? {
+        refuse_moving(&shard, "assign slots of")?;
+        // From above, so that what is left to cut keeps the shard's number or is cut again below.
+        let bounds = pooled(&shard, "split")?;
+        let mut part = (shard.id, bounds.clone());
+        for cut in bounds.borders(&slots).into_iter().rev() {
+            part = cut_off(part.0, &part.1, &cut)?;
+        }
+    }
+    let (empty, full): (Vec<_>, Vec<_>) = wanted()?.into_iter().partition(|s| s.schemas == 0);
+    let moves: Vec<_> = empty.iter().map(|shard| (shard.id, node.id)).collect();
+    directory::move_shards(&moves)?;
+    Ok(full.iter().map(|shard| shard.id).collect())
+}
+
+/// Cuts a shard; gives the lower part.
+fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Rectangle)> {
+    let shard = directory::shard(id)?;
+    let (low, high) = bounds.split(cut).ok_or_else(|| outside(&shard, bounds, cut))?;
+    let new = cut_shard(id, low.clone(), high, &directory::residents(id)?)?;
+    let keeps_low = pooled(&directory::shard(id)?, "split")? == &low;
+    Ok((if keeps_low { id } else { new }, low))
+}
+
+/// Locks shards until the transaction ends. Statements that come meanwhile wait too, but never long: 55P03 after some
+/// attempts.
+fn lock(shards: &[ShardId]) -> Result<()> {
+    let mut pause = Duration::from_millis(100);
+    for attempt in 1..=ATTEMPTS {
+        if directory::lock_shards_within(shards, STALL) {
+            return Ok(());
+        }
+        if attempt < ATTEMPTS {
+            rest(pause);
+            pause *= 2;
+        }
+    }
+    let names: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
+    Err(Error::new(
+        Code::ERRCODE_LOCK_NOT_AVAILABLE,
+        format!("could not lock shard {}", names.join(", ")),
+    )
+    .detail("Transactions that use it stay open.")
+    .hint("Try again when they have ended; pg_locks shows them with locktype object."))
+}
+
+fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
+    if !shard.is_moving {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_IN_USE,
+        format!("cannot {what} shard {} while it moves", shard.id.0),
+    )
+    .detail("A migration of it, or of one of its schemas, is under way.")
+    .hint("Wait for the migration with helios_wait_for_migration(), or cancel it with helios_cancel_migration()."))
+}
+
+fn pooled<'a>(shard: &'a Shard, what: &str) -> Result<&'a Rectangle> {
+    match &shard.bounds {
+        Bounds::Pooled(rectangle) => Ok(rectangle),
+        Bounds::Dedicated => Err(Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("cannot {what} shard {}", shard.id.0),
+        )
+        .detail("It is a dedicated shard: it holds one schema.")
+        .hint("Only pooled shards are split and merged; helios_migrate_schema() moves a schema.")),
+    }
+}

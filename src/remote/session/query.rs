@@ -1,0 +1,92 @@
+//! Whole statements by the simple protocol, for API functions and workers.
+
+use super::*;
+
+/// Rows of a result as text.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// What has arrived of the answer to [`Session::start_query`].
+#[derive(Default)]
+pub struct Answer {
+    rows: Rows,
+    failed: Option<Error>,
+}
+
+impl Session {
+    /// Runs statements and gives the rows of all of them as text. The session must be idle.
+    pub fn query(&mut self, sql: &str) -> Result<Rows> {
+        self.start_query(sql)?;
+        let mut answer = Answer::default();
+        loop {
+            let frame = self.next(Patience::Interruptible)?;
+            if let Some(rows) = self.take_answer(&mut answer, &frame)? {
+                return Ok(rows);
+            }
+        }
+    }
+
+    /// Sends statements; [`Self::poll_query`] or [`Self::finish_query`] takes the answer. The session must be idle.
+    pub fn start_query(&mut self, sql: &str) -> Result<()> {
+        messages::query(self.output(), sql.as_bytes())?;
+        self.expect_ready();
+        self.flush(Patience::Interruptible)
+    }
+
+    /// Takes what has arrived of the answer; the rows, once it is complete. Never waits.
+    pub fn poll_query(&mut self, answer: &mut Answer) -> Result<Option<Rows>> {
+        loop {
+            while let Some(frame) = self.input.next()? {
+                let Some(frame) = self.note(frame, Patience::Interruptible) else { continue };
+                if let Some(rows) = self.take_answer(answer, &frame)? {
+                    return Ok(Some(rows));
+                }
+            }
+            if !self.read_once()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for the answer to [`Self::start_query`].
+    pub fn finish_query(&mut self) -> Result<Rows> {
+        let mut answer = Answer::default();
+        loop {
+            let frame = self.next(Patience::Interruptible)?;
+            if let Some(rows) = self.take_answer(&mut answer, &frame)? {
+                return Ok(rows);
+            }
+        }
+    }
+
+    fn take_answer(&mut self, answer: &mut Answer, frame: &Frame) -> Result<Option<Rows>> {
+        match frame.kind {
+            b'D' => answer.rows.push(text_row(frame)),
+            b'E' => {
+                let error = self.error(frame);
+                if self.lost {
+                    return Err(error);
+                }
+                answer.failed.get_or_insert(error);
+            }
+            b'G' => {
+                messages::copy_fail(self.output(), "COPY is not possible here")?;
+                self.flush(Patience::Interruptible)?;
+            }
+            b'Z' => {
+                let Answer { rows, failed } = std::mem::take(answer);
+                return failed.map_or(Ok(Some(rows)), Err);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+}
+
+/// Waits until one of the sessions has something to read, or the time is over; looks at interrupts.
+pub fn wait_for_any(sessions: &[&Session], time: Duration) {
+    if sessions.iter().any(|session| !session.input.is_empty()) {
+        return;
+    }
+    let sockets: Vec<_> = sessions.iter().map(|session| session.socket()).collect();
+    crate::pg::wait::for_any(&sockets, time);
+}

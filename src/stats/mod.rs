@@ -1,0 +1,132 @@
+//! What each schema does and needs: statements counted on their way, sizes asked from the nodes.
+//!
+//! Invariant: counting never fails a statement, takes no lock, and does not grow with what is counted.
+//! Lock order: none.
+
+mod sizes;
+
+pub use sizes::{measure, sizes, warn};
+
+use crate::directory::{self, Shard};
+use crate::error::Result;
+use crate::pg::schema_counters::{self, Counters};
+use crate::pg::session;
+use crate::settings;
+use pgrx::pg_sys::Oid;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// After this time what was before counts half in a schema's load.
+const HALF_LIFE: f64 = 300.0;
+
+/// A statement that is being counted, for the first schema that it names.
+#[derive(Default)]
+pub struct Counted {
+    /// None: it is not to be counted.
+    schema: Option<u32>,
+    began: Option<Instant>,
+    time: Duration,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Counted {
+    /// From now on.
+    #[inline]
+    pub fn begin(mut namespaces: impl Iterator<Item = Oid>) -> Self {
+        let schema = namespaces.next().filter(|_| settings::STATISTICS.get());
+        let Some(schema) = schema else { return Self::default() };
+        let schema = Some(schema.to_u32());
+        Self { schema, began: Some(Instant::now()), ..Self::default() }
+    }
+
+    /// The node was asked for more.
+    pub fn resumed(&mut self) {
+        self.began = self.schema.map(|_| Instant::now());
+    }
+
+    /// A row of this many bytes came.
+    #[inline]
+    pub fn row(&mut self, bytes: usize) {
+        self.rows += 1;
+        self.bytes += bytes as u64;
+    }
+
+    /// The node has answered: how long the rows are looked at now is not its time.
+    #[inline]
+    pub fn answered(&mut self) {
+        if let Some(began) = self.began.take() {
+            self.time += began.elapsed();
+        }
+    }
+
+    /// It has ended well, having changed this many rows besides those that it gave.
+    #[inline]
+    pub fn done(&mut self, changed: u64) {
+        self.answered();
+        if let Some(schema) = self.schema.take() {
+            schema_counters::add(schema, self.rows + changed, self.bytes, self.micros());
+        }
+    }
+
+    /// It has failed.
+    pub fn failed(&mut self) {
+        self.answered();
+        if let Some(schema) = self.schema.take() {
+            schema_counters::add_error(schema, self.micros());
+        }
+    }
+
+    fn micros(&self) -> u64 {
+        u64::try_from(self.time.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What was counted of each distributed schema, by name.
+pub fn counters() -> Result<HashMap<String, Counters>> {
+    let counters = schema_counters::all();
+    let of = |name: String| {
+        let counted = session::namespace(&name).and_then(|oid| counters.get(&oid.to_u32()));
+        (name, counted.copied().unwrap_or_default())
+    };
+    Ok(directory::schema_names()?.into_iter().map(of).collect())
+}
+
+/// Load of each distributed schema: seconds of statements a second; what was counted so far where that is too young.
+pub fn loads() -> Result<HashMap<String, f64>> {
+    let (age, _) = schema_counters::age();
+    let load = |counters: &Counters| match counters.load {
+        0.0 if age > 0.0 => counters.micros as f64 / 1e6 / age.max(1.0),
+        load => load,
+    };
+    Ok(counters()?.iter().map(|(name, counters)| (name.clone(), load(counters))).collect())
+}
+
+/// Computes the loads anew; `since` is when that was done last.
+pub fn refresh(since: Duration) {
+    let exists = |schema: u32| session::namespace_name(Oid::from(schema)).is_some();
+    schema_counters::refresh(since.as_secs_f64().max(0.001), HALF_LIFE, exists);
+}
+
+/// Bytes and load of a shard.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Weight {
+    /// Bytes on its node.
+    pub bytes: f64,
+    /// Seconds of statements a second.
+    pub load: f64,
+}
+
+/// What the shards weigh, by id; sizes as given by schema.
+pub fn weights(shards: &[Shard], sizes: &HashMap<String, f64>) -> Result<HashMap<i64, Weight>> {
+    let loads = loads()?;
+    let mut weights: HashMap<i64, Weight> =
+        shards.iter().map(|shard| (shard.id.0, Weight::default())).collect();
+    for (name, shard) in directory::shards_of_schemas()? {
+        if let Some(weight) = weights.get_mut(&shard.0) {
+            weight.bytes += sizes.get(&name).copied().unwrap_or(0.0);
+            weight.load += loads.get(&name).copied().unwrap_or(0.0);
+        }
+    }
+    Ok(weights)
+}

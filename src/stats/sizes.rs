@@ -1,0 +1,98 @@
+//! Sizes of schemas, asked from their nodes: one query a node, all nodes at a time.
+
+use crate::directory::{self, Node, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{error::notify, privileges, schema_counters, session, sql};
+use crate::remote::Session;
+use crate::transaction;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('helios', 'information_schema')
+      GROUP BY 1";
+
+/// Bytes of every schema on these nodes (None: all), by name, with indexes and TOAST. What cannot be had is an error:
+/// a plan made without it would be another one.
+pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
+    let (sizes, errors) = measure(of)?;
+    errors.into_iter().next().map_or(Ok(sizes), Err)
+}
+
+/// As [`sizes`], with the errors of the nodes that did not answer beside it. Notes what it learns for the views.
+pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error>)> {
+    let nodes = directory::nodes()?;
+    let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
+    let homes = directory::homes()?;
+    let mut errors = Vec::new();
+    let mut asked = Vec::new();
+    for node in
+        nodes.iter().filter(wanted).filter(|node| homes.values().any(|home| *home == node.id))
+    {
+        match ask(node) {
+            Ok(session) => asked.push((node, session)),
+            Err(error) => errors.push(error),
+        }
+    }
+    let mut sizes = HashMap::new();
+    for (node, session) in asked {
+        match answer(session) {
+            Ok(rows) => {
+                // A schema of the same name on another node is a copy that a migration keeps.
+                let here = rows.into_iter().filter(|(name, _)| homes.get(name) == Some(&node.id));
+                sizes.extend(here.map(|(name, bytes)| (name, bytes as f64)));
+            }
+            Err(error) => {
+                errors.push(error.context(format!("asking node \"{}\" for sizes", node.name)))
+            }
+        }
+    }
+    for (name, bytes) in &sizes {
+        if let Some(schema) = session::namespace(name) {
+            schema_counters::set_size(schema.to_u32(), *bytes as u64);
+        }
+    }
+    Ok((sizes, errors))
+}
+
+/// Sends the question; None for this server itself.
+fn ask(node: &Node) -> Result<Option<Session>> {
+    if node.is_local {
+        return Ok(None);
+    }
+    transaction::refuse_silent(node)?;
+    let role = privileges::session_user();
+    let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
+    session.set_time_limit(Some(Instant::now() + PATIENCE));
+    let limit = PATIENCE.as_millis();
+    session.start_query(&format!("SET statement_timeout = {limit}; {SIZES}"))?;
+    Ok(Some(session))
+}
+
+fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
+    let Some(mut session) = session else {
+        return sql::read_rows(SIZES, &[], |row| {
+            let bytes = row.get::<i64>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), bytes.max(0) as u64))
+        });
+    };
+    let malformed = || Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "a node sent a malformed size");
+    let size = |row: Vec<Option<String>>| {
+        let mut columns = row.into_iter().flatten();
+        let name = columns.next()?;
+        Some((name, columns.next()?.parse().ok()?))
+    };
+    session.finish_query()?.into_iter().map(|row| size(row).ok_or_else(malformed)).collect()
+}
+
+/// Says of each node that did not answer why.
+pub fn warn(errors: &[Error]) {
+    errors.iter().for_each(|error| notify(PgLogLevel::WARNING, error));
+}
