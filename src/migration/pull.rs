@@ -88,6 +88,7 @@ impl Address {
             ));
         }
         let mut target = Target {
+            id: None,
             name: self.name,
             addresses: self.hosts.into_iter().zip(self.ports).collect(),
             database: self.database,

@@ -6,9 +6,11 @@ use super::stream::Stream;
 use super::target::{Target, Tcp};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::pg::node_health;
 use crate::pg::wait::{Interest, SocketWait, rest};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
@@ -76,7 +78,7 @@ struct Search {
 impl Search {
     /// The first session that a primary gives. An error is one that no other address would spare.
     fn round(&mut self, target: &Rc<Target>, user: &str) -> Result<Option<Session>> {
-        for (host, port) in &target.addresses {
+        for (host, port) in in_order(target) {
             let addresses = match resolve(host, *port) {
                 Ok(addresses) => addresses,
                 Err(e) => {
@@ -96,7 +98,10 @@ impl Search {
                     Ok(session) if is_read_only(&session) && target.addresses.len() > 1 => {
                         self.read_only.get_or_insert(session);
                     }
-                    Ok(session) => return Ok(Some(session)),
+                    Ok(session) => {
+                        note_primary(target, host, *port);
+                        return Ok(Some(session));
+                    }
                     // Wrong credentials are wrong everywhere; trying on would only lock the role out.
                     Err(error) if error.is_class("28") => {
                         return Err(refused(target, host, *port, &error));
@@ -107,6 +112,30 @@ impl Search {
         }
         Ok(None)
     }
+}
+
+/// The addresses, the one first that was the primary's last: another one may be that of a machine that is gone, which
+/// costs the connect timeout.
+fn in_order(target: &Target) -> Vec<&(String, u16)> {
+    let mut addresses: Vec<_> = target.addresses.iter().collect();
+    if let (Some(id), 2..) = (target.id, addresses.len()) {
+        let last = node_health::primary(id);
+        addresses.sort_by_key(|(host, port)| number_of(host, *port) != last);
+    }
+    addresses
+}
+
+fn note_primary(target: &Target, host: &str, port: u16) {
+    if let (Some(id), 2..) = (target.id, target.addresses.len()) {
+        node_health::set_primary(id, number_of(host, port));
+    }
+}
+
+/// A number that stands for an address, the same in all processes.
+fn number_of(host: &str, port: u16) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (host, port).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether transactions only read where nobody says otherwise.

@@ -26,6 +26,8 @@ pub enum SslMode {
 /// One node as seen by a session.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// The node's number in this database's directory, if it is there.
+    pub id: Option<i32>,
     /// The node's name, for messages.
     pub name: String,
     /// Host (a directory when it begins with `/`) and port, tried in order.
@@ -139,6 +141,7 @@ mod tests {
 
     fn target() -> Target {
         Target {
+            id: None,
             name: "node-1".into(),
             addresses: vec![("localhost".into(), 5432)],
             database: "helios".into(),

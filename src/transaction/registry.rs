@@ -48,7 +48,8 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     }
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
-    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
+    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)
+        .inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
     let link = Rc::new(RefCell::new(Link::new(session, node)));
     LINKS.with(|links| {
@@ -142,6 +143,7 @@ pub fn lost_earlier(link: &Link) -> Error {
 pub fn target(node: &Node, role: &str) -> Result<Target> {
     node.check_ours()?;
     let mut target = Target {
+        id: Some(node.id.0),
         name: node.name.clone(),
         addresses: node.addresses.iter().map(|a| (a.host.clone(), a.port)).collect(),
         database: node.database.clone(),

@@ -185,6 +185,7 @@ impl Link {
         if !self.session.is_lost() {
             return error; // an interrupt's deadline, or what was written was refused
         }
+        node_health::suspect(self.node.id.0);
         let gid = self.own_gid();
         let request = std::mem::take(&mut self.request);
         let error =

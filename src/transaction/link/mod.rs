@@ -12,7 +12,7 @@ use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{invalidation, session as local, wait, xact};
+use crate::pg::{invalidation, node_health, session as local, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
     Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,

@@ -10,6 +10,7 @@ use postgres::{Client, NoTls};
 use xtask::cluster::DATABASE;
 use xtask::server::{HOST, Server};
 
+use crate::lost_nodes::Frozen;
 use crate::{BOUND, assert_usable, cluster_with_table, wire};
 
 const WRITERS: usize = 4;
@@ -171,6 +172,28 @@ fn statement_waits_for_the_new_primary() {
     let waiting = std::thread::spawn(move || client.batch_execute("INSERT INTO n.t VALUES (0)"));
     promote(&standby);
     waiting.join().unwrap().unwrap();
+    standby.kill().unwrap();
+}
+
+/// The address of a machine that is gone without a word costs the first session after the failover its patience, and
+/// not every session.
+#[test]
+fn sessions_go_straight_to_the_last_primary() {
+    let (cluster, client) = cluster_with_table("n");
+    let (standby, _ports) = cluster.add_standby(1);
+    promote(&standby);
+    let frozen = Frozen::new(&cluster);
+    let mut first = cluster.connect();
+    first
+        .batch_execute("SET helios.connect_timeout = '500ms'; INSERT INTO n.t VALUES (-1)")
+        .unwrap();
+    for _ in 0..3 {
+        let mut next = cluster.connect();
+        let script = "SET helios.connect_timeout = '10min'; SET statement_timeout = '60s'";
+        next.batch_execute(script).unwrap();
+        next.batch_execute("INSERT INTO n.t SELECT min(x) - 1 FROM n.t").unwrap();
+    }
+    drop((frozen, client));
     standby.kill().unwrap();
 }
 
