@@ -242,6 +242,7 @@ fn define_tcp() {
         GucContext::Userset,
         GucFlags::UNIT_MS,
     );
+}
 
 fn define_migrations() {
     let none = GucFlags::default();
