@@ -101,6 +101,7 @@ fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
     let mut last_recovery: Option<Instant> = None;
+    let mut migrations = migrations::Workers::default();
     let began = Instant::now();
     loop {
         let outcome = worker::in_transaction(|| {
@@ -130,6 +131,7 @@ fn run(database: u32) {
             return;
         }
         next = next.min(watch.look(database, &nodes));
+        next = migrations.look(database).map_or(next, |again| next.min(again));
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);
     }
