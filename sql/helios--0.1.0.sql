@@ -514,6 +514,42 @@ CREATE TABLE helios.migration_marker (
 COMMENT ON TABLE helios.migration_marker IS 'a token written on one copy and seen on the other proves that all before it has arrived';
 GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
 
+CREATE TABLE helios.verification (
+    migration   bigint,
+    schema      name,
+    relation    name,
+    source_rows bigint NOT NULL,
+    target_rows bigint NOT NULL,
+    mismatches  bigint NOT NULL,
+    compared    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (migration, schema, relation)
+);
+COMMENT ON TABLE helios.verification IS 'what the last comparison of a migration''s copies found, table by table';
+CREATE TABLE helios.mismatch (
+    migration bigint,
+    schema    name NOT NULL,
+    relation  name NOT NULL,
+    kind      text NOT NULL CHECK (kind IN ('changed', 'missing', 'extra', 'duplicate', 'definition', 'position')),
+    key       text NOT NULL,
+    FOREIGN KEY (migration, schema, relation) REFERENCES helios.verification ON DELETE CASCADE
+);
+CREATE INDEX mismatch_of ON helios.mismatch (migration, schema, relation);
+COMMENT ON TABLE helios.mismatch IS 'rows in which the copies of a migration differ: at most 100 of a table';
+
+CREATE VIEW helios.helios_mismatches AS
+    SELECT migration, schema, relation AS "table", kind, key, mismatches AS "of", compared
+      FROM helios.mismatch JOIN helios.verification USING (migration, schema, relation);
+ALTER VIEW helios.helios_mismatches SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_mismatches
+    IS 'rows in which the two copies of a migration differed when they were compared last, by their keys; at most 100 of a table, "of" is how many there are';
+
+CREATE FUNCTION helios.compare_copies(source jsonb, target jsonb, schema text)
+    RETURNS TABLE (relation text, source_rows bigint, target_rows bigint, mismatches bigint, kind text, key text)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_compare_copies_wrapper';
+COMMENT ON FUNCTION helios.compare_copies(jsonb, jsonb, text)
+    IS 'compares the tables and sequences of a schema on two servers, while nobody writes to them';
+REVOKE EXECUTE ON FUNCTION helios.compare_copies(jsonb, jsonb, text) FROM PUBLIC;
+
 CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
                                  to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
     RETURNS TABLE (rows bigint, bytes bigint)

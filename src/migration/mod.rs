@@ -25,6 +25,7 @@ mod run;
 mod switch;
 mod tables;
 mod verified;
+pub mod verify;
 mod wish;
 
 pub use plan::{Subject, start};
