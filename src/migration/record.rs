@@ -184,6 +184,12 @@ pub fn next_round(id: i64) -> Result<i32> {
     Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
 }
 
+/// Takes a wish back that has come true.
+pub fn fulfil(id: i64, wish: Wish) -> Result<()> {
+    let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
+    sql::run(update, &[id.into(), wish.name().into()])
+}
+
 /// Notes what is about to be made on a node.
 pub fn owe(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
     let insert = "INSERT INTO helios.cleanup (migration, node, kind, name) VALUES ($1, $2, $3, $4)

@@ -10,6 +10,7 @@
 mod contents;
 mod refusals;
 mod under_load;
+mod verification;
 mod wishes;
 
 use helios_tests::{BOUND, Cluster, wait_until};
