@@ -106,6 +106,7 @@ CREATE TABLE helios.migration (
     id          bigint  PRIMARY KEY DEFAULT nextval('helios.migration_id'),
     shard       bigint  NOT NULL,
     split_from  bigint,
+    becomes     text    CHECK (becomes IN ('distributed', 'plain')),
     schemas     name[]  NOT NULL,
     source      integer NOT NULL,
     target      integer NOT NULL,
@@ -135,6 +136,7 @@ CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
     WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
 COMMENT ON TABLE helios.migration IS 'moves of shards between nodes';
 COMMENT ON COLUMN helios.migration.split_from IS 'the shard that the schema was taken out of for this move';
+COMMENT ON COLUMN helios.migration.becomes IS 'what a schema becomes that comes from the coordinator, or goes there';
 COMMENT ON COLUMN helios.migration.wish IS 'what someone asked for and the migration has not done yet';
 COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows the clean-up';
 COMMENT ON COLUMN helios.migration.round IS 'how often a snapshot was taken: a crash loses it, and tables not yet copied need another';

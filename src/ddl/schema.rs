@@ -4,6 +4,7 @@ use super::frame::{Frame, Plan};
 use super::{claim, send, then};
 use crate::directory::{self, NodeId, Placement, place};
 use crate::error::{Error, Result};
+use crate::migration;
 use crate::pg::statement::{CreateSchema, Statement};
 use crate::pg::utility_hook::Step;
 use crate::pg::{privileges, session, sql};
@@ -224,7 +225,11 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
     let target = locked_target(name, wish)?;
     if target.node() != NodeId::LOCAL {
         session::lock_schema(namespace);
-        refuse_content(name, "Taking in a schema with its data is not supported yet.")?;
+        if has_contents(name)? {
+            let id = migration::start_distributing(name, target.node())?;
+            tell_of_migration(name, id);
+            return Ok(directory::node(target.node())?.name.clone());
+        }
     }
     register(name, wish.key.as_deref().unwrap_or(name), target)?;
     for node in directory::remote_nodes()? {
@@ -247,11 +252,15 @@ pub fn undistribute(name: &str) -> Result<()> {
             format!("schema \"{name}\" is not a distributed schema"),
         ));
     };
-    directory::lock_shard_shared(shard);
     if node != NodeId::LOCAL {
         session::lock_schema(namespace);
-        refuse_content(name, "Bringing a schema home with its data is not supported yet.")?;
+        if has_contents(name)? {
+            let id = migration::start_undistributing(name)?;
+            tell_of_migration(name, id);
+            return Ok(());
+        }
     }
+    directory::lock_shard_shared(shard);
     directory::forget_schema(name)?;
     let text = plain_schema(name, &session::schema_owner(namespace)?);
     send::to_all(text.as_bytes())
@@ -283,17 +292,22 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     Ok(namespace)
 }
 
-fn refuse_content(name: &str, detail: &str) -> Result<()> {
-    let select = "SELECT count(*) FROM pg_catalog.pg_depend d
+fn has_contents(name: &str) -> Result<bool> {
+    let select = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d
                    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1::regnamespace
-                     AND d.deptype = 'n'";
-    let objects: i64 = sql::one(select, &[quote_identifier(name).into()])?.unwrap_or(0);
-    if objects == 0 {
-        return Ok(());
-    }
-    Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, format!("schema \"{name}\" is not empty"))
-        .detail(format!("It holds {objects} objects. {detail}"))
-        .hint("Make a new schema with DISTRIBUTED and copy the data into it."))
+                     AND d.deptype = 'n')";
+    Ok(sql::one(select, &[quote_identifier(name).into()])?.unwrap_or(false))
+}
+
+fn tell_of_migration(name: &str, id: i64) {
+    let notice = Error::new(
+        Code::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("migration {id} moves what is in schema \"{name}\""),
+    )
+    .hint(format!(
+        "SELECT helios_wait_for_migration({id}) waits for it, once this transaction has committed."
+    ));
+    crate::pg::error::notify(pgrx::PgLogLevel::NOTICE, &notice);
 }
 
 fn label_schema(

@@ -146,6 +146,8 @@ pub fn adopt_nodes() -> Result<()> {
                                                & 9223372036854775807, d.oid)
                         FROM pg_database d WHERE d.datname = current_database() AND c.database <> d.oid";
         sql::run(update, &[])?;
+        // Migrations of the other cluster are not in the dump.
+        sql::run("UPDATE helios.shard SET state = 'active' WHERE state <> 'active'", &[])?;
         sql::run("UPDATE helios.node SET cluster = (SELECT id FROM helios.cluster)", &[])
     })
 }

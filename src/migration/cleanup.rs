@@ -15,6 +15,11 @@ use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
+/// What a copy of a schema is called in the notes: here it is the rows of its shell.
+pub fn copy_kind(node: NodeId) -> &'static str {
+    if node == NodeId::LOCAL { "rows" } else { "schema" }
+}
+
 /// Removes everything.
 pub fn all(migration: &Migration) -> Result<()> {
     some(migration, |_| true)
@@ -77,6 +82,7 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
             result => result.map(|_| ()),
         },
         "schema" => drop_schema(id, &debt.name, session),
+        "rows" => empty_shells(&debt.name, session),
         "fence" => {
             session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())
         }
@@ -99,5 +105,22 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
         return Ok(());
     }
     session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
+    Ok(())
+}
+
+/// Takes the rows out of tables here that have become shells; those that are in use keep theirs.
+fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
+    let is_shell = format!(
+        "SELECT FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE c.name = {} AND s.node <> 0",
+        literal(schema)
+    );
+    if session.query(&is_shell)?.is_empty() {
+        return Ok(());
+    }
+    let tables = super::tables::lockable(session, &[schema.to_owned()])?;
+    if !tables.is_empty() {
+        let all: Vec<_> = tables.iter().map(|table| format!("ONLY {table}")).collect();
+        session.query(&format!("TRUNCATE {}", all.join(", ")))?;
+    }
     Ok(())
 }

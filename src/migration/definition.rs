@@ -3,6 +3,7 @@
 use super::dump::{self, Section};
 use super::ends::{self, literal, names, text};
 use super::record::Migration;
+use crate::directory::NodeId;
 use crate::error::Result;
 use crate::remote::Session;
 
@@ -26,7 +27,8 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
 
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
 pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<()> {
-    if is_done(migration, target, "pre_data")? {
+    // Shells are the definition.
+    if migration.target == NodeId::LOCAL || is_done(migration, target, "pre_data")? {
         return Ok(());
     }
     let text =
@@ -41,7 +43,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
 
 /// Indexes, constraints, triggers, policies, …
 pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
-    if is_done(migration, target, "post_data")? {
+    if migration.target == NodeId::LOCAL || is_done(migration, target, "post_data")? {
         return Ok(());
     }
     let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
@@ -58,7 +60,8 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
 
 /// The foreign keys, where [`after_rows`] left them out.
 pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<()> {
-    if migration.round <= 1 || is_done(migration, target, "foreign_keys")? {
+    let is_here = migration.target == NodeId::LOCAL;
+    if is_here || migration.round <= 1 || is_done(migration, target, "foreign_keys")? {
         return Ok(());
     }
     let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
@@ -102,7 +105,7 @@ pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
              FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = ANY ({schemas}) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'c')
            UNION ALL
-           SELECT format('%I.%I %s', n.nspname, k.conname, pg_get_constraintdef(k.oid)) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+           SELECT format('%I.%I %s', n.nspname, k.conname, replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
             WHERE n.nspname = ANY ({schemas})
            UNION ALL
            SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -67,8 +67,11 @@ impl Fence {
 }
 
 /// Runs a statement on a node as part of the local transaction.
-pub fn on(node: NodeId, sql: &str) -> Result<()> {
-    transaction::execute(node, sql.as_bytes(), Mode::Transaction, true)?;
+pub fn on(node: NodeId, statement: &str) -> Result<()> {
+    if node == NodeId::LOCAL {
+        return sql::run(statement, &[]);
+    }
+    transaction::execute(node, statement.as_bytes(), Mode::Transaction, true)?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ mod verified;
 pub mod verify;
 mod wish;
 
-pub use plan::{Subject, start};
-pub use record::waiting;
+pub use plan::{Subject, start, start_distributing, start_undistributing};
+pub use record::{of_node, waiting};
 pub use run::run;
 pub use wish::{verify as verify_schema, wait, wish};

@@ -1,9 +1,11 @@
 //! The beginning of a migration: what can be checked at once, and its row.
 
-use super::record::{self, NewMigration};
+use super::ends::identifier;
+use super::fence;
+use super::record::{self, Becomes, Migration, NewMigration};
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::sql;
+use crate::pg::{session, sql};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -33,13 +35,6 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     }
     let from = directory::node(found.node)?;
     from.check_ours()?;
-    if target == NodeId::LOCAL || from.is_local {
-        return Err(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("{} cannot move from or to the coordinator", found.shown),
-        )
-        .hint("Move it between nodes."));
-    }
     claim(&found)?;
     if found.schemas.is_empty() {
         return move_empty(&found, target);
@@ -57,8 +52,62 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
-    let source = found.node;
-    record::insert(&NewMigration { shard, split_from, schemas: &schemas, source, target })
+    let (source, becomes) = (found.node, None);
+    record::insert(&NewMigration { shard, split_from, becomes, schemas: &schemas, source, target })
+}
+
+/// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
+/// as one that lives here; the caller has checked that the user may do this.
+pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
+    check_target(&*directory::node(target)?)?;
+    let shard = directory::dedicated_shard(schema, NodeId::LOCAL)?;
+    directory::insert_schema(schema, helios_core::slot::key_of(schema), shard)?;
+    directory::set_moving(shard, true)?;
+    // Every node has plain schemas, without tables.
+    for node in directory::remote_nodes()? {
+        let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema));
+        fence::on(node.id, &drop)?;
+    }
+    let (source, becomes) = (NodeId::LOCAL, Some(Becomes::Distributed));
+    let schemas = [schema.to_owned()];
+    record::insert(&NewMigration {
+        shard,
+        split_from: None,
+        becomes,
+        schemas: &schemas,
+        source,
+        target,
+    })
+}
+
+/// Begins to bring a schema home, to be a plain one here.
+pub fn start_undistributing(schema: &str) -> Result<i64> {
+    let id = start(&Subject::Schema(schema.to_owned()), NodeId::LOCAL)?;
+    let update = "UPDATE helios.migration SET becomes = 'plain' WHERE id = $1";
+    directory::as_owner(|| sql::run(update, &[id.into()]))?;
+    Ok(id)
+}
+
+/// The end of a migration that made a schema distributed, or a plain one.
+pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
+    let plain = match migration.becomes {
+        None => false,
+        Some(Becomes::Distributed) => outcome != State::Finished,
+        Some(Becomes::Plain) => outcome == State::Finished,
+    };
+    if !plain {
+        return Ok(());
+    }
+    for schema in &migration.schemas {
+        let Some(namespace) = session::namespace(schema) else { continue };
+        let (name, owner) = (identifier(schema), identifier(&session::schema_owner(namespace)?));
+        directory::forget_schema(schema)?;
+        for node in directory::remote_nodes()? {
+            let create = format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}");
+            fence::on(node.id, &create)?;
+        }
+    }
+    Ok(())
 }
 
 /// The shard that is concerned.
@@ -94,7 +143,7 @@ fn find(subject: &Subject) -> Result<Found> {
 }
 
 fn not_distributed(name: &str) -> Result<Error> {
-    let exists = crate::pg::session::namespace(name).is_some();
+    let exists = session::namespace(name).is_some();
     Ok(match exists {
         true => Error::new(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -148,7 +197,7 @@ fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
         .hint("Try again."));
     }
     let (shard, source) = (found.shard, found.node);
-    let new = NewMigration { shard, split_from: None, schemas: &[], source, target };
+    let new = NewMigration { shard, split_from: None, becomes: None, schemas: &[], source, target };
     let id = record::insert(&new)?;
     directory::move_shards(&[(shard, target)])?;
     directory::as_owner(|| record::advance(id, State::Finished))?;

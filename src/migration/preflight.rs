@@ -15,7 +15,9 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let source = directory::node(migration.source)?;
     let target = directory::node(migration.target)?;
     check_servers(&source, &target, ends)?;
-    check_absent(migration, &target, &mut ends.target)?;
+    if !target.is_local {
+        check_absent(migration, &target, &mut ends.target)?;
+    }
     check_content(migration, &source, &mut ends.source)
 }
 

@@ -7,6 +7,15 @@ use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
+/// What a schema becomes by moving from or to this server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Becomes {
+    /// A distributed schema.
+    Distributed,
+    /// An ordinary schema of this server.
+    Plain,
+}
+
 /// A migration as its row tells.
 #[derive(Clone, Debug)]
 pub struct Migration {
@@ -14,6 +23,8 @@ pub struct Migration {
     pub shard: ShardId,
     /// The shard that the schema was taken out of for this move.
     pub split_from: Option<ShardId>,
+    /// What the schema becomes when the migration is finished; None: it stays distributed.
+    pub becomes: Option<Becomes>,
     pub schemas: Vec<String>,
     pub source: NodeId,
     pub target: NodeId,
@@ -73,7 +84,7 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -90,6 +101,11 @@ pub fn load(id: i64) -> Result<Migration> {
             switched: row.get(11)?,
             tries: row.get(12)?.unwrap_or(0),
             split_from: row.get::<i64>(13)?.map(ShardId),
+            becomes: match row.get::<String>(14)?.as_deref() {
+                None => None,
+                Some("plain") => Some(Becomes::Plain),
+                Some(_) => Some(Becomes::Distributed),
+            },
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -103,6 +119,7 @@ pub fn load(id: i64) -> Result<Migration> {
 pub struct NewMigration<'a> {
     pub shard: ShardId,
     pub split_from: Option<ShardId>,
+    pub becomes: Option<Becomes>,
     pub schemas: &'a [String],
     pub source: NodeId,
     pub target: NodeId,
@@ -110,12 +127,23 @@ pub struct NewMigration<'a> {
 
 /// Writes a new migration down; gives its number.
 pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
-    let insert = "INSERT INTO helios.migration (shard, schemas, source, target, split_from)
-                  VALUES ($1, $2::name[], $3, $4, $5) RETURNING id";
+    let insert =
+        "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes)
+                  VALUES ($1, $2::name[], $3, $4, $5, $6) RETURNING id";
+    let becomes = new.becomes.map(|becomes| match becomes {
+        Becomes::Distributed => "distributed",
+        Becomes::Plain => "plain",
+    });
     let (schemas, split_from) = (new.schemas.to_vec(), new.split_from.map(|shard| shard.0));
     let (source, target) = (new.source.0, new.target.0);
-    let arguments =
-        [new.shard.0.into(), schemas.into(), source.into(), target.into(), split_from.into()];
+    let arguments = [
+        new.shard.0.into(),
+        schemas.into(),
+        source.into(),
+        target.into(),
+        split_from.into(),
+        becomes.into(),
+    ];
     as_owner(|| sql::one::<i64>(insert, &arguments))?
         .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new migration has no number"))
 }
@@ -125,6 +153,13 @@ pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
     let select = "SELECT id FROM helios.migration WHERE shard = $1
                      AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
     as_owner(|| sql::read_one(select, &[shard.0.into()]))
+}
+
+/// Migrations under way that have this node at one of their ends.
+pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
+    let select = "SELECT id FROM helios.migration WHERE $1 IN (source, target)
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed') ORDER BY id";
+    as_owner(|| sql::read_rows(select, &[node.0.into()], |row| Ok(row.get(1)?.unwrap_or(0))))
 }
 
 /// Enters a state, and forgets the troubles on the way to it.
@@ -207,7 +242,7 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
     let select = "SELECT id, node, kind, name FROM helios.cleanup WHERE migration = $1
-                   ORDER BY array_position('{subscription,slot,publication,identity,rows,schema,fence,marker}', kind), id";
+                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,fence,marker}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
             id: row.get(1)?.unwrap_or(0),

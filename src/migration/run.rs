@@ -6,6 +6,7 @@ use super::cleanup;
 use super::definition;
 use super::ends::{Ends, literal};
 use super::fence;
+use super::plan;
 use super::preflight;
 use super::record::{self, Migration, MovingTable};
 use super::switch::{self, Tried, Way};
@@ -173,15 +174,23 @@ fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next
             record::owe(migration.id, node, "marker", "")?;
         }
         for schema in &migration.schemas {
-            record::owe(migration.id, migration.target, "schema", schema)?;
+            record::owe(
+                migration.id,
+                migration.target,
+                cleanup::copy_kind(migration.target),
+                schema,
+            )?;
         }
         record::add_tables(migration.id, &moving)
     })?;
     let known = worker::attempt(|| record::tables(migration.id))?;
     ends.source.query("SET lock_timeout = 200")?;
     for table in known.iter().filter(|table| table.identity.is_some()) {
-        ends.source
-            .query(&format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified()))?;
+        let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
+        ends.source.query(&full)?;
+        if migration.target == NodeId::LOCAL {
+            ends.target.query(&full)?; // a shell, which no dump will make so
+        }
     }
     advance(migration, State::DualWrite)
 }
@@ -413,6 +422,7 @@ fn clean_up(migration: &Migration) -> Result<Next> {
             &[migration.id.into()],
         )?;
         directory::set_moving(migration.shard, false)?;
+        plan::settle(migration, outcome)?;
         record::advance(migration.id, outcome)
     })?;
     let line = format!(

@@ -2,6 +2,7 @@
 
 use super::backfill;
 use super::channel::Channel;
+use super::cleanup;
 use super::definition;
 use super::ends::{Ends, literal};
 use super::fence::{self, Fence};
@@ -10,7 +11,7 @@ use super::tables;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::worker;
+use crate::pg::{invalidation, worker};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
@@ -146,16 +147,38 @@ fn behind_fence(
         return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
     }
     let id = migration.id;
-    fence::on(from, &format!("UPDATE helios.fence SET kind = 'writes' WHERE migration = {id}"))?;
+    if from != NodeId::LOCAL {
+        // Here a shell is what nobody writes to.
+        fence::on(
+            from,
+            &format!("UPDATE helios.fence SET kind = 'writes' WHERE migration = {id}"),
+        )?;
+    }
     prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
     fence::on(to, "SET LOCAL helios.migration_session = on")?;
-    fence::on(to, &format!("UPDATE helios.fence SET kind = 'definition' WHERE migration = {id}"))?;
+    if to != NodeId::LOCAL {
+        fence::on(
+            to,
+            &format!("UPDATE helios.fence SET kind = 'definition' WHERE migration = {id}"),
+        )?;
+    }
     prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     for schema in &migration.schemas {
-        record::settle(id, to, "schema", schema)?;
-        record::owe(id, from, "schema", schema)?;
+        record::settle(id, to, cleanup::copy_kind(to), schema)?;
+        record::owe(id, from, cleanup::copy_kind(from), schema)?;
+    }
+    if from == NodeId::LOCAL {
+        // A shell is defined as its table is, although nothing is silenced any more.
+        prepared
+            .voice
+            .iter()
+            .try_for_each(|statement| record::owe(id, from, "identity", statement))?;
+    }
+    if from == NodeId::LOCAL || to == NodeId::LOCAL {
+        // Plans for the tables here are plans for shells from now on, or the other way round.
+        migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
     }
     match way {
         Way::There => record::advance(id, State::DualWriteBack)?,

@@ -78,10 +78,10 @@ fn look(id: i64) -> Result<Option<Seen>> {
     let key = catalog::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
     let rows = catalog::scan(table, key, &[(1, catalog::Key::Int8(id))], |row| {
         Some(Seen {
-            state: row.get::<String>(7)?.parse().ok()?,
-            wish: row.get::<String>(8).is_some(),
-            rows: (row.get::<i64>(11)?, row.get::<i64>(12)?),
-            error: row.get::<String>(17),
+            state: row.get::<String>(8)?.parse().ok()?,
+            wish: row.get::<String>(9).is_some(),
+            rows: (row.get::<i64>(12)?, row.get::<i64>(13)?),
+            error: row.get::<String>(18),
         })
     });
     Ok(rows.into_iter().flatten().next())

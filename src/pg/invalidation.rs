@@ -59,6 +59,20 @@ pub fn tell(relation: pg_sys::Oid) {
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
 }
 
+/// Plans that use a table of this schema are made again, from the end of the transaction on.
+pub fn tables_changed(schema: &str) -> Result<()> {
+    let select = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = $1::name AND c.relkind IN ('r', 'p', 'v', 'm', 'S')";
+    let read = |row: &crate::pg::sql::Row<'_>| {
+        Ok(row.get::<pg_sys::Oid>(1)?.unwrap_or(pg_sys::InvalidOid))
+    };
+    for relation in crate::pg::sql::rows(select, &[schema.into()], read)? {
+        // SAFETY: looks into the system cache; a relation that is gone is an error raised by the server.
+        unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
+    }
+    Ok(())
+}
+
 /// A transaction that changed the directory cannot be left prepared: nobody would be told at its commit.
 fn refuse_prepare() -> Result<()> {
     if CHANGED.get() {

@@ -236,6 +236,7 @@ pub extern "C-unwind" fn helios_migration_main(database: pg_sys::Datum) {
     let role = u32::from_ne_bytes([i, j, k, l]);
     let database = database.value() as u32;
     begin(Some(database), role);
+    super::worker_slots::arrive_for_migration(database);
     entry(|main| (main.migration)(MigrationWork { database, migration, role }));
 }
 

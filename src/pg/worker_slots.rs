@@ -18,6 +18,8 @@ pub enum Work {
 }
 
 const SLOTS: usize = 256;
+/// Migrations of a database whose workers can be sent away; that is more than work at the same time.
+const MIGRATIONS: usize = 8;
 /// How long a database is left alone after [`hold`], in microseconds: longer than the server waits for others to
 /// leave a database.
 const HOLD: i64 = 8_000_000;
@@ -30,6 +32,8 @@ struct Slot {
     resident: bool,
     /// Process id of the worker; 0: none.
     worker: i32,
+    /// Process ids of the workers of its migrations.
+    migrations: [i32; MIGRATIONS],
     /// No worker until then (microseconds since 2000).
     held_until: i64,
 }
@@ -62,7 +66,12 @@ pub(super) fn install() {
 /// rounds find what found no slot.
 fn change(database: u32, change: impl FnOnce(&mut Slot)) {
     let mut slots = WORK.exclusive();
-    let is_idle = |slot: &Slot| !slot.resident && slot.worker == 0 && slot.work != Work::Pending;
+    let is_idle = |slot: &Slot| {
+        !slot.resident
+            && slot.worker == 0
+            && slot.migrations == [0; MIGRATIONS]
+            && slot.work != Work::Pending
+    };
     let own = slots.databases.iter().position(|slot| slot.database == database);
     let Some(at) = own.or_else(|| slots.databases.iter().position(is_idle)) else { return };
     if own.is_none() {
@@ -121,6 +130,28 @@ pub(super) fn arrive(database: u32) {
     change(database, |slot| slot.worker = pid);
 }
 
+/// This process works on a migration of the database until it ends.
+pub(super) fn arrive_for_migration(database: u32) {
+    // SAFETY: set once at the start of the process; the callback lives as long as that.
+    let pid = unsafe {
+        pg_sys::before_shmem_exit(Some(leave_migration), pg_sys::Datum::from(database));
+        pg_sys::MyProcPid
+    };
+    change(database, |slot| {
+        if let Some(free) = slot.migrations.iter_mut().find(|pid| **pid == 0) {
+            *free = pid;
+        }
+    });
+}
+
+unsafe extern "C-unwind" fn leave_migration(_code: i32, database: pg_sys::Datum) {
+    // SAFETY: reads a static.
+    let own = unsafe { pg_sys::MyProcPid };
+    change(database.value() as u32, |slot| {
+        slot.migrations.iter_mut().filter(|pid| **pid == own).for_each(|pid| *pid = 0);
+    });
+}
+
 unsafe extern "C-unwind" fn leave(code: i32, database: pg_sys::Datum) {
     change(database.value() as u32, |slot| {
         slot.worker = 0;
@@ -139,17 +170,18 @@ pub fn wake(database: u32) {
     }
 }
 
-/// Sends a database's worker away for a while: the server is about to do something for which nobody may be connected
+/// Sends a database's workers away for a while: the server is about to do something for which nobody may be connected
 /// to the database.
 pub fn hold(database: u32) {
     // SAFETY: reads the clock.
     let until = unsafe { pg_sys::GetCurrentTimestamp() } + HOLD;
-    let mut worker = 0;
+    let mut workers = Vec::new();
     change(database, |slot| {
         slot.held_until = until;
-        worker = slot.worker;
+        workers = slot.migrations.to_vec();
+        workers.push(slot.worker);
     });
-    if worker != 0 {
+    for worker in workers.into_iter().filter(|pid| *pid != 0) {
         // SAFETY: a worker clears its slot before it ends, so the signal reaches it or nobody.
         unsafe { libc::kill(worker, libc::SIGTERM) };
     }

@@ -9,6 +9,7 @@ mod sync;
 use crate::ddl::{claim, reference};
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, OrRaise, Result};
+use crate::migration;
 use crate::pg::node_health::{self, State};
 use crate::pg::privileges;
 use crate::remote::Session;
@@ -87,6 +88,15 @@ fn remove(name: &str) -> Result<()> {
         )
         .detail(format!("Schemas: {}.", schemas.join(", ")))
         .hint("Drop them or move them to other nodes first."));
+    }
+    let migrations = migration::of_node(node.id)?;
+    if let Some(id) = migrations.first() {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot remove node \"{name}\" because migration {id} uses it"),
+        )
+        .detail("It still holds a copy of what moves.")
+        .hint("Finish the migration with helios_finish_migration(), or cancel it with helios_cancel_migration()."));
     }
     finish_transactions(&node)?;
     reference::take_from(&node)?;

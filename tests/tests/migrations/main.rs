@@ -8,6 +8,7 @@
 )]
 
 mod contents;
+mod home;
 mod refusals;
 mod under_load;
 mod verification;

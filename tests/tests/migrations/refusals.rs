@@ -135,6 +135,12 @@ fn definitions_wait_until_the_move_is_over() {
     ] {
         refused(&mut client, sql, "55006", "migration");
     }
+    refused(
+        &mut client,
+        "SELECT helios_remove_node('node-1')",
+        "55006",
+        "because migration 1 uses it",
+    );
     // Whoever comes to the old copy by himself is sent away.
     refused(
         &mut cluster.connect_to_node(1),

@@ -1,0 +1,119 @@
+//! Schemas of this server become distributed with all that is in them, and come home again.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+
+use crate::{SETTINGS, assert_clean, finish, node_of, roll_back, shown, switch, text, wait};
+
+const LOCAL: &str = "CREATE SCHEMA shop; \
+    CREATE TABLE shop.a (id serial PRIMARY KEY, v text); INSERT INTO shop.a (v) SELECT md5(i::text) FROM generate_series(1, 5000) i; \
+    CREATE TABLE shop.b (id int PRIMARY KEY, a int REFERENCES shop.a ON DELETE CASCADE); INSERT INTO shop.b SELECT i, i FROM generate_series(1, 100) i; \
+    CREATE TABLE shop.nokey (x int); INSERT INTO shop.nokey VALUES (1), (1), (2); CREATE UNLOGGED TABLE shop.u (x int); INSERT INTO shop.u VALUES (7); \
+    CREATE VIEW shop.v AS SELECT count(*) FROM shop.a; CREATE FUNCTION shop.f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM shop.b';";
+
+fn local() -> (Cluster, Client) {
+    let mut settings = SETTINGS.to_vec();
+    settings.push("wal_level = logical");
+    let cluster = Cluster::with_settings(2, &settings);
+    let mut client = cluster.connect();
+    client.batch_execute(LOCAL).unwrap();
+    (cluster, client)
+}
+
+fn last_migration(client: &mut Client) -> i64 {
+    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
+}
+
+/// Rows in the coordinator's own tables, whatever they are now.
+fn rows_here(cluster: &Cluster) -> Vec<String> {
+    let mut client = cluster.connect();
+    client.batch_execute("SET helios.migration_session = on").unwrap();
+    text(
+        &mut client,
+        "SELECT (SELECT count(*) FROM shop.a), (SELECT count(*) FROM shop.b), (SELECT count(*) FROM shop.nokey), (SELECT count(*) FROM shop.u)",
+    )
+}
+
+const COUNTS: &str = "SELECT (SELECT count(*) FROM shop.a), (SELECT count(*) FROM shop.b), (SELECT count(*) FROM shop.nokey), (SELECT count(*) FROM shop.u), shop.f(), (SELECT * FROM shop.v)";
+
+#[test]
+fn a_schema_with_data_becomes_distributed_while_it_is_written() {
+    let (cluster, mut client) = local();
+    let (stop, written) = (AtomicBool::new(false), AtomicI64::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = cluster.connect();
+            while !stop.load(Ordering::Relaxed) {
+                client.execute("INSERT INTO shop.a (v) VALUES ('live')", &[]).unwrap();
+                written.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        });
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let _stop = Stop(&stop);
+        let node = "SELECT helios_distribute_schema('shop', 'node-1')";
+        assert_eq!(text(&mut client, node), ["node-1"]);
+        let id = last_migration(&mut client);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        assert_eq!(node_of(&mut client, "shop").as_deref(), Some("node-1"));
+        finish(&mut client, id);
+    });
+    let total = 5000 + written.load(Ordering::Relaxed);
+    assert_eq!(text(&mut client, COUNTS), [format!("{total}|100|3|1|100|{total}")]);
+    // What is here are shells.
+    assert_eq!(rows_here(&cluster), ["0|0|0|0"]);
+    assert_clean(&cluster, &["shop"]);
+    // And now it is one like any other.
+    let id = switch(&mut client, "shop", "node-2");
+    finish(&mut client, id);
+    assert_eq!(text(&mut client, COUNTS), [format!("{total}|100|3|1|100|{total}")]);
+
+    client.batch_execute("SELECT helios_undistribute_schema('shop')").unwrap();
+    let id = last_migration(&mut client);
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    client.batch_execute("DELETE FROM shop.a WHERE id = 1").unwrap();
+    finish(&mut client, id);
+    assert_eq!(node_of(&mut client, "shop"), None);
+    let left = total - 1;
+    assert_eq!(text(&mut client, COUNTS), [format!("{left}|99|3|1|99|{left}")]);
+    assert_eq!(rows_here(&cluster), [format!("{left}|99|3|1")]);
+    // A plain schema is on every node.
+    for number in 1..=2 {
+        let mut node = cluster.connect_to_node(number);
+        assert_eq!(
+            text(
+                &mut node,
+                "SELECT count(*) FROM pg_class WHERE relnamespace = 'shop'::regnamespace"
+            ),
+            ["0"]
+        );
+    }
+    client.batch_execute("CREATE TABLE shop.c (x int); DROP SCHEMA shop CASCADE").unwrap();
+}
+
+#[test]
+fn what_became_distributed_can_be_taken_back() {
+    let (cluster, mut client) = local();
+    client.batch_execute("SELECT helios_distribute_schema('shop', 'node-1')").unwrap();
+    let id = last_migration(&mut client);
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    client.batch_execute("INSERT INTO shop.a (v) VALUES ('there')").unwrap();
+    roll_back(&mut client, id);
+    assert_eq!(node_of(&mut client, "shop"), None);
+    assert_eq!(text(&mut client, COUNTS), ["5001|100|3|1|100|5001"]);
+    assert_eq!(rows_here(&cluster), ["5001|100|3|1"]);
+    wait_until("the plain schema is on every node again", BOUND, || {
+        let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'shop'";
+        let seen: Vec<_> =
+            (1..=2).flat_map(|n| text(&mut cluster.connect_to_node(n), there)).collect();
+        if seen == ["1", "1"] { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+    client.batch_execute("ALTER TABLE shop.a ADD COLUMN w int; TRUNCATE shop.u").unwrap();
+}
