@@ -212,10 +212,26 @@ pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
         let there = format!("SELECT to_regclass({})", literal(&table.qualified()));
         let rows = target.query(&there)?;
         if rows.first().and_then(|row| row.first()).is_some_and(Option::is_some) {
-            target.query(&format!("TRUNCATE ONLY {}", table.qualified()))?;
+            target.query(&clear(&table.qualified()))?;
         }
     }
     Ok(())
+}
+
+/// Statements that take all rows out of a table. A shell has its foreign keys already, which TRUNCATE would mind.
+fn clear(table: &str) -> String {
+    format!(
+        "DO $helios$ BEGIN
+           IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {}::regclass AND contype = 'f') THEN
+             SET LOCAL session_replication_role = replica;
+             DELETE FROM ONLY {table};
+             SET LOCAL session_replication_role = origin;
+           ELSE
+             TRUNCATE ONLY {table};
+           END IF;
+         END $helios$",
+        literal(table)
+    )
 }
 
 /// Copies the tables that logical replication does not carry; behind a fence.
@@ -231,8 +247,9 @@ pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId
         let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
         let name = table.qualified();
         ends.to(to, migration).query(&format!(
-            "BEGIN; TRUNCATE ONLY {name};
+            "BEGIN; {};
              SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
+            clear(&name),
             literal(&name),
             columns.join(", ")
         ))?;

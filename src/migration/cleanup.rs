@@ -117,9 +117,10 @@ fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
     if session.query(&is_shell)?.is_empty() {
         return Ok(());
     }
-    let tables = super::tables::lockable(session, &[schema.to_owned()])?;
+    let tables = super::tables::moving(session, &[schema.to_owned()])?;
     if !tables.is_empty() {
-        let all: Vec<_> = tables.iter().map(|table| format!("ONLY {table}")).collect();
+        let all: Vec<_> =
+            tables.iter().map(|table| format!("ONLY {}", table.qualified())).collect();
         session.query(&format!("TRUNCATE {}", all.join(", ")))?;
     }
     Ok(())
