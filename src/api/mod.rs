@@ -8,6 +8,7 @@ mod cluster;
 mod copies;
 mod nodes;
 mod places;
+mod rebalance;
 mod schemas;
 mod shards;
 mod statistics;

@@ -102,6 +102,12 @@ pub fn loads() -> Result<HashMap<String, f64>> {
     Ok(counters()?.iter().map(|(name, counters)| (name.clone(), load(counters))).collect())
 }
 
+/// Bytes of each distributed schema as last measured, by name.
+pub fn known_sizes() -> Result<HashMap<String, f64>> {
+    let size = |(name, counters): (String, Counters)| Some((name, counters.size? as f64));
+    Ok(counters()?.into_iter().filter_map(size).collect())
+}
+
 /// Computes the loads anew; `since` is when that was done last.
 pub fn refresh(since: Duration) {
     let exists = |schema: u32| session::namespace_name(Oid::from(schema)).is_some();

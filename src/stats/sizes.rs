@@ -23,11 +23,11 @@ const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_re
 /// a plan made without it would be another one.
 pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
     let (sizes, errors) = measure(of)?;
-    errors.into_iter().next().map_or(Ok(sizes), Err)
+    errors.into_iter().next().map_or(Ok(sizes), |(_, error)| Err(error))
 }
 
 /// As [`sizes`], with the errors of the nodes that did not answer beside it. Notes what it learns for the views.
-pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error>)> {
+pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<(NodeId, Error)>)> {
     let nodes = directory::nodes()?;
     let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
     let homes = directory::homes()?;
@@ -38,7 +38,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error
     {
         match ask(node) {
             Ok(session) => asked.push((node, session)),
-            Err(error) => errors.push(error),
+            Err(error) => errors.push((node.id, error)),
         }
     }
     let mut sizes = HashMap::new();
@@ -50,7 +50,8 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error
                 sizes.extend(here.map(|(name, bytes)| (name, bytes as f64)));
             }
             Err(error) => {
-                errors.push(error.context(format!("asking node \"{}\" for sizes", node.name)))
+                let line = format!("asking node \"{}\" for sizes", node.name);
+                errors.push((node.id, error.context(line)));
             }
         }
     }
@@ -93,6 +94,6 @@ fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
 }
 
 /// Says of each node that did not answer why.
-pub fn warn(errors: &[Error]) {
-    errors.iter().for_each(|error| notify(PgLogLevel::WARNING, error));
+pub fn warn(errors: &[(NodeId, Error)]) {
+    errors.iter().for_each(|(_, error)| notify(PgLogLevel::WARNING, error));
 }
