@@ -105,26 +105,55 @@ CREATE SEQUENCE helios.migration_id;
 CREATE TABLE helios.migration (
     id          bigint  PRIMARY KEY DEFAULT nextval('helios.migration_id'),
     shard       bigint  NOT NULL,
+    split_from  bigint,
     schemas     name[]  NOT NULL,
     source      integer NOT NULL,
     target      integer NOT NULL,
     state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
         'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'switch', 'dual_write_back', 'cleanup',
         'finished', 'rolled_back', 'cancelled', 'failed')),
-    wanted      text    CHECK (wanted IN ('cancel', 'rollback', 'finish')),
-    checkpoint  jsonb   NOT NULL DEFAULT '{}',
+    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish')),
+    outcome     text    CHECK (outcome IN ('finished', 'rolled_back', 'cancelled', 'failed')),
+    round       integer NOT NULL DEFAULT 0,
     rows_done   bigint  NOT NULL DEFAULT 0,
     rows_total  bigint  NOT NULL DEFAULT 0,
     bytes_done  bigint  NOT NULL DEFAULT 0,
     bytes_total bigint  NOT NULL DEFAULT 0,
     lag         bigint,
+    stall       double precision,
     error       text,
-    created     timestamptz NOT NULL DEFAULT now(),
+    tries       integer NOT NULL DEFAULT 0,
+    retry_at    timestamptz,
+    created     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    copying     timestamptz,
+    copied      timestamptz,
+    verified    timestamptz,
     switched    timestamptz,
     ended       timestamptz
 );
 CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
     WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+COMMENT ON TABLE helios.migration IS 'moves of shards between nodes';
+COMMENT ON COLUMN helios.migration.split_from IS 'the shard that the schema was taken out of for this move';
+COMMENT ON COLUMN helios.migration.wish IS 'what someone asked for and the migration has not done yet';
+COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows the clean-up';
+COMMENT ON COLUMN helios.migration.round IS 'how often a snapshot was taken: a crash loses it, and tables not yet copied need another';
+COMMENT ON COLUMN helios.migration.stall IS 'longest time, in milliseconds, that a fence kept writers waiting';
+
+CREATE TABLE helios.migration_table (
+    migration bigint  NOT NULL REFERENCES helios.migration ON DELETE CASCADE,
+    schema    name    NOT NULL,
+    name      name    NOT NULL,
+    identity  text,
+    logged    boolean NOT NULL,
+    blocks    bigint  NOT NULL,
+    rows      bigint  NOT NULL,
+    round     integer,
+    PRIMARY KEY (migration, schema, name)
+);
+COMMENT ON TABLE helios.migration_table IS 'tables of a migration under way';
+COMMENT ON COLUMN helios.migration_table.identity IS 'the clause that gives a table back its replica identity; NULL where it was left as it is';
+COMMENT ON COLUMN helios.migration_table.round IS 'the round whose snapshot its rows were copied under; NULL: not copied yet';
 
 CREATE TABLE helios.merge (
     stays     bigint NOT NULL REFERENCES helios.shard ON DELETE CASCADE,
@@ -135,13 +164,14 @@ COMMENT ON TABLE helios.merge IS 'shards to be joined when a migration has broug
 
 CREATE TABLE helios.cleanup (
     id        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    migration bigint,
+    migration bigint  NOT NULL REFERENCES helios.migration,
     node      integer NOT NULL,
-    kind      text    NOT NULL,
+    kind      text    NOT NULL CHECK (kind IN ('subscription', 'slot', 'publication', 'identity', 'fence', 'marker', 'schema', 'rows')),
     name      text    NOT NULL,
-    created   timestamptz NOT NULL DEFAULT now()
+    created   timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (migration, node, kind, name)
 );
-COMMENT ON TABLE helios.cleanup IS 'objects that a step may have left on a node, recorded before they are made';
+COMMENT ON TABLE helios.cleanup IS 'what a migration may have left on a node, noted before it is made';
 
 CREATE TABLE helios.transaction (
     gid     text    PRIMARY KEY,
@@ -518,12 +548,80 @@ CREATE FUNCTION pg_catalog.helios_check_cluster() RETURNS TABLE (
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_check_cluster_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_check_cluster() IS 'examines every node: what is missing and how to mend it';
 
+-------------------------------------------------------------------------------------------------
+-- Migrations
+-------------------------------------------------------------------------------------------------
+
 CREATE VIEW helios.helios_migrations AS
     SELECT m.id, m.state, coalesce(s.name, m.source::text::name) AS source, coalesce(t.name, m.target::text::name) AS target,
-           m.shard, m.schemas, m.rows_done, m.rows_total, m.bytes_done, m.bytes_total, m.lag, m.error, m.created, m.ended
+           m.shard, m.schemas, m.rows_done, m.rows_total, m.bytes_done, m.bytes_total,
+           CASE WHEN m.copying IS NOT NULL
+                THEN m.rows_done / greatest(extract(epoch FROM coalesce(m.copied, clock_timestamp()) - m.copying), 0.001)::double precision
+           END AS rows_per_second,
+           CASE WHEN m.state = 'backfill' AND m.bytes_done > 0
+                THEN (clock_timestamp() - m.copying) * (greatest(m.bytes_total - m.bytes_done, 0)::double precision / m.bytes_done)
+                WHEN m.state = 'dual_write_back'
+                THEN m.switched + current_setting('helios.rollback_window')::interval - clock_timestamp()
+           END AS time_left,
+           m.lag, m.stall, m.error, m.created, m.switched, m.ended
       FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target;
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
+
+CREATE FUNCTION pg_catalog.helios_migrate_schema(schema text, node text) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_migrate_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_migrate_schema(text, text)
+    IS 'begins to move a distributed schema to another node while it is used; gives the migration''s number at once';
+
+CREATE FUNCTION pg_catalog.helios_migrate_shard(shard bigint, node text) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_migrate_shard_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_migrate_shard(bigint, text)
+    IS 'begins to move a shard with all its schemas to another node; gives the migration''s number at once';
+
+CREATE FUNCTION pg_catalog.helios_cancel_migration(id bigint) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_cancel_migration_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_cancel_migration(bigint) IS 'stops a migration that has not switched yet; the old copy stays in use';
+
+CREATE FUNCTION pg_catalog.helios_rollback_migration(id bigint) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_rollback_migration_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_rollback_migration(bigint)
+    IS 'brings back what a migration has moved, with every write made since; as long as its rollback window is open';
+
+CREATE FUNCTION pg_catalog.helios_finish_migration(id bigint) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_finish_migration_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_finish_migration(bigint) IS 'removes the old copy now instead of at the end of the rollback window';
+
+CREATE FUNCTION pg_catalog.helios_migration(id bigint) RETURNS SETOF helios_migrations
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+        SELECT * FROM helios_migrations m WHERE m.id = $1;
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_migration(bigint) IS 'one migration';
+
+CREATE FUNCTION pg_catalog.helios_active_migrations() RETURNS SETOF helios_migrations
+    LANGUAGE sql STABLE
+    BEGIN ATOMIC
+        SELECT * FROM helios_migrations m WHERE m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed') ORDER BY m.id;
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_active_migrations() IS 'migrations that have not come to their end';
+
+CREATE FUNCTION pg_catalog.helios_wait_for_migration(id bigint, timeout interval DEFAULT NULL) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_wait_for_migration_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_wait_for_migration(bigint, interval)
+    IS 'waits until a migration has switched and needs nothing more, or has ended; notices tell of its progress; gives its state';
+
+CREATE FUNCTION pg_catalog.helios_cleanup_migrations(older_than interval DEFAULT '30 days') RETURNS bigint
+    LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+        WITH gone AS (
+            DELETE FROM helios.migration m
+             WHERE m.state IN ('finished', 'rolled_back', 'cancelled', 'failed')
+               AND m.ended < clock_timestamp() - coalesce($1, '30 days')
+               AND NOT EXISTS (SELECT FROM helios.cleanup c WHERE c.migration = m.id)
+            RETURNING 1)
+        SELECT count(*) FROM gone;
+    END;
+COMMENT ON FUNCTION pg_catalog.helios_cleanup_migrations(interval) IS 'forgets migrations that ended that long ago; gives their number';
 
 -------------------------------------------------------------------------------------------------
 -- Shards and balance
@@ -694,6 +792,12 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
+    pg_catalog.helios_migrate_schema(text, text),
+    pg_catalog.helios_migrate_shard(bigint, text),
+    pg_catalog.helios_cancel_migration(bigint),
+    pg_catalog.helios_rollback_migration(bigint),
+    pg_catalog.helios_finish_migration(bigint),
+    pg_catalog.helios_cleanup_migrations(interval),
     pg_catalog.helios_create_reference_table(text),
     pg_catalog.helios_undistribute_table(text),
     helios.reference_write(),

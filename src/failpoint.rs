@@ -16,6 +16,48 @@ macro_rules! points {
 }
 
 points! {
+    /// A step of a migration is about to begin.
+    MIGRATION_STEP_BEFORE = "migration.step.before";
+    /// Publications and fences of a migration are about to be made.
+    MIGRATION_PUBLISH_BEFORE = "migration.publish.before";
+    /// The publication is there, the slot is not.
+    MIGRATION_SLOT_BEFORE = "migration.slot.before";
+    /// The slot is there.
+    MIGRATION_SLOT_AFTER = "migration.slot.after";
+    /// The schemas are on the target, without rows.
+    MIGRATION_DEFINITION_AFTER = "migration.definition.after";
+    /// A table is copied, which is not noted yet.
+    MIGRATION_TABLE_COPIED = "migration.table.copied";
+    /// All rows are copied; indexes and constraints are about to be made.
+    MIGRATION_INDEXES_BEFORE = "migration.indexes.before";
+    /// They are there.
+    MIGRATION_INDEXES_AFTER = "migration.indexes.after";
+    /// The subscription is about to be made.
+    MIGRATION_SUBSCRIBE_BEFORE = "migration.subscribe.before";
+    /// It is there.
+    MIGRATION_SUBSCRIBE_AFTER = "migration.subscribe.after";
+    /// Both copies are about to be compared.
+    MIGRATION_VERIFY_BEFORE = "migration.verify.before";
+    /// The way back is about to be prepared.
+    MIGRATION_BACK_BEFORE = "migration.back.before";
+    /// It is prepared.
+    MIGRATION_BACK_AFTER = "migration.back.after";
+    /// The fence is about to be put up for the switch.
+    MIGRATION_SWITCH_BEFORE = "migration.switch.before";
+    /// The fence stands.
+    MIGRATION_FENCE_AFTER = "migration.fence.after";
+    /// The switch is about to be committed.
+    MIGRATION_FLIP_BEFORE = "migration.flip.before";
+    /// It is committed.
+    MIGRATION_SWITCH_AFTER = "migration.switch.after";
+    /// The way back is about to be opened.
+    MIGRATION_REVERSE_BEFORE = "migration.reverse.before";
+    /// It is open.
+    MIGRATION_REVERSE_AFTER = "migration.reverse.after";
+    /// Something is about to be removed by the clean-up.
+    MIGRATION_CLEANUP_BEFORE = "migration.cleanup.before";
+    /// It is removed, which is not noted yet.
+    MIGRATION_CLEANUP_AFTER = "migration.cleanup.after";
     /// A session to a node is about to be made.
     CONNECT_BEFORE = "connect.before";
     /// It is made.

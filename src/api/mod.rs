@@ -6,6 +6,7 @@
 
 mod cluster;
 mod copies;
+mod migrations;
 mod nodes;
 mod places;
 mod rebalance;

@@ -103,6 +103,7 @@ fn run(database: u32) {
     let mut watch = health::Watch::default();
     let mut balance = balance::Balance::default();
     let mut last_recovery: Option<Instant> = None;
+    let mut migrations = migrations::Workers::default();
     let began = Instant::now();
     loop {
         let outcome = worker::in_transaction(|| {
@@ -132,6 +133,7 @@ fn run(database: u32) {
             return;
         }
         next = next.min(watch.look(database, &nodes)).min(balance.look());
+        next = migrations.look(database).map_or(next, |again| next.min(again));
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);
     }

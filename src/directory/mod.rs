@@ -25,9 +25,10 @@ pub use shards::{
     shards_of_schemas, split_shard,
 };
 pub use store::{
-    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, dedicated_shard,
+    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
     forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
-    references, remove_node, rename_schema, schemas_on, take_local_out, unfinished_transactions,
+    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
+    take_local_out, unfinished_transactions,
 };
 
 use crate::error::Result;
@@ -47,6 +48,11 @@ pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
     }
+}
+
+/// The catalog whose objects the shards' locks are taken on.
+pub fn lock_catalog() -> Option<Oid> {
+    cache::shard_table()
 }
 
 /// As [`lock_shard_exclusive`] for several shards; false, and none is locked, if that takes longer than `wait`, during

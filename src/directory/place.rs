@@ -60,14 +60,17 @@ fn pooled(name: &str) -> Result<Target> {
     let key = helios_core::slot::key_of(name);
     let slot = helios_core::slot::slot_of(name);
     let holds = |shard: &Shard| shard.rectangle().is_some_and(|r| r.contains(slot, key));
-    shards()?.into_iter().find(holds).map(|shard| Target::Pooled(shard.id, shard.node)).ok_or_else(
-        || {
-            Error::new(
-                Code::ERRCODE_DATA_CORRUPTED,
-                format!("no shard holds slot {slot} with key \"{key}\""),
-            )
-        },
-    )
+    // What moves with a shard is decided when the move begins.
+    let target = |shard: Shard| match shard.is_moving {
+        true => Target::Dedicated(shard.node),
+        false => Target::Pooled(shard.id, shard.node),
+    };
+    shards()?.into_iter().find(holds).map(target).ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_DATA_CORRUPTED,
+            format!("no shard holds slot {slot} with key \"{key}\""),
+        )
+    })
 }
 
 fn least_loaded() -> Result<Rc<Node>> {

@@ -68,6 +68,30 @@ pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
     })
 }
 
+/// Puts a schema into another shard on the same node.
+pub fn put_schema(name: &str, shard: ShardId) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET shard = $2 WHERE name = $1::name";
+        sql::run(update, &[name.into(), shard.0.into()])
+    })
+}
+
+/// Says whether a shard is about to move: then no new schema is put into it.
+pub fn set_moving(shard: ShardId, moving: bool) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.shard SET state = CASE WHEN $2 THEN 'moving' ELSE 'active' END WHERE id = $1";
+        sql::run(update, &[shard.0.into(), moving.into()])
+    })
+}
+
+/// Names of the schemas in a shard, in order.
+pub fn schemas_of(shard: ShardId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT name::text FROM helios.schema WHERE shard = $1 ORDER BY 1";
+        sql::rows(select, &[shard.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
 /// Writes new places of shards into the directory. The caller holds the shards' locks exclusively.
 pub fn move_shards(moves: &[(ShardId, NodeId)]) -> Result<()> {
     as_owner(|| {
@@ -213,7 +237,8 @@ pub(super) fn touch() -> Result<()> {
     sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
 }
 
-pub(super) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Runs work with the rights of the catalogs' owner.
+pub fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = catalogs_owner()?;
     let _as_owner = RunAs::role(owner);
     work()

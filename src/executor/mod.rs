@@ -37,24 +37,25 @@ pub fn install() {
 pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
     let mut locked: Vec<ShardId> = Vec::new();
     loop {
-        let mut node = None;
-        let mut shards = Vec::new();
+        let mut new = Vec::new();
+        let mut nodes = Vec::new();
         for namespace in namespaces.clone() {
-            match (directory::placement(namespace)?, node) {
-                (Some(p), None) => (node, shards) = (Some(p.node), vec![p.shard]),
-                (Some(p), Some(known)) if p.node == known => shards.push(p.shard),
-                _ => return Err(moved()),
+            let placement = directory::placement(namespace)?.ok_or_else(moved)?;
+            if !locked.contains(&placement.shard) && !new.contains(&placement.shard) {
+                new.push(placement.shard);
             }
+            nodes.push(placement.node);
         }
-        shards.retain(|shard| !locked.contains(shard));
-        if shards.is_empty() {
-            return node.ok_or_else(moved);
+        // What was read under the locks holds until the transaction ends.
+        if new.is_empty() {
+            let first = *nodes.first().ok_or_else(moved)?;
+            return if nodes.iter().all(|node| *node == first) { Ok(first) } else { Err(moved()) };
         }
-        // Read again under the locks: a shard may have moved, or been split or merged, while they were waited for.
-        shards.sort_unstable();
-        shards.dedup();
-        shards.iter().for_each(|&shard| directory::lock_shard_shared(shard));
-        locked.append(&mut shards);
+        new.sort_by_key(|shard| shard.0);
+        for &shard in &new {
+            directory::lock_shard_shared(shard);
+        }
+        locked.extend(new);
     }
 }
 

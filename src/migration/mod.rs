@@ -1,7 +1,33 @@
-//! The online move of schemas from one node to another: what its steps do on the nodes.
+//! The online move of a shard to another node.
 //!
-//! Invariant: a step is committed, idempotent and restartable; what it will create on a node is recorded in
-//! `helios.cleanup` before it is created.
-//! Lock order: none here.
+//! A worker of its own takes each migration from state to state (`helios_core::migration`). Every committed write
+//! reaches both copies, by PostgreSQL's logical replication, from before the rows are copied until the move is finished
+//! or rolled back.
+//!
+//! Invariant: whatever stops at whatever point, the next worker goes on from the last committed state, and repeats at
+//! most one step; what a step makes on a node is in `helios.cleanup` before it is made. The directory, the fence of
+//! the old copy and that of the new one change in one distributed transaction.
+//!
+//! Lock order: the shard's lock here, then tables on the source, then rows of `helios.fence`.
 
+mod backfill;
+mod channel;
+mod cleanup;
+mod definition;
+mod dump;
+mod ends;
+mod fence;
+mod plan;
+mod preflight;
 pub mod pull;
+mod record;
+mod run;
+mod switch;
+mod tables;
+mod verified;
+mod wish;
+
+pub use plan::{Subject, start};
+pub use record::waiting;
+pub use run::run;
+pub use wish::{wait, wish};

@@ -2,24 +2,12 @@
 
 use crate::directory::{self, Node, NodeId, Shard, ShardId};
 use crate::error::{Error, Result};
+use crate::migration::{self, Subject};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Starts the move of a shard; gives the number of the migration.
 pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
-    Err(Error::new(
-        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot move shard {} to node {}", shard.0, to.0),
-    )
-    .detail("It holds schemas, and migrations are not part of this version yet."))
-}
-
-/// Starts the move of one schema; gives the number of the migration.
-fn start_schema(schema: &str, to: NodeId) -> Result<i64> {
-    Err(Error::new(
-        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot move schema {schema} to node {}", to.0),
-    )
-    .detail("Migrations are not part of this version yet."))
+    migration::start(&Subject::Shard(shard), to)
 }
 
 /// Starts the moves of all schemas on a node whose names are LIKE the pattern; gives the migrations. A shard whose
@@ -44,7 +32,7 @@ pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<V
             migrations.push(start_move(shard.id, target.id)?);
         } else {
             for name in names {
-                migrations.push(start_schema(name, target.id)?);
+                migrations.push(migration::start(&Subject::Schema(name.clone()), target.id)?);
             }
         }
     }

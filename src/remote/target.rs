@@ -21,6 +21,19 @@ pub enum SslMode {
     VerifyFull,
 }
 
+impl SslMode {
+    /// libpq's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SslMode::Disable => "disable",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
+            SslMode::VerifyFull => "verify-full",
+        }
+    }
+}
+
 /// One node as seen by a session.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -52,6 +65,18 @@ pub struct Target {
 const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 impl Target {
+    /// The options that differ from what a node has without any, as [`Self::set_options`] reads them.
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
+        let all = [
+            ("sslmode", Some(self.sslmode.name().to_owned())),
+            ("sslrootcert", path(&self.sslrootcert)),
+            ("sslcert", path(&self.sslcert)),
+            ("sslkey", path(&self.sslkey)),
+        ];
+        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+
     /// Applies a node's options. 22023 for an option or value that does not exist.
     pub fn set_options(&mut self, options: &BTreeMap<String, String>) -> Result<()> {
         for (name, value) in options {

@@ -1,0 +1,61 @@
+//! Moving schemas and shards between nodes.
+
+use super::given;
+use crate::directory::{self, ShardId};
+use crate::error::{OrRaise, Result};
+use crate::migration::{self, Subject};
+use helios_core::migration::Wish;
+use pgrx::prelude::*;
+use std::time::Duration;
+
+fn start(subject: Subject, node: Option<&str>) -> Result<i64> {
+    let node = directory::node_named(given(node, "node")?)?;
+    migration::start(&subject, node.id)
+}
+
+/// Begins to move a schema; gives the migration's number.
+#[pg_extern(sql = false)]
+fn helios_migrate_schema(schema: Option<&str>, node: Option<&str>) -> i64 {
+    given(schema, "schema")
+        .and_then(|schema| start(Subject::Schema(schema.to_owned()), node))
+        .or_raise()
+}
+
+/// Begins to move a shard; gives the migration's number.
+#[pg_extern(sql = false)]
+fn helios_migrate_shard(shard: Option<i64>, node: Option<&str>) -> i64 {
+    given(shard, "shard").and_then(|shard| start(Subject::Shard(ShardId(shard)), node)).or_raise()
+}
+
+fn wish(id: Option<i64>, wish: Wish) {
+    given(id, "migration").and_then(|id| migration::wish(id, wish)).or_raise();
+}
+
+/// Stops a migration before its switch.
+#[pg_extern(sql = false)]
+fn helios_cancel_migration(id: Option<i64>) {
+    wish(id, Wish::Cancel);
+}
+
+/// Takes a switch back.
+#[pg_extern(sql = false)]
+fn helios_rollback_migration(id: Option<i64>) {
+    wish(id, Wish::RollBack);
+}
+
+/// Ends a rollback window.
+#[pg_extern(sql = false)]
+fn helios_finish_migration(id: Option<i64>) {
+    wish(id, Wish::Finish);
+}
+
+/// Waits for a migration; gives its state.
+#[pg_extern(sql = false)]
+fn helios_wait_for_migration(id: Option<i64>, timeout: Option<Interval>) -> String {
+    let timeout = timeout.map(|timeout| {
+        let microseconds = u64::try_from(timeout.as_micros()).unwrap_or(0);
+        Duration::from_micros(microseconds)
+    });
+    let state = given(id, "migration").and_then(|id| migration::wait(id, timeout)).or_raise();
+    state.name().to_owned()
+}

@@ -1,0 +1,267 @@
+//! The rows: copied by the target from the source, in ranges of blocks, by several sessions at once.
+//!
+//! A table whose ranges are all there is noted as copied. A range that was under way when the worker stopped leaves
+//! some rows of it; so a table that is not noted is emptied and copied again, in another round.
+
+use super::ends::{self, Ends, column, identifier, literal};
+use super::record::{self, Migration, MovingTable};
+use super::tables;
+use crate::directory::NodeId;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::pg::worker;
+use crate::remote::{Answer, Session, Target, wait_for_any};
+use crate::settings;
+use helios_core::migration::ranges;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Blocks of a range: large enough that its own connection costs nothing, small enough to show progress.
+const STEP: u64 = 4096;
+/// How often progress is written down.
+const TELL: Duration = Duration::from_millis(500);
+
+/// A part of a table.
+struct Range {
+    table: usize,
+    from: u64,
+    to: Option<u64>,
+    rows: u64,
+}
+
+/// One of the sessions that copy.
+struct Stream {
+    session: Session,
+    answer: Answer,
+    range: Option<Range>,
+}
+
+/// A copy under way.
+struct Copying<'a> {
+    migration: &'a Migration,
+    tables: &'a [MovingTable],
+    columns: Vec<Vec<String>>,
+    source: String,
+    snapshot: &'a str,
+    round: i32,
+    queue: VecDeque<Range>,
+    /// Ranges of each table that are not done.
+    left: Vec<usize>,
+    rows: u64,
+    bytes: u64,
+    began: Instant,
+    /// Rows that were asked for so far.
+    asked: u64,
+}
+
+/// Copies the tables under a snapshot of the source. Gives false if a wish came in between.
+pub fn copy(
+    migration: &Migration,
+    source: &mut Session,
+    all: &[MovingTable],
+    round: i32,
+    snapshot: &str,
+) -> Result<bool> {
+    let done = all.iter().filter(|table| table.round.is_some());
+    let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * 8192));
+    let open: Vec<MovingTable> =
+        all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
+    let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
+    let (target, role) = worker::attempt(|| Ok((ends::target(migration.source)?, ends::role()?)))?;
+    let mut copying = Copying {
+        migration,
+        tables: &open,
+        columns,
+        source: description(&target, &role),
+        snapshot,
+        round,
+        queue: VecDeque::new(),
+        left: vec![0; open.len()],
+        rows,
+        bytes,
+        began: Instant::now(),
+        asked: 0,
+    };
+    copying.fill_queue();
+    copying.run()
+}
+
+impl Copying<'_> {
+    fn fill_queue(&mut self) {
+        let rate = rate();
+        for (table, moving) in self.tables.iter().enumerate() {
+            // Under a limit, ranges are so small that the pauses between them are short.
+            let a_block = (moving.rows / moving.blocks.max(1)).max(1);
+            let step = rate.map_or(STEP, |rate| (rate / 2 / a_block).clamp(1, STEP));
+            for (from, to) in ranges(moving.blocks, step) {
+                let blocks = to.unwrap_or(moving.blocks).saturating_sub(from);
+                self.queue.push_back(Range { table, from, to, rows: blocks * a_block });
+                self.left[table] += 1;
+            }
+        }
+    }
+
+    fn run(&mut self) -> Result<bool> {
+        let count = usize::try_from(settings::MIGRATION_STREAMS.get()).unwrap_or(1);
+        let count = count.min(self.queue.len()).max(1);
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut session = worker::attempt(|| ends::session(self.migration.target))?;
+            sign(self.migration, &mut session)?;
+            streams.push(Stream { session, answer: Answer::default(), range: None });
+        }
+        let mut told = Instant::now();
+        loop {
+            for stream in &mut streams {
+                self.drive(stream)?;
+            }
+            if streams.iter().all(|stream| stream.range.is_none()) && self.queue.is_empty() {
+                self.tell()?;
+                return Ok(true);
+            }
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                self.tell()?;
+                if worker::attempt(|| record::load(self.migration.id))?.wish.is_some() {
+                    streams.iter().for_each(|stream| {
+                        stream.session.request_cancel();
+                    });
+                    return Ok(false);
+                }
+            }
+            let busy: Vec<&Session> =
+                streams.iter().filter(|s| s.range.is_some()).map(|s| &s.session).collect();
+            wait_for_any(&busy, Duration::from_millis(50));
+        }
+    }
+
+    /// Takes what a stream has finished, and gives it the next range.
+    fn drive(&mut self, stream: &mut Stream) -> Result<()> {
+        if let Some(range) = &stream.range {
+            let Some(rows) = stream.session.poll_query(&mut stream.answer)? else { return Ok(()) };
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            self.rows += column::<u64>(row, 0).unwrap_or(0);
+            self.bytes += range.to.map_or(0, |to| (to - range.from) * 8192);
+            let table = range.table;
+            stream.range = None;
+            self.left[table] -= 1;
+            if self.left[table] == 0 {
+                failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
+                worker::attempt(|| {
+                    record::copied(self.migration.id, &self.tables[table], self.round)
+                })?;
+            }
+        }
+        if !self.may_ask() {
+            return Ok(());
+        }
+        let Some(range) = self.queue.pop_front() else { return Ok(()) };
+        self.asked += range.rows;
+        let table = &self.tables[range.table];
+        let columns: Vec<_> = self.columns[range.table].iter().map(|c| literal(c)).collect();
+        stream.session.start_query(&format!(
+            "SELECT rows, bytes FROM helios.pull_rows({}, {}, {}, ARRAY[{}]::text[], {}, {})",
+            self.source,
+            literal(self.snapshot),
+            literal(&table.qualified()),
+            columns.join(", "),
+            range.from,
+            range.to.map_or("NULL".to_owned(), |to| to.to_string()),
+        ))?;
+        stream.range = Some(range);
+        Ok(())
+    }
+
+    /// Whether the limit on rows a second allows another range.
+    fn may_ask(&self) -> bool {
+        let allowed = |rate: u64| (self.began.elapsed().as_secs_f64() * rate as f64) as u64;
+        rate().is_none_or(|rate| self.asked <= allowed(rate))
+    }
+
+    fn tell(&self) -> Result<()> {
+        worker::attempt(|| record::progress(self.migration.id, self.rows, self.bytes))
+    }
+}
+
+fn rate() -> Option<u64> {
+    u64::try_from(settings::MIGRATION_RATE.get()).ok().filter(|rate| *rate > 0)
+}
+
+/// The source, as `helios.pull_rows` wants it described.
+fn description(target: &Target, role: &str) -> String {
+    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
+    let ports: Vec<u16> = target.addresses.iter().map(|(_, port)| *port).collect();
+    let options: serde_json::Map<String, serde_json::Value> =
+        target.options().into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+    let json = serde_json::json!({
+        "name": target.name,
+        "hosts": hosts,
+        "ports": ports,
+        "database": target.database,
+        "options": options,
+        "user": role,
+        "password": target.password,
+    });
+    format!("{}::jsonb", literal(&json.to_string()))
+}
+
+/// Empties the tables that a round which broke off has left half copied.
+pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
+    for table in tables.iter().filter(|table| table.round.is_none()) {
+        let there = format!("SELECT to_regclass({})", literal(&table.qualified()));
+        let rows = target.query(&there)?;
+        if rows.first().and_then(|row| row.first()).is_some_and(Option::is_some) {
+            target.query(&format!("TRUNCATE ONLY {}", table.qualified()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies the tables that logical replication does not carry; behind a fence.
+pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId) -> Result<()> {
+    let all = record::tables(migration.id)?;
+    let mut unlogged = all.iter().filter(|table| !table.logged).peekable();
+    if unlogged.peek().is_none() {
+        return Ok(());
+    }
+    let source = description(&ends::target(from)?, &ends::role()?);
+    for table in unlogged {
+        let columns = tables::columns(ends.to(from, migration), table)?;
+        let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
+        let name = table.qualified();
+        ends.to(to, migration).query(&format!(
+            "BEGIN; TRUNCATE ONLY {name};
+             SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
+            literal(&name),
+            columns.join(", ")
+        ))?;
+    }
+    Ok(())
+}
+
+/// Sends away what an earlier worker's sessions may still be doing on the target.
+pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<()> {
+    let name = literal(&format!("helios migration {}", migration.id));
+    let ask = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {name} AND pid <> pg_backend_pid()"
+    );
+    let until = Instant::now() + Duration::from_secs(30);
+    while !target.query(&ask)?.is_empty() {
+        if Instant::now() >= until {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!("sessions of migration {} do not end on its target", migration.id),
+            ));
+        }
+        worker::rest(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Makes a session one that [`end_stray_copies`] finds.
+pub fn sign(migration: &Migration, session: &mut Session) -> Result<()> {
+    let name = identifier(&format!("helios migration {}", migration.id));
+    session.query(&format!("SET application_name = {name}"))?;
+    Ok(())
+}

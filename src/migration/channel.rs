@@ -1,0 +1,270 @@
+//! One direction of logical replication between the two copies: publication and slot on one node, subscription on the
+//! other, and the marker that proves how far the second one is.
+//!
+//! Everything here is PostgreSQL's own. Publisher and subscriber are made in separate steps, because a slot that is made
+//! by CREATE SUBSCRIPTION has no snapshot that others could use.
+
+use super::ends::{self, column, flag, identifier, literal, text};
+use super::record::{self, Migration, MovingTable};
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{session as local, wait};
+use crate::remote::{Session, Target};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How often the subscriber is asked for the marker.
+const LOOK: Duration = Duration::from_millis(1);
+/// Errors of the process that applies changes before it is given up.
+const MOST_ERRORS: i64 = 3;
+
+/// One direction.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    migration: i64,
+    /// Of publication, slot and subscription.
+    pub name: String,
+    /// Tells its marker from those of other channels.
+    direction: String,
+    pub publisher: NodeId,
+    pub subscriber: NodeId,
+}
+
+impl Channel {
+    /// From the old copy to the new one, for the tables that were copied in this round.
+    pub fn forward(migration: &Migration, round: i32) -> Result<Self> {
+        Self::new(migration, format!("{round}"), migration.source, migration.target)
+    }
+
+    /// From the new copy to the old one.
+    pub fn back(migration: &Migration) -> Result<Self> {
+        Self::new(migration, "back".to_owned(), migration.target, migration.source)
+    }
+
+    fn new(m: &Migration, direction: String, from: NodeId, to: NodeId) -> Result<Self> {
+        let name = format!("helios_{}_{}_{direction}", directory::cluster_id()?, m.id);
+        Ok(Self { migration: m.id, name, direction, publisher: from, subscriber: to })
+    }
+
+    /// Notes what is about to be made, for the clean-up.
+    pub fn owe(&self) -> Result<()> {
+        record::owe(self.migration, self.publisher, "publication", &self.name)?;
+        record::owe(self.migration, self.publisher, "slot", &self.name)?;
+        record::owe(self.migration, self.subscriber, "subscription", &self.name)
+    }
+
+    /// Makes the publication anew, and the marker on both ends.
+    pub fn publish(
+        &self,
+        publisher: &mut Session,
+        subscriber: &mut Session,
+        tables: &[&MovingTable],
+    ) -> Result<()> {
+        let marker = format!(
+            "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({}, {}, 0) ON CONFLICT DO NOTHING",
+            self.migration,
+            literal(&self.direction)
+        );
+        publisher.query(&marker)?;
+        subscriber.query(&marker)?;
+        let mut all: Vec<String> =
+            tables.iter().map(|t| format!("ONLY {}", t.qualified())).collect();
+        all.push(format!(
+            "helios.migration_marker WHERE (migration = {} AND direction = {})",
+            self.migration,
+            literal(&self.direction)
+        ));
+        publisher.query(&format!(
+            "DROP PUBLICATION IF EXISTS {0}; CREATE PUBLICATION {0} FOR TABLE {1}",
+            identifier(&self.name),
+            all.join(", ")
+        ))?;
+        Ok(())
+    }
+
+    /// Makes the slot, with a snapshot that others can use as long as the session lives.
+    pub fn slot_with_snapshot(&self) -> Result<(Session, String)> {
+        let mut session = ends::replication_session(self.publisher)?;
+        let rows = session.query(&format!(
+            "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
+            identifier(&self.name)
+        ))?;
+        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        Ok((session, text(row, 2)))
+    }
+
+    /// Makes the slot, where no snapshot is needed; one that is there stays.
+    pub fn slot(&self, publisher: &mut Session) -> Result<()> {
+        let name = literal(&self.name);
+        publisher.query(&format!(
+            "SELECT pg_create_logical_replication_slot({name}, 'pgoutput')
+              WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
+        ))?;
+        Ok(())
+    }
+
+    /// Makes the subscription, if it is not there.
+    pub fn subscribe(&self, subscriber: &mut Session, enabled: bool) -> Result<()> {
+        let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(&self.name));
+        if !subscriber.query(&there)?.is_empty() {
+            return Ok(());
+        }
+        let connection = conninfo(&ends::target(self.publisher)?, &ends::role()?);
+        subscriber.query(&format!(
+            "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0}
+               WITH (create_slot = false, slot_name = {0}, copy_data = false, enabled = {enabled})",
+            identifier(&self.name),
+            literal(&connection)
+        ))?;
+        Ok(())
+    }
+
+    /// Lets the subscription run.
+    pub fn enable(&self, subscriber: &mut Session) -> Result<()> {
+        subscriber.query(&format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name)))?;
+        Ok(())
+    }
+
+    /// Writes the marker on the publisher.
+    pub fn mark(&self, publisher: &mut Session) -> Result<i64> {
+        let token = local::clock();
+        publisher.query(&format!(
+            "UPDATE helios.migration_marker SET token = {token} WHERE migration = {} AND direction = {}",
+            self.migration,
+            literal(&self.direction)
+        ))?;
+        Ok(token)
+    }
+
+    /// Waits until the marker has arrived: all that was committed on the publisher before it is there. False if it has
+    /// not when the time is over.
+    pub fn arrived(&self, subscriber: &mut Session, token: i64, until: Instant) -> Result<bool> {
+        let ask = format!(
+            "SELECT FROM helios.migration_marker WHERE migration = {} AND direction = {} AND token >= {token}",
+            self.migration,
+            literal(&self.direction)
+        );
+        loop {
+            if !subscriber.query(&ask)?.is_empty() {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            wait::for_any(&[], LOOK);
+        }
+    }
+
+    /// Bytes of the publisher's log that the subscriber has not confirmed.
+    pub fn lag(&self, publisher: &mut Session) -> Result<i64> {
+        let rows = publisher.query(&format!(
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint, wal_status = 'lost'
+               FROM pg_replication_slots WHERE slot_name = {}",
+            literal(&self.name)
+        ))?;
+        match rows.first() {
+            Some(row) if !flag(row, 1) => Ok(column(row, 0).unwrap_or(0)),
+            _ => Err(Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("replication slot \"{}\" is gone", self.name),
+            )
+            .detail("Changes made during the move can no longer be followed.")
+            .hint("Raise max_slot_wal_keep_size on the node, and begin the move again.")),
+        }
+    }
+
+    /// 55000 if the subscriber fails to apply changes again and again.
+    pub fn check_applies(&self, subscriber: &mut Session) -> Result<()> {
+        let rows = subscriber.query(&format!(
+            "SELECT t.apply_error_count FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
+              WHERE s.subname = {}",
+            literal(&self.name)
+        ))?;
+        let errors: i64 = rows.first().and_then(|row| column(row, 0)).unwrap_or(0);
+        if errors < MOST_ERRORS {
+            return Ok(());
+        }
+        let node = directory::node(self.subscriber)?;
+        Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{}\" cannot apply the changes made during the move", node.name),
+        )
+        .detail(format!("Subscription \"{}\" has failed {errors} times.", self.name))
+        .hint("The log of that node says why."))
+    }
+
+    /// Moves the slot past everything that the publisher has written so far. The caller sees to it that nothing of
+    /// it has to be sent.
+    pub fn skip(&self, publisher: &mut Session) -> Result<()> {
+        // A slot moves only over what is on disk, and changes that were applied may not be yet.
+        publisher.query("SELECT pg_current_xact_id()")?;
+        publisher.query(&format!(
+            "SET synchronous_commit = on; UPDATE helios.migration_marker SET token = token
+              WHERE migration = {0} AND direction = {1};
+             SELECT pg_replication_slot_advance({2}, pg_current_wal_flush_lsn())",
+            self.migration,
+            literal(&self.direction),
+            literal(&self.name)
+        ))?;
+        Ok(())
+    }
+}
+
+/// Removes a subscription; its slot is another matter.
+pub fn drop_subscription(session: &mut Session, name: &str) -> Result<()> {
+    let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(name));
+    if session.query(&there)?.is_empty() {
+        return Ok(());
+    }
+    let name = identifier(name);
+    session.query(&format!(
+        "ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"
+    ))?;
+    Ok(())
+}
+
+/// Removes a slot; whoever still reads from it is sent away.
+pub fn drop_slot(session: &mut Session, name: &str) -> Result<()> {
+    let ask =
+        format!("SELECT active_pid FROM pg_replication_slots WHERE slot_name = {0}", literal(name));
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let rows = session.query(&ask)?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        match column::<i32>(row, 0) {
+            Some(pid) if Instant::now() < until => {
+                session.query(&format!("SELECT pg_terminate_backend({pid})"))?;
+                wait::for_any(&[], Duration::from_millis(20));
+            }
+            _ => break,
+        }
+    }
+    session.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
+    Ok(())
+}
+
+/// How one node reaches another, as libpq wants it. Files of certificates are looked for on the node that connects.
+fn conninfo(target: &Target, role: &str) -> String {
+    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
+    let ports: Vec<String> = target.addresses.iter().map(|(_, port)| port.to_string()).collect();
+    let mode = target.sslmode.name();
+    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|p| p.display().to_string());
+    let all = [
+        ("host", Some(hosts.join(","))),
+        ("port", Some(ports.join(","))),
+        ("dbname", Some(target.database.clone())),
+        ("user", Some(role.to_owned())),
+        ("password", target.password.clone()),
+        ("sslmode", Some(mode.to_owned())),
+        ("sslrootcert", path(&target.sslrootcert)),
+        ("sslcert", path(&target.sslcert)),
+        ("sslkey", path(&target.sslkey)),
+        ("target_session_attrs", Some("read-write".to_owned())),
+    ];
+    let quoted = |value: String| value.replace('\\', "\\\\").replace('\'', "\\'");
+    let parts: Vec<String> = all
+        .into_iter()
+        .filter_map(|(key, value)| value.map(|value| format!("{key}='{}'", quoted(value))))
+        .collect();
+    parts.join(" ")
+}

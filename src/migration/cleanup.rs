@@ -1,0 +1,103 @@
+//! Removes what a migration has left on nodes: one noted thing after the other, each gone before its note is.
+//!
+//! A schema is dropped only where the fence says that it is the copy which nobody writes to. So a note that is wrong,
+//! or old, costs nothing.
+
+use super::backfill;
+use super::channel;
+use super::ends::{self, identifier, literal};
+use super::record::{self, Debt, Migration};
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::pg::{sql, worker};
+use crate::remote::Session;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeMap;
+
+/// Removes everything.
+pub fn all(migration: &Migration) -> Result<()> {
+    some(migration, |_| true)
+}
+
+/// Removes what is chosen.
+pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()> {
+    let debts = worker::attempt(|| record::debts(migration.id))?;
+    let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
+    for debt in debts.iter().filter(|debt| chosen(debt)) {
+        failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
+        if debt.node == NodeId::LOCAL && debt.kind == "fence" {
+            worker::attempt(|| {
+                let delete = "DELETE FROM helios.fence WHERE migration = $1";
+                sql::run(delete, &[migration.id.into()])?;
+                directory::changed();
+                record::settle(migration.id, debt.node, &debt.kind, &debt.name)
+            })?;
+            continue;
+        }
+        let session = match sessions.remove(&debt.node) {
+            Some(session) => session,
+            None => connect(migration, debt.node)?,
+        };
+        let session = sessions.entry(debt.node).or_insert(session);
+        remove(migration, debt, session)?;
+        failpoint::hit(failpoint::MIGRATION_CLEANUP_AFTER)?;
+        worker::attempt(|| record::settle(migration.id, debt.node, &debt.kind, &debt.name))?;
+    }
+    Ok(())
+}
+
+fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
+    let mut session = worker::attempt(|| ends::session(node))?;
+    if node == migration.target {
+        backfill::end_stray_copies(migration, &mut session)?;
+    }
+    // What is in use is tried again later.
+    session.query("SET lock_timeout = 2000")?;
+    Ok(session)
+}
+
+fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<()> {
+    let id = migration.id;
+    match debt.kind.as_str() {
+        "subscription" => channel::drop_subscription(session, &debt.name),
+        "slot" => channel::drop_slot(session, &debt.name),
+        "publication" => {
+            let drop = format!("DROP PUBLICATION IF EXISTS {}", identifier(&debt.name));
+            session.query(&drop).map(|_| ())
+        }
+        // The table may be gone with its schema.
+        "identity" => match session.query(&debt.name) {
+            Err(error)
+                if error.is(Code::ERRCODE_UNDEFINED_TABLE)
+                    || error.is(Code::ERRCODE_INVALID_SCHEMA_NAME) =>
+            {
+                Ok(())
+            }
+            result => result.map(|_| ()),
+        },
+        "schema" => drop_schema(id, &debt.name, session),
+        "fence" => {
+            session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())
+        }
+        "marker" => session
+            .query(&format!("DELETE FROM helios.migration_marker WHERE migration = {id}"))
+            .map(|_| ()),
+        other => Err(Error::new(
+            Code::ERRCODE_DATA_CORRUPTED,
+            format!("helios.cleanup holds an unknown kind \"{other}\""),
+        )),
+    }
+}
+
+fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
+    let fenced = format!(
+        "SELECT FROM helios.fence WHERE migration = {id} AND schema = {} AND kind = 'writes'",
+        literal(schema)
+    );
+    if session.query(&fenced)?.is_empty() {
+        return Ok(());
+    }
+    session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
+    Ok(())
+}

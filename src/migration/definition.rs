@@ -1,0 +1,114 @@
+//! The schemas' definitions on the target, and what of them has to differ while two copies live.
+
+use super::dump::{self, Section};
+use super::ends::{self, literal, names, text};
+use super::record::Migration;
+use crate::error::Result;
+use crate::remote::Session;
+
+/// A transaction on the target leaves this behind, so that it is known to have committed.
+fn done(migration: &Migration, step: &str) -> String {
+    format!(
+        "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({}, {}, 0)",
+        migration.id,
+        literal(step)
+    )
+}
+
+fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bool> {
+    let ask = format!(
+        "SELECT FROM helios.migration_marker WHERE migration = {} AND direction = {}",
+        migration.id,
+        literal(step)
+    );
+    Ok(!target.query(&ask)?.is_empty())
+}
+
+/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
+pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<()> {
+    if is_done(migration, target, "pre_data")? {
+        return Ok(());
+    }
+    let text =
+        dump::definitions(migration.source, &migration.schemas, Section::PreData, Some(snapshot))?;
+    let fence = format!(
+        "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {}, 'writes' FROM unnest({}) AS s",
+        migration.id,
+        names(&migration.schemas)
+    );
+    apply(migration, &[&fence, &text, &done(migration, "pre_data")])
+}
+
+/// Indexes, constraints, triggers, policies, …
+pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
+    if is_done(migration, target, "post_data")? {
+        return Ok(());
+    }
+    let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
+    let silence = format!(
+        "DO $helios$ DECLARE s text; BEGIN
+           FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
+         END $helios$",
+        stubborn(&migration.schemas)
+    );
+    apply(migration, &[&text, &silence, &done(migration, "post_data")])
+}
+
+/// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.
+fn stubborn(schemas: &[String]) -> String {
+    format!(
+        "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')",
+        names(schemas)
+    )
+}
+
+/// Statements that switch such triggers off in the copy that becomes the follower, and on in the other.
+pub fn trigger_turns(
+    leader: &mut Session,
+    schemas: &[String],
+) -> Result<(Vec<String>, Vec<String>)> {
+    let sql = format!(
+        "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
+                format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
+                       CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname) {}",
+        stubborn(schemas)
+    );
+    let rows = leader.query(&sql)?;
+    Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).unzip())
+}
+
+/// A number that differs where tables, columns, constraints or indexes do.
+pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
+    let schemas = names(schemas);
+    let rows = session.query(&format!(
+        "SELECT md5(string_agg(line, E'\n' ORDER BY line COLLATE \"C\")) FROM (
+           SELECT format('%I.%I %s', n.nspname, c.relname, c.relkind) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = ANY ({schemas})
+           UNION ALL
+           SELECT format('%I.%I.%I %s %s', n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull)
+             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = ANY ({schemas}) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'c')
+           UNION ALL
+           SELECT format('%I.%I %s', n.nspname, k.conname, pg_get_constraintdef(k.oid)) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+            WHERE n.nspname = ANY ({schemas})
+           UNION ALL
+           SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+            WHERE n.nspname = ANY ({schemas})
+         ) AS l(line)"
+    ))?;
+    Ok(rows.first().map(|row| text(row, 0)).unwrap_or_default())
+}
+
+/// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
+fn apply(migration: &Migration, texts: &[&str]) -> Result<()> {
+    let mut session = ends::session(migration.target)?;
+    let mut all = String::from("BEGIN;\n");
+    for text in texts {
+        all.push_str(text);
+        all.push_str(";\n");
+    }
+    all.push_str("COMMIT");
+    session.query(&all)?;
+    Ok(())
+}

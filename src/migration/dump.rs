@@ -1,0 +1,157 @@
+//! pg_dump: the definitions of schemas as text.
+
+use super::ends;
+use crate::directory::NodeId;
+use crate::error::{Error, Result};
+use crate::pg::{session, wait};
+use crate::remote::Target;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// What is dumped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// Everything that rows need to be put in.
+    PreData,
+    /// Indexes, constraints, triggers, and what else comes behind the rows.
+    PostData,
+}
+
+/// Statements that make the schemas of a node, without rows.
+///
+/// 58000 if pg_dump cannot be run, XX000 with what it says if it fails.
+pub fn definitions(
+    node: NodeId,
+    schemas: &[String],
+    section: Section,
+    snapshot: Option<&str>,
+) -> Result<String> {
+    let mut command = command(&ends::target(node)?, &ends::role()?);
+    command.args(["--schema-only", "--no-publications", "--no-subscriptions", "--encoding=UTF8"]);
+    command.arg(match section {
+        Section::PreData => "--section=pre-data",
+        Section::PostData => "--section=post-data",
+    });
+    if let Some(snapshot) = snapshot {
+        command.arg(format!("--snapshot={snapshot}"));
+    }
+    for schema in schemas {
+        command.arg(format!("--schema={}", pattern(schema)));
+    }
+    run(command).map(|text| without_meta_commands(&text))
+}
+
+/// A pattern of psql that matches one name only.
+fn pattern(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn command(target: &Target, role: &str) -> Command {
+    let mut command = Command::new(session::program("pg_dump"));
+    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
+    let ports: Vec<String> = target.addresses.iter().map(|(_, port)| port.to_string()).collect();
+    let mode = target.sslmode.name();
+    command
+        .env_clear()
+        .env("PGHOST", hosts.join(","))
+        .env("PGPORT", ports.join(","))
+        .env("PGDATABASE", &target.database)
+        .env("PGUSER", role)
+        .env("PGSSLMODE", mode)
+        .env("PGCONNECT_TIMEOUT", target.connect_timeout.as_secs().max(2).to_string())
+        .env("PGTARGETSESSIONATTRS", "read-write")
+        .env("PGAPPNAME", "helios")
+        .env("LC_ALL", "C");
+    let paths = [
+        ("PGSSLROOTCERT", &target.sslrootcert),
+        ("PGSSLCERT", &target.sslcert),
+        ("PGSSLKEY", &target.sslkey),
+        ("PGPASSFILE", &target.passfile),
+    ];
+    for (name, path) in paths {
+        if let Some(path) = path {
+            command.env(name, path);
+        }
+    }
+    if let Some(password) = &target.password {
+        command.env("PGPASSWORD", password);
+    }
+    command
+}
+
+/// Ends the process with the wait for it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended by itself, or nobody wants its answer: either way there is nothing to do about an error.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn run(mut command: Command) -> Result<String> {
+    let failed = |what: &str, error: std::io::Error| {
+        Error::new(Code::ERRCODE_SYSTEM_ERROR, format!("could not {what} pg_dump: {error}"))
+            .hint("Migrations need the pg_dump that comes with the server.")
+    };
+    let prepare = |error| failed("make a temporary file for", error);
+    let (mut output, mut errors) =
+        (tempfile::tempfile().map_err(prepare)?, tempfile::tempfile().map_err(prepare)?);
+    let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(prepare);
+    command.stdin(Stdio::null()).stdout(stdio(&output)?).stderr(stdio(&errors)?);
+    let mut child = Running(command.spawn().map_err(|error| failed("start", error))?);
+    let status = loop {
+        match child.0.try_wait().map_err(|error| failed("wait for", error))? {
+            Some(status) => break status,
+            None => wait::for_any(&[], Duration::from_millis(10)),
+        }
+    };
+    if !status.success() {
+        let said = contents(&mut errors).map_err(|error| failed("read the output of", error))?;
+        return Err(Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "pg_dump failed")
+            .detail(said.trim().to_owned()));
+    }
+    contents(&mut output).map_err(|error| failed("read the output of", error))
+}
+
+fn contents(file: &mut File) -> std::io::Result<String> {
+    let mut text = String::new();
+    file.rewind()?;
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// pg_dump brackets its statements with commands for psql that keep a hostile server from smuggling others in.
+fn without_meta_commands(text: &str) -> String {
+    let Some(start) = text.find("\n\\restrict ") else { return text.to_owned() };
+    let rest = &text[start + 1..];
+    let head = rest.find('\n').map_or(rest.len(), |end| end + 1);
+    let body = &rest[head..];
+    let end = body.rfind("\n\\unrestrict ").map_or(body.len(), |end| end + 1);
+    format!("{}{}", &text[..=start], &body[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_for_psql_are_left_out() {
+        let dump = "--\n-- dump\n--\n\n\\restrict a1\n\nCREATE SCHEMA x;\nSELECT '\n\\restrict no\n';\n\n\\unrestrict a1\n\n";
+        let plain = "--\n-- dump\n--\n\n\nCREATE SCHEMA x;\nSELECT '\n\\restrict no\n';\n\n";
+        assert_eq!(without_meta_commands(dump), plain);
+        assert_eq!(
+            without_meta_commands(plain.replace('\\', "").as_str()),
+            plain.replace('\\', "")
+        );
+    }
+
+    #[test]
+    fn patterns_match_one_name() {
+        assert_eq!(pattern("Odd.*\"Name"), "\"Odd.*\"\"Name\"");
+    }
+}

@@ -1,0 +1,156 @@
+//! The beginning of a migration: what can be checked at once, and its row.
+
+use super::record::{self, NewMigration};
+use crate::directory::{self, Node, NodeId, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::sql;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// What is to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A shard with all its schemas.
+    Shard(ShardId),
+    /// One schema, which gets a shard of its own if it has none.
+    Schema(String),
+}
+
+/// Begins to move something to another node; gives the migration's number. The move itself begins when the local
+/// transaction has committed. An empty shard moves with the transaction itself.
+///
+/// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go.
+pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
+    let found = find(subject)?;
+    let to = directory::node(target)?;
+    check_target(&to)?;
+    if found.node == target {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{} is on node \"{}\" already", found.shown, to.name),
+        )
+        .hint("Choose another node."));
+    }
+    let from = directory::node(found.node)?;
+    from.check_ours()?;
+    if target == NodeId::LOCAL || from.is_local {
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("{} cannot move from or to the coordinator", found.shown),
+        )
+        .hint("Move it between nodes."));
+    }
+    claim(&found)?;
+    if found.schemas.is_empty() {
+        return move_empty(&found, target);
+    }
+    let (shard, split_from) = match (subject, found.is_pooled || found.schemas.len() > 1) {
+        (Subject::Schema(schema), true) => {
+            let own = directory::dedicated_shard(schema, found.node)?;
+            directory::put_schema(schema, own)?;
+            (own, Some(found.shard))
+        }
+        _ => (found.shard, None),
+    };
+    directory::set_moving(shard, true)?;
+    let schemas = match subject {
+        Subject::Schema(schema) => vec![schema.clone()],
+        Subject::Shard(_) => found.schemas,
+    };
+    let source = found.node;
+    record::insert(&NewMigration { shard, split_from, schemas: &schemas, source, target })
+}
+
+/// The shard that is concerned.
+struct Found {
+    shard: ShardId,
+    node: NodeId,
+    is_pooled: bool,
+    schemas: Vec<String>,
+    /// For messages.
+    shown: String,
+}
+
+fn find(subject: &Subject) -> Result<Found> {
+    let (id, shown) = match subject {
+        Subject::Shard(id) => (*id, format!("shard {}", id.0)),
+        Subject::Schema(name) => match directory::home_of(name)? {
+            Some(home) => (home.shard, format!("schema \"{name}\"")),
+            None => return Err(not_distributed(name)?),
+        },
+    };
+    let shard = directory::shards()?.into_iter().find(|shard| shard.id == id).ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("shard {} does not exist", id.0))
+            .hint("helios_shards lists them.")
+    })?;
+    let schemas = directory::schemas_of(id)?;
+    Ok(Found {
+        shard: id,
+        node: shard.node,
+        is_pooled: shard.rectangle().is_some(),
+        schemas,
+        shown,
+    })
+}
+
+fn not_distributed(name: &str) -> Result<Error> {
+    let exists = crate::pg::session::namespace(name).is_some();
+    Ok(match exists {
+        true => Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("schema \"{name}\" is not a distributed schema"),
+        )
+        .hint("helios_distribute_schema makes it one."),
+        false => Error::new(
+            Code::ERRCODE_INVALID_SCHEMA_NAME,
+            format!("schema \"{name}\" does not exist"),
+        )
+        .hint("helios_schemas lists the distributed schemas."),
+    })
+}
+
+fn check_target(node: &Node) -> Result<()> {
+    node.check_ours()?;
+    if matches!(node.state.as_str(), "draining" | "offline") {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{}\" is {}", node.name, node.state),
+        )
+        .hint("Choose another node."));
+    }
+    crate::transaction::refuse_silent(node)
+}
+
+/// One migration of a shard at a time; the shard's row stays locked until the transaction ends.
+fn claim(found: &Found) -> Result<()> {
+    directory::as_owner(|| {
+        let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
+        sql::one::<String>(lock, &[found.shard.0.into()])
+    })?;
+    match record::of_shard(found.shard)? {
+        None => Ok(()),
+        Some(id) => Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("{} is moving already", found.shown),
+        )
+        .detail(format!("Migration {id} is at it."))
+        .hint("Wait for it (helios_wait_for_migration), cancel it (helios_cancel_migration), or finish it (helios_finish_migration).")),
+    }
+}
+
+fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
+    directory::lock_shard_exclusive(found.shard);
+    if !directory::schemas_of(found.shard)?.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            format!("{} has got a schema in the meantime", found.shown),
+        )
+        .hint("Try again."));
+    }
+    let (shard, source) = (found.shard, found.node);
+    let new = NewMigration { shard, split_from: None, schemas: &[], source, target };
+    let id = record::insert(&new)?;
+    directory::move_shards(&[(shard, target)])?;
+    directory::as_owner(|| record::advance(id, State::Finished))?;
+    Ok(id)
+}

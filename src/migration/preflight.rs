@@ -1,0 +1,175 @@
+//! What has to hold before anything is touched.
+
+use super::ends::{Ends, column, names, text};
+use super::record::Migration;
+use crate::directory::{self, Node};
+use crate::error::{Error, Result};
+use crate::remote::Session;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
+const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
+
+/// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
+pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let source = directory::node(migration.source)?;
+    let target = directory::node(migration.target)?;
+    check_servers(&source, &target, ends)?;
+    check_absent(migration, &target, &mut ends.target)?;
+    check_content(migration, &source, &mut ends.source)
+}
+
+fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
+    Error::new(code, message).detail(detail).hint(hint)
+}
+
+fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
+    let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
+                      current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
+                      current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+                      current_setting('max_logical_replication_workers')::int
+                        - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
+    let mut versions = Vec::new();
+    for (node, session) in [(source, &mut ends.source), (target, &mut ends.target)] {
+        let rows = session.query(ask)?;
+        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let name = &node.name;
+        if text(row, 0) != "logical" {
+            return Err(refused(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("node \"{name}\" does not log what a migration needs"),
+                &format!("wal_level is {}.", text(row, 0)),
+                "Set wal_level = logical there and restart it.",
+            ));
+        }
+        versions.push(column::<i32>(row, 1).unwrap_or(0));
+        let free = [
+            ("max_replication_slots", column::<i64>(row, 2)),
+            ("max_wal_senders", column::<i64>(row, 3)),
+            ("max_logical_replication_workers", column::<i64>(row, 4)),
+        ];
+        for (setting, left) in free {
+            if left.unwrap_or(0) < 1 {
+                return Err(refused(
+                    Code::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                    format!("node \"{name}\" has no room for another migration"),
+                    &format!("All that {setting} allows is in use."),
+                    &format!("Raise {setting} there, or wait for other migrations to end."),
+                ));
+            }
+        }
+    }
+    if versions[1] < versions[0] {
+        return Err(refused(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("node \"{}\" is older than node \"{}\"", target.name, source.name),
+            &format!("They run PostgreSQL {} and {}.", versions[1], versions[0]),
+            "Upgrade the target, or choose another one.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Result<()> {
+    let sql = format!(
+        "SELECT nspname FROM pg_namespace WHERE nspname = ANY ({}) ORDER BY 1",
+        names(&migration.schemas)
+    );
+    let there: Vec<String> = target.query(&sql)?.into_iter().flatten().flatten().collect();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(refused(
+        Code::ERRCODE_DUPLICATE_SCHEMA,
+        format!("node \"{}\" has a schema of the same name already", node.name),
+        &format!("Schemas: {}.", there.join(", ")),
+        "Somebody made it on the node itself. Look at it, and drop it there if it is of no use.",
+    ))
+}
+
+/// Each query gives what cannot move, one text a row.
+fn check_content(migration: &Migration, node: &Node, source: &mut Session) -> Result<()> {
+    let schemas = names(&migration.schemas);
+    let obstacles = [
+        (
+            "foreign tables cannot move",
+            format!(
+                "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'f'"
+            ),
+            "Drop them, and make them again on the other node.",
+        ),
+        (
+            "extensions in a schema cannot move with it",
+            format!(
+                "SELECT x.extname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname = ANY ({schemas})"
+            ),
+            "Move them to a plain schema: ALTER EXTENSION … SET SCHEMA.",
+        ),
+        (
+            "large objects cannot move",
+            format!(
+                "SELECT format('%I.%I.%I', n.nspname, c.relname, a.attname)
+                   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+                        JOIN pg_type t ON t.oid = a.atttypid
+                  WHERE n.nspname = ANY ({schemas}) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p')
+                    AND (t.typname = 'lo' OR t.oid = 'oid'::regtype AND EXISTS (SELECT FROM pg_largeobject_metadata))"
+            ),
+            "Keep the contents in a column of type bytea.",
+        ),
+        (
+            "objects outside the schema depend on it",
+            outside(&schemas),
+            "Drop them, or move them into the schema.",
+        ),
+        (
+            "unlogged tables are too big to be copied while writers wait",
+            format!(
+                "SELECT format('%s of %s', c.oid::regclass, pg_size_pretty(pg_relation_size(c.oid)))
+                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                  WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'r' AND c.relpersistence = 'u' AND pg_relation_size(c.oid) > {MOST_UNLOGGED}"
+            ),
+            "ALTER TABLE … SET LOGGED, or TRUNCATE them.",
+        ),
+        (
+            "a prepared transaction of a user is open",
+            "SELECT format('%L of %s since %s', gid, owner, prepared) FROM pg_prepared_xacts
+              WHERE database = current_database() AND gid NOT LIKE 'helios\\_%'"
+                .to_owned(),
+            "COMMIT PREPARED or ROLLBACK PREPARED it.",
+        ),
+    ];
+    for (what, sql, hint) in obstacles {
+        let mut found: Vec<String> = source.query(&sql)?.into_iter().flatten().flatten().collect();
+        if found.is_empty() {
+            continue;
+        }
+        let more = found.len().saturating_sub(10);
+        found.truncate(10);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        return Err(refused(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{what} (node \"{}\")", node.name),
+            &format!("{}{more}.", found.join(", ")),
+            hint,
+        ));
+    }
+    Ok(())
+}
+
+/// Views, foreign keys, functions and columns outside that need something inside.
+fn outside(schemas: &str) -> String {
+    format!(
+        "WITH inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({schemas})),
+              object AS (SELECT 'pg_class'::regclass AS class, oid, relnamespace AS schema FROM pg_class
+                         UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type
+                         UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
+                         UNION ALL SELECT 'pg_constraint'::regclass, oid, connamespace FROM pg_constraint
+                         UNION ALL SELECT 'pg_rewrite'::regclass, r.oid, c.relnamespace FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class)
+         SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
+           FROM pg_depend d JOIN object inner_ ON inner_.class = d.refclassid AND inner_.oid = d.refobjid
+                JOIN object outer_ ON outer_.class = d.classid AND outer_.oid = d.objid
+          WHERE inner_.schema IN (SELECT oid FROM inside) AND outer_.schema NOT IN (SELECT oid FROM inside)
+            AND outer_.schema NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_toast%' OR nspname LIKE 'pg\\_temp%')"
+    )
+}

@@ -1,0 +1,296 @@
+//! Rows of `helios.migration`, `helios.migration_table` and `helios.cleanup`.
+
+use crate::directory::{NodeId, ShardId, as_owner};
+use crate::error::{Error, Result};
+use crate::pg::sql::{self, Row};
+use helios_core::migration::{State, Wish};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::Duration;
+
+/// A migration as its row tells.
+#[derive(Clone, Debug)]
+pub struct Migration {
+    pub id: i64,
+    pub shard: ShardId,
+    /// The shard that the schema was taken out of for this move.
+    pub split_from: Option<ShardId>,
+    pub schemas: Vec<String>,
+    pub source: NodeId,
+    pub target: NodeId,
+    pub state: State,
+    pub wish: Option<Wish>,
+    /// The state that follows the clean-up.
+    pub outcome: Option<State>,
+    pub round: i32,
+    /// Seconds since both copies were found equal.
+    pub verified: Option<f64>,
+    /// Seconds since the switch.
+    pub switched: Option<f64>,
+    pub tries: i32,
+}
+
+/// Something that may have to be removed from a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debt {
+    pub id: i64,
+    pub node: NodeId,
+    pub kind: String,
+    pub name: String,
+}
+
+/// A table that moves.
+#[derive(Clone, Debug)]
+pub struct MovingTable {
+    pub schema: String,
+    pub name: String,
+    /// The clause that gives it back its replica identity; None where that was left as it is.
+    pub identity: Option<String>,
+    /// Whether logical replication can carry its changes.
+    pub logged: bool,
+    pub blocks: u64,
+    /// About how many rows it has.
+    pub rows: u64,
+    /// The round that copied it.
+    pub round: Option<i32>,
+}
+
+impl MovingTable {
+    /// Its name as SQL needs it.
+    pub fn qualified(&self) -> String {
+        pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
+    }
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("helios.migration holds an unknown {what}"))
+}
+
+fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Result<Option<T>> {
+    row.get::<String>(column)?.map(|word| word.parse().map_err(|_| corrupt(what))).transpose()
+}
+
+/// The migration of this number; 42704 if there is none.
+pub fn load(id: i64) -> Result<Migration> {
+    let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
+                         extract(epoch FROM clock_timestamp() - verified)::double precision,
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from
+                    FROM helios.migration WHERE id = $1";
+    let read = |row: &Row<'_>| {
+        Ok(Migration {
+            id: row.get(1)?.unwrap_or(0),
+            shard: ShardId(row.get(2)?.unwrap_or(0)),
+            schemas: row.get(3)?.unwrap_or_default(),
+            source: NodeId(row.get(4)?.unwrap_or(0)),
+            target: NodeId(row.get(5)?.unwrap_or(0)),
+            state: word(row, 6, "state")?.ok_or_else(|| corrupt("state"))?,
+            wish: word(row, 7, "wish")?,
+            outcome: word(row, 8, "outcome")?,
+            round: row.get(9)?.unwrap_or(0),
+            verified: row.get(10)?,
+            switched: row.get(11)?,
+            tries: row.get(12)?.unwrap_or(0),
+            split_from: row.get::<i64>(13)?.map(ShardId),
+        })
+    };
+    let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
+    rows.into_iter().next().ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("migration {id} does not exist"))
+            .hint("helios_migrations lists them.")
+    })
+}
+
+/// A migration that is about to be written down.
+pub struct NewMigration<'a> {
+    pub shard: ShardId,
+    pub split_from: Option<ShardId>,
+    pub schemas: &'a [String],
+    pub source: NodeId,
+    pub target: NodeId,
+}
+
+/// Writes a new migration down; gives its number.
+pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
+    let insert = "INSERT INTO helios.migration (shard, schemas, source, target, split_from)
+                  VALUES ($1, $2::name[], $3, $4, $5) RETURNING id";
+    let (schemas, split_from) = (new.schemas.to_vec(), new.split_from.map(|shard| shard.0));
+    let (source, target) = (new.source.0, new.target.0);
+    let arguments =
+        [new.shard.0.into(), schemas.into(), source.into(), target.into(), split_from.into()];
+    as_owner(|| sql::one::<i64>(insert, &arguments))?
+        .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new migration has no number"))
+}
+
+/// The migration under way of a shard.
+pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
+    let select = "SELECT id FROM helios.migration WHERE shard = $1
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| sql::read_one(select, &[shard.0.into()]))
+}
+
+/// Enters a state, and forgets the troubles on the way to it.
+pub fn advance(id: i64, state: State) -> Result<()> {
+    let update = "UPDATE helios.migration SET state = $2, error = CASE WHEN outcome = 'failed' THEN error END,
+                         tries = 0, retry_at = NULL,
+                         copying = CASE WHEN $2 = 'backfill' THEN coalesce(copying, clock_timestamp()) ELSE copying END,
+                         copied = CASE WHEN $2 = 'catch_up' THEN clock_timestamp() ELSE copied END,
+                         verified = CASE WHEN $2 = 'switch' THEN clock_timestamp() ELSE verified END,
+                         switched = CASE WHEN $2 = 'dual_write_back' THEN clock_timestamp() ELSE switched END,
+                         ended = CASE WHEN $3 THEN clock_timestamp() END
+                   WHERE id = $1";
+    sql::run(update, &[id.into(), state.name().into(), state.is_last().into()])
+}
+
+/// Goes to clean-up, with what is to follow it.
+pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
+    let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
+                   WHERE id = $1";
+    sql::run(update, &[id.into(), outcome.name().into(), error.into()])
+}
+
+/// Notes why a step did not succeed, and when it is tried again.
+pub fn postpone(id: i64, error: &str, pause: Duration) -> Result<()> {
+    let update = "UPDATE helios.migration SET error = $2, tries = tries + 1,
+                         retry_at = clock_timestamp() + make_interval(secs => $3) WHERE id = $1";
+    sql::run(update, &[id.into(), error.into(), pause.as_secs_f64().into()])
+}
+
+/// Notes what a migration waits for; None when it waits no more.
+pub fn note(id: i64, what: Option<&str>) -> Result<()> {
+    let update =
+        "UPDATE helios.migration SET error = $2 WHERE id = $1 AND error IS DISTINCT FROM $2";
+    sql::run(update, &[id.into(), what.into()])
+}
+
+/// Notes how far the copy is.
+pub fn progress(id: i64, rows: u64, bytes: u64) -> Result<()> {
+    let update = "UPDATE helios.migration SET rows_done = $2, bytes_done = $3 WHERE id = $1";
+    sql::run(update, &[id.into(), (rows as i64).into(), (bytes as i64).into()])
+}
+
+/// Notes by how many bytes of the log the other copy is behind.
+pub fn lag(id: i64, bytes: i64) -> Result<()> {
+    sql::run("UPDATE helios.migration SET lag = $2 WHERE id = $1", &[id.into(), bytes.into()])
+}
+
+/// Notes how long a fence stood.
+pub fn stalled(id: i64, time: Duration) -> Result<()> {
+    let update = "UPDATE helios.migration SET stall = greatest(stall, $2) WHERE id = $1";
+    sql::run(update, &[id.into(), (time.as_secs_f64() * 1000.0).into()])
+}
+
+/// Begins another round; gives its number.
+pub fn next_round(id: i64) -> Result<i32> {
+    let update = "UPDATE helios.migration SET round = round + 1 WHERE id = $1 RETURNING round";
+    Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
+}
+
+/// Notes what is about to be made on a node.
+pub fn owe(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
+    let insert = "INSERT INTO helios.cleanup (migration, node, kind, name) VALUES ($1, $2, $3, $4)
+                  ON CONFLICT DO NOTHING";
+    sql::run(insert, &[id.into(), node.0.into(), kind.into(), name.into()])
+}
+
+/// What was noted is gone, or is to stay.
+pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
+    let delete =
+        "DELETE FROM helios.cleanup WHERE migration = $1 AND node = $2 AND kind = $3 AND name = $4";
+    sql::run(delete, &[id.into(), node.0.into(), kind.into(), name.into()])
+}
+
+/// What a migration may have left, in the order in which it can be removed.
+pub fn debts(id: i64) -> Result<Vec<Debt>> {
+    let select = "SELECT id, node, kind, name FROM helios.cleanup WHERE migration = $1
+                   ORDER BY array_position('{subscription,slot,publication,identity,rows,schema,fence,marker}', kind), id";
+    sql::rows(select, &[id.into()], |row| {
+        Ok(Debt {
+            id: row.get(1)?.unwrap_or(0),
+            node: NodeId(row.get(2)?.unwrap_or(0)),
+            kind: row.get(3)?.unwrap_or_default(),
+            name: row.get(4)?.unwrap_or_default(),
+        })
+    })
+}
+
+/// Notes the tables that move, and how much that is. What was noted before stays.
+pub fn add_tables(id: i64, tables: &[MovingTable]) -> Result<()> {
+    let insert = "INSERT INTO helios.migration_table (migration, schema, name, identity, logged, blocks, rows)
+                  SELECT $1, t.* FROM unnest($2::name[], $3::name[], $4::text[], $5::bool[], $6::bigint[], $7::bigint[]) AS t
+                  ON CONFLICT DO NOTHING";
+    let column = |get: &dyn Fn(&MovingTable) -> String| tables.iter().map(get).collect::<Vec<_>>();
+    let identity: Vec<Option<String>> = tables.iter().map(|t| t.identity.clone()).collect();
+    let logged: Vec<bool> = tables.iter().map(|t| t.logged).collect();
+    let blocks: Vec<i64> = tables.iter().map(|t| t.blocks as i64).collect();
+    let rows: Vec<i64> = tables.iter().map(|t| t.rows as i64).collect();
+    sql::run(
+        insert,
+        &[
+            id.into(),
+            column(&|t| t.schema.clone()).into(),
+            column(&|t| t.name.clone()).into(),
+            identity.into(),
+            logged.into(),
+            blocks.into(),
+            rows.into(),
+        ],
+    )?;
+    let update = "UPDATE helios.migration SET (rows_total, bytes_total) =
+                    (SELECT coalesce(sum(rows), 0), coalesce(sum(blocks), 0) * current_setting('block_size')::bigint
+                       FROM helios.migration_table WHERE migration = $1) WHERE id = $1";
+    sql::run(update, &[id.into()])
+}
+
+/// The tables that move, the largest first.
+pub fn tables(id: i64) -> Result<Vec<MovingTable>> {
+    let select = "SELECT schema::text, name::text, identity, logged, blocks, rows, round FROM helios.migration_table
+                   WHERE migration = $1 ORDER BY blocks DESC, schema, name";
+    sql::rows(select, &[id.into()], |row| {
+        Ok(MovingTable {
+            schema: row.get(1)?.unwrap_or_default(),
+            name: row.get(2)?.unwrap_or_default(),
+            identity: row.get(3)?,
+            logged: row.get(4)?.unwrap_or(true),
+            blocks: row.get::<i64>(5)?.unwrap_or(0) as u64,
+            rows: row.get::<i64>(6)?.unwrap_or(0) as u64,
+            round: row.get(7)?,
+        })
+    })
+}
+
+/// A table's rows are all there.
+pub fn copied(id: i64, table: &MovingTable, round: i32) -> Result<()> {
+    let update = "UPDATE helios.migration_table SET round = $4 WHERE migration = $1 AND schema = $2::name AND name = $3::name";
+    let (schema, name) = (table.schema.as_str(), table.name.as_str());
+    sql::run(update, &[id.into(), schema.into(), name.into(), round.into()])
+}
+
+/// A migration that wants a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting {
+    pub id: i64,
+    pub source: NodeId,
+    pub target: NodeId,
+    /// Whether it moves rows or is about to: then its nodes are taken.
+    pub busy: bool,
+    /// Time until it may be tried again.
+    pub pause: Duration,
+}
+
+/// Migrations that have not ended, in the order of their turns.
+pub fn waiting() -> Result<Vec<Waiting>> {
+    let select = "SELECT id, source, target, state <> 'dual_write_back',
+                         greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
+                    FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
+                   ORDER BY state = 'planned', id";
+    as_owner(|| {
+        sql::read_rows(select, &[], |row| {
+            Ok(Waiting {
+                id: row.get(1)?.unwrap_or(0),
+                source: NodeId(row.get(2)?.unwrap_or(0)),
+                target: NodeId(row.get(3)?.unwrap_or(0)),
+                busy: row.get(4)?.unwrap_or(true),
+                pause: Duration::try_from_secs_f64(row.get(5)?.unwrap_or(0.0)).unwrap_or_default(),
+            })
+        })
+    })
+}

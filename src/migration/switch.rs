@@ -1,0 +1,243 @@
+//! The change of the copy that clients use, there and back.
+
+use super::backfill;
+use super::channel::Channel;
+use super::definition;
+use super::ends::{Ends, literal};
+use super::fence::{self, Fence};
+use super::record::{self, Migration};
+use super::tables;
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::pg::worker;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::Duration;
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the new copy.
+    There,
+    /// Back to the old one.
+    Back,
+}
+
+/// What a try came to.
+pub enum Tried {
+    /// The other copy is in use.
+    Done,
+    /// Somebody is in the way.
+    Busy(String),
+}
+
+/// What was prepared before the fence, so that little is left to do behind it.
+struct Prepared {
+    from: NodeId,
+    to: NodeId,
+    channels: Vec<Channel>,
+    /// The channel that flows the other way from then on.
+    back: Option<Channel>,
+    lockable: Vec<String>,
+    positions: Vec<(String, String, bool)>,
+    silence: Vec<String>,
+    voice: Vec<String>,
+}
+
+/// Tries once.
+pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried> {
+    let (from, _) = direction(migration, way);
+    let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
+    if let Some(obstacle) = obstacle {
+        return Ok(Tried::Busy(obstacle));
+    }
+    let prepared = prepare(migration, ends, way)?;
+    failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
+    let mut stood = Duration::ZERO;
+    let result = worker::attempt(|| {
+        let fence = Fence::raise(migration, prepared.from, &prepared.lockable)?;
+        let outcome = behind_fence(migration, ends, way, &prepared, &fence);
+        stood = fence.stood();
+        outcome
+    });
+    if stood > Duration::ZERO {
+        worker::attempt(|| record::stalled(migration.id, stood))?;
+    }
+    match result {
+        Ok(()) => {
+            failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)?;
+            Ok(Tried::Done)
+        }
+        Err(error) if fence::is_busy(&error) => Ok(Tried::Busy(error.to_string())),
+        Err(error) => Err(error),
+    }
+}
+
+fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
+    match way {
+        Way::There => (migration.source, migration.target),
+        Way::Back => (migration.target, migration.source),
+    }
+}
+
+fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared> {
+    let (from, to) = direction(migration, way);
+    let back = worker::attempt(|| Channel::back(migration))?;
+    let channels = match way {
+        Way::There => worker::attempt(|| {
+            (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
+        })?,
+        Way::Back => vec![back.clone()],
+    };
+    let back = (way == Way::There).then_some(back);
+    if way == Way::There {
+        check_same(migration, ends)?;
+    }
+    let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
+    let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
+    tables::set_positions(ends.to(to, migration), &positions, &[])?;
+    let (silence, voice) = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
+    if let Some(back) = &back {
+        // Most of the way, so that little is left to skip behind the fence.
+        back.skip(ends.to(to, migration))?;
+    }
+    Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice })
+}
+
+/// Definitions must not have changed since they were copied.
+fn check_same(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let there = definition::digest(&mut ends.source, &migration.schemas)?;
+    if definition::digest(&mut ends.target, &migration.schemas)? == there {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the definitions of the schemas have changed during the move",
+    )
+    .detail("The copies on the two nodes are defined differently.")
+    .hint("Begin the move again."))
+}
+
+fn behind_fence(
+    migration: &Migration,
+    ends: &mut Ends,
+    way: Way,
+    prepared: &Prepared,
+    fence: &Fence,
+) -> Result<()> {
+    let (from, to) = (prepared.from, prepared.to);
+    failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
+    arrive(migration, ends, &prepared.channels, fence)?;
+    let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
+    tables::set_positions(ends.to(to, migration), &positions, &prepared.positions)?;
+    backfill::unlogged(migration, ends, from, to)?;
+    if let Some(back) = &prepared.back {
+        back.skip(ends.to(to, migration))?;
+    }
+    if fence.left().is_zero() {
+        return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
+    }
+    let id = migration.id;
+    fence::on(from, &format!("UPDATE helios.fence SET kind = 'writes' WHERE migration = {id}"))?;
+    prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
+    fence::on(to, "SET LOCAL helios.migration_session = on")?;
+    fence::on(to, &format!("UPDATE helios.fence SET kind = 'definition' WHERE migration = {id}"))?;
+    prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    directory::move_shards(&[(migration.shard, to)])?;
+    leave_newcomers(migration, from)?;
+    for schema in &migration.schemas {
+        record::settle(id, to, "schema", schema)?;
+        record::owe(id, from, "schema", schema)?;
+    }
+    match way {
+        Way::There => record::advance(id, State::DualWriteBack)?,
+        Way::Back => record::end(id, State::RolledBack, None)?,
+    }
+    failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
+}
+
+/// Everything that was written on the one side is on the other.
+pub fn arrive(
+    migration: &Migration,
+    ends: &mut Ends,
+    channels: &[Channel],
+    fence: &Fence,
+) -> Result<()> {
+    for channel in channels {
+        let token = channel.mark(ends.to(channel.publisher, migration))?;
+        let subscriber = ends.to(channel.subscriber, migration);
+        if !channel.arrived(subscriber, token, fence.until())? {
+            return Err(Error::new(
+                Code::ERRCODE_LOCK_NOT_AVAILABLE,
+                "the other copy did not catch up in time",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A schema that came into the shard while its others moved stays where it is.
+fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
+    for schema in directory::schemas_of(migration.shard)? {
+        if !migration.schemas.contains(&schema) {
+            let own = directory::dedicated_shard(&schema, node)?;
+            directory::put_schema(&schema, own)?;
+        }
+    }
+    Ok(())
+}
+
+/// The channel that will flow back, ready to run: made before the fence, because a slot waits for transactions.
+pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let (back, all) = worker::attempt(|| {
+        let back = Channel::back(migration)?;
+        back.owe()?;
+        Ok((back, record::tables(migration.id)?))
+    })?;
+    failpoint::hit(failpoint::MIGRATION_BACK_BEFORE)?;
+    let logged: Vec<_> = all.iter().filter(|table| table.logged).collect();
+    let there = format!("SELECT FROM pg_publication WHERE pubname = {}", literal(&back.name));
+    if ends.target.query(&there)?.is_empty() {
+        back.publish(&mut ends.target, &mut ends.source, &logged)?;
+    }
+    back.slot(&mut ends.target)?;
+    let Ends { source, .. } = ends;
+    worker::attempt(|| back.subscribe(source, false))?;
+    failpoint::hit(failpoint::MIGRATION_BACK_AFTER)
+}
+
+/// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows.
+pub fn same_point(migration: &Migration, ends: &mut Ends) -> Result<Tried> {
+    let obstacle = worker::attempt(|| fence::in_the_way(migration, &mut ends.source))?;
+    if let Some(obstacle) = obstacle {
+        return Ok(Tried::Busy(obstacle));
+    }
+    let channels: Vec<Channel> = worker::attempt(|| {
+        (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
+    })?;
+    let lockable = tables::lockable(&mut ends.source, &migration.schemas)?;
+    let mut stood = Duration::ZERO;
+    let result = worker::attempt(|| {
+        let fence = Fence::raise(migration, migration.source, &lockable)?;
+        arrive(migration, ends, &channels, &fence)?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
+        ends.source.query(begin)?;
+        ends.target.query(begin)?;
+        stood = fence.stood();
+        Ok(())
+    });
+    if stood > Duration::ZERO {
+        worker::attempt(|| record::stalled(migration.id, stood))?;
+    }
+    match result {
+        Ok(()) => Ok(Tried::Done),
+        Err(error) if fence::is_busy(&error) => {
+            for session in [&mut ends.source, &mut ends.target] {
+                session.query("ROLLBACK")?;
+            }
+            Ok(Tried::Busy(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,94 @@
+//! What is in the schemas that move, as the source's catalogs tell.
+
+use super::ends::{column, flag, literal, names, text};
+use super::record::MovingTable;
+use crate::error::Result;
+use crate::remote::Session;
+
+/// Tables with rows of their own: ordinary ones and leaves of partitioned ones.
+///
+/// A table whose changes logical replication could not find again on the other side (no key) is to log whole rows while
+/// it moves; `identity` is the clause that takes that back.
+pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTable>> {
+    let sql = format!(
+        "SELECT n.nspname, c.relname, c.relpersistence <> 'u', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+                greatest(c.reltuples, 0)::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
+                OR c.relreplident = 'd' AND k.there,
+                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
+                LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
+          WHERE n.nspname = ANY ({}) AND c.relkind = 'r' ORDER BY c.oid",
+        names(schemas)
+    );
+    let rows = source.query(&sql)?;
+    let table = |row: Vec<Option<String>>| MovingTable {
+        schema: text(&row, 0),
+        name: text(&row, 1),
+        logged: flag(&row, 2),
+        blocks: column(&row, 3).unwrap_or(0),
+        rows: column(&row, 4).unwrap_or(0),
+        identity: (!flag(&row, 5)).then(|| text(&row, 6)),
+        round: None,
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+/// Everything that LOCK TABLE takes: tables, and partitioned ones above them.
+pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'p') ORDER BY c.oid",
+        names(schemas)
+    );
+    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// Columns that rows are copied with: all but generated ones.
+pub fn columns(session: &mut Session, table: &MovingTable) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped
+            AND attgenerated = '' ORDER BY attnum",
+        literal(&table.qualified())
+    );
+    Ok(session.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// Materialized views with their contents, in the order in which they can be refreshed.
+pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relkind = 'm' AND c.relispopulated ORDER BY c.oid",
+        names(schemas)
+    );
+    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// Positions of the sequences: a query that gives rows of (name, last value, whether it was given out).
+pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String, String, bool)>> {
+    let sql = format!(
+        "SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value), last_value IS NOT NULL
+           FROM pg_sequences WHERE schemaname = ANY ({}) ORDER BY 1",
+        names(schemas)
+    );
+    let rows = source.query(&sql)?;
+    Ok(rows.into_iter().map(|row| (text(&row, 0), text(&row, 1), flag(&row, 2))).collect())
+}
+
+/// Sets the positions of sequences that differ from those known before.
+pub fn set_positions(
+    target: &mut Session,
+    now: &[(String, String, bool)],
+    before: &[(String, String, bool)],
+) -> Result<()> {
+    let changed: Vec<String> = now
+        .iter()
+        .filter(|position| !before.contains(position))
+        .map(|(name, value, called)| format!("setval({}, {value}, {called})", literal(name)))
+        .collect();
+    // A target list is bounded.
+    for some in changed.chunks(500) {
+        target.query(&format!("SELECT {}", some.join(", ")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What is asked of migrations under way, and waiting for them.
+
+use super::record;
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::error::notify;
+use crate::pg::{catalog, sql, wait};
+use helios_core::migration::{State, Wish};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How often a waiting session looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often it tells of progress.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Asks something of a migration; its worker does it soon after the transaction has committed.
+///
+/// 55000 if the migration's state does not allow it.
+pub fn wish(id: i64, wish: Wish) -> Result<()> {
+    directory::as_owner(|| {
+        let lock = "SELECT id FROM helios.migration WHERE id = $1 FOR UPDATE";
+        sql::one::<i64>(lock, &[id.into()])
+    })?;
+    let migration = record::load(id)?;
+    if !migration.state.allows(wish) {
+        return Err(refused(id, migration.state, wish));
+    }
+    directory::as_owner(|| {
+        let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1";
+        sql::run(update, &[id.into(), wish.name().into()])
+    })?;
+    directory::changed(); // wakes the workers at commit
+    Ok(())
+}
+
+fn refused(id: i64, state: State, wish: Wish) -> Error {
+    let (verb, hint) = match (wish, state) {
+        (Wish::Cancel, State::DualWriteBack) => {
+            ("cancelled", "It has switched: helios_rollback_migration() brings everything back.")
+        }
+        (Wish::Cancel, _) => ("cancelled", "Its end cannot be changed any more."),
+        (Wish::RollBack, state) if state.is_before_switch() => {
+            ("rolled back", "It has not switched: helios_cancel_migration() stops it.")
+        }
+        (Wish::RollBack, _) => (
+            "rolled back",
+            "Move the schemas back with helios_migrate_schema() or helios_migrate_shard().",
+        ),
+        (Wish::Finish, state) if state.is_before_switch() => {
+            ("finished", "It has not switched yet: wait with helios_wait_for_migration().")
+        }
+        (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
+    };
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} cannot be {verb}"),
+    )
+    .detail(format!("It is in state {state}."))
+    .hint(hint)
+}
+
+/// What can be seen of a migration whatever snapshot the caller has.
+struct Seen {
+    state: State,
+    wish: bool,
+    rows: (i64, i64),
+    error: Option<String>,
+}
+
+fn look(id: i64) -> Result<Option<Seen>> {
+    let table = catalog::relation("helios", "migration").unwrap_or(pgrx::pg_sys::InvalidOid);
+    let key = catalog::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
+    let rows = catalog::scan(table, key, &[(1, catalog::Key::Int8(id))], |row| {
+        Some(Seen {
+            state: row.get::<String>(7)?.parse().ok()?,
+            wish: row.get::<String>(8).is_some(),
+            rows: (row.get::<i64>(11)?, row.get::<i64>(12)?),
+            error: row.get::<String>(17),
+        })
+    });
+    Ok(rows.into_iter().flatten().next())
+}
+
+/// Waits until a migration has switched (or been rolled back), or ended; gives its state. Tells of the progress.
+///
+/// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
+pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
+    record::load(id)?;
+    refuse_own(id)?;
+    let until = timeout.map(|timeout| Instant::now() + timeout);
+    let (mut told, mut last) = (None, None);
+    loop {
+        let Some(seen) = look(id)? else { return Ok(record::load(id)?.state) };
+        let settled = seen.state == State::DualWriteBack && !seen.wish;
+        if settled || seen.state.is_last() {
+            return Ok(seen.state);
+        }
+        if last != Some(seen.state) || told.is_none_or(|told: Instant| told.elapsed() > TELL) {
+            (last, told) = (Some(seen.state), Some(Instant::now()));
+            tell(id, &seen);
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Err(Error::new(
+                Code::ERRCODE_QUERY_CANCELED,
+                format!("migration {id} has not switched in time"),
+            )
+            .detail(format!("It is in state {}.", seen.state))
+            .hint("It goes on. helios_migrations shows what it is at."));
+        }
+        wait::for_any(&[], LOOK);
+    }
+}
+
+fn tell(id: i64, seen: &Seen) {
+    let mut line = format!("migration {id}: {}", seen.state);
+    if seen.state == State::Backfill {
+        line.push_str(&format!(", {} of about {} rows copied", seen.rows.0, seen.rows.1));
+    }
+    if let Some(error) = &seen.error {
+        line.push_str(&format!(" ({error})"));
+    }
+    notify(PgLogLevel::NOTICE, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, line));
+}
+
+fn refuse_own(id: i64) -> Result<()> {
+    let own =
+        "SELECT xmin::text = (pg_current_xact_id_if_assigned()::text::numeric % 4294967296)::text
+                 FROM helios.migration WHERE id = $1";
+    if directory::as_owner(|| sql::read_one::<bool>(own, &[id.into()]))? != Some(true) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} begins when this transaction has committed"),
+    )
+    .hint("COMMIT, then wait."))
+}
