@@ -84,6 +84,8 @@ points! {
     PREPARE_AFTER = "prepare.after";
     /// The commit records are written, and not committed.
     RECORD_AFTER = "record.after";
+    /// PREPARE TRANSACTION of a user is done here and on the nodes.
+    USER_PREPARE_AFTER = "user_prepare.after";
     /// The local transaction is committed, its records with it.
     COMMIT_PREPARED_BEFORE = "commit_prepared.before";
     /// COMMIT PREPARED is about to go to the second node, and the others after the first.

@@ -23,6 +23,16 @@ pub static INITIAL_SHARDS: GucSetting<i32> = GucSetting::<i32>::new(64);
 pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
 /// Longest time for connecting to a node, in milliseconds.
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Whether a write that is alone in its transaction asks for that transaction's id.
+pub static NAME_SINGLE_WRITES: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Seconds without traffic before a connection to a node is probed; 0 is the system's.
+pub static TCP_KEEPALIVES_IDLE: GucSetting<i32> = GucSetting::<i32>::new(30);
+/// Seconds between two probes; 0 is the system's.
+pub static TCP_KEEPALIVES_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
+/// Probes without an answer before a connection counts as lost; 0 is the system's.
+pub static TCP_KEEPALIVES_COUNT: GucSetting<i32> = GucSetting::<i32>::new(3);
+/// Milliseconds that what was sent to a node may stay without acknowledgement; 0 is the system's.
+pub static TCP_USER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
 /// Time between two looks of the launcher at what is left behind, in milliseconds.
 pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Whether statements on nodes are counted for each schema.
@@ -86,6 +96,14 @@ pub fn register() {
         GucContext::Userset,
         GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
     );
+    GucRegistry::define_bool_guc(
+        c"helios.name_single_writes",
+        c"Gives writing statements outside of transaction blocks a name to ask for when their reply is lost.",
+        c"Nodes then answer such a statement in two parts, which costs some throughput where processors are busy.",
+        &NAME_SINGLE_WRITES,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_enum_guc(
         c"helios.placement_strategy",
         c"Chooses the place of a new distributed schema.",
@@ -95,6 +113,7 @@ pub fn register() {
         GucFlags::default(),
     );
     define_numbers();
+    define_tcp();
     define_migrations();
     define_statistics();
     define_balance();
@@ -237,6 +256,50 @@ fn define_numbers() {
         100,
         3_600_000,
         GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+}
+
+/// The settings of connections to nodes, named like the server's own for those of clients. Their bounds are the kernel's.
+fn define_tcp() {
+    GucRegistry::define_int_guc(
+        c"helios.tcp_keepalives_idle",
+        c"Time between issuing TCP keepalives on connections to nodes.",
+        c"0 uses the system default.",
+        &TCP_KEEPALIVES_IDLE,
+        0,
+        32_767,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"helios.tcp_keepalives_interval",
+        c"Time between TCP keepalive retransmits on connections to nodes.",
+        c"0 uses the system default.",
+        &TCP_KEEPALIVES_INTERVAL,
+        0,
+        32_767,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"helios.tcp_keepalives_count",
+        c"Maximum number of TCP keepalive retransmits on connections to nodes.",
+        c"0 uses the system default.",
+        &TCP_KEEPALIVES_COUNT,
+        0,
+        127,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.tcp_user_timeout",
+        c"Longest time that data sent to a node may stay unacknowledged.",
+        c"0 uses the system default.",
+        &TCP_USER_TIMEOUT,
+        0,
+        i32::MAX,
+        GucContext::Userset,
         GucFlags::UNIT_MS,
     );
 }

@@ -22,13 +22,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Looks in a row without any sign before a node counts as silent: one may be lost.
 const SILENT_LOOKS: u32 = 2;
 
+/// Shortest time between two looks at a node that does not answer as it should; it doubles with each look.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// The health of the nodes of one database.
 #[derive(Default)]
 pub struct Watch {
+    nodes: BTreeMap<i32, Watched>,
+}
+
+/// What the worker remembers of a node.
+#[derive(Default)]
+struct Watched {
     last: Option<Instant>,
-    /// Looks in a row in which a node gave no sign.
-    silent: BTreeMap<i32, u32>,
-    states: BTreeMap<i32, State>,
+    /// Time from the last look to the next one.
+    pause: Duration,
+    /// Looks in a row in which the node gave no sign.
+    silent: u32,
+    state: State,
 }
 
 /// One address that is being asked.
@@ -47,41 +58,71 @@ enum Answer {
 }
 
 impl Watch {
-    /// Looks if it is time to; gives the time until the next look.
+    /// Looks at the nodes that it is time for: one that answers is looked at every `helios.health_interval`; one that
+    /// does not, or that a session has failed with, at once, and again with growing pauses. Gives the time until the
+    /// next look.
     pub fn look(&mut self, database: u32, nodes: &[Rc<Node>]) -> Duration {
-        let millis = u64::try_from(settings::HEALTH_INTERVAL.get()).unwrap_or(5000);
-        let interval = Duration::from_millis(millis);
-        if let Some(left) = self.last.and_then(|last| interval.checked_sub(last.elapsed())) {
-            return left;
+        self.nodes.retain(|node, _| nodes.iter().any(|n| n.id.0 == *node));
+        let due: Vec<Rc<Node>> = nodes
+            .iter()
+            .filter(|node| self.nodes.entry(node.id.0).or_default().left(node).is_zero())
+            .cloned()
+            .collect();
+        if !due.is_empty() {
+            let answers = ask(&due);
+            for node in &due {
+                self.nodes.entry(node.id.0).or_default().judge(node, &answers);
+            }
         }
-        self.last = Some(Instant::now());
-        let answers = ask(nodes);
-        self.silent.retain(|node, _| nodes.iter().any(|n| n.id.0 == *node));
-        self.states.retain(|node, _| nodes.iter().any(|n| n.id.0 == *node));
-        let states: Vec<_> =
-            nodes.iter().map(|node| (node.id.0, self.judge(node, &answers))).collect();
-        node_health::note(database, &states);
-        interval
+        let looked = |node: &Node| due.iter().any(|d| d.id == node.id);
+        let states: Vec<_> = nodes
+            .iter()
+            .filter_map(|node| Some((node, self.nodes.get(&node.id.0)?)))
+            .map(|(node, watched)| (node.id.0, looked(node).then_some(watched.state)))
+            .collect();
+        if !due.is_empty() || nodes.is_empty() {
+            node_health::note(database, &states);
+        }
+        let left = nodes.iter().filter_map(|node| Some(self.nodes.get(&node.id.0)?.left(node)));
+        left.min().unwrap_or_else(interval)
+    }
+}
+
+fn interval() -> Duration {
+    Duration::from_millis(u64::try_from(settings::HEALTH_INTERVAL.get()).unwrap_or(5000))
+}
+
+impl Watched {
+    /// The time until the next look.
+    fn left(&self, node: &Node) -> Duration {
+        let Some(last) = self.last else { return Duration::ZERO };
+        let suspect = node_health::of(node.id.0).is_some_and(|health| health.suspect);
+        let pause = if suspect { FIRST_PAUSE } else { self.pause };
+        pause.min(interval()).saturating_sub(last.elapsed())
     }
 
-    fn judge(&mut self, node: &Node, answers: &[(i32, Answer)]) -> State {
+    fn judge(&mut self, node: &Node, answers: &[(i32, Answer)]) {
         let of_node: Vec<_> =
             answers.iter().filter(|(id, _)| *id == node.id.0).map(|(_, answer)| *answer).collect();
         let alive = of_node.iter().filter(|answer| **answer == Answer::Alive).count();
         let silent = of_node.iter().all(|answer| *answer == Answer::Waiting);
-        let looks = self.silent.entry(node.id.0).or_default();
-        *looks = if silent { looks.saturating_add(1) } else { 0 };
+        self.silent = if silent { self.silent.saturating_add(1) } else { 0 };
         let state = match alive {
             n if n == of_node.len() => State::Online,
-            0 if *looks >= SILENT_LOOKS => State::Silent,
+            0 if self.silent >= SILENT_LOOKS => State::Silent,
             0 => State::Offline,
             _ => State::Degraded,
         };
-        let before = self.states.insert(node.id.0, state).unwrap_or_default();
-        if before != state {
+        if state != self.state {
             log(format!("node \"{}\" is {}", node.name, word(state)));
         }
-        state
+        self.pause = match alive {
+            0 if self.state == state => (self.pause * 2).min(interval()),
+            0 => FIRST_PAUSE,
+            _ => interval(),
+        };
+        self.state = state;
+        self.last = Some(Instant::now());
     }
 }
 

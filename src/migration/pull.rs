@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::pg::copy_from::{self, Format, PINNED, Source};
 use crate::pg::wait::check_for_interrupts;
 use crate::pg::{session, sql};
-use crate::remote::{Frame, Patience, Session, SslMode, Target, messages};
+use crate::remote::{Frame, Patience, Session, SslMode, Target, Tcp, messages};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -88,6 +88,7 @@ impl Address {
             ));
         }
         let mut target = Target {
+            id: None,
             name: self.name,
             addresses: self.hosts.into_iter().zip(self.ports).collect(),
             database: self.database,
@@ -99,6 +100,7 @@ impl Address {
             passfile: std::env::home_dir().map(|home| home.join(".pgpass")),
             connect_timeout: CONNECT_TIMEOUT,
             parameters: Vec::new(),
+            tcp: Tcp::from_settings(),
         };
         target.set_options(&self.options)?;
         Ok(target)

@@ -26,8 +26,10 @@ pub struct Health {
     pub state: State,
     /// Since when (microseconds since 2000).
     pub since: i64,
-    /// When it was last looked at.
+    /// When it was last looked at; 0: never.
     pub checked: i64,
+    /// A session with it failed since then.
+    pub suspect: bool,
 }
 
 const NODES: usize = 1024;
@@ -37,6 +39,8 @@ struct Slot {
     database: u32,
     node: i32,
     health: Health,
+    /// Which of its addresses was the primary's last; 0: not known.
+    primary: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -59,8 +63,26 @@ pub fn install() {
     pg_shmem_init!(NODES_SEEN);
 }
 
-/// Notes how the nodes of a database answer now; what was known of others of its nodes is forgotten.
-pub fn note(database: u32, states: &[(i32, State)]) {
+impl Slots {
+    fn find(&mut self, database: u32, node: i32) -> Option<&mut Slot> {
+        self.0.iter_mut().find(|slot| slot.database == database && slot.node == node)
+    }
+
+    /// The slot of a node, which may be a new one; None when all are taken.
+    fn find_or_take(&mut self, database: u32, node: i32) -> Option<&mut Slot> {
+        let own = self.0.iter().position(|slot| slot.database == database && slot.node == node);
+        let slot = match own {
+            Some(at) => &mut self.0[at],
+            None => self.0.iter_mut().find(|slot| slot.database == 0)?,
+        };
+        (slot.database, slot.node) = (database, node);
+        Some(slot)
+    }
+}
+
+/// Notes how the nodes of a database answer, as far as they were looked at now; what was known of others of its nodes
+/// is forgotten.
+pub fn note(database: u32, states: &[(i32, Option<State>)]) {
     // SAFETY: reads the clock.
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
     let mut slots = NODES_SEEN.exclusive();
@@ -70,24 +92,57 @@ pub fn note(database: u32, states: &[(i32, State)]) {
         }
     }
     for &(node, state) in states {
-        let own = slots.0.iter().position(|s| s.database == database && s.node == node);
-        let Some(at) = own.or_else(|| slots.0.iter().position(|s| s.database == 0)) else {
-            continue;
-        };
-        let slot = &mut slots.0[at];
-        let changed = own.is_none() || slot.health.state != state;
-        let since = if changed { now } else { slot.health.since };
-        *slot = Slot { database, node, health: Health { state, since, checked: now } };
+        let Some(state) = state else { continue };
+        let Some(slot) = slots.find_or_take(database, node) else { continue };
+        let same = slot.health.checked != 0 && slot.health.state == state;
+        let since = if same { slot.health.since } else { now };
+        slot.health = Health { state, since, checked: now, suspect: false };
     }
+}
+
+fn own_database() -> u32 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// A session with a node of this backend's database failed: the worker is to look at it now. One that is known not to
+/// answer is looked at anyhow.
+pub fn suspect(node: i32) {
+    let database = own_database();
+    let mut slots = NODES_SEEN.exclusive();
+    let Some(slot) = slots.find(database, node) else { return };
+    if slot.health.suspect || matches!(slot.health.state, State::Offline | State::Silent) {
+        return;
+    }
+    slot.health.suspect = true;
+    drop(slots);
+    super::worker::wake(database);
 }
 
 /// What is known of a node of this backend's database; None if nothing is.
 pub fn of(node: i32) -> Option<Health> {
-    // SAFETY: reads a variable of this backend.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
+    let database = own_database();
     let slots = NODES_SEEN.share();
     let slot = slots.0.iter().find(|slot| slot.database == database && slot.node == node)?;
-    Some(slot.health)
+    Some(slot.health).filter(|health| health.checked != 0)
+}
+
+/// Which address of a node was the primary's last, as [`set_primary`] was told; 0 if that is not known.
+pub fn primary(node: i32) -> u64 {
+    let slots = NODES_SEEN.share();
+    let database = own_database();
+    let slot = slots.0.iter().find(|slot| slot.database == database && slot.node == node);
+    slot.map_or(0, |slot| slot.primary)
+}
+
+/// Notes which address of a node is the primary's: any number that stands for it.
+pub fn set_primary(node: i32, address: u64) {
+    if primary(node) == address {
+        return;
+    }
+    if let Some(slot) = NODES_SEEN.exclusive().find_or_take(own_database(), node) {
+        slot.primary = address;
+    }
 }
 
 /// Seconds since a moment.

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use pgrx::pg_sys;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 /// What happens to the local transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +43,14 @@ unsafe extern "C-unwind" fn transaction_event(
     event: pg_sys::XactEvent::Type,
     _: *mut std::ffi::c_void,
 ) {
+    if matches!(
+        event,
+        pg_sys::XactEvent::XACT_EVENT_COMMIT
+            | pg_sys::XactEvent::XACT_EVENT_ABORT
+            | pg_sys::XactEvent::XACT_EVENT_PREPARE
+    ) {
+        UNDONE.take();
+    }
     let event = match event {
         pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => Event::PreCommit,
         pg_sys::XactEvent::XACT_EVENT_COMMIT => Event::Commit,
@@ -55,12 +63,49 @@ unsafe extern "C-unwind" fn transaction_event(
     unsafe { dispatch(event) }
 }
 
+/// What of the local transaction's writes is undone again.
+#[derive(Default)]
+struct Undone {
+    /// For each open subtransaction, outermost first: whether nothing was written here when it began.
+    clean: Vec<bool>,
+    /// Where this process had written in the log when all that it had written was undone.
+    end: Option<pg_sys::XLogRecPtr>,
+}
+
+thread_local!(static UNDONE: RefCell<Undone> = RefCell::default());
+
+/// Follows subtransactions, so that [`wrote_here`] knows what they took back.
+fn follow_undone(event: pg_sys::SubXactEvent::Type) {
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB => {
+            let clean = !wrote_here();
+            UNDONE.with_borrow_mut(|undone| undone.clean.push(clean));
+        }
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => {
+            UNDONE.with_borrow_mut(|undone| undone.clean.pop());
+        }
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => UNDONE.with_borrow_mut(|undone| {
+            if undone.clean.pop() == Some(true) {
+                undone.end = Some(log_end());
+            }
+        }),
+        _ => {}
+    }
+}
+
+/// Behind the last record that this process has written to the log in this transaction.
+fn log_end() -> pg_sys::XLogRecPtr {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactLastRecEnd }
+}
+
 unsafe extern "C-unwind" fn subtransaction_event(
     event: pg_sys::SubXactEvent::Type,
     _sub: pg_sys::SubTransactionId,
     _parent: pg_sys::SubTransactionId,
     _: *mut std::ffi::c_void,
 ) {
+    follow_undone(event);
     let event = match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => Event::SubCommit(nest_level()),
         pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => Event::SubAbort(nest_level()),
@@ -104,10 +149,15 @@ pub fn nest_level() -> u32 {
     u32::try_from(unsafe { pg_sys::GetCurrentTransactionNestLevel() }).unwrap_or(0)
 }
 
-/// Whether the transaction has an id, which it gets with its first write.
+/// Whether the transaction has written something here that it has not undone.
+///
+/// With its first write it gets an id. It keeps that when a savepoint takes the write back; what it writes then shows
+/// in the log. What is not logged (temporary and unlogged tables) does not survive a crash, and nothing but a crash
+/// can come between the decision to commit and the local commit.
 pub fn wrote_here() -> bool {
     // SAFETY: reads backend-local state.
-    unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId }
+    let has_id = unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId };
+    has_id && UNDONE.with_borrow(|undone| undone.end != Some(log_end()))
 }
 
 /// Epoch and id of the transaction; it gets one if it had none.

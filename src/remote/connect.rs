@@ -3,12 +3,14 @@
 use super::handshake;
 use super::session::{Patience, Session};
 use super::stream::Stream;
-use super::target::Target;
+use super::target::{Target, Tcp};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::pg::node_health;
 use crate::pg::wait::{Interest, SocketWait, rest};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
@@ -32,9 +34,10 @@ impl Attempt<'_> {
 }
 
 impl Session {
-    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over. Where one of several
-    /// is a standby, another may be about to become the primary: then they are tried again, with growing pauses, until
-    /// the connect timeout.
+    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over, and so is a server whose
+    /// transactions are read-only by default as long as another one takes writes (as libpq does it with
+    /// `target_session_attrs=read-write`). Where one of several is a standby, another may be about to become the
+    /// primary: then they are tried again, with growing pauses, until the connect timeout.
     ///
     /// 08001 with the reason of each address, when none of them took the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
@@ -49,7 +52,8 @@ impl Session {
         let mut pause = Duration::from_millis(25);
         loop {
             let mut search = Search::default();
-            if let Some(session) = search.round(target, user)? {
+            let found = search.round(target, user)?;
+            if let Some(session) = found.or(search.read_only.take()) {
                 return Ok(session);
             }
             let failing_over = search.saw_standby && target.addresses.len() > 1;
@@ -67,12 +71,14 @@ impl Session {
 struct Search {
     reasons: Vec<String>,
     saw_standby: bool,
+    /// With a server that is no standby, but made to refuse writes.
+    read_only: Option<Session>,
 }
 
 impl Search {
     /// The first session that a primary gives. An error is one that no other address would spare.
     fn round(&mut self, target: &Rc<Target>, user: &str) -> Result<Option<Session>> {
-        for (host, port) in &target.addresses {
+        for (host, port) in in_order(target) {
             let addresses = match resolve(host, *port) {
                 Ok(addresses) => addresses,
                 Err(e) => {
@@ -89,7 +95,13 @@ impl Search {
                         self.reasons
                             .push(format!("{}: the server is a standby", shown(host, *port)));
                     }
-                    Ok(session) => return Ok(Some(session)),
+                    Ok(session) if is_read_only(&session) && target.addresses.len() > 1 => {
+                        self.read_only.get_or_insert(session);
+                    }
+                    Ok(session) => {
+                        note_primary(target, host, *port);
+                        return Ok(Some(session));
+                    }
                     // Wrong credentials are wrong everywhere; trying on would only lock the role out.
                     Err(error) if error.is_class("28") => {
                         return Err(refused(target, host, *port, &error));
@@ -102,6 +114,35 @@ impl Search {
     }
 }
 
+/// The addresses, the one first that was the primary's last: another one may be that of a machine that is gone, which
+/// costs the connect timeout.
+fn in_order(target: &Target) -> Vec<&(String, u16)> {
+    let mut addresses: Vec<_> = target.addresses.iter().collect();
+    if let (Some(id), 2..) = (target.id, addresses.len()) {
+        let last = node_health::primary(id);
+        addresses.sort_by_key(|(host, port)| number_of(host, *port) != last);
+    }
+    addresses
+}
+
+fn note_primary(target: &Target, host: &str, port: u16) {
+    if let (Some(id), 2..) = (target.id, target.addresses.len()) {
+        node_health::set_primary(id, number_of(host, port));
+    }
+}
+
+/// A number that stands for an address, the same in all processes.
+fn number_of(host: &str, port: u16) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (host, port).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether transactions only read where nobody says otherwise.
+fn is_read_only(session: &Session) -> bool {
+    session.parameter("default_transaction_read_only") == Some("on")
+}
+
 impl Attempt<'_> {
     fn run(&self) -> Result<Session> {
         let lost =
@@ -109,7 +150,7 @@ impl Attempt<'_> {
         let socket = Socket::new(self.address.domain(), Type::STREAM, None).map_err(lost)?;
         socket.set_nonblocking(true).map_err(lost)?;
         if !self.address.is_unix() {
-            tune(&socket).map_err(lost)?;
+            tune(&socket, self.target.tcp).map_err(lost)?;
         }
         self.begin(&socket).map_err(lost)?;
         let wait = SocketWait::new(socket.as_raw_fd())?;
@@ -149,13 +190,22 @@ pub(super) fn blocking(address: &SockAddr, step: Duration) -> io::Result<Socket>
     Ok(socket)
 }
 
-fn tune(socket: &Socket) -> io::Result<()> {
+fn tune(socket: &Socket, tcp: Tcp) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(30)))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(Duration::from_secs(30))
-        .with_interval(Duration::from_secs(10));
-    socket.set_tcp_keepalive(&keepalive.with_retries(3))
+    if tcp.user_timeout.is_some() {
+        socket.set_tcp_user_timeout(tcp.user_timeout)?;
+    }
+    let mut keepalive = TcpKeepalive::new();
+    if let Some(idle) = tcp.idle {
+        keepalive = keepalive.with_time(idle);
+    }
+    if let Some(interval) = tcp.interval {
+        keepalive = keepalive.with_interval(interval);
+    }
+    if let Some(count) = tcp.count {
+        keepalive = keepalive.with_retries(count);
+    }
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.

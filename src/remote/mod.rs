@@ -25,4 +25,4 @@ pub use frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Answer, Patience, Session, text_row, wait_for_any};
 pub use statements::{Known, StatementCache};
-pub use target::{SslMode, Target};
+pub use target::{SslMode, Target, Tcp};

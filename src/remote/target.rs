@@ -1,6 +1,8 @@
 //! What a session needs to know of a node, and the connection options a node can have.
 
 use crate::error::{Error, Result};
+use crate::settings;
+use pgrx::guc::GucSetting;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ impl SslMode {
 /// One node as seen by a session.
 #[derive(Clone, Debug)]
 pub struct Target {
+    /// The node's number in this database's directory, if it is there.
+    pub id: Option<i32>,
     /// The node's name, for messages.
     pub name: String,
     /// Host (a directory when it begins with `/`) and port, tried in order.
@@ -59,6 +63,37 @@ pub struct Target {
     pub connect_timeout: Duration,
     /// Further start-up parameters: settings of the session.
     pub parameters: Vec<(&'static str, &'static str)>,
+    /// When a connection over TCP counts as lost.
+    pub tcp: Tcp,
+}
+
+/// How long a connection over TCP may be without a sign of the other side. What is None is left to the system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tcp {
+    /// Time without traffic before the first keepalive probe.
+    pub idle: Option<Duration>,
+    /// Time between two probes.
+    pub interval: Option<Duration>,
+    /// Probes without an answer after which the connection is lost.
+    pub count: Option<u32>,
+    /// How long what was sent may stay without acknowledgement.
+    pub user_timeout: Option<Duration>,
+}
+
+impl Tcp {
+    /// As the settings `helios.tcp_…` have it.
+    pub fn from_settings() -> Self {
+        let number =
+            |setting: &GucSetting<i32>| u32::try_from(setting.get()).ok().filter(|n| *n > 0);
+        let seconds = |setting| number(setting).map(|n| Duration::from_secs(n.into()));
+        Self {
+            idle: seconds(&settings::TCP_KEEPALIVES_IDLE),
+            interval: seconds(&settings::TCP_KEEPALIVES_INTERVAL),
+            count: number(&settings::TCP_KEEPALIVES_COUNT),
+            user_timeout: number(&settings::TCP_USER_TIMEOUT)
+                .map(|n| Duration::from_millis(n.into())),
+        }
+    }
 }
 
 /// The options of `helios.node` that shape a connection.
@@ -131,6 +166,7 @@ mod tests {
 
     fn target() -> Target {
         Target {
+            id: None,
             name: "node-1".into(),
             addresses: vec![("localhost".into(), 5432)],
             database: "helios".into(),
@@ -141,6 +177,7 @@ mod tests {
             password: None,
             passfile: None,
             connect_timeout: Duration::from_secs(5),
+            tcp: Tcp::default(),
             parameters: Vec::new(),
         }
     }

@@ -53,7 +53,7 @@ fn handle(event: Event) -> Result<()> {
             two_phase::leave_prepared(&registry::all());
             registry::forget_lost();
             pay_latch();
-            Ok(())
+            failpoint::hit(failpoint::USER_PREPARE_AFTER)
         }
         Event::Commit => {
             let links = registry::all();

@@ -4,7 +4,7 @@ use super::link::Link;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::{node_health, privileges, xact};
-use crate::remote::{Session, SslMode, Target};
+use crate::remote::{Session, SslMode, Target, Tcp};
 use crate::settings;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -37,11 +37,19 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
         if is_usable(&link, &node)? {
             return Ok(link);
         }
-        LINKS.with(|links| links.borrow_mut().retain(|entry| !Rc::ptr_eq(&entry.link, &link)));
+        let demoted = link.try_borrow().is_ok_and(|link| link.demoted);
+        LINKS.with(|links| {
+            links.borrow_mut().retain(|entry| {
+                // Where writes are refused, the sessions of other users are no better.
+                let same = demoted && entry.node == id && !is_open(&entry.link);
+                !same && !Rc::ptr_eq(&entry.link, &link)
+            });
+        });
     }
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
-    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
+    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)
+        .inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
     let link = Rc::new(RefCell::new(Link::new(session, node)));
     LINKS.with(|links| {
@@ -135,6 +143,7 @@ pub fn lost_earlier(link: &Link) -> Error {
 pub fn target(node: &Node, role: &str) -> Result<Target> {
     node.check_ours()?;
     let mut target = Target {
+        id: Some(node.id.0),
         name: node.name.clone(),
         addresses: node.addresses.iter().map(|a| (a.host.clone(), a.port)).collect(),
         database: node.database.clone(),
@@ -147,6 +156,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),
+        tcp: Tcp::from_settings(),
         parameters: Vec::new(),
     };
     target.set_options(&node.options)?;
@@ -184,9 +194,12 @@ pub fn is_concerned() -> bool {
 
 /// Closes every session that no transaction needs.
 pub fn close_idle() {
-    LINKS.with(|links| {
-        links.borrow_mut().retain(|e| e.link.try_borrow().map_or(true, |l| l.block.is_open()));
-    });
+    LINKS.with(|links| links.borrow_mut().retain(|entry| is_open(&entry.link)));
+}
+
+/// Whether a transaction needs the link, or somebody uses it.
+fn is_open(link: &RefCell<Link>) -> bool {
+    link.try_borrow().map_or(true, |link| link.block.is_open())
 }
 
 /// Drops the links whose connection is gone; to be called when no transaction needs to know.

@@ -82,6 +82,8 @@ impl Link {
                 if self.session.is_lost() {
                     return Err(self.lost(error));
                 }
+                let read_only = error.is(PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION);
+                self.demoted |= read_only && !xact::is_read_only();
                 let error = self.explain(error);
                 self.can_ask &= !self.has_answered();
                 self.request.failed.get_or_insert(error);
@@ -159,6 +161,9 @@ impl Link {
         if request.forgets {
             self.applied.forget();
         }
+        if request.autocommit {
+            self.block.xid = None;
+        }
         if (self.session.status() != b'I') != self.block.is_open() {
             // A transaction was begun or ended behind our back. What follows must not run as if it were ours:
             // with the connection goes whatever is open there.
@@ -180,6 +185,7 @@ impl Link {
         if !self.session.is_lost() {
             return error; // an interrupt's deadline, or what was written was refused
         }
+        node_health::suspect(self.node.id.0);
         let gid = self.own_gid();
         let request = std::mem::take(&mut self.request);
         let error =

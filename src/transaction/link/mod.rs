@@ -12,11 +12,12 @@ use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{invalidation, session as local, wait, xact};
+use crate::pg::{invalidation, node_health, session as local, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
     Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
 };
+use crate::settings;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -77,6 +78,8 @@ pub struct Link {
     name: Vec<u8>,
     /// The node has the question for the transaction's id prepared.
     can_ask: bool,
+    /// The node took no writes: it may not be the primary of its group any more.
+    pub demoted: bool,
 }
 
 impl Link {
@@ -97,6 +100,7 @@ impl Link {
             last_used: wait::statement_start(),
             name: Vec::new(),
             can_ask: false,
+            demoted: false,
         }
     }
 
@@ -111,14 +115,16 @@ impl Link {
         Some(gid.name(directory::cluster_id().ok()?))
     }
 
-    /// Whether the session can no longer be used. Looks at the socket when it was idle for a while: a node
+    /// Whether the session can no longer be used, or another server may be the better one to talk to. Looks at the socket when it was idle for a while: a node
     /// that was restarted meanwhile must not cost the client an error.
     pub fn is_stale(&mut self) -> bool {
         const IDLE: i64 = 10_000; // microseconds
         let now = wait::statement_start();
         let idle = now - self.last_used > IDLE && !self.block.is_open() && !self.session.is_busy();
         self.last_used = now;
-        self.session.is_lost() || (idle && self.session.is_stale())
+        self.session.is_lost()
+            || (self.demoted && !self.block.is_open())
+            || (idle && self.session.is_stale())
     }
 
     /// Whether the end of the local (sub)transaction means anything to this link.
@@ -244,9 +250,12 @@ pub fn unknown_outcome(gid: Option<String>, cause: &Error) -> Error {
                 "SELECT helios_transaction_status('{gid}') tells what became of it, once the node answers."
             ),
         ),
-        None => {
-            (cause.to_string(), "Look at the data before you run the transaction again.".to_owned())
-        }
+        None => (
+            cause.to_string(),
+            "Look at the data before you run the statement again. \
+             With helios.name_single_writes = on it would have a name to ask for."
+                .to_owned(),
+        ),
     };
     let mut error = Error::new(
         PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,

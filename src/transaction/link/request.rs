@@ -182,10 +182,16 @@ impl Link {
 
     /// Behind a statement that writes: asks for the node's id of the transaction, if it is not known, in the same
     /// flush. Should the answer to COMMIT be lost, the node can be asked what became of that transaction.
+    ///
+    /// For a statement that commits by itself this is done where the client wants it: the node has to send the
+    /// answer before it commits, and this process is woken once more.
     pub fn ask_for_id(&mut self) -> Result<()> {
         const NAME: &[u8] = b"helios_id";
         const SQL: &[u8] = b"SELECT pg_catalog.pg_current_xact_id_if_assigned()";
-        if self.block.xid.is_some() || self.request.autocommit {
+        let alone = self.request.autocommit;
+        let known =
+            if alone { !settings::NAME_SINGLE_WRITES.get() } else { self.block.xid.is_some() };
+        if known {
             return Ok(());
         }
         self.request.asks = true;
@@ -195,7 +201,11 @@ impl Link {
             messages::parse(out, NAME, SQL, &[])?;
         }
         messages::bind(out, b"", NAME, &[], &[])?;
-        messages::execute(out, b"", 0)
+        messages::execute(out, b"", 0)?;
+        if alone {
+            messages::bare(out, b'H');
+        }
+        Ok(())
     }
 
     /// Ends the pipeline and sends it. The answers belong to the stream given back.

@@ -34,6 +34,12 @@ enum Work {
     Refused,
     /// The same, which the client rolls back.
     RolledBack,
+    /// The same, which the client prepares; it is committed afterwards, if it came so far.
+    UserPrepare,
+    /// COMMIT PREPARED of such a transaction.
+    UserCommit,
+    /// ROLLBACK PREPARED of such a transaction.
+    UserRollback,
     /// A transaction that writes on the first node and reads on the second.
     One,
     /// A transaction that only reads.
@@ -67,6 +73,22 @@ const PLACES: &[(&str, Work)] = &[
     ("commit_prepared.next", Work::Everywhere),
     ("commit_prepared.sent", Work::Everywhere),
     ("commit_prepared.after", Work::Everywhere),
+    ("prepare.before", Work::UserPrepare),
+    ("prepare.next", Work::UserPrepare),
+    ("prepare.sent", Work::UserPrepare),
+    ("prepare.after", Work::UserPrepare),
+    ("record.after", Work::UserPrepare),
+    ("user_prepare.after", Work::UserPrepare),
+    ("recovery.before", Work::UserCommit),
+    ("recovery.listed", Work::UserCommit),
+    ("recovery_commit.before", Work::UserCommit),
+    ("recovery_commit.after", Work::UserCommit),
+    ("recovery_forget.before", Work::UserCommit),
+    ("recovery_forget.after", Work::UserCommit),
+    ("recovery.before", Work::UserRollback),
+    ("recovery.listed", Work::UserRollback),
+    ("recovery_rollback.before", Work::UserRollback),
+    ("recovery_rollback.after", Work::UserRollback),
     ("rollback.before", Work::RolledBack),
     ("rollback.after", Work::RolledBack),
     ("rollback_prepared.before", Work::Refused),
@@ -158,6 +180,7 @@ impl Stage {
         for name in self.cluster.failpoints() {
             self.cluster.failpoint(&name, "off", 0, 0);
         }
+        let was_prepared = self.commit_prepared_by_user();
         settled(&self.cluster);
         self.nothing_is_held();
         let after = self.rows();
@@ -167,7 +190,10 @@ impl Stage {
             Work::Reads | Work::Refused | Work::RolledBack => grown == [0, 0, 0],
             Work::RecoverCommitted => grown == [1, 1, 1],
             Work::Everywhere if place.starts_with("commit_prepared") => grown == [1, 1, 1],
-            Work::RecoverAborted => grown == [0, 0, 0],
+            Work::RecoverAborted | Work::UserRollback => grown == [0, 0, 0],
+            Work::UserCommit => grown == [1, 1, 1],
+            Work::UserPrepare if was_prepared => grown == [1, 1, 1],
+            Work::UserPrepare => grown == [0, 0, 0] && place != "user_prepare.after",
             Work::Everywhere | Work::Definition => grown == [0, 0, 0] || grown == [1, 1, 1],
         };
         assert!(whole, "{:?} at {place}: rows changed by {grown:?}", self.fault);
@@ -179,6 +205,13 @@ impl Stage {
         let everywhere = add_to(&["one", "two", "here"]);
         let block = everywhere.strip_suffix("COMMIT").unwrap();
         let sql = match work {
+            Work::UserPrepare => format!("{block} PREPARE TRANSACTION 'user'"),
+            Work::UserCommit | Work::UserRollback => {
+                let mut client = self.cluster.connect();
+                client.batch_execute(&format!("{block} PREPARE TRANSACTION 'user'")).unwrap();
+                let verb = if work == Work::UserCommit { "COMMIT" } else { "ROLLBACK" };
+                format!("{verb} PREPARED 'user'")
+            }
             Work::Refused => format!("{block} INSERT INTO two.late VALUES (1), (1); COMMIT"),
             Work::RolledBack => format!("{block} ROLLBACK"),
             Work::One => {
@@ -200,6 +233,17 @@ impl Stage {
         // Whatever the client is told, the end shows; that the coordinator goes is one of the answers.
         let _ = wire.until_ready(None);
         let _ = wire.simple("ROLLBACK", None);
+    }
+
+    /// Commits what a user has left prepared; false if nothing is.
+    fn commit_prepared_by_user(&self) -> bool {
+        let mut client = self.cluster.connect();
+        let query = "SELECT FROM pg_prepared_xacts WHERE gid = 'user'";
+        let there = !client.query(query, &[]).unwrap().is_empty();
+        if there {
+            client.batch_execute("COMMIT PREPARED 'user'").unwrap();
+        }
+        there
     }
 
     /// Leaves a transaction prepared on both nodes, and lets the worker run into the fault.

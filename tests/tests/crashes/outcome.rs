@@ -1,5 +1,7 @@
 //! The reply to COMMIT is lost: the client is told so, and can ask what became of its transaction.
 
+use std::io::Write;
+
 use helios_tests::{Cluster, Proxy, wait_until};
 use postgres::Client;
 
@@ -93,7 +95,64 @@ fn lost_reply_of_a_statement_alone_in_its_transaction() {
         let error = insert.join().unwrap().unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "08007", "{error:?}");
+        assert!(error.hint().unwrap().contains("helios.name_single_writes"), "{error:?}");
     });
+}
+
+/// The node says which transaction it is in before it commits; then its reply to the commit is lost.
+#[test]
+fn single_write_has_a_name_where_that_is_wanted() {
+    let cluster = Cluster::with_failpoints(1, &[]);
+    let mut observer = cluster.connect();
+    let script = "CREATE SCHEMA one DISTRIBUTED; CREATE TABLE one.t (x int); \
+                  CREATE FUNCTION one.wait() RETURNS trigger LANGUAGE plpgsql AS \
+                  'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'; \
+                  CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON one.t \
+                  DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION one.wait()";
+    observer.batch_execute(script).unwrap();
+    let proxy = Proxy::of_node(&cluster, 1);
+    let mut node = cluster.connect_to_node(1);
+    for (copy, expected) in [(false, "committed"), (true, "committed"), (false, "aborted")] {
+        let mut client = cluster.connect();
+        client.batch_execute("SET helios.name_single_writes = on").unwrap();
+        client.batch_execute("VACUUM one.t").unwrap(); // nothing may come before it
+        node.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+        let gid = std::thread::scope(|scope| {
+            let insert = scope.spawn(|| {
+                if !copy {
+                    return client.batch_execute("INSERT INTO one.t VALUES (1)").unwrap_err();
+                }
+                let mut writer = client.copy_in("COPY one.t FROM STDIN").unwrap();
+                writer.write_all(b"1\n").unwrap();
+                writer.finish().unwrap_err()
+            });
+            let waiting =
+                "SELECT min(pid) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+            let mut pid = None;
+            wait_until("the node is about to commit", crate::RECOVERED, || {
+                pid = node.query_one(waiting, &[]).unwrap().get::<_, Option<i32>>(0);
+                pid.map(drop).ok_or_else(|| "nobody waits".to_owned())
+            });
+            proxy.lose_answers();
+            if expected == "aborted" {
+                node.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+            } else {
+                node.batch_execute("SELECT pg_advisory_unlock(7)").unwrap();
+                wait_until("the node has committed", crate::RECOVERED, || {
+                    let query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'";
+                    let left: i64 = node.query_one(query, &[]).unwrap().get(0);
+                    if left == 0 { Ok(()) } else { Err(left.to_string()) }
+                });
+            }
+            proxy.cut();
+            proxy.pass_answers();
+            named(&insert.join().unwrap())
+        });
+        assert_eq!(status(&mut observer, &gid), expected, "{copy}");
+        node.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
+        // The name of one statement is not that of the next.
+        client.batch_execute("SET helios.name_single_writes = off; TABLE one.t").unwrap();
+    }
 }
 
 #[test]

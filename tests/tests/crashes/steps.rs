@@ -57,6 +57,46 @@ fn shortcuts_take_one_round_trip() {
     settled(&cluster);
 }
 
+/// A write on this server that a savepoint took back is none either; whatever comes after it is.
+#[test]
+fn local_writes_that_savepoints_took_back_cost_nothing() {
+    let cluster = Cluster::with_failpoints(2, &[]);
+    let mut client = tables(&cluster);
+    client.batch_execute("CREATE TABLE here.log (x int)").unwrap();
+    cluster.failpoint("prepare.before", "count", 0, 0);
+    let one = "UPDATE one.t SET x = x + 1 WHERE id = 1";
+    let here = "INSERT INTO here.log VALUES (1)";
+    let caught = format!(
+        "DO $$ BEGIN {here}; RAISE EXCEPTION 'no'; EXCEPTION WHEN raise_exception THEN NULL; END $$"
+    );
+    let mut prepared = 0;
+    for (work, is_prepared) in [
+        (format!("{one}; SAVEPOINT a; {here}; ROLLBACK TO a"), false),
+        (format!("SAVEPOINT a; {here}; ROLLBACK TO a; {one}; RELEASE a"), false),
+        (format!("SAVEPOINT a; SAVEPOINT b; {here}; RELEASE b; ROLLBACK TO a; {one}"), false),
+        (format!("{caught}; {one}; {caught}"), false),
+        (format!("SAVEPOINT a; {here}; ROLLBACK TO a; {one}; {here}"), true),
+        (
+            format!("SAVEPOINT a; {here}; ROLLBACK TO a; SAVEPOINT b; {here}; RELEASE b; {one}"),
+            true,
+        ),
+        (format!("{here}; SAVEPOINT a; {here}; ROLLBACK TO a; {one}"), true),
+        (
+            format!("SAVEPOINT a; {here}; SAVEPOINT b; {here}; ROLLBACK TO b; RELEASE a; {one}"),
+            true,
+        ),
+        (format!("{caught}; {one}; {here}"), true),
+    ] {
+        client.batch_execute(&format!("BEGIN; {work}; COMMIT")).unwrap();
+        prepared += i64::from(is_prepared);
+        assert_eq!(cluster.failpoint_hits("prepare.before"), prepared, "{work}");
+    }
+    assert_eq!(values(&mut client)[0], 9);
+    let rows: i64 = client.query_one("SELECT count(*) FROM here.log", &[]).unwrap().get(0);
+    assert_eq!(rows, 5);
+    settled(&cluster);
+}
+
 #[test]
 fn deferred_constraints_fail_before_anything_is_prepared_or_committed() {
     let cluster = Cluster::with_failpoints(2, &[]);

@@ -77,6 +77,23 @@ fn node_with_a_dead_address_is_degraded() {
     wait_for_state(&mut client, "degraded");
 }
 
+/// A failed session is enough for a look, and a node that is away is looked at again soon, however long the interval.
+#[test]
+fn failures_are_followed_up_between_the_regular_looks() {
+    let (cluster, mut client) = cluster_with_table("n");
+    wait_for_state(&mut client, "online");
+    client.batch_execute("ALTER SYSTEM SET helios.health_interval = '1h'").unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    cluster.kill_node(1);
+    let mut wire = wire(&cluster);
+    let events = wire.simple("SELECT count(*) FROM n.t", None).unwrap();
+    assert_code(&events, "08001");
+    wait_for_state(&mut client, "offline");
+    cluster.start_node(1);
+    assert_usable(&mut wire, "n");
+    wait_for_state(&mut client, "online");
+}
+
 /// The worker that stays with a database leaves it when nobody may be connected there.
 #[test]
 fn databases_with_a_worker_are_dropped_and_renamed() {

@@ -150,6 +150,7 @@ pub struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
+    /// Node 1.
     pub fn new(cluster: &'a Cluster) -> Self {
         let frozen = Self { cluster };
         frozen.signal(Signal::STOP);

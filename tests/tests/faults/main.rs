@@ -17,6 +17,7 @@ mod lock_queue;
 mod lost_nodes;
 mod outcomes;
 mod stopping;
+mod tcp;
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
 use postgres::Client;
