@@ -146,7 +146,7 @@ fn define_balance() {
         GucContext::Sighup,
         GucFlags::UNIT_MS,
     );
-    let mut part = |name, about, long, setting, least, most| {
+    let part = |name, about, long, setting, least, most| {
         let (context, flags) = (GucContext::Suset, GucFlags::default());
         GucRegistry::define_float_guc(name, about, long, setting, least, most, context, flags);
     };

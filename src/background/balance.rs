@@ -73,7 +73,7 @@ impl Balance {
         }
         let wanted = events && attempt(|| self.automatic.is_wanted());
         if is_due(&mut self.plan, interval(&settings::REBALANCE_INTERVAL)).is_some() || wanted {
-            let started = attempt(|| self.automatic.balance(wanted));
+            let started = attempt(|| self.automatic.balance());
             if !started.is_empty() {
                 log(format!("{} shards are being moved to balance the nodes", started.len()));
             }
@@ -83,7 +83,7 @@ impl Balance {
 
     /// Asks for the sizes, and splits and merges what has grown or shrunk.
     fn measure(&mut self) {
-        for (_, error) in attempt(|| Ok(stats::measure(None)?.1)) {
+        for (_, error) in attempt(|| Ok(stats::measure(None)?.silent)) {
             notify(PgLogLevel::LOG, &error);
         }
         for wish in attempt(|| self.automatic.due()) {

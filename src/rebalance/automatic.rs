@@ -4,9 +4,13 @@ use super::plan::{execute, prepare};
 use super::shards::{At, Merged, merge, split};
 use crate::directory::{self, NodeId, Shard, ShardId};
 use crate::error::Result;
+use crate::pg::error::notify;
+use crate::pg::subtransaction;
 use crate::settings;
 use crate::stats;
 use helios_core::rebalance::{Seen, Watch, Wish};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
 
 /// What the worker remembers between its looks.
@@ -14,39 +18,38 @@ pub struct Automatic {
     began: Instant,
     watch: Watch,
     nodes: Option<Vec<NodeId>>,
+    /// A node has joined since the last plan.
+    joined: bool,
 }
 
 impl Default for Automatic {
     fn default() -> Self {
-        Self { began: Instant::now(), watch: Watch::default(), nodes: None }
+        Self { began: Instant::now(), watch: Watch::default(), nodes: None, joined: false }
     }
 }
 
 impl Automatic {
-    /// Whether there is a node that was not there when last asked, or one that drains and is not empty yet.
+    /// Whether it should be looked at the balance at once: a node has joined, or one that drains is not empty yet.
     pub fn is_wanted(&mut self) -> Result<bool> {
         let nodes = directory::nodes()?;
         let now: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
-        let known = self.nodes.replace(now.clone());
-        let joined = known.is_some_and(|known| now.iter().any(|node| !known.contains(node)));
-        Ok((joined && settings::AUTO_REBALANCE.get()) || is_leaving()?)
+        if let Some(known) = self.nodes.replace(now.clone()) {
+            self.joined |= now.iter().any(|node| !known.contains(node));
+        }
+        Ok((self.joined && settings::AUTO_REBALANCE.get()) || is_leaving()?)
     }
 
-    /// Starts the next wave of moves if there is need for one, and none under way; gives the migrations. `joined`:
-    /// whatever the deviation is.
-    pub fn balance(&self, even_if_small: bool) -> Result<Vec<i64>> {
-        if directory::migrations_under_way()? > 0
-            || !(settings::AUTO_REBALANCE.get() || is_leaving()?)
-        {
+    /// Starts the next wave of moves if there is need for one, and none under way; gives the migrations.
+    pub fn balance(&mut self) -> Result<Vec<i64>> {
+        let is_leaving = is_leaving()?;
+        let may = settings::AUTO_REBALANCE.get() || is_leaving;
+        if !may || directory::migrations_under_way()? > 0 {
             return Ok(Vec::new());
         }
-        let prepared = prepare()?;
-        let deviation = prepared.plan.before.deviation;
-        let is_small = deviation <= settings::MAX_VARIANCE.get();
-        match is_small && !even_if_small && !is_leaving()? {
-            true => Ok(Vec::new()),
-            false => Ok(execute(&prepared.plan)),
-        }
+        let plan = prepare()?.plan;
+        let joined = std::mem::take(&mut self.joined);
+        let uneven = plan.before.deviation > settings::MAX_VARIANCE.get();
+        Ok(if uneven || joined || is_leaving { execute(&plan) } else { Vec::new() })
     }
 
     /// Splits and merges that are due.
@@ -108,15 +111,26 @@ fn is_leaving() -> Result<bool> {
     Ok(!draining.is_empty() && directory::shards()?.iter().any(leaves))
 }
 
-/// Joins the shards that were waiting for a migration which has ended; gives pairs of those joined. Where it did not
-/// bring them together, they stay two.
+/// Joins the shards that were waiting for a migration which has ended; gives pairs of those joined (which is left, which
+/// is gone). Where it did not bring them together, or they can no longer be joined, they stay two.
 pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
     let mut joined = Vec::new();
     for (stays, goes, migration) in directory::merges_due()? {
-        if directory::shard(stays)?.node == directory::shard(goes)?.node {
-            if let Merged::Done(left) = merge(stays, goes)? {
+        let together = directory::shard(stays)?.node == directory::shard(goes)?.node;
+        let outcome = together.then(|| subtransaction::attempt(|| merge(stays, goes)));
+        match outcome {
+            Some(Ok(Merged::Done(left))) => {
                 joined.push((left, if left == stays { goes } else { stays }));
             }
+            // in use just now
+            Some(Err(error))
+                if error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE)
+                    || error.is(Code::ERRCODE_OBJECT_IN_USE) =>
+            {
+                continue;
+            }
+            Some(Err(error)) => notify(PgLogLevel::LOG, &error),
+            Some(Ok(Merged::NeedsMove { .. })) | None => {}
         }
         directory::forget_merge(migration)?;
     }

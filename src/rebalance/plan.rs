@@ -28,7 +28,7 @@ pub struct Prepared {
 /// Asks the nodes for their sizes and plans the next wave. A node that does not answer is left as it is, with a
 /// warning.
 pub fn prepare() -> Result<Prepared> {
-    let (sizes, silent) = stats::measure(None)?;
+    let stats::Measured { sizes, silent } = stats::measure(None)?;
     stats::warn(&silent);
     let silent: Vec<NodeId> = silent.into_iter().map(|(node, _)| node).collect();
     let nodes = directory::nodes()?;

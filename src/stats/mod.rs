@@ -5,7 +5,7 @@
 
 mod sizes;
 
-pub use sizes::{measure, sizes, warn};
+pub use sizes::{Measured, measure, sizes, warn};
 
 use crate::directory::{self, Shard};
 use crate::error::Result;
