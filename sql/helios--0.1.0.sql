@@ -112,7 +112,7 @@ CREATE TABLE helios.migration (
     state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
         'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'switch', 'dual_write_back', 'cleanup',
         'finished', 'rolled_back', 'cancelled', 'failed')),
-    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish')),
+    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish', 'verify')),
     outcome     text    CHECK (outcome IN ('finished', 'rolled_back', 'cancelled', 'failed')),
     round       integer NOT NULL DEFAULT 0,
     rows_done   bigint  NOT NULL DEFAULT 0,
@@ -647,6 +647,12 @@ CREATE FUNCTION pg_catalog.helios_finish_migration(id bigint) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_finish_migration_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_finish_migration(bigint) IS 'removes the old copy now instead of at the end of the rollback window';
 
+CREATE FUNCTION pg_catalog.helios_verify_schema(schema text) RETURNS TABLE (
+        "table" text, source_rows bigint, target_rows bigint, mismatches bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_verify_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_verify_schema(text)
+    IS 'compares the two copies of a schema that was moved, as long as both are there; helios_mismatches names the rows that differ';
+
 CREATE FUNCTION pg_catalog.helios_migration(id bigint) RETURNS SETOF helios_migrations
     LANGUAGE sql STABLE
     BEGIN ATOMIC
@@ -820,6 +826,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_rollback_migration(bigint),
     pg_catalog.helios_finish_migration(bigint),
     pg_catalog.helios_cleanup_migrations(interval),
+    pg_catalog.helios_verify_schema(text),
     pg_catalog.helios_create_reference_table(text),
     pg_catalog.helios_undistribute_table(text),
     helios.reference_write(),

@@ -31,4 +31,4 @@ mod wish;
 pub use plan::{Subject, start};
 pub use record::waiting;
 pub use run::run;
-pub use wish::{wait, wish};
+pub use wish::{verify as verify_schema, wait, wish};

@@ -1,35 +1,41 @@
-//! Compares the copies before the switch.
+//! Compares the copies: before the switch, and whenever somebody asks while both are there.
 
 use super::ends::Ends;
 use super::record::{self, Migration};
-use super::switch::{self, Tried};
+use super::switch::{self, Tried, Way};
 use super::verify::{self, Compared, TableName};
 use crate::error::{Error, Result};
 use crate::pg::worker;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Compares once; XX001 if the copies differ.
-pub fn compare(migration: &Migration, ends: &mut Ends) -> Result<Tried> {
-    if let Tried::Busy(reason) = switch::same_point(migration, ends)? {
+/// Compares once, and notes what was found.
+///
+/// XX001 if the copies differ.
+pub fn compare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried> {
+    if let Tried::Busy(reason) = switch::same_point(migration, ends, way)? {
         return Ok(Tried::Busy(reason));
     }
     let tables = worker::attempt(|| record::tables(migration.id))?;
-    let logged = tables.into_iter().filter(|table| table.logged);
-    let names: Vec<TableName> =
-        logged.map(|table| TableName { schema: table.schema, name: table.name }).collect();
-    let compared = verify::compare(&mut ends.source, &mut ends.target, &names)?;
-    worker::attempt(|| verify::record(migration.id, &compared))?;
-    let differing: Vec<&Compared> = compared.iter().filter(|one| one.count > 0).collect();
-    if !differing.is_empty() {
-        let lines: Vec<String> = differing.iter().take(5).map(|one| one.to_string()).collect();
-        return Err(Error::new(
-            Code::ERRCODE_DATA_CORRUPTED,
-            format!("the copies of {} tables differ", differing.len()),
-        )
-        .detail(lines.join("; "))
-        .hint("The old copy stays in use; helios_mismatches shows the rows. Look for triggers or rules that change rows on the way, and begin the move again."));
-    }
+    let name = |table: &record::MovingTable| TableName {
+        schema: table.schema.clone(),
+        name: table.name.clone(),
+    };
+    // What logical replication does not carry is copied by the switch itself.
+    let tables: Vec<TableName> = tables.iter().filter(|table| table.logged).map(name).collect();
+    let compared = verify::compare(&mut ends.source, &mut ends.target, &tables)?;
     ends.source.query("COMMIT")?;
     ends.target.query("COMMIT")?;
-    Ok(Tried::Done)
+    worker::attempt(|| verify::record(migration.id, &compared))?;
+    let wrong: Vec<&Compared> = compared.iter().filter(|one| one.count > 0).collect();
+    let Some(first) = wrong.first() else { return Ok(Tried::Done) };
+    let more = match wrong.len() - 1 {
+        0 => String::new(),
+        more => format!("; and {more} more tables"),
+    };
+    Err(Error::new(Code::ERRCODE_DATA_CORRUPTED, "the two copies differ")
+        .detail(format!("{first}{more}."))
+        .hint(format!(
+            "The view helios_mismatches names the rows: SELECT * FROM helios_mismatches WHERE migration = {}.",
+            migration.id
+        )))
 }
