@@ -8,6 +8,7 @@
 )]
 
 mod contents;
+mod crashes;
 mod refusals;
 mod under_load;
 mod verification;
