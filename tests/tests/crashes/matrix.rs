@@ -120,7 +120,9 @@ struct Stage {
 #[test]
 fn every_place_is_in_the_matrix() {
     let cluster = Cluster::with_failpoints(1, &[]);
-    let known: BTreeSet<String> = cluster.failpoints().into_iter().collect();
+    // Migrations have a matrix of their own.
+    let others = cluster.failpoints().into_iter().filter(|name| !name.starts_with("migration."));
+    let known: BTreeSet<String> = others.collect();
     let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(known, tried);
 }

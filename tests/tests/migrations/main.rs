@@ -9,6 +9,7 @@
 
 mod contents;
 mod home;
+mod crashes;
 mod refusals;
 mod under_load;
 mod verification;

@@ -1,0 +1,349 @@
+//! The crash matrix: at each named place of a migration each of the faults, while a client writes. The migration goes on
+//! by itself, or has failed and left the schema where it was; every acknowledged write is there once; nothing is left.
+//!
+//! The servers run a library that is built with the cargo feature `failpoints`. `HELIOS_PLACE` chooses places by a part
+//! of their name.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use helios_tests::{BOUND, Cluster, Proxy, wait_until};
+use postgres::Client;
+use xtask::cluster::DATABASE;
+
+use crate::{SETTINGS, assert_clean, shown, text};
+
+/// What happens at the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The step fails.
+    Error,
+    /// The migration's worker dies by SIGKILL, which restarts the coordinator's other processes.
+    Worker,
+    /// The coordinator dies with all its processes.
+    Coordinator,
+    /// The node that the schema moves from dies with all its processes.
+    Source,
+    /// The node that it moves to.
+    Target,
+    /// The connections to both nodes are cut.
+    Cut,
+}
+
+/// On which way the place is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To the switch, and a little further.
+    There,
+    /// While the switch is taken back.
+    Back,
+    /// When the migration is finished.
+    Finish,
+}
+
+const PLACES: &[(&str, Way)] = &[
+    ("migration.step.before", Way::There),
+    ("migration.publish.before", Way::There),
+    ("migration.slot.before", Way::There),
+    ("migration.slot.after", Way::There),
+    ("migration.definition.after", Way::There),
+    ("migration.table.copied", Way::There),
+    ("migration.indexes.before", Way::There),
+    ("migration.indexes.after", Way::There),
+    ("migration.subscribe.before", Way::There),
+    ("migration.subscribe.after", Way::There),
+    ("migration.verify.before", Way::There),
+    ("migration.back.before", Way::There),
+    ("migration.back.after", Way::There),
+    ("migration.switch.before", Way::There),
+    ("migration.fence.after", Way::There),
+    ("migration.flip.before", Way::There),
+    ("migration.switch.after", Way::There),
+    ("migration.reverse.before", Way::There),
+    ("migration.reverse.after", Way::There),
+    ("migration.switch.before", Way::Back),
+    ("migration.fence.after", Way::Back),
+    ("migration.flip.before", Way::Back),
+    ("migration.switch.after", Way::Back),
+    ("migration.cleanup.before", Way::Back),
+    ("migration.cleanup.before", Way::Finish),
+    ("migration.cleanup.after", Way::Finish),
+];
+
+const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
+    CREATE TABLE t.a (id serial PRIMARY KEY, v text UNIQUE); INSERT INTO t.a (v) SELECT md5(i::text) FROM generate_series(1, 2000) i;
+    CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT i % 7 FROM generate_series(1, 50) i;
+    CREATE TABLE t.ledger (id bigint);
+    CREATE VIEW t.v AS SELECT count(*) FROM t.a";
+
+#[test]
+fn every_place_of_a_migration_is_in_the_matrix() {
+    let cluster = Cluster::with_failpoints(1, &[]);
+    let of_migrations =
+        cluster.failpoints().into_iter().filter(|name| name.starts_with("migration."));
+    let known: BTreeSet<String> = of_migrations.collect();
+    let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(known, tried);
+}
+
+#[test]
+fn errors_at_every_place() {
+    run(Fault::Error);
+}
+
+#[test]
+fn workers_killed_at_every_place() {
+    run(Fault::Worker);
+}
+
+#[test]
+fn coordinators_killed_at_every_place() {
+    run(Fault::Coordinator);
+}
+
+#[test]
+fn sources_killed_at_every_place() {
+    run(Fault::Source);
+}
+
+#[test]
+fn targets_killed_at_every_place() {
+    run(Fault::Target);
+}
+
+#[test]
+fn connections_cut_at_every_place() {
+    run(Fault::Cut);
+}
+
+fn run(fault: Fault) {
+    let mut settings = SETTINGS.to_vec();
+    settings.extend(["helios.recovery_interval = '500ms'", "helios.health_interval = '500ms'"]);
+    let cluster = Cluster::with_failpoints(2, &settings);
+    cluster.connect().batch_execute(TENANT).unwrap();
+    let proxies = [Proxy::of_node(&cluster, 1), Proxy::of_node(&cluster, 2)];
+    let stage = Stage { cluster, proxies, fault };
+    let only = std::env::var("HELIOS_PLACE").unwrap_or_default();
+    let mut next_id = 0;
+    for &(place, way) in PLACES.iter().filter(|(place, _)| place.contains(&only)) {
+        eprintln!("{fault:?} at {place} ({way:?})");
+        stage.case(place, way, &mut next_id);
+    }
+}
+
+/// One cluster for all cases of a fault.
+struct Stage {
+    cluster: Cluster,
+    proxies: [Proxy; 2],
+    fault: Fault,
+}
+
+impl Stage {
+    fn case(&self, place: &str, way: Way, next_id: &mut i64) {
+        let home = self.home();
+        let other = if home == "node-1" { "node-2" } else { "node-1" };
+        let stop = AtomicBool::new(false);
+        let first = *next_id;
+        let acknowledged = std::thread::scope(|scope| {
+            let writer = scope.spawn(|| self.write_until(&stop, first));
+            let _end = Stop(&stop);
+            self.migrate(place, way, &home, other);
+            stop.store(true, Ordering::Relaxed);
+            writer.join().unwrap()
+        });
+        assert_clean(&self.cluster, &["t"]);
+        self.check(place, first, &acknowledged);
+        *next_id = acknowledged.last().map_or(first, |last| last + 1000);
+    }
+
+    fn migrate(&self, place: &str, way: Way, home: &str, other: &str) {
+        let deaths = self.deaths();
+        if way == Way::There {
+            self.arm(place);
+        }
+        let id = self.begin(other);
+        if way != Way::There {
+            let state = self.reaches(id, &["dual_write_back"]);
+            assert_eq!(state, "dual_write_back");
+            self.arm(place);
+            self.ask(if way == Way::Back { "rollback" } else { "finish" }, id);
+        }
+        self.strike(place, home, other, deaths);
+        self.restart(place);
+        let ends = ["finished", "rolled_back", "failed", "cancelled"];
+        let mut state = self.reaches(id, &[&ends[..], &["dual_write_back"]].concat());
+        if state == "dual_write_back" {
+            // What was asked for before the fault may have been lost with it.
+            self.ask(if way == Way::Back { "rollback" } else { "finish" }, id);
+            state = self.reaches(id, &ends);
+        }
+        let expected = if way == Way::Back { ("rolled_back", home) } else { ("finished", other) };
+        let now = self.home();
+        let seen = (state.as_str(), now.as_str());
+        // Only a step that fails for no reason that could pass ends a migration.
+        let given_up = self.fault == Fault::Error && seen == ("failed", home);
+        assert!(seen == expected || given_up, "{:?} at {place}: {seen:?}", self.fault);
+    }
+
+    fn home(&self) -> String {
+        self.asked("the schema's node", |client| {
+            let query = "SELECT helios_node_for_schema('t')";
+            client.query_one(query, &[]).map(|row| row.get(0))
+        })
+    }
+
+    /// What the coordinator answers as soon as it does.
+    fn asked<T>(&self, what: &str, ask: impl Fn(&mut Client) -> Result<T, postgres::Error>) -> T {
+        wait_until(&format!("the coordinator tells {what}"), BOUND, || {
+            let coordinator = self.cluster.coordinator();
+            let mut client = coordinator.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
+            ask(&mut client).map_err(|error| format!("{error:?}"))
+        })
+    }
+
+    fn begin(&self, node: &str) -> i64 {
+        // A node that was down a moment ago may still be taken for one that is; and a server that goes may take
+        // the answer along.
+        self.asked("the migration's number", |client| {
+            let running = "SELECT max(id) FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'failed', 'cancelled')";
+            match client.query_one(running, &[])?.get(0) {
+                Some(id) => Ok(id),
+                None => {
+                    let begin = "SELECT helios_migrate_schema('t', $1)";
+                    client.query_one(begin, &[&node]).map(|row| row.get(0))
+                }
+            }
+        })
+    }
+
+    fn ask(&self, what: &str, id: i64) {
+        self.asked(what, |client| {
+            client.query(&format!("SELECT helios_{what}_migration($1)"), &[&id]).map(drop)
+        });
+    }
+
+    /// The first of these states that the migration is in.
+    fn reaches(&self, id: i64, states: &[&str]) -> String {
+        wait_until(&format!("the migration is in one of {states:?}"), 2 * BOUND, || {
+            let coordinator = self.cluster.coordinator();
+            let mut client = coordinator.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
+            let query = "SELECT state FROM helios.migration WHERE id = $1";
+            let row = client.query_one(query, &[&id]).map_err(|error| format!("{error:?}"))?;
+            let state: String = row.get(0);
+            if states.contains(&state.as_str()) { Ok(state) } else { Err(shown(&mut client, id)) }
+        })
+    }
+
+    fn arm(&self, place: &str) {
+        let action = match self.fault {
+            Fault::Error => "error",
+            Fault::Worker => "die",
+            _ => "hang",
+        };
+        self.cluster.failpoint(place, action, 1, 0);
+    }
+
+    /// Waits until the place is reached, and lets the fault happen.
+    fn strike(&self, place: &str, home: &str, other: &str, deaths: usize) {
+        if self.fault == Fault::Worker {
+            // It kills itself; the restart that follows makes the server forget that the place was reached.
+            return wait_until(&format!("the worker has died at {place}"), BOUND, || {
+                let died = self.deaths();
+                if died > deaths { Ok(()) } else { Err(format!("{died} died")) }
+            });
+        }
+        wait_until(&format!("{place} is reached"), BOUND, || match self.hits(place)? {
+            0 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        });
+        match self.fault {
+            Fault::Error | Fault::Worker => {}
+            Fault::Coordinator => self.cluster.coordinator().kill().unwrap(),
+            Fault::Source => self.cluster.node_named(home).kill().unwrap(),
+            Fault::Target => self.cluster.node_named(other).kill().unwrap(),
+            Fault::Cut => self.proxies.iter().for_each(Proxy::cut),
+        }
+    }
+
+    /// Processes of the coordinator that were killed so far.
+    fn deaths(&self) -> usize {
+        let log = std::fs::read(self.cluster.coordinator().log()).unwrap();
+        String::from_utf8_lossy(&log).matches("was terminated by signal 9").count()
+    }
+
+    /// How often a place was passed; the server may be starting again.
+    fn hits(&self, place: &str) -> Result<i64, String> {
+        let coordinator = self.cluster.coordinator();
+        let mut client = coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
+        let row = client.query_one("SELECT failpoint_hits($1)", &[&place]);
+        Ok(row.map_err(|error| error.to_string())?.get(0))
+    }
+
+    /// Everything runs again, and nothing is set.
+    fn restart(&self, place: &str) {
+        let servers = self.cluster.nodes().iter().chain([self.cluster.coordinator()]);
+        for server in servers {
+            server.start().unwrap();
+            wait_until(&format!("{} takes connections", server.name), BOUND, || {
+                server.connect(DATABASE).map(drop).map_err(|error| format!("{error:#}"))
+            });
+        }
+        wait_until("the failpoint is off", BOUND, || {
+            let coordinator = self.cluster.coordinator();
+            let mut client =
+                coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
+            let off = "SELECT failpoint($1, 'off', 0, 0)";
+            client.query(off, &[&place]).map(drop).map_err(|error| format!("{error:?}"))
+        });
+    }
+
+    /// Writes numbers one by one, whatever happens to the servers; gives those that were acknowledged.
+    fn write_until(&self, stop: &AtomicBool, first: i64) -> Vec<i64> {
+        let mut acknowledged = Vec::new();
+        let mut client: Option<Client> = None;
+        let mut id = first;
+        while !stop.load(Ordering::Relaxed) {
+            let Some(connected) = &mut client else {
+                client = self.cluster.coordinator().connect(DATABASE).ok();
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                continue;
+            };
+            match connected.execute("INSERT INTO t.ledger VALUES ($1)", &[&id]) {
+                Ok(_) => acknowledged.push(id),
+                Err(_) => client = None,
+            }
+            id += 1;
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+        acknowledged
+    }
+
+    /// Every acknowledged write is there once, no other more than once; what nobody wrote is as it was.
+    fn check(&self, place: &str, first: i64, acknowledged: &[i64]) {
+        let mut client = self.cluster.connect();
+        let query = "SELECT id, count(*) FROM t.ledger WHERE id >= $1 GROUP BY id";
+        let rows = client.query(query, &[&first]).unwrap();
+        let found: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+        let twice: Vec<i64> =
+            rows.iter().filter(|row| row.get::<_, i64>(1) > 1).map(|row| row.get(0)).collect();
+        let lost: Vec<_> = acknowledged.iter().filter(|id| !found.contains(id)).collect();
+        let fault = self.fault;
+        assert!(
+            lost.is_empty() && twice.is_empty(),
+            "{fault:?} at {place}: lost {lost:?}, twice {twice:?}"
+        );
+        let query = "SELECT count(*), sum(hashtextextended(a::text, 0)) FROM t.a; SELECT count(*), sum(x) FROM t.nokey; SELECT * FROM t.v";
+        let now = text(&mut client, query);
+        assert_eq!(now[0].split('|').next(), Some("2000"), "{fault:?} at {place}");
+        assert_eq!(now[1..], ["50|148", "2000"], "{fault:?} at {place}");
+    }
+}
+
+/// Stops the writer when a check has failed.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
