@@ -112,7 +112,7 @@ CREATE TABLE helios.migration (
     state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
         'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'switch', 'dual_write_back', 'cleanup',
         'finished', 'rolled_back', 'cancelled', 'failed')),
-    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish')),
+    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish', 'verify')),
     outcome     text    CHECK (outcome IN ('finished', 'rolled_back', 'cancelled', 'failed')),
     round       integer NOT NULL DEFAULT 0,
     rows_done   bigint  NOT NULL DEFAULT 0,
@@ -494,6 +494,62 @@ COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a ta
 -- Copies of schemas on two nodes, while they move
 -------------------------------------------------------------------------------------------------
 
+CREATE TABLE helios.fence (
+    schema    name   PRIMARY KEY,
+    migration bigint NOT NULL,
+    kind      text   NOT NULL CHECK (kind IN ('definition', 'writes'))
+);
+COMMENT ON TABLE helios.fence IS 'schemas of which a migration keeps the definition, or the rows too, from being changed on this server';
+CREATE FUNCTION helios.fence_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'helios_fence_changed_wrapper';
+CREATE TRIGGER fence_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.fence
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.fence_changed();
+
+CREATE TABLE helios.migration_marker (
+    migration bigint,
+    direction text,
+    token     bigint NOT NULL,
+    PRIMARY KEY (migration, direction)
+);
+COMMENT ON TABLE helios.migration_marker IS 'a token written on one copy and seen on the other proves that all before it has arrived';
+GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
+
+CREATE TABLE helios.verification (
+    migration   bigint,
+    schema      name,
+    relation    name,
+    source_rows bigint NOT NULL,
+    target_rows bigint NOT NULL,
+    mismatches  bigint NOT NULL,
+    compared    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (migration, schema, relation)
+);
+COMMENT ON TABLE helios.verification IS 'what the last comparison of a migration''s copies found, table by table';
+CREATE TABLE helios.mismatch (
+    migration bigint,
+    schema    name NOT NULL,
+    relation  name NOT NULL,
+    kind      text NOT NULL CHECK (kind IN ('changed', 'missing', 'extra', 'duplicate', 'definition', 'position')),
+    key       text NOT NULL,
+    FOREIGN KEY (migration, schema, relation) REFERENCES helios.verification ON DELETE CASCADE
+);
+CREATE INDEX mismatch_of ON helios.mismatch (migration, schema, relation);
+COMMENT ON TABLE helios.mismatch IS 'rows in which the copies of a migration differ: at most 100 of a table';
+
+CREATE VIEW helios.helios_mismatches AS
+    SELECT migration, schema, relation AS "table", kind, key, mismatches AS "of", compared
+      FROM helios.mismatch JOIN helios.verification USING (migration, schema, relation);
+ALTER VIEW helios.helios_mismatches SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_mismatches
+    IS 'rows in which the two copies of a migration differed when they were compared last, by their keys; at most 100 of a table, "of" is how many there are';
+
+CREATE FUNCTION helios.compare_copies(source jsonb, target jsonb, schema text)
+    RETURNS TABLE (relation text, source_rows bigint, target_rows bigint, mismatches bigint, kind text, key text)
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_compare_copies_wrapper';
+COMMENT ON FUNCTION helios.compare_copies(jsonb, jsonb, text)
+    IS 'compares the tables and sequences of a schema on two servers, while nobody writes to them';
+REVOKE EXECUTE ON FUNCTION helios.compare_copies(jsonb, jsonb, text) FROM PUBLIC;
+
 CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
                                  to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
     RETURNS TABLE (rows bigint, bytes bigint)
@@ -590,6 +646,12 @@ COMMENT ON FUNCTION pg_catalog.helios_rollback_migration(bigint)
 CREATE FUNCTION pg_catalog.helios_finish_migration(id bigint) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_finish_migration_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_finish_migration(bigint) IS 'removes the old copy now instead of at the end of the rollback window';
+
+CREATE FUNCTION pg_catalog.helios_verify_schema(schema text) RETURNS TABLE (
+        "table" text, source_rows bigint, target_rows bigint, mismatches bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_verify_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_verify_schema(text)
+    IS 'compares the two copies of a schema that was moved, as long as both are there; helios_mismatches names the rows that differ';
 
 CREATE FUNCTION pg_catalog.helios_migration(id bigint) RETURNS SETOF helios_migrations
     LANGUAGE sql STABLE
@@ -764,6 +826,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_rollback_migration(bigint),
     pg_catalog.helios_finish_migration(bigint),
     pg_catalog.helios_cleanup_migrations(interval),
+    pg_catalog.helios_verify_schema(text),
     pg_catalog.helios_create_reference_table(text),
     pg_catalog.helios_undistribute_table(text),
     helios.reference_write(),

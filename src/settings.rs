@@ -14,6 +14,8 @@ pub static GRAMMAR: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// Whether this session is a coordinator's: its shells must have the same definitions as the tables here.
 pub static HAS_SHELLS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
+pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// How the place of a new schema is found.
 pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
     GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
@@ -84,6 +86,14 @@ pub fn register() {
         c"Functions that run in such a session cannot change definitions, which the coordinator would not notice.",
         &HAS_SHELLS,
         GucContext::Userset,
+        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+    );
+    GucRegistry::define_bool_guc(
+        c"helios.migration_session",
+        c"Set by a migration for its sessions to nodes.",
+        c"Statements run on this server's own tables, shells and fenced schemas included; nothing is sent to nodes.",
+        &MIGRATION_SESSION,
+        GucContext::Suset,
         GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
     );
     GucRegistry::define_bool_guc(

@@ -85,7 +85,7 @@ impl State {
     pub fn allows(self, wish: Wish) -> bool {
         match wish {
             Wish::Cancel => self.is_before_switch(),
-            Wish::RollBack | Wish::Finish => self == State::DualWriteBack,
+            Wish::RollBack | Wish::Finish | Wish::Verify => self == State::DualWriteBack,
         }
     }
 }
@@ -118,6 +118,8 @@ pub enum Wish {
     RollBack,
     /// Do not wait for the rollback window to end.
     Finish,
+    /// Compare the two copies again.
+    Verify,
 }
 
 impl Wish {
@@ -127,6 +129,7 @@ impl Wish {
             Wish::Cancel => "cancel",
             Wish::RollBack => "rollback",
             Wish::Finish => "finish",
+            Wish::Verify => "verify",
         }
     }
 }
@@ -135,7 +138,7 @@ impl FromStr for Wish {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        let all = [Wish::Cancel, Wish::RollBack, Wish::Finish];
+        let all = [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify];
         all.into_iter().find(|wish| wish.name() == name).ok_or(Unknown(name.into()))
     }
 }
@@ -163,7 +166,7 @@ mod tests {
         for state in State::ALL {
             assert_eq!(state.name().parse(), Ok(state));
         }
-        for wish in [Wish::Cancel, Wish::RollBack, Wish::Finish] {
+        for wish in [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify] {
             assert_eq!(wish.name().parse(), Ok(wish));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));

@@ -19,6 +19,15 @@ fn helios_directory_changed<'a>(
     Ok(None)
 }
 
+/// Statement trigger on the table of fences.
+#[pg_trigger(sql = false)]
+fn helios_fence_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, PgTriggerError> {
+    crate::pg::invalidation::tell(trigger.relation()?.oid());
+    Ok(None)
+}
+
 /// Whether CREATE SCHEMA … DISTRIBUTED is understood, or why not.
 #[pg_extern(sql = false)]
 fn helios_grammar_state() -> String {

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, OrRaise, Result};
 use crate::migration::pull::{self, Address, Pulled, Request};
+use crate::migration::verify::{self, Compared};
 use crate::pg::copy_from::Format;
 use crate::pg::privileges;
 use crate::transaction;
@@ -25,14 +26,8 @@ fn helios_pull_rows(
 ) -> Counts {
     let pull = || -> Result<Pulled> {
         let _path = transaction::SafePath::begin();
-        if !privileges::is_superuser() {
-            return Err(Error::new(
-                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                "must be superuser to pull rows from another server",
-            ));
-        }
-        let address: Address = serde_json::from_value(source.0)
-            .map_err(|e| invalid(format!("invalid source: {e}")))?;
+        require_superuser()?;
+        let address = address(source)?;
         let request = Request {
             table: table(relation)?,
             columns,
@@ -46,6 +41,62 @@ fn helios_pull_rows(
     };
     let Pulled { rows, bytes } = pull().or_raise();
     TableIterator::once((rows as i64, bytes as i64))
+}
+
+type Differences = TableIterator<
+    'static,
+    (
+        name!(relation, String),
+        name!(source_rows, i64),
+        name!(target_rows, i64),
+        name!(mismatches, i64),
+        name!(kind, Option<String>),
+        name!(key, Option<String>),
+    ),
+>;
+
+/// Compares the tables and sequences of a schema on two servers, on which nothing writes meanwhile.
+#[pg_extern(sql = false)]
+fn helios_compare_copies(source: pgrx::JsonB, target: pgrx::JsonB, schema: &str) -> Differences {
+    let compare = || -> Result<Vec<Compared>> {
+        let _path = transaction::SafePath::begin();
+        require_superuser()?;
+        let (mut source, mut target) = (address(source)?.connect()?, address(target)?.connect()?);
+        for session in [&mut source, &mut target] {
+            session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        }
+        let (tables, sequences) = verify::contents(&mut source, schema)?;
+        let mut all = verify::compare(&mut source, &mut target, &tables)?;
+        all.extend(verify::compare_sequences(&mut source, &mut target, &sequences)?);
+        Ok(all)
+    };
+    TableIterator::new(compare().or_raise().into_iter().flat_map(rows_of))
+}
+
+fn rows_of(compared: Compared) -> Vec<(String, i64, i64, i64, Option<String>, Option<String>)> {
+    let relation = compared.table.qualified();
+    let (there, here) = (compared.source_rows, compared.target_rows);
+    let count = i64::try_from(compared.count).unwrap_or(i64::MAX);
+    let row = |kind, key| (relation.clone(), there, here, count, kind, key);
+    if compared.kept.is_empty() {
+        return vec![row(None, None)];
+    }
+    let kept = compared.kept.into_iter();
+    kept.map(|found| row(Some(found.kind.name().to_owned()), Some(found.key))).collect()
+}
+
+fn require_superuser() -> Result<()> {
+    if privileges::is_superuser() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        "must be superuser to work on the copies of a migration",
+    ))
+}
+
+fn address(json: pgrx::JsonB) -> Result<Address> {
+    serde_json::from_value(json.0).map_err(|e| invalid(format!("invalid address of a server: {e}")))
 }
 
 fn table(name: &str) -> Result<pg_sys::Oid> {

@@ -59,3 +59,21 @@ fn helios_wait_for_migration(id: Option<i64>, timeout: Option<Interval>) -> Stri
     let state = given(id, "migration").and_then(|id| migration::wait(id, timeout)).or_raise();
     state.name().to_owned()
 }
+
+/// Compares the two copies of a schema; a row a table.
+#[pg_extern(sql = false)]
+#[allow(clippy::type_complexity, reason = "the row type of the SQL function")]
+fn helios_verify_schema(
+    schema: Option<&str>,
+) -> TableIterator<
+    'static,
+    (
+        name!(table, String),
+        name!(source_rows, i64),
+        name!(target_rows, i64),
+        name!(mismatches, i64),
+    ),
+> {
+    let found = given(schema, "schema").and_then(migration::verify_schema).or_raise();
+    TableIterator::new(found)
+}

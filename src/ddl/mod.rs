@@ -12,6 +12,7 @@ mod behind;
 pub mod claim;
 mod concurrent;
 mod drop_list;
+mod fence;
 mod frame;
 pub mod home;
 mod listed;
@@ -32,6 +33,7 @@ use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{self, Completion, Handler, Step};
 use crate::pg::worker;
+use crate::settings::MIGRATION_SESSION;
 use crate::transaction;
 use frame::Plan;
 use pgrx::pg_sys::NodeTag;
@@ -39,7 +41,11 @@ use pgrx::pg_sys::NodeTag;
 /// Puts the hooks in. Called once, from `_PG_init`.
 pub fn install() {
     utility_hook::install(Handler { before, after });
-    object_access::install(Listener { record: frame::record, failed: frame::forget_statements });
+    object_access::install(Listener {
+        record: frame::record,
+        touches: fence::touches,
+        failed: frame::forget_statements,
+    });
 }
 
 /// The server runs the statement, then [`after`] follows the plan.
@@ -59,6 +65,13 @@ fn before(statement: &Statement) -> Result<Step> {
         schema::refuse_clause_without_extension(statement)?;
         return Ok(Step::pass(*statement));
     }
+    if MIGRATION_SESSION.get() {
+        return Ok(Step::pass(*statement));
+    }
+    let fenced = directory::fence::is_up()?;
+    if fenced {
+        fence::check_named(statement)?;
+    }
     if statement.is_part() || session::in_extension_script() || quiet::is_quiet() {
         return Ok(Step::pass(*statement));
     }
@@ -73,6 +86,7 @@ fn before(statement: &Statement) -> Result<Step> {
     if !directory::in_use() {
         return Ok(match statement.tag() {
             NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => then(*statement, Plan::Bookkeeping),
+            _ if fenced => then(*statement, Plan::Bookkeeping),
             _ => Step::pass(*statement),
         });
     }
@@ -100,6 +114,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         return Ok(None);
     }
     failpoint::hit(failpoint::DEFINITION_LOCAL)?;
+    fence::check_made(&frame)?;
     let dropped = frame.dropped_schemas();
     let completion = match &frame.plan {
         Plan::Bookkeeping => None,

@@ -1,9 +1,11 @@
 //! This backend's copy of the directory, filled as it is asked for.
 
+use super::fence::Fence;
 use super::rows::{Node, NodeId, Placement, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Key, Row};
 use crate::pg::{invalidation, privileges, session};
+use crate::settings::MIGRATION_SESSION;
 use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ struct Tables {
     schema_key: Oid,
     reference: Oid,
     reference_key: Oid,
+    fence: Oid,
 }
 
 impl Tables {
@@ -34,6 +37,7 @@ impl Tables {
             schema_key: relation("schema_pkey")?,
             reference: relation("reference_table")?,
             reference_key: relation("reference_table_pkey")?,
+            fence: relation("fence")?,
         })
     }
 }
@@ -45,6 +49,7 @@ struct Cache {
     nodes: Option<Rc<Vec<Rc<Node>>>>,
     homes: HashMap<Oid, Option<Placement>>,
     references: HashMap<Oid, bool>,
+    fences: Option<Rc<Vec<Fence>>>,
 }
 
 thread_local! {
@@ -84,10 +89,10 @@ fn tables() -> Option<Tables> {
         return None;
     }
     // Every invalidation counts while it is not known which relations matter.
-    invalidation::watch([InvalidOid; 4]);
+    invalidation::watch([InvalidOid; 5]);
     let found = fill(|| Ok(Tables::find()), |cache, tables| cache.tables = Some(tables)).ok()?;
     invalidation::watch(
-        found.map_or([InvalidOid; 4], |t| [t.node, t.shard, t.schema, t.reference]),
+        found.map_or([InvalidOid; 5], |t| [t.node, t.shard, t.schema, t.reference, t.fence]),
     );
     found
 }
@@ -107,9 +112,12 @@ pub fn exists() -> bool {
     tables().is_some()
 }
 
-/// Whether this database has the extension and a node besides this server, so that something may live elsewhere.
+/// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
+/// the sessions of a migration nothing does.
 pub fn in_use() -> bool {
-    exists() && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+    !MIGRATION_SESSION.get()
+        && exists()
+        && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
 }
 
 /// Owner of the catalogs: the role that changes to them are made as.
@@ -203,6 +211,21 @@ pub fn is_reference(relation: Oid) -> Result<bool> {
         |cache, is| {
             cache.references.insert(relation, is);
         },
+    )
+}
+
+/// The fences of this server. Empty where the extension is missing, or the catalogs cannot be read.
+pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
+    if let Some(fences) = cached(|cache| cache.fences.clone()) {
+        return Ok(fences);
+    }
+    let Some(tables) = tables() else { return Ok(Rc::default()) };
+    fill(
+        || {
+            let rows = catalog::scan(tables.fence, InvalidOid, &[], Fence::from_row);
+            Ok(Rc::new(rows.into_iter().flatten().collect()))
+        },
+        |cache, fences| cache.fences = Some(fences),
     )
 }
 

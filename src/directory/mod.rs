@@ -9,6 +9,7 @@
 //! Lock order: the cluster's lock, reference tables, shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
 
 mod cache;
+pub mod fence;
 pub mod place;
 mod rows;
 mod shards;

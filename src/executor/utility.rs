@@ -2,7 +2,7 @@
 
 use super::copy::{self, CopyStatement, Data};
 use super::run::{Request, run};
-use crate::directory;
+use crate::directory::{self, fence};
 use crate::error::{Error, Result};
 use crate::pg;
 use crate::pg::names::{function_namespace, relation_name, relation_namespace};
@@ -25,6 +25,7 @@ pub fn handler() -> RowHandler {
 
 /// The table would be made here alone, with its rows.
 fn explained_table(namespace: Oid) -> Result<()> {
+    fence::check_definition(namespace)?;
     if !directory::in_use() || directory::placement(namespace)?.is_none() {
         return Ok(());
     }
@@ -44,10 +45,18 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
 
 /// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
 fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<u64>> {
-    if !directory::in_use() {
+    let fenced = view.is_from() && fence::is_up()?;
+    if !fenced && !directory::in_use() {
         return Ok(None);
     }
     let relation = view.relation();
+    let here = remote(relation.and_then(relation_namespace))?.is_none();
+    if fenced && here {
+        fence::check_writes(&mut relation.into_iter())?;
+    }
+    if !directory::in_use() {
+        return Ok(None);
+    }
     let Some(namespace) = remote(relation.and_then(relation_namespace))? else {
         if let Some(relation) = relation.filter(|_| view.is_from()) {
             check_defaults(view, relation)?;

@@ -45,6 +45,8 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
         return Ok(());
     }
     let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
+    // Tables of several rounds are not of one moment: their foreign keys have to wait.
+    let text = if migration.round > 1 { dump::split_foreign_keys(&text).0 } else { text };
     let silence = format!(
         "DO $helios$ DECLARE s text; BEGIN
            FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
@@ -52,6 +54,16 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
         stubborn(&migration.schemas)
     );
     apply(migration, &[&text, &silence, &done(migration, "post_data")])
+}
+
+/// The foreign keys, where [`after_rows`] left them out.
+pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<()> {
+    if migration.round <= 1 || is_done(migration, target, "foreign_keys")? {
+        return Ok(());
+    }
+    let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
+    let text = dump::split_foreign_keys(&text).1;
+    apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
 
 /// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.

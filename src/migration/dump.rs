@@ -135,6 +135,26 @@ fn without_meta_commands(text: &str) -> String {
     format!("{}{}", &text[..=start], &body[..end])
 }
 
+/// Divides a dump of [`Section::PostData`]: everything else, and the foreign keys. pg_dump puts a heading above each
+/// object that tells its kind.
+pub fn split_foreign_keys(text: &str) -> (String, String) {
+    const HEADING: &str = "\n--\n-- Name: ";
+    let (mut rest, mut keys) = (String::new(), String::new());
+    let mut from = 0;
+    while from < text.len() {
+        let next = text[from + 1..].find(HEADING).map_or(text.len(), |at| from + 1 + at);
+        let part = &text[from..next];
+        let heading = part.strip_prefix(HEADING).and_then(|part| part.lines().next());
+        let is_key = heading.is_some_and(|line| line.contains("; Type: FK CONSTRAINT; "));
+        if is_key { &mut keys } else { &mut rest }.push_str(part);
+        from = next;
+    }
+    // The settings at the head of the dump are wanted for both.
+    let head = rest.find(HEADING).unwrap_or(rest.len());
+    keys.insert_str(0, &rest[..head]);
+    (rest, keys)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +168,19 @@ mod tests {
             without_meta_commands(plain.replace('\\', "").as_str()),
             plain.replace('\\', "")
         );
+    }
+
+    #[test]
+    fn foreign_keys_are_told_by_their_headings() {
+        let part = |name: &str, kind: &str, text: &str| {
+            format!("\n--\n-- Name: {name}; Type: {kind}; Schema: s; Owner: o\n--\n\n{text}\n\n")
+        };
+        let head = "--\n-- PostgreSQL database dump\n--\n\nSET x = 0;\n";
+        let key = part("b b_fkey", "FK CONSTRAINT", "ALTER TABLE b ADD FOREIGN KEY;");
+        let primary = part("a_pkey", "CONSTRAINT", "ALTER TABLE a ADD PRIMARY KEY;");
+        let (rest, keys) = split_foreign_keys(&format!("{head}{primary}{key}"));
+        assert_eq!((rest, keys), (format!("{head}{primary}"), format!("{head}{key}")));
+        assert_eq!(split_foreign_keys(&format!("{head}{primary}")).1, head);
     }
 
     #[test]

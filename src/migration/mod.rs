@@ -25,9 +25,10 @@ mod run;
 mod switch;
 mod tables;
 mod verified;
+pub mod verify;
 mod wish;
 
 pub use plan::{Subject, start};
 pub use record::waiting;
 pub use run::run;
-pub use wish::{wait, wish};
+pub use wish::{verify as verify_schema, wait, wish};

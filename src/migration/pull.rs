@@ -68,9 +68,7 @@ pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
             Some(format) => format,
             None => format_for(request.table, &request.columns)?,
         };
-        let user = address.user.clone();
-        let mut rows =
-            Rows::of(Session::connect(&Rc::new(address.target()?), &user)?, request.rate);
+        let mut rows = Rows::of(address.connect()?, request.rate);
         rows.begin(request, &name, format)?;
         let copied = copy_from::copy_from(request.table, &request.columns, format, &mut rows)?;
         rows.finish()?;
@@ -80,6 +78,14 @@ pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
 }
 
 impl Address {
+    /// A session there, for a migration.
+    ///
+    /// 08001 if it cannot be had.
+    pub fn connect(self) -> Result<Session> {
+        let user = self.user.clone();
+        Session::connect(&Rc::new(self.target()?), &user)
+    }
+
     fn target(self) -> Result<Target> {
         if self.hosts.is_empty() || self.hosts.len() != self.ports.len() {
             return Err(Error::new(
@@ -99,7 +105,7 @@ impl Address {
             password: self.password,
             passfile: std::env::home_dir().map(|home| home.join(".pgpass")),
             connect_timeout: CONNECT_TIMEOUT,
-            parameters: Vec::new(),
+            parameters: vec![("helios.migration_session", "on")],
             tcp: Tcp::from_settings(),
         };
         target.set_options(&self.options)?;

@@ -163,7 +163,7 @@ pub fn note(id: i64, what: Option<&str>) -> Result<()> {
 
 /// Notes how far the copy is.
 pub fn progress(id: i64, rows: u64, bytes: u64) -> Result<()> {
-    let update = "UPDATE helios.migration SET rows_done = $2, bytes_done = $3 WHERE id = $1";
+    let update = "UPDATE helios.migration SET rows_done = $2, rows_total = greatest(rows_total, $2), bytes_done = $3 WHERE id = $1";
     sql::run(update, &[id.into(), (rows as i64).into(), (bytes as i64).into()])
 }
 
@@ -182,6 +182,12 @@ pub fn stalled(id: i64, time: Duration) -> Result<()> {
 pub fn next_round(id: i64) -> Result<i32> {
     let update = "UPDATE helios.migration SET round = round + 1 WHERE id = $1 RETURNING round";
     Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
+}
+
+/// Takes a wish back that has come true.
+pub fn fulfil(id: i64, wish: Wish) -> Result<()> {
+    let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
+    sql::run(update, &[id.into(), wish.name().into()])
 }
 
 /// Notes what is about to be made on a node.

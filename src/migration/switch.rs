@@ -81,16 +81,23 @@ fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
     }
 }
 
+/// The channels in which changes flow this way.
+pub fn channels(migration: &Migration, way: Way) -> Result<Vec<Channel>> {
+    worker::attempt(|| match way {
+        Way::There => {
+            (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
+        }
+        Way::Back => Ok(vec![Channel::back(migration)?]),
+    })
+}
+
 fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared> {
     let (from, to) = direction(migration, way);
-    let back = worker::attempt(|| Channel::back(migration))?;
-    let channels = match way {
-        Way::There => worker::attempt(|| {
-            (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
-        })?,
-        Way::Back => vec![back.clone()],
+    let channels = channels(migration, way)?;
+    let back = match way {
+        Way::There => Some(worker::attempt(|| Channel::back(migration))?),
+        Way::Back => None,
     };
-    let back = (way == Way::There).then_some(back);
     if way == Way::There {
         check_same(migration, ends)?;
     }
@@ -207,19 +214,19 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
     failpoint::hit(failpoint::MIGRATION_BACK_AFTER)
 }
 
-/// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows.
-pub fn same_point(migration: &Migration, ends: &mut Ends) -> Result<Tried> {
-    let obstacle = worker::attempt(|| fence::in_the_way(migration, &mut ends.source))?;
+/// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the
+/// direction in which changes flow now.
+pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried> {
+    let (from, _) = direction(migration, way);
+    let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
     if let Some(obstacle) = obstacle {
         return Ok(Tried::Busy(obstacle));
     }
-    let channels: Vec<Channel> = worker::attempt(|| {
-        (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
-    })?;
-    let lockable = tables::lockable(&mut ends.source, &migration.schemas)?;
+    let channels = channels(migration, way)?;
+    let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
     let mut stood = Duration::ZERO;
     let result = worker::attempt(|| {
-        let fence = Fence::raise(migration, migration.source, &lockable)?;
+        let fence = Fence::raise(migration, from, &lockable)?;
         arrive(migration, ends, &channels, &fence)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
         ends.source.query(begin)?;

@@ -12,12 +12,15 @@ use crate::remote::Session;
 pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTable>> {
     let sql = format!(
         "SELECT n.nspname, c.relname, c.relpersistence <> 'u', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
-                greatest(c.reltuples, 0)::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
+                CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / w.width END::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
                 OR c.relreplident = 'd' AND k.there,
                 CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
                 LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
+                -- As the planner guesses where nothing was analysed yet.
+                CROSS JOIN LATERAL (SELECT 28 + coalesce(sum(CASE WHEN attlen > 0 THEN attlen ELSE 32 END), 0) AS width
+                                      FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) w
           WHERE n.nspname = ANY ({}) AND c.relkind = 'r' ORDER BY c.oid",
         names(schemas)
     );

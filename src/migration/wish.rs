@@ -1,7 +1,7 @@
 //! What is asked of migrations under way, and waiting for them.
 
-use super::record;
-use crate::directory;
+use super::{ends, record};
+use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::{catalog, sql, wait};
@@ -51,6 +51,10 @@ fn refused(id: i64, state: State, wish: Wish) -> Error {
         (Wish::Finish, state) if state.is_before_switch() => {
             ("finished", "It has not switched yet: wait with helios_wait_for_migration().")
         }
+        (Wish::Verify, state) if state.is_before_switch() => {
+            ("verified", "It compares the copies itself before it switches.")
+        }
+        (Wish::Verify, _) => ("verified", "The old copy is gone, or about to go."),
         (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
     };
     Error::new(
@@ -111,6 +115,46 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
         }
         wait::for_any(&[], LOOK);
     }
+}
+
+/// One row of what a comparison found: table, rows on both ends, how many differ.
+pub type Found = (String, i64, i64, i64);
+
+/// Has the copies of a schema compared by its migration's worker, and waits for what comes out.
+///
+/// 42704 if the schema has no two copies, 55000 if its migration is in another state.
+pub fn verify(schema: &str) -> Result<Vec<Found>> {
+    let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let id = directory::as_owner(|| sql::read_one::<i64>(select, &[schema.into()]))?;
+    let id = id.ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("schema \"{schema}\" has no second copy"),
+        )
+        .hint("There are two from the time that it moves until the migration is finished.")
+    })?;
+    let state = record::load(id)?.state;
+    if !state.allows(Wish::Verify) {
+        return Err(refused(id, state, Wish::Verify));
+    }
+    // In a transaction of its own: the worker is to see it while this one waits.
+    let mut session = ends::session(NodeId::LOCAL)?;
+    let began = crate::pg::session::clock();
+    session.query(&format!(
+        "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state = 'dual_write_back'"
+    ))?;
+    crate::pg::worker::wake(crate::pg::session::database_id());
+    while look(id)?.is_some_and(|seen| seen.wish && seen.state == State::DualWriteBack) {
+        wait::for_any(&[], LOOK);
+    }
+    let found = session.query(&format!(
+        "SELECT format('%I.%I', schema, relation), source_rows, target_rows, mismatches FROM helios.verification
+          WHERE migration = {id} AND compared >= '2000-01-01'::timestamptz + {began} * interval '1 microsecond' ORDER BY 1"
+    ))?;
+    let number = |row: &[Option<String>], at| ends::column(row, at).unwrap_or(0);
+    let row = |row: &Vec<_>| (ends::text(row, 0), number(row, 1), number(row, 2), number(row, 3));
+    Ok(found.iter().map(row).collect())
 }
 
 fn tell(id: i64, seen: &Seen) {

@@ -137,13 +137,14 @@ struct Settings(c_int);
 
 /// The settings that the text form of values depends on, as both ends have them. Binary strings come in the client's
 /// encoding.
-pub const PINNED: [(&CStr, &CStr); 6] = [
+pub const PINNED: [(&CStr, &CStr); 7] = [
     (c"client_encoding", c"UTF8"),
     (c"datestyle", c"ISO, YMD"),
     (c"intervalstyle", c"postgres"),
     (c"extra_float_digits", c"3"),
     (c"bytea_output", c"hex"),
     (c"timezone", c"UTC"),
+    (c"lc_monetary", c"C"),
 ];
 
 impl Settings {

@@ -26,6 +26,8 @@ pub struct Callbacks {
     pub may_inline: fn(QueryTree<'_>) -> bool,
     /// Stops a plan that would read or write a shell.
     pub guard: fn(&mut dyn Iterator<Item = (pg_sys::Oid, u8)>) -> Result<()>,
+    /// Stops a plan that would write relations which may not be written now.
+    pub writes: fn(&mut dyn Iterator<Item = pg_sys::Oid>) -> Result<()>,
 }
 
 /// What becomes of a statement.
@@ -214,7 +216,7 @@ unsafe extern "C-unwind" fn analyzed(
 unsafe extern "C-unwind" fn start(desc: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: the arguments are the executor's own.
     unsafe {
-        trampoline((), || guard(desc));
+        trampoline((), || guard(desc, flags));
         match PREVIOUS.get().and_then(|p| p.start) {
             Some(previous) => previous(desc, flags),
             None => standard_ExecutorStart(desc, flags),
@@ -222,8 +224,8 @@ unsafe extern "C-unwind" fn start(desc: *mut pg_sys::QueryDesc, flags: c_int) {
     }
 }
 
-/// The last gate: whatever path a plan took, it does not touch a shell.
-unsafe fn guard(desc: *mut pg_sys::QueryDesc) -> Result<()> {
+/// The last gate: whatever path a plan took, it does not touch a shell, nor write behind a fence.
+unsafe fn guard(desc: *mut pg_sys::QueryDesc, flags: c_int) -> Result<()> {
     let Some(callbacks) = CALLBACKS.get() else { return Ok(()) };
     // SAFETY: a finished plan's range table is a list of range table entries.
     unsafe {
@@ -234,7 +236,16 @@ unsafe fn guard(desc: *mut pg_sys::QueryDesc) -> Result<()> {
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)
             .filter(|&rte| (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION)
             .map(|rte| ((*rte).relid, (*rte).relkind as u8));
-        (callbacks.guard)(&mut relations)
+        (callbacks.guard)(&mut relations)?;
+        let written = (*statement).resultRelations;
+        if written.is_null() || flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int != 0 {
+            return Ok(());
+        }
+        let entry = |index: c_int| {
+            list::nth::<pg_sys::RangeTblEntry>((*statement).rtable, index as usize - 1)
+        };
+        let mut written = list::integers(written).map(|index| (*entry(index)).relid);
+        (callbacks.writes)(&mut written)
     }
 }
 

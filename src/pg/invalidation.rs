@@ -13,7 +13,7 @@ thread_local! {
     static EPOCH: Cell<u64> = const { Cell::new(1) };
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
     static CHANGED: Cell<bool> = const { Cell::new(false) };
-    static WATCHED: Cell<[pg_sys::Oid; 4]> = const { Cell::new([pg_sys::InvalidOid; 4]) };
+    static WATCHED: Cell<[pg_sys::Oid; 5]> = const { Cell::new([pg_sys::InvalidOid; 5]) };
 }
 
 /// Registers the callbacks. Called once, from `_PG_init`.
@@ -42,7 +42,7 @@ pub fn relations() -> u64 {
 }
 
 /// The relations whose invalidation matters; all of them invalid: every relation does.
-pub fn watch(relations: [pg_sys::Oid; 4]) {
+pub fn watch(relations: [pg_sys::Oid; 5]) {
     WATCHED.set(relations);
 }
 
@@ -50,6 +50,13 @@ pub fn watch(relations: [pg_sys::Oid; 4]) {
 pub fn directory_changed() {
     CHANGED.set(true);
     bump();
+}
+
+/// The current transaction changes a table that is watched: seen here with the next command, elsewhere by whoever gets
+/// a lock after it was committed, by COMMIT PREPARED too.
+pub fn tell(relation: pg_sys::Oid) {
+    // SAFETY: the relation exists: its trigger is running. Notes a message for the end of the command and transaction.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
 }
 
 /// A transaction that changed the directory cannot be left prepared: nobody would be told at its commit.

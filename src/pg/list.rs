@@ -41,6 +41,17 @@ pub(in crate::pg) unsafe fn oids(list: *const pg_sys::List) -> impl Iterator<Ite
     (0..length).map(move |i| unsafe { (*(*list).elements.add(i)).oid_value })
 }
 
+/// The members of a list of integers.
+///
+/// # Safety
+/// `list` is null or a valid list of integers that outlives the iterator.
+pub(in crate::pg) unsafe fn integers(list: *const pg_sys::List) -> impl Iterator<Item = c_int> {
+    // SAFETY: by the caller's promise.
+    let length = unsafe { len(list) };
+    // SAFETY: as above; the index is within the list.
+    (0..length).map(move |i| unsafe { nth_int(list, i) })
+}
+
 /// The members of a list of nodes.
 ///
 /// # Safety

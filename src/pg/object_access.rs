@@ -23,6 +23,9 @@ pub enum Event {
 pub struct Listener {
     /// Called for each object, while recording.
     pub record: fn(Event, Object) -> Result<()>,
+    /// Called for each object that is altered, dropped or truncated by a statement and not by the server itself,
+    /// before that is visible.
+    pub touches: fn(Object) -> Result<()>,
     /// A subtransaction of this level has failed (0: the transaction has ended). Must not raise an error.
     pub failed: fn(i32),
 }
@@ -61,25 +64,52 @@ unsafe extern "C-unwind" fn object_access(
         // SAFETY: passed on as it came.
         unsafe { previous(access, class, id, part, argument) }
     }
-    let event = match access {
-        ObjectAccessType::OAT_POST_CREATE => Event::Created,
-        ObjectAccessType::OAT_POST_ALTER => Event::Altered,
-        ObjectAccessType::OAT_DROP => Event::Dropped,
-        _ => return,
-    };
-    if !RECORDING.get() {
-        return;
-    }
-    // SAFETY: this frame owns nothing with a destructor; the argument of a drop is what the server says it is.
+    // SAFETY: this frame owns nothing with a destructor; the argument is what the server says it is.
     unsafe {
-        let internal = event == Event::Dropped
-            && !argument.is_null()
-            && (*argument.cast::<pg_sys::ObjectAccessDrop>()).dropflags
-                & pg_sys::PERFORM_DELETION_INTERNAL as c_int
-                != 0;
+        let internal = is_internal(access, argument);
+        let object = Object { class, id };
+        let touched = matches!(
+            access,
+            ObjectAccessType::OAT_POST_ALTER
+                | ObjectAccessType::OAT_DROP
+                | ObjectAccessType::OAT_TRUNCATE
+        );
+        if touched && !internal {
+            trampoline((), || LISTENER.get().map_or(Ok(()), |listener| (listener.touches)(object)));
+        }
+        let event = match access {
+            ObjectAccessType::OAT_POST_CREATE => Event::Created,
+            ObjectAccessType::OAT_POST_ALTER => Event::Altered,
+            ObjectAccessType::OAT_DROP => Event::Dropped,
+            _ => return,
+        };
+        if !RECORDING.get() {
+            return;
+        }
         // What an extension's script makes is the extension's business.
         let of_extension = pg_sys::creating_extension;
-        trampoline((), || record(event, Object { class, id }, internal, of_extension))
+        trampoline((), || record(event, object, internal, of_extension))
+    }
+}
+
+/// Whether the server alters or drops the object for reasons of its own.
+///
+/// # Safety
+/// The arguments are those of the hook.
+unsafe fn is_internal(access: ObjectAccessType::Type, argument: *mut c_void) -> bool {
+    // SAFETY: the caller's word; the kind of access says what the argument is.
+    unsafe {
+        match access {
+            _ if argument.is_null() => false,
+            ObjectAccessType::OAT_DROP => {
+                let flags = (*argument.cast::<pg_sys::ObjectAccessDrop>()).dropflags;
+                flags & pg_sys::PERFORM_DELETION_INTERNAL as c_int != 0
+            }
+            ObjectAccessType::OAT_POST_ALTER => {
+                (*argument.cast::<pg_sys::ObjectAccessPostAlter>()).is_internal
+            }
+            _ => false,
+        }
     }
 }
 
@@ -89,7 +119,7 @@ fn record(event: Event, object: Object, internal: bool, of_extension: bool) -> R
         Event::Created => object::whole_of_default(object),
         _ => object,
     };
-    if internal || (of_extension && !object::is_extension(object)) {
+    if (internal && event == Event::Dropped) || (of_extension && !object::is_extension(object)) {
         return Ok(());
     }
     LISTENER.get().map_or(Ok(()), |listener| (listener.record)(event, object))

@@ -126,6 +126,15 @@ impl Statement {
         }
     }
 
+    /// The schema that ALTER … SET SCHEMA moves something into.
+    pub fn new_schema(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_AlterObjectSchemaStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe { nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
+    }
+
     /// Whether it is a DROP EXTENSION of this one.
     pub fn drops_extension(&self, extension: &str) -> bool {
         if self.tag() != NodeTag::T_DropStmt {

@@ -23,6 +23,12 @@ pub fn install() {
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
 }
 
+/// Whether this process applies what a subscription receives.
+pub fn applies_changes() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
 fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
     let mut worker = pg_sys::BackgroundWorker::default();
     copy(&mut worker.bgw_name, name);

@@ -9,7 +9,7 @@ mod facts;
 mod text;
 
 use crate::directory;
-use crate::directory::NodeId;
+use crate::directory::{NodeId, fence};
 use crate::error::{Error, Result};
 use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
@@ -21,7 +21,14 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
 /// The planner's part of the hooks.
 pub fn callbacks() -> Callbacks {
-    Callbacks { plan, analyzed: text::remember, reads_shell, may_inline, guard }
+    Callbacks {
+        plan,
+        analyzed: text::remember,
+        reads_shell,
+        may_inline,
+        guard,
+        writes: fence::check_writes,
+    }
 }
 
 fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {

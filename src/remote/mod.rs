@@ -23,6 +23,6 @@ pub use cancel::cancel_everything;
 pub use connect::resolve;
 pub use frames::Frame;
 pub use messages::{Statement, Value};
-pub use session::{Answer, Patience, Session, text_row, wait_for_any};
+pub use session::{Answer, Patience, Rows, Session, text_row, wait_for_any};
 pub use statements::{Known, StatementCache};
 pub use target::{SslMode, Target, Tcp};

@@ -4,7 +4,7 @@ mod failure;
 mod input;
 mod query;
 
-pub use query::{Answer, wait_for_any};
+pub use query::{Answer, Rows, wait_for_any};
 
 use super::cancel::CancelKey;
 use super::frames::{Frame, FrameBuffer};

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod copies_compared;
+mod fences;
 mod first_statement;
 mod harness;
 mod node_loss;

@@ -1,0 +1,200 @@
+//! A schema moves while it is written and read in every way that clients know.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use helios_tests::Cluster;
+use postgres::Client;
+
+use crate::{assert_clean, cluster, finish, roll_back, switch, text};
+
+/// What the clients know to be committed, and how long the slowest statement took.
+#[derive(Default)]
+struct Ledger {
+    acknowledged: Mutex<BTreeSet<i64>>,
+    next: AtomicU64,
+    slowest: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl Ledger {
+    fn timed<R>(&self, work: impl FnOnce() -> R) -> R {
+        let began = Instant::now();
+        let result = work();
+        let took = u64::try_from(began.elapsed().as_micros()).unwrap();
+        self.slowest.fetch_max(took, Ordering::Relaxed);
+        result
+    }
+
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn number(&self) -> i64 {
+        i64::try_from(self.next.fetch_add(1, Ordering::Relaxed)).unwrap()
+    }
+
+    fn acknowledge(&self, number: i64) {
+        self.acknowledged.lock().unwrap().insert(number);
+    }
+}
+
+const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
+    CREATE TABLE t.entry (number bigint PRIMARY KEY, v text, changed int NOT NULL DEFAULT 0); \
+    CREATE TABLE t.line (number bigint REFERENCES t.entry, x int); CREATE INDEX ON t.line (number); \
+    CREATE SEQUENCE t.counter; CREATE TABLE t.drawn (value bigint PRIMARY KEY); \
+    INSERT INTO t.entry SELECT -i, md5(i::text) FROM generate_series(1, 30000) i; \
+    CREATE FUNCTION t.draw() RETURNS void LANGUAGE plpgsql AS \
+    $$ BEGIN FOR i IN 1..3 LOOP INSERT INTO t.drawn VALUES (nextval('t.counter')); END LOOP; END $$;";
+
+/// One way of using the schema; each call is one transaction, and ends without an error.
+type Way = fn(&mut Client, &Ledger);
+
+const WAYS: &[(&str, Way)] = &[
+    ("autocommit", |client, ledger| {
+        let number = ledger.number();
+        let insert = "INSERT INTO t.entry (number, v) VALUES ($1, 'auto')";
+        ledger.timed(|| client.execute(insert, &[&number])).unwrap();
+        ledger.acknowledge(number);
+    }),
+    ("block", |client, ledger| {
+        let number = ledger.number();
+        ledger.timed(|| {
+            let mut transaction = client.transaction().unwrap();
+            let insert = "INSERT INTO t.entry (number, v) VALUES ($1, 'block')";
+            transaction.execute(insert, &[&number]).unwrap();
+            let lines = "INSERT INTO t.line SELECT $1::bigint, x FROM generate_series(1, 3) x";
+            transaction.execute(lines, &[&number]).unwrap();
+            transaction.commit().unwrap();
+        });
+        ledger.acknowledge(number);
+    }),
+    ("update", |client, ledger| {
+        let update =
+            "UPDATE t.entry SET changed = changed + 1 WHERE number = -1 - $1::bigint % 1000";
+        ledger.timed(|| client.execute(update, &[&ledger.number()])).unwrap();
+    }),
+    ("text", |client, ledger| {
+        let number = ledger.number();
+        let insert = format!("INSERT INTO t.entry (number, v) VALUES ({number}, 'text')");
+        ledger.timed(|| client.batch_execute(&insert)).unwrap();
+        ledger.acknowledge(number);
+    }),
+    ("function", |client, ledger| {
+        ledger.timed(|| client.query("SELECT t.draw()", &[])).unwrap();
+    }),
+    ("loop", |client, ledger| {
+        let body = "DO $$ DECLARE n bigint; BEGIN FOR i IN 1..5 LOOP \
+            SELECT count(*) INTO n FROM t.entry WHERE number BETWEEN -20 AND -1; \
+            IF n <> 20 THEN RAISE 'found % rows', n; END IF; END LOOP; END $$";
+        ledger.timed(|| client.batch_execute(body)).unwrap();
+    }),
+    ("copy", |client, ledger| {
+        let number = ledger.number();
+        ledger.timed(|| {
+            let mut writer = client.copy_in("COPY t.entry (number, v) FROM STDIN").unwrap();
+            std::io::Write::write_all(&mut writer, format!("{number}\tcopy\n").as_bytes()).unwrap();
+            writer.finish().unwrap();
+        });
+        ledger.acknowledge(number);
+    }),
+    ("cursor", |client, _| {
+        let mut transaction = client.transaction().unwrap();
+        transaction
+            .batch_execute(
+                "DECLARE c CURSOR FOR SELECT number FROM t.entry WHERE number BETWEEN -100 AND -1",
+            )
+            .unwrap();
+        let mut seen = 0;
+        loop {
+            let rows = transaction.query("FETCH 30 FROM c", &[]).unwrap();
+            seen += rows.len();
+            if rows.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(seen, 100);
+        transaction.commit().unwrap();
+    }),
+    ("repeatable read", |client, _| {
+        client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").unwrap();
+        let count = "SELECT count(*), sum(changed) FROM t.entry";
+        let first = text(client, count);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(text(client, count), first);
+        client.batch_execute("COMMIT").unwrap();
+    }),
+];
+
+#[test]
+fn every_acknowledged_write_is_there_once() {
+    let cluster = cluster(2);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    let idle: Vec<Client> = (0..40)
+        .map(|_| {
+            let mut one = cluster.connect();
+            one.batch_execute("SELECT count(*) FROM t.line").unwrap();
+            one
+        })
+        .collect();
+    let ledger = Ledger::default();
+    std::thread::scope(|scope| {
+        for &(name, way) in WAYS {
+            let (ledger, cluster) = (&ledger, &cluster);
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn_scoped(scope, move || {
+                    let mut client = cluster.connect();
+                    while ledger.goes_on() {
+                        way(&mut client, ledger);
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                })
+                .unwrap();
+        }
+        let stop = StopAtEnd(&ledger);
+        let id = switch(&mut client, "t", "node-2");
+        std::thread::sleep(Duration::from_millis(300));
+        roll_back(&mut client, id);
+        let id = switch(&mut client, "t", "node-2");
+        std::thread::sleep(Duration::from_millis(300));
+        finish(&mut client, id);
+        drop(stop);
+    });
+    for mut one in idle {
+        one.batch_execute("SELECT count(*) FROM t.line").unwrap();
+    }
+    check(&cluster, &mut client, &ledger);
+    let slowest = ledger.slowest.load(Ordering::Relaxed) / 1000;
+    let stalls =
+        text(&mut client, "SELECT round(stall::numeric, 1) FROM helios_migrations ORDER BY id");
+    println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
+}
+
+/// Lets the clients end also when the test fails.
+struct StopAtEnd<'a>(&'a Ledger);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn check(cluster: &Cluster, client: &mut Client, ledger: &Ledger) {
+    let there: BTreeSet<i64> = client
+        .query("SELECT number FROM t.entry WHERE number >= 0", &[])
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let acknowledged = ledger.acknowledged.lock().unwrap();
+    assert!(acknowledged.len() > 100, "{} writes", acknowledged.len());
+    assert_eq!(*acknowledged, there);
+    let lines = "SELECT count(*) FROM (SELECT number FROM t.line GROUP BY number HAVING count(*) <> 3) AS wrong";
+    assert_eq!(text(client, lines), ["0"]);
+    assert_eq!(text(client, "SELECT count(*) FROM t.entry WHERE number < 0"), ["30000"]);
+    assert_clean(cluster, &["t"]);
+}
