@@ -334,10 +334,13 @@ fn define_tcp() {
     );
 }
 
+/// Name, description, value, least and greatest, unit.
+type Number = (&'static CStr, &'static CStr, &'static GucSetting<i32>, (i32, i32), GucFlags);
+
 fn define_migrations() {
     let none = GucFlags::default();
     let (ms, s) = (GucFlags::UNIT_MS, GucFlags::UNIT_S);
-    let numbers: [(&CStr, &CStr, &'static GucSetting<i32>, (i32, i32), GucFlags); 7] = [
+    let numbers: [Number; 7] = [
         (
             c"helios.max_switch_stall",
             c"Longest time that a migration keeps writers waiting.",
