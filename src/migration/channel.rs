@@ -67,6 +67,22 @@ impl Channel {
         );
         publisher.query(&marker)?;
         subscriber.query(&marker)?;
+        publisher.query(&format!(
+            "DROP PUBLICATION IF EXISTS {0}; CREATE PUBLICATION {0} FOR TABLE {1}",
+            identifier(&self.name),
+            self.published(tables)
+        ))?;
+        Ok(())
+    }
+
+    /// Lets the publication have these tables alone. A subscription that is made afterwards applies nothing to others,
+    /// although the slot still gives what was written to them before.
+    pub fn narrow(&self, publisher: &mut Session, tables: &[&MovingTable]) -> Result<()> {
+        let (name, published) = (identifier(&self.name), self.published(tables));
+        publisher.query(&format!("ALTER PUBLICATION {name} SET TABLE {published}")).map(|_| ())
+    }
+
+    fn published(&self, tables: &[&MovingTable]) -> String {
         let mut all: Vec<String> =
             tables.iter().map(|t| format!("ONLY {}", t.qualified())).collect();
         all.push(format!(
@@ -74,12 +90,7 @@ impl Channel {
             self.migration,
             literal(&self.direction)
         ));
-        publisher.query(&format!(
-            "DROP PUBLICATION IF EXISTS {0}; CREATE PUBLICATION {0} FOR TABLE {1}",
-            identifier(&self.name),
-            all.join(", ")
-        ))?;
-        Ok(())
+        all.join(", ")
     }
 
     /// Makes the slot, with a snapshot that others can use as long as the session lives.

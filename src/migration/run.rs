@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::error::notify;
 use crate::pg::{lock, sql, worker};
+use crate::remote::Session;
 use crate::settings;
 use helios_core::migration::{State, Wish, back_off};
 use pgrx::PgLogLevel;
@@ -92,7 +93,9 @@ fn is_passing(error: &Error) -> bool {
 fn failed(migration: &Migration, error: &Error) -> bool {
     let message = describe(error);
     notify(PgLogLevel::LOG, &error.clone().context(format!("migration {}", migration.id)));
-    let passing = is_passing(error) || !migration.state.is_before_switch();
+    // The switch may be committed although its step failed in the end.
+    let Ok(now) = worker::attempt(|| record::load(migration.id)) else { return false };
+    let passing = is_passing(error) || !now.state.is_before_switch();
     let noted = worker::attempt(|| match passing {
         true => {
             let tries = u32::try_from(migration.tries + 1).unwrap_or(1);
@@ -229,6 +232,20 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
 /// Publication, slot, definitions, rows, indexes.
 fn copy(migration: &Migration) -> Result<Next> {
     let mut ends = ends(migration)?;
+    let mut keeper = None;
+    make_copy(migration, &mut ends, &mut keeper).map_err(|error| {
+        let sessions = [Some(&mut ends.source), Some(&mut ends.target), keeper.as_mut()];
+        let lost = sessions.into_iter().flatten().any(|session| session.is_stale());
+        match lost {
+            // A program that could not connect, a snapshot that is gone with its session: it passes.
+            true => Error::new(Code::ERRCODE_CONNECTION_FAILURE, "a node was lost during the copy")
+                .detail(error.to_string()),
+            false => error,
+        }
+    })
+}
+
+fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session>) -> Result<Next> {
     backfill::end_stray_copies(migration, &mut ends.target)?;
     let all = worker::attempt(|| record::tables(migration.id))?;
     let open: Vec<&MovingTable> =
@@ -241,6 +258,9 @@ fn copy(migration: &Migration) -> Result<Next> {
             channel.owe()?;
             Ok((round, channel))
         })?;
+        for earlier in 1..round {
+            end_round(migration, ends, earlier, &all)?;
+        }
         channel.publish(&mut ends.source, &mut ends.target, &open)?;
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
         worker::attempt(|| {
@@ -250,7 +270,8 @@ fn copy(migration: &Migration) -> Result<Next> {
             )
         })?;
         // The session keeps the snapshot until it is dropped.
-        let (_keeper, snapshot) = worker::attempt(|| channel.slot_with_snapshot())?;
+        let (session, snapshot) = worker::attempt(|| channel.slot_with_snapshot())?;
+        *keeper = Some(session);
         failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
         worker::attempt(|| definition::before_rows(migration, &mut ends.target, &snapshot))?;
         failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
@@ -263,6 +284,23 @@ fn copy(migration: &Migration) -> Result<Next> {
     worker::attempt(|| definition::after_rows(migration, &mut ends.target))?;
     failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
     advance(migration, State::CatchUp)
+}
+
+/// A round that broke off goes on with the tables that it has finished. Changes of the others come with their new round;
+/// applied from both they would be there twice.
+fn end_round(
+    migration: &Migration,
+    ends: &mut Ends,
+    round: i32,
+    tables: &[MovingTable],
+) -> Result<()> {
+    let channel = worker::attempt(|| Channel::forward(migration, round))?;
+    let finished: Vec<&MovingTable> =
+        tables.iter().filter(|table| table.round == Some(round)).collect();
+    match finished.is_empty() {
+        true => cleanup::some(migration, |debt| debt.name == channel.name),
+        false => channel.narrow(&mut ends.source, &finished),
+    }
 }
 
 /// The target follows, until it is near.

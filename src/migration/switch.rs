@@ -86,7 +86,13 @@ fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
 pub fn channels(migration: &Migration, way: Way) -> Result<Vec<Channel>> {
     worker::attempt(|| match way {
         Way::There => {
-            (1..=migration.round).map(|round| Channel::forward(migration, round)).collect()
+            // A round in which no table was finished has left nothing to follow.
+            let tables = record::tables(migration.id)?;
+            let last = migration.round;
+            let used = |round: &i32| {
+                *round == last || tables.iter().any(|table| table.round == Some(*round))
+            };
+            (1..=last).filter(used).map(|round| Channel::forward(migration, round)).collect()
         }
         Way::Back => Ok(vec![Channel::back(migration)?]),
     })

@@ -182,7 +182,8 @@ impl Stage {
         let seen = (state.as_str(), now.as_str());
         // Only a step that fails for no reason that could pass ends a migration.
         let given_up = self.fault == Fault::Error && seen == ("failed", home);
-        assert!(seen == expected || given_up, "{:?} at {place}: {seen:?}", self.fault);
+        let row = shown(&mut self.cluster.connect(), id);
+        assert!(seen == expected || given_up, "{:?} at {place}: {seen:?} {row}", self.fault);
     }
 
     fn home(&self) -> String {
