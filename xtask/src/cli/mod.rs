@@ -67,6 +67,9 @@ enum Command {
         /// What every hop goes over.
         #[arg(long, value_enum, default_value_t = bench::Transport::Unix)]
         transport: bench::Transport,
+        /// Size of the tenant that scenario "migration" moves.
+        #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+        megabytes: u32,
         /// Write the tables to benches/RESULTS.md.
         #[arg(long)]
         save: bool,
@@ -97,9 +100,10 @@ pub fn run() -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Bench { names, seconds, rounds, clients, transport, save } => {
+        Command::Bench { names, seconds, rounds, clients, transport, megabytes, save } => {
             let rounds = usize::from(rounds);
-            let options = bench::Options { names, seconds, rounds, clients, transport, save };
+            let options =
+                bench::Options { names, seconds, rounds, clients, transport, megabytes, save };
             bench::run(&options)?;
         }
         Command::Cluster(command) => return cluster::run(command),
