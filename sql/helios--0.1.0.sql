@@ -704,6 +704,40 @@ CREATE FUNCTION pg_catalog.helios_assign_slots("from" integer, "to" integer, nod
 COMMENT ON FUNCTION pg_catalog.helios_assign_slots(integer, integer, text)
     IS 'gives hash slots (first and last) to a node, splitting shards at the borders; gives the migrations that bring what is in them';
 
+CREATE FUNCTION pg_catalog.helios_rebalance_plan(
+        OUT step integer, OUT shard bigint, OUT source text, OUT target text, OUT schemas bigint, OUT bytes bigint,
+        OUT load double precision, OUT seconds double precision, OUT fullest_before double precision,
+        OUT fullest_after double precision, OUT waves integer)
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_rebalance_plan_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_rebalance_plan()
+    IS 'the moves that helios_rebalance() would start now, in order: what each takes, about how long, the fullest node''s part of its fair share before and after; waves: about how many such plans it takes in all';
+
+CREATE FUNCTION pg_catalog.helios_balance(
+        OUT verdict text, OUT moves bigint, OUT bytes bigint, OUT waves integer, OUT fullest_before double precision,
+        OUT fullest_after double precision, OUT deviation_before double precision, OUT deviation_after double precision,
+        OUT too_big bigint[])
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_balance_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_balance()
+    IS 'what the plan of this moment comes to, and the shards that are more than a node''s fair share: split them, or give them a larger node';
+
+CREATE FUNCTION pg_catalog.helios_rebalance() RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_rebalance_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_rebalance() IS 'starts the moves of helios_rebalance_plan(); gives their migrations';
+
+CREATE FUNCTION pg_catalog.helios_drain_node(name text) RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_drain_node_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_drain_node(text)
+    IS 'empties a node, wave by wave: gives the migrations of the first one, the worker starts the next';
+
+CREATE FUNCTION pg_catalog.helios_undrain_node(name text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_undrain_node_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_undrain_node(text) IS 'takes helios_drain_node back';
+
+CREATE FUNCTION pg_catalog.helios_migrate(source text, target text, pattern text DEFAULT '%') RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_migrate_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_migrate(text, text, text)
+    IS 'moves the schemas on a node whose names are LIKE a pattern to another node; gives the migrations';
+
 -------------------------------------------------------------------------------------------------
 -- Statistics
 -------------------------------------------------------------------------------------------------
@@ -839,6 +873,12 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_split_shard(bigint, text),
     pg_catalog.helios_merge_shards(bigint, bigint),
     pg_catalog.helios_assign_slots(integer, integer, text),
+    pg_catalog.helios_rebalance_plan(),
+    pg_catalog.helios_balance(),
+    pg_catalog.helios_rebalance(),
+    pg_catalog.helios_drain_node(text),
+    pg_catalog.helios_undrain_node(text),
+    pg_catalog.helios_migrate(text, text, text),
     pg_catalog.helios_measure_sizes(),
     pg_catalog.helios_reset_statistics(text),
     helios.grammar_effect(text)

@@ -43,6 +43,16 @@ pub static STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub static STATISTICS_SCHEMAS: GucSetting<i32> = GucSetting::<i32>::new(20_000);
 /// Time between two questions of a database's worker for the sizes of schemas, in milliseconds.
 pub static STATISTICS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+/// Whether the cluster balances itself.
+pub static AUTO_REBALANCE: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Time between two looks of a database's worker whether the nodes are evenly loaded, in milliseconds.
+pub static REBALANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(600_000);
+/// Part of the cluster's bytes that one plan moves at most.
+pub static MAX_MOVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
+/// By how much a plan has to reduce the greatest deviation from a fair share, in fair shares.
+pub static MIN_IMPROVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
+/// Deviation from its fair share that a node may have before the cluster balances itself, in fair shares.
+pub static MAX_VARIANCE: GucSetting<f64> = GucSetting::<f64>::new(0.3);
 /// Time between two looks of a database's worker at its nodes, in milliseconds.
 pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Longest time that a fence keeps writers waiting, in milliseconds.
@@ -116,6 +126,7 @@ pub fn register() {
     define_tcp();
     define_migrations();
     define_statistics();
+    define_balance();
     GucRegistry::define_string_guc(
         c"helios.passfile",
         c"File of passwords for sessions to nodes.",
@@ -123,6 +134,55 @@ pub fn register() {
         &PASSFILE,
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+fn define_balance() {
+    GucRegistry::define_bool_guc(
+        c"helios.auto_rebalance",
+        c"Moves, splits and merges shards by itself.",
+        c"When nodes are unevenly loaded, were added, or drain. A draining node is emptied in any case.",
+        &AUTO_REBALANCE,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.rebalance_interval",
+        c"Time between two looks whether the nodes are evenly loaded.",
+        c"",
+        &REBALANCE_INTERVAL,
+        1000,
+        86_400_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
+    );
+    let part = |name, about, long, setting, least, most| {
+        let (context, flags) = (GucContext::Suset, GucFlags::default());
+        GucRegistry::define_float_guc(name, about, long, setting, least, most, context, flags);
+    };
+    part(
+        c"helios.max_movement",
+        c"Part of the cluster's bytes that one plan of the rebalancer moves at most.",
+        c"What needs more is done in waves.",
+        &MAX_MOVEMENT,
+        0.001,
+        1.0,
+    );
+    part(
+        c"helios.min_improvement",
+        c"Reduction of the greatest deviation from a fair share that makes a plan worthwhile.",
+        c"In fair shares: 0.1 means from 40 % above it to 30 %.",
+        &MIN_IMPROVEMENT,
+        0.0,
+        10.0,
+    );
+    part(
+        c"helios.max_variance",
+        c"Deviation from its fair share that a node may have before the cluster balances itself.",
+        c"In fair shares.",
+        &MAX_VARIANCE,
+        0.0,
+        10.0,
     );
 }
 

@@ -11,6 +11,7 @@ pub mod frames;
 pub mod lex;
 pub mod migration;
 pub mod quote;
+pub mod rebalance;
 pub mod ring;
 pub mod route;
 pub mod shard;

@@ -9,6 +9,7 @@ mod copies;
 mod migrations;
 mod nodes;
 mod places;
+mod rebalance;
 mod schemas;
 mod shards;
 mod statistics;

@@ -48,8 +48,8 @@ fn helios_counting() -> Counting {
 #[pg_extern(sql = false)]
 fn helios_measure_sizes() -> i64 {
     let measure = || -> Result<i64> {
-        let (sizes, errors) = stats::measure(None)?;
-        stats::warn(&errors);
+        let stats::Measured { sizes, silent } = stats::measure(None)?;
+        stats::warn(&silent);
         Ok(i64::try_from(sizes.len()).unwrap_or(i64::MAX))
     };
     measure().or_raise()

@@ -1,12 +1,13 @@
 //! Background workers: a launcher for the server, and a worker for each database that has nodes, or something left to
-//! do. The worker finishes prepared transactions that were left behind, watches the nodes, and finds deadlocks over
-//! several servers.
+//! do. The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over
+//! several servers, and keeps the nodes balanced.
 //!
 //! Invariant: whatever a worker does can be stopped at any point and done again. A worker leaves its database when
 //! the server is about to do something for which nobody may be connected to it (DROP DATABASE, …).
 //!
 //! Lock order: none of our own; rows of `helios.transaction` are deleted after their transactions are finished.
 
+mod balance;
 mod deadlock;
 mod health;
 mod migrations;
@@ -100,6 +101,7 @@ fn launcher() {
 fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
+    let mut balance = balance::Balance::default();
     let mut last_recovery: Option<Instant> = None;
     let mut migrations = migrations::Workers::default();
     let began = Instant::now();
@@ -130,7 +132,7 @@ fn run(database: u32) {
         if nodes.is_empty() || (worker::is_crowded() && began.elapsed() > TURN) {
             return;
         }
-        next = next.min(watch.look(database, &nodes));
+        next = next.min(watch.look(database, &nodes)).min(balance.look());
         next = migrations.look(database).map_or(next, |again| next.min(again));
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);

@@ -21,7 +21,8 @@ pub use cache::{
 };
 pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId};
 pub use shards::{
-    Resident, homes, join_shards, note_merge, residents, schema_names, shard, shards,
+    Resident, forget_merge, homes, join_shards, merges_due, migration_rate, migrations_under_way,
+    note_merge, residents, schema_names, schemas_like, set_node_state, shard, shards,
     shards_of_schemas, split_shard,
 };
 pub use store::{
@@ -31,6 +32,7 @@ pub use store::{
     take_local_out, unfinished_transactions,
 };
 
+use crate::error::Result;
 use crate::pg::{invalidation, lock};
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
@@ -56,10 +58,13 @@ pub fn lock_catalog() -> Option<Oid> {
 
 /// As [`lock_shard_exclusive`] for several shards; false, and none is locked, if that takes longer than `wait`, during
 /// which new statements wait too.
-pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> bool {
+pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
     let mut ids: Vec<u32> = shards.iter().map(|shard| shard.0 as u32).collect();
     ids.sort_unstable();
-    cache::shard_table().is_none_or(|table| lock::exclusive_within(table, &ids, wait))
+    match cache::shard_table() {
+        Some(table) => lock::exclusive_within(table, &ids, wait),
+        None => Ok(true),
+    }
 }
 
 /// One transaction at a time writes a reference table; held until it ends, on all nodes.

@@ -166,3 +166,56 @@ fn set_bounds(shard: ShardId, bounds: &Rectangle) -> Result<()> {
     let (key_from, key_to) = (bounds.keys.from.clone(), bounds.keys.to.clone());
     sql::run(update, &[shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()])
 }
+
+/// Pairs of shards to be joined whose migration is over, with its number.
+pub fn merges_due() -> Result<Vec<(ShardId, ShardId, i64)>> {
+    let select = "SELECT w.stays, w.goes, w.migration FROM helios.merge w LEFT JOIN helios.migration m ON m.id = w.migration
+                   WHERE m.id IS NULL OR m.state IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| {
+        sql::read_rows(select, &[], |row| {
+            let number = |column| Ok::<_, Error>(row.get::<i64>(column)?.unwrap_or(0));
+            Ok((ShardId(number(1)?), ShardId(number(2)?), number(3)?))
+        })
+    })
+}
+
+/// The pair that waited for this migration waits no more.
+pub fn forget_merge(migration: i64) -> Result<()> {
+    as_owner(|| sql::run("DELETE FROM helios.merge WHERE migration = $1", &[migration.into()]))
+}
+
+/// Schemas on a node whose names are LIKE the pattern, with their shards.
+pub fn schemas_like(node: NodeId, pattern: &str) -> Result<Vec<(String, ShardId)>> {
+    let select =
+        "SELECT c.name::text, c.shard FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
+                   WHERE s.node = $1 AND c.name::text LIKE $2 ORDER BY 1";
+    as_owner(|| {
+        sql::rows(select, &[node.0.into(), pattern.into()], |row| {
+            let shard = row.get::<i64>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+        })
+    })
+}
+
+/// Migrations that have not ended, those whose way back is still open not counted.
+pub fn migrations_under_way() -> Result<i64> {
+    let select = "SELECT count(*) FROM helios.migration
+                   WHERE state NOT IN ('dual_write_back', 'finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| Ok(sql::read_one(select, &[])?.unwrap_or(0)))
+}
+
+/// Bytes a second of the last migrations that have switched; None if there are none.
+pub fn migration_rate() -> Result<Option<f64>> {
+    let select = "SELECT (sum(bytes_done) / nullif(sum(extract(epoch FROM switched - created)), 0))::double precision
+                    FROM (SELECT * FROM helios.migration WHERE switched IS NOT NULL AND bytes_done > 0
+                           ORDER BY id DESC LIMIT 20) AS m";
+    as_owner(|| sql::read_one(select, &[]))
+}
+
+/// Changes what a node does.
+pub fn set_node_state(node: NodeId, state: &str, takes_schemas: bool) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.node SET (state, takes_schemas) = ($2, $3) WHERE id = $1";
+        sql::run(update, &[node.0.into(), state.into(), takes_schemas.into()])
+    })
+}

@@ -1,8 +1,9 @@
 //! Heavyweight locks on things that are no relations.
 
+use super::subtransaction;
+use crate::error::Result;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CString;
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 /// How strongly a lock is held.
@@ -48,67 +49,35 @@ pub fn try_for_session(catalog: pg_sys::Oid, id: u32) -> bool {
 /// Locks objects of a catalog exclusively, in the order given, until the transaction ends. False, and none of them is
 /// held, if one could not be had within `wait` (or the session's `lock_timeout`, if that is shorter): meanwhile all
 /// who want to share it wait too.
-pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> bool {
-    let attempt = Attempt::begin(wait);
-    let locked = pgrx::PgTryBuilder::new(AssertUnwindSafe(|| {
+pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> Result<bool> {
+    let locked = subtransaction::attempt(|| {
+        limit(wait);
         ids.iter().for_each(|&id| object(catalog, id, Mode::Exclusive));
-        true
-    }))
-    .catch_when(Code::ERRCODE_LOCK_NOT_AVAILABLE, |_| false)
-    .catch_others(|error| {
-        attempt.end(false); // who catches this further up ends a subtransaction of his own
-        error.rethrow()
-    })
-    .execute();
-    attempt.end(locked);
-    locked
-}
-
-/// A subtransaction with a lock timeout of its own.
-#[derive(Clone, Copy)]
-struct Attempt {
-    context: pg_sys::MemoryContext,
-    owner: pg_sys::ResourceOwner,
-    settings: i32,
-}
-
-impl Attempt {
-    fn begin(wait: Duration) -> Self {
-        // SAFETY: reads and changes variables of this backend; the texts end with NUL and outlive the calls.
-        unsafe {
-            let (context, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-            pg_sys::BeginInternalSubTransaction(std::ptr::null());
-            pg_sys::MemoryContextSwitchTo(context);
-            let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX).max(1);
-            let limit = if pg_sys::LockTimeout > 0 { wait.min(pg_sys::LockTimeout) } else { wait };
-            let limit = CString::new(limit.to_string()).unwrap_or_default();
-            let settings = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"lock_timeout".as_ptr(),
-                limit.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-            Self { context, owner, settings }
-        }
+        Ok(())
+    });
+    match locked {
+        Ok(()) => Ok(true),
+        Err(error) if error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE) => Ok(false),
+        Err(error) => Err(error),
     }
+}
 
-    fn end(self, keep: bool) {
-        // SAFETY: ends what `begin` began, with its settings; what is kept goes to the transaction around it. Context
-        // and owner were current when it began, and live longer.
-        unsafe {
-            if keep {
-                pg_sys::AtEOXact_GUC(true, self.settings);
-                pg_sys::ReleaseCurrentSubTransaction();
-            } else {
-                pg_sys::RollbackAndReleaseCurrentSubTransaction();
-            }
-            pg_sys::MemoryContextSwitchTo(self.context);
-            pg_sys::CurrentResourceOwner = self.owner;
-        }
+/// Waits for locks end after this time, or the session's `lock_timeout`, until the subtransaction ends.
+fn limit(wait: Duration) {
+    let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX).max(1);
+    // SAFETY: reads and changes a setting of this backend; the texts end with NUL and outlive the calls.
+    unsafe {
+        let limit = if pg_sys::LockTimeout > 0 { wait.min(pg_sys::LockTimeout) } else { wait };
+        let limit = CString::new(limit.to_string()).unwrap_or_default();
+        pg_sys::set_config_option(
+            c"lock_timeout".as_ptr(),
+            limit.as_ptr(),
+            pg_sys::GucContext::PGC_USERSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }

@@ -50,6 +50,7 @@ pub mod statement;
 pub mod statement_edit;
 pub mod statement_names;
 pub mod statement_parts;
+pub mod subtransaction;
 pub mod transaction_records;
 pub mod tree;
 pub mod types;

@@ -6,19 +6,16 @@
 //! Lock order: that of the directory: the cluster's lock, then shards by ascending id, all at once; whoever cannot have
 //! them soon lets go of them, so that statements never wait long behind.
 
+mod automatic;
+mod drain;
+mod moves;
+mod plan;
+mod ring;
 mod shards;
 
-use crate::directory::{NodeId, ShardId};
-use crate::error::{Error, Result};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-
+pub use automatic::{Automatic, finish_merges};
+pub use drain::{drain, undrain};
+pub use moves::{migrate_matching, start_move};
+pub use plan::{Prepared, execute, prepare};
+pub use ring::house_empty_shards;
 pub use shards::{At, Merged, assign, merge, split};
-
-/// Starts the move of a shard that holds schemas; gives the number of the migration.
-pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
-    Err(Error::new(
-        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot move shard {} to node {}", shard.0, to.0),
-    )
-    .detail("It holds schemas, and migrations are not part of this version yet."))
-}

@@ -281,7 +281,7 @@ fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Recta
 fn lock(shards: &[ShardId]) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     for attempt in 1..=ATTEMPTS {
-        if directory::lock_shards_within(shards, STALL) {
+        if directory::lock_shards_within(shards, STALL)? {
             return Ok(());
         }
         if attempt < ATTEMPTS {

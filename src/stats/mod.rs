@@ -5,7 +5,7 @@
 
 mod sizes;
 
-pub use sizes::{measure, sizes, warn};
+pub use sizes::{Measured, measure, sizes, warn};
 
 use crate::directory::{self, Shard};
 use crate::error::Result;
@@ -100,6 +100,12 @@ pub fn loads() -> Result<HashMap<String, f64>> {
         load => load,
     };
     Ok(counters()?.iter().map(|(name, counters)| (name.clone(), load(counters))).collect())
+}
+
+/// Bytes of each distributed schema as last measured, by name.
+pub fn known_sizes() -> Result<HashMap<String, f64>> {
+    let size = |(name, counters): (String, Counters)| Some((name, counters.size? as f64));
+    Ok(counters()?.into_iter().filter_map(size).collect())
 }
 
 /// Computes the loads anew; `since` is when that was done last.

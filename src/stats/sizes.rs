@@ -12,22 +12,31 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('helios', 'information_schema')
       GROUP BY 1";
 
+/// What the nodes said.
+#[derive(Default)]
+pub struct Measured {
+    /// Bytes of each schema, by name.
+    pub sizes: HashMap<String, f64>,
+    /// Nodes that gave no answer, and why.
+    pub silent: Vec<(NodeId, Error)>,
+}
+
 /// Bytes of every schema on these nodes (None: all), by name, with indexes and TOAST. What cannot be had is an error:
 /// a plan made without it would be another one.
 pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
-    let (sizes, errors) = measure(of)?;
-    errors.into_iter().next().map_or(Ok(sizes), Err)
+    let Measured { sizes, silent } = measure(of)?;
+    silent.into_iter().next().map_or(Ok(sizes), |(_, error)| Err(error))
 }
 
 /// As [`sizes`], with the errors of the nodes that did not answer beside it. Notes what it learns for the views.
-pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error>)> {
+pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
     let nodes = directory::nodes()?;
     let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
     let homes = directory::homes()?;
@@ -38,7 +47,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error
     {
         match ask(node) {
             Ok(session) => asked.push((node, session)),
-            Err(error) => errors.push(error),
+            Err(error) => errors.push((node.id, error)),
         }
     }
     let mut sizes = HashMap::new();
@@ -50,7 +59,8 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error
                 sizes.extend(here.map(|(name, bytes)| (name, bytes as f64)));
             }
             Err(error) => {
-                errors.push(error.context(format!("asking node \"{}\" for sizes", node.name)))
+                let line = format!("asking node \"{}\" for sizes", node.name);
+                errors.push((node.id, error.context(line)));
             }
         }
     }
@@ -59,7 +69,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<(HashMap<String, f64>, Vec<Error
             schema_counters::set_size(schema.to_u32(), *bytes as u64);
         }
     }
-    Ok((sizes, errors))
+    Ok(Measured { sizes, silent: errors })
 }
 
 /// Sends the question; None for this server itself.
@@ -93,6 +103,6 @@ fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
 }
 
 /// Says of each node that did not answer why.
-pub fn warn(errors: &[Error]) {
-    errors.iter().for_each(|error| notify(PgLogLevel::WARNING, error));
+pub fn warn(errors: &[(NodeId, Error)]) {
+    errors.iter().for_each(|(_, error)| notify(PgLogLevel::WARNING, error));
 }

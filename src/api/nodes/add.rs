@@ -1,10 +1,11 @@
 //! Adding a node.
 
-use super::{check, connect, house_empty_shards, sync};
+use super::{check, connect, sync};
 use crate::ddl::{claim, reference};
 use crate::directory::{self, Address, NewNode, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session;
+use crate::rebalance;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
@@ -40,7 +41,7 @@ pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
     claim::stake(&*directory::node(id)?)?;
     reference::bring_to(id)?;
     let nodes: Vec<Rc<Node>> = directory::nodes()?.iter().cloned().collect();
-    house_empty_shards(&nodes)?;
+    rebalance::house_empty_shards(&nodes)?;
     Ok(id)
 }
 

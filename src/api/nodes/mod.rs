@@ -7,14 +7,13 @@ mod process;
 mod sync;
 
 use crate::ddl::{claim, reference};
-use crate::directory::{self, Node, NodeId, ShardId};
+use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, OrRaise, Result};
 use crate::pg::node_health::{self, State};
 use crate::pg::privileges;
+use crate::rebalance;
 use crate::remote::Session;
-use crate::settings;
 use crate::transaction;
-use helios_core::ring::{self, Held, Member};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
 use std::rc::Rc;
@@ -78,7 +77,7 @@ fn remove(name: &str) -> Result<()> {
     directory::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     let members: Vec<Rc<Node>> =
         directory::nodes()?.iter().filter(|other| other.id != node.id).cloned().collect();
-    house_empty_shards(&members)?;
+    rebalance::house_empty_shards(&members)?;
     let schemas = directory::schemas_on(node.id)?;
     if !schemas.is_empty() {
         return Err(Error::new(
@@ -117,31 +116,6 @@ fn finish_transactions(node: &Node) -> Result<()> {
         .hint("They are being finished; try again in a moment."));
     }
     directory::forget_transactions(node.id, &finished)
-}
-
-/// Gives the ring's nodes their shares of the shards that hold no schema.
-fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
-    let others = nodes.iter().filter(|node| !node.is_local && node.takes_schemas);
-    let mut members: Vec<Member> =
-        others.map(|node| Member { id: node.id.0, weight: node.weight }).collect();
-    if members.is_empty() {
-        members.push(Member { id: NodeId::LOCAL.0, weight: 1.0 });
-    }
-    let held = || -> Result<Vec<Held>> {
-        let shards = directory::shards()?.into_iter();
-        let pooled = shards.filter(|shard| shard.rectangle().is_some());
-        Ok(pooled
-            .map(|shard| Held { shard: shard.id.0, node: shard.node.0, empty: shard.schemas == 0 })
-            .collect())
-    };
-    let tokens = u32::try_from(settings::VIRTUAL_NODES.get()).unwrap_or(ring::VIRTUAL_NODES);
-    for shard in held()?.iter().filter(|shard| shard.empty) {
-        directory::lock_shard_exclusive(ShardId(shard.shard));
-    }
-    // A schema may have come into one of them while the locks were waited for.
-    let moves = ring::rebalance_empty(&held()?, &members, tokens);
-    let moves: Vec<_> = moves.iter().map(|m| (ShardId(m.shard), NodeId(m.to))).collect();
-    directory::move_shards(&moves)
 }
 
 /// A session of its own to a node, as the client's role.

@@ -16,6 +16,7 @@ mod node_loss;
 mod node_sessions;
 mod procedural;
 mod pull_rows;
+mod rebalance;
 mod reference;
 mod shards;
 mod smoke_definitions;

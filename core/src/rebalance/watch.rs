@@ -1,0 +1,91 @@
+//! Which shards to split or merge by themselves: with patience, so that a busy minute or a quiet one changes nothing.
+
+use crate::shard::Rectangle;
+use std::collections::{HashMap, HashSet};
+
+/// A shard that carries this part of a node's fair share is to be split …
+const HOT: f64 = 0.8;
+/// … when it has for this many seconds.
+const HOT_FOR: f64 = 300.0;
+/// Two neighbours that together carry this part of the mean shard are to be merged …
+const COLD: f64 = 0.3;
+/// … when they have for this many seconds.
+const COLD_FOR: f64 = 3600.0;
+
+/// A pooled shard as it is seen at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Its id.
+    pub id: i64,
+    /// Its node.
+    pub node: i32,
+    /// Its bounds.
+    pub bounds: Rectangle,
+    /// Its part of what the whole cluster carries, 0 to 1.
+    pub part: f64,
+    /// How many schemas it holds.
+    pub schemas: u64,
+    /// Nothing is being done with it.
+    pub is_at_rest: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Split this shard.
+    Split(i64),
+    /// Merge these two, which lie beside each other on one node.
+    Merge(i64, i64),
+}
+
+/// Since when shards have been hot, and pairs of them cold.
+#[derive(Debug, Clone, Default)]
+pub struct Watch {
+    hot: HashMap<i64, f64>,
+    cold: HashMap<(i64, i64), f64>,
+}
+
+impl Watch {
+    /// Looks at all pooled shards. `now`: seconds since any moment; `nodes`: how many share the load; `least`: merging
+    /// leaves this many shards. A shard is in one wish at most, and its time begins anew with it.
+    pub fn observe(&mut self, now: f64, shards: &[Seen], nodes: usize, least: usize) -> Vec<Wish> {
+        let fair = 1.0 / nodes.max(1) as f64;
+        let hot = shards.iter().filter(|s| s.is_at_rest && s.schemas > 1 && s.part >= HOT * fair);
+        let hot: HashSet<i64> = hot.map(|shard| shard.id).collect();
+        let mean = 1.0 / shards.len().max(1) as f64;
+        let cold = neighbours(shards).filter(|(a, b)| a.part + b.part <= COLD * mean);
+        let cold: Vec<(i64, i64)> = cold.map(|(a, b)| (a.id, b.id)).collect();
+        self.hot.retain(|id, _| hot.contains(id));
+        self.cold.retain(|pair, _| cold.contains(pair));
+
+        let mut wishes = Vec::new();
+        for shard in shards.iter().filter(|shard| hot.contains(&shard.id)) {
+            if now - *self.hot.entry(shard.id).or_insert(now) >= HOT_FOR {
+                self.hot.remove(&shard.id);
+                wishes.push(Wish::Split(shard.id));
+            }
+        }
+        let (mut left, mut busy) = (shards.len(), HashSet::new());
+        for (a, b) in cold {
+            let since = now - *self.cold.entry((a, b)).or_insert(now);
+            if since >= COLD_FOR && left > least && !busy.contains(&a) && !busy.contains(&b) {
+                self.cold.remove(&(a, b));
+                busy.extend([a, b]);
+                left -= 1;
+                wishes.push(Wish::Merge(a, b));
+            }
+        }
+        wishes
+    }
+}
+
+/// Pairs on one node that could be one, each shard with the next in order.
+fn neighbours(shards: &[Seen]) -> impl Iterator<Item = (&Seen, &Seen)> {
+    let mut sorted: Vec<&Seen> = shards.iter().collect();
+    let place = |seen: &Seen| (seen.bounds.slots.start, seen.bounds.keys.from.clone());
+    sorted.sort_by_cached_key(|seen| place(seen));
+    let pairs: Vec<_> = sorted.windows(2).map(|pair| (pair[0], pair[1])).collect();
+    pairs.into_iter().filter(|(a, b)| {
+        a.node == b.node && a.is_at_rest && b.is_at_rest && a.bounds.join(&b.bounds).is_some()
+    })
+}

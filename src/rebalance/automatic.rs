@@ -1,0 +1,138 @@
+//! What the cluster does by itself: the database's worker looks regularly.
+
+use super::plan::{execute, prepare};
+use super::shards::{At, Merged, merge, split};
+use crate::directory::{self, NodeId, Shard, ShardId};
+use crate::error::Result;
+use crate::pg::error::notify;
+use crate::pg::subtransaction;
+use crate::settings;
+use crate::stats;
+use helios_core::rebalance::{Seen, Watch, Wish};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::Instant;
+
+/// What the worker remembers between its looks.
+pub struct Automatic {
+    began: Instant,
+    watch: Watch,
+    nodes: Option<Vec<NodeId>>,
+    /// A node has joined since the last plan.
+    joined: bool,
+}
+
+impl Default for Automatic {
+    fn default() -> Self {
+        Self { began: Instant::now(), watch: Watch::default(), nodes: None, joined: false }
+    }
+}
+
+impl Automatic {
+    /// Whether it should be looked at the balance at once: a node has joined, or one that drains is not empty yet.
+    pub fn is_wanted(&mut self) -> Result<bool> {
+        let nodes = directory::nodes()?;
+        let now: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
+        if let Some(known) = self.nodes.replace(now.clone()) {
+            self.joined |= now.iter().any(|node| !known.contains(node));
+        }
+        Ok((self.joined && settings::AUTO_REBALANCE.get()) || is_leaving()?)
+    }
+
+    /// Starts the next wave of moves if there is need for one, and none under way; gives the migrations.
+    pub fn balance(&mut self) -> Result<Vec<i64>> {
+        let is_leaving = is_leaving()?;
+        let may = settings::AUTO_REBALANCE.get() || is_leaving;
+        if !may || directory::migrations_under_way()? > 0 {
+            return Ok(Vec::new());
+        }
+        let plan = prepare()?.plan;
+        let joined = std::mem::take(&mut self.joined);
+        let uneven = plan.before.deviation > settings::MAX_VARIANCE.get();
+        Ok(if uneven || joined || is_leaving { execute(&plan) } else { Vec::new() })
+    }
+
+    /// Splits and merges that are due.
+    pub fn due(&mut self) -> Result<Vec<Wish>> {
+        if !settings::AUTO_REBALANCE.get() {
+            return Ok(Vec::new());
+        }
+        let shards = directory::shards()?;
+        let sizes = stats::known_sizes()?;
+        let weights = stats::weights(&shards, &sizes)?;
+        let bytes: f64 = weights.values().map(|weight| weight.bytes).sum();
+        let load: f64 = weights.values().map(|weight| weight.load).sum();
+        let part = |shard: &Shard| {
+            let weight = weights.get(&shard.id.0).copied().unwrap_or_default();
+            let of = |value: f64, all: f64| if all > 0.0 { value / all } else { 0.0 };
+            let load = if load >= LITTLE { of(weight.load, load) } else { 0.0 };
+            of(weight.bytes, bytes).max(load)
+        };
+        let seen = |shard: &Shard| {
+            let bounds = shard.rectangle()?.clone();
+            Some(Seen {
+                id: shard.id.0,
+                node: shard.node.0,
+                bounds,
+                part: part(shard),
+                schemas: shard.schemas,
+                is_at_rest: !shard.is_moving,
+            })
+        };
+        let seen: Vec<Seen> = shards.iter().filter_map(seen).collect();
+        let takes = |node: &&std::rc::Rc<directory::Node>| node.takes_schemas;
+        let nodes = directory::nodes()?.iter().filter(takes).count();
+        let least = usize::try_from(settings::INITIAL_SHARDS.get()).unwrap_or(1);
+        let now = self.began.elapsed().as_secs_f64();
+        Ok(self.watch.observe(now, &seen, nodes, least))
+    }
+
+    /// Does one of them.
+    pub fn fulfil(wish: Wish) -> Result<()> {
+        match wish {
+            Wish::Split(shard) => {
+                let by_load = split(ShardId(shard), |_| Ok(At::Load));
+                by_load.or_else(|_| split(ShardId(shard), |_| Ok(At::Bytes))).map(|_| ())
+            }
+            // one of them may have moved since: then they are not joined
+            Wish::Merge(one, other) => merge(ShardId(one), ShardId(other)).map(|_| ()),
+        }
+    }
+}
+
+/// As the planner of moves sees it: below, only bytes count.
+const LITTLE: f64 = 0.05;
+
+fn is_leaving() -> Result<bool> {
+    let nodes = directory::nodes()?;
+    let draining: Vec<NodeId> =
+        nodes.iter().filter(|node| node.state == "draining").map(|node| node.id).collect();
+    let leaves = |shard: &Shard| shard.schemas > 0 && draining.contains(&shard.node);
+    Ok(!draining.is_empty() && directory::shards()?.iter().any(leaves))
+}
+
+/// Joins the shards that were waiting for a migration which has ended; gives pairs of those joined (which is left, which
+/// is gone). Where it did not bring them together, or they can no longer be joined, they stay two.
+pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
+    let mut joined = Vec::new();
+    for (stays, goes, migration) in directory::merges_due()? {
+        let together = directory::shard(stays)?.node == directory::shard(goes)?.node;
+        let outcome = together.then(|| subtransaction::attempt(|| merge(stays, goes)));
+        match outcome {
+            Some(Ok(Merged::Done(left))) => {
+                joined.push((left, if left == stays { goes } else { stays }));
+            }
+            // in use just now
+            Some(Err(error))
+                if error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE)
+                    || error.is(Code::ERRCODE_OBJECT_IN_USE) =>
+            {
+                continue;
+            }
+            Some(Err(error)) => notify(PgLogLevel::LOG, &error),
+            Some(Ok(Merged::NeedsMove { .. })) | None => {}
+        }
+        directory::forget_merge(migration)?;
+    }
+    Ok(joined)
+}

@@ -1,0 +1,61 @@
+//! Nodes that are to be emptied.
+
+use super::house_empty_shards;
+use super::plan::{execute, prepare};
+use crate::directory::{self, Node};
+use crate::error::{Error, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// From now on the node takes nothing and gives all that it has. Shards without schemas leave it at once; gives the
+/// migrations of the first wave. The worker starts the next ones.
+///
+/// Errors: 42704 unknown, 55000 for this server itself, and for the last node that takes schemas.
+pub fn drain(name: &str) -> Result<Vec<i64>> {
+    directory::lock_cluster();
+    let node = directory::node_named(name)?;
+    node.check_ours()?;
+    let refused = |detail: String, hint: &str| {
+        let message = format!("cannot drain node \"{name}\"");
+        Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .detail(detail)
+            .hint(hint)
+    };
+    if node.is_local {
+        let hint = "Move what lives here with helios_migrate(), or helios_migrate_schema().";
+        return Err(refused("It is this server itself.".into(), hint));
+    }
+    let takes = |other: &&Rc<Node>| {
+        other.id != node.id && other.takes_schemas && other.state == "online" && !other.is_foreign
+    };
+    if directory::nodes()?.iter().filter(takes).count() == 0 {
+        let hint = "Add a node with helios_add_node first.";
+        return Err(refused("No other node takes schemas.".into(), hint));
+    }
+    directory::set_node_state(node.id, "draining", false)?;
+    house()?;
+    Ok(execute(&prepare()?.plan))
+}
+
+/// The node takes part again. What has left it comes back only as the balance wants it.
+///
+/// Errors: 42704 unknown, 55000 if it does not drain.
+pub fn undrain(name: &str) -> Result<()> {
+    directory::lock_cluster();
+    let node = directory::node_named(name)?;
+    if node.state != "draining" {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{name}\" is not draining"),
+        )
+        .detail(format!("Its state is {}.", node.state))
+        .hint("helios_nodes shows the state of each node."));
+    }
+    directory::set_node_state(node.id, "online", true)?;
+    house()
+}
+
+fn house() -> Result<()> {
+    let nodes: Vec<Rc<Node>> = directory::nodes()?.iter().cloned().collect();
+    house_empty_shards(&nodes)
+}

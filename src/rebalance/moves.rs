@@ -1,0 +1,40 @@
+//! Moves of shards and schemas that are begun here, and made by the migration engine.
+
+use crate::directory::{self, Node, NodeId, Shard, ShardId};
+use crate::error::{Error, Result};
+use crate::migration::{self, Subject};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Starts the move of a shard; gives the number of the migration.
+pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
+    migration::start(&Subject::Shard(shard), to)
+}
+
+/// Starts the moves of all schemas on a node whose names are LIKE the pattern; gives the migrations. A shard whose
+/// schemas all match moves as one.
+///
+/// Errors: 3F000 if none matches, and those of each move.
+pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<Vec<i64>> {
+    let matching = directory::schemas_like(source.id, pattern)?;
+    if matching.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_INVALID_SCHEMA_NAME,
+            format!("no schema on node \"{}\" matches \"{pattern}\"", source.name),
+        )
+        .hint("The pattern is one of LIKE: % stands for any characters. helios_schemas shows what is where."));
+    }
+    let here = |shard: &Shard| shard.node == source.id && shard.schemas > 0;
+    let mut migrations = Vec::new();
+    for shard in directory::shards()?.into_iter().filter(here) {
+        let names: Vec<&String> =
+            matching.iter().filter(|(_, of)| *of == shard.id).map(|(name, _)| name).collect();
+        if names.len() as u64 == shard.schemas {
+            migrations.push(start_move(shard.id, target.id)?);
+        } else {
+            for name in names {
+                migrations.push(migration::start(&Subject::Schema(name.clone()), target.id)?);
+            }
+        }
+    }
+    Ok(migrations)
+}
