@@ -26,6 +26,18 @@ pub struct Seen {
     wish: bool,
 }
 
+impl Seen {
+    /// Is it in a state, with nothing more asked of it?
+    pub fn is_settled(&self, state: &str) -> bool {
+        self.state == state && !self.wish
+    }
+
+    /// Will nothing come of it any more?
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "finished" | "rolled_back" | "cancelled" | "failed")
+    }
+}
+
 /// When a migration was first seen in each state.
 pub type History = Vec<(String, Duration)>;
 
@@ -79,10 +91,10 @@ pub fn watch(
             history.push((seen.state.clone(), now()));
         }
         tell(&seen);
-        if seen.state == until && !seen.wish {
+        if seen.is_settled(until) {
             return Ok(history);
         }
-        if matches!(seen.state.as_str(), "finished" | "rolled_back" | "cancelled" | "failed") {
+        if seen.has_ended() {
             let why = seen.error.unwrap_or_default();
             bail!("migration {id} ended as {}, not as {until}: {why}", seen.state);
         }

@@ -35,9 +35,10 @@ enum Command {
         #[arg(long)]
         failpoints: bool,
     },
-    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query.
+    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query; then a
+    /// tenant moves while it is used, and a node is added.
     Demo {
-        /// The coordinator's port; the nodes take the next three.
+        /// The coordinator's port; the nodes take the next four.
         #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
@@ -93,7 +94,7 @@ pub fn run() -> Result<ExitCode> {
         }
         Command::Demo { port } => {
             let shape = Shape { nodes: 3, port, pg: DEFAULT_MAJOR };
-            xtask::demo::run(&cluster::start_current(shape)?)?;
+            xtask::demo::run(cluster::start_current(shape)?)?;
         }
         Command::Test { pg, names } => {
             if !testing::run(pg, names)?.is_good() {
