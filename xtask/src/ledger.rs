@@ -171,9 +171,9 @@ impl Written {
 }
 
 /// The longest of the statements that were under way at some time between `from` and `to`.
-pub fn longest(statements: &[Statement], from: Duration, to: Duration) -> Option<Duration> {
+pub fn longest(statements: &[Statement], from: Duration, to: Duration) -> Option<Statement> {
     let within = |s: &&Statement| s.ended >= from && s.ended.saturating_sub(s.took) <= to;
-    statements.iter().filter(within).map(|statement| statement.took).max()
+    statements.iter().filter(within).max_by_key(|statement| statement.took).copied()
 }
 
 #[cfg(test)]
@@ -192,8 +192,9 @@ mod tests {
     fn a_statement_counts_where_it_was_under_way() {
         let s = Duration::from_secs;
         let all = [Statement { ended: s(10), took: s(4) }, Statement { ended: s(20), took: s(1) }];
-        assert_eq!(longest(&all, s(7), s(8)), Some(s(4)));
-        assert_eq!(longest(&all, s(11), s(30)), Some(s(1)));
-        assert_eq!(longest(&all, s(21), s(30)), None);
+        let longest = |from, to| longest(&all, s(from), s(to)).map(|found| found.took);
+        assert_eq!(longest(7, 8), Some(s(4)));
+        assert_eq!(longest(11, 30), Some(s(1)));
+        assert_eq!(longest(21, 30), None);
     }
 }

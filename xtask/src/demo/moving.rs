@@ -118,7 +118,8 @@ fn account(client: &mut Client, ledger: Ledger) -> Result<()> {
     let written = ledger.finish()?;
     let account = written.account(client, SHOWN)?;
     let all: &[Statement] = &written.statements;
-    let longest = ledger::longest(all, Duration::ZERO, now()).unwrap_or_default();
+    let longest =
+        ledger::longest(all, Duration::ZERO, now()).map(|found| found.took).unwrap_or_default();
     println!(
         "  {} acknowledged writes: {} lost, {} there twice, {} errors; the longest pause a client saw was {:.0} ms",
         account.acknowledged,

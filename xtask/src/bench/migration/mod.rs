@@ -43,8 +43,8 @@ pub struct Move {
     pub what: &'static str,
     /// From its request to its end.
     pub span: Span,
-    /// Seconds in each state.
-    pub states: Vec<(String, f64)>,
+    /// The states it was in, and when.
+    pub states: Vec<(String, Span)>,
     /// The longest time a fence stood, in ms.
     pub stall: Option<f64>,
 }
@@ -52,7 +52,9 @@ pub struct Move {
 impl Move {
     fn summary(&self) -> String {
         let total = (self.span.1 - self.span.0).as_secs_f64();
-        let states = self.states.iter().map(|(state, seconds)| format!("{state} {seconds:.1}"));
+        let states = self.states.iter().map(|(state, (from, to))| {
+            format!("{state} {:.1}", to.saturating_sub(*from).as_secs_f64())
+        });
         format!(
             "{}: {total:.1} s ({}), fence {:.1} ms",
             self.what,
@@ -86,6 +88,8 @@ pub struct Tenant {
 
 /// Everything.
 pub struct Figures {
+    /// The machine's load averages before, over 1, 5 and 15 minutes.
+    pub busy: String,
     /// Seconds of `pg_dump | psql`, nobody writing.
     pub dump: f64,
     /// The move while nobody wrote.
@@ -98,6 +102,8 @@ pub struct Figures {
 
 /// Runs it on a cluster of its own.
 pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
+    let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let busy = busy.split(' ').take(3).collect::<Vec<_>>().join(", ");
     let scratch = Scratch::new(3)?;
     let settings =
         ["shared_buffers = 256MB", "max_wal_size = 16GB", "helios.rollback_window = 3600"];
@@ -137,7 +143,7 @@ pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
         };
         nodes.map(one).collect()
     })?;
-    Ok(Figures { dump, quiet: quiet.1, big, small })
+    Ok(Figures { busy, dump, quiet: quiet.1, big, small })
 }
 
 /// A tenant on the first node: rows of about 100 bytes to 1 kB. Gives its megabytes and rows.
@@ -212,7 +218,7 @@ fn end(client: &mut Client, one: &mut (i64, Move)) -> Result<()> {
     migrations::finish(client, one.0)?;
     let before = now();
     migrations::watch(client, one.0, "finished", |_| {})?;
-    one.1.states.push(("cleanup".into(), (now() - before).as_secs_f64()));
+    one.1.states.push(("cleanup".into(), (before, now())));
     one.1.span.1 = now();
     Ok(())
 }
@@ -227,7 +233,7 @@ fn moved(
     let ends = history.iter().skip(1).map(|(_, at)| *at);
     let ended = now();
     let states = history.iter().zip(ends.chain([ended]));
-    let states = states.map(|((state, from), to)| (state.clone(), (to - *from).as_secs_f64()));
+    let states = states.map(|((state, from), to)| (state.clone(), (*from, to)));
     let stall = migrations::look(client, id)?.stall;
     Ok(Move { what, span: (began, ended), states: states.collect(), stall })
 }

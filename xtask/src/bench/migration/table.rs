@@ -15,13 +15,14 @@ const COPYING: [&str; 2] = ["dual_write", "backfill"];
 
 /// The section.
 pub fn table(figures: &Figures) -> String {
-    let Figures { dump, quiet, big, small } = figures;
+    let Figures { dump, quiet, big, small, .. } = figures;
     let mut text = format!(
         "\n{TITLE}\n\nTwo nodes and the coordinator on one machine, connected by TCP on the loopback interface; fsync off. \
          A tenant of {:.0} MB ({} rows; a primary key, a second index) is written by pgbench ({CLIENTS} clients, {RATE} rows/s, prepared) \
          and by two clients that keep a ledger in a table without a key; another tenant by one client. A \
-         statement's time is what its client waited, whenever it was under way during the move.\n\n",
-        big.megabytes, big.rows
+         statement's time is what its client waited, whenever it was under way during the move; beside it the state in which it ended. \
+         Load average of the machine before: {}.\n\n",
+        big.megabytes, big.rows, figures.busy
     );
     copies(&mut text, *dump, quiet, big);
     text.push_str(
@@ -43,7 +44,8 @@ pub fn table(figures: &Figures) -> String {
 }
 
 fn seconds(one: &Move, states: &[&str]) -> f64 {
-    one.states.iter().filter(|(state, _)| states.contains(&state.as_str())).map(|(_, s)| s).sum()
+    let within = one.states.iter().filter(|(state, _)| states.contains(&state.as_str()));
+    within.fold(0.0, |sum, (_, (from, to))| sum + to.saturating_sub(*from).as_secs_f64())
 }
 
 fn copies(text: &mut String, dump: f64, quiet: &Move, big: &Tenant) {
@@ -72,7 +74,7 @@ fn line(text: &mut String, one: &Move, tenant: Option<&Tenant>) {
         seconds(one, &["cleanup"]),
     ];
     let (own, other) = match tenant {
-        Some(tenant) => (longest(&tenant.own, *span), longest(&tenant.other, *span)),
+        Some(tenant) => (longest(&tenant.own, one), longest(&tenant.other, one)),
         None => ("–".to_owned(), "–".to_owned()),
     };
     let _ = writeln!(
@@ -82,9 +84,14 @@ fn line(text: &mut String, one: &Move, tenant: Option<&Tenant>) {
     );
 }
 
-fn longest(statements: &[Statement], span: Span) -> String {
-    ledger::longest(statements, span.0, span.1)
-        .map_or_else(|| "–".to_owned(), |took| format!("{:.1}", milliseconds(took)))
+/// The longest statement, and the state in which it ended.
+fn longest(statements: &[Statement], one: &Move) -> String {
+    let Some(found) = ledger::longest(statements, one.span.0, one.span.1) else {
+        return "–".to_owned();
+    };
+    let then = |(_, (from, to)): &&(String, Span)| (*from..*to).contains(&found.ended);
+    let state = one.states.iter().find(then).map_or("", |(state, _)| state.as_str());
+    format!("{:.1} {state}", milliseconds(found.took))
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -105,7 +112,9 @@ fn many(text: &mut String, small: &Tenant) {
         let _ = writeln!(text, "| {what} | {median:.1} | {p99:.1} | {most:.1} |");
     };
     let all = |statements: &[Statement]| {
-        let one = |one: &Move| ledger::longest(statements, one.span.0, one.span.1);
+        let one = |one: &Move| {
+            ledger::longest(statements, one.span.0, one.span.1).map(|found| found.took)
+        };
         small.moves.iter().filter_map(one).map(milliseconds).collect()
     };
     add("fence, ms", small.moves.iter().filter_map(|one| one.stall).collect());
