@@ -47,6 +47,10 @@ pub static STATISTICS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60_000)
 pub static AUTO_REBALANCE: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// Time between two looks of a database's worker whether the nodes are evenly loaded, in milliseconds.
 pub static REBALANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(600_000);
+/// For how long a shard carries much of a node's share before it is split, in milliseconds.
+pub static SPLIT_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300_000);
+/// For how long neighbours carry little before they are merged, in milliseconds.
+pub static MERGE_DELAY: GucSetting<i32> = GucSetting::<i32>::new(3_600_000);
 /// Part of the cluster's bytes that one plan moves at most.
 pub static MAX_MOVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 /// By how much a plan has to reduce the greatest deviation from a fair share, in fair shares.
@@ -155,6 +159,22 @@ fn define_balance() {
         86_400_000,
         GucContext::Sighup,
         GucFlags::UNIT_MS,
+    );
+    let delay = |name, about, long, setting| {
+        let (context, flags) = (GucContext::Sighup, GucFlags::UNIT_MS);
+        GucRegistry::define_int_guc(name, about, long, setting, 0, 86_400_000, context, flags);
+    };
+    delay(
+        c"helios.split_delay",
+        c"For how long a shard carries 0.8 of a node's fair share before it is split by itself.",
+        c"",
+        &SPLIT_DELAY,
+    );
+    delay(
+        c"helios.merge_delay",
+        c"For how long neighbours together carry 0.3 of a mean shard before they are merged by themselves.",
+        c"",
+        &MERGE_DELAY,
     );
     let part = |name, about, long, setting, least, most| {
         let (context, flags) = (GucContext::Suset, GucFlags::default());
@@ -314,10 +334,13 @@ fn define_tcp() {
     );
 }
 
+/// Name, description, value, least and greatest, unit.
+type Number = (&'static CStr, &'static CStr, &'static GucSetting<i32>, (i32, i32), GucFlags);
+
 fn define_migrations() {
     let none = GucFlags::default();
     let (ms, s) = (GucFlags::UNIT_MS, GucFlags::UNIT_S);
-    let numbers: [(&CStr, &CStr, &'static GucSetting<i32>, (i32, i32), GucFlags); 7] = [
+    let numbers: [Number; 7] = [
         (
             c"helios.max_switch_stall",
             c"Longest time that a migration keeps writers waiting.",

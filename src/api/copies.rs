@@ -73,7 +73,10 @@ fn helios_compare_copies(source: pgrx::JsonB, target: pgrx::JsonB, schema: &str)
     TableIterator::new(compare().or_raise().into_iter().flat_map(rows_of))
 }
 
-fn rows_of(compared: Compared) -> Vec<(String, i64, i64, i64, Option<String>, Option<String>)> {
+/// Of a row of the result: the table, its rows on both sides, the number of differences, and one of them.
+type Row = (String, i64, i64, i64, Option<String>, Option<String>);
+
+fn rows_of(compared: Compared) -> Vec<Row> {
     let relation = compared.table.qualified();
     let (there, here) = (compared.source_rows, compared.target_rows);
     let count = i64::try_from(compared.count).unwrap_or(i64::MAX);

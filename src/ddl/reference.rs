@@ -163,14 +163,9 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
                 directory::forget_reference(object.id)?;
             }
             Event::Created if object::is_constraint(object) => leave_checks_to_nodes(object.id)?,
-            Event::Created if object::is_rule(object) => {
-                if let Some(Belongs::Relation { relation, .. }) = object::belongs(object)
-                    && directory::is_reference(relation)?
-                {
-                    return Err(unsupported("rules on reference tables are not supported".into())
-                        .hint(
-                            "Use a trigger: it runs on the coordinator, and its rows are copied.",
-                        ));
+            Event::Created if object::is_rule(object) || object::is_policy(object) => {
+                if let Some(Belongs::Relation { relation, .. }) = object::belongs(object) {
+                    still_fits(relation)?;
                 }
             }
             _ => {}
@@ -182,7 +177,7 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
             .iter()
             .try_for_each(|object| check_altered(object.id, frame, statement)),
         NodeTag::T_CreateStmt => {
-            statement.models().iter().try_for_each(|object| refuse_children(object.id))
+            statement.models().iter().try_for_each(|object| still_fits(object.id))
         }
         _ => Ok(()),
     }
@@ -289,7 +284,8 @@ fn described(relation: Oid) -> Result<ReferenceTable> {
     }
 }
 
-fn refuse_children(relation: Oid) -> Result<()> {
+/// Refuses what was just done if a reference table cannot be like that.
+fn still_fits(relation: Oid) -> Result<()> {
     if !directory::is_reference(relation)? {
         return Ok(());
     }

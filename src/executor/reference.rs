@@ -15,7 +15,6 @@ use crate::pg::{names, nesting, sql, xact};
 use crate::remote::messages;
 use crate::settings::HAS_SHELLS;
 use crate::transaction::{self, Mode};
-use helios_core::frames;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 
@@ -151,14 +150,13 @@ fn flush(relation: Oid) -> Result<()> {
         return Ok(());
     }
     let table = Table::read(relation)?;
-    let statements = table.statements(&changes)?;
+    let (texts, rows): (Vec<Vec<u8>>, Vec<u64>) = table.statements(&changes)?.into_iter().unzip();
+    // No statement can change more rows than it says, so the sums are equal only if all are.
+    let wanted = rows.iter().sum();
     for node in nodes {
-        for (text, rows) in &statements {
-            let tag = transaction::execute(node, text, Mode::Transaction, true)?;
-            let done = frames::rows_affected(&tag).unwrap_or(0);
-            if done != *rows {
-                return Err(table.differs(node, *rows, done));
-            }
+        let done = transaction::execute_all(node, &texts)?;
+        if done != wanted {
+            return Err(table.differs(node, wanted, done));
         }
     }
     Ok(())

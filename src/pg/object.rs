@@ -119,6 +119,11 @@ pub fn is_rule(object: Object) -> bool {
     object.class.to_u32() == 2618
 }
 
+/// Whether the object is a policy of row security.
+pub fn is_policy(object: Object) -> bool {
+    object.class.to_u32() == 3256
+}
+
 /// Whether the object is a sequence.
 pub fn is_sequence(object: Object) -> bool {
     // SAFETY: looks into the system cache.

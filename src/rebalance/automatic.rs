@@ -8,7 +8,7 @@ use crate::pg::error::notify;
 use crate::pg::subtransaction;
 use crate::settings;
 use crate::stats;
-use helios_core::rebalance::{Seen, Watch, Wish};
+use helios_core::rebalance::{Patience, Seen, Watch, Wish};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
@@ -84,7 +84,12 @@ impl Automatic {
         let nodes = directory::nodes()?.iter().filter(takes).count();
         let least = usize::try_from(settings::INITIAL_SHARDS.get()).unwrap_or(1);
         let now = self.began.elapsed().as_secs_f64();
-        Ok(self.watch.observe(now, &seen, nodes, least))
+        let seconds = |setting: i32| f64::from(setting) / 1000.0;
+        let patience = Patience {
+            hot: seconds(settings::SPLIT_DELAY.get()),
+            cold: seconds(settings::MERGE_DELAY.get()),
+        };
+        Ok(self.watch.observe(now, &seen, nodes, least, patience))
     }
 
     /// Does one of them.

@@ -210,6 +210,32 @@ pub fn execute(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<Str
     }
 }
 
+/// Runs statements that write, in one round trip; gives the number of rows that they changed.
+pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
+    let Some((last, ahead)) = statements.split_last() else { return Ok(0) };
+    let link = registry::link(node)?;
+    let mut l = borrow(&link)?;
+    let written = l.begin(Mode::Transaction, true).and_then(|()| {
+        ahead.iter().try_for_each(|sql| l.ahead(sql))?;
+        l.bind(&Statement::plain(last), None)?;
+        l.execute(None)?;
+        l.ask_for_id()
+    });
+    if let Err(error) = written {
+        l.discard_request();
+        return Err(error);
+    }
+    let stream = l.submit()?;
+    drop(l);
+    let mut reader = Reader { link, stream };
+    loop {
+        if let Step::Complete(tag) = reader.step(&mut |_| Ok(()))? {
+            let rows = helios_core::frames::rows_affected(&tag).unwrap_or(0);
+            return Ok(reader.stream.borrow().counted + rows);
+        }
+    }
+}
+
 /// Runs a statement that only reads and gives its rows as text.
 pub fn query(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
     let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, false)?;

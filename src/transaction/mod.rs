@@ -25,7 +25,7 @@ mod stream;
 mod two_phase;
 
 pub use copy::{Copy, copy};
-pub use execution::{Execution, Step, execute, query, start};
+pub use execution::{Execution, Step, execute, execute_all, query, start};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{refuse_silent, target};

@@ -21,6 +21,8 @@ pub struct Stream {
     at: usize,
     /// Set once ReadyForQuery has arrived.
     pub outcome: Option<Outcome>,
+    /// Rows that statements ahead of the request's own changed.
+    pub counted: u64,
     /// Nobody will look at the rest.
     pub abandoned: bool,
     /// Nesting level that the request belongs to; 0 outside a transaction block.

@@ -3,14 +3,19 @@
 use crate::shard::Rectangle;
 use std::collections::{HashMap, HashSet};
 
-/// A shard that carries this part of a node's fair share is to be split …
+/// A shard that carries this part of a node's fair share is to be split.
 const HOT: f64 = 0.8;
-/// … when it has for this many seconds.
-const HOT_FOR: f64 = 300.0;
-/// Two neighbours that together carry this part of the mean shard are to be merged …
+/// Two neighbours that together carry this part of the mean shard are to be merged.
 const COLD: f64 = 0.3;
-/// … when they have for this many seconds.
-const COLD_FOR: f64 = 3600.0;
+
+/// For how many seconds a shard has to be hot, and a pair cold, before anything is done.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Patience {
+    /// Before a split (`helios.split_delay`).
+    pub hot: f64,
+    /// Before a merge (`helios.merge_delay`).
+    pub cold: f64,
+}
 
 /// A pooled shard as it is seen at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,7 +53,14 @@ pub struct Watch {
 impl Watch {
     /// Looks at all pooled shards. `now`: seconds since any moment; `nodes`: how many share the load; `least`: merging
     /// leaves this many shards. A shard is in one wish at most, and its time begins anew with it.
-    pub fn observe(&mut self, now: f64, shards: &[Seen], nodes: usize, least: usize) -> Vec<Wish> {
+    pub fn observe(
+        &mut self,
+        now: f64,
+        shards: &[Seen],
+        nodes: usize,
+        least: usize,
+        patience: Patience,
+    ) -> Vec<Wish> {
         let fair = 1.0 / nodes.max(1) as f64;
         let hot = shards.iter().filter(|s| s.is_at_rest && s.schemas > 1 && s.part >= HOT * fair);
         let hot: HashSet<i64> = hot.map(|shard| shard.id).collect();
@@ -60,7 +72,7 @@ impl Watch {
 
         let mut wishes = Vec::new();
         for shard in shards.iter().filter(|shard| hot.contains(&shard.id)) {
-            if now - *self.hot.entry(shard.id).or_insert(now) >= HOT_FOR {
+            if now - *self.hot.entry(shard.id).or_insert(now) >= patience.hot {
                 self.hot.remove(&shard.id);
                 wishes.push(Wish::Split(shard.id));
             }
@@ -68,7 +80,7 @@ impl Watch {
         let (mut left, mut busy) = (shards.len(), HashSet::new());
         for (a, b) in cold {
             let since = now - *self.cold.entry((a, b)).or_insert(now);
-            if since >= COLD_FOR && left > least && !busy.contains(&a) && !busy.contains(&b) {
+            if since >= patience.cold && left > least && !busy.contains(&a) && !busy.contains(&b) {
                 self.cold.remove(&(a, b));
                 busy.extend([a, b]);
                 left -= 1;

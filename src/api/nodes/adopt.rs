@@ -1,6 +1,6 @@
 //! Taking over the nodes of a directory that was restored from a dump.
 
-use crate::ddl::claim;
+use crate::ddl::{claim, reference};
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
 use crate::transaction::{self, Mode};
@@ -15,6 +15,7 @@ pub fn adopt() -> Result<i32> {
     for node in &nodes {
         claim::stake(node)?;
         warn_of_prepared(node)?;
+        warn_of_other_rows(node)?;
     }
     Ok(nodes.len() as i32)
 }
@@ -34,6 +35,27 @@ fn warn_of_prepared(node: &Node) -> Result<()> {
         let warning = Error::new(Code::ERRCODE_WARNING, message)
             .detail(format!("Nothing here tells whether they were committed: {}.", left.join(", ")))
             .hint("Decide, and run COMMIT PREPARED or ROLLBACK PREPARED on the node.");
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}
+
+/// The rows of reference tables here are as old as the dump; those of the nodes are of now.
+fn warn_of_other_rows(node: &Node) -> Result<()> {
+    for table in directory::references()? {
+        let here = reference::digest(&table)?;
+        let text = reference::digest_there(&table);
+        let rows = transaction::query(node.id, text.as_bytes(), Mode::Transaction)?;
+        if rows.into_iter().flatten().flatten().next().as_ref() == Some(&here) {
+            continue;
+        }
+        let message = format!(
+            "reference table {} has other rows here than on node \"{}\"",
+            table.name, node.name
+        );
+        let warning = Error::new(Code::ERRCODE_WARNING, message)
+            .detail("The rows here came out of the dump. Changes of rows that are not the same on the node will fail.")
+            .hint("Run helios_undistribute_table(), bring the rows here up to date, and run helios_create_reference_table() again; helios_check_cluster() compares them.");
         crate::pg::error::notify(PgLogLevel::WARNING, &warning);
     }
     Ok(())

@@ -55,7 +55,7 @@ impl Link {
     /// Takes note of a message that is no row; true at the end of the request.
     pub fn take(&mut self, frame: &Frame) -> Result<bool> {
         match frame.kind {
-            b'C' if !self.effects.is_empty() => self.confirm(),
+            b'C' if !self.effects.is_empty() => self.confirm(frame),
             b'C' if self.request.suspended => {} // of what came behind the statement
             b'C' => {
                 let tag = helios_core::frames::command_tag(frame).unwrap_or_default();
@@ -100,8 +100,12 @@ impl Link {
         Ok(false)
     }
 
-    pub(super) fn confirm(&mut self) {
+    pub(super) fn confirm(&mut self, complete: &[u8]) {
         match self.effects.pop_front() {
+            Some(Effect::Counted) => {
+                let tag = helios_core::frames::command_tag(complete).unwrap_or_default();
+                self.request.counted += helios_core::frames::rows_affected(tag).unwrap_or(0);
+            }
             Some(Effect::Step(step)) => {
                 self.block.confirm(step, xact::is_read_only());
                 match step {
@@ -135,6 +139,7 @@ impl Link {
                 }
             }
             Some(Effect::Step(_)) => error.context("following the local transaction"),
+            Some(Effect::Counted) => error,
             Some(Effect::Encoding(_) | Effect::Done) => {
                 error.context("taking over the client's settings")
             }
@@ -152,7 +157,7 @@ impl Link {
     /// ReadyForQuery has arrived.
     pub(super) fn finish(&mut self) {
         let request = std::mem::take(&mut self.request);
-        let failed = request.failed.is_some();
+        let (failed, counted) = (request.failed.is_some(), request.counted);
         self.effects.clear();
         self.session.set_foreign_encoding(None);
         if request.autocommit || self.session.status() == b'I' {
@@ -176,7 +181,8 @@ impl Link {
             _ => Outcome::Complete(String::new()),
         };
         if let Some(stream) = self.current.take() {
-            stream.borrow_mut().outcome = Some(outcome);
+            let mut stream = stream.borrow_mut();
+            (stream.outcome, stream.counted) = (Some(outcome), counted);
         }
     }
 

@@ -31,6 +31,8 @@ enum Effect {
     Settings(Rc<Snapshot>, u64),
     /// The client's encoding for the data of a COPY.
     Encoding(String),
+    /// A statement ahead of the request's own: the rows that it changes are counted.
+    Counted,
     /// Nothing to note.
     Done,
 }
@@ -41,6 +43,8 @@ struct Request {
     autocommit: bool,
     writes: bool,
     tag: Option<String>,
+    /// Rows that statements ahead of it changed.
+    counted: u64,
     suspended: bool,
     failed: Option<Error>,
     statement: Option<Sent>,

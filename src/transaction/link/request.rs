@@ -169,6 +169,13 @@ impl Link {
         messages::bind(out, portal, &self.name, st.values, st.result_formats)
     }
 
+    /// Writes a statement ahead of the request's own, in the same round trip.
+    pub fn ahead(&mut self, sql: &[u8]) -> Result<()> {
+        messages::command(self.session.output(), sql)?;
+        self.effects.push_back(Effect::Counted);
+        Ok(())
+    }
+
     /// Writes Execute of a portal.
     pub fn execute(&mut self, portal: Option<(u32, u32)>) -> Result<()> {
         match portal {

@@ -311,3 +311,39 @@ fn bad_input_for_balance_is_refused() {
         assert_eq!(nobody.batch_execute(sql).unwrap_err().code().unwrap().code(), "42501", "{sql}");
     }
 }
+
+/// A shard that holds nearly everything is split where its bytes are halved, and two that hold nothing are merged, so
+/// that there are as many as before.
+#[test]
+fn shards_are_split_and_merged_by_themselves() {
+    let settings = [
+        "helios.auto_rebalance = on",
+        "helios.rebalance_interval = 1h",
+        "helios.statistics_interval = 300ms",
+        "helios.split_delay = 1s",
+        "helios.merge_delay = 1s",
+    ];
+    let cluster = Cluster::with_settings(1, &settings);
+    let mut client = cluster.connect();
+    let keys = "SELECT 'k' || i FROM generate_series(1, 100000) i WHERE helios_key_slot('k' || i) BETWEEN 512 AND 767 LIMIT 2";
+    let keys: Vec<String> = client.query(keys, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    for (name, key) in ["one", "two"].into_iter().zip(&keys) {
+        let sql = format!(
+            "CREATE SCHEMA {name} DISTRIBUTED WITH (key = '{key}'); CREATE TABLE {name}.t AS SELECT generate_series(1, 5000) AS x"
+        );
+        client.batch_execute(&sql).unwrap();
+    }
+    wait_until("the shard is split and two others are merged", LONG, || {
+        let apart = number(
+            &mut client,
+            "SELECT count(DISTINCT shard) FROM helios_schemas WHERE schema IN ('one', 'two')",
+        );
+        let shards = number(&mut client, "SELECT count(*) FROM helios_shards");
+        let highest = number(&mut client, "SELECT max(id) FROM helios_shards");
+        let seen = format!("{apart} shards for two schemas, {shards} shards, highest {highest}");
+        if (apart, shards) == (2, 64) { Ok(()) } else { Err(seen) }
+    });
+    for name in ["one", "two"] {
+        assert_eq!(number(&mut client, &format!("SELECT count(*) FROM {name}.t")), 5000);
+    }
+}

@@ -108,6 +108,43 @@ fn a_node_that_returns_is_recovered_within_ten_seconds() {
     settled(&cluster);
 }
 
+/// A transaction in doubt holds the locks that it had, on its node, and nothing else: everything else goes on there.
+#[test]
+fn nodes_refuse_nothing_in_doubt_but_what_is_locked() {
+    let cluster = Cluster::with_failpoints(2, &["helios.recovery_interval = '1h'"]);
+    let mut client = tables(&cluster);
+    leave_committed(&cluster, DATABASE);
+    leave_aborted(&cluster);
+    client.batch_execute("SET lock_timeout = '300ms'").unwrap();
+    for free in [
+        "SELECT * FROM one.t ORDER BY id",
+        "SELECT * FROM one.t JOIN one.t u USING (id)",
+        "UPDATE one.t SET x = 7 WHERE id > 2",
+        "DELETE FROM one.t WHERE id = 10",
+        "INSERT INTO one.t VALUES (11, 1)",
+        "CREATE TABLE one.more (i int); INSERT INTO one.more VALUES (1)",
+        "CREATE INDEX ON one.more (i); DROP TABLE one.more",
+        "BEGIN; UPDATE one.t SET x = 8 WHERE id = 3; UPDATE two.t SET x = 8 WHERE id = 3; COMMIT",
+    ] {
+        client.batch_execute(free).unwrap_or_else(|error| panic!("{free}: {error}"));
+    }
+    for locked in [
+        "UPDATE one.t SET x = 9 WHERE id = 1",
+        "SELECT * FROM two.t WHERE id = 2 FOR UPDATE",
+        "ALTER TABLE one.t ADD COLUMN y int",
+        "TRUNCATE two.t",
+    ] {
+        let error = client.batch_execute(locked).unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "55P03", "{locked}: {error}");
+    }
+    client.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap();
+    client.batch_execute("UPDATE one.t SET x = x + 1 WHERE id = 1; TRUNCATE two.t").unwrap();
+    let x: i32 = client.query_one("SELECT x FROM one.t WHERE id = 1", &[]).unwrap().get(0);
+    assert_eq!(x, 2, "the one that was committed came through");
+    client.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap(); // no worker does it here
+    settled(&cluster);
+}
+
 #[test]
 fn databases_of_one_server_are_recovered_each_by_its_own() {
     let cluster = Cluster::with_failpoints(2, &["helios.recovery_interval = '500ms'"]);

@@ -142,6 +142,59 @@ fn restored_dump_takes_the_nodes_over() {
     assert_eq!(value(&mut cluster.connect(), health).unwrap().as_deref(), Some("node-1 cluster"));
 }
 
+/// Reference tables come out of a dump as what they are, and the copies on the nodes are taken over with the nodes.
+#[test]
+fn restored_reference_tables_take_their_copies_over() {
+    let cluster = cluster();
+    let script = "CREATE TABLE country (id serial PRIMARY KEY, code text UNIQUE); \
+                  INSERT INTO country (code) VALUES ('ch'), ('fr'); \
+                  SELECT helios_create_reference_table('country'); \
+                  CREATE TABLE td.city (id int PRIMARY KEY, country int REFERENCES country); \
+                  INSERT INTO td.city VALUES (1, 1)";
+    cluster.connect().batch_execute(script).unwrap();
+    let mut heir = restored(&cluster, "heir");
+    let codes = "SELECT string_agg(code, ',' ORDER BY id) FROM country";
+    let there = |cluster: &Cluster| value(&mut cluster.connect_to_node(1), codes).unwrap().unwrap();
+    // The rows are the copy's own until the nodes are.
+    assert_eq!(value(&mut heir, codes).unwrap().as_deref(), Some("ch,fr"));
+    for sql in [
+        "INSERT INTO country (code) VALUES ('it')",
+        "UPDATE country SET code = 'x'",
+        "DELETE FROM country",
+        "ALTER TABLE country ADD COLUMN more int DEFAULT 7",
+    ] {
+        refused(&mut heir, sql, "55000", ELSEWHERE);
+    }
+    assert_eq!(there(&cluster), "ch,fr", "restoring wrote into the production");
+    assert_eq!(value(&mut heir, "SELECT helios_adopt_nodes()").unwrap().as_deref(), Some("1"));
+    heir.batch_execute(
+        "INSERT INTO country VALUES (3, 'it'); UPDATE country SET code = 'de' WHERE id = 2; \
+         INSERT INTO td.city VALUES (2, 3)",
+    )
+    .unwrap();
+    assert_eq!(there(&cluster), "ch,de,it");
+    let join = "SELECT string_agg(code, ',' ORDER BY city.id) FROM td.city JOIN country c ON c.id = city.country";
+    assert_eq!(value(&mut heir, join).unwrap().as_deref(), Some("ch,it"));
+    refused(&mut heir, "DELETE FROM country WHERE id = 1", "23503", &["city"]);
+    refused(&mut heir, "INSERT INTO td.city VALUES (3, 99)", "23503", &["country"]);
+    let health =
+        "SELECT string_agg(node || ' ' || \"check\", ',') FROM helios_check_cluster() WHERE NOT ok";
+    assert_eq!(value(&mut heir, health).unwrap().as_deref(), Some("NULL"));
+}
+
+/// What the production wrote after the dump shows as soon as the nodes are taken over.
+#[test]
+fn reference_tables_newer_than_the_dump_are_told_of() {
+    let cluster = cluster();
+    let script = "CREATE TABLE country (id int PRIMARY KEY); INSERT INTO country VALUES (1); \
+                  SELECT helios_create_reference_table('country')";
+    cluster.connect().batch_execute(script).unwrap();
+    drop(restored(&cluster, "heir"));
+    cluster.connect().batch_execute("INSERT INTO country VALUES (2)").unwrap();
+    let said = restore(&cluster, "heir", b"SELECT helios_adopt_nodes()");
+    assert!(said.contains("country") && said.contains("node-1"), "{said}");
+}
+
 /// CREATE DATABASE … TEMPLATE copies the cluster's number as well.
 #[test]
 fn copied_database_leaves_the_nodes_alone() {
