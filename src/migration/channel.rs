@@ -207,14 +207,16 @@ impl Channel {
     /// Moves the slot past everything that the publisher has written so far. The caller sees to it that nothing of
     /// it has to be sent.
     pub fn skip(&self, publisher: &mut Session) -> Result<()> {
-        // A slot moves only over what is on disk, and changes that were applied may not be yet.
-        publisher.query("SELECT pg_current_xact_id()")?;
+        // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
+        // do not wait for it. A transaction of its own that waits brings all before it there.
         publisher.query(&format!(
             "SET synchronous_commit = on; UPDATE helios.migration_marker SET token = token
-              WHERE migration = {0} AND direction = {1};
-             SELECT pg_replication_slot_advance({2}, pg_current_wal_flush_lsn())",
+              WHERE migration = {} AND direction = {}",
             self.migration,
-            literal(&self.direction),
+            literal(&self.direction)
+        ))?;
+        publisher.query(&format!(
+            "SELECT pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
             literal(&self.name)
         ))?;
         Ok(())

@@ -2,7 +2,8 @@
 //!
 //! A cluster's data lives in `DIR/pg<version>-<nodes>nodes/`, so that starting another shape in
 //! the same directory neither destroys nor misreads what is there. What was asked for last is in
-//! `DIR/cluster.json`; whether servers run is always read from the servers themselves.
+//! `DIR/cluster.json`; which nodes were added since is read from their directories, and whether
+//! servers run from the servers themselves.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ pub const DATABASE: &str = "helios";
 /// What a cluster looks like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Nodes besides the coordinator; 0 is the embedded single server.
+    /// Nodes besides the coordinator that it was made with; 0 is the embedded single server.
     pub nodes: u16,
     /// The coordinator's port; nodes follow on the next ones.
     pub port: u16,
@@ -68,20 +69,55 @@ impl Cluster {
         let data = dir.join(format!("pg{}-{}nodes", shape.pg, shape.nodes));
         let mut all = vec!["shared_preload_libraries = 'helios'".to_owned()];
         all.extend_from_slice(settings);
-        let servers = (0..=shape.nodes)
-            .map(|i| {
-                let name = if i == 0 { "coordinator".to_owned() } else { format!("node-{i}") };
-                Server {
-                    data: data.join(&name),
-                    name,
-                    pg: pg.clone(),
-                    sockets: dir.to_owned(),
-                    port: shape.port + i,
-                    settings: all.clone(),
-                }
-            })
-            .collect();
+        let server = |i: u16| {
+            let name = if i == 0 { "coordinator".to_owned() } else { format!("node-{i}") };
+            Server {
+                data: data.join(&name),
+                name,
+                pg: pg.clone(),
+                sockets: dir.to_owned(),
+                port: shape.port + i,
+                settings: all.clone(),
+            }
+        };
+        let added = (shape.nodes + 1..u16::MAX - shape.port).map(server);
+        let added = added.take_while(|server| server.data.join("PG_VERSION").is_file());
+        let servers = (0..=shape.nodes).map(server).chain(added).collect();
         Ok(Self { dir: dir.to_owned(), shape, servers })
+    }
+
+    /// Makes the next node and registers it; the cluster with it.
+    pub fn add_node(&self) -> Result<Self> {
+        let last = self.servers.last().unwrap_or(self.coordinator());
+        let name = format!("node-{}", self.servers.len());
+        let port = last.port.checked_add(1).context("ports end at 65535")?;
+        let mut grown = self.clone();
+        let data = last.data.with_file_name(&name);
+        grown.servers.push(Server { name, port, data, ..last.clone() });
+        grown.start()?;
+        Ok(grown)
+    }
+
+    /// Takes the last node, which must be empty and one that was added, out of the cluster and away.
+    pub fn remove_added_node(&mut self) -> Result<()> {
+        if self.added().is_empty() {
+            bail!("no node was added to the cluster in {}", self.dir.display());
+        }
+        let Some(node) = self.servers.last() else { return Ok(()) };
+        let mut client = self.coordinator().connect(DATABASE)?;
+        client
+            .execute("SELECT helios_remove_node($1)", &[&node.name])
+            .with_context(|| format!("cannot remove {}", node.name))?;
+        node.stop(Shutdown::Fast)?;
+        fs::remove_dir_all(&node.data)
+            .with_context(|| format!("cannot remove {}", node.data.display()))?;
+        self.servers.pop();
+        Ok(())
+    }
+
+    /// The nodes that were added since the cluster was made.
+    pub fn added(&self) -> &[Server] {
+        &self.servers[usize::from(self.shape.nodes) + 1..]
     }
 
     /// Reads the cluster that was last started in a directory.

@@ -9,6 +9,8 @@ pub mod command;
 pub mod demo;
 pub mod extension;
 pub mod layering;
+pub mod ledger;
+pub mod migrations;
 pub mod paths;
 pub mod ports;
 pub mod postgres;

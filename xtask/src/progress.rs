@@ -1,6 +1,7 @@
 //! Progress of long steps: a spinner on a terminal, plain lines elsewhere. All of it goes to
 //! standard error, so that standard output holds results only.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ pub struct Step {
     what: String,
     started: Instant,
     bar: Option<ProgressBar>,
+    /// What was said last, where lines are printed.
+    said: RefCell<String>,
     finished: bool,
 }
 
@@ -32,7 +35,7 @@ impl Step {
         if bar.is_none() {
             eprintln!("{what} …");
         }
-        Self { what, started: Instant::now(), bar, finished: false }
+        Self { what, started: Instant::now(), bar, said: RefCell::default(), finished: false }
     }
 
     /// Says how far the step has come.
@@ -40,6 +43,30 @@ impl Step {
         match &self.bar {
             Some(bar) => bar.set_message(text.into()),
             None => eprintln!("  {}", text.into()),
+        }
+    }
+
+    /// Says what the step is at, and how much of all is done: a bar on a terminal; elsewhere a line whenever `text`
+    /// is another.
+    pub fn progress(&self, text: &str, done: u64, all: u64) {
+        match &self.bar {
+            Some(bar) => {
+                if bar.length().is_none()
+                    && let Ok(style) = ProgressStyle::with_template(
+                        "{spinner} {prefix} {bar:30} {human_pos}/{human_len} {wide_msg} {elapsed}",
+                    )
+                {
+                    bar.set_style(style);
+                }
+                bar.set_length(all);
+                bar.set_position(done.min(all));
+                bar.set_message(text.to_owned());
+            }
+            None if *self.said.borrow() != text => {
+                eprintln!("  {text}");
+                text.clone_into(&mut self.said.borrow_mut());
+            }
+            None => {}
         }
     }
 

@@ -83,6 +83,13 @@ impl Server {
             "max_connections = 200".to_owned(),
             "max_prepared_transactions = 200".to_owned(),
             "wal_level = logical".to_owned(),
+            // A node keeps a slot, a sender and a worker for each move whose rollback window is open.
+            "max_replication_slots = 32".to_owned(),
+            "max_wal_senders = 32".to_owned(),
+            "max_logical_replication_workers = 16".to_owned(),
+            "max_worker_processes = 32".to_owned(),
+            // A server starts one subscription in so much time; the default of 5 s is what most of a short move took.
+            "wal_retrieve_retry_interval = 500ms".to_owned(),
             "log_line_prefix = '%m [%p] %q%u@%d %a '".to_owned(),
         ];
         if let Some(dir) = extension::private_library_dir(&self.pg) {

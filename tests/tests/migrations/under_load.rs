@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use helios_tests::Cluster;
 use postgres::Client;
 
-use crate::{assert_clean, cluster, finish, roll_back, switch, text};
+use crate::{SETTINGS, assert_clean, cluster, finish, roll_back, switch, text};
 
 /// What the clients know to be committed, and how long the slowest statement took.
 #[derive(Default)]
@@ -172,6 +172,42 @@ fn every_acknowledged_write_is_there_once() {
     let stalls =
         text(&mut client, "SELECT round(stall::numeric, 1) FROM helios_migrations ORDER BY id");
     println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
+}
+
+/// Workers of subscriptions commit without waiting for the disk, and here nothing else brings it there soon. What they
+/// applied just before the switch must not flow back as if it were new: without a key it would be there twice.
+#[test]
+fn rows_applied_just_before_the_switch_do_not_come_back() {
+    let settings = [&SETTINGS[..], &["wal_writer_delay = 10s"]].concat();
+    let cluster = Cluster::with_settings(2, &settings);
+    let mut client = cluster.connect();
+    let tenant =
+        "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.noted (number bigint)";
+    client.batch_execute(tenant).unwrap();
+    let ledger = Ledger::default();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = cluster.connect();
+                while ledger.goes_on() {
+                    let number = ledger.number();
+                    client.execute("INSERT INTO t.noted VALUES ($1)", &[&number]).unwrap();
+                }
+            });
+        }
+        let stop = StopAtEnd(&ledger);
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(300));
+            let id = switch(&mut client, "t", "node-2");
+            let verify = "SELECT * FROM helios_verify_schema('t') WHERE mismatches > 0";
+            assert_eq!(text(&mut client, verify), [""; 0]);
+            roll_back(&mut client, id);
+        }
+        drop(stop);
+    });
+    let twice = "SELECT number FROM t.noted GROUP BY number HAVING count(*) > 1";
+    assert_eq!(text(&mut client, twice), [""; 0]);
+    assert_clean(&cluster, &["t"]);
 }
 
 /// Lets the clients end also when the test fails.

@@ -8,6 +8,7 @@
 mod bulk;
 mod distributed;
 mod drain;
+mod migration;
 mod report;
 mod short;
 mod targets;
@@ -43,6 +44,8 @@ pub struct Options {
     pub clients: Vec<u32>,
     /// What every hop goes over.
     pub transport: Transport,
+    /// Size of the tenant that moves.
+    pub megabytes: u32,
     /// Write the tables to `benches/RESULTS.md`.
     pub save: bool,
 }
@@ -58,10 +61,12 @@ pub fn run(options: &Options) -> Result<()> {
     let short: Vec<_> = short::SCENARIOS.iter().filter(|s| options.wants(s.name)).collect();
     let bulk: Vec<_> = bulk::SCENARIOS.iter().filter(|s| options.wants(s.name())).collect();
     let two_nodes = options.wants(distributed::NAME);
-    if short.is_empty() && bulk.is_empty() && !two_nodes {
+    let moves = options.wants(migration::NAME);
+    let others = two_nodes || !short.is_empty() || !bulk.is_empty();
+    if !others && !moves {
         let names = short::SCENARIOS.iter().map(|s| s.name);
         let names = names.chain(bulk::SCENARIOS.iter().map(|s| s.name()));
-        let names: Vec<_> = names.chain([distributed::NAME]).collect();
+        let names: Vec<_> = names.chain([distributed::NAME, migration::NAME]).collect();
         bail!("no scenario has such a name; there are: {}", names.join(", "));
     }
     setup::packages(&[Need::Build, Need::Bench])?;
@@ -83,9 +88,21 @@ pub fn run(options: &Options) -> Result<()> {
     if two_nodes {
         text.push_str(&report::distributed_table(&distributed::measure(&pg, options)?));
     }
+    if moves {
+        let figures = migration::measure(&pg, options)?;
+        if !figures.is_good() {
+            failures.push("a move lost writes, repeated them, or was seen by clients".to_owned());
+        }
+        text.push_str(&migration::table(&figures));
+    }
     println!("{text}");
     if options.save {
         let path = paths::workspace().join("benches/RESULTS.md");
+        if !others {
+            // It stands by itself: the other sections stay as they are.
+            let old = fs::read_to_string(&path).unwrap_or_default();
+            text = report::with_section(&old, migration::TITLE, &text);
+        }
         fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written to {}", path.display());
     }

@@ -99,3 +99,39 @@ pub fn bulk_table(rows: &[bulk::Row]) -> String {
     }
     text
 }
+
+/// `old` with one section taken from `new`: in the place of its former one, or at the end.
+pub fn with_section(old: &str, title: &str, new: &str) -> String {
+    let section = |text: &str| {
+        let from = text.find(title)?;
+        let next = text[from + 1..].find("\n## ");
+        Some(from..next.map_or(text.len(), |next| from + 1 + next + 1))
+    };
+    let Some(wanted) = section(new).map(|range| new[range].trim_end()) else {
+        return old.to_owned();
+    };
+    match section(old) {
+        Some(former) => {
+            let rest = old[former.end..].trim_start();
+            let gap = if rest.is_empty() { "" } else { "\n" };
+            format!("{}{wanted}\n{gap}{rest}", &old[..former.start])
+        }
+        None => format!("{}\n\n{wanted}\n", old.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_section;
+
+    #[test]
+    fn one_section_is_replaced_and_the_others_stay() {
+        let old = "# All\n\n## A\nold\n\n## B\nkept\n";
+        assert_eq!(
+            with_section(old, "## A", "# New\n\n## A\nnew\n"),
+            "# All\n\n## A\nnew\n\n## B\nkept\n"
+        );
+        let added = with_section(old, "## C", "# New\n\n## C\nnew\n");
+        assert_eq!(added, "# All\n\n## A\nold\n\n## B\nkept\n\n## C\nnew\n");
+    }
+}

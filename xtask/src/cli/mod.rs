@@ -35,9 +35,10 @@ enum Command {
         #[arg(long)]
         failpoints: bool,
     },
-    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query.
+    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query; then a
+    /// tenant moves while it is used, and a node is added.
     Demo {
-        /// The coordinator's port; the nodes take the next three.
+        /// The coordinator's port; the nodes take the next four.
         #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
@@ -67,6 +68,9 @@ enum Command {
         /// What every hop goes over.
         #[arg(long, value_enum, default_value_t = bench::Transport::Unix)]
         transport: bench::Transport,
+        /// Size of the tenant that scenario "migration" moves.
+        #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+        megabytes: u32,
         /// Write the tables to benches/RESULTS.md.
         #[arg(long)]
         save: bool,
@@ -90,16 +94,17 @@ pub fn run() -> Result<ExitCode> {
         }
         Command::Demo { port } => {
             let shape = Shape { nodes: 3, port, pg: DEFAULT_MAJOR };
-            xtask::demo::run(&cluster::start_current(shape)?)?;
+            xtask::demo::run(cluster::start_current(shape)?)?;
         }
         Command::Test { pg, names } => {
             if !testing::run(pg, names)?.is_good() {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Bench { names, seconds, rounds, clients, transport, save } => {
+        Command::Bench { names, seconds, rounds, clients, transport, megabytes, save } => {
             let rounds = usize::from(rounds);
-            let options = bench::Options { names, seconds, rounds, clients, transport, save };
+            let options =
+                bench::Options { names, seconds, rounds, clients, transport, megabytes, save };
             bench::run(&options)?;
         }
         Command::Cluster(command) => return cluster::run(command),

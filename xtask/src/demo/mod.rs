@@ -1,9 +1,12 @@
-//! The demo: a cluster with twelve tenants of a web shop, from nothing to queries.
+//! The demo: a cluster with twelve tenants of a web shop, from nothing to queries, a move of a tenant while it is used,
+//! and one more node.
 //!
-//! It can be run again at any time: its own tenants are made anew, whatever else the cluster
-//! holds stays.
+//! It can be run again at any time: its own tenants are made anew, and the node that it added is
+//! taken out first; whatever else the cluster holds stays.
 
+mod balance;
 mod data;
+mod moving;
 
 use std::io::Write;
 use std::time::Instant;
@@ -29,16 +32,32 @@ const QUERIES: &str = include_str!("../../demo/queries.sql");
 /// The tenant whose queries are shown.
 const SHOWN: &str = "elm";
 
-/// Fills a running cluster with tenants, runs queries, shows where everything is.
-pub fn run(cluster: &Cluster) -> Result<()> {
+/// Fills a running cluster with tenants, runs queries, shows where everything is, moves a tenant, adds a node.
+pub fn run(mut cluster: Cluster) -> Result<()> {
     let mut client = cluster.coordinator().connect(DATABASE)?;
+    moving::end_former(&mut client)?;
+    drop_tenants(&mut client)?;
+    balance::remove_added(&mut cluster, &mut client)?;
     create(&mut client)?;
     load(&mut client)?;
     println!("\nWhere each tenant lives, and the rows found there:\n");
-    show_places(cluster, &mut client)?;
+    show_places(&cluster, &mut client)?;
     println!("\nQueries of tenant \"{SHOWN}\", sent to the coordinator:\n");
-    show_queries(cluster)?;
-    show_ways(cluster);
+    show_queries(&cluster)?;
+    moving::show(&cluster, &mut client)?;
+    let cluster = balance::show(&cluster, &mut client)?;
+    println!("\nWhere each tenant lives now:\n");
+    show_places(&cluster, &mut client)?;
+    show_ways(&cluster);
+    Ok(())
+}
+
+fn drop_tenants(client: &mut Client) -> Result<()> {
+    for tenant in TENANTS {
+        client
+            .batch_execute(&format!("DROP SCHEMA IF EXISTS {tenant} CASCADE"))
+            .with_context(|| format!("cannot drop tenant {tenant}"))?;
+    }
     Ok(())
 }
 
@@ -47,9 +66,7 @@ fn create(client: &mut Client) -> Result<()> {
     for tenant in TENANTS {
         step.note(tenant);
         client
-            .batch_execute(&format!(
-                "DROP SCHEMA IF EXISTS {tenant} CASCADE; CREATE SCHEMA {tenant} DISTRIBUTED"
-            ))
+            .batch_execute(&format!("CREATE SCHEMA {tenant} DISTRIBUTED"))
             .with_context(|| format!("cannot create tenant {tenant}"))?;
         client
             .batch_execute(&format!("BEGIN; SET LOCAL search_path = {tenant};\n{SCHEMA}\nCOMMIT"))
@@ -127,6 +144,8 @@ fn show_ways(cluster: &Cluster) {
     println!("Use a tenant:     SET search_path = {SHOWN}; SELECT * FROM best_customers LIMIT 5;");
     println!("Make a tenant:    CREATE SCHEMA my_shop DISTRIBUTED;");
     println!("See the nodes:    SELECT * FROM helios_nodes;");
+    println!("Move a tenant:    SELECT helios_migrate_schema('{SHOWN}', 'node-1');");
+    println!("Watch it:         SELECT * FROM helios_migrations;");
     println!("See the servers:  cargo xtask cluster status");
     println!("Stop them:        cargo xtask cluster stop --dir {dir}");
 }

@@ -1,0 +1,290 @@
+//! A tenant moves while it is used: how fast its rows are copied compared with `pg_dump | psql`, how long its
+//! statements and those of another tenant take meanwhile, and whether every acknowledged write is there once.
+
+mod pgbench;
+mod table;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use postgres::Client;
+
+use super::Options;
+use crate::cluster::{Cluster, DATABASE};
+use crate::command;
+use crate::ledger::{Account, Ledger, Statement, Written, now};
+use crate::migrations::{self, History};
+use crate::postgres::Postgres;
+use crate::progress::Step;
+use crate::scratch::Scratch;
+use crate::server::Server;
+use pgbench::Application;
+pub use table::{TITLE, table};
+
+/// Its name on the command line and in the table.
+pub const NAME: &str = "migration";
+
+/// Moves of the small tenant.
+const MOVES: usize = 20;
+/// Megabytes of the small tenant.
+const SMALL: u32 = 64;
+/// For how long statements are timed without a move.
+const CALM: Duration = Duration::from_secs(15);
+/// Between two statements of the other tenant's client, and of each of the ledger's.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A span of time, since 1970.
+type Span = (Duration, Duration);
+
+/// One move, or the way back of one.
+pub struct Move {
+    /// What it was.
+    pub what: &'static str,
+    /// From its request to its end.
+    pub span: Span,
+    /// The states it was in, and when.
+    pub states: Vec<(String, Span)>,
+    /// The longest time a fence stood, in ms.
+    pub stall: Option<f64>,
+}
+
+impl Move {
+    fn summary(&self) -> String {
+        let total = (self.span.1 - self.span.0).as_secs_f64();
+        let states = self.states.iter().map(|(state, (from, to))| {
+            format!("{state} {:.1}", to.saturating_sub(*from).as_secs_f64())
+        });
+        format!(
+            "{}: {total:.1} s ({}), fence {:.1} ms",
+            self.what,
+            states.collect::<Vec<_>>().join(", "),
+            self.stall.unwrap_or(0.0)
+        )
+    }
+}
+
+/// What came of one tenant's moves.
+pub struct Tenant {
+    /// Megabytes of its rows.
+    pub megabytes: f64,
+    /// How many.
+    pub rows: i64,
+    /// Its moves.
+    pub moves: Vec<Move>,
+    /// When nothing moved.
+    pub calm: Span,
+    /// Statements of its clients.
+    pub own: Vec<Statement>,
+    /// Statements of the other tenant's client.
+    pub other: Vec<Statement>,
+    /// Errors that clients saw.
+    pub errors: usize,
+    /// Rows that pgbench had acknowledged; of those, lost; rows beyond those.
+    pub numbered: (usize, i64, i64),
+    /// The same of the ledger without a key.
+    pub account: Account,
+}
+
+/// Everything.
+pub struct Figures {
+    /// The machine's load averages before, over 1, 5 and 15 minutes.
+    pub busy: String,
+    /// Seconds of `pg_dump | psql`, nobody writing.
+    pub dump: f64,
+    /// The move while nobody wrote.
+    pub quiet: Move,
+    /// The big tenant under load: there, back, there.
+    pub big: Tenant,
+    /// The small one, many times.
+    pub small: Tenant,
+}
+
+/// Runs it on a cluster of its own.
+pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
+    let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let busy = busy.split(' ').take(3).collect::<Vec<_>>().join(", ");
+    let scratch = Scratch::new(3)?;
+    let settings =
+        ["shared_buffers = 256MB", "max_wal_size = 16GB", "helios.rollback_window = 3600"];
+    let cluster = scratch.cluster(pg, 2, &settings)?;
+    let mut client = cluster.coordinator().connect(DATABASE)?;
+    client.batch_execute("CREATE SCHEMA other DISTRIBUTED ON NODE \"node-1\"")?;
+
+    let size = fill(&cluster, "big", options.megabytes)?;
+    let dump = dump_and_restore(&cluster.nodes()[0], &cluster.nodes()[1], "big")?;
+    let step = Step::start("a move while nobody writes");
+    let mut quiet = there(&mut client, "big", "node-2", "no load")?;
+    end(&mut client, &mut quiet)?;
+    step.done("");
+
+    let big = under_load(&scratch, &cluster, "big", size, |client, step| {
+        let first = there(client, "big", "node-1", "there")?;
+        std::thread::sleep(Duration::from_secs(2));
+        step.note(first.1.summary());
+        let back = back(client, &first)?;
+        step.note(back.summary());
+        let mut again = there(client, "big", "node-1", "there again")?;
+        std::thread::sleep(Duration::from_secs(2));
+        end(client, &mut again)?;
+        step.note(again.1.summary());
+        Ok(vec![first.1, back, again.1])
+    })?;
+    client.batch_execute("DROP SCHEMA big CASCADE")?;
+
+    let size = fill(&cluster, "small", SMALL)?;
+    let small = under_load(&scratch, &cluster, "small", size, |client, step| {
+        let nodes = ["node-2", "node-1"].into_iter().cycle().take(MOVES);
+        let one = |node| -> Result<Move> {
+            let mut one = there(client, "small", node, "small")?;
+            end(client, &mut one)?;
+            step.note(one.1.summary());
+            Ok(one.1)
+        };
+        nodes.map(one).collect()
+    })?;
+    Ok(Figures { busy, dump, quiet: quiet.1, big, small })
+}
+
+/// A tenant on the first node: rows of about 100 bytes to 1 kB. Gives its megabytes and rows.
+fn fill(cluster: &Cluster, schema: &str, megabytes: u32) -> Result<(f64, i64)> {
+    const SOME: i64 = 50_000;
+    let step = Step::start(format!("filling a tenant with {megabytes} MB"));
+    let mut client = cluster.coordinator().connect(DATABASE)?;
+    client.batch_execute(&format!(
+        "CREATE SCHEMA {schema} DISTRIBUTED ON NODE \"node-1\";
+         CREATE TABLE {schema}.entry (id bigint PRIMARY KEY, account int NOT NULL,
+            changed timestamptz NOT NULL DEFAULT now(), body text NOT NULL);
+         CREATE INDEX entry_account ON {schema}.entry (account)"
+    ))?;
+    let mut node = cluster.nodes()[0].connect(DATABASE)?;
+    let mut rows = 0;
+    loop {
+        client.batch_execute(&format!(
+            "INSERT INTO {schema}.entry (id, account, body)
+             SELECT i, i * 7919 % 100000, left(repeat(md5(i::text), 30), (50 + i * 31 % 880)::int)
+               FROM generate_series({rows} + 1, {rows} + {SOME}::bigint) i"
+        ))?;
+        rows += SOME;
+        let size = format!("SELECT pg_table_size('{schema}.entry')");
+        let size = node.query_one(&size, &[])?.get::<_, i64>(0) as f64 / f64::from(1 << 20);
+        if size >= f64::from(megabytes) {
+            client.batch_execute(&format!("ANALYZE {schema}.entry"))?;
+            step.done(&format!("{rows} rows"));
+            return Ok((size, rows));
+        }
+    }
+}
+
+/// Seconds of `pg_dump | psql` from one server to a database of its own on another.
+fn dump_and_restore(from: &Server, to: &Server, schema: &str) -> Result<f64> {
+    let step = Step::start("pg_dump | psql of the same schema");
+    let mut client = to.connect("postgres")?;
+    client.batch_execute("CREATE DATABASE copy")?;
+    let began = Instant::now();
+    let mut dump = from.client("pg_dump", DATABASE)?;
+    dump.arg(format!("--schema={schema}")).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut dump = dump.spawn().context("cannot start pg_dump")?;
+    let output = dump.stdout.take().context("pg_dump has no output")?;
+    let mut psql = to.client("psql", "copy")?;
+    psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]);
+    let status = psql.stdin(output).status().context("cannot run psql")?;
+    if !status.success() || !dump.wait()?.success() {
+        bail!("{} failed ({status})", command::shown(&psql));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    client.batch_execute("DROP DATABASE copy")?;
+    step.done("");
+    Ok(seconds)
+}
+
+/// Moves as far as the switch.
+fn there(client: &mut Client, schema: &str, node: &str, what: &'static str) -> Result<(i64, Move)> {
+    let began = now();
+    let id = migrations::begin(client, schema, node)?;
+    let history = migrations::watch(client, id, "dual_write_back", |_| {})?;
+    Ok((id, moved(client, id, what, began, &history)?))
+}
+
+fn back(client: &mut Client, first: &(i64, Move)) -> Result<Move> {
+    let began = now();
+    migrations::roll_back(client, first.0)?;
+    let history = migrations::watch(client, first.0, "rolled_back", |_| {})?;
+    moved(client, first.0, "back", began, &history)
+}
+
+/// Removes the old copy; that is part of the move.
+fn end(client: &mut Client, one: &mut (i64, Move)) -> Result<()> {
+    migrations::finish(client, one.0)?;
+    let before = now();
+    migrations::watch(client, one.0, "finished", |_| {})?;
+    one.1.states.push(("cleanup".into(), (before, now())));
+    one.1.span.1 = now();
+    Ok(())
+}
+
+fn moved(
+    client: &mut Client,
+    id: i64,
+    what: &'static str,
+    began: Duration,
+    history: &History,
+) -> Result<Move> {
+    let ends = history.iter().skip(1).map(|(_, at)| *at);
+    let ended = now();
+    let states = history.iter().zip(ends.chain([ended]));
+    let states = states.map(|((state, from), to)| (state.clone(), (*from, to)));
+    let stall = migrations::look(client, id)?.stall;
+    Ok(Move { what, span: (began, ended), states: states.collect(), stall })
+}
+
+/// Moves a tenant while pgbench and the ledger's clients write to it, and another client to another tenant.
+fn under_load(
+    scratch: &Scratch,
+    cluster: &Cluster,
+    schema: &str,
+    (megabytes, rows): (f64, i64),
+    moves: impl FnOnce(&mut Client, &Step) -> Result<Vec<Move>>,
+) -> Result<Tenant> {
+    let step = Step::start(format!("moves of tenant \"{schema}\" under load"));
+    let coordinator = cluster.coordinator();
+    let mut client = coordinator.connect(DATABASE)?;
+    client.batch_execute("DROP TABLE IF EXISTS other.ledger")?;
+    let other = Ledger::start(coordinator, "other", 1, PAUSE)?;
+    let ledger = Ledger::start(coordinator, schema, 2, PAUSE)?;
+    let application = Application::start(coordinator, &scratch.dir, schema)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let calm = now();
+    std::thread::sleep(CALM);
+    let calm = (calm, now());
+    let moves = moves(&mut client, &step)?;
+    let log = application.finish()?;
+    let (written, other): (Written, Written) = (ledger.finish()?, other.finish()?);
+    let (lost, more) = log.compare(&mut client)?;
+    let account = written.account(&mut client, schema)?;
+    step.done(&format!("{} rows written", log.count() + written.acknowledged.len()));
+    let errors = written.errors.iter().chain(&other.errors);
+    errors.for_each(|error| eprintln!("a client was told: {error}"));
+    Ok(Tenant {
+        megabytes,
+        rows,
+        moves,
+        calm,
+        numbered: (log.count(), lost, more),
+        errors: log.errors + written.errors.len() + other.errors.len(),
+        own: log.statements.into_iter().chain(written.statements).collect(),
+        other: other.statements,
+        account,
+    })
+}
+
+impl Figures {
+    /// Whether nothing was lost, nothing came twice, and no client saw an error.
+    pub fn is_good(&self) -> bool {
+        [&self.big, &self.small].into_iter().all(|tenant| {
+            let (_, lost, more) = tenant.numbered;
+            let Account { lost: missing, repeated, .. } = tenant.account;
+            lost == 0 && more == 0 && missing == 0 && repeated == 0 && tenant.errors == 0
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! Clients that write numbered rows, and remember which of them the server acknowledged and how long each statement
+//! took. Afterwards every acknowledged number must be there once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use postgres::{Client, Config, NoTls};
+
+use crate::cluster::DATABASE;
+use crate::server::Server;
+
+/// One statement of a client's.
+#[derive(Debug, Clone, Copy)]
+pub struct Statement {
+    /// When it ended, since 1970.
+    pub ended: Duration,
+    /// From sending it to its answer.
+    pub took: Duration,
+}
+
+/// The time, since 1970.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What the clients share with whoever looks on.
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    next: AtomicI64,
+    acknowledged: AtomicU64,
+    longest_us: AtomicU64,
+}
+
+/// What one client did, or all together.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// Numbers whose statements succeeded.
+    pub acknowledged: Vec<i64>,
+    /// All statements.
+    pub statements: Vec<Statement>,
+    /// What clients were told instead of success.
+    pub errors: Vec<String>,
+}
+
+/// How the table compares with the clients' own account.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Acknowledged numbers.
+    pub acknowledged: usize,
+    /// Those of them that are not there.
+    pub lost: usize,
+    /// Numbers that are there more than once.
+    pub repeated: usize,
+}
+
+/// Clients at work, until this is finished or dropped.
+#[derive(Debug)]
+pub struct Ledger {
+    shared: Arc<Shared>,
+    clients: Vec<JoinHandle<Result<Written>>>,
+}
+
+impl Ledger {
+    /// Makes the table `schema.ledger`, which has no key so that a row may come twice, and starts clients that pause
+    /// this long between two statements.
+    pub fn start(server: &Server, schema: &str, clients: usize, pause: Duration) -> Result<Self> {
+        server
+            .connect(DATABASE)?
+            .batch_execute(&format!("CREATE TABLE {schema}.ledger (number bigint NOT NULL)"))
+            .with_context(|| format!("cannot make the ledger of {schema}"))?;
+        let shared = Arc::new(Shared::default());
+        let insert = format!("INSERT INTO {schema}.ledger (number) VALUES ($1)");
+        let client = |_| {
+            let (shared, insert) = (Arc::clone(&shared), insert.clone());
+            let config = server.config(DATABASE);
+            std::thread::spawn(move || work(&config, &insert, &shared, pause))
+        };
+        let clients = (0..clients).map(client).collect();
+        Ok(Self { shared, clients })
+    }
+
+    /// Statements acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.shared.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// The longest statement since this was asked last.
+    pub fn take_longest(&self) -> Duration {
+        Duration::from_micros(self.shared.longest_us.swap(0, Ordering::Relaxed))
+    }
+
+    /// Lets the clients end; what they did.
+    pub fn finish(mut self) -> Result<Written> {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        let mut all = Written::default();
+        for client in std::mem::take(&mut self.clients) {
+            let one = match client.join() {
+                Ok(one) => one?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            all.acknowledged.extend(one.acknowledged);
+            all.statements.extend(one.statements);
+            all.errors.extend(one.errors);
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// One client. An error is noted and the next number tried: it may or may not be there.
+fn work(config: &Config, insert: &str, shared: &Shared, pause: Duration) -> Result<Written> {
+    let connect = || -> Result<_> {
+        let mut client = config.connect(NoTls).context("a client cannot connect")?;
+        let insert = client.prepare(insert)?;
+        Ok((client, insert))
+    };
+    let (mut client, mut statement) = connect()?;
+    let mut written = Written::default();
+    while !shared.stop.load(Ordering::Relaxed) {
+        let number = shared.next.fetch_add(1, Ordering::Relaxed);
+        let began = std::time::Instant::now();
+        let result = client.execute(&statement, &[&number]);
+        let took = began.elapsed();
+        written.statements.push(Statement { ended: now(), took });
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        shared.longest_us.fetch_max(micros, Ordering::Relaxed);
+        match result {
+            Ok(_) => {
+                written.acknowledged.push(number);
+                shared.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                let told = error.as_db_error().map_or_else(|| error.to_string(), |e| e.to_string());
+                written.errors.push(told);
+                if client.is_closed() {
+                    (client, statement) = connect()?;
+                }
+            }
+        }
+        std::thread::sleep(pause);
+    }
+    Ok(written)
+}
+
+impl Written {
+    /// Compares with the table.
+    pub fn account(&self, client: &mut Client, schema: &str) -> Result<Account> {
+        let query = format!("SELECT number, count(*) FROM {schema}.ledger GROUP BY number");
+        let rows = client.query(&query, &[])?;
+        let there: BTreeMap<i64, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        Ok(self.compare(&there))
+    }
+
+    fn compare(&self, there: &BTreeMap<i64, i64>) -> Account {
+        Account {
+            acknowledged: self.acknowledged.len(),
+            lost: self.acknowledged.iter().filter(|number| !there.contains_key(number)).count(),
+            repeated: there.values().filter(|count| **count > 1).count(),
+        }
+    }
+}
+
+/// The longest of the statements that were under way at some time between `from` and `to`.
+pub fn longest(statements: &[Statement], from: Duration, to: Duration) -> Option<Statement> {
+    let within = |s: &&Statement| s.ended >= from && s.ended.saturating_sub(s.took) <= to;
+    statements.iter().filter(within).max_by_key(|statement| statement.took).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_and_repeated_numbers_are_counted() {
+        let written = Written { acknowledged: vec![1, 2, 3], ..Written::default() };
+        let there = BTreeMap::from([(1, 1), (3, 2), (4, 1)]);
+        let account = written.compare(&there);
+        assert_eq!(account, Account { acknowledged: 3, lost: 1, repeated: 1 });
+    }
+
+    #[test]
+    fn a_statement_counts_where_it_was_under_way() {
+        let s = Duration::from_secs;
+        let all = [Statement { ended: s(10), took: s(4) }, Statement { ended: s(20), took: s(1) }];
+        let longest = |from, to| longest(&all, s(from), s(to)).map(|found| found.took);
+        assert_eq!(longest(7, 8), Some(s(4)));
+        assert_eq!(longest(11, 30), Some(s(1)));
+        assert_eq!(longest(21, 30), None);
+    }
+}

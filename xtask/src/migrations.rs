@@ -1,0 +1,103 @@
+//! Migrations as a client drives them: begun, watched, taken back, finished.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use postgres::Client;
+
+use crate::ledger::now;
+
+/// How often a migration is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A migration as it is seen at one moment.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Its state.
+    pub state: String,
+    /// Rows copied, and about how many there are.
+    pub rows: (i64, i64),
+    /// Bytes of the publisher's log that the other copy has not confirmed.
+    pub lag: Option<i64>,
+    /// The longest time, in milliseconds, that a fence stood.
+    pub stall: Option<f64>,
+    /// What it waits for, or failed with.
+    pub error: Option<String>,
+    wish: bool,
+}
+
+impl Seen {
+    /// Is it in a state, with nothing more asked of it?
+    pub fn is_settled(&self, state: &str) -> bool {
+        self.state == state && !self.wish
+    }
+
+    /// Will nothing come of it any more?
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state.as_str(), "finished" | "rolled_back" | "cancelled" | "failed")
+    }
+}
+
+/// When a migration was first seen in each state.
+pub type History = Vec<(String, Duration)>;
+
+/// Begins to move a schema.
+pub fn begin(client: &mut Client, schema: &str, node: &str) -> Result<i64> {
+    let row = client
+        .query_one("SELECT helios_migrate_schema($1, $2)", &[&schema, &node])
+        .with_context(|| format!("{schema} cannot move to {node}"))?;
+    Ok(row.get(0))
+}
+
+/// Takes a switch back.
+pub fn roll_back(client: &mut Client, id: i64) -> Result<()> {
+    client.execute("SELECT helios_rollback_migration($1)", &[&id])?;
+    Ok(())
+}
+
+/// Ends the rollback window.
+pub fn finish(client: &mut Client, id: i64) -> Result<()> {
+    client.execute("SELECT helios_finish_migration($1)", &[&id])?;
+    Ok(())
+}
+
+/// Looks at a migration once.
+pub fn look(client: &mut Client, id: i64) -> Result<Seen> {
+    let query =
+        "SELECT v.state, v.rows_done, v.rows_total, v.lag, v.stall, v.error, m.wish IS NOT NULL
+                   FROM helios_migrations v JOIN helios.migration m USING (id) WHERE id = $1";
+    let row = client.query_one(query, &[&id]).with_context(|| format!("migration {id}"))?;
+    Ok(Seen {
+        state: row.get(0),
+        rows: (row.get(1), row.get(2)),
+        lag: row.get(3),
+        stall: row.get(4),
+        error: row.get(5),
+        wish: row.get(6),
+    })
+}
+
+/// Watches a migration until it is in a state and nothing more is asked of it; an end in another state is an error.
+pub fn watch(
+    client: &mut Client,
+    id: i64,
+    until: &str,
+    mut tell: impl FnMut(&Seen),
+) -> Result<History> {
+    let mut history = History::new();
+    loop {
+        let seen = look(client, id)?;
+        if history.last().is_none_or(|(state, _)| *state != seen.state) {
+            history.push((seen.state.clone(), now()));
+        }
+        tell(&seen);
+        if seen.is_settled(until) {
+            return Ok(history);
+        }
+        if seen.has_ended() {
+            let why = seen.error.unwrap_or_default();
+            bail!("migration {id} ended as {}, not as {until}: {why}", seen.state);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
