@@ -87,7 +87,6 @@ fn every_place_of_a_migration_is_in_the_matrix() {
 }
 
 #[test]
-#[ignore = "known defect: a roll-back at migration.switch.before may leave rows of a table without a key twice"]
 fn errors_at_every_place() {
     run(Fault::Error);
 }
@@ -113,7 +112,6 @@ fn targets_killed_at_every_place() {
 }
 
 #[test]
-#[ignore = "known defect: a roll-back at migration.switch.before may leave rows of a table without a key twice"]
 fn connections_cut_at_every_place() {
     run(Fault::Cut);
 }
