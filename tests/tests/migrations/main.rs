@@ -8,8 +8,8 @@
 )]
 
 mod contents;
-mod home;
 mod crashes;
+mod home;
 mod refusals;
 mod under_load;
 mod verification;
