@@ -204,9 +204,9 @@ impl Channel {
         .hint("The log of that node says why."))
     }
 
-    /// Moves the slot past everything that the publisher has written so far. The caller sees to it that nothing of
-    /// it has to be sent.
-    pub fn skip(&self, publisher: &mut Session) -> Result<()> {
+    /// Moves the slot past everything that the publisher has written so far, and the subscription, which does not run
+    /// yet, with it. The caller sees to it that nothing of it has to be sent.
+    pub fn skip(&self, publisher: &mut Session, subscriber: &mut Session) -> Result<()> {
         // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
         // do not wait for it. A transaction of its own that waits brings all before it there.
         publisher.query(&format!(
@@ -215,8 +215,16 @@ impl Channel {
             self.migration,
             literal(&self.direction)
         ))?;
-        publisher.query(&format!(
-            "SELECT pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
+        let rows = publisher.query(&format!(
+            "SELECT end_lsn FROM pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
+            literal(&self.name)
+        ))?;
+        let place = rows.first().map(|row| text(row, 0)).unwrap_or_default();
+        // The new place of a slot is on disk with the next checkpoint only; a crash before that would take it back.
+        // What the subscriber has had is in its log, and goes before what the slot says.
+        subscriber.query(&format!(
+            "SELECT pg_replication_origin_advance('pg_' || oid, {}) FROM pg_subscription WHERE subname = {}",
+            literal(&place),
             literal(&self.name)
         ))?;
         Ok(())

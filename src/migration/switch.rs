@@ -114,7 +114,7 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let (silence, voice) = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
     if let Some(back) = &back {
         // Most of the way, so that little is left to skip behind the fence.
-        back.skip(ends.to(to, migration))?;
+        back.skip(&mut ends.target, &mut ends.source)?;
     }
     Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice })
 }
@@ -147,7 +147,7 @@ fn behind_fence(
     tables::set_positions(ends.to(to, migration), &positions, &prepared.positions)?;
     backfill::unlogged(migration, ends, from, to)?;
     if let Some(back) = &prepared.back {
-        back.skip(ends.to(to, migration))?;
+        back.skip(&mut ends.target, &mut ends.source)?;
     }
     if fence.left().is_zero() {
         return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
