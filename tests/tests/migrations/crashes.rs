@@ -219,6 +219,11 @@ impl Stage {
 
     fn ask(&self, what: &str, id: i64) {
         self.asked(what, |client| {
+            // The answer may be lost where what was asked for has come true.
+            let ended = "SELECT FROM helios.migration WHERE id = $1 AND state IN ('finished', 'rolled_back', 'cleanup')";
+            if !client.query(ended, &[&id])?.is_empty() {
+                return Ok(());
+            }
             client.query(&format!("SELECT helios_{what}_migration($1)"), &[&id]).map(drop)
         });
     }
