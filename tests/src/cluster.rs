@@ -34,51 +34,6 @@ impl Cluster {
         Self { inner, scratch }
     }
 
-    /// As [`Cluster::with_settings`], with the library that has failpoints; see [`Cluster::failpoint`].
-    pub fn with_failpoints(nodes: usize, settings: &[&str]) -> Self {
-        let dir = xtask::extension::failpoints_dir(&pg());
-        assert!(
-            dir.join("helios.so").exists(),
-            "no library with failpoints in {}: cargo xtask install --failpoints makes it",
-            dir.display()
-        );
-        let path = format!("dynamic_library_path = '{}:$libdir'", dir.display());
-        let mut all = settings.to_vec();
-        all.push(&path);
-        let cluster = Self::with_settings(nodes, &all);
-        let declare = "CREATE FUNCTION failpoint(text, text, int, int) RETURNS void LANGUAGE c \
-             AS 'helios', 'helios_failpoint_wrapper'; \
-             CREATE FUNCTION failpoint_hits(text) RETURNS bigint LANGUAGE c \
-             AS 'helios', 'helios_failpoint_hits_wrapper'; \
-             CREATE FUNCTION failpoints() RETURNS text[] LANGUAGE c \
-             AS 'helios', 'helios_failpoints_wrapper'";
-        // In a database of their own, so that they are no business of the cluster's.
-        let mut client = cluster.coordinator().connect("postgres").unwrap();
-        client.batch_execute(declare).unwrap();
-        cluster
-    }
-
-    /// Makes something happen at a place of the coordinator's code: `error`, `hang`, `die` (the process,
-    /// by SIGKILL), `count` or `off`; `times` limits how often, 0 is for ever. `process` is whom it
-    /// concerns, 0 everybody.
-    pub fn failpoint(&self, name: &str, action: &str, times: i32, process: i32) {
-        let mut client = self.coordinator().connect("postgres").unwrap();
-        let set = "SELECT failpoint($1, $2, $3, $4)";
-        client.query(set, &[&name, &action, &times, &process]).unwrap();
-    }
-
-    /// How often a failpoint was passed since it was set last.
-    pub fn failpoint_hits(&self, name: &str) -> i64 {
-        let mut client = self.coordinator().connect("postgres").unwrap();
-        client.query_one("SELECT failpoint_hits($1)", &[&name]).unwrap().get(0)
-    }
-
-    /// The names of all failpoints.
-    pub fn failpoints(&self) -> Vec<String> {
-        let mut client = self.coordinator().connect("postgres").unwrap();
-        client.query_one("SELECT failpoints()", &[]).unwrap().get(0)
-    }
-
     /// The cluster with two nodes that all tests of this program share. Use schemas with names
     /// of your own, and leave its servers alone.
     pub fn shared() -> &'static Self {

@@ -14,6 +14,7 @@
 )]
 
 mod cluster;
+mod failpoints;
 mod programs;
 mod proxy;
 mod wait;

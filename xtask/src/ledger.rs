@@ -13,6 +13,9 @@ use postgres::{Client, Config, NoTls};
 use crate::cluster::DATABASE;
 use crate::server::Server;
 
+/// How long a client that lost its connection waits between two tries to have another.
+const RECONNECT: Duration = Duration::from_millis(20);
+
 /// One statement of a client's.
 #[derive(Debug, Clone, Copy)]
 pub struct Statement {
@@ -73,7 +76,18 @@ impl Ledger {
             .connect(DATABASE)?
             .batch_execute(&format!("CREATE TABLE {schema}.ledger (number bigint NOT NULL)"))
             .with_context(|| format!("cannot make the ledger of {schema}"))?;
-        let shared = Arc::new(Shared::default());
+        Ok(Self::go_on(server, schema, clients, pause, 0))
+    }
+
+    /// Starts clients that write into a table that is there, from this number on.
+    pub fn go_on(
+        server: &Server,
+        schema: &str,
+        clients: usize,
+        pause: Duration,
+        first: i64,
+    ) -> Self {
+        let shared = Arc::new(Shared { next: first.into(), ..Shared::default() });
         let insert = format!("INSERT INTO {schema}.ledger (number) VALUES ($1)");
         let client = |_| {
             let (shared, insert) = (Arc::clone(&shared), insert.clone());
@@ -81,7 +95,7 @@ impl Ledger {
             std::thread::spawn(move || work(&config, &insert, &shared, pause))
         };
         let clients = (0..clients).map(client).collect();
-        Ok(Self { shared, clients })
+        Self { shared, clients }
     }
 
     /// Statements acknowledged so far.
@@ -142,8 +156,12 @@ fn work(config: &Config, insert: &str, shared: &Shared, pause: Duration) -> Resu
             Err(error) => {
                 let told = error.as_db_error().map_or_else(|| error.to_string(), |e| e.to_string());
                 written.errors.push(told);
-                if client.is_closed() {
-                    (client, statement) = connect()?;
+                while client.is_closed() && !shared.stop.load(Ordering::Relaxed) {
+                    // The server may be starting again.
+                    match connect() {
+                        Ok(again) => (client, statement) = again,
+                        Err(_) => std::thread::sleep(RECONNECT),
+                    }
                 }
             }
         }

@@ -178,7 +178,7 @@ impl Stage {
             Work::RecoverCommitted | Work::RecoverAborted => self.recover(place, work),
             _ => self.transact(place, work),
         }
-        self.restart();
+        self.cluster.start_all(RECOVERED);
         self.look_for_prepared_every("500ms");
         for name in self.cluster.failpoints() {
             self.cluster.failpoint(&name, "off", 0, 0);
@@ -271,7 +271,7 @@ impl Stage {
             Work::RecoverCommitted => ("commit_prepared.before", "error"),
             _ => ("rollback_prepared.before", "error"),
         };
-        let deaths = self.deaths();
+        let deaths = self.cluster.deaths();
         self.arm(place, 0);
         let mut wire = Wire::connect(self.cluster.coordinator(), DATABASE);
         self.cluster.failpoint(stop, goes_on, 0, wire.pid);
@@ -294,26 +294,13 @@ impl Stage {
         self.cluster.failpoint(place, action, 1, process);
     }
 
-    /// Processes of the coordinator that were killed so far.
-    fn deaths(&self) -> usize {
-        let log = std::fs::read(self.cluster.coordinator().log()).unwrap();
-        String::from_utf8_lossy(&log).matches("was terminated by signal 9").count()
-    }
-
     /// Waits until the place is reached, and lets the fault happen. `process` is the one that waits there; without it
     /// a worker is killed by itself, which shows as one more of `deaths`.
     fn strike(&self, place: &str, process: Option<Pid>, deaths: usize) {
         if self.fault == Fault::Backend && process.is_none() {
-            // It kills itself; the restart that follows makes the server forget that the place was reached.
-            return wait_until(&format!("a process has died at {place}"), RECOVERED, || {
-                let died = self.deaths();
-                if died > deaths { Ok(()) } else { Err(format!("{died} died")) }
-            });
+            return self.cluster.wait_for_death(place, deaths, RECOVERED);
         }
-        wait_until(&format!("{place} is reached"), RECOVERED, || {
-            let hits = self.hits(place)?;
-            if hits > 0 { Ok(()) } else { Err(format!("{hits} hits")) }
-        });
+        self.cluster.wait_for_failpoint(place, RECOVERED);
         match self.fault {
             Fault::Error => {}
             Fault::Backend => kill(process.unwrap()),
@@ -323,24 +310,6 @@ impl Stage {
         }
         if matches!(self.fault, Fault::Node | Fault::Cut) {
             self.cluster.failpoint(place, "off", 0, 0);
-        }
-    }
-
-    /// How often a place was passed; the server may be starting again.
-    fn hits(&self, place: &str) -> Result<i64, String> {
-        let coordinator = self.cluster.coordinator();
-        let mut client = coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
-        let row = client.query_one("SELECT failpoint_hits($1)", &[&place]);
-        Ok(row.map_err(|error| error.to_string())?.get(0))
-    }
-
-    /// Everything runs again.
-    fn restart(&self) {
-        for server in [self.cluster.coordinator(), self.cluster.node(1)] {
-            server.start().unwrap();
-            wait_until(&format!("{} takes connections", server.name), RECOVERED, || {
-                server.connect(DATABASE).map(drop).map_err(|error| format!("{error:#}"))
-            });
         }
     }
 

@@ -51,10 +51,7 @@ fn lost_reply_to_commit_can_be_asked_for() {
                     if x == before + 1 { Ok(()) } else { Err(x.to_string()) }
                 });
             } else {
-                wait_until("COMMIT is about to go", crate::RECOVERED, || {
-                    let hits = cluster.failpoint_hits("commit.before");
-                    if hits == 1 { Ok(()) } else { Err(hits.to_string()) }
-                });
+                cluster.wait_for_failpoint("commit.before", crate::RECOVERED);
             }
             proxy.cut();
             proxy.pass_answers();

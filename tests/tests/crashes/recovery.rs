@@ -84,10 +84,7 @@ fn a_node_that_returns_is_recovered_within_ten_seconds() {
     let mut wire = Wire::connect(cluster.coordinator(), DATABASE);
     cluster.failpoint("commit_prepared.before", "hang", 0, wire.pid);
     wire.send_simple(&add_to(&["one", "two", "here"])).unwrap();
-    wait_until("the transaction is committed here", crate::RECOVERED, || {
-        let hits = cluster.failpoint_hits("commit_prepared.before");
-        if hits == 1 { Ok(()) } else { Err(hits.to_string()) }
-    });
+    cluster.wait_for_failpoint("commit_prepared.before", crate::RECOVERED);
     cluster.kill_node(1);
     cluster.failpoint("commit_prepared.before", "off", 0, 0);
     let events = wire.until_ready(None).unwrap();
@@ -190,10 +187,7 @@ fn asynchronous_commit_does_not_tear_a_transaction() {
         wire.simple("SET synchronous_commit = off; SELECT 1 FROM one.t, here.t", None).unwrap();
         cluster.failpoint("commit_prepared.next", "hang", 0, wire.pid);
         wire.send_simple(&add_to(&["one", "two", "here"])).unwrap();
-        wait_until("the first node is told to commit", crate::RECOVERED, || {
-            let hits = cluster.failpoint_hits("commit_prepared.next");
-            if hits == 1 { Ok(()) } else { Err(hits.to_string()) }
-        });
+        cluster.wait_for_failpoint("commit_prepared.next", crate::RECOVERED);
         cluster.coordinator().kill().unwrap();
         cluster.coordinator().start().unwrap();
         settled(&cluster);

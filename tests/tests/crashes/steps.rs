@@ -1,6 +1,6 @@
 //! Which steps a transaction takes, and how many round trips: the shortcuts of those that need no second phase.
 
-use helios_tests::{Cluster, Event, Proxy, Wire, backend, wait_until};
+use helios_tests::{Cluster, Event, Proxy, Wire, backend};
 use postgres::Client;
 use xtask::cluster::DATABASE;
 
@@ -151,12 +151,7 @@ fn names_carry_cluster_database_epoch_and_transaction() {
                 assert_eq!(status, "committed");
             }
         });
-        wait_until("the transaction is prepared", crate::RECOVERED, || {
-            match cluster.failpoint_hits("record.after") {
-                1 => Ok(()),
-                hits => Err(format!("{hits} hits")),
-            }
-        });
+        cluster.wait_for_failpoint("record.after", crate::RECOVERED);
         let mut other = cluster.connect();
         let query = "SELECT gid, node, state, age < interval '1 minute', error IS NULL \
                      FROM helios_transactions ORDER BY gid";
@@ -199,10 +194,7 @@ fn a_step_that_hangs_can_be_cancelled_before_the_decision() {
         let mut wire = Wire::connect(cluster.coordinator(), DATABASE);
         cluster.failpoint(place, "hang", 0, wire.pid);
         wire.send_simple(&work).unwrap();
-        wait_until(&format!("{place} is reached"), crate::RECOVERED, || {
-            let hits = cluster.failpoint_hits(place);
-            if hits > 0 { Ok(()) } else { Err(hits.to_string()) }
-        });
+        cluster.wait_for_failpoint(place, crate::RECOVERED);
         wire.cancel(cluster.coordinator()).unwrap();
         let events = wire.until_ready(None).unwrap();
         let cancelled = events.iter().any(|event| event.field('C') == Some("57014"));

@@ -5,11 +5,12 @@
 //! of their name.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use helios_tests::{BOUND, Cluster, Proxy, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
+use xtask::ledger::{Account, Ledger, Written};
 
 use crate::{SETTINGS, assert_clean, shown, text};
 
@@ -32,7 +33,7 @@ enum Fault {
 
 /// On which way the place is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     /// To the switch, and a little further.
     There,
     /// While the switch is taken back.
@@ -41,7 +42,7 @@ enum Way {
     Finish,
 }
 
-const PLACES: &[(&str, Way)] = &[
+pub(crate) const PLACES: &[(&str, Way)] = &[
     ("migration.step.before", Way::There),
     ("migration.publish.before", Way::There),
     ("migration.slot.before", Way::There),
@@ -70,10 +71,10 @@ const PLACES: &[(&str, Way)] = &[
     ("migration.cleanup.after", Way::Finish),
 ];
 
-const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
+pub(crate) const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
     CREATE TABLE t.a (id serial PRIMARY KEY, v text UNIQUE); INSERT INTO t.a (v) SELECT md5(i::text) FROM generate_series(1, 2000) i;
     CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT i % 7 FROM generate_series(1, 50) i;
-    CREATE TABLE t.ledger (id bigint);
+    CREATE TABLE t.ledger (number bigint);
     CREATE VIEW t.v AS SELECT count(*) FROM t.a";
 
 #[test]
@@ -124,10 +125,10 @@ fn run(fault: Fault) {
     let proxies = [Proxy::of_node(&cluster, 1), Proxy::of_node(&cluster, 2)];
     let stage = Stage { cluster, proxies, fault };
     let only = std::env::var("HELIOS_PLACE").unwrap_or_default();
-    let mut next_id = 0;
+    let mut next_number = 0;
     for &(place, way) in PLACES.iter().filter(|(place, _)| place.contains(&only)) {
         eprintln!("{fault:?} at {place} ({way:?})");
-        stage.case(place, way, &mut next_id);
+        stage.case(place, way, &mut next_number);
     }
 }
 
@@ -139,25 +140,20 @@ struct Stage {
 }
 
 impl Stage {
-    fn case(&self, place: &str, way: Way, next_id: &mut i64) {
+    fn case(&self, place: &str, way: Way, next_number: &mut i64) {
         let home = self.home();
         let other = if home == "node-1" { "node-2" } else { "node-1" };
-        let stop = AtomicBool::new(false);
-        let first = *next_id;
-        let acknowledged = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| self.write_until(&stop, first));
-            let _end = Stop(&stop);
-            self.migrate(place, way, &home, other);
-            stop.store(true, Ordering::Relaxed);
-            writer.join().unwrap()
-        });
+        let server = self.cluster.coordinator();
+        let ledger = Ledger::go_on(server, "t", 1, Duration::from_millis(3), *next_number);
+        self.migrate(place, way, &home, other);
+        let written = ledger.finish().unwrap();
         assert_clean(&self.cluster, &["t"]);
-        self.check(place, first, &acknowledged);
-        *next_id = acknowledged.last().map_or(first, |last| last + 1000);
+        self.check(place, &written);
+        *next_number += 1_000_000;
     }
 
     fn migrate(&self, place: &str, way: Way, home: &str, other: &str) {
-        let deaths = self.deaths();
+        let deaths = self.cluster.deaths();
         if way == Way::There {
             self.arm(place);
         }
@@ -169,7 +165,8 @@ impl Stage {
             self.ask(if way == Way::Back { "rollback" } else { "finish" }, id);
         }
         self.strike(place, home, other, deaths);
-        self.restart(place);
+        self.cluster.start_all(BOUND);
+        self.cluster.failpoint_off(place, BOUND);
         let ends = ["finished", "rolled_back", "failed", "cancelled"];
         let mut state = self.reaches(id, &[&ends[..], &["dual_write_back"]].concat());
         if state == "dual_write_back" {
@@ -252,16 +249,9 @@ impl Stage {
     /// Waits until the place is reached, and lets the fault happen.
     fn strike(&self, place: &str, home: &str, other: &str, deaths: usize) {
         if self.fault == Fault::Worker {
-            // It kills itself; the restart that follows makes the server forget that the place was reached.
-            return wait_until(&format!("the worker has died at {place}"), BOUND, || {
-                let died = self.deaths();
-                if died > deaths { Ok(()) } else { Err(format!("{died} died")) }
-            });
+            return self.cluster.wait_for_death(place, deaths, BOUND);
         }
-        wait_until(&format!("{place} is reached"), BOUND, || match self.hits(place)? {
-            0 => Err("not yet".to_owned()),
-            _ => Ok(()),
-        });
+        self.cluster.wait_for_failpoint(place, BOUND);
         match self.fault {
             Fault::Error | Fault::Worker => {}
             Fault::Coordinator => self.cluster.coordinator().kill().unwrap(),
@@ -271,85 +261,15 @@ impl Stage {
         }
     }
 
-    /// Processes of the coordinator that were killed so far.
-    fn deaths(&self) -> usize {
-        let log = std::fs::read(self.cluster.coordinator().log()).unwrap();
-        String::from_utf8_lossy(&log).matches("was terminated by signal 9").count()
-    }
-
-    /// How often a place was passed; the server may be starting again.
-    fn hits(&self, place: &str) -> Result<i64, String> {
-        let coordinator = self.cluster.coordinator();
-        let mut client = coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
-        let row = client.query_one("SELECT failpoint_hits($1)", &[&place]);
-        Ok(row.map_err(|error| error.to_string())?.get(0))
-    }
-
-    /// Everything runs again, and nothing is set.
-    fn restart(&self, place: &str) {
-        let servers = self.cluster.nodes().iter().chain([self.cluster.coordinator()]);
-        for server in servers {
-            server.start().unwrap();
-            wait_until(&format!("{} takes connections", server.name), BOUND, || {
-                server.connect(DATABASE).map(drop).map_err(|error| format!("{error:#}"))
-            });
-        }
-        wait_until("the failpoint is off", BOUND, || {
-            let coordinator = self.cluster.coordinator();
-            let mut client =
-                coordinator.connect("postgres").map_err(|error| format!("{error:#}"))?;
-            let off = "SELECT failpoint($1, 'off', 0, 0)";
-            client.query(off, &[&place]).map(drop).map_err(|error| format!("{error:?}"))
-        });
-    }
-
-    /// Writes numbers one by one, whatever happens to the servers; gives those that were acknowledged.
-    fn write_until(&self, stop: &AtomicBool, first: i64) -> Vec<i64> {
-        let mut acknowledged = Vec::new();
-        let mut client: Option<Client> = None;
-        let mut id = first;
-        while !stop.load(Ordering::Relaxed) {
-            let Some(connected) = &mut client else {
-                client = self.cluster.coordinator().connect(DATABASE).ok();
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                continue;
-            };
-            match connected.execute("INSERT INTO t.ledger VALUES ($1)", &[&id]) {
-                Ok(_) => acknowledged.push(id),
-                Err(_) => client = None,
-            }
-            id += 1;
-            std::thread::sleep(std::time::Duration::from_millis(3));
-        }
-        acknowledged
-    }
-
     /// Every acknowledged write is there once, no other more than once; what nobody wrote is as it was.
-    fn check(&self, place: &str, first: i64, acknowledged: &[i64]) {
+    fn check(&self, place: &str, written: &Written) {
         let mut client = self.cluster.connect();
-        let query = "SELECT id, count(*) FROM t.ledger WHERE id >= $1 GROUP BY id";
-        let rows = client.query(query, &[&first]).unwrap();
-        let found: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let twice: Vec<i64> =
-            rows.iter().filter(|row| row.get::<_, i64>(1) > 1).map(|row| row.get(0)).collect();
-        let lost: Vec<_> = acknowledged.iter().filter(|id| !found.contains(id)).collect();
-        let fault = self.fault;
-        assert!(
-            lost.is_empty() && twice.is_empty(),
-            "{fault:?} at {place}: lost {lost:?}, twice {twice:?}"
-        );
+        let (account, fault) = (written.account(&mut client, "t").unwrap(), self.fault);
+        let whole = Account { acknowledged: written.acknowledged.len(), lost: 0, repeated: 0 };
+        assert_eq!(account, whole, "{fault:?} at {place}");
         let query = "SELECT count(*), sum(hashtextextended(a::text, 0)) FROM t.a; SELECT count(*), sum(x) FROM t.nokey; SELECT * FROM t.v";
         let now = text(&mut client, query);
         assert_eq!(now[0].split('|').next(), Some("2000"), "{fault:?} at {place}");
         assert_eq!(now[1..], ["50|148", "2000"], "{fault:?} at {place}");
-    }
-}
-
-/// Stops the writer when a check has failed.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
     }
 }
