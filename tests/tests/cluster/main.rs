@@ -18,6 +18,7 @@ mod procedural;
 mod pull_rows;
 mod rebalance;
 mod reference;
+mod reference_definitions;
 mod shards;
 mod smoke_definitions;
 mod smoke_grammar;
