@@ -130,7 +130,8 @@ CREATE TABLE helios.migration (
     copied      timestamptz,
     verified    timestamptz,
     switched    timestamptz,
-    ended       timestamptz
+    ended       timestamptz,
+    histories   text[]
 );
 CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
     WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
@@ -140,6 +141,7 @@ COMMENT ON COLUMN helios.migration.becomes IS 'what a schema becomes that comes 
 COMMENT ON COLUMN helios.migration.wish IS 'what someone asked for and the migration has not done yet';
 COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows the clean-up';
 COMMENT ON COLUMN helios.migration.round IS 'how often a snapshot was taken: a crash loses it, and tables not yet copied need another';
+COMMENT ON COLUMN helios.migration.histories IS 'system identifiers and timelines of source and target when the move began';
 COMMENT ON COLUMN helios.migration.stall IS 'longest time, in milliseconds, that a fence kept writers waiting';
 
 CREATE TABLE helios.migration_table (
@@ -559,6 +561,11 @@ CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, col
 COMMENT ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint)
     IS 'copies rows of a table from another server into the same table here; at most rate rows a second';
 REVOKE EXECUTE ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint) FROM PUBLIC;
+
+CREATE FUNCTION helios.free_bytes() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_free_bytes_wrapper';
+COMMENT ON FUNCTION helios.free_bytes() IS 'bytes that are free on the disk of this database, except its tablespaces';
+REVOKE EXECUTE ON FUNCTION helios.free_bytes() FROM PUBLIC;
 
 -------------------------------------------------------------------------------------------------
 -- Nodes

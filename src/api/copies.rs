@@ -4,7 +4,7 @@ use crate::error::{Error, OrRaise, Result};
 use crate::migration::pull::{self, Address, Pulled, Request};
 use crate::migration::verify::{self, Compared};
 use crate::pg::copy_from::Format;
-use crate::pg::privileges;
+use crate::pg::{privileges, session};
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
@@ -86,6 +86,22 @@ fn rows_of(compared: Compared) -> Vec<Row> {
     }
     let kept = compared.kept.into_iter();
     kept.map(|found| row(Some(found.kind.name().to_owned()), Some(found.key))).collect()
+}
+
+/// Bytes that this server's user may still write where the files of this database are.
+#[pg_extern(sql = false)]
+fn helios_free_bytes() -> i64 {
+    let ask = || -> Result<i64> {
+        require_superuser()?;
+        let directory = session::database_directory();
+        let stat = rustix::fs::statvfs(&directory).map_err(|error| {
+            let message =
+                format!("cannot look at the disk of \"{}\": {error}", directory.display());
+            Error::new(Code::ERRCODE_IO_ERROR, message)
+        })?;
+        Ok(i64::try_from(stat.f_bavail.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX))
+    };
+    ask().or_raise()
 }
 
 fn require_superuser() -> Result<()> {

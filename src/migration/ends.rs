@@ -1,11 +1,12 @@
 //! Sessions to the two nodes of a migration.
 
-use super::record::Migration;
+use super::record::{self, Migration};
 use crate::directory::{self, NodeId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::privileges;
 use crate::remote::{Session, Target};
 use crate::transaction;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
 /// A migration works for hours; none of the timeouts that a node has for its clients are meant for it.
@@ -54,15 +55,50 @@ pub struct Ends {
 
 impl Ends {
     /// Connects to both; must be called in a transaction.
+    ///
+    /// 55000 if one of them is not the server any more that it was when the move began.
     pub fn connect(migration: &Migration) -> Result<Self> {
         let source = session(migration.source)?;
-        Ok(Self { source, target: session(migration.target)? })
+        let mut ends = Self { source, target: session(migration.target)? };
+        ends.check_histories(migration)?;
+        Ok(ends)
+    }
+
+    /// A standby that took over has no slots, and may be behind what the other copy has applied.
+    fn check_histories(&mut self, migration: &Migration) -> Result<()> {
+        let now = [history(&mut self.source)?, history(&mut self.target)?];
+        let Some(before) = &migration.histories else {
+            return record::histories(migration.id, &now);
+        };
+        let nodes = [migration.source, migration.target];
+        let Some((node, _)) =
+            nodes.into_iter().zip(before.iter().zip(&now)).find(|(_, (was, is))| was != is)
+        else {
+            return Ok(());
+        };
+        let name = directory::node(node)?.name.clone();
+        let hint = match migration.state.is_before_switch() {
+            true => "Begin the move again.",
+            false => {
+                "helios_finish_migration() ends the migration; the schemas stay where they are."
+            }
+        };
+        let message = format!("another server has taken over node \"{name}\" since the move began");
+        Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .detail("What the two copies have in common is not known any more: replication slots do not come along.")
+            .hint(hint))
     }
 
     /// The session to this node, which is one of the two.
     pub fn to(&mut self, node: NodeId, migration: &Migration) -> &mut Session {
         if node == migration.source { &mut self.source } else { &mut self.target }
     }
+}
+
+/// What changes when another server becomes a node's primary.
+fn history(session: &mut Session) -> Result<String> {
+    let ask = "SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()";
+    Ok(session.query(ask)?.first().map(|row| text(row, 0)).unwrap_or_default())
 }
 
 /// A parsed column of a row of text.

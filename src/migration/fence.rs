@@ -53,7 +53,8 @@ impl Fence {
         let left = patience.saturating_sub(fence.stood()).max(Duration::from_millis(1)).as_millis();
         // A vacuum that the server itself began gives way after deadlock_timeout.
         let (lock, statement) = (("lock_timeout", left), ("statement_timeout", left));
-        for (setting, value) in [lock, statement, ("deadlock_timeout", 20)] {
+        let idle = ("idle_in_transaction_session_timeout", 0);
+        for (setting, value) in [lock, statement, ("deadlock_timeout", 20), idle] {
             on(node, &format!("SET LOCAL {setting} = {value}"))?;
         }
         on(node, "SET LOCAL helios.migration_session = on")?;

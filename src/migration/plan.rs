@@ -23,9 +23,9 @@ pub enum Subject {
 ///
 /// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go.
 pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
-    let found = find(subject)?;
     let to = directory::node(target)?;
     check_target(&to)?;
+    let found = claim(subject)?;
     if found.node == target {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -33,9 +33,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         )
         .hint("Choose another node."));
     }
-    let from = directory::node(found.node)?;
-    from.check_ours()?;
-    claim(&found)?;
+    directory::node(found.node)?.check_ours()?;
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
@@ -170,14 +168,23 @@ fn check_target(node: &Node) -> Result<()> {
     crate::transaction::refuse_silent(node)
 }
 
-/// One migration of a shard at a time; the shard's row stays locked until the transaction ends.
-fn claim(found: &Found) -> Result<()> {
-    directory::as_owner(|| {
-        let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
-        sql::one::<String>(lock, &[found.shard.0.into()])
-    })?;
+/// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before
+/// may have begun a move, and have taken the schema out of the shard for it.
+fn claim(subject: &Subject) -> Result<Found> {
+    let mut found = find(subject)?;
+    loop {
+        directory::as_owner(|| {
+            let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
+            sql::one::<String>(lock, &[found.shard.0.into()])
+        })?;
+        let claimed = found.shard;
+        found = find(subject)?;
+        if found.shard == claimed {
+            break;
+        }
+    }
     match record::of_shard(found.shard)? {
-        None => Ok(()),
+        None => Ok(found),
         Some(id) => Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
             format!("{} is moving already", found.shown),

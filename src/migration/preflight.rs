@@ -18,7 +18,8 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     if !target.is_local {
         check_absent(migration, &target, &mut ends.target)?;
     }
-    check_content(migration, &source, &mut ends.source)
+    check_content(migration, &source, &mut ends.source)?;
+    check_room(migration, &target, ends)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
@@ -86,6 +87,35 @@ fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Res
         format!("node \"{}\" has a schema of the same name already", node.name),
         &format!("Schemas: {}.", there.join(", ")),
         "Somebody made it on the node itself. Look at it, and drop it there if it is of no use.",
+    ))
+}
+
+/// A copy of the same size must fit, with some room for what is written meanwhile.
+fn check_room(migration: &Migration, target: &Node, ends: &mut Ends) -> Result<()> {
+    let size = format!(
+        "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'm')",
+        names(&migration.schemas)
+    );
+    let number =
+        |rows: Vec<Vec<_>>| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
+    let size = number(ends.source.query(&size)?);
+    let free = number(ends.target.query("SELECT helios.free_bytes()")?);
+    let wanted = size + size / 5;
+    if wanted <= free {
+        return Ok(());
+    }
+    let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
+    Err(refused(
+        Code::ERRCODE_DISK_FULL,
+        format!("node \"{}\" has not enough free disk space", target.name),
+        &format!(
+            "The schemas take {}; of the {} wanted for them, {} are free.",
+            megabytes(size),
+            megabytes(wanted),
+            megabytes(free)
+        ),
+        "Make room there, or choose another node.",
     ))
 }
 

@@ -38,6 +38,8 @@ pub struct Migration {
     /// Seconds since the switch.
     pub switched: Option<f64>,
     pub tries: i32,
+    /// Which servers source and target were when it began.
+    pub histories: Option<Vec<String>>,
 }
 
 /// Something that may have to be removed from a node.
@@ -84,7 +86,7 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, histories
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -106,6 +108,7 @@ pub fn load(id: i64) -> Result<Migration> {
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
+            histories: row.get(15)?,
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -152,7 +155,8 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
 pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
     let select = "SELECT id FROM helios.migration WHERE shard = $1
                      AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
-    as_owner(|| sql::read_one(select, &[shard.0.into()]))
+    // Whoever asks may have waited for the one that began it: the snapshot of its statement is too old.
+    as_owner(|| sql::one(select, &[shard.0.into()]))
 }
 
 /// Migrations under way that have this node at one of their ends.
@@ -211,6 +215,12 @@ pub fn lag(id: i64, bytes: i64) -> Result<()> {
 pub fn stalled(id: i64, time: Duration) -> Result<()> {
     let update = "UPDATE helios.migration SET stall = greatest(stall, $2) WHERE id = $1";
     sql::run(update, &[id.into(), (time.as_secs_f64() * 1000.0).into()])
+}
+
+/// Notes which servers source and target are, when that is known first.
+pub fn histories(id: i64, now: &[String]) -> Result<()> {
+    let update = "UPDATE helios.migration SET histories = $2 WHERE id = $1 AND histories IS NULL";
+    sql::run(update, &[id.into(), now.to_vec().into()])
 }
 
 /// Begins another round; gives its number.
@@ -311,7 +321,8 @@ pub struct Waiting {
     pub id: i64,
     pub source: NodeId,
     pub target: NodeId,
-    /// Whether it moves rows or is about to: then its nodes are taken.
+    /// Whether it moves rows or is about to: then its nodes are taken. One that waits for a node to come back, or only
+    /// has to remove things, keeps no other from moving.
     pub busy: bool,
     /// Time until it may be tried again.
     pub pause: Duration,
@@ -319,7 +330,8 @@ pub struct Waiting {
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target, state <> 'dual_write_back',
+    let select = "SELECT id, source, target,
+                         state NOT IN ('dual_write_back', 'cleanup') AND coalesce(retry_at <= clock_timestamp(), true),
                          greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
                     FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
                    ORDER BY state = 'planned', id";

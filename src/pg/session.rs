@@ -108,6 +108,15 @@ pub fn database_id() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
+/// Directory of this database's files, except those in tablespaces of their own.
+pub fn database_directory() -> std::path::PathBuf {
+    // SAFETY: both are set once, the second when the backend connects to its database; they end with NUL.
+    let (data, database) =
+        unsafe { (CStr::from_ptr(pg_sys::DataDir), CStr::from_ptr(pg_sys::DatabasePath)) };
+    let data = std::path::PathBuf::from(data.to_string_lossy().into_owned());
+    data.join(database.to_string_lossy().as_ref())
+}
+
 /// Path of a program that came with this server.
 pub fn program(name: &str) -> std::path::PathBuf {
     // SAFETY: set once in the postmaster; ends with NUL.
