@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
-use crate::{SETTINGS, assert_clean, finish, node_of, roll_back, shown, switch, text, wait};
+use crate::{SETTINGS, Stop, assert_clean, finish, node_of, roll_back, shown, switch, text, wait};
 
 const LOCAL: &str = "CREATE SCHEMA shop; \
     CREATE TABLE shop.a (id serial PRIMARY KEY, v text); INSERT INTO shop.a (v) SELECT md5(i::text) FROM generate_series(1, 5000) i; \
@@ -51,12 +51,6 @@ fn a_schema_with_data_becomes_distributed_while_it_is_written() {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
         });
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
         let _stop = Stop(&stop);
         let node = "SELECT helios_distribute_schema('shop', 'node-1')";
         assert_eq!(text(&mut client, node), ["node-1"]);

@@ -7,22 +7,56 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod at_every_place;
 mod contents;
 mod crashes;
+mod failover;
+mod full_disk;
 mod home;
+mod known_mistakes;
 mod refusals;
+mod sessions;
+mod timeouts;
 mod under_load;
+mod unreachable;
 mod verification;
 mod wishes;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
+use xtask::cluster::DATABASE;
+use xtask::server::Server;
 
 /// What every server of these tests is started with.
-const SETTINGS: [&str; 2] = ["max_worker_processes = 24", "helios.rollback_window = 3600"];
+const SETTINGS: [&str; 3] = [
+    "max_worker_processes = 24",
+    "helios.rollback_window = 3600",
+    "helios.recovery_interval = '500ms'",
+];
 
 fn cluster(nodes: usize) -> Cluster {
     Cluster::with_settings(nodes, &SETTINGS)
+}
+
+/// Its coordinator stops where it is told to; see [`begin_up_to`].
+fn cluster_with_failpoints(nodes: usize, more: &[&str]) -> Cluster {
+    Cluster::with_failpoints(nodes, &[&SETTINGS, more].concat())
+}
+
+/// Begins to move schema `t` to a node. The worker stays at this place until [`go_on`].
+#[track_caller]
+fn begin_up_to(cluster: &Cluster, place: &str, node: &str) -> i64 {
+    cluster.failpoint(place, "hang", 0, 0);
+    let id = begin(&mut cluster.connect(), "t", node);
+    cluster.wait_for_failpoint(place, BOUND);
+    id
+}
+
+/// Lets a worker that waits at a place go on.
+fn go_on(cluster: &Cluster, place: &str) {
+    cluster.failpoint_off(place, BOUND);
 }
 
 /// Begins to move a schema.
@@ -78,6 +112,7 @@ const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
     UNION ALL SELECT 'fence of ' || schema FROM helios.fence \
     UNION ALL SELECT 'marker ' || direction FROM helios.migration_marker \
     UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts WHERE gid <> 'mine' \
+    UNION ALL SELECT 'commit record ' || gid FROM helios.transaction \
     UNION ALL SELECT 'noted ' || kind || ' ' || name FROM helios.cleanup \
     UNION ALL SELECT 'table of migration ' || migration FROM helios.migration_table \
     UNION ALL SELECT 'identity of ' || oid::regclass FROM pg_class WHERE relreplident <> 'd' \
@@ -89,31 +124,45 @@ const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
 /// Nothing of any migration is left on any server, and each schema is on its own node alone.
 #[track_caller]
 fn assert_clean(cluster: &Cluster, schemas: &[&str]) {
+    let nodes: Vec<&Server> = cluster.nodes().iter().collect();
+    assert_clean_on(cluster, &nodes, schemas);
+}
+
+/// The same, with these servers as node 1, 2, ….
+#[track_caller]
+fn assert_clean_on(cluster: &Cluster, nodes: &[&Server], schemas: &[&str]) {
     let mut coordinator = cluster.connect();
     wait_until("nothing of a migration is left", BOUND, || {
         let mut seen = Vec::new();
-        for number in 0..=cluster.nodes().len() {
-            let mut client =
-                if number == 0 { cluster.connect() } else { cluster.connect_to_node(number) };
+        for server in nodes.iter().copied().chain([cluster.coordinator()]) {
+            let mut client = server.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
             let left = client.query(TRACES, &[]).unwrap();
-            seen.extend(
-                left.iter().map(|row| format!("server {number}: {}", row.get::<_, String>(0))),
-            );
+            let name = &server.name;
+            seen.extend(left.iter().map(|row| format!("{name}: {}", row.get::<_, String>(0))));
         }
         if seen.is_empty() { Ok(()) } else { Err(format!("{seen:#?}")) }
     });
     for schema in schemas {
         let home = node_of(&mut coordinator, schema);
-        for number in 1..=cluster.nodes().len() {
+        for (number, server) in (1..).zip(nodes) {
             let there = "SELECT FROM pg_namespace WHERE nspname = $1";
-            let there =
-                !cluster.connect_to_node(number).query(there, &[schema]).unwrap().is_empty();
+            let mut client = server.connect(DATABASE).unwrap();
+            let there = !client.query(there, &[schema]).unwrap().is_empty();
             let name = format!("node-{number}");
             assert_eq!(there, home.as_ref() == Some(&name), "schema {schema} on {name}");
         }
     }
     let moving = "SELECT count(*) FROM helios.shard WHERE state <> 'active'";
     assert_eq!(coordinator.query_one(moving, &[]).unwrap().get::<_, i64>(0), 0);
+}
+
+/// Waits until a migration's row as text contains these words.
+#[track_caller]
+fn wait_to_show(client: &mut Client, id: i64, words: &str) {
+    wait_until(&format!("migration {id} shows {words:?}"), BOUND, || {
+        let seen = shown(client, id);
+        if seen.contains(words) { Ok(()) } else { Err(seen) }
+    });
 }
 
 /// The result of a query as text.
@@ -126,4 +175,13 @@ fn text(client: &mut Client, query: &str) -> Vec<String> {
         _ => None,
     };
     messages.iter().filter_map(row).collect()
+}
+
+/// Lets threads end that look at this, also when the test fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -119,6 +119,29 @@ fn what_cannot_move_is_found_before_anything_is_touched() {
 }
 
 #[test]
+fn nodes_without_a_slot_to_spare_are_refused() {
+    let cluster = cluster(2);
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id serial PRIMARY KEY)").unwrap();
+    for number in 1..=2 {
+        let mut node = cluster.connect_to_node(number);
+        node.batch_execute("SELECT pg_create_physical_replication_slot('mine_' || i) FROM generate_series(1, current_setting('max_replication_slots')::int) i").unwrap();
+        let id = begin(&mut client, "t", "node-2");
+        assert_eq!(wait(&mut client, id), "failed", "{}", shown(&mut client, id));
+        let seen = shown(&mut client, id);
+        for words in [&format!("node-{number}"), "no room", "max_replication_slots", "Hint:"] {
+            assert!(seen.contains(words), "no {words:?} in {seen}");
+        }
+        node.batch_execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+            .unwrap();
+        assert_clean(&cluster, &["t"]);
+    }
+    let id = switch(&mut client, "t", "node-2");
+    finish(&mut client, id);
+    assert_clean(&cluster, &["t"]);
+}
+
+#[test]
 fn definitions_wait_until_the_move_is_over() {
     let cluster = cluster(2);
     let mut client = cluster.connect();

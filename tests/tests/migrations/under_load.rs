@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use helios_tests::Cluster;
 use postgres::Client;
 
-use crate::{SETTINGS, assert_clean, cluster, finish, roll_back, switch, text};
+use crate::{SETTINGS, Stop, assert_clean, finish, roll_back, switch, text};
 
 /// What the clients know to be committed, and how long the slowest statement took.
 #[derive(Default)]
@@ -130,10 +130,12 @@ const WAYS: &[(&str, Way)] = &[
 
 #[test]
 fn every_acknowledged_write_is_there_once() {
-    let cluster = cluster(2);
+    // Each idle session here has one on every node that it has used.
+    let settings = [&SETTINGS[..], &["max_connections = 400"]].concat();
+    let cluster = Cluster::with_settings(2, &settings);
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
-    let idle: Vec<Client> = (0..40)
+    let idle: Vec<Client> = (0..200)
         .map(|_| {
             let mut one = cluster.connect();
             one.batch_execute("SELECT count(*) FROM t.line").unwrap();
@@ -155,7 +157,7 @@ fn every_acknowledged_write_is_there_once() {
                 })
                 .unwrap();
         }
-        let stop = StopAtEnd(&ledger);
+        let stop = Stop(&ledger.stop);
         let id = switch(&mut client, "t", "node-2");
         std::thread::sleep(Duration::from_millis(300));
         roll_back(&mut client, id);
@@ -195,7 +197,7 @@ fn rows_applied_just_before_the_switch_do_not_come_back() {
                 }
             });
         }
-        let stop = StopAtEnd(&ledger);
+        let stop = Stop(&ledger.stop);
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(300));
             let id = switch(&mut client, "t", "node-2");
@@ -208,15 +210,6 @@ fn rows_applied_just_before_the_switch_do_not_come_back() {
     let twice = "SELECT number FROM t.noted GROUP BY number HAVING count(*) > 1";
     assert_eq!(text(&mut client, twice), [""; 0]);
     assert_clean(&cluster, &["t"]);
-}
-
-/// Lets the clients end also when the test fails.
-struct StopAtEnd<'a>(&'a Ledger);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.stop.store(true, Ordering::Relaxed);
-    }
 }
 
 fn check(cluster: &Cluster, client: &mut Client, ledger: &Ledger) {

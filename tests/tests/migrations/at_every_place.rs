@@ -1,0 +1,223 @@
+//! Everything that can be asked of a migration, at every named place of its way: each question is answered, what was
+//! accepted comes true, what was refused changes nothing. And what cannot be done to a schema while it moves.
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+use postgres::error::DbError;
+
+use crate::crashes::{PLACES, TENANT, Way};
+use crate::{
+    assert_clean, begin, cluster_with_failpoints, finish, go_on, node_of, shown, text, wait,
+};
+
+/// A session's question, and what became of it.
+type Answer = Result<(), Box<DbError>>;
+
+/// Asks in a session of its own, which may have to wait for the worker; lets the worker go on when the question is
+/// answered or waits.
+fn ask(cluster: &Cluster, place: &str, what: &str, id: i64) -> Answer {
+    let mut asking = cluster.connect();
+    let pid: i32 = asking.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    std::thread::scope(|scope| {
+        let question = scope.spawn(move || {
+            let question = format!("SELECT helios_{what}_migration($1)");
+            let answer = asking.query(&question, &[&id]);
+            answer.map(drop).map_err(|error| Box::new(error.as_db_error().unwrap().clone()))
+        });
+        let mut client = cluster.connect();
+        wait_until("the question is answered, or waits", BOUND, || {
+            let state =
+                "SELECT coalesce(wait_event_type, state) FROM pg_stat_activity WHERE pid = $1";
+            let row = client.query_opt(state, &[&pid]).unwrap();
+            let state = row.map_or("gone".to_owned(), |row| row.get::<_, String>(0));
+            if question.is_finished() || state == "Lock" { Ok(()) } else { Err(state) }
+        });
+        go_on(cluster, place);
+        question.join().unwrap()
+    })
+}
+
+#[track_caller]
+fn assert_refused(error: &DbError, code: &str, when: &str) {
+    assert_eq!(error.code().code(), code, "{when}: {error:?}");
+    assert!(error.hint().is_some(), "{when}: no hint: {error:?}");
+}
+
+/// What is in the schema is as it was.
+#[track_caller]
+fn assert_whole(client: &mut Client, when: &str) {
+    let query = "SELECT count(*) FROM t.a; SELECT count(*), sum(x) FROM t.nokey; SELECT * FROM t.v";
+    assert_eq!(text(client, query), ["2000", "50|148", "2000"], "{when}");
+}
+
+/// Moves on to the place, asks there, and says whether that was accepted, and the migration's last state.
+fn case(cluster: &Cluster, place: &str, way: Way, question: &str) {
+    let when = format!("{question} at {place} ({way:?})");
+    eprintln!("{when}");
+    let mut client = cluster.connect();
+    let home = node_of(&mut client, "t").unwrap();
+    let other = if home == "node-1" { "node-2" } else { "node-1" };
+    let first = match way {
+        Way::There => {
+            cluster.failpoint(place, "hang", 0, 0);
+            begin(&mut client, "t", other)
+        }
+        Way::Back | Way::Finish => {
+            let id = crate::switch(&mut client, "t", other);
+            cluster.failpoint(place, "hang", 0, 0);
+            let wish = if way == Way::Back { "rollback" } else { "finish" };
+            client.query(&format!("SELECT helios_{wish}_migration($1)"), &[&id]).unwrap();
+            id
+        }
+    };
+    cluster.wait_for_failpoint(place, BOUND);
+    let answer = ask(cluster, place, question, first);
+    let state = wait(&mut client, first);
+    let expected = match (&answer, question) {
+        (Ok(()), "cancel") => "cancelled",
+        (Ok(()), "rollback") => "rolled_back",
+        (Ok(()), _) => "finished",
+        (Err(error), _) => {
+            assert_refused(error, "55000", &when);
+            match way {
+                Way::There => "dual_write_back",
+                Way::Back => "rolled_back",
+                Way::Finish => "finished",
+            }
+        }
+    };
+    assert_eq!(state, expected, "{when}: {answer:?} {}", shown(&mut client, first));
+    if state == "dual_write_back" {
+        finish(&mut client, first);
+    }
+    let moved = matches!(state.as_str(), "dual_write_back" | "finished");
+    let now = node_of(&mut client, "t").unwrap();
+    assert_eq!(now, if moved { other } else { &home }, "{when}");
+    assert_clean(cluster, &["t"]);
+    assert_whole(&mut client, &when);
+}
+
+fn at_every_place(question: &str, ways: &[Way]) {
+    let cluster = cluster_with_failpoints(2, &[]);
+    cluster.connect().batch_execute(TENANT).unwrap();
+    let only = std::env::var("HELIOS_PLACE").unwrap_or_default();
+    for &(place, way) in PLACES.iter().filter(|(place, _)| place.contains(&only)) {
+        if ways.contains(&way) {
+            case(&cluster, place, way, question);
+        }
+    }
+}
+
+#[test]
+fn cancel_on_the_way_there() {
+    at_every_place("cancel", &[Way::There]);
+}
+
+#[test]
+fn rollback_on_the_way_there() {
+    at_every_place("rollback", &[Way::There]);
+}
+
+#[test]
+fn finish_on_the_way_there() {
+    at_every_place("finish", &[Way::There]);
+}
+
+#[test]
+fn cancel_on_the_way_back_and_at_the_end() {
+    at_every_place("cancel", &[Way::Back, Way::Finish]);
+}
+
+#[test]
+fn rollback_on_the_way_back_and_at_the_end() {
+    at_every_place("rollback", &[Way::Back, Way::Finish]);
+}
+
+#[test]
+fn finish_on_the_way_back_and_at_the_end() {
+    at_every_place("finish", &[Way::Back, Way::Finish]);
+}
+
+/// Places at which the fence stands, or nothing is frozen yet.
+const OTHERWISE: &[&str] = &[
+    "migration.step.before",
+    "migration.publish.before",
+    "migration.fence.after",
+    "migration.flip.before",
+];
+
+/// Definitions, TRUNCATE and a second move are refused at once at every place, for clients of the coordinator and for
+/// those that come to the node.
+#[test]
+fn definitions_truncate_and_a_second_move_are_refused_all_the_way() {
+    let cluster = cluster_with_failpoints(3, &[]);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    for &(place, way) in PLACES {
+        if way != Way::There || OTHERWISE.contains(&place) {
+            continue;
+        }
+        let home = node_of(&mut client, "t").unwrap();
+        let other = if home == "node-1" { "node-2" } else { "node-1" };
+        let id = {
+            cluster.failpoint(place, "hang", 0, 0);
+            let id = begin(&mut client, "t", other);
+            cluster.wait_for_failpoint(place, BOUND);
+            id
+        };
+        let mut direct = cluster.node_named(&home).connect("helios").unwrap();
+        for one in [&mut client, &mut direct] {
+            one.batch_execute("SET statement_timeout = '20s'").unwrap();
+            for sql in [
+                "TRUNCATE t.a",
+                "ALTER TABLE t.a ADD COLUMN x int",
+                "CREATE TABLE t.b (x int)",
+                "DROP SCHEMA t CASCADE",
+            ] {
+                let error = one.batch_execute(sql).expect_err(sql);
+                assert_refused(error.as_db_error().unwrap(), "55006", &format!("{sql} at {place}"));
+            }
+        }
+        let again = client.batch_execute("SELECT helios_migrate_schema('t', 'node-3')");
+        let again = again.expect_err("a second move");
+        assert_refused(again.as_db_error().unwrap(), "55006", &format!("a second move at {place}"));
+        go_on(&cluster, place);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        finish(&mut client, id);
+        assert_whole(&mut client, place);
+    }
+    assert_clean(&cluster, &["t"]);
+    client.batch_execute("TRUNCATE t.a; DROP SCHEMA t CASCADE").unwrap();
+}
+
+/// Whoever asks for a second move before the first has committed waits for it, and is refused as well.
+#[test]
+fn two_moves_of_one_schema_at_once() {
+    let cluster = cluster_with_failpoints(3, &[]);
+    let mut client = cluster.connect();
+    // Of a shard of many schemas, which the first move takes it out of.
+    client.batch_execute("CREATE SCHEMA p DISTRIBUTED; CREATE TABLE p.a (id int PRIMARY KEY); INSERT INTO p.a VALUES (1)").unwrap();
+    let home = node_of(&mut client, "p").unwrap();
+    let targets: Vec<String> =
+        (1..=3).map(|n| format!("node-{n}")).filter(|node| *node != home).collect();
+    let mut first = client.transaction().unwrap();
+    let ask = "SELECT helios_migrate_schema('p', $1)";
+    let id: i64 = first.query_one(ask, &[&targets[0]]).unwrap().get(0);
+    let mut second = cluster.connect();
+    let refused = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| second.query(ask, &[&targets[1]]));
+        wait_until("the second move waits", BOUND, || {
+            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%migrate_schema%'";
+            let waiting = text(&mut cluster.connect(), waits).concat();
+            if waiting == "1" || asking.is_finished() { Ok(()) } else { Err(waiting) }
+        });
+        first.commit().unwrap();
+        asking.join().unwrap().expect_err("a second move")
+    });
+    assert_refused(refused.as_db_error().unwrap(), "55006", "a second move");
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    assert_eq!(node_of(&mut client, "p").as_ref(), Some(&targets[0]));
+    finish(&mut client, id);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM p.a"), ["1"]);
+    assert_clean(&cluster, &["p"]);
+}

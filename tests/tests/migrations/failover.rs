@@ -1,0 +1,85 @@
+//! A node is a group of servers, and its standby takes over in the middle of a move. Slots do not come along, and a new
+//! primary may be behind what the other copy has applied already; so a move that has not switched ends, says why, and
+//! can begin again.
+
+use helios_tests::{BOUND, wait_until};
+use postgres::Client;
+use xtask::server::Server;
+
+use crate::{
+    assert_clean_on, begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown, switch,
+    text, wait,
+};
+
+/// Commits wait for the standby, as they must where none may be lost.
+fn make_synchronous(primary: &mut Client) {
+    primary.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
+    primary.batch_execute("SELECT pg_reload_conf()").unwrap();
+    wait_until("the standby is synchronous", BOUND, || {
+        let query = "SELECT coalesce(string_agg(sync_state, ','), 'none') FROM pg_stat_replication WHERE application_name = 'walreceiver'";
+        let state = text(primary, query).concat();
+        if state == "sync" { Ok(()) } else { Err(state) }
+    });
+}
+
+/// Promotes it. It waits for no standby of its own.
+fn promote(standby: &Server) {
+    let mut client = standby.connect("postgres").unwrap();
+    client.batch_execute("SELECT pg_promote(true, 60)").unwrap();
+    client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+}
+
+/// The node fails over when the move has come to the place.
+fn fails_over(number: usize, place: &str) {
+    let cluster = cluster_with_failpoints(2, &["helios.health_interval = '500ms'"]);
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY); \
+        CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT generate_series(1, 500); INSERT INTO t.a SELECT generate_series(1, 500)").unwrap();
+    let (standby, _ports) = cluster.add_standby(number);
+    make_synchronous(&mut cluster.connect_to_node(number));
+    let id = begin_up_to(&cluster, place, "node-2");
+    client.batch_execute("INSERT INTO t.a VALUES (0)").unwrap();
+    cluster.kill_node(number);
+    promote(&standby);
+    go_on(&cluster, place);
+    assert_eq!(wait(&mut client, id), "failed", "{place}: {}", shown(&mut client, id));
+    let error = text(&mut client, "SELECT error FROM helios_migrations").concat();
+    let node = format!("node-{number}");
+    for words in [node.as_str(), "taken over", "Hint:"] {
+        assert!(error.contains(words), "{place}: no {words:?} in {error}");
+    }
+    let mut nodes: Vec<&Server> = cluster.nodes().iter().collect();
+    nodes[number - 1] = &standby;
+    assert_clean_on(&cluster, &nodes, &["t"]);
+    // A session that lost its node says so once.
+    let mut client = cluster.connect();
+    client.batch_execute("INSERT INTO t.nokey VALUES (0)").unwrap();
+    let id = switch(&mut client, "t", "node-2");
+    let counts = "SELECT (SELECT count(*) FROM t.a), (SELECT count(*) FROM t.nokey)";
+    assert_eq!(text(&mut client, counts), ["501|501"], "{place}");
+    finish(&mut client, id);
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-2"));
+    assert_eq!(text(&mut client, counts), ["501|501"], "{place}");
+    assert_clean_on(&cluster, &nodes, &["t"]);
+}
+
+#[test]
+fn the_source_fails_over_while_rows_are_copied() {
+    fails_over(1, "migration.table.copied");
+}
+
+#[test]
+fn the_source_fails_over_while_the_copy_follows() {
+    fails_over(1, "migration.subscribe.after");
+}
+
+#[test]
+fn the_source_fails_over_just_before_the_switch() {
+    fails_over(1, "migration.back.after");
+}
+
+#[test]
+fn the_target_fails_over_while_the_copy_follows() {
+    fails_over(2, "migration.subscribe.after");
+}

@@ -1,0 +1,117 @@
+//! Timeouts that servers, databases and roles have for their clients are not meant for moves: none ends one.
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+
+use crate::{SETTINGS, assert_clean, begin, finish, roll_back, shown, text, wait};
+
+/// So short that a session of a move that kept them would not live long.
+const TIMEOUTS: [(&str, &str); 6] = [
+    ("statement_timeout", "150ms"),
+    ("lock_timeout", "20ms"),
+    ("idle_session_timeout", "100ms"),
+    ("idle_in_transaction_session_timeout", "100ms"),
+    ("wal_sender_timeout", "500ms"),
+    ("wal_receiver_timeout", "500ms"),
+];
+
+/// Only servers have these.
+fn is_of_servers(setting: &str) -> bool {
+    setting == "wal_receiver_timeout"
+}
+
+/// Who has the timeouts.
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Server,
+    Database,
+    Role,
+}
+
+impl Level {
+    fn set(self, setting: &str, value: &str) -> String {
+        match self {
+            Level::Server => format!("ALTER SYSTEM SET {setting} = '{value}'"),
+            Level::Database => format!("ALTER DATABASE helios SET {setting} = '{value}'"),
+            Level::Role => format!("ALTER ROLE postgres SET {setting} = '{value}'"),
+        }
+    }
+
+    fn reset(self, setting: &str) -> String {
+        match self {
+            Level::Server => format!("ALTER SYSTEM RESET {setting}"),
+            Level::Database => format!("ALTER DATABASE helios RESET {setting}"),
+            Level::Role => format!("ALTER ROLE postgres RESET {setting}"),
+        }
+    }
+}
+
+/// A session that has none of them, wherever they come from.
+fn patient(client: &mut Client) {
+    for (setting, _) in TIMEOUTS.iter().filter(|(setting, _)| !is_of_servers(setting)) {
+        client.batch_execute(&format!("SET {setting} = 0")).unwrap();
+    }
+}
+
+/// Runs statements on every server, each for itself.
+fn everywhere(clients: &mut [Client], statements: &[String]) {
+    for client in clients {
+        // The nodes are asked themselves: what the coordinator forwards is not the question here.
+        for statement in statements {
+            client.batch_execute(statement).unwrap();
+        }
+        client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    }
+}
+
+#[test]
+fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
+    // The copy takes a few seconds: far longer than any of the timeouts.
+    let settings = [&SETTINGS[..], &["helios.migration_rate = 5000"]].concat();
+    let cluster = Cluster::with_settings(2, &settings);
+    let mut client = cluster.connect();
+    patient(&mut client);
+    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY, v text); \
+        INSERT INTO t.a SELECT i, md5(i::text) FROM generate_series(1, 15000) i; CREATE TABLE t.nokey (x int); \
+        CREATE MATERIALIZED VIEW t.slow AS SELECT pg_sleep(0.4)").unwrap();
+    let mut servers: Vec<Client> = (1..=2).map(|node| cluster.connect_to_node(node)).collect();
+    servers.push(cluster.connect());
+    servers.iter_mut().for_each(patient);
+    for level in [Level::Server, Level::Database, Level::Role] {
+        let all = TIMEOUTS
+            .iter()
+            .filter(|(setting, _)| matches!(level, Level::Server) || !is_of_servers(setting));
+        let set: Vec<String> =
+            all.clone().map(|(setting, value)| level.set(setting, value)).collect();
+        let reset: Vec<String> = all.map(|(setting, _)| level.reset(setting)).collect();
+        everywhere(&mut servers, &set);
+        // It bites.
+        wait_until("a session that is not patient is sent away", BOUND, || {
+            let mut other = cluster.connect_to_node(1);
+            let slept = other.batch_execute("SELECT pg_sleep(1)");
+            if slept.is_err() { Ok(()) } else { Err(format!("not yet: {level:?}")) }
+        });
+        let id = begin(&mut client, "t", "node-2");
+        assert_eq!(
+            wait(&mut client, id),
+            "dual_write_back",
+            "{level:?}: {}",
+            shown(&mut client, id)
+        );
+        let tries = "SELECT round, tries FROM helios.migration ORDER BY id DESC LIMIT 1";
+        assert_eq!(text(&mut client, tries), ["1|0"], "{level:?}: one go");
+        client.batch_execute("INSERT INTO t.nokey VALUES (1)").unwrap();
+        roll_back(&mut client, id);
+        everywhere(&mut servers, &reset);
+        wait_until("nobody is sent away any more", BOUND, || {
+            let slept = cluster.connect_to_node(1).batch_execute("SELECT pg_sleep(0.4)");
+            slept.map_err(|error| error.to_string())
+        });
+        assert_clean(&cluster, &["t"]);
+    }
+    let id = crate::switch(&mut client, "t", "node-2");
+    finish(&mut client, id);
+    let rows = "SELECT (SELECT count(*) FROM t.a), (SELECT count(*) FROM t.nokey)";
+    assert_eq!(text(&mut client, rows), ["15000|3"]);
+    assert_clean(&cluster, &["t"]);
+}
