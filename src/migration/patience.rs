@@ -4,7 +4,7 @@
 use super::record::{self, Migration};
 use crate::error::Result;
 use crate::pg::worker;
-use crate::remote::{Answer, Session, wait_for_any};
+use crate::remote::{Answer, Rows, Session, wait_for_any};
 use std::time::{Duration, Instant};
 
 /// How often the migration is looked at.
@@ -14,11 +14,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs statements and gives their rows; None if something was asked for in between. They may or may not have had
 /// their effect then. To be called outside a transaction.
-pub fn query(
-    migration: &Migration,
-    session: &mut Session,
-    sql: &str,
-) -> Result<Option<Vec<Vec<Option<String>>>>> {
+pub fn query(migration: &Migration, session: &mut Session, sql: &str) -> Result<Option<Rows>> {
     session.start_query(sql)?;
     let mut answer = Answer::default();
     let mut looked = Instant::now();

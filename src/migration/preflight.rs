@@ -1,10 +1,11 @@
 //! What has to hold before anything is touched.
 
 use super::ends::{Ends, column, names, text};
+use super::patience;
 use super::record::Migration;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
-use crate::remote::Session;
+use crate::remote::{Rows, Session};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
@@ -18,8 +19,7 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     if !target.is_local {
         check_absent(migration, &target, &mut ends.target)?;
     }
-    check_content(migration, &source, &mut ends.source)?;
-    check_room(migration, &target, ends)
+    check_content(migration, &source, &mut ends.source)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
@@ -90,21 +90,24 @@ fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Res
     ))
 }
 
-/// A copy of the same size must fit, with some room for what is written meanwhile.
-fn check_room(migration: &Migration, target: &Node, ends: &mut Ends) -> Result<()> {
+/// A copy of the same size must fit, with some room for what is written meanwhile. Sizes are known when nobody changes
+/// definitions any more. False if something was asked for while a lock was in the way.
+pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     let size = format!(
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'm')",
         names(&migration.schemas)
     );
-    let number =
-        |rows: Vec<Vec<_>>| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
-    let size = number(ends.source.query(&size)?);
+    let number = |rows: Rows| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
+    let Some(size) = patience::query(migration, &mut ends.source, &size)?.map(number) else {
+        return Ok(false);
+    };
     let free = number(ends.target.query("SELECT helios.free_bytes()")?);
     let wanted = size + size / 5;
     if wanted <= free {
-        return Ok(());
+        return Ok(true);
     }
+    let target = directory::node(migration.target)?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,

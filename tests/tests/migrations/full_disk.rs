@@ -81,10 +81,10 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A schema of about 8 MB on the first node, and a second node with 16 MB.
+/// A schema of about 8 MB on the first node, and a second node with 24 MB.
 fn tenant() -> Option<(Cluster, Client, SmallDisk)> {
     let cluster = cluster_with_failpoints(2, &[]);
-    match SmallDisk::under(cluster.node(2), 16 * MIB) {
+    match SmallDisk::under(cluster.node(2), 24 * MIB) {
         Err(reason) => {
             skip(&reason);
             None

@@ -71,7 +71,7 @@ fn two_hundred_idle_sessions() {
 #[test]
 fn transactions_under_way() {
     let (cluster, mut client) = tenant();
-    let mut open = |begin: &str| {
+    let open = |begin: &str| {
         let mut one = cluster.connect();
         one.batch_execute(begin).unwrap();
         one
