@@ -9,7 +9,7 @@ use crate::transaction;
 use std::rc::Rc;
 
 /// A migration works for hours; none of the timeouts that a node has for its clients are meant for it.
-const SETTINGS: [(&str, &str); 8] = [
+pub const SETTINGS: [(&str, &str); 9] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -18,6 +18,8 @@ const SETTINGS: [(&str, &str); 8] = [
     ("extra_float_digits", "3"),
     ("helios.migration_session", "on"),
     ("idle_session_timeout", "0"),
+    // A vacuum that the server itself began gives way after this time.
+    ("deadlock_timeout", "50"),
 ];
 
 /// The role that migrations work as on every node: the owner of the catalogs.
