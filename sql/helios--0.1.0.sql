@@ -555,12 +555,13 @@ COMMENT ON FUNCTION helios.compare_copies(jsonb, jsonb, text)
 REVOKE EXECUTE ON FUNCTION helios.compare_copies(jsonb, jsonb, text) FROM PUBLIC;
 
 CREATE FUNCTION helios.pull_rows(source jsonb, snapshot text, relation text, columns text[], from_block bigint,
-                                 to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL)
+                                 to_block bigint, format text DEFAULT NULL, rate bigint DEFAULT NULL,
+                                 bulk boolean DEFAULT false)
     RETURNS TABLE (rows bigint, bytes bigint)
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_pull_rows_wrapper';
-COMMENT ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint)
-    IS 'copies rows of a table from another server into the same table here; at most rate rows a second';
-REVOKE EXECUTE ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint, boolean)
+    IS 'copies rows of a table from another server into the same table here; at most rate rows a second. Bulk: frozen, as COPY FREEZE has it, where the table has no index';
+REVOKE EXECUTE ON FUNCTION helios.pull_rows(jsonb, text, text, text[], bigint, bigint, text, bigint, boolean) FROM PUBLIC;
 
 CREATE FUNCTION helios.free_bytes() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_free_bytes_wrapper';

@@ -23,6 +23,7 @@ fn helios_pull_rows(
     to_block: Option<i64>,
     format: Option<&str>,
     rate: Option<i64>,
+    bulk: bool,
 ) -> Counts {
     let pull = || -> Result<Pulled> {
         let _path = transaction::SafePath::begin();
@@ -36,6 +37,7 @@ fn helios_pull_rows(
             to: to_block.map(block).transpose()?,
             format: format.map(format_named).transpose()?,
             rate: rate.and_then(|rate| u64::try_from(rate).ok()).filter(|&rate| rate > 0),
+            bulk,
         };
         pull::pull(address, &request)
     };

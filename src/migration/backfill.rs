@@ -4,6 +4,7 @@
 //! some rows of it; so a table that is not noted is emptied and copied again, in another round.
 
 use super::ends::{self, Ends, column, identifier, literal};
+use super::pull::Address;
 use super::record::{self, Migration, MovingTable};
 use super::tables;
 use crate::directory::NodeId;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Blocks of a range: large enough that its own connection costs nothing, small enough to show progress.
 const STEP: u64 = 4096;
+/// Bytes of a block.
+const BLOCK: u64 = pgrx::pg_sys::BLCKSZ as u64;
 /// How often progress is written down.
 const TELL: Duration = Duration::from_millis(500);
 
@@ -48,6 +51,8 @@ struct Copying<'a> {
     queue: VecDeque<Range>,
     /// Ranges of each table that are not done.
     left: Vec<usize>,
+    /// Tables whose ranges are done, which is not noted yet.
+    done: Vec<usize>,
     rows: u64,
     bytes: u64,
     began: Instant,
@@ -58,33 +63,35 @@ struct Copying<'a> {
 /// Copies the tables under a snapshot of the source. Gives false if a wish came in between.
 pub fn copy(
     migration: &Migration,
-    source: &mut Session,
+    ends: &mut Ends,
     all: &[MovingTable],
     round: i32,
     snapshot: &str,
 ) -> Result<bool> {
+    let Ends { source, target } = ends;
     let done = all.iter().filter(|table| table.round.is_some());
-    let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * 8192));
+    let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * BLOCK));
     let open: Vec<MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
     let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
-    let (target, role) = worker::attempt(|| Ok((ends::target(migration.source)?, ends::role()?)))?;
+    let (from, role) = worker::attempt(|| Ok((ends::target(migration.source)?, ends::role()?)))?;
     let mut copying = Copying {
         migration,
         tables: &open,
         columns,
-        source: description(&target, &role),
+        source: description(&from, &role)?,
         snapshot,
         round,
         queue: VecDeque::new(),
         left: vec![0; open.len()],
+        done: Vec::new(),
         rows,
         bytes,
         began: Instant::now(),
         asked: 0,
     };
     copying.fill_queue();
-    copying.run()
+    copying.run(target)
 }
 
 impl Copying<'_> {
@@ -102,13 +109,14 @@ impl Copying<'_> {
         }
     }
 
-    fn run(&mut self) -> Result<bool> {
+    fn run(&mut self, target: &mut Session) -> Result<bool> {
         let count = usize::try_from(settings::MIGRATION_STREAMS.get()).unwrap_or(1);
         let count = count.min(self.queue.len()).max(1);
         let mut streams = Vec::with_capacity(count);
         for _ in 0..count {
             let mut session = worker::attempt(|| ends::session(self.migration.target))?;
             sign(self.migration, &mut session)?;
+            session.query("SET synchronous_commit = off")?; // see `tell`
             streams.push(Stream { session, answer: Answer::default(), range: None });
         }
         let mut told = Instant::now();
@@ -117,12 +125,12 @@ impl Copying<'_> {
                 self.drive(stream)?;
             }
             if streams.iter().all(|stream| stream.range.is_none()) && self.queue.is_empty() {
-                self.tell()?;
+                self.tell(target)?;
                 return Ok(true);
             }
             if told.elapsed() > TELL {
                 told = Instant::now();
-                self.tell()?;
+                self.tell(target)?;
                 if worker::attempt(|| record::load(self.migration.id))?.wish.is_some() {
                     streams.iter().for_each(|stream| {
                         stream.session.request_cancel();
@@ -142,15 +150,12 @@ impl Copying<'_> {
             let Some(rows) = stream.session.poll_query(&mut stream.answer)? else { return Ok(()) };
             let row = rows.first().map(Vec::as_slice).unwrap_or_default();
             self.rows += column::<u64>(row, 0).unwrap_or(0);
-            self.bytes += range.to.map_or(0, |to| (to - range.from) * 8192);
+            self.bytes += range.to.map_or(0, |to| (to - range.from) * BLOCK);
             let table = range.table;
             stream.range = None;
             self.left[table] -= 1;
             if self.left[table] == 0 {
-                failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
-                worker::attempt(|| {
-                    record::copied(self.migration.id, &self.tables[table], self.round)
-                })?;
+                self.done.push(table);
             }
         }
         if !self.may_ask() {
@@ -161,7 +166,7 @@ impl Copying<'_> {
         let table = &self.tables[range.table];
         let columns: Vec<_> = self.columns[range.table].iter().map(|c| literal(c)).collect();
         stream.session.start_query(&format!(
-            "SELECT rows, bytes FROM helios.pull_rows({}, {}, {}, ARRAY[{}]::text[], {}, {})",
+            "SELECT rows, bytes FROM helios.pull_rows({}, {}, {}, ARRAY[{}]::text[], {}, {}, bulk => true)",
             self.source,
             literal(self.snapshot),
             literal(&table.qualified()),
@@ -179,8 +184,21 @@ impl Copying<'_> {
         rate().is_none_or(|rate| self.asked <= allowed(rate))
     }
 
-    fn tell(&self) -> Result<()> {
-        worker::attempt(|| record::progress(self.migration.id, self.rows, self.bytes))
+    /// Writes down how far the copy is, and which tables are done.
+    fn tell(&mut self, target: &mut Session) -> Result<()> {
+        let id = self.migration.id;
+        let done = std::mem::take(&mut self.done);
+        if !done.is_empty() {
+            // The ranges were committed without waiting for the disk. One commit that waits brings all before it there.
+            target.query(&format!(
+                "SET synchronous_commit = on; UPDATE helios.migration_marker SET token = token WHERE migration = {id}"
+            ))?;
+            failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
+        }
+        worker::attempt(|| {
+            done.iter().try_for_each(|at| record::copied(id, &self.tables[*at], self.round))?;
+            record::progress(id, self.rows, self.bytes)
+        })
     }
 }
 
@@ -189,21 +207,8 @@ fn rate() -> Option<u64> {
 }
 
 /// The source, as `helios.pull_rows` wants it described.
-fn description(target: &Target, role: &str) -> String {
-    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
-    let ports: Vec<u16> = target.addresses.iter().map(|(_, port)| *port).collect();
-    let options: serde_json::Map<String, serde_json::Value> =
-        target.options().into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
-    let json = serde_json::json!({
-        "name": target.name,
-        "hosts": hosts,
-        "ports": ports,
-        "database": target.database,
-        "options": options,
-        "user": role,
-        "password": target.password,
-    });
-    format!("{}::jsonb", literal(&json.to_string()))
+fn description(target: &Target, role: &str) -> Result<String> {
+    Ok(format!("{}::jsonb", literal(&Address::of(target, role).to_json()?)))
 }
 
 /// Empties the tables that a round which broke off has left half copied.
@@ -241,7 +246,7 @@ pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId
     if unlogged.peek().is_none() {
         return Ok(());
     }
-    let source = description(&ends::target(from)?, &ends::role()?);
+    let source = description(&ends::target(from)?, &ends::role()?)?;
     for table in unlogged {
         let columns = tables::columns(ends.to(from, migration), table)?;
         let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();

@@ -266,26 +266,9 @@ pub fn drop_slot(session: &mut Session, name: &str) -> Result<()> {
 
 /// How one node reaches another, as libpq wants it. Files of certificates are looked for on the node that connects.
 fn conninfo(target: &Target, role: &str) -> String {
-    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
-    let ports: Vec<String> = target.addresses.iter().map(|(_, port)| port.to_string()).collect();
-    let mode = target.sslmode.name();
-    let path = |path: &Option<std::path::PathBuf>| path.as_ref().map(|p| p.display().to_string());
-    let all = [
-        ("host", Some(hosts.join(","))),
-        ("port", Some(ports.join(","))),
-        ("dbname", Some(target.database.clone())),
-        ("user", Some(role.to_owned())),
-        ("password", target.password.clone()),
-        ("sslmode", Some(mode.to_owned())),
-        ("sslrootcert", path(&target.sslrootcert)),
-        ("sslcert", path(&target.sslcert)),
-        ("sslkey", path(&target.sslkey)),
-        ("target_session_attrs", Some("read-write".to_owned())),
-    ];
     let quoted = |value: String| value.replace('\\', "\\\\").replace('\'', "\\'");
-    let parts: Vec<String> = all
-        .into_iter()
-        .filter_map(|(key, value)| value.map(|value| format!("{key}='{}'", quoted(value))))
-        .collect();
+    let words = target.libpq(role).into_iter();
+    let parts: Vec<String> =
+        words.map(|(word, value)| format!("{word}='{}'", quoted(value))).collect();
     parts.join(" ")
 }

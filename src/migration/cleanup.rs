@@ -7,7 +7,7 @@ use super::backfill;
 use super::channel;
 use super::ends::{self, identifier, literal};
 use super::record::{self, Debt, Migration};
-use crate::directory::{self, NodeId};
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::{sql, worker};
@@ -35,7 +35,6 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
             worker::attempt(|| {
                 let delete = "DELETE FROM helios.fence WHERE migration = $1";
                 sql::run(delete, &[migration.id.into()])?;
-                directory::changed();
                 record::settle(migration.id, debt.node, &debt.kind, &debt.name)
             })?;
             continue;

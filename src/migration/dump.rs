@@ -51,33 +51,14 @@ fn pattern(name: &str) -> String {
 
 fn command(target: &Target, role: &str) -> Command {
     let mut command = Command::new(session::program("pg_dump"));
-    let hosts: Vec<&str> = target.addresses.iter().map(|(host, _)| host.as_str()).collect();
-    let ports: Vec<String> = target.addresses.iter().map(|(_, port)| port.to_string()).collect();
-    let mode = target.sslmode.name();
-    command
-        .env_clear()
-        .env("PGHOST", hosts.join(","))
-        .env("PGPORT", ports.join(","))
-        .env("PGDATABASE", &target.database)
-        .env("PGUSER", role)
-        .env("PGSSLMODE", mode)
-        .env("PGCONNECT_TIMEOUT", target.connect_timeout.as_secs().max(2).to_string())
-        .env("PGTARGETSESSIONATTRS", "read-write")
-        .env("PGAPPNAME", "helios")
-        .env("LC_ALL", "C");
-    let paths = [
-        ("PGSSLROOTCERT", &target.sslrootcert),
-        ("PGSSLCERT", &target.sslcert),
-        ("PGSSLKEY", &target.sslkey),
-        ("PGPASSFILE", &target.passfile),
-    ];
-    for (name, path) in paths {
-        if let Some(path) = path {
-            command.env(name, path);
-        }
+    command.env_clear().env("PGAPPNAME", "helios").env("LC_ALL", "C");
+    command.env("PGCONNECT_TIMEOUT", target.connect_timeout.as_secs().max(2).to_string());
+    for (word, value) in target.libpq(role) {
+        let name = if word == "dbname" { "database" } else { word };
+        command.env(format!("PG{}", name.replace('_', "").to_uppercase()), value);
     }
-    if let Some(password) = &target.password {
-        command.env("PGPASSWORD", password);
+    if let Some(passfile) = &target.passfile {
+        command.env("PGPASSFILE", passfile);
     }
     command
 }

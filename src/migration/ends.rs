@@ -10,7 +10,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
 /// A migration works for hours; none of the timeouts that a node has for its clients are meant for it.
-const SETTINGS: [(&str, &str); 8] = [
+pub const SETTINGS: [(&str, &str); 9] = [
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -19,6 +19,8 @@ const SETTINGS: [(&str, &str); 8] = [
     ("extra_float_digits", "3"),
     ("helios.migration_session", "on"),
     ("idle_session_timeout", "0"),
+    // A vacuum that the server itself began gives way after this time.
+    ("deadlock_timeout", "50"),
 ];
 
 /// The role that migrations work as on every node: the owner of the catalogs.

@@ -22,9 +22,9 @@ mod preflight;
 pub mod pull;
 mod record;
 mod run;
+mod steps;
 mod switch;
 mod tables;
-mod verified;
 pub mod verify;
 mod wish;
 

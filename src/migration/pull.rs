@@ -1,19 +1,21 @@
 //! Rows of a table on their way from another server into the same table here: the target's backend reads them from
 //! the source, without a third process in between.
 
+use super::ends;
 use crate::error::{Error, Result};
 use crate::pg::copy_from::{self, Format, PINNED, Source};
 use crate::pg::wait::check_for_interrupts;
 use crate::pg::{session, sql};
 use crate::remote::{Frame, Patience, Session, SslMode, Target, Tcp, messages};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The server that rows come from, as JSON names it.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
     name: String,
@@ -43,6 +45,10 @@ pub struct Request {
     pub format: Option<Format>,
     /// Rows a second, at most.
     pub rate: Option<u64>,
+    /// Part of a large copy. The session to the source is kept for the next part, and the rows may be seen before the
+    /// transaction is over, and left behind if it fails: the caller empties the table then. That costs less, now and
+    /// later.
+    pub bulk: bool,
 }
 
 /// What was copied.
@@ -56,6 +62,46 @@ pub struct Pulled {
 /// Most time for connecting to one address where the options do not say.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A session that reads under a snapshot. Ranges of a copy come one after the other: it is kept for the next, as long as
+/// the backend lives or until another source or snapshot is asked for.
+struct Kept {
+    address: Address,
+    snapshot: String,
+    session: Session,
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+}
+
+/// A session to the source, in a transaction.
+fn reader(address: &Address, request: &Request) -> Result<Session> {
+    let snapshot = request.snapshot.as_deref();
+    let fits =
+        |kept: &Kept| request.bulk && Some(&*kept.snapshot) == snapshot && kept.address == *address;
+    if let Some(kept) = KEPT.take().filter(fits) {
+        return Ok(kept.session);
+    }
+    let mut session = address.clone().connect()?;
+    session.query(&start(snapshot))?;
+    Ok(session)
+}
+
+/// Begins a transaction, under settings that make texts mean the same here.
+fn start(snapshot: Option<&str>) -> String {
+    let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
+    if let Some(snapshot) = snapshot {
+        let mut literal = Vec::new();
+        messages::literal(&mut literal, snapshot.as_bytes());
+        begin += &format!("; SET TRANSACTION SNAPSHOT{}", String::from_utf8_lossy(&literal));
+    }
+    for (name, value) in PINNED {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        begin += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
+    }
+    begin + "; SET LOCAL row_security = off; SET LOCAL synchronize_seqscans = off"
+}
+
 /// Copies rows from the source into the table here, in the caller's transaction.
 ///
 /// 08001 if the source cannot be reached; the source's errors and those of the table here (23xxx and others) with the
@@ -68,16 +114,47 @@ pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
             Some(format) => format,
             None => format_for(request.table, &request.columns)?,
         };
-        let mut rows = Rows::of(address.connect()?, request.rate);
+        let mut session = reader(&address, request)?;
+        let mut rows = Rows::of(&mut session, request.rate);
         rows.begin(request, &name, format)?;
-        let copied = copy_from::copy_from(request.table, &request.columns, format, &mut rows)?;
+        let (table, columns) = (request.table, &request.columns);
+        let copied = copy_from::copy_from(table, columns, format, request.bulk, &mut rows)?;
         rows.finish()?;
-        Ok(Pulled { rows: copied, bytes: rows.bytes })
+        let bytes = rows.bytes;
+        drop(rows);
+        match &request.snapshot {
+            Some(snapshot) if request.bulk => {
+                KEPT.set(Some(Kept { address, snapshot: snapshot.clone(), session }));
+            }
+            _ => session.query("COMMIT").map(|_| ())?,
+        }
+        Ok(Pulled { rows: copied, bytes })
     };
     run().map_err(|error: Error| error.context(format!("rows of {name} from node \"{node}\"")))
 }
 
 impl Address {
+    /// Where a node is, for a role.
+    pub fn of(target: &Target, role: &str) -> Self {
+        let options = target.libpq(role).into_iter().filter(|(word, _)| word.starts_with("ssl"));
+        let (hosts, ports) = target.addresses.iter().cloned().unzip();
+        Self {
+            name: target.name.clone(),
+            hosts,
+            ports,
+            database: target.database.clone(),
+            options: options.map(|(word, value)| (word.to_owned(), value)).collect(),
+            user: role.to_owned(),
+            password: target.password.clone(),
+        }
+    }
+
+    /// As `helios.pull_rows` reads it.
+    pub fn to_json(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(Code::ERRCODE_INTERNAL_ERROR, error.to_string()))
+    }
+
     /// A session there, for a migration.
     ///
     /// 08001 if it cannot be had.
@@ -105,7 +182,7 @@ impl Address {
             password: self.password,
             passfile: std::env::home_dir().map(|home| home.join(".pgpass")),
             connect_timeout: CONNECT_TIMEOUT,
-            parameters: vec![("helios.migration_session", "on")],
+            parameters: ends::SETTINGS.to_vec(),
             tcp: Tcp::from_settings(),
         };
         target.set_options(&self.options)?;
@@ -158,8 +235,8 @@ fn copy_command(request: &Request, name: &str, format: Format) -> String {
 }
 
 /// The source's rows as they arrive.
-struct Rows {
-    session: Session,
+struct Rows<'a> {
+    session: &'a mut Session,
     frame: Option<Frame>,
     /// Bytes of the frame that are taken.
     taken: usize,
@@ -169,30 +246,14 @@ struct Rows {
     pace: Option<Pace>,
 }
 
-impl Rows {
-    fn of(session: Session, rate: Option<u64>) -> Self {
+impl<'a> Rows<'a> {
+    fn of(session: &'a mut Session, rate: Option<u64>) -> Self {
         let pace = rate.map(|rate| Pace { rate, began: Instant::now() });
         Self { session, frame: None, taken: 0, ended: false, rows: 0, bytes: 0, pace }
     }
 
-    /// Starts the COPY, under settings that make texts mean the same here.
+    /// Starts the COPY.
     fn begin(&mut self, request: &Request, name: &str, format: Format) -> Result<()> {
-        let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
-        if let Some(snapshot) = &request.snapshot {
-            let mut literal = Vec::new();
-            messages::literal(&mut literal, snapshot.as_bytes());
-            begin += &format!("; SET TRANSACTION SNAPSHOT{}", String::from_utf8_lossy(&literal));
-        }
-        for (name, value) in PINNED {
-            let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
-            begin += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
-        }
-        for name in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
-            begin += &format!("; SET LOCAL {name} = 0");
-        }
-        begin += "; SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; \
-                  SET LOCAL synchronize_seqscans = off";
-        self.session.query(&begin)?;
         messages::command(self.session.output(), copy_command(request, name, format).as_bytes())?;
         self.session.sync();
         self.session.flush(Patience::Interruptible)
@@ -222,16 +283,15 @@ impl Rows {
             let frame = self.session.next(Patience::Interruptible)?;
             match frame.kind {
                 b'd' | b'c' | b'C' => {}
-                b'Z' => break,
+                b'Z' => return Ok(()),
                 b'E' => return Err(self.session.error(&frame)),
                 other => return Err(self.session.unexpected(other)),
             }
         }
-        self.session.query("COMMIT").map(|_| ())
     }
 }
 
-impl Source for Rows {
+impl Source for Rows<'_> {
     fn read(&mut self, buffer: &mut [u8], least: usize) -> Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -258,7 +318,7 @@ impl Source for Rows {
     }
 }
 
-impl Drop for Rows {
+impl Drop for Rows<'_> {
     /// The source would notice only when it writes that nobody reads any more.
     fn drop(&mut self) {
         if self.session.is_busy() && !self.session.is_lost() {

@@ -43,9 +43,7 @@ pub struct Migration {
 }
 
 /// Something that may have to be removed from a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Debt {
-    pub id: i64,
     pub node: NodeId,
     pub kind: String,
     pub name: String,
@@ -179,6 +177,15 @@ pub fn advance(id: i64, state: State) -> Result<()> {
     sql::run(update, &[id.into(), state.name().into(), state.is_last().into()])
 }
 
+/// Whether the wish is the one that the migration was loaded with. Nobody can ask for anything else until the
+/// transaction ends.
+pub fn is_still_asked(migration: &Migration) -> Result<bool> {
+    let select =
+        "SELECT wish IS NOT DISTINCT FROM $2 FROM helios.migration WHERE id = $1 FOR UPDATE";
+    let wish = migration.wish.map(Wish::name);
+    Ok(sql::one::<bool>(select, &[migration.id.into(), wish.into()])? == Some(true))
+}
+
 /// Goes to clean-up, with what is to follow it.
 pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
     let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
@@ -251,14 +258,13 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
-    let select = "SELECT id, node, kind, name FROM helios.cleanup WHERE migration = $1
+    let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1
                    ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,fence,marker}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
-            id: row.get(1)?.unwrap_or(0),
-            node: NodeId(row.get(2)?.unwrap_or(0)),
-            kind: row.get(3)?.unwrap_or_default(),
-            name: row.get(4)?.unwrap_or_default(),
+            node: NodeId(row.get(1)?.unwrap_or(0)),
+            kind: row.get(2)?.unwrap_or_default(),
+            name: row.get(3)?.unwrap_or_default(),
         })
     })
 }

@@ -26,9 +26,9 @@ pub enum Way {
 }
 
 /// What a try came to.
-pub enum Tried {
-    /// The other copy is in use.
-    Done,
+pub enum Tried<T> {
+    /// It succeeded.
+    Done(T),
     /// Somebody is in the way.
     Busy(String),
 }
@@ -47,7 +47,7 @@ struct Prepared {
 }
 
 /// Tries once.
-pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried> {
+pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
     let (from, _) = direction(migration, way);
     let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
     if let Some(obstacle) = obstacle {
@@ -68,7 +68,7 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
     match result {
         Ok(()) => {
             failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)?;
-            Ok(Tried::Done)
+            Ok(Tried::Done(()))
         }
         Err(error) if fence::is_busy(&error) => Ok(Tried::Busy(error.to_string())),
         Err(error) => Err(error),
@@ -186,6 +186,12 @@ fn behind_fence(
         // Plans for the tables here are plans for shells from now on, or the other way round.
         migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
     }
+    if !record::is_still_asked(migration)? {
+        return Err(Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            format!("something else was asked of migration {id}"),
+        ));
+    }
     match way {
         Way::There => record::advance(id, State::DualWriteBack)?,
         Way::Back => record::end(id, State::RolledBack, None)?,
@@ -245,7 +251,7 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
 
 /// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the
 /// direction in which changes flow now.
-pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried> {
+pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
     let (from, _) = direction(migration, way);
     let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
     if let Some(obstacle) = obstacle {
@@ -267,7 +273,7 @@ pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tr
         worker::attempt(|| record::stalled(migration.id, stood))?;
     }
     match result {
-        Ok(()) => Ok(Tried::Done),
+        Ok(()) => Ok(Tried::Done(())),
         Err(error) if fence::is_busy(&error) => {
             for session in [&mut ends.source, &mut ends.target] {
                 session.query("ROLLBACK")?;

@@ -17,20 +17,20 @@ const TELL: Duration = Duration::from_secs(5);
 
 /// Asks something of a migration; its worker does it soon after the transaction has committed.
 ///
-/// 55000 if the migration's state does not allow it.
+/// 42704 if there is none, 55000 if its state does not allow it.
 pub fn wish(id: i64, wish: Wish) -> Result<()> {
-    directory::as_owner(|| {
-        let lock = "SELECT id FROM helios.migration WHERE id = $1 FOR UPDATE";
-        sql::one::<i64>(lock, &[id.into()])
-    })?;
-    let migration = record::load(id)?;
-    if !migration.state.allows(wish) {
-        return Err(refused(id, migration.state, wish));
+    // One statement: a state that changes meanwhile is seen.
+    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1 AND state = ANY ($3) RETURNING id";
+    let allowed = State::ALL.into_iter().filter(|state| state.allows(wish));
+    let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
+    let arguments = [id.into(), wish.name().into(), allowed.into()];
+    if directory::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
+        let state = match look(id)? {
+            Some(seen) => seen.state,
+            None => record::load(id)?.state,
+        };
+        return Err(refused(id, state, wish));
     }
-    directory::as_owner(|| {
-        let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1";
-        sql::run(update, &[id.into(), wish.name().into()])
-    })?;
     directory::changed(); // wakes the workers at commit
     Ok(())
 }

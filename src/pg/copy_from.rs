@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
-use crate::pg::privileges;
+use crate::pg::{bulk_insert, privileges};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
@@ -40,12 +40,14 @@ thread_local! {
     static SOURCE: Cell<Option<*mut dyn Source>> = const { Cell::new(None) };
 }
 
-/// Copies rows into the columns of a table (all but generated ones, if none are named); gives how many.
+/// Copies rows into the columns of a table (all but generated ones, if none are named); gives how many. Where `frozen`
+/// rows are allowed and possible, constraints are not checked: see [`bulk_insert`].
 /// PostgreSQL's errors are raised, those of the source too.
 pub fn copy_from(
     table: Oid,
     columns: &[String],
     format: Format,
+    frozen: bool,
     source: &mut dyn Source,
 ) -> Result<u64> {
     // SAFETY: the pointer is taken back before `source` ends, also by an error that unwinds; until then nobody else
@@ -92,7 +94,10 @@ pub fn copy_from(
             names,
             options,
         );
-        let rows = pg_sys::CopyFrom(copy);
+        let rows = match frozen && bulk_insert::is_possible(relation, columns.len()) {
+            true => bulk_insert::frozen(relation, copy),
+            false => pg_sys::CopyFrom(copy),
+        };
         pg_sys::EndCopyFrom(copy);
         pg_sys::free_parsestate(pstate);
         drop(triggers);

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod backends;
+mod bulk_insert;
 pub mod catalog;
 pub mod client;
 pub mod copy_from;

@@ -150,34 +150,24 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
 /// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
 /// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    let work = std::panic::AssertUnwindSafe(|| in_transaction_that_may_fail(work));
-    let result = pgrx::PgTryBuilder::new(work)
-        .catch_others(|cause| Err(super::error::caught(&cause)))
-        .execute();
-    // SAFETY: ends whatever the failure left of the transaction.
-    unsafe {
-        if pg_sys::IsTransactionState() || pg_sys::IsTransactionOrTransactionBlock() {
-            pg_sys::AbortCurrentTransaction();
-        }
-    }
-    result
-}
-
-fn in_transaction_that_may_fail<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    // SAFETY: as in `in_transaction`; the caller rolls back what is left after a failure.
-    unsafe {
+    // SAFETY: as in `in_transaction`; what a failure leaves is rolled back below.
+    let transaction = std::panic::AssertUnwindSafe(|| unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
-        let result = work();
-        if result.is_ok() {
-            pg_sys::PopActiveSnapshot();
-            pg_sys::CommitTransactionCommand();
-        } else {
-            pg_sys::AbortCurrentTransaction();
-        }
-        result
+        let result = work()?;
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        Ok(result)
+    });
+    let result = pgrx::PgTryBuilder::new(transaction)
+        .catch_others(|cause| Err(super::error::caught(&cause)))
+        .execute();
+    if result.is_err() {
+        // SAFETY: ends whatever the failure left of the transaction; nothing where nothing is left.
+        unsafe { pg_sys::AbortCurrentTransaction() }
     }
+    result
 }
 
 unsafe extern "C-unwind" {

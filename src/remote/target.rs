@@ -100,16 +100,24 @@ impl Tcp {
 const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 impl Target {
-    /// The options that differ from what a node has without any, as [`Self::set_options`] reads them.
-    pub fn options(&self) -> Vec<(&'static str, String)> {
+    /// The same in libpq's words, for those who connect by libpq. Without the passfile, which is this server's own.
+    pub fn libpq(&self, user: &str) -> Vec<(&'static str, String)> {
+        let hosts: Vec<&str> = self.addresses.iter().map(|(host, _)| host.as_str()).collect();
+        let ports: Vec<String> = self.addresses.iter().map(|(_, port)| port.to_string()).collect();
         let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
         let all = [
+            ("host", Some(hosts.join(","))),
+            ("port", Some(ports.join(","))),
+            ("dbname", Some(self.database.clone())),
+            ("user", Some(user.to_owned())),
+            ("password", self.password.clone()),
             ("sslmode", Some(self.sslmode.name().to_owned())),
             ("sslrootcert", path(&self.sslrootcert)),
             ("sslcert", path(&self.sslcert)),
             ("sslkey", path(&self.sslkey)),
+            ("target_session_attrs", Some("read-write".to_owned())),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+        all.into_iter().filter_map(|(word, value)| Some((word, value?))).collect()
     }
 
     /// Applies a node's options. 22023 for an option or value that does not exist.

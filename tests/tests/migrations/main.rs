@@ -14,6 +14,7 @@ mod failover;
 mod full_disk;
 mod home;
 mod known_mistakes;
+mod races;
 mod refusals;
 mod sessions;
 mod timeouts;

@@ -1,0 +1,221 @@
+//! From the plan to a second copy that follows the first.
+
+use super::{Next, advance, ends};
+use crate::directory::NodeId;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::migration::backfill;
+use crate::migration::channel::Channel;
+use crate::migration::cleanup;
+use crate::migration::definition;
+use crate::migration::ends::{Ends, names};
+use crate::migration::fence;
+use crate::migration::preflight;
+use crate::migration::record::{self, Migration, MovingTable};
+use crate::migration::switch::{self, Way};
+use crate::migration::tables;
+use crate::pg::{sql, worker};
+use crate::remote::Session;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How often the lag is looked at while the other copy catches up.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
+/// Verification begins when a marker arrives within this time.
+const NEAR: Duration = Duration::from_millis(500);
+
+/// Checks, then the definitions are frozen.
+pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
+    if !worker::attempt(|| fence::left_old_shard(migration, held))? {
+        let what = "waiting for transactions that use the schema as part of its former shard";
+        worker::attempt(|| record::note(migration.id, Some(what)))?;
+        worker::rest(Duration::from_millis(200));
+        return Ok(Next::Go);
+    }
+    let mut ends = ends(migration)?;
+    worker::attempt(|| preflight::check(migration, &mut ends))?;
+    failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
+    freeze(migration, &mut ends)?;
+    let moving = tables::moving(&mut ends.source, &migration.schemas)?;
+    worker::attempt(|| {
+        for table in moving.iter().filter(|table| table.identity.is_some()) {
+            for node in [migration.source, migration.target] {
+                record::owe(migration.id, node, "identity", &identity(table))?;
+            }
+        }
+        for node in [migration.source, migration.target] {
+            record::owe(migration.id, node, "marker", "")?;
+        }
+        for schema in &migration.schemas {
+            record::owe(
+                migration.id,
+                migration.target,
+                cleanup::copy_kind(migration.target),
+                schema,
+            )?;
+        }
+        record::add_tables(migration.id, &moving)
+    })?;
+    let known = worker::attempt(|| record::tables(migration.id))?;
+    ends.source.query("SET lock_timeout = 200")?;
+    for table in known.iter().filter(|table| table.identity.is_some()) {
+        let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
+        ends.source.query(&full)?;
+        if migration.target == NodeId::LOCAL {
+            ends.target.query(&full)?; // a shell, which no dump will make so
+        }
+    }
+    advance(migration, State::DualWrite)
+}
+
+/// The statement that gives a table its replica identity back.
+fn identity(table: &MovingTable) -> String {
+    let clause = table.identity.as_deref().unwrap_or("DEFAULT");
+    format!("ALTER TABLE ONLY {} REPLICA IDENTITY {clause}", table.qualified())
+}
+
+/// From here on definitions of the schemas do not change, here and on the source.
+fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let id = migration.id;
+    worker::attempt(|| {
+        for node in [NodeId::LOCAL, migration.source, migration.target] {
+            record::owe(id, node, "fence", "")?;
+        }
+        Ok(())
+    })?;
+    let insert = |schemas: &str| {
+        format!(
+            "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {id}, 'definition' FROM unnest({schemas}) AS s
+             ON CONFLICT (schema) DO NOTHING"
+        )
+    };
+    let schemas = names(&migration.schemas);
+    worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
+    ends.source.query(&insert(&schemas))?;
+    Ok(())
+}
+
+/// Publication, slot, definitions, rows, indexes.
+pub fn copy(migration: &Migration) -> Result<Next> {
+    let mut ends = ends(migration)?;
+    let mut keeper = None;
+    make_copy(migration, &mut ends, &mut keeper).map_err(|error| {
+        let sessions = [Some(&mut ends.source), Some(&mut ends.target), keeper.as_mut()];
+        let lost = sessions.into_iter().flatten().any(|session| session.is_stale());
+        match lost {
+            // A program that could not connect, a snapshot that is gone with its session: it passes.
+            true => Error::new(Code::ERRCODE_CONNECTION_FAILURE, "a node was lost during the copy")
+                .detail(error.to_string()),
+            false => error,
+        }
+    })
+}
+
+fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session>) -> Result<Next> {
+    backfill::end_stray_copies(migration, &mut ends.target)?;
+    let all = worker::attempt(|| record::tables(migration.id))?;
+    let open: Vec<&MovingTable> =
+        all.iter().filter(|table| table.round.is_none() && table.logged).collect();
+    if migration.round == 0 || !open.is_empty() {
+        backfill::empty(&mut ends.target, &all)?;
+        let (round, channel) = worker::attempt(|| {
+            let round = record::next_round(migration.id)?;
+            let channel = Channel::forward(migration, round)?;
+            channel.owe()?;
+            Ok((round, channel))
+        })?;
+        for earlier in 1..round {
+            end_round(migration, ends, earlier, &all)?;
+        }
+        channel.publish(&mut ends.source, &mut ends.target, &open)?;
+        failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
+        worker::attempt(|| {
+            record::note(
+                migration.id,
+                Some("waiting for the transactions that are open on the source"),
+            )
+        })?;
+        // The session keeps the snapshot until it is dropped.
+        let (session, snapshot) = worker::attempt(|| channel.slot_with_snapshot())?;
+        *keeper = Some(session);
+        failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
+        worker::attempt(|| definition::before_rows(migration, &mut ends.target, &snapshot))?;
+        failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
+        worker::attempt(|| record::advance(migration.id, State::Backfill))?;
+        if !backfill::copy(migration, ends, &all, round, &snapshot)? {
+            return Ok(Next::Go); // something was asked for
+        }
+    }
+    failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
+    worker::attempt(|| definition::after_rows(migration, &mut ends.target))?;
+    failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
+    advance(migration, State::CatchUp)
+}
+
+/// A round that broke off goes on with the tables that it has finished. Changes of the others come with their new round;
+/// applied from both they would be there twice.
+fn end_round(
+    migration: &Migration,
+    ends: &mut Ends,
+    round: i32,
+    tables: &[MovingTable],
+) -> Result<()> {
+    let channel = worker::attempt(|| Channel::forward(migration, round))?;
+    let finished: Vec<&MovingTable> =
+        tables.iter().filter(|table| table.round == Some(round)).collect();
+    match finished.is_empty() {
+        true => cleanup::some(migration, |debt| debt.name == channel.name),
+        false => channel.narrow(&mut ends.source, &finished),
+    }
+}
+
+/// The target follows, until it is near.
+pub fn catch_up(migration: &Migration) -> Result<Next> {
+    let mut ends = ends(migration)?;
+    failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_BEFORE)?;
+    let channels = switch::channels(migration, Way::There)?;
+    for channel in &channels {
+        worker::attempt(|| channel.subscribe(&mut ends.target, true))?;
+    }
+    failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_AFTER)?;
+    for channel in &channels {
+        loop {
+            let lag = channel.lag(&mut ends.source)?;
+            worker::attempt(|| record::lag(migration.id, lag))?;
+            let token = channel.mark(&mut ends.source)?;
+            if channel.arrived(&mut ends.target, token, Instant::now() + NEAR)? {
+                break;
+            }
+            worker::attempt(|| channel.check_applies(&mut ends.target))?;
+            if worker::attempt(|| record::load(migration.id))?.wish.is_some() {
+                return Ok(Next::Go);
+            }
+            worker::rest(CATCH_UP_LOOK);
+        }
+    }
+    link_tables(migration, &mut ends)?;
+    for view in tables::materialized_views(&mut ends.source, &migration.schemas)? {
+        ends.target.query(&format!("REFRESH MATERIALIZED VIEW {view}"))?;
+    }
+    // The new copy is to be planned for as the old one was.
+    for table in worker::attempt(|| record::tables(migration.id))? {
+        ends.target.query(&format!("ANALYZE {}", table.qualified()))?;
+    }
+    advance(migration, State::Verify)
+}
+
+/// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
+/// moments a row may be there without the one that it needs.
+fn link_tables(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        match worker::attempt(|| definition::foreign_keys(migration, &mut ends.target)) {
+            Err(error) if error.is(Code::ERRCODE_FOREIGN_KEY_VIOLATION) => {
+                worker::rest(CATCH_UP_LOOK);
+            }
+            result => return result,
+        }
+    }
+    worker::attempt(|| definition::foreign_keys(migration, &mut ends.target))
+}

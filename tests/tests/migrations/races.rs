@@ -1,0 +1,102 @@
+//! What is asked of a migration at the very moment in which it switches.
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+
+use crate::{SETTINGS, assert_clean, begin, node_of, roll_back, shown, text, wait};
+
+const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
+    CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT generate_series(1, 10)";
+
+/// A migration that hangs at a place.
+fn held_at(place: &str) -> (Cluster, Client, i64) {
+    let cluster = Cluster::with_failpoints(2, &SETTINGS);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    cluster.failpoint(place, "hang", 1, 0);
+    let id = begin(&mut client, "t", "node-2");
+    wait_until(&format!("{place} is reached"), BOUND, || match cluster.failpoint_hits(place) {
+        0 => Err(shown(&mut client, id)),
+        _ => Ok(()),
+    });
+    (cluster, client, id)
+}
+
+/// The way there must be closed before the way back opens, also when nothing came between the switch and the wish.
+#[test]
+fn rows_do_not_go_round_when_the_way_back_is_asked_for_right_after_the_switch() {
+    let (cluster, mut client, id) = held_at("migration.switch.after");
+    client.batch_execute("INSERT INTO t.nokey VALUES (11)").unwrap();
+    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    cluster.failpoint("migration.switch.after", "off", 0, 0);
+    assert_eq!(wait(&mut client, id), "rolled_back", "{}", shown(&mut client, id));
+    assert_eq!(text(&mut client, "SELECT count(*), sum(x) FROM t.nokey"), ["11|66"]);
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-1"));
+    assert_clean(&cluster, &["t"]);
+}
+
+/// The cancel comes before the flip is committed, so there is none.
+#[test]
+fn a_cancel_that_is_accepted_behind_the_fence_comes_true() {
+    let (cluster, mut client, id) = held_at("migration.fence.after");
+    client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();
+    cluster.failpoint("migration.fence.after", "off", 0, 0);
+    assert_eq!(wait(&mut client, id), "cancelled", "{}", shown(&mut client, id));
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-1"));
+    assert_clean(&cluster, &["t"]);
+}
+
+/// It comes when the flip can no longer be stopped, waits for it, and is refused by what it finds then.
+#[test]
+fn a_cancel_that_comes_with_the_flip_is_refused() {
+    let (cluster, mut client, id) = held_at("migration.flip.before");
+    let refused = std::thread::scope(|scope| {
+        let cancel = scope.spawn(|| {
+            let mut client = cluster.connect();
+            client.batch_execute("SET application_name = 'canceller'").unwrap();
+            client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap_err()
+        });
+        wait_until("the cancel waits for the flip", BOUND, || {
+            let waits = "SELECT wait_event_type, wait_event FROM pg_stat_activity WHERE application_name = 'canceller'";
+            let seen = text(&mut client, waits);
+            if seen.iter().any(|row| row.starts_with("Lock|")) {
+                Ok(())
+            } else {
+                Err(seen.join(" "))
+            }
+        });
+        cluster.failpoint("migration.flip.before", "off", 0, 0);
+        cancel.join().unwrap()
+    });
+    assert_eq!(refused.code().unwrap().code(), "55000", "{refused:?}");
+    let hint = refused.as_db_error().unwrap().hint().unwrap_or_default();
+    assert!(hint.contains("helios_rollback_migration"), "{hint}");
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    roll_back(&mut client, id);
+    assert_clean(&cluster, &["t"]);
+}
+
+/// A window that has passed does not end the migration under the comparison that was asked for in it.
+#[test]
+fn a_comparison_asked_for_at_the_end_of_the_window_is_made_first() {
+    let (cluster, mut client, id) = held_at("migration.switch.after");
+    client.batch_execute("ALTER SYSTEM SET helios.rollback_window = 0").unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    let compared = std::thread::scope(|scope| {
+        let compare = scope.spawn(|| {
+            text(&mut cluster.connect(), "SELECT mismatches FROM helios_verify_schema('t')")
+        });
+        wait_until("the comparison is asked for", BOUND, || {
+            let seen = shown(&mut client, id);
+            if seen.contains("verify") { Ok(()) } else { Err(seen) }
+        });
+        cluster.failpoint("migration.switch.after", "off", 0, 0);
+        compare.join().unwrap()
+    });
+    assert_eq!(compared, ["0"]);
+    wait_until("the migration is finished", BOUND, || {
+        let state = text(&mut client, "SELECT state FROM helios_migrations");
+        if state == ["finished"] { Ok(()) } else { Err(state.join(" ")) }
+    });
+    assert_clean(&cluster, &["t"]);
+}
