@@ -5,6 +5,7 @@
 //! by CREATE SUBSCRIPTION has no snapshot that others could use.
 
 use super::ends::{self, column, flag, identifier, literal, text};
+use super::patience;
 use super::record::{self, Migration, MovingTable};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -93,25 +94,30 @@ impl Channel {
         all.join(", ")
     }
 
-    /// Makes the slot, with a snapshot that others can use as long as the session lives.
-    pub fn slot_with_snapshot(&self) -> Result<(Session, String)> {
-        let mut session = ends::replication_session(self.publisher)?;
-        let rows = session.query(&format!(
+    /// Makes the slot, with a snapshot that others can use as long as this replication session to the publisher lives.
+    /// It waits for all open transactions that write; None if something was asked for meanwhile.
+    pub fn slot_with_snapshot(
+        &self,
+        migration: &Migration,
+        session: &mut Session,
+    ) -> Result<Option<String>> {
+        let create = format!(
             "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
             identifier(&self.name)
-        ))?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        Ok((session, text(row, 2)))
+        );
+        let rows = patience::query(migration, session, &create)?;
+        Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
     }
 
-    /// Makes the slot, where no snapshot is needed; one that is there stays.
-    pub fn slot(&self, publisher: &mut Session) -> Result<()> {
+    /// Makes the slot, where no snapshot is needed; one that is there stays. False if something was asked for while it
+    /// waited.
+    pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<bool> {
         let name = literal(&self.name);
-        publisher.query(&format!(
+        let create = format!(
             "SELECT pg_create_logical_replication_slot({name}, 'pgoutput')
               WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
-        ))?;
-        Ok(())
+        );
+        Ok(patience::query(migration, publisher, &create)?.is_some())
     }
 
     /// Makes the subscription, if it is not there.

@@ -2,9 +2,11 @@
 
 use super::dump::{self, Section};
 use super::ends::{self, literal, names, text};
+use super::patience;
 use super::record::Migration;
 use crate::directory::NodeId;
 use crate::error::Result;
+use crate::pg::worker;
 use crate::remote::Session;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
@@ -25,14 +27,14 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
     Ok(!target.query(&ask)?.is_empty())
 }
 
-/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
-pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<()> {
+/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
+/// definitions, false if something was asked for in between.
+pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<bool> {
     // Shells are the definition.
     if migration.target == NodeId::LOCAL || is_done(migration, target, "pre_data")? {
-        return Ok(());
+        return Ok(true);
     }
-    let text =
-        dump::definitions(migration.source, &migration.schemas, Section::PreData, Some(snapshot))?;
+    let text = dumped(migration, Section::PreData, Some(snapshot))?;
     let fence = format!(
         "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {}, 'writes' FROM unnest({}) AS s",
         migration.id,
@@ -42,11 +44,11 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
 }
 
 /// Indexes, constraints, triggers, policies, …
-pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
+pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<bool> {
     if migration.target == NodeId::LOCAL || is_done(migration, target, "post_data")? {
-        return Ok(());
+        return Ok(true);
     }
-    let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
+    let text = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
     let text = if migration.round > 1 { dump::split_foreign_keys(&text).0 } else { text };
     let silence = format!(
@@ -59,12 +61,12 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
 }
 
 /// The foreign keys, where [`after_rows`] left them out.
-pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<()> {
+pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool> {
     let is_here = migration.target == NodeId::LOCAL;
     if is_here || migration.round <= 1 || is_done(migration, target, "foreign_keys")? {
-        return Ok(());
+        return Ok(true);
     }
-    let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
+    let text = dumped(migration, Section::PostData, None)?;
     let text = dump::split_foreign_keys(&text).1;
     apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
@@ -115,15 +117,18 @@ pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
     Ok(rows.first().map(|row| text(row, 0)).unwrap_or_default())
 }
 
+fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Result<String> {
+    worker::attempt(|| dump::definitions(migration.source, &migration.schemas, section, snapshot))
+}
+
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
-fn apply(migration: &Migration, texts: &[&str]) -> Result<()> {
-    let mut session = ends::session(migration.target)?;
+fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
+    let mut session = worker::attempt(|| ends::session(migration.target))?;
     let mut all = String::from("BEGIN;\n");
     for text in texts {
         all.push_str(text);
         all.push_str(";\n");
     }
     all.push_str("COMMIT");
-    session.query(&all)?;
-    Ok(())
+    Ok(patience::query(migration, &mut session, &all)?.is_some())
 }

@@ -17,6 +17,7 @@ mod definition;
 mod dump;
 mod ends;
 mod fence;
+mod patience;
 mod plan;
 mod preflight;
 pub mod pull;

@@ -1,6 +1,6 @@
 //! The beginning of a migration: what can be checked at once, and its row.
 
-use super::ends::identifier;
+use super::ends::{self, identifier};
 use super::fence;
 use super::record::{self, Becomes, Migration, NewMigration};
 use crate::directory::{self, Node, NodeId, ShardId};
@@ -21,7 +21,8 @@ pub enum Subject {
 /// Begins to move something to another node; gives the migration's number. The move itself begins when the local
 /// transaction has committed. An empty shard moves with the transaction itself.
 ///
-/// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go.
+/// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go, 08001 for a node that cannot be
+/// reached.
 pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     let to = directory::node(target)?;
     check_target(&to)?;
@@ -165,7 +166,8 @@ fn check_target(node: &Node) -> Result<()> {
         )
         .hint("Choose another node."));
     }
-    crate::transaction::refuse_silent(node)
+    // A move to a node that is away would only wait for it.
+    ends::session(node.id).map(drop)
 }
 
 /// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before

@@ -5,6 +5,7 @@ use super::patience;
 use super::record::Migration;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
+use crate::pg::worker;
 use crate::remote::{Rows, Session};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -107,7 +108,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     if wanted <= free {
         return Ok(true);
     }
-    let target = directory::node(migration.target)?;
+    let target = worker::attempt(|| directory::node(migration.target))?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,

@@ -84,7 +84,13 @@ fn failed(migration: &Migration, error: &Error) -> bool {
 }
 
 fn describe(error: &Error) -> String {
-    let mut text = format!("{error}");
+    let context = error.fields().context.as_deref().map(String::from_utf8_lossy);
+    let context = context.unwrap_or_default();
+    // The last line that names a node is of the one that said so.
+    let mut text = match context.lines().rev().find(|line| line.starts_with("node \"")) {
+        Some(node) => format!("{node}: {error}"),
+        None => format!("{error}"),
+    };
     if let Some(hint) = &error.fields().hint {
         text.push_str(" Hint: ");
         text.push_str(&String::from_utf8_lossy(hint));

@@ -6,7 +6,7 @@ use super::cleanup;
 use super::definition;
 use super::ends::{Ends, literal};
 use super::fence::{self, Fence};
-use super::record::{self, Migration};
+use super::record::{self, Migration, MovingTable};
 use super::tables;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -15,6 +15,9 @@ use crate::pg::{invalidation, worker};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
+
+/// What a migration says while the slot of its way back is made.
+const WAITING: &str = "waiting for the transactions that are open on the target";
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,10 +122,17 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice })
 }
 
-/// Definitions must not have changed since they were copied.
+/// Definitions must not have changed since they were copied, and all tables must have been copied.
 fn check_same(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let there = definition::digest(&mut ends.source, &migration.schemas)?;
-    if definition::digest(&mut ends.target, &migration.schemas)? == there {
+    let mut moved = worker::attempt(|| record::tables(migration.id))?;
+    let mut all = tables::moving(&mut ends.source, &migration.schemas)?;
+    for list in [&mut moved, &mut all] {
+        list.sort_by_key(MovingTable::qualified);
+    }
+    let all_moved =
+        moved.iter().map(MovingTable::qualified).eq(all.iter().map(MovingTable::qualified));
+    if all_moved && definition::digest(&mut ends.target, &migration.schemas)? == there {
         return Ok(());
     }
     Err(Error::new(
@@ -230,8 +240,9 @@ fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     Ok(())
 }
 
-/// The channel that will flow back, ready to run: made before the fence, because a slot waits for transactions.
-pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
+/// The channel that will flow back, ready to run: made before the fence, because a slot waits for transactions. False
+/// if something was asked for meanwhile.
+pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     let (back, all) = worker::attempt(|| {
         let back = Channel::back(migration)?;
         back.owe()?;
@@ -243,10 +254,15 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
     if ends.target.query(&there)?.is_empty() {
         back.publish(&mut ends.target, &mut ends.source, &logged)?;
     }
-    back.slot(&mut ends.target)?;
+    worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+    if !back.slot(migration, &mut ends.target)? {
+        return Ok(false);
+    }
+    worker::attempt(|| record::note(migration.id, None))?;
     let Ends { source, .. } = ends;
     worker::attempt(|| back.subscribe(source, false))?;
-    failpoint::hit(failpoint::MIGRATION_BACK_AFTER)
+    failpoint::hit(failpoint::MIGRATION_BACK_AFTER)?;
+    Ok(true)
 }
 
 /// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the

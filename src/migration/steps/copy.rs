@@ -8,8 +8,9 @@ use crate::migration::backfill;
 use crate::migration::channel::Channel;
 use crate::migration::cleanup;
 use crate::migration::definition;
-use crate::migration::ends::{Ends, names};
+use crate::migration::ends::{Ends, flag, literal, names, replication_session, text};
 use crate::migration::fence;
+use crate::migration::patience;
 use crate::migration::preflight;
 use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::switch::{self, Way};
@@ -22,6 +23,10 @@ use std::time::{Duration, Instant};
 
 /// How often the lag is looked at while the other copy catches up.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
+/// How often open transactions are.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// What a migration says meanwhile.
+const WAITING: &str = "waiting for the transactions that are open on the source";
 /// Verification begins when a marker arrives within this time.
 const NEAR: Duration = Duration::from_millis(500);
 
@@ -37,6 +42,9 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     worker::attempt(|| preflight::check(migration, &mut ends))?;
     failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
     freeze(migration, &mut ends)?;
+    if !drain(migration, &mut ends.source)? || !preflight::check_room(migration, &mut ends)? {
+        return Ok(Next::Go); // something was asked for
+    }
     let moving = tables::moving(&mut ends.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
@@ -96,6 +104,25 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     Ok(())
 }
 
+/// Waits for the transactions that were open on the source when definitions were frozen: one of them may have made a
+/// table that nobody sees yet. False if something was asked for in between.
+fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
+    let next = source.query("SELECT pg_snapshot_xmax(pg_current_snapshot())")?;
+    let next = next.first().map(|row| text(row, 0)).unwrap_or_default();
+    let ended =
+        format!("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= {}::xid8", literal(&next));
+    loop {
+        if source.query(&ended)?.first().is_some_and(|row| flag(row, 0)) {
+            return Ok(true);
+        }
+        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+        if worker::attempt(|| record::load(migration.id))?.wish != migration.wish {
+            return Ok(false);
+        }
+        worker::rest(DRAIN_LOOK);
+    }
+}
+
 /// Publication, slot, definitions, rows, indexes.
 pub fn copy(migration: &Migration) -> Result<Next> {
     let mut ends = ends(migration)?;
@@ -130,17 +157,17 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
         }
         channel.publish(&mut ends.source, &mut ends.target, &open)?;
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
-        worker::attempt(|| {
-            record::note(
-                migration.id,
-                Some("waiting for the transactions that are open on the source"),
-            )
-        })?;
+        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
         // The session keeps the snapshot until it is dropped.
-        let (session, snapshot) = worker::attempt(|| channel.slot_with_snapshot())?;
-        *keeper = Some(session);
+        let session = worker::attempt(|| replication_session(migration.source))?;
+        let session = keeper.insert(session);
+        let Some(snapshot) = channel.slot_with_snapshot(migration, session)? else {
+            return Ok(Next::Go); // something was asked for
+        };
         failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
-        worker::attempt(|| definition::before_rows(migration, &mut ends.target, &snapshot))?;
+        if !definition::before_rows(migration, &mut ends.target, &snapshot)? {
+            return Ok(Next::Go);
+        }
         failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
         worker::attempt(|| record::advance(migration.id, State::Backfill))?;
         if !backfill::copy(migration, ends, &all, round, &snapshot)? {
@@ -148,7 +175,9 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
         }
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
-    worker::attempt(|| definition::after_rows(migration, &mut ends.target))?;
+    if !definition::after_rows(migration, &mut ends.target)? {
+        return Ok(Next::Go);
+    }
     failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
     advance(migration, State::CatchUp)
 }
@@ -194,28 +223,36 @@ pub fn catch_up(migration: &Migration) -> Result<Next> {
             worker::rest(CATCH_UP_LOOK);
         }
     }
-    link_tables(migration, &mut ends)?;
+    if !link_tables(migration, &mut ends)? {
+        return Ok(Next::Go);
+    }
     for view in tables::materialized_views(&mut ends.source, &migration.schemas)? {
-        ends.target.query(&format!("REFRESH MATERIALIZED VIEW {view}"))?;
+        let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
+        if patience::query(migration, &mut ends.target, &refresh)?.is_none() {
+            return Ok(Next::Go);
+        }
     }
     // The new copy is to be planned for as the old one was.
     for table in worker::attempt(|| record::tables(migration.id))? {
-        ends.target.query(&format!("ANALYZE {}", table.qualified()))?;
+        let analyse = format!("ANALYZE {}", table.qualified());
+        if patience::query(migration, &mut ends.target, &analyse)?.is_none() {
+            return Ok(Next::Go);
+        }
     }
     advance(migration, State::Verify)
 }
 
 /// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
-/// moments a row may be there without the one that it needs.
-fn link_tables(migration: &Migration, ends: &mut Ends) -> Result<()> {
+/// moments a row may be there without the one that it needs. False if something was asked for in between.
+fn link_tables(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {
-        match worker::attempt(|| definition::foreign_keys(migration, &mut ends.target)) {
+        match definition::foreign_keys(migration, &mut ends.target) {
             Err(error) if error.is(Code::ERRCODE_FOREIGN_KEY_VIOLATION) => {
                 worker::rest(CATCH_UP_LOOK);
             }
             result => return result,
         }
     }
-    worker::attempt(|| definition::foreign_keys(migration, &mut ends.target))
+    definition::foreign_keys(migration, &mut ends.target)
 }

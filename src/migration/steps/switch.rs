@@ -22,24 +22,28 @@ pub fn switch_over(migration: &Migration) -> Result<Next> {
         return advance(migration, State::Verify);
     }
     let mut ends = ends(migration)?;
-    switch::prepare_back(migration, &mut ends)?;
+    if !switch::prepare_back(migration, &mut ends)? {
+        return Ok(Next::Go); // something was asked for
+    }
     persist(migration, || switch::attempt(migration, &mut ends, Way::There)).map(|_| Next::Go)
 }
 
 /// Changes flow back, until the window ends.
 pub fn dual_write_back(migration: &Migration) -> Result<Next> {
+    let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
+    let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
+    let left = window.saturating_sub(since);
+    // First: a way back that cannot be opened any more does not make the window longer.
+    if left.is_zero() {
+        return end(migration, State::Finished);
+    }
     let back = open_way_back(migration)?;
     let lag = back.lag(&mut ends(migration)?.target)?;
     worker::attempt(|| {
         record::lag(migration.id, lag)?;
         record::note(migration.id, None)
     })?;
-    let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
-    let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
-    match window.checked_sub(since) {
-        Some(left) if !left.is_zero() => Ok(Next::Rest(left.min(LOOK_AGAIN))),
-        _ => end(migration, State::Finished),
-    }
+    Ok(Next::Rest(left.min(LOOK_AGAIN)))
 }
 
 /// The old copy takes over again.

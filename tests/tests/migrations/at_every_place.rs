@@ -7,7 +7,8 @@ use postgres::error::DbError;
 
 use crate::crashes::{PLACES, TENANT, Way};
 use crate::{
-    assert_clean, begin, cluster_with_failpoints, finish, go_on, node_of, shown, text, wait,
+    assert_clean, begin, begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown, text,
+    wait, wait_to_show,
 };
 
 /// A session's question, and what became of it.
@@ -220,4 +221,28 @@ fn two_moves_of_one_schema_at_once() {
     finish(&mut client, id);
     assert_eq!(text(&mut client, "SELECT count(*) FROM p.a"), ["1"]);
     assert_clean(&cluster, &["p"]);
+}
+
+/// A slot is made when all older transactions have ended, whatever they write. A cancel does not wait for them.
+#[test]
+fn cancel_while_transactions_on_either_node_are_waited_for() {
+    let cluster = cluster_with_failpoints(2, &[]);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    for (place, number, words) in [
+        ("migration.publish.before", 1, "open on the source"),
+        ("migration.slot.before", 1, "open on the source"),
+        ("migration.back.before", 2, "open on the target"),
+    ] {
+        let id = begin_up_to(&cluster, place, "node-2");
+        let mut long = cluster.connect_to_node(number);
+        long.batch_execute("BEGIN; CREATE TABLE public.none_of_its_business (x int)").unwrap();
+        go_on(&cluster, place);
+        wait_to_show(&mut client, id, words);
+        client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();
+        assert_eq!(wait(&mut client, id), "cancelled", "{place}: {}", shown(&mut client, id));
+        assert_clean(&cluster, &["t"]);
+        long.batch_execute("ROLLBACK").unwrap();
+        assert_whole(&mut client, place);
+    }
 }

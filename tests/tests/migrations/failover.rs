@@ -2,13 +2,14 @@
 //! primary may be behind what the other copy has applied already; so a move that has not switched ends, says why, and
 //! can begin again.
 
-use helios_tests::{BOUND, wait_until};
+use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
+use xtask::ports::Ports;
 use xtask::server::Server;
 
 use crate::{
     assert_clean_on, begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown, switch,
-    text, wait,
+    text, wait, wait_to_show,
 };
 
 /// Commits wait for the standby, as they must where none may be lost.
@@ -30,14 +31,22 @@ fn promote(standby: &Server) {
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
 }
 
-/// The node fails over when the move has come to the place.
-fn fails_over(number: usize, place: &str) {
+const COUNTS: &str = "SELECT (SELECT count(*) FROM t.a), (SELECT count(*) FROM t.nokey)";
+
+/// A schema on the first node, and a node with a standby, which comes with its port.
+fn tenant(number: usize) -> (Cluster, Client, Server, Ports) {
     let cluster = cluster_with_failpoints(2, &["helios.health_interval = '500ms'"]);
     let mut client = cluster.connect();
     client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY); \
         CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT generate_series(1, 500); INSERT INTO t.a SELECT generate_series(1, 500)").unwrap();
-    let (standby, _ports) = cluster.add_standby(number);
+    let (standby, ports) = cluster.add_standby(number);
     make_synchronous(&mut cluster.connect_to_node(number));
+    (cluster, client, standby, ports)
+}
+
+/// The node fails over when the move has come to the place.
+fn fails_over(number: usize, place: &str) {
+    let (cluster, mut client, standby, _ports) = tenant(number);
     let id = begin_up_to(&cluster, place, "node-2");
     client.batch_execute("INSERT INTO t.a VALUES (0)").unwrap();
     cluster.kill_node(number);
@@ -56,11 +65,10 @@ fn fails_over(number: usize, place: &str) {
     let mut client = cluster.connect();
     client.batch_execute("INSERT INTO t.nokey VALUES (0)").unwrap();
     let id = switch(&mut client, "t", "node-2");
-    let counts = "SELECT (SELECT count(*) FROM t.a), (SELECT count(*) FROM t.nokey)";
-    assert_eq!(text(&mut client, counts), ["501|501"], "{place}");
+    assert_eq!(text(&mut client, COUNTS), ["501|501"], "{place}");
     finish(&mut client, id);
     assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-2"));
-    assert_eq!(text(&mut client, counts), ["501|501"], "{place}");
+    assert_eq!(text(&mut client, COUNTS), ["501|501"], "{place}");
     assert_clean_on(&cluster, &nodes, &["t"]);
 }
 
@@ -82,4 +90,23 @@ fn the_source_fails_over_just_before_the_switch() {
 #[test]
 fn the_target_fails_over_while_the_copy_follows() {
     fails_over(2, "migration.subscribe.after");
+}
+
+/// After the switch the new copy's node fails over: there is no way back any more, which is said, and the migration can
+/// be finished.
+#[test]
+fn the_new_node_fails_over_after_the_switch() {
+    let (cluster, mut client, standby, _ports) = tenant(2);
+    let id = switch(&mut client, "t", "node-2");
+    client.batch_execute("INSERT INTO t.a VALUES (0)").unwrap();
+    cluster.kill_node(2);
+    promote(&standby);
+    let mut client = cluster.connect();
+    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    wait_to_show(&mut client, id, "taken over");
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-2"));
+    client.batch_execute("INSERT INTO t.nokey VALUES (0)").unwrap();
+    finish(&mut client, id);
+    assert_eq!(text(&mut client, COUNTS), ["501|501"]);
+    assert_clean_on(&cluster, &[cluster.node(1), &standby], &["t"]);
 }

@@ -73,7 +73,7 @@ fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
     patient(&mut client);
     client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY, v text); \
         INSERT INTO t.a SELECT i, md5(i::text) FROM generate_series(1, 15000) i; CREATE TABLE t.nokey (x int); \
-        CREATE MATERIALIZED VIEW t.slow AS SELECT pg_sleep(0.4)").unwrap();
+        CREATE MATERIALIZED VIEW t.slow AS SELECT 1 AS one FROM pg_sleep(0.4)").unwrap();
     let mut servers: Vec<Client> = (1..=2).map(|node| cluster.connect_to_node(node)).collect();
     servers.push(cluster.connect());
     servers.iter_mut().for_each(patient);
