@@ -293,8 +293,11 @@ fn recovery_leaves_a_switch_alone_that_is_being_prepared() {
         wait_until("recovery has looked a few times", BOUND, || {
             let looks = cluster.failpoint_hits("recovery.listed");
             // What is decided it may finish; then there is nothing to look at any more.
-            let decided = looks >= 1 && place == "commit_prepared.before";
-            if decided || looks >= 6 { Ok(()) } else { Err(looks.to_string()) }
+            let prepared = "SELECT FROM pg_prepared_xacts";
+            let finished = (1..=2)
+                .all(|node| cluster.connect_to_node(node).query(prepared, &[]).unwrap().is_empty());
+            let done = finished && place == "commit_prepared.before";
+            if done || looks >= 6 { Ok(()) } else { Err(format!("{place}: {looks} looks")) }
         });
         go_on(&cluster, place);
         assert_eq!(wait(&mut client, id), "dual_write_back", "{place}: {}", shown(&mut client, id));
