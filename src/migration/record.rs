@@ -38,6 +38,20 @@ pub struct Migration {
     /// Seconds since the switch.
     pub switched: Option<f64>,
     pub tries: i32,
+    /// Whether writes flow back to the old copy after the switch.
+    pub way_back: bool,
+}
+
+impl Migration {
+    /// Whether the schemas come from a server outside of the cluster.
+    pub fn is_import(&self) -> bool {
+        self.source.is_outside()
+    }
+
+    /// Whether the target has the definition already: shells are one.
+    pub fn has_definition(&self) -> bool {
+        self.target == NodeId::LOCAL && !self.is_import()
+    }
 }
 
 /// Something that may have to be removed from a node.
@@ -82,7 +96,7 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -104,6 +118,7 @@ pub fn load(id: i64) -> Result<Migration> {
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
+            way_back: row.get(15)?.unwrap_or(true),
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -249,7 +264,7 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
     let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1
-                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,fence,marker}', kind), id";
+                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,trigger,aside,fence,marker,import}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
             node: NodeId(row.get(1)?.unwrap_or(0)),
