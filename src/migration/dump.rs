@@ -128,6 +128,8 @@ pub fn split_foreign_keys(text: &str) -> (String, String) {
 /// `name; Type: TABLE; Schema: s; Owner: o`.
 pub fn divide(text: &str, chosen: impl Fn(&str) -> bool) -> (String, String) {
     const HEADING: &str = "\n--\n-- Name: ";
+    const FOOTER: &str = "\n--\n-- PostgreSQL database dump complete\n";
+    let (text, footer) = text.split_at(text.rfind(FOOTER).unwrap_or(text.len()));
     let (mut rest, mut keys) = (String::new(), String::new());
     let mut from = 0;
     while from < text.len() {
@@ -140,6 +142,7 @@ pub fn divide(text: &str, chosen: impl Fn(&str) -> bool) -> (String, String) {
     // The settings at the head of the dump are wanted for both.
     let head = rest.find(HEADING).unwrap_or(rest.len());
     keys.insert_str(0, &rest[..head]);
+    rest.push_str(footer);
     (rest, keys)
 }
 
@@ -169,6 +172,10 @@ mod tests {
         let (rest, keys) = split_foreign_keys(&format!("{head}{primary}{key}"));
         assert_eq!((rest, keys), (format!("{head}{primary}"), format!("{head}{key}")));
         assert_eq!(split_foreign_keys(&format!("{head}{primary}")).1, head);
+        // What ends the dump belongs to no object.
+        let footer = "\n--\n-- PostgreSQL database dump complete\n--\n";
+        let whole = split_foreign_keys(&format!("{head}{primary}{key}{footer}")).0;
+        assert_eq!(whole, format!("{head}{primary}{footer}"));
     }
 
     #[test]

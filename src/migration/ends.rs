@@ -111,7 +111,11 @@ pub fn keep_secret(session: &mut Session) -> Result<()> {
 
 /// A session to a server; must be called in a transaction.
 pub fn session(node: NodeId) -> Result<Session> {
-    Session::connect(&Rc::new(target(node)?), &role_on(node)?)
+    let connected = Session::connect(&Rc::new(target(node)?), &role_on(node)?);
+    match node.is_outside() {
+        true => connected.map_err(foreign::unreachable),
+        false => connected,
+    }
 }
 
 /// A session that speaks the replication protocol.

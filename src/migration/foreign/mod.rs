@@ -5,9 +5,8 @@
 //! one copy is closed before the other is opened, in two transactions, and a crash in between leaves both closed, until the
 //! migration's worker goes on.
 //!
-//! Invariant: at no moment can both copies be written. The schema here exists from the beginning, empty and without
-//! rows of the directory that lead anywhere; what clients see of it is committed with the switch. The old copy is never
-//! dropped.
+//! Invariant: at no moment can both copies be written. The schema is here from the beginning, empty, so that its name is
+//! kept; what clients see in it is committed with the switch. The old copy is never dropped.
 //!
 //! Lock order: as of migrations; the foreign server's tables come after everything here.
 
@@ -20,5 +19,5 @@ mod start;
 
 pub use check::check;
 pub use relay::relay;
-pub use server::{load, note_definition};
+pub use server::{load, note_definition, unreachable};
 pub use start::{Import, start};

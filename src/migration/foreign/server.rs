@@ -186,3 +186,18 @@ pub fn forget_password(id: NodeId) -> Result<()> {
         sql::run("UPDATE helios.foreign_server SET password = NULL WHERE id = $1", &[id.0.into()])
     })
 }
+
+/// The error of a connection to a foreign server, as one who gave the connection string needs it.
+pub fn unreachable(error: Error) -> Error {
+    if !error.is_class("08") && !error.is_class("28") {
+        return error;
+    }
+    let mut detail = error.to_string();
+    if let Some(more) = &error.fields().detail {
+        detail.push_str(&format!("\n{}", String::from_utf8_lossy(more)));
+    }
+    let code = Code::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+    Error::new(code, "could not connect to the foreign server")
+        .detail(detail)
+        .hint("Check that it runs, the connection string, and its pg_hba.conf.")
+}

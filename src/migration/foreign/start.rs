@@ -4,7 +4,7 @@ use super::server::Server;
 use super::shells;
 use crate::directory::{self, NodeId, place};
 use crate::error::{Error, Result};
-use crate::migration::ends::{self, Ends};
+use crate::migration::ends::Ends;
 use crate::migration::record::{self, NewMigration};
 use crate::migration::{plan, preflight};
 use crate::pg::sql;
@@ -46,8 +46,7 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
     directory::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;
     let migration = record::load(id)?;
-    let there = ends::session(source).map_err(|error| unreachable(&server, error))?;
-    let mut ends = Ends { source: there, target: ends::session(target)? };
+    let mut ends = Ends::connect(&migration)?;
     // As the worker will: what keeps the schema from coming is said to the one who asks for it.
     preflight::check(&migration, &mut ends)?;
     Ok(id)
@@ -58,20 +57,4 @@ fn new_number() -> Result<NodeId> {
     let id = directory::as_owner(|| sql::one::<i32>(next, &[]))?;
     id.map(NodeId)
         .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the foreign server has no number"))
-}
-
-fn unreachable(server: &Server, error: Error) -> Error {
-    if !error.is_class("08") && !error.is_class("28") {
-        return error;
-    }
-    let mut detail = error.to_string();
-    if let Some(more) = &error.fields().detail {
-        detail.push_str(&format!("\n{}", String::from_utf8_lossy(more)));
-    }
-    Error::new(
-        Code::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
-        format!("could not connect to the foreign server {}", server.name()),
-    )
-    .detail(detail)
-    .hint("Check host, port, dbname, user and password of the connection string, and the pg_hba.conf there, also for replication=database.")
 }

@@ -170,7 +170,7 @@ fn a_foreign_server_that_goes_down_and_comes_back() {
     let id = begin(&mut client, &abroad.conninfo(), "t", "node-1");
     reaches_state(&mut client, id, "backfill");
     abroad.0.server.kill().unwrap();
-    reaches(&mut client, id, "could not connect");
+    reaches(&mut client, id, "could not connect to the foreign server");
     abroad.0.server.start().unwrap();
     abroad.connect().batch_execute("INSERT INTO t.a VALUES (0)").unwrap();
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
