@@ -67,6 +67,8 @@ fn value(text: &str) -> Option<(String, &str)> {
 
 /// What follows the scheme, which is this long.
 fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError> {
+    // Every part is one of the text, those that are missing too.
+    let none = &text[text.len()..];
     let position = |part: &str| scheme + (part.as_ptr() as usize - text.as_ptr() as usize) + 1;
     let decoded = |part: &str| decode(part).ok_or(ConninfoError::Percent(position(part)));
     let mut found = Vec::new();
@@ -77,16 +79,17 @@ fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError
         }
         Ok(())
     };
-    let (before, parameters) = text.split_once('?').unwrap_or((text, ""));
+    let (before, parameters) = text.split_once('?').unwrap_or((text, none));
     // A path, or nothing, follows the hosts; a slash cannot be in what stands before.
-    let (authority, database) = before.split_once('/').unwrap_or((before, ""));
-    let (who, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
-    let (user, password) = who.split_once(':').unwrap_or((who, ""));
+    let (authority, database) = before.split_once('/').unwrap_or((before, none));
+    let (who, hosts) = authority.rsplit_once('@').unwrap_or((none, authority));
+    let (user, password) = who.split_once(':').unwrap_or((who, none));
     add("user", user)?;
     add("password", password)?;
     let (mut names, mut ports) = (Vec::new(), Vec::new());
     for host in hosts.split(',') {
-        let (name, port) = host_and_port(host).ok_or(ConninfoError::Brackets(position(host)))?;
+        let (name, port) =
+            host_and_port(host, none).ok_or(ConninfoError::Brackets(position(host)))?;
         names.push(decoded(name)?);
         ports.push(decoded(port)?);
     }
@@ -105,14 +108,15 @@ fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError
     Ok(found)
 }
 
-fn host_and_port(text: &str) -> Option<(&str, &str)> {
+/// `none` stands for a port that is missing.
+fn host_and_port<'a>(text: &'a str, none: &'a str) -> Option<(&'a str, &'a str)> {
     let Some(inside) = text.strip_prefix('[') else {
-        return Some(text.split_once(':').unwrap_or((text, "")));
+        return Some(text.split_once(':').unwrap_or((text, none)));
     };
     let (name, rest) = inside.split_once(']')?;
     match rest.strip_prefix(':') {
         Some(port) => Some((name, port)),
-        None => rest.is_empty().then_some((name, "")),
+        None => rest.is_empty().then_some((name, none)),
     }
 }
 

@@ -24,13 +24,11 @@ pub fn relay(from: &mut Session, to: &mut Session, table: &str, columns: &[Strin
     from.query(&pinned)?;
     to.query(&format!("{pinned}; TRUNCATE ONLY {table}"))?;
     to.start_query(&format!("COPY {table}{list} FROM STDIN"))?;
-    loop {
-        let frame = to.next(Patience::Interruptible)?;
-        match frame.kind {
-            b'G' => break,
-            b'E' => return Err(to.error(&frame)),
-            other => return Err(to.unexpected(other)),
-        }
+    let frame = to.next(Patience::Interruptible)?;
+    match frame.kind {
+        b'G' => {}
+        b'E' => return Err(to.error(&frame)),
+        other => return Err(to.unexpected(other)),
     }
     from.start_query(&format!("COPY {table}{list} TO STDOUT"))?;
     let mut failed = None;
