@@ -2,6 +2,7 @@
 
 use super::ends::{self, identifier};
 use super::fence;
+use super::foreign::shells;
 use super::record::{self, Becomes, Migration, NewMigration};
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
@@ -89,6 +90,9 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
 
 /// The end of a migration that made a schema distributed, or a plain one.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
+    if migration.is_import() {
+        return shells::settle(migration, outcome);
+    }
     let plain = match migration.becomes {
         None => false,
         Some(Becomes::Distributed) => outcome != State::Finished,
@@ -157,7 +161,7 @@ fn not_distributed(name: &str) -> Result<Error> {
     })
 }
 
-fn check_target(node: &Node) -> Result<()> {
+pub(super) fn check_target(node: &Node) -> Result<()> {
     node.check_ours()?;
     if matches!(node.state.as_str(), "draining" | "offline") {
         return Err(Error::new(

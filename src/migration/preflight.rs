@@ -1,9 +1,10 @@
 //! What has to hold before anything is touched.
 
-use super::ends::{Ends, column, names, text};
+use super::ends::{self, Ends, column, names, text};
+use super::foreign;
 use super::patience;
 use super::record::Migration;
-use crate::directory::{self, Node};
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::worker;
 use crate::remote::{Rows, Session};
@@ -14,11 +15,13 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
 /// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
 pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let source = directory::node(migration.source)?;
-    let target = directory::node(migration.target)?;
-    check_servers(&source, &target, ends)?;
-    if !target.is_local {
+    let (source, target) = (ends::name(migration.source)?, ends::name(migration.target)?);
+    check_servers(&source, &target, ends, migration.way_back)?;
+    if migration.target != NodeId::LOCAL {
         check_absent(migration, &target, &mut ends.target)?;
+    }
+    if migration.is_import() {
+        foreign::check(migration, ends)?;
     }
     check_content(migration, &source, &mut ends.source)
 }
@@ -27,17 +30,17 @@ fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
     Error::new(code, message).detail(detail).hint(hint)
 }
 
-fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
+fn check_servers(source: &str, target: &str, ends: &mut Ends, way_back: bool) -> Result<()> {
     let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
                       current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
                       current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
                       current_setting('max_logical_replication_workers')::int
                         - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
     let mut versions = Vec::new();
-    for (node, session) in [(source, &mut ends.source), (target, &mut ends.target)] {
+    let both = [(source, &mut ends.source, way_back), (target, &mut ends.target, true)];
+    for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        let name = &node.name;
         if text(row, 0) != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -50,7 +53,10 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
         let free = [
             ("max_replication_slots", column::<i64>(row, 2)),
             ("max_wal_senders", column::<i64>(row, 3)),
-            ("max_logical_replication_workers", column::<i64>(row, 4)),
+            (
+                "max_logical_replication_workers",
+                column::<i64>(row, 4).filter(|_| subscribes).or(Some(1)),
+            ),
         ];
         for (setting, left) in free {
             if left.unwrap_or(0) < 1 {
@@ -66,7 +72,7 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
     if versions[1] < versions[0] {
         return Err(refused(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("node \"{}\" is older than node \"{}\"", target.name, source.name),
+            format!("node \"{target}\" is older than node \"{source}\""),
             &format!("They run PostgreSQL {} and {}.", versions[1], versions[0]),
             "Upgrade the target, or choose another one.",
         ));
@@ -74,7 +80,7 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
     Ok(())
 }
 
-fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Result<()> {
+fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Result<()> {
     let sql = format!(
         "SELECT nspname FROM pg_namespace WHERE nspname = ANY ({}) ORDER BY 1",
         names(&migration.schemas)
@@ -85,7 +91,7 @@ fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Res
     }
     Err(refused(
         Code::ERRCODE_DUPLICATE_SCHEMA,
-        format!("node \"{}\" has a schema of the same name already", node.name),
+        format!("node \"{node}\" has a schema of the same name already"),
         &format!("Schemas: {}.", there.join(", ")),
         "Somebody made it on the node itself. Look at it, and drop it there if it is of no use.",
     ))
@@ -108,11 +114,11 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     if wanted <= free {
         return Ok(true);
     }
-    let target = worker::attempt(|| directory::node(migration.target))?;
+    let target = worker::attempt(|| ends::name(migration.target))?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,
-        format!("node \"{}\" has not enough free disk space", target.name),
+        format!("node \"{target}\" has not enough free disk space"),
         &format!(
             "The schemas take {}; of the {} wanted for them, {} are free.",
             megabytes(size),
@@ -124,7 +130,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
 }
 
 /// Each query gives what cannot move, one text a row.
-fn check_content(migration: &Migration, node: &Node, source: &mut Session) -> Result<()> {
+fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
     let schemas = names(&migration.schemas);
     let obstacles = [
         (
@@ -185,7 +191,7 @@ fn check_content(migration: &Migration, node: &Node, source: &mut Session) -> Re
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         return Err(refused(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{what} (node \"{}\")", node.name),
+            format!("{what} (node \"{node}\")"),
             &format!("{}{more}.", found.join(", ")),
             hint,
         ));

@@ -38,8 +38,22 @@ pub struct Migration {
     /// Seconds since the switch.
     pub switched: Option<f64>,
     pub tries: i32,
+    /// Whether writes flow back to the old copy after the switch.
+    pub way_back: bool,
     /// Which servers source and target were when it began.
     pub histories: Option<Vec<String>>,
+}
+
+impl Migration {
+    /// Whether the schemas come from a server outside of the cluster.
+    pub fn is_import(&self) -> bool {
+        self.source.is_outside()
+    }
+
+    /// Whether the target has the definition already: shells are one.
+    pub fn has_definition(&self) -> bool {
+        self.target == NodeId::LOCAL && !self.is_import()
+    }
 }
 
 /// Something that may have to be removed from a node.
@@ -84,7 +98,8 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, histories
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back,
+                         histories
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -106,7 +121,8 @@ pub fn load(id: i64) -> Result<Migration> {
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
-            histories: row.get(15)?,
+            way_back: row.get(15)?.unwrap_or(true),
+            histories: row.get(16)?,
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -227,7 +243,7 @@ pub fn stalled(id: i64, time: Duration) -> Result<()> {
 /// Notes which servers source and target are, when that is known first.
 pub fn histories(id: i64, now: &[String]) -> Result<()> {
     let update = "UPDATE helios.migration SET histories = $2 WHERE id = $1 AND histories IS NULL";
-    sql::run(update, &[id.into(), now.to_vec().into()])
+    as_owner(|| sql::run(update, &[id.into(), now.to_vec().into()]))
 }
 
 /// Begins another round; gives its number.
@@ -259,7 +275,7 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
     let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1
-                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,fence,marker}', kind), id";
+                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,trigger,aside,fence,marker,import}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
             node: NodeId(row.get(1)?.unwrap_or(0)),

@@ -28,7 +28,7 @@ pub use copy::{Copy, copy};
 pub use execution::{Execution, Step, execute, execute_all, query, start};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
-pub use registry::{refuse_silent, target};
+pub use registry::{passfile, refuse_silent, target};
 pub use status::{finish_user_prepared, status, user_prepared};
 
 use crate::directory::NodeId;

@@ -8,8 +8,9 @@ use crate::migration::backfill;
 use crate::migration::channel::Channel;
 use crate::migration::cleanup;
 use crate::migration::definition;
-use crate::migration::ends::{Ends, flag, literal, names, replication_session, text};
+use crate::migration::ends::{Ends, flag, names, replication_session, text};
 use crate::migration::fence;
+use crate::migration::foreign::guard;
 use crate::migration::patience;
 use crate::migration::preflight;
 use crate::migration::record::{self, Migration, MovingTable};
@@ -48,20 +49,20 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     let moving = tables::moving(&mut ends.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
-            for node in [migration.source, migration.target] {
+            // Shells that an import makes are defined as the tables are meanwhile.
+            let here = migration.is_import().then_some(NodeId::LOCAL);
+            for node in [migration.source, migration.target].into_iter().chain(here) {
                 record::owe(migration.id, node, "identity", &identity(table))?;
             }
         }
         for node in [migration.source, migration.target] {
-            record::owe(migration.id, node, "marker", "")?;
+            if !node.is_outside() {
+                record::owe(migration.id, node, "marker", "")?;
+            }
         }
         for schema in &migration.schemas {
-            record::owe(
-                migration.id,
-                migration.target,
-                cleanup::copy_kind(migration.target),
-                schema,
-            )?;
+            let kind = cleanup::copy_kind(migration, migration.target);
+            record::owe(migration.id, migration.target, kind, schema)?;
         }
         record::add_tables(migration.id, &moving)
     })?;
@@ -70,7 +71,7 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     for table in known.iter().filter(|table| table.identity.is_some()) {
         let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
         ends.source.query(&full)?;
-        if migration.target == NodeId::LOCAL {
+        if migration.has_definition() {
             ends.target.query(&full)?; // a shell, which no dump will make so
         }
     }
@@ -86,11 +87,19 @@ fn identity(table: &MovingTable) -> String {
 /// From here on definitions of the schemas do not change, here and on the source.
 fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let id = migration.id;
-    worker::attempt(|| {
-        for node in [NodeId::LOCAL, migration.source, migration.target] {
-            record::owe(id, node, "fence", "")?;
+    worker::attempt(|| match migration.is_import() {
+        true => {
+            // The fence here goes with the migration's end, in one transaction with the schema it keeps.
+            if migration.target != NodeId::LOCAL {
+                record::owe(id, migration.target, "fence", "")?;
+            }
+            let own = guard::schema(id)?;
+            record::owe(id, migration.source, "import", &own)?;
+            record::owe(id, migration.target, "import", &own)
         }
-        Ok(())
+        false => [NodeId::LOCAL, migration.source, migration.target]
+            .into_iter()
+            .try_for_each(|node| record::owe(id, node, "fence", "")),
     })?;
     let insert = |schemas: &str| {
         format!(
@@ -100,17 +109,18 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     };
     let schemas = names(&migration.schemas);
     worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
-    ends.source.query(&insert(&schemas))?;
-    Ok(())
+    match migration.is_import() {
+        true => worker::attempt(|| guard::put(migration, ends)),
+        false => ends.source.query(&insert(&schemas)).map(|_| ()),
+    }
 }
 
 /// Waits for the transactions that were open on the source when definitions were frozen: one of them may have made a
 /// table that nobody sees yet. False if something was asked for in between.
 fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
-    let next = source.query("SELECT pg_snapshot_xmax(pg_current_snapshot())")?;
+    let next = source.query("SELECT txid_snapshot_xmax(txid_current_snapshot())")?;
     let next = next.first().map(|row| text(row, 0)).unwrap_or_default();
-    let ended =
-        format!("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= {}::xid8", literal(&next));
+    let ended = format!("SELECT txid_snapshot_xmin(txid_current_snapshot()) >= {next}");
     loop {
         if source.query(&ended)?.first().is_some_and(|row| flag(row, 0)) {
             return Ok(true);

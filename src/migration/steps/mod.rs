@@ -101,6 +101,7 @@ fn persist<T>(
 }
 
 fn clean_up(migration: &Migration) -> Result<Next> {
+    cleanup::open_foreign(migration)?;
     cleanup::all(migration)?;
     let outcome = migration.outcome.unwrap_or(State::Failed);
     worker::attempt(|| {

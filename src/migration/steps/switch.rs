@@ -22,7 +22,7 @@ pub fn switch_over(migration: &Migration) -> Result<Next> {
         return advance(migration, State::Verify);
     }
     let mut ends = ends(migration)?;
-    if !switch::prepare_back(migration, &mut ends)? {
+    if migration.way_back && !switch::prepare_back(migration, &mut ends)? {
         return Ok(Next::Go); // something was asked for
     }
     persist(migration, || switch::attempt(migration, &mut ends, Way::There)).map(|_| Next::Go)

@@ -13,6 +13,7 @@ mod crashes;
 mod failover;
 mod full_disk;
 mod home;
+mod imports;
 mod known_mistakes;
 mod races;
 mod refusals;
