@@ -4,6 +4,7 @@
 //! some rows of it; so a table that is not noted is emptied and copied again, in another round.
 
 use super::ends::{self, Ends, column, identifier, literal};
+use super::fence::Fence;
 use super::foreign::relay;
 use super::pull::Address;
 use super::record::{self, Migration, MovingTable};
@@ -230,24 +231,33 @@ pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
     Ok(())
 }
 
-/// Statements that take all rows out of a table. A shell has its foreign keys already, which TRUNCATE would mind.
+/// Statements that take all rows out of a table; no trigger fires. A shell has its foreign keys already, which TRUNCATE
+/// would mind.
 fn clear(table: &str) -> String {
-    format!(
-        "DO $helios$ BEGIN
+    let body = format!(
+        "BEGIN
+           SET LOCAL session_replication_role = replica;
            IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {}::regclass AND contype = 'f') THEN
-             SET LOCAL session_replication_role = replica;
              DELETE FROM ONLY {table};
-             SET LOCAL session_replication_role = origin;
            ELSE
              TRUNCATE ONLY {table};
            END IF;
-         END $helios$",
+           SET LOCAL session_replication_role = origin;
+         END",
         literal(table)
-    )
+    );
+    format!("DO {}", literal(&body))
 }
 
-/// Copies the tables that logical replication does not carry; behind a fence.
-pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId) -> Result<()> {
+/// Copies the tables that logical replication does not carry; behind a fence, which bounds the time for each.
+///
+/// 55P03 or 57014 if that is not enough.
+pub fn unlogged(
+    migration: &Migration,
+    ends: &mut Ends,
+    (from, to): (NodeId, NodeId),
+    fence: &Fence,
+) -> Result<()> {
     let all = record::tables(migration.id)?;
     let mut unlogged = all.iter().filter(|table| !table.logged).peekable();
     if unlogged.peek().is_none() {
@@ -262,17 +272,24 @@ pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId
         let columns = tables::columns(ends.to(from, migration), table)?;
         let name = table.qualified();
         if to.is_outside() {
-            relay(&mut ends.target, &mut ends.source, &name, &columns)?;
+            relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())?;
             continue;
         }
         let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
-        ends.to(to, migration).query(&format!(
-            "BEGIN; {};
+        let session = ends.to(to, migration);
+        let left = fence.left().max(Duration::from_millis(1)).as_millis();
+        // Not TRUNCATE: those who wait behind the fence may have locked the table already.
+        let copied = session.query(&format!(
+            "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
+             SET LOCAL session_replication_role = replica; DELETE FROM ONLY {name}; SET LOCAL session_replication_role = origin;
              SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
-            clear(&name),
             literal(&name),
             columns.join(", ")
-        ))?;
+        ));
+        if copied.is_err() && !session.is_stale() {
+            session.query("ROLLBACK")?;
+        }
+        copied?;
     }
     Ok(())
 }

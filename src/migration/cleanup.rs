@@ -5,7 +5,7 @@
 
 use super::backfill;
 use super::channel;
-use super::ends::{self, identifier, literal};
+use super::ends::{self, flag, identifier, literal};
 use super::foreign::guard;
 use super::record::{self, Debt, Migration};
 use crate::directory::NodeId;
@@ -120,11 +120,12 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
 }
 
 fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
+    // With a lock: a switch that is prepared here, and committed elsewhere, is about to change the row.
     let fenced = format!(
-        "SELECT FROM helios.fence WHERE migration = {id} AND schema = {} AND kind = 'writes'",
+        "SELECT kind = 'writes' FROM helios.fence WHERE migration = {id} AND schema = {} FOR UPDATE",
         literal(schema)
     );
-    if session.query(&fenced)?.is_empty() {
+    if !session.query(&fenced)?.first().is_some_and(|row| flag(row, 0)) {
         return Ok(());
     }
     session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
@@ -144,7 +145,11 @@ fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
     if !tables.is_empty() {
         let all: Vec<_> =
             tables.iter().map(|table| format!("ONLY {}", table.qualified())).collect();
-        session.query(&format!("TRUNCATE {}", all.join(", ")))?;
+        // No trigger is to fire.
+        session.query(&format!(
+            "BEGIN; SET LOCAL session_replication_role = replica; TRUNCATE {}; COMMIT",
+            all.join(", ")
+        ))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::dump::{self, Section};
 use super::ends::{self, identifier, literal, names, text};
 use super::foreign;
 use super::patience;
-use super::record::Migration;
+use super::record::{self, Migration};
 use crate::directory::NodeId;
 use crate::error::Result;
 use crate::pg::worker;
@@ -66,12 +66,7 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<bool> {
     let text = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
     let text = if migration.round > 1 { dump::split_foreign_keys(&text).0 } else { text };
-    let silence = format!(
-        "DO $helios$ DECLARE s text; BEGIN
-           FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
-         END $helios$",
-        stubborn(&migration.schemas)
-    );
+    let silence = silence(&migration.schemas);
     apply(migration, &[&text, &silence, &done(migration, "post_data")])
 }
 
@@ -86,6 +81,28 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool>
     let text = dumped(migration, Section::PostData, None)?;
     let text = dump::split_foreign_keys(&text).1;
     apply(migration, &[&text, &done(migration, "foreign_keys")])
+}
+
+/// A statement that switches triggers off which fire for replicated changes too.
+fn silence(schemas: &[String]) -> String {
+    let body = format!(
+        "DECLARE s text; BEGIN
+           FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
+         END",
+        stubborn(schemas)
+    );
+    format!("DO {}", literal(&body))
+}
+
+/// Where the definition is there already, its triggers have to be silent before rows come. They sound again with the
+/// switch, or with the clean-up.
+pub fn silence_shells(migration: &Migration, target: &mut Session) -> Result<()> {
+    let (_, voice) = trigger_turns(target, &migration.schemas)?;
+    worker::attempt(|| {
+        let owe = |statement| record::owe(migration.id, migration.target, "identity", statement);
+        voice.iter().try_for_each(|statement| owe(statement))
+    })?;
+    target.query(&silence(&migration.schemas)).map(|_| ())
 }
 
 /// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.

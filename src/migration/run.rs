@@ -75,7 +75,10 @@ fn failed(migration: &Migration, error: &Error) -> bool {
             let pause = back_off(tries, Duration::from_millis(250), LONGEST_PAUSE);
             record::postpone(migration.id, &message, pause)
         }
-        false => record::end(migration.id, State::Failed, Some(&message)),
+        false if record::is_still_asked(migration)? => {
+            record::end(migration.id, State::Failed, Some(&message))
+        }
+        false => Ok(()),
     });
     if let Err(error) = &noted {
         notify(PgLogLevel::LOG, error);

@@ -195,7 +195,7 @@ fn behind_fence(
     arrive(migration, ends, &prepared.channels, fence)?;
     let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
     tables::set_positions(ends.to(to, migration), &positions, &prepared.positions)?;
-    backfill::unlogged(migration, ends, from, to)?;
+    backfill::unlogged(migration, ends, (from, to), fence)?;
     if let Some(back) = &prepared.back {
         back.skip(&mut ends.target, &mut ends.source)?;
     }

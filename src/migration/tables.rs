@@ -67,15 +67,28 @@ pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Ve
     Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
 }
 
-/// Positions of the sequences: a query that gives rows of (name, last value, whether it was given out).
+/// Positions of the sequences: rows of (name, last value, whether it was given out).
 pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String, String, bool)>> {
     let sql = format!(
-        "SELECT format('%I.%I', schemaname, sequencename), coalesce(last_value, start_value), last_value IS NOT NULL
-           FROM pg_sequences WHERE schemaname = ANY ({}) ORDER BY 1",
+        "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
+          WHERE schemaname = ANY ({}) ORDER BY 1",
         names(schemas)
     );
     let rows = source.query(&sql)?;
-    Ok(rows.into_iter().map(|row| (text(&row, 0), text(&row, 1), flag(&row, 2))).collect())
+    let (given_out, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[1].is_some());
+    let mut all: Vec<_> =
+        given_out.into_iter().map(|row| (text(row, 0), text(row, 1), true)).collect();
+    // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
+    let look = |row: &Vec<_>| {
+        let name = text(row, 0);
+        format!("SELECT {}, last_value, is_called FROM {name}", literal(&name))
+    };
+    let looks: Vec<String> = others.into_iter().map(look).collect();
+    for some in looks.chunks(500) {
+        let rows = source.query(&some.join(" UNION ALL "))?;
+        all.extend(rows.iter().map(|row| (text(row, 0), text(row, 1), flag(row, 2))));
+    }
+    Ok(all)
 }
 
 /// Sets the positions of sequences that differ from those known before.

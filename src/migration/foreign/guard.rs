@@ -74,9 +74,8 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> String {
     let (own, name) = (identifier(own), own);
     let (drops, changes) = (identifier(&format!("{name}_d")), identifier(&format!("{name}_c")));
     let (id, schemas) = (migration.id, names(&migration.schemas));
-    format!(
-        "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $helios$
-         DECLARE
+    let body = literal(&format!(
+        "DECLARE
              found_one text;
          BEGIN
              IF current_setting('helios.migration_session', true) = 'on' THEN
@@ -96,7 +95,10 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> String {
                      USING ERRCODE = 'object_in_use', DETAIL = 'Migration {id} of that cluster would not see the change.',
                            HINT = 'Wait until the migration has ended, or cancel it on the coordinator: SELECT helios_cancel_migration({id}).';
              END IF;
-         END $helios$;
+         END"
+    ));
+    format!(
+        "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS {body};
          DROP EVENT TRIGGER IF EXISTS {drops}; DROP EVENT TRIGGER IF EXISTS {changes};
          CREATE EVENT TRIGGER {drops} ON sql_drop EXECUTE FUNCTION {own}.refuse_change();
          CREATE EVENT TRIGGER {changes} ON ddl_command_end EXECUTE FUNCTION {own}.refuse_change()"
@@ -109,9 +111,8 @@ pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) ->
     let own = identifier(&schema(migration.id)?);
     let trigger = identifier(TRIGGER);
     let mut all: String = silence.iter().map(|statement| format!("{statement}; ")).collect();
-    all.push_str(&format!(
-        "DO $helios$
-         DECLARE
+    let body = format!(
+        "DECLARE
              t regclass;
          BEGIN
              FOR t IN SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -120,9 +121,10 @@ pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) ->
                                  FOR EACH STATEMENT EXECUTE FUNCTION {own}.refuse_write()', t);
                  EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER {trigger}', t);
              END LOOP;
-         END $helios$; COMMIT",
+         END",
         names(&migration.schemas)
-    ));
+    );
+    all.push_str(&format!("DO {}; COMMIT", literal(&body)));
     locker.query(&all).map(|_| ())
 }
 

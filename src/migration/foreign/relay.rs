@@ -5,24 +5,51 @@ use crate::error::Result;
 use crate::migration::ends::identifier;
 use crate::pg::copy_from::PINNED;
 use crate::remote::{Patience, Session, messages};
+use std::time::Duration;
 
 /// How much is collected before it is sent on.
 const PIECE: usize = 64 * 1024;
 
-/// Puts the rows of a table on one server in the place of those that the same table has on another one.
+/// Puts the rows of a table on one server in the place of those that the same table has on another one, in this time.
 ///
-/// Errors are those of the two servers.
-pub fn relay(from: &mut Session, to: &mut Session, table: &str, columns: &[String]) -> Result<()> {
+/// Errors are those of the two servers; 55P03 or 57014 if the time is not enough.
+pub fn relay(
+    from: &mut Session,
+    to: &mut Session,
+    table: &str,
+    columns: &[String],
+    time: Duration,
+) -> Result<()> {
+    let copied = pass_on(from, to, table, columns, time);
+    for session in [from, to].into_iter().filter(|_| copied.is_err()) {
+        if !session.is_stale() {
+            session.query("ROLLBACK")?;
+        }
+    }
+    copied
+}
+
+fn pass_on(
+    from: &mut Session,
+    to: &mut Session,
+    table: &str,
+    columns: &[String],
+    time: Duration,
+) -> Result<()> {
     let names: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
     // COPY takes no empty list of columns.
     let list = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
-    let mut pinned = String::from("BEGIN");
+    let time = time.max(Duration::from_millis(1)).as_millis();
+    let mut pinned =
+        format!("BEGIN; SET LOCAL lock_timeout = {time}; SET LOCAL statement_timeout = {time}");
     for (name, value) in PINNED {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         pinned += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
     }
     from.query(&pinned)?;
-    to.query(&format!("{pinned}; TRUNCATE ONLY {table}"))?;
+    // No trigger is to fire, where the role may see to that.
+    let quietly = "SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper";
+    to.query(&format!("{pinned}; {quietly}; DELETE FROM ONLY {table}"))?;
     to.start_query(&format!("COPY {table}{list} FROM STDIN"))?;
     let frame = to.next(Patience::Interruptible)?;
     match frame.kind {

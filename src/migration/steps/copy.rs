@@ -154,7 +154,10 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
     let all = worker::attempt(|| record::tables(migration.id))?;
     let open: Vec<&MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).collect();
-    if migration.round == 0 || !open.is_empty() {
+    if migration.state == State::DualWrite || !open.is_empty() {
+        if migration.has_definition() {
+            definition::silence_shells(migration, &mut ends.target)?;
+        }
         backfill::empty(&mut ends.target, &all)?;
         let (round, channel) = worker::attempt(|| {
             let round = record::next_round(migration.id)?;

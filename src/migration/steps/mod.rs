@@ -62,8 +62,13 @@ fn advance(migration: &Migration, state: State) -> Result<Next> {
     worker::attempt(|| record::advance(migration.id, state)).map(|()| Next::Go)
 }
 
+/// Ends the migration, unless something else was asked of it since it was loaded.
 fn end(migration: &Migration, outcome: State) -> Result<Next> {
-    worker::attempt(|| record::end(migration.id, outcome, None)).map(|()| Next::Go)
+    worker::attempt(|| match record::is_still_asked(migration)? {
+        true => record::end(migration.id, outcome, None),
+        false => Ok(()),
+    })
+    .map(|()| Next::Go)
 }
 
 fn ends(migration: &Migration) -> Result<Ends> {

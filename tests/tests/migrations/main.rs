@@ -10,6 +10,7 @@
 mod at_every_place;
 mod contents;
 mod crashes;
+mod details;
 mod failover;
 mod full_disk;
 mod home;

@@ -2,8 +2,9 @@
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
+use xtask::cluster::DATABASE;
 
-use crate::{SETTINGS, assert_clean, begin, node_of, roll_back, shown, text, wait};
+use crate::{SETTINGS, assert_clean, begin, finish, node_of, roll_back, shown, switch, text, wait};
 
 const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
     CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT generate_series(1, 10)";
@@ -98,5 +99,77 @@ fn a_comparison_asked_for_at_the_end_of_the_window_is_made_first() {
         let state = text(&mut client, "SELECT state FROM helios_migrations");
         if state == ["finished"] { Ok(()) } else { Err(state.join(" ")) }
     });
+    assert_clean(&cluster, &["t"]);
+}
+
+/// The window is over, and the worker about to say so, when somebody wants everything back.
+#[test]
+fn a_way_back_that_is_accepted_at_the_end_of_the_window_comes_true() {
+    let (cluster, mut client, id) = held_at("migration.switch.after");
+    client.batch_execute("ALTER SYSTEM SET helios.rollback_window = 0").unwrap();
+    client.batch_execute("SELECT pg_reload_conf()").unwrap();
+    cluster.failpoint("migration.step.before", "hang", 1, 0);
+    cluster.failpoint("migration.switch.after", "off", 0, 0);
+    wait_until("the next step begins", BOUND, || {
+        match cluster.failpoint_hits("migration.step.before") {
+            0 => Err(shown(&mut client, id)),
+            _ => Ok(()),
+        }
+    });
+    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    cluster.failpoint("migration.step.before", "off", 0, 0);
+    wait_until("the migration is over", BOUND, || {
+        let state = text(&mut client, "SELECT state FROM helios_migrations");
+        if state == ["rolled_back"] { Ok(()) } else { Err(state.join(" ")) }
+    });
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-1"));
+    assert_clean(&cluster, &["t"]);
+}
+
+/// A round that was counted has not made the definitions yet.
+#[test]
+fn a_schema_without_rows_moves_although_its_worker_is_killed() {
+    let cluster = Cluster::with_failpoints(2, &SETTINGS);
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA e DISTRIBUTED ON NODE \"node-1\"; CREATE FUNCTION e.f() RETURNS int LANGUAGE sql AS 'SELECT 7'").unwrap();
+    cluster.failpoint("migration.slot.before", "die", 1, 0);
+    let id = begin(&mut client, "e", "node-2");
+    drop(client);
+    let mut client = wait_until("the migration has switched", BOUND, || {
+        let mut client =
+            cluster.coordinator().connect(DATABASE).map_err(|error| format!("{error:#}"))?;
+        let state = client.query_one("SELECT state FROM helios.migration WHERE id = $1", &[&id]);
+        match state.map_err(|error| error.to_string())?.get::<_, String>(0) {
+            state if state == "dual_write_back" => Ok(client),
+            state => Err(state),
+        }
+    });
+    finish(&mut client, id);
+    assert_eq!(text(&mut client, "SELECT e.f()"), ["7"]);
+    assert_eq!(node_of(&mut client, "e").as_deref(), Some("node-2"));
+    assert_clean(&cluster, &["e"]);
+}
+
+/// The clean-up of a rollback comes to the node before the switch, which is prepared there, has been committed.
+#[test]
+fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
+    let settings = [&SETTINGS[..], &["helios.recovery_interval = '500ms'"]].concat();
+    let cluster = Cluster::with_failpoints(2, &settings);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    let id = switch(&mut client, "t", "node-2");
+    cluster.failpoint("commit_prepared.before", "die", 1, 0);
+    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    drop(client);
+    let mut client = wait_until("the migration is over", BOUND, || {
+        let mut client =
+            cluster.coordinator().connect(DATABASE).map_err(|error| format!("{error:#}"))?;
+        let state = client.query_one("SELECT state FROM helios.migration WHERE id = $1", &[&id]);
+        match state.map_err(|error| error.to_string())?.get::<_, String>(0) {
+            state if state == "rolled_back" => Ok(client),
+            state => Err(state),
+        }
+    });
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t.nokey"), ["10"]);
     assert_clean(&cluster, &["t"]);
 }

@@ -1,0 +1,139 @@
+//! Small things that a move must not change.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use helios_tests::{BOUND, wait_until};
+
+use crate::{assert_clean, cluster, finish, node_of, roll_back, shown, switch, text, wait};
+
+/// setval(…, false) says where a sequence begins; pg_sequences does not show it.
+#[test]
+fn a_sequence_that_was_set_and_not_used_keeps_its_position() {
+    let cluster = cluster(2);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id serial PRIMARY KEY, v text);
+             SELECT setval('t.a_id_seq', 5001, false); CREATE SEQUENCE t.restarted START 7; ALTER SEQUENCE t.restarted RESTART WITH 70;
+             CREATE SEQUENCE t.untouched START 9",
+        )
+        .unwrap();
+    let id = switch(&mut client, "t", "node-2");
+    assert_eq!(text(&mut client, "INSERT INTO t.a (v) VALUES ('first') RETURNING id"), ["5001"]);
+    roll_back(&mut client, id);
+    assert_eq!(text(&mut client, "INSERT INTO t.a (v) VALUES ('second') RETURNING id"), ["5002"]);
+    assert_eq!(
+        text(&mut client, "SELECT nextval('t.restarted'), nextval('t.untouched')"),
+        ["70|9"]
+    );
+    assert_clean(&cluster, &["t"]);
+}
+
+/// Names stand inside of quoted texts on their way.
+#[test]
+fn names_that_look_like_quotes_move() {
+    let cluster = cluster(2);
+    let mut client = cluster.connect();
+    let schema = "a$helios$b'c\"d";
+    let quoted = "\"a$helios$b'c\"\"d\"";
+    client
+        .batch_execute(&format!(
+            "CREATE SCHEMA {quoted} DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE {quoted}.\"t$helios$\" (id int);
+             CREATE UNLOGGED TABLE {quoted}.\"u$$\" (id int); INSERT INTO {quoted}.\"t$helios$\" VALUES (1);
+             INSERT INTO {quoted}.\"u$$\" VALUES (2)"
+        ))
+        .unwrap();
+    let id = switch(&mut client, schema, "node-2");
+    let both = format!("SELECT t.id, u.id FROM {quoted}.\"t$helios$\" t, {quoted}.\"u$$\" u");
+    assert_eq!(text(&mut client, &both), ["1|2"]);
+    roll_back(&mut client, id);
+    assert_eq!(text(&mut client, &both), ["1|2"]);
+    assert_clean(&cluster, &[schema]);
+}
+
+/// What fires for replicated rows too has done its work where the row was written.
+#[test]
+fn triggers_that_always_fire_do_not_fire_again_in_what_comes_home() {
+    let cluster = cluster(1);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY); CREATE TABLE t.log (id int);
+             CREATE FUNCTION t.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t.log VALUES (NEW.id); RETURN NULL; END $$;
+             CREATE TRIGGER always AFTER INSERT ON t.a FOR EACH ROW EXECUTE FUNCTION t.note();
+             ALTER TABLE t.a ENABLE ALWAYS TRIGGER always",
+        )
+        .unwrap();
+    let written = while_written(&cluster, |client| {
+        client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
+        let id: i64 =
+            client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+        assert_eq!(wait(client, id), "dual_write_back", "{}", shown(client, id));
+        finish(client, id);
+    });
+    let found = "SELECT count(*), (SELECT count(*) FROM t.a), (SELECT count(DISTINCT id) FROM t.log) FROM t.log";
+    assert_eq!(text(&mut client, found), [format!("{written}|{written}|{written}")]);
+    let enabled = "SELECT tgenabled FROM pg_trigger WHERE tgname = 'always'";
+    assert_eq!(text(&mut client, enabled), ["A"]);
+    assert_eq!(node_of(&mut client, "t"), None);
+}
+
+/// Writes numbers one by one while something happens; gives how many.
+fn while_written(cluster: &helios_tests::Cluster, what: impl FnOnce(&mut postgres::Client)) -> i32 {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut client = cluster.connect();
+            let mut id = 0;
+            while !stop.load(Ordering::Relaxed) {
+                id += 1;
+                let insert = "INSERT INTO t.a VALUES ($1)";
+                // The switch of a schema that comes home may send a statement back (40001).
+                while let Err(error) = client.execute(insert, &[&id]) {
+                    assert_eq!(error.code().unwrap().code(), "40001", "{error:?}");
+                }
+            }
+            id
+        });
+        what(&mut cluster.connect());
+        stop.store(true, Ordering::Relaxed);
+        writer.join().unwrap()
+    })
+}
+
+/// Those who wait for the fence have locked the shell that the rows come to.
+#[test]
+fn an_unlogged_table_comes_home_while_it_is_read() {
+    let cluster = cluster(1);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE UNLOGGED TABLE t.u (id int); INSERT INTO t.u VALUES (1), (2)",
+        )
+        .unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut client = cluster.connect();
+                while !stop.load(Ordering::Relaxed) {
+                    match client.query_one("SELECT count(*) FROM t.u", &[]) {
+                        Ok(row) => assert_eq!(row.get::<_, i64>(0), 2),
+                        Err(error) => {
+                            assert_eq!(error.code().unwrap().code(), "40001", "{error:?}")
+                        }
+                    }
+                }
+            });
+        }
+        client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
+        let id: i64 =
+            client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+        wait_until("the schema is home", BOUND, || {
+            let row = shown(&mut client, id);
+            if row.contains("dual_write_back") { Ok(()) } else { Err(row) }
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t.u"), ["2"]);
+}
