@@ -1,5 +1,11 @@
 //! The settings `helios.*`: what each means, its bounds and who may change it.
 
+mod replicas;
+
+pub use replicas::{
+    MAX_REPLICA_LAG, READ_FROM, REPLICA_INTERVAL, REPLICA_TIMEOUT, ReadFrom, SYNCHRONOUS_REPLICAS,
+};
+
 use crate::error::Error;
 use pgrx::PgLogLevel;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -131,6 +137,7 @@ pub fn register() {
     define_migrations();
     define_statistics();
     define_balance();
+    replicas::register();
     GucRegistry::define_string_guc(
         c"helios.passfile",
         c"File of passwords for sessions to nodes.",

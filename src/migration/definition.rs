@@ -34,8 +34,9 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
     let text =
         dump::definitions(migration.source, &migration.schemas, Section::PreData, Some(snapshot))?;
     let fence = format!(
-        "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {}, 'writes' FROM unnest({}) AS s",
+        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s",
         migration.id,
+        migration.keeps,
         names(&migration.schemas)
     );
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])

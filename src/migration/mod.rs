@@ -21,6 +21,7 @@ mod plan;
 mod preflight;
 pub mod pull;
 mod record;
+pub mod replica;
 mod run;
 mod steps;
 mod switch;
@@ -30,5 +31,6 @@ mod wish;
 
 pub use plan::{Subject, start, start_distributing, start_undistributing};
 pub use record::{of_node, waiting};
+pub use replica::{follows_any, promote, refuse_copies, refuse_node, set_replicas};
 pub use run::run;
 pub use wish::{verify as verify_schema, wait, wish};

@@ -7,6 +7,7 @@ use super::definition;
 use super::ends::{Ends, literal};
 use super::fence::{self, Fence};
 use super::record::{self, Migration};
+use super::replica;
 use super::tables;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -170,6 +171,9 @@ fn behind_fence(
     }
     prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
+    if migration.keeps {
+        replica::promoted(migration, None)?;
+    }
     leave_newcomers(migration, from)?;
     for schema in &migration.schemas {
         record::settle(id, to, cleanup::copy_kind(to), schema)?;
@@ -220,7 +224,7 @@ pub fn arrive(
 }
 
 /// A schema that came into the shard while its others moved stays where it is.
-fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
+pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in directory::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
             let own = directory::dedicated_shard(&schema, node)?;
