@@ -242,7 +242,7 @@ pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
     let Some(tables) = tables() else { return Ok(Rc::default()) };
     fill(
         || {
-            let by_shard = [(1, Key::Int8(shard.0))];
+            let by_shard = [(2, Key::Int8(shard.0))];
             let read = |row: &Row| Some((row.get(1)?, NodeId(row.get(3)?), row.get(4)?));
             let rows = catalog::scan(tables.replica, tables.replica_key, &by_shard, read);
             let replica = |(migration, node, slots): (i64, NodeId, Vec<String>)| {

@@ -69,6 +69,7 @@ fn refused(id: i64, state: State, wish: Wish) -> Error {
         }
         (Wish::Verify, _) => ("verified", "The old copy is gone, or about to go."),
         (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
+        (Wish::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
     };
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -16,7 +16,7 @@ mod set;
 mod take_over;
 mod watch;
 
-pub use promote::{Promoted, promote};
+pub use promote::promote;
 pub use set::set_replicas;
 pub use take_over::take_over;
 pub use watch::watch;
