@@ -745,12 +745,12 @@ CREATE VIEW helios.helios_replicas AS
            s.bytes AS lag_bytes,
            extract(epoch FROM clock_timestamp() - s.complete_until)::double precision * 1000 AS lag_ms,
            s.seen, r.since, m.error, m.id AS migration
-      FROM (SELECT *, state NOT IN ('dual_write_back') AS ahead FROM helios.migration
-             WHERE keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')) AS m
+      FROM helios.migration m LEFT JOIN helios.shard h ON h.id = m.shard
            LEFT JOIN helios.replica r ON r.migration = m.id
            LEFT JOIN helios.replica_states() AS s ON s.migration = r.migration
-           LEFT JOIN helios.node c ON c.id = CASE WHEN m.ahead THEN m.target ELSE m.source END
-           LEFT JOIN helios.node p ON p.id = CASE WHEN m.ahead THEN m.source ELSE m.target END;
+           LEFT JOIN helios.node c ON c.id = CASE WHEN m.target = h.node THEN m.source ELSE m.target END
+           LEFT JOIN helios.node p ON p.id = h.node
+     WHERE m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
 ALTER VIEW helios.helios_replicas SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_replicas
     IS 'further copies of shards. state: what of a migration is being done; then in_step, behind (more than helios.max_replica_lag), degraded (did not confirm a commit in time), cleanup; lag_ms: everything committed longer ago is there';

@@ -335,7 +335,8 @@ pub struct Waiting {
     pub id: i64,
     pub source: NodeId,
     pub target: NodeId,
-    /// Whether it moves rows or is about to: then its nodes are taken.
+    /// Whether it moves rows or is about to: then its nodes are taken. One that only waits for a node, to remove there
+    /// what is left, keeps nobody from the other.
     pub busy: bool,
     /// Time until it may be tried again.
     pub pause: Duration,
@@ -343,7 +344,8 @@ pub struct Waiting {
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target, state NOT IN ('in_step', 'dual_write_back'),
+    let select = "SELECT id, source, target,
+                         state NOT IN ('in_step', 'dual_write_back') AND NOT (state = 'cleanup' AND tries > 0),
                          greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
                     FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
                    ORDER BY state = 'planned', id";

@@ -18,7 +18,7 @@ pub struct State {
     pub seen: i64,
     /// Bytes of the log that it has not confirmed.
     pub bytes: i64,
-    /// End of the log that it follows, at that moment.
+    /// End of the log that it follows, at that moment; 0: not known.
     pub log_end: i64,
     /// It has not confirmed a commit in time, and is not waited for until it is in step again.
     pub degraded: bool,
@@ -112,7 +112,11 @@ pub fn note(states: &[State], recovered: impl Fn(&State) -> bool) -> Vec<i64> {
                 }
                 // A look that got no answer takes nothing back.
                 let complete_until = state.complete_until.max(known.complete_until);
-                *known = State { degraded: stays, complete_until, ..*state };
+                let (bytes, log_end) = match state.log_end {
+                    0 => (known.bytes, known.log_end),
+                    end => (state.bytes, end),
+                };
+                *known = State { degraded: stays, complete_until, bytes, log_end, ..*state };
             }
             None => slots.add(database, *state),
         }

@@ -49,7 +49,10 @@ fn a_copy_follows_and_goes() {
     let compared = text(&mut client, "SELECT mismatches FROM helios_verify_schema('t')");
     assert!(!compared.is_empty() && compared.iter().all(|m| m == "0"), "{compared:?}");
     assert_eq!(in_step(&mut client, "t", 1), ["node-2"]);
-    let lag = text(&mut client, "SELECT lag_ms < 60000, lag_bytes >= 0, \"primary\" FROM helios_replicas");
+    let lag = text(
+        &mut client,
+        "SELECT lag_ms < 60000, lag_bytes >= 0, \"primary\" FROM helios_replicas",
+    );
     assert_eq!(lag, ["t|t|node-1"]);
     // Nobody writes the copy.
     let error = cluster.connect_to_node(2).batch_execute("DELETE FROM t.a").unwrap_err();
@@ -101,10 +104,19 @@ fn a_shard_with_its_schemas() {
     assert_eq!(shard.len(), 1, "both are in one pooled shard");
     text(&mut client, &format!("SELECT helios_set_replicas({}, 2)", shard[0]));
     let copy = number(&in_step(&mut client, "b{s}", 1)[0]);
-    client.batch_execute("INSERT INTO \"a{s}\".x VALUES (1); INSERT INTO \"b{s}\".x VALUES (2)").unwrap();
-    same_there(&cluster, &mut client, copy, "SELECT (SELECT i FROM \"a{s}\".x), (SELECT i FROM \"b{s}\".x)");
+    client
+        .batch_execute("INSERT INTO \"a{s}\".x VALUES (1); INSERT INTO \"b{s}\".x VALUES (2)")
+        .unwrap();
+    same_there(
+        &cluster,
+        &mut client,
+        copy,
+        "SELECT (SELECT i FROM \"a{s}\".x), (SELECT i FROM \"b{s}\".x)",
+    );
     // A schema that would belong there is placed beside it, where its definition can change.
-    client.batch_execute("CREATE SCHEMA \"c{s}\" DISTRIBUTED; CREATE TABLE \"c{s}\".x (i int)").unwrap();
+    client
+        .batch_execute("CREATE SCHEMA \"c{s}\" DISTRIBUTED; CREATE TABLE \"c{s}\".x (i int)")
+        .unwrap();
     let beside = text(&mut client, "SELECT kind FROM helios_schemas WHERE schema = 'c{s}'");
     assert_eq!(beside, ["dedicated"]);
     text(&mut client, &format!("SELECT helios_set_replicas({}, 1)", shard[0]));

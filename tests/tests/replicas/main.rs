@@ -33,10 +33,12 @@ fn replicate(client: &mut Client, schema: &str, copies: i32) {
 /// Waits until a schema has so many copies in step, and none else; gives their nodes.
 #[track_caller]
 fn in_step(client: &mut Client, schema: &str, copies: usize) -> Vec<String> {
-    let select = "SELECT node::text, state FROM helios_replicas WHERE $1::name = ANY (schemas) ORDER BY 1";
+    let select =
+        "SELECT node::text, state FROM helios_replicas WHERE $1::name = ANY (schemas) ORDER BY 1";
     wait_until("the copies are in step", BOUND, || {
         let rows = client.query(select, &[&schema]).unwrap();
-        let found: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let found: Vec<(String, String)> =
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         match found.len() == copies && found.iter().all(|(_, state)| state == "in_step") {
             true => Ok(found.into_iter().map(|(node, _)| node).collect()),
             false => Err(format!("{found:?}\n{}", migrations(client))),

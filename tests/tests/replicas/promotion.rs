@@ -134,21 +134,35 @@ fn with_three_copies_the_third_follows_the_new_one() {
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
     replicate(&mut client, "t", 3);
-    let rows = client.query("SELECT \"primary\" FROM helios_promote_replica('t', 'node-3')", &[]).unwrap();
+    let rows =
+        client.query("SELECT \"primary\" FROM helios_promote_replica('t', 'node-3')", &[]).unwrap();
     assert_eq!(rows[0].get::<_, String>(0), "node-3");
     assert_eq!(in_step(&mut client, "t", 2), ["node-1", "node-2"]);
-    client.batch_execute("INSERT INTO t.entry (number) VALUES (7); UPDATE t.nokey SET x = 3").unwrap();
+    client
+        .batch_execute("INSERT INTO t.entry (number) VALUES (7); UPDATE t.nokey SET x = 3")
+        .unwrap();
     for node in [1, 2] {
-        crate::same_there(&cluster, &mut client, node, "SELECT (SELECT number FROM t.entry), (SELECT sum(x) FROM t.nokey)");
+        crate::same_there(
+            &cluster,
+            &mut client,
+            node,
+            "SELECT (SELECT number FROM t.entry), (SELECT sum(x) FROM t.nokey)",
+        );
     }
     replicate(&mut client, "t", 1);
     assert_clean(&cluster, "t");
 }
 
 /// Kills the node of the tenant under load, and promotes; gives what the promotion said.
-fn lose_primary(cluster: &Cluster, client: &mut Client, ledger: &Ledger, settings: &str) -> (String, Option<String>) {
+fn lose_primary(
+    cluster: &Cluster,
+    client: &mut Client,
+    ledger: &Ledger,
+    settings: &str,
+) -> (String, Option<String>) {
     std::thread::scope(|scope| {
-        let writers: Vec<_> = (0..3).map(|_| scope.spawn(|| ledger.write(cluster, settings))).collect();
+        let writers: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| ledger.write(cluster, settings))).collect();
         ledger.wait_for_more();
         cluster.kill_node(1);
         for writer in writers {
@@ -183,7 +197,9 @@ fn after_the_primary_was_killed_no_confirmed_write_is_lost() {
         .unwrap()
         .get(0);
     assert!(id > highest, "{id} after {highest}");
-    client.batch_execute("UPDATE t.nokey SET x = 5; DELETE FROM t.nokey WHERE ctid = '(0,11)'").unwrap();
+    client
+        .batch_execute("UPDATE t.nokey SET x = 5; DELETE FROM t.nokey WHERE ctid = '(0,11)'")
+        .unwrap();
     // Another node gets a copy; the one that comes back is rid of its own.
     let copies = in_step_elsewhere(&mut client, &node);
     cluster.start_node(1);
@@ -200,7 +216,8 @@ fn after_the_primary_was_killed_no_confirmed_write_is_lost() {
 }
 
 fn in_step_elsewhere(client: &mut Client, primary: &str) -> String {
-    let select = "SELECT node::text FROM helios_replicas WHERE state = 'in_step' AND 't' = ANY (schemas)";
+    let select =
+        "SELECT node::text FROM helios_replicas WHERE state = 'in_step' AND 't' = ANY (schemas)";
     wait_until("there is another copy", BOUND, || {
         let found = text(client, select);
         match found.first() {
@@ -234,13 +251,19 @@ fn what_may_be_lost_is_within_the_bound_that_is_told() {
     let rows = client.query(told, &[]).unwrap();
     assert!(rows[0].get::<_, bool>(0));
     let complete_until: f64 = rows[0].get(1);
-    assert!(complete_until > held - 30.0 && complete_until < now(), "{complete_until}, held at {held}");
+    assert!(
+        complete_until > held - 30.0 && complete_until < now(),
+        "{complete_until}, held at {held}"
+    );
     assert!(rows[0].get::<_, Option<i64>>(2).is_some());
     let missing = ledger.missing(&mut client);
     let all = ledger.acknowledged.lock().unwrap().clone();
     for number in missing {
         let at = all[&number].1;
-        assert!(at >= complete_until, "{number}, acknowledged at {at}, is missing: {complete_until}");
+        assert!(
+            at >= complete_until,
+            "{number}, acknowledged at {at}, is missing: {complete_until}"
+        );
     }
     client.batch_execute("INSERT INTO t.entry (number) VALUES (-1)").unwrap();
 }

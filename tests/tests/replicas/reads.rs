@@ -59,7 +59,9 @@ fn never_from_a_copy_beyond_the_bound() {
     client.batch_execute(TENANT).unwrap();
     replicate(&mut client, "t", 2);
     let (primary, copy) = (cluster.node(1).port, cluster.node(2).port);
-    client.batch_execute("SET helios.read_from = 'any'; SET helios.max_replica_lag = '2s'").unwrap();
+    client
+        .batch_execute("SET helios.read_from = 'any'; SET helios.max_replica_lag = '2s'")
+        .unwrap();
     assert_eq!(ran_on(&mut client, ""), copy);
     let mut writer = cluster.connect();
     let mut holder = stop_applying(&cluster, 2, "t.a");
@@ -122,7 +124,8 @@ fn reads_while_copies_come_and_go() {
                     reader.batch_execute("SET helios.read_from = 'any'").unwrap();
                     let mut ports = std::collections::BTreeSet::new();
                     while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                        let seen = text(&mut reader, "SELECT current_setting('port'), count(*) FROM t.a");
+                        let seen =
+                            text(&mut reader, "SELECT current_setting('port'), count(*) FROM t.a");
                         let (port, count) = seen[0].split_once('|').unwrap();
                         assert_eq!(count, "1000");
                         ports.insert(port.to_owned());

@@ -24,7 +24,8 @@ fn wrong_arguments() {
              CREATE SCHEMA plain; CREATE ROLE nobody LOGIN",
         )
         .unwrap();
-    let empty = text(&mut client, "SELECT min(id) FROM helios.shard WHERE kind = 'pooled'").concat();
+    let empty =
+        text(&mut client, "SELECT min(id) FROM helios.shard WHERE kind = 'pooled'").concat();
     for (sql, code, words) in [
         ("SELECT helios_set_replicas('t', 0)", "22023", "0 is no number of copies"),
         ("SELECT helios_set_replicas('t', -1)", "22023", "no number of copies"),
@@ -52,7 +53,10 @@ fn wrong_arguments() {
     assert_eq!(text(&mut nobody, "SELECT count(*) FROM helios_replicas"), ["0"]);
     cluster.kill_node(2);
     wait_until("the node is known to be gone", BOUND, || {
-        let state = text(&mut client, "SELECT state FROM helios.node n, helios.node_health(n.id) WHERE name = 'node-2'");
+        let state = text(
+            &mut client,
+            "SELECT h.state FROM helios.node n, helios.node_health(n.id) h WHERE name = 'node-2'",
+        );
         if state == ["offline"] { Ok(()) } else { Err(format!("{state:?}")) }
     });
     refused(&mut client, "SELECT helios_set_replicas('t', 2)", "55000", "no node for 1 more");
@@ -72,17 +76,27 @@ fn what_copies_stand_in_the_way_of() {
     replicate(&mut client, "t", 2);
     replicate(&mut client, "bare", 2);
     let copy = in_step(&mut client, "t", 1).concat();
-    let shard = text(&mut client, "SELECT shard FROM helios_schemas WHERE schema = 'pooled'").concat();
+    let shard =
+        text(&mut client, "SELECT shard FROM helios_schemas WHERE schema = 'pooled'").concat();
     text(&mut client, &format!("SELECT helios_set_replicas({shard}, 2)"));
     in_step(&mut client, "pooled", 1);
-    let id = text(&mut client, "SELECT migration FROM helios_replicas WHERE 't' = ANY (schemas)").concat();
+    let id = text(&mut client, "SELECT migration FROM helios_replicas WHERE 't' = ANY (schemas)")
+        .concat();
     for (sql, code, words) in [
         ("SELECT helios_migrate_schema('t', 'node-3')", "55000", "has copies on other nodes"),
         ("SELECT helios_undistribute_schema('t')", "55000", "has copies on other nodes"),
         ("SELECT helios_undistribute_schema('bare')", "55000", "has copies on other nodes"),
-        (&format!("SELECT helios_migrate_shard({shard}, 'node-3')"), "55000", "has copies on other nodes"),
+        (
+            &format!("SELECT helios_migrate_shard({shard}, 'node-3')"),
+            "55000",
+            "has copies on other nodes",
+        ),
         (&format!("SELECT helios_split_shard({shard})"), "55006", "while it has copies"),
-        (&format!("SELECT helios_merge_shards({shard}, {shard}::bigint + 1)"), "55006", "while it has copies"),
+        (
+            &format!("SELECT helios_merge_shards({shard}, {shard}::bigint + 1)"),
+            "55006",
+            "while it has copies",
+        ),
         ("SELECT helios_set_replicas('pooled', 3)", "55000", "with the other schemas of its shard"),
         ("DROP SCHEMA t CASCADE", "55006", "while it has copies"),
         ("ALTER SCHEMA t RENAME TO u", "55006", "while it has copies"),

@@ -40,7 +40,9 @@ fn what_is_acknowledged_is_on_the_copy() {
     let (mut client, warnings) = listening(&cluster);
     client.batch_execute(TENANT).unwrap();
     replicate(&mut client, "t", 2);
-    client.batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '60s'").unwrap();
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '60s'")
+        .unwrap();
     let mut there = cluster.connect_to_node(2);
     let mut check = |n: i32| {
         let found = there.query("SELECT FROM t.a WHERE id = $1", &[&n]).unwrap();
@@ -56,7 +58,9 @@ fn what_is_acknowledged_is_on_the_copy() {
                 block.commit().unwrap();
             }
             3 => {
-                let both = format!("BEGIN; INSERT INTO t.a VALUES ({n}); INSERT INTO other.a VALUES ({n}); COMMIT");
+                let both = format!(
+                    "BEGIN; INSERT INTO t.a VALUES ({n}); INSERT INTO other.a VALUES ({n}); COMMIT"
+                );
                 client.batch_execute(&both).unwrap();
             }
             4 => {
@@ -77,7 +81,9 @@ fn a_copy_that_does_not_confirm_is_degraded_until_it_is_back() {
     let (mut client, warnings) = listening(&cluster);
     client.batch_execute(TENANT).unwrap();
     replicate(&mut client, "t", 2);
-    client.batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '700ms'").unwrap();
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '700ms'")
+        .unwrap();
     let mut holder = stop_applying(&cluster, 2, "t.a");
     let began = Instant::now();
     client.batch_execute("INSERT INTO t.a VALUES (1, 'first')").unwrap();
@@ -88,7 +94,9 @@ fn a_copy_that_does_not_confirm_is_degraded_until_it_is_back() {
     assert!(heard[0].starts_with("01000 ") && heard[0].contains("node-2"), "{heard:?}");
     assert_eq!(text(&mut client, "SELECT state FROM helios_replicas"), ["degraded"]);
     // Nobody waits for it any more, and nobody is warned again.
-    client.batch_execute("SET helios.replica_timeout = '1h'; INSERT INTO t.a VALUES (2, 'second')").unwrap();
+    client
+        .batch_execute("SET helios.replica_timeout = '1h'; INSERT INTO t.a VALUES (2, 'second')")
+        .unwrap();
     assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
     assert_eq!(text(&mut client, "SELECT state FROM helios_replicas"), ["degraded"]);
     holder.batch_execute("ROLLBACK").unwrap();
@@ -98,7 +106,10 @@ fn a_copy_that_does_not_confirm_is_degraded_until_it_is_back() {
     });
     client.batch_execute("INSERT INTO t.a VALUES (3, 'third')").unwrap();
     let mut there = cluster.connect_to_node(2);
-    assert_eq!(text(&mut there, "SELECT string_agg(v, ' ' ORDER BY id) FROM t.a"), ["first second third"]);
+    assert_eq!(
+        text(&mut there, "SELECT string_agg(v, ' ' ORDER BY id) FROM t.a"),
+        ["first second third"]
+    );
     assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
 }
 
@@ -108,12 +119,15 @@ fn waiting_can_be_cancelled_and_the_commit_stands() {
     let (mut client, warnings) = listening(&cluster);
     client.batch_execute(TENANT).unwrap();
     replicate(&mut client, "t", 2);
-    client.batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '1h'").unwrap();
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '1h'")
+        .unwrap();
     let holder = stop_applying(&cluster, 2, "t.a");
     let cancel = client.cancel_token();
     let mut observer = cluster.connect();
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| client.batch_execute("INSERT INTO t.a VALUES (1, 'cancelled')"));
+        let writer =
+            scope.spawn(|| client.batch_execute("INSERT INTO t.a VALUES (1, 'cancelled')"));
         wait_until("the row is committed", BOUND, || {
             let rows = text(&mut observer, "SELECT count(*) FROM t.a");
             if rows == ["1"] { Ok(()) } else { Err(format!("{rows:?}")) }
