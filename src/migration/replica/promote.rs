@@ -27,7 +27,8 @@ pub struct Promoted {
 
 /// Makes a copy the one in use: on this node, or the one that is nearest. Waits until that is done.
 ///
-/// 25001 in a transaction block, 55000 where there is no such copy, and why it failed.
+/// 25001 in a transaction block, 55000 where there is no such copy, 08001 where its node does not answer, and why it
+/// failed.
 pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     if client::in_transaction_block() {
         return Err(Error::new(
@@ -57,6 +58,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         .hint("helios_replicas shows the copies; helios_set_replicas() makes some.")
     })?;
     let (id, target) = (best.migration, best.node);
+    ends::session(target)?; // or its error: nobody is to wait for a node that does not answer
     let mut own = ends::session(NodeId::LOCAL)?;
     let wish = format!(
         "UPDATE helios.migration SET wish = 'promote', retry_at = NULL

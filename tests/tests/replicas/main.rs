@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod crashes;
 mod keeping;
 mod promotion;
 mod reads;
