@@ -1,5 +1,6 @@
 //! Distributed schemas without the clause.
 
+use crate::ddl::convert;
 use crate::ddl::schema::{self, Wish};
 use crate::error::{Error, OrRaise, Result};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -33,11 +34,11 @@ fn helios_create_schema(
 #[pg_extern(sql = false)]
 fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> String {
     let wish = Wish { node, ..Wish::default() };
-    given(schema).and_then(|name| schema::distribute(name, &wish)).or_raise()
+    given(schema).and_then(|name| convert::distribute(name, &wish)).or_raise()
 }
 
 /// Brings a distributed schema home.
 #[pg_extern(sql = false)]
 fn helios_undistribute_schema(schema: &str) {
-    schema::undistribute(schema).or_raise();
+    convert::undistribute(schema).or_raise();
 }

@@ -11,6 +11,7 @@
 mod behind;
 pub mod claim;
 mod concurrent;
+pub mod convert;
 mod drop_list;
 mod fence;
 mod frame;

@@ -1,10 +1,9 @@
-//! Distributed schemas: made, renamed, dropped, taken in and let go.
+//! Distributed schemas: made, renamed, dropped.
 
 use super::frame::{Frame, Plan};
-use super::{claim, send, then};
-use crate::directory::{self, NodeId, Placement, place};
+use super::{claim, convert, send, then};
+use crate::directory::{self, NodeId, place};
 use crate::error::{Error, Result};
-use crate::migration;
 use crate::pg::statement::{CreateSchema, Statement};
 use crate::pg::utility_hook::Step;
 use crate::pg::{privileges, session, sql};
@@ -116,7 +115,7 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
 }
 
 /// The place, held until the transaction ends.
-fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
+pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
     let key = wish.key.as_deref().unwrap_or(schema);
     let find = || place::target(key, wish.node.as_deref(), wish.strategy);
     let mut target = find()?;
@@ -139,7 +138,7 @@ pub(super) fn created(new: &NewSchema, statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-fn register(schema: &str, key: &str, target: place::Target) -> Result<()> {
+pub(super) fn register(schema: &str, key: &str, target: place::Target) -> Result<()> {
     let shard = match target {
         place::Target::Pooled(shard, _) => shard,
         place::Target::Dedicated(node) => directory::dedicated_shard(schema, node)?,
@@ -211,104 +210,10 @@ pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) 
     }
 }
 
-/// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
-pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
-    let namespace = existing(name)?;
-    if let Some(home) = directory::home_of(name)? {
-        let node = directory::node(home.node)?;
-        return Err(Error::new(
-            Code::ERRCODE_DUPLICATE_OBJECT,
-            format!("schema \"{name}\" is a distributed schema already"),
-        )
-        .detail(format!("It lives on node \"{}\".", node.name)));
-    }
-    let target = locked_target(name, wish)?;
-    if target.node() != NodeId::LOCAL {
-        session::lock_schema(namespace);
-        if has_contents(name)? {
-            let id = migration::start_distributing(name, target.node())?;
-            tell_of_migration(name, id);
-            return Ok(directory::node(target.node())?.name.clone());
-        }
-    }
-    register(name, wish.key.as_deref().unwrap_or(name), target)?;
-    for node in directory::remote_nodes()? {
-        let text = if node.id == target.node() {
-            plain_schema(name, &session::schema_owner(namespace)?)
-        } else {
-            format!("DROP SCHEMA IF EXISTS {} RESTRICT", quote_identifier(name))
-        };
-        send::to(node.id, text.as_bytes())?;
-    }
-    Ok(directory::node(target.node())?.name.clone())
-}
-
-/// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
-pub fn undistribute(name: &str) -> Result<()> {
-    let namespace = existing(name)?;
-    let Some(Placement { shard, node }) = directory::home_of(name)? else {
-        return Err(Error::new(
-            Code::ERRCODE_WRONG_OBJECT_TYPE,
-            format!("schema \"{name}\" is not a distributed schema"),
-        ));
-    };
-    if node != NodeId::LOCAL {
-        session::lock_schema(namespace);
-        if has_contents(name)? {
-            let id = migration::start_undistributing(name)?;
-            tell_of_migration(name, id);
-            return Ok(());
-        }
-    }
-    migration::refuse_copies(shard, &format!("schema \"{name}\""))?;
-    directory::lock_shard_shared(shard);
-    directory::forget_schema(name)?;
-    let text = plain_schema(name, &session::schema_owner(namespace)?);
-    send::to_all(text.as_bytes())
-}
-
-fn plain_schema(name: &str, owner: &str) -> String {
+/// The statement that makes a plain schema on a node.
+pub(super) fn plain_schema(name: &str, owner: &str) -> String {
     let (name, owner) = (quote_identifier(name), quote_identifier(owner));
     format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}")
-}
-
-/// The schema, which the current user must own.
-fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
-    let namespace = session::namespace(name).ok_or_else(|| {
-        Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
-    })?;
-    if matches!(name, "helios" | "public" | "information_schema") || name.starts_with("pg_") {
-        return Err(Error::new(
-            Code::ERRCODE_RESERVED_NAME,
-            format!("schema \"{name}\" cannot be a distributed schema"),
-        )
-        .hint("Make a schema for each tenant."));
-    }
-    if !privileges::owns_schema(namespace) {
-        return Err(Error::new(
-            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("must be owner of schema {name}"),
-        ));
-    }
-    Ok(namespace)
-}
-
-fn has_contents(name: &str) -> Result<bool> {
-    let select = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                   WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1::regnamespace
-                     AND d.deptype = 'n')";
-    Ok(sql::one(select, &[quote_identifier(name).into()])?.unwrap_or(false))
-}
-
-fn tell_of_migration(name: &str, id: i64) {
-    let notice = Error::new(
-        Code::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!("migration {id} moves what is in schema \"{name}\""),
-    )
-    .hint(format!(
-        "SELECT helios_wait_for_migration({id}) waits for it, once this transaction has committed."
-    ));
-    crate::pg::error::notify(pgrx::PgLogLevel::NOTICE, &notice);
 }
 
 fn label_schema(
@@ -322,9 +227,9 @@ fn label_schema(
     };
     match label {
         Some("distributed") => {
-            distribute(&schema, &Wish::default())?;
+            convert::distribute(&schema, &Wish::default())?;
         }
-        None => undistribute(&schema)?,
+        None => convert::undistribute(&schema)?,
         Some(other) => {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,

@@ -1,0 +1,106 @@
+//! Schemas that are there already: a plain one becomes a distributed one, and the other way round. What is in it moves by
+//! a migration.
+
+use super::schema::{Wish, locked_target, plain_schema, register};
+use super::send;
+use crate::directory::{self, NodeId, Placement};
+use crate::error::{Error, Result};
+use crate::migration;
+use crate::pg::{privileges, session, sql};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::spi::quote_identifier;
+
+/// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
+pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
+    let namespace = existing(name)?;
+    if let Some(home) = directory::home_of(name)? {
+        let node = directory::node(home.node)?;
+        return Err(Error::new(
+            Code::ERRCODE_DUPLICATE_OBJECT,
+            format!("schema \"{name}\" is a distributed schema already"),
+        )
+        .detail(format!("It lives on node \"{}\".", node.name)));
+    }
+    let target = locked_target(name, wish)?;
+    if target.node() != NodeId::LOCAL {
+        session::lock_schema(namespace);
+        if has_contents(name)? {
+            let id = migration::start_distributing(name, target.node())?;
+            tell_of_migration(name, id);
+            return Ok(directory::node(target.node())?.name.clone());
+        }
+    }
+    register(name, wish.key.as_deref().unwrap_or(name), target)?;
+    for node in directory::remote_nodes()? {
+        let text = if node.id == target.node() {
+            plain_schema(name, &session::schema_owner(namespace)?)
+        } else {
+            format!("DROP SCHEMA IF EXISTS {} RESTRICT", quote_identifier(name))
+        };
+        send::to(node.id, text.as_bytes())?;
+    }
+    Ok(directory::node(target.node())?.name.clone())
+}
+
+/// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
+pub fn undistribute(name: &str) -> Result<()> {
+    let namespace = existing(name)?;
+    let Some(Placement { shard, node }) = directory::home_of(name)? else {
+        return Err(Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("schema \"{name}\" is not a distributed schema"),
+        ));
+    };
+    if node != NodeId::LOCAL {
+        session::lock_schema(namespace);
+        if has_contents(name)? {
+            let id = migration::start_undistributing(name)?;
+            tell_of_migration(name, id);
+            return Ok(());
+        }
+    }
+    migration::refuse_copies(shard, &format!("schema \"{name}\""))?;
+    directory::lock_shard_shared(shard);
+    directory::forget_schema(name)?;
+    let text = plain_schema(name, &session::schema_owner(namespace)?);
+    send::to_all(text.as_bytes())
+}
+
+/// The schema, which the current user must own.
+fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
+    let namespace = session::namespace(name).ok_or_else(|| {
+        Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
+    })?;
+    if matches!(name, "helios" | "public" | "information_schema") || name.starts_with("pg_") {
+        return Err(Error::new(
+            Code::ERRCODE_RESERVED_NAME,
+            format!("schema \"{name}\" cannot be a distributed schema"),
+        )
+        .hint("Make a schema for each tenant."));
+    }
+    if !privileges::owns_schema(namespace) {
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("must be owner of schema {name}"),
+        ));
+    }
+    Ok(namespace)
+}
+
+fn has_contents(name: &str) -> Result<bool> {
+    let select = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                   WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1::regnamespace
+                     AND d.deptype = 'n')";
+    Ok(sql::one(select, &[quote_identifier(name).into()])?.unwrap_or(false))
+}
+
+fn tell_of_migration(name: &str, id: i64) {
+    let notice = Error::new(
+        Code::ERRCODE_SUCCESSFUL_COMPLETION,
+        format!("migration {id} moves what is in schema \"{name}\""),
+    )
+    .hint(format!(
+        "SELECT helios_wait_for_migration({id}) waits for it, once this transaction has committed."
+    ));
+    crate::pg::error::notify(pgrx::PgLogLevel::NOTICE, &notice);
+}

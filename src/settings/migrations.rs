@@ -1,0 +1,83 @@
+//! Settings of migrations.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CStr;
+
+/// Longest time that a fence keeps writers waiting, in milliseconds.
+pub static MAX_SWITCH_STALL: GucSetting<i32> = GucSetting::<i32>::new(1000);
+/// Time after which a switch that cannot be had says so, and is tried less often, in milliseconds.
+pub static SWITCH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
+/// Time after a switch in which it can be taken back, in seconds.
+pub static ROLLBACK_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(600);
+/// Age up to which a verification counts for the switch, in seconds.
+pub static VERIFY_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(600);
+/// Rows a second that a migration copies at most; 0: no limit.
+pub static MIGRATION_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
+/// Sessions that copy rows at the same time in one migration.
+pub static MIGRATION_STREAMS: GucSetting<i32> = GucSetting::<i32>::new(2);
+/// Migrations that move rows at the same time.
+pub static MAX_CONCURRENT_MIGRATIONS: GucSetting<i32> = GucSetting::<i32>::new(5);
+
+/// Name, description, value, least and greatest, unit.
+type Number = (&'static CStr, &'static CStr, &'static GucSetting<i32>, (i32, i32), GucFlags);
+
+/// Makes them known.
+pub(super) fn register() {
+    let none = GucFlags::default();
+    let (ms, s) = (GucFlags::UNIT_MS, GucFlags::UNIT_S);
+    let numbers: [Number; 7] = [
+        (
+            c"helios.max_switch_stall",
+            c"Longest time that a migration keeps writers waiting.",
+            &MAX_SWITCH_STALL,
+            (20, 60_000),
+            ms,
+        ),
+        (
+            c"helios.switch_timeout",
+            c"Time after which a migration that waits for long transactions says so, and tries less often.",
+            &SWITCH_TIMEOUT,
+            (0, i32::MAX),
+            ms,
+        ),
+        (
+            c"helios.rollback_window",
+            c"Time after a switch in which it can be taken back.",
+            &ROLLBACK_WINDOW,
+            (0, i32::MAX),
+            s,
+        ),
+        (
+            c"helios.verify_max_age",
+            c"Age up to which a verification counts for the switch.",
+            &VERIFY_MAX_AGE,
+            (1, i32::MAX),
+            s,
+        ),
+        (
+            c"helios.migration_rate",
+            c"Rows a second that a migration copies at most; 0 is no limit.",
+            &MIGRATION_RATE,
+            (0, i32::MAX),
+            none,
+        ),
+        (
+            c"helios.migration_streams",
+            c"Sessions that copy rows at the same time in one migration.",
+            &MIGRATION_STREAMS,
+            (1, 32),
+            none,
+        ),
+        (
+            c"helios.max_concurrent_migrations",
+            c"Migrations that move rows at the same time.",
+            &MAX_CONCURRENT_MIGRATIONS,
+            (1, 64),
+            none,
+        ),
+    ];
+    for (name, description, setting, (least, most), flags) in numbers {
+        let context = GucContext::Sighup;
+        GucRegistry::define_int_guc(name, description, c"", setting, least, most, context, flags);
+    }
+}
