@@ -133,6 +133,7 @@ CREATE TABLE helios.migration (
     verified    timestamptz,
     switched    timestamptz,
     ended       timestamptz,
+    way_back    boolean NOT NULL DEFAULT true,
     keeps       boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
@@ -144,6 +145,8 @@ COMMENT ON COLUMN helios.migration.becomes IS 'what a schema becomes that comes 
 COMMENT ON COLUMN helios.migration.wish IS 'what someone asked for and the migration has not done yet';
 COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows the clean-up';
 COMMENT ON COLUMN helios.migration.round IS 'how often a snapshot was taken: a crash loses it, and tables not yet copied need another';
+COMMENT ON COLUMN helios.migration.source IS 'the node that the schemas come from; a row of helios.foreign_server where it is less than 0';
+COMMENT ON COLUMN helios.migration.way_back IS 'whether writes flow back to the old copy after the switch; without, it is finished with the switch';
 COMMENT ON COLUMN helios.migration.stall IS 'longest time, in milliseconds, that a fence kept writers waiting';
 
 CREATE TABLE helios.migration_table (
@@ -172,12 +175,30 @@ CREATE TABLE helios.cleanup (
     id        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     migration bigint  NOT NULL REFERENCES helios.migration,
     node      integer NOT NULL,
-    kind      text    NOT NULL CHECK (kind IN ('subscription', 'slot', 'publication', 'identity', 'fence', 'marker', 'schema', 'former', 'rows')),
+    kind      text    NOT NULL CHECK (kind IN ('subscription', 'slot', 'publication', 'identity', 'fence', 'marker', 'schema', 'former', 'rows',
+                                                      'trigger', 'aside', 'import')),
     name      text    NOT NULL,
     created   timestamptz NOT NULL DEFAULT now(),
     UNIQUE (migration, node, kind, name)
 );
 COMMENT ON TABLE helios.cleanup IS 'what a migration may have left on a node, noted before it is made';
+
+-- Passwords are in here in plain text, as in pg_subscription: nobody but superusers reads it.
+CREATE SEQUENCE helios.foreign_server_id AS integer;
+CREATE TABLE helios.foreign_server (
+    id         integer PRIMARY KEY CHECK (id < 0),
+    migration  bigint  NOT NULL UNIQUE REFERENCES helios.migration ON DELETE CASCADE,
+    hosts      text[]  NOT NULL,
+    ports      integer[] NOT NULL,
+    database   text    NOT NULL,
+    role       text    NOT NULL,
+    password   text,
+    options    text[]  NOT NULL,
+    definition text
+);
+COMMENT ON TABLE helios.foreign_server IS 'servers outside of the cluster that schemas are imported from, one for each import';
+COMMENT ON COLUMN helios.foreign_server.password IS 'as the connection string gave it; forgotten when the import is over';
+COMMENT ON COLUMN helios.foreign_server.definition IS 'a digest of the schema''s definition as it was copied';
 
 CREATE TABLE helios.transaction (
     gid     text    PRIMARY KEY,
@@ -619,7 +640,8 @@ COMMENT ON FUNCTION pg_catalog.helios_check_cluster() IS 'examines every node: w
 -------------------------------------------------------------------------------------------------
 
 CREATE VIEW helios.helios_migrations AS
-    SELECT m.id, m.state, coalesce(s.name, m.source::text::name) AS source, coalesce(t.name, m.target::text::name) AS target,
+    SELECT m.id, m.state,
+           coalesce(s.name, format('%s:%s/%s', f.hosts[1], f.ports[1], f.database)::name, m.source::text::name) AS source, coalesce(t.name, m.target::text::name) AS target,
            m.shard, m.schemas, m.rows_done, m.rows_total, m.bytes_done, m.bytes_total,
            CASE WHEN m.copying IS NOT NULL
                 THEN m.rows_done / greatest(extract(epoch FROM coalesce(m.copied, clock_timestamp()) - m.copying), 0.001)::double precision
@@ -629,8 +651,10 @@ CREATE VIEW helios.helios_migrations AS
                 WHEN m.state = 'dual_write_back'
                 THEN m.switched + current_setting('helios.rollback_window')::interval - clock_timestamp()
            END AS time_left,
-           m.lag, m.stall, m.error, m.created, m.switched, m.ended, CASE WHEN m.keeps THEN 'replica' ELSE 'move' END AS kind
-      FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target;
+           m.lag, m.stall, m.error, m.created, m.switched, m.ended,
+           CASE WHEN m.keeps THEN 'replica' ELSE 'move' END AS kind
+      FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target
+           LEFT JOIN helios.foreign_server f ON f.id = m.source;
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
 COMMENT ON VIEW pg_catalog.helios_migrations IS 'moves of shards between nodes, past ones included';
 
@@ -643,6 +667,12 @@ CREATE FUNCTION pg_catalog.helios_migrate_shard(shard bigint, node text) RETURNS
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_migrate_shard_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_migrate_shard(bigint, text)
     IS 'begins to move a shard with all its schemas to another node; gives the migration''s number at once';
+
+CREATE FUNCTION pg_catalog.helios_import_schema(connection text, schema text, node text DEFAULT NULL,
+                                                way_back boolean DEFAULT true) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_import_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_import_schema(text, text, text, boolean)
+    IS 'begins to take over a schema of a PostgreSQL server outside of the cluster (named by a connection string of libpq) while it is used there; gives the migration''s number at once';
 
 CREATE FUNCTION pg_catalog.helios_cancel_migration(id bigint) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_cancel_migration_wrapper';
@@ -1028,6 +1058,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_check_cluster(),
     pg_catalog.helios_migrate_schema(text, text),
     pg_catalog.helios_migrate_shard(bigint, text),
+    pg_catalog.helios_import_schema(text, text, text, boolean),
     pg_catalog.helios_cancel_migration(bigint),
     pg_catalog.helios_rollback_migration(bigint),
     pg_catalog.helios_finish_migration(bigint),

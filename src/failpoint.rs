@@ -58,6 +58,8 @@ points! {
     MIGRATION_CLEANUP_BEFORE = "migration.cleanup.before";
     /// It is removed, which is not noted yet.
     MIGRATION_CLEANUP_AFTER = "migration.cleanup.after";
+    /// A foreign server's copy is closed to writers, which is committed there; the switch is not.
+    MIGRATION_IMPORT_CLOSED = "migration.import.closed";
     /// A session to a node is about to be made.
     CONNECT_BEFORE = "connect.before";
     /// It is made.

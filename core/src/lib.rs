@@ -4,6 +4,7 @@
 //! equal output and every rule can be tested without a server.
 
 pub mod clause;
+pub mod conninfo;
 pub mod copy_text;
 pub mod deadlock;
 pub mod directory;

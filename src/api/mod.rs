@@ -6,6 +6,7 @@
 
 mod cluster;
 mod copies;
+mod import;
 mod migrations;
 mod nodes;
 mod places;

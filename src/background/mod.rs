@@ -97,7 +97,7 @@ fn launcher() {
     }
 }
 
-/// A database's worker: ends when the database has no nodes and nothing is left to do.
+/// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
 fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
@@ -128,12 +128,17 @@ fn run(database: u32) {
                 }
             }
         }
-        worker::set_resident(database, !nodes.is_empty());
-        if nodes.is_empty() || (worker::is_crowded() && began.elapsed() > TURN) {
+        // Schemas can be imported to a server that is the whole cluster.
+        let moving = migrations.look(database);
+        let is_needed = !nodes.is_empty() || moving.is_some();
+        worker::set_resident(database, is_needed);
+        if !is_needed || (worker::is_crowded() && began.elapsed() > TURN) {
             return;
         }
-        next = next.min(watch.look(database, &nodes)).min(balance.look());
-        next = migrations.look(database).map_or(next, |again| next.min(again));
+        next = moving.map_or(next, |again| next.min(again));
+        if !nodes.is_empty() {
+            next = next.min(watch.look(database, &nodes)).min(balance.look());
+        }
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);
     }

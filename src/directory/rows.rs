@@ -13,6 +13,11 @@ pub struct NodeId(pub i32);
 impl NodeId {
     /// This server itself.
     pub const LOCAL: NodeId = NodeId(0);
+
+    /// Whether it stands for a server that is no node of the cluster: one that a schema is imported from.
+    pub fn is_outside(self) -> bool {
+        self.0 < 0
+    }
 }
 
 /// Names a shard.

@@ -4,6 +4,7 @@
 //! some rows of it; so a table that is not noted is emptied and copied again, in another round.
 
 use super::ends::{self, Ends, column, identifier, literal};
+use super::foreign::relay;
 use super::pull::Address;
 use super::record::{self, Migration, MovingTable};
 use super::tables;
@@ -11,7 +12,7 @@ use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::worker;
-use crate::remote::{Answer, Session, Target, wait_for_any};
+use crate::remote::{Answer, Session, wait_for_any};
 use crate::settings;
 use helios_core::migration::ranges;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -46,6 +47,8 @@ struct Copying<'a> {
     tables: &'a [MovingTable],
     columns: Vec<Vec<String>>,
     source: String,
+    /// Whether its description holds a password.
+    is_secret: bool,
     snapshot: &'a str,
     round: i32,
     queue: VecDeque<Range>,
@@ -74,12 +77,13 @@ pub fn copy(
     let open: Vec<MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
     let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
-    let (from, role) = worker::attempt(|| Ok((ends::target(migration.source)?, ends::role()?)))?;
+    let source_address = worker::attempt(|| ends::address(migration.source))?;
     let mut copying = Copying {
         migration,
         tables: &open,
         columns,
-        source: description(&from, &role)?,
+        is_secret: source_address.is_secret(),
+        source: description(&source_address)?,
         snapshot,
         round,
         queue: VecDeque::new(),
@@ -117,6 +121,9 @@ impl Copying<'_> {
             let mut session = worker::attempt(|| ends::session(self.migration.target))?;
             sign(self.migration, &mut session)?;
             session.query("SET synchronous_commit = off")?; // see `tell`
+            if self.is_secret {
+                ends::keep_secret(&mut session)?;
+            }
             streams.push(Stream { session, answer: Answer::default(), range: None });
         }
         let mut told = Instant::now();
@@ -207,8 +214,8 @@ fn rate() -> Option<u64> {
 }
 
 /// The source, as `helios.pull_rows` wants it described.
-fn description(target: &Target, role: &str) -> Result<String> {
-    Ok(format!("{}::jsonb", literal(&Address::of(target, role).to_json()?)))
+fn description(source: &Address) -> Result<String> {
+    Ok(format!("{}::jsonb", literal(&source.to_json()?)))
 }
 
 /// Empties the tables that a round which broke off has left half copied.
@@ -246,11 +253,19 @@ pub fn unlogged(migration: &Migration, ends: &mut Ends, from: NodeId, to: NodeId
     if unlogged.peek().is_none() {
         return Ok(());
     }
-    let source = description(&ends::target(from)?, &ends::role()?)?;
+    let address = ends::address(from)?;
+    if address.is_secret() {
+        ends::keep_secret(ends.to(to, migration))?;
+    }
+    let source = description(&address)?;
     for table in unlogged {
         let columns = tables::columns(ends.to(from, migration), table)?;
-        let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
         let name = table.qualified();
+        if to.is_outside() {
+            relay(&mut ends.target, &mut ends.source, &name, &columns)?;
+            continue;
+        }
+        let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
         ends.to(to, migration).query(&format!(
             "BEGIN; {};
              SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",

@@ -5,11 +5,12 @@
 //! by CREATE SUBSCRIPTION has no snapshot that others could use.
 
 use super::ends::{self, column, flag, identifier, literal, text};
+use super::foreign::guard;
 use super::record::{self, Migration, MovingTable};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::{session as local, wait};
-use crate::remote::{Session, Target};
+use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub struct Channel {
     pub name: String,
     /// Tells its marker from those of other channels.
     direction: String,
+    /// The table that the marker is in, on both ends.
+    marker: String,
     pub publisher: NodeId,
     pub subscriber: NodeId,
 }
@@ -43,7 +46,11 @@ impl Channel {
 
     fn new(m: &Migration, direction: String, from: NodeId, to: NodeId) -> Result<Self> {
         let name = format!("helios_{}_{}_{direction}", directory::cluster_id()?, m.id);
-        Ok(Self { migration: m.id, name, direction, publisher: from, subscriber: to })
+        let marker = match m.is_import() {
+            true => format!("{}.migration_marker", identifier(&guard::schema(m.id)?)),
+            false => "helios.migration_marker".to_owned(),
+        };
+        Ok(Self { migration: m.id, name, direction, marker, publisher: from, subscriber: to })
     }
 
     /// What tells its marker from those of other channels of its migration.
@@ -66,7 +73,8 @@ impl Channel {
         tables: &[&MovingTable],
     ) -> Result<()> {
         let marker = format!(
-            "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({}, {}, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO {} (migration, direction, token) VALUES ({}, {}, 0) ON CONFLICT DO NOTHING",
+            self.marker,
             self.migration,
             literal(&self.direction)
         );
@@ -91,7 +99,8 @@ impl Channel {
         let mut all: Vec<String> =
             tables.iter().map(|t| format!("ONLY {}", t.qualified())).collect();
         all.push(format!(
-            "helios.migration_marker WHERE (migration = {} AND direction = {})",
+            "{} WHERE (migration = {} AND direction = {})",
+            self.marker,
             self.migration,
             literal(&self.direction)
         ));
@@ -125,7 +134,10 @@ impl Channel {
         if !subscriber.query(&there)?.is_empty() {
             return Ok(());
         }
-        let connection = conninfo(&ends::target(self.publisher)?, &ends::role()?);
+        let connection = ends::conninfo(self.publisher)?;
+        if connection.contains("password=") {
+            ends::keep_secret(subscriber)?;
+        }
         subscriber.query(&format!(
             "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0}
                WITH (create_slot = false, slot_name = {0}, copy_data = false, enabled = {enabled})",
@@ -145,7 +157,8 @@ impl Channel {
     pub fn mark(&self, publisher: &mut Session) -> Result<i64> {
         let token = local::clock();
         publisher.query(&format!(
-            "UPDATE helios.migration_marker SET token = {token} WHERE migration = {} AND direction = {}",
+            "UPDATE {} SET token = {token} WHERE migration = {} AND direction = {}",
+            self.marker,
             self.migration,
             literal(&self.direction)
         ))?;
@@ -156,7 +169,8 @@ impl Channel {
     /// not when the time is over.
     pub fn arrived(&self, subscriber: &mut Session, token: i64, until: Instant) -> Result<bool> {
         let ask = format!(
-            "SELECT FROM helios.migration_marker WHERE migration = {} AND direction = {} AND token >= {token}",
+            "SELECT FROM {} WHERE migration = {} AND direction = {} AND token >= {token}",
+            self.marker,
             self.migration,
             literal(&self.direction)
         );
@@ -200,10 +214,10 @@ impl Channel {
         if errors < MOST_ERRORS {
             return Ok(());
         }
-        let node = directory::node(self.subscriber)?;
+        let name = ends::name(self.subscriber)?;
         Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("node \"{}\" cannot apply the changes made during the move", node.name),
+            format!("node \"{name}\" cannot apply the changes made during the move"),
         )
         .detail(format!("Subscription \"{}\" has failed {errors} times.", self.name))
         .hint("The log of that node says why."))
@@ -215,8 +229,9 @@ impl Channel {
         // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
         // do not wait for it. A transaction of its own that waits brings all before it there.
         publisher.query(&format!(
-            "SET synchronous_commit = on; UPDATE helios.migration_marker SET token = token
+            "SET synchronous_commit = on; UPDATE {} SET token = token
               WHERE migration = {} AND direction = {}",
+            self.marker,
             self.migration,
             literal(&self.direction)
         ))?;
@@ -267,13 +282,4 @@ pub fn drop_slot(session: &mut Session, name: &str) -> Result<()> {
     }
     session.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
     Ok(())
-}
-
-/// How one node reaches another, as libpq wants it. Files of certificates are looked for on the node that connects.
-fn conninfo(target: &Target, role: &str) -> String {
-    let quoted = |value: String| value.replace('\\', "\\\\").replace('\'', "\\'");
-    let words = target.libpq(role).into_iter();
-    let parts: Vec<String> =
-        words.map(|(word, value)| format!("{word}='{}'", quoted(value))).collect();
-    parts.join(" ")
 }

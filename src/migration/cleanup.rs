@@ -6,18 +6,20 @@
 use super::backfill;
 use super::channel;
 use super::ends::{self, identifier, literal};
+use super::foreign::guard;
 use super::record::{self, Debt, Migration};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::{sql, worker};
 use crate::remote::Session;
+use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
-/// What a copy of a schema is called in the notes: here it is the rows of its shell.
-pub fn copy_kind(node: NodeId) -> &'static str {
-    if node == NodeId::LOCAL { "rows" } else { "schema" }
+/// What a copy of a schema is called in the notes: here it is the rows of its shell, which imports make with it.
+pub fn copy_kind(migration: &Migration, node: NodeId) -> &'static str {
+    if node == NodeId::LOCAL && !migration.is_import() { "rows" } else { "schema" }
 }
 
 /// Removes everything.
@@ -25,9 +27,22 @@ pub fn all(migration: &Migration) -> Result<()> {
     some(migration, |_| true)
 }
 
-/// Removes what is chosen.
-pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()> {
+/// Opens the copy on a foreign server, where it is the one in use, before anything else is done.
+pub fn open_foreign(migration: &Migration) -> Result<()> {
     let debts = worker::attempt(|| record::debts(migration.id))?;
+    let is_guarded = debts.iter().any(|debt| debt.node.is_outside() && debt.kind == "import");
+    if !is_guarded || migration.outcome == Some(State::Finished) {
+        return Ok(());
+    }
+    some(migration, |debt| debt.kind == "trigger")?;
+    let mut source = connect(migration, migration.source)?;
+    worker::attempt(|| guard::open(migration, &mut source))
+}
+
+/// Removes what is chosen. A foreign server comes last: it may never come back.
+pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()> {
+    let mut debts = worker::attempt(|| record::debts(migration.id))?;
+    debts.sort_by_key(|debt| debt.node.is_outside());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
     // What is on a node that does not answer is removed when it does; the others need not wait for that.
     let mut lost: BTreeMap<NodeId, Error> = BTreeMap::new();
@@ -63,7 +78,9 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
 }
 
 fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
-    let mut session = worker::attempt(|| ends::session(node))?;
+    let mut session = worker::attempt(|| ends::session(node)).map_err(|error| {
+        if node.is_outside() { guard::gone_for_good(migration, error) } else { error }
+    })?;
     if node == migration.target {
         backfill::end_stray_copies(migration, &mut session)?;
     }
@@ -82,9 +99,10 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
             session.query(&drop).map(|_| ())
         }
         // The table may be gone with its schema.
-        "identity" => match session.query(&debt.name) {
+        "identity" | "trigger" => match session.query(&debt.name) {
             Err(error)
                 if error.is(Code::ERRCODE_UNDEFINED_TABLE)
+                    || error.is(Code::ERRCODE_UNDEFINED_OBJECT)
                     || error.is(Code::ERRCODE_INVALID_SCHEMA_NAME) =>
             {
                 Ok(())
@@ -93,6 +111,12 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
         },
         "schema" => drop_schema(id, &debt.name, session),
         "former" => drop_former(migration, debt, session),
+        "import" => guard::remove(migration, &debt.name, debt.node.is_outside(), session),
+        // The name is one that only we give.
+        "aside" => {
+            let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&debt.name));
+            session.query(&drop).map(|_| ())
+        }
         "rows" => empty_shells(&debt.name, session),
         "fence" => {
             session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())

@@ -1,7 +1,8 @@
 //! The schemas' definitions on the target, and what of them has to differ while two copies live.
 
 use super::dump::{self, Section};
-use super::ends::{self, literal, names, text};
+use super::ends::{self, identifier, literal, names, text};
+use super::foreign;
 use super::record::Migration;
 use crate::directory::NodeId;
 use crate::error::Result;
@@ -27,24 +28,35 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
 
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
 pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<()> {
-    // Shells are the definition.
-    if migration.target == NodeId::LOCAL || is_done(migration, target, "pre_data")? {
+    if migration.has_definition() || is_done(migration, target, "pre_data")? {
         return Ok(());
     }
-    let text =
-        dump::definitions(migration.source, &migration.schemas, Section::PreData, Some(snapshot))?;
-    let fence = format!(
-        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s",
+    let mut fence = format!(
+        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
+         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
         migration.id,
         migration.keeps,
         names(&migration.schemas)
     );
+    let text = if migration.is_import() {
+        if migration.target == NodeId::LOCAL {
+            for schema in &migration.schemas {
+                // What kept the name.
+                fence.push_str(&format!("; DROP SCHEMA {} RESTRICT", identifier(schema)));
+            }
+        }
+        let definition = foreign::shells::definition(migration, Some(snapshot))?;
+        foreign::note_definition(migration.source, &foreign::shells::digest(&definition))?;
+        definition.0
+    } else {
+        dump::definitions(migration.source, &migration.schemas, Section::PreData, Some(snapshot))?
+    };
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])
 }
 
 /// Indexes, constraints, triggers, policies, …
 pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
-    if migration.target == NodeId::LOCAL || is_done(migration, target, "post_data")? {
+    if migration.has_definition() || is_done(migration, target, "post_data")? {
         return Ok(());
     }
     let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
@@ -61,8 +73,10 @@ pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<()> {
 
 /// The foreign keys, where [`after_rows`] left them out.
 pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<()> {
-    let is_here = migration.target == NodeId::LOCAL;
-    if is_here || migration.round <= 1 || is_done(migration, target, "foreign_keys")? {
+    if migration.has_definition()
+        || migration.round <= 1
+        || is_done(migration, target, "foreign_keys")?
+    {
         return Ok(());
     }
     let text = dump::definitions(migration.source, &migration.schemas, Section::PostData, None)?;
@@ -94,7 +108,8 @@ pub fn trigger_turns(
     Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).unzip())
 }
 
-/// A number that differs where tables, columns, constraints or indexes do.
+/// A number that differs where tables, columns, constraints or indexes do. (NOT NULL is the columns'; since PostgreSQL 18
+/// it is a constraint besides.)
 pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
     let schemas = names(schemas);
     let rows = session.query(&format!(
@@ -107,7 +122,7 @@ pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
             WHERE n.nspname = ANY ({schemas}) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'c')
            UNION ALL
            SELECT format('%I.%I %s', n.nspname, k.conname, replace(pg_get_constraintdef(k.oid), ' NOT VALID', '')) FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
-            WHERE n.nspname = ANY ({schemas})
+            WHERE n.nspname = ANY ({schemas}) AND k.contype <> 'n'
            UNION ALL
            SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
             WHERE n.nspname = ANY ({schemas})

@@ -29,7 +29,10 @@ pub fn definitions(
     section: Section,
     snapshot: Option<&str>,
 ) -> Result<String> {
-    let mut command = command(&ends::target(node)?, &ends::role()?);
+    let mut command = command(&ends::target(node)?, ends::words(node)?);
+    if node.is_outside() {
+        command.arg("--no-tablespaces");
+    }
     command.args(["--schema-only", "--no-publications", "--no-subscriptions", "--encoding=UTF8"]);
     command.arg(match section {
         Section::PreData => "--section=pre-data",
@@ -49,11 +52,11 @@ fn pattern(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn command(target: &Target, role: &str) -> Command {
+fn command(target: &Target, words: Vec<(&'static str, String)>) -> Command {
     let mut command = Command::new(session::program("pg_dump"));
     command.env_clear().env("PGAPPNAME", "helios").env("LC_ALL", "C");
     command.env("PGCONNECT_TIMEOUT", target.connect_timeout.as_secs().max(2).to_string());
-    for (word, value) in target.libpq(role) {
+    for (word, value) in words {
         let name = if word == "dbname" { "database" } else { word };
         command.env(format!("PG{}", name.replace('_', "").to_uppercase()), value);
     }
@@ -116,23 +119,30 @@ fn without_meta_commands(text: &str) -> String {
     format!("{}{}", &text[..=start], &body[..end])
 }
 
-/// Divides a dump of [`Section::PostData`]: everything else, and the foreign keys. pg_dump puts a heading above each
-/// object that tells its kind.
+/// Divides a dump of [`Section::PostData`]: everything else, and the foreign keys.
 pub fn split_foreign_keys(text: &str) -> (String, String) {
+    divide(text, |heading| heading.contains("; Type: FK CONSTRAINT; "))
+}
+
+/// Divides a dump: everything else, and what is chosen by the heading that pg_dump puts above each object, such as
+/// `name; Type: TABLE; Schema: s; Owner: o`.
+pub fn divide(text: &str, chosen: impl Fn(&str) -> bool) -> (String, String) {
     const HEADING: &str = "\n--\n-- Name: ";
+    const FOOTER: &str = "\n--\n-- PostgreSQL database dump complete\n";
+    let (text, footer) = text.split_at(text.rfind(FOOTER).unwrap_or(text.len()));
     let (mut rest, mut keys) = (String::new(), String::new());
     let mut from = 0;
     while from < text.len() {
         let next = text[from + 1..].find(HEADING).map_or(text.len(), |at| from + 1 + at);
         let part = &text[from..next];
         let heading = part.strip_prefix(HEADING).and_then(|part| part.lines().next());
-        let is_key = heading.is_some_and(|line| line.contains("; Type: FK CONSTRAINT; "));
-        if is_key { &mut keys } else { &mut rest }.push_str(part);
+        if heading.is_some_and(&chosen) { &mut keys } else { &mut rest }.push_str(part);
         from = next;
     }
     // The settings at the head of the dump are wanted for both.
     let head = rest.find(HEADING).unwrap_or(rest.len());
     keys.insert_str(0, &rest[..head]);
+    rest.push_str(footer);
     (rest, keys)
 }
 
@@ -162,6 +172,10 @@ mod tests {
         let (rest, keys) = split_foreign_keys(&format!("{head}{primary}{key}"));
         assert_eq!((rest, keys), (format!("{head}{primary}"), format!("{head}{key}")));
         assert_eq!(split_foreign_keys(&format!("{head}{primary}")).1, head);
+        // What ends the dump belongs to no object.
+        let footer = "\n--\n-- PostgreSQL database dump complete\n--\n";
+        let whole = split_foreign_keys(&format!("{head}{primary}{key}{footer}")).0;
+        assert_eq!(whole, format!("{head}{primary}{footer}"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Sessions to the two nodes of a migration.
 
+use super::foreign;
+use super::pull::Address;
 use super::record::Migration;
 use crate::directory::{self, NodeId};
 use crate::error::Result;
@@ -22,30 +24,105 @@ pub const SETTINGS: [(&str, &str); 9] = [
     ("deadlock_timeout", "50"),
 ];
 
+/// Those that need no superuser, which the role on a foreign server may not be.
+pub fn for_everybody() -> Vec<(&'static str, &'static str)> {
+    SETTINGS.into_iter().filter(|(name, _)| *name != "deadlock_timeout").collect()
+}
+
 /// The role that migrations work as on every node: the owner of the catalogs.
 pub fn role() -> Result<String> {
     Ok(privileges::role_name(directory::catalogs_owner()?))
 }
 
-/// Where a node is, for sessions of migrations.
+/// The role that migrations work as on this server.
+fn role_on(node: NodeId) -> Result<String> {
+    if node.is_outside() { Ok(foreign::load(node)?.role) } else { role() }
+}
+
+/// A server's name, for messages.
+pub fn name(node: NodeId) -> Result<String> {
+    if node.is_outside() {
+        return Ok(foreign::load(node)?.name());
+    }
+    Ok(directory::node(node)?.name.clone())
+}
+
+/// Where a server is, for sessions of migrations.
 pub fn target(node: NodeId) -> Result<Target> {
-    let node = directory::node(node)?;
-    transaction::refuse_silent(&node)?;
-    let mut target = transaction::target(&node, &role()?)?;
+    let mut target = if node.is_outside() {
+        foreign::load(node)?.target()?
+    } else {
+        let node = directory::node(node)?;
+        transaction::refuse_silent(&node)?;
+        transaction::target(&node, &role()?)?
+    };
     target.parameters = SETTINGS.to_vec();
+    if node.is_outside() {
+        target.parameters = for_everybody();
+    }
     Ok(target)
 }
 
-/// A session to a node; must be called in a transaction.
+/// How programs that use libpq reach a server: its words and values.
+pub fn words(node: NodeId) -> Result<Vec<(&'static str, String)>> {
+    let mut words = target(node)?.libpq(&role_on(node)?);
+    if node.is_outside()
+        && let Some(passfile) = foreign::load(node)?.passfile()
+    {
+        words.push(("passfile", passfile.to_owned()));
+    }
+    Ok(words)
+}
+
+/// How one server reaches another, as libpq wants it. Files of certificates are looked for on the server that connects.
+pub fn conninfo(node: NodeId) -> Result<String> {
+    let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
+    let words = words(node)?;
+    let parts: Vec<String> =
+        words.iter().map(|(word, value)| format!("{word}='{}'", quoted(value))).collect();
+    Ok(parts.join(" "))
+}
+
+/// How `helios.pull_rows` reaches a server.
+pub fn address(node: NodeId) -> Result<Address> {
+    let passfile = match node.is_outside() {
+        true => foreign::load(node)?.passfile().map(str::to_owned),
+        false => None,
+    };
+    Ok(Address::of(&target(node)?, &role_on(node)?, passfile))
+}
+
+/// What a session runs from now on holds passwords: the server neither shows nor logs it. For superusers.
+pub fn keep_secret(session: &mut Session) -> Result<()> {
+    const SILENT: [(&str, &str); 8] = [
+        ("track_activities", "off"),
+        ("log_statement", "none"),
+        ("log_duration", "off"),
+        ("log_min_duration_statement", "-1"),
+        ("log_min_duration_sample", "-1"),
+        ("log_min_error_statement", "panic"),
+        ("auto_explain.log_min_duration", "-1"),
+        ("pg_stat_statements.track", "none"),
+    ];
+    let all: Vec<_> =
+        SILENT.iter().map(|(name, value)| format!("SET {name} = '{value}'")).collect();
+    session.query(&all.join("; ")).map(|_| ())
+}
+
+/// A session to a server; must be called in a transaction.
 pub fn session(node: NodeId) -> Result<Session> {
-    Session::connect(&Rc::new(target(node)?), &role()?)
+    let connected = Session::connect(&Rc::new(target(node)?), &role_on(node)?);
+    match node.is_outside() {
+        true => connected.map_err(foreign::unreachable),
+        false => connected,
+    }
 }
 
 /// A session that speaks the replication protocol.
 pub fn replication_session(node: NodeId) -> Result<Session> {
     let mut target = target(node)?;
     target.parameters.push(("replication", "database"));
-    Session::connect(&Rc::new(target), &role()?)
+    Session::connect(&Rc::new(target), &role_on(node)?)
 }
 
 /// The two nodes.

@@ -5,7 +5,7 @@
 //! that nobody waits longer than `helios.max_switch_stall`; and none is tried while a transaction that is known to be
 //! long is in the way.
 
-use super::ends::{literal, names, text};
+use super::ends::{self, literal, names, text};
 use super::record::Migration;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -39,10 +39,15 @@ impl Fence {
     }
 
     /// Puts it up around the shard, whose rows are on this node. To be called in a transaction, whose end takes it
-    /// down.
+    /// down; on a server outside of the cluster, that of the transaction which the session `outside` begins.
     ///
     /// 55P03, 57014 or 40P01 (see [`is_busy`]) if it cannot be had in time.
-    pub fn raise(migration: &Migration, node: NodeId, tables: &[String]) -> Result<Self> {
+    pub fn raise(
+        migration: &Migration,
+        node: NodeId,
+        tables: &[String],
+        mut outside: Option<&mut Session>,
+    ) -> Result<Self> {
         let most = Duration::from_millis(settings::MAX_SWITCH_STALL.get().unsigned_abs().into());
         let began = Instant::now();
         let fence = Self { began, until: began + most };
@@ -52,16 +57,26 @@ impl Fence {
         directory::lock_shard_exclusive(migration.shard);
         let left = patience.saturating_sub(fence.stood()).max(Duration::from_millis(1)).as_millis();
         // A vacuum that the server itself began gives way after deadlock_timeout.
-        let (lock, statement) = (("lock_timeout", left), ("statement_timeout", left));
-        for (setting, value) in [lock, statement, ("deadlock_timeout", 20)] {
-            on(node, &format!("SET LOCAL {setting} = {value}"))?;
+        let mut on = |statement: &str| match &mut outside {
+            Some(session) => session.query(statement).map(|_| ()),
+            None => on(node, statement),
+        };
+        if node.is_outside() {
+            on(
+                "BEGIN; SELECT set_config('deadlock_timeout', '20', true) FROM pg_roles WHERE rolname = current_user AND rolsuper",
+            )?;
+        } else {
+            on("SET LOCAL deadlock_timeout = 20")?;
         }
-        on(node, "SET LOCAL helios.migration_session = on")?;
+        for setting in ["lock_timeout", "statement_timeout"] {
+            on(&format!("SET LOCAL {setting} = {left}"))?;
+        }
+        on("SET LOCAL helios.migration_session = on")?;
         for some in tables.chunks(1000) {
             let list: Vec<_> = some.iter().map(|table| format!("ONLY {table}")).collect();
-            on(node, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", list.join(", ")))?;
+            on(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", list.join(", ")))?;
         }
-        on(node, "SET LOCAL statement_timeout = 0")?;
+        on("SET LOCAL statement_timeout = 0")?;
         Ok(fence)
     }
 }
@@ -121,7 +136,7 @@ pub fn in_the_way(migration: &Migration, node: &mut Session) -> Result<Option<St
     if pids.is_empty() {
         return Ok(None);
     }
-    let name = directory::node(node_of(migration))?.name.clone();
+    let name = ends::name(node_of(migration))?;
     Ok(Some(format!(
         "waiting for transactions of the processes {pids} on node {}, which write to its schemas",
         literal(&name)

@@ -17,6 +17,7 @@ mod definition;
 mod dump;
 mod ends;
 mod fence;
+mod foreign;
 mod plan;
 mod preflight;
 pub mod pull;
@@ -29,6 +30,7 @@ mod tables;
 pub mod verify;
 mod wish;
 
+pub use foreign::{Import, start as start_import};
 pub use plan::{Subject, start, start_distributing, start_undistributing};
 pub use record::{of_node, waiting};
 pub use replica::{follows_any, promote, refuse_copies, refuse_node, set_replicas};

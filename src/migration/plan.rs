@@ -2,6 +2,7 @@
 
 use super::ends::identifier;
 use super::fence;
+use super::foreign::shells;
 use super::record::{self, Becomes, Migration, NewMigration};
 use super::replica;
 use crate::directory::{self, Node, NodeId, ShardId};
@@ -101,6 +102,9 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
 
 /// The end of a migration that made a schema distributed, or a plain one.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
+    if migration.is_import() {
+        return shells::settle(migration, outcome);
+    }
     let plain = match migration.becomes {
         None => false,
         Some(Becomes::Distributed) => outcome != State::Finished,

@@ -1,8 +1,9 @@
 //! What has to hold before anything is touched.
 
-use super::ends::{Ends, column, names, text};
+use super::ends::{self, Ends, column, names, text};
+use super::foreign;
 use super::record::Migration;
-use crate::directory::{self, Node};
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -12,11 +13,13 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
 /// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
 pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let source = directory::node(migration.source)?;
-    let target = directory::node(migration.target)?;
-    check_servers(&source, &target, ends)?;
-    if !target.is_local {
+    let (source, target) = (ends::name(migration.source)?, ends::name(migration.target)?);
+    check_servers(&source, &target, ends, migration.way_back)?;
+    if migration.target != NodeId::LOCAL {
         check_absent(migration, &target, &mut ends.target)?;
+    }
+    if migration.is_import() {
+        foreign::check(migration, ends)?;
     }
     check_content(migration, &source, &mut ends.source)
 }
@@ -25,17 +28,17 @@ fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
     Error::new(code, message).detail(detail).hint(hint)
 }
 
-fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
+fn check_servers(source: &str, target: &str, ends: &mut Ends, way_back: bool) -> Result<()> {
     let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
                       current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
                       current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
                       current_setting('max_logical_replication_workers')::int
                         - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
     let mut versions = Vec::new();
-    for (node, session) in [(source, &mut ends.source), (target, &mut ends.target)] {
+    let both = [(source, &mut ends.source, way_back), (target, &mut ends.target, true)];
+    for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        let name = &node.name;
         if text(row, 0) != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -48,7 +51,10 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
         let free = [
             ("max_replication_slots", column::<i64>(row, 2)),
             ("max_wal_senders", column::<i64>(row, 3)),
-            ("max_logical_replication_workers", column::<i64>(row, 4)),
+            (
+                "max_logical_replication_workers",
+                column::<i64>(row, 4).filter(|_| subscribes).or(Some(1)),
+            ),
         ];
         for (setting, left) in free {
             if left.unwrap_or(0) < 1 {
@@ -64,7 +70,7 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
     if versions[1] < versions[0] {
         return Err(refused(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("node \"{}\" is older than node \"{}\"", target.name, source.name),
+            format!("node \"{target}\" is older than node \"{source}\""),
             &format!("They run PostgreSQL {} and {}.", versions[1], versions[0]),
             "Upgrade the target, or choose another one.",
         ));
@@ -72,7 +78,7 @@ fn check_servers(source: &Node, target: &Node, ends: &mut Ends) -> Result<()> {
     Ok(())
 }
 
-fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Result<()> {
+fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Result<()> {
     let sql = format!(
         "SELECT nspname FROM pg_namespace WHERE nspname = ANY ({}) ORDER BY 1",
         names(&migration.schemas)
@@ -83,14 +89,14 @@ fn check_absent(migration: &Migration, node: &Node, target: &mut Session) -> Res
     }
     Err(refused(
         Code::ERRCODE_DUPLICATE_SCHEMA,
-        format!("node \"{}\" has a schema of the same name already", node.name),
+        format!("node \"{node}\" has a schema of the same name already"),
         &format!("Schemas: {}.", there.join(", ")),
         "Somebody made it on the node itself. Look at it, and drop it there if it is of no use.",
     ))
 }
 
 /// Each query gives what cannot move, one text a row.
-fn check_content(migration: &Migration, node: &Node, source: &mut Session) -> Result<()> {
+fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
     let schemas = names(&migration.schemas);
     let obstacles = [
         (
@@ -151,7 +157,7 @@ fn check_content(migration: &Migration, node: &Node, source: &mut Session) -> Re
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         return Err(refused(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{what} (node \"{}\")", node.name),
+            format!("{what} (node \"{node}\")"),
             &format!("{}{more}.", found.join(", ")),
             hint,
         ));

@@ -11,6 +11,7 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ pub struct Address {
     user: String,
     #[serde(default)]
     password: Option<String>,
+    /// The password file to look into; none: that of the server's operating system user.
+    #[serde(default)]
+    passfile: Option<PathBuf>,
 }
 
 /// Which rows, and how.
@@ -134,8 +138,8 @@ pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
 }
 
 impl Address {
-    /// Where a node is, for a role.
-    pub fn of(target: &Target, role: &str) -> Self {
+    /// Where a server is, for a role; its password is in this file if it is not known here.
+    pub fn of(target: &Target, role: &str, passfile: Option<String>) -> Self {
         let options = target.libpq(role).into_iter().filter(|(word, _)| word.starts_with("ssl"));
         let (hosts, ports) = target.addresses.iter().cloned().unzip();
         Self {
@@ -146,7 +150,13 @@ impl Address {
             options: options.map(|(word, value)| (word.to_owned(), value)).collect(),
             user: role.to_owned(),
             password: target.password.clone(),
+            passfile: passfile.map(PathBuf::from),
         }
+    }
+
+    /// Whether its text holds a password.
+    pub fn is_secret(&self) -> bool {
+        self.password.is_some()
     }
 
     /// As `helios.pull_rows` reads it.
@@ -180,9 +190,11 @@ impl Address {
             sslcert: None,
             sslkey: None,
             password: self.password,
-            passfile: std::env::home_dir().map(|home| home.join(".pgpass")),
+            passfile: self
+                .passfile
+                .or_else(|| std::env::home_dir().map(|home| home.join(".pgpass"))),
             connect_timeout: CONNECT_TIMEOUT,
-            parameters: ends::SETTINGS.to_vec(),
+            parameters: ends::for_everybody(),
             tcp: Tcp::from_settings(),
         };
         target.set_options(&self.options)?;

@@ -40,6 +40,8 @@ pub struct Migration {
     pub tries: i32,
     /// It makes a further copy, and keeps it, instead of moving.
     pub keeps: bool,
+    /// Whether writes flow back to the old copy after the switch.
+    pub way_back: bool,
 }
 
 impl Migration {
@@ -51,6 +53,16 @@ impl Migration {
     /// The node with the other copy.
     pub fn follower(&self) -> NodeId {
         if self.state.is_before_switch() { self.target } else { self.source }
+    }
+
+    /// Whether the schemas come from a server outside of the cluster.
+    pub fn is_import(&self) -> bool {
+        self.source.is_outside()
+    }
+
+    /// Whether the target has the definition already: shells are one.
+    pub fn has_definition(&self) -> bool {
+        self.target == NodeId::LOCAL && !self.is_import()
     }
 }
 
@@ -96,7 +108,8 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, keeps
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back,
+                         keeps
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -118,7 +131,8 @@ pub fn load(id: i64) -> Result<Migration> {
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
-            keeps: row.get(15)?.unwrap_or(false),
+            way_back: row.get(15)?.unwrap_or(true),
+            keeps: row.get(16)?.unwrap_or(false),
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -267,7 +281,7 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
     let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1
-                   ORDER BY array_position('{subscription,slot,publication,rows,former,schema,identity,fence,marker}', kind), id";
+                   ORDER BY array_position('{subscription,slot,publication,rows,former,schema,identity,trigger,aside,fence,marker,import}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
             node: NodeId(row.get(1)?.unwrap_or(0)),

@@ -4,8 +4,9 @@ use super::backfill;
 use super::channel::Channel;
 use super::cleanup;
 use super::definition;
-use super::ends::{Ends, literal};
+use super::ends::{self, Ends, literal};
 use super::fence::{self, Fence};
+use super::foreign::{guard, shells};
 use super::record::{self, Migration};
 use super::replica;
 use super::tables;
@@ -13,6 +14,7 @@ use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::{invalidation, worker};
+use crate::remote::Session;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
@@ -45,24 +47,49 @@ struct Prepared {
     positions: Vec<(String, String, bool)>,
     silence: Vec<String>,
     voice: Vec<String>,
+    /// The definition of what becomes a shell here with the switch.
+    shells: Option<(String, String)>,
 }
 
 /// Tries once.
 pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
     let (from, _) = direction(migration, way);
+    if from.is_outside() {
+        // Closed by a try that did not come to its end.
+        worker::attempt(|| guard::open(migration, &mut ends.source))?;
+    }
     let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
     if let Some(obstacle) = obstacle {
         return Ok(Tried::Busy(obstacle));
     }
     let prepared = prepare(migration, ends, way)?;
+    let mut outside = locker(from)?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
     let mut stood = Duration::ZERO;
     let result = worker::attempt(|| {
-        let fence = Fence::raise(migration, prepared.from, &prepared.lockable)?;
+        if let Some(shells) = &prepared.shells {
+            shells::make(migration, shells)?;
+        }
+        let fence = Fence::raise(migration, from, &prepared.lockable, outside.as_mut())?;
         let outcome = behind_fence(migration, ends, way, &prepared, &fence);
         stood = fence.stood();
-        outcome
+        outcome?;
+        // The one copy is closed before the other is open.
+        match &mut outside {
+            Some(session) => {
+                guard::close(migration, session, &prepared.silence)?;
+                failpoint::hit(failpoint::MIGRATION_IMPORT_CLOSED)
+            }
+            None => Ok(()),
+        }
     });
+    if result.is_err() && from.is_outside() {
+        drop(outside); // what it has not committed is open again
+        worker::attempt(|| match record::load(migration.id)?.state.is_before_switch() {
+            true => guard::open(migration, &mut ends.source),
+            false => Ok(()),
+        })?;
+    }
     if stood > Duration::ZERO {
         worker::attempt(|| record::stalled(migration.id, stood))?;
     }
@@ -74,6 +101,11 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
         Err(error) if fence::is_busy(&error) => Ok(Tried::Busy(error.to_string())),
         Err(error) => Err(error),
     }
+}
+
+/// The session that locks tables where our transactions do not reach.
+fn locker(from: NodeId) -> Result<Option<Session>> {
+    from.is_outside().then(|| worker::attempt(|| ends::session(from))).transpose()
 }
 
 fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
@@ -103,11 +135,19 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let (from, to) = direction(migration, way);
     let channels = channels(migration, way)?;
     let back = match way {
-        Way::There => Some(worker::attempt(|| Channel::back(migration))?),
-        Way::Back => None,
+        Way::There if migration.way_back => Some(worker::attempt(|| Channel::back(migration))?),
+        _ => None,
     };
+    let mut shells = None;
     if way == Way::There {
         check_same(migration, ends)?;
+        if migration.is_import() {
+            let definition = worker::attempt(|| {
+                let definition = shells::definition(migration, None)?;
+                shells::check_unchanged(migration, &definition).map(|()| definition)
+            })?;
+            shells = Some(definition).filter(|_| to != NodeId::LOCAL);
+        }
     }
     let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
     let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
@@ -117,7 +157,7 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
         // Most of the way, so that little is left to skip behind the fence.
         back.skip(&mut ends.target, &mut ends.source)?;
     }
-    Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice })
+    Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice, shells })
 }
 
 /// Definitions must not have changed since they were copied.
@@ -154,32 +194,46 @@ fn behind_fence(
         return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
     }
     let id = migration.id;
-    if from != NodeId::LOCAL {
-        // Here a shell is what nobody writes to.
-        fence::on(
-            from,
-            &format!("UPDATE helios.fence SET kind = 'writes' WHERE migration = {id}"),
-        )?;
+    // Where our transactions do not reach, the copy is closed right before this one commits; it is opened behind it.
+    if !from.is_outside() {
+        if from != NodeId::LOCAL || migration.is_import() {
+            // Else a shell is what nobody writes to here.
+            fence::on(from, &fenced(id, "writes"))?;
+        }
+        prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
     }
-    prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
-    fence::on(to, "SET LOCAL helios.migration_session = on")?;
-    if to != NodeId::LOCAL {
-        fence::on(
-            to,
-            &format!("UPDATE helios.fence SET kind = 'definition' WHERE migration = {id}"),
-        )?;
+    if !to.is_outside() {
+        fence::on(to, "SET LOCAL helios.migration_session = on")?;
+        if to != NodeId::LOCAL || migration.is_import() {
+            fence::on(to, &fenced(id, "definition"))?;
+        }
+        prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     }
-    prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
-    directory::move_shards(&[(migration.shard, to)])?;
+    if to.is_outside() {
+        shells::set_aside(migration)?;
+    } else {
+        directory::move_shards(&[(migration.shard, to)])?;
+        leave_newcomers(migration, from)?;
+    }
     if migration.keeps {
         replica::promoted(migration, None)?;
     }
-    leave_newcomers(migration, from)?;
     for schema in &migration.schemas {
-        record::settle(id, to, cleanup::copy_kind(to), schema)?;
-        record::owe(id, from, cleanup::copy_kind(from), schema)?;
+        record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
+        let is_aside = to.is_outside() && from == NodeId::LOCAL;
+        if !from.is_outside() && !is_aside {
+            record::owe(id, from, cleanup::copy_kind(migration, from), schema)?;
+        }
     }
-    if from == NodeId::LOCAL {
+    if migration.is_import() {
+        // Triggers that are silent on the old copy sound again if it is ever opened.
+        let there = migration.source;
+        prepared
+            .voice
+            .iter()
+            .try_for_each(|statement| record::owe(id, there, "trigger", statement))?;
+    }
+    if from == NodeId::LOCAL && !migration.is_import() {
         // A shell is defined as its table is, although nothing is silenced any more.
         prepared
             .voice
@@ -197,10 +251,19 @@ fn behind_fence(
         ));
     }
     match way {
-        Way::There => record::advance(id, State::DualWriteBack)?,
+        Way::There => {
+            record::advance(id, State::DualWriteBack)?;
+            if !migration.way_back {
+                record::end(id, State::Finished, None)?;
+            }
+        }
         Way::Back => record::end(id, State::RolledBack, None)?,
     }
     failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
+}
+
+fn fenced(id: i64, kind: &str) -> String {
+    format!("UPDATE helios.fence SET kind = '{kind}' WHERE migration = {id}")
 }
 
 /// Everything that was written on the one side is on the other.
@@ -263,13 +326,17 @@ pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tr
     }
     let channels = channels(migration, way)?;
     let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
+    let mut outside = locker(from)?;
     let mut stood = Duration::ZERO;
     let result = worker::attempt(|| {
-        let fence = Fence::raise(migration, from, &lockable)?;
+        let fence = Fence::raise(migration, from, &lockable, outside.as_mut())?;
         arrive(migration, ends, &channels, &fence)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
         ends.source.query(begin)?;
         ends.target.query(begin)?;
+        if let Some(session) = &mut outside {
+            session.query("ROLLBACK")?;
+        }
         stood = fence.stood();
         Ok(())
     });

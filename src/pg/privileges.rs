@@ -40,6 +40,29 @@ impl Drop for SafePath {
     }
 }
 
+/// Until dropped, settings may be changed in any way; then they are what they were.
+pub struct OwnSettings {
+    level: i32,
+}
+
+impl OwnSettings {
+    /// From here on.
+    pub fn begin() -> Self {
+        // SAFETY: changes a backend-local variable.
+        Self { level: unsafe { pg_sys::NewGUCNestLevel() } }
+    }
+}
+
+impl Drop for OwnSettings {
+    fn drop(&mut self) {
+        // After an error the end of the transaction does this, and for more than this level.
+        if !std::thread::panicking() {
+            // SAFETY: takes back what was set since `begin`.
+            unsafe { pg_sys::AtEOXact_GUC(false, self.level) }
+        }
+    }
+}
+
 /// Runs as another role until dropped, with a safe `search_path`.
 pub struct RunAs {
     role: pg_sys::Oid,

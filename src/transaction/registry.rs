@@ -163,7 +163,8 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
     Ok(target)
 }
 
-fn passfile() -> Option<PathBuf> {
+/// The file of passwords for sessions to nodes: that of `helios.passfile`, or the operating system user's.
+pub fn passfile() -> Option<PathBuf> {
     let set = settings::PASSFILE.get().map(|path| path.to_string_lossy().into_owned());
     match set.filter(|path| !path.is_empty()) {
         Some(path) => Some(PathBuf::from(path)),

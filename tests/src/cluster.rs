@@ -221,8 +221,13 @@ pub struct PlainServer {
 impl PlainServer {
     /// A new one.
     pub fn start() -> Self {
+        Self::with_settings(&[])
+    }
+
+    /// A new one, with further configuration lines.
+    pub fn with_settings(settings: &[&str]) -> Self {
         let scratch = Scratch::new(1).unwrap();
-        let server = scratch.plain_server(&pg(), 0, &[]).unwrap();
+        let server = scratch.plain_server(&pg(), 0, settings).unwrap();
         let create = format!("CREATE DATABASE {DATABASE}");
         server.connect("postgres").unwrap().batch_execute(&create).unwrap();
         Self { server, _scratch: scratch }

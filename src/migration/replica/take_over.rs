@@ -125,8 +125,8 @@ fn flip(
     voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {
-        record::settle(id, to, cleanup::copy_kind(to), schema)?;
-        record::settle(id, from, cleanup::copy_kind(from), schema)?;
+        record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
+        record::settle(id, from, cleanup::copy_kind(migration, from), schema)?;
         record::owe(id, from, "former", schema)?;
     }
     switch::leave_newcomers(migration, to)?;

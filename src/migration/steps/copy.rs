@@ -10,6 +10,7 @@ use crate::migration::cleanup;
 use crate::migration::definition;
 use crate::migration::ends::{Ends, names};
 use crate::migration::fence;
+use crate::migration::foreign::guard;
 use crate::migration::preflight;
 use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::replica;
@@ -41,20 +42,20 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     let moving = tables::moving(&mut ends.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
-            for node in [migration.source, migration.target] {
+            // Shells that an import makes are defined as the tables are meanwhile.
+            let here = migration.is_import().then_some(NodeId::LOCAL);
+            for node in [migration.source, migration.target].into_iter().chain(here) {
                 record::owe(migration.id, node, "identity", &identity(table))?;
             }
         }
         for node in [migration.source, migration.target] {
-            record::owe(migration.id, node, "marker", "")?;
+            if !node.is_outside() {
+                record::owe(migration.id, node, "marker", "")?;
+            }
         }
         for schema in &migration.schemas {
-            record::owe(
-                migration.id,
-                migration.target,
-                cleanup::copy_kind(migration.target),
-                schema,
-            )?;
+            let kind = cleanup::copy_kind(migration, migration.target);
+            record::owe(migration.id, migration.target, kind, schema)?;
         }
         if migration.keeps {
             replica::share_identities(migration)?;
@@ -66,7 +67,7 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     for table in known.iter().filter(|table| table.identity.is_some()) {
         let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
         ends.source.query(&full)?;
-        if migration.target == NodeId::LOCAL {
+        if migration.has_definition() {
             ends.target.query(&full)?; // a shell, which no dump will make so
         }
     }
@@ -82,11 +83,19 @@ fn identity(table: &MovingTable) -> String {
 /// From here on definitions of the schemas do not change, here and on the source.
 fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let id = migration.id;
-    worker::attempt(|| {
-        for node in [NodeId::LOCAL, migration.source, migration.target] {
-            record::owe(id, node, "fence", "")?;
+    worker::attempt(|| match migration.is_import() {
+        true => {
+            // The fence here goes with the migration's end, in one transaction with the schema it keeps.
+            if migration.target != NodeId::LOCAL {
+                record::owe(id, migration.target, "fence", "")?;
+            }
+            let own = guard::schema(id)?;
+            record::owe(id, migration.source, "import", &own)?;
+            record::owe(id, migration.target, "import", &own)
         }
-        Ok(())
+        false => [NodeId::LOCAL, migration.source, migration.target]
+            .into_iter()
+            .try_for_each(|node| record::owe(id, node, "fence", "")),
     })?;
     let insert = |schemas: &str| {
         format!(
@@ -97,8 +106,10 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     };
     let schemas = names(&migration.schemas);
     worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
-    ends.source.query(&insert(&schemas))?;
-    Ok(())
+    match migration.is_import() {
+        true => worker::attempt(|| guard::put(migration, ends)),
+        false => ends.source.query(&insert(&schemas)).map(|_| ()),
+    }
 }
 
 /// Publication, slot, definitions, rows, indexes.

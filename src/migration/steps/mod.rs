@@ -111,6 +111,7 @@ fn clean_up(migration: &Migration) -> Result<Next> {
     if migration.keeps {
         worker::attempt(|| super::replica::leave(migration))?;
     }
+    cleanup::open_foreign(migration)?;
     cleanup::all(migration)?;
     let outcome = migration.outcome.unwrap_or(State::Failed);
     worker::attempt(|| {

@@ -23,7 +23,9 @@ pub fn switch_over(migration: &Migration) -> Result<Next> {
         return advance(migration, State::Verify);
     }
     let mut ends = ends(migration)?;
-    switch::prepare_back(migration, &mut ends)?;
+    if migration.way_back {
+        switch::prepare_back(migration, &mut ends)?;
+    }
     persist(migration, || switch::attempt(migration, &mut ends, Way::There)).map(|_| Next::Go)
 }
 

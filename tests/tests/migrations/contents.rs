@@ -8,13 +8,15 @@ use xtask::server::Server;
 
 use crate::{assert_clean, cluster, finish, node_of, roll_back, switch, text};
 
-/// One of each kind, with names that need quotes.
-const EVERYTHING: &str = r#"
+/// What the objects refer to outside of their schema.
+pub const AROUND: &str = r#"
 CREATE ROLE owner_of_all; CREATE ROLE reader;
 CREATE TABLE country (id int PRIMARY KEY, name text);
 INSERT INTO country VALUES (1, 'x'), (2, 'y');
-SELECT helios_create_reference_table('country');
-CREATE SCHEMA "Odd.Name" AUTHORIZATION owner_of_all DISTRIBUTED ON NODE "node-1";
+"#;
+
+/// One of each kind, with names that need quotes.
+pub const OBJECTS: &str = r#"
 COMMENT ON SCHEMA "Odd.Name" IS 'everything';
 GRANT USAGE ON SCHEMA "Odd.Name" TO reader;
 ALTER DEFAULT PRIVILEGES IN SCHEMA "Odd.Name" GRANT SELECT ON TABLES TO reader;
@@ -81,7 +83,7 @@ RESET search_path;
 "#;
 
 /// Queries whose results must be the same after any move.
-const ROWS: &[&str] = &[
+pub const ROWS: &[&str] = &[
     r#"SELECT * FROM "Odd.Name"."Customer" ORDER BY id"#,
     r#"SELECT * FROM "Odd.Name".nokey ORDER BY x, y"#,
     r#"SELECT count(*) FROM "Odd.Name".nothing"#,
@@ -96,7 +98,7 @@ const ROWS: &[&str] = &[
 ];
 
 /// The definition of a schema on a server, without what pg_dump writes differently each time.
-fn definition(server: &Server, schema: &str) -> String {
+pub fn definition(server: &Server, schema: &str) -> String {
     let mut command: Command = server.client("pg_dump", DATABASE).unwrap();
     command.args(["--schema-only", "--schema", &format!("\"{schema}\"")]);
     let output = command.stderr(Stdio::inherit()).output().unwrap();
@@ -115,7 +117,14 @@ fn everything(cluster: &Cluster) -> Vec<Vec<String>> {
 fn everything_in_a_schema_moves() {
     let cluster = cluster(2);
     let mut client = cluster.connect();
-    client.batch_execute(EVERYTHING).unwrap();
+    client.batch_execute(AROUND).unwrap();
+    client
+        .batch_execute(
+            "SELECT helios_create_reference_table('country'); \
+             CREATE SCHEMA \"Odd.Name\" AUTHORIZATION owner_of_all DISTRIBUTED ON NODE \"node-1\"",
+        )
+        .unwrap();
+    client.batch_execute(OBJECTS).unwrap();
     let (before, rows) = (definition(cluster.node(1), "Odd.Name"), everything(&cluster));
     assert!(before.contains("ENABLE ALWAYS TRIGGER always"), "{before}");
 

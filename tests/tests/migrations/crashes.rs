@@ -81,6 +81,8 @@ fn every_place_of_a_migration_is_in_the_matrix() {
     let cluster = Cluster::with_failpoints(1, &[]);
     let of_migrations =
         cluster.failpoints().into_iter().filter(|name| name.starts_with("migration."));
+    // Imports have tests of their own.
+    let of_migrations = of_migrations.filter(|name| !name.starts_with("migration.import."));
     let known: BTreeSet<String> = of_migrations.collect();
     let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(known, tried);

@@ -10,6 +10,7 @@
 mod contents;
 mod crashes;
 mod home;
+mod imports;
 mod races;
 mod refusals;
 mod under_load;

@@ -1,0 +1,30 @@
+//! Schemas of servers outside of the cluster.
+
+use super::given;
+use crate::error::{OrRaise, Result};
+use crate::migration::{self, Import};
+use crate::pg::session;
+use crate::transaction;
+use pgrx::prelude::*;
+
+/// Begins to take a schema of a foreign PostgreSQL server over; gives the migration's number.
+#[pg_extern(sql = false)]
+fn helios_import_schema(
+    connection: Option<&str>,
+    schema: Option<&str>,
+    node: Option<&str>,
+    way_back: Option<bool>,
+) -> i64 {
+    // The connection string may hold a password.
+    session::show_instead(c"SELECT helios_import_schema(…)");
+    let start = || -> Result<i64> {
+        let _path = transaction::SafePath::begin();
+        migration::start_import(&Import {
+            connection: given(connection, "connection")?,
+            schema: given(schema, "schema")?,
+            node,
+            way_back: way_back.unwrap_or(true),
+        })
+    };
+    start().or_raise()
+}

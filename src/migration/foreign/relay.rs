@@ -1,0 +1,61 @@
+//! Rows on their way to a foreign server, which cannot pull them: through this process. For the small tables that logical
+//! replication does not carry.
+
+use crate::error::Result;
+use crate::migration::ends::identifier;
+use crate::pg::copy_from::PINNED;
+use crate::remote::{Patience, Session, messages};
+
+/// How much is collected before it is sent on.
+const PIECE: usize = 64 * 1024;
+
+/// Puts the rows of a table on one server in the place of those that the same table has on another one.
+///
+/// Errors are those of the two servers.
+pub fn relay(from: &mut Session, to: &mut Session, table: &str, columns: &[String]) -> Result<()> {
+    let names: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
+    // COPY takes no empty list of columns.
+    let list = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
+    let mut pinned = String::from("BEGIN");
+    for (name, value) in PINNED {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        pinned += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
+    }
+    from.query(&pinned)?;
+    to.query(&format!("{pinned}; TRUNCATE ONLY {table}"))?;
+    to.start_query(&format!("COPY {table}{list} FROM STDIN"))?;
+    let frame = to.next(Patience::Interruptible)?;
+    match frame.kind {
+        b'G' => {}
+        b'E' => return Err(to.error(&frame)),
+        other => return Err(to.unexpected(other)),
+    }
+    from.start_query(&format!("COPY {table}{list} TO STDOUT"))?;
+    let mut failed = None;
+    loop {
+        let frame = from.next(Patience::Interruptible)?;
+        match frame.kind {
+            b'd' => {
+                messages::copy_data(to.output(), &frame)?;
+                if to.unsent() >= PIECE {
+                    to.flush(Patience::Interruptible)?;
+                }
+            }
+            b'E' => failed = Some(from.error(&frame)),
+            b'Z' => break,
+            _ => {}
+        }
+    }
+    match &failed {
+        None => messages::bare(to.output(), b'c'),
+        Some(_) => messages::copy_fail(to.output(), "the rows could not be read")?,
+    }
+    to.flush(Patience::Interruptible)?;
+    let copied = to.finish_query();
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    copied?;
+    from.query("COMMIT")?;
+    to.query("COMMIT").map(|_| ())
+}
