@@ -102,7 +102,7 @@ fn helios_replica_states() -> States {
     let known = |time: i64| Some(time).filter(|&time| time != 0).and_then(moment);
     TableIterator::new(replica_states::all().into_iter().map(move |state| {
         let (until, seen) = (known(state.complete_until), known(state.seen));
-        (state.migration, state.degraded, until, seen, state.bytes)
+        (state.migration, state.degraded != 0, until, seen, state.bytes)
     }))
 }
 

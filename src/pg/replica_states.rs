@@ -20,8 +20,8 @@ pub struct State {
     pub bytes: i64,
     /// End of the log that it follows, at that moment; 0: not known.
     pub log_end: i64,
-    /// It has not confirmed a commit in time, and is not waited for until it is in step again.
-    pub degraded: bool,
+    /// When it did not confirm a commit in time; 0: it does. It is not waited for until a later moment has been applied.
+    pub degraded: i64,
 }
 
 /// Copies in step on all databases of the server. One more is neither read from nor known to be degraded.
@@ -93,9 +93,9 @@ pub fn now() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// Notes what was seen of the copies of this database; others are forgotten. One that is degraded stays so unless the
-/// new state says `degraded: false` and `recovered` agrees. Gives the migrations whose copies are back.
-pub fn note(states: &[State], recovered: impl Fn(&State) -> bool) -> Vec<i64> {
+/// Notes what was seen of the copies of this database; others are forgotten. One that is degraded stays so until
+/// something that was written after that has been applied. Gives the migrations whose copies are back.
+pub fn note(states: &[State]) -> Vec<i64> {
     let database = own_database();
     let mut back = Vec::new();
     let mut slots = STATES.exclusive();
@@ -106,17 +106,18 @@ pub fn note(states: &[State], recovered: impl Fn(&State) -> bool) -> Vec<i64> {
     for state in states {
         match slots.find(database, state.migration) {
             Some(known) => {
-                let stays = known.degraded && !recovered(state);
-                if known.degraded && !stays {
-                    back.push(state.migration);
-                }
                 // A look that got no answer takes nothing back.
                 let complete_until = state.complete_until.max(known.complete_until);
                 let (bytes, log_end) = match state.log_end {
                     0 => (known.bytes, known.log_end),
                     end => (state.bytes, end),
                 };
-                *known = State { degraded: stays, complete_until, bytes, log_end, ..*state };
+                let mut degraded = known.degraded;
+                if degraded != 0 && complete_until > degraded {
+                    degraded = 0;
+                    back.push(state.migration);
+                }
+                *known = State { degraded, complete_until, bytes, log_end, ..*state };
             }
             None => slots.add(database, *state),
         }
@@ -143,11 +144,16 @@ pub fn all() -> Vec<State> {
 /// A copy has not confirmed a commit in time: commits do not wait for it until it is in step again. Whether that is new.
 pub fn degrade(migration: i64) -> bool {
     let database = own_database();
+    let degraded = now();
     let mut slots = STATES.exclusive();
     match slots.find(database, migration) {
-        Some(state) => !std::mem::replace(&mut state.degraded, true),
+        Some(state) if state.degraded != 0 => false,
+        Some(state) => {
+            state.degraded = degraded;
+            true
+        }
         None => {
-            slots.add(database, State { migration, degraded: true, ..State::default() });
+            slots.add(database, State { migration, degraded, ..State::default() });
             true
         }
     }

@@ -78,7 +78,7 @@ fn by_node(expected: Vec<(NodeId, Replica)>) -> BTreeMap<NodeId, Vec<Replica>> {
     let mut all: BTreeMap<NodeId, Vec<Replica>> = BTreeMap::new();
     for (node, replica) in expected {
         let known = replica_states::of(replica.migration);
-        if known.is_none_or(|state| !state.degraded) {
+        if known.is_none_or(|state| state.degraded == 0) {
             all.entry(node).or_default().push(replica);
         }
     }

@@ -42,7 +42,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     let fits = |replica: &&directory::Replica| node.is_none_or(|node| replica.node == node.id);
     let nearness = |replica: &&directory::Replica| {
         let state = replica_states::of(replica.migration).unwrap_or_default();
-        (!state.degraded, state.complete_until)
+        (state.degraded == 0, state.complete_until)
     };
     let best = replicas.iter().filter(fits).max_by_key(nearness).ok_or_else(|| {
         let names: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();

@@ -120,10 +120,7 @@ impl Watch {
             }
         }
         let states: Vec<State> = copies.iter().map(|copy| state(copy, &slots, &tokens)).collect();
-        let near = i64::try_from((2 * interval).max(Duration::from_secs(1)).as_micros());
-        let near = near.unwrap_or(i64::MAX);
-        let recovered = |state: &State| state.seen - state.complete_until <= near;
-        for migration in replica_states::note(&states, recovered) {
+        for migration in replica_states::note(&states) {
             log(format!("the copy that migration {migration} keeps is in step again"));
         }
         let followed = |one: &&Followed| {
@@ -247,7 +244,7 @@ fn state(
         seen: replica_states::now(),
         bytes: slots.iter().map(|slot| slot.bytes).max().unwrap_or(0),
         log_end: slots.iter().map(|slot| slot.log_end).max().unwrap_or(0),
-        degraded: false,
+        degraded: 0,
     }
 }
 
