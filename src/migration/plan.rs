@@ -4,6 +4,7 @@ use super::ends::{self, identifier};
 use super::fence;
 use super::foreign::shells;
 use super::record::{self, Becomes, Migration, NewMigration};
+use super::replica;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::{session, sql};
@@ -36,6 +37,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         .hint("Choose another node."));
     }
     directory::node(found.node)?.check_ours()?;
+    replica::refuse_copies(found.shard, &found.shown)?;
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
@@ -52,8 +54,16 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
-    let (source, becomes) = (found.node, None);
-    record::insert(&NewMigration { shard, split_from, becomes, schemas: &schemas, source, target })
+    let (source, becomes, keeps) = (found.node, None, false);
+    record::insert(&NewMigration {
+        shard,
+        split_from,
+        becomes,
+        schemas: &schemas,
+        source,
+        target,
+        keeps,
+    })
 }
 
 /// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
@@ -77,6 +87,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
         schemas: &schemas,
         source,
         target,
+        keeps: false,
     })
 }
 
@@ -114,16 +125,17 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
 }
 
 /// The shard that is concerned.
-struct Found {
-    shard: ShardId,
-    node: NodeId,
-    is_pooled: bool,
-    schemas: Vec<String>,
+pub(super) struct Found {
+    pub shard: ShardId,
+    pub node: NodeId,
+    pub is_pooled: bool,
+    pub replicas: i32,
+    pub schemas: Vec<String>,
     /// For messages.
-    shown: String,
+    pub shown: String,
 }
 
-fn find(subject: &Subject) -> Result<Found> {
+pub(super) fn find(subject: &Subject) -> Result<Found> {
     let (id, shown) = match subject {
         Subject::Shard(id) => (*id, format!("shard {}", id.0)),
         Subject::Schema(name) => match directory::home_of(name)? {
@@ -140,6 +152,7 @@ fn find(subject: &Subject) -> Result<Found> {
         shard: id,
         node: shard.node,
         is_pooled: shard.rectangle().is_some(),
+        replicas: shard.replicas,
         schemas,
         shown,
     })
@@ -176,7 +189,7 @@ pub(super) fn check_target(node: &Node) -> Result<()> {
 
 /// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before
 /// may have begun a move, and have taken the schema out of the shard for it.
-fn claim(subject: &Subject) -> Result<Found> {
+pub(super) fn claim(subject: &Subject) -> Result<Found> {
     let mut found = find(subject)?;
     loop {
         directory::as_owner(|| {
@@ -210,7 +223,8 @@ fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
         .hint("Try again."));
     }
     let (shard, source) = (found.shard, found.node);
-    let new = NewMigration { shard, split_from: None, becomes: None, schemas: &[], source, target };
+    let (split_from, becomes, keeps) = (None, None, false);
+    let new = NewMigration { shard, split_from, becomes, schemas: &[], source, target, keeps };
     let id = record::insert(&new)?;
     directory::move_shards(&[(shard, target)])?;
     directory::as_owner(|| record::advance(id, State::Finished))?;

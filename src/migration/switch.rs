@@ -8,6 +8,7 @@ use super::ends::{self, Ends, literal};
 use super::fence::{self, Fence};
 use super::foreign::{guard, shells};
 use super::record::{self, Migration, MovingTable};
+use super::replica;
 use super::tables;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -224,6 +225,9 @@ fn behind_fence(
         directory::move_shards(&[(migration.shard, to)])?;
         leave_newcomers(migration, from)?;
     }
+    if migration.keeps {
+        replica::promoted(migration, None)?;
+    }
     for schema in &migration.schemas {
         record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
         let is_aside = to.is_outside() && from == NodeId::LOCAL;
@@ -293,7 +297,7 @@ pub fn arrive(
 }
 
 /// A schema that came into the shard while its others moved stays where it is.
-fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
+pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in directory::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
             let own = directory::dedicated_shard(&schema, node)?;
