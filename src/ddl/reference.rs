@@ -14,7 +14,8 @@ use crate::directory::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Belongs};
 use crate::pg::object_access::Event;
-use crate::pg::privileges::{self, RunAs, SafePath};
+use crate::pg::own_settings::OwnSettings;
+use crate::pg::privileges::{self, RunAs};
 use crate::pg::statement::Statement;
 use crate::pg::{names, session, sql};
 use crate::remote::Session;
@@ -274,7 +275,7 @@ fn refuse_old_snapshot() -> Result<()> {
 fn described(relation: Oid) -> Result<ReferenceTable> {
     let name = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
-    let _path = SafePath::begin();
+    let _path = OwnSettings::safe_path();
     match sql::one::<String>(name, &[relation.into()])? {
         Some(name) => Ok(ReferenceTable { relation, name }),
         None => Err(Error::new(

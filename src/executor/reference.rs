@@ -9,7 +9,7 @@
 
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::privileges::SafePath;
+use crate::pg::own_settings::OwnSettings;
 use crate::pg::row_trigger::{Fired, Values};
 use crate::pg::{names, nesting, sql, xact};
 use crate::remote::messages;
@@ -179,7 +179,7 @@ struct Table {
 
 impl Table {
     fn read(relation: Oid) -> Result<Self> {
-        let _path = SafePath::begin();
+        let _path = OwnSettings::safe_path();
         let name =
             "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n
                         ON n.oid = c.relnamespace WHERE c.oid = $1";

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
+use crate::pg::own_settings::OwnSettings;
 use crate::pg::{bulk_insert, privileges};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
@@ -55,7 +56,7 @@ pub fn copy_from(
     let lasting = unsafe { std::mem::transmute::<&mut dyn Source, *mut dyn Source>(source) };
     let _reading = Reading(SOURCE.replace(Some(lasting)));
     let owner = privileges::owner_of_relation(table)?;
-    let _settings = Settings::pin();
+    let _settings = OwnSettings::begin(&PINNED); // texts mean the same as where they were written
     let lock = pg_sys::RowExclusiveLock as c_int;
     // SAFETY: the relation is open, with its lock held to the end of the transaction, as long as it is used. All
     // that is allocated lives in the statement's memory. An error releases it with the transaction.
@@ -137,9 +138,6 @@ impl Drop for Reading {
     }
 }
 
-/// Until dropped, texts mean the same here as on the server that wrote them.
-struct Settings(c_int);
-
 /// The settings that the text form of values depends on, as both ends have them. Binary strings come in the client's
 /// encoding.
 pub const PINNED: [(&CStr, &CStr); 7] = [
@@ -151,38 +149,6 @@ pub const PINNED: [(&CStr, &CStr); 7] = [
     (c"timezone", c"UTC"),
     (c"lc_monetary", c"C"),
 ];
-
-impl Settings {
-    fn pin() -> Self {
-        // SAFETY: the calls change backend-local variables; the texts are constants.
-        unsafe {
-            let level = pg_sys::NewGUCNestLevel();
-            for (name, value) in PINNED {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-            Self(level)
-        }
-    }
-}
-
-impl Drop for Settings {
-    fn drop(&mut self) {
-        // After an error the end of the transaction does this, and for more than this level.
-        if !std::thread::panicking() {
-            // SAFETY: gives back what `pin` saved.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.0) }
-        }
-    }
-}
 
 /// Until dropped, code runs as a table's owner, who cannot use it to become more.
 struct Owner {

@@ -1,73 +1,15 @@
 //! Who the current code runs as.
 
+use super::own_settings::OwnSettings;
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CStr;
-
-/// Until dropped, names mean PostgreSQL's own functions and operators, which nobody can put others in front of.
-pub struct SafePath {
-    settings: i32,
-}
-
-impl SafePath {
-    /// Sets the `search_path`.
-    pub fn begin() -> Self {
-        // SAFETY: the calls change backend-local variables; the texts are constants.
-        unsafe {
-            let settings = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"pg_catalog, pg_temp".as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-            Self { settings }
-        }
-    }
-}
-
-impl Drop for SafePath {
-    fn drop(&mut self) {
-        // After an error the end of the transaction does this, and for more than this level.
-        if !std::thread::panicking() {
-            // SAFETY: gives back what `begin` saved.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.settings) }
-        }
-    }
-}
-
-/// Until dropped, settings may be changed in any way; then they are what they were.
-pub struct OwnSettings {
-    level: i32,
-}
-
-impl OwnSettings {
-    /// From here on.
-    pub fn begin() -> Self {
-        // SAFETY: changes a backend-local variable.
-        Self { level: unsafe { pg_sys::NewGUCNestLevel() } }
-    }
-}
-
-impl Drop for OwnSettings {
-    fn drop(&mut self) {
-        // After an error the end of the transaction does this, and for more than this level.
-        if !std::thread::panicking() {
-            // SAFETY: takes back what was set since `begin`.
-            unsafe { pg_sys::AtEOXact_GUC(false, self.level) }
-        }
-    }
-}
 
 /// Runs as another role until dropped, with a safe `search_path`.
 pub struct RunAs {
     role: pg_sys::Oid,
     context: i32,
-    _path: SafePath,
+    _path: OwnSettings,
 }
 
 impl RunAs {
@@ -80,7 +22,7 @@ impl RunAs {
             let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
             pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
         }
-        Self { role: before, context, _path: SafePath::begin() }
+        Self { role: before, context, _path: OwnSettings::safe_path() }
     }
 }
 

@@ -1,9 +1,18 @@
 //! What a trigger is told, as plain values, and a word when what it noted is rolled back.
 
+use super::own_settings::OwnSettings;
 use pgrx::PgTrigger;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
+
+/// Values are written so that every server reads them as the same ones, as postgres_fdw writes them.
+const MODES: [(&CStr, &CStr); 4] = [
+    (c"datestyle", c"ISO"),
+    (c"intervalstyle", c"postgres"),
+    (c"extra_float_digits", c"3"),
+    (c"search_path", c"pg_catalog"),
+];
 
 /// The columns of a row as text, by column number less one; None for NULL, dropped columns too.
 pub type Values = Vec<Option<Vec<u8>>>;
@@ -76,7 +85,7 @@ pub fn view(trigger: &PgTrigger<'_>) -> (Oid, Fired) {
         } else if event & pg_sys::TRIGGER_EVENT_ROW == 0 {
             Fired::After
         } else {
-            let _modes = Transmission::begin();
+            let _modes = OwnSettings::begin(&MODES);
             match operation {
                 pg_sys::TRIGGER_EVENT_INSERT => {
                     Fired::Row { old: None, new: Some(values(data.tg_trigtuple)) }
@@ -117,48 +126,5 @@ unsafe fn values(descriptor: pg_sys::TupleDesc, tuple: pg_sys::HeapTuple) -> Val
             pg_sys::pfree(text.cast());
         }
         texts
-    }
-}
-
-/// Until dropped, values are written so that every server reads them as the same ones, as postgres_fdw writes them.
-struct Transmission {
-    settings: i32,
-}
-
-impl Transmission {
-    fn begin() -> Self {
-        const MODES: [(&CStr, &CStr); 4] = [
-            (c"datestyle", c"ISO"),
-            (c"intervalstyle", c"postgres"),
-            (c"extra_float_digits", c"3"),
-            (c"search_path", c"pg_catalog"),
-        ];
-        // SAFETY: the calls change backend-local variables; the texts are constants.
-        unsafe {
-            let settings = pg_sys::NewGUCNestLevel();
-            for (name, value) in MODES {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-            Self { settings }
-        }
-    }
-}
-
-impl Drop for Transmission {
-    fn drop(&mut self) {
-        // After an error the end of the transaction does this, and for more than this level.
-        if !std::thread::panicking() {
-            // SAFETY: gives back what `begin` saved.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.settings) }
-        }
     }
 }

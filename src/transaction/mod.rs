@@ -32,7 +32,7 @@ pub use registry::{passfile, refuse_silent, target};
 pub use status::{finish_user_prepared, status, user_prepared};
 
 use crate::directory::NodeId;
-use crate::pg::privileges;
+use crate::pg::own_settings::OwnSettings;
 use std::cell::RefCell;
 
 /// Whether a statement on a node is a transaction of its own.
@@ -75,7 +75,7 @@ pub fn open_nodes() -> Vec<NodeId> {
 /// Until dropped, names mean PostgreSQL's own functions and operators, here and in what is sent to nodes, whose sessions
 /// follow the `search_path` back afterwards.
 pub struct SafePath {
-    _path: privileges::SafePath,
+    _path: OwnSettings,
     _then: NoteChange,
 }
 
@@ -92,7 +92,7 @@ impl SafePath {
     /// Sets the `search_path`.
     pub fn begin() -> Self {
         note_settings_changed();
-        Self { _path: privileges::SafePath::begin(), _then: NoteChange }
+        Self { _path: OwnSettings::safe_path(), _then: NoteChange }
     }
 }
 

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::migration::dump::{self, Section};
 use crate::migration::ends::{identifier, names};
 use crate::migration::record::{self, Migration};
-use crate::pg::{privileges::OwnSettings, session, sql};
+use crate::pg::own_settings::OwnSettings;
+use crate::pg::{session, sql};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -47,14 +48,14 @@ pub fn check_unchanged(migration: &Migration, now: &(String, String)) -> Result<
 
 /// Takes the name here, for a schema that comes to a node; gives nothing to look at yet.
 pub fn reserve(schema: &str) -> Result<()> {
-    let _own = OwnSettings::begin();
+    let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
     sql::run(&format!("CREATE SCHEMA {}", identifier(schema)), &[])
 }
 
 /// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
 pub fn make(migration: &Migration, (before, behind): &(String, String)) -> Result<()> {
-    let _own = OwnSettings::begin();
+    let _own = OwnSettings::begin(&[]);
     let mut all = String::from("SET LOCAL helios.migration_session = on;\n");
     for schema in &migration.schemas {
         all.push_str(&format!("DROP SCHEMA {} RESTRICT;\n", identifier(schema)));
@@ -91,7 +92,7 @@ fn aside(migration: &Migration, schema: &str) -> String {
 /// Takes the schemas out of everybody's sight, and the directory's. Dropping them would need locks that are not had soon;
 /// a new name needs none, and makes PostgreSQL look up the old one again, wherever a plan was kept.
 pub fn set_aside(migration: &Migration) -> Result<()> {
-    let _own = OwnSettings::begin();
+    let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
     for schema in &migration.schemas {
         let name = aside(migration, schema);
@@ -105,7 +106,7 @@ pub fn set_aside(migration: &Migration) -> Result<()> {
 
 /// The end of an import: definitions are free again; a schema that did not come is forgotten here.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
-    let _own = OwnSettings::begin();
+    let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
     sql::run("DELETE FROM helios.fence WHERE migration = $1", &[migration.id.into()])?;
     server::forget_password(migration.source)?;
