@@ -70,6 +70,7 @@ CREATE TABLE helios.shard (
     key_from  text COLLATE "C",
     key_to    text COLLATE "C",
     state     text    NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'moving')),
+    replicas  integer NOT NULL DEFAULT 1 CHECK (replicas >= 1),
     CHECK (kind <> 'pooled' OR (0 <= slot_from AND slot_from < slot_to AND slot_to <= 16384
                                 AND slot_from IS NOT NULL AND slot_to IS NOT NULL
                                 AND (key_from IS NULL OR key_to IS NULL OR key_from < key_to))),
@@ -83,6 +84,7 @@ COMMENT ON TABLE helios.shard IS 'groups of schemas that live and move together'
 COMMENT ON COLUMN helios.shard.slot_from IS 'first hash slot';
 COMMENT ON COLUMN helios.shard.slot_to IS 'hash slot behind the last';
 COMMENT ON COLUMN helios.shard.key_from IS 'least key, NULL for no bound';
+COMMENT ON COLUMN helios.shard.replicas IS 'how many copies there should be, the one in use included: see helios_set_replicas()';
 COMMENT ON COLUMN helios.shard.key_to IS 'first key behind the greatest, NULL for no bound';
 
 CREATE TABLE helios.schema (
@@ -111,9 +113,9 @@ CREATE TABLE helios.migration (
     source      integer NOT NULL,
     target      integer NOT NULL,
     state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
-        'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'switch', 'dual_write_back', 'cleanup',
-        'finished', 'rolled_back', 'cancelled', 'failed')),
-    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish', 'verify')),
+        'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'in_step', 'switch', 'dual_write_back',
+        'cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')),
+    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish', 'verify', 'promote')),
     outcome     text    CHECK (outcome IN ('finished', 'rolled_back', 'cancelled', 'failed')),
     round       integer NOT NULL DEFAULT 0,
     rows_done   bigint  NOT NULL DEFAULT 0,
@@ -131,10 +133,12 @@ CREATE TABLE helios.migration (
     verified    timestamptz,
     switched    timestamptz,
     ended       timestamptz,
-    way_back    boolean NOT NULL DEFAULT true
+    way_back    boolean NOT NULL DEFAULT true,
+    keeps       boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX migration_of_shard ON helios.migration (shard)
-    WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+    WHERE NOT keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+COMMENT ON COLUMN helios.migration.keeps IS 'makes a further copy, and keeps it in step, instead of moving: see helios_replicas';
 COMMENT ON TABLE helios.migration IS 'moves of shards between nodes';
 COMMENT ON COLUMN helios.migration.split_from IS 'the shard that the schema was taken out of for this move';
 COMMENT ON COLUMN helios.migration.becomes IS 'what a schema becomes that comes from the coordinator, or goes there';
@@ -171,7 +175,7 @@ CREATE TABLE helios.cleanup (
     id        bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     migration bigint  NOT NULL REFERENCES helios.migration,
     node      integer NOT NULL,
-    kind      text    NOT NULL CHECK (kind IN ('subscription', 'slot', 'publication', 'identity', 'fence', 'marker', 'schema', 'rows',
+    kind      text    NOT NULL CHECK (kind IN ('subscription', 'slot', 'publication', 'identity', 'fence', 'marker', 'schema', 'former', 'rows',
                                                       'trigger', 'aside', 'import')),
     name      text    NOT NULL,
     created   timestamptz NOT NULL DEFAULT now(),
@@ -392,7 +396,7 @@ COMMENT ON FUNCTION helios.schema_counters() IS 'what this server has counted of
 CREATE VIEW helios.helios_shards AS
     SELECT s.id, s.name, s.kind, n.name AS node, s.slot_from, s.slot_to - 1 AS slot_to, s.key_from, s.key_to,
            CASE WHEN EXISTS (SELECT FROM helios.migration m
-                              WHERE m.shard = s.id AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
+                              WHERE m.shard = s.id AND NOT m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
                 THEN 'moving' ELSE s.state END AS state,
            (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id) AS schemas,
            w.bytes, w.load
@@ -518,10 +522,13 @@ COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a ta
 -------------------------------------------------------------------------------------------------
 
 CREATE TABLE helios.fence (
-    schema    name   PRIMARY KEY,
-    migration bigint NOT NULL,
-    kind      text   NOT NULL CHECK (kind IN ('definition', 'writes'))
+    schema    name    NOT NULL,
+    migration bigint  NOT NULL,
+    kind      text    NOT NULL CHECK (kind IN ('definition', 'writes')),
+    keeps     boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (schema, migration)
 );
+COMMENT ON COLUMN helios.fence.keeps IS 'for as long as the schema has a further copy, not only for a move';
 COMMENT ON TABLE helios.fence IS 'schemas of which a migration keeps the definition, or the rows too, from being changed on this server';
 CREATE FUNCTION helios.fence_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'helios_fence_changed_wrapper';
@@ -644,7 +651,8 @@ CREATE VIEW helios.helios_migrations AS
                 WHEN m.state = 'dual_write_back'
                 THEN m.switched + current_setting('helios.rollback_window')::interval - clock_timestamp()
            END AS time_left,
-           m.lag, m.stall, m.error, m.created, m.switched, m.ended
+           m.lag, m.stall, m.error, m.created, m.switched, m.ended,
+           CASE WHEN m.keeps THEN 'replica' ELSE 'move' END AS kind
       FROM helios.migration m LEFT JOIN helios.node s ON s.id = m.source LEFT JOIN helios.node t ON t.id = m.target
            LEFT JOIN helios.foreign_server f ON f.id = m.source;
 ALTER VIEW helios.helios_migrations SET SCHEMA pg_catalog;
@@ -695,7 +703,9 @@ COMMENT ON FUNCTION pg_catalog.helios_migration(bigint) IS 'one migration';
 CREATE FUNCTION pg_catalog.helios_active_migrations() RETURNS SETOF helios_migrations
     LANGUAGE sql STABLE
     BEGIN ATOMIC
-        SELECT * FROM helios_migrations m WHERE m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed') ORDER BY m.id;
+        SELECT * FROM helios_migrations m
+         WHERE m.state NOT IN ('in_step', 'finished', 'rolled_back', 'cancelled', 'failed')
+           AND NOT (m.kind = 'replica' AND m.state = 'dual_write_back') ORDER BY m.id;
     END;
 COMMENT ON FUNCTION pg_catalog.helios_active_migrations() IS 'migrations that have not come to their end';
 
@@ -716,6 +726,166 @@ CREATE FUNCTION pg_catalog.helios_cleanup_migrations(older_than interval DEFAULT
         SELECT count(*) FROM gone;
     END;
 COMMENT ON FUNCTION pg_catalog.helios_cleanup_migrations(interval) IS 'forgets migrations that ended that long ago; gives their number';
+
+-------------------------------------------------------------------------------------------------
+-- Replicas: further copies of shards, kept in step
+-------------------------------------------------------------------------------------------------
+
+CREATE TABLE helios.replica (
+    migration bigint  PRIMARY KEY REFERENCES helios.migration ON DELETE CASCADE,
+    shard     bigint  NOT NULL,
+    node      integer NOT NULL,
+    slots     text[]  NOT NULL,
+    since     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX replica_shard ON helios.replica (shard);
+CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.replica
+    FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
+COMMENT ON TABLE helios.replica IS 'copies of shards that are complete and follow the one in use';
+COMMENT ON COLUMN helios.replica.slots IS 'replication slots on the node in use that the copy follows by';
+
+CREATE TABLE helios.promotion (
+    id             bigint  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    migration      bigint  NOT NULL,
+    shard          bigint  NOT NULL,
+    source         integer NOT NULL,
+    target         integer NOT NULL,
+    primary_lost   boolean NOT NULL,
+    complete_until timestamptz,
+    bytes_behind   bigint,
+    promoted       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE helios.promotion IS 'promotions of copies';
+COMMENT ON COLUMN helios.promotion.complete_until IS 'whatever was committed before this moment is in the copy; of what was committed later, some may be missing';
+COMMENT ON COLUMN helios.promotion.bytes_behind IS 'log of the lost node, as far as it was known here, that the copy has not applied: of all that was written there, by whomever';
+GRANT SELECT ON helios.replica, helios.promotion TO PUBLIC;
+
+CREATE FUNCTION helios.replica_states() RETURNS TABLE (
+        migration bigint, degraded boolean, complete_until timestamptz, seen timestamptz, bytes bigint)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_replica_states_wrapper';
+COMMENT ON FUNCTION helios.replica_states() IS 'how far each copy in step was when it was looked at last';
+
+CREATE VIEW helios.helios_replicas AS
+    SELECT m.shard, m.schemas, c.name AS node, p.name AS "primary",
+           CASE WHEN r.migration IS NULL THEN m.state
+                WHEN s.degraded THEN 'degraded'
+                WHEN s.complete_until IS NULL OR clock_timestamp() - s.complete_until > current_setting('helios.max_replica_lag')::interval
+                THEN 'behind'
+                ELSE 'in_step' END AS state,
+           s.bytes AS lag_bytes,
+           extract(epoch FROM clock_timestamp() - s.complete_until)::double precision * 1000 AS lag_ms,
+           s.seen, r.since, m.error, m.id AS migration
+      FROM helios.migration m LEFT JOIN helios.shard h ON h.id = m.shard
+           LEFT JOIN helios.replica r ON r.migration = m.id
+           LEFT JOIN helios.replica_states() AS s ON s.migration = r.migration
+           LEFT JOIN helios.node c ON c.id = CASE WHEN m.target = h.node THEN m.source ELSE m.target END
+           LEFT JOIN helios.node p ON p.id = h.node
+     WHERE m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed');
+ALTER VIEW helios.helios_replicas SET SCHEMA pg_catalog;
+COMMENT ON VIEW pg_catalog.helios_replicas
+    IS 'further copies of shards. state: what of a migration is being done; then in_step, behind (more than helios.max_replica_lag), degraded (did not confirm a commit in time), cleanup; lag_ms: everything committed longer ago is there';
+GRANT SELECT ON pg_catalog.helios_replicas TO PUBLIC;
+
+CREATE FUNCTION pg_catalog.helios_set_replicas(schema text, copies integer) RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_set_schema_replicas_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_set_replicas(text, integer)
+    IS 'how many copies of a schema there are to be, the one in use included; gives the migrations that make those that are missing: helios_wait_for_migration() waits until one is in step';
+CREATE FUNCTION pg_catalog.helios_set_replicas(shard bigint, copies integer) RETURNS SETOF bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_set_shard_replicas_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_set_replicas(bigint, integer) IS 'the same for a shard with all its schemas';
+
+CREATE FUNCTION pg_catalog.helios_promote_replica(
+        schema text, node text DEFAULT NULL, OUT "primary" text, OUT primary_lost boolean, OUT complete_until timestamptz,
+        OUT bytes_behind bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_promote_schema_replica_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_promote_replica(text, text)
+    IS 'makes a copy the one in use. Nothing is lost while the node in use answers; else what was committed after complete_until may be missing';
+CREATE FUNCTION pg_catalog.helios_promote_replica(
+        shard bigint, node text DEFAULT NULL, OUT "primary" text, OUT primary_lost boolean, OUT complete_until timestamptz,
+        OUT bytes_behind bigint)
+    RETURNS SETOF record LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_promote_shard_replica_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_promote_replica(bigint, text) IS 'the same for a shard with all its schemas';
+
+REVOKE EXECUTE ON FUNCTION
+    pg_catalog.helios_set_replicas(text, integer),
+    pg_catalog.helios_set_replicas(bigint, integer),
+    pg_catalog.helios_promote_replica(text, text),
+    pg_catalog.helios_promote_replica(bigint, text)
+    FROM PUBLIC;
+
+-- On a node: the coordinator asks it in the session that has just committed. Anybody may: it tells nothing but whether
+-- slots have come past one's own commit.
+CREATE FUNCTION helios.last_commit() RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_last_commit_wrapper';
+COMMENT ON FUNCTION helios.last_commit() IS 'end of this session''s last commit in the log';
+
+CREATE FUNCTION helios.wait_for_replicas(slots text[], patience integer) RETURNS text[]
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    place pg_lsn := helios.last_commit()::pg_lsn;
+    until timestamptz := clock_timestamp() + make_interval(secs => patience / 1000.0);
+    pause double precision := 0.0005;
+    late text[] := slots;
+BEGIN
+    LOOP
+        -- What a subscription's worker reports as replayed is what it has applied.
+        late := ARRAY(SELECT s FROM unnest(late) AS s
+                       WHERE NOT EXISTS (SELECT FROM pg_get_replication_slots() AS r
+                                                JOIN pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid
+                                          WHERE r.slot_name = s::name AND w.replay_lsn >= place));
+        IF cardinality(late) = 0 OR clock_timestamp() >= until THEN
+            RETURN late;
+        END IF;
+        PERFORM pg_sleep(pause);
+        pause := least(pause * 1.5, 0.02);
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION helios.wait_for_replicas(text[], integer)
+    IS 'waits, so many milliseconds at most, until copies have applied this session''s last commit; gives the slots of those that have not';
+
+-- On the node of a copy whose primary is lost: values that the primary has given out since its sequences' positions were
+-- brought here last must not be given out again.
+CREATE FUNCTION helios.advance_sequences(schemas name[], margin bigint) RETURNS bigint
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
+DECLARE
+    s record;
+    c record;
+    place numeric;
+    found numeric;
+    advanced bigint := 0;
+BEGIN
+    FOR s IN SELECT format('%I.%I', n.nspname, k.relname) AS name, q.*, k.oid
+               FROM pg_sequence q JOIN pg_class k ON k.oid = q.seqrelid JOIN pg_namespace n ON n.oid = k.relnamespace
+              WHERE n.nspname = ANY (schemas) LOOP
+        EXECUTE format('SELECT last_value FROM %s', s.name) INTO place;
+        FOR c IN SELECT DISTINCT d.refobjid::regclass AS relation, a.attname
+                   FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+                  WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.refclassid = 'pg_class'::regclass
+                    AND d.deptype IN ('a', 'i') AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
+                 UNION
+                 SELECT f.adrelid::regclass, a.attname
+                   FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
+                        JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
+                  WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s.oid
+                    AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype) LOOP
+            EXECUTE format('SELECT %s(%I) FROM %s', CASE WHEN s.seqincrement > 0 THEN 'max' ELSE 'min' END, c.attname, c.relation)
+               INTO found;
+            -- Values that somebody has chosen himself may lie outside.
+            IF found BETWEEN s.seqmin AND s.seqmax THEN
+                place := CASE WHEN s.seqincrement > 0 THEN greatest(place, found) ELSE least(place, found) END;
+            END IF;
+        END LOOP;
+        -- One that cycles may give values again anyhow; the others end rather than repeat.
+        place := place + trunc(least(margin, (s.seqmax::numeric - s.seqmin) / abs(s.seqincrement) / 100)) * s.seqincrement;
+        place := greatest(least(place, s.seqmax), s.seqmin);
+        PERFORM setval(s.oid::regclass, place::bigint, true);
+        advanced := advanced + 1;
+    END LOOP;
+    RETURN advanced;
+END $$;
+COMMENT ON FUNCTION helios.advance_sequences(name[], bigint)
+    IS 'moves the sequences of schemas past the values in their columns and those last known, and so many values further, at most a hundredth of all that a sequence has';
+REVOKE EXECUTE ON FUNCTION helios.advance_sequences(name[], bigint) FROM PUBLIC;
 
 -------------------------------------------------------------------------------------------------
 -- Shards and balance
@@ -820,7 +990,7 @@ CREATE FUNCTION pg_catalog.helios_cluster_stats(
     BEGIN ATOMIC
         SELECT (SELECT count(*) FROM helios.node), (SELECT count(*) FROM helios.shard), k.*,
                (SELECT count(*) FROM helios.migration
-                 WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')),
+                 WHERE NOT keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')),
                clock_timestamp() - make_interval(secs => c.seconds), c.uncounted
           FROM helios.counting() AS c,
                (SELECT count(*), coalesce(sum(calls), 0)::bigint, coalesce(sum(rows), 0)::bigint,

@@ -28,6 +28,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::shared_memory::install();
     pg::backends::install();
     pg::node_health::install();
+    pg::replica_states::install();
     pg::schema_counters::install();
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();

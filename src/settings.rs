@@ -1,10 +1,14 @@
 //! The settings `helios.*`: what each means, its bounds and who may change it.
 
 mod migrations;
+mod replicas;
 
 pub use migrations::{
     MAX_CONCURRENT_MIGRATIONS, MAX_SWITCH_STALL, MIGRATION_RATE, MIGRATION_STREAMS,
     ROLLBACK_WINDOW, SWITCH_TIMEOUT, VERIFY_MAX_AGE,
+};
+pub use replicas::{
+    MAX_REPLICA_LAG, READ_FROM, REPLICA_INTERVAL, REPLICA_TIMEOUT, ReadFrom, SYNCHRONOUS_REPLICAS,
 };
 
 use crate::error::Error;
@@ -124,6 +128,7 @@ pub fn register() {
     migrations::register();
     define_statistics();
     define_balance();
+    replicas::register();
     GucRegistry::define_string_guc(
         c"helios.passfile",
         c"File of passwords for sessions to nodes.",

@@ -20,6 +20,8 @@ pub enum State {
     CatchUp,
     /// Both copies are compared.
     Verify,
+    /// The new copy is kept as it is: a replica, which follows until it is promoted or no longer wanted.
+    InStep,
     /// The new copy takes over.
     Switch,
     /// It has; writes flow back to the old copy.
@@ -38,12 +40,13 @@ pub enum State {
 
 impl State {
     /// All states, in the order of a migration's life.
-    pub const ALL: [State; 12] = [
+    pub const ALL: [State; 13] = [
         State::Planned,
         State::DualWrite,
         State::Backfill,
         State::CatchUp,
         State::Verify,
+        State::InStep,
         State::Switch,
         State::DualWriteBack,
         State::Cleanup,
@@ -61,6 +64,7 @@ impl State {
             State::Backfill => "backfill",
             State::CatchUp => "catch_up",
             State::Verify => "verify",
+            State::InStep => "in_step",
             State::Switch => "switch",
             State::DualWriteBack => "dual_write_back",
             State::Cleanup => "cleanup",
@@ -85,7 +89,11 @@ impl State {
     pub fn allows(self, wish: Wish) -> bool {
         match wish {
             Wish::Cancel => self.is_before_switch(),
-            Wish::RollBack | Wish::Finish | Wish::Verify => self == State::DualWriteBack,
+            Wish::RollBack | Wish::Finish => self == State::DualWriteBack,
+            Wish::Verify => matches!(self, State::InStep | State::DualWriteBack),
+            Wish::Promote => {
+                matches!(self, State::InStep | State::Switch | State::DualWriteBack)
+            }
         }
     }
 }
@@ -120,6 +128,8 @@ pub enum Wish {
     Finish,
     /// Compare the two copies again.
     Verify,
+    /// Use the copy that is kept in step.
+    Promote,
 }
 
 impl Wish {
@@ -130,6 +140,7 @@ impl Wish {
             Wish::RollBack => "rollback",
             Wish::Finish => "finish",
             Wish::Verify => "verify",
+            Wish::Promote => "promote",
         }
     }
 }
@@ -138,7 +149,7 @@ impl FromStr for Wish {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        let all = [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify];
+        let all = [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote];
         all.into_iter().find(|wish| wish.name() == name).ok_or(Unknown(name.into()))
     }
 }
@@ -166,7 +177,7 @@ mod tests {
         for state in State::ALL {
             assert_eq!(state.name().parse(), Ok(state));
         }
-        for wish in [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify] {
+        for wish in [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote] {
             assert_eq!(wish.name().parse(), Ok(wish));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));

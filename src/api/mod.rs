@@ -11,6 +11,7 @@ mod migrations;
 mod nodes;
 mod places;
 mod rebalance;
+mod replicas;
 mod schemas;
 mod shards;
 mod statistics;

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How often migrations under way are looked after.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How often the worker that follows copies is looked after.
+const WATCH: Duration = Duration::from_secs(2);
+
 /// The workers of one database's migrations that this process has started.
 #[derive(Default)]
 pub struct Workers {
@@ -31,9 +34,16 @@ impl Workers {
                 return Some(LOOK);
             }
         };
+        let follows = worker::attempt(migration::follows_any).unwrap_or(false);
+        let watches = self.running.iter().any(|(id, _)| *id == worker::REPLICAS);
+        if follows && !watches {
+            let work = MigrationWork { database, migration: worker::REPLICAS, role };
+            let started = Running::start_migration(work);
+            self.running.extend(started.map(|worker| (worker::REPLICAS, worker)));
+        }
         let mut taken = Vec::new();
         let mut busy = 0;
-        let mut next: Option<Duration> = None;
+        let mut next: Option<Duration> = follows.then_some(WATCH);
         for one in waiting {
             let has_room = !one.busy
                 || busy < settings::MAX_CONCURRENT_MIGRATIONS.get()

@@ -59,6 +59,7 @@ pub fn undistribute(name: &str) -> Result<()> {
             return Ok(());
         }
     }
+    migration::refuse_copies(shard, &format!("schema \"{name}\""))?;
     directory::lock_shard_shared(shard);
     directory::forget_schema(name)?;
     let text = plain_schema(name, &session::schema_owner(namespace)?);

@@ -1,7 +1,7 @@
 //! This backend's copy of the directory, filled as it is asked for.
 
 use super::fence::Fence;
-use super::rows::{Node, NodeId, Placement, ShardId};
+use super::rows::{Node, NodeId, Placement, Replica, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Key, Row};
 use crate::pg::{invalidation, privileges, session};
@@ -23,6 +23,8 @@ struct Tables {
     reference: Oid,
     reference_key: Oid,
     fence: Oid,
+    replica: Oid,
+    replica_key: Oid,
 }
 
 impl Tables {
@@ -38,6 +40,8 @@ impl Tables {
             reference: relation("reference_table")?,
             reference_key: relation("reference_table_pkey")?,
             fence: relation("fence")?,
+            replica: relation("replica")?,
+            replica_key: relation("replica_shard")?,
         })
     }
 }
@@ -50,6 +54,7 @@ struct Cache {
     homes: HashMap<Oid, Option<Placement>>,
     references: HashMap<Oid, bool>,
     fences: Option<Rc<Vec<Fence>>>,
+    replicas: HashMap<ShardId, Rc<Vec<Replica>>>,
 }
 
 thread_local! {
@@ -226,6 +231,28 @@ pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
             Ok(Rc::new(rows.into_iter().flatten().collect()))
         },
         |cache, fences| cache.fences = Some(fences),
+    )
+}
+
+/// The copies of a shard that are complete and follow the one in use.
+pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
+    if let Some(known) = cached(|cache| cache.replicas.get(&shard).cloned()) {
+        return Ok(known);
+    }
+    let Some(tables) = tables() else { return Ok(Rc::default()) };
+    fill(
+        || {
+            let by_shard = [(2, Key::Int8(shard.0))];
+            let read = |row: &Row| Some((row.get(1)?, NodeId(row.get(3)?), row.get(4)?));
+            let rows = catalog::scan(tables.replica, tables.replica_key, &by_shard, read);
+            let replica = |(migration, node, slots): (i64, NodeId, Vec<String>)| {
+                Ok(Replica { migration, node, name: self::node(node)?.name.clone(), slots })
+            };
+            Ok(Rc::new(rows.into_iter().flatten().map(replica).collect::<Result<_>>()?))
+        },
+        |cache, replicas| {
+            cache.replicas.insert(shard, replicas);
+        },
     )
 }
 

@@ -21,6 +21,8 @@ pub struct Fence {
     migration: i64,
     /// Rows too, not only the definition.
     writes: bool,
+    /// As long as there is a further copy, not only while it moves.
+    keeps: bool,
 }
 
 impl Fence {
@@ -32,6 +34,7 @@ impl Fence {
             schema,
             migration: row.get(2)?,
             writes: row.get::<String>(3)? == "writes",
+            keeps: row.get(4)?,
         })
     }
 }
@@ -53,6 +56,15 @@ pub fn check_definition(namespace: Oid) -> Result<()> {
         return Ok(());
     }
     match fences()?.iter().find(|fence| fence.namespace == namespace) {
+        Some(fence) if fence.keeps => Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot change schema \"{}\" while it has copies on other nodes", fence.schema),
+        )
+        .detail("Definitions and TRUNCATE would not reach them.")
+        .hint(format!(
+            "SELECT helios_set_replicas({}, 1) on the coordinator removes the copies (or that for its shard); make them again after the change.",
+            helios_core::quote::literal(&fence.schema)
+        ))),
         Some(fence) => Err(refusal(
             format!(
                 "cannot change schema \"{}\" while migration {} moves it",

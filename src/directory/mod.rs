@@ -17,12 +17,12 @@ mod store;
 
 pub use cache::{
     catalogs_owner, cluster_id, exists, home, home_of, in_use, is_reference, node, node_named,
-    nodes, placement, placement_of, remote_nodes,
+    nodes, placement, placement_of, remote_nodes, replicas,
 };
-pub use rows::{Address, Node, NodeId, Placement, Shard, ShardId};
+pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{
     Resident, forget_merge, homes, join_shards, merges_due, migration_rate, migrations_under_way,
-    note_merge, residents, schema_names, schemas_like, set_node_state, shard, shards,
+    note_merge, residents, schema_names, schemas_like, set_node_state, set_replicas, shard, shards,
     shards_of_schemas, split_shard,
 };
 pub use store::{

@@ -119,8 +119,23 @@ pub struct Shard {
     pub node: NodeId,
     /// How many schemas it holds.
     pub schemas: u64,
-    /// A migration moves it, or a schema of it, at this moment.
+    /// A migration moves it, or a schema of it, at this moment, or it has further copies.
     pub is_moving: bool,
+    /// How many copies of it there are to be, the one in use included.
+    pub replicas: i32,
+}
+
+/// A copy of a shard that is complete and follows the one in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// The migration that made it.
+    pub migration: i64,
+    /// Where it is.
+    pub node: NodeId,
+    /// That node's name.
+    pub name: String,
+    /// Slots on the node in use that it follows by.
+    pub slots: Vec<String>,
 }
 
 impl Shard {

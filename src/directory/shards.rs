@@ -47,11 +47,12 @@ fn read(which: &str, id: Option<ShardId>) -> Result<Vec<Shard>> {
     let select = format!(
         "WITH moving(shard, schemas) AS MATERIALIZED (
             SELECT shard, schemas FROM helios.migration
-             WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
+             WHERE NOT (keeps AND state = 'cleanup') AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
          SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to,
                 (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id),
                 s.state <> 'active' OR s.id IN (SELECT shard FROM moving)
-                OR s.id IN (SELECT c.shard FROM moving m JOIN helios.schema c ON c.name = ANY (m.schemas))
+                OR s.id IN (SELECT c.shard FROM moving m JOIN helios.schema c ON c.name = ANY (m.schemas)),
+                s.replicas
            FROM helios.shard s {which} ORDER BY s.id"
     );
     let arguments: Vec<_> = id.iter().map(|id| id.0.into()).collect();
@@ -73,6 +74,7 @@ fn from_row(row: &sql::Row<'_>) -> Result<Shard> {
         node: NodeId(row.get::<i32>(3)?.unwrap_or(0)),
         schemas: row.get::<i64>(8)?.unwrap_or(0) as u64,
         is_moving: row.get::<bool>(9)?.unwrap_or(false),
+        replicas: row.get::<i32>(10)?.unwrap_or(1),
     })
 }
 
@@ -200,7 +202,7 @@ pub fn schemas_like(node: NodeId, pattern: &str) -> Result<Vec<(String, ShardId)
 /// Migrations that have not ended, those whose way back is still open not counted.
 pub fn migrations_under_way() -> Result<i64> {
     let select = "SELECT count(*) FROM helios.migration
-                   WHERE state NOT IN ('dual_write_back', 'finished', 'rolled_back', 'cancelled', 'failed')";
+                   WHERE state NOT IN ('in_step', 'dual_write_back', 'finished', 'rolled_back', 'cancelled', 'failed')";
     as_owner(|| Ok(sql::read_one(select, &[])?.unwrap_or(0)))
 }
 
@@ -217,5 +219,14 @@ pub fn set_node_state(node: NodeId, state: &str, takes_schemas: bool) -> Result<
     as_owner(|| {
         let update = "UPDATE helios.node SET (state, takes_schemas) = ($2, $3) WHERE id = $1";
         sql::run(update, &[node.0.into(), state.into(), takes_schemas.into()])
+    })
+}
+
+/// Says how many copies of a shard there are to be, the one in use included.
+pub fn set_replicas(shard: ShardId, count: i32) -> Result<()> {
+    as_owner(|| {
+        touch()?;
+        let update = "UPDATE helios.shard SET replicas = $2 WHERE id = $1";
+        sql::run(update, &[shard.0.into(), count.into()])
     })
 }

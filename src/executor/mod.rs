@@ -5,6 +5,7 @@
 //!
 //! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
 
+mod copies;
 mod copy;
 mod explain;
 pub mod reference;
@@ -17,6 +18,7 @@ mod value;
 use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::{client, nesting, xact};
+use crate::settings;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
@@ -49,7 +51,15 @@ pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
         // What was read under the locks holds until the transaction ends.
         if new.is_empty() {
             let first = *nodes.first().ok_or_else(moved)?;
-            return if nodes.iter().all(|node| *node == first) { Ok(first) } else { Err(moved()) };
+            if nodes.iter().any(|node| *node != first) {
+                return Err(moved());
+            }
+            if settings::SYNCHRONOUS_REPLICAS.get() {
+                for &shard in &locked {
+                    transaction::expect_replicas(first, &directory::replicas(shard)?);
+                }
+            }
+            return Ok(first);
         }
         new.sort_by_key(|shard| shard.0);
         for &shard in &new {

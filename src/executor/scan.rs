@@ -1,6 +1,7 @@
 //! The executor node that runs one statement on one node.
 
 use super::explain;
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::client;
 use crate::pg::custom_scan::{ClientRows, Scan, ScanContext};
@@ -33,6 +34,10 @@ pub struct NodeScan {
     analyzed: Vec<String>,
     /// What of it is counted for its schema, when the executor asks for rows.
     counted: Counted,
+    /// Whether it runs on a copy.
+    on_copy: bool,
+    /// A copy has failed: it goes to the one in use.
+    refuses_copies: bool,
 }
 
 impl NodeScan {
@@ -46,27 +51,40 @@ impl NodeScan {
             emitted: 0,
             analyzed: Vec::new(),
             counted: Counted::default(),
+            on_copy: false,
+            refuses_copies: false,
         })
     }
 
+    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to.
+    fn place(&mut self, context: &ScanContext, alone: bool) -> Result<NodeId> {
+        let plan = context.plan();
+        let node = super::locate(plan.namespaces())?;
+        let may = alone && !plan.writes() && !self.refuses_copies;
+        let copy = if may { super::copies::near(plan.namespaces())? } else { None };
+        self.on_copy = copy.is_some();
+        Ok(copy.unwrap_or(node))
+    }
+
     fn start(
-        &self,
+        &mut self,
         context: &ScanContext,
         formats: Option<&[i16]>,
         fetch: Option<Fetch>,
     ) -> Result<Execution> {
         let plan = context.plan();
         let mut params = context.params(plan.params());
-        let node = super::locate(plan.namespaces())?;
         let mode = super::mode();
-        super::types::translate(&mut params, node, mode)?;
-        let values: Vec<Value> =
-            params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
         let fetch = match fetch {
             Some(fetch) => fetch,
             None if mode == Mode::Autocommit => Fetch::All,
             None => Fetch::Batch(BATCH),
         };
+        let alone = mode == Mode::Autocommit && matches!(fetch, Fetch::All);
+        let node = self.place(context, alone)?;
+        super::types::translate(&mut params, node, mode)?;
+        let values: Vec<Value> =
+            params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
         // What is decoded here can still fail here, after a node that was alone in its transaction has committed.
         let may_fail_here = plan.writes() && formats.is_none() && context.has_columns();
         let alone = matches!(fetch, Fetch::All) && !may_fail_here;
@@ -87,6 +105,12 @@ impl NodeScan {
             transaction::forget_settings_of(node);
         }
         Ok(execution)
+    }
+
+    /// On the one in use, after a copy has failed.
+    fn start_again(&mut self, context: &ScanContext) -> Result<Execution> {
+        self.refuses_copies = true;
+        self.start(context, None, Some(Fetch::All))
     }
 
     fn finished(&mut self, context: &mut ScanContext, tag: &str) {
@@ -197,7 +221,10 @@ impl Scan for NodeScan {
         let mut counted = Counted::begin(context.plan().namespaces());
         let mut rows = 0;
         let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
-        if rows == 0 && outcome.as_ref().is_err_and(|error| is_worth_repeating(context, error)) {
+        // What fails on a copy counts only if it fails on the one in use too.
+        self.refuses_copies = self.on_copy;
+        let repeat = |error| self.on_copy || is_worth_repeating(context, error);
+        if rows == 0 && outcome.as_ref().is_err_and(repeat) {
             outcome = self.pass_on(context, to, &mut rows, &mut counted);
         }
         if outcome.is_err() {
@@ -251,7 +278,11 @@ impl NodeScan {
                 return context.store(&row).map(|()| true);
             }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
-            self.execution = Some(self.start(context, None, limit.map(Fetch::Batch))?);
+            let started = self.start(context, None, limit.map(Fetch::Batch));
+            self.execution = Some(match started {
+                Err(_) if self.on_copy => self.start_again(context)?,
+                started => started?,
+            });
         }
         loop {
             let Some(execution) = &mut self.execution else { return Ok(false) };
@@ -261,6 +292,10 @@ impl NodeScan {
                 counted.row(row.len());
                 context.store(row)
             });
+            if step.is_err() && self.on_copy && self.emitted == 0 {
+                self.execution = Some(self.start_again(context)?);
+                continue;
+            }
             let plan = context.plan();
             match step.map_err(|error| relocate(error, plan.offset(), plan.sql()))? {
                 Step::Row => {

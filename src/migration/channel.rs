@@ -53,6 +53,11 @@ impl Channel {
         Ok(Self { migration: m.id, name, direction, marker, publisher: from, subscriber: to })
     }
 
+    /// What tells its marker from those of other channels of its migration.
+    pub fn direction(&self) -> &str {
+        &self.direction
+    }
+
     /// Notes what is about to be made, for the clean-up.
     pub fn owe(&self) -> Result<()> {
         record::owe(self.migration, self.publisher, "publication", &self.name)?;

@@ -8,7 +8,7 @@ use super::channel;
 use super::ends::{self, identifier, literal};
 use super::foreign::guard;
 use super::record::{self, Debt, Migration};
-use crate::directory::NodeId;
+use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::{sql, worker};
@@ -44,7 +44,12 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
     let mut debts = worker::attempt(|| record::debts(migration.id))?;
     debts.sort_by_key(|debt| debt.node.is_outside());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
+    // What is on a node that does not answer is removed when it does; the others need not wait for that.
+    let mut lost: BTreeMap<NodeId, Error> = BTreeMap::new();
     for debt in debts.iter().filter(|debt| chosen(debt)) {
+        if lost.contains_key(&debt.node) {
+            continue;
+        }
         failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
         if debt.node == NodeId::LOCAL && debt.kind == "fence" {
             worker::attempt(|| {
@@ -56,14 +61,20 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
         }
         let session = match sessions.remove(&debt.node) {
             Some(session) => session,
-            None => connect(migration, debt.node)?,
+            None => match connect(migration, debt.node) {
+                Err(error) if error.is_class("08") => {
+                    lost.insert(debt.node, error);
+                    continue;
+                }
+                session => session?,
+            },
         };
         let session = sessions.entry(debt.node).or_insert(session);
         remove(migration, debt, session)?;
         failpoint::hit(failpoint::MIGRATION_CLEANUP_AFTER)?;
         worker::attempt(|| record::settle(migration.id, debt.node, &debt.kind, &debt.name))?;
     }
-    Ok(())
+    lost.into_values().next().map_or(Ok(()), Err)
 }
 
 fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
@@ -99,6 +110,7 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
             result => result.map(|_| ()),
         },
         "schema" => drop_schema(id, &debt.name, session),
+        "former" => drop_former(migration, debt, session),
         "import" => guard::remove(migration, &debt.name, debt.node.is_outside(), session),
         // The name is one that only we give.
         "aside" => {
@@ -129,6 +141,21 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
     }
     session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
     Ok(())
+}
+
+/// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
+fn drop_former(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<()> {
+    let home = worker::attempt(|| directory::home_of(&debt.name))?;
+    if home.is_some_and(|home| home.node == debt.node) {
+        return Ok(());
+    }
+    session.query(&format!(
+        "INSERT INTO helios.fence (schema, migration, kind, keeps) VALUES ({}, {}, 'writes', true)
+         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
+        literal(&debt.name),
+        migration.id
+    ))?;
+    drop_schema(migration.id, &debt.name, session)
 }
 
 /// Takes the rows out of tables here that have become shells; those that are in use keep theirs.

@@ -32,9 +32,10 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
         return Ok(());
     }
     let mut fence = format!(
-        "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {}, 'writes' FROM unnest({}) AS s
-         ON CONFLICT (schema) DO UPDATE SET kind = 'writes' WHERE fence.migration = excluded.migration",
+        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
+         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
         migration.id,
+        migration.keeps,
         names(&migration.schemas)
     );
     let text = if migration.is_import() {

@@ -4,6 +4,7 @@ use super::ends::identifier;
 use super::fence;
 use super::foreign::shells;
 use super::record::{self, Becomes, Migration, NewMigration};
+use super::replica;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::{session, sql};
@@ -37,6 +38,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     let from = directory::node(found.node)?;
     from.check_ours()?;
     claim(&found)?;
+    replica::refuse_copies(found.shard, &found.shown)?;
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
@@ -53,8 +55,16 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
-    let (source, becomes) = (found.node, None);
-    record::insert(&NewMigration { shard, split_from, becomes, schemas: &schemas, source, target })
+    let (source, becomes, keeps) = (found.node, None, false);
+    record::insert(&NewMigration {
+        shard,
+        split_from,
+        becomes,
+        schemas: &schemas,
+        source,
+        target,
+        keeps,
+    })
 }
 
 /// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
@@ -78,6 +88,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
         schemas: &schemas,
         source,
         target,
+        keeps: false,
     })
 }
 
@@ -115,16 +126,17 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
 }
 
 /// The shard that is concerned.
-struct Found {
-    shard: ShardId,
-    node: NodeId,
-    is_pooled: bool,
-    schemas: Vec<String>,
+pub(super) struct Found {
+    pub shard: ShardId,
+    pub node: NodeId,
+    pub is_pooled: bool,
+    pub replicas: i32,
+    pub schemas: Vec<String>,
     /// For messages.
-    shown: String,
+    pub shown: String,
 }
 
-fn find(subject: &Subject) -> Result<Found> {
+pub(super) fn find(subject: &Subject) -> Result<Found> {
     let (id, shown) = match subject {
         Subject::Shard(id) => (*id, format!("shard {}", id.0)),
         Subject::Schema(name) => match directory::home_of(name)? {
@@ -141,6 +153,7 @@ fn find(subject: &Subject) -> Result<Found> {
         shard: id,
         node: shard.node,
         is_pooled: shard.rectangle().is_some(),
+        replicas: shard.replicas,
         schemas,
         shown,
     })
@@ -175,7 +188,7 @@ pub(super) fn check_target(node: &Node) -> Result<()> {
 }
 
 /// One migration of a shard at a time; the shard's row stays locked until the transaction ends.
-fn claim(found: &Found) -> Result<()> {
+pub(super) fn claim(found: &Found) -> Result<()> {
     directory::as_owner(|| {
         let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
         sql::one::<String>(lock, &[found.shard.0.into()])
@@ -201,7 +214,8 @@ fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
         .hint("Try again."));
     }
     let (shard, source) = (found.shard, found.node);
-    let new = NewMigration { shard, split_from: None, becomes: None, schemas: &[], source, target };
+    let (split_from, becomes, keeps) = (None, None, false);
+    let new = NewMigration { shard, split_from, becomes, schemas: &[], source, target, keeps };
     let id = record::insert(&new)?;
     directory::move_shards(&[(shard, target)])?;
     directory::as_owner(|| record::advance(id, State::Finished))?;

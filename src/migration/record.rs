@@ -38,11 +38,23 @@ pub struct Migration {
     /// Seconds since the switch.
     pub switched: Option<f64>,
     pub tries: i32,
+    /// It makes a further copy, and keeps it, instead of moving.
+    pub keeps: bool,
     /// Whether writes flow back to the old copy after the switch.
     pub way_back: bool,
 }
 
 impl Migration {
+    /// The node that clients use.
+    pub fn primary(&self) -> NodeId {
+        if self.state.is_before_switch() { self.source } else { self.target }
+    }
+
+    /// The node with the other copy.
+    pub fn follower(&self) -> NodeId {
+        if self.state.is_before_switch() { self.target } else { self.source }
+    }
+
     /// Whether the schemas come from a server outside of the cluster.
     pub fn is_import(&self) -> bool {
         self.source.is_outside()
@@ -96,7 +108,8 @@ fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Resul
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
                          extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back
+                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back,
+                         keeps
                     FROM helios.migration WHERE id = $1";
     let read = |row: &Row<'_>| {
         Ok(Migration {
@@ -119,6 +132,7 @@ pub fn load(id: i64) -> Result<Migration> {
                 Some(_) => Some(Becomes::Distributed),
             },
             way_back: row.get(15)?.unwrap_or(true),
+            keeps: row.get(16)?.unwrap_or(false),
         })
     };
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
@@ -136,13 +150,14 @@ pub struct NewMigration<'a> {
     pub schemas: &'a [String],
     pub source: NodeId,
     pub target: NodeId,
+    pub keeps: bool,
 }
 
 /// Writes a new migration down; gives its number.
 pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
     let insert =
-        "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes)
-                  VALUES ($1, $2::name[], $3, $4, $5, $6) RETURNING id";
+        "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes, keeps)
+                  VALUES ($1, $2::name[], $3, $4, $5, $6, $7) RETURNING id";
     let becomes = new.becomes.map(|becomes| match becomes {
         Becomes::Distributed => "distributed",
         Becomes::Plain => "plain",
@@ -156,14 +171,15 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
         target.into(),
         split_from.into(),
         becomes.into(),
+        new.keeps.into(),
     ];
     as_owner(|| sql::one::<i64>(insert, &arguments))?
         .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new migration has no number"))
 }
 
-/// The migration under way of a shard.
+/// The migration under way that moves a shard; those that keep copies of it are others.
 pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
-    let select = "SELECT id FROM helios.migration WHERE shard = $1
+    let select = "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps
                      AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
     as_owner(|| sql::read_one(select, &[shard.0.into()]))
 }
@@ -181,7 +197,7 @@ pub fn advance(id: i64, state: State) -> Result<()> {
                          tries = 0, retry_at = NULL,
                          copying = CASE WHEN $2 = 'backfill' THEN coalesce(copying, clock_timestamp()) ELSE copying END,
                          copied = CASE WHEN $2 = 'catch_up' THEN clock_timestamp() ELSE copied END,
-                         verified = CASE WHEN $2 = 'switch' THEN clock_timestamp() ELSE verified END,
+                         verified = CASE WHEN $2 IN ('switch', 'in_step') THEN clock_timestamp() ELSE verified END,
                          switched = CASE WHEN $2 = 'dual_write_back' THEN clock_timestamp() ELSE switched END,
                          ended = CASE WHEN $3 THEN clock_timestamp() END
                    WHERE id = $1";
@@ -201,6 +217,7 @@ pub fn is_still_asked(migration: &Migration) -> Result<bool> {
 pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
     let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
                    WHERE id = $1";
+    sql::run("DELETE FROM helios.replica WHERE migration = $1", &[id.into()])?;
     sql::run(update, &[id.into(), outcome.name().into(), error.into()])
 }
 
@@ -264,7 +281,7 @@ pub fn settle(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
 /// What a migration may have left, in the order in which it can be removed.
 pub fn debts(id: i64) -> Result<Vec<Debt>> {
     let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1
-                   ORDER BY array_position('{subscription,slot,publication,rows,schema,identity,trigger,aside,fence,marker,import}', kind), id";
+                   ORDER BY array_position('{subscription,slot,publication,rows,former,schema,identity,trigger,aside,fence,marker,import}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(Debt {
             node: NodeId(row.get(1)?.unwrap_or(0)),
@@ -332,7 +349,8 @@ pub struct Waiting {
     pub id: i64,
     pub source: NodeId,
     pub target: NodeId,
-    /// Whether it moves rows or is about to: then its nodes are taken.
+    /// Whether it moves rows or is about to: then its nodes are taken. One that only waits for a node, to remove there
+    /// what is left, keeps nobody from the other.
     pub busy: bool,
     /// Time until it may be tried again.
     pub pause: Duration,
@@ -340,7 +358,8 @@ pub struct Waiting {
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target, state <> 'dual_write_back',
+    let select = "SELECT id, source, target,
+                         state NOT IN ('in_step', 'dual_write_back') AND NOT (state = 'cleanup' AND tries > 0),
                          greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
                     FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
                    ORDER BY state = 'planned', id";

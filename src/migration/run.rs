@@ -1,6 +1,7 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
 use super::record::{self, Migration};
+use super::replica;
 use super::steps::{self, Next};
 use crate::error::Error;
 use crate::pg::error::notify;
@@ -21,6 +22,9 @@ pub fn run(work: worker::MigrationWork) {
     // One worker at a time, whoever started it.
     if !lock::try_for_session(catalog, id as u32) {
         return;
+    }
+    if id == worker::REPLICAS {
+        return replica::watch();
     }
     let mut held = None;
     loop {

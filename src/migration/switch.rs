@@ -8,6 +8,7 @@ use super::ends::{self, Ends, literal};
 use super::fence::{self, Fence};
 use super::foreign::{guard, shells};
 use super::record::{self, Migration};
+use super::replica;
 use super::tables;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
@@ -233,6 +234,9 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
+    if migration.keeps {
+        replica::promoted(migration, None)?;
+    }
     if from == NodeId::LOCAL || to == NodeId::LOCAL {
         // Plans for the tables here are plans for shells from now on, or the other way round.
         migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
@@ -287,7 +291,7 @@ pub fn arrive(
 }
 
 /// A schema that came into the shard while its others moved stays where it is.
-fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
+pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in directory::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
             let own = directory::dedicated_shard(&schema, node)?;

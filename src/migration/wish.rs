@@ -20,7 +20,8 @@ const TELL: Duration = Duration::from_secs(5);
 /// 42704 if there is none, 55000 if its state does not allow it.
 pub fn wish(id: i64, wish: Wish) -> Result<()> {
     // One statement: a state that changes meanwhile is seen.
-    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1 AND state = ANY ($3) RETURNING id";
+    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
+                   WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
     let allowed = State::ALL.into_iter().filter(|state| state.allows(wish));
     let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
     let arguments = [id.into(), wish.name().into(), allowed.into()];
@@ -29,10 +30,22 @@ pub fn wish(id: i64, wish: Wish) -> Result<()> {
             Some(seen) => seen.state,
             None => record::load(id)?.state,
         };
+        if !state.is_last() && record::load(id)?.keeps {
+            return Err(refused_copy(id));
+        }
         return Err(refused(id, state, wish));
     }
     directory::changed(); // wakes the workers at commit
     Ok(())
+}
+
+/// What happens to a copy that is kept follows from how many there are to be.
+fn refused_copy(id: i64) -> Error {
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} keeps a copy"),
+    )
+    .hint("helios_set_replicas() removes copies, helios_promote_replica() uses one.")
 }
 
 fn refused(id: i64, state: State, wish: Wish) -> Error {
@@ -56,6 +69,7 @@ fn refused(id: i64, state: State, wish: Wish) -> Error {
         }
         (Wish::Verify, _) => ("verified", "The old copy is gone, or about to go."),
         (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
+        (Wish::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
     };
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -97,7 +111,8 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     let (mut told, mut last) = (None, None);
     loop {
         let Some(seen) = look(id)? else { return Ok(record::load(id)?.state) };
-        let settled = seen.state == State::DualWriteBack && !seen.wish;
+        let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
+        let settled = rests && !seen.wish;
         if settled || seen.state.is_last() {
             return Ok(seen.state);
         }
@@ -125,14 +140,15 @@ pub type Found = (String, i64, i64, i64);
 /// 42704 if the schema has no two copies, 55000 if its migration is in another state.
 pub fn verify(schema: &str) -> Result<Vec<Found>> {
     let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
+                   ORDER BY state = 'in_step' DESC, id LIMIT 1";
     let id = directory::as_owner(|| sql::read_one::<i64>(select, &[schema.into()]))?;
     let id = id.ok_or_else(|| {
         Error::new(
             Code::ERRCODE_UNDEFINED_OBJECT,
             format!("schema \"{schema}\" has no second copy"),
         )
-        .hint("There are two from the time that it moves until the migration is finished.")
+        .hint("There are two from the time that it moves until the migration is finished, and while it has replicas.")
     })?;
     let state = record::load(id)?.state;
     if !state.allows(Wish::Verify) {
@@ -142,10 +158,11 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     let mut session = ends::session(NodeId::LOCAL)?;
     let began = crate::pg::session::clock();
     session.query(&format!(
-        "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state = 'dual_write_back'"
+        "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"
     ))?;
     crate::pg::worker::wake(crate::pg::session::database_id());
-    while look(id)?.is_some_and(|seen| seen.wish && seen.state == State::DualWriteBack) {
+    let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
+    while look(id)?.is_some_and(|seen| seen.wish && compares(seen.state)) {
         wait::for_any(&[], LOOK);
     }
     let found = session.query(&format!(

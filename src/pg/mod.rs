@@ -38,6 +38,7 @@ pub mod plan;
 pub mod preload;
 pub mod privileges;
 pub mod redirect;
+pub mod replica_states;
 pub mod roles;
 pub mod row_trigger;
 pub mod scanner_hook;

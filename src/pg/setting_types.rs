@@ -31,3 +31,14 @@ impl PlacementStrategy {
         }
     }
 }
+
+/// Where statements that only read run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PostgresGucEnum)]
+pub enum ReadFrom {
+    /// Where they would write.
+    #[name = c"primary"]
+    Primary,
+    /// There, or on a copy that is near enough.
+    #[name = c"any"]
+    Any,
+}

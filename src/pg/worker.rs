@@ -64,6 +64,9 @@ pub struct MigrationWork {
     pub role: u32,
 }
 
+/// In the place of a migration's number: the worker that follows copies in step.
+pub const REPLICAS: i64 = 0;
+
 impl Running {
     /// Starts the worker of a database; None when the server has no slot left for one.
     pub fn start(database: u32) -> Option<Self> {
@@ -72,9 +75,13 @@ impl Running {
         Self::register(worker)
     }
 
-    /// Starts the worker of a migration; None when the server has no slot left for one.
+    /// Starts the worker of a migration, or of all copies in step; None when the server has no slot left for one.
     pub fn start_migration(work: MigrationWork) -> Option<Self> {
-        let name = std::ffi::CString::new(format!("helios migration {}", work.migration));
+        let name = match work.migration {
+            REPLICAS => "helios replicas".to_owned(),
+            number => format!("helios migration {number}"),
+        };
+        let name = std::ffi::CString::new(name);
         let mut worker = description(c"helios migration", c"helios_migration_main");
         copy(&mut worker.bgw_name, &name.unwrap_or_default());
         worker.bgw_main_arg = pg_sys::Datum::from(work.database);

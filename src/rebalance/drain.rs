@@ -4,6 +4,7 @@ use super::house_empty_shards;
 use super::plan::{execute, prepare};
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
+use crate::migration;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
@@ -32,6 +33,7 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
         let hint = "Add a node with helios_add_node first.";
         return Err(refused("No other node takes schemas.".into(), hint));
     }
+    migration::refuse_node(node.id, format!("cannot drain node \"{name}\""))?;
     directory::set_node_state(node.id, "draining", false)?;
     house()?;
     Ok(execute(&prepare()?.plan))

@@ -6,7 +6,7 @@
 
 use super::commit::{self, read_end};
 use super::link::Link;
-use super::{follow, registry, two_phase};
+use super::{follow, registry, replicas, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
@@ -32,6 +32,11 @@ pub fn on_event(event: Event) -> Result<()> {
     if event == Event::Abort && process_exits() {
         // The frames do not come to their end that use sessions which are no links.
         cancel_everything();
+    }
+    match event {
+        Event::Commit => replicas::after_commit(),
+        Event::Prepare | Event::Abort => replicas::forget(),
+        _ => {}
     }
     match event {
         Event::Commit | Event::Prepare | Event::Abort => {

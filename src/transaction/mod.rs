@@ -20,6 +20,7 @@ mod gid;
 mod link;
 mod recovery;
 mod registry;
+mod replicas;
 mod status;
 mod stream;
 mod two_phase;
@@ -29,6 +30,7 @@ pub use execution::{Execution, Step, execute, execute_all, query, start};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{passfile, refuse_silent, target};
+pub use replicas::expect as expect_replicas;
 pub use status::{finish_user_prepared, status, user_prepared};
 
 use crate::directory::NodeId;

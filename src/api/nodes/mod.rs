@@ -88,6 +88,7 @@ fn remove(name: &str) -> Result<()> {
         .detail(format!("Schemas: {}.", schemas.join(", ")))
         .hint("Drop them or move them to other nodes first."));
     }
+    migration::refuse_node(node.id, format!("cannot remove node \"{name}\""))?;
     let migrations = migration::of_node(node.id)?;
     if let Some(id) = migrations.first() {
         return Err(Error::new(

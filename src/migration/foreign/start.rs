@@ -40,7 +40,8 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let source = new_number()?;
     let schemas = [import.schema.to_owned()];
     let (split_from, becomes) = (None, None);
-    let new = NewMigration { shard, split_from, becomes, schemas: &schemas, source, target };
+    let keeps = false;
+    let new = NewMigration { shard, split_from, becomes, schemas: &schemas, source, target, keeps };
     let id = record::insert(&new)?;
     server.insert(source, id)?;
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";

@@ -13,6 +13,7 @@ use crate::migration::fence;
 use crate::migration::foreign::guard;
 use crate::migration::preflight;
 use crate::migration::record::{self, Migration, MovingTable};
+use crate::migration::replica;
 use crate::migration::switch::{self, Way};
 use crate::migration::tables;
 use crate::pg::{sql, worker};
@@ -56,6 +57,9 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
             let kind = cleanup::copy_kind(migration, migration.target);
             record::owe(migration.id, migration.target, kind, schema)?;
         }
+        if migration.keeps {
+            replica::share_identities(migration)?;
+        }
         record::add_tables(migration.id, &moving)
     })?;
     let known = worker::attempt(|| record::tables(migration.id))?;
@@ -95,8 +99,9 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     })?;
     let insert = |schemas: &str| {
         format!(
-            "INSERT INTO helios.fence (schema, migration, kind) SELECT s, {id}, 'definition' FROM unnest({schemas}) AS s
-             ON CONFLICT (schema) DO NOTHING"
+            "INSERT INTO helios.fence (schema, migration, kind, keeps)
+             SELECT s, {id}, 'definition', {} FROM unnest({schemas}) AS s ON CONFLICT DO NOTHING",
+            migration.keeps
         )
     };
     let schemas = names(&migration.schemas);

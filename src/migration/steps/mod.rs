@@ -2,6 +2,7 @@
 //! it would mind when it is repeated.
 
 mod copy;
+mod replica;
 mod switch;
 mod verify;
 
@@ -43,7 +44,12 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
         (Some(Wish::Finish), State::DualWriteBack) => {
             return end(migration, State::Finished);
         }
-        (Some(Wish::Verify), State::DualWriteBack) => return verify::again(migration),
+        (Some(Wish::Verify), State::InStep | State::DualWriteBack) => {
+            return verify::again(migration);
+        }
+        (Some(Wish::Promote), State::InStep | State::Switch | State::DualWriteBack) => {
+            return replica::promote(migration);
+        }
         _ => {}
     }
     match migration.state {
@@ -51,6 +57,7 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
         State::DualWrite | State::Backfill => copy::copy(migration),
         State::CatchUp => copy::catch_up(migration),
         State::Verify => verify::verify(migration),
+        State::InStep => replica::in_step(migration),
         State::Switch => switch::switch_over(migration),
         State::DualWriteBack => switch::dual_write_back(migration),
         State::Cleanup => clean_up(migration),
@@ -101,6 +108,9 @@ fn persist<T>(
 }
 
 fn clean_up(migration: &Migration) -> Result<Next> {
+    if migration.keeps {
+        worker::attempt(|| super::replica::leave(migration))?;
+    }
     cleanup::open_foreign(migration)?;
     cleanup::all(migration)?;
     let outcome = migration.outcome.unwrap_or(State::Failed);

@@ -18,7 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The new copy takes over, if the two were found equal a short time ago.
 pub fn switch_over(migration: &Migration) -> Result<Next> {
     let oldest = f64::from(settings::VERIFY_MAX_AGE.get());
-    if migration.verified.is_none_or(|age| age > oldest) {
+    // A copy in step was verified when it was made, and is compared whenever somebody asks.
+    if !migration.keeps && migration.verified.is_none_or(|age| age > oldest) {
         return advance(migration, State::Verify);
     }
     let mut ends = ends(migration)?;
@@ -36,6 +37,9 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
         record::lag(migration.id, lag)?;
         record::note(migration.id, None)
     })?;
+    if migration.keeps {
+        return super::replica::in_step(migration);
+    }
     let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
     let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
     match window.checked_sub(since) {

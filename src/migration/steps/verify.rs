@@ -21,6 +21,7 @@ pub fn verify(migration: &Migration) -> Result<Next> {
     let compared = persist(migration, || compare(migration, &mut ends, Way::There))?;
     match compared.as_deref() {
         None => Ok(Next::Go),
+        Some([]) if migration.keeps => advance(migration, State::InStep),
         Some([]) => advance(migration, State::Switch),
         Some([first, others @ ..]) => Err(differ(migration, first, others.len())),
     }
@@ -28,9 +29,12 @@ pub fn verify(migration: &Migration) -> Result<Next> {
 
 /// Because someone asked; a difference is what was asked for, not a failure.
 pub fn again(migration: &Migration) -> Result<Next> {
-    open_way_back(migration)?;
+    let way = match migration.state.is_before_switch() {
+        true => Way::There,
+        false => open_way_back(migration).map(|_| Way::Back)?,
+    };
     let mut ends = ends(migration)?;
-    if persist(migration, || compare(migration, &mut ends, Way::Back))?.is_some() {
+    if persist(migration, || compare(migration, &mut ends, way))?.is_some() {
         worker::attempt(|| record::fulfil(migration.id, Wish::Verify))?;
     }
     Ok(Next::Go)

@@ -82,6 +82,8 @@ pub struct Link {
     name: Vec<u8>,
     /// The node has the question for the transaction's id prepared.
     can_ask: bool,
+    /// Something was written since replicas were waited for last.
+    pub wrote: bool,
     /// The node took no writes: it may not be the primary of its group any more.
     pub demoted: bool,
 }
@@ -104,6 +106,7 @@ impl Link {
             last_used: wait::statement_start(),
             name: Vec::new(),
             can_ask: false,
+            wrote: false,
             demoted: false,
         }
     }

@@ -34,6 +34,7 @@ impl Link {
             }
         }
         self.request = Request { autocommit, writes, ..Request::default() };
+        self.wrote |= writes;
         Ok(())
     }
 

@@ -1,0 +1,114 @@
+//! Replicas: how many, which one is used, how far each is.
+
+use super::given;
+use crate::directory::{self, ShardId};
+use crate::error::{OrRaise, Result};
+use crate::migration::{self, Subject};
+use crate::pg::replica_states;
+use crate::transaction;
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::prelude::*;
+
+fn set(subject: Result<Subject>, copies: Option<i32>) -> SetOfIterator<'static, i64> {
+    let set = || {
+        let _path = transaction::SafePath::begin();
+        migration::set_replicas(&subject?, given(copies, "copies")?)
+    };
+    SetOfIterator::new(set().or_raise())
+}
+
+fn schema_named(schema: Option<String>) -> Result<Subject> {
+    given(schema, "schema").map(Subject::Schema)
+}
+
+fn shard_numbered(shard: Option<i64>) -> Result<Subject> {
+    given(shard, "shard").map(|shard| Subject::Shard(ShardId(shard)))
+}
+
+/// Says how many copies of a schema there are to be; gives the migrations that make those that are missing.
+#[pg_extern(sql = false)]
+fn helios_set_schema_replicas(
+    schema: Option<String>,
+    copies: Option<i32>,
+) -> SetOfIterator<'static, i64> {
+    set(schema_named(schema), copies)
+}
+
+/// The same for a shard.
+#[pg_extern(sql = false)]
+fn helios_set_shard_replicas(
+    shard: Option<i64>,
+    copies: Option<i32>,
+) -> SetOfIterator<'static, i64> {
+    set(shard_numbered(shard), copies)
+}
+
+type Promoted = TableIterator<
+    'static,
+    (
+        name!(primary, String),
+        name!(primary_lost, bool),
+        name!(complete_until, Option<TimestampWithTimeZone>),
+        name!(bytes_behind, Option<i64>),
+    ),
+>;
+
+fn promote(subject: Result<Subject>, node: Option<String>) -> Promoted {
+    let promote = || {
+        let _path = transaction::SafePath::begin();
+        let node = node.as_deref().map(directory::node_named).transpose()?;
+        migration::promote(&subject?, node.as_ref())
+    };
+    let done = promote().or_raise();
+    TableIterator::once((
+        done.node,
+        done.primary_lost,
+        done.complete_until.and_then(moment),
+        done.bytes_behind,
+    ))
+}
+
+/// Microseconds since 2000, as the server counts time.
+fn moment(microseconds: i64) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(microseconds).ok()
+}
+
+/// Makes a copy of a schema the one in use.
+#[pg_extern(sql = false)]
+fn helios_promote_schema_replica(schema: Option<String>, node: Option<String>) -> Promoted {
+    promote(schema_named(schema), node)
+}
+
+/// The same for a shard.
+#[pg_extern(sql = false)]
+fn helios_promote_shard_replica(shard: Option<i64>, node: Option<String>) -> Promoted {
+    promote(shard_numbered(shard), node)
+}
+
+type States = TableIterator<
+    'static,
+    (
+        name!(migration, i64),
+        name!(degraded, bool),
+        name!(complete_until, Option<TimestampWithTimeZone>),
+        name!(seen, Option<TimestampWithTimeZone>),
+        name!(bytes, i64),
+    ),
+>;
+
+/// How far each copy in step was when it was looked at last.
+#[pg_extern(sql = false)]
+fn helios_replica_states() -> States {
+    let known = |time: i64| Some(time).filter(|&time| time != 0).and_then(moment);
+    TableIterator::new(replica_states::all().into_iter().map(move |state| {
+        let (until, seen) = (known(state.complete_until), known(state.seen));
+        (state.migration, state.degraded != 0, until, seen, state.bytes)
+    }))
+}
+
+/// On a node: the end of this session's last commit in the log, as a pg_lsn reads it.
+#[pg_extern(sql = false)]
+fn helios_last_commit() -> String {
+    let place = replica_states::last_commit();
+    format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF)
+}

@@ -1,0 +1,64 @@
+//! The settings of copies that are kept in step.
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+pub use crate::pg::setting_types::ReadFrom;
+
+/// Whether a commit waits until the copies have applied it.
+pub static SYNCHRONOUS_REPLICAS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// How long it waits, in milliseconds.
+pub static REPLICA_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(2000);
+/// Where statements that only read run.
+pub static READ_FROM: GucSetting<ReadFrom> = GucSetting::<ReadFrom>::new(ReadFrom::Primary);
+/// How far behind a copy may be that is read from, in milliseconds.
+pub static MAX_REPLICA_LAG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+/// Time between two looks at how far the copies are, in milliseconds.
+pub static REPLICA_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
+
+/// Makes the settings known.
+pub(super) fn register() {
+    GucRegistry::define_bool_guc(
+        c"helios.synchronous_replicas",
+        c"Lets a commit wait until the copies of what it changed have applied it.",
+        c"A copy that takes longer than helios.replica_timeout is not waited for any more until it is in step again.",
+        &SYNCHRONOUS_REPLICAS,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"helios.read_from",
+        c"Where statements that only read run.",
+        c"any lets those that are alone in their transaction run on copies within helios.max_replica_lag.",
+        &READ_FROM,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    let time = |name, about, long, setting, least, context| {
+        let (most, flags) = (i32::MAX, GucFlags::UNIT_MS);
+        GucRegistry::define_int_guc(name, about, long, setting, least, most, context, flags);
+    };
+    time(
+        c"helios.replica_timeout",
+        c"Longest time that a commit waits for copies.",
+        c"",
+        &REPLICA_TIMEOUT,
+        1,
+        GucContext::Userset,
+    );
+    time(
+        c"helios.max_replica_lag",
+        c"How far behind a copy may be that is read from.",
+        c"It is known to within helios.replica_interval.",
+        &MAX_REPLICA_LAG,
+        1,
+        GucContext::Userset,
+    );
+    time(
+        c"helios.replica_interval",
+        c"Time between two looks at how far the copies are.",
+        c"",
+        &REPLICA_INTERVAL,
+        20,
+        GucContext::Sighup,
+    );
+}

@@ -1,0 +1,132 @@
+//! Replicas: copies follow, are read, waited for and promoted; nothing is lost that was promised, nothing is left behind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+mod crashes;
+mod keeping;
+mod promotion;
+mod reads;
+mod refusals;
+mod synchronous;
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+
+/// What every server of these tests is started with.
+const SETTINGS: [&str; 3] =
+    ["max_worker_processes = 32", "helios.replica_interval = 100", "helios.health_interval = 500"];
+
+fn cluster(nodes: usize) -> Cluster {
+    Cluster::with_settings(nodes, &SETTINGS)
+}
+
+/// Asks for so many copies of a schema, and waits until all are in step.
+#[track_caller]
+fn replicate(client: &mut Client, schema: &str, copies: i32) {
+    client.query("SELECT helios_set_replicas($1::text, $2)", &[&schema, &copies]).unwrap();
+    in_step(client, schema, usize::try_from(copies - 1).unwrap());
+}
+
+/// Waits until a schema has so many copies in step, and none else; gives their nodes.
+#[track_caller]
+fn in_step(client: &mut Client, schema: &str, copies: usize) -> Vec<String> {
+    let select =
+        "SELECT node::text, state FROM helios_replicas WHERE $1::name = ANY (schemas) ORDER BY 1";
+    wait_until("the copies are in step", BOUND, || {
+        let rows = client.query(select, &[&schema]).unwrap();
+        let found: Vec<(String, String)> =
+            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        match found.len() == copies && found.iter().all(|(_, state)| state == "in_step") {
+            true => Ok(found.into_iter().map(|(node, _)| node).collect()),
+            false => Err(format!("{found:?}\n{}", migrations(client))),
+        }
+    })
+}
+
+fn migrations(client: &mut Client) -> String {
+    let rows = text(client, "SELECT m::text FROM helios.migration m ORDER BY id");
+    rows.join("\n")
+}
+
+fn node_of(client: &mut Client, schema: &str) -> String {
+    client.query_one("SELECT helios_node_for_schema($1)", &[&schema]).unwrap().get(0)
+}
+
+/// Number of a node by its name.
+fn number(node: &str) -> usize {
+    node.trim_start_matches("node-").parse().unwrap()
+}
+
+/// Waits until a query gives the same on the coordinator and directly on a node.
+#[track_caller]
+fn same_there(cluster: &Cluster, client: &mut Client, node: usize, query: &str) {
+    let mut there = cluster.connect_to_node(node);
+    wait_until("the copy has everything", BOUND, || {
+        let (one, other) = (text(client, query), text(&mut there, query));
+        if one == other { Ok(()) } else { Err(format!("{one:?} here, {other:?} there")) }
+    });
+}
+
+/// Everything that copies make on servers.
+const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
+    UNION ALL SELECT 'subscription ' || subname FROM pg_subscription \
+    UNION ALL SELECT 'publication ' || pubname FROM pg_publication \
+    UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin \
+    UNION ALL SELECT 'fence of ' || schema FROM helios.fence \
+    UNION ALL SELECT 'marker ' || direction FROM helios.migration_marker \
+    UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts \
+    UNION ALL SELECT 'noted ' || kind || ' ' || name FROM helios.cleanup \
+    UNION ALL SELECT 'replica ' || migration FROM helios.replica \
+    UNION ALL SELECT 'identity of ' || oid::regclass FROM pg_class WHERE relreplident <> 'd' \
+                AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'pg_toast'::regnamespace) \
+                AND relkind IN ('r', 'p')";
+
+/// Nothing of any copy is left on the servers, and the schema is on its own node alone.
+#[track_caller]
+fn assert_clean(cluster: &Cluster, schema: &str) {
+    let mut coordinator = cluster.connect();
+    wait_until("nothing of a copy is left", BOUND, || {
+        let mut seen = Vec::new();
+        for number in 0..=cluster.nodes().len() {
+            let mut client =
+                if number == 0 { cluster.connect() } else { cluster.connect_to_node(number) };
+            let left = text(&mut client, TRACES);
+            seen.extend(left.iter().map(|line| format!("server {number}: {line}")));
+        }
+        if seen.is_empty() { Ok(()) } else { Err(format!("{seen:#?}")) }
+    });
+    let home = node_of(&mut coordinator, schema);
+    for number in 1..=cluster.nodes().len() {
+        let there = "SELECT FROM pg_namespace WHERE nspname = $1";
+        let there = !cluster.connect_to_node(number).query(there, &[&schema]).unwrap().is_empty();
+        assert_eq!(there, home == format!("node-{number}"), "schema {schema} on node-{number}");
+    }
+}
+
+/// The result of a query as text.
+#[track_caller]
+fn text(client: &mut Client, query: &str) -> Vec<String> {
+    let messages = client.simple_query(query).unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    let row = |message: &postgres::SimpleQueryMessage| match message {
+        postgres::SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|i| row.get(i).unwrap_or("NULL")).collect::<Vec<_>>().join("|"))
+        }
+        _ => None,
+    };
+    messages.iter().filter_map(row).collect()
+}
+
+/// A connection to a node that keeps the worker of its subscription from applying changes to a table, until it is dropped.
+fn stop_applying(cluster: &Cluster, node: usize, table: &str) -> Client {
+    let mut holder = cluster.connect_to_node(node);
+    holder
+        .batch_execute(&format!(
+            "SET helios.migration_session = on; BEGIN; LOCK TABLE {table} IN SHARE MODE"
+        ))
+        .unwrap();
+    holder
+}

@@ -1,0 +1,144 @@
+//! Commits that wait for copies, and what happens when one does not confirm.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use helios_tests::{BOUND, Cluster, wait_until};
+use postgres::Client;
+use xtask::cluster::DATABASE;
+
+use crate::{SETTINGS, cluster, replicate, stop_applying, text};
+
+const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY, v text); \
+    CREATE SCHEMA other DISTRIBUTED ON NODE \"node-2\"; CREATE TABLE other.a (id int PRIMARY KEY); \
+    CREATE PROCEDURE t.fill(n int) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t.a VALUES (n, 'procedure'); END $$;";
+
+/// Warnings with their SQLSTATE.
+type Warnings = Arc<Mutex<Vec<String>>>;
+
+/// A client that keeps the warnings it gets.
+fn listening(cluster: &Cluster) -> (Client, Warnings) {
+    let warnings = Warnings::default();
+    let heard = Arc::clone(&warnings);
+    let client = cluster
+        .coordinator()
+        .config(DATABASE)
+        .notice_callback(move |notice| {
+            if notice.severity() == "WARNING" {
+                let line = format!("{} {}", notice.code().code(), notice.message());
+                heard.lock().unwrap().push(line);
+            }
+        })
+        .connect(postgres::NoTls)
+        .unwrap();
+    (client, warnings)
+}
+
+#[test]
+fn what_is_acknowledged_is_on_the_copy() {
+    let cluster = cluster(2);
+    let (mut client, warnings) = listening(&cluster);
+    client.batch_execute(TENANT).unwrap();
+    replicate(&mut client, "t", 2);
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '60s'")
+        .unwrap();
+    let mut there = cluster.connect_to_node(2);
+    let mut check = |n: i32| {
+        let found = there.query("SELECT FROM t.a WHERE id = $1", &[&n]).unwrap();
+        assert_eq!(found.len(), 1, "row {n} is not on the copy");
+    };
+    for n in 0..60 {
+        match n % 6 {
+            0 => client.batch_execute(&format!("INSERT INTO t.a VALUES ({n}, 'text')")).unwrap(),
+            1 => drop(client.execute("INSERT INTO t.a VALUES ($1, 'prepared')", &[&n]).unwrap()),
+            2 => {
+                let mut block = client.transaction().unwrap();
+                block.execute("INSERT INTO t.a VALUES ($1, 'block')", &[&n]).unwrap();
+                block.commit().unwrap();
+            }
+            3 => {
+                let both = format!(
+                    "BEGIN; INSERT INTO t.a VALUES ({n}); INSERT INTO other.a VALUES ({n}); COMMIT"
+                );
+                client.batch_execute(&both).unwrap();
+            }
+            4 => {
+                let mut writer = client.copy_in("COPY t.a FROM STDIN").unwrap();
+                std::io::Write::write_all(&mut writer, format!("{n}\tcopy\n").as_bytes()).unwrap();
+                writer.finish().unwrap();
+            }
+            _ => client.batch_execute(&format!("CALL t.fill({n})")).unwrap(),
+        }
+        check(n);
+    }
+    assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn a_copy_that_does_not_confirm_is_degraded_until_it_is_back() {
+    let cluster = Cluster::with_settings(2, &SETTINGS);
+    let (mut client, warnings) = listening(&cluster);
+    client.batch_execute(TENANT).unwrap();
+    replicate(&mut client, "t", 2);
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '700ms'")
+        .unwrap();
+    let mut holder = stop_applying(&cluster, 2, "t.a");
+    let began = Instant::now();
+    client.batch_execute("INSERT INTO t.a VALUES (1, 'first')").unwrap();
+    let waited = began.elapsed();
+    assert!(waited >= Duration::from_millis(700), "{waited:?}");
+    let heard = std::mem::take(&mut *warnings.lock().unwrap());
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].starts_with("01000 ") && heard[0].contains("node-2"), "{heard:?}");
+    assert_eq!(text(&mut client, "SELECT state FROM helios_replicas"), ["degraded"]);
+    // Nobody waits for it any more, and nobody is warned again.
+    client
+        .batch_execute("SET helios.replica_timeout = '1h'; INSERT INTO t.a VALUES (2, 'second')")
+        .unwrap();
+    assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(text(&mut client, "SELECT state FROM helios_replicas"), ["degraded"]);
+    holder.batch_execute("ROLLBACK").unwrap();
+    wait_until("the copy is in step again", BOUND, || {
+        let state = text(&mut client, "SELECT state FROM helios_replicas");
+        if state == ["in_step"] { Ok(()) } else { Err(format!("{state:?}")) }
+    });
+    client.batch_execute("INSERT INTO t.a VALUES (3, 'third')").unwrap();
+    let mut there = cluster.connect_to_node(2);
+    assert_eq!(
+        text(&mut there, "SELECT string_agg(v, ' ' ORDER BY id) FROM t.a"),
+        ["first second third"]
+    );
+    assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
+}
+
+#[test]
+fn waiting_can_be_cancelled_and_the_commit_stands() {
+    let cluster = cluster(2);
+    let (mut client, warnings) = listening(&cluster);
+    client.batch_execute(TENANT).unwrap();
+    replicate(&mut client, "t", 2);
+    client
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '1h'")
+        .unwrap();
+    let holder = stop_applying(&cluster, 2, "t.a");
+    let cancel = client.cancel_token();
+    let mut observer = cluster.connect();
+    std::thread::scope(|scope| {
+        let writer =
+            scope.spawn(|| client.batch_execute("INSERT INTO t.a VALUES (1, 'cancelled')"));
+        wait_until("the row is committed", BOUND, || {
+            let rows = text(&mut observer, "SELECT count(*) FROM t.a");
+            if rows == ["1"] { Ok(()) } else { Err(format!("{rows:?}")) }
+        });
+        wait_until("the writer goes on", BOUND, || {
+            cancel.cancel_query(postgres::NoTls).unwrap();
+            if writer.is_finished() { Ok(()) } else { Err("it waits".into()) }
+        });
+        writer.join().unwrap().unwrap();
+    });
+    let heard = warnings.lock().unwrap().clone();
+    assert!(heard.len() == 1 && heard[0].starts_with("01000 "), "{heard:?}");
+    drop(holder);
+}
