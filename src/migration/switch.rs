@@ -203,8 +203,30 @@ fn behind_fence(
     if fence.left().is_zero() {
         return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
     }
-    let id = migration.id;
-    // Where our transactions do not reach, the copy is closed right before this one commits; it is opened behind it.
+    turn(migration, prepared)?;
+    note_turn(migration, prepared)?;
+    if !record::is_still_asked(migration)? {
+        return Err(Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            format!("something else was asked of migration {}", migration.id),
+        ));
+    }
+    match way {
+        Way::There => {
+            record::advance(migration.id, State::DualWriteBack)?;
+            if !migration.way_back {
+                record::end(migration.id, State::Finished, None)?;
+            }
+        }
+        Way::Back => record::end(migration.id, State::RolledBack, None)?,
+    }
+    failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
+}
+
+/// Closes the one copy and opens the other, on both servers and in the directory. Where our transactions do not reach, a
+/// copy is closed right before this one commits, and opened behind it.
+fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
+    let (from, to, id) = (prepared.from, prepared.to, migration.id);
     if !from.is_outside() {
         if from != NodeId::LOCAL || migration.is_import() {
             // Else a shell is what nobody writes to here.
@@ -212,22 +234,29 @@ fn behind_fence(
         }
         prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
     }
-    if !to.is_outside() {
-        fence::on(to, "SET LOCAL helios.migration_session = on")?;
-        if to != NodeId::LOCAL || migration.is_import() {
-            fence::on(to, &fenced(id, "definition"))?;
-        }
-        prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
-    }
     if to.is_outside() {
-        shells::set_aside(migration)?;
-    } else {
-        directory::move_shards(&[(migration.shard, to)])?;
-        leave_newcomers(migration, from)?;
+        return shells::set_aside(migration);
     }
+    fence::on(to, "SET LOCAL helios.migration_session = on")?;
+    if to != NodeId::LOCAL || migration.is_import() {
+        fence::on(to, &fenced(id, "definition"))?;
+    }
+    prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    directory::move_shards(&[(migration.shard, to)])?;
+    leave_newcomers(migration, from)?;
     if migration.keeps {
         replica::promoted(migration, None)?;
     }
+    if from == NodeId::LOCAL || to == NodeId::LOCAL {
+        // Plans for the tables here are plans for shells from now on, or the other way round.
+        migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
+    }
+    Ok(())
+}
+
+/// Notes what is to be removed, and mended, on the copy that is not used any more.
+fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
+    let (from, to, id) = (prepared.from, prepared.to, migration.id);
     for schema in &migration.schemas {
         record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
         let is_aside = to.is_outside() && from == NodeId::LOCAL;
@@ -235,41 +264,16 @@ fn behind_fence(
             record::owe(id, from, cleanup::copy_kind(migration, from), schema)?;
         }
     }
-    if migration.is_import() {
-        // Triggers that are silent on the old copy sound again if it is ever opened.
-        let there = migration.source;
-        prepared
-            .voice
-            .iter()
-            .try_for_each(|statement| record::owe(id, there, "trigger", statement))?;
-    }
-    if from == NodeId::LOCAL && !migration.is_import() {
+    let later = match migration.is_import() {
+        // Triggers that are silent on the old copy sound again when it is opened.
+        true => Some((migration.source, "trigger")),
         // A shell is defined as its table is, although nothing is silenced any more.
-        prepared
-            .voice
-            .iter()
-            .try_for_each(|statement| record::owe(id, from, "identity", statement))?;
+        false => (from == NodeId::LOCAL).then_some((from, "identity")),
+    };
+    if let Some((node, kind)) = later {
+        prepared.voice.iter().try_for_each(|statement| record::owe(id, node, kind, statement))?;
     }
-    if from == NodeId::LOCAL || to == NodeId::LOCAL {
-        // Plans for the tables here are plans for shells from now on, or the other way round.
-        migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
-    }
-    if !record::is_still_asked(migration)? {
-        return Err(Error::new(
-            Code::ERRCODE_LOCK_NOT_AVAILABLE,
-            format!("something else was asked of migration {id}"),
-        ));
-    }
-    match way {
-        Way::There => {
-            record::advance(id, State::DualWriteBack)?;
-            if !migration.way_back {
-                record::end(id, State::Finished, None)?;
-            }
-        }
-        Way::Back => record::end(id, State::RolledBack, None)?,
-    }
-    failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
+    Ok(())
 }
 
 fn fenced(id: i64, kind: &str) -> String {

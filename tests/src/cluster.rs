@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use xtask::cluster::DATABASE;
 use xtask::command;
 use xtask::ports::Ports;
+use xtask::postgres::Postgres;
 use xtask::processes;
 use xtask::scratch::Scratch;
 use xtask::server::{HOST, Server, Shutdown};
@@ -176,13 +177,13 @@ pub struct PlainServer {
 impl PlainServer {
     /// A new one.
     pub fn start() -> Self {
-        Self::with_settings(&[])
+        Self::with_settings(&pg(), &[])
     }
 
-    /// A new one, with further configuration lines.
-    pub fn with_settings(settings: &[&str]) -> Self {
+    /// A new one of this version, with further configuration lines.
+    pub fn with_settings(pg: &Postgres, settings: &[&str]) -> Self {
         let scratch = Scratch::new(1).unwrap();
-        let server = scratch.plain_server(&pg(), 0, settings).unwrap();
+        let server = scratch.plain_server(pg, 0, settings).unwrap();
         let create = format!("CREATE DATABASE {DATABASE}");
         server.connect("postgres").unwrap().batch_execute(&create).unwrap();
         Self { server, _scratch: scratch }

@@ -1,6 +1,5 @@
 //! What keeps a schema from being imported is said to the one who asks, with the remedy, before anything is touched.
 
-use helios_tests::PlainServer;
 use postgres::Client;
 use xtask::cluster::DATABASE;
 use xtask::server::Shutdown;
@@ -153,7 +152,7 @@ fn rights(stage: &mut Stage, there: &mut Client) {
 #[test]
 fn a_server_that_does_not_log_enough() {
     let cluster = cluster(1);
-    let abroad = Abroad(PlainServer::with_settings(&["wal_level = replica"]));
+    let abroad = Abroad::with_settings(&["wal_level = replica"]);
     abroad.connect().batch_execute("CREATE SCHEMA t; CREATE TABLE t.a (id int)").unwrap();
     let mut stage = Stage { client: cluster.connect(), abroad };
     stage.t_refused("55000", "wal_level is replica");

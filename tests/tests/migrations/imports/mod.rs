@@ -7,9 +7,10 @@ mod passwords;
 mod under_load;
 mod wishes;
 
-use helios_tests::{BOUND, Cluster, PlainServer, wait_until};
+use helios_tests::{BOUND, Cluster, PlainServer, pg, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
+use xtask::postgres::Postgres;
 use xtask::server::{HOST, ROLE};
 
 use crate::{assert_clean, shown, text, wait};
@@ -19,7 +20,14 @@ struct Abroad(PlainServer);
 
 impl Abroad {
     fn start() -> Self {
-        Self(PlainServer::with_settings(&["max_prepared_transactions = 0"]))
+        Self::with_settings(&["max_prepared_transactions = 0"])
+    }
+
+    /// With further configuration lines. `HELIOS_FOREIGN_PG` chooses a version that is not the cluster's.
+    fn with_settings(settings: &[&str]) -> Self {
+        let major = std::env::var("HELIOS_FOREIGN_PG").map(|major| major.parse().unwrap());
+        let pg = major.map_or_else(|_| pg(), |major| Postgres::require(major).unwrap());
+        Self(PlainServer::with_settings(&pg, settings))
     }
 
     fn connect(&self) -> Client {
