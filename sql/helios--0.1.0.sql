@@ -822,31 +822,8 @@ REVOKE EXECUTE ON FUNCTION
 
 -- On a node: the coordinator asks it in the session that has just committed. Anybody may: it tells nothing but whether
 -- slots have come past one's own commit.
-CREATE FUNCTION helios.last_commit() RETURNS text
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_last_commit_wrapper';
-COMMENT ON FUNCTION helios.last_commit() IS 'end of this session''s last commit in the log';
-
 CREATE FUNCTION helios.wait_for_replicas(slots text[], patience integer) RETURNS text[]
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    place pg_lsn := helios.last_commit()::pg_lsn;
-    until timestamptz := clock_timestamp() + make_interval(secs => patience / 1000.0);
-    pause double precision := 0.0005;
-    late text[] := slots;
-BEGIN
-    LOOP
-        -- What a subscription's worker reports as replayed is what it has applied.
-        late := ARRAY(SELECT s FROM unnest(late) AS s
-                       WHERE NOT EXISTS (SELECT FROM pg_get_replication_slots() AS r
-                                                JOIN pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid
-                                          WHERE r.slot_name = s::name AND w.replay_lsn >= place));
-        IF cardinality(late) = 0 OR clock_timestamp() >= until THEN
-            RETURN late;
-        END IF;
-        PERFORM pg_sleep(pause);
-        pause := least(pause * 1.5, 0.02);
-    END LOOP;
-END $$;
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_wait_for_replicas_wrapper';
 COMMENT ON FUNCTION helios.wait_for_replicas(text[], integer)
     IS 'waits, so many milliseconds at most, until copies have applied this session''s last commit; gives the slots of those that have not';
 

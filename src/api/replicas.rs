@@ -8,6 +8,7 @@ use crate::pg::replica_states;
 use crate::transaction;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
+use std::time::Duration;
 
 fn set(subject: Result<Subject>, copies: Option<i32>) -> SetOfIterator<'static, i64> {
     let set = || {
@@ -106,9 +107,10 @@ fn helios_replica_states() -> States {
     }))
 }
 
-/// On a node: the end of this session's last commit in the log, as a pg_lsn reads it.
+/// On a node: waits until copies have applied this session's last commit, so many milliseconds at most; gives the slots of
+/// those that have not.
 #[pg_extern(sql = false)]
-fn helios_last_commit() -> String {
-    let place = replica_states::last_commit();
-    format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF)
+fn helios_wait_for_replicas(slots: Vec<String>, patience: i32) -> Vec<String> {
+    let patience = Duration::from_millis(u64::try_from(patience).unwrap_or(0));
+    migration::wait_for_replicas(slots, patience).or_raise()
 }

@@ -34,6 +34,8 @@ mod wish;
 pub use foreign::{Import, start as start_import};
 pub use plan::{Subject, start, start_distributing, start_undistributing};
 pub use record::{of_node, waiting};
-pub use replica::{follows_any, promote, refuse_copies, refuse_node, set_replicas};
+pub use replica::{
+    follows_any, promote, refuse_copies, refuse_node, set_replicas, wait_for_replicas,
+};
 pub use run::run;
 pub use wish::{verify as verify_schema, wait, wish};

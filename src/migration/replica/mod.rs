@@ -11,11 +11,13 @@
 //!
 //! Lock order: that of migrations.
 
+mod applied;
 mod promote;
 mod set;
 mod take_over;
 mod watch;
 
+pub use applied::wait_for_replicas;
 pub use promote::promote;
 pub use set::set_replicas;
 pub use take_over::take_over;
