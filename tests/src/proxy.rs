@@ -30,6 +30,7 @@ struct State {
     round_trips: AtomicUsize,
     /// The last bytes seen came from the coordinator.
     asked: AtomicBool,
+    answers: AtomicUsize,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -58,6 +59,11 @@ impl Proxy {
     /// Questions that were answered so far: how often bytes of the coordinator followed bytes of the node.
     pub fn round_trips(&self) -> usize {
         self.state.round_trips.load(Ordering::SeqCst)
+    }
+
+    /// Pieces of the node's answers that were passed on so far.
+    pub fn answers(&self) -> usize {
+        self.state.answers.load(Ordering::SeqCst)
     }
 
     /// Cuts every connection; new ones are taken.
@@ -126,6 +132,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, state: &State, asks: bool) {
         }
         if to.write_all(&buffer[..count]).is_err() {
             break;
+        }
+        if !asks {
+            state.answers.fetch_add(1, Ordering::SeqCst);
         }
     }
     for stream in [from, to] {

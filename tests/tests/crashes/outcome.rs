@@ -114,6 +114,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
         client.batch_execute("SET helios.name_single_writes = on").unwrap();
         client.batch_execute("VACUUM one.t").unwrap(); // nothing may come before it
         node.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
+        let answers = proxy.answers();
         let gid = std::thread::scope(|scope| {
             let insert = scope.spawn(|| {
                 if !copy {
@@ -129,6 +130,10 @@ fn single_write_has_a_name_where_that_is_wanted() {
             wait_until("the node is about to commit", crate::RECOVERED, || {
                 pid = node.query_one(waiting, &[]).unwrap().get::<_, Option<i32>>(0);
                 pid.map(drop).ok_or_else(|| "nobody waits".to_owned())
+            });
+            // It has said which transaction it is in; that may still be on its way.
+            wait_until("the name is passed on", crate::RECOVERED, || {
+                if proxy.answers() > answers { Ok(()) } else { Err("not yet".to_owned()) }
             });
             proxy.lose_answers();
             if expected == "aborted" {
