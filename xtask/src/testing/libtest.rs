@@ -1,18 +1,25 @@
 //! Rust's own test runner: shown as it runs, counted from what it prints.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::Counts;
 use super::checks::EXTENSION;
 use crate::command;
 use crate::paths;
+use crate::processes;
 
 /// Tests wait more than they compute, so more run at once than there are processors.
 const THREADS: &str = "--test-threads=4";
+
+/// When nothing has been said for so long, what is under way will never end. Builds are silent too.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Runs the tests of one package that match a filter, all without filters.
 pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
@@ -39,13 +46,8 @@ fn run_selected(
     cargo.envs(environment.iter().map(|(name, value)| (name, value))).env("HELIOS_SKIPS", &skips);
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
-    let mut tally = Tally::default();
-    for line in BufReader::new(child.stdout.take().context("no output")?).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        if tally.read(&line) {
-            println!("{line}");
-        }
-    }
+    let lines = lines(child.stdout.take().context("no output")?);
+    let tally = listen(&lines, PATIENCE, || end_programs(&child))?;
     let success = child.wait()?.success();
     let skipped = match std::fs::read_to_string(&skips) {
         Ok(text) => {
@@ -61,12 +63,60 @@ fn run_selected(
     Ok(tally.finish(success, skipped.lines().count() as u64))
 }
 
+/// The lines of an output, as they come.
+fn lines(output: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(output).split(b'\n');
+        lines.try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
+/// Shows lines and counts what they tell. After a silence of `patience`, what is silent is ended.
+fn listen(
+    lines: &Receiver<std::io::Result<Vec<u8>>>,
+    patience: Duration,
+    end: impl Fn(),
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    loop {
+        match lines.recv_timeout(patience) {
+            Ok(line) => {
+                let line = String::from_utf8_lossy(&line?).into_owned();
+                if tally.read(&line) {
+                    println!("{line}");
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let slow = tally.slow.join(", ");
+                println!("nothing has happened for {patience:?}, given up; still running: {slow}");
+                end();
+            }
+            Err(RecvTimeoutError::Disconnected) => return Ok(tally),
+        }
+    }
+}
+
+/// Ends what cargo runs, in the way of a crash; it goes on with the next program. The servers of
+/// a program end with it.
+fn end_programs(cargo: &Child) {
+    let Some(cargo) = i32::try_from(cargo.id()).ok().and_then(Pid::from_raw) else { return };
+    for program in processes::children(cargo) {
+        if let Err(error) = kill_process(program, Signal::ABORT) {
+            println!("cannot end process {}: {error}", program.as_raw_nonzero());
+        }
+    }
+}
+
 /// Adds up the summaries of several test programs.
 #[derive(Default)]
 struct Tally {
     counts: Counts,
     started: u64,
     ended: u64,
+    /// Tests that have been running for long.
+    slow: Vec<String>,
 }
 
 impl Tally {
@@ -74,7 +124,15 @@ impl Tally {
     fn read(&mut self, line: &str) -> bool {
         if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
             self.started += 1;
+            self.slow.clear();
             return false;
+        }
+        if let Some(test) = line.strip_prefix("test ") {
+            if let Some((name, _)) = test.split_once(" has been running for over ") {
+                self.slow.push(name.to_owned());
+            } else if let Some((name, _)) = test.split_once(" ... ") {
+                self.slow.retain(|slow| slow != name);
+            }
         }
         let Some(summary) = line.strip_prefix("test result: ") else {
             return !line.is_empty();
@@ -139,6 +197,21 @@ mod tests {
     fn crashed_program_counts_as_failed() {
         let text = format!("{GOOD}\nrunning 5 tests\ntest c ... ok");
         assert_eq!(tally(&text, false, 0), Counts { passed: 2, failed: 1, skipped: 1 });
+    }
+
+    #[test]
+    fn program_that_hangs_is_ended_and_counts_as_failed() {
+        let text = "running 3 tests\ntest a has been running for over 60 seconds\n\
+            test b has been running for over 60 seconds\ntest a ... ok";
+        let (sender, receiver) = mpsc::channel();
+        for line in text.lines() {
+            sender.send(Ok(line.into())).unwrap();
+        }
+        let sender = std::cell::RefCell::new(Some(sender));
+        let end = || drop(sender.take());
+        let tally = listen(&receiver, Duration::from_millis(50), end).unwrap();
+        assert_eq!(tally.slow, ["b"]);
+        assert_eq!(tally.finish(false, 0), Counts { passed: 0, failed: 1, skipped: 0 });
     }
 
     #[test]
