@@ -197,10 +197,7 @@ impl Copying<'_> {
         let id = self.migration.id;
         let done = std::mem::take(&mut self.done);
         if !done.is_empty() {
-            // The ranges were committed without waiting for the disk. One commit that waits brings all before it there.
-            target.query(&format!(
-                "SET synchronous_commit = on; UPDATE helios.migration_marker SET token = token WHERE migration = {id}"
-            ))?;
+            ends::flush(target)?; // the ranges were committed without waiting for the disk
             failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
         }
         worker::attempt(|| {
@@ -231,11 +228,14 @@ pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
     Ok(())
 }
 
-/// Statements that take all rows out of a table; no trigger fires. A shell has its foreign keys already, which TRUNCATE
-/// would mind.
+/// Statements that take all rows out of a table; no trigger fires. A shell is in use, so that TRUNCATE would have to wait
+/// even if there is nothing to do, and has its foreign keys already, which TRUNCATE would mind.
 fn clear(table: &str) -> String {
     let body = format!(
         "BEGIN
+           IF NOT EXISTS (SELECT FROM ONLY {table}) THEN
+             RETURN;
+           END IF;
            SET LOCAL session_replication_role = replica;
            IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {}::regclass AND contype = 'f') THEN
              DELETE FROM ONLY {table};
@@ -271,23 +271,23 @@ pub fn unlogged(
     for table in unlogged {
         let columns = tables::columns(ends.to(from, migration), table)?;
         let name = table.qualified();
-        if to.is_outside() {
-            relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())?;
-            continue;
-        }
-        let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
-        let session = ends.to(to, migration);
-        let left = fence.left().max(Duration::from_millis(1)).as_millis();
-        // Not TRUNCATE: those who wait behind the fence may have locked the table already.
-        let copied = session.query(&format!(
-            "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
-             SET LOCAL session_replication_role = replica; DELETE FROM ONLY {name}; SET LOCAL session_replication_role = origin;
-             SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
-            literal(&name),
-            columns.join(", ")
-        ));
-        if copied.is_err() && !session.is_stale() {
-            session.query("ROLLBACK")?;
+        let copied = if to.is_outside() {
+            relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())
+        } else {
+            let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
+            let left = fence.left().max(Duration::from_millis(1)).as_millis();
+            // Not TRUNCATE: those who wait behind the fence may have locked the table already.
+            let copy = format!(
+                "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
+                 SET LOCAL session_replication_role = replica; DELETE FROM ONLY {name}; SET LOCAL session_replication_role = origin;
+                 SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
+                literal(&name),
+                columns.join(", ")
+            );
+            ends.to(to, migration).query(&copy).map(|_| ())
+        };
+        if copied.is_err() {
+            ends.roll_back()?;
         }
         copied?;
     }

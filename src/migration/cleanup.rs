@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::{sql, worker};
 use crate::remote::Session;
+use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
@@ -84,8 +85,8 @@ fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
     if node == migration.target {
         backfill::end_stray_copies(migration, &mut session)?;
     }
-    // What is in use is tried again later.
-    session.query("SET lock_timeout = 2000")?;
+    // What is in use is tried again later: those who use it next wait behind this.
+    session.query(&format!("SET lock_timeout = {}", settings::MAX_SWITCH_STALL.get()))?;
     Ok(session)
 }
 

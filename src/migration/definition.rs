@@ -98,12 +98,12 @@ fn silence(schemas: &[String]) -> String {
 /// Where the definition is there already, its triggers have to be silent before rows come. They sound again with the
 /// switch, or with the clean-up.
 pub fn silence_shells(migration: &Migration, target: &mut Session) -> Result<()> {
-    let (_, voice) = trigger_turns(target, &migration.schemas)?;
+    let turns = trigger_turns(target, &migration.schemas)?;
     worker::attempt(|| {
         let owe = |statement| record::owe(migration.id, migration.target, "identity", statement);
-        voice.iter().try_for_each(|statement| owe(statement))
+        turns.voice.iter().try_for_each(|statement| owe(statement))
     })?;
-    target.query(&silence(&migration.schemas)).map(|_| ())
+    target.query(&turns.silence.join("; ")).map(|_| ())
 }
 
 /// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.
@@ -115,19 +115,30 @@ fn stubborn(schemas: &[String]) -> String {
     )
 }
 
-/// Statements that switch such triggers off in the copy that becomes the follower, and on in the other.
-pub fn trigger_turns(
-    leader: &mut Session,
-    schemas: &[String],
-) -> Result<(Vec<String>, Vec<String>)> {
+/// Statements about such triggers.
+pub struct TriggerTurns {
+    /// Switch them off in the copy that becomes the follower.
+    pub silence: Vec<String>,
+    /// Switch them on in the other.
+    pub voice: Vec<String>,
+    /// The same here, behind a fence. Those who wait for that hold locks on the tables, with which ALTER TABLE would be
+    /// in conflict for as long as the fence stands; and nobody fires a trigger of a shell.
+    pub voice_of_shells: Vec<String>,
+}
+
+/// What is to be said to the triggers of the copy that becomes the follower, and to those of the other.
+pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<TriggerTurns> {
     let sql = format!(
         "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
                 format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
-                       CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname) {}",
+                       CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname),
+                format('UPDATE pg_catalog.pg_trigger SET tgenabled = %L WHERE tgrelid = %L::pg_catalog.regclass AND tgname = %L AND NOT tgisinternal',
+                       t.tgenabled, t.tgrelid::regclass, t.tgname) {}",
         stubborn(schemas)
     );
     let rows = leader.query(&sql)?;
-    Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).unzip())
+    let column = |column| rows.iter().map(|row| text(row, column)).collect();
+    Ok(TriggerTurns { silence: column(0), voice: column(1), voice_of_shells: column(2) })
 }
 
 /// A number that differs where tables, columns, constraints or indexes do. (NOT NULL is the columns'; since PostgreSQL 18

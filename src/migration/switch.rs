@@ -3,7 +3,7 @@
 use super::backfill;
 use super::channel::Channel;
 use super::cleanup;
-use super::definition;
+use super::definition::{self, TriggerTurns};
 use super::ends::{self, Ends, literal};
 use super::fence::{self, Fence};
 use super::foreign::{guard, shells};
@@ -48,8 +48,7 @@ struct Prepared {
     back: Option<Channel>,
     lockable: Vec<String>,
     positions: Vec<(String, String, bool)>,
-    silence: Vec<String>,
-    voice: Vec<String>,
+    triggers: TriggerTurns,
     /// The definition of what becomes a shell here with the switch.
     shells: Option<(String, String)>,
 }
@@ -80,7 +79,7 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
         // The one copy is closed before the other is open.
         match &mut outside {
             Some(session) => {
-                guard::close(migration, session, &prepared.silence)?;
+                guard::close(migration, session, &prepared.triggers.silence)?;
                 failpoint::hit(failpoint::MIGRATION_IMPORT_CLOSED)
             }
             None => Ok(()),
@@ -155,12 +154,12 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
     let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
     tables::set_positions(ends.to(to, migration), &positions, &[])?;
-    let (silence, voice) = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
+    let triggers = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
     if let Some(back) = &back {
         // Most of the way, so that little is left to skip behind the fence.
         back.skip(&mut ends.target, &mut ends.source)?;
     }
-    Ok(Prepared { from, to, channels, back, lockable, positions, silence, voice, shells })
+    Ok(Prepared { from, to, channels, back, lockable, positions, triggers, shells })
 }
 
 /// Definitions must not have changed since they were copied, and all tables must have been copied.
@@ -232,7 +231,7 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
             // Else a shell is what nobody writes to here.
             fence::on(from, &fenced(id, "writes"))?;
         }
-        prepared.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
+        prepared.triggers.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
     }
     if to.is_outside() {
         return shells::set_aside(migration);
@@ -241,7 +240,11 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     if to != NodeId::LOCAL || migration.is_import() {
         fence::on(to, &fenced(id, "definition"))?;
     }
-    prepared.voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    let voice = match to {
+        NodeId::LOCAL => &prepared.triggers.voice_of_shells,
+        _ => &prepared.triggers.voice,
+    };
+    voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     if migration.keeps {
@@ -271,7 +274,11 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
         false => (from == NodeId::LOCAL).then_some((from, "identity")),
     };
     if let Some((node, kind)) = later {
-        prepared.voice.iter().try_for_each(|statement| record::owe(id, node, kind, statement))?;
+        prepared
+            .triggers
+            .voice
+            .iter()
+            .try_for_each(|statement| record::owe(id, node, kind, statement))?;
     }
     Ok(())
 }
@@ -366,9 +373,7 @@ pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tr
     match result {
         Ok(()) => Ok(Tried::Done(())),
         Err(error) if fence::is_busy(&error) => {
-            for session in [&mut ends.source, &mut ends.target] {
-                session.query("ROLLBACK")?;
-            }
+            ends.roll_back()?;
             Ok(Tried::Busy(error.to_string()))
         }
         Err(error) => Err(error),

@@ -17,13 +17,17 @@ mod cluster;
 mod failpoints;
 mod programs;
 mod proxy;
+mod query;
+mod traces;
 mod wait;
 mod wire;
 
 pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
 pub use proxy::Proxy;
-pub use wait::{BOUND, wait_until};
+pub use query::{refused, text};
+pub use traces::{assert_clean, assert_clean_on, node_of};
+pub use wait::{BOUND, Stop, wait_until};
 pub use wire::{Bound, Column, Event, Wire, cancel};
 
 use std::io::Write;

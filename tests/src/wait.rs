@@ -1,5 +1,6 @@
 //! Waiting for a condition instead of for time to pass.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// For conditions that hold almost at once on an idle machine. Long, because a test must not fail
@@ -28,5 +29,15 @@ pub fn wait_until<T>(
             Err(_) => std::thread::sleep(pause),
         }
         pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+/// Sets a flag when it goes. Threads that run until then must end with the scope that waits for them, also when what the
+/// scope does fails: else the test would wait for ever, and tell nobody why.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
 /// How often open transactions are.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// For how many milliseconds those may wait who use a table.
+const BRIEFLY: u32 = 200;
 /// What a migration says meanwhile.
 const WAITING: &str = "waiting for the transactions that are open on the source";
 /// Verification begins when a marker arrives within this time.
@@ -71,15 +73,36 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
         record::add_tables(migration.id, &moving)
     })?;
     let known = worker::attempt(|| record::tables(migration.id))?;
-    ends.source.query("SET lock_timeout = 200")?;
-    for table in known.iter().filter(|table| table.identity.is_some()) {
-        let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
-        ends.source.query(&full)?;
-        if migration.has_definition() {
-            ends.target.query(&full)?; // a shell, which no dump will make so
-        }
+    let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
+    briefly(&mut ends.source, |source| name_by_all_columns(source, &nameless))?;
+    if migration.has_definition() {
+        // Shells, which no dump will make so.
+        briefly(&mut ends.target, |target| name_by_all_columns(target, &nameless))?;
     }
     advance(migration, State::DualWrite)
+}
+
+/// Does what needs locks on tables that are in use. Whoever uses them next waits behind those locks while they cannot be
+/// had, so that they are given up soon; the migration comes back later.
+fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
+    session.query(&format!("SET lock_timeout = {BRIEFLY}"))?;
+    work(session).map_err(|error| match error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE) {
+        true => Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            "waiting for transactions that use tables of the schema",
+        )
+        .hint("pg_locks shows them. It is tried again and again."),
+        false => error,
+    })?;
+    session.query("SET lock_timeout = 0").map(|_| ())
+}
+
+/// Rows of tables without a key are known by all that is in them.
+fn name_by_all_columns(session: &mut Session, tables: &[&MovingTable]) -> Result<()> {
+    tables.iter().try_for_each(|table| {
+        let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
+        session.query(&full).map(|_| ())
+    })
 }
 
 /// The statement that gives a table its replica identity back.
@@ -160,10 +183,12 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
     let open: Vec<&MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).collect();
     if migration.state == State::DualWrite || !open.is_empty() {
-        if migration.has_definition() {
-            definition::silence_shells(migration, &mut ends.target)?;
-        }
-        backfill::empty(&mut ends.target, &all)?;
+        briefly(&mut ends.target, |target| {
+            if migration.has_definition() {
+                definition::silence_shells(migration, target)?;
+            }
+            backfill::empty(target, &all)
+        })?;
         let (round, channel) = worker::attempt(|| {
             let round = record::next_round(migration.id)?;
             let channel = Channel::forward(migration, round)?;

@@ -2,9 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use helios_tests::{BOUND, wait_until};
+use helios_tests::{BOUND, Stop, wait_until};
 
-use crate::{assert_clean, cluster, finish, node_of, roll_back, shown, switch, text, wait};
+use crate::{
+    assert_clean, cluster, cluster_with_failpoints, finish, go_on, node_of, roll_back, shown,
+    switch, text, wait,
+};
 
 /// setval(…, false) says where a sequence begins; pg_sequences does not show it.
 #[test]
@@ -51,19 +54,17 @@ fn names_that_look_like_quotes_move() {
     assert_clean(&cluster, &[schema]);
 }
 
+const TENANT_WITH_TRIGGER: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY); CREATE TABLE t.log (id int);
+             CREATE FUNCTION t.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t.log VALUES (NEW.id); RETURN NULL; END $$;
+             CREATE TRIGGER always AFTER INSERT ON t.a FOR EACH ROW EXECUTE FUNCTION t.note();
+             ALTER TABLE t.a ENABLE ALWAYS TRIGGER always";
+
 /// What fires for replicated rows too has done its work where the row was written.
 #[test]
 fn triggers_that_always_fire_do_not_fire_again_in_what_comes_home() {
     let cluster = cluster(1);
     let mut client = cluster.connect();
-    client
-        .batch_execute(
-            "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY); CREATE TABLE t.log (id int);
-             CREATE FUNCTION t.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t.log VALUES (NEW.id); RETURN NULL; END $$;
-             CREATE TRIGGER always AFTER INSERT ON t.a FOR EACH ROW EXECUTE FUNCTION t.note();
-             ALTER TABLE t.a ENABLE ALWAYS TRIGGER always",
-        )
-        .unwrap();
+    client.batch_execute(TENANT_WITH_TRIGGER).unwrap();
     let written = while_written(&cluster, |client| {
         client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
         let id: i64 =
@@ -95,8 +96,9 @@ fn while_written(cluster: &helios_tests::Cluster, what: impl FnOnce(&mut postgre
             }
             id
         });
+        let halt = Stop(&stop);
         what(&mut cluster.connect());
-        stop.store(true, Ordering::Relaxed);
+        drop(halt);
         writer.join().unwrap()
     })
 }
@@ -113,6 +115,7 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
         .unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut client = cluster.connect();
@@ -136,4 +139,41 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.u"), ["2"]);
+}
+
+/// Those who wait for the fence have locked the shell whose triggers are to sound again. To change a trigger as ALTER TABLE
+/// does, the switch would have to wait for them, and they wait for it.
+#[test]
+fn triggers_sound_again_while_somebody_waits_for_the_fence() {
+    let place = "migration.fence.after";
+    let cluster = cluster_with_failpoints(1, &["helios.max_switch_stall = '60s'"]);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT_WITH_TRIGGER).unwrap();
+    cluster.failpoint(place, "hang", 0, 0);
+    client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
+    let id: i64 = client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+    cluster.wait_for_failpoint(place, BOUND);
+    let mut writer = cluster.connect();
+    let error = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| writer.batch_execute("INSERT INTO t.a VALUES (1)").err());
+        wait_until("somebody waits for the fence", BOUND, || {
+            let query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'";
+            let seen = text(&mut client, query);
+            if seen == ["1"] { Ok(()) } else { Err(format!("{seen:?}")) }
+        });
+        go_on(&cluster, place);
+        waiting.join().unwrap()
+    });
+    // As any statement that waits for a schema to come home.
+    let code = error.as_ref().and_then(|error| error.code()).map(|code| code.code());
+    assert_eq!(code, Some("40001"), "{error:?}");
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    writer.batch_execute("INSERT INTO t.a VALUES (2)").unwrap();
+    assert_eq!(text(&mut client, "SELECT id FROM t.log"), ["2"]);
+    finish(&mut client, id);
+    assert_eq!(
+        text(&mut client, "SELECT tgenabled FROM pg_trigger WHERE tgname = 'always'"),
+        ["A"]
+    );
+    assert_clean(&cluster, &[]);
 }
