@@ -133,6 +133,10 @@ pub enum Wish {
 }
 
 impl Wish {
+    /// All that can be asked.
+    pub const ALL: [Wish; 5] =
+        [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote];
+
     /// Its name in the catalog.
     pub fn name(self) -> &'static str {
         match self {
@@ -149,8 +153,7 @@ impl FromStr for Wish {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        let all = [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote];
-        all.into_iter().find(|wish| wish.name() == name).ok_or(Unknown(name.into()))
+        Wish::ALL.into_iter().find(|wish| wish.name() == name).ok_or(Unknown(name.into()))
     }
 }
 
@@ -177,7 +180,7 @@ mod tests {
         for state in State::ALL {
             assert_eq!(state.name().parse(), Ok(state));
         }
-        for wish in [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote] {
+        for wish in Wish::ALL {
             assert_eq!(wish.name().parse(), Ok(wish));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));

@@ -25,16 +25,17 @@ impl Workers {
     /// after.
     pub fn look(&mut self, database: u32) -> Option<Duration> {
         self.running.retain(|(_, worker)| worker.is_alive());
-        let waiting =
-            worker::attempt(|| Ok((migration::waiting()?, directory::catalogs_owner()?.to_u32())));
-        let (waiting, role) = match waiting {
+        let found = worker::attempt(|| {
+            let role = directory::catalogs_owner()?.to_u32();
+            Ok((migration::waiting()?, migration::follows_any()?, role))
+        });
+        let (waiting, follows, role) = match found {
             Ok(found) => found,
             Err(error) => {
                 notify(PgLogLevel::LOG, &error);
                 return Some(LOOK);
             }
         };
-        let follows = worker::attempt(migration::follows_any).unwrap_or(false);
         let watches = self.running.iter().any(|(id, _)| *id == worker::REPLICAS);
         if follows && !watches {
             let work = MigrationWork { database, migration: worker::REPLICAS, role };

@@ -6,7 +6,7 @@
 use crate::directory::{self, NodeId, Replica};
 use crate::error::Result;
 use crate::pg::node_health::{self, State};
-use crate::pg::replica_states;
+use crate::pg::{replica_states, session};
 use crate::settings::{self, ReadFrom};
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
@@ -47,7 +47,7 @@ fn is_near(replica: &Replica) -> bool {
         .is_none_or(|health| !matches!(health.state, State::Offline | State::Silent));
     let bound = i64::from(settings::MAX_REPLICA_LAG.get()) * 1000;
     let near = |state: replica_states::State| {
-        state.degraded == 0 && replica_states::now() - state.complete_until <= bound
+        state.degraded == 0 && session::clock() - state.complete_until <= bound
     };
     answers && replica_states::of(replica.migration).is_some_and(near)
 }

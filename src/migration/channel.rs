@@ -233,14 +233,8 @@ impl Channel {
     /// yet, with it. The caller sees to it that nothing of it has to be sent.
     pub fn skip(&self, publisher: &mut Session, subscriber: &mut Session) -> Result<()> {
         // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
-        // do not wait for it. A transaction of its own that waits brings all before it there.
-        publisher.query(&format!(
-            "SET synchronous_commit = on; UPDATE {} SET token = token
-              WHERE migration = {} AND direction = {}",
-            self.marker,
-            self.migration,
-            literal(&self.direction)
-        ))?;
+        // do not wait for it.
+        ends::flush(publisher)?;
         let rows = publisher.query(&format!(
             "SELECT end_lsn FROM pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
             literal(&self.name)

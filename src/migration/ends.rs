@@ -119,6 +119,13 @@ pub fn session(node: NodeId) -> Result<Session> {
     }
 }
 
+/// Brings everything to disk that was committed on a server so far, also by those who did not wait for that: one commit
+/// that waits takes all before it along.
+pub fn flush(session: &mut Session) -> Result<()> {
+    let commit = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'helios', '')";
+    session.query(commit).map(|_| ())
+}
+
 /// A session that speaks the replication protocol.
 pub fn replication_session(node: NodeId) -> Result<Session> {
     let mut target = target(node)?;
@@ -166,6 +173,16 @@ impl Ends {
         Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
             .detail("What the two copies have in common is not known any more: replication slots do not come along.")
             .hint(hint))
+    }
+
+    /// Ends what a failure has left open on them.
+    pub fn roll_back(&mut self) -> Result<()> {
+        for session in [&mut self.source, &mut self.target] {
+            if !session.is_stale() {
+                session.query("ROLLBACK")?;
+            }
+        }
+        Ok(())
     }
 
     /// The session to this node, which is one of the two.

@@ -4,6 +4,7 @@
 
 #![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
 
+use super::session;
 use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
 
@@ -82,21 +83,10 @@ impl Slots {
     }
 }
 
-fn own_database() -> u32 {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::MyDatabaseId }.to_u32()
-}
-
-/// Microseconds since 2000, now.
-pub fn now() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
-}
-
 /// Notes what was seen of the copies of this database; others are forgotten. One that is degraded stays so until
 /// something that was written after that has been applied. Gives the migrations whose copies are back.
 pub fn note(states: &[State]) -> Vec<i64> {
-    let database = own_database();
+    let database = session::database_id();
     let mut back = Vec::new();
     let mut slots = STATES.exclusive();
     slots.retain(|slot| {
@@ -127,7 +117,7 @@ pub fn note(states: &[State]) -> Vec<i64> {
 
 /// What is known of a copy of this database.
 pub fn of(migration: i64) -> Option<State> {
-    let database = own_database();
+    let database = session::database_id();
     let slots = STATES.share();
     let is = |slot: &&Slot| slot.database == database && slot.state.migration == migration;
     slots.slots[..slots.used].iter().find(is).map(|slot| slot.state)
@@ -135,7 +125,7 @@ pub fn of(migration: i64) -> Option<State> {
 
 /// All copies of this database that something is known of.
 pub fn all() -> Vec<State> {
-    let database = own_database();
+    let database = session::database_id();
     let slots = STATES.share();
     let ours = slots.slots[..slots.used].iter().filter(|slot| slot.database == database);
     ours.map(|slot| slot.state).collect()
@@ -143,8 +133,8 @@ pub fn all() -> Vec<State> {
 
 /// A copy has not confirmed a commit in time: commits do not wait for it until it is in step again. Whether that is new.
 pub fn degrade(migration: i64) -> bool {
-    let database = own_database();
-    let degraded = now();
+    let database = session::database_id();
+    let degraded = session::clock();
     let mut slots = STATES.exclusive();
     match slots.find(database, migration) {
         Some(state) if state.degraded != 0 => false,
@@ -157,10 +147,4 @@ pub fn degrade(migration: i64) -> bool {
             true
         }
     }
-}
-
-/// End of this session's last commit in the log.
-pub fn last_commit() -> u64 {
-    // SAFETY: reads a variable of this backend.
-    unsafe { pg_sys::XactLastCommitEnd }
 }

@@ -138,6 +138,12 @@ pub fn clock() -> i64 {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// End of this session's last commit in the log.
+pub fn last_commit() -> u64 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactLastCommitEnd }
+}
+
 /// Shows another text in the place of the statement under way, in `pg_stat_activity` and in the log of its errors: for
 /// statements that hold a password.
 pub fn show_instead(text: &'static CStr) {

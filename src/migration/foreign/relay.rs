@@ -12,24 +12,8 @@ const PIECE: usize = 64 * 1024;
 
 /// Puts the rows of a table on one server in the place of those that the same table has on another one, in this time.
 ///
-/// Errors are those of the two servers; 55P03 or 57014 if the time is not enough.
+/// Errors are those of the two servers, with transactions left open there; 55P03 or 57014 if the time is not enough.
 pub fn relay(
-    from: &mut Session,
-    to: &mut Session,
-    table: &str,
-    columns: &[String],
-    time: Duration,
-) -> Result<()> {
-    let copied = pass_on(from, to, table, columns, time);
-    for session in [from, to].into_iter().filter(|_| copied.is_err()) {
-        if !session.is_stale() {
-            session.query("ROLLBACK")?;
-        }
-    }
-    copied
-}
-
-fn pass_on(
     from: &mut Session,
     to: &mut Session,
     table: &str,

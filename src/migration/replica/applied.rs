@@ -2,7 +2,7 @@
 
 use crate::directory;
 use crate::error::Result;
-use crate::pg::{replica_states, sql, wait};
+use crate::pg::{session, sql, wait};
 use std::time::{Duration, Instant};
 
 /// The first pause between two looks, and the longest.
@@ -16,7 +16,7 @@ pub fn wait_for_replicas(mut slots: Vec<String>, patience: Duration) -> Result<V
                  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() AS r
                                           JOIN pg_catalog.pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid
                                     WHERE r.slot_name = s::name AND w.replay_lsn >= $2::pg_catalog.pg_lsn)";
-    let place = replica_states::last_commit();
+    let place = session::last_commit();
     let place = format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF);
     let until = Instant::now() + patience;
     let mut pause = PAUSES.0;

@@ -15,7 +15,7 @@ use crate::migration::switch::{self, Way};
 use crate::migration::tables;
 use crate::pg::error::notify;
 use crate::pg::replica_states::{self, State};
-use crate::pg::{sql, worker};
+use crate::pg::{session, sql, worker};
 use crate::remote::Session;
 use crate::settings;
 use pgrx::PgLogLevel;
@@ -200,7 +200,7 @@ fn keys(markers: &[Marker]) -> String {
 
 /// Writes markers on their publisher; what that says of their slots, by name.
 fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slot)>> {
-    let now = replica_states::now();
+    let now = session::clock();
     let names: Vec<_> = markers.iter().map(|(_, _, slot)| literal(slot)).collect();
     let rows = session.query(&format!(
         "UPDATE helios.migration_marker SET token = {now} WHERE (migration, direction) IN ({});
@@ -241,7 +241,7 @@ fn state(
     State {
         migration: id,
         complete_until: channels().map(token).min().unwrap_or(0),
-        seen: replica_states::now(),
+        seen: session::clock(),
         bytes: slots.iter().map(|slot| slot.bytes).max().unwrap_or(0),
         log_end: slots.iter().map(|slot| slot.log_end).max().unwrap_or(0),
         degraded: 0,

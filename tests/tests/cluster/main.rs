@@ -15,6 +15,7 @@ mod harness;
 mod node_loss;
 mod node_sessions;
 mod procedural;
+mod pull_bulk;
 mod pull_rows;
 mod rebalance;
 mod reference;

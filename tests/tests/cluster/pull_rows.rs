@@ -9,13 +9,13 @@ use postgres::error::DbError;
 use xtask::server::HOST;
 
 /// Node 1 is the source, node 2 the target.
-fn cluster() -> &'static Cluster {
+pub(crate) fn cluster() -> &'static Cluster {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     SHARED.get_or_init(|| Cluster::start(2))
 }
 
 /// The same definition on both nodes; connections to the source and to the target.
-fn both(definition: &str) -> (Client, Client) {
+pub(crate) fn both(definition: &str) -> (Client, Client) {
     let (mut source, mut target) = (cluster().connect_to_node(1), cluster().connect_to_node(2));
     // OIDs of what follows are not the same on both.
     target.batch_execute("CREATE TYPE pg_temp.other AS ENUM ()").unwrap();
@@ -25,7 +25,7 @@ fn both(definition: &str) -> (Client, Client) {
     (source, target)
 }
 
-fn source_address() -> String {
+pub(crate) fn source_address() -> String {
     format!(
         r#"{{"name": "node-1", "hosts": ["{HOST}"], "ports": [{}], "database": "helios", "user": "postgres"}}"#,
         cluster().node(1).port
@@ -46,7 +46,7 @@ fn call(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>), format: 
 }
 
 /// The same, as part of a large copy.
-fn bulk(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>)) -> String {
+pub(crate) fn bulk(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>)) -> String {
     call(table, snapshot, range, "NULL, bulk => true")
 }
 
@@ -55,13 +55,13 @@ fn pull(target: &mut Client, table: &str) -> i64 {
 }
 
 /// Every row of a table as text, in order.
-fn rows(client: &mut Client, table: &str) -> Vec<String> {
+pub(crate) fn rows(client: &mut Client, table: &str) -> Vec<String> {
     let query =
         format!("SELECT coalesce(t::text, '') FROM {table} AS t ORDER BY t::text COLLATE \"C\"");
     client.query(&query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-fn failure(target: &mut Client, sql: &str) -> DbError {
+pub(crate) fn failure(target: &mut Client, sql: &str) -> DbError {
     let error = target.query(sql, &[]).unwrap_err();
     error.as_db_error().unwrap_or_else(|| panic!("no error of the server's: {error:?}")).clone()
 }
@@ -199,57 +199,6 @@ fn the_exported_snapshot_is_what_arrives() {
     assert_eq!(gone.code().code(), "22023", "{gone:?}");
     assert!(gone.detail().unwrap_or_default().contains("node \"node-1\""), "{gone:?}");
     assert_eq!(rows(&mut target, "snap.t"), ["(1)"]);
-}
-
-/// The parts of a large copy come by one session, which has the snapshot for as long as the copy lasts.
-#[test]
-fn rows_of_a_bulk_copy_are_frozen_and_come_by_one_session() {
-    let (mut source, mut target) = both(
-        "CREATE SCHEMA bulk; CREATE TABLE bulk.t (i int, gone int, t text); ALTER TABLE bulk.t DROP gone",
-    );
-    let fill = "INSERT INTO bulk.t SELECT i, repeat('x', i % 3000) FROM generate_series(1, 5000) i";
-    source.batch_execute(fill).unwrap();
-    source.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").unwrap();
-    let snapshot: String = source.query_one("SELECT pg_export_snapshot()", &[]).unwrap().get(0);
-    target.query(&bulk("bulk.t", Some(&snapshot), (0, Some(10))), &[]).unwrap();
-    source.batch_execute("COMMIT").unwrap();
-    target.query(&bulk("bulk.t", Some(&snapshot), (10, None)), &[]).unwrap();
-    assert_eq!(rows(&mut source, "bulk.t"), rows(&mut target, "bulk.t"));
-    target.batch_execute("ANALYZE bulk.t").unwrap();
-    let seen = "SELECT relallvisible, relpages FROM pg_class WHERE oid = 'bulk.t'::regclass";
-    let row = target.query_one(seen, &[]).unwrap();
-    let (visible, pages): (i32, i32) = (row.get(0), row.get(1));
-    // A page that two parts have filled is marked by the next vacuum.
-    assert!(visible >= pages - 2 && pages > 500, "{visible} of {pages}");
-    // A backend that has no such session cannot have the snapshot any more.
-    let gone =
-        failure(&mut cluster().connect_to_node(2), &bulk("bulk.t", Some(&snapshot), (0, None)));
-    assert_eq!(gone.code().code(), "22023", "{gone:?}");
-}
-
-/// What has to be computed or looked after for each row is left to COPY.
-#[test]
-fn a_bulk_copy_minds_indexes_defaults_and_generated_columns() {
-    let (mut source, mut target) = both(
-        "CREATE SCHEMA minds; CREATE TABLE minds.indexed (i int UNIQUE);
-         CREATE TABLE minds.computed (i int, g int GENERATED ALWAYS AS (i * 2) STORED);
-         CREATE TABLE minds.preset (i int, d int DEFAULT 7)",
-    );
-    source
-        .batch_execute("INSERT INTO minds.indexed VALUES (1); INSERT INTO minds.computed VALUES (2); INSERT INTO minds.preset VALUES (3, 4)")
-        .unwrap();
-    for table in ["minds.indexed", "minds.computed"] {
-        target.query(&bulk(table, None, (0, None)), &[]).unwrap();
-        assert_eq!(rows(&mut source, table), rows(&mut target, table));
-    }
-    let twice = failure(&mut target, &bulk("minds.indexed", None, (0, None)));
-    assert_eq!(twice.code().code(), "23505", "{twice:?}");
-    let some = format!(
-        "SELECT FROM helios.pull_rows('{}', NULL, 'minds.preset', '{{i}}', 0, NULL, bulk => true)",
-        source_address()
-    );
-    target.query(&some, &[]).unwrap();
-    assert_eq!(rows(&mut target, "minds.preset"), ["(3,7)"]);
 }
 
 #[test]

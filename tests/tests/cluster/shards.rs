@@ -1,6 +1,6 @@
 //! Shards split, merged and given to nodes by SQL.
 
-use helios_tests::{BOUND, Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, Stop, wait_until};
 use postgres::Client;
 
 fn number(client: &mut Client, sql: &str) -> i64 {
@@ -281,6 +281,7 @@ fn statements_do_not_notice_a_split() {
                 })
             })
             .collect();
+        let halt = Stop(&stop);
         for _ in 0..6 {
             let shard =
                 number(&mut client, "SELECT shard FROM helios_schemas WHERE schema = 'busy'");
@@ -293,7 +294,7 @@ fn statements_do_not_notice_a_split() {
                 number(&mut client, "SELECT shard FROM helios_schemas WHERE schema = 'busy'");
             number(&mut client, &format!("SELECT helios_split_shard({shard})"));
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(halt);
         let done: i64 = writers.into_iter().map(|writer| writer.join().unwrap()).sum();
         let counted = number(&mut client, "SELECT x::bigint FROM busy.t");
         assert_eq!(counted, done);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use helios_tests::{BOUND, Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, Stop, wait_until};
 use postgres::Client;
 
 /// Schemas `one` and `two` on the nodes of these numbers, each with accounts 1 to 100.
@@ -140,6 +140,7 @@ fn transfers_stay_whole_while_servers_are_killed() {
             let (cluster, stop, done) = (&cluster, &stop, &done);
             scope.spawn(move || transfer_until(cluster, stop, done, worker));
         }
+        let _stop = Stop(&stop);
         for node in [1, 2, 1] {
             let before = done.load(Ordering::Relaxed);
             wait_until("50 more transfers are done", BOUND, || {
@@ -149,7 +150,6 @@ fn transfers_stay_whole_while_servers_are_killed() {
             cluster.kill_node(node);
             cluster.start_node(node);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     settled(&cluster);
     let one = amounts(&mut client, "one");

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use helios_tests::Cluster;
+use helios_tests::{Cluster, Stop};
 use postgres::Client;
 use xtask::cluster::DATABASE;
 
@@ -41,6 +41,7 @@ fn no_money_is_lost_while_servers_are_killed() {
                 scope.spawn(move || transfer(cluster, number, over))
             })
             .collect();
+        let stop = Stop(&over);
         let mut random = fastrand::Rng::new();
         while Instant::now() < until {
             std::thread::sleep(Duration::from_millis(random.u64(500..2500)));
@@ -52,7 +53,7 @@ fn no_money_is_lost_while_servers_are_killed() {
             std::thread::sleep(Duration::from_millis(random.u64(0..500)));
             victim.start().unwrap();
         }
-        over.store(true, Ordering::Relaxed);
+        drop(stop);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     settled(&cluster);

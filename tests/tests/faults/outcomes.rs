@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use helios_tests::{BOUND, Bound, Cluster, Event, Wire, wait_until};
+use helios_tests::{BOUND, Bound, Cluster, Event, Stop, Wire, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
 
@@ -109,6 +109,7 @@ fn under_cancels(cluster: &Cluster, way: Way) -> (BTreeSet<i32>, usize) {
     let (mut reported, mut cancelled) = (BTreeSet::new(), 0);
     std::thread::scope(|scope| {
         let over = &over;
+        let _over = Stop(over);
         scope.spawn(move || {
             let mut random = fastrand::Rng::with_seed(7);
             while !over.load(Ordering::Relaxed) {
@@ -125,7 +126,6 @@ fn under_cancels(cluster: &Cluster, way: Way) -> (BTreeSet<i32>, usize) {
             }
             attempt += 1;
         }
-        over.store(true, Ordering::Relaxed);
     });
     // A last cancel may still be on its way.
     wait_until("the session answers", BOUND, || {

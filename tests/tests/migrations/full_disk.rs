@@ -112,17 +112,23 @@ fn assert_failed(cluster: &Cluster, client: &mut Client, id: i64, words: &[&str]
     client.batch_execute("INSERT INTO t.a VALUES (0); DELETE FROM t.a WHERE id = 0").unwrap();
 }
 
+/// It moves, with so many rows, when there is room.
+#[track_caller]
+fn moves_with_room(cluster: &Cluster, client: &mut Client, disk: &SmallDisk, rows: &str) {
+    disk.make_room();
+    let id = switch(client, "t", "node-2");
+    finish(client, id);
+    assert_eq!(text(client, "SELECT count(*) FROM t.a"), [rows]);
+    assert_clean(cluster, &["t"]);
+}
+
 #[test]
 fn a_schema_that_does_not_fit_is_refused_before_anything_is_touched() {
     let Some((cluster, mut client, disk)) = tenant() else { return };
     disk.fill(8 * MIB);
     let id = begin(&mut client, "t", "node-2");
     assert_failed(&cluster, &mut client, id, &["node-2", "disk space", "MB", "Hint:"]);
-    disk.make_room();
-    let id = switch(&mut client, "t", "node-2");
-    finish(&mut client, id);
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["7000"]);
-    assert_clean(&cluster, &["t"]);
+    moves_with_room(&cluster, &mut client, &disk, "7000");
 }
 
 #[test]
@@ -133,11 +139,7 @@ fn a_disk_that_is_full_in_the_middle_of_the_copy_ends_the_move() {
     disk.fill(MIB);
     go_on(&cluster, place);
     assert_failed(&cluster, &mut client, id, &["node-2", "No space left", "Hint:"]);
-    disk.make_room();
-    let id = switch(&mut client, "t", "node-2");
-    finish(&mut client, id);
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["7000"]);
-    assert_clean(&cluster, &["t"]);
+    moves_with_room(&cluster, &mut client, &disk, "7000");
 }
 
 /// The new copy cannot follow any more. Its worker of the subscription fails again and again, which must not go on for
@@ -153,9 +155,5 @@ fn a_disk_that_is_full_while_the_copy_follows_ends_the_move() {
     disk.fill(MIB / 2);
     go_on(&cluster, place);
     assert_failed(&cluster, &mut client, id, &["node-2", "cannot apply", "Hint:"]);
-    disk.make_room();
-    let id = switch(&mut client, "t", "node-2");
-    finish(&mut client, id);
-    assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["10000"]);
-    assert_clean(&cluster, &["t"]);
+    moves_with_room(&cluster, &mut client, &disk, "10000");
 }

@@ -150,7 +150,8 @@ fn a_schema_without_rows_moves_although_its_worker_is_killed() {
     assert_clean(&cluster, &["e"]);
 }
 
-/// The clean-up of a rollback comes to the node before the switch, which is prepared there, has been committed.
+/// The clean-up of a rollback comes to the node before the switch, which is prepared there, has been committed: recovery
+/// is held until it has.
 #[test]
 fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     let settings = [&SETTINGS[..], &["helios.recovery_interval = '500ms'"]].concat();
@@ -158,17 +159,19 @@ fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
     let id = switch(&mut client, "t", "node-2");
-    cluster.failpoint("commit_prepared.before", "die", 1, 0);
+    cluster.failpoint("recovery.before", "hang", 0, 0);
+    cluster.failpoint("commit_prepared.before", "error", 1, 0);
     client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
-    drop(client);
-    let mut client = wait_until("the migration is over", BOUND, || {
-        let mut client =
-            cluster.coordinator().connect(DATABASE).map_err(|error| format!("{error:#}"))?;
-        let state = client.query_one("SELECT state FROM helios.migration WHERE id = $1", &[&id]);
-        match state.map_err(|error| error.to_string())?.get::<_, String>(0) {
-            state if state == "rolled_back" => Ok(client),
-            state => Err(state),
-        }
+    wait_until("the clean-up has been at the node in doubt", BOUND, || {
+        let query =
+            "SELECT state = 'rolled_back' OR state = 'cleanup' AND tries > 0 FROM helios.migration";
+        let tried = text(&mut client, query) == ["t"];
+        if tried { Ok(()) } else { Err(shown(&mut client, id)) }
+    });
+    cluster.failpoint("recovery.before", "off", 0, 0);
+    wait_until("the migration is over", BOUND, || {
+        let state = text(&mut client, "SELECT state FROM helios_migrations");
+        if state == ["rolled_back"] { Ok(()) } else { Err(shown(&mut client, id)) }
     });
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.nokey"), ["10"]);
     assert_clean(&cluster, &["t"]);

@@ -1,18 +1,9 @@
 //! What cannot move, and what cannot be done meanwhile: a clear message, nothing lost, nothing left.
 
-use helios_tests::Cluster;
+use helios_tests::{Cluster, refused};
 use postgres::Client;
 
 use crate::{assert_clean, begin, cluster, finish, shown, switch, text, wait};
-
-#[track_caller]
-fn refused(client: &mut Client, sql: &str, code: &str, words: &str) {
-    let error = client.batch_execute(sql).expect_err(sql);
-    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}"));
-    assert_eq!(error.code().code(), code, "{sql}: {error:?}");
-    assert!(error.message().contains(words), "{sql}: {error:?}");
-    assert!(error.hint().is_some(), "{sql}: no hint: {error:?}");
-}
 
 #[test]
 fn wrong_arguments() {

@@ -52,7 +52,7 @@ fn a_promotion_that_is_killed_is_finished() {
         client.batch_execute("INSERT INTO t.a (v) VALUES (-1)").unwrap();
         cluster.start_node(1);
         replicate(&mut client, "t", 1);
-        assert_clean(&cluster, "t");
+        assert_clean(&cluster, &["t"]);
         assert_eq!(node_of(&mut client, "t"), "node-2");
     }
 }

@@ -13,7 +13,7 @@ mod reads;
 mod refusals;
 mod synchronous;
 
-use helios_tests::{BOUND, Cluster, wait_until};
+use helios_tests::{BOUND, Cluster, assert_clean, text, wait_until};
 use postgres::Client;
 
 /// What every server of these tests is started with.
@@ -52,8 +52,9 @@ fn migrations(client: &mut Client) -> String {
     rows.join("\n")
 }
 
+/// The name of the node that a schema is on.
 fn node_of(client: &mut Client, schema: &str) -> String {
-    client.query_one("SELECT helios_node_for_schema($1)", &[&schema]).unwrap().get(0)
+    helios_tests::node_of(client, schema).unwrap()
 }
 
 /// Number of a node by its name.
@@ -69,55 +70,6 @@ fn same_there(cluster: &Cluster, client: &mut Client, node: usize, query: &str) 
         let (one, other) = (text(client, query), text(&mut there, query));
         if one == other { Ok(()) } else { Err(format!("{one:?} here, {other:?} there")) }
     });
-}
-
-/// Everything that copies make on servers.
-const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
-    UNION ALL SELECT 'subscription ' || subname FROM pg_subscription \
-    UNION ALL SELECT 'publication ' || pubname FROM pg_publication \
-    UNION ALL SELECT 'origin ' || roname FROM pg_replication_origin \
-    UNION ALL SELECT 'fence of ' || schema FROM helios.fence \
-    UNION ALL SELECT 'marker ' || direction FROM helios.migration_marker \
-    UNION ALL SELECT 'prepared ' || gid FROM pg_prepared_xacts \
-    UNION ALL SELECT 'noted ' || kind || ' ' || name FROM helios.cleanup \
-    UNION ALL SELECT 'replica ' || migration FROM helios.replica \
-    UNION ALL SELECT 'identity of ' || oid::regclass FROM pg_class WHERE relreplident <> 'd' \
-                AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace, 'pg_toast'::regnamespace) \
-                AND relkind IN ('r', 'p')";
-
-/// Nothing of any copy is left on the servers, and the schema is on its own node alone.
-#[track_caller]
-fn assert_clean(cluster: &Cluster, schema: &str) {
-    let mut coordinator = cluster.connect();
-    wait_until("nothing of a copy is left", BOUND, || {
-        let mut seen = Vec::new();
-        for number in 0..=cluster.nodes().len() {
-            let mut client =
-                if number == 0 { cluster.connect() } else { cluster.connect_to_node(number) };
-            let left = text(&mut client, TRACES);
-            seen.extend(left.iter().map(|line| format!("server {number}: {line}")));
-        }
-        if seen.is_empty() { Ok(()) } else { Err(format!("{seen:#?}")) }
-    });
-    let home = node_of(&mut coordinator, schema);
-    for number in 1..=cluster.nodes().len() {
-        let there = "SELECT FROM pg_namespace WHERE nspname = $1";
-        let there = !cluster.connect_to_node(number).query(there, &[&schema]).unwrap().is_empty();
-        assert_eq!(there, home == format!("node-{number}"), "schema {schema} on node-{number}");
-    }
-}
-
-/// The result of a query as text.
-#[track_caller]
-fn text(client: &mut Client, query: &str) -> Vec<String> {
-    let messages = client.simple_query(query).unwrap_or_else(|error| panic!("{query}: {error:?}"));
-    let row = |message: &postgres::SimpleQueryMessage| match message {
-        postgres::SimpleQueryMessage::Row(row) => {
-            Some((0..row.len()).map(|i| row.get(i).unwrap_or("NULL")).collect::<Vec<_>>().join("|"))
-        }
-        _ => None,
-    };
-    messages.iter().filter_map(row).collect()
 }
 
 /// A connection to a node that keeps the worker of its subscription from applying changes to a table, until it is dropped.

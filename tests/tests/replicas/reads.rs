@@ -1,6 +1,6 @@
 //! Reads from copies: where, and how old.
 
-use helios_tests::{BOUND, wait_until};
+use helios_tests::{BOUND, Stop, wait_until};
 use postgres::Client;
 
 use crate::{cluster, in_step, replicate, stop_applying, text};
@@ -134,12 +134,13 @@ fn reads_while_copies_come_and_go() {
                 })
             })
             .collect();
+        let halt = Stop(&stop);
         for _ in 0..3 {
             replicate(&mut client, "t", 2);
             std::thread::sleep(std::time::Duration::from_millis(300));
             replicate(&mut client, "t", 1);
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(halt);
         for reader in readers {
             assert_eq!(reader.join().unwrap(), 2, "both copies were read");
         }

@@ -1,18 +1,8 @@
 //! What copies stand in the way of, and what is no number of copies: a clear message, and nothing changes.
 
-use helios_tests::{BOUND, wait_until};
-use postgres::Client;
+use helios_tests::{BOUND, refused, wait_until};
 
 use crate::{assert_clean, cluster, in_step, replicate, text};
-
-#[track_caller]
-fn refused(client: &mut Client, sql: &str, code: &str, words: &str) {
-    let error = client.simple_query(sql).map(|_| ()).expect_err(sql);
-    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}"));
-    assert_eq!(error.code().code(), code, "{sql}: {error:?}");
-    assert!(error.message().contains(words), "{sql}: {error:?}");
-    assert!(error.hint().is_some(), "{sql}: no hint: {error:?}");
-}
 
 #[test]
 fn wrong_arguments() {
@@ -118,6 +108,6 @@ fn what_copies_stand_in_the_way_of() {
     }
     text(&mut client, &format!("SELECT helios_set_replicas({shard}, 1)"));
     in_step(&mut client, "pooled", 0);
-    assert_clean(&cluster, "t");
+    assert_clean(&cluster, &["t"]);
     client.batch_execute("DROP SCHEMA t, bare CASCADE").unwrap();
 }
