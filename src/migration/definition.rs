@@ -59,14 +59,14 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])
 }
 
-/// Indexes, constraints, triggers, policies, …
-pub fn after_rows(migration: &Migration, target: &mut Session) -> Result<bool> {
+/// Indexes, constraints, triggers, policies, …, for rows that came in so many rounds.
+pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> Result<bool> {
     if migration.has_definition() || is_done(migration, target, "post_data")? {
         return Ok(true);
     }
     let text = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
-    let text = if migration.round > 1 { dump::split_foreign_keys(&text).0 } else { text };
+    let text = if rounds > 1 { dump::split_foreign_keys(&text).0 } else { text };
     let silence = silence(&migration.schemas);
     apply(migration, &[&text, &silence, &done(migration, "post_data")])
 }

@@ -182,6 +182,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
     let all = worker::attempt(|| record::tables(migration.id))?;
     let open: Vec<&MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).collect();
+    let mut rounds = migration.round;
     if migration.state == State::DualWrite || !open.is_empty() {
         briefly(&mut ends.target, |target| {
             if migration.has_definition() {
@@ -195,6 +196,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
             channel.owe()?;
             Ok((round, channel))
         })?;
+        rounds = round;
         for earlier in 1..round {
             end_round(migration, ends, earlier, &all)?;
         }
@@ -218,7 +220,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
         }
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
-    if !definition::after_rows(migration, &mut ends.target)? {
+    if !definition::after_rows(migration, rounds, &mut ends.target)? {
         return Ok(Next::Go);
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;

@@ -74,6 +74,7 @@ pub(crate) const PLACES: &[(&str, Way)] = &[
 pub(crate) const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
     CREATE TABLE t.a (id serial PRIMARY KEY, v text UNIQUE); INSERT INTO t.a (v) SELECT md5(i::text) FROM generate_series(1, 2000) i;
     CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT i % 7 FROM generate_series(1, 50) i;
+    CREATE TABLE t.child (a int REFERENCES t.a ON DELETE CASCADE); INSERT INTO t.child SELECT generate_series(1, 100);
     CREATE TABLE t.ledger (number bigint);
     CREATE VIEW t.v AS SELECT count(*) FROM t.a";
 

@@ -18,6 +18,7 @@ mod imports;
 mod known_mistakes;
 mod races;
 mod refusals;
+mod rights;
 mod sessions;
 mod timeouts;
 mod under_load;

@@ -107,6 +107,7 @@ fn run(fault: Fault) {
     settings.extend(["helios.recovery_interval = '500ms'", "helios.health_interval = '500ms'"]);
     let (cluster, abroad) = (Cluster::with_failpoints(1, &settings), Abroad::start());
     let tenant = "CREATE SCHEMA t; CREATE TABLE t.a (id serial PRIMARY KEY, v text UNIQUE); INSERT INTO t.a (v) SELECT md5(i::text) FROM generate_series(1, 2000) i; \
+                  CREATE TABLE t.child (a int REFERENCES t.a ON DELETE CASCADE); INSERT INTO t.child SELECT generate_series(1, 100); \
                   CREATE TABLE t.ledger (id bigint); CREATE VIEW t.v AS SELECT count(*) FROM t.a";
     abroad.connect().batch_execute(tenant).unwrap();
     let only = std::env::var("HELIOS_PLACE").unwrap_or_default();
