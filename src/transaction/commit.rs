@@ -8,7 +8,7 @@
 
 use super::events::Links;
 use super::link::{Link, unknown_outcome};
-use super::{registry, two_phase};
+use super::{registry, replicas, two_phase};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::xact;
@@ -32,10 +32,11 @@ struct Parties {
 pub fn before_commit() -> Result<()> {
     let Parties { writers, readers } = parties()?;
     match writers.as_slice() {
-        [] => release(&readers),
-        [writer] if !xact::wrote_here() => decide_there(writer.as_ref(), &readers),
-        writers => two_phase::prepare(writers, &readers),
+        [] => release(&readers)?,
+        [writer] if !xact::wrote_here() => decide_there(writer.as_ref(), &readers)?,
+        writers => return two_phase::prepare(writers, &readers),
     }
+    replicas::before_commit()
 }
 
 /// Before the local PREPARE TRANSACTION of a user: every node prepares its part, so that the local one decides.

@@ -28,7 +28,12 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
-    let result = if registry::is_concerned() { handle(event) } else { Ok(()) };
+    let result = match event {
+        _ if registry::is_concerned() => handle(event),
+        // What ran outside of transaction blocks is committed on its node.
+        Event::PreCommit => replicas::before_commit(),
+        _ => Ok(()),
+    };
     if event == Event::Abort && process_exits() {
         // The frames do not come to their end that use sessions which are no links.
         cancel_everything();

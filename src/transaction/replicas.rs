@@ -1,9 +1,12 @@
 //! A commit that waits for copies (`helios.synchronous_replicas`).
 //!
-//! It waits after the transaction has committed everywhere and before the client hears of it, so that nothing can fail
-//! any more: what has not confirmed when the time is over gives a warning, and is not waited for by others until it is
-//! in step again. The node of the primary is asked in the very session that has committed there, which knows the end
-//! of its commit in the log.
+//! It waits after the transaction has committed on its nodes and before the client hears of it: what has not confirmed
+//! when the time is over gives a warning, and is not waited for by others until it is in step again. The node of the
+//! primary is asked in the very session that has committed there, which knows the end of its commit in the log.
+//!
+//! If that node is lost meanwhile, nobody knows whether the transaction will be there when a copy takes over. That is an
+//! error as long as nothing has been committed here, and a warning where several servers were written: these have decided
+//! already.
 
 use super::link::Link;
 use super::registry;
@@ -12,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::replica_states;
 use crate::pg::wait::{self, interrupt_pending, owe_latch, pay_latch};
+use crate::pg::xact;
 use crate::remote::Answer;
 use crate::settings;
 use pgrx::PgLogLevel;
@@ -45,11 +49,35 @@ pub fn forget() {
     EXPECTED.take();
 }
 
-/// Waits for the copies of what the transaction has written. Never raises an error.
+/// Waits for the copies of what one node alone has committed, while the transaction here can still fail: it has written
+/// nothing.
+///
+/// 08007 if the node is lost before it has said that they have it.
+pub fn before_commit() -> Result<()> {
+    if EXPECTED.with_borrow(Vec::is_empty) || xact::wrote_here() {
+        return Ok(());
+    }
+    for (replicas, missed) in wait_for_all() {
+        match (missed, replicas.first()) {
+            (Missed::Failed(error), Some(replica)) => return Err(unknown_outcome(replica, &error)),
+            (missed, _) => replicas.iter().for_each(|replica| warn(replica, &missed)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the copies of what several servers have committed. Never raises an error.
 pub fn after_commit() {
+    for (replicas, missed) in wait_for_all() {
+        replicas.iter().for_each(|replica| warn(replica, &missed));
+    }
+}
+
+/// The copies that have not confirmed, and why.
+fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
     let expected = EXPECTED.take();
     if expected.is_empty() {
-        return;
+        return Vec::new();
     }
     let patience =
         Duration::from_millis(u64::try_from(settings::REPLICA_TIMEOUT.get()).unwrap_or(0));
@@ -67,10 +95,9 @@ pub fn after_commit() {
         }
     }
     let until = Instant::now() + patience + GRACE;
-    for question in questions {
-        question.end(until);
-    }
+    let missed = questions.into_iter().filter_map(|question| question.end(until)).collect();
     pay_latch();
+    missed
 }
 
 /// Copies that commits wait for, by the node that they follow.
@@ -120,20 +147,18 @@ fn ask(link: &mut Link, replicas: &[Replica], patience: Duration) -> Result<()> 
 }
 
 impl Question {
-    fn end(self, until: Instant) {
-        let Ok(mut link) = self.link.try_borrow_mut() else { return };
+    /// Those that have not confirmed.
+    fn end(self, until: Instant) -> Option<(Vec<Replica>, Missed)> {
+        let mut link = self.link.try_borrow_mut().ok()?;
         let missed = match self.asked.and_then(|()| answer(&mut link, until)) {
-            Ok(None) => return,
-            Ok(Some(missed)) => missed,
+            Ok(missed) => missed?,
             Err(error) => Missed::Failed(error),
         };
-        let late = |replica: &&Replica| match &missed {
-            Missed::Late(slots) => replica.slots.iter().any(|slot| slots.contains(slot)),
-            _ => true,
-        };
-        for replica in self.replicas.iter().filter(late) {
-            warn(replica, &missed);
+        let mut late = self.replicas;
+        if let Missed::Late(slots) = &missed {
+            late.retain(|replica| replica.slots.iter().any(|slot| slots.contains(slot)));
         }
+        Some((late, missed))
     }
 }
 
@@ -186,4 +211,16 @@ fn warn(replica: &Replica, missed: &Missed) {
     .detail(format!("{detail}{more}"))
     .hint("helios_replicas shows how far the copies are.");
     notify(PgLogLevel::WARNING, &warning);
+}
+
+fn unknown_outcome(replica: &Replica, error: &Error) -> Error {
+    Error::new(
+        Code::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+        format!(
+            "the transaction was committed on a node that was lost before the copy on node \"{}\" confirmed it",
+            replica.name
+        ),
+    )
+    .detail(error.to_string())
+    .hint("Look for what it wrote before it is repeated: it may be missing where the copy takes over.")
 }

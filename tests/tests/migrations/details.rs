@@ -119,6 +119,7 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
         for _ in 0..3 {
             scope.spawn(|| {
                 let mut client = cluster.connect();
+                client.batch_execute("SET statement_timeout = '30s'").unwrap();
                 while !stop.load(Ordering::Relaxed) {
                     match client.query_one("SELECT count(*) FROM t.u", &[]) {
                         Ok(row) => assert_eq!(row.get::<_, i64>(0), 2),

@@ -7,7 +7,7 @@ use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
 
-use crate::{SETTINGS, cluster, replicate, stop_applying, text};
+use crate::{SETTINGS, cluster, in_step, replicate, stop_applying, text};
 
 const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id int PRIMARY KEY, v text); \
     CREATE SCHEMA other DISTRIBUTED ON NODE \"node-2\"; CREATE TABLE other.a (id int PRIMARY KEY); \
@@ -141,4 +141,67 @@ fn waiting_can_be_cancelled_and_the_commit_stands() {
     let heard = warnings.lock().unwrap().clone();
     assert!(heard.len() == 1 && heard[0].starts_with("01000 "), "{heard:?}");
     drop(holder);
+}
+
+/// The node that has committed is lost before the copy has confirmed. Nobody is told then that all is well; where several
+/// nodes have committed already, with a warning.
+#[test]
+fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
+    let cluster = cluster(2);
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    replicate(&mut client, "t", 2);
+    let cases = [
+        ("INSERT INTO t.a VALUES (1, 'text')", true),
+        ("BEGIN; INSERT INTO t.a VALUES (2, 'block'); COMMIT", true),
+        ("CALL t.fill(3)", true),
+        (
+            "BEGIN; INSERT INTO t.a VALUES (4, 'both'); INSERT INTO other.a VALUES (4); COMMIT",
+            false,
+        ),
+    ];
+    for (number, (statements, is_refused)) in (1..).zip(cases) {
+        let (mut writer, warnings) = listening(&cluster);
+        writer
+            .batch_execute(
+                "SET helios.synchronous_replicas = on; SET helios.replica_timeout = '1h'",
+            )
+            .unwrap();
+        let holder = stop_applying(&cluster, 2, "t.a");
+        let result = std::thread::scope(|scope| {
+            let writing = scope.spawn(|| writer.batch_execute(statements));
+            wait_until("the row is committed", BOUND, || {
+                let rows = text(&mut cluster.connect_to_node(1), "SELECT max(id) FROM t.a");
+                if rows == [number.to_string()] { Ok(()) } else { Err(format!("{rows:?}")) }
+            });
+            // Not before it waits.
+            wait_until("the node is asked for the copy", BOUND, || {
+                let asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%wait_for_replicas(ARRAY%' \
+                    AND state = 'active' AND pid <> pg_backend_pid()";
+                let seen = text(&mut cluster.connect_to_node(1), asked);
+                if seen == ["1"] { Ok(()) } else { Err(format!("{seen:?}")) }
+            });
+            cluster.kill_node(1);
+            writing.join().unwrap()
+        });
+        let code =
+            result.as_ref().err().map(|error| error.code().map(|code| code.code().to_owned()));
+        let heard = warnings.lock().unwrap().clone();
+        match is_refused {
+            true => assert_eq!(code, Some(Some("08007".into())), "{statements}: {result:?}"),
+            false => {
+                assert!(result.is_ok() && heard.len() == 1, "{statements}: {result:?} {heard:?}")
+            }
+        }
+        drop(holder);
+        cluster.start_node(1);
+        in_step(&mut client, "t", 1);
+        if is_refused {
+            writer.batch_execute("ROLLBACK").unwrap();
+        }
+        wait_until("the copy has caught up", BOUND, || {
+            let rows = text(&mut cluster.connect_to_node(2), "SELECT max(id) FROM t.a");
+            if rows == [number.to_string()] { Ok(()) } else { Err(format!("{rows:?}")) }
+        });
+    }
 }
