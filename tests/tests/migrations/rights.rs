@@ -143,10 +143,8 @@ fn twice(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
     cluster.failpoint(place, "hang", 0, 0);
     let id = called(client, function);
     cluster.wait_for_failpoint(place, BOUND);
-    let end = format!(
-        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'"
-    );
-    assert_eq!(text(client, &end), ["1"]);
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
+    assert_eq!(text(client, end), ["1"]);
     cluster.failpoint_off(place, BOUND);
     id
 }
