@@ -2,11 +2,15 @@
 
 use std::process::{Command, Stdio};
 
-use helios_tests::Cluster;
+use helios_tests::{BOUND, Cluster};
+use postgres::Client;
 use xtask::cluster::DATABASE;
 use xtask::server::Server;
 
-use crate::{assert_clean, cluster, finish, node_of, roll_back, switch, text};
+use crate::{
+    assert_clean, cluster, cluster_with_failpoints, finish, node_of, roll_back, shown, switch,
+    text, wait,
+};
 
 /// What the objects refer to outside of their schema.
 pub const AROUND: &str = r#"
@@ -113,9 +117,8 @@ fn everything(cluster: &Cluster) -> Vec<Vec<String>> {
     ROWS.iter().map(|query| text(&mut client, query)).collect()
 }
 
-#[test]
-fn everything_in_a_schema_moves() {
-    let cluster = cluster(2);
+/// A schema with one of each kind, on the first node.
+fn create_everything(cluster: &Cluster) -> Client {
     let mut client = cluster.connect();
     client.batch_execute(AROUND).unwrap();
     client
@@ -125,6 +128,13 @@ fn everything_in_a_schema_moves() {
         )
         .unwrap();
     client.batch_execute(OBJECTS).unwrap();
+    client
+}
+
+#[test]
+fn everything_in_a_schema_moves() {
+    let cluster = cluster(2);
+    let mut client = create_everything(&cluster);
     let (before, rows) = (definition(cluster.node(1), "Odd.Name"), everything(&cluster));
     assert!(before.contains("ENABLE ALWAYS TRIGGER always"), "{before}");
 
@@ -153,6 +163,71 @@ fn everything_in_a_schema_moves() {
         .batch_execute(r#"INSERT INTO "Odd.Name"."Customer" (name, country) VALUES ('z', 9)"#)
         .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "23503");
+}
+
+/// Where the worker of a migration is ended.
+const ON_THE_WAY: [&str; 8] = [
+    "migration.slot.before",
+    "migration.slot.after",
+    "migration.definition.after",
+    "migration.table.copied",
+    "migration.indexes.before",
+    "migration.indexes.after",
+    "migration.subscribe.before",
+    "migration.subscribe.after",
+];
+
+/// Begins a migration and ends its worker at one place after the other.
+fn broken_off(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
+    cluster.failpoint(ON_THE_WAY[0], "hang", 0, 0);
+    client.batch_execute(function).unwrap();
+    for (number, place) in ON_THE_WAY.iter().enumerate() {
+        cluster.wait_for_failpoint(place, BOUND);
+        if let Some(next) = ON_THE_WAY.get(number + 1) {
+            cluster.failpoint(next, "hang", 0, 0);
+        }
+        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
+        assert_eq!(text(client, end), ["1"], "at {place}");
+        cluster.failpoint_off(place, BOUND);
+    }
+    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
+}
+
+#[test]
+fn everything_moves_although_its_copy_breaks_off_again_and_again() {
+    let cluster = cluster_with_failpoints(2, &[]);
+    let mut client = create_everything(&cluster);
+    let (before, rows) = (definition(cluster.node(1), "Odd.Name"), everything(&cluster));
+    let moves = r#"SELECT helios_migrate_schema('Odd.Name', 'node-2')"#;
+    for is_kept in [false, true] {
+        let id = broken_off(&cluster, &mut client, moves);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        assert_eq!(everything(&cluster), rows);
+        if is_kept {
+            finish(&mut client, id)
+        } else {
+            roll_back(&mut client, id)
+        }
+        let node = if is_kept { 2 } else { 1 };
+        assert_eq!(definition(cluster.node(node), "Odd.Name"), before);
+        assert_eq!(everything(&cluster), rows);
+        assert_clean_but_identity(&cluster);
+    }
+    let here = definition(cluster.coordinator(), "Odd.Name");
+    for (function, home) in [
+        ("SELECT helios_undistribute_schema('Odd.Name')", None),
+        ("SELECT helios_distribute_schema('Odd.Name', 'node-1')", Some("node-1")),
+    ] {
+        let id = broken_off(&cluster, &mut client, function);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        assert_eq!(everything(&cluster), rows);
+        finish(&mut client, id);
+        assert_eq!(node_of(&mut client, "Odd.Name").as_deref(), home);
+        assert_eq!(everything(&cluster), rows);
+        assert_eq!(definition(cluster.coordinator(), "Odd.Name"), here);
+    }
+    assert_eq!(definition(cluster.node(1), "Odd.Name"), before);
+    assert_clean_but_identity(&cluster);
 }
 
 /// Tables whose replica identity is set by the user keep it, and are named so.

@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use helios_tests::Cluster;
+use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
-use crate::{SETTINGS, Stop, assert_clean, finish, roll_back, switch, text};
+use crate::{SETTINGS, Stop, assert_clean, begin, finish, roll_back, shown, switch, text, wait};
 
 /// What the clients know to be committed, and how long the slowest statement took.
 #[derive(Default)]
@@ -128,6 +128,27 @@ const WAYS: &[(&str, Way)] = &[
     }),
 ];
 
+/// Uses the schema in all ways while something is done.
+fn while_used(cluster: &Cluster, ledger: &Ledger, work: impl FnOnce()) {
+    std::thread::scope(|scope| {
+        for &(name, way) in WAYS {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn_scoped(scope, move || {
+                    let mut client = cluster.connect();
+                    while ledger.goes_on() {
+                        way(&mut client, ledger);
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                })
+                .unwrap();
+        }
+        let stop = Stop(&ledger.stop);
+        work();
+        drop(stop);
+    });
+}
+
 #[test]
 fn every_acknowledged_write_is_there_once() {
     // Each idle session here has one on every node that it has used.
@@ -143,28 +164,13 @@ fn every_acknowledged_write_is_there_once() {
         })
         .collect();
     let ledger = Ledger::default();
-    std::thread::scope(|scope| {
-        for &(name, way) in WAYS {
-            let (ledger, cluster) = (&ledger, &cluster);
-            std::thread::Builder::new()
-                .name(name.to_owned())
-                .spawn_scoped(scope, move || {
-                    let mut client = cluster.connect();
-                    while ledger.goes_on() {
-                        way(&mut client, ledger);
-                        std::thread::sleep(Duration::from_millis(2));
-                    }
-                })
-                .unwrap();
-        }
-        let stop = Stop(&ledger.stop);
+    while_used(&cluster, &ledger, || {
         let id = switch(&mut client, "t", "node-2");
         std::thread::sleep(Duration::from_millis(300));
         roll_back(&mut client, id);
         let id = switch(&mut client, "t", "node-2");
         std::thread::sleep(Duration::from_millis(300));
         finish(&mut client, id);
-        drop(stop);
     });
     for mut one in idle {
         one.batch_execute("SELECT count(*) FROM t.line").unwrap();
@@ -174,6 +180,54 @@ fn every_acknowledged_write_is_there_once() {
     let stalls =
         text(&mut client, "SELECT round(stall::numeric, 1) FROM helios_migrations ORDER BY id");
     println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
+}
+
+/// Tables that were finished before the copy broke off are not copied again: they follow in a channel of their own, from the
+/// moment that they are of.
+#[test]
+fn a_copy_of_several_rounds_has_every_write_once() {
+    let settings =
+        [&SETTINGS[..], &["helios.migration_rate = 4000", "helios.migration_streams = 1"]];
+    let cluster = Cluster::with_settings(2, &settings.concat());
+    let mut client = cluster.connect();
+    client.batch_execute(TENANT).unwrap();
+    for number in 1..=4 {
+        let more = format!(
+            "CREATE TABLE t.more_{number} (x int); INSERT INTO t.more_{number} SELECT generate_series(1, 3000)"
+        );
+        client.batch_execute(&more).unwrap();
+    }
+    let ledger = Ledger::default();
+    while_used(&cluster, &ledger, || {
+        let id = begin(&mut client, "t", "node-2");
+        let mut kept = Vec::new();
+        for round in 1..=3 {
+            wait_until(&format!("round {round} has finished a table"), BOUND, || {
+                kept = text(
+                    &mut client,
+                    "SELECT name, round FROM helios.migration_table WHERE round IS NOT NULL ORDER BY 1",
+                );
+                let some = kept.iter().any(|table| table.ends_with(&format!("|{round}")));
+                if some { Ok(()) } else { Err(format!("{kept:?} {}", shown(&mut client, id))) }
+            });
+            let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
+            assert_eq!(text(&mut client, end), ["1"]);
+        }
+        client.batch_execute("ALTER SYSTEM SET helios.migration_rate = 0").unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").unwrap();
+        wait_until("the next round begins", BOUND, || {
+            let begun = text(&mut client, "SELECT round > 3 FROM helios.migration");
+            if begun == ["t"] { Ok(()) } else { Err(shown(&mut client, id)) }
+        });
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        let rounds = text(&mut client, "SELECT name, round FROM helios.migration_table ORDER BY 1");
+        assert!(kept.iter().all(|table| rounds.contains(table)), "{kept:?} became {rounds:?}");
+        std::thread::sleep(Duration::from_millis(300));
+        roll_back(&mut client, id);
+        let id = switch(&mut client, "t", "node-2");
+        finish(&mut client, id);
+    });
+    check(&cluster, &mut client, &ledger);
 }
 
 /// Workers of subscriptions commit without waiting for the disk, and here nothing else brings it there soon. What they
