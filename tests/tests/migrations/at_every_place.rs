@@ -188,7 +188,7 @@ fn definitions_truncate_and_a_second_move_are_refused_all_the_way() {
         assert_whole(&mut client, place);
     }
     assert_clean(&cluster, &["t"]);
-    client.batch_execute("TRUNCATE t.a; DROP SCHEMA t CASCADE").unwrap();
+    client.batch_execute("TRUNCATE t.a CASCADE; DROP SCHEMA t CASCADE").unwrap();
 }
 
 /// Whoever asks for a second move before the first has committed waits for it, and is refused as well.
