@@ -159,9 +159,14 @@ fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
     let id = switch(&mut client, "t", "node-2");
+    // Recovery is the work of the process that starts the worker, which must be under way when it is held.
+    let place = "migration.switch.before";
+    cluster.failpoint(place, "hang", 0, 0);
+    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    cluster.wait_for_failpoint(place, BOUND);
     cluster.failpoint("recovery.before", "hang", 0, 0);
     cluster.failpoint("commit_prepared.before", "error", 1, 0);
-    client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
+    cluster.failpoint_off(place, BOUND);
     wait_until("the clean-up has been at the node in doubt", BOUND, || {
         let query =
             "SELECT state = 'rolled_back' OR state = 'cleanup' AND tries > 0 FROM helios.migration";
