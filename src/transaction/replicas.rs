@@ -59,7 +59,7 @@ pub fn before_commit() -> Result<()> {
     }
     for (replicas, missed) in wait_for_all() {
         match (missed, replicas.first()) {
-            (Missed::Failed(error), Some(replica)) => return Err(unknown_outcome(replica, &error)),
+            (Missed::Lost(error), Some(replica)) => return Err(unknown_outcome(replica, &error)),
             (missed, _) => replicas.iter().for_each(|replica| warn(replica, &missed)),
         }
     }
@@ -125,8 +125,10 @@ enum Missed {
     Late(Vec<String>),
     /// Somebody did not want to wait.
     Cancelled,
-    /// The node does not answer.
+    /// The node could not say.
     Failed(Error),
+    /// The node is gone, or does not answer.
+    Lost(Error),
 }
 
 fn ask(link: &mut Link, replicas: &[Replica], patience: Duration) -> Result<()> {
@@ -152,6 +154,7 @@ impl Question {
         let mut link = self.link.try_borrow_mut().ok()?;
         let missed = match self.asked.and_then(|()| answer(&mut link, until)) {
             Ok(missed) => missed?,
+            Err(error) if link.session.is_lost() => Missed::Lost(error),
             Err(error) => Missed::Failed(error),
         };
         let mut late = self.replicas;
@@ -194,7 +197,9 @@ fn warn(replica: &Replica, missed: &Missed) {
     let (detail, degrades) = match missed {
         Missed::Late(_) => ("It did not confirm within helios.replica_timeout.".to_owned(), true),
         Missed::Cancelled => ("Waiting for it was cancelled.".to_owned(), false),
-        Missed::Failed(error) => (format!("The node that it follows cannot say: {error}."), false),
+        Missed::Failed(error) | Missed::Lost(error) => {
+            (format!("The node that it follows cannot say: {error}."), false)
+        }
     };
     let is_new = degrades && replica_states::degrade(replica.migration);
     let more = match is_new {

@@ -174,13 +174,7 @@ fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
                 let rows = text(&mut cluster.connect_to_node(1), "SELECT max(id) FROM t.a");
                 if rows == [number.to_string()] { Ok(()) } else { Err(format!("{rows:?}")) }
             });
-            // Not before it waits.
-            wait_until("the node is asked for the copy", BOUND, || {
-                let asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%wait_for_replicas(ARRAY%' \
-                    AND state = 'active' AND pid <> pg_backend_pid()";
-                let seen = text(&mut cluster.connect_to_node(1), asked);
-                if seen == ["1"] { Ok(()) } else { Err(format!("{seen:?}")) }
-            });
+            at_the_question(&cluster, "pid"); // not before it waits
             cluster.kill_node(1);
             writing.join().unwrap()
         });
@@ -204,4 +198,38 @@ fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
             if rows == [number.to_string()] { Ok(()) } else { Err(format!("{rows:?}")) }
         });
     }
+}
+
+/// Does something with the one session of the node that waits for a copy, once there is one.
+fn at_the_question(cluster: &Cluster, what: &str) {
+    wait_until("the node is asked for the copy", BOUND, || {
+        let asked = format!(
+            "SELECT {what} FROM pg_stat_activity WHERE query LIKE '%wait_for_replicas(ARRAY%' \
+             AND state = 'active' AND pid <> pg_backend_pid()"
+        );
+        let seen = text(&mut cluster.connect_to_node(1), &asked);
+        if seen.len() == 1 { Ok(()) } else { Err(format!("{seen:?}")) }
+    });
+}
+
+/// The node lives, so the transaction does.
+#[test]
+fn a_question_that_is_cancelled_on_the_node_gives_a_warning() {
+    let cluster = cluster(2);
+    let (mut writer, warnings) = listening(&cluster);
+    writer.batch_execute(TENANT).unwrap();
+    replicate(&mut writer, "t", 2);
+    writer
+        .batch_execute("SET helios.synchronous_replicas = on; SET helios.replica_timeout = '1h'")
+        .unwrap();
+    let holder = stop_applying(&cluster, 2, "t.a");
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| writer.batch_execute("INSERT INTO t.a VALUES (1, 'there')"));
+        at_the_question(&cluster, "pg_cancel_backend(pid)");
+        writing.join().unwrap().unwrap();
+    });
+    let heard = warnings.lock().unwrap().clone();
+    assert!(heard.len() == 1 && heard[0].starts_with("01000 "), "{heard:?}");
+    assert_eq!(text(&mut writer, "SELECT count(*) FROM t.a"), ["1"]);
+    drop(holder);
 }
