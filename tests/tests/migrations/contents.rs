@@ -8,8 +8,8 @@ use xtask::cluster::DATABASE;
 use xtask::server::Server;
 
 use crate::{
-    assert_clean, cluster, cluster_with_failpoints, finish, node_of, roll_back, shown, switch,
-    text, wait,
+    assert_clean, cluster, cluster_with_failpoints, end_worker, finish, last_migration, node_of,
+    roll_back, shown, switch, text, wait,
 };
 
 /// What the objects refer to outside of their schema.
@@ -186,11 +186,10 @@ fn broken_off(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
         if let Some(next) = ON_THE_WAY.get(number + 1) {
             cluster.failpoint(next, "hang", 0, 0);
         }
-        let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
-        assert_eq!(text(client, end), ["1"], "at {place}");
+        end_worker(client);
         cluster.failpoint_off(place, BOUND);
     }
-    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
+    last_migration(client)
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use helios_tests::{BOUND, Stop, wait_until};
 
 use crate::{
-    assert_clean, cluster, cluster_with_failpoints, finish, go_on, node_of, roll_back, shown,
-    switch, text, wait,
+    assert_clean, cluster, cluster_with_failpoints, finish, go_on, last_migration, node_of,
+    roll_back, shown, switch, text, wait,
 };
 
 /// setval(…, false) says where a sequence begins; pg_sequences does not show it.
@@ -67,8 +67,7 @@ fn triggers_that_always_fire_do_not_fire_again_in_what_comes_home() {
     client.batch_execute(TENANT_WITH_TRIGGER).unwrap();
     let written = while_written(&cluster, |client| {
         client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
-        let id: i64 =
-            client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+        let id = last_migration(client);
         assert_eq!(wait(client, id), "dual_write_back", "{}", shown(client, id));
         finish(client, id);
     });
@@ -131,8 +130,7 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
             });
         }
         client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
-        let id: i64 =
-            client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+        let id = last_migration(&mut client);
         wait_until("the schema is home", BOUND, || {
             let row = shown(&mut client, id);
             if row.contains("dual_write_back") { Ok(()) } else { Err(row) }
@@ -152,7 +150,7 @@ fn triggers_sound_again_while_somebody_waits_for_the_fence() {
     client.batch_execute(TENANT_WITH_TRIGGER).unwrap();
     cluster.failpoint(place, "hang", 0, 0);
     client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
-    let id: i64 = client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0);
+    let id = last_migration(&mut client);
     cluster.wait_for_failpoint(place, BOUND);
     let mut writer = cluster.connect();
     let error = std::thread::scope(|scope| {

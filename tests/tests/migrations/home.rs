@@ -6,7 +6,8 @@ use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
 use crate::{
-    SETTINGS, Stop, assert_clean, cluster, finish, node_of, roll_back, shown, switch, text, wait,
+    SETTINGS, Stop, assert_clean, cluster, finish, last_migration, node_of, roll_back, shown,
+    switch, text, wait,
 };
 
 const LOCAL: &str = "CREATE SCHEMA shop; \
@@ -22,10 +23,6 @@ fn local() -> (Cluster, Client) {
     let mut client = cluster.connect();
     client.batch_execute(LOCAL).unwrap();
     (cluster, client)
-}
-
-fn last_migration(client: &mut Client) -> i64 {
-    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
 }
 
 /// Rows in the coordinator's own tables, whatever they are now.

@@ -68,6 +68,18 @@ fn begin(client: &mut Client, schema: &str, node: &str) -> i64 {
     client.query_one(query, &[&schema, &node]).unwrap().get(0)
 }
 
+/// Number of the last migration that was begun.
+fn last_migration(client: &mut Client) -> i64 {
+    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
+}
+
+/// Ends the one worker of a migration; another one goes on.
+#[track_caller]
+fn end_worker(client: &mut Client) {
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
+    assert_eq!(text(client, end), ["1"]);
+}
+
 /// Waits for a migration to switch or end.
 #[track_caller]
 fn wait(client: &mut Client, id: i64) -> String {

@@ -6,7 +6,10 @@ use helios_tests::{BOUND, Cluster, Stop};
 use postgres::Client;
 use xtask::cluster::DATABASE;
 
-use crate::{cluster_with_failpoints, finish, roll_back, shown, switch, text, wait};
+use crate::{
+    cluster_with_failpoints, end_worker, finish, last_migration, roll_back, shown, switch, text,
+    wait,
+};
 
 /// Makes its tenant a superuser if it is run by one, whatever fires it.
 const SEIZE: &str = "CREATE FUNCTION t.seize() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -112,17 +115,11 @@ fn triggers_of_tenants_never_run_as_superuser() {
         finish(client, id);
     });
     assert_not_seized(&cluster);
-    for ends_there in [false, true] {
+    let home = "SELECT helios_undistribute_schema('t')";
+    let away = "SELECT helios_distribute_schema('t', 'node-1')";
+    for (function, ends_there) in [(home, false), (home, true), (away, false), (away, true)] {
         while_written(&cluster, |client| {
-            let id = twice(&cluster, client, "SELECT helios_undistribute_schema('t')");
-            assert_eq!(wait(client, id), "dual_write_back", "{}", shown(client, id));
-            if ends_there { finish(client, id) } else { roll_back(client, id) }
-        });
-        assert_not_seized(&cluster);
-    }
-    for ends_there in [false, true] {
-        while_written(&cluster, |client| {
-            let id = twice(&cluster, client, "SELECT helios_distribute_schema('t', 'node-1')");
+            let id = twice(&cluster, client, function);
             assert_eq!(wait(client, id), "dual_write_back", "{}", shown(client, id));
             if ends_there { finish(client, id) } else { roll_back(client, id) }
         });
@@ -131,20 +128,13 @@ fn triggers_of_tenants_never_run_as_superuser() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["20"]);
 }
 
-/// Calls what begins a migration; gives its number.
-fn called(client: &mut Client, function: &str) -> i64 {
-    client.batch_execute(function).unwrap();
-    client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
-}
-
 /// Begins a migration whose copy breaks off when it has rows, and begins once more.
 fn twice(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
     let place = "migration.table.copied";
     cluster.failpoint(place, "hang", 0, 0);
-    let id = called(client, function);
+    client.batch_execute(function).unwrap();
     cluster.wait_for_failpoint(place, BOUND);
-    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
-    assert_eq!(text(client, end), ["1"]);
+    end_worker(client);
     cluster.failpoint_off(place, BOUND);
-    id
+    last_migration(client)
 }

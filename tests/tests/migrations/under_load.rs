@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
-use crate::{SETTINGS, Stop, assert_clean, begin, finish, roll_back, shown, switch, text, wait};
+use crate::{
+    SETTINGS, Stop, assert_clean, begin, end_worker, finish, roll_back, shown, switch, text, wait,
+};
 
 /// What the clients know to be committed, and how long the slowest statement took.
 #[derive(Default)]
@@ -210,8 +212,7 @@ fn a_copy_of_several_rounds_has_every_write_once() {
                 let some = kept.iter().any(|table| table.ends_with(&format!("|{round}")));
                 if some { Ok(()) } else { Err(format!("{kept:?} {}", shown(&mut client, id))) }
             });
-            let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
-            assert_eq!(text(&mut client, end), ["1"]);
+            end_worker(&mut client);
         }
         client.batch_execute("ALTER SYSTEM SET helios.migration_rate = 0").unwrap();
         client.batch_execute("SELECT pg_reload_conf()").unwrap();
