@@ -11,16 +11,13 @@ use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// A migration works for hours; none of the timeouts that a node has for its clients are meant for it.
-pub const SETTINGS: [(&str, &str); 9] = [
-    ("statement_timeout", "0"),
+/// Settings of a migration's sessions. It works for hours: a node's timeout for its clients is not meant for it.
+pub const SETTINGS: [(&str, &str); 6] = [
     ("lock_timeout", "0"),
-    ("idle_in_transaction_session_timeout", "0"),
     ("search_path", "pg_catalog"),
     ("DateStyle", "ISO"),
     ("extra_float_digits", "3"),
     ("helios.migration_session", "on"),
-    ("idle_session_timeout", "0"),
     // A vacuum that the server itself began gives way after this time.
     ("deadlock_timeout", "50"),
 ];

@@ -198,11 +198,25 @@ fn begin(database: Option<u32>, role: u32) {
         match database {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
             Some(database) => {
-                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0)
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
+                for setting in TIMEOUTS {
+                    pg_sys::SetConfigOption(
+                        setting.as_ptr(),
+                        c"0".as_ptr(),
+                        pg_sys::GucContext::PGC_USERSET,
+                        pg_sys::GucSource::PGC_S_OVERRIDE,
+                    );
+                }
             }
         }
     }
 }
+
+/// Those of databases and roles that workers would obey: they are meant for clients.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+const TIMEOUTS: [&CStr; 2] = [c"lock_timeout", c"transaction_timeout"];
 
 /// Main function of the launcher.
 #[pg_guard]

@@ -20,6 +20,14 @@ use postgres_protocol::message::frontend;
 use std::io;
 use std::rc::Rc;
 
+/// A node's timeouts, whether its server, database or role has them, are meant for its own clients. Those of a session's
+/// client hold on this server, and a session idles while the client is busy elsewhere.
+const PATIENCE: [(&str, &str); 3] = [
+    ("statement_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("idle_session_timeout", "0"),
+];
+
 /// Brings a connected session to ReadyForQuery.
 pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     let encrypted = attempt.target.sslmode != SslMode::Disable && !attempt.address.is_unix();
@@ -35,10 +43,17 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         // Tells the node's own Helios that shells elsewhere follow the definitions made here.
         ("helios.has_shells", "on"),
     ];
-    let all = parameters.into_iter().chain(attempt.target.parameters.iter().copied());
+    let all = parameters.into_iter().chain(PATIENCE);
+    let all = all.chain(attempt.target.parameters.iter().copied());
     send(attempt, session, |out| frontend::startup_message(all, out))?;
     authenticate(attempt, session)?;
-    finish(attempt, session)
+    finish(attempt, session)?;
+    if session.has_transaction_timeout() {
+        session.set_time_limit(Some(attempt.deadline));
+        session.query(Session::NO_TRANSACTION_TIMEOUT)?;
+        session.set_time_limit(None);
+    }
+    Ok(())
 }
 
 /// Everything between AuthenticationOk and ReadyForQuery.

@@ -126,6 +126,17 @@ impl Session {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// For servers that have it (see [`Self::has_transaction_timeout`]), which as a start-up parameter others refuse: as
+    /// little meant for sessions between servers as their other timeouts.
+    pub const NO_TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0";
+
+    /// Whether the server can end transactions that take too long.
+    pub fn has_transaction_timeout(&self) -> bool {
+        let version = self.parameter("server_version").unwrap_or_default();
+        let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        digits.parse::<u32>().is_ok_and(|major| major >= 17)
+    }
+
     /// Transaction status of the last ReadyForQuery: `I` none, `T` in a block, `E` in a failed block.
     pub fn status(&self) -> u8 {
         self.status

@@ -106,6 +106,11 @@ impl Link {
         let change = if self.applied.is_unknown() {
             messages::command(self.session.output(), b"RESET ALL")?;
             self.effects.push_back(Effect::Done);
+            if self.session.has_transaction_timeout() {
+                let own = Session::NO_TRANSACTION_TIMEOUT.as_bytes();
+                messages::command(self.session.output(), own)?;
+                self.effects.push_back(Effect::Done);
+            }
             // No role has an empty name: whatever the role is now, the right one is set.
             let anybody = Snapshot { role: Some(Vec::new()), ..Snapshot::default() };
             difference(&anybody, &wanted)

@@ -26,6 +26,7 @@ mod smoke_grammar;
 mod smoke_plain;
 mod smoke_routing;
 mod smoke_start;
+mod smoke_timeouts;
 mod transaction_commands;
 mod transactions;
 mod unfit_nodes;

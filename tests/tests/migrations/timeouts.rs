@@ -6,14 +6,23 @@ use postgres::Client;
 use crate::{SETTINGS, assert_clean, begin, finish, roll_back, shown, text, wait};
 
 /// So short that a session of a move that kept them would not live long.
-const TIMEOUTS: [(&str, &str); 6] = [
+const TIMEOUTS: [(&str, &str); 7] = [
     ("statement_timeout", "150ms"),
     ("lock_timeout", "20ms"),
     ("idle_session_timeout", "100ms"),
     ("idle_in_transaction_session_timeout", "100ms"),
     ("wal_sender_timeout", "500ms"),
     ("wal_receiver_timeout", "500ms"),
+    ("transaction_timeout", "200ms"),
 ];
+
+/// Those that this version of PostgreSQL has.
+fn timeouts() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
+    let major = helios_tests::pg().major;
+    TIMEOUTS
+        .into_iter()
+        .filter(move |(setting, _)| major >= 17 || *setting != "transaction_timeout")
+}
 
 /// Only servers have these.
 fn is_of_servers(setting: &str) -> bool {
@@ -48,7 +57,7 @@ impl Level {
 
 /// A session that has none of them, wherever they come from.
 fn patient(client: &mut Client) {
-    for (setting, _) in TIMEOUTS.iter().filter(|(setting, _)| !is_of_servers(setting)) {
+    for (setting, _) in timeouts().filter(|(setting, _)| !is_of_servers(setting)) {
         client.batch_execute(&format!("SET {setting} = 0")).unwrap();
     }
 }
@@ -78,8 +87,7 @@ fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
     servers.push(cluster.connect());
     servers.iter_mut().for_each(patient);
     for level in [Level::Server, Level::Database, Level::Role] {
-        let all = TIMEOUTS
-            .iter()
+        let all = timeouts()
             .filter(|(setting, _)| matches!(level, Level::Server) || !is_of_servers(setting));
         let set: Vec<String> =
             all.clone().map(|(setting, value)| level.set(setting, value)).collect();

@@ -97,7 +97,8 @@ fn a_password_in_the_connection_string_is_shown_nowhere() {
         let log = log(server);
         let told: Vec<&str> = log
             .lines()
-            .filter(|line| line.contains("secret") && !line.contains("parameters: $1"))
+            // "Parameters" from 16 on.
+            .filter(|line| line.contains("secret") && !line.contains("arameters: $1"))
             .collect();
         assert!(told.is_empty(), "{}: {told:#?}", server.name);
     }

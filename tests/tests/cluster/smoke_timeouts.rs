@@ -1,0 +1,66 @@
+//! A node's timeouts are for its own clients. Those of sessions through the coordinator hold there.
+
+use std::time::Duration;
+
+use helios_tests::{BOUND, Cluster, text, wait_until};
+use postgres::Client;
+
+const TIMEOUTS: [&str; 3] =
+    ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"];
+
+/// The node's server gets timeouts of 100 ms; back when they hold for its clients.
+fn make_impatient(cluster: &Cluster) {
+    let mut node = cluster.connect_to_node(1);
+    let mut timeouts = TIMEOUTS.to_vec();
+    if helios_tests::pg().major >= 17 {
+        timeouts.push("transaction_timeout");
+    }
+    let patient: Vec<_> = timeouts.iter().map(|timeout| format!("SET {timeout} = 0")).collect();
+    node.batch_execute(&patient.join("; ")).unwrap();
+    for timeout in timeouts {
+        node.batch_execute(&format!("ALTER SYSTEM SET {timeout} = '100ms'")).unwrap();
+    }
+    node.batch_execute("SELECT pg_reload_conf()").unwrap();
+    wait_until("the node sends its own clients away", BOUND, || {
+        let mut other = cluster.connect_to_node(1);
+        std::thread::sleep(Duration::from_millis(300));
+        if other.batch_execute("SELECT 1").is_err() { Ok(()) } else { Err("not yet".into()) }
+    });
+}
+
+/// Does what none of the timeouts would let pass, all on one session of the node.
+fn take_time(client: &mut Client) {
+    let process = "SELECT pg_backend_pid() FROM s.t LIMIT 1";
+    let before = text(client, process);
+    for statement in [
+        "SELECT pg_sleep(0.4) FROM s.t LIMIT 1",
+        // Done here; the session on the node idles, outside of a transaction and in one.
+        "SELECT pg_sleep(0.4)",
+        "BEGIN; UPDATE s.t SET x = x",
+        "SELECT pg_sleep(0.4)",
+        "UPDATE s.t SET x = x; COMMIT",
+    ] {
+        client.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+    assert_eq!(text(client, process), before, "the node's session is still the same");
+}
+
+#[test]
+fn timeouts_of_a_node_do_not_end_what_comes_from_the_coordinator() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA s DISTRIBUTED; CREATE TABLE s.t (x int); INSERT INTO s.t VALUES (1)",
+        )
+        .unwrap();
+    make_impatient(&cluster);
+    let mut client = cluster.connect();
+    take_time(&mut client);
+    // The node's session has its settings reset.
+    client.batch_execute("DISCARD ALL").unwrap();
+    take_time(&mut client);
+    client.batch_execute("SET statement_timeout = '200ms'").unwrap();
+    let error = client.batch_execute("SELECT pg_sleep(600) FROM s.t").unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "57014", "the client's own holds: {error:?}");
+}
