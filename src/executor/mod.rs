@@ -37,12 +37,30 @@ pub fn install() {
 ///
 /// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
 pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
+    locked_node(namespaces)?.ok_or_else(moved)
+}
+
+/// As [`locate`]; None if they moved and the statement may be planned again, which takes a snapshot that sees the rows
+/// where they are now.
+///
+/// Errors: 40001 if they moved, and the transaction has one snapshot for all of its statements.
+pub fn locate_or_plan_anew(
+    namespaces: impl Iterator<Item = Oid> + Clone,
+) -> Result<Option<NodeId>> {
+    match locked_node(namespaces)? {
+        None if xact::has_one_snapshot() => Err(moved()),
+        node => Ok(node),
+    }
+}
+
+/// None if they are no longer together or no longer on a node.
+fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
     let mut locked: Vec<ShardId> = Vec::new();
     loop {
         let mut new = Vec::new();
         let mut nodes = Vec::new();
         for namespace in namespaces.clone() {
-            let placement = directory::placement(namespace)?.ok_or_else(moved)?;
+            let Some(placement) = directory::placement(namespace)? else { return Ok(None) };
             if !locked.contains(&placement.shard) && !new.contains(&placement.shard) {
                 new.push(placement.shard);
             }
@@ -50,16 +68,16 @@ pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
         }
         // What was read under the locks holds until the transaction ends.
         if new.is_empty() {
-            let first = *nodes.first().ok_or_else(moved)?;
+            let Some(&first) = nodes.first() else { return Ok(None) };
             if nodes.iter().any(|node| *node != first) {
-                return Err(moved());
+                return Ok(None);
             }
             if settings::SYNCHRONOUS_REPLICAS.get() {
                 for &shard in &locked {
                     transaction::expect_replicas(first, &directory::replicas(shard)?);
                 }
             }
-            return Ok(first);
+            return Ok(Some(first));
         }
         new.sort_by_key(|shard| shard.0);
         for &shard in &new {

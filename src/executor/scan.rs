@@ -4,7 +4,7 @@ use super::explain;
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::client;
-use crate::pg::custom_scan::{ClientRows, Scan, ScanContext};
+use crate::pg::custom_scan::{ClientRows, Next, Scan, ScanContext};
 use crate::pg::explain::ExplainOutput;
 use crate::pg::tree::FIRST_USER_OID;
 use crate::pg::xact;
@@ -38,6 +38,8 @@ pub struct NodeScan {
     on_copy: bool,
     /// A copy has failed: it goes to the one in use.
     refuses_copies: bool,
+    /// The client, who gets the rows as they are, knows their columns.
+    told: bool,
 }
 
 impl NodeScan {
@@ -53,25 +55,28 @@ impl NodeScan {
             counted: Counted::default(),
             on_copy: false,
             refuses_copies: false,
+            told: false,
         })
     }
 
-    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to.
-    fn place(&mut self, context: &ScanContext, alone: bool) -> Result<NodeId> {
+    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to. None if it has to
+    /// be planned again.
+    fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Option<NodeId>> {
         let plan = context.plan();
-        let node = super::locate(plan.namespaces())?;
+        let Some(node) = super::locate_or_plan_anew(plan.namespaces())? else { return Ok(None) };
         let may = alone && !plan.writes() && !self.refuses_copies;
         let copy = if may { super::copies::near(plan.namespaces())? } else { None };
         self.on_copy = copy.is_some();
-        Ok(copy.unwrap_or(node))
+        Ok(Some(copy.unwrap_or(node)))
     }
 
+    /// None if it has to be planned again.
     fn start(
         &mut self,
         context: &ScanContext,
         formats: Option<&[i16]>,
         fetch: Option<Fetch>,
-    ) -> Result<Execution> {
+    ) -> Result<Option<Execution>> {
         let plan = context.plan();
         let mut params = context.params(plan.params());
         let mode = super::mode();
@@ -81,7 +86,7 @@ impl NodeScan {
             None => Fetch::Batch(BATCH),
         };
         let alone = mode == Mode::Autocommit && matches!(fetch, Fetch::All);
-        let node = self.place(context, alone)?;
+        let Some(node) = self.place(context, alone)? else { return Ok(None) };
         super::types::translate(&mut params, node, mode)?;
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
@@ -104,11 +109,11 @@ impl NodeScan {
         if plan.unsettles() {
             transaction::forget_settings_of(node);
         }
-        Ok(execution)
+        Ok(Some(execution))
     }
 
     /// On the one in use, after a copy has failed.
-    fn start_again(&mut self, context: &ScanContext) -> Result<Execution> {
+    fn start_again(&mut self, context: &ScanContext) -> Result<Option<Execution>> {
         self.refuses_copies = true;
         self.start(context, None, Some(Fetch::All))
     }
@@ -123,9 +128,11 @@ impl NodeScan {
     }
 
     /// Reads all rows: a cursor that is first fetched from inside a savepoint outlives a rollback to it, and a portal on the
-    /// node that was opened inside does not.
-    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<()> {
-        let mut execution = self.start(context, None, Some(Fetch::All))?;
+    /// node that was opened inside does not. False if it has to be planned again.
+    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<bool> {
+        let Some(mut execution) = self.start(context, None, Some(Fetch::All))? else {
+            return Ok(false);
+        };
         let counted = &mut self.counted;
         let mut rows = VecDeque::new();
         loop {
@@ -142,7 +149,7 @@ impl NodeScan {
                 context.add_processed(changed.saturating_sub(rows.len() as u64));
                 counted.done(changed.saturating_sub(rows.len() as u64));
                 self.kept = Some(rows);
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -156,15 +163,21 @@ impl NodeScan {
 }
 
 impl NodeScan {
-    /// Runs the statement and hands its rows to the client as they are; counts them.
+    /// Runs the statement and hands its rows to the client as they are; counts them. False if it has to be planned
+    /// again.
     fn pass_on(
         &mut self,
         context: &mut ScanContext,
-        to: &ClientRows,
+        to: &ClientRows<'_>,
         rows: &mut u64,
         counted: &mut Counted,
-    ) -> Result<()> {
-        let mut execution = self.start(context, Some(&to.formats), Some(Fetch::All))?;
+    ) -> Result<bool> {
+        let Some(mut execution) = self.start(context, Some(&to.formats), Some(Fetch::All))? else {
+            return Ok(false);
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            (to.begin)();
+        }
         let mut forward = |row: &[u8]| {
             if !to.records.is_empty() {
                 check_records(row, &to.records)?;
@@ -186,7 +199,7 @@ impl NodeScan {
                 self.done = true;
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 counted.done(changed.saturating_sub(*rows));
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -202,7 +215,7 @@ fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
 }
 
 impl Scan for NodeScan {
-    fn next(&mut self, context: &mut ScanContext) -> Result<bool> {
+    fn next(&mut self, context: &mut ScanContext) -> Result<Next> {
         let next = self.next_row(context);
         if next.is_err() {
             self.counted.failed();
@@ -214,9 +227,14 @@ impl Scan for NodeScan {
         self.done || self.execution.is_some() || self.kept.is_some()
     }
 
-    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<u64> {
+    fn run_to_client(
+        &mut self,
+        context: &mut ScanContext,
+        to: &ClientRows<'_>,
+    ) -> Result<Option<u64>> {
         if context.plan().sql().is_empty() {
-            return Ok(0);
+            (to.begin)();
+            return Ok(Some(0));
         }
         let mut counted = Counted::begin(context.plan().namespaces());
         let mut rows = 0;
@@ -230,7 +248,7 @@ impl Scan for NodeScan {
         if outcome.is_err() {
             counted.failed();
         }
-        outcome.map(|()| rows)
+        outcome.map(|done| done.then_some(rows))
     }
 
     fn rescan(&mut self) -> Result<()> {
@@ -255,37 +273,37 @@ impl Scan for NodeScan {
 }
 
 impl NodeScan {
-    fn next_row(&mut self, context: &mut ScanContext) -> Result<bool> {
+    fn next_row(&mut self, context: &mut ScanContext) -> Result<Next> {
         if self.done || context.plan().sql().is_empty() {
-            return Ok(false);
+            return Ok(Next::End);
         }
         if self.execution.is_none() {
             if let Some(running) =
                 crate::pg::explain::executing().filter(|r| r.analyze && context.rows_unwanted())
             {
                 self.analyze(context, &running.options)?;
-                return Ok(false);
+                return Ok(Next::End);
             }
             if self.kept.is_none() {
                 self.counted = Counted::begin(context.plan().namespaces());
             }
-            if self.kept.is_none() && xact::nest_level() > self.level {
-                self.keep_rows(context)?;
+            if self.kept.is_none() && xact::nest_level() > self.level && !self.keep_rows(context)? {
+                return Ok(Next::PlanAnew);
             }
             if let Some(rows) = &mut self.kept {
-                let Some(row) = rows.pop_front() else { return Ok(false) };
+                let Some(row) = rows.pop_front() else { return Ok(Next::End) };
                 context.add_processed(1);
-                return context.store(&row).map(|()| true);
+                return context.store(&row).map(|()| Next::Row);
             }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
             let started = self.start(context, None, limit.map(Fetch::Batch));
-            self.execution = Some(match started {
+            self.execution = match started {
                 Err(_) if self.on_copy => self.start_again(context)?,
                 started => started?,
-            });
+            };
         }
         loop {
-            let Some(execution) = &mut self.execution else { return Ok(false) };
+            let Some(execution) = &mut self.execution else { return Ok(Next::PlanAnew) };
             let counted = &mut self.counted;
             let step = execution.step(&mut |row| {
                 counted.answered();
@@ -293,7 +311,7 @@ impl NodeScan {
                 context.store(row)
             });
             if step.is_err() && self.on_copy && self.emitted == 0 {
-                self.execution = Some(self.start_again(context)?);
+                self.execution = self.start_again(context)?;
                 continue;
             }
             let plan = context.plan();
@@ -301,11 +319,11 @@ impl NodeScan {
                 Step::Row => {
                     context.add_processed(1);
                     self.emitted += 1;
-                    return Ok(true);
+                    return Ok(Next::Row);
                 }
                 Step::Complete(tag) => {
                     self.finished(context, &tag);
-                    return Ok(false);
+                    return Ok(Next::End);
                 }
                 Step::Suspended => {
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);

@@ -57,7 +57,13 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
     if !directory::in_use() {
         return Ok(None);
     }
-    let Some(namespace) = remote(relation.and_then(relation_namespace))? else {
+    let mut elsewhere = remote(relation.and_then(relation_namespace))?;
+    if let Some(namespace) = elsewhere.filter(|_| view.is_from())
+        && super::locate_or_plan_anew(std::iter::once(namespace))?.is_none()
+    {
+        elsewhere = None; // it has just come home
+    }
+    let Some(namespace) = elsewhere else {
         if let Some(relation) = relation.filter(|_| view.is_from()) {
             check_defaults(view, relation)?;
         }
@@ -122,7 +128,9 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
     }
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
-    let node = super::locate(std::iter::once(namespace))?;
+    let Some(node) = super::locate_or_plan_anew(std::iter::once(namespace))? else {
+        return Ok(false); // it has just come home
+    };
     super::note_write(namespace);
     let request = Request {
         node,

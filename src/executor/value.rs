@@ -62,7 +62,9 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
             format!("SELECT pg_catalog.setval({name}, {value}, {called})")
         }
     };
-    let node = super::locate(std::iter::once(namespace))?;
+    let Some(node) = super::locate_or_plan_anew(std::iter::once(namespace))? else {
+        return Ok(None); // it has just come home
+    };
     super::note_write(namespace);
     let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
     let value = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());

@@ -3,6 +3,7 @@
 //! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the memory of the
 //! query. Dropping therefore neither talks to a node nor raises anything.
 
+use super::anew::Anew;
 use super::decode::{self, RowDecoder};
 use super::error::trampoline;
 use super::explain::ExplainOutput;
@@ -14,14 +15,26 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
+/// What the next row of a scan is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// In the context's slot.
+    Row,
+    /// There is none any more.
+    End,
+    /// What the statement is about is not where it was planned for, and nothing was done yet: it is planned again.
+    PlanAnew,
+}
+
 /// An executor node of Helios.
 pub trait Scan {
-    /// Puts the next row into the context's slot; false at the end.
-    fn next(&mut self, context: &mut ScanContext) -> Result<bool>;
+    /// Puts the next row into the context's slot.
+    fn next(&mut self, context: &mut ScanContext) -> Result<Next>;
     /// Whether rows were fetched already, in the form that [`Scan::next`] needs.
     fn has_started(&self) -> bool;
-    /// Runs to the end with the rows going straight to the client; gives their number.
-    fn run_to_client(&mut self, context: &mut ScanContext, client: &ClientRows) -> Result<u64>;
+    /// Runs to the end with the rows going straight to the client; gives their number, or None if nothing was done yet
+    /// because the statement has to be planned again.
+    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<Option<u64>>;
     /// Starts again from the first row at the next call of [`Scan::next`].
     fn rescan(&mut self) -> Result<()>;
     /// Ends what is under way on the node.
@@ -36,7 +49,9 @@ pub struct ScanContext {
 }
 
 /// Where and how rows go that are passed to the client as they are.
-pub struct ClientRows {
+pub struct ClientRows<'a> {
+    /// Tells the client of the columns; to be called once, before the first row.
+    pub begin: &'a dyn Fn(),
     /// Format codes that the client asked for, one a column.
     pub formats: Vec<i16>,
     /// Columns that are anonymous records in binary form, which hold the OIDs of their columns' types.
@@ -48,6 +63,8 @@ struct State {
     css: pg_sys::CustomScanState,
     scan: *mut Box<dyn Scan>,
     decoder: *mut RowDecoder,
+    /// All null where the statement was not planned again.
+    anew: Anew,
     /// Rows wanted by the running call of the executor; 0 means all.
     limit: u64,
     /// Nobody looks at the rows.
@@ -154,19 +171,20 @@ pub(in crate::pg) unsafe fn set_demand(
     }
 }
 
-/// Lets the scan at the top of `planstate` send its rows straight to the client; `None` if there is no such scan.
+/// Lets the scan at the top of `planstate` send its rows straight to the client; `None` if there is no such scan, or its
+/// statement has to be planned again.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
 pub(in crate::pg) unsafe fn run_to_client(
     planstate: *mut pg_sys::PlanState,
-    client: &ClientRows,
-) -> Option<Result<u64>> {
+    client: &ClientRows<'_>,
+) -> Result<Option<u64>> {
     // SAFETY: by the caller's promise.
     unsafe {
-        let (state, _) = state_of(planstate).filter(|(_, top)| *top)?;
+        let Some((state, true)) = state_of(planstate) else { return Ok(None) };
         let mut context = ScanContext { node: state.cast() };
-        Some((**(*state).scan).run_to_client(&mut context, client))
+        (**(*state).scan).run_to_client(&mut context, client)
     }
 }
 
@@ -314,26 +332,43 @@ unsafe extern "C-unwind" fn begin(
 unsafe extern "C-unwind" fn exec(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: called by the executor with a State of ours.
+    // SAFETY: called by the executor with a State of ours. What is planned again runs outside of `trampoline`, as
+    // `Anew` wants it.
     unsafe {
-        trampoline(ptr::null_mut(), || {
-            let mut context = ScanContext { node };
-            let slot = context.clear();
-            let scan = (*node.cast::<State>()).scan;
-            (**scan).next(&mut context)?;
-            Ok(slot)
-        })
+        let state = node.cast::<State>();
+        let mut context = ScanContext { node };
+        let slot = trampoline(ptr::null_mut(), || Ok(context.clear()));
+        if (*state).anew.next(node) {
+            return slot;
+        }
+        if trampoline(Next::End, || (**(*state).scan).next(&mut context)) == Next::PlanAnew {
+            (*state).anew = Anew::run(node);
+            (*state).anew.next(node);
+        }
+        slot
     }
 }
 
 unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
     // SAFETY: called by the executor with a State of ours.
-    unsafe { trampoline((), || (**(*node.cast::<State>()).scan).rescan()) }
+    unsafe {
+        let state = node.cast::<State>();
+        trampoline((), || {
+            (*state).anew.end();
+            (**(*state).scan).rescan()
+        })
+    }
 }
 
 unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
     // SAFETY: called by the executor with a State of ours.
-    unsafe { trampoline((), || (**(*node.cast::<State>()).scan).end()) }
+    unsafe {
+        let state = node.cast::<State>();
+        trampoline((), || {
+            (*state).anew.end();
+            (**(*state).scan).end()
+        })
+    }
 }
 
 unsafe extern "C-unwind" fn explain(

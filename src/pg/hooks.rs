@@ -320,7 +320,7 @@ unsafe fn pass_through(
             return Ok(false);
         }
         let portal = (*dest.cast::<PrintReceiver>()).portal;
-        let Some(rows_to) = client_formats(portal, (*desc).tupDesc) else {
+        let Some((formats, records)) = client_formats(portal, (*desc).tupDesc) else {
             return Ok(false);
         };
         let before = pg_sys::CurrentMemoryContext;
@@ -330,14 +330,20 @@ unsafe fn pass_through(
         }
         let startup = (*dest).rStartup;
         let (operation, descriptor) = ((*desc).operation as c_int, (*desc).tupDesc);
-        pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            if let Some(startup) = startup {
-                startup(dest, operation, descriptor);
+        let begin = || {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                if let Some(startup) = startup {
+                    startup(dest, operation, descriptor);
+                }
+            });
+        };
+        let rows_to = custom_scan::ClientRows { begin: &begin, formats, records };
+        let Some(rows) = custom_scan::run_to_client((*desc).planstate, &rows_to)? else {
+            if !(*desc).totaltime.is_null() {
+                pg_sys::InstrStopNode((*desc).totaltime, 0.0);
             }
-        });
-        let rows = match custom_scan::run_to_client((*desc).planstate, &rows_to) {
-            Some(rows) => rows?,
-            None => 0,
+            pg_sys::CurrentMemoryContext = before;
+            return Ok(false);
         };
         (*(*desc).estate).es_processed = rows;
         let shutdown = (*dest).rShutdown;
@@ -355,31 +361,29 @@ unsafe fn pass_through(
     }
 }
 
-/// The formats that the client asked for; `None` if a column's binary form holds OIDs that differ between servers, so
-/// that its rows must be decoded.
+/// The formats that the client asked for, and the columns that are records in binary form; `None` if a column's binary
+/// form holds OIDs that differ between servers, so that its rows must be decoded.
 unsafe fn client_formats(
     portal: pg_sys::Portal,
     descriptor: pg_sys::TupleDesc,
-) -> Option<custom_scan::ClientRows> {
-    let mut rows = custom_scan::ClientRows { formats: Vec::new(), records: Vec::new() };
+) -> Option<(Vec<i16>, Vec<usize>)> {
+    let mut records = Vec::new();
     // SAFETY: a portal with formats has one a column of its descriptor, which is the query's.
     unsafe {
         let columns = (*descriptor).natts as usize;
         if portal.is_null() || (*portal).formats.is_null() {
-            return Some(rows);
+            return Some((Vec::new(), records));
         }
         let formats = std::slice::from_raw_parts((*portal).formats, columns);
         for (i, &format) in formats.iter().enumerate() {
             let of_type = (*super::decode::tuple_attribute(descriptor, i)).atttypid;
             if format != 0 && of_type == pg_sys::RECORDOID {
-                rows.records.push(i);
+                records.push(i);
             } else if format != 0 && !super::params::same_binary_everywhere(of_type) {
                 return None;
             }
         }
-        if formats.iter().any(|&f| f != 0) {
-            rows.formats = formats.to_vec();
-        }
-        Some(rows)
+        let all_text = formats.iter().all(|&format| format == 0);
+        Some((if all_text { Vec::new() } else { formats.to_vec() }, records))
     }
 }

@@ -5,6 +5,7 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+mod anew;
 pub mod backends;
 mod bulk_insert;
 pub mod catalog;

@@ -6,7 +6,7 @@
 use super::tree::{QueryTree, names_relation};
 use super::{custom_scan, list};
 use pgrx::pg_sys::{self, NodeTag, Oid};
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 
 /// What a remote plan says.
@@ -201,11 +201,14 @@ impl PlanView {
 
     /// Text to send.
     pub fn sql(&self) -> &[u8] {
-        // SAFETY: the first member is a String with a NUL-terminated text that lives as long as the plan.
-        unsafe {
-            let string = list::nth::<pg_sys::String>(self.private, 0);
-            CStr::from_ptr((*string).sval).to_bytes()
-        }
+        // SAFETY: the text lives as long as the plan.
+        unsafe { CStr::from_ptr(self.sql_pointer()).to_bytes() }
+    }
+
+    /// The same for PostgreSQL: it ends with a NUL.
+    pub(in crate::pg) fn sql_pointer(&self) -> *const c_char {
+        // SAFETY: the first member is a String.
+        unsafe { (*list::nth::<pg_sys::String>(self.private, 0)).sval }
     }
 
     /// See [`RemotePlan::offset`].

@@ -142,6 +142,12 @@ fn internal(cause: &str) -> crate::error::Error {
     .detail(cause)
 }
 
+/// Whether all statements of the transaction see what was committed when it began (REPEATABLE READ, SERIALIZABLE).
+pub fn has_one_snapshot() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// Nesting level of the current (sub)transaction: 1 is the transaction itself.
 #[inline]
 pub fn nest_level() -> u32 {

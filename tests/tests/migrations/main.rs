@@ -8,6 +8,7 @@
 )]
 
 mod at_every_place;
+mod coming_home;
 mod contents;
 mod crashes;
 mod details;
