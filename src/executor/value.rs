@@ -46,7 +46,7 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
         return Ok(None);
     }
     let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
-    if directory::placement(namespace)?.is_none() {
+    if super::stays_here(namespace)? {
         return Ok(None);
     }
     let name = quote::qualified(

@@ -7,7 +7,7 @@ use super::record::{self, Becomes, Migration, NewMigration};
 use super::replica;
 use crate::directory::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::{session, sql};
+use crate::pg::{invalidation, session, sql};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -73,6 +73,8 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     let shard = directory::dedicated_shard(schema, NodeId::LOCAL)?;
     directory::insert_schema(schema, helios_core::slot::key_of(schema), shard)?;
     directory::set_moving(shard, true)?;
+    // Plans that are kept draw numbers without a look at where the sequence is.
+    invalidation::tables_changed(schema)?;
     // Every node has plain schemas, without tables.
     for node in directory::remote_nodes()? {
         let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema));

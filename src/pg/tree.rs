@@ -1,6 +1,7 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
 use super::redirect;
+use crate::error::Result;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -77,8 +78,9 @@ pub struct Survey {
     pub set_config: bool,
     /// A function is called that works on the session or server that it runs on.
     pub bound_to_session: Option<&'static str>,
-    /// Calls that [`Survey::redirect`] turns to Helios' own functions.
-    redirectable: Vec<*mut pg_sys::FuncExpr>,
+    /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
+    /// a constant.
+    redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
 }
 
 impl<'a> QueryTree<'a> {
@@ -196,10 +198,15 @@ pub enum Source {
 }
 
 impl Survey {
-    /// Turns calls whose effect on nodes only the call itself shows to functions that take care of it. For a query that
-    /// PostgreSQL is about to plan here.
-    pub fn redirect(&self) {
-        for &call in &self.redirectable {
+    /// Turns calls whose effect on nodes only the call itself shows to functions that take care of it, and those of
+    /// relations that `may_move`. For a query that PostgreSQL is about to plan here.
+    pub fn redirect(&self, may_move: impl Fn(Oid) -> Result<bool>) -> Result<()> {
+        for &(call, relation) in &self.redirectable {
+            if let Some(relation) = relation
+                && !may_move(relation)?
+            {
+                continue;
+            }
             // SAFETY: nodes of the tree that was surveyed, which the planner may change.
             unsafe {
                 if let Some(ours) = redirect::target((*call).funcid) {
@@ -207,11 +214,12 @@ impl Survey {
                 }
             }
         }
+        Ok(())
     }
 
     /// Whether a function of sequences is called with a name that only the call shows.
     pub fn names_at_run_time(&self) -> bool {
-        !self.redirectable.is_empty()
+        self.redirectable.iter().any(|(_, relation)| relation.is_none())
     }
 
     /// Walks an expression as well.
@@ -327,13 +335,12 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 let call = &*node.cast::<pg_sys::FuncExpr>();
                 survey.add_function(call.funcid);
                 let write = data_function(call.funcid);
-                match write.and_then(|write| constant_relation(call).zip(Some(write))) {
-                    Some((relation, write)) => note_data_argument(survey, relation, write),
-                    // What a constant names, the route knows.
-                    None if redirect::applies_to(call.funcid) => {
-                        survey.redirectable.push(node.cast());
-                    }
-                    None => {}
+                let constant = write.and_then(|_| constant_relation(call));
+                if let Some((relation, write)) = constant.zip(write) {
+                    note_data_argument(survey, relation, write);
+                }
+                if redirect::applies_to(call.funcid) {
+                    survey.redirectable.push((node.cast(), constant));
                 }
             }
             _ => {

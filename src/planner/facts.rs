@@ -110,3 +110,11 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
         None => Ok(false),
     }
 }
+
+/// Whether the relation is here now, but may be elsewhere when the statement runs.
+pub fn may_move(relation: Oid) -> Result<bool> {
+    match names::relation_namespace(relation) {
+        Some(namespace) => Ok(directory::home(namespace)?.is_some()),
+        None => Ok(false),
+    }
+}

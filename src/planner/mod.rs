@@ -39,7 +39,7 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     let facts = facts::gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
         Route::Here => {
-            survey.redirect();
+            survey.redirect(facts::may_move)?;
             Ok(Planned::Here)
         }
         Route::Refused(reason) => {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use helios_tests::{BOUND, Cluster, text, wait_until};
 use postgres::{Client, Error};
 
-use crate::{cluster_with_failpoints, finish, go_on, last_migration, node_of, shown, wait};
+use crate::{Opening, cluster_with_failpoints, finish, last_migration, node_of, shown, wait};
 
 /// A table for each statement that changes something.
 const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
@@ -160,15 +160,6 @@ const SENT_BACK: [Waiting; 2] = [
         Ok(rows)
     },
 ];
-
-/// Lets the switch go on, however the test ends: those who wait for it would wait for ever.
-struct Opening<'a>(&'a Cluster, &'a str);
-
-impl Drop for Opening<'_> {
-    fn drop(&mut self) {
-        go_on(self.0, self.1);
-    }
-}
 
 /// Brings the schema home while these wait; gives what came of them.
 fn bring_home(cluster: &Cluster, all: &[Waiting]) -> Vec<Result<String, Error>> {

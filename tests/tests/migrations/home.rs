@@ -6,8 +6,8 @@ use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
 use crate::{
-    SETTINGS, Stop, assert_clean, cluster, finish, last_migration, node_of, roll_back, shown,
-    switch, text, wait,
+    Opening, SETTINGS, Stop, assert_clean, cluster, cluster_with_failpoints, finish,
+    last_migration, node_of, roll_back, shown, switch, text, wait,
 };
 
 const LOCAL: &str = "CREATE SCHEMA shop; \
@@ -150,4 +150,52 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
         assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
         finish(&mut client, id);
     }
+}
+
+/// Numbers are handed over behind the fence. Sequences of plain schemas are not behind it, and a number that was drawn
+/// here afterwards would be drawn there again.
+#[test]
+fn numbers_drawn_while_a_schema_becomes_distributed_are_drawn_once() {
+    let place = "migration.flip.before";
+    let cluster =
+        cluster_with_failpoints(1, &["helios.max_switch_stall = '60s'", "wal_level = logical"]);
+    let mut client = cluster.connect();
+    client.batch_execute(LOCAL).unwrap();
+    let draws = [
+        "SELECT nextval('shop.a_id_seq')",
+        "EXECUTE kept",
+        "SELECT nextval(name) FROM (VALUES ('shop.a_id_seq')) AS v (name)",
+    ];
+    let mut sessions: Vec<Client> = draws.iter().map(|_| cluster.connect()).collect();
+    for session in &mut sessions {
+        let prepare = "SET plan_cache_mode = force_generic_plan; \
+            PREPARE kept AS SELECT nextval('shop.a_id_seq'); EXECUTE kept";
+        session.batch_execute(prepare).unwrap();
+    }
+    cluster.failpoint(place, "hang", 0, 0);
+    client.batch_execute("SELECT helios_distribute_schema('shop', 'node-1')").unwrap();
+    let id = last_migration(&mut client);
+    cluster.wait_for_failpoint(place, BOUND);
+    let mut numbers = std::thread::scope(|scope| {
+        let each = sessions.iter_mut().zip(draws);
+        let drawn: Vec<_> = each.map(|(s, draw)| scope.spawn(move || text(s, draw))).collect();
+        let open = Opening(&cluster, place);
+        wait_until("all wait, or have their number", BOUND, || {
+            let query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'";
+            let seen: usize = text(&mut client, query)[0].parse().unwrap();
+            let done = drawn.iter().filter(|one| one.is_finished()).count();
+            if seen + done == draws.len() { Ok(()) } else { Err(format!("{seen}, {done}")) }
+        });
+        drop(open);
+        drawn.into_iter().flat_map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    for session in &mut sessions {
+        numbers.extend(text(session, draws[0]));
+    }
+    let mut different = numbers.clone();
+    different.sort();
+    different.dedup();
+    assert_eq!(different.len(), numbers.len(), "{numbers:?}");
+    finish(&mut client, id);
 }

@@ -62,6 +62,16 @@ fn go_on(cluster: &Cluster, place: &str) {
     cluster.failpoint_off(place, BOUND);
 }
 
+/// Lets a worker that waits at a place go on when it is dropped, however the test ends: those who wait for it would wait
+/// for ever.
+struct Opening<'a>(&'a Cluster, &'a str);
+
+impl Drop for Opening<'_> {
+    fn drop(&mut self) {
+        go_on(self.0, self.1);
+    }
+}
+
 /// Begins to move a schema.
 #[track_caller]
 fn begin(client: &mut Client, schema: &str, node: &str) -> i64 {
