@@ -7,6 +7,7 @@
 
 use super::ends::{self, literal, names, text};
 use super::record::Migration;
+use super::tables::Lockable;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::sql;
@@ -20,6 +21,16 @@ use std::time::{Duration, Instant};
 pub struct Fence {
     began: Instant,
     until: Instant,
+}
+
+/// Whom a fence keeps away from the tables. Through this server nobody comes to those of a node in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeepOut {
+    /// Those who write.
+    Writers,
+    /// Everybody: who reads tables of this server is not held up by the lock of the shard, and would read on where more is
+    /// to be seen. Unlogged tables are left to readers, because they are copied behind the fence.
+    Everybody,
 }
 
 impl Fence {
@@ -45,7 +56,7 @@ impl Fence {
     pub fn raise(
         migration: &Migration,
         node: NodeId,
-        tables: &[String],
+        (tables, keep_out): (&[Lockable], KeepOut),
         mut outside: Option<&mut Session>,
     ) -> Result<Self> {
         let most = Duration::from_millis(settings::MAX_SWITCH_STALL.get().unsigned_abs().into());
@@ -74,8 +85,15 @@ impl Fence {
         }
         on("SET LOCAL helios.migration_session = on")?;
         for some in tables.chunks(1000) {
-            let list: Vec<_> = some.iter().map(|table| format!("ONLY {table}")).collect();
-            on(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", list.join(", ")))?;
+            let closed = |table: &&Lockable| keep_out == KeepOut::Everybody && table.logged;
+            let (closed, readable): (Vec<_>, Vec<_>) = some.iter().partition(closed);
+            for (some, mode) in [(closed, "ACCESS EXCLUSIVE"), (readable, "SHARE ROW EXCLUSIVE")] {
+                let list: Vec<_> =
+                    some.iter().map(|table| format!("ONLY {}", table.name)).collect();
+                if !list.is_empty() {
+                    on(&format!("LOCK TABLE {} IN {mode} MODE", list.join(", ")))?;
+                }
+            }
         }
         on("SET LOCAL statement_timeout = 0")?;
         Ok(fence)
@@ -110,7 +128,11 @@ pub fn is_busy(error: &Error) -> bool {
 
 /// Transactions that would keep a fence from being put up soon: those open for long that hold what it needs, here or on
 /// the node. None if there are none.
-pub fn in_the_way(migration: &Migration, node: &mut Session) -> Result<Option<String>> {
+pub fn in_the_way(
+    migration: &Migration,
+    node: &mut Session,
+    keep_out: KeepOut,
+) -> Result<Option<String>> {
     let seconds = settings::MAX_SWITCH_STALL.get() as f64 / 4000.0;
     let holders = "SELECT string_agg(DISTINCT l.pid::text, ', ') FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
                     WHERE l.locktype = 'object' AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
@@ -123,13 +145,17 @@ pub fn in_the_way(migration: &Migration, node: &mut Session) -> Result<Option<St
             "waiting for transactions of the processes {pids} here, which use its schemas"
         )));
     }
+    let (harmless, do_what) = match keep_out {
+        KeepOut::Writers => ("'AccessShareLock', 'RowShareLock'", "write to"),
+        KeepOut::Everybody => ("''", "use"),
+    };
     let rows = node.query(&format!(
         "SELECT string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction'), ', ')
            FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN pg_stat_activity a USING (pid)
           WHERE l.locktype = 'relation' AND n.nspname = ANY ({}) AND l.granted AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
             AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND l.mode NOT IN ('AccessShareLock', 'RowShareLock') AND l.pid IS DISTINCT FROM pg_backend_pid()
+            AND l.mode NOT IN ({harmless}) AND l.pid IS DISTINCT FROM pg_backend_pid()
             AND (l.pid IS NULL OR a.xact_start < clock_timestamp() - make_interval(secs => {seconds}))",
         names(&migration.schemas)
     ))?;
@@ -139,7 +165,7 @@ pub fn in_the_way(migration: &Migration, node: &mut Session) -> Result<Option<St
     }
     let name = ends::name(node_of(migration))?;
     Ok(Some(format!(
-        "waiting for transactions of the processes {pids} on node {}, which write to its schemas",
+        "waiting for transactions of the processes {pids} on node {}, which {do_what} its schemas",
         literal(&name)
     )))
 }

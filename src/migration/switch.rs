@@ -5,11 +5,11 @@ use super::channel::Channel;
 use super::cleanup;
 use super::definition::{self, TriggerTurns};
 use super::ends::{self, Ends, literal};
-use super::fence::{self, Fence};
+use super::fence::{self, Fence, KeepOut};
 use super::foreign::{guard, shells};
 use super::record::{self, Migration, MovingTable};
 use super::replica;
-use super::tables;
+use super::tables::{self, Lockable};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -46,7 +46,7 @@ struct Prepared {
     channels: Vec<Channel>,
     /// The channel that flows the other way from then on.
     back: Option<Channel>,
-    lockable: Vec<String>,
+    lockable: Vec<Lockable>,
     positions: Vec<(String, String, bool)>,
     triggers: TriggerTurns,
     /// The definition of what becomes a shell here with the switch.
@@ -60,7 +60,9 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
         // Closed by a try that did not come to its end.
         worker::attempt(|| guard::open(migration, &mut ends.source))?;
     }
-    let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
+    let keep_out = if from == NodeId::LOCAL { KeepOut::Everybody } else { KeepOut::Writers };
+    let obstacle =
+        worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration), keep_out))?;
     if let Some(obstacle) = obstacle {
         return Ok(Tried::Busy(obstacle));
     }
@@ -72,7 +74,8 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
         if let Some(shells) = &prepared.shells {
             shells::make(migration, shells)?;
         }
-        let fence = Fence::raise(migration, from, &prepared.lockable, outside.as_mut())?;
+        let tables = (&prepared.lockable[..], keep_out);
+        let fence = Fence::raise(migration, from, tables, outside.as_mut())?;
         let outcome = behind_fence(migration, ends, way, &prepared, &fence);
         stood = fence.stood();
         outcome?;
@@ -347,7 +350,9 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
 /// direction in which changes flow now.
 pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
     let (from, _) = direction(migration, way);
-    let obstacle = worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration)))?;
+    let keep_out = KeepOut::Writers;
+    let obstacle =
+        worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration), keep_out))?;
     if let Some(obstacle) = obstacle {
         return Ok(Tried::Busy(obstacle));
     }
@@ -356,7 +361,7 @@ pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tr
     let mut outside = locker(from)?;
     let mut stood = Duration::ZERO;
     let result = worker::attempt(|| {
-        let fence = Fence::raise(migration, from, &lockable, outside.as_mut())?;
+        let fence = Fence::raise(migration, from, (&lockable, keep_out), outside.as_mut())?;
         arrive(migration, ends, &channels, &fence)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
         ends.source.query(begin)?;

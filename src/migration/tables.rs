@@ -37,14 +37,23 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
     Ok(rows.into_iter().map(table).collect())
 }
 
+/// What LOCK TABLE takes.
+pub struct Lockable {
+    /// Qualified name.
+    pub name: String,
+    /// Whether its changes are logged.
+    pub logged: bool,
+}
+
 /// Everything that LOCK TABLE takes: tables, and partitioned ones above them.
-pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<Lockable>> {
     let sql = format!(
-        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        "SELECT format('%I.%I', n.nspname, c.relname), c.relpersistence <> 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'p') ORDER BY c.oid",
         names(schemas)
     );
-    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
+    let lockable = |row: Vec<_>| Lockable { name: text(&row, 0), logged: flag(&row, 1) };
+    Ok(source.query(&sql)?.into_iter().map(lockable).collect())
 }
 
 /// Columns that rows are copied with: all but generated ones.

@@ -152,6 +152,34 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
     }
 }
 
+/// Who has read here in REPEATABLE READ must not read on there, where more is to be seen by now.
+#[test]
+fn one_snapshot_is_kept_while_a_schema_becomes_distributed() {
+    let (cluster, mut client) = local();
+    let mut reader = cluster.connect();
+    let count = "SELECT count(*) FROM shop.a";
+    reader.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").unwrap();
+    assert_eq!(text(&mut reader, count), ["5000"]);
+    client.batch_execute("SELECT helios_distribute_schema('shop', 'node-1')").unwrap();
+    let id = last_migration(&mut client);
+    wait_until("the switch waits, or is over", BOUND, || {
+        let seen = shown(&mut client, id);
+        let over = seen.contains("dual_write_back");
+        if over || seen.contains("waiting for transactions of the processes") {
+            Ok(())
+        } else {
+            Err(seen)
+        }
+    });
+    client.batch_execute("INSERT INTO shop.a (v) VALUES ('later')").unwrap();
+    assert_eq!(text(&mut reader, count), ["5000"]);
+    reader.batch_execute("COMMIT").unwrap();
+    assert_eq!(text(&mut reader, count), ["5001"]);
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    assert_eq!(text(&mut reader, count), ["5001"]);
+    finish(&mut client, id);
+}
+
 /// Numbers are handed over behind the fence. Sequences of plain schemas are not behind it, and a number that was drawn
 /// here afterwards would be drawn there again.
 #[test]

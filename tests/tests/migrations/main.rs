@@ -8,7 +8,6 @@
 )]
 
 mod at_every_place;
-mod coming_home;
 mod contents;
 mod crashes;
 mod details;
@@ -25,6 +24,7 @@ mod timeouts;
 mod under_load;
 mod unreachable;
 mod verification;
+mod waiting;
 mod wishes;
 
 use helios_tests::{

@@ -1,4 +1,4 @@
-//! Statements that wait while their schema comes home find it there: they are planned again, on tables of this server.
+//! Statements that wait while their schema comes home, or leaves this server, find it where it is then.
 
 use std::io::{Read, Write};
 
@@ -8,8 +8,7 @@ use postgres::{Client, Error};
 use crate::{Opening, cluster_with_failpoints, finish, last_migration, node_of, shown, wait};
 
 /// A table for each statement that changes something.
-const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
-    CREATE TABLE t.many AS SELECT i, repeat('x', 100) AS v FROM generate_series(1, 20000) i; \
+const TENANT: &str = "CREATE TABLE t.many AS SELECT i, repeat('x', 100) AS v FROM generate_series(1, 20000) i; \
     CREATE UNLOGGED TABLE t.u (id int); INSERT INTO t.u VALUES (1), (2); \
     CREATE TABLE t.a (id int PRIMARY KEY, v text, at timestamptz DEFAULT now()); INSERT INTO t.a SELECT i, 'old' FROM generate_series(1, 100) i; \
     CREATE TABLE t.b (LIKE t.a INCLUDING ALL); INSERT INTO t.b SELECT * FROM t.a; \
@@ -161,8 +160,8 @@ const SENT_BACK: [Waiting; 2] = [
     },
 ];
 
-/// Brings the schema home while these wait; gives what came of them.
-fn bring_home(cluster: &Cluster, all: &[Waiting]) -> Vec<Result<String, Error>> {
+/// Moves the schema while these wait; gives what came of them.
+fn while_it_moves(cluster: &Cluster, how: &str, all: &[Waiting]) -> Vec<Result<String, Error>> {
     let place = "migration.fence.after";
     let mut client = cluster.connect();
     let mut sessions: Vec<Client> = all.iter().map(|_| cluster.connect()).collect();
@@ -175,7 +174,7 @@ fn bring_home(cluster: &Cluster, all: &[Waiting]) -> Vec<Result<String, Error>> 
             .unwrap();
     }
     cluster.failpoint(place, "hang", 0, 0);
-    client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
+    client.batch_execute(how).unwrap();
     let id = last_migration(&mut client);
     cluster.wait_for_failpoint(place, BOUND);
     let outcomes = std::thread::scope(|scope| {
@@ -183,7 +182,7 @@ fn bring_home(cluster: &Cluster, all: &[Waiting]) -> Vec<Result<String, Error>> 
         let waiting: Vec<_> = each.map(|(session, what)| scope.spawn(|| what(session))).collect();
         let open = Opening(cluster, place);
         wait_until("all wait for the schema", BOUND, || {
-            let query = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'object'";
+            let query = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted";
             let seen: i64 = text(&mut client, query)[0].parse().unwrap();
             let failed = waiting.iter().filter(|one| one.is_finished()).count();
             match seen as usize + failed == all.len() {
@@ -196,17 +195,20 @@ fn bring_home(cluster: &Cluster, all: &[Waiting]) -> Vec<Result<String, Error>> 
     });
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     finish(&mut client, id);
-    assert_eq!(node_of(&mut client, "t"), None);
     outcomes
 }
 
-#[test]
-fn statements_that_wait_for_a_schema_to_come_home_run_there() {
-    let cluster = cluster_with_failpoints(1, &["helios.max_switch_stall = '60s'"]);
-    let mut client = cluster.connect();
-    client.batch_execute(TENANT).unwrap();
+fn cluster() -> Cluster {
+    cluster_with_failpoints(1, &["helios.max_switch_stall = '60s'", "wal_level = logical"])
+}
+
+const COME_HOME: &str = "SELECT helios_undistribute_schema('t')";
+const LEAVE: &str = "SELECT helios_distribute_schema('t', 'node-1')";
+
+/// All statements do what they are to do.
+fn assert_done(cluster: &Cluster, how: &str) {
     let all: Vec<Waiting> = STATEMENTS.iter().map(|(_, statement, _)| *statement).collect();
-    let outcomes = bring_home(&cluster, &all);
+    let outcomes = while_it_moves(cluster, how, &all);
     for ((name, _, expected), outcome) in STATEMENTS.iter().zip(outcomes) {
         assert_eq!(
             &outcome.unwrap_or_else(|error| panic!("{name}: {error:?}")),
@@ -219,14 +221,39 @@ fn statements_that_wait_for_a_schema_to_come_home_run_there() {
         (SELECT string_agg(id || coalesce(v, ''), ' ' ORDER BY id) FROM t.d), \
         (SELECT string_agg(id || v, ' ' ORDER BY id) FROM t.e), (SELECT string_agg(id::text, ' ') FROM t.f), \
         (SELECT last_value FROM t.s)";
-    assert_eq!(text(&mut client, contents), ["10|50|7seven|1one 2two 9called|5variable 61|1|42"]);
+    assert_eq!(
+        text(&mut cluster.connect(), contents),
+        ["10|50|7seven|1one 2two 9called|5variable 61|1|42"]
+    );
+}
+
+#[test]
+fn statements_that_wait_for_a_schema_to_come_home_run_there() {
+    let cluster = cluster();
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"").unwrap();
+    client.batch_execute(TENANT).unwrap();
+    assert_done(&cluster, COME_HOME);
+    assert_eq!(node_of(&mut client, "t"), None);
+}
+
+#[test]
+fn statements_that_wait_for_a_schema_to_become_distributed_run_on_its_node() {
+    let cluster = cluster();
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA t").unwrap();
+    client.batch_execute(TENANT).unwrap();
+    assert_done(&cluster, LEAVE);
+    assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-1"));
 }
 
 #[test]
 fn statements_that_would_not_see_what_came_home_are_sent_back() {
-    let cluster = cluster_with_failpoints(1, &["helios.max_switch_stall = '60s'"]);
-    cluster.connect().batch_execute(TENANT).unwrap();
-    for outcome in bring_home(&cluster, &SENT_BACK) {
+    let cluster = cluster();
+    let mut client = cluster.connect();
+    client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"").unwrap();
+    client.batch_execute(TENANT).unwrap();
+    for outcome in while_it_moves(&cluster, COME_HOME, &SENT_BACK) {
         let error = outcome.unwrap_err();
         assert_eq!(error.code().map(|code| code.code()), Some("40001"), "{error:?}");
     }
