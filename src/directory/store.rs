@@ -4,6 +4,7 @@
 use super::cache::catalogs_owner;
 use super::rows::{Address, NodeId, ShardId};
 use crate::error::{Error, Result};
+use crate::pg::catalog::{self, Key, Row};
 use crate::pg::privileges::RunAs;
 use crate::pg::sql;
 use pgrx::pg_sys::Oid;
@@ -226,12 +227,13 @@ pub fn forget_reference(relation: Oid) -> Result<()> {
 }
 
 /// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
-pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
-    as_owner(|| {
-        let select = "SELECT password FROM helios.credential WHERE role = $2::name AND (node = $1 OR node IS NULL)
-                       ORDER BY node NULLS LAST LIMIT 1";
-        sql::read_one(select, &[node.0.into(), role.into()])
-    })
+pub fn password(node: NodeId, role: &str) -> Option<String> {
+    let relation = |name| catalog::relation("helios", name);
+    let (table, key) = (relation("credential")?, relation("credential_node_role_key")?);
+    let read = |row: &Row| (row.get::<i32>(1), row.get::<String>(3));
+    let rows = catalog::scan(table, key, &[(2, Key::Name(role))], read);
+    let of = |node| rows.iter().find(|(of, _)| *of == node);
+    of(Some(node.0)).or_else(|| of(None)).and_then(|(_, password)| password.clone())
 }
 
 /// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.

@@ -1,6 +1,6 @@
 //! Reads rows of ordinary tables the way PostgreSQL reads its own catalogs: through an index, with a
 //! snapshot taken at that moment. So the directory is current even inside a statement whose own
-//! snapshot is older.
+//! snapshot is older. And it takes no predicate locks: what a SERIALIZABLE transaction reads here is not the client's.
 
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CString;
@@ -84,11 +84,13 @@ pub fn scan<T>(
             .zip(&names)
             .map(|((column, key), name)| scan_key(*column, key, name.as_ref()))
             .collect();
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table));
+        // All versions of the rows; which one counts is seen below. A scan that looks for itself takes predicate locks.
         let scan = pg_sys::systable_beginscan(
             relation,
             index,
             index != pg_sys::InvalidOid,
-            std::ptr::null_mut(),
+            &raw mut pg_sys::SnapshotAnyData,
             entries.len() as i32,
             entries.as_mut_ptr(),
         );
@@ -98,6 +100,9 @@ pub fn scan<T>(
             let tuple = pg_sys::systable_getnext(scan);
             if tuple.is_null() {
                 break;
+            }
+            if !is_seen(relation, (*scan).slot, snapshot) {
+                continue;
             }
             let mut row =
                 Row { values: vec![pg_sys::Datum::null(); columns], nulls: vec![true; columns] };
@@ -110,9 +115,29 @@ pub fn scan<T>(
             found.push(read(&row));
         }
         pg_sys::systable_endscan(scan);
+        pg_sys::UnregisterSnapshot(snapshot);
         pg_sys::table_close(relation, lock);
     }
     found
+}
+
+/// Whether a snapshot shows the row version in a slot.
+///
+/// # Safety
+/// The slot is that of a scan of this relation, at a row.
+unsafe fn is_seen(
+    relation: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: by the caller's promise; every table has an access method with this function, which raises errors of its
+    // own, and the closure owns nothing.
+    unsafe {
+        let satisfies = (*(*relation).rd_tableam).tuple_satisfies_snapshot;
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            satisfies.is_some_and(|satisfies| satisfies(relation, slot, snapshot))
+        })
+    }
 }
 
 /// # Safety

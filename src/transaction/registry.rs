@@ -151,7 +151,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
-        password: directory::password(node.id, role)?,
+        password: directory::password(node.id, role),
         passfile: passfile(),
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),

@@ -153,3 +153,24 @@ fn table_that_changed_costs_unnamed_statements_no_error() {
         assert_eq!(simple(&mut wire, "EXECUTE q").as_deref(), Ok("1"), "{change}");
     }
 }
+
+/// A transaction that reads nothing but the directory and a node keeps no other one here from being serializable.
+#[test]
+fn the_directory_is_read_without_predicate_locks() {
+    let (cluster, mut client) = cluster();
+    client
+        .batch_execute(
+            "CREATE TABLE plain (x int PRIMARY KEY); SELECT helios_create_reference_table('plain'); CREATE TABLE here (x int)",
+        )
+        .unwrap();
+    let mut wire = Wire::connect(cluster.coordinator(), DATABASE);
+    simple(&mut wire, "BEGIN ISOLATION LEVEL SERIALIZABLE").unwrap();
+    assert_eq!(simple(&mut wire, "SELECT count(*) FROM f.t").unwrap(), "10");
+    assert_eq!(simple(&mut wire, "SELECT count(*) FROM plain").unwrap(), "0");
+    let locks = "SELECT count(*) || ' ' || coalesce(string_agg(DISTINCT relation::regclass::text, ' '), '') \
+        FROM pg_locks WHERE mode = 'SIReadLock' AND relation <> 'plain'::regclass";
+    assert_eq!(simple(&mut wire, locks).unwrap(), "0 ");
+    // It is not that there are none.
+    assert_eq!(simple(&mut wire, "SELECT count(*) FROM here").unwrap(), "0");
+    assert_eq!(simple(&mut wire, locks).unwrap(), "1 here");
+}

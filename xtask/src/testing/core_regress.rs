@@ -38,11 +38,7 @@ const DATABASE_SETTINGS: [&str; 6] = [
 ];
 
 /// Tests that may differ once there is a node, and why.
-const KNOWN: [(&str, &str); 3] = [
-    ("misc", COLUMN_TYPE),
-    ("plpgsql", COLUMN_TYPE),
-    ("tidscan", "reading the directory takes predicate locks"),
-];
+const KNOWN: [(&str, &str); 2] = [("misc", COLUMN_TYPE), ("plpgsql", COLUMN_TYPE)];
 const COLUMN_TYPE: &str = "the node has no table for table.column%TYPE";
 
 /// C sources of libraries that the suite loads, below the tree's root.
