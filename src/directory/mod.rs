@@ -44,6 +44,13 @@ pub fn lock_shard_shared(shard: ShardId) {
     }
 }
 
+/// Lets go of the shard, as often as it was held in place by [`lock_shard_shared`].
+pub fn unlock_shard_shared(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::release(table, shard.0 as u32, lock::Mode::Share);
+    }
+}
+
 /// Waits until nobody holds the shard in place, and keeps everybody out until the transaction ends.
 pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {

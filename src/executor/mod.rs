@@ -87,21 +87,6 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
     }
 }
 
-/// Whether what is in this namespace is here, and stays here until the transaction ends.
-pub fn stays_here(namespace: Oid) -> Result<bool> {
-    let mut locked = None;
-    loop {
-        match directory::home(namespace)? {
-            Some(home) if home.node != NodeId::LOCAL => return Ok(false),
-            Some(home) if locked != Some(home.shard) => {
-                directory::lock_shard_shared(home.shard);
-                locked = Some(home.shard);
-            }
-            _ => return Ok(true),
-        }
-    }
-}
-
 fn moved() -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,

@@ -217,8 +217,11 @@ fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
 impl Scan for NodeScan {
     fn next(&mut self, context: &mut ScanContext) -> Result<Next> {
         let next = self.next_row(context);
-        if next.is_err() {
-            self.counted.failed();
+        match next {
+            Err(_) => self.counted.failed(),
+            // What runs here is no statement of the schema's node.
+            Ok(Next::PlanAnew) => self.counted = Counted::default(),
+            Ok(_) => {}
         }
         next
     }

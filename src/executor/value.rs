@@ -1,7 +1,7 @@
 //! Single values from a node: expressions of procedural languages, and sequences that only a call names.
 
 use super::run::{Request, run};
-use crate::directory;
+use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::evaluate::Evaluation;
 use crate::pg::names::{relation_local_name, relation_namespace};
@@ -10,10 +10,43 @@ use crate::pg::session::namespace_name;
 use crate::transaction;
 use helios_core::{frames, quote};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use std::cell::Cell;
 
 /// What the redirected functions call.
 pub fn redirects() -> Redirects {
-    Redirects { sequence, settings_changed: transaction::note_settings_changed }
+    Redirects { sequence, done, settings_changed: transaction::note_settings_changed }
+}
+
+thread_local! {
+    /// The shard that is held in place while one of its sequences is used here.
+    static HELD: Cell<Option<ShardId>> = const { Cell::new(None) };
+}
+
+/// Whether what is in this namespace is here, and stays here until [`done`] is called: not longer, because a transaction
+/// may draw numbers before and after it has locked tables, and the fence takes both.
+fn stays_here(namespace: Oid) -> Result<bool> {
+    HELD.set(None);
+    loop {
+        match directory::home(namespace)? {
+            None => return Ok(true),
+            Some(home) if home.node != NodeId::LOCAL => {
+                done();
+                return Ok(false);
+            }
+            Some(home) if HELD.get() == Some(home.shard) => return Ok(true),
+            Some(home) => {
+                done();
+                directory::lock_shard_shared(home.shard);
+                HELD.set(Some(home.shard));
+            }
+        }
+    }
+}
+
+fn done() {
+    if let Some(shard) = HELD.take() {
+        directory::unlock_shard_shared(shard);
+    }
 }
 
 /// Computes an expression on its node.
@@ -46,7 +79,7 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
         return Ok(None);
     }
     let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
-    if super::stays_here(namespace)? {
+    if stays_here(namespace)? {
         return Ok(None);
     }
     let name = quote::qualified(

@@ -17,6 +17,7 @@ use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a copy of a schema is called in the notes: here it is the rows of its shell, which imports make with it.
 pub fn copy_kind(migration: &Migration, node: NodeId) -> &'static str {
@@ -169,7 +170,12 @@ fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
     if session.query(&is_shell)?.is_empty() {
         return Ok(());
     }
-    let tables = super::tables::moving(session, &[schema.to_owned()])?;
+    let mut tables = super::tables::moving(session, &[schema.to_owned()])?;
+    // Clients lock shells in orders of their own. This gives way where that is a deadlock, and would again in the same
+    // order: it is this one or the other, by chance.
+    if SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now.subsec_micros() % 2 == 1) {
+        tables.reverse();
+    }
     if !tables.is_empty() {
         let all: Vec<_> =
             tables.iter().map(|table| format!("ONLY {}", table.qualified())).collect();

@@ -15,6 +15,7 @@ use crate::remote::Session;
 use crate::settings;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// A fence that stands, or is being put up.
@@ -64,6 +65,12 @@ impl Fence {
         let fence = Self { began, until: began + most };
         // Half of the time for getting the locks; the rest for what has to be done behind the fence.
         let patience = most / 2;
+        if node == NodeId::LOCAL {
+            close_here(&fence, patience, tables, keep_out)?;
+            limit_locks(patience.saturating_sub(fence.stood()))?;
+            directory::lock_shard_exclusive(migration.shard);
+            return Ok(fence);
+        }
         limit_locks(patience)?;
         directory::lock_shard_exclusive(migration.shard);
         let left = patience.saturating_sub(fence.stood()).max(Duration::from_millis(1)).as_millis();
@@ -85,19 +92,47 @@ impl Fence {
         }
         on("SET LOCAL helios.migration_session = on")?;
         for some in tables.chunks(1000) {
-            let closed = |table: &&Lockable| keep_out == KeepOut::Everybody && table.logged;
-            let (closed, readable): (Vec<_>, Vec<_>) = some.iter().partition(closed);
-            for (some, mode) in [(closed, "ACCESS EXCLUSIVE"), (readable, "SHARE ROW EXCLUSIVE")] {
-                let list: Vec<_> =
-                    some.iter().map(|table| format!("ONLY {}", table.name)).collect();
-                if !list.is_empty() {
-                    on(&format!("LOCK TABLE {} IN {mode} MODE", list.join(", ")))?;
-                }
-            }
+            let list: Vec<_> = some.iter().map(|table| format!("ONLY {}", table.name)).collect();
+            on(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", list.join(", ")))?;
         }
         on("SET LOCAL statement_timeout = 0")?;
         Ok(fence)
     }
+}
+
+thread_local! {
+    /// Whether the tables here were locked in the order of their OIDs the last time.
+    static IN_ORDER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Locks tables of this server. Clients lock them before anything of ours, so they come before the shard; and in another
+/// order than the last time: a fence that waits for clients who lock them the other way round is a deadlock.
+fn close_here(
+    fence: &Fence,
+    patience: Duration,
+    tables: &[Lockable],
+    keep_out: KeepOut,
+) -> Result<()> {
+    for setting in ["deadlock_timeout = 20", "helios.migration_session = on"] {
+        sql::run(&format!("SET LOCAL {setting}"), &[])?;
+    }
+    let in_order = !IN_ORDER.get();
+    IN_ORDER.set(in_order);
+    for number in 0..tables.len() {
+        let table = &tables[if in_order { number } else { tables.len() - 1 - number }];
+        let left = patience.saturating_sub(fence.stood());
+        if left.is_zero() {
+            let message = format!("could not lock {} in time", table.name);
+            return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, message));
+        }
+        limit_locks(left)?;
+        let mode = match keep_out {
+            KeepOut::Everybody if table.logged => "ACCESS EXCLUSIVE",
+            _ => "SHARE ROW EXCLUSIVE",
+        };
+        sql::run(&format!("LOCK TABLE ONLY {} IN {mode} MODE", table.name), &[])?;
+    }
+    Ok(())
 }
 
 /// Runs a statement on a node as part of the local transaction.

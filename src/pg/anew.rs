@@ -4,6 +4,7 @@
 //! asks for them. No guard of ours is around what PostgreSQL does for it, so that errors pass with all their fields: here
 //! is nothing that would have to be dropped.
 
+use super::decode::tuple_attribute;
 use super::error::trampoline;
 use super::plan::PlanView;
 use crate::error::Error;
@@ -31,6 +32,7 @@ unsafe extern "C-unwind" {
         columns: pg_sys::TupleDesc,
         kind: *const pg_sys::TupleTableSlotOps,
     ) -> *mut pg_sys::TupleTableSlot;
+    fn CreateTupleDescCopy(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
     fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, count: c_int);
     fn SPI_connect() -> c_int;
     fn SPI_finish() -> c_int;
@@ -82,8 +84,8 @@ impl Anew {
                 receiver,
                 rows,
                 (*estate).es_query_cxt,
-                false,
-                columns,
+                true, // a cursor may outlive what its values are stored in
+                without_modifiers(columns),
                 c"the statement gives other columns since its schema has moved".as_ptr(),
             );
             let processed = execute(plan.sql_pointer(), params, receiver);
@@ -99,7 +101,7 @@ impl Anew {
     /// # Safety
     /// `node` is the scan that [`Self::run`] was called for.
     pub(super) unsafe fn next(&mut self, node: *mut pg_sys::CustomScanState) -> bool {
-        if self.rows.is_null() {
+        if !self.is_some() {
             return false;
         }
         // SAFETY: by the caller's promise. The row, which the store has copied, stays where it is until the next one; both
@@ -124,9 +126,14 @@ impl Anew {
         true
     }
 
+    /// Whether a statement was planned again, and its rows are kept.
+    pub(super) fn is_some(&self) -> bool {
+        !self.rows.is_null()
+    }
+
     /// Gives up what is left of the rows.
     pub(super) fn end(&mut self) {
-        if !self.rows.is_null() {
+        if self.is_some() {
             // SAFETY: both were made by `run`, and are ended once.
             unsafe {
                 pg_sys::ExecDropSingleTupleTableSlot(self.row);
@@ -134,6 +141,18 @@ impl Anew {
             }
             self.rows = ptr::null_mut();
         }
+    }
+}
+
+/// The same columns with types alone: a variable's modifier (`numeric(10,2)`) is not that of a parameter.
+unsafe fn without_modifiers(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc {
+    // SAFETY: a valid descriptor; the copy is changed only before anybody uses it.
+    unsafe {
+        let copy = CreateTupleDescCopy(columns);
+        for i in 0..(*copy).natts as usize {
+            (*tuple_attribute(copy, i)).atttypmod = -1;
+        }
+        copy
     }
 }
 

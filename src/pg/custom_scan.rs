@@ -381,6 +381,10 @@ unsafe extern "C-unwind" fn explain(
         trampoline((), || {
             let mut context = ScanContext { node };
             let mut output = ExplainOutput::new(es);
+            if (*node.cast::<State>()).anew.is_some() {
+                output.property("Node", "planned again for this server");
+                return Ok(());
+            }
             (**(*node.cast::<State>()).scan).explain(&mut context, &mut output)
         })
     }

@@ -15,14 +15,26 @@ pub enum Mode {
     Exclusive,
 }
 
+impl Mode {
+    fn level(self) -> pg_sys::LOCKMODE {
+        let level = match self {
+            Mode::Share => pg_sys::AccessShareLock,
+            Mode::Exclusive => pg_sys::AccessExclusiveLock,
+        };
+        level as pg_sys::LOCKMODE
+    }
+}
+
 /// Locks an object of a catalog until the transaction ends; waits under the usual timeouts and cancels.
 pub fn object(catalog: pg_sys::Oid, id: u32, mode: Mode) {
-    let mode = match mode {
-        Mode::Share => pg_sys::AccessShareLock,
-        Mode::Exclusive => pg_sys::AccessExclusiveLock,
-    };
     // SAFETY: no pointers; the lock is released by the end of the transaction.
-    unsafe { pg_sys::LockDatabaseObject(catalog, id.into(), 0, mode as pg_sys::LOCKMODE) }
+    unsafe { pg_sys::LockDatabaseObject(catalog, id.into(), 0, mode.level()) }
+}
+
+/// Gives up one lock that [`object`] took.
+pub fn release(catalog: pg_sys::Oid, id: u32, mode: Mode) {
+    // SAFETY: no pointers; a lock that is not held is a warning.
+    unsafe { pg_sys::UnlockDatabaseObject(catalog, id.into(), 0, mode.level()) }
 }
 
 /// Locks an object of a catalog until this process ends, if nobody has it now; whether it did. It is a kind of advisory

@@ -24,8 +24,10 @@ pub enum SequenceCall {
 
 /// What the redirected functions call.
 pub struct Redirects {
-    /// Runs the call on the sequence's node; `None` if the sequence is here.
+    /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until `done` is called.
     pub sequence: fn(Oid, SequenceCall) -> Result<Option<i64>>,
+    /// Told after a call that ran here.
+    pub done: fn(),
     /// Told after `set_config`.
     pub settings_changed: fn(),
 }
@@ -62,6 +64,12 @@ thread_local! {
 /// Whether calls of this function are redirected.
 pub(in crate::pg) fn applies_to(function: Oid) -> bool {
     FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
+}
+
+/// PostgreSQL's function where a call was turned to ours already.
+pub(in crate::pg) fn original(function: Oid) -> Oid {
+    let at = OURS.get().and_then(|ours| ours.iter().position(|of| *of == function));
+    at.map_or(function, |at| FUNCTIONS[at].0.into())
 }
 
 /// The function to call instead; `None` if the extension in this database does not have it.
@@ -180,7 +188,16 @@ unsafe fn on_sequence(
         });
         match remote {
             Some(value) => pg_sys::Datum::from(value),
-            None => here(fcinfo),
+            None => {
+                let result = here(fcinfo);
+                trampoline((), || {
+                    if let Some(redirects) = REDIRECTS.get() {
+                        (redirects.done)();
+                    }
+                    Ok(())
+                });
+                result
+            }
         }
     }
 }

@@ -333,13 +333,14 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             }
             NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
-                survey.add_function(call.funcid);
-                let write = data_function(call.funcid);
+                let function = redirect::original(call.funcid);
+                survey.add_function(function);
+                let write = data_function(function);
                 let constant = write.and_then(|_| constant_relation(call));
                 if let Some((relation, write)) = constant.zip(write) {
                     note_data_argument(survey, relation, write);
                 }
-                if redirect::applies_to(call.funcid) {
+                if redirect::applies_to(function) {
                     survey.redirectable.push((node.cast(), constant));
                 }
             }

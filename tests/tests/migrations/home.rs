@@ -152,6 +152,53 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
     }
 }
 
+/// What clients run all the time: they lock tables and draw numbers in every order. Each adds two rows to `shop.a`, or none.
+const ORDERS: [(&str, i64); 4] = [
+    ("INSERT INTO shop.a (v) VALUES ('one'), ('two')", 2),
+    (
+        "BEGIN; SELECT nextval('shop.a_id_seq'); INSERT INTO shop.a (v) VALUES ('x'); SELECT nextval('shop.a_id_seq'); \
+         INSERT INTO shop.a (v) VALUES ('y'); COMMIT",
+        2,
+    ),
+    (
+        "BEGIN; INSERT INTO shop.nokey VALUES (1); INSERT INTO shop.a (v) VALUES ('x'), ('y'); COMMIT",
+        2,
+    ),
+    ("SELECT count(*) FROM shop.nokey JOIN shop.b ON b.id = x JOIN shop.a ON a.id = b.a", 0),
+];
+
+/// A fence that waits for somebody who waits for it gives way, and is tried again: it must not be so every time.
+#[test]
+fn transactions_that_lock_in_any_order_do_not_keep_a_schema_from_leaving() {
+    let (cluster, mut client) = local();
+    let (stop, written) = (AtomicBool::new(false), AtomicI64::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (work, rows) = ORDERS[number % ORDERS.len()];
+            let (cluster, stop, written) = (&cluster, &stop, &written);
+            scope.spawn(move || {
+                let mut client = cluster.connect();
+                while !stop.load(Ordering::Relaxed) {
+                    client.batch_execute(work).unwrap();
+                    written.fetch_add(rows, Ordering::Relaxed);
+                }
+            });
+        }
+        let _stop = Stop(&stop);
+        client.batch_execute("SELECT helios_distribute_schema('shop', 'node-1')").unwrap();
+        let id = last_migration(&mut client);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        finish(&mut client, id);
+        client.batch_execute("SELECT helios_undistribute_schema('shop')").unwrap();
+        let id = last_migration(&mut client);
+        assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+        roll_back(&mut client, id);
+    });
+    assert_eq!(node_of(&mut client, "shop").as_deref(), Some("node-1"));
+    let rows = 5000 + written.load(Ordering::Relaxed);
+    assert_eq!(text(&mut client, "SELECT count(*) FROM shop.a"), [rows.to_string()]);
+}
+
 /// Who has read here in REPEATABLE READ must not read on there, where more is to be seen by now.
 #[test]
 fn one_snapshot_is_kept_while_a_schema_becomes_distributed() {

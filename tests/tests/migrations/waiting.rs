@@ -30,7 +30,7 @@ fn one(client: &mut Client, query: &str) -> Result<String, Error> {
 }
 
 /// What a client may do, and what it is to see.
-const STATEMENTS: [(&str, Waiting, &str); 15] = [
+const STATEMENTS: [(&str, Waiting, &str); 16] = [
     (
         "a simple query",
         |c| c.simple_query("SELECT count(*) FROM t.u").map(|rows| format!("{:?}", rows.len())),
@@ -104,6 +104,15 @@ const STATEMENTS: [(&str, Waiting, &str); 15] = [
             one(c, "SELECT sum(id * v::int) FROM t.e WHERE v = '1'")
         },
         "6",
+    ),
+    (
+        "a variable with a modifier, first",
+        |c| {
+            let work = "DO $$ DECLARE exact numeric(10, 2) := 1.5; pair record; BEGIN \
+                SELECT exact AS v, id INTO pair FROM t.u WHERE id = 1; ASSERT pair.v = 1.50; END $$";
+            c.batch_execute(work).map(|()| "done".into())
+        },
+        "done",
     ),
     (
         "parts of a statement that change something",
