@@ -17,7 +17,6 @@ use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a copy of a schema is called in the notes: here it is the rows of its shell, which imports make with it.
 pub fn copy_kind(migration: &Migration, node: NodeId) -> &'static str {
@@ -119,7 +118,7 @@ fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<(
             let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&debt.name));
             session.query(&drop).map(|_| ())
         }
-        "rows" => empty_shells(&debt.name, session),
+        "rows" => empty_shells(migration, &debt.name, session),
         "fence" => {
             session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())
         }
@@ -162,7 +161,7 @@ fn drop_former(migration: &Migration, debt: &Debt, session: &mut Session) -> Res
 }
 
 /// Takes the rows out of tables here that have become shells; those that are in use keep theirs.
-fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
+fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> Result<()> {
     let is_shell = format!(
         "SELECT FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE c.name = {} AND s.node <> 0",
         literal(schema)
@@ -172,8 +171,8 @@ fn empty_shells(schema: &str, session: &mut Session) -> Result<()> {
     }
     let mut tables = super::tables::moving(session, &[schema.to_owned()])?;
     // Clients lock shells in orders of their own. This gives way where that is a deadlock, and would again in the same
-    // order: it is this one or the other, by chance.
-    if SystemTime::now().duration_since(UNIX_EPOCH).is_ok_and(|now| now.subsec_micros() % 2 == 1) {
+    // order.
+    if migration.tries % 2 == 1 {
         tables.reverse();
     }
     if !tables.is_empty() {
