@@ -1,5 +1,6 @@
 //! COPY of a table that is on a node: the data passes between the client, or a file here, and the node untouched.
 
+use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::client::{self, CopyInput, CopyReader};
 use crate::pg::{parser, roles};
@@ -20,6 +21,8 @@ const CHUNK: usize = 64 * 1024;
 
 /// A COPY statement of one relation.
 pub struct CopyStatement<'a> {
+    /// The relation's node; its shard is locked.
+    pub node: NodeId,
     /// Namespace of the relation.
     pub namespace: Oid,
     /// The statement's own text.
@@ -46,7 +49,6 @@ pub enum Data {
 ///
 /// Errors: the node's own; 42501 without the right to use server files or programs; 58P01 and the like for files.
 pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
-    let node = super::locate(std::iter::once(statement.namespace))?;
     let text = match &statement.data {
         Data::Client => statement.sql.to_vec(),
         file_or_program => {
@@ -73,7 +75,7 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     }
     let moved = |error| super::scan::relocate(error, Some(statement.offset), statement.sql);
     let mut counted = Counted::begin(std::iter::once(statement.namespace));
-    let copy = transaction::copy(node, &sql, super::mode(), encoding.as_deref());
+    let copy = transaction::copy(statement.node, &sql, super::mode(), encoding.as_deref());
     let copied = copy.and_then(|copy| pass(copy, statement)).map_err(moved);
     match &copied {
         Ok(rows) => counted.done(*rows),

@@ -57,13 +57,15 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
     if !directory::in_use() {
         return Ok(None);
     }
-    let mut elsewhere = remote(relation.and_then(relation_namespace))?;
-    if let Some(namespace) = elsewhere.filter(|_| view.is_from())
-        && super::locate_or_plan_anew(std::iter::once(namespace))?.is_none()
-    {
-        elsewhere = None; // it has just come home
-    }
-    let Some(namespace) = elsewhere else {
+    let place = match remote(relation.and_then(relation_namespace))? {
+        // It may have just come home: rows can be added here, but what is here may not be seen yet.
+        Some(namespace) if view.is_from() => {
+            super::locate_or_plan_anew(std::iter::once(namespace))?.map(|node| (namespace, node))
+        }
+        Some(namespace) => Some((namespace, super::locate(std::iter::once(namespace))?)),
+        None => None,
+    };
+    let Some((namespace, node)) = place else {
         if let Some(relation) = relation.filter(|_| view.is_from()) {
             check_defaults(view, relation)?;
         }
@@ -75,6 +77,7 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
         Some((command, true)) => Data::Program(command),
     };
     copy::run(&CopyStatement {
+        node,
         namespace,
         sql: statement.text(),
         offset: statement.characters_before(),

@@ -145,14 +145,25 @@ sql_function!(helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper, |fcinfo| 
 });
 sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fcinfo| {
     let result = set_config_by_name(fcinfo);
-    trampoline((), || {
-        if let Some(redirects) = REDIRECTS.get() {
-            (redirects.settings_changed)();
-        }
-        Ok(())
-    });
+    tell(|redirects| redirects.settings_changed);
     result
 });
+
+/// Calls one of the functions that were installed.
+///
+/// # Safety
+/// Called by a frame with nothing that would have to be dropped.
+unsafe fn tell(whom: impl Fn(&Redirects) -> fn()) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        trampoline((), || {
+            if let Some(redirects) = REDIRECTS.get() {
+                whom(redirects)();
+            }
+            Ok(())
+        });
+    }
+}
 
 type SqlFunction = unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 
@@ -190,12 +201,7 @@ unsafe fn on_sequence(
             Some(value) => pg_sys::Datum::from(value),
             None => {
                 let result = here(fcinfo);
-                trampoline((), || {
-                    if let Some(redirects) = REDIRECTS.get() {
-                        (redirects.done)();
-                    }
-                    Ok(())
-                });
+                tell(|redirects| redirects.done);
                 result
             }
         }
