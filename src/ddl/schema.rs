@@ -227,9 +227,13 @@ fn label_schema(
     };
     match label {
         Some("distributed") => {
+            check_may_call("helios_distribute_schema(text, text)")?;
             convert::distribute(&schema, &Wish::default())?;
         }
-        None => convert::undistribute(&schema)?,
+        None => {
+            check_may_call("helios_undistribute_schema(text)")?;
+            convert::undistribute(&schema)?;
+        }
         Some(other) => {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -239,6 +243,28 @@ fn label_schema(
         }
     }
     Ok(Step::done(statement))
+}
+
+/// A label asks for what a function does, and needs what that needs.
+///
+/// 42501 for those who may not call it.
+fn check_may_call(function: &str) -> Result<()> {
+    let find = "SELECT pg_catalog.to_regprocedure('pg_catalog.' || $1)::oid";
+    let found = sql::one::<pgrx::pg_sys::Oid>(find, &[function.into()])?;
+    if found.is_some_and(privileges::may_call) {
+        return Ok(());
+    }
+    let (name, _) = function.split_once('(').unwrap_or((function, ""));
+    let user = privileges::role_name(privileges::current_user());
+    Err(Error::new(
+        Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for function {name}"),
+    )
+    .detail("A security label of helios needs the same rights as the function that does this.")
+    .hint(format!(
+        "GRANT EXECUTE ON FUNCTION {function} TO {} allows both.",
+        quote_identifier(&user)
+    )))
 }
 
 fn refuse_to_lose_schemas() -> Result<()> {

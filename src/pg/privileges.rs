@@ -105,3 +105,21 @@ pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
         owned.then_some(database)
     }
 }
+
+/// Whether the current user may call a function.
+pub fn may_call(function: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+    // SAFETY: looks into the system caches.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, pg_sys::GetUserId(), mode);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(
+            pg_sys::ProcedureRelationId,
+            function,
+            pg_sys::GetUserId(),
+            mode,
+        );
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}

@@ -253,3 +253,48 @@ fn checks_look_up_no_operator_of_others() {
     refused(&mut admin, &add, "42710", &["node-1"]);
     admin.batch_execute("DROP SCHEMA m, s CASCADE; SELECT helios_remove_node('node-1')").unwrap();
 }
+
+/// A schema's owner distributes it, or brings it home, only where the functions are granted; whatever the spelling.
+#[test]
+fn labels_need_the_rights_of_the_functions() {
+    let (cluster, mut admin, _) = cluster();
+    admin
+        .batch_execute(&format!("GRANT CREATE ON DATABASE {} TO mallory", xtask::cluster::DATABASE))
+        .unwrap();
+    let mut mallory = cluster.connect_as("mallory");
+    mallory
+        .batch_execute(
+            "CREATE SCHEMA full_one; CREATE TABLE full_one.t (x int); CREATE SCHEMA empty_one",
+        )
+        .unwrap();
+    let distributed = "SELECT count(*) FROM helios.schema WHERE name IN ('full_one', 'empty_one')";
+    for sql in [
+        "SECURITY LABEL FOR helios ON SCHEMA full_one IS 'distributed'",
+        "SECURITY LABEL FOR helios ON SCHEMA empty_one IS 'distributed'",
+        "SECURITY LABEL FOR helios ON SCHEMA m IS NULL",
+        "DO $$BEGIN EXECUTE 'SECURITY LABEL FOR helios ON SCHEMA full_one IS ''distributed'''; END$$",
+        "SET helios.distribute_new_schemas = on; SECURITY LABEL FOR helios ON SCHEMA full_one IS 'distributed'",
+        "SELECT helios_distribute_schema('full_one')",
+        "SELECT helios_undistribute_schema('m')",
+    ] {
+        let hints: &[&str] = if sql.contains("LABEL") { &["GRANT EXECUTE"] } else { &[] };
+        refused(&mut mallory, sql, "42501", hints);
+    }
+    assert_eq!(value(&mut admin, distributed).unwrap().as_deref(), Some("0"));
+    assert!(value(&mut admin, "SELECT helios_node_for_schema('m')").unwrap().is_some());
+    admin
+        .batch_execute("GRANT EXECUTE ON FUNCTION helios_distribute_schema(text, text) TO mallory")
+        .unwrap();
+    mallory
+        .batch_execute("SECURITY LABEL FOR helios ON SCHEMA empty_one IS 'distributed'")
+        .unwrap();
+    refused(&mut mallory, "SECURITY LABEL FOR helios ON SCHEMA empty_one IS NULL", "42501", &[]);
+    assert_eq!(value(&mut admin, distributed).unwrap().as_deref(), Some("1"));
+    // To own the schema is still needed.
+    refused(
+        &mut mallory,
+        "SECURITY LABEL FOR helios ON SCHEMA s IS 'distributed'",
+        "42501",
+        &["owner"],
+    );
+}
