@@ -12,6 +12,7 @@ pub use replicas::{
 };
 
 use crate::error::Error;
+use helios_core::quote;
 use pgrx::PgLogLevel;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -23,6 +24,9 @@ pub use crate::pg::setting_types::PlacementStrategy;
 pub static GRAMMAR: GucSetting<bool> = GucSetting::<bool>::new(true);
 /// Whether a plain `CREATE SCHEMA` makes a distributed one.
 pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Schemas that `helios.distribute_new_schemas` leaves plain.
+pub static NEVER_DISTRIBUTE: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c"public"));
 /// Whether this session is a coordinator's: its shells must have the same definitions as the tables here.
 pub static HAS_SHELLS: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
@@ -89,6 +93,14 @@ pub fn register() {
         c"",
         &DISTRIBUTE_NEW_SCHEMAS,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"helios.never_distribute",
+        c"Schemas that helios.distribute_new_schemas leaves plain, as a list of names.",
+        c"",
+        &NEVER_DISTRIBUTE,
+        GucContext::Suset,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(
@@ -330,6 +342,13 @@ fn define_tcp() {
         GucContext::Userset,
         GucFlags::UNIT_MS,
     );
+}
+
+/// Whether `helios.distribute_new_schemas` makes a schema of this name a distributed one.
+pub fn distributes_new(schema: &str) -> bool {
+    let never = NEVER_DISTRIBUTE.get();
+    let never = never.as_deref().map(|list| list.to_string_lossy()).unwrap_or_default();
+    DISTRIBUTE_NEW_SCHEMAS.get() && !quote::identifiers(&never).iter().any(|name| name == schema)
 }
 
 /// Teaches the scanner the clause, if the setting allows it. If it is not done, the server starts with one WARNING.

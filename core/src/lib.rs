@@ -3,6 +3,7 @@
 //! Invariant: nothing here reads a clock, a file, a socket or a global, so that equal input gives
 //! equal output and every rule can be tested without a server.
 
+pub mod archive;
 pub mod clause;
 pub mod conninfo;
 pub mod copy_text;

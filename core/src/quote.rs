@@ -22,6 +22,35 @@ pub fn literal(text: &str) -> String {
     }
 }
 
+/// The names in a list with commas between, as `search_path` has one: in lower case unless they are quoted.
+pub fn identifiers(list: &str) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), String::new());
+    let (mut is_quoted, mut was_quoted) = (false, false);
+    let mut letters = list.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if is_quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                name.push('"');
+            }
+            '"' => {
+                is_quoted = !is_quoted;
+                was_quoted = true;
+            }
+            ',' if !is_quoted => {
+                names.push(std::mem::take(&mut name));
+                was_quoted = false;
+            }
+            _ if is_quoted => name.push(letter),
+            _ if letter.is_whitespace() || was_quoted => {}
+            _ => name.extend(letter.to_lowercase()),
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +64,13 @@ mod tests {
         assert_eq!(literal("it's"), "'it''s'");
         assert_eq!(literal(r"a\'b"), r"E'a\\''b'");
         assert_eq!(literal(""), "''");
+    }
+
+    #[test]
+    fn lists_of_names() {
+        let list = r#"public, Audit ,"Odd, ""Name""",, " x ""#;
+        assert_eq!(identifiers(list), ["public", "audit", "Odd, \"Name\"", " x "]);
+        assert!(identifiers(" , ").is_empty());
     }
 
     proptest! {

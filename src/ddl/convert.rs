@@ -1,6 +1,7 @@
 //! Schemas that are there already: a plain one becomes a distributed one, and the other way round. What is in it moves by
 //! a migration.
 
+use super::outside;
 use super::schema::{Wish, locked_target, plain_schema, register};
 use super::send;
 use crate::directory::{self, NodeId, Placement};
@@ -23,8 +24,9 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
     }
     let target = locked_target(name, wish)?;
     if target.node() != NodeId::LOCAL {
-        session::lock_schema(namespace);
+        lock(name, namespace)?;
         if has_contents(name)? {
+            outside::check(name, target.node())?;
             let id = migration::start_distributing(name, target.node())?;
             tell_of_migration(name, id);
             return Ok(directory::node(target.node())?.name.clone());
@@ -52,7 +54,7 @@ pub fn undistribute(name: &str) -> Result<()> {
         ));
     };
     if node != NodeId::LOCAL {
-        session::lock_schema(namespace);
+        lock(name, namespace)?;
         if has_contents(name)? {
             let id = migration::start_undistributing(name)?;
             tell_of_migration(name, id);
@@ -71,13 +73,7 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     let namespace = session::namespace(name).ok_or_else(|| {
         Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
     })?;
-    if matches!(name, "helios" | "public" | "information_schema") || name.starts_with("pg_") {
-        return Err(Error::new(
-            Code::ERRCODE_RESERVED_NAME,
-            format!("schema \"{name}\" cannot be a distributed schema"),
-        )
-        .hint("Make a schema for each tenant."));
-    }
+    directory::place::check_name(name)?;
     if !privileges::owns_schema(namespace) {
         return Err(Error::new(
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -85,6 +81,20 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
         ));
     }
     Ok(namespace)
+}
+
+/// Keeps the schema from being renamed, dropped and filled until the transaction ends.
+fn lock(name: &str, namespace: pgrx::pg_sys::Oid) -> Result<()> {
+    session::lock_schema(namespace);
+    // Whoever had the lock before may have given it another name.
+    if existing(name)? == namespace {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_IN_USE,
+        format!("schema \"{name}\" was replaced by another transaction"),
+    )
+    .hint("Try again."))
 }
 
 fn has_contents(name: &str) -> Result<bool> {

@@ -17,6 +17,7 @@ mod fence;
 mod frame;
 pub mod home;
 mod listed;
+mod outside;
 mod propagate;
 mod quiet;
 pub mod reference;
@@ -161,6 +162,9 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             None
         }
     };
+    for schema in &dropped {
+        schema::refuse_while_moving(schema, "drop")?;
+    }
     reference::after(&frame, statement)?;
     for (node, text) in &frame.later {
         send::to(*node, text)?;

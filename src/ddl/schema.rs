@@ -4,10 +4,11 @@ use super::frame::{Frame, Plan};
 use super::{claim, convert, send, then};
 use crate::directory::{self, NodeId, place};
 use crate::error::{Error, Result};
+use crate::migration;
 use crate::pg::statement::{CreateSchema, Statement};
 use crate::pg::utility_hook::Step;
 use crate::pg::{privileges, session, sql};
-use crate::settings::{DISTRIBUTE_NEW_SCHEMAS, PlacementStrategy};
+use crate::settings::{self, PlacementStrategy};
 use helios_core::{clause, lex, slot};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
@@ -64,6 +65,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return before_create(statement, &head).map(Some);
     }
     if let Some((old, new)) = statement.rename_schema() {
+        before_rename(&old, &new)?;
         return Ok(Some(then(*statement, Plan::RenameSchema { old, new })));
     }
     if let Some((schema, label)) = statement.our_label() {
@@ -81,12 +83,42 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     Ok(None)
 }
 
+/// Takes the locks that whoever begins to move the schema takes, so that the name cannot change behind his back.
+fn before_rename(old: &str, new: &str) -> Result<()> {
+    let Some(namespace) = session::namespace(old).filter(|_| directory::in_use()) else {
+        return Ok(());
+    };
+    if !privileges::owns_schema(namespace) {
+        return Ok(()); // refused by the server, and nobody is to wait for it
+    }
+    session::lock_schema(namespace);
+    refuse_while_moving(old, "rename")?;
+    match directory::home_of(old)? {
+        Some(_) => place::check_name(new),
+        None => Ok(()),
+    }
+}
+
+/// 55006 if a migration of the schema is under way: its name stands for the schema until the migration has ended, also
+/// before definitions are frozen.
+pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
+    let Some(id) = migration::of_schema(schema)? else { return Ok(()) };
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_IN_USE,
+        format!("cannot {verb} schema \"{schema}\": migration {id} is in progress"),
+    )
+    .detail("The migration knows the schema by its name.")
+    .hint(format!(
+        "Wait until it has ended (SELECT helios_wait_for_migration({id})), or end it with SELECT helios_cancel_migration({id})."
+    )))
+}
+
 fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
     let clause = clause::read(statement.text()).map_err(|error| malformed(statement, error))?;
     let wish = match (DIRECTIVE.take(), &clause) {
         (Some(wish), _) => Some(wish),
         (None, Some(clause)) => Some(wish_of(statement, clause)?),
-        (None, None) => DISTRIBUTE_NEW_SCHEMAS.get().then(Wish::default),
+        (None, None) => settings::distributes_new(&head.name).then(Wish::default),
     };
     if head.if_not_exists && session::namespace(&head.name).is_some() {
         return Ok(Step::pass(*statement));
@@ -97,13 +129,15 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
             false => Step::pass(*statement),
         });
     };
-    let target = locked_target(&head.name, &wish).map_err(|error| match &clause {
-        Some(clause) => {
-            let at = clause.node.as_ref().map_or(clause.range.start, |node| node.position);
-            statement.blame(error, at)
-        }
-        None => error,
-    })?;
+    let checked = place::check_name(&head.name);
+    let target =
+        checked.and_then(|()| locked_target(&head.name, &wish)).map_err(|error| match &clause {
+            Some(clause) => {
+                let at = clause.node.as_ref().map_or(clause.range.start, |node| node.position);
+                statement.blame(error, at)
+            }
+            None => error,
+        })?;
     let mut text = statement.text().to_vec();
     if let Some(clause) = &clause {
         clause::blank(&mut text[clause.range.clone()]);

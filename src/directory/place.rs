@@ -27,6 +27,20 @@ impl Target {
     }
 }
 
+/// 42939 for names that no distributed schema can have: of the server, of the extension, and `public`, which is the same
+/// everywhere.
+pub fn check_name(schema: &str) -> Result<()> {
+    let is_reserved = matches!(schema, "helios" | "public" | "information_schema");
+    if !is_reserved && !schema.starts_with("pg_") {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_RESERVED_NAME,
+        format!("schema \"{schema}\" cannot be a distributed schema"),
+    )
+    .hint("Make a schema for each tenant."))
+}
+
 /// Finds the place for a schema by its key: on the node asked for, else as the strategy says, by default that of
 /// `helios.placement_strategy`.
 pub fn target(

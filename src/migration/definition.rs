@@ -1,6 +1,6 @@
 //! The schemas' definitions on the target, and what of them has to differ while two copies live.
 
-use super::dump::{self, Section};
+use super::dump::{self, Definitions, Section};
 use super::ends::{self, identifier, literal, names, text};
 use super::foreign;
 use super::patience;
@@ -53,8 +53,9 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
             foreign::note_definition(migration.source, &foreign::shells::digest(&definition))?;
             Ok(definition.0)
         })?
+        .script("0")
     } else {
-        dumped(migration, Section::PreData, Some(snapshot))?
+        dumped(migration, Section::PreData, Some(snapshot))?.script("0")
     };
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])
 }
@@ -64,9 +65,10 @@ pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> R
     if migration.has_definition() || is_done(migration, target, "post_data")? {
         return Ok(true);
     }
-    let text = dumped(migration, Section::PostData, None)?;
+    let all = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
-    let text = if rounds > 1 { dump::split_foreign_keys(&text).0 } else { text };
+    let wanted = if rounds > 1 { all.split_foreign_keys().0 } else { all };
+    let text = wanted.script("0");
     let silence = silence(&migration.schemas);
     apply(migration, &[&text, &silence, &done(migration, "post_data")])
 }
@@ -79,8 +81,8 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool>
     {
         return Ok(true);
     }
-    let text = dumped(migration, Section::PostData, None)?;
-    let text = dump::split_foreign_keys(&text).1;
+    let all = dumped(migration, Section::PostData, None)?;
+    let text = all.split_foreign_keys().1.script("0");
     apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
 
@@ -164,7 +166,7 @@ pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
     Ok(rows.first().map(|row| text(row, 0)).unwrap_or_default())
 }
 
-fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Result<String> {
+fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Result<Definitions> {
     worker::attempt(|| dump::definitions(migration.source, &migration.schemas, section, snapshot))
 }
 

@@ -1,10 +1,14 @@
-//! pg_dump: the definitions of schemas as text.
+//! pg_dump: the definitions of schemas, object by object.
+//!
+//! They come from the table of contents of pg_dump's own archive, so that nothing that a user can write (names,
+//! comments, bodies of functions) is ever taken for the border between two objects.
 
-use super::ends;
+use super::ends::{self, identifier, literal};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::{session, wait};
 use crate::remote::Target;
+use helios_core::archive::{self, Entry};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -20,20 +24,124 @@ pub enum Section {
     PostData,
 }
 
-/// Statements that make the schemas of a node, without rows.
+/// What makes the objects of schemas, without rows: an entry for each object, and for each comment, grant and label.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    pub entries: Vec<Entry>,
+    /// How the text of the entries is to be read.
+    settings: String,
+    with_tablespaces: bool,
+}
+
+impl Definitions {
+    /// Divides them: the others, and those that are chosen, with all that depends on them.
+    pub fn divide(self, chosen: impl Fn(&Entry) -> bool) -> (Self, Self) {
+        let Self { entries, settings, with_tablespaces } = self;
+        let (rest, taken) = archive::divide(entries, chosen);
+        let of = |entries| Self { entries, settings: settings.clone(), with_tablespaces };
+        (of(rest), of(taken))
+    }
+
+    /// Divides them: everything else, and the foreign keys.
+    pub fn split_foreign_keys(self) -> (Self, Self) {
+        self.divide(|entry| entry.kind == "FK CONSTRAINT")
+    }
+
+    /// The statements that make the objects, each with its owner, in one session.
+    pub fn script(&self, lock_timeout: &str) -> String {
+        let mut script = self.head(lock_timeout);
+        for statements in self.statements() {
+            script.push_str(&statements);
+        }
+        script
+    }
+
+    /// What is set in a session before the statements of the entries.
+    pub fn head(&self, lock_timeout: &str) -> String {
+        format!(
+            "SET statement_timeout = 0;
+             SET lock_timeout = {};
+             SET idle_in_transaction_session_timeout = 0;
+             SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout';
+             {}
+             SET check_function_bodies = false;
+             SET xmloption = content;
+             SET client_min_messages = warning;
+             SET row_security = off;\n",
+            literal(lock_timeout),
+            self.settings
+        )
+    }
+
+    /// For each entry what pg_restore would run: its place, its definition, its owner.
+    pub fn statements(&self) -> impl Iterator<Item = String> {
+        let (mut tablespace, mut method) = (None, None);
+        self.entries.iter().map(move |entry| {
+            let mut all = String::new();
+            if let Some(name) = entry.tablespace.as_deref().filter(|_| self.with_tablespaces)
+                && tablespace != Some(name)
+            {
+                tablespace = Some(name);
+                let name = if name.is_empty() { literal("") } else { identifier(name) };
+                all.push_str(&format!("SET default_tablespace = {name};\n"));
+            }
+            if let Some(name) = entry.access_method.as_deref().filter(|_| !entry.is_partitioned)
+                && method != Some(name)
+            {
+                method = Some(name);
+                let name = identifier(name);
+                all.push_str(&format!("SET default_table_access_method = {name};\n"));
+            }
+            all.push_str(&entry.definition);
+            all.push('\n');
+            if let Some(object) = entry.owned_object() {
+                if let Some(name) = entry.access_method.as_deref().filter(|_| entry.is_partitioned)
+                    && !name.is_empty()
+                {
+                    let name = identifier(name);
+                    all.push_str(&format!("ALTER {object} SET ACCESS METHOD {name};\n"));
+                }
+                let owner = identifier(&entry.owner);
+                all.push_str(&format!("ALTER {object} OWNER TO {owner};\n"));
+            }
+            all
+        })
+    }
+
+    /// Adds to a digest what the objects are, but not their numbers in this dump.
+    pub fn digest(&self, context: &mut ring::digest::Context) {
+        for entry in &self.entries {
+            let schema = entry.schema.as_deref().unwrap_or_default();
+            let tablespace = entry.tablespace.as_deref().unwrap_or_default();
+            let method = entry.access_method.as_deref().unwrap_or_default();
+            for text in [
+                &entry.kind,
+                &entry.name,
+                &entry.owner,
+                &entry.definition,
+                schema,
+                tablespace,
+                method,
+            ] {
+                context.update(&text.len().to_le_bytes());
+                context.update(text.as_bytes());
+            }
+        }
+    }
+}
+
+/// What makes the schemas of a node.
 ///
-/// 58000 if pg_dump cannot be run, XX000 with what it says if it fails.
+/// 58000 if pg_dump cannot be run, 38000 with what it says if it fails.
 pub fn definitions(
     node: NodeId,
     schemas: &[String],
     section: Section,
     snapshot: Option<&str>,
-) -> Result<String> {
+) -> Result<Definitions> {
     let mut command = command(&ends::target(node)?, ends::words(node)?);
-    if node.is_outside() {
-        command.arg("--no-tablespaces");
-    }
-    command.args(["--schema-only", "--no-publications", "--no-subscriptions", "--encoding=UTF8"]);
+    command.args(["--format=custom", "--compress=0", "--schema-only", "--encoding=UTF8"]);
+    command.args(["--no-publications", "--no-subscriptions"]);
     command.arg(match section {
         Section::PreData => "--section=pre-data",
         Section::PostData => "--section=post-data",
@@ -44,7 +152,19 @@ pub fn definitions(
     for schema in schemas {
         command.arg(format!("--schema={}", pattern(schema)));
     }
-    run(command).map(|text| without_meta_commands(&text))
+    let entries = archive::entries(&run(command)?).map_err(|error| {
+        Error::new(
+            Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+            "could not read what pg_dump has written",
+        )
+        .detail(error.to_string())
+        .hint("Migrations need the pg_dump that comes with the server.")
+    })?;
+    // The archive says of the database what restoring it into another one leaves out.
+    let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
+    let (settings, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(Entry::is_setting);
+    let settings = settings.into_iter().map(|entry| entry.definition).collect();
+    Ok(Definitions { entries, settings, with_tablespaces: !node.is_outside() })
 }
 
 /// A pattern of psql that matches one name only.
@@ -77,7 +197,7 @@ impl Drop for Running {
     }
 }
 
-fn run(mut command: Command) -> Result<String> {
+fn run(mut command: Command) -> Result<Vec<u8>> {
     let failed = |what: &str, error: std::io::Error| {
         Error::new(Code::ERRCODE_SYSTEM_ERROR, format!("could not {what} pg_dump: {error}"))
             .hint("Migrations need the pg_dump that comes with the server.")
@@ -97,86 +217,21 @@ fn run(mut command: Command) -> Result<String> {
     if !status.success() {
         let said = contents(&mut errors).map_err(|error| failed("read the output of", error))?;
         return Err(Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "pg_dump failed")
-            .detail(said.trim().to_owned()));
+            .detail(String::from_utf8_lossy(&said).trim().to_owned()));
     }
     contents(&mut output).map_err(|error| failed("read the output of", error))
 }
 
-fn contents(file: &mut File) -> std::io::Result<String> {
-    let mut text = String::new();
+fn contents(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// pg_dump brackets its statements with commands for psql that keep a hostile server from smuggling others in.
-fn without_meta_commands(text: &str) -> String {
-    let Some(start) = text.find("\n\\restrict ") else { return text.to_owned() };
-    let rest = &text[start + 1..];
-    let head = rest.find('\n').map_or(rest.len(), |end| end + 1);
-    let body = &rest[head..];
-    let end = body.rfind("\n\\unrestrict ").map_or(body.len(), |end| end + 1);
-    format!("{}{}", &text[..=start], &body[..end])
-}
-
-/// Divides a dump of [`Section::PostData`]: everything else, and the foreign keys.
-pub fn split_foreign_keys(text: &str) -> (String, String) {
-    divide(text, |heading| heading.contains("; Type: FK CONSTRAINT; "))
-}
-
-/// Divides a dump: everything else, and what is chosen by the heading that pg_dump puts above each object, such as
-/// `name; Type: TABLE; Schema: s; Owner: o`.
-pub fn divide(text: &str, chosen: impl Fn(&str) -> bool) -> (String, String) {
-    const HEADING: &str = "\n--\n-- Name: ";
-    const FOOTER: &str = "\n--\n-- PostgreSQL database dump complete\n";
-    let (text, footer) = text.split_at(text.rfind(FOOTER).unwrap_or(text.len()));
-    let (mut rest, mut keys) = (String::new(), String::new());
-    let mut from = 0;
-    while from < text.len() {
-        let next = text[from + 1..].find(HEADING).map_or(text.len(), |at| from + 1 + at);
-        let part = &text[from..next];
-        let heading = part.strip_prefix(HEADING).and_then(|part| part.lines().next());
-        if heading.is_some_and(&chosen) { &mut keys } else { &mut rest }.push_str(part);
-        from = next;
-    }
-    // The settings at the head of the dump are wanted for both.
-    let head = rest.find(HEADING).unwrap_or(rest.len());
-    keys.insert_str(0, &rest[..head]);
-    rest.push_str(footer);
-    (rest, keys)
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn commands_for_psql_are_left_out() {
-        let dump = "--\n-- dump\n--\n\n\\restrict a1\n\nCREATE SCHEMA x;\nSELECT '\n\\restrict no\n';\n\n\\unrestrict a1\n\n";
-        let plain = "--\n-- dump\n--\n\n\nCREATE SCHEMA x;\nSELECT '\n\\restrict no\n';\n\n";
-        assert_eq!(without_meta_commands(dump), plain);
-        assert_eq!(
-            without_meta_commands(plain.replace('\\', "").as_str()),
-            plain.replace('\\', "")
-        );
-    }
-
-    #[test]
-    fn foreign_keys_are_told_by_their_headings() {
-        let part = |name: &str, kind: &str, text: &str| {
-            format!("\n--\n-- Name: {name}; Type: {kind}; Schema: s; Owner: o\n--\n\n{text}\n\n")
-        };
-        let head = "--\n-- PostgreSQL database dump\n--\n\nSET x = 0;\n";
-        let key = part("b b_fkey", "FK CONSTRAINT", "ALTER TABLE b ADD FOREIGN KEY;");
-        let primary = part("a_pkey", "CONSTRAINT", "ALTER TABLE a ADD PRIMARY KEY;");
-        let (rest, keys) = split_foreign_keys(&format!("{head}{primary}{key}"));
-        assert_eq!((rest, keys), (format!("{head}{primary}"), format!("{head}{key}")));
-        assert_eq!(split_foreign_keys(&format!("{head}{primary}")).1, head);
-        // What ends the dump belongs to no object.
-        let footer = "\n--\n-- PostgreSQL database dump complete\n--\n";
-        let whole = split_foreign_keys(&format!("{head}{primary}{key}{footer}")).0;
-        assert_eq!(whole, format!("{head}{primary}{footer}"));
-    }
 
     #[test]
     fn patterns_match_one_name() {

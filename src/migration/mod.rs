@@ -18,9 +18,10 @@ mod dump;
 mod ends;
 mod fence;
 mod foreign;
+pub mod needs;
 mod patience;
 mod plan;
-mod preflight;
+pub mod preflight;
 pub mod pull;
 mod record;
 pub mod replica;
@@ -32,6 +33,7 @@ pub mod verify;
 mod wish;
 
 pub use foreign::{Import, start as start_import};
+pub use plan::of_schema;
 pub use plan::{Subject, start, start_distributing, start_undistributing};
 pub use record::{of_node, waiting};
 pub use replica::{

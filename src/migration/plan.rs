@@ -3,6 +3,7 @@
 use super::ends::{self, identifier};
 use super::fence;
 use super::foreign::shells;
+use super::needs;
 use super::record::{self, Becomes, Migration, NewMigration};
 use super::replica;
 use crate::directory::{self, Node, NodeId, ShardId};
@@ -54,6 +55,9 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
+    let mut ends = [ends::session(found.node)?, ends::session(target)?];
+    let [from, to_node] = &mut ends;
+    needs::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let (source, becomes, keeps) = (found.node, None, false);
     record::insert(&NewMigration {
         shard,
@@ -101,6 +105,39 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
     Ok(id)
 }
 
+/// The migration under way that has this distributed schema. One that begins meanwhile waits for the end of the local
+/// transaction.
+pub fn of_schema(schema: &str) -> Result<Option<i64>> {
+    let mut home = directory::home_of(schema)?;
+    while let Some(place) = home {
+        directory::as_owner(|| {
+            let lock = "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE";
+            sql::one::<i64>(lock, &[place.shard.0.into()])
+        })?;
+        let again = directory::home_of(schema)?;
+        if again.is_some_and(|again| again.shard == place.shard) {
+            return record::any_of_shard(place.shard);
+        }
+        home = again;
+    }
+    Ok(None)
+}
+
+/// 3F000 if a schema is not there any more that the migration is to move. Its name may stand for another one.
+pub fn check_still_there(migration: &Migration) -> Result<()> {
+    for schema in &migration.schemas {
+        let home = directory::home_of(schema)?;
+        if !home.is_some_and(|home| home.shard == migration.shard) {
+            return Err(Error::new(
+                Code::ERRCODE_INVALID_SCHEMA_NAME,
+                format!("schema \"{schema}\" was renamed or dropped before the migration began"),
+            )
+            .hint("Begin the move again."));
+        }
+    }
+    Ok(())
+}
+
 /// The end of a migration that made a schema distributed, or a plain one.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     if migration.is_import() {
@@ -114,10 +151,10 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     if !plain {
         return Ok(());
     }
-    for schema in &migration.schemas {
-        let Some(namespace) = session::namespace(schema) else { continue };
-        let (name, owner) = (identifier(schema), identifier(&session::schema_owner(namespace)?));
-        directory::forget_schema(schema)?;
+    for schema in directory::schemas_of(migration.shard)? {
+        directory::forget_schema(&schema)?;
+        let Some(namespace) = session::namespace(&schema) else { continue };
+        let (name, owner) = (identifier(&schema), identifier(&session::schema_owner(namespace)?));
         for node in directory::remote_nodes()? {
             let create = format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}");
             fence::on(node.id, &create)?;

@@ -2,10 +2,13 @@
 
 use super::ends::{self, Ends, column, names, text};
 use super::foreign;
+use super::needs;
 use super::patience;
 use super::record::Migration;
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::own_settings::OwnSettings;
+use crate::pg::sql::{self, Row};
 use crate::pg::worker;
 use crate::remote::{Rows, Session};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -23,7 +26,22 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     if migration.is_import() {
         foreign::check(migration, ends)?;
     }
+    if !migration.is_import() {
+        let place = format!("node \"{target}\"");
+        needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+    }
     check_content(migration, &source, &mut ends.source)
+}
+
+/// What may have changed until definitions were frozen.
+pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let names =
+        worker::attempt(|| Ok([ends::name(migration.source)?, ends::name(migration.target)?]))?;
+    if !migration.is_import() {
+        let place = format!("node \"{}\"", names[1]);
+        needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+    }
+    check_content(migration, &names[0], &mut ends.source)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
@@ -129,10 +147,51 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     ))
 }
 
-/// Each query gives what cannot move, one text a row.
+/// What keeps schemas from moving: a message, a query that gives what is in the way, one text a row, and the remedy.
+type Obstacle = (&'static str, String, &'static str);
+
 fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
-    let schemas = names(&migration.schemas);
-    let obstacles = [
+    let is_here = migration.source == NodeId::LOCAL;
+    let passing = passing_obstacles(&names(&migration.schemas));
+    for obstacle in
+        lasting_obstacles(&names(&migration.schemas), is_here).into_iter().chain(passing)
+    {
+        let found = source.query(&obstacle.1)?.into_iter().flatten().flatten().collect();
+        refuse_if_found(&obstacle, node, found)?;
+    }
+    Ok(())
+}
+
+/// The same for schemas of this server, with what the transaction itself has changed. 55000 names what cannot move.
+pub fn check_here(schemas: &[String]) -> Result<()> {
+    let here = ends::name(NodeId::LOCAL)?;
+    let _path = OwnSettings::safe_path();
+    for obstacle in lasting_obstacles(&names(schemas), true) {
+        let text = |row: &Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
+        let found = sql::read_rows(&obstacle.1, &[], text)?;
+        refuse_if_found(&obstacle, &here, found)?;
+    }
+    Ok(())
+}
+
+fn refuse_if_found((what, _, hint): &Obstacle, node: &str, mut found: Vec<String>) -> Result<()> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let more = found.len().saturating_sub(10);
+    found.truncate(10);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(refused(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("{what} (node \"{node}\")"),
+        &format!("{}{more}.", found.join(", ")),
+        hint,
+    ))
+}
+
+/// Obstacles that stay until somebody removes them.
+fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 4] {
+    [
         (
             "foreign tables cannot move",
             format!(
@@ -144,7 +203,7 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
         (
             "extensions in a schema cannot move with it",
             format!(
-                "SELECT x.extname FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname = ANY ({schemas})"
+                "SELECT x.extname::text FROM pg_extension x JOIN pg_namespace n ON n.oid = x.extnamespace WHERE n.nspname = ANY ({schemas})"
             ),
             "Move them to a plain schema: ALTER EXTENSION … SET SCHEMA.",
         ),
@@ -161,9 +220,15 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
         ),
         (
             "objects outside the schema depend on it",
-            outside(&schemas),
+            outside(schemas, is_here),
             "Drop them, or move them into the schema.",
         ),
+    ]
+}
+
+/// Obstacles that may be gone by themselves a moment later, or that looking for may have to wait.
+fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
+    [
         (
             "unlogged tables are too big to be copied while writers wait",
             format!(
@@ -180,38 +245,25 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
                 .to_owned(),
             "COMMIT PREPARED or ROLLBACK PREPARED it.",
         ),
-    ];
-    for (what, sql, hint) in obstacles {
-        let mut found: Vec<String> = source.query(&sql)?.into_iter().flatten().flatten().collect();
-        if found.is_empty() {
-            continue;
-        }
-        let more = found.len().saturating_sub(10);
-        found.truncate(10);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        return Err(refused(
-            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{what} (node \"{node}\")"),
-            &format!("{}{more}.", found.join(", ")),
-            hint,
-        ));
-    }
-    Ok(())
+    ]
 }
 
-/// Views, foreign keys, functions and columns outside that need something inside.
-fn outside(schemas: &str) -> String {
+/// Foreign keys, functions and columns outside that need something inside; views too, but for those of this server, which
+/// look in wherever the schema is.
+fn outside(schemas: &str, is_here: bool) -> String {
+    let views = if is_here { "('v', 'm')" } else { "('-')" };
     format!(
         "WITH inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({schemas})),
-              object AS (SELECT 'pg_class'::regclass AS class, oid, relnamespace AS schema FROM pg_class
-                         UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type
-                         UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
-                         UNION ALL SELECT 'pg_constraint'::regclass, oid, connamespace FROM pg_constraint
-                         UNION ALL SELECT 'pg_rewrite'::regclass, r.oid, c.relnamespace FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class)
+              object AS (SELECT 'pg_class'::regclass AS class, oid, relnamespace AS schema, relkind IN {views} AS looks_in FROM pg_class
+                         UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, false FROM pg_type
+                         UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, false FROM pg_proc
+                         UNION ALL SELECT 'pg_constraint'::regclass, oid, connamespace, false FROM pg_constraint
+                         UNION ALL SELECT 'pg_rewrite'::regclass, r.oid, c.relnamespace, c.relkind IN {views} FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class)
          SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
            FROM pg_depend d JOIN object inner_ ON inner_.class = d.refclassid AND inner_.oid = d.refobjid
                 JOIN object outer_ ON outer_.class = d.classid AND outer_.oid = d.objid
           WHERE inner_.schema IN (SELECT oid FROM inside) AND outer_.schema NOT IN (SELECT oid FROM inside)
+            AND NOT outer_.looks_in
             AND outer_.schema NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_toast%' OR nspname LIKE 'pg\\_temp%')"
     )
 }

@@ -188,6 +188,14 @@ pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
     as_owner(|| sql::one(select, &[shard.0.into()]))
 }
 
+/// The migration under way that moves a shard or keeps a copy of it.
+pub fn any_of_shard(shard: ShardId) -> Result<Option<i64>> {
+    let select = "SELECT max(id) FROM helios.migration WHERE shard = $1
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    // The snapshot of the statement is too old, as above.
+    as_owner(|| sql::one(select, &[shard.0.into()]))
+}
+
 /// Migrations under way that have this node at one of their ends.
 pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
     let select = "SELECT id FROM helios.migration WHERE $1 IN (source, target)

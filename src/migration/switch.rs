@@ -50,7 +50,7 @@ struct Prepared {
     positions: Vec<(String, String, bool)>,
     triggers: TriggerTurns,
     /// The definition of what becomes a shell here with the switch.
-    shells: Option<(String, String)>,
+    shells: Option<shells::Definition>,
 }
 
 /// Tries once.

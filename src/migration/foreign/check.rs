@@ -5,6 +5,7 @@ use super::guard;
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::migration::ends::{self, Ends, column, flag, identifier, literal, names, text};
+use crate::migration::needs;
 use crate::migration::record::Migration;
 use crate::pg::error::notify;
 use crate::remote::Session;
@@ -167,48 +168,6 @@ fn list(rows: Vec<Vec<Option<String>>>) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
 }
 
-/// Everything in the schemas, as (class, oid): a part of queries.
-fn objects(migration: &Migration) -> String {
-    let of = |catalog: &str, schema: &str| {
-        format!(
-            "SELECT '{catalog}'::regclass, x.oid FROM {catalog} x WHERE x.{schema} IN (SELECT oid FROM inside)"
-        )
-    };
-    let below = |catalog: &str, relation: &str| {
-        format!(
-            "SELECT '{catalog}'::regclass, x.oid FROM {catalog} x JOIN pg_class c ON c.oid = x.{relation}
-              WHERE c.relnamespace IN (SELECT oid FROM inside)"
-        )
-    };
-    let all = [
-        "SELECT 'pg_namespace'::regclass, oid FROM inside".to_owned(),
-        of("pg_class", "relnamespace"),
-        of("pg_type", "typnamespace"),
-        of("pg_proc", "pronamespace"),
-        of("pg_operator", "oprnamespace"),
-        of("pg_opclass", "opcnamespace"),
-        of("pg_opfamily", "opfnamespace"),
-        of("pg_collation", "collnamespace"),
-        of("pg_conversion", "connamespace"),
-        of("pg_ts_config", "cfgnamespace"),
-        of("pg_ts_dict", "dictnamespace"),
-        of("pg_ts_parser", "prsnamespace"),
-        of("pg_ts_template", "tmplnamespace"),
-        of("pg_statistic_ext", "stxnamespace"),
-        of("pg_constraint", "connamespace"),
-        of("pg_default_acl", "defaclnamespace"),
-        below("pg_attrdef", "adrelid"),
-        below("pg_rewrite", "ev_class"),
-        below("pg_trigger", "tgrelid"),
-        below("pg_policy", "polrelid"),
-    ];
-    format!(
-        "WITH inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({})), object(class, oid) AS ({})",
-        names(&migration.schemas),
-        all.join(" UNION ALL ")
-    )
-}
-
 /// Roles that own something in the schemas, or are granted something, must be known under the same names.
 fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) -> Result<()> {
     // The role that made the server's first database owns things without an entry in pg_shdepend.
@@ -222,7 +181,7 @@ fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) 
                    JOIN pg_roles r ON r.oid = d.refobjid
              WHERE d.refclassid = 'pg_authid'::regclass AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
             {}{}{}{} ORDER BY 1",
-        objects(migration),
+        needs::objects(&migration.schemas),
         owner("pg_namespace", "nspowner"),
         owner("pg_class", "relowner"),
         owner("pg_proc", "proowner"),
@@ -252,54 +211,30 @@ fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) 
 
 /// Extensions, types, functions and tables outside of the schemas that something inside needs.
 fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session) -> Result<()> {
-    let ask = format!(
-        "{} SELECT DISTINCT e.extname, pg_describe_object(d.refclassid, d.refobjid, 0), a.type, a.object_names::text, a.object_args::text
-              FROM pg_depend d JOIN object o ON o.class = d.classid AND o.oid = d.objid
-                   LEFT JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
-                   LEFT JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid AND m.deptype = 'e'
-                   LEFT JOIN pg_extension e ON e.oid = m.refobjid OR d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
-                   CROSS JOIN LATERAL pg_identify_object_as_address(d.refclassid, d.refobjid, 0) AS a
-             WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type <> 'index' ORDER BY 1, 2",
-        objects(migration)
-    );
-    let mut extensions: Vec<String> = Vec::new();
-    let mut others: Vec<String> = Vec::new();
-    for row in source.query(&ask)? {
-        let extension = text(&row, 0);
-        if !extension.is_empty() {
-            let there = format!("SELECT FROM pg_extension WHERE extname = {}", literal(&extension));
-            if !extensions.contains(&extension) && side.query(&there)?.is_empty() {
-                extensions.push(extension);
-            }
-            continue;
-        }
-        let [kind, name, arguments] = [2, 3, 4].map(|at| literal(&text(&row, at)));
-        let find =
-            format!("SELECT pg_get_object_address({kind}, {name}::text[], {arguments}::text[])");
-        match side.query(&find) {
-            Ok(_) => {}
-            Err(error) if error.is_class("42") || error.is_class("3F") => {
-                others.push(text(&row, 1))
-            }
-            Err(error) => return Err(error),
-        }
+    let missing = needs::missing(&migration.schemas, source, side)?;
+    if missing.is_empty() {
+        return Ok(());
     }
-    let create: Vec<_> =
-        extensions.iter().map(|name| format!("CREATE EXTENSION {}", identifier(name))).collect();
-    let (missing, hint) = match (extensions.is_empty(), others.is_empty()) {
-        (true, true) => return Ok(()),
-        (false, _) => (
-            extensions.iter().map(|name| format!("extension {name}")).collect::<Vec<_>>(),
-            format!("On the coordinator, from where extensions come to all nodes: {}.", create.join("; ")),
-        ),
-        (true, false) => (
-            others,
-            "Make them on the coordinator first. A table that foreign keys refer to has to be a reference table: SELECT helios_create_reference_table(…).".to_owned(),
-        ),
+    let mut extensions: Vec<_> =
+        missing.iter().filter_map(|need| need.extension.as_deref()).collect();
+    extensions.dedup();
+    let (shown, hint): (Vec<_>, _) = if extensions.is_empty() {
+        let shown = missing.iter().map(|need| need.shown.clone()).collect();
+        (shown, "Make them on the coordinator first. A table that foreign keys refer to has to be a reference table: SELECT helios_create_reference_table(…).".to_owned())
+    } else {
+        let create: Vec<_> = extensions
+            .iter()
+            .map(|name| format!("CREATE EXTENSION {}", identifier(name)))
+            .collect();
+        let hint = format!(
+            "On the coordinator, from where extensions come to all nodes: {}.",
+            create.join("; ")
+        );
+        (extensions.iter().map(|name| format!("extension {name}")).collect(), hint)
     };
     Err(Error::new(
         Code::ERRCODE_UNDEFINED_OBJECT,
-        format!("the schema needs what does not exist here: {}", missing.join(", ")),
+        format!("the schema needs what does not exist here: {}", shown.join(", ")),
     )
     .hint(hint))
 }

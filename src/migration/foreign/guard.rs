@@ -8,7 +8,7 @@
 
 use crate::directory;
 use crate::error::{Error, Result};
-use crate::migration::ends::{Ends, identifier, literal, names, text};
+use crate::migration::ends::{self, Ends, identifier, literal, names, text};
 use crate::migration::record::Migration;
 use crate::remote::Session;
 use helios_core::migration::State;
@@ -103,6 +103,18 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> String {
          CREATE EVENT TRIGGER {drops} ON sql_drop EXECUTE FUNCTION {own}.refuse_change();
          CREATE EVENT TRIGGER {changes} ON ddl_command_end EXECUTE FUNCTION {own}.refuse_change()"
     )
+}
+
+/// OIDs of our triggers on the foreign server. To be called in a transaction.
+pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
+    let ask = format!(
+        "SELECT t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+          WHERE t.tgname = {} AND p.proname = 'refuse_write' AND n.nspname = {}",
+        literal(TRIGGER),
+        literal(&schema(migration.id)?)
+    );
+    let rows = ends::session(migration.source)?.query(&ask)?;
+    Ok(rows.iter().filter_map(|row| ends::column(row, 0)).collect())
 }
 
 /// Closes the schemas to writers, and commits the transaction that has locked their tables. `silence` are further

@@ -3,11 +3,12 @@
 use super::{guard, server};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::dump::{self, Section};
+use crate::migration::dump::{self, Definitions, Section};
 use crate::migration::ends::{identifier, names};
 use crate::migration::record::{self, Migration};
 use crate::pg::own_settings::OwnSettings;
 use crate::pg::{session, sql};
+use helios_core::archive::Entry;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -15,27 +16,29 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 const PATIENCE: &str = "500ms";
 
 /// The definition of the schemas on the foreign server: what comes before the rows and what comes behind them.
-pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<(String, String)> {
+pub type Definition = (Definitions, Definitions);
+
+/// Asks the foreign server for the definition.
+pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<Definition> {
+    let ours = guard::triggers(migration)?;
     let dump = |section| {
-        let text = dump::definitions(migration.source, &migration.schemas, section, snapshot)?;
-        let is_ours = format!("{}; Type: TRIGGER; ", guard::TRIGGER);
-        Ok::<_, Error>(dump::divide(&text, |heading| heading.contains(&is_ours)).0)
+        let all = dump::definitions(migration.source, &migration.schemas, section, snapshot)?;
+        let is_ours = |entry: &Entry| entry.kind == "TRIGGER" && ours.contains(&entry.object);
+        Ok::<_, Error>(all.divide(is_ours).0)
     };
     Ok((dump(Section::PreData)?, dump(Section::PostData)?))
 }
 
 /// A number that differs where two definitions do.
-pub fn digest((before, behind): &(String, String)) -> String {
+pub fn digest((before, behind): &Definition) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for line in before.lines().chain(behind.lines()).filter(|line| !line.starts_with("-- Dumped")) {
-        context.update(line.as_bytes());
-        context.update(b"\n");
-    }
+    before.digest(&mut context);
+    behind.digest(&mut context);
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// 55000 if the definition is not what it was when it was copied.
-pub fn check_unchanged(migration: &Migration, now: &(String, String)) -> Result<()> {
+pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
     match server::noted_definition(migration.source)? {
         Some(before) if before != digest(now) => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -54,16 +57,14 @@ pub fn reserve(schema: &str) -> Result<()> {
 }
 
 /// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
-pub fn make(migration: &Migration, (before, behind): &(String, String)) -> Result<()> {
+pub fn make(migration: &Migration, (before, behind): &Definition) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     let mut all = String::from("SET LOCAL helios.migration_session = on;\n");
     for schema in &migration.schemas {
         all.push_str(&format!("DROP SCHEMA {} RESTRICT;\n", identifier(schema)));
     }
     for part in [before, behind] {
-        let waits = format!("SET lock_timeout = '{PATIENCE}';");
-        all.push_str(&part.replacen("SET lock_timeout = 0;", &waits, 1));
-        all.push('\n');
+        all.push_str(&part.script(PATIENCE));
     }
     sql::run(&all, &[])?;
     leave_checks_to_node(&migration.schemas)
@@ -124,15 +125,8 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
 
 /// Whether a name is free here; 42P06 if not.
 pub fn check_free(schema: &str) -> Result<()> {
-    if schema.starts_with("pg_") || matches!(schema, "helios" | "information_schema" | "pg_catalog")
-    {
-        return Err(Error::new(
-            Code::ERRCODE_RESERVED_NAME,
-            format!("schema \"{schema}\" cannot be a distributed schema"),
-        )
-        .hint("Rename it on the foreign server."));
-    }
     if session::namespace(schema).is_none() {
+        directory::place::check_name(schema)?;
         return Ok(());
     }
     Err(Error::new(Code::ERRCODE_DUPLICATE_SCHEMA, format!("schema \"{schema}\" already exists"))

@@ -12,6 +12,7 @@ use crate::migration::ends::{Ends, flag, names, replication_session, text};
 use crate::migration::fence;
 use crate::migration::foreign::guard;
 use crate::migration::patience;
+use crate::migration::plan;
 use crate::migration::preflight;
 use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::replica;
@@ -43,12 +44,15 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
         return Ok(Next::Go);
     }
     let mut ends = ends(migration)?;
-    worker::attempt(|| preflight::check(migration, &mut ends))?;
+    let is_import = migration.is_import();
+    let check_names = || if is_import { Ok(()) } else { plan::check_still_there(migration) };
+    worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut ends)))?;
     failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
     freeze(migration, &mut ends)?;
     if !drain(migration, &mut ends.source)? || !preflight::check_room(migration, &mut ends)? {
         return Ok(Next::Go); // something was asked for
     }
+    preflight::check_again(migration, &mut ends)?;
     let moving = tables::moving(&mut ends.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {

@@ -14,6 +14,7 @@ mod first_statement;
 mod harness;
 mod node_loss;
 mod node_sessions;
+mod plain_schemas;
 mod procedural;
 mod pull_bulk;
 mod pull_rows;

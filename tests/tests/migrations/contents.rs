@@ -178,7 +178,7 @@ const ON_THE_WAY: [&str; 8] = [
 ];
 
 /// Begins a migration and ends its worker at one place after the other.
-fn broken_off(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
+pub fn broken_off(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
     cluster.failpoint(ON_THE_WAY[0], "hang", 0, 0);
     client.batch_execute(function).unwrap();
     for (number, place) in ON_THE_WAY.iter().enumerate() {

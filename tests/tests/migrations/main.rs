@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod accepted;
 mod at_every_place;
 mod contents;
 mod crashes;
@@ -14,8 +15,10 @@ mod details;
 mod failover;
 mod full_disk;
 mod home;
+mod hostile_text;
 mod imports;
 mod known_mistakes;
+mod outside;
 mod races;
 mod refusals;
 mod rights;

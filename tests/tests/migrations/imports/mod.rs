@@ -16,10 +16,10 @@ use xtask::server::{HOST, ROLE};
 use crate::{assert_clean, shown, text, wait};
 
 /// A server outside of the cluster.
-struct Abroad(PlainServer);
+pub struct Abroad(pub PlainServer);
 
 impl Abroad {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::with_settings(&["max_prepared_transactions = 0"])
     }
 
@@ -30,11 +30,11 @@ impl Abroad {
         Self(PlainServer::with_settings(&pg, settings))
     }
 
-    fn connect(&self) -> Client {
+    pub fn connect(&self) -> Client {
         self.0.connect()
     }
 
-    fn conninfo(&self) -> String {
+    pub fn conninfo(&self) -> String {
         format!("host={HOST} port={} dbname={DATABASE} user={ROLE}", self.0.server.port)
     }
 
@@ -71,7 +71,7 @@ fn begin(client: &mut Client, from: &str, schema: &str, node: &str) -> i64 {
 
 /// Imports as far as the switch.
 #[track_caller]
-fn switch(client: &mut Client, abroad: &Abroad, schema: &str, node: &str) -> i64 {
+pub fn switch(client: &mut Client, abroad: &Abroad, schema: &str, node: &str) -> i64 {
     let id = begin(client, &abroad.conninfo(), schema, node);
     assert_eq!(wait(client, id), "dual_write_back", "{}", shown(client, id));
     id
