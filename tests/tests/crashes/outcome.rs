@@ -150,7 +150,15 @@ fn single_write_has_a_name_where_that_is_wanted() {
             proxy.pass_answers();
             named(&insert.join().unwrap())
         });
-        assert_eq!(status(&mut observer, &gid), expected, "{copy}");
+        // The node's process may still be ending.
+        wait_until(
+            &format!("the node knows that it has {expected} (COPY: {copy})"),
+            crate::RECOVERED,
+            || {
+                let status = status(&mut observer, &gid);
+                if status == expected { Ok(()) } else { Err(status) }
+            },
+        );
         node.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
         // The name of one statement is not that of the next.
         client.batch_execute("SET helios.name_single_writes = off; TABLE one.t").unwrap();

@@ -134,7 +134,7 @@ fn node_session_terminated_by_an_administrator() {
     let (cluster, _client) = cluster_with_table("n");
     let mut wire = wire(&cluster);
     assert_usable(&mut wire, "n");
-    let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+    let terminate = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity \
                      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
     cluster.connect_to_node(1).query(terminate, &[]).unwrap();
     let events = wire.simple("SELECT count(*) FROM n.t", None).unwrap();
