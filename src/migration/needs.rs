@@ -86,7 +86,7 @@ pub fn query(schemas: &[String]) -> String {
                    LEFT JOIN pg_inherits h ON h.inhrelid = c.oid AND d.refclassid = 'pg_class'::regclass AND h.inhparent = d.refobjid
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(d.refclassid, d.refobjid, 0) AS a
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS n
-             WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type <> 'index' AND a.type <> 'role'
+             WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type NOT IN ('index', 'role', 'server', 'foreign-data wrapper')
              ORDER BY e.extname, d.refclassid, d.refobjid, 10 DESC, 9",
         objects(schemas)
     )
