@@ -35,6 +35,26 @@ const ALWAYS: [&CStr; 15] = [
     c"xmlbinary",
 ];
 
+/// These shape results as well, but hardly anybody sets them in a session: a session on a node begins with the values that
+/// RESET gives here, whatever the node's configuration, database and role say.
+const FROM_THE_START: [&CStr; 12] = [
+    c"array_nulls",
+    c"backslash_quote",
+    c"check_function_bodies",
+    c"client_min_messages",
+    c"default_toast_compression",
+    c"escape_string_warning",
+    c"gin_fuzzy_search_limit",
+    c"lock_timeout",
+    c"quote_all_identifiers",
+    c"row_security",
+    c"transform_null_equals",
+    c"xmloption",
+];
+
+/// Settings of superusers that change what a statement does: where one cannot follow, nothing may run.
+const DECISIVE: [&CStr; 2] = [c"session_replication_role", c"plpgsql.variable_conflict"];
+
 /// These say something about the client's connection or transaction here, or are followed by other means. A
 /// statement that takes too long is cancelled from here: a timer on the node would also run while settings
 /// are brought up to date.
@@ -76,6 +96,7 @@ enum Raw {
 pub struct Scanner {
     always: Vec<Record>,
     seen: Vec<(Record, Raw)>,
+    beyond_reach: Option<Record>,
 }
 
 impl Scanner {
@@ -85,25 +106,38 @@ impl Scanner {
         unsafe {
             let mut at = 0;
             let mut same = true;
+            let mut beyond_reach = None;
             // Called for each setting that a node follows, in a stable order.
             with_records(|records| {
                 if self.always.is_empty() {
                     self.always = ALWAYS.iter().filter_map(|name| find(records, name)).collect();
                 }
-                let rest = records
-                    .iter()
-                    .copied()
-                    .filter(|&r| is_followed(r) && !self.always.contains(&r));
+                let mut followed = |record: Record| {
+                    let follows = Follows::of(record);
+                    if follows == Follows::Cannot && beyond_reach.is_none() {
+                        beyond_reach = Some(record);
+                    }
+                    follows == Follows::Yes
+                };
+                let rest =
+                    records.iter().copied().filter(|&r| followed(r) && !self.always.contains(&r));
                 let always = self.always.clone();
                 for record in always.into_iter().chain(rest) {
                     same &= note(&mut self.seen, at, record);
                     at += 1;
                 }
             });
-            same &= at == self.seen.len();
+            same &= at == self.seen.len() && beyond_reach == self.beyond_reach;
             self.seen.truncate(at);
+            self.beyond_reach = beyond_reach;
             !same
         }
+    }
+
+    /// A setting that changes what statements do, and that the session's user may not change on a node.
+    pub fn beyond_reach(&self) -> Option<Vec<u8>> {
+        // SAFETY: as in `look`, which was called just before.
+        self.beyond_reach.map(|record| unsafe { name(record) }.to_vec())
     }
 
     /// The settings of the last look, sorted by name.
@@ -115,7 +149,7 @@ impl Scanner {
                 // SAFETY: as in `look`, which was called just before.
                 unsafe {
                     Setting {
-                        name: CStr::from_ptr((**record).name).to_bytes().to_vec(),
+                        name: name(*record).to_vec(),
                         value: text(*record),
                         privileged: (**record).context == pg_sys::GucContext::PGC_SUSET,
                     }
@@ -159,32 +193,104 @@ unsafe fn find(records: &[Record], name: &CStr) -> Option<Record> {
     records.iter().copied().find(|&r| unsafe { CStr::from_ptr((*r).name) } == name)
 }
 
-/// Whether someone has set it for this session, database or role, and a session on a node may set it.
-#[inline]
-unsafe fn is_followed(record: Record) -> bool {
-    // SAFETY: the caller's word.
+/// With what values the settings of [`FROM_THE_START`] begin, on nodes as here.
+pub fn starting_values() -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
     unsafe {
-        let record = &*record;
-        if record.source < pg_sys::GucSource::PGC_S_DATABASE
-            || record.source == pg_sys::GucSource::PGC_S_OVERRIDE
-        {
-            return false;
-        }
-        match record.context {
-            pg_sys::GucContext::PGC_USERSET => {}
-            // What a superuser set for the database or role the node's own catalogs say; the session's user
-            // cannot.
-            pg_sys::GucContext::PGC_SUSET => {
-                let (user, _) = crate::pg::xact::users();
-                if record.srole != user && !pg_sys::superuser_arg(user) {
-                    return false;
+        with_records(|records| {
+            for record in FROM_THE_START.iter().filter_map(|name| find(records, name)) {
+                if let Some(value) = reset_text(record) {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    values.push((text(name(record)), text(&value)));
                 }
             }
-            _ => return false,
+        });
+    }
+    values
+}
+
+unsafe fn name<'a>(record: Record) -> &'a [u8] {
+    // SAFETY: the caller's word.
+    unsafe { CStr::from_ptr((*record).name).to_bytes() }
+}
+
+/// Whether a session on a node follows a setting.
+#[derive(PartialEq)]
+enum Follows {
+    Yes,
+    No,
+    /// It should, and may not.
+    Cannot,
+}
+
+impl Follows {
+    /// It does if someone has set it for this session, database or role, and a session on a node may set it.
+    ///
+    /// A placeholder that exists is one more than one that does not, whatever its value: `current_setting(…, true)` gives
+    /// an empty text or NULL, and it stays when what was set is taken back.
+    #[inline]
+    unsafe fn of(record: Record) -> Self {
+        // SAFETY: the caller's word.
+        unsafe {
+            let fields = &*record;
+            let placeholder = fields.flags as u32 & pg_sys::GUC_CUSTOM_PLACEHOLDER != 0;
+            if !placeholder
+                && (fields.source < pg_sys::GucSource::PGC_S_DATABASE
+                    || fields.source == pg_sys::GucSource::PGC_S_OVERRIDE)
+            {
+                return Self::No;
+            }
+            match fields.context {
+                pg_sys::GucContext::PGC_USERSET => {}
+                // What a superuser set for the database or role the node's own catalogs say; the session's user
+                // cannot.
+                pg_sys::GucContext::PGC_SUSET => {
+                    let (user, _) = crate::pg::xact::users();
+                    if fields.srole != user && !pg_sys::superuser_arg(user) {
+                        return Self::without_rights(record);
+                    }
+                }
+                _ => return Self::No,
+            }
+            let name = name(record);
+            let ours = name.len() > 7 && name[..7].eq_ignore_ascii_case(b"helios.");
+            let never = ours || NEVER.iter().any(|never| never.as_bytes() == name);
+            if never { Self::No } else { Self::Yes }
         }
-        let name = CStr::from_ptr(record.name).to_bytes();
-        let ours = name.len() > 7 && name[..7].eq_ignore_ascii_case(b"helios.");
-        !ours && !NEVER.iter().any(|never| never.as_bytes() == name)
+    }
+
+    /// For a setting that a function with more rights has set in this session.
+    unsafe fn without_rights(record: Record) -> Self {
+        // SAFETY: the caller's word.
+        unsafe {
+            let decisive = DECISIVE.iter().any(|decisive| decisive.to_bytes() == name(record))
+                && (*record).source > pg_sys::GucSource::PGC_S_DATABASE_USER
+                && reset_text(record).is_some_and(|reset| reset != text(record));
+            if decisive { Self::Cannot } else { Self::No }
+        }
+    }
+}
+
+/// The value that RESET gives, of settings that are words or whole numbers.
+unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
+    // SAFETY: the caller's word; the casts follow the type.
+    unsafe {
+        match (*record).vartype {
+            pg_sys::config_type::PGC_BOOL => {
+                let on = (*record.cast::<pg_sys::config_bool>()).reset_val;
+                Some(if on { b"on".to_vec() } else { b"off".to_vec() })
+            }
+            pg_sys::config_type::PGC_INT => {
+                Some((*record.cast::<pg_sys::config_int>()).reset_val.to_string().into_bytes())
+            }
+            pg_sys::config_type::PGC_ENUM => {
+                let record = record.cast::<pg_sys::config_enum>();
+                let word = pg_sys::config_enum_lookup_by_value(record, (*record).reset_val);
+                Some(CStr::from_ptr(word).to_bytes().to_vec())
+            }
+            _ => None,
+        }
     }
 }
 

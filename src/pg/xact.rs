@@ -247,6 +247,13 @@ pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
     }
 }
 
+/// The role that SET ROLE has set, if any.
+pub fn set_role() -> Option<pg_sys::Oid> {
+    // SAFETY: reads a static.
+    let role = unsafe { pg_sys::GetCurrentRoleId() };
+    (role != pg_sys::InvalidOid).then_some(role)
+}
+
 /// The session's user, or who set it if it may not log in.
 fn session_login() -> pg_sys::Oid {
     // SAFETY: reads statics; the tuple is released after its one field was read.

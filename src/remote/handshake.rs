@@ -9,6 +9,7 @@ use super::session::Session;
 use super::target::SslMode;
 use super::tls;
 use crate::error::{Error, Result};
+use crate::pg::settings_scan;
 use crate::pg::wait::Interest;
 use bytes::BytesMut;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -43,7 +44,9 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         // Tells the node's own Helios that shells elsewhere follow the definitions made here.
         ("helios.has_shells", "on"),
     ];
-    let all = parameters.into_iter().chain(PATIENCE);
+    let own = settings_scan::starting_values();
+    let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let all = parameters.into_iter().chain(own).chain(PATIENCE);
     let all = all.chain(attempt.target.parameters.iter().copied());
     send(attempt, session, |out| frontend::startup_message(all, out))?;
     authenticate(attempt, session)?;

@@ -10,6 +10,8 @@ pub struct Snapshot {
     pub settings: Vec<Setting>,
     /// The current role, when it is not the one the session logged in as.
     pub role: Option<Vec<u8>>,
+    /// A setting that should be followed and that the session's user may not change.
+    pub beyond_reach: Option<Vec<u8>>,
 }
 
 /// Name, value (None: reset), and whether it takes privileges.
@@ -82,7 +84,7 @@ mod tests {
             })
             .collect();
         settings.sort_by(|a, b| a.name.cmp(&b.name));
-        Snapshot { settings, role: role.map(|r| r.as_bytes().to_vec()) }
+        Snapshot { settings, role: role.map(|r| r.as_bytes().to_vec()), beyond_reach: None }
     }
 
     fn sql(old: &Snapshot, new: &Snapshot) -> String {

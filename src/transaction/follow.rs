@@ -11,6 +11,8 @@ use std::rc::Rc;
 #[derive(Default)]
 struct Follow {
     scanner: Scanner,
+    /// The role that statements on nodes run as, if the session there has to be told.
+    role: Option<Oid>,
     snapshot: Rc<Snapshot>,
 }
 
@@ -56,11 +58,18 @@ pub fn epoch() -> u64 {
 fn look(now: (Oid, Oid, i64), nested: bool) {
     let users = |(session, user, _): (Oid, Oid, i64)| (session, user);
     let changed = FOLLOW.with_borrow_mut(|follow| {
-        let changed = follow.scanner.look() || users(SEEN.get()) != users(now) || EPOCH.get() == 0;
+        // SET ROLE to the session's own user shows as well, in the setting `role`.
+        let role = (now.0 != now.1 || xact::set_role() == Some(now.1)).then_some(now.1);
+        let changed = follow.scanner.look()
+            || follow.role != role
+            || users(SEEN.get()) != users(now)
+            || EPOCH.get() == 0;
         if changed {
-            let role = (now.0 != now.1).then(|| privileges::role_name(now.1).into_bytes());
+            follow.role = role;
+            let role = role.map(|role| privileges::role_name(role).into_bytes());
             let settings = follow.scanner.settings();
-            follow.snapshot = Rc::new(Snapshot { settings, role });
+            let beyond_reach = follow.scanner.beyond_reach();
+            follow.snapshot = Rc::new(Snapshot { settings, role, beyond_reach });
             EPOCH.set(EPOCH.get() + 1);
         }
         changed

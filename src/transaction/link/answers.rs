@@ -135,6 +135,14 @@ impl Link {
                             "Statements on a node run as the client's current role; grant \"{role}\" to the session's user, on the node too."
                         ))
                     }
+                    _ if error.is(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE)
+                        || error.is(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT) =>
+                    {
+                        error.hint(format!(
+                            "What this session sets must be valid on node \"{}\" too. RESET the setting, or make it valid there.",
+                            self.node.name
+                        ))
+                    }
                     _ => error,
                 }
             }

@@ -103,6 +103,9 @@ impl Link {
             return Ok(());
         }
         let wanted = follow::snapshot();
+        if let Some(setting) = &wanted.beyond_reach {
+            return Err(self.cannot_follow(setting));
+        }
         let change = if self.applied.is_unknown() {
             messages::command(self.session.output(), b"RESET ALL")?;
             self.effects.push_back(Effect::Done);
@@ -125,6 +128,17 @@ impl Link {
             None => self.applied.equals(epoch),
         }
         Ok(())
+    }
+
+    /// A function with a superuser's rights has changed how statements work, which the session's user may not do on a node.
+    fn cannot_follow(&self, setting: &[u8]) -> Error {
+        let setting = String::from_utf8_lossy(setting);
+        Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("setting \"{setting}\" cannot be followed on node \"{}\"", self.node.name),
+        )
+        .detail("A function with other rights has changed it, and the session's user may not.")
+        .hint("Run the statements that need it inside of that function, or have the function set it back.")
     }
 
     pub(super) fn close_leftovers(&mut self) -> Result<()> {

@@ -21,6 +21,7 @@ mod pull_rows;
 mod rebalance;
 mod reference;
 mod reference_definitions;
+mod session_state;
 mod shards;
 mod smoke_definitions;
 mod smoke_grammar;
