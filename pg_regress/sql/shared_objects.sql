@@ -39,7 +39,8 @@ CREATE INDEX trgm ON s1.t USING gin ((s::text) s_plain.gin_trgm_ops);
 ALTER EXTENSION pg_trgm SET SCHEMA public;
 SELECT public.similarity(s::text, 'x') FROM s1.t LIMIT 0;
 CREATE EXTENSION citext SCHEMA s2;
-CREATE TABLE s2.ci (a s2.citext);
+CREATE EXTENSION citext SCHEMA public;
+CREATE TABLE s2.ci (a public.citext);
 -- dropping what is shared reaches into the schemas
 \set VERBOSITY terse
 DROP TYPE s_plain.colour CASCADE;

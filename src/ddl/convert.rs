@@ -3,7 +3,7 @@
 
 use super::outside;
 use super::schema::{Wish, locked_target, plain_schema, register};
-use super::send;
+use super::{extension, send};
 use crate::directory::{self, NodeId, Placement};
 use crate::error::{Error, Result};
 use crate::migration;
@@ -22,6 +22,7 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
         )
         .detail(format!("It lives on node \"{}\".", node.name)));
     }
+    extension::check_none_in(namespace, name)?;
     let target = locked_target(name, wish)?;
     if target.node() != NodeId::LOCAL {
         lock(name, namespace)?;

@@ -13,6 +13,7 @@ pub mod claim;
 mod concurrent;
 pub mod convert;
 mod drop_list;
+mod extension;
 mod fence;
 mod frame;
 pub mod home;

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, Plan, Touched};
 use super::home::{self, Home};
-use super::{send, then};
+use super::{extension, send, then};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Object};
@@ -131,6 +131,7 @@ pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> 
     if !directory::in_use() {
         return Ok(());
     }
+    extension::check(frame, statement)?;
     let reach = match statement.granted() {
         Some(granted) => reach_of_grant(granted, statement)?,
         None => reach_of(frame, models, statement)?,

@@ -126,6 +126,20 @@ impl Statement {
         }
     }
 
+    /// What ALTER EXTENSION … ADD makes a part of the extension.
+    pub fn new_extension_member(&self) -> Option<Object> {
+        if self.tag() != NodeTag::T_AlterExtensionContentsStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::AlterExtensionContentsStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let adds = (*node).action > 0;
+            let lock = pg_sys::ShareUpdateExclusiveLock;
+            adds.then(|| address((*node).objtype, (*node).object, lock)).flatten()
+        }
+    }
+
     /// The schema that ALTER … SET SCHEMA moves something into.
     pub fn new_schema(&self) -> Option<String> {
         if self.tag() != NodeTag::T_AlterObjectSchemaStmt {

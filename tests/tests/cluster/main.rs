@@ -9,6 +9,7 @@
 )]
 
 mod copies_compared;
+mod extensions;
 mod fences;
 mod first_statement;
 mod harness;

@@ -1,0 +1,87 @@
+//! Extensions belong to everybody: each is on every node, in a plain schema. What uses one may live anywhere, and an
+//! extension inside a distributed schema could neither be reached from elsewhere nor move with it.
+
+use super::frame::Frame;
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::object::{self, Belongs, Object};
+use crate::pg::object_access::Event;
+use crate::pg::statement::Statement;
+use crate::pg::{session, sql};
+use helios_core::quote;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{NodeTag, Oid};
+
+/// 0A000 if the statement has put an extension, or something that becomes a part of one, into a distributed schema.
+pub(super) fn check(frame: &Frame, statement: &Statement) -> Result<()> {
+    for touched in &frame.touched {
+        if touched.event != Event::Dropped
+            && object::is_extension(touched.object)
+            && let Some(schema) = distributed_schema(touched.object)?
+        {
+            let name = object::identity(touched.object)?.unwrap_or_default();
+            return Err(refusal(&name, &schema, statement));
+        }
+    }
+    if let Some(member) = statement.new_extension_member()
+        && let Some(schema) = distributed_schema(member)?
+    {
+        let name = object::identity(member)?.unwrap_or_default();
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot add {name} to an extension"),
+        )
+        .detail(format!(
+            "It is in distributed schema \"{schema}\", on one node, and extensions are on every node."
+        ))
+        .hint("Make it in a plain schema, and add that."));
+    }
+    Ok(())
+}
+
+/// 0A000 if a plain schema that is to become a distributed one has an extension: tables anywhere may lean on that, and
+/// every node has it.
+pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
+    let find =
+        "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(extname), ', ' ORDER BY extname)
+                  FROM pg_catalog.pg_extension WHERE extnamespace = $1";
+    let Some(names) = sql::one::<String>(find, &[namespace.into()])? else { return Ok(()) };
+    let one = names.split(", ").next().unwrap_or_default().to_owned();
+    Err(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("schema \"{schema}\" has extensions and cannot be a distributed schema"),
+    )
+    .detail(format!("Its extensions are: {names}. What is in other schemas may use them."))
+    .hint(format!("Move each to a plain schema: ALTER EXTENSION {one} SET SCHEMA public.")))
+}
+
+/// The distributed schema that the object is in, if it is in one.
+fn distributed_schema(object: Object) -> Result<Option<String>> {
+    Ok(match object::belongs(object) {
+        Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
+            match directory::home(namespace)? {
+                Some(_) => session::namespace_name(namespace),
+                None => None,
+            }
+        }
+        _ => None,
+    })
+}
+
+/// `name` is quoted where it has to be.
+fn refusal(name: &str, schema: &str, statement: &Statement) -> Error {
+    let plain = "public";
+    let hint = match statement.tag() {
+        NodeTag::T_CreateExtensionStmt => format!(
+            "Use CREATE EXTENSION {name} SCHEMA {plain}, which is for all tenants, and have {plain} in the search_path behind {}.",
+            quote::identifier(schema)
+        ),
+        _ => format!("Use ALTER EXTENSION {name} SET SCHEMA {plain}."),
+    };
+    Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("extension {name} cannot be in distributed schema \"{schema}\""),
+    )
+    .detail("It would be on one node only, and could not move with the schema.")
+    .hint(hint)
+}
