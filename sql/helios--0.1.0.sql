@@ -236,6 +236,18 @@ CREATE FUNCTION helios.routed_setval(regclass, bigint) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_setval_wrapper';
 CREATE FUNCTION helios.routed_setval(regclass, bigint, boolean) RETURNS bigint
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_setval3_wrapper';
+CREATE FUNCTION helios.routed_relation_size(regclass, text) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_relation_size_wrapper';
+CREATE FUNCTION helios.routed_relation_size(regclass) RETURNS bigint
+    LANGUAGE sql VOLATILE STRICT AS $$SELECT helios.routed_relation_size($1, 'main')$$;
+CREATE FUNCTION helios.routed_total_relation_size(regclass) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_total_size_wrapper';
+CREATE FUNCTION helios.routed_table_size(regclass) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_table_size_wrapper';
+CREATE FUNCTION helios.routed_indexes_size(regclass) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_indexes_size_wrapper';
+CREATE FUNCTION helios.routed_sequence_last_value(regclass) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_last_value_wrapper';
 CREATE FUNCTION helios.followed_set_config(text, text, boolean) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_set_config_wrapper';
 

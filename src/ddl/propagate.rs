@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, Plan, Touched};
 use super::home::{self, Home};
-use super::{extension, send, then};
+use super::{expressions, extension, large_objects, send, then};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Object};
@@ -121,6 +121,9 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         }
     }
     homes.check_named()?;
+    if homes.nodes.is_empty() {
+        expressions::check_rewrite(statement)?;
+    }
     let shell = !homes.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
     Ok(then(run, Plan::Touched { models: statement.models() }))
@@ -138,7 +141,10 @@ pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> 
     };
     match reach {
         Reach::Here => Ok(()),
-        Reach::Node(node) => send::own(node, statement),
+        Reach::Node(node) => {
+            large_objects::check(statement)?;
+            send::own(node, statement)
+        }
         Reach::All if statement.tag() == NodeTag::T_CreateFunctionStmt => {
             send::function_to_all(statement)
         }

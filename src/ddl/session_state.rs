@@ -2,7 +2,7 @@
 //! which the nodes themselves follow.
 
 use super::frame::Plan;
-use super::send;
+use super::{expressions, send};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
 use crate::pg::session;
@@ -22,7 +22,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         return Ok(super::then(*statement, Plan::FinishPrepared { transaction }));
     }
     set_constraints(statement)?;
-    Ok(Step::pass(*statement))
+    expressions::route_arguments(statement)
 }
 
 /// The server checks the names; the constraints of distributed schemas are looked at on their nodes.

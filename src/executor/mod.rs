@@ -5,6 +5,7 @@
 //!
 //! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
 
+mod calls;
 mod copies;
 mod copy;
 mod explain;
@@ -25,6 +26,7 @@ use std::cell::Cell;
 
 /// Registers the executor node; once, when the library is loaded.
 pub fn install() {
+    calls::install();
     crate::pg::custom_scan::install(scan::NodeScan::boxed);
     crate::pg::types::install();
     crate::pg::evaluate::install(value::evaluate);

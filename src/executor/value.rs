@@ -5,7 +5,7 @@ use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::evaluate::Evaluation;
 use crate::pg::names::{relation_local_name, relation_namespace};
-use crate::pg::redirect::{Redirects, SequenceCall};
+use crate::pg::redirect::{Redirects, RelationCall, SequenceCall};
 use crate::pg::session::namespace_name;
 use crate::transaction;
 use helios_core::{frames, quote};
@@ -14,7 +14,12 @@ use std::cell::Cell;
 
 /// What the redirected functions call.
 pub fn redirects() -> Redirects {
-    Redirects { sequence, done, settings_changed: transaction::note_settings_changed }
+    Redirects {
+        sequence,
+        relation: relation_data,
+        done,
+        settings_changed: transaction::note_settings_changed,
+    }
 }
 
 thread_local! {
@@ -107,4 +112,35 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
             format!("a node gave no number for sequence {name}"),
         )
     })
+}
+
+/// Asks a relation's node for the size of its files, or a sequence's for its last number; `None` if the relation is here.
+fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
+    if !directory::in_use() {
+        return Ok(None);
+    }
+    let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
+    if directory::placement(namespace)?.is_none() {
+        return Ok(None);
+    }
+    let name = quote::qualified(
+        &namespace_name(namespace).unwrap_or_default(),
+        &relation_local_name(relation).unwrap_or_default(),
+    );
+    // It may have been dropped there since it was found here.
+    let there = format!("pg_catalog.to_regclass({})", quote::literal(&name));
+    let sql = match call {
+        RelationCall::Size(fork) => {
+            format!("SELECT pg_catalog.pg_relation_size({there}, {})", quote::literal(&fork))
+        }
+        RelationCall::TotalSize => format!("SELECT pg_catalog.pg_total_relation_size({there})"),
+        RelationCall::TableSize => format!("SELECT pg_catalog.pg_table_size({there})"),
+        RelationCall::IndexesSize => format!("SELECT pg_catalog.pg_indexes_size({there})"),
+        RelationCall::LastValue => format!("SELECT pg_catalog.pg_sequence_last_value({there})"),
+    };
+    let Some(node) = super::locate_or_plan_anew(std::iter::once(namespace))? else {
+        return Ok(None); // it has just come home
+    };
+    let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
+    Ok(Some(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok())))
 }

@@ -234,7 +234,12 @@ unsafe fn guard(desc: *mut pg_sys::QueryDesc, flags: c_int) -> Result<()> {
             return Ok(());
         }
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)
-            .filter(|&rte| (*rte).rtekind == pg_sys::RTEKind::RTE_RELATION)
+            // From 16 on an expanded view is a subquery that still has its name.
+            .filter(|&rte| match (*rte).rtekind {
+                pg_sys::RTEKind::RTE_RELATION => true,
+                pg_sys::RTEKind::RTE_SUBQUERY => (*rte).relid != pg_sys::Oid::INVALID,
+                _ => false,
+            })
             .map(|rte| ((*rte).relid, (*rte).relkind as u8));
         (callbacks.guard)(&mut relations)?;
         let written = (*statement).resultRelations;

@@ -66,6 +66,9 @@ unsafe extern "C-unwind" fn object_access(
     }
     // SAFETY: this frame owns nothing with a destructor; the argument is what the server says it is.
     unsafe {
+        if access == ObjectAccessType::OAT_FUNCTION_EXECUTE {
+            return super::function_calls::announced(id);
+        }
         let internal = is_internal(access, argument);
         let object = Object { class, id };
         let touched = matches!(

@@ -8,7 +8,8 @@ use super::error::trampoline;
 use crate::error::Result;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
+use std::ptr;
 use std::sync::OnceLock;
 
 /// A function of sequences.
@@ -22,10 +23,27 @@ pub enum SequenceCall {
     Set(i64, Option<bool>),
 }
 
+/// A function that tells something of a relation's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelationCall {
+    /// `pg_relation_size(relation, fork)`.
+    Size(String),
+    /// `pg_total_relation_size(relation)`.
+    TotalSize,
+    /// `pg_table_size(relation)`.
+    TableSize,
+    /// `pg_indexes_size(relation)`.
+    IndexesSize,
+    /// `pg_sequence_last_value(sequence)`.
+    LastValue,
+}
+
 /// What the redirected functions call.
 pub struct Redirects {
     /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until `done` is called.
     pub sequence: fn(Oid, SequenceCall) -> Result<Option<i64>>,
+    /// Asks the relation's node; `None` if the relation is here. The answer may be NULL.
+    pub relation: fn(Oid, RelationCall) -> Result<Option<Option<i64>>>,
     /// Told after a call that ran here.
     pub done: fn(),
     /// Told after `set_config`.
@@ -39,7 +57,7 @@ pub fn install(redirects: Redirects) {
     REDIRECTS.get_or_init(|| redirects);
 }
 
-const COUNT: usize = 5;
+const COUNT: usize = 11;
 /// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
 const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
     (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
@@ -55,6 +73,16 @@ const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
         "followed_set_config",
         &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
     ),
+    (pg_sys::F_PG_RELATION_SIZE_REGCLASS, "routed_relation_size", &[pg_sys::REGCLASSOID]),
+    (
+        pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT,
+        "routed_relation_size",
+        &[pg_sys::REGCLASSOID, pg_sys::TEXTOID],
+    ),
+    (pg_sys::F_PG_TOTAL_RELATION_SIZE, "routed_total_relation_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_TABLE_SIZE, "routed_table_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_INDEXES_SIZE, "routed_indexes_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_SEQUENCE_LAST_VALUE, "routed_sequence_last_value", &[pg_sys::REGCLASSOID]),
 ];
 
 thread_local! {
@@ -64,6 +92,17 @@ thread_local! {
 /// Whether calls of this function are redirected.
 pub(in crate::pg) fn applies_to(function: Oid) -> bool {
     FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
+}
+
+/// Ours for a function of PostgreSQL's by its name, whatever its arguments.
+pub(in crate::pg) fn named(name: &str) -> Option<&'static str> {
+    match name {
+        "nextval" => Some("routed_nextval"),
+        "currval" => Some("routed_currval"),
+        "setval" => Some("routed_setval"),
+        "set_config" => Some("followed_set_config"),
+        _ => None,
+    }
 }
 
 /// PostgreSQL's function where a call was turned to ours already.
@@ -149,6 +188,25 @@ sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fc
     result
 });
 
+sql_function!(helios_relation_size_wrapper, pg_finfo_helios_relation_size_wrapper, |fcinfo| {
+    let fork = pg_sys::text_to_cstring(argument(fcinfo, 1) as *mut pg_sys::text);
+    on_relation(fcinfo, fork, pg_relation_size, |fork| {
+        RelationCall::Size(super::nodes::text(fork).unwrap_or_default())
+    })
+});
+sql_function!(helios_total_size_wrapper, pg_finfo_helios_total_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_total_relation_size, |_| RelationCall::TotalSize)
+});
+sql_function!(helios_table_size_wrapper, pg_finfo_helios_table_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize)
+});
+sql_function!(helios_indexes_size_wrapper, pg_finfo_helios_indexes_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize)
+});
+sql_function!(helios_last_value_wrapper, pg_finfo_helios_last_value_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_sequence_last_value, |_| RelationCall::LastValue)
+});
+
 /// Calls one of the functions that were installed.
 ///
 /// # Safety
@@ -174,6 +232,11 @@ unsafe extern "C-unwind" {
     fn setval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn setval3_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn set_config_by_name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_relation_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_total_relation_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_table_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_indexes_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_sequence_last_value(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 }
 
 /// # Safety
@@ -204,6 +267,32 @@ unsafe fn on_sequence(
                 tell(|redirects| redirects.done);
                 result
             }
+        }
+    }
+}
+
+/// # Safety
+/// `fcinfo` is that of a call of a strict function of a relation; `fork` is NULL or ends with NUL.
+unsafe fn on_relation(
+    fcinfo: pg_sys::FunctionCallInfo,
+    fork: *const c_char,
+    here: SqlFunction,
+    call: unsafe fn(*const c_char) -> RelationCall,
+) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise; int8 is passed by value.
+    unsafe {
+        let relation = Oid::from(argument(fcinfo, 0) as u32);
+        let remote = trampoline(None, || match REDIRECTS.get() {
+            Some(redirects) => (redirects.relation)(relation, call(fork)),
+            None => Ok(None),
+        });
+        match remote {
+            Some(Some(value)) => pg_sys::Datum::from(value),
+            Some(None) => {
+                (*fcinfo).isnull = true;
+                pg_sys::Datum::null()
+            }
+            None => here(fcinfo),
         }
     }
 }

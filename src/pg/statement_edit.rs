@@ -17,7 +17,7 @@ pub struct TableAs {
 }
 
 impl Statement {
-    fn copy(&self) -> Self {
+    pub(super) fn copy(&self) -> Self {
         let mut copy = *self;
         // SAFETY: the tree is valid, and its copy lives in the current memory context, which outlives the statement.
         unsafe { copy.set_planned(pg_sys::copyObjectImpl(self.planned().cast()).cast()) };

@@ -126,6 +126,18 @@ impl Statement {
         }
     }
 
+    /// The name of the function that CREATE TRIGGER names, without its schema.
+    pub fn trigger_function(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_CreateTrigStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let names = members::<pg_sys::Node>((*self.node::<pg_sys::CreateTrigStmt>()).funcname);
+            nodes::string(*names.last()?)
+        }
+    }
+
     /// What ALTER EXTENSION … ADD makes a part of the extension.
     pub fn new_extension_member(&self) -> Option<Object> {
         if self.tag() != NodeTag::T_AlterExtensionContentsStmt {

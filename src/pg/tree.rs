@@ -1,6 +1,7 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
 use super::redirect;
+use super::server_functions::{Bond, bond};
 use crate::error::Result;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
@@ -76,8 +77,8 @@ pub struct Survey {
     pub current_of: bool,
     /// `set_config()` is called: the session's settings may change.
     pub set_config: bool,
-    /// A function is called that works on the session or server that it runs on.
-    pub bound_to_session: Option<&'static str>,
+    /// A function is called that works on the session or server that it runs on, or tells something of it.
+    pub bound: Option<(Oid, Bond)>,
     /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
@@ -217,6 +218,11 @@ impl Survey {
         Ok(())
     }
 
+    /// Whether [`Self::redirect`] has anything to do.
+    pub fn is_redirectable(&self) -> bool {
+        !self.redirectable.is_empty()
+    }
+
     /// Whether a function of sequences is called with a name that only the call shows.
     pub fn names_at_run_time(&self) -> bool {
         self.redirectable.iter().any(|(_, relation)| relation.is_none())
@@ -248,20 +254,18 @@ impl Survey {
         match oid.to_u32() {
             pg_sys::F_LASTVAL => self.lastval = true,
             pg_sys::F_SET_CONFIG => self.set_config = true,
-            pg_sys::F_PG_NOTIFY => self.bound_to_session = Some("pg_notify()"),
-            pg_sys::F_PG_ADVISORY_LOCK_INT8..=pg_sys::F_PG_ADVISORY_UNLOCK_ALL => {
-                self.bound_to_session = Some("a session-level advisory lock function");
+            user if user >= FIRST_USER_OID => {
+                if !self.functions.contains(&oid) {
+                    self.functions.push(oid);
+                }
             }
-            user if user >= FIRST_USER_OID && !self.functions.contains(&oid) => {
-                self.functions.push(oid);
-            }
-            _ => {}
+            _ => self.bound = self.bound.or_else(|| bond(oid).map(|bond| (oid, bond))),
         }
     }
 }
 
 /// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
-fn data_function(oid: Oid) -> Option<bool> {
+pub(in crate::pg) fn data_function(oid: Oid) -> Option<bool> {
     match oid.to_u32() {
         pg_sys::F_NEXTVAL
         | pg_sys::F_SETVAL_REGCLASS_INT8

@@ -3,7 +3,7 @@
 use crate::directory;
 use crate::error::Result;
 use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
-use crate::pg::{names, session};
+use crate::pg::{names, server_functions, session};
 use helios_core::route::Touched;
 use pgrx::pg_sys::Oid;
 
@@ -36,7 +36,12 @@ pub fn gather(survey: &Survey) -> Result<Facts> {
 impl Facts {
     fn add_relation(&mut self, relation: RelationUse) -> Result<()> {
         if relation.oid.to_u32() < FIRST_USER_OID {
-            self.touched.push(Touched::Catalog);
+            self.touched.push(if server_functions::holds_large_objects(relation.oid) {
+                let name = names::relation_name(relation.oid);
+                Touched::LocalTable { name, write: relation.write }
+            } else {
+                Touched::Catalog
+            });
             return Ok(());
         }
         let Some(namespace) = names::relation_namespace(relation.oid) else { return Ok(()) };

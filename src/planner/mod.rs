@@ -5,6 +5,7 @@
 //!
 //! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
 
+mod bonds;
 mod facts;
 mod text;
 
@@ -15,6 +16,7 @@ use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
 use crate::pg::{evaluate, nesting};
+use crate::settings::HAS_SHELLS;
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -80,13 +82,7 @@ fn remote_plan(
         return Err(unsupported("set_config() cannot be called beside a distributed table")
             .hint("Call it in a statement of its own, before this one."));
     }
-    if let Some(function) = survey.bound_to_session {
-        return Err(unsupported(&format!(
-            "{function} cannot be called beside a distributed table"
-        ))
-        .detail("It would act on the node and not on this session.")
-        .hint("Call it in a statement of its own."));
-    }
+    bonds::check(survey)?;
     if query.assigns_element() {
         return Err(unsupported("cannot assign a value from a node to an array element or field")
             .hint("Assign it to a plain variable first."));
@@ -149,6 +145,9 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
 
 /// Invariant 1: a shell is never read or written.
 fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+    if HAS_SHELLS.get() && nesting::depth() > 0 {
+        return bonds::check_views(relations);
+    }
     if !directory::in_use() {
         return Ok(());
     }

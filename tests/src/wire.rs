@@ -64,6 +64,8 @@ pub enum Event {
     CopyIn(u8, Vec<u16>),
     /// COPY data follow.
     CopyOut(u8, Vec<u16>),
+    /// The result of a FunctionCall.
+    Value(Option<Vec<u8>>),
     /// COPY data.
     Data(Vec<u8>),
     /// The end of COPY data.
@@ -292,6 +294,13 @@ impl Wire {
     /// The next message.
     pub fn event(&mut self) -> io::Result<Event> {
         use backend::Message as M;
+        // The library would stumble over it, so what comes must be here before it is asked.
+        while self.input.is_empty() || (self.input[0] == b'V' && !self.has_whole_message()) {
+            self.receive()?;
+        }
+        if let Some(value) = self.function_result() {
+            return Ok(Event::Value(value));
+        }
         Ok(match self.message()? {
             M::RowDescription(body) => {
                 Event::Columns(body.fields().map(|field| Ok(column(&field))).collect()?)
@@ -337,16 +346,60 @@ impl Wire {
             if let Some(message) = backend::Message::parse(&mut self.input)? {
                 return Ok(message);
             }
-            let mut buffer = [0; 16384];
-            let length = match self.stream.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if length == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            self.input.extend_from_slice(&buffer[..length]);
+            self.receive()?;
         }
+    }
+
+    fn has_whole_message(&self) -> bool {
+        self.input.get(1..5).is_some_and(|length| {
+            let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
+            self.input.len() > length as usize
+        })
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16384];
+        let length = match self.stream.read(&mut buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            read => read?,
+        };
+        if length == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.input.extend_from_slice(&buffer[..length]);
+        Ok(())
+    }
+
+    /// A FunctionCall message with arguments in text form, and all that comes back, up to and with `Ready`.
+    pub fn function_call(&mut self, function: u32, arguments: &[&str]) -> io::Result<Vec<Event>> {
+        let count = |number: usize| u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+        let mut body = function.to_be_bytes().to_vec();
+        body.extend_from_slice(&count(0)); // all arguments are text
+        body.extend_from_slice(&count(arguments.len()));
+        for argument in arguments {
+            let length = u32::try_from(argument.len()).unwrap_or(u32::MAX);
+            body.extend_from_slice(&length.to_be_bytes());
+            body.extend_from_slice(argument.as_bytes());
+        }
+        body.extend_from_slice(&count(0)); // and so is the result
+        let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX);
+        self.output.extend_from_slice(b"F");
+        self.output.extend_from_slice(&length.to_be_bytes());
+        self.output.extend_from_slice(&body);
+        self.flush()?;
+        self.until_ready(None)
+    }
+
+    /// FunctionCallResponse, which the library does not know; `None` if another message comes first.
+    fn function_result(&mut self) -> Option<Option<Vec<u8>>> {
+        let head: &[u8; 9] = self.input.first_chunk()?;
+        let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if head[0] != b'V' || self.input.len() < length + 1 {
+            return None;
+        }
+        let message = self.input.split_to(length + 1);
+        let is_null = message[5..9] == [0xff; 4];
+        Some((!is_null).then(|| message[9..].to_vec()))
     }
 
     /// Sends what is queued.

@@ -1,0 +1,74 @@
+//! Expressions of utility statements, which are computed here without a query that could be routed: a sequence in one may
+//! be on a node.
+
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::executor;
+use crate::pg::statement::Statement;
+use crate::pg::utility_hook::Step;
+use crate::pg::{names, sql};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{NodeTag, Oid};
+
+/// Functions that ask or change the sequence that their first argument names.
+const OF_SEQUENCES: [&str; 3] = ["nextval", "currval", "setval"];
+
+/// EXECUTE and CALL with arguments that ask nodes where they have to.
+pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
+    let has_arguments = matches!(statement.tag(), NodeTag::T_ExecuteStmt | NodeTag::T_CallStmt);
+    if !has_arguments || !directory::in_use() {
+        return Ok(Step::pass(*statement));
+    }
+    let last = statement.argument_calls().iter().any(|call| call.name == "lastval");
+    if last
+        && let Some(namespace) = executor::last_written()
+        && directory::placement(namespace)?.is_some()
+    {
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "lastval() cannot be an argument of EXECUTE after a number was drawn on a node",
+        )
+        .hint("Call it in a statement of its own: SELECT lastval()."));
+    }
+    let may_move = |relation: Oid| match names::relation_namespace(relation) {
+        Some(namespace) => Ok(directory::home(namespace)?.is_some()),
+        None => Ok(false),
+    };
+    let routed = statement.with_routed_arguments(may_move)?;
+    Ok(Step::pass(routed.unwrap_or(*statement)))
+}
+
+/// 0A000 if ALTER TABLE of a table that is here would ask a node's sequence for each row.
+pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
+    for call in statement.rewriting_calls() {
+        if !OF_SEQUENCES.contains(&call.name.as_str()) {
+            continue;
+        }
+        let what = match call.first_text() {
+            None => "a sequence whose name is computed, and which may be on a node".to_owned(),
+            Some(name) => {
+                let find = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+                match sql::read_one::<Oid>(find, &[name.as_str().into()])? {
+                    Some(sequence) if is_remote(sequence)? => {
+                        format!("sequence {}, which is on a node", names::relation_name(sequence))
+                    }
+                    _ => continue,
+                }
+            }
+        };
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot compute a table's rows from {what}"),
+        )
+        .detail("ALTER TABLE computes them on this server, without asking a node.")
+        .hint("Change the table without the expression, and then its rows with UPDATE; or use a sequence of a plain schema."));
+    }
+    Ok(())
+}
+
+fn is_remote(relation: Oid) -> Result<bool> {
+    match names::relation_namespace(relation) {
+        Some(namespace) => Ok(directory::placement(namespace)?.is_some()),
+        None => Ok(false),
+    }
+}

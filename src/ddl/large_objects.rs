@@ -1,0 +1,18 @@
+//! Large objects are all on this server, so nothing that runs on a node may be made to work on them.
+
+use crate::error::{Error, Result};
+use crate::pg::statement::Statement;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// 0A000 if the statement gives a tenant's table the trigger of the extension `lo`.
+pub(super) fn check(statement: &Statement) -> Result<()> {
+    match statement.trigger_function() {
+        Some(function) if function == "lo_manage" => Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot use lo_manage() for a table of a distributed schema",
+        )
+        .detail("Large objects are on the coordinator, and the trigger would look for them on the table's node.")
+        .hint("Call lo_unlink() in a statement of its own, in the transaction that changes the row.")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,135 @@
+//! Large objects are all on the coordinator, whatever way leads to one.
+
+use helios_tests::{Cluster, refused, text};
+use postgres::Client;
+
+/// A distributed schema with a table `t (id, object)` of one row.
+fn schema(name: &str) -> Client {
+    let mut client = Cluster::shared().connect();
+    client
+        .batch_execute(&format!(
+            "CREATE SCHEMA {name} DISTRIBUTED ON NODE \"node-1\"; \
+             CREATE TABLE {name}.t (id int PRIMARY KEY, object oid); INSERT INTO {name}.t VALUES (1)"
+        ))
+        .unwrap();
+    client
+}
+
+/// No node has a large object.
+fn nodes_have_none() {
+    for number in [1, 2] {
+        let mut node = Cluster::shared().connect_to_node(number);
+        assert_eq!(text(&mut node, "SELECT count(*) FROM pg_largeobject_metadata"), ["0"]);
+    }
+}
+
+#[test]
+fn objects_are_here_and_their_oids_in_a_tenants_table() {
+    let mut client = schema("lo_kept");
+    let object = text(&mut client, "SELECT lo_from_bytea(0, 'content')").remove(0);
+    client
+        .batch_execute(&format!(
+            "BEGIN; UPDATE lo_kept.t SET object = {object}; SELECT lo_put({object}, 7, '!'); COMMIT; \
+             COMMENT ON LARGE OBJECT {object} IS 'kept'; GRANT SELECT ON LARGE OBJECT {object} TO PUBLIC; \
+             ALTER LARGE OBJECT {object} OWNER TO postgres"
+        ))
+        .unwrap();
+    let kept = text(&mut client, "SELECT object FROM lo_kept.t");
+    assert_eq!(kept, [object.as_str()]);
+    let content = format!("SELECT convert_from(lo_get({object}), 'UTF8')");
+    assert_eq!(text(&mut client, &content), ["content!"]);
+    // A function of a plain schema runs here, and reads the table there.
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.lo_of(key int) RETURNS bytea LANGUAGE plpgsql AS $$ \
+             DECLARE o oid; BEGIN SELECT object INTO o FROM lo_kept.t WHERE id = key; RETURN lo_get(o); END $$",
+        )
+        .unwrap();
+    assert_eq!(text(&mut client, "SELECT convert_from(public.lo_of(1), 'UTF8')"), ["content!"]);
+    client.batch_execute(&format!("SELECT lo_unlink({object})")).unwrap();
+    nodes_have_none();
+}
+
+#[test]
+fn functions_of_large_objects_are_refused_beside_a_tenants_table() {
+    let mut client = schema("lo_beside");
+    for sql in [
+        "SELECT lo_get(object) FROM lo_beside.t",
+        "SELECT lo_unlink(object) FROM lo_beside.t",
+        "SELECT lo_put(object, 0, 'x') FROM lo_beside.t",
+        "SELECT lo_open(object, 131072) FROM lo_beside.t",
+        "SELECT loread(0, 10) FROM lo_beside.t",
+        "SELECT lowrite(0, 'x') FROM lo_beside.t",
+        "SELECT lo_export(object, '/tmp/none') FROM lo_beside.t",
+        "INSERT INTO lo_beside.t VALUES (2, lo_create(0))",
+        "INSERT INTO lo_beside.t VALUES (2, lo_creat(-1))",
+        "INSERT INTO lo_beside.t VALUES (2, lo_from_bytea(0, 'x'))",
+        "INSERT INTO lo_beside.t VALUES (2, lo_import('/etc/hostname'))",
+        "UPDATE lo_beside.t SET object = lo_import('/etc/hostname', 4711)",
+        "WITH o AS (SELECT lo_create(0) AS o) INSERT INTO lo_beside.t SELECT 2, o FROM o",
+        "DO $$ DECLARE o oid; BEGIN SELECT lo_create(0) INTO o FROM lo_beside.t; END $$",
+    ] {
+        refused(&mut client, sql, "0A000", "beside a distributed table");
+    }
+    for sql in [
+        "SELECT count(*) FROM lo_beside.t JOIN pg_largeobject o ON o.loid = t.object",
+        "SELECT count(*) FROM lo_beside.t JOIN pg_largeobject_metadata o ON o.oid = t.object",
+    ] {
+        refused(&mut client, sql, "0A000", "objects of the coordinator");
+    }
+    nodes_have_none();
+}
+
+/// Triggers, functions and defaults of a distributed schema run on the node.
+#[test]
+fn code_on_a_node_makes_no_large_object_there() {
+    let mut client = schema("lo_code");
+    client
+        .batch_execute(
+            "CREATE FUNCTION lo_code.made() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN NEW.object := lo_create(0); RETURN NEW; END $$; \
+             CREATE TABLE lo_code.by_trigger (id int, object oid); \
+             CREATE TRIGGER made BEFORE INSERT ON lo_code.by_trigger FOR EACH ROW EXECUTE FUNCTION lo_code.made(); \
+             CREATE FUNCTION lo_code.sql() RETURNS oid LANGUAGE sql AS 'SELECT lo_from_bytea(0, ''x'')'; \
+             CREATE FUNCTION lo_code.dynamic() RETURNS oid LANGUAGE plpgsql AS \
+             $$ DECLARE o oid; BEGIN EXECUTE 'SELECT lo_creat(-1)' INTO o; RETURN o; END $$; \
+             CREATE PROCEDURE lo_code.p() LANGUAGE plpgsql AS 'BEGIN PERFORM lo_create(0); END'; \
+             CREATE TABLE lo_code.by_default (id int, object oid DEFAULT lo_create(0))",
+        )
+        .unwrap();
+    for sql in [
+        "INSERT INTO lo_code.by_trigger VALUES (1)",
+        "SELECT lo_code.sql()",
+        "SELECT lo_code.dynamic() FROM lo_code.t",
+        "CALL lo_code.p()",
+        "INSERT INTO lo_code.by_default VALUES (1)",
+        "COPY lo_code.by_default (id) FROM PROGRAM 'echo 1'",
+    ] {
+        refused(&mut client, sql, "0A000", "lo_");
+    }
+    nodes_have_none();
+}
+
+/// The trigger of the extension lo removes objects, which are not where a tenant's trigger runs.
+#[test]
+fn the_trigger_of_extension_lo_is_refused_on_a_tenants_table() {
+    let mut client = schema("lo_trigger");
+    client.batch_execute("CREATE EXTENSION lo SCHEMA public").unwrap();
+    client.batch_execute("CREATE TABLE lo_trigger.docs (id int, object public.lo)").unwrap();
+    refused(
+        &mut client,
+        "CREATE TRIGGER t BEFORE UPDATE OR DELETE ON lo_trigger.docs FOR EACH ROW \
+         EXECUTE FUNCTION public.lo_manage(object)",
+        "0A000",
+        "lo_manage",
+    );
+    client.batch_execute("CREATE TABLE public.lo_docs (id int, object public.lo)").unwrap();
+    client
+        .batch_execute(
+            "CREATE TRIGGER t BEFORE UPDATE OR DELETE ON public.lo_docs FOR EACH ROW \
+             EXECUTE FUNCTION public.lo_manage(object); \
+             INSERT INTO public.lo_docs VALUES (1, lo_create(0)); DELETE FROM public.lo_docs; \
+             DROP TABLE public.lo_docs; DROP TABLE lo_trigger.docs; DROP EXTENSION lo",
+        )
+        .unwrap();
+}
