@@ -112,6 +112,12 @@ fn needed_tables() -> Result<Tables> {
     })
 }
 
+/// Changes whenever a schema may live elsewhere than before.
+#[inline]
+pub fn generation() -> (u64, u64) {
+    invalidation::epoch()
+}
+
 /// Whether this database has the extension.
 pub fn exists() -> bool {
     tables().is_some()

@@ -16,8 +16,8 @@ mod shards;
 mod store;
 
 pub use cache::{
-    catalogs_owner, cluster_id, exists, home, home_of, in_use, is_reference, node, node_named,
-    nodes, placement, placement_of, remote_nodes, replicas,
+    catalogs_owner, cluster_id, exists, generation, home, home_of, in_use, is_reference, node,
+    node_named, nodes, placement, placement_of, remote_nodes, replicas,
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{

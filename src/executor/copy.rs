@@ -3,12 +3,15 @@
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::client::{self, CopyInput, CopyReader};
-use crate::pg::{parser, roles};
+use crate::pg::names::{relation_local_name, relation_namespace};
+use crate::pg::session::namespace_name;
+use crate::pg::{parser, result_columns, roles};
 use crate::stats::Counted;
-use crate::transaction::{self, Copy};
+use crate::transaction::{self, Copy, Mode};
 use helios_core::copy_text;
 use helios_core::frames;
 use helios_core::lex::Rules;
+use helios_core::quote;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -23,6 +26,8 @@ const CHUNK: usize = 64 * 1024;
 pub struct CopyStatement<'a> {
     /// The relation's node; its shard is locked.
     pub node: NodeId,
+    /// The relation, which is locked.
+    pub relation: Oid,
     /// Namespace of the relation.
     pub namespace: Oid,
     /// The statement's own text.
@@ -75,13 +80,26 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     }
     let moved = |error| super::scan::relocate(error, Some(statement.offset), statement.sql);
     let mut counted = Counted::begin(std::iter::once(statement.namespace));
-    let copy = transaction::copy(statement.node, &sql, super::mode(), encoding.as_deref());
-    let copied = copy.and_then(|copy| pass(copy, statement)).map_err(moved);
+    let (node, mode) = (statement.node, super::mode());
+    let copied = check_columns(statement.relation, node, mode)
+        .and_then(|()| transaction::copy(node, &sql, mode, encoding.as_deref()).map_err(&moved))
+        .and_then(|copy| pass(copy, statement).map_err(&moved));
     match &copied {
         Ok(rows) => counted.done(*rows),
         Err(_) => counted.failed(),
     }
     copied
+}
+
+/// Data has no description: where it does not list its columns, those of the node would be taken for those of here.
+fn check_columns(relation: Oid, node: NodeId, mode: Mode) -> Result<()> {
+    let (Some(namespace), Some(name)) =
+        (relation_namespace(relation).and_then(namespace_name), relation_local_name(relation))
+    else {
+        return Ok(());
+    };
+    let sql = format!("SELECT * FROM {}", quote::qualified(&namespace, &name));
+    transaction::check_columns(node, sql.as_bytes(), result_columns::of_relation(relation), mode)
 }
 
 /// Moves the data; gives the number of rows.

@@ -5,6 +5,7 @@ use crate::directory;
 use crate::error::Result;
 use crate::pg::custom_scan::ScanContext;
 use crate::pg::explain::{ExplainOutput, Format, printing};
+use crate::pg::result_columns::ResultColumns;
 use crate::transaction::Mode;
 use helios_core::frames;
 
@@ -27,6 +28,7 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
         writes: plan.writes(),
         unsettles: false,
         reuse: false,
+        columns: ResultColumns::default(),
     };
     let mut lines = Vec::new();
     run(&request, &mut params, &mut |row| {

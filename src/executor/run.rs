@@ -4,6 +4,7 @@ use super::{mode, scan, types};
 use crate::directory::NodeId;
 use crate::error::Result;
 use crate::pg::params::Params;
+use crate::pg::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 
@@ -20,6 +21,8 @@ pub struct Request<'a> {
     pub unsettles: bool,
     /// Worth keeping prepared.
     pub reuse: bool,
+    /// What the result's columns must be.
+    pub columns: ResultColumns,
 }
 
 /// Runs it; gives every row, with its columns as text, to `on_row`.
@@ -38,6 +41,7 @@ pub fn run(
         values: &values,
         result_formats: &[],
         reuse: request.reuse,
+        columns: request.columns,
     };
     let moved = |error| scan::relocate(error, request.offset, request.sql);
     let mut execution =

@@ -100,6 +100,7 @@ impl NodeScan {
             values: &values,
             result_formats: formats.unwrap_or_default(),
             reuse: !params.is_empty() || crate::pg::nesting::depth() > 1,
+            columns: plan.columns(),
         };
         if plan.writes() {
             plan.namespaces().take(1).for_each(super::note_write);

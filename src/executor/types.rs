@@ -3,7 +3,7 @@
 //! A parameter of such a type must be sent with the node's OID: left to be inferred, it could pick another overload of a
 //! function or operator than it did here.
 
-use crate::directory::NodeId;
+use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::params::Params;
 use crate::pg::types;
@@ -13,9 +13,12 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+/// What the OIDs on nodes rest on: the types here, where schemas live, and the sessions by which nodes were asked.
+type Grounds = (u64, (u64, u64), u64);
+
 #[derive(Default)]
 struct Known {
-    changes: u64,
+    grounds: Grounds,
     oids: HashMap<(i32, u32), u32>,
 }
 
@@ -34,9 +37,10 @@ pub fn translate(params: &mut Params, node: NodeId, mode: Mode) -> Result<()> {
 
 fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
     let key = (node.0, of_type.to_u32());
+    let grounds = grounds();
     let known = KNOWN.with_borrow_mut(|known| {
-        if known.changes != types::changes() {
-            *known = Known { changes: types::changes(), oids: HashMap::new() };
+        if known.grounds != grounds {
+            *known = Known { grounds, oids: HashMap::new() };
         }
         known.oids.get(&key).copied()
     });
@@ -53,6 +57,17 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
             format!("type \"{name}\" has no OID on its node"),
         )
     })?;
-    KNOWN.with_borrow_mut(|known| known.oids.insert(key, oid));
+    KNOWN.with_borrow_mut(|known| {
+        // A schema that went away and came back meanwhile has other types than those the node was asked for.
+        if known.grounds == self::grounds() {
+            known.oids.insert(key, oid);
+        }
+    });
     Ok(oid)
+}
+
+/// A schema that moves away and comes back has types of the same names with other OIDs, although nothing happened to its
+/// types here.
+fn grounds() -> Grounds {
+    (types::changes(), directory::generation(), transaction::sessions_made())
 }

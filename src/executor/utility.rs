@@ -65,12 +65,23 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
         Some(namespace) => Some((namespace, super::locate(std::iter::once(namespace))?)),
         None => None,
     };
-    let Some((namespace, node)) = place else {
+    let (Some((namespace, node)), Some(relation)) = (place, relation) else {
         if let Some(relation) = relation.filter(|_| view.is_from()) {
             check_defaults(view, relation)?;
         }
         return Ok(None);
     };
+    if let Some(column) = view.unfit_for_binary(relation) {
+        let table = relation_name(relation);
+        return Err(Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!(
+                "cannot COPY column \"{column}\" of distributed table \"{table}\" in binary format"
+            ),
+        )
+        .detail("Its binary form holds OIDs, which are other ones on the table's node than here.")
+        .hint("Use the text or CSV format, or leave the column out."));
+    }
     let data = match view.server_side() {
         None => Data::Client,
         Some((path, false)) => Data::File(path),
@@ -78,6 +89,7 @@ fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<
     };
     copy::run(&CopyStatement {
         node,
+        relation,
         namespace,
         sql: statement.text(),
         offset: statement.characters_before(),
@@ -143,6 +155,7 @@ fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
         writes: true,
         unsettles: true,
         reuse: false,
+        columns: view.columns(),
     };
     let mut output = view.output();
     run(&request, &mut params, &mut |row| match &mut output {

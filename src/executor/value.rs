@@ -68,6 +68,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
         writes: evaluation.writes,
         unsettles: evaluation.writes,
         reuse: true,
+        columns: evaluation.columns,
     };
     let mut value = None;
     run(&request, &mut evaluation.params, &mut |row| {

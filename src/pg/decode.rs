@@ -129,9 +129,12 @@ pub(in crate::pg) unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 }
 
 fn malformed(what: &str) -> Error {
-    Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "a node sent a row that does not fit")
-        .detail(what)
-        .hint("The definition on the node may differ from the one here: compare both.")
+    Error::new(
+        PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+        "a node returned a row with other columns than the definitions here say",
+    )
+    .detail(what)
+    .hint("SELECT * FROM helios_check_cluster() shows which definitions differ.")
 }
 
 /// The attribute at `index` (from 0).

@@ -8,6 +8,7 @@ use super::list;
 use super::params::Params;
 use super::plan::RemotePlan;
 use super::redirect::{look_up, sql_function};
+use super::result_columns::{self, ResultColumns};
 use super::tree::{ParamUse, QueryTree};
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode};
@@ -24,6 +25,8 @@ pub struct Evaluation {
     pub namespaces: Vec<Oid>,
     /// Whether it may change something, settings of the session on the node included.
     pub writes: bool,
+    /// What its result must be.
+    pub columns: ResultColumns,
     /// Its parameters.
     pub params: Params,
 }
@@ -64,11 +67,15 @@ pub fn is_expression(query: QueryTree<'_>) -> bool {
 pub(in crate::pg) fn substitute(query: QueryTree<'_>, plan: &RemotePlan, params: &[ParamUse]) {
     let types: BTreeMap<i32, ParamUse> = params.iter().map(|p| (p.id, *p)).collect();
     let join = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",");
+    // SAFETY: a valid query.
+    let columns = unsafe { result_columns::of_targets((*query.as_ptr()).targetList, true) };
     let about = format!(
-        "{};{};{}",
+        "{};{};{};{},{}",
         u8::from(plan.writes),
         join(&mut plan.namespaces.iter().map(|n| n.to_u32().to_string())),
         join(&mut types.keys().map(ToString::to_string)),
+        columns.described,
+        columns.own_types,
     );
     let signature = [pg_sys::INTERNALOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::ANYOID];
     let function = look_up("evaluate", &signature);
@@ -158,10 +165,10 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
         };
         let about = String::from_utf8(text(2)).unwrap_or_default();
         let mut parts = about.split(';');
-        let mut numbers = || -> Vec<u32> {
+        let mut numbers = || -> Vec<u64> {
             parts.next().unwrap_or("").split(',').filter_map(|n| n.parse().ok()).collect()
         };
-        let (writes, namespaces, ids) = (numbers(), numbers(), numbers());
+        let (writes, namespaces, ids, columns) = (numbers(), numbers(), numbers(), numbers());
         let mut params = Params::default();
         for (i, id) in ids.iter().enumerate() {
             let of_type = pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, 3 + i as i32);
@@ -176,8 +183,12 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
         }
         Ok(Evaluation {
             sql: text(1),
-            namespaces: namespaces.into_iter().map(Oid::from).collect(),
+            namespaces: namespaces.into_iter().map(|n| Oid::from(n as u32)).collect(),
             writes: writes == [1],
+            columns: match columns[..] {
+                [described, own_types] => ResultColumns { described, own_types },
+                _ => ResultColumns::default(),
+            },
             params,
         })
     }

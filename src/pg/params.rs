@@ -168,6 +168,36 @@ fn has_portable_binary(of_type: Oid) -> bool {
     )
 }
 
+/// Whether the binary form of this type's values holds OIDs that are other ones on another server: arrays and composites
+/// name the types of their parts, and names of objects are OIDs.
+pub(in crate::pg) fn binary_holds_oids(of_type: Oid) -> bool {
+    // SAFETY: syscache look-ups, which give an invalid OID where there is nothing.
+    unsafe {
+        let base = pg_sys::getBaseType(of_type);
+        let is_named_part = |part: Oid| part.to_u32() >= FIRST_USER_OID || binary_holds_oids(part);
+        let element = pg_sys::get_element_type(base);
+        if element != Oid::INVALID {
+            return is_named_part(element);
+        }
+        match pg_sys::get_typtype(base) as u8 {
+            pg_sys::TYPTYPE_RANGE => binary_holds_oids(pg_sys::get_range_subtype(base)),
+            pg_sys::TYPTYPE_MULTIRANGE => binary_holds_oids(pg_sys::get_multirange_range(base)),
+            pg_sys::TYPTYPE_COMPOSITE => {
+                let relation = pg_sys::get_typ_typrelid(base);
+                (1..=pg_sys::AttrNumber::MAX)
+                    .take_while(|&n| !pg_sys::get_attname(relation, n, true).is_null())
+                    .map(|n| pg_sys::get_atttype(relation, n))
+                    .any(|of_column| of_column != Oid::INVALID && is_named_part(of_column))
+            }
+            _ => {
+                base.to_u32() < FIRST_USER_OID && base != pg_sys::OIDOID && {
+                    !same_binary_everywhere(base)
+                }
+            }
+        }
+    }
+}
+
 /// Whether a value of this type in binary form is the same bytes on every server (types made by users, and records,
 /// may hold OIDs).
 pub(in crate::pg) fn same_binary_everywhere(of_type: Oid) -> bool {

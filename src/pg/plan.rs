@@ -3,6 +3,7 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
 //! them, and drops a cached plan when one of them changes.
 
+use super::result_columns::{self, ResultColumns};
 use super::tree::{QueryTree, names_relation};
 use super::{custom_scan, list};
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -45,9 +46,11 @@ pub(in crate::pg) fn build(
     unsafe {
         let scan = node::<pg_sys::CustomScan>(NodeTag::T_CustomScan);
         (*scan).methods = custom_scan::scan_methods();
-        (*scan).custom_private = private(plan);
         let select = (*query).commandType == pg_sys::CmdType::CMD_SELECT;
-        describe(scan, if select { (*query).targetList } else { (*query).returningList });
+        let columns = if select { (*query).targetList } else { (*query).returningList };
+        let returns = select || !columns.is_null();
+        (*scan).custom_private = private(plan, result_columns::of_targets(columns, returns));
+        describe(scan, columns);
         let mut top: *mut pg_sys::Plan = scan.cast();
         (*top).plan_rows = 1.0;
         if cursor_options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0 {
@@ -163,7 +166,7 @@ unsafe extern "C-unwind" fn collect_relations(
 
 const NO_OFFSET: c_int = -1;
 
-fn private(plan: &RemotePlan) -> *mut pg_sys::List {
+fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
     // SAFETY: list building in the current memory context; the text is copied with its length.
     unsafe {
         let sql = pg_sys::pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
@@ -173,6 +176,10 @@ fn private(plan: &RemotePlan) -> *mut pg_sys::List {
             plan.params,
             c_int::from(plan.writes),
             c_int::from(plan.unsettles),
+            (columns.described >> 32) as c_int,
+            columns.described as c_int,
+            (columns.own_types >> 32) as c_int,
+            columns.own_types as c_int,
         ] {
             numbers = pg_sys::lappend_int(numbers, n);
         }
@@ -197,6 +204,11 @@ impl PlanView {
     fn number(&self, index: usize) -> c_int {
         // SAFETY: `private` was made by `private()`.
         unsafe { list::nth_int(list::nth(self.private, 1), index) }
+    }
+
+    fn long_number(&self, index: usize) -> u64 {
+        let half = |index| u64::from(self.number(index) as u32);
+        half(index) << 32 | half(index + 1)
     }
 
     /// Text to send.
@@ -229,6 +241,11 @@ impl PlanView {
     /// See [`RemotePlan::unsettles`].
     pub fn unsettles(&self) -> bool {
         self.number(3) != 0
+    }
+
+    /// The columns of the result.
+    pub fn columns(&self) -> ResultColumns {
+        ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
     }
 
     /// See [`RemotePlan::namespaces`].

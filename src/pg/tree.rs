@@ -1,7 +1,7 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
-use super::redirect;
 use super::server_functions::{Bond, bond};
+use super::{redirect, table_numbers};
 use crate::error::Result;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
@@ -79,6 +79,8 @@ pub struct Survey {
     pub set_config: bool,
     /// A function is called that works on the session or server that it runs on, or tells something of it.
     pub bound: Option<(Oid, Bond)>,
+    /// `tableoid` is used as a number: it is another one on a node than here.
+    pub table_number: bool,
     /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
@@ -329,6 +331,13 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     });
                 }
                 return false;
+            }
+            _ if table_numbers::is_named(node) => return false,
+            NodeTag::T_Var => survey.table_number |= table_numbers::is_one(node),
+            NodeTag::T_OpExpr if table_numbers::is_comparison(node.cast()) => {
+                // Both numbers are the node's; what is beside the column is still looked at.
+                pg_sys::check_functions_in_node(node, Some(note_function), context);
+                return table_numbers::others(node.cast()).any(|other| visit(other, context));
             }
             NodeTag::T_CurrentOfExpr => survey.current_of = true,
             NodeTag::T_NextValueExpr => {

@@ -22,6 +22,18 @@ pub fn qualified_name(of_type: Oid) -> String {
         .into_owned()
 }
 
+/// The name of a type that has the same OID on every server.
+pub fn pinned_name(of_type: u32) -> Option<String> {
+    if of_type >= pg_sys::FirstGenbkiObjectId {
+        return None;
+    }
+    let flags = (pg_sys::FORMAT_TYPE_INVALID_AS_NULL) as pg_sys::bits16;
+    // SAFETY: a syscache look-up that gives null for a type that does not exist, else a C string.
+    let name = unsafe { pg_sys::format_type_extended(Oid::from(of_type), -1, flags) };
+    // SAFETY: as above.
+    (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+}
+
 /// Registers for news of types; once, when the library is loaded.
 pub fn install() {
     // SAFETY: plain registration of a function that lives as long as the process.

@@ -3,6 +3,7 @@
 use super::decode::{self, RowDecoder};
 use super::list;
 use super::params::Params;
+use super::result_columns::{self, ResultColumns};
 use super::tree::{ParamUse, Survey, survey_expression};
 use crate::error::Result;
 use pgrx::pg_sys::{self, Oid};
@@ -75,6 +76,31 @@ impl CopyView {
             pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
         }
         survey
+    }
+
+    /// The first column that cannot travel in binary form between two servers, if that form is wanted.
+    pub fn unfit_for_binary(&self, relation: Oid) -> Option<String> {
+        // SAFETY: the option list and the column list of a valid statement; syscache look-ups.
+        unsafe {
+            let format = super::nodes::option((*self.statement).options, "format");
+            if format.as_deref() != Some("binary") {
+                return None;
+            }
+            let listed: Vec<String> = super::nodes::members((*self.statement).attlist)
+                .into_iter()
+                .filter_map(|name| super::nodes::string(name))
+                .collect();
+            let copied = (1..=pg_sys::AttrNumber::MAX)
+                .map_while(|n| {
+                    Some((n, super::nodes::text(pg_sys::get_attname(relation, n, true))?))
+                })
+                .filter(|(_, name)| listed.is_empty() || listed.contains(name));
+            copied.into_iter().find_map(|(number, name)| {
+                let of_type = pg_sys::get_atttype(relation, number);
+                (of_type != Oid::INVALID && super::params::binary_holds_oids(of_type))
+                    .then_some(name)
+            })
+        }
     }
 
     /// `COPY … FROM`.
@@ -152,6 +178,18 @@ impl CallView {
     pub fn params(&self, count: i32) -> Params {
         // SAFETY: null or a valid parameter list.
         unsafe { Params::collect(self.params, count) }
+    }
+
+    /// What the columns of the result row must be.
+    pub fn columns(&self) -> ResultColumns {
+        // SAFETY: an analysed CALL; the descriptor is palloc'd or null.
+        unsafe {
+            let descriptor = pg_sys::CallStmtResultDesc(self.statement);
+            match descriptor.is_null() {
+                true => ResultColumns::default(),
+                false => result_columns::of_descriptor(descriptor),
+            }
+        }
     }
 
     /// Begins the output of the result row; `None` if the procedure gives none.

@@ -87,6 +87,11 @@ fn remote_plan(
         return Err(unsupported("cannot assign a value from a node to an array element or field")
             .hint("Assign it to a plain variable first."));
     }
+    if survey.table_number {
+        return Err(unsupported("tableoid of a distributed table cannot be used as a number")
+            .detail("Tables have other OIDs on their node than here.")
+            .hint("Use tableoid::regclass, which is the table's name on both."));
+    }
     if survey.current_of {
         return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
             .hint("Name the row by its key instead."));

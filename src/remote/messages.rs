@@ -2,6 +2,7 @@
 //! encoding, which is why the writers of `postgres-protocol` (UTF-8 only) do not serve here.
 
 use crate::error::{Error, Result};
+use crate::pg::result_columns::ResultColumns;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// A parameter value of a statement.
@@ -26,12 +27,21 @@ pub struct Statement<'a> {
     pub result_formats: &'a [i16],
     /// Worth keeping prepared on the node from its second use on.
     pub reuse: bool,
+    /// What the result's columns must be.
+    pub columns: ResultColumns,
 }
 
 impl<'a> Statement<'a> {
     /// A statement without parameters that is run once, results as text.
     pub fn plain(sql: &'a [u8]) -> Self {
-        Self { sql, types: &[], values: &[], result_formats: &[], reuse: false }
+        Self {
+            sql,
+            types: &[],
+            values: &[],
+            result_formats: &[],
+            reuse: false,
+            columns: ResultColumns::default(),
+        }
     }
 }
 
@@ -125,6 +135,14 @@ pub fn bind(
         count(out, formats.len(), "columns")?;
         out.extend(formats.iter().flat_map(|f| f.to_be_bytes()));
         Ok(())
+    })
+}
+
+/// Describe of a statement (`S`) or portal (`P`).
+pub fn describe(out: &mut Vec<u8>, what: u8, name: &[u8]) -> Result<()> {
+    message(out, b'D', |out| {
+        out.push(what);
+        text(out, name)
     })
 }
 

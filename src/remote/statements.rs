@@ -1,10 +1,12 @@
 //! Which statements a session keeps prepared: those that came twice, at most [`LIMIT`], least recently
-//! used first out. Found by text and parameter types.
+//! used first out. Found by text, parameter types and the result's columns, which the node has confirmed for what it has prepared.
 //!
 //! A statement prepared before a table changed may no longer run ("cached plan must not change result type"),
 //! while the client, who has its own statement parsed anew, has no part in that. So each entry knows the state of
 //! definitions that it was prepared under, and is prepared again when that is another one.
 
+use super::messages::Statement;
+use crate::pg::result_columns::ResultColumns;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
@@ -25,6 +27,7 @@ pub enum Known {
 struct Entry {
     sql: Box<[u8]>,
     types: Box<[u32]>,
+    columns: ResultColumns,
     /// Number on the node, and the state of definitions it was prepared under.
     number: Option<(u32, u64)>,
     used: u64,
@@ -42,11 +45,16 @@ pub struct StatementCache {
 
 impl StatementCache {
     /// Looks a statement up and notes that it was used. `definitions` names the state of the tables' definitions.
-    pub fn look_up(&mut self, sql: &[u8], types: &[u32], definitions: u64) -> (u64, Known) {
+    pub fn look_up(&mut self, st: &Statement<'_>, definitions: u64) -> (u64, Known) {
         self.clock += 1;
-        let key = self.hasher.hash_one((sql, types));
+        let columns = (st.columns.described, st.columns.own_types);
+        let key = self.hasher.hash_one((st.sql, st.types, columns));
         match self.entries.get_mut(&key) {
-            Some(entry) if *entry.sql == *sql && *entry.types == *types => {
+            Some(entry)
+                if *entry.sql == *st.sql
+                    && *entry.types == *st.types
+                    && entry.columns == st.columns =>
+            {
                 entry.used = self.clock;
                 if let Some((number, of)) = entry.number {
                     if of == definitions {
@@ -59,19 +67,25 @@ impl StatementCache {
                 (key, Known::Prepare(self.last_number))
             }
             _ => {
-                self.remember(key, sql, types);
+                self.remember(key, st);
                 (key, Known::No)
             }
         }
     }
 
-    fn remember(&mut self, key: u64, sql: &[u8], types: &[u32]) {
+    fn remember(&mut self, key: u64, st: &Statement<'_>) {
         if self.entries.len() >= LIMIT
             && let Some(oldest) = self.entries.iter().min_by_key(|(_, e)| e.used).map(|(k, _)| *k)
         {
             self.forget(oldest);
         }
-        let entry = Entry { sql: sql.into(), types: types.into(), number: None, used: self.clock };
+        let entry = Entry {
+            sql: st.sql.into(),
+            types: st.types.into(),
+            columns: st.columns,
+            number: None,
+            used: self.clock,
+        };
         if let Some(Entry { number: Some((number, _)), .. }) = self.entries.insert(key, entry) {
             self.closing.push(number);
         }
@@ -114,26 +128,43 @@ impl StatementCache {
 mod tests {
     use super::*;
 
+    fn statement<'a>(sql: &'a [u8], types: &'a [u32], columns: u64) -> Statement<'a> {
+        let columns = ResultColumns { described: 1, own_types: columns };
+        Statement { types, columns, ..Statement::plain(sql) }
+    }
+
     #[test]
     fn the_second_use_prepares_and_the_third_reuses() {
         let mut cache = StatementCache::default();
-        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::No);
-        let (key, known) = cache.look_up(b"select $1", &[23], 0);
+        assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::No);
+        let (key, known) = cache.look_up(&statement(b"select $1", &[23], 0), 0);
         assert_eq!(known, Known::Prepare(1));
         // Not confirmed by the node: the next number is another one.
-        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::Prepare(2));
+        assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::Prepare(2));
         cache.parsed(key, 2, 0);
-        assert_eq!(cache.look_up(b"select $1", &[23], 0).1, Known::Prepared(2));
-        assert_eq!(cache.look_up(b"select $1", &[25], 0).1, Known::No);
+        assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::Prepared(2));
+        assert_eq!(cache.look_up(&statement(b"select $1", &[25], 0), 0).1, Known::No);
+    }
+
+    #[test]
+    fn other_columns_are_another_statement() {
+        let mut cache = StatementCache::default();
+        for columns in [1, 2] {
+            assert_eq!(cache.look_up(&statement(b"select * from t", &[], columns), 0).1, Known::No);
+        }
+        let (key, _) = cache.look_up(&statement(b"select * from t", &[], 1), 0);
+        cache.parsed(key, 1, 0);
+        assert_eq!(cache.look_up(&statement(b"select * from t", &[], 1), 0).1, Known::Prepared(1));
+        assert_eq!(cache.look_up(&statement(b"select * from t", &[], 2), 0).1, Known::Prepare(2));
     }
 
     #[test]
     fn a_changed_definition_prepares_again() {
         let mut cache = StatementCache::default();
-        cache.look_up(b"select * from t", &[], 7);
-        let (key, _) = cache.look_up(b"select * from t", &[], 7);
+        cache.look_up(&statement(b"select * from t", &[], 0), 7);
+        let (key, _) = cache.look_up(&statement(b"select * from t", &[], 0), 7);
         cache.parsed(key, 1, 7);
-        assert_eq!(cache.look_up(b"select * from t", &[], 8).1, Known::Prepare(2));
+        assert_eq!(cache.look_up(&statement(b"select * from t", &[], 0), 8).1, Known::Prepare(2));
         assert_eq!(cache.take_closing(), [1]);
     }
 
@@ -142,13 +173,13 @@ mod tests {
         let mut cache = StatementCache::default();
         for i in 0..LIMIT as u32 {
             let sql = i.to_string();
-            let (key, _) = cache.look_up(sql.as_bytes(), &[], 0);
+            let (key, _) = cache.look_up(&statement(sql.as_bytes(), &[], 0), 0);
             cache.parsed(key, i + 1, 0);
         }
-        cache.look_up(b"0", &[], 0);
-        cache.look_up(b"new", &[], 0);
+        cache.look_up(&statement(b"0", &[], 0), 0);
+        cache.look_up(&statement(b"new", &[], 0), 0);
         assert_eq!(cache.take_closing(), [2], "statement 1 was the oldest");
-        assert_eq!(cache.look_up(b"0", &[], 0).1, Known::Prepared(1));
+        assert_eq!(cache.look_up(&statement(b"0", &[], 0), 0).1, Known::Prepared(1));
         cache.clear();
         assert_eq!(cache.take_closing().len(), LIMIT - 1);
     }

@@ -6,6 +6,7 @@ use super::stream::{Outcome, Stream, row_at};
 use super::{Fetch, Mode};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::result_columns::ResultColumns;
 use crate::pg::wait::{check_for_interrupts, interrupt_pending};
 use crate::remote::{Patience, Statement, text_row};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -234,6 +235,21 @@ pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
             return Ok(reader.stream.borrow().counted + rows);
         }
     }
+}
+
+/// Lets the node describe a query without running it.
+///
+/// Errors: 42804 if its result has other columns.
+pub fn check_columns(node: NodeId, sql: &[u8], columns: ResultColumns, mode: Mode) -> Result<()> {
+    let link = registry::link(node)?;
+    let mut l = borrow(&link)?;
+    if let Err(error) = l.begin(mode, false).and_then(|()| l.describe(sql, columns)) {
+        l.discard_request();
+        return Err(error);
+    }
+    let stream = l.submit()?;
+    drop(l);
+    Reader { link, stream }.step(&mut |_| Ok(())).map(|_| ())
 }
 
 /// Runs a statement that only reads and gives its rows as text.

@@ -26,10 +26,10 @@ mod stream;
 mod two_phase;
 
 pub use copy::{Copy, copy};
-pub use execution::{Execution, Step, execute, execute_all, query, start};
+pub use execution::{Execution, Step, check_columns, execute, execute_all, query, start};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
-pub use registry::{passfile, refuse_silent, target};
+pub use registry::{passfile, refuse_silent, sessions_made, target};
 pub use replicas::expect as expect_replicas;
 pub use status::{finish_user_prepared, status, user_prepared};
 

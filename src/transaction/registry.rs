@@ -8,7 +8,7 @@ use crate::remote::{Session, SslMode, Target, Tcp};
 use crate::settings;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -21,8 +21,14 @@ struct Entry {
 }
 
 thread_local! {
+    static MADE: Cell<u64> = const { Cell::new(0) };
     // Not dropped at the end of the process: the server has cleaned up by then, and the sockets close anyway.
     static LINKS: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
+}
+
+/// Counts the sessions that this backend has made: another one may be with another server.
+pub fn sessions_made() -> u64 {
+    MADE.get()
 }
 
 /// The link to a node for the session's user, connected if it was not.
@@ -51,6 +57,7 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)
         .inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
+    MADE.set(MADE.get() + 1);
     let link = Rc::new(RefCell::new(Link::new(session, node)));
     LINKS.with(|links| {
         links.borrow_mut().push(Entry { node: id, user, link: Rc::clone(&link) });

@@ -54,6 +54,64 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// A number that stands for the columns of a result: their names, order and types. Two results whose columns differ have
+/// different ones, but for a chance of one in 2^64.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnsDigest(u64);
+
+impl Default for ColumnsDigest {
+    /// The digest of a result without columns.
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl ColumnsDigest {
+    /// Type OIDs from here on are not the same on every server.
+    const FIRST_UNPINNED_TYPE: u32 = 10_000;
+
+    /// Adds the next column. Types whose OIDs differ from server to server only count as such; a domain counts as the type
+    /// below it, as it does in a RowDescription.
+    #[inline]
+    pub fn add(&mut self, name: &[u8], of_type: u32) {
+        let of_type = if of_type < Self::FIRST_UNPINNED_TYPE { of_type } else { 0 };
+        // No name holds a NUL, so no two lists of columns give the same bytes.
+        for &byte in name.iter().chain(&[0]).chain(&of_type.to_be_bytes()) {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    /// The number, which is never 0.
+    pub fn finish(self) -> u64 {
+        self.0.max(1)
+    }
+}
+
+/// The columns of a RowDescription (`T`): name and type OID of each. Ends after the first error.
+pub fn described_columns(
+    body: &[u8],
+) -> Result<impl Iterator<Item = Result<(&[u8], u32), FrameError>>, FrameError> {
+    const MALFORMED: FrameError = FrameError::Body("RowDescription");
+    let (count, mut rest) = take::<2>(body).ok_or(MALFORMED)?;
+    let mut left = u16::from_be_bytes(count);
+    Ok(std::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let column = described_column(&mut rest);
+        if column.is_none() {
+            left = 0;
+        }
+        Some(column.ok_or(MALFORMED))
+    }))
+}
+
+/// Behind the name: table (4 bytes), column (2), type (4), its size (2) and modifier (4), format (2).
+fn described_column<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
+    let (name, behind) = c_string(rest)?;
+    let (fixed, behind) = take::<18>(behind)?;
+    *rest = behind;
+    Some((name, u32::from_be_bytes([fixed[6], fixed[7], fixed[8], fixed[9]])))
+}
+
 /// The fields of an ErrorResponse (`E`) or NoticeResponse (`N`), in the sender's encoding.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are those of the protocol's documentation

@@ -13,8 +13,8 @@ mod buffer;
 mod tests;
 
 pub use body::{
-    Columns, CopyResponse, ErrorFields, columns, command_tag, copy_response, error_fields,
-    rows_affected,
+    Columns, ColumnsDigest, CopyResponse, ErrorFields, columns, command_tag, copy_response,
+    described_columns, error_fields, rows_affected,
 };
 pub use buffer::{DEFAULT_LIMIT, Frame, FrameBuffer};
 

@@ -1,5 +1,6 @@
 //! Reading the answers to a request, and what each says about the session.
 
+use super::columns::upper_first;
 use super::*;
 
 impl Link {
@@ -32,7 +33,10 @@ impl Link {
                 Err(error) => return Err(self.lost(error)),
             };
             // Rows before and after the statement's own are those of commands around it.
-            if matches!(frame.kind, b'D' | b'd') && self.is_own_turn() {
+            if matches!(frame.kind, b'D' | b'd')
+                && self.is_own_turn()
+                && self.request.failed.is_none()
+            {
                 return Ok(Some(frame));
             }
             if self.take(&frame)? {
@@ -76,6 +80,7 @@ impl Link {
                     self.statements.parsed(key, number, definitions);
                 }
             }
+            b'T' | b'n' if self.request.columns != 0 => self.check_columns(frame),
             b'1' | b'2' | b'3' | b'n' | b't' | b'T' | b'D' | b'd' | b'c' => {}
             b'E' => {
                 let error = self.session.error(frame);
@@ -152,10 +157,16 @@ impl Link {
                 error.context("taking over the client's settings")
             }
             None => {
-                if let Some(Sent { key, known: Known::Prepared(_), .. }) = self.request.statement
-                    && is_outdated(&error)
-                {
+                let prepared = match self.request.statement {
+                    Some(Sent { key, known: Known::Prepared(_), .. }) => Some(key),
+                    _ => None,
+                };
+                if let Some(key) = prepared.filter(|_| is_outdated(&error)) {
                     self.statements.forget(key);
+                }
+                let asked = self.request.columns != 0 || prepared.is_some();
+                if asked && tells_of_other_columns(&error) {
+                    return self.other_columns(&upper_first(&error.to_string()));
                 }
                 error
             }
@@ -227,7 +238,14 @@ impl Link {
 
 /// Whether a prepared statement cannot be used any more because what it reads has changed, or it is gone.
 fn is_outdated(error: &Error) -> bool {
-    error.is(PgSqlErrorCode::ERRCODE_INVALID_SQL_STATEMENT_NAME)
-        || (error.is(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED)
-            && error.fields().routine.as_deref() == Some(b"RevalidateCachedQuery"))
+    error.is(PgSqlErrorCode::ERRCODE_INVALID_SQL_STATEMENT_NAME) || tells_of_other_columns(error)
+}
+
+/// Whether the node refused a statement, or the formats asked for, because its result has other columns than are known
+/// here.
+fn tells_of_other_columns(error: &Error) -> bool {
+    let raised_by = |routine: &[u8]| error.fields().routine.as_deref() == Some(routine);
+    (error.is(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED) && raised_by(b"RevalidateCachedQuery"))
+        || (error.is(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION)
+            && raised_by(b"PortalSetResultFormat"))
 }

@@ -2,6 +2,7 @@
 //! portals, and the request under way.
 
 mod answers;
+mod columns;
 mod copy;
 mod request;
 
@@ -12,6 +13,7 @@ use super::stream::{Outcome, Stream};
 use super::{Mode, follow};
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
+use crate::pg::result_columns::ResultColumns;
 use crate::pg::{invalidation, node_health, session as local, wait, xact};
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
@@ -52,6 +54,8 @@ struct Request {
     forgets: bool,
     /// Behind the statement comes the question for the transaction's id.
     asks: bool,
+    /// Digest of the columns that the node has to describe; 0 if it is not asked.
+    columns: u64,
 }
 
 /// How a statement that is worth keeping was sent.

@@ -171,7 +171,7 @@ impl Link {
         });
         let known = if st.reuse {
             let definitions = invalidation::relations();
-            let (key, known) = self.statements.look_up(st.sql, st.types, definitions);
+            let (key, known) = self.statements.look_up(st, definitions);
             self.request.statement = Some(Sent { key, known, definitions });
             known
         } else {
@@ -186,7 +186,21 @@ impl Link {
             messages::parse(out, &self.name, st.sql, st.types)?;
         }
         let portal = portal.as_deref().unwrap_or_default();
-        messages::bind(out, portal, &self.name, st.values, st.result_formats)
+        messages::bind(out, portal, &self.name, st.values, st.result_formats)?;
+        // What is prepared was described before, and the node refuses it when its columns are others by now.
+        if st.columns.described != 0 && !matches!(known, Known::Prepared(_)) {
+            self.request.columns = st.columns.described;
+            messages::describe(out, b'P', portal)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a statement that is only described: it must have these columns.
+    pub fn describe(&mut self, sql: &[u8], columns: ResultColumns) -> Result<()> {
+        self.request.columns = columns.described;
+        let out = self.session.output();
+        messages::parse(out, b"", sql, &[])?;
+        messages::describe(out, b'S', b"")
     }
 
     /// Writes a statement ahead of the request's own, in the same round trip.

@@ -24,6 +24,7 @@ mod refusals;
 mod rights;
 mod sessions;
 mod timeouts;
+mod types;
 mod under_load;
 mod unreachable;
 mod verification;

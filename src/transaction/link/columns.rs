@@ -1,0 +1,67 @@
+//! The columns of a node's result, compared with those that the client was told of.
+
+use super::*;
+use crate::pg::types;
+use helios_core::frames::{ColumnsDigest, described_columns};
+
+impl Link {
+    /// The node has described the result of the statement: columns that differ fail it before its first row is read.
+    pub(super) fn check_columns(&mut self, description: &Frame) {
+        let columns = if description.kind == b'n' {
+            Some(Vec::new())
+        } else {
+            described_columns(description).and_then(Iterator::collect).ok()
+        };
+        let expected = std::mem::take(&mut self.request.columns);
+        let mut digest = ColumnsDigest::default();
+        for (name, of_type) in columns.iter().flatten() {
+            digest.add(name, *of_type);
+        }
+        if columns.is_some() && description.kind == b'T' && digest.finish() == expected {
+            return;
+        }
+        if let Some(Sent { key, .. }) = self.request.statement.take() {
+            self.statements.forget(key);
+        }
+        let said = match columns {
+            Some(columns) => {
+                let columns: Vec<String> = columns.iter().map(|&(n, t)| column(n, t)).collect();
+                format!("The node returns ({}).", columns.join(", "))
+            }
+            None => "The node's description of them is malformed.".to_owned(),
+        };
+        let mut error = self.other_columns(&said);
+        // It has run all the same, in the round trip in which it was described.
+        if self.request.autocommit && self.request.writes {
+            error = error.detail(format!("{said} What the statement changed is committed there."));
+        }
+        self.request.failed.get_or_insert(error);
+    }
+
+    /// The error for a result that is not what the client was told.
+    pub(super) fn other_columns(&self, said: &str) -> Error {
+        let node = &self.node.name;
+        Error::new(
+            PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+            format!("node \"{node}\" returns other columns than the definitions here say"),
+        )
+        .detail(said)
+        .hint("SELECT * FROM helios_check_cluster() shows which definitions differ.")
+    }
+}
+
+/// A node's message as a sentence.
+pub(super) fn upper_first(message: &str) -> String {
+    let mut letters = message.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    format!("{first}{}.", letters.as_str())
+}
+
+/// Name and type of a column, as far as the type is the same on every server.
+fn column(name: &[u8], of_type: u32) -> String {
+    let name = String::from_utf8_lossy(name);
+    match types::pinned_name(of_type) {
+        Some(of_type) => format!("{name} {of_type}"),
+        None => format!("{name} of a user-defined type"),
+    }
+}
