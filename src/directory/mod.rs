@@ -27,9 +27,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
-    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards, password,
-    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
-    take_local_out, unfinished_transactions,
+    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards,
+    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
+    schemas_on, set_moving, take_local_out, unfinished_transactions,
 };
 
 use crate::error::Result;

@@ -190,6 +190,13 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     })
 }
 
+/// The distributed schemas that move now.
+pub fn moving_schemas() -> Result<Vec<String>> {
+    let select = "SELECT unnest(schemas)::text FROM helios.migration
+                   WHERE NOT keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| sql::read_rows(select, &[], |row| Ok(row.get::<String>(1)?.unwrap_or_default())))
+}
+
 /// A reference table.
 pub struct ReferenceTable {
     /// Its OID on this server.

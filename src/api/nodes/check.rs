@@ -1,6 +1,6 @@
 //! What a server must be like to be a node.
 
-use super::connect;
+use super::{connect, definitions};
 use crate::ddl::{claim, reference};
 use crate::directory::{self, Node, ReferenceTable};
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(check: &'static str, ok: bool, detail: String, remedy: &str) -> Self {
+    pub(super) fn new(check: &'static str, ok: bool, detail: String, remedy: &str) -> Self {
         let remedy = (!ok).then(|| remedy.to_owned());
         Self { check, ok, detail: Some(detail), remedy }
     }
@@ -276,6 +276,7 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
     findings.extend(Facts::there(&mut session)?.judge(&here));
     findings.push(schemas_are_there(node, &mut session)?);
+    findings.push(definitions::compare(node, &mut session)?);
     let references = directory::references()?;
     findings.push(own_relations(&directory::schemas_on(node.id)?, &references, &mut session)?);
     if !references.is_empty() {

@@ -3,6 +3,7 @@
 mod add;
 mod adopt;
 mod check;
+mod definitions;
 mod process;
 mod sync;
 

@@ -25,7 +25,7 @@ fn assert_same(cluster: &Cluster, schema: &str) {
     assert_eq!(shell, definition(cluster.node_of(schema), schema));
 }
 
-const EVERYTHING: &str = "
+pub const EVERYTHING: &str = "
     CREATE SCHEMA everything DISTRIBUTED;
     SET search_path = everything;
     CREATE TYPE level AS ENUM ('low', 'high');
@@ -64,7 +64,7 @@ const EVERYTHING: &str = "
     CLUSTER users USING users_pkey; ALTER TABLE users SET (fillfactor = 70); DROP INDEX low_mail;";
 
 /// Statements that cannot share one query string are sent one by one.
-fn run(client: &mut postgres::Client, script: &str) {
+pub fn run(client: &mut postgres::Client, script: &str) {
     let mut statement = String::new();
     for part in script.split_inclusive(';') {
         statement.push_str(part);
