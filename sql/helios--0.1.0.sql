@@ -1030,6 +1030,10 @@ CREATE FUNCTION helios.grammar_effect(statement text) RETURNS text
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'helios_grammar_effect_wrapper';
 COMMENT ON FUNCTION helios.grammar_effect(text)
     IS 'NULL where the server parses a text as it would without Helios, clause where it makes a distributed schema';
+CREATE FUNCTION helios.deparse_effect(statement text) RETURNS text
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_deparse_effect_wrapper';
+COMMENT ON FUNCTION helios.deparse_effect(text)
+    IS 'what is wrong with the text that queries have for a node, made from their trees; NULL if nothing is';
 
 CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT version text, OUT nodes bigint, OUT shards bigint,
                                                OUT schemas bigint, OUT placement_strategy text, OUT grammar text)
@@ -1080,7 +1084,8 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_migrate(text, text, text),
     pg_catalog.helios_measure_sizes(),
     pg_catalog.helios_reset_statistics(text),
-    helios.grammar_effect(text)
+    helios.grammar_effect(text),
+    helios.deparse_effect(text)
     FROM PUBLIC;
 GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.helios_schemas, pg_catalog.helios_migrations
     TO PUBLIC;

@@ -1,5 +1,6 @@
 //! The cluster as a whole.
 
+use crate::pg::deparse_check;
 use crate::pg::grammar_check::{self, Effect};
 use pgrx::prelude::*;
 
@@ -45,4 +46,10 @@ fn helios_grammar_effect(text: &str) -> Option<String> {
         Effect::Clause => Some("clause".into()),
         Effect::Wrong(what) => Some(what),
     }
+}
+
+/// What is wrong with the text that queries have after they are deparsed; NULL if nothing is.
+#[pg_extern(sql = false)]
+fn helios_deparse_effect(text: &str) -> Option<String> {
+    deparse_check::compare(text)
 }

@@ -14,6 +14,8 @@ pub mod copy_from;
 pub mod custom_scan;
 pub mod decode;
 pub mod deparse;
+pub mod deparse_check;
+mod deparse_marks;
 pub mod enclosing;
 pub mod encoding;
 pub mod error;

@@ -26,7 +26,8 @@ pub struct Text {
 const REMEMBERED: usize = 65_536;
 
 thread_local! {
-    static DEPARSED: RefCell<HashMap<u64, Vec<u8>>> = RefCell::new(HashMap::new());
+    /// A text, or why there is none.
+    static DEPARSED: RefCell<HashMap<u64, Result<Vec<u8>>>> = RefCell::new(HashMap::new());
 }
 
 /// Deparses a query whose text names variables, to be found again by [`of`].
@@ -60,7 +61,7 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
     let known =
         DEPARSED.with_borrow(|texts| texts.get(&key(query, source, &survey.params)).cloned());
     let sql = match known {
-        Some(sql) => sql,
+        Some(sql) => sql?,
         None => return expanded(query),
     };
     Ok(Text { sql, offset: None })
@@ -78,7 +79,7 @@ pub fn expanded(query: QueryTree<'_>) -> Result<Text> {
         .detail("The view is in a plain schema, so the node does not know it, and its checks cannot be sent along.")
         .hint("Create the view in the distributed schema."));
     }
-    Ok(Text { sql: deparse::rewritten_text(query), offset: None })
+    Ok(Text { sql: deparse::rewritten_text(query)?, offset: None })
 }
 
 /// Byte range of the query's own text in its source.

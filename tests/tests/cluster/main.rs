@@ -9,6 +9,7 @@
 )]
 
 mod copies_compared;
+mod definitions_compared;
 mod extensions;
 mod fences;
 mod first_statement;
@@ -17,17 +18,17 @@ mod harness;
 mod large_objects;
 mod node_loss;
 mod node_sessions;
-mod plain_schemas;
 mod numbers_of_objects;
+mod plain_schemas;
 mod procedural;
 mod pull_bulk;
 mod pull_rows;
 mod rebalance;
 mod reference;
 mod reference_definitions;
+mod rows_as_told;
 mod server_functions;
 mod session_state;
-mod rows_as_told;
 mod shards;
 mod smoke_definitions;
 mod smoke_grammar;

@@ -223,3 +223,45 @@ fn a_row_that_the_client_cannot_read_is_not_written() {
     client.batch_execute("RESET client_encoding").unwrap();
     assert_eq!(column(&mut client, "SELECT count(*) FROM unreadable.words"), ["0"]);
 }
+
+#[test]
+fn marks_of_cycles_are_understood_on_the_node() {
+    let mut client = schema("cycles");
+    for (marks, of_type) in [
+        ("TO 'Y' DEFAULT 'N'", "text"),
+        ("TO 1 DEFAULT 0", "int"),
+        ("TO 1.5 DEFAULT 2.5", "numeric"),
+        ("TO true DEFAULT false", "boolean"),
+        ("TO 'it''s \\' DEFAULT E'\\n'", "text"),
+        ("", "boolean"),
+    ] {
+        let set = if marks.is_empty() { "c".to_owned() } else { format!("c {marks}") };
+        let query = |start: &str| {
+            format!(
+                "WITH RECURSIVE w AS (SELECT id, n FROM cycles.t WHERE id = {start} \
+                 UNION ALL SELECT t.id, t.n FROM cycles.t JOIN w ON t.id = w.n % 3 + 1) CYCLE id SET {set} USING path \
+                 SELECT string_agg(c::text || pg_typeof(c), ',' ORDER BY c) FROM w"
+            )
+        };
+        client
+            .batch_execute(&format!(
+                "CREATE OR REPLACE FUNCTION public.cycle_marks(first int) RETURNS text LANGUAGE plpgsql AS \
+                 $f$ DECLARE seen text; BEGIN {}; RETURN seen; END $f$",
+                query("first").replace("FROM w", "INTO seen FROM w")
+            ))
+            .unwrap();
+        let plain = column(&mut client, &query("1"));
+        assert!(plain[0].contains(of_type), "{plain:?}");
+        assert_eq!(column(&mut client, "SELECT public.cycle_marks(1)"), plain, "{marks}");
+    }
+    client
+        .batch_execute(
+            "CREATE FUNCTION public.cycle_date(first int) RETURNS bigint LANGUAGE plpgsql AS \
+             $f$ DECLARE seen bigint; BEGIN WITH RECURSIVE w AS (SELECT id FROM cycles.t WHERE id = first \
+             UNION ALL SELECT t.id FROM cycles.t JOIN w ON t.id = w.id) \
+             CYCLE id SET c TO date '2020-01-01' DEFAULT date '2021-01-01' USING path \
+             SELECT count(*) INTO seen FROM w; RETURN seen; END $f$",
+        )
+        .unwrap();
+    assert_eq!(sqlstate(&mut client, "SELECT public.cycle_date(1)"), "0A000");
+}

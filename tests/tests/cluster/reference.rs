@@ -210,12 +210,14 @@ fn updates_of_many_rows_take_few_round_trips() {
     // An error among them is the node's own, and nothing of them stays.
     cluster
         .connect_to_node(1)
-        .batch_execute("SET session_replication_role = replica; ALTER TABLE item ADD CHECK (x <> -77) NOT VALID")
+        .batch_execute("SET helios.migration_session = on; SET session_replication_role = replica; ALTER TABLE item ADD CHECK (x <> -77) NOT VALID")
         .unwrap();
     refused(&mut client, "UPDATE item SET v = 'last'", "23514", "item_x_check");
     cluster
         .connect_to_node(1)
-        .batch_execute("ALTER TABLE item DROP CONSTRAINT item_x_check")
+        .batch_execute(
+            "SET helios.migration_session = on; ALTER TABLE item DROP CONSTRAINT item_x_check",
+        )
         .unwrap();
     same_everywhere(&cluster, "item");
 }

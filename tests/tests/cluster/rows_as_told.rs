@@ -20,7 +20,10 @@ fn schema(name: &str) -> Client {
 /// Changes a definition on the node alone, as nobody should.
 fn on_node_alone(schema: &str, sql: &str) {
     let mut node = Cluster::shared().connect_to_node(1);
-    node.batch_execute(&format!("SET search_path = {schema}; {sql}")).unwrap();
+    node.batch_execute(&format!(
+        "SET helios.migration_session = on; SET search_path = {schema}; {sql}"
+    ))
+    .unwrap();
 }
 
 #[track_caller]

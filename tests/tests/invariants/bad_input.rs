@@ -261,7 +261,10 @@ fn table_dropped_on_the_node_itself() {
     let cluster = Cluster::start(1);
     let mut client = cluster.connect();
     client.batch_execute("CREATE SCHEMA b DISTRIBUTED; CREATE TABLE b.t (x int)").unwrap();
-    cluster.connect_to_node(1).batch_execute("DROP TABLE b.t").unwrap();
+    cluster
+        .connect_to_node(1)
+        .batch_execute("SET helios.migration_session = on; DROP TABLE b.t")
+        .unwrap();
     refused(&mut client, "SELECT * FROM b.t", "42P01", &["b.t"]);
     refused(&mut client, "INSERT INTO b.t VALUES (1)", "42P01", &["b.t"]);
     client.batch_execute("CREATE TABLE b.other (x int); INSERT INTO b.other VALUES (1)").unwrap();

@@ -116,7 +116,7 @@ fn restored_dump_takes_the_nodes_over() {
     let cluster_id = "SELECT id FROM helios.cluster";
     let old = value(&mut cluster.connect(), cluster_id).unwrap().unwrap();
     node.batch_execute(&format!(
-        "BEGIN; CREATE TABLE left_behind (); PREPARE TRANSACTION 'helios_{old}_1_0_7_1'"
+        "SET helios.migration_session = on; BEGIN; CREATE TABLE left_behind (); PREPARE TRANSACTION 'helios_{old}_1_0_7_1'"
     ))
     .unwrap();
     let said = restore(&cluster, "postgres", b"CREATE DATABASE heir");

@@ -236,7 +236,7 @@ fn cancel_while_transactions_on_either_node_are_waited_for() {
     ] {
         let id = begin_up_to(&cluster, place, "node-2");
         let mut long = cluster.connect_to_node(number);
-        long.batch_execute("BEGIN; CREATE TABLE public.none_of_its_business (x int)").unwrap();
+        long.batch_execute("SET helios.migration_session = on; BEGIN; CREATE TABLE public.none_of_its_business (x int)").unwrap();
         go_on(&cluster, place);
         wait_to_show(&mut client, id, words);
         client.query("SELECT helios_cancel_migration($1)", &[&id]).unwrap();

@@ -25,7 +25,9 @@ fn tenant(nodes: usize, settings: &[&str]) -> (Cluster, Client) {
 /// A table on a node that is no business of Helios', for writers there that have nothing to do with the move.
 fn bystander(cluster: &Cluster, number: usize) -> Client {
     let mut client = cluster.connect_to_node(number);
-    client.batch_execute("CREATE TABLE public.bystander (x int)").unwrap();
+    client
+        .batch_execute("SET helios.migration_session = on; CREATE TABLE public.bystander (x int); RESET helios.migration_session")
+        .unwrap();
     client
 }
 

@@ -77,13 +77,19 @@ fn fails(cluster: &Cluster, client: &mut Client, words: &str) {
     client.batch_execute("INSERT INTO t.a VALUES (DEFAULT)").unwrap();
 }
 
+/// Defines something on a node alone, as only a superuser can.
+fn behind_its_back(cluster: &Cluster, node: usize, sql: &str) {
+    let mut node = cluster.connect_to_node(node);
+    node.batch_execute(&format!("SET helios.migration_session = on; {sql}")).unwrap();
+}
+
 #[test]
 fn what_cannot_move_is_found_before_anything_is_touched() {
     let cluster = cluster(2);
     let mut client = cluster.connect();
     client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (id serial PRIMARY KEY)").unwrap();
     let mut node = cluster.connect_to_node(1);
-    node.batch_execute("CREATE FOREIGN DATA WRAPPER none; CREATE SERVER s FOREIGN DATA WRAPPER none; CREATE FOREIGN TABLE t.f (x int) SERVER s").unwrap();
+    node.batch_execute("SET helios.migration_session = on; CREATE FOREIGN DATA WRAPPER none; CREATE SERVER s FOREIGN DATA WRAPPER none; CREATE FOREIGN TABLE t.f (x int) SERVER s").unwrap();
     fails(&cluster, &mut client, "foreign tables cannot move");
     node.batch_execute("DROP FOREIGN TABLE t.f; CREATE TABLE t.big (o oid); SELECT lo_create(0)")
         .unwrap();
@@ -100,10 +106,10 @@ fn what_cannot_move_is_found_before_anything_is_touched() {
     .unwrap();
     fails(&cluster, &mut client, "a prepared transaction of a user is open");
     node.batch_execute("ROLLBACK PREPARED 'mine'").unwrap();
-    cluster.connect_to_node(2).batch_execute("CREATE SCHEMA t").unwrap();
+    behind_its_back(&cluster, 2, "CREATE SCHEMA t");
     let id = begin(&mut client, "t", "node-2");
     assert_eq!(wait(&mut client, id), "failed");
-    cluster.connect_to_node(2).batch_execute("DROP SCHEMA t").unwrap();
+    behind_its_back(&cluster, 2, "DROP SCHEMA t");
     let id = switch(&mut client, "t", "node-2");
     finish(&mut client, id);
     assert_clean(&cluster, &["t"]);

@@ -9,6 +9,8 @@ use xtask::setup::source;
 
 /// One file, without what only psql understands.
 pub struct File {
+    /// Where it is from.
+    pub path: PathBuf,
     /// The whole text.
     pub text: String,
     /// Its statements without their semicolons. A cut at a wrong place (the semicolons of a rule)
@@ -28,7 +30,7 @@ pub fn files() -> Option<Vec<File>> {
     let mut paths = Vec::new();
     find(&sources.dir, &mut paths);
     paths.sort();
-    let read = |path: &PathBuf| File::new(&String::from_utf8_lossy(&fs::read(path).unwrap()));
+    let read = |path: &PathBuf| File::new(path, &String::from_utf8_lossy(&fs::read(path).unwrap()));
     Some(paths.iter().map(read).collect())
 }
 
@@ -44,10 +46,10 @@ fn find(dir: &Path, found: &mut Vec<PathBuf>) {
 }
 
 impl File {
-    fn new(script: &str) -> Self {
+    fn new(path: &Path, script: &str) -> Self {
         let text = without_psql(script);
         let statements = split(&text).into_iter().map(str::to_owned).collect();
-        Self { text, statements }
+        Self { path: path.to_owned(), text, statements }
     }
 }
 

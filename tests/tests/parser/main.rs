@@ -13,6 +13,7 @@
 )]
 
 mod corpus;
+mod deparse;
 mod hook;
 mod mutate;
 mod oracle;

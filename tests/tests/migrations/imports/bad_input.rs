@@ -68,9 +68,15 @@ fn what_is_wrong_is_said_at_once() {
     stage.client.batch_execute("CREATE SCHEMA t").unwrap();
     stage.t_refused("42P06", "already exists");
     stage.client.batch_execute("DROP SCHEMA t").unwrap();
-    cluster.connect_to_node(1).batch_execute("CREATE SCHEMA t").unwrap();
+    cluster
+        .connect_to_node(1)
+        .batch_execute("SET helios.migration_session = on; CREATE SCHEMA t")
+        .unwrap();
     stage.t_refused("42P06", "of the same name");
-    cluster.connect_to_node(1).batch_execute("DROP SCHEMA t").unwrap();
+    cluster
+        .connect_to_node(1)
+        .batch_execute("SET helios.migration_session = on; DROP SCHEMA t")
+        .unwrap();
     stage.client.batch_execute("CREATE ROLE plain LOGIN").unwrap();
     let sql = format!("SELECT helios_import_schema('{from}', 't')");
     let error = cluster.connect_as("plain").batch_execute(&sql).unwrap_err();
