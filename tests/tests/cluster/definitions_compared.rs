@@ -74,7 +74,7 @@ const CHANGES: [(&str, &str, &str); 14] = [
         "sequence extra differs",
     ),
     (
-        "CREATE OR REPLACE VIEW recent AS SELECT u.mail, o.net + 1 AS net FROM users u JOIN orders o ON o.owner = u.id",
+        "CREATE OR REPLACE VIEW recent AS SELECT u.mail, (o.net + 1)::numeric(10,2) AS net FROM users u JOIN orders o ON o.owner = u.id",
         "",
         "view recent differs",
     ),
@@ -98,7 +98,6 @@ fn the_check_names_what_a_node_defines_otherwise() {
         assert!(!seen[0].contains("other."), "after {change}: {seen:?}");
         if !back.is_empty() {
             node.batch_execute(back).unwrap();
-            assert_eq!(found(&mut client), [""; 0], "after {back}");
         }
     }
 }
