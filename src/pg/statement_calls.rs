@@ -108,7 +108,7 @@ impl Statement {
 
     /// Calls that ALTER TABLE makes for each row: of USING, and of defaults of new columns.
     pub fn rewriting_calls(&self) -> Vec<RawCall> {
-        use pg_sys::AlterTableType::{AT_AddColumn, AT_AlterColumnType};
+        use pg_sys::AlterTableType;
         if self.tag() != NodeTag::T_AlterTableStmt {
             return Vec::new();
         }
@@ -118,7 +118,10 @@ impl Statement {
             for command in
                 members::<pg_sys::AlterTableCmd>((*self.node::<pg_sys::AlterTableStmt>()).cmds)
             {
-                if !matches!((*command).subtype, AT_AddColumn | AT_AlterColumnType) {
+                if !matches!(
+                    (*command).subtype,
+                    AlterTableType::AT_AddColumn | AlterTableType::AT_AlterColumnType
+                ) {
                     continue;
                 }
                 let column = (*command).def.cast::<pg_sys::ColumnDef>();
