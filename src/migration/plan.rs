@@ -127,7 +127,7 @@ pub fn of_schema(schema: &str) -> Result<Option<i64>> {
 pub fn check_still_there(migration: &Migration) -> Result<()> {
     for schema in &migration.schemas {
         let home = directory::home_of(schema)?;
-        if !home.is_some_and(|home| home.shard == migration.shard) {
+        if home.is_none_or(|home| home.shard != migration.shard) {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_SCHEMA_NAME,
                 format!("schema \"{schema}\" was renamed or dropped before the migration began"),
