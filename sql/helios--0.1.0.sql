@@ -250,6 +250,8 @@ CREATE FUNCTION helios.routed_sequence_last_value(regclass) RETURNS bigint
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_last_value_wrapper';
 CREATE FUNCTION helios.followed_set_config(text, text, boolean) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_set_config_wrapper';
+CREATE FUNCTION helios.shared_snapshot() RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_export_snapshot_wrapper';
 
 -------------------------------------------------------------------------------------------------
 -- What keeps the catalogs right whoever changes them

@@ -1,29 +1,74 @@
 //! CREATE INDEX, DROP INDEX and DETACH PARTITION with CONCURRENTLY: several transactions on the node, which has the
 //! rows; an ordinary change of the shell, which has none.
 //!
-//! The node comes first, because its work can be waited for without holding a lock here, and cannot be undone.
-//! If this server fails afterwards, the error says what the node has done already.
+//! The node comes first, because its work can be waited for without holding a lock here, and cannot be undone. If it
+//! fails there, the shell gets what was left ([`unfinished`]). If this server fails afterwards, the error says what the
+//! node has done already, and the next statement about the table makes up for it.
 
-use super::send;
+use super::unfinished::{self, Scope};
 use crate::directory;
 use crate::error::Result;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::Step;
-use crate::pg::{object, session};
+use crate::pg::{object, session, sql};
+use pgrx::pg_sys::Oid;
 
 /// None: another statement, or one about this server's own tables.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
+    if let Some(indexes) = statement.dropped_indexes() {
+        find_left_ones(&indexes)?;
+    }
     if !statement.is_concurrent() {
+        if let Some((parent, partition)) = statement.detaches()
+            && let Some(place) = place_of(parent)?
+        {
+            unfinished::follow(
+                place.node,
+                &Scope::of([Some(parent), partition].into_iter().flatten()),
+                false,
+            )?;
+        }
         return Ok(None);
     }
     let Some(relation) = statement.subject() else { return Ok(None) };
-    let Some(object::Belongs::Relation { namespace, .. }) =
-        object::belongs(object::of_relation(relation))
-    else {
-        return Ok(None);
-    };
-    let Some(place) = directory::placement(namespace)? else { return Ok(None) };
+    let Some(place) = place_of(relation)? else { return Ok(None) };
     session::refuse_transaction_block(statement.is_top_level(), c"a statement with CONCURRENTLY");
-    send::alone(place.node, statement.text())?;
+    let partition = statement.detaches().and_then(|(_, partition)| partition);
+    let scope = Scope::of([Some(relation), partition].into_iter().flatten());
+    unfinished::follow(place.node, &scope, false)?;
+    let dropping = statement.dropped_indexes().is_some();
+    unfinished::alone(place.node, statement.text(), &scope, dropping)?;
+    if let Some(partition) = partition {
+        unfinished::follow_checks(place.node, partition)?;
+    }
     Ok(Some(Step::pass(statement.not_concurrent())))
+}
+
+fn place_of(relation: Oid) -> Result<Option<directory::Placement>> {
+    match object::belongs(object::of_relation(relation)) {
+        Some(object::Belongs::Relation { namespace, .. }) => directory::placement(namespace),
+        _ => Ok(None),
+    }
+}
+
+const SEARCH_PATH: &str =
+    "SELECT s::text FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s";
+
+/// Indexes that are to be dropped and are not here may be on a node, where a statement was killed.
+pub(super) fn find_left_ones(indexes: &[(Option<String>, String, Option<Oid>)]) -> Result<()> {
+    for (schema, _, relation) in indexes {
+        if relation.is_some() {
+            continue;
+        }
+        let schemas = match schema {
+            Some(schema) => vec![schema.clone()],
+            None => sql::read_rows(SEARCH_PATH, &[], |row| Ok(row.get(1)?.unwrap_or_default()))?,
+        };
+        for schema in schemas {
+            if let Some(place) = directory::placement_of(&schema)? {
+                unfinished::follow(place.node, &Scope::Schema(schema), false)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::pg::object::{self, Object};
 use crate::pg::object_access::{self, Event};
 use crate::pg::session;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 /// What is to be done after the server ran the statement.
 pub enum Plan {
@@ -37,6 +38,8 @@ pub enum Plan {
     DropSchemas { cascade: bool },
     /// The node makes the rows.
     TableAs { node: NodeId },
+    /// Nodes that join the transaction import these snapshots.
+    ImportSnapshot(BTreeMap<NodeId, String>),
     /// The parts of the local transaction that was prepared, and is ended now, are ended on their nodes.
     FinishPrepared { transaction: u32 },
 }

@@ -4,7 +4,9 @@
 //! Lock order: the shell as the server would lock the table, then the node's own locks. The other way round, two
 //! transactions could wait for each other, one here and one on the node, and neither server would see it.
 
+use super::concurrent;
 use super::frame::Plan;
+use super::unfinished::{self, Scope};
 use super::{send, then};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
@@ -47,11 +49,11 @@ impl Places {
     fn send(&self, statement: &Statement) -> Result<()> {
         let whole = self.here.is_empty() && self.nodes.len() == 1;
         for (&node, numbers) in &self.nodes {
+            let part: Vec<&Listed> = numbers.iter().map(|&i| &self.listed[i]).collect();
             if whole {
-                send_one(statement, node, statement.text())?;
+                send_one(statement, node, statement.text(), &part)?;
             } else {
-                let part: Vec<&Listed> = numbers.iter().map(|&i| &self.listed[i]).collect();
-                send_one(statement, node, text_for(statement, &part).as_bytes())?;
+                send_one(statement, node, text_for(statement, &part).as_bytes(), &part)?;
             }
         }
         Ok(())
@@ -62,6 +64,11 @@ impl Places {
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if let Some(schema) = statement.reindexed_schema() {
         return reindex_schema(statement, &schema);
+    }
+    if statement.tag() == NodeTag::T_ReindexStmt {
+        let listed = statement.listed().unwrap_or_default().into_iter();
+        let names: Vec<_> = listed.map(|item| (item.schema, item.name, item.relation)).collect();
+        concurrent::find_left_ones(&names)?;
     }
     let Some(places) = Places::of(statement)? else { return Ok(None) };
     if statement.tag() == NodeTag::T_LockStmt {
@@ -90,23 +97,30 @@ pub(super) fn locked(statement: &Statement) -> Result<()> {
     }
 }
 
-fn send_one(statement: &Statement, node: NodeId, text: &[u8]) -> Result<()> {
+fn send_one(statement: &Statement, node: NodeId, text: &[u8], listed: &[&Listed]) -> Result<()> {
+    let scope = (statement.tag() == NodeTag::T_ReindexStmt)
+        .then(|| Scope::of(listed.iter().filter_map(|item| item.relation)));
     let commits_itself = matches!(
         statement.tag(),
         NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt
     );
     if commits_itself && !statement.in_transaction_block() {
-        send::alone(node, text)?;
-        Ok(())
+        match &scope {
+            Some(scope) => unfinished::alone(node, text, scope, false)?,
+            None => send::alone(node, text).map(drop)?,
+        }
     } else {
-        send::part(node, text)
+        send::part(node, text)?;
     }
+    scope.map_or(Ok(()), |scope| unfinished::rebuilt(node, &scope))
 }
 
 fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
     let Some(place) = directory::placement_of(schema)? else { return Ok(None) };
     session::refuse_transaction_block(statement.is_top_level(), c"REINDEX SCHEMA");
-    send::alone(place.node, statement.text())?;
+    let scope = Scope::Schema(schema.to_owned());
+    unfinished::alone(place.node, statement.text(), &scope, false)?;
+    unfinished::rebuilt(place.node, &scope)?;
     Ok(Some(Step::done(statement)))
 }
 

@@ -29,6 +29,7 @@ pub mod schema;
 mod send;
 mod session_state;
 mod table_as;
+mod unfinished;
 
 use crate::directory;
 use crate::error::Result;
@@ -149,6 +150,10 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         }
         Plan::DropSchemas { cascade } => {
             schema::dropped(&frame, *cascade)?;
+            None
+        }
+        Plan::ImportSnapshot(nodes) => {
+            transaction::snapshots::imported(nodes.clone());
             None
         }
         Plan::FinishPrepared { transaction } => {

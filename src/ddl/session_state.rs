@@ -1,4 +1,4 @@
-//! SET CONSTRAINTS and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
+//! SET CONSTRAINTS, SET TRANSACTION SNAPSHOT and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
 //! which the nodes themselves follow.
 
 use super::frame::Plan;
@@ -20,6 +20,13 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         && let Some(transaction) = transaction::user_prepared(&gid)?
     {
         return Ok(super::then(*statement, Plan::FinishPrepared { transaction }));
+    }
+    if let Some(identifier) = statement.snapshot_to_import()
+        && directory::in_use()
+    {
+        let (own, nodes) = transaction::snapshots::parse(&identifier)?;
+        transaction::snapshots::check_unused()?;
+        return Ok(super::then(statement.with_snapshot(&own), Plan::ImportSnapshot(nodes)));
     }
     set_constraints(statement)?;
     expressions::route_arguments(statement)

@@ -18,9 +18,9 @@ mod value;
 
 use crate::directory::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::{client, nesting, xact};
+use crate::pg::{client, nesting, session, xact};
 use crate::settings;
-use crate::transaction::{self, Mode};
+use crate::transaction::{self, Mode, snapshots};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
 
@@ -73,6 +73,11 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
             let Some(&first) = nodes.first() else { return Ok(None) };
             if nodes.iter().any(|node| *node != first) {
                 return Ok(None);
+            }
+            if snapshots::is_shared() {
+                for namespace in namespaces.clone().filter_map(session::namespace_name) {
+                    snapshots::check_place(&namespace, first)?;
+                }
             }
             if settings::SYNCHRONOUS_REPLICAS.get() {
                 for &shard in &locked {

@@ -19,6 +19,7 @@ pub fn redirects() -> Redirects {
         relation: relation_data,
         done,
         settings_changed: transaction::note_settings_changed,
+        snapshot_exported: transaction::snapshots::export,
     }
 }
 

@@ -148,7 +148,7 @@ pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<Trigger
 pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
     let schemas = names(schemas);
     let rows = session.query(&format!(
-        "SELECT md5(string_agg(line, E'\n' ORDER BY line COLLATE \"C\")) FROM (
+        "SELECT md5(array_agg(line ORDER BY line COLLATE \"C\")::text) FROM (
            SELECT format('%I.%I %s', n.nspname, c.relname, c.relkind) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE n.nspname = ANY ({schemas})
            UNION ALL

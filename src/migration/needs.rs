@@ -87,6 +87,7 @@ pub fn query(schemas: &[String]) -> String {
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(d.refclassid, d.refobjid, 0) AS a
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS n
              WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type NOT IN ('index', 'role', 'server', 'foreign-data wrapper')
+               AND NOT EXISTS (SELECT FROM pg_trigger g WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND g.tgisinternal)
              ORDER BY e.extname, d.refclassid, d.refobjid, 10 DESC, 9",
         objects(schemas)
     )

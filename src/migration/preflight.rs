@@ -190,7 +190,7 @@ fn refuse_if_found((what, _, hint): &Obstacle, node: &str, mut found: Vec<String
 }
 
 /// Obstacles that stay until somebody removes them.
-fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 4] {
+fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 6] {
     [
         (
             "foreign tables cannot move",
@@ -222,6 +222,22 @@ fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 4] {
             "objects outside the schema depend on it",
             outside(schemas, is_here),
             "Drop them, or move them into the schema.",
+        ),
+        (
+            "invalid indexes cannot move",
+            format!(
+                "SELECT x.indexrelid::regclass::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
+                  WHERE n.nspname = ANY ({schemas}) AND i.relkind = 'i' AND NOT (x.indisvalid AND x.indisready AND x.indislive)"
+            ),
+            "DROP INDEX removes them, REINDEX INDEX makes them valid.",
+        ),
+        (
+            "partitions that are being detached cannot move",
+            format!(
+                "SELECT format('%s of %s', h.inhrelid::regclass, h.inhparent::regclass) FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
+                   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ({schemas}) AND h.inhdetachpending"
+            ),
+            "ALTER TABLE … DETACH PARTITION … FINALIZE ends it.",
         ),
     ]
 }

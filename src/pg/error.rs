@@ -62,6 +62,16 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
+/// Runs work that may be cancelled while it waits, and holds nothing of the server's then; a cancel becomes a value as other
+/// errors are.
+pub fn catch_cancel<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    pgrx::PgTryBuilder::new(std::panic::AssertUnwindSafe(work))
+        .catch_when(pg_sys::errcodes::PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |cause| {
+            Err(caught(&cause))
+        })
+        .execute()
+}
+
 /// An error of PostgreSQL's that was caught, as a value; position, context and object names are lost on the way.
 pub fn caught(cause: &pg_sys::panic::CaughtError) -> Error {
     use pg_sys::panic::CaughtError;

@@ -7,6 +7,7 @@
 use super::error::trampoline;
 use crate::error::Result;
 use pgrx::pg_sys::{self, Oid};
+use pgrx::{FromDatum, IntoDatum};
 use std::cell::Cell;
 use std::ffi::{CString, c_char};
 use std::ptr;
@@ -48,6 +49,8 @@ pub struct Redirects {
     pub done: fn(),
     /// Told after `set_config`.
     pub settings_changed: fn(),
+    /// Makes of the identifier of a snapshot that was exported here that of one on all nodes.
+    pub snapshot_exported: fn(&str) -> Result<String>,
 }
 
 static REDIRECTS: OnceLock<Redirects> = OnceLock::new();
@@ -57,7 +60,7 @@ pub fn install(redirects: Redirects) {
     REDIRECTS.get_or_init(|| redirects);
 }
 
-const COUNT: usize = 11;
+const COUNT: usize = 12;
 /// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
 const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
     (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
@@ -83,6 +86,7 @@ const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
     (pg_sys::F_PG_TABLE_SIZE, "routed_table_size", &[pg_sys::REGCLASSOID]),
     (pg_sys::F_PG_INDEXES_SIZE, "routed_indexes_size", &[pg_sys::REGCLASSOID]),
     (pg_sys::F_PG_SEQUENCE_LAST_VALUE, "routed_sequence_last_value", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_EXPORT_SNAPSHOT, "shared_snapshot", &[]),
 ];
 
 thread_local! {
@@ -206,6 +210,17 @@ sql_function!(helios_indexes_size_wrapper, pg_finfo_helios_indexes_size_wrapper,
 sql_function!(helios_last_value_wrapper, pg_finfo_helios_last_value_wrapper, |fcinfo| {
     on_relation(fcinfo, ptr::null(), pg_sequence_last_value, |_| RelationCall::LastValue)
 });
+sql_function!(helios_export_snapshot_wrapper, pg_finfo_helios_export_snapshot_wrapper, |fcinfo| {
+    let own = pg_export_snapshot(fcinfo);
+    trampoline(own, || {
+        let identifier = String::from_datum(own, false).unwrap_or_default();
+        let all = match REDIRECTS.get() {
+            Some(redirects) => (redirects.snapshot_exported)(&identifier)?,
+            None => identifier,
+        };
+        Ok(all.into_datum().unwrap_or(own))
+    })
+});
 
 /// Calls one of the functions that were installed.
 ///
@@ -237,6 +252,7 @@ unsafe extern "C-unwind" {
     fn pg_table_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn pg_indexes_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn pg_sequence_last_value(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_export_snapshot(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
 }
 
 /// # Safety

@@ -1,6 +1,6 @@
 //! Copies of a statement that differ in one respect: what the shell is to do is often less than what was said.
 
-use crate::pg::nodes::members;
+use crate::pg::nodes::{self, members};
 use crate::pg::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
@@ -77,6 +77,36 @@ impl Statement {
             let all = members::<std::ffi::c_void>(*list);
             let kept = keep.iter().filter_map(|&i| all.get(i));
             *list = kept.fold(std::ptr::null_mut(), |list, &member| pg_sys::lappend(list, member));
+        }
+        copy
+    }
+
+    /// The identifier in SET TRANSACTION SNAPSHOT.
+    pub fn snapshot_to_import(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_VariableSetStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is; with this name its one argument is a string constant.
+        unsafe {
+            let set = self.node::<pg_sys::VariableSetStmt>();
+            let is_multi = (*set).kind == pg_sys::VariableSetKind::VAR_SET_MULTI;
+            let is_snapshot =
+                is_multi && nodes::text((*set).name).as_deref() == Some("TRANSACTION SNAPSHOT");
+            let first =
+                if is_snapshot { members::<pg_sys::A_Const>((*set).args) } else { Vec::new() };
+            first.first().and_then(|constant| nodes::text((**constant).val.sval.sval))
+        }
+    }
+
+    /// The statement with another identifier in SET TRANSACTION SNAPSHOT.
+    pub fn with_snapshot(&self, identifier: &str) -> Self {
+        let copy = self.copy();
+        // SAFETY: as above; the text is copied into the context of the tree.
+        unsafe {
+            let set = copy.node::<pg_sys::VariableSetStmt>();
+            for constant in members::<pg_sys::A_Const>((*set).args) {
+                (*constant).val.sval.sval = nodes::palloc_text(identifier);
+            }
         }
         copy
     }
@@ -198,6 +228,47 @@ impl Statement {
         // SAFETY: the commands are valid.
         let kinds = self.alter_commands().into_iter().map(|command| unsafe { (*command).subtype });
         kinds.into_iter().any(|kind| matches!(kind, Kind::AT_AddColumn | Kind::AT_AlterColumnType))
+    }
+
+    /// The table and the partition of DETACH PARTITION, FINALIZE too; the partition is None if it does not exist.
+    pub fn detaches(&self) -> Option<(Oid, Option<Oid>)> {
+        let kinds = [
+            pg_sys::AlterTableType::AT_DetachPartition,
+            pg_sys::AlterTableType::AT_DetachPartitionFinalize,
+        ];
+        let commands = self.alter_commands().into_iter();
+        // SAFETY: the tags say what the nodes are.
+        unsafe {
+            let command =
+                commands.into_iter().find(|command| kinds.contains(&(**command).subtype))?;
+            let parent = nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)?;
+            Some((parent, nodes::relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name)))
+        }
+    }
+
+    /// The indexes that DROP INDEX names: schema, name, and which one it is, if it is here.
+    pub fn dropped_indexes(&self) -> Option<Vec<(Option<String>, String, Option<Oid>)>> {
+        if self.tag() != NodeTag::T_DropStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is; indexes are dropped by lists of names.
+        unsafe {
+            let node = self.node::<pg_sys::DropStmt>();
+            if (*node).removeType != pg_sys::ObjectType::OBJECT_INDEX {
+                return None;
+            }
+            let names = members::<pg_sys::List>((*node).objects).into_iter();
+            Some(
+                names
+                    .map(|name| {
+                        let name = pg_sys::makeRangeVarFromNameList(name);
+                        let (schema, own) =
+                            (nodes::text((*name).schemaname), nodes::text((*name).relname));
+                        (schema, own.unwrap_or_default(), nodes::relation(name))
+                    })
+                    .collect(),
+            )
+        }
     }
 
     fn partition_commands(&self) -> Vec<*mut pg_sys::PartitionCmd> {

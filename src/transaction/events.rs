@@ -47,6 +47,7 @@ pub fn on_event(event: Event) -> Result<()> {
         Event::Commit | Event::Prepare | Event::Abort => {
             follow::transaction_ended(true);
             super::forget_constraints();
+            super::snapshots::forget();
             wait::transaction_ended(!matches!(event, Event::Abort));
         }
         Event::SubCommit(_) | Event::SubAbort(_) => follow::transaction_ended(false),

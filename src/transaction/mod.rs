@@ -21,6 +21,7 @@ mod link;
 mod recovery;
 mod registry;
 mod replicas;
+pub mod snapshots;
 mod status;
 mod stream;
 mod two_phase;

@@ -11,6 +11,7 @@ use crate::pg::object::Object;
 use crate::pg::{privileges, session, sql};
 use crate::remote::Session;
 use crate::transaction;
+use helios_core::archive::{self, Entry};
 use helios_core::lex;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
@@ -161,10 +162,12 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
     let arguments = ["--format=custom", "--section=pre-data", "--exclude-table=*.*"];
     process::run("pg_dump", &here.server(), &arguments, &dump, scratch)?;
     let dump_path = dump.to_string_lossy();
-    let arguments = ["--list", "--verbose", &dump_path];
-    process::run("pg_restore", &here.server(), &arguments, &list, scratch)?;
-    let contents = std::fs::read_to_string(&list).map_err(|e| unreadable("definitions", &e))?;
-    let wanted = choose(&contents, &identities_there(session)?)?;
+    let contents = std::fs::read(&dump).map_err(|e| unreadable("definitions", &e))?;
+    let entries = archive::entries(&contents).map_err(|error| {
+        let message = "could not read what pg_dump has written";
+        Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message).detail(error.to_string())
+    })?;
+    let wanted = choose(&entries, &identities_there(session)?)?;
     if wanted.is_empty() {
         return Ok(());
     }
@@ -249,30 +252,18 @@ enum Choice {
     Leave,
 }
 
-/// The lines of `pg_restore --list --verbose` that the node is to get: objects that live everywhere and that it does
-/// not have, and comments and grants on objects that live everywhere.
-fn choose(contents: &str, there: &HashSet<String>) -> Result<String> {
+/// The numbers of the entries that the node is to get, as a list for pg_restore: objects that live everywhere and that it
+/// does not have, and comments and grants on objects that live everywhere.
+fn choose(entries: &[Entry], there: &HashSet<String>) -> Result<String> {
     let here = identities_here()?;
-    let mut choices: HashMap<&str, Choice> = HashMap::new();
+    let mut choices: HashMap<i64, Choice> = HashMap::new();
     let mut wanted = String::new();
-    let mut lines = contents.lines().peekable();
-    while let Some(line) = lines.next() {
-        let Some((number, rest)) = line.split_once("; ").filter(|(n, _)| !n.is_empty()) else {
-            continue;
-        };
-        let mut words = rest.split(' ');
-        let oid = |word: Option<&str>| word.and_then(|word| word.parse::<u32>().ok()).unwrap_or(0);
-        let object = Object { class: oid(words.next()).into(), id: oid(words.next()).into() };
-        let depends = lines.next_if(|line| line.starts_with(";\tdepends on:"));
-        let mut below = depends
-            .map(|line| line[";\tdepends on:".len()..].split_whitespace())
-            .into_iter()
-            .flatten();
-        let choice = if object.class.to_u32() == 0 {
-            let all = below.clone().count() > 0
-                && below.all(|number| {
-                    matches!(choices.get(number), Some(Choice::Restore | Choice::Has))
-                });
+    for entry in entries.iter().filter(|entry| !entry.is_setting()) {
+        let object = Object { class: entry.class.into(), id: entry.object.into() };
+        let choice = if entry.class == 0 {
+            let is_wanted =
+                |id: &i64| matches!(choices.get(id), Some(Choice::Restore | Choice::Has));
+            let all = !entry.depends.is_empty() && entry.depends.iter().all(is_wanted);
             if all { Choice::Restore } else { Choice::Leave }
         } else {
             match home::of(object)? {
@@ -283,10 +274,9 @@ fn choose(contents: &str, there: &HashSet<String>) -> Result<String> {
                 _ => Choice::Leave,
             }
         };
-        choices.insert(number, choice);
+        choices.insert(entry.id, choice);
         if choice == Choice::Restore {
-            wanted.push_str(line);
-            wanted.push('\n');
+            wanted.push_str(&format!("{};\n", entry.id));
         }
     }
     Ok(wanted)

@@ -46,13 +46,16 @@ impl Link {
         if !self.block.is_open() {
             self.refuse_second_deferrable()?;
         }
-        let mut constraints =
-            if self.block.is_open() { None } else { crate::transaction::all_constraints() };
+        let (mut snapshot, mut constraints) = (None, None);
+        if !self.block.is_open() {
+            snapshot = crate::transaction::snapshots::command_for(&self.node)?;
+            constraints = crate::transaction::all_constraints();
+        }
         let Self { session, block, effects, .. } = self;
         block.steps(level, read_only, |step| {
             send_step(session, effects, step)?;
-            // Right behind BEGIN, so that no savepoint takes it back.
-            if let Some(sql) = constraints.take() {
+            // Right behind BEGIN, so that no savepoint takes it back; a snapshot before anything that takes one.
+            for sql in [snapshot.take(), constraints.take()].into_iter().flatten() {
                 messages::command(session.output(), &sql)?;
                 effects.push_back(Effect::Done);
             }

@@ -36,6 +36,7 @@ mod smoke_plain;
 mod smoke_routing;
 mod smoke_start;
 mod smoke_timeouts;
+mod snapshots;
 mod transaction_commands;
 mod transactions;
 mod unfit_nodes;

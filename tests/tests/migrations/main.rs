@@ -9,6 +9,7 @@
 
 mod accepted;
 mod at_every_place;
+mod concurrently;
 mod contents;
 mod crashes;
 mod details;
