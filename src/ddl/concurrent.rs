@@ -8,7 +8,7 @@
 use super::unfinished::{self, Scope};
 use crate::directory;
 use crate::error::Result;
-use crate::pg::statement::Statement;
+use crate::pg::statement::{Listed, Statement};
 use crate::pg::utility_hook::Step;
 use crate::pg::{object, session, sql};
 use pgrx::pg_sys::Oid;
@@ -55,12 +55,9 @@ const SEARCH_PATH: &str =
     "SELECT s::text FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s";
 
 /// Indexes that are to be dropped and are not here may be on a node, where a statement was killed.
-pub(super) fn find_left_ones(indexes: &[(Option<String>, String, Option<Oid>)]) -> Result<()> {
-    for (schema, _, relation) in indexes {
-        if relation.is_some() {
-            continue;
-        }
-        let schemas = match schema {
+pub(super) fn find_left_ones(indexes: &[Listed]) -> Result<()> {
+    for index in indexes.iter().filter(|index| index.relation.is_none()) {
+        let schemas = match &index.schema {
             Some(schema) => vec![schema.clone()],
             None => sql::read_rows(SEARCH_PATH, &[], |row| Ok(row.get(1)?.unwrap_or_default()))?,
         };

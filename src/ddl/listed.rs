@@ -66,9 +66,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return reindex_schema(statement, &schema);
     }
     if statement.tag() == NodeTag::T_ReindexStmt {
-        let listed = statement.listed().unwrap_or_default().into_iter();
-        let names: Vec<_> = listed.map(|item| (item.schema, item.name, item.relation)).collect();
-        concurrent::find_left_ones(&names)?;
+        concurrent::find_left_ones(&statement.listed().unwrap_or_default())?;
     }
     let Some(places) = Places::of(statement)? else { return Ok(None) };
     if statement.tag() == NodeTag::T_LockStmt {

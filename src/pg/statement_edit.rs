@@ -1,7 +1,7 @@
 //! Copies of a statement that differ in one respect: what the shell is to do is often less than what was said.
 
 use crate::pg::nodes::{self, members};
-use crate::pg::statement::Statement;
+use crate::pg::statement::{Listed, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
 /// CREATE TABLE AS, SELECT INTO or CREATE MATERIALIZED VIEW.
@@ -246,8 +246,8 @@ impl Statement {
         }
     }
 
-    /// The indexes that DROP INDEX names: schema, name, and which one it is, if it is here.
-    pub fn dropped_indexes(&self) -> Option<Vec<(Option<String>, String, Option<Oid>)>> {
+    /// The indexes that DROP INDEX names.
+    pub fn dropped_indexes(&self) -> Option<Vec<Listed>> {
         if self.tag() != NodeTag::T_DropStmt {
             return None;
         }
@@ -257,17 +257,17 @@ impl Statement {
             if (*node).removeType != pg_sys::ObjectType::OBJECT_INDEX {
                 return None;
             }
-            let names = members::<pg_sys::List>((*node).objects).into_iter();
-            Some(
-                names
-                    .map(|name| {
-                        let name = pg_sys::makeRangeVarFromNameList(name);
-                        let (schema, own) =
-                            (nodes::text((*name).schemaname), nodes::text((*name).relname));
-                        (schema, own.unwrap_or_default(), nodes::relation(name))
-                    })
-                    .collect(),
-            )
+            let index = |name: *mut pg_sys::List| {
+                let name = pg_sys::makeRangeVarFromNameList(name);
+                Listed {
+                    relation: nodes::relation(name),
+                    schema: nodes::text((*name).schemaname),
+                    name: nodes::text((*name).relname).unwrap_or_default(),
+                    columns: Vec::new(),
+                    only: false,
+                }
+            };
+            Some(members::<pg_sys::List>((*node).objects).into_iter().map(index).collect())
         }
     }
 

@@ -24,6 +24,10 @@ thread_local! {
 /// Exports a snapshot of each node beside the one of this server; gives the identifier of all of them.
 pub fn export(own: &str) -> Result<String> {
     let mut all = own.to_owned();
+    // Whoever imports it on a standby reads what the standby has.
+    if sql::read_one::<bool>("SELECT pg_catalog.pg_is_in_recovery()", &[])? == Some(true) {
+        return Ok(all);
+    }
     // A restored directory's nodes are another cluster's: nothing is read there.
     let nodes = directory::remote_nodes()?;
     for node in nodes.iter().filter(|node| node.check_ours().is_ok()) {

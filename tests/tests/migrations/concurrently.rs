@@ -42,7 +42,9 @@ impl Side {
             return code(&self.client.batch_execute(sql).expect_err(sql));
         }
         self.holder
-            .batch_execute("BEGIN; SELECT count(*) FROM t.a; SELECT count(*) FROM t.p")
+            .batch_execute(
+                "BEGIN; LOCK TABLE t.a IN ROW EXCLUSIVE MODE; LOCK TABLE t.p IN ROW EXCLUSIVE MODE",
+            )
             .unwrap();
         let mut other = (self.connect)();
         if end == End::Timeout {
