@@ -73,7 +73,8 @@ impl Side {
                 if busy == ["0"] { Ok(()) } else { Err(busy.concat()) }
             });
         }
-        failed
+        // The last word of a server that ends a connection may be lost with it.
+        if end == End::Terminate && failed == "lost" { "57P01".to_owned() } else { failed }
     }
 }
 
