@@ -37,6 +37,14 @@ COMMENT ON COLUMN helios.cluster.database IS 'the database that this row was mad
 COMMENT ON COLUMN helios.cluster.node_of IS 'the cluster that has this database as a node';
 COMMENT ON COLUMN helios.cluster.pristine IS 'the shards are still those of CREATE EXTENSION: the first insert from a dump replaces them';
 
+-- Of a node, like helios.cluster.node_of: nobody's to dump
+CREATE TABLE helios.coordinator (
+    cluster           bigint  PRIMARY KEY,
+    system_identifier numeric NOT NULL,
+    timeline          bigint  NOT NULL
+);
+COMMENT ON TABLE helios.coordinator IS 'the coordinator that this node was used by last: a server that was the primary before it is refused';
+
 CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
 CREATE TABLE helios.node (
     id            integer PRIMARY KEY DEFAULT nextval('helios.node_id'),

@@ -26,6 +26,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
     settings::register();
     pg::shared_memory::install();
+    pg::server_start::install();
     pg::backends::install();
     pg::node_health::install();
     pg::replica_states::install();

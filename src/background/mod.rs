@@ -14,6 +14,7 @@ mod migrations;
 mod recovery;
 
 use crate::directory;
+use crate::pg::server_start;
 use crate::pg::worker::{self, Main, Running, Work};
 use crate::pg::{catalog, error::notify};
 use crate::settings;
@@ -44,6 +45,7 @@ fn recovery_interval() -> Duration {
 }
 
 fn launcher() {
+    server_start::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
     let mut last_started = 0;

@@ -5,7 +5,14 @@ use crate::pg::error::notify;
 use crate::pg::worker::{self, Work};
 use crate::transaction::{self, Deed};
 use pgrx::PgLogLevel;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Instant;
+
+thread_local! {
+    /// Nodes that have refused this server because another one was promoted: said once.
+    static REFUSED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
 
 /// Finishes what is left behind, as far as that can be done now.
 pub fn run(database: u32) {
@@ -32,7 +39,14 @@ pub fn run(database: u32) {
             "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""
         ));
     }
+    REFUSED.with_borrow_mut(|refused| {
+        refused.retain(|node| recovered.failed.iter().any(|(failed, _, _)| failed == node));
+    });
     for (node, gid, error) in &recovered.failed {
+        let is_new = || REFUSED.with_borrow_mut(|refused| refused.insert(node.clone()));
+        if transaction::is_refused(error) && !is_new() {
+            continue;
+        }
         let what = match gid {
             Some(gid) => format!("finish prepared transaction \"{gid}\""),
             None => "look after prepared transactions".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
-use crate::pg::privileges;
+use crate::pg::{privileges, server_start};
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
@@ -13,6 +13,19 @@ use std::rc::Rc;
 pub fn stake(node: &Node) -> Result<()> {
     let sql = format!("UPDATE helios.cluster SET node_of = {}", directory::cluster_id()?);
     transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
+    Ok(())
+}
+
+/// Lets a node forget that a server with another system identifier was this cluster's coordinator.
+pub fn succeed(node: &Node) -> Result<()> {
+    let role = privileges::session_user();
+    let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
+    session.query(&format!(
+        "DELETE FROM helios.coordinator WHERE cluster OPERATOR(pg_catalog.=) '{}'::pg_catalog.int8
+            AND system_identifier OPERATOR(pg_catalog.<>) '{}'::pg_catalog.numeric",
+        directory::cluster_id()?,
+        server_start::system_identifier()
+    ))?;
     Ok(())
 }
 

@@ -57,6 +57,7 @@ pub fn locate_or_plan_anew(
 
 /// None if they are no longer together or no longer on a node.
 fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
+    transaction::refuse_standby()?;
     let mut locked: Vec<ShardId> = Vec::new();
     loop {
         let mut new = Vec::new();
@@ -123,6 +124,7 @@ pub fn mode() -> Mode {
         && !client::in_transaction_block()
         && !transaction::in_use()
         && !xact::wrote_here()
+        && !xact::has_own_properties()
         && (client::in_simple_query() || client::next_message_is_sync());
     if alone { Mode::Autocommit } else { Mode::Transaction }
 }

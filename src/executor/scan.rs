@@ -265,10 +265,11 @@ impl Scan for NodeScan {
 
     fn end(&mut self) -> Result<()> {
         self.counted.done(0);
-        match self.execution.take() {
-            Some(mut execution) => execution.close(),
-            None => Ok(()),
+        let ended = self.execution.take().map_or(Ok(()), |mut execution| execution.close());
+        if crate::pg::nesting::depth() == 0 {
+            transaction::close_portals(); // the portal here was closed by a message of the client's
         }
+        ended
     }
 
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {

@@ -49,6 +49,7 @@ pub mod row_trigger;
 pub mod scanner_hook;
 pub mod schema_counters;
 pub mod server_functions;
+pub mod server_start;
 pub mod session;
 pub mod setting_types;
 pub mod settings_scan;

@@ -5,6 +5,7 @@
 //! was before is put back; the error goes on with all its fields, as with PostgreSQL's own `PG_FINALLY`.
 
 use super::enclosing::{self, Enclosing};
+use super::error::trampoline;
 use super::explain;
 use cee_scape::call_with_sigsetjmp;
 use pgrx::pg_sys;
@@ -17,6 +18,12 @@ unsafe extern "C-unwind" {
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static AT_REST: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// Is told that a statement of the client's has run; once, when the library is loaded. It raises nothing.
+pub fn at_rest(listener: fn()) {
+    AT_REST.set(Some(listener));
 }
 
 /// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
@@ -74,6 +81,14 @@ unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce()) {
         restore();
         if jumped != 0 {
             pg_re_throw();
+        }
+        if DEPTH.get() == 0
+            && let Some(listener) = AT_REST.get()
+        {
+            trampoline((), || {
+                listener();
+                Ok(())
+            });
         }
     }
 }

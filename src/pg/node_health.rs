@@ -41,6 +41,8 @@ struct Slot {
     health: Health,
     /// Which of its addresses was the primary's last; 0: not known.
     primary: u64,
+    /// It knows that this server is the coordinator, told since the server started.
+    claimed: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -142,6 +144,22 @@ pub fn set_primary(node: i32, address: u64) {
     }
     if let Some(slot) = NODES_SEEN.exclusive().find_or_take(own_database(), node) {
         slot.primary = address;
+    }
+}
+
+/// Whether the node was told since the server started that this is the coordinator.
+pub fn is_claimed(node: i32) -> bool {
+    let database = own_database();
+    let slots = NODES_SEEN.share();
+    slots.0.iter().any(|slot| slot.database == database && slot.node == node && slot.claimed)
+}
+
+/// Notes whether the node takes this server for the coordinator.
+pub fn set_claimed(node: i32, claimed: bool) {
+    if is_claimed(node) != claimed
+        && let Some(slot) = NODES_SEEN.exclusive().find_or_take(own_database(), node)
+    {
+        slot.claimed = claimed;
     }
 }
 

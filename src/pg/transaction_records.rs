@@ -44,22 +44,20 @@ pub fn insert(table: pg_sys::Oid, records: &[(String, i32)]) {
     }
 }
 
-/// Whether the server has given this full id to a transaction.
-pub fn is_past(id: u64) -> bool {
+/// The last transaction with this id that the server knows, as a full id; None if there was none yet.
+pub fn full_id(xid: u32) -> Option<u64> {
     // SAFETY: reads shared state of the server.
-    id < unsafe { pg_sys::ReadNextFullTransactionId() }.value
+    let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value;
+    let full = (next >> 32 << 32) | u64::from(xid);
+    if full < next { Some(full) } else { full.checked_sub(1 << 32) }
 }
 
 /// Whether a local transaction is still running (or prepared here).
-pub fn is_running(epoch: u32, xid: u32) -> bool {
+pub fn is_running(xid: u32) -> bool {
     // SAFETY: reads shared state of the server.
-    unsafe {
-        let next = pg_sys::ReadNextFullTransactionId().value;
-        let full = (u64::from(epoch) << 32) | u64::from(xid);
-        // An id of an epoch that has passed would be mistaken for a new one; one of the future is not ours.
-        if full >= next || next - full > u64::from(u32::MAX / 2) {
-            return false;
-        }
-        pg_sys::TransactionIdIsInProgress(xid.into())
-    }
+    let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value;
+    // An id that has not been given yet, or so long ago that it would be mistaken for a new one, is nobody's.
+    let known = full_id(xid).is_some_and(|full| next - full <= u64::from(u32::MAX / 2));
+    // SAFETY: as above.
+    known && unsafe { pg_sys::TransactionIdIsInProgress(xid.into()) }
 }

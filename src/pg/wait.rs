@@ -202,6 +202,7 @@ pub fn rest(time: Duration) {
 
 /// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
 pub fn check_for_interrupts() {
+    interrupted_at(); // what ends the transaction behind it has to know
     pgrx::check_for_interrupts!();
 }
 
@@ -227,6 +228,95 @@ pub fn interrupt_pending() -> bool {
     unsafe {
         (&raw const pg_sys::QueryCancelPending).read_volatile() != 0
             || (&raw const pg_sys::ProcDiePending).read_volatile() != 0
+            || transaction_timeout_pending()
+    }
+}
+
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+fn transaction_timeout_pending() -> bool {
+    false
+}
+
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+fn transaction_timeout_pending() -> bool {
+    // SAFETY: a flag that a signal handler sets.
+    unsafe { (&raw const pg_sys::TransactionTimeoutPending).read_volatile() != 0 }
+}
+
+/// How long a node may still take once the client's statement is to end: whoever cancels, or set a timeout, is answered
+/// within a second, even if the node never answers.
+const GRACE: Duration = Duration::from_millis(800);
+
+thread_local! {
+    /// The statement (by its start) that was interrupted, and when that was noticed.
+    static INTERRUPTED: Cell<Option<(i64, Instant)>> = const { Cell::new(None) };
+}
+
+/// When the client's current statement was interrupted, as far as it was.
+fn interrupted_at() -> Option<Instant> {
+    let statement = statement_start();
+    if let Some((of, at)) = INTERRUPTED.get()
+        && of == statement
+    {
+        return Some(at);
+    }
+    if !interrupt_pending() && !process_exits() {
+        return None;
+    }
+    let now = Instant::now();
+    INTERRUPTED.set(Some((statement, now)));
+    Some(now)
+}
+
+/// A request begins: an interrupt before it, which somebody has caught, means nothing to it.
+#[inline]
+pub fn forget_interrupt() {
+    INTERRUPTED.set(None);
+}
+
+/// When the `statement_timeout` of the client's current statement is over. The server's own timer is off from the moment
+/// that a transaction begins to commit, which on one server takes no time.
+fn statement_timeout_at() -> Option<Instant> {
+    // SAFETY: reads statics and the clock.
+    let (limit, now) = unsafe { (pg_sys::StatementTimeout, pg_sys::GetCurrentTimestamp()) };
+    if limit <= 0 || !super::client::has_client() {
+        return None;
+    }
+    let left = i64::from(limit) * 1000 - (now - statement_start());
+    let distance = Duration::from_micros(left.unsigned_abs());
+    let here = Instant::now();
+    if left > 0 { here.checked_add(distance) } else { here.checked_sub(distance).or(Some(here)) }
+}
+
+/// When the client's current statement is (or was) to end where interrupts are not raised: because somebody
+/// interrupted it, or by its timeout. None if nothing says so yet.
+pub fn due() -> Option<Instant> {
+    interrupted_at().or_else(statement_timeout_at)
+}
+
+/// When a wait for a node is given up after the client's statement was [`due`].
+pub fn last_moment(due: Instant) -> Instant {
+    due + GRACE
+}
+
+/// The moment up to which to wait where interrupts are not raised: `until`, or shortly after the statement was due.
+pub fn bounded(until: Instant) -> Instant {
+    due().map_or(until, |due| until.min(last_moment(due)))
+}
+
+/// A node said that what it did for us was cancelled, and has undone it. Raises the reason, if there is one here; else
+/// gives the error to report.
+pub fn explain_cancel(error: Error) -> Error {
+    if interrupt_pending() {
+        release_cancels();
+        check_for_interrupts();
+    }
+    match statement_timeout_at() {
+        Some(at) if at <= Instant::now() => Error::new(
+            PgSqlErrorCode::ERRCODE_QUERY_CANCELED,
+            "canceling statement due to statement timeout",
+        ),
+        _ => error,
     }
 }
 
@@ -264,6 +354,11 @@ pub fn hold_cancels() {
         // SAFETY: a counter of this process, as HOLD_CANCEL_INTERRUPTS changes it.
         unsafe { pg_sys::QueryCancelHoldoffCount += 1 };
     }
+}
+
+/// Nothing was decided after all: cancels are looked at again.
+fn release_cancels() {
+    transaction_ended(true);
 }
 
 /// The local transaction has ended; an error that aborted it has reset the counter of holds.

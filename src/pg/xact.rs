@@ -179,11 +179,22 @@ pub fn wrote_here() -> bool {
     has_id && UNDONE.with_borrow(|undone| undone.end != Some(log_end()))
 }
 
-/// Epoch and id of the transaction; it gets one if it had none.
-pub fn full_id() -> (u32, u32) {
+/// Id of the transaction; it gets one if it had none.
+pub fn id() -> u32 {
     // SAFETY: called inside a transaction, as everything here is.
-    let id = unsafe { pg_sys::GetTopFullTransactionId() }.value;
-    ((id >> 32) as u32, id as u32)
+    unsafe { pg_sys::GetTopFullTransactionId() }.value as u32
+}
+
+/// Whether the transaction has properties that BEGIN alone gives to one on a node: its isolation level, READ ONLY or
+/// DEFERRABLE are not those of the session's settings, which nodes follow.
+#[inline]
+pub fn has_own_properties() -> bool {
+    // SAFETY: reads statics.
+    unsafe {
+        pg_sys::XactIsoLevel != pg_sys::DefaultXactIsoLevel
+            || pg_sys::XactReadOnly != pg_sys::DefaultXactReadOnly
+            || pg_sys::XactDeferrable != pg_sys::DefaultXactDeferrable
+    }
 }
 
 /// Whether the transaction is SERIALIZABLE.

@@ -5,14 +5,25 @@
 use super::connect;
 use super::target::Target;
 use postgres_protocol::message::frontend;
-use socket2::SockAddr;
+use socket2::{SockAddr, Socket};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// Bound on each step of a cancel request.
-const STEP: Duration = Duration::from_millis(1500);
+/// Bound on each step of a cancel request: whoever sends it is wanted back soon.
+const STEP: Duration = Duration::from_millis(250);
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sent {
+    /// The node could not be reached.
+    No,
+    /// The node has acted on it.
+    Taken,
+    /// It is on its way: a node that is stopped, or very busy, acts on it when it can.
+    Unconfirmed,
+}
 
 /// What is needed to cancel a session's statement.
 pub struct CancelKey {
@@ -63,13 +74,21 @@ impl CancelKey {
         self.busy.set(busy);
     }
 
-    /// Sends the request and waits (a few seconds at most) until the node has taken it. True if it has; a
-    /// failure is no error: the caller closes the session when the node does not stop.
-    pub fn request_cancel(&self) -> bool {
-        self.send().is_ok()
+    /// Sends the request and waits a moment for the node to act on it.
+    pub fn request_cancel(&self) -> Sent {
+        let Ok(mut socket) = self.send() else { return Sent::No };
+        // The node closes once the signal is sent: a late cancel would hit the session's next statement.
+        loop {
+            match socket.read(&mut [0; 64]) {
+                Ok(0) => return Sent::Taken,
+                Ok(_) => {}
+                Err(_) => return Sent::Unconfirmed,
+            }
+        }
     }
 
-    fn send(&self) -> io::Result<()> {
+    /// Sends the request; gives the connection that it went over.
+    fn send(&self) -> io::Result<Socket> {
         let mut socket = connect::blocking(&self.address, STEP)?;
         let mut request = bytes::BytesMut::new();
         if self.tls {
@@ -91,16 +110,14 @@ impl CancelKey {
             frontend::cancel_request(self.process, self.secret, &mut request);
             socket.write_all(&request)?;
         }
-        // The node closes once the signal is sent: a late cancel would hit the session's next statement.
-        while socket.read(&mut [0; 64])? > 0 {}
-        Ok(())
+        Ok(socket)
     }
 }
 
-/// Cancels whatever any node still does for this backend.
+/// Cancels whatever any node still does for this backend, which ends: nothing is waited for.
 pub fn cancel_everything() {
     let keys: Vec<_> = KEYS.with_borrow(|keys| keys.iter().filter_map(Weak::upgrade).collect());
     for key in keys.iter().filter(|key| key.busy.get()) {
-        key.request_cancel();
+        let _ = key.send();
     }
 }

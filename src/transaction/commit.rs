@@ -11,6 +11,7 @@ use super::link::{Link, unknown_outcome};
 use super::{registry, replicas, two_phase};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::pg::wait::explain_cancel;
 use crate::pg::xact;
 use crate::remote::{Patience, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -157,7 +158,8 @@ fn commit(link: &mut Link, readers: &Links) -> Result<()> {
             if link.session.status() == b'I' {
                 link.ended(false);
             }
-            Err(error)
+            let cancelled = error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED);
+            Err(if cancelled { explain_cancel(error) } else { error })
         }
     }
 }

@@ -172,6 +172,12 @@ fn stop(link: &mut Link) {
         return;
     }
     let end = Instant::now() + ROLLBACK_TIME;
+    if link.is_closing {
+        link.drain(end);
+    }
+    if link.session.is_lost() || link.session.is_at_rest() {
+        return;
+    }
     if !link.session.abandon_request(end) {
         link.session.give_up();
         return;
@@ -179,7 +185,7 @@ fn stop(link: &mut Link) {
     while link.session.is_busy() && !link.session.is_lost() {
         link.session.request_cancel();
         link.drain(end.min(Instant::now() + CANCEL_TIME));
-        if Instant::now() >= end && link.session.is_busy() {
+        if Instant::now() >= wait::bounded(end) && link.session.is_busy() {
             link.session.give_up();
         }
     }

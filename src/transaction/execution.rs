@@ -7,7 +7,7 @@ use super::{Fetch, Mode};
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::result_columns::ResultColumns;
-use crate::pg::wait::{check_for_interrupts, interrupt_pending};
+use crate::pg::wait::explain_cancel;
 use crate::remote::{Patience, Statement, text_row};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::{RefCell, RefMut};
@@ -180,10 +180,8 @@ impl Reader {
             Some(Outcome::Complete(tag)) => Ok(Step::Complete(tag)),
             Some(Outcome::Suspended) => Ok(Step::Suspended),
             Some(Outcome::Failed(error)) => {
-                if error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) && interrupt_pending() {
-                    check_for_interrupts(); // it was we who cancelled there; this says why
-                }
-                Err(error)
+                let cancelled = error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED);
+                Err(if cancelled { explain_cancel(error) } else { error })
             }
             None => Err(Error::new(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,

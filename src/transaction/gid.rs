@@ -4,8 +4,9 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gid {
     /// Part `n` of a local transaction, prepared on a node:
-    /// `helios_<cluster>_<database>_<epoch>_<xid>_<n>`.
-    Part { database: u32, epoch: u32, xid: u32, n: u32 },
+    /// `helios_<cluster>_<database>_<epoch>_<xid>_<n>`. The epoch is the number of the coordinator's start: an id that a
+    /// crash takes back is given again.
+    Part { database: u32, epoch: u128, xid: u32, n: u32 },
     /// A transaction that wrote on one node only and is that node's own, with the node's full id:
     /// `helios_<cluster>_<database>_node<node>_<id>`.
     Own { database: u32, node: i32, id: u64 },
@@ -55,7 +56,7 @@ impl Gid {
 }
 
 /// The part of a local transaction that a prepared transaction's name tells of.
-pub fn part(name: &str, cluster: i64, of_database: u32) -> Option<(u32, u32)> {
+pub fn part(name: &str, cluster: i64, of_database: u32) -> Option<(u128, u32)> {
     match Gid::parse(name, cluster)? {
         Gid::Part { database, epoch, xid, .. } if database == of_database => Some((epoch, xid)),
         _ => None,
@@ -70,6 +71,7 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         for gid in [
             Gid::Part { database: 16384, epoch: 0, xid: 741, n: 2 },
+            Gid::Part { database: 16384, epoch: (2 << 64) | 0x16b_3748, xid: 741, n: 2 },
             Gid::Own { database: 16384, node: 3, id: 1 << 40 },
         ] {
             assert_eq!(Gid::parse(&gid.name(-7), -7), Some(gid));

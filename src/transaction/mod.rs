@@ -22,6 +22,7 @@ mod recovery;
 mod registry;
 mod replicas;
 pub mod snapshots;
+mod standby;
 mod status;
 mod stream;
 mod two_phase;
@@ -32,11 +33,15 @@ pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{passfile, refuse_silent, sessions_made, target};
 pub use replicas::expect as expect_replicas;
+pub use standby::{is_refused, refuse as refuse_standby};
 pub use status::{finish_user_prepared, status, user_prepared};
 
 use crate::directory::NodeId;
+use crate::pg::client;
 use crate::pg::own_settings::OwnSettings;
-use std::cell::RefCell;
+use crate::pg::wait::pay_latch;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 /// Whether a statement on a node is a transaction of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +64,7 @@ pub enum Fetch {
 /// Listens to the local transaction. Called once, from `_PG_init`.
 pub fn install() {
     crate::pg::xact::listen(events::on_event);
+    crate::pg::nesting::at_rest(close_portals);
 }
 
 /// Whether the local transaction already has a transaction on a node.
@@ -97,6 +103,32 @@ impl SafePath {
         note_settings_changed();
         Self { _path: OwnSettings::safe_path(), _then: NoteChange }
     }
+}
+
+thread_local! {
+    /// A link has portals that are to be closed.
+    static PORTALS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How long a node may take to be told that portals are of no use any more.
+const CLOSE_TIME: Duration = Duration::from_secs(5);
+
+/// The client's statement is done, and what comes next may be long in coming: portals on nodes that nobody reads any more
+/// are closed, because they hold snapshots.
+#[inline]
+pub fn close_portals() {
+    if PORTALS.replace(false) && client::in_transaction_block() {
+        for link in registry::all() {
+            if let Ok(mut link) = link.try_borrow_mut() {
+                link.close_portals_now(Instant::now() + CLOSE_TIME);
+            }
+        }
+        pay_latch();
+    }
+}
+
+fn note_portal() {
+    PORTALS.set(true);
 }
 
 thread_local! {

@@ -8,11 +8,15 @@
 
 use super::gid;
 use super::registry::{refuse_silent, target};
+use super::standby;
 use crate::directory::{self, Node};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::{catalog, privileges, session as local, transaction_records};
+use crate::pg::{
+    catalog, node_health, privileges, server_start, session as local, transaction_records,
+};
 use crate::remote::Session;
+use crate::settings::CONNECT_TIMEOUT;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -92,6 +96,7 @@ fn decide(
 /// only after those of one local transaction, where its id is given. Connects to nodes as the owner of the
 /// extension's catalogs.
 pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<Recovered> {
+    super::standby::refuse()?;
     let mut result = Recovered::default();
     let mut nodes = directory::remote_nodes()?;
     if !nodes.is_empty() {
@@ -120,7 +125,25 @@ fn connect(node: &Node, limit: Duration) -> Result<Session> {
     target.connect_timeout = target.connect_timeout.min(limit);
     let mut session = Session::connect(&Rc::new(target), &role)?;
     session.set_time_limit(Some(Instant::now() + limit));
+    standby::claim(node, &mut session)?;
     Ok(session)
+}
+
+/// Makes sure that a node knows which server is the coordinator, before anything is asked of it for the first time since
+/// this server has started.
+///
+/// 55000 if the node has been used by a server that was promoted after this one.
+pub fn introduce(node: &Node) -> Result<()> {
+    if node_health::is_claimed(node.id.0) {
+        return Ok(());
+    }
+    let limit = Duration::from_millis(u64::try_from(CONNECT_TIMEOUT.get()).unwrap_or(5000));
+    let began = Instant::now();
+    match connect(node, limit) {
+        Err(error) if standby::is_refused(&error) || began.elapsed() >= limit => Err(error),
+        // Whoever asks tries with a role of his own, which may be let in.
+        _ => Ok(()),
+    }
 }
 
 fn recover_node(
@@ -171,16 +194,18 @@ fn recover_node(
     Ok(())
 }
 
-/// Whether a prepared transaction is this database's (and, where that is given, part of one local transaction).
+/// Whether a prepared transaction is this database's (and, where that is given, part of one local transaction). One of a
+/// later start of the coordinator than this is nobody's here: another server has been promoted, and knows of it.
 fn is_concerned(name: &str, cluster: i64, only: Option<u32>) -> bool {
-    gid::part(name, cluster, local::database_id())
-        .is_some_and(|(_, xid)| only.is_none_or(|only| only == xid))
+    gid::part(name, cluster, local::database_id()).is_some_and(|(epoch, xid)| {
+        epoch <= server_start::epoch() && only.is_none_or(|only| only == xid)
+    })
 }
 
 /// Whether the local transaction that it is part of has not ended: it runs, or is itself prepared.
 fn is_running(name: &str, cluster: i64) -> bool {
     gid::part(name, cluster, local::database_id())
-        .is_none_or(|(epoch, xid)| transaction_records::is_running(epoch, xid))
+        .is_none_or(|(_, xid)| transaction_records::is_running(xid))
 }
 
 /// Prepared transactions on a node that we are concerned with.

@@ -1,6 +1,7 @@
 //! This backend's links: one for each node and session user, kept from transaction to transaction.
 
 use super::link::Link;
+use super::standby;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::{node_health, privileges, xact};
@@ -35,6 +36,7 @@ pub fn sessions_made() -> u64 {
 ///
 /// 08001 if the node cannot be reached; 08006 if it was lost earlier in this transaction.
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
+    standby::refuse()?;
     let (user, _) = xact::users();
     let node = directory::node(id)?;
     node.check_ours()?;
@@ -54,6 +56,7 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     }
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
+    super::recovery::introduce(&node)?;
     let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)
         .inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
@@ -148,6 +151,7 @@ pub fn lost_earlier(link: &Link) -> Error {
 
 /// What a session needs to know of a node, for a role.
 pub fn target(node: &Node, role: &str) -> Result<Target> {
+    standby::refuse()?;
     node.check_ours()?;
     let mut target = Target {
         id: Some(node.id.0),

@@ -7,7 +7,7 @@ use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::worker::{self, Work};
-use crate::pg::{privileges, session as local, sql, transaction_records};
+use crate::pg::{privileges, server_start, session as local, sql, transaction_records};
 use crate::remote::Session;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -68,17 +68,24 @@ pub fn status(name: &str) -> Result<Status> {
         return Err(no_such("It belongs to another database of this server."));
     }
     match gid {
-        Gid::Part { epoch, xid, .. } => here((u64::from(epoch) << 32) | u64::from(xid)),
+        Gid::Part { epoch, xid, .. } => here(epoch, xid),
         Gid::Own { node, id, .. } => there(NodeId(node), id),
     }
 }
 
 const ASK: &str = "SELECT pg_catalog.pg_xact_status";
 
-fn here(id: u64) -> Result<Status> {
-    if !transaction_records::is_past(id) {
-        return Ok(Status::Aborted); // a crash came before anything of it was durable
+fn here(epoch: u128, xid: u32) -> Result<Status> {
+    super::standby::refuse()?;
+    let own = server_start::epoch();
+    if epoch > own {
+        return Ok(Status::Unknown); // of a coordinator that was promoted after this one
     }
+    // A crash came before anything of it was durable, and its id may be another's by now.
+    let lost = |id: &u64| epoch < own && *id >= server_start::first_id();
+    let Some(id) = transaction_records::full_id(xid).filter(|id| !lost(id)) else {
+        return Ok(Status::Aborted);
+    };
     let id = id.to_string();
     let status = sql::one::<String>(&format!("{ASK}($1::pg_catalog.xid8)"), &[id.as_str().into()])?;
     Ok(Status::from_name(status.as_deref()))

@@ -9,6 +9,8 @@ use super::link::Link;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::pg::server_start;
+use crate::pg::wait::explain_cancel;
 use crate::pg::worker::{self, Work};
 use crate::pg::{catalog, error::notify, session as local, transaction_records, xact};
 use crate::remote::{Patience, messages};
@@ -39,7 +41,9 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
         failed.get_or_insert(error);
     }
     if let Some(error) = failed {
-        return Err(error);
+        // Nothing is committed: what the client wanted to stop is stopped, whether or not its node says so in time.
+        let stopped = error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) || error.is_class("08");
+        return Err(if stopped { explain_cancel(error) } else { error });
     }
     failpoint::hit(failpoint::PREPARE_AFTER)?;
     let table = catalog::relation("helios", "transaction").ok_or_else(|| {
@@ -52,7 +56,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
 
 /// Sends PREPARE TRANSACTION to each writer; the names that it prepares under, and the nodes.
 fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
-    let (epoch, xid) = xact::full_id();
+    let (epoch, xid) = (server_start::epoch(), xact::id());
     let (database, cluster) = (local::database_id(), directory::cluster_id()?);
     let mut records = Vec::with_capacity(writers.len());
     for (n, link) in (1..).zip(writers) {

@@ -13,6 +13,7 @@ pub fn adopt() -> Result<i32> {
     directory::adopt_nodes()?;
     let nodes = directory::remote_nodes()?;
     for node in &nodes {
+        claim::succeed(node)?;
         claim::stake(node)?;
         warn_of_prepared(node)?;
         warn_of_other_rows(node)?;

@@ -1,6 +1,7 @@
 //! Requests that are given up, connections that are gone, and what the node says about either.
 
 use super::*;
+use crate::remote::cancel::Sent;
 
 impl Session {
     /// Gives up the request under way where nothing may be raised, so that the node comes to its end by
@@ -23,9 +24,22 @@ impl Session {
         self.flush(Patience::Until(until)).is_ok()
     }
 
-    /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort.
+    /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort; false if it
+    /// could not be asked.
     pub fn request_cancel(&self) -> bool {
-        self.cancel.as_ref().is_some_and(|key| key.request_cancel())
+        match self.cancel.as_ref().map_or(Sent::No, |key| key.request_cancel()) {
+            Sent::No => false,
+            Sent::Taken => true,
+            Sent::Unconfirmed => {
+                self.cancel_pending.set(true);
+                true
+            }
+        }
+    }
+
+    /// Whether a cancel that the node may still act on could hit what is asked next.
+    pub fn has_cancel_pending(&self) -> bool {
+        self.cancel_pending.get()
     }
 
     /// Whether the node has closed an idle connection, or said so. Costs one system call.

@@ -68,7 +68,7 @@ impl Session {
                 }
                 if self.outstanding == 0 {
                     self.deadlock.clear();
-                    self.grace = None;
+                    self.asked_to_stop = false;
                     if let Some(key) = &self.cancel {
                         key.set_busy(false);
                     }
@@ -149,16 +149,22 @@ impl Session {
         patience: Patience,
         limit: Option<Duration>,
     ) -> Result<Woken> {
-        let deadline = match patience {
-            Patience::Interruptible => self.time_limit,
-            Patience::InterruptibleUntil(moment) | Patience::Until(moment) => Some(moment),
-            Patience::Commit => self.grace,
+        let (deadline, wake) = match patience {
+            Patience::Interruptible => (self.time_limit, None),
+            Patience::InterruptibleUntil(moment) => (Some(moment), None),
+            Patience::Until(moment) => (Some(bounded(moment)), None),
+            Patience::Commit => {
+                let due = due();
+                self.ask_to_stop(due);
+                (due.map(last_moment), due)
+            }
         };
-        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
+        let left = |moment: Instant| moment.saturating_duration_since(Instant::now());
+        if deadline.map(left) == Some(Duration::ZERO) {
             return Err(self.lost("no answer in time"));
         }
-        let left = left.into_iter().chain(limit).min();
+        let wake = wake.map(left).filter(|time| !time.is_zero());
+        let left = deadline.map(left).into_iter().chain(limit).chain(wake).min();
         let woken = self.wait.wait(interest, left);
         if woken.postmaster_died {
             match patience {
@@ -172,18 +178,17 @@ impl Session {
             match patience {
                 Patience::Interruptible | Patience::InterruptibleUntil(_) => check_for_interrupts(),
                 Patience::Until(_) => owe_latch(),
-                Patience::Commit => self.forward_interrupt(),
+                Patience::Commit => {} // looked at before the next wait
             }
         }
         Ok(woken)
     }
 
-    pub(super) fn forward_interrupt(&mut self) {
-        if interrupt_pending() && self.grace.is_none() {
-            self.grace = Some(Instant::now() + COMMIT_GRACE);
-            if let Some(key) = &self.cancel {
-                key.request_cancel();
-            }
+    /// Once the client's statement is due, the node is asked to stop, whatever it says in the end.
+    fn ask_to_stop(&mut self, due: Option<Instant>) {
+        if due.is_some_and(|due| due <= Instant::now()) && !self.asked_to_stop {
+            self.asked_to_stop = true;
+            self.request_cancel();
         }
     }
 
@@ -200,7 +205,7 @@ impl Session {
                 Ok(None) => match self.read_once() {
                     Ok(true) | Err(_) => {}
                     Ok(false) => {
-                        let left = until.saturating_duration_since(Instant::now());
+                        let left = bounded(until).saturating_duration_since(Instant::now());
                         if left.is_zero() {
                             return None;
                         }

@@ -16,19 +16,17 @@ use crate::pg::backends::{self, LongWait};
 use crate::pg::encoding;
 use crate::pg::error::notify;
 use crate::pg::wait::{
-    Interest, SocketWait, Woken, check_for_interrupts, exit_with_postmaster, hold_cancels,
-    hold_interrupts, interrupt_pending, owe_latch,
+    Interest, SocketWait, Woken, bounded, check_for_interrupts, due, exit_with_postmaster,
+    hold_cancels, hold_interrupts, last_moment, owe_latch,
 };
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The write buffer is kept up to this size, and a COPY is sent in pieces of it.
 const OUTPUT: usize = 256 * 1024;
-/// How long a node has to finish a COMMIT after the client wants to be gone.
-const COMMIT_GRACE: Duration = Duration::from_secs(10);
-
 /// How long, and how politely, to wait for a node.
 #[derive(Clone, Copy, Debug)]
 pub enum Patience {
@@ -36,10 +34,11 @@ pub enum Patience {
     Interruptible,
     /// The same, but not beyond this moment.
     InterruptibleUntil(Instant),
-    /// Where no error may be raised (abort, after commit): not beyond this moment.
+    /// Where no error may be raised (abort, after commit): not beyond this moment, and not much longer than the client's
+    /// statement may take.
     Until(Instant),
-    /// For a COMMIT on the way: an interrupt is passed on to the node, whose answer is what counts. After it no
-    /// cancel is looked at until the local transaction has ended too.
+    /// For a COMMIT on the way: an interrupt, or the end of `statement_timeout`, is passed on to the node, whose answer is
+    /// what counts if it comes at once. After it no cancel is looked at until the local transaction has ended too.
     Commit,
 }
 
@@ -73,8 +72,10 @@ pub struct Session {
     lost: bool,
     /// When everything has to be over, for those that must not wait for ever.
     time_limit: Option<Instant>,
-    /// When the node has to have answered although the backend was interrupted.
-    grace: Option<Instant>,
+    /// The node was asked to cancel the COMMIT that it has been sent.
+    asked_to_stop: bool,
+    /// A request to cancel was sent, and nobody knows whether the node has acted on it yet.
+    cancel_pending: Cell<bool>,
     /// Processes here that wait for each other, when this session's statement was cancelled to end that.
     deadlock: Vec<i32>,
     /// The node's id and the process that serves this session there, when other backends are to know them.
@@ -99,7 +100,8 @@ impl Session {
             status: b'I',
             lost: false,
             time_limit: None,
-            grace: None,
+            asked_to_stop: false,
+            cancel_pending: Cell::new(false),
             deadlock: Vec::new(),
             shown: None,
         }

@@ -6,6 +6,13 @@ use super::*;
 impl Link {
     /// Reads the request under way to its end; rows go to memory.
     pub fn settle(&mut self, patience: Patience) -> Result<()> {
+        while self.is_closing && !self.session.is_lost() {
+            let frame = match self.session.next(patience) {
+                Ok(frame) => frame,
+                Err(error) => return Err(self.lost(error)),
+            };
+            self.take(&frame)?;
+        }
         while let Some(stream) = self.current.clone() {
             if let Some(row) = self.advance(patience)? {
                 let mut stream = stream.borrow_mut();
@@ -176,6 +183,7 @@ impl Link {
     /// ReadyForQuery has arrived.
     pub(super) fn finish(&mut self) {
         let request = std::mem::take(&mut self.request);
+        self.is_closing = false;
         let (failed, counted) = (request.failed.is_some(), request.counted);
         self.effects.clear();
         self.session.set_foreign_encoding(None);

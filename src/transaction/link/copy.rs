@@ -56,7 +56,7 @@ impl Link {
             sql.extend_from_slice(b", true)");
             messages::command(self.session.output(), &sql)?;
         }
-        self.session.sync();
+        self.end_pipeline()?;
         match self.session.flush(Patience::Interruptible) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.lost(error)),

@@ -79,6 +79,8 @@ pub struct Link {
     request: Request,
     current: Option<Rc<RefCell<Stream>>>,
     closing: Vec<u32>,
+    /// The node was told to close portals, and the answer is still to come.
+    pub is_closing: bool,
     /// Open portals, each with the nesting level that it belongs to.
     portals: Vec<(u32, u32)>,
     last_portal: u32,
@@ -105,6 +107,7 @@ impl Link {
             request: Request::default(),
             current: None,
             closing: Vec::new(),
+            is_closing: false,
             portals: Vec::new(),
             last_portal: 0,
             last_used: wait::statement_start(),
@@ -123,7 +126,11 @@ impl Link {
     pub fn own_gid(&self) -> Option<String> {
         let id = self.block.xid?;
         let gid = Gid::Own { database: local::database_id(), node: self.node.id.0, id };
-        Some(gid.name(directory::cluster_id().ok()?))
+        let mut cluster = None;
+        // The directory may have changed and be read again, which would raise a cancel that comes too late: the node may
+        // have committed.
+        wait::hold_interrupts(|| cluster = directory::cluster_id().ok());
+        Some(gid.name(cluster?))
     }
 
     /// Whether the session can no longer be used, or another server may be the better one to talk to. Looks at the socket when it was idle for a while: a node
@@ -135,6 +142,7 @@ impl Link {
         self.last_used = now;
         self.session.is_lost()
             || (self.demoted && !self.block.is_open())
+            || (self.session.has_cancel_pending() && !self.block.is_open())
             || (idle && self.session.is_stale())
     }
 
@@ -180,6 +188,7 @@ impl Link {
         self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
             self.closing.push(portal);
+            crate::transaction::note_portal();
         }
     }
 

@@ -11,6 +11,7 @@ impl Link {
     /// settings in a round trip of their own, when they have changed: some (VACUUM, procedures that commit) must be
     /// the first of their pipeline.
     pub fn begin(&mut self, mode: Mode, writes: bool) -> Result<()> {
+        wait::forget_interrupt();
         if self.session.is_open() {
             self.end_copy()?; // one that nobody finished
         }
@@ -67,6 +68,9 @@ impl Link {
     /// outer statement are still on their way, the node does not answer in time) is done with the next request.
     pub fn roll_back_now(&mut self, until: Instant) {
         let Some(steps) = self.block.undo() else { return };
+        if self.is_closing {
+            self.drain(until);
+        }
         if self.session.is_lost() || !self.session.is_at_rest() {
             return;
         }
@@ -254,14 +258,41 @@ impl Link {
 
     /// Ends the pipeline and sends it. The answers belong to the stream given back.
     pub fn submit(&mut self) -> Result<Rc<RefCell<Stream>>> {
-        self.session.sync();
+        self.end_pipeline()?;
         self.send(xact::nest_level())
     }
 
     /// The same for a portal of an outer nesting level: its rows outlive the current one.
     pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
-        self.session.sync();
+        self.end_pipeline()?;
         self.send(level)
+    }
+
+    /// Writes the end of a pipeline. In a transaction the unnamed portal would stay open behind it, and with it the
+    /// statement's snapshot, which keeps VACUUM from removing rows and CREATE INDEX CONCURRENTLY from its end.
+    pub(super) fn end_pipeline(&mut self) -> Result<()> {
+        if !self.request.autocommit {
+            messages::close(self.session.output(), b'P', b"")?;
+        }
+        self.session.sync();
+        Ok(())
+    }
+
+    /// Closes portals that nobody reads any more, now that the client's statement is done: what comes next may be long
+    /// in coming, and snapshots are held until then. Nothing is raised, and the answer is not waited for: it is read with
+    /// that of the next request.
+    pub fn close_portals_now(&mut self, until: Instant) {
+        if self.closing.is_empty() || self.session.is_lost() || !self.session.is_at_rest() {
+            return;
+        }
+        self.request = Request::default();
+        self.effects.clear();
+        let written = self.close_leftovers();
+        self.session.sync();
+        self.is_closing = true;
+        if written.is_err() || self.session.flush(Patience::Until(until)).is_err() {
+            self.session.give_up();
+        }
     }
 
     /// Sends the pipeline, which may have to be ended later.

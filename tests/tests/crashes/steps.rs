@@ -138,18 +138,12 @@ fn names_carry_cluster_database_epoch_and_transaction() {
     let pid = backend(&mut client).as_raw_nonzero().get();
     cluster.failpoint("record.after", "hang", 0, pid);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let committed = scope.spawn(|| {
             let id = "SELECT pg_current_xact_id()::text";
             client.batch_execute("BEGIN; UPDATE one.t SET x = 1; UPDATE two.t SET x = 1").unwrap();
             let id: String = client.query_one(id, &[]).unwrap().get(0);
             client.batch_execute("COMMIT").unwrap();
-            let mut other = cluster.connect();
-            let status = "SELECT helios_transaction_status($1)";
-            for n in [1, 2] {
-                let gid = format!("{prefix}_0_{id}_{n}");
-                let status: String = other.query_one(status, &[&gid]).unwrap().get(0);
-                assert_eq!(status, "committed");
-            }
+            id
         });
         cluster.wait_for_failpoint("record.after", crate::RECOVERED);
         let mut other = cluster.connect();
@@ -160,7 +154,9 @@ fn names_carry_cluster_database_epoch_and_transaction() {
         assert_eq!(nodes, ["node-1", "node-2"]);
         for (n, row) in (1..).zip(&rows) {
             let gid: String = row.get(0);
-            assert!(gid.starts_with(&format!("{prefix}_0_")) && gid.ends_with(&format!("_{n}")));
+            let epoch = gid.strip_prefix(&format!("{prefix}_")).unwrap().split('_').next();
+            assert!(epoch.unwrap().parse::<u128>().unwrap() > 0, "{gid}");
+            assert!(gid.ends_with(&format!("_{n}")), "{gid}");
             assert_eq!(row.get::<_, String>(2), "in progress");
             assert!(row.get::<_, bool>(3) && row.get::<_, bool>(4));
             let status = "SELECT helios_transaction_status($1)";
@@ -174,6 +170,14 @@ fn names_carry_cluster_database_epoch_and_transaction() {
             other.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap().is_empty()
         );
         cluster.failpoint("record.after", "off", 0, 0);
+        let id = committed.join().unwrap();
+        for (n, row) in (1..).zip(&rows) {
+            let gid: String = row.get(0);
+            assert!(gid.ends_with(&format!("_{id}_{n}")), "{gid}");
+            let status = "SELECT helios_transaction_status($1)";
+            let status: String = other.query_one(status, &[&gid]).unwrap().get(0);
+            assert_eq!(status, "committed");
+        }
     });
     assert_eq!(values(&mut client), [1, 1, 0]);
     settled(&cluster);

@@ -11,11 +11,13 @@
 mod deadlocks;
 mod definitions;
 mod failover;
+mod frozen;
 mod health;
 mod leaks;
 mod lock_queue;
 mod lost_nodes;
 mod outcomes;
+mod standby;
 mod stopping;
 mod tcp;
 

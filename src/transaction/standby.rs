@@ -1,0 +1,171 @@
+//! Only one server is the coordinator: a standby of it sends nothing to nodes, and neither does one that was the primary
+//! before another was promoted.
+//!
+//! Each node remembers the coordinator's system identifier and the latest timeline that it was used from. It is told by a
+//! session of the catalogs' owner, which no client can be, before anything else is asked of it since the coordinator has
+//! started.
+
+use crate::directory::{self, Node};
+use crate::error::{Error, Result};
+use crate::pg::{node_health, server_start};
+use crate::remote::Session;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// 25006 on a server in recovery, with the address of its primary.
+#[inline]
+pub fn refuse() -> Result<()> {
+    if server_start::in_recovery() { Err(in_recovery()) } else { Ok(()) }
+}
+
+#[cold]
+fn in_recovery() -> Error {
+    let hint = match address(&server_start::primary_conninfo()) {
+        Some(address) => format!("Connect to the coordinator at {address}."),
+        None => "Connect to the coordinator.".to_owned(),
+    };
+    Error::new(
+        Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+        "cannot use distributed schemas during recovery",
+    )
+    .detail("This server is a standby of the coordinator; what it knows of the nodes may be out of date.")
+    .hint(hint)
+}
+
+/// Host and port of a connection string of libpq: of nothing else in it, which may be a password.
+fn address(conninfo: &str) -> Option<String> {
+    if let Some((_, rest)) = conninfo.split_once("://") {
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let place = authority.rsplit('@').next().unwrap_or_default();
+        return (!place.is_empty()).then(|| place.to_owned());
+    }
+    let host = keyword(conninfo, "host").or_else(|| keyword(conninfo, "hostaddr"))?;
+    let port = keyword(conninfo, "port").unwrap_or_else(|| "5432".to_owned());
+    Some(format!("{host}:{port}"))
+}
+
+/// The value of a keyword in `keyword = value` pairs; values may be in quotes, with backslashes.
+fn keyword(conninfo: &str, wanted: &str) -> Option<String> {
+    let mut rest = conninfo.trim_start();
+    while let Some((name, after)) = rest.split_once('=') {
+        let after = after.trim_start();
+        let quoted = after.strip_prefix('\'');
+        let (mut value, mut end, mut escaped) = (String::new(), after.len(), false);
+        let text = quoted.unwrap_or(after);
+        let skipped = after.len() - text.len();
+        for (at, c) in text.char_indices() {
+            let ends = if quoted.is_some() { c == '\'' } else { c.is_whitespace() };
+            if ends && !escaped {
+                end = skipped + at + c.len_utf8();
+                break;
+            }
+            escaped = c == '\\' && !escaped;
+            if !escaped {
+                value.push(c);
+            }
+        }
+        if name.trim() == wanted {
+            return Some(value);
+        }
+        rest = after.get(end..).unwrap_or_default().trim_start();
+    }
+    None
+}
+
+const REFUSED: Code = Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+
+/// Tells a node over a session of the catalogs' owner that this server is the coordinator, where it does not know that yet.
+///
+/// 55000 if it knows a later one.
+pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
+    let cluster = directory::cluster_id()?;
+    let (system, timeline) = (server_start::system_identifier(), server_start::timeline());
+    let select = format!(
+        "SELECT system_identifier, timeline FROM helios.coordinator
+          WHERE cluster OPERATOR(pg_catalog.=) '{cluster}'::pg_catalog.int8"
+    );
+    // A node that cannot say (an older version, one that takes no writes) is used as it is.
+    let asked = session.query(&select);
+    if session.is_lost() {
+        return asked.map(|_| ());
+    }
+    let Ok(known) = asked else { return Ok(()) };
+    if older(&known, system, timeline) {
+        let told = session.query(&format!(
+            "INSERT INTO helios.coordinator AS c (cluster, system_identifier, timeline)
+             VALUES ('{cluster}', '{system}', '{timeline}')
+             ON CONFLICT (cluster) DO UPDATE SET timeline = excluded.timeline
+              WHERE c.timeline OPERATOR(pg_catalog.<) excluded.timeline
+                AND c.system_identifier OPERATOR(pg_catalog.=) excluded.system_identifier"
+        ));
+        if told.is_err() {
+            return if session.is_lost() { told.map(|_| ()) } else { Ok(()) };
+        }
+        return judge(node, &session.query(&select)?, system, timeline);
+    }
+    judge(node, &known, system, timeline)
+}
+
+/// What a node says of its coordinator.
+type Known = [Vec<Option<String>>];
+
+fn parse(known: &Known) -> Option<(u64, u32)> {
+    let row = known.first()?;
+    let column = |at: usize| row.get(at)?.as_deref();
+    Some((column(0)?.parse().ok()?, column(1)?.parse().ok()?))
+}
+
+/// Whether the node knows of an older state of this coordinator, or none.
+fn older(known: &Known, system: u64, timeline: u32) -> bool {
+    parse(known).is_none_or(|(of, at)| of == system && at < timeline)
+}
+
+fn judge(node: &Node, known: &Known, system: u64, timeline: u32) -> Result<()> {
+    let known = parse(known);
+    let is_ours = known == Some((system, timeline));
+    node_health::set_claimed(node.id.0, is_ours);
+    match known {
+        Some((of, at)) if !is_ours => Err(refusal(node, of == system, at, timeline)),
+        _ => Ok(()),
+    }
+}
+
+fn refusal(node: &Node, same_system: bool, at: u32, timeline: u32) -> Error {
+    let message = format!("node \"{}\" is in use by another coordinator", node.name);
+    let error = Error::new(REFUSED, message);
+    if same_system {
+        return error
+            .detail(format!(
+                "A server that was promoted to timeline {at} uses it; this server is on timeline {timeline}."
+            ))
+            .hint("Make this server a standby of the one that was promoted (with pg_rewind or a new base backup), or stop it.");
+    }
+    error
+        .detail("A server with another system identifier uses it for the same cluster.")
+        .hint("If that server is gone, run SELECT helios_adopt_nodes() here.")
+}
+
+/// Whether an error is that of a node which knows a later coordinator.
+pub fn is_refused(error: &Error) -> bool {
+    error.is(REFUSED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_and_port_are_read_and_nothing_else() {
+        for (conninfo, expected) in [
+            ("host=10.0.0.1 port=5433 user=repl password=secret", Some("10.0.0.1:5433")),
+            ("user=postgres passfile='/a b/.pgpass' host=h sslmode=prefer", Some("h:5432")),
+            (r"password='it\'s host=x' host = 'my host' port=1", Some("my host:1")),
+            ("hostaddr=::1 port=2", Some("::1:2")),
+            ("postgresql://repl:secret@h:5433/db?sslmode=require", Some("h:5433")),
+            ("user=postgres", None),
+            ("", None),
+            ("host", None),
+        ] {
+            assert_eq!(address(conninfo).as_deref(), expected, "{conninfo}");
+        }
+    }
+}
