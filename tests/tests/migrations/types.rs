@@ -66,8 +66,10 @@ fn answers(wire: &mut Wire) -> Vec<String> {
         for way in WITH_VARIABLE {
             let (_, of_type, value) = column;
             let sql = filled(way, column);
-            let (into, rows) =
-                if sql.starts_with("SELECT") { ("PERFORM", &sql[6..]) } else { ("", &*sql) };
+            let (into, rows) = match sql.strip_prefix("SELECT") {
+                Some(rest) => ("PERFORM", rest),
+                None => ("", &*sql),
+            };
             let block = format!(
                 "DO $$ DECLARE x {of_type} := '{}'; n int; BEGIN {into} {rows}; GET DIAGNOSTICS n = ROW_COUNT; \
                  RAISE NOTICE '%', n; END $$",

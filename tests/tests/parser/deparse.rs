@@ -70,7 +70,7 @@ fn deparsed_queries_are_understood_and_mean_the_same() {
     first
         .batch_execute("CREATE DATABASE corpus TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
         .unwrap();
-    let mut connect = {
+    let connect = {
         let config = cluster.coordinator().config("corpus");
         move || config.connect(NoTls).unwrap()
     };
