@@ -168,10 +168,12 @@ CREATE TABLE helios.migration_table (
     blocks    bigint  NOT NULL,
     rows      bigint  NOT NULL,
     round     integer,
+    part      integer NOT NULL DEFAULT 0,
     PRIMARY KEY (migration, schema, name)
 );
 COMMENT ON TABLE helios.migration_table IS 'tables of a migration under way';
 COMMENT ON COLUMN helios.migration_table.identity IS 'the clause that gives a table back its replica identity; NULL where it was left as it is';
+COMMENT ON COLUMN helios.migration_table.part IS 'number of the table''s owner: changes of each owner''s tables are applied with that owner''s rights, by a subscription of their own';
 COMMENT ON COLUMN helios.migration_table.round IS 'the round whose snapshot its rows were copied under; NULL: not copied yet';
 
 CREATE TABLE helios.merge (
@@ -567,6 +569,20 @@ CREATE TABLE helios.migration_marker (
 );
 COMMENT ON TABLE helios.migration_marker IS 'a token written on one copy and seen on the other proves that all before it has arrived';
 GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
+
+-- The role that applies changes may write its marker; what code of tenants it runs may not write those of others.
+CREATE FUNCTION helios.guard_marker() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+       OR current_user::text LIKE '%' || format('\_%s\_%s', NEW.migration, NEW.direction)
+          AND (NEW.migration, NEW.direction) = (OLD.migration, OLD.direction) THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'permission denied for a marker of migration %', OLD.migration USING ERRCODE = 'insufficient_privilege';
+END $$;
+REVOKE EXECUTE ON FUNCTION helios.guard_marker() FROM PUBLIC;
+CREATE TRIGGER guard_marker BEFORE UPDATE ON helios.migration_marker FOR EACH ROW EXECUTE FUNCTION helios.guard_marker();
+ALTER TABLE helios.migration_marker ENABLE ALWAYS TRIGGER guard_marker;
 
 CREATE TABLE helios.verification (
     migration   bigint,

@@ -28,6 +28,7 @@ mod reference_rules;
 pub mod schema;
 mod send;
 mod session_state;
+mod subscription;
 mod table_as;
 mod unfinished;
 
@@ -67,6 +68,7 @@ fn before(statement: &Statement) -> Result<Step> {
     if !concerns_definitions(statement.tag()) {
         return session_state::before(statement);
     }
+    subscription::check(statement)?;
     if !directory::exists() {
         schema::refuse_clause_without_extension(statement)?;
         return Ok(Step::pass(*statement));

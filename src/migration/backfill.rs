@@ -78,6 +78,7 @@ pub fn copy(
     let open: Vec<MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
     let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
+    let unplannable = tables::unplannable(source, &migration.schemas)?;
     let source_address = worker::attempt(|| ends::address(migration.source))?;
     let mut copying = Copying {
         migration,
@@ -95,18 +96,23 @@ pub fn copy(
         began: Instant::now(),
         asked: 0,
     };
-    copying.fill_queue();
+    copying.fill_queue(&unplannable);
     copying.run(target)
 }
 
 impl Copying<'_> {
-    fn fill_queue(&mut self) {
+    fn fill_queue(&mut self, unplannable: &[String]) {
         let rate = rate();
         for (table, moving) in self.tables.iter().enumerate() {
             // Under a limit, ranges are so small that the pauses between them are short.
             let a_block = (moving.rows / moving.blocks.max(1)).max(1);
             let step = rate.map_or(STEP, |rate| (rate / 2 / a_block).clamp(1, STEP));
-            for (from, to) in ranges(moving.blocks, step) {
+            // Whole tables are copied without a query.
+            let all = match unplannable.contains(&moving.qualified()) {
+                true => vec![(0, None)],
+                false => ranges(moving.blocks, step),
+            };
+            for (from, to) in all {
                 let blocks = to.unwrap_or(moving.blocks).saturating_sub(from);
                 self.queue.push_back(Range { table, from, to, rows: blocks * a_block });
                 self.left[table] += 1;

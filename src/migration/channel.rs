@@ -1,9 +1,13 @@
 //! One direction of logical replication between the two copies: publication and slot on one node, subscription on the
 //! other, and the marker that proves how far the second one is.
 //!
+//! There is one channel for each owner of tables, because what a table calls when changes are applied to it (checks,
+//! generated columns, indexes, triggers) runs with the rights of the subscription's owner: see [`super::apply_role`].
+//!
 //! Everything here is PostgreSQL's own. Publisher and subscriber are made in separate steps, because a slot that is made
 //! by CREATE SUBSCRIPTION has no snapshot that others could use.
 
+use super::apply_role::{self, Owner};
 use super::ends::{self, column, flag, identifier, literal, text};
 use super::foreign::guard;
 use super::patience;
@@ -13,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::pg::{session as local, wait};
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often the subscriber is asked for the marker.
@@ -28,6 +33,8 @@ pub struct Channel {
     pub name: String,
     /// Tells its marker from those of other channels.
     direction: String,
+    /// Number of the owner whose tables it is for.
+    pub part: i32,
     /// The table that the marker is in, on both ends.
     marker: String,
     pub publisher: NodeId,
@@ -35,23 +42,31 @@ pub struct Channel {
 }
 
 impl Channel {
-    /// From the old copy to the new one, for the tables that were copied in this round.
-    pub fn forward(migration: &Migration, round: i32) -> Result<Self> {
-        Self::new(migration, format!("{round}"), migration.source, migration.target)
+    /// From the old copy to the new one, for the tables of one owner that were copied in this round.
+    pub fn forward(migration: &Migration, round: i32, part: i32) -> Result<Self> {
+        Self::new(migration, format!("{round}"), part, (migration.source, migration.target))
     }
 
-    /// From the new copy to the old one.
-    pub fn back(migration: &Migration) -> Result<Self> {
-        Self::new(migration, "back".to_owned(), migration.target, migration.source)
+    /// From the new copy to the old one, for the tables of one owner.
+    pub fn back(migration: &Migration, part: i32) -> Result<Self> {
+        Self::new(migration, "back".to_owned(), part, (migration.target, migration.source))
     }
 
-    fn new(m: &Migration, direction: String, from: NodeId, to: NodeId) -> Result<Self> {
+    fn new(
+        m: &Migration,
+        mut direction: String,
+        part: i32,
+        (from, to): (NodeId, NodeId),
+    ) -> Result<Self> {
+        if part > 0 {
+            direction.push_str(&format!("p{part}"));
+        }
         let name = format!("helios_{}_{}_{direction}", directory::cluster_id()?, m.id);
         let marker = match m.is_import() {
             true => format!("{}.migration_marker", identifier(&guard::schema(m.id)?)),
             false => "helios.migration_marker".to_owned(),
         };
-        Ok(Self { migration: m.id, name, direction, marker, publisher: from, subscriber: to })
+        Ok(Self { migration: m.id, name, direction, part, marker, publisher: from, subscriber: to })
     }
 
     /// What tells its marker from those of other channels of its migration.
@@ -97,8 +112,8 @@ impl Channel {
     }
 
     fn published(&self, tables: &[&MovingTable]) -> String {
-        let mut all: Vec<String> =
-            tables.iter().map(|t| format!("ONLY {}", t.qualified())).collect();
+        let own = tables.iter().filter(|table| table.part == self.part);
+        let mut all: Vec<String> = own.map(|t| format!("ONLY {}", t.qualified())).collect();
         all.push(format!(
             "{} WHERE (migration = {} AND direction = {})",
             self.marker,
@@ -123,6 +138,17 @@ impl Channel {
         Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
     }
 
+    /// Makes the slot with the same beginning as that of another channel, which nobody has read from yet: what it gives
+    /// goes with the snapshot of that one.
+    pub fn slot_like(&self, other: &Self, publisher: &mut Session) -> Result<()> {
+        publisher.query(&format!(
+            "SELECT pg_copy_logical_replication_slot({}, {})",
+            literal(&other.name),
+            literal(&self.name)
+        ))?;
+        Ok(())
+    }
+
     /// Makes the slot, where no snapshot is needed; one that is there stays. False if something was asked for while it
     /// waited.
     pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<bool> {
@@ -134,23 +160,46 @@ impl Channel {
         Ok(patience::query(migration, publisher, &create)?.is_some())
     }
 
-    /// Makes the subscription, if it is not there.
+    /// Makes the subscription, if it is not there. It belongs to a role with the rights of the tables' owner, and runs
+    /// only when it does.
     pub fn subscribe(&self, subscriber: &mut Session, enabled: bool) -> Result<()> {
         let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(&self.name));
-        if !subscriber.query(&there)?.is_empty() {
-            return Ok(());
+        if subscriber.query(&there)?.is_empty() {
+            self.make_subscription(subscriber)?;
         }
+        if enabled { self.enable(subscriber) } else { Ok(()) }
+    }
+
+    fn make_subscription(&self, subscriber: &mut Session) -> Result<()> {
+        let tables = record::tables(self.migration)?;
+        let own = tables.iter().filter(|table| table.part == self.part && table.logged);
+        let owner = apply_role::owner(subscriber, own)?;
         let connection = ends::conninfo(self.publisher)?;
         if connection.contains("password=") {
             ends::keep_secret(subscriber)?;
         }
-        subscriber.query(&format!(
-            "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0}
-               WITH (create_slot = false, slot_name = {0}, copy_data = false, enabled = {enabled})",
-            identifier(&self.name),
-            literal(&connection)
-        ))?;
-        Ok(())
+        let create = |more: &str| {
+            format!(
+                "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0}
+                   WITH (create_slot = false, slot_name = {0}, copy_data = false, enabled = false{more})",
+                identifier(&self.name),
+                literal(&connection)
+            )
+        };
+        match owner {
+            Owner::Own => subscriber.query(&create("")).map(|_| ()),
+            Owner::Other { owner, schemas } => {
+                let more = apply_role::options(subscriber)?;
+                let all = apply_role::statements(&self.name, &owner, &schemas, &self.marker);
+                let [before, after] = all;
+                let made = subscriber
+                    .query(&format!("BEGIN; {before}; {}; {after}; COMMIT", create(more)));
+                if made.is_err() && !subscriber.is_lost() {
+                    subscriber.query("ROLLBACK")?;
+                }
+                made.map(|_| ())
+            }
+        }
     }
 
     /// Lets the subscription run.
@@ -251,17 +300,46 @@ impl Channel {
     }
 }
 
-/// Removes a subscription; its slot is another matter.
+/// The parts of these tables that logical replication carries; without any there is still a channel, for its marker.
+pub fn parts<'a>(tables: impl Iterator<Item = &'a MovingTable>) -> Vec<i32> {
+    let parts: BTreeSet<i32> =
+        tables.filter(|table| table.logged).map(|table| table.part).collect();
+    if parts.is_empty() { vec![0] } else { parts.into_iter().collect() }
+}
+
+/// The channels from the old copy to the new one.
+pub fn forward(migration: &Migration) -> Result<Vec<Channel>> {
+    let tables = record::tables(migration.id)?;
+    let last = migration.round;
+    let mut channels = Vec::new();
+    for round in 1..=last {
+        let of_round = |table: &&MovingTable| table.round.unwrap_or(last) == round;
+        // A round in which no table was finished has left nothing to follow.
+        if round == last || tables.iter().any(|table| of_round(&table)) {
+            for part in parts(tables.iter().filter(of_round)) {
+                channels.push(Channel::forward(migration, round, part)?);
+            }
+        }
+    }
+    Ok(channels)
+}
+
+/// The channels from the new copy to the old one.
+pub fn back(migration: &Migration) -> Result<Vec<Channel>> {
+    let tables = record::tables(migration.id)?;
+    parts(tables.iter()).into_iter().map(|part| Channel::back(migration, part)).collect()
+}
+
+/// Removes a subscription with the role that it belongs to; its slot is another matter.
 pub fn drop_subscription(session: &mut Session, name: &str) -> Result<()> {
     let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(name));
-    if session.query(&there)?.is_empty() {
-        return Ok(());
+    if !session.query(&there)?.is_empty() {
+        let name = identifier(name);
+        session.query(&format!(
+            "ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"
+        ))?;
     }
-    let name = identifier(name);
-    session.query(&format!(
-        "ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"
-    ))?;
-    Ok(())
+    apply_role::drop(session, name)
 }
 
 /// Removes a slot; whoever still reads from it is sent away.

@@ -86,13 +86,17 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool>
     apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
 
-/// A statement that switches triggers off which fire for replicated changes too.
+/// A statement that switches triggers off which fire for replicated changes too, and row security that would keep these
+/// from the tables' owner.
 fn silence(schemas: &[String]) -> String {
     let body = format!(
         "DECLARE s text; BEGIN
            FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
+           UPDATE pg_catalog.pg_class SET relforcerowsecurity = false
+            WHERE relforcerowsecurity AND relnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ({}));
          END",
-        stubborn(schemas)
+        stubborn(schemas),
+        names(schemas)
     );
     format!("DO {}", literal(&body))
 }
@@ -103,9 +107,10 @@ pub fn silence_shells(migration: &Migration, target: &mut Session) -> Result<()>
     let turns = trigger_turns(target, &migration.schemas)?;
     worker::attempt(|| {
         let owe = |statement| record::owe(migration.id, migration.target, "identity", statement);
-        turns.voice.iter().try_for_each(|statement| owe(statement))
+        turns.voice.iter().chain(&turns.force).try_for_each(|statement| owe(statement))
     })?;
-    target.query(&turns.silence.join("; ")).map(|_| ())
+    let all: Vec<_> = turns.silence.iter().chain(&turns.unforce).map(String::as_str).collect();
+    target.query(&all.join("; ")).map(|_| ())
 }
 
 /// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.
@@ -117,7 +122,7 @@ fn stubborn(schemas: &[String]) -> String {
     )
 }
 
-/// Statements about such triggers.
+/// Statements about such triggers, and about row security that counts for the tables' owner too.
 pub struct TriggerTurns {
     /// Switch them off in the copy that becomes the follower.
     pub silence: Vec<String>,
@@ -126,6 +131,11 @@ pub struct TriggerTurns {
     /// The same here, behind a fence. Those who wait for that hold locks on the tables, with which ALTER TABLE would be
     /// in conflict for as long as the fence stands; and nobody fires a trigger of a shell.
     pub voice_of_shells: Vec<String>,
+    /// Changes are applied with the rights of the tables' owner, whom no policy may hold up in the copy that becomes the
+    /// follower. ALTER TABLE would have to wait for readers.
+    pub unforce: Vec<String>,
+    /// Put him under the policies again in the other.
+    pub force: Vec<String>,
 }
 
 /// What is to be said to the triggers of the copy that becomes the follower, and to those of the other.
@@ -140,7 +150,27 @@ pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<Trigger
     );
     let rows = leader.query(&sql)?;
     let column = |column| rows.iter().map(|row| text(row, column)).collect();
-    Ok(TriggerTurns { silence: column(0), voice: column(1), voice_of_shells: column(2) })
+    let forced = leader.query(&format!(
+        "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relforcerowsecurity ORDER BY c.oid",
+        names(schemas)
+    ))?;
+    let force = |on: bool| {
+        let set = |row: &Vec<_>| {
+            let table = literal(&text(row, 0));
+            format!(
+                "UPDATE pg_catalog.pg_class SET relforcerowsecurity = {on} WHERE oid = {table}::pg_catalog.regclass"
+            )
+        };
+        forced.iter().map(set).collect()
+    };
+    Ok(TriggerTurns {
+        silence: column(0),
+        voice: column(1),
+        voice_of_shells: column(2),
+        unforce: force(false),
+        force: force(true),
+    })
 }
 
 /// A number that differs where tables, columns, constraints or indexes do. (NOT NULL is the columns'; since PostgreSQL 18

@@ -10,6 +10,7 @@
 //!
 //! Lock order: the shard's lock here, then tables on the source, then rows of `helios.fence`.
 
+mod apply_role;
 mod backfill;
 mod channel;
 mod cleanup;

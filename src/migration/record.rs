@@ -89,6 +89,8 @@ pub struct MovingTable {
     pub rows: u64,
     /// The round that copied it.
     pub round: Option<i32>,
+    /// Number of its owner among those of the tables that move.
+    pub part: i32,
 }
 
 impl MovingTable {
@@ -311,14 +313,15 @@ pub fn debts(id: i64) -> Result<Vec<Debt>> {
 
 /// Notes the tables that move, and how much that is. What was noted before stays.
 pub fn add_tables(id: i64, tables: &[MovingTable]) -> Result<()> {
-    let insert = "INSERT INTO helios.migration_table (migration, schema, name, identity, logged, blocks, rows)
-                  SELECT $1, t.* FROM unnest($2::name[], $3::name[], $4::text[], $5::bool[], $6::bigint[], $7::bigint[]) AS t
+    let insert = "INSERT INTO helios.migration_table (migration, schema, name, identity, logged, blocks, rows, part)
+                  SELECT $1, t.* FROM unnest($2::name[], $3::name[], $4::text[], $5::bool[], $6::bigint[], $7::bigint[], $8::int[]) AS t
                   ON CONFLICT DO NOTHING";
     let column = |get: &dyn Fn(&MovingTable) -> String| tables.iter().map(get).collect::<Vec<_>>();
     let identity: Vec<Option<String>> = tables.iter().map(|t| t.identity.clone()).collect();
     let logged: Vec<bool> = tables.iter().map(|t| t.logged).collect();
     let blocks: Vec<i64> = tables.iter().map(|t| t.blocks as i64).collect();
     let rows: Vec<i64> = tables.iter().map(|t| t.rows as i64).collect();
+    let parts: Vec<i32> = tables.iter().map(|t| t.part).collect();
     sql::run(
         insert,
         &[
@@ -329,6 +332,7 @@ pub fn add_tables(id: i64, tables: &[MovingTable]) -> Result<()> {
             logged.into(),
             blocks.into(),
             rows.into(),
+            parts.into(),
         ],
     )?;
     let update = "UPDATE helios.migration SET (rows_total, bytes_total) =
@@ -339,7 +343,7 @@ pub fn add_tables(id: i64, tables: &[MovingTable]) -> Result<()> {
 
 /// The tables that move, the largest first.
 pub fn tables(id: i64) -> Result<Vec<MovingTable>> {
-    let select = "SELECT schema::text, name::text, identity, logged, blocks, rows, round FROM helios.migration_table
+    let select = "SELECT schema::text, name::text, identity, logged, blocks, rows, round, part FROM helios.migration_table
                    WHERE migration = $1 ORDER BY blocks DESC, schema, name";
     sql::rows(select, &[id.into()], |row| {
         Ok(MovingTable {
@@ -350,6 +354,7 @@ pub fn tables(id: i64) -> Result<Vec<MovingTable>> {
             blocks: row.get::<i64>(5)?.unwrap_or(0) as u64,
             rows: row.get::<i64>(6)?.unwrap_or(0) as u64,
             round: row.get(7)?,
+            part: row.get(8)?.unwrap_or(0),
         })
     })
 }

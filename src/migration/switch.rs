@@ -1,7 +1,7 @@
 //! The change of the copy that clients use, there and back.
 
 use super::backfill;
-use super::channel::Channel;
+use super::channel::{self, Channel};
 use super::cleanup;
 use super::definition::{self, TriggerTurns};
 use super::ends::{self, Ends, literal};
@@ -44,8 +44,8 @@ struct Prepared {
     from: NodeId,
     to: NodeId,
     channels: Vec<Channel>,
-    /// The channel that flows the other way from then on.
-    back: Option<Channel>,
+    /// The channels that flow the other way from then on.
+    back: Vec<Channel>,
     lockable: Vec<Lockable>,
     positions: Vec<(String, String, bool)>,
     triggers: TriggerTurns,
@@ -82,7 +82,11 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
         // The one copy is closed before the other is open.
         match &mut outside {
             Some(session) => {
-                guard::close(migration, session, &prepared.triggers.silence)?;
+                let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
+                // Without a way back nothing is applied to it.
+                let unforce = unforce.iter().filter(|_| migration.way_back);
+                let all: Vec<_> = silence.iter().chain(unforce).cloned().collect();
+                guard::close(migration, session, &all)?;
                 failpoint::hit(failpoint::MIGRATION_IMPORT_CLOSED)
             }
             None => Ok(()),
@@ -123,16 +127,8 @@ fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
 /// The channels in which changes flow this way.
 pub fn channels(migration: &Migration, way: Way) -> Result<Vec<Channel>> {
     worker::attempt(|| match way {
-        Way::There => {
-            // A round in which no table was finished has left nothing to follow.
-            let tables = record::tables(migration.id)?;
-            let last = migration.round;
-            let used = |round: &i32| {
-                *round == last || tables.iter().any(|table| table.round == Some(*round))
-            };
-            (1..=last).filter(used).map(|round| Channel::forward(migration, round)).collect()
-        }
-        Way::Back => Ok(vec![Channel::back(migration)?]),
+        Way::There => channel::forward(migration),
+        Way::Back => channel::back(migration),
     })
 }
 
@@ -140,8 +136,8 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let (from, to) = direction(migration, way);
     let channels = channels(migration, way)?;
     let back = match way {
-        Way::There if migration.way_back => Some(worker::attempt(|| Channel::back(migration))?),
-        _ => None,
+        Way::There if migration.way_back => self::channels(migration, Way::Back)?,
+        _ => Vec::new(),
     };
     let mut shells = None;
     if way == Way::There {
@@ -158,7 +154,7 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
     tables::set_positions(ends.to(to, migration), &positions, &[])?;
     let triggers = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
-    if let Some(back) = &back {
+    for back in &back {
         // Most of the way, so that little is left to skip behind the fence.
         back.skip(&mut ends.target, &mut ends.source)?;
     }
@@ -199,7 +195,7 @@ fn behind_fence(
     let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
     tables::set_positions(ends.to(to, migration), &positions, &prepared.positions)?;
     backfill::unlogged(migration, ends, (from, to), fence)?;
-    if let Some(back) = &prepared.back {
+    for back in &prepared.back {
         back.skip(&mut ends.target, &mut ends.source)?;
     }
     if fence.left().is_zero() {
@@ -234,7 +230,8 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
             // Else a shell is what nobody writes to here.
             fence::on(from, &fenced(id, "writes"))?;
         }
-        prepared.triggers.silence.iter().try_for_each(|statement| fence::on(from, statement))?;
+        let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
+        silence.iter().chain(unforce).try_for_each(|statement| fence::on(from, statement))?;
     }
     if to.is_outside() {
         return shells::set_aside(migration);
@@ -247,7 +244,8 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
         NodeId::LOCAL => &prepared.triggers.voice_of_shells,
         _ => &prepared.triggers.voice,
     };
-    voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    let force = &prepared.triggers.force;
+    voice.iter().chain(force).try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     if migration.keeps {
@@ -277,11 +275,10 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
         false => (from == NodeId::LOCAL).then_some((from, "identity")),
     };
     if let Some((node, kind)) = later {
-        prepared
-            .triggers
-            .voice
-            .iter()
-            .try_for_each(|statement| record::owe(id, node, kind, statement))?;
+        let TriggerTurns { voice, force, .. } = &prepared.triggers;
+        let force = force.iter().filter(|_| migration.way_back);
+        let mut all = voice.iter().chain(force);
+        all.try_for_each(|statement| record::owe(id, node, kind, statement))?;
     }
     Ok(())
 }
@@ -321,27 +318,33 @@ pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     Ok(())
 }
 
-/// The channel that will flow back, ready to run: made before the fence, because a slot waits for transactions. False
+/// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions. False
 /// if something was asked for meanwhile.
 pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
-    let (back, all) = worker::attempt(|| {
-        let back = Channel::back(migration)?;
-        back.owe()?;
-        Ok((back, record::tables(migration.id)?))
+    let channels = channels(migration, Way::Back)?;
+    let all = worker::attempt(|| {
+        channels.iter().try_for_each(Channel::owe)?;
+        record::tables(migration.id)
     })?;
     failpoint::hit(failpoint::MIGRATION_BACK_BEFORE)?;
     let logged: Vec<_> = all.iter().filter(|table| table.logged).collect();
-    let there = format!("SELECT FROM pg_publication WHERE pubname = {}", literal(&back.name));
-    if ends.target.query(&there)?.is_empty() {
-        back.publish(&mut ends.target, &mut ends.source, &logged)?;
+    for back in &channels {
+        let there = format!("SELECT FROM pg_publication WHERE pubname = {}", literal(&back.name));
+        if ends.target.query(&there)?.is_empty() {
+            back.publish(&mut ends.target, &mut ends.source, &logged)?;
+        }
     }
     worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
-    if !back.slot(migration, &mut ends.target)? {
-        return Ok(false);
+    for back in &channels {
+        if !back.slot(migration, &mut ends.target)? {
+            return Ok(false);
+        }
     }
     worker::attempt(|| record::note(migration.id, None))?;
     let Ends { source, .. } = ends;
-    worker::attempt(|| back.subscribe(source, false))?;
+    for back in &channels {
+        worker::attempt(|| back.subscribe(source, false))?;
+    }
     failpoint::hit(failpoint::MIGRATION_BACK_AFTER)?;
     Ok(true)
 }

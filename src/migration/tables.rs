@@ -14,7 +14,8 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
         "SELECT n.nspname, c.relname, c.relpersistence <> 'u', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
                 CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / w.width END::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
                 OR c.relreplident = 'd' AND k.there,
-                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END
+                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END,
+                dense_rank() OVER (ORDER BY pg_get_userbyid(c.relowner)) - 1
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
                 LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
@@ -33,8 +34,26 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
         rows: column(&row, 4).unwrap_or(0),
         identity: (!flag(&row, 5)).then(|| text(&row, 6)),
         round: None,
+        part: column(&row, 7).unwrap_or(0),
     };
     Ok(rows.into_iter().map(table).collect())
+}
+
+/// Tables that no query of ours may be planned for: the planner computes what is constant in expressions of their
+/// indexes and statistics, with whatever functions a tenant wrote into them.
+pub fn unplannable(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname)
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                JOIN (SELECT indrelid, 'pg_class'::regclass::oid, indexrelid FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+                      UNION ALL SELECT stxrelid, 'pg_statistic_ext'::regclass::oid, oid FROM pg_statistic_ext WHERE stxexprs IS NOT NULL
+                     ) AS x(relation, class, object) ON x.relation = c.oid
+                JOIN pg_depend d ON d.classid = x.class AND d.objid = x.object
+          WHERE n.nspname = ANY ({})
+            AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass, 'pg_opclass'::regclass)",
+        names(schemas)
+    );
+    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
 }
 
 /// What LOCK TABLE takes.

@@ -213,6 +213,32 @@ impl Statement {
         }
     }
 
+    /// The subscription that the statement changes, renames, gives away or drops.
+    pub fn changed_subscription(&self) -> Option<String> {
+        // SAFETY: the tag says what the node is; a subscription is named by a String node.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_AlterSubscriptionStmt => {
+                    nodes::text((*self.node::<pg_sys::AlterSubscriptionStmt>()).subname)
+                }
+                NodeTag::T_DropSubscriptionStmt => {
+                    nodes::text((*self.node::<pg_sys::DropSubscriptionStmt>()).subname)
+                }
+                NodeTag::T_RenameStmt => {
+                    let node = self.node::<pg_sys::RenameStmt>();
+                    let is_one = (*node).renameType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
+                    is_one.then(|| nodes::string((*node).object)).flatten()
+                }
+                NodeTag::T_AlterOwnerStmt => {
+                    let node = self.node::<pg_sys::AlterOwnerStmt>();
+                    let is_one = (*node).objectType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
+                    is_one.then(|| nodes::string((*node).object)).flatten()
+                }
+                _ => None,
+            }
+        }
+    }
+
     /// SECURITY LABEL FOR helios ON SCHEMA: the schema and the label.
     pub fn our_label(&self) -> Option<(Option<String>, Option<String>)> {
         if self.tag() != NodeTag::T_SecLabelStmt {

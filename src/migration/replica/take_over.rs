@@ -43,7 +43,9 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
     let voice = worker::attempt(|| {
         let mut shells = ends::session(NodeId::LOCAL)?;
-        Ok(definition::trigger_turns(&mut shells, &migration.schemas)?.voice)
+        let mut turns = definition::trigger_turns(&mut shells, &migration.schemas)?;
+        turns.voice.append(&mut turns.force);
+        Ok(turns.voice)
     })?;
     worker::attempt(|| flip(migration, from, to, &voice, &loss))?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)

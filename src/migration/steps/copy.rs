@@ -5,7 +5,7 @@ use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::backfill;
-use crate::migration::channel::Channel;
+use crate::migration::channel::{self, Channel};
 use crate::migration::cleanup;
 use crate::migration::definition;
 use crate::migration::ends::{Ends, flag, names, replication_session, text};
@@ -194,25 +194,33 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
             }
             backfill::empty(target, &all)
         })?;
-        let (round, channel) = worker::attempt(|| {
+        let (round, channels) = worker::attempt(|| {
             let round = record::next_round(migration.id)?;
-            let channel = Channel::forward(migration, round)?;
-            channel.owe()?;
-            Ok((round, channel))
+            let parts = channel::parts(open.iter().copied());
+            let channels: Vec<_> = parts
+                .into_iter()
+                .map(|part| Channel::forward(migration, round, part))
+                .collect::<Result<_>>()?;
+            channels.iter().try_for_each(Channel::owe)?;
+            Ok((round, channels))
         })?;
         rounds = round;
         for earlier in 1..round {
             end_round(migration, ends, earlier, &all)?;
         }
-        channel.publish(&mut ends.source, &mut ends.target, &open)?;
+        for channel in &channels {
+            channel.publish(&mut ends.source, &mut ends.target, &open)?;
+        }
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
         worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
         // The session keeps the snapshot until it is dropped.
         let session = worker::attempt(|| replication_session(migration.source))?;
         let session = keeper.insert(session);
-        let Some(snapshot) = channel.slot_with_snapshot(migration, session)? else {
+        let Some((first, others)) = channels.split_first() else { return Ok(Next::Go) };
+        let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {
             return Ok(Next::Go); // something was asked for
         };
+        others.iter().try_for_each(|channel| channel.slot_like(first, &mut ends.source))?;
         failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
         if !definition::before_rows(migration, &mut ends.target, &snapshot)? {
             return Ok(Next::Go);
@@ -239,13 +247,16 @@ fn end_round(
     round: i32,
     tables: &[MovingTable],
 ) -> Result<()> {
-    let channel = worker::attempt(|| Channel::forward(migration, round))?;
     let finished: Vec<&MovingTable> =
         tables.iter().filter(|table| table.round == Some(round)).collect();
-    match finished.is_empty() {
-        true => cleanup::some(migration, |debt| debt.name == channel.name),
-        false => channel.narrow(&mut ends.source, &finished),
+    for part in channel::parts(tables.iter()) {
+        let channel = worker::attempt(|| Channel::forward(migration, round, part))?;
+        match finished.iter().any(|table| table.part == part) {
+            true => channel.narrow(&mut ends.source, &finished)?,
+            false => cleanup::some(migration, |debt| debt.name == channel.name)?,
+        }
     }
+    Ok(())
 }
 
 /// The target follows, until it is near.

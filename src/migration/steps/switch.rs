@@ -38,8 +38,12 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
     if left.is_zero() && !migration.keeps {
         return end(migration, State::Finished);
     }
-    let back = open_way_back(migration)?;
-    let lag = back.lag(&mut ends(migration)?.target)?;
+    let channels = open_way_back(migration)?;
+    let mut ends = ends(migration)?;
+    let mut lag = 0;
+    for back in &channels {
+        lag = lag.max(back.lag(&mut ends.target)?);
+    }
     worker::attempt(|| {
         record::lag(migration.id, lag)?;
         record::note(migration.id, None)
@@ -58,15 +62,16 @@ pub fn roll_back(migration: &Migration) -> Result<Next> {
 }
 
 /// Lets changes flow back. The way there is closed first: what flows back must not come round again.
-pub fn open_way_back(migration: &Migration) -> Result<Channel> {
-    let back = worker::attempt(|| Channel::back(migration))?;
+pub fn open_way_back(migration: &Migration) -> Result<Vec<Channel>> {
+    let channels = switch::channels(migration, Way::Back)?;
     let way_there = |debt: &Debt| {
         matches!(debt.kind.as_str(), "subscription" | "slot" | "publication")
-            && debt.name != back.name
+            && channels.iter().all(|back| debt.name != back.name)
     };
     cleanup::some(migration, way_there)?;
     failpoint::hit(failpoint::MIGRATION_REVERSE_BEFORE)?;
-    back.enable(&mut ends(migration)?.source)?;
+    let mut ends = ends(migration)?;
+    channels.iter().try_for_each(|back| back.enable(&mut ends.source))?;
     failpoint::hit(failpoint::MIGRATION_REVERSE_AFTER)?;
-    Ok(back)
+    Ok(channels)
 }

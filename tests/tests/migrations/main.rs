@@ -24,6 +24,7 @@ mod races;
 mod refusals;
 mod rights;
 mod sessions;
+mod tenant_code;
 mod timeouts;
 mod types;
 mod under_load;

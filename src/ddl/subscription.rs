@@ -1,0 +1,22 @@
+//! Subscriptions of migrations belong to roles that tenants' code runs as (see `migration::apply_role`), and PostgreSQL
+//! lets owners change what is theirs: where a subscription connects to, and which slot it reads.
+
+use crate::error::{Error, Result};
+use crate::pg::privileges;
+use crate::pg::statement::Statement;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// 42501 for a subscription of ours and anybody but a superuser.
+pub(super) fn check(statement: &Statement) -> Result<()> {
+    match statement.changed_subscription() {
+        Some(name) if name.starts_with("helios_") && !privileges::is_superuser() => {
+            Err(Error::new(
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("permission denied for subscription {name}"),
+            )
+            .detail("Migrations make such subscriptions, and only superusers change them.")
+            .hint("Choose a name that does not begin with helios_ for a subscription of your own."))
+        }
+        _ => Ok(()),
+    }
+}
