@@ -4,7 +4,7 @@ use super::fence::Fence;
 use super::rows::{Node, NodeId, Placement, Replica, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{self, Key, Row};
-use crate::pg::{invalidation, privileges, session};
+use crate::pg::{invalidation, privileges, session, worker};
 use crate::settings::MIGRATION_SESSION;
 use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -124,9 +124,10 @@ pub fn exists() -> bool {
 }
 
 /// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
-/// the sessions of a migration nothing does.
+/// the sessions of a migration nothing does, and for what changes call that are applied to a copy.
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
+        && !worker::applies_changes()
         && exists()
         && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
 }
