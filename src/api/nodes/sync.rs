@@ -7,6 +7,7 @@ use super::process::{self, Scratch, Server};
 use crate::ddl::home::{self, Home};
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
+use crate::migration::APPLY_ROLE_PREFIX;
 use crate::pg::object::Object;
 use crate::pg::{privileges, session, sql};
 use crate::remote::Session;
@@ -92,7 +93,7 @@ fn copy_roles(scratch: &Scratch, session: &mut Session) -> Result<()> {
     let script = std::fs::read(&file).map_err(|e| unreadable("roles", &e))?;
     for statement in statements(&script) {
         let text = String::from_utf8_lossy(statement);
-        if text.starts_with("SET ") || is_own_role(user, &text) {
+        if text.starts_with("SET ") || is_own_role(user, &text) || is_apply_role(&text) {
             continue;
         }
         match session.query(&text) {
@@ -108,6 +109,15 @@ fn copy_roles(scratch: &Scratch, session: &mut Session) -> Result<()> {
 /// password there is its own.
 fn is_own_role(user: &str, statement: &str) -> bool {
     statement.starts_with(&format!("ALTER ROLE {} WITH ", quote_identifier(user)))
+}
+
+/// Whether the statement is about a role that applies changes to a copy here, which concerns no other server.
+fn is_apply_role(statement: &str) -> bool {
+    ["CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE "]
+        .iter()
+        .filter_map(|head| statement.strip_prefix(head))
+        .chain(statement.strip_prefix("GRANT ").and_then(|rest| rest.rsplit(" TO ").next()))
+        .any(|name| name.starts_with(APPLY_ROLE_PREFIX))
 }
 
 /// The statements of a script; psql's own commands are left out.
