@@ -1,5 +1,5 @@
 //! DROP of a list whose members live in different places: this server drops them all here, and each node gets a DROP of
-//! those that it has.
+//! those that it has, all in one: what refers to a reference table goes with it.
 
 use super::frame::Plan;
 use super::home::{self, Home};
@@ -10,33 +10,36 @@ use crate::pg::object::{self, Object};
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::Step;
 
-/// What a node has to drop, or every node (None).
-pub type Part = (Option<NodeId>, String);
+/// What a node has to drop.
+pub type Part = (NodeId, String);
 
-/// None: another statement, or one whose objects are all in one place, which gets its own text.
+/// None: another statement, or one whose objects are all there and in one place, which gets its own text.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(drop) = statement.drop_list() else { return Ok(None) };
-    let mut places: Vec<(Home, Vec<Object>)> = Vec::new();
-    for object in statement.named() {
-        let Some(home) = home::of(object)? else { continue };
-        match places.iter_mut().find(|(place, _)| is_same_place(place, &home)) {
-            Some((_, objects)) => objects.push(object),
-            None => places.push((home, vec![object])),
-        }
+    let named = statement.named();
+    let mut listed: Vec<(Home, Object)> = Vec::new();
+    for &object in &named {
+        listed.extend(home::of_named(object)?.map(|home| (home, object)));
     }
-    if places.len() < 2 {
+    let one_place = listed.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
+    // The name of a missing one could mean something there, as far as other names are a part of it.
+    if one_place && (drop.length == 1 || listed.len() == drop.length) {
         return Ok(None);
     }
     let mut parts = Vec::new();
-    for (home, objects) in places {
-        let node = match home {
-            Home::Here(_) => continue,
-            Home::Node(place, _) => Some(place.node),
-            Home::Everywhere => None,
-        };
-        let identities = objects.into_iter().map(object::identity).collect::<Result<Vec<_>>>()?;
-        let list: Vec<String> = identities.into_iter().flatten().collect();
-        parts.push((node, format!("{} {}{}", drop.verb, list.join(", "), drop.behavior)));
+    for node in directory::remote_nodes()? {
+        let there = listed.iter().filter(|(home, _)| match home {
+            Home::Here(_) => false,
+            Home::Node(place, _) => place.node == node.id,
+            Home::Everywhere => true,
+        });
+        let names =
+            there.map(|(_, object)| object::identity(*object)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<String> = names.into_iter().flatten().collect();
+        if !names.is_empty() {
+            let text = format!("{} {}{}", drop.verb, names.join(", "), drop.behavior);
+            parts.push((node.id, text));
+        }
     }
     Ok(Some(then(*statement, Plan::DropList(parts))))
 }
@@ -53,11 +56,5 @@ pub(super) fn after(parts: &[Part]) -> Result<()> {
     if !directory::in_use() {
         return Ok(());
     }
-    for (node, text) in parts {
-        match node {
-            Some(node) => send::to(*node, text.as_bytes())?,
-            None => send::to_all(text.as_bytes())?,
-        }
-    }
-    Ok(())
+    parts.iter().try_for_each(|(node, text)| send::to(*node, text.as_bytes()))
 }

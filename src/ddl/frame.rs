@@ -6,6 +6,7 @@
 use super::drop_list::Part;
 use super::home::{self, Home};
 use super::schema::NewSchema;
+use super::silent;
 use crate::directory::NodeId;
 use crate::error::Result;
 use crate::pg::object::{self, Object};
@@ -24,6 +25,8 @@ pub enum Plan {
     DropList(Vec<Part>),
     /// Lock the tables on their nodes.
     Lock,
+    /// Truncate on each node what it has of the list; triggers of shells are on again.
+    TruncateReferences { parts: Vec<(NodeId, String)>, silenced: Vec<silent::Trigger> },
     /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
     Touched { models: Vec<Object> },
     /// Send it to every node.

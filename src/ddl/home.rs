@@ -50,6 +50,20 @@ pub fn of(object: Object) -> Result<Option<Home>> {
     })
 }
 
+/// Where an object lives that a statement names or leans on: what is temporary is on this server alone, and its name
+/// means another object on a node.
+pub fn of_named(object: Object) -> Result<Option<Home>> {
+    Ok(match of(object)? {
+        None if object::is_temporary(object) => {
+            Some(Home::Here(match object::is_relation(object) {
+                true => format!("temporary relation {}", session::relation_name(object.id)),
+                false => "a temporary object".to_owned(),
+            }))
+        }
+        home => home,
+    })
+}
+
 /// Whether the relation is a reference table or an index of one.
 fn is_reference(relation: Oid) -> Result<bool> {
     directory::is_reference(names::table_of_index(relation).unwrap_or(relation))

@@ -6,10 +6,12 @@
 
 use super::concurrent;
 use super::frame::Plan;
+use super::home::{self, Home};
 use super::unfinished::{self, Scope};
-use super::{send, then};
+use super::{send, silent, then};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
+use crate::executor::reference;
 use crate::pg::object::{self, Belongs};
 use crate::pg::session;
 use crate::pg::statement::{Listed, Statement};
@@ -68,6 +70,9 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if statement.tag() == NodeTag::T_ReindexStmt {
         concurrent::find_left_ones(&statement.listed().unwrap_or_default())?;
     }
+    if let Some(step) = truncate_references(statement)? {
+        return Ok(Some(step));
+    }
     let Some(places) = Places::of(statement)? else { return Ok(None) };
     if statement.tag() == NodeTag::T_LockStmt {
         return Ok(Some(then(*statement, Plan::Lock)));
@@ -93,6 +98,46 @@ pub(super) fn locked(statement: &Statement) -> Result<()> {
         Some(places) => places.send(statement),
         None => Ok(()),
     }
+}
+
+/// TRUNCATE of reference tables, with the tenants' tables that refer to them in its list or by CASCADE. The server runs it
+/// on the shells too, which have no rows: it finds all that refers, checks rights, and gives the errors and notices. Each
+/// node gets one statement with what it has of the list.
+fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
+    if statement.tag() != NodeTag::T_TruncateStmt {
+        return Ok(None);
+    }
+    let listed = statement.listed().unwrap_or_default();
+    let mut places = Vec::new();
+    for item in &listed {
+        // One that is missing is an error of the whole statement: the server finds the words.
+        let Some(relation) = item.relation else { return Ok(None) };
+        places.push(home::of(object::of_relation(relation))?);
+    }
+    if !places.contains(&Some(Home::Everywhere)) {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    for node in directory::remote_nodes()? {
+        let there = listed.iter().zip(&places).filter(|(_, place)| match place {
+            Some(Home::Node(place, _)) => place.node == node.id,
+            Some(Home::Everywhere) => true,
+            _ => false,
+        });
+        let there: Vec<&Listed> = there.map(|(item, _)| item).collect();
+        parts.push((node.id, text_for(statement, &there)));
+    }
+    let relations = listed.iter().filter_map(|item| item.relation).collect();
+    let silenced = silent::begin(relations)?;
+    reference::begin_truncation();
+    Ok(Some(then(*statement, Plan::TruncateReferences { parts, silenced })))
+}
+
+/// After the server truncated reference tables and the shells of what refers to them.
+pub(super) fn truncated(parts: &[(NodeId, String)], silenced: &[silent::Trigger]) -> Result<()> {
+    reference::end_truncation();
+    silent::end(silenced)?;
+    parts.iter().try_for_each(|(node, text)| send::part(*node, text.as_bytes()))
 }
 
 fn send_one(statement: &Statement, node: NodeId, text: &[u8], listed: &[&Listed]) -> Result<()> {

@@ -16,10 +16,12 @@ mod drop_list;
 mod expressions;
 mod extension;
 mod fence;
+mod foundations;
 mod frame;
 pub mod home;
 mod large_objects;
 mod listed;
+mod names_in_text;
 mod outside;
 mod propagate;
 mod quiet;
@@ -28,6 +30,7 @@ mod reference_rules;
 pub mod schema;
 mod send;
 mod session_state;
+mod silent;
 mod subscription;
 mod table_as;
 mod unfinished;
@@ -138,11 +141,16 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             listed::locked(statement)?;
             None
         }
+        Plan::TruncateReferences { parts, silenced } => {
+            listed::truncated(parts, silenced)?;
+            None
+        }
         Plan::CreateSchema(plan) => {
-            schema::created(plan, statement)?;
+            schema::created(plan, &frame, statement)?;
             None
         }
         Plan::PlainSchema { text } => {
+            foundations::check_all(&frame)?;
             send::to_all(text.as_bytes())?;
             None
         }

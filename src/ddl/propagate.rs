@@ -1,8 +1,8 @@
 //! Which nodes a definition goes to, and sending it there.
 
-use super::frame::{Frame, Plan, Touched};
+use super::frame::{Frame, Plan};
 use super::home::{self, Home};
-use super::{expressions, extension, large_objects, send, then};
+use super::{expressions, extension, foundations, large_objects, names_in_text, send, then};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::object::{self, Object};
@@ -25,7 +25,7 @@ enum Reach {
 
 /// The homes of what a statement touched.
 #[derive(Default)]
-struct Homes {
+pub(super) struct Homes {
     /// Nodes, with one schema on each.
     nodes: BTreeMap<NodeId, String>,
     /// A relation of this server alone.
@@ -35,7 +35,7 @@ struct Homes {
 }
 
 impl Homes {
-    fn add(&mut self, home: Home) {
+    pub(super) fn add(&mut self, home: Home) {
         match home {
             Home::Node(place, schema) => {
                 self.nodes.entry(place.node).or_insert(schema);
@@ -66,7 +66,7 @@ impl Homes {
         if places > 1 { Err(self.refusal()?) } else { Ok(()) }
     }
 
-    fn refusal(&self) -> Result<Error> {
+    pub(super) fn refusal(&self) -> Result<Error> {
         let mut parts = Vec::new();
         for (node, schema) in &self.nodes {
             let node = directory::node(*node)?;
@@ -116,7 +116,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     }
     let mut homes = Homes::default();
     for object in statement.named() {
-        if let Some(home) = home::of(object)? {
+        if let Some(home) = home::of_named(object)? {
             homes.add(home);
         }
     }
@@ -142,13 +142,17 @@ pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> 
     match reach {
         Reach::Here => Ok(()),
         Reach::Node(node) => {
+            names_in_text::check(statement, Some(node))?;
             large_objects::check(statement)?;
             send::own(node, statement)
         }
         Reach::All if statement.tag() == NodeTag::T_CreateFunctionStmt => {
             send::function_to_all(statement)
         }
-        Reach::All => send::own_to_all(statement),
+        Reach::All => {
+            names_in_text::check(statement, None)?;
+            send::own_to_all(statement)
+        }
     }
 }
 
@@ -167,8 +171,8 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
                 }
             }
             Event::Created | Event::Altered => {
+                foundations::check(touched.object)?;
                 if let Some(home) = home::of(touched.object)? {
-                    check_foundations(touched, &home)?;
                     made.add(home);
                 }
             }
@@ -180,15 +184,16 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
         _ => statement.named(),
     };
     for object in named {
-        if let Some(home) = home::of(object)? {
+        if let Some(home) = home::of_named(object)? {
             made.add(home);
         }
     }
     // A table of this server may be like one elsewhere, but not the other way round.
     for object in models {
-        match home::of(*object)? {
+        match home::of_named(*object)? {
+            Some(Home::Everywhere) | None => {}
             Some(home) if !made.nodes.is_empty() && !object::is_given(*object) => made.add(home),
-            _ => {}
+            Some(_) => {}
         }
     }
     // What tenants share may pull things down or along in many places; all else is one place's business.
@@ -213,41 +218,12 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
     })
 }
 
-/// What was made in one place must not rest on tables of another.
-fn check_foundations(touched: &Touched, home: &Home) -> Result<()> {
-    let object = touched.object;
-    if touched.event != Event::Created || *home == Home::Everywhere {
-        return Ok(());
-    }
-    // A view of this server may look at distributed schemas; nothing else may lean on them.
-    let may_look = object::is_rule(object);
-    for below in object::references(object) {
-        if object::is_given(below) || !object::is_relation(below) {
-            continue;
-        }
-        match (home, home::of(below)?) {
-            (Home::Node(one, _), Some(Home::Node(other, _))) if one.node == other.node => {}
-            (Home::Here(_), Some(Home::Here(_))) => {}
-            (Home::Here(_), Some(Home::Node(..))) if may_look => {}
-            (_, Some(other @ (Home::Node(..) | Home::Here(_)))) => {
-                let mut homes = Homes::default();
-                homes.add(home.clone());
-                homes.add(other);
-                let relation = session::relation_name(below.id);
-                return Err(homes.refusal()?.context(format!("reference to {relation}")));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
     let mut homes = Homes::default();
     match granted {
         Granted::Objects(objects) => {
             for object in objects {
-                if let Some(home) = home::of(object)? {
+                if let Some(home) = home::of_named(object)? {
                     homes.add(home);
                 }
             }

@@ -1,7 +1,7 @@
 //! Distributed schemas: made, renamed, dropped.
 
 use super::frame::{Frame, Plan};
-use super::{claim, convert, send, then};
+use super::{claim, convert, foundations, send, then};
 use crate::directory::{self, NodeId, place};
 use crate::error::{Error, Result};
 use crate::migration;
@@ -164,8 +164,9 @@ pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> 
     Ok(target)
 }
 
-pub(super) fn created(new: &NewSchema, statement: &Statement) -> Result<()> {
+pub(super) fn created(new: &NewSchema, frame: &Frame, statement: &Statement) -> Result<()> {
     register(&new.name, &new.key, new.target)?;
+    foundations::check_all(frame)?;
     if new.target.node() != NodeId::LOCAL {
         send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
     }

@@ -2,9 +2,11 @@
 //! the node the rows.
 
 use super::frame::{Frame, Plan};
+use super::home::{self, Home};
 use super::{propagate, send, then};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::pg::object::{self, Object};
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::{Completion, Step};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -27,7 +29,39 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         .detail(format!("Its rows are made on node \"{}\", from the statement's text.", node.name))
         .hint("Make the table first, then use INSERT."));
     }
+    for object in statement.table_as_references() {
+        if !object::is_given(object)
+            && let Some(home) = home::of_named(object)?
+            && !is_there(&home, place.node)
+        {
+            return Err(elsewhere(&table.name, object, &home, place.node)?);
+        }
+    }
     Ok(Some(then(statement.with_no_data(), Plan::TableAs { node: place.node })))
+}
+
+fn is_there(home: &Home, node: NodeId) -> bool {
+    match home {
+        Home::Node(place, _) => place.node == node,
+        Home::Here(_) => false,
+        Home::Everywhere => true,
+    }
+}
+
+/// The rows are made on the node, where the query's text would mean something else, or nothing.
+fn elsewhere(table: &str, object: Object, home: &Home, node: NodeId) -> Result<Error> {
+    let name = object::identity(object)?.unwrap_or_default();
+    let place = match home {
+        Home::Node(place, _) => format!("is on node \"{}\"", directory::node(place.node)?.name),
+        _ => "is on this server".to_owned(),
+    };
+    let node = directory::node(node)?;
+    Ok(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot make \"{table}\" from what is not on its node"),
+    )
+    .detail(format!("{name} {place}; the rows are made on node \"{}\".", node.name))
+    .hint(format!("Make \"{table}\" WITH NO DATA from its columns first, then use INSERT; or write names with their schema.")))
 }
 
 /// Makes it on the node; gives the number of rows, if any were made.

@@ -42,6 +42,8 @@ struct Change {
 struct Writes {
     open: Vec<Open>,
     changes: Vec<Change>,
+    /// Nesting levels of the TRUNCATEs under way that the nodes follow as whole statements.
+    truncations: Vec<u32>,
 }
 
 thread_local! {
@@ -54,8 +56,20 @@ pub fn forget(level: u32) {
         if let Ok(mut writes) = writes.try_borrow_mut() {
             writes.open.retain(|open| open.level < level);
             writes.changes.retain(|change| change.level < level);
+            writes.truncations.retain(|truncation| *truncation < level);
         }
     });
+}
+
+/// From now to [`end_truncation`] nodes are not told that a reference table is truncated: they get the whole statement.
+pub fn begin_truncation() {
+    let level = xact::nest_level();
+    WRITES.with_borrow_mut(|writes| writes.truncations.push(level));
+}
+
+/// The TRUNCATE that began last has been done here.
+pub fn end_truncation() {
+    WRITES.with_borrow_mut(|writes| writes.truncations.pop());
 }
 
 /// The trigger of a reference table on this server.
@@ -79,6 +93,9 @@ pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
         }
         Fired::Truncated => {
             WRITES.with_borrow_mut(|writes| writes.open.retain(|open| open.relation != relation));
+            if WRITES.with_borrow(|writes| !writes.truncations.is_empty()) {
+                return Ok(());
+            }
             let table = Table::read(relation)?;
             for node in nodes()? {
                 let text = format!("TRUNCATE ONLY {}", table.name);

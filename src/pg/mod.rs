@@ -41,6 +41,7 @@ pub mod parser;
 pub mod plan;
 pub mod preload;
 pub mod privileges;
+pub mod recorded;
 pub mod redirect;
 pub mod replica_states;
 pub mod result_columns;

@@ -12,6 +12,18 @@ pub struct Object {
     pub id: Oid,
 }
 
+impl Object {
+    /// A type.
+    pub fn of_type(id: Oid) -> Self {
+        Self { class: TYPE.into(), id }
+    }
+
+    /// A collation.
+    pub fn of_collation(id: Oid) -> Self {
+        Self { class: 3456.into(), id }
+    }
+}
+
 /// What an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs {
@@ -43,6 +55,7 @@ const RELATION: u32 = 1259;
 const TYPE: u32 = 1247;
 const DEFAULT: u32 = 2604;
 const CONSTRAINT: u32 = 2606;
+const INHERITS: u32 = 2611;
 const NAMESPACE: u32 = 2615;
 const EXTENSION: u32 = 3079;
 const DB_ROLE_SETTING: u32 = 2964;
@@ -88,6 +101,19 @@ pub fn belongs(object: Object) -> Option<Belongs> {
     }
 }
 
+/// Whether it is temporary, or a part of something that is.
+pub fn is_temporary(object: Object) -> bool {
+    let class = object.class.to_u32();
+    if class == RELATION {
+        // SAFETY: looks into the system cache and backend-local variables.
+        return unsafe { pg_sys::isAnyTempNamespace(pg_sys::get_rel_namespace(object.id)) };
+    }
+    let may_be = matches!(class, TYPE | CONSTRAINT)
+        || IN_SCHEMA.contains(&class)
+        || PARTS.iter().any(|part| part.class == class);
+    may_be && belongs(object) == Some(Belongs::Server)
+}
+
 /// A schema as an object.
 pub fn of_schema(namespace: Oid) -> Object {
     Object { class: NAMESPACE.into(), id: namespace }
@@ -114,9 +140,21 @@ pub fn is_relation(object: Object) -> bool {
     object.class.to_u32() == RELATION
 }
 
+/// A rewrite rule as an object.
+pub fn of_rule(rule: Oid) -> Object {
+    Object { class: 2618.into(), id: rule }
+}
+
 /// Whether the object is a rewrite rule, as the query of a view is one.
 pub fn is_rule(object: Object) -> bool {
     object.class.to_u32() == 2618
+}
+
+/// Whether the object is a view or materialized view.
+pub fn is_view(object: Object) -> bool {
+    // SAFETY: looks into the system cache.
+    is_relation(object)
+        && matches!(unsafe { pg_sys::get_rel_relkind(object.id) } as u8, b'v' | b'm')
 }
 
 /// Whether the object is a policy of row security.
@@ -160,6 +198,11 @@ pub fn is_part_of_extension(object: Object) -> bool {
 /// A column's default as the server announces it, with the OID of its table, is that table; others are themselves.
 pub fn whole_of_default(object: Object) -> Object {
     if object.class.to_u32() == DEFAULT { of_relation(object.id) } else { object }
+}
+
+/// An inheritance as the server announces it, with the OID of the child, is the child; others are themselves.
+pub fn child_of_inheritance(object: Object) -> Object {
+    if object.class.to_u32() == INHERITS { of_relation(object.id) } else { object }
 }
 
 /// The objects that this one was made from, as pg_depend has them, a table's defaults included; parts count for their

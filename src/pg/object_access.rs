@@ -70,7 +70,7 @@ unsafe extern "C-unwind" fn object_access(
             return super::function_calls::announced(id);
         }
         let internal = is_internal(access, argument);
-        let object = Object { class, id };
+        let object = object::child_of_inheritance(Object { class, id });
         let touched = matches!(
             access,
             ObjectAccessType::OAT_POST_ALTER

@@ -13,6 +13,8 @@ pub struct DropList {
     pub verb: String,
     /// ` CASCADE`, or nothing.
     pub behavior: &'static str,
+    /// How many objects it lists.
+    pub length: usize,
 }
 
 impl Statement {
@@ -30,7 +32,8 @@ impl Statement {
                 _ => nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(node.cast())))?,
             };
             let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
-            Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" } })
+            let length = members::<pg_sys::Node>((*node).objects).len();
+            Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" }, length })
         }
     }
 

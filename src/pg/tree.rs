@@ -1,5 +1,6 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
+use super::object::Object;
 use super::server_functions::{Bond, bond};
 use super::{redirect, table_numbers};
 use crate::error::Result;
@@ -67,6 +68,8 @@ pub struct Survey {
     pub relations: Vec<RelationUse>,
     /// Functions that did not come with the server, each once.
     pub functions: Vec<Oid>,
+    /// Types of constants and casts, and collations, that did not come with the server: as objects of their catalogs.
+    pub named: Vec<Object>,
     /// Relations given as constants to functions that read or change their data (`nextval`, `pg_relation_size`, …).
     pub data_arguments: Vec<RelationUse>,
     /// Parameters, in the order of the tree.
@@ -252,6 +255,13 @@ impl Survey {
         }
     }
 
+    #[inline]
+    fn add_named(&mut self, object: Object) {
+        if object.id.to_u32() >= FIRST_USER_OID && !self.named.contains(&object) {
+            self.named.push(object);
+        }
+    }
+
     fn add_function(&mut self, oid: Oid) {
         match oid.to_u32() {
             pg_sys::F_LASTVAL => self.lastval = true,
@@ -338,6 +348,18 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 // Both numbers are the node's; what is beside the column is still looked at.
                 pg_sys::check_functions_in_node(node, Some(note_function), context);
                 return table_numbers::others(node.cast()).any(|other| visit(other, context));
+            }
+            NodeTag::T_Const => {
+                survey.add_named(Object::of_type((*node.cast::<pg_sys::Const>()).consttype));
+                return false;
+            }
+            NodeTag::T_CoerceViaIO => {
+                let cast = &*node.cast::<pg_sys::CoerceViaIO>();
+                survey.add_named(Object::of_type(cast.resulttype));
+            }
+            NodeTag::T_CollateExpr => {
+                let collate = &*node.cast::<pg_sys::CollateExpr>();
+                survey.add_named(Object::of_collation(collate.collOid));
             }
             NodeTag::T_CurrentOfExpr => survey.current_of = true,
             NodeTag::T_NextValueExpr => {

@@ -2,6 +2,7 @@
 
 use crate::directory;
 use crate::error::Result;
+use crate::pg::object::{self, Belongs, Object};
 use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
 use crate::pg::{names, server_functions, session};
 use helios_core::route::Touched;
@@ -31,6 +32,31 @@ pub fn gather(survey: &Survey) -> Result<Facts> {
         facts.add_last_value()?;
     }
     Ok(facts)
+}
+
+/// A type or collation in the statement that the node with these schemas has not: one of another node's schema, or a
+/// temporary one.
+pub fn named_elsewhere(survey: &Survey, namespaces: &[Oid]) -> Result<Option<Object>> {
+    if survey.named.is_empty() {
+        return Ok(None);
+    }
+    let node = match namespaces.first() {
+        Some(&namespace) => directory::placement(namespace)?.map(|place| place.node),
+        None => None,
+    };
+    for &object in &survey.named {
+        let elsewhere = match object::belongs(object) {
+            Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
+                directory::home(namespace)?.is_some_and(|home| Some(home.node) != node)
+            }
+            Some(Belongs::Server) => true,
+            _ => false,
+        };
+        if elsewhere {
+            return Ok(Some(object));
+        }
+    }
+    Ok(None)
 }
 
 impl Facts {

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
-use crate::pg::{evaluate, nesting};
+use crate::pg::{evaluate, nesting, object};
 use crate::settings::HAS_SHELLS;
 use facts::Facts;
 use helios_core::route::{self, Route};
@@ -95,6 +95,14 @@ fn remote_plan(
     if survey.current_of {
         return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
             .hint("Name the row by its key instead."));
+    }
+    if let Some(object) = facts::named_elsewhere(survey, &facts.namespaces)? {
+        let name = object::identity(object)?.unwrap_or_default();
+        return Err(unsupported(&format!("{name} is not on the node of this statement"))
+            .detail("Its name would mean something else there, or nothing.")
+            .hint(
+                "Write the name with the schema of the statement's tables, or set search_path.",
+            ));
     }
     let text = match query.source() {
         Source::Statement if facts.local_view => text::expanded(query)?,
