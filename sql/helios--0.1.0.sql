@@ -469,18 +469,23 @@ CREATE FUNCTION helios.reference_copy() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'helios_reference_copy_wrapper';
 COMMENT ON FUNCTION helios.reference_copy() IS 'trigger of a reference table''s copy on a node: only the coordinator changes it';
 
--- Statements that make the copy of a reference table on a node. It has no sequences, which are asked on the coordinator
--- alone, no foreign keys to other reference tables, which are checked there, and none of the table's triggers.
-CREATE FUNCTION helios.reference_definition(reference regclass) RETURNS SETOF text
+-- Statements that make the copy of a reference table on a node: its owner makes it in the schema "place", where it is filled,
+-- and the others follow. It has no sequences, which are asked on the coordinator alone, no foreign keys to other reference
+-- tables, which are checked there, and none of the table's triggers.
+CREATE FUNCTION helios.reference_definition(reference regclass, place name)
+    RETURNS TABLE (by_owner boolean, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
 DECLARE
+    made text := (SELECT format('%I.%I', place, c.relname) FROM pg_class c WHERE c.oid = reference);
     name text := (SELECT format('%I.%I', n.nspname, c.relname)
                     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference);
     owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = reference);
 BEGIN
     RETURN QUERY
-        SELECT format('CREATE TABLE %s (%s)%s', name,
-                      string_agg(concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+        SELECT true, format('CREATE TABLE %s (%s)%s', made, string_agg(p.part, ', ' ORDER BY p.kind, p.number),
+                            (SELECT ' WITH (' || array_to_string(reloptions, ', ') || ')' FROM pg_class WHERE oid = reference))
+          FROM (SELECT 1 AS kind, a.attnum::bigint AS number,
+                       concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
                           CASE WHEN a.attcollation <> t.typcollation
                                THEN (SELECT format('COLLATE %I.%I', n.nspname, l.collname)
                                        FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
@@ -493,25 +498,30 @@ BEGIN
                                      WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
                                        AND p.refclassid = 'pg_class'::regclass)
                                THEN format('DEFAULT %s', pg_get_expr(d.adbin, d.adrelid)) END,
-                          CASE WHEN a.attnotnull THEN 'NOT NULL' END), ', ' ORDER BY a.attnum),
-                      (SELECT ' WITH (' || array_to_string(reloptions, ', ') || ')' FROM pg_class WHERE oid = reference))
-          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
-               LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-         WHERE a.attrelid = reference AND a.attnum > 0 AND NOT a.attisdropped;
+                          CASE WHEN a.attnotnull THEN 'NOT NULL' END) AS part
+                  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                 WHERE a.attrelid = reference AND a.attnum > 0 AND NOT a.attisdropped
+                UNION ALL
+                SELECT 2, k.oid::bigint, format('CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid))
+                  FROM pg_constraint k WHERE k.conrelid = reference AND k.contype = 'c') AS p;
+    RETURN QUERY VALUES (false, format('ALTER TABLE %s SET SCHEMA %s', made,
+                                       (SELECT quote_ident(n.nspname) FROM pg_class c
+                                          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference))),
+                        (false, format('DROP SCHEMA %I RESTRICT', place));
     RETURN QUERY
-        SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', name, k.conname, pg_get_constraintdef(k.oid))
-          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x', 'c') ORDER BY k.oid;
+        SELECT false, format('ALTER TABLE %s ADD CONSTRAINT %I %s', name, k.conname, pg_get_constraintdef(k.oid))
+          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x') ORDER BY k.oid;
     RETURN QUERY
-        SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i
+        SELECT false, pg_get_indexdef(i.indexrelid) FROM pg_index i
          WHERE i.indrelid = reference AND i.indisvalid
            AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = reference)
          ORDER BY i.indexrelid;
-    RETURN QUERY SELECT format('ALTER TABLE %s OWNER TO %I', name, owner);
     RETURN QUERY
-        SELECT format('REVOKE ALL ON %s FROM PUBLIC, %I', name, owner) FROM pg_class
+        SELECT false, format('REVOKE ALL ON %s FROM PUBLIC, %I', name, owner) FROM pg_class
          WHERE oid = reference AND relacl IS NOT NULL;
     RETURN QUERY
-        SELECT format('GRANT %s%s ON %s TO %s%s', a.privilege_type, g.part, name,
+        SELECT false, format('GRANT %s%s ON %s TO %s%s', a.privilege_type, g.part, name,
                       CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
                       CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END)
           FROM (SELECT relacl, '' FROM pg_class WHERE oid = reference
@@ -520,28 +530,24 @@ BEGIN
                  WHERE attrelid = reference AND NOT attisdropped) AS g(acl, part), aclexplode(g.acl) AS a;
 END $$;
 
--- Values are written so that they are read as the same ones whatever the session's settings are.
-CREATE FUNCTION helios.reference_rows(reference regclass) RETURNS SETOF text[]
-    LANGUAGE plpgsql VOLATILE
-    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3 AS $$
-BEGIN
-    RETURN QUERY EXECUTE (
-        SELECT format('SELECT ARRAY[%s] FROM ONLY %s', string_agg(format('%I::text', attname), ', ' ORDER BY attnum), reference)
-          FROM pg_attribute WHERE attrelid = reference AND attnum > 0 AND NOT attisdropped AND attgenerated = '');
-END $$;
-
 CREATE FUNCTION helios.reference_digest(reference regclass) RETURNS text
-    LANGUAGE plpgsql VOLATILE
-    SET search_path = pg_catalog SET datestyle = 'ISO' SET intervalstyle = 'postgres' SET extra_float_digits = 3
-    SET timezone = 'UTC' AS $$
-DECLARE
-    digest text;
-BEGIN
-    EXECUTE format('SELECT format(''%%s rows, sum %%s'', count(*), coalesce(sum(hashtextextended(r::text, 0)::numeric), 0))
-                      FROM ONLY %s AS r', reference) INTO digest;
-    RETURN digest;
-END $$;
-COMMENT ON FUNCTION helios.reference_digest(regclass) IS 'number of rows of a table and a sum of their hashes, to compare copies';
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_reference_digest_wrapper';
+COMMENT ON FUNCTION helios.reference_digest(regclass)
+    IS 'number of rows of a table and a sum of their hashes, to compare copies; for those who may read it';
+
+-------------------------------------------------------------------------------------------------
+-- Sessions that run as the owner of what they work on
+-------------------------------------------------------------------------------------------------
+
+-- Anybody may become, for less, what SET ROLE would make of him.
+CREATE FUNCTION helios.run_as(role text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_as_wrapper';
+COMMENT ON FUNCTION helios.run_as(text)
+    IS 'to the end of the subtransaction or transaction the session runs as another role, which nothing in it can leave';
+
+CREATE FUNCTION helios.run_as_owner(relation text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_as_owner_wrapper';
+COMMENT ON FUNCTION helios.run_as_owner(text) IS 'the same, as the owner of a relation';
 
 -------------------------------------------------------------------------------------------------
 -- Copies of schemas on two nodes, while they move
@@ -867,47 +873,11 @@ COMMENT ON FUNCTION helios.wait_for_replicas(text[], integer)
 
 -- On the node of a copy whose primary is lost: values that the primary has given out since its sequences' positions were
 -- brought here last must not be given out again.
-CREATE FUNCTION helios.advance_sequences(schemas name[], margin bigint) RETURNS bigint
-    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog AS $$
-DECLARE
-    s record;
-    c record;
-    place numeric;
-    found numeric;
-    advanced bigint := 0;
-BEGIN
-    FOR s IN SELECT format('%I.%I', n.nspname, k.relname) AS name, q.*, k.oid
-               FROM pg_sequence q JOIN pg_class k ON k.oid = q.seqrelid JOIN pg_namespace n ON n.oid = k.relnamespace
-              WHERE n.nspname = ANY (schemas) LOOP
-        EXECUTE format('SELECT last_value FROM %s', s.name) INTO place;
-        FOR c IN SELECT DISTINCT d.refobjid::regclass AS relation, a.attname
-                   FROM pg_depend d JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-                  WHERE d.classid = 'pg_class'::regclass AND d.objid = s.oid AND d.refclassid = 'pg_class'::regclass
-                    AND d.deptype IN ('a', 'i') AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype)
-                 UNION
-                 SELECT f.adrelid::regclass, a.attname
-                   FROM pg_depend d JOIN pg_attrdef f ON f.oid = d.objid
-                        JOIN pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
-                  WHERE d.classid = 'pg_attrdef'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = s.oid
-                    AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype) LOOP
-            EXECUTE format('SELECT %s(%I) FROM %s', CASE WHEN s.seqincrement > 0 THEN 'max' ELSE 'min' END, c.attname, c.relation)
-               INTO found;
-            -- Values that somebody has chosen himself may lie outside.
-            IF found BETWEEN s.seqmin AND s.seqmax THEN
-                place := CASE WHEN s.seqincrement > 0 THEN greatest(place, found) ELSE least(place, found) END;
-            END IF;
-        END LOOP;
-        -- One that cycles may give values again anyhow; the others end rather than repeat.
-        place := place + trunc(least(margin, (s.seqmax::numeric - s.seqmin) / abs(s.seqincrement) / 100)) * s.seqincrement;
-        place := greatest(least(place, s.seqmax), s.seqmin);
-        PERFORM setval(s.oid::regclass, place::bigint, true);
-        advanced := advanced + 1;
-    END LOOP;
-    RETURN advanced;
-END $$;
-COMMENT ON FUNCTION helios.advance_sequences(name[], bigint)
+CREATE FUNCTION helios.advance_sequences(schemas text[], margin bigint) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_advance_sequences_wrapper';
+COMMENT ON FUNCTION helios.advance_sequences(text[], bigint)
     IS 'moves the sequences of schemas past the values in their columns and those last known, and so many values further, at most a hundredth of all that a sequence has';
-REVOKE EXECUTE ON FUNCTION helios.advance_sequences(name[], bigint) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION helios.advance_sequences(text[], bigint) FROM PUBLIC;
 
 -------------------------------------------------------------------------------------------------
 -- Shards and balance
@@ -1094,8 +1064,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_undistribute_table(text),
     helios.reference_write(),
     helios.reference_copy(),
-    helios.reference_definition(regclass),
-    helios.reference_rows(regclass),
+    helios.reference_definition(regclass, name),
     helios.probe_node(integer),
     helios.in_doubt(),
     pg_catalog.helios_recover_transactions(),

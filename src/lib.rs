@@ -34,6 +34,7 @@ pub extern "C-unwind" fn _PG_init() {
     #[cfg(feature = "failpoints")]
     pg::failpoints::install();
     pg::invalidation::install();
+    pg::acting::install();
     ddl::install();
     settings::install_grammar();
     transaction::install();

@@ -4,6 +4,7 @@
 //! Invariant: nothing is decided here that another caller of the same work would not get too.
 //! Lock order: none of its own.
 
+mod acting;
 mod cluster;
 mod copies;
 mod import;

@@ -114,3 +114,14 @@ fn helios_wait_for_replicas(slots: Vec<String>, patience: i32) -> Vec<String> {
     let patience = Duration::from_millis(u64::try_from(patience).unwrap_or(0));
     migration::wait_for_replicas(slots, patience).or_raise()
 }
+
+/// Moves the sequences of schemas past what their columns hold, and further; gives their number.
+#[pg_extern(sql = false)]
+fn helios_advance_sequences(schemas: Vec<Option<String>>, margin: i64) -> i64 {
+    let advance = || -> Result<i64> {
+        let _path = transaction::SafePath::begin();
+        let schemas: Vec<String> = schemas.into_iter().flatten().collect();
+        migration::advance_sequences(&schemas, margin)
+    };
+    advance().or_raise()
+}

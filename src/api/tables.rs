@@ -31,6 +31,12 @@ fn helios_undistribute_table(table: Option<&str>) {
     given(table).and_then(reference::undistribute).or_raise();
 }
 
+/// Number of rows of a table and a sum of their hashes.
+#[pg_extern(sql = false)]
+fn helios_reference_digest(reference: Oid) -> String {
+    reference::require_reader(reference).and_then(|()| reference::digest_of(reference)).or_raise()
+}
+
 /// Trigger of a reference table on the coordinator: copies what is done to its rows to all nodes.
 #[pg_trigger(sql = false)]
 fn helios_reference_write<'a>(

@@ -26,6 +26,7 @@ mod outside;
 mod propagate;
 mod quiet;
 pub mod reference;
+mod reference_copy;
 mod reference_rules;
 pub mod schema;
 mod send;

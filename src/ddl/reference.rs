@@ -9,6 +9,8 @@
 
 use super::frame::{Frame, Touched};
 use super::quiet::quietly;
+use super::reference_copy::copy;
+pub use super::reference_copy::{digest, digest_of, digest_there, require_reader};
 use super::reference_rules::{check, check_shape, own_table};
 use crate::directory::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
@@ -25,7 +27,6 @@ use std::rc::Rc;
 
 /// Names of the triggers: they sort before those that people write.
 const WRITE: &str = "\"!helios_write";
-const COPY: &str = "\"!helios_copy\"";
 
 pub fn unsupported(message: String) -> Error {
     Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
@@ -109,21 +110,6 @@ pub fn take_from(node: &Node) -> Result<()> {
         crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
     }
     Ok(())
-}
-
-/// Number and hash of the rows of the copy here, of what is committed on all nodes: writers are kept out until the
-/// transaction ends.
-pub fn digest(table: &ReferenceTable) -> Result<String> {
-    directory::lock_reference_shared(table.relation);
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
-    let digest = "SELECT helios.reference_digest($1)";
-    Ok(sql::one::<String>(digest, &[table.relation.into()])?.unwrap_or_default())
-}
-
-/// The query that gives [`digest`] on a node.
-pub fn digest_there(table: &ReferenceTable) -> String {
-    let name = helios_core::quote::literal(&table.name);
-    format!("SELECT helios.reference_digest({name}::pg_catalog.regclass)")
 }
 
 /// Definitions that the copies cannot follow.
@@ -329,49 +315,4 @@ fn make_triggers(table: &ReferenceTable) -> Result<()> {
         sql::run(&text, &[])?;
     }
     Ok(())
-}
-
-/// Makes the copy on a node, with its rows. The table is locked against writers, or the cluster is.
-fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
-    let run = |text: &str| {
-        transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
-    };
-    let definition = {
-        let _as_owner = RunAs::role(directory::catalogs_owner()?);
-        let select = "SELECT helios.reference_definition($1)";
-        sql::rows(select, &[table.relation.into()], |row| {
-            Ok(row.get::<String>(1)?.unwrap_or_default())
-        })?
-    };
-    definition.iter().try_for_each(|text| run(text))?;
-    copy_rows(node, table)?;
-    run(&format!(
-        "CREATE TRIGGER {COPY} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}
-             FOR EACH STATEMENT EXECUTE FUNCTION helios.reference_copy()",
-        table.name
-    ))?;
-    run(&format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {COPY}", table.name))
-}
-
-fn copy_rows(node: NodeId, table: &ReferenceTable) -> Result<()> {
-    let columns = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
-                    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = ''";
-    let columns = sql::one::<String>(columns, &[table.relation.into()])?.unwrap_or_default();
-    let text = format!("COPY {} ({columns}) FROM STDIN", table.name);
-    let mut copy = transaction::copy(node, text.as_bytes(), Mode::Transaction, None)?;
-    let sent = {
-        let _as_owner = RunAs::role(directory::catalogs_owner()?);
-        let rows = "SELECT * FROM helios.reference_rows($1)";
-        sql::each(rows, &[table.relation.into()], |row| {
-            let values = row.get::<Vec<Option<String>>>(1)?.unwrap_or_default();
-            copy.send(helios_core::copy_text::line(&values).as_bytes())
-        })
-    };
-    match sent {
-        Ok(()) => copy.finish().map(|_| ()),
-        Err(error) => {
-            copy.fail("the rows could not be read");
-            Err(error)
-        }
-    }
 }

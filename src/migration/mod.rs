@@ -39,7 +39,8 @@ pub use plan::of_schema;
 pub use plan::{Subject, start, start_distributing, start_undistributing};
 pub use record::{of_node, waiting};
 pub use replica::{
-    follows_any, promote, refuse_copies, refuse_node, set_replicas, wait_for_replicas,
+    advance_sequences, follows_any, promote, refuse_copies, refuse_node, set_replicas,
+    wait_for_replicas,
 };
 pub use run::run;
 pub use wish::{verify as verify_schema, wait, wish};

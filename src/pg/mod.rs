@@ -5,6 +5,7 @@
 //! PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
+pub mod acting;
 mod anew;
 pub mod backends;
 mod bulk_insert;
@@ -46,6 +47,7 @@ pub mod redirect;
 pub mod replica_states;
 pub mod result_columns;
 pub mod roles;
+pub mod row_scan;
 pub mod row_trigger;
 pub mod scanner_hook;
 pub mod schema_counters;

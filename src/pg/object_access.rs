@@ -83,6 +83,8 @@ unsafe extern "C-unwind" fn object_access(
         let event = match access {
             ObjectAccessType::OAT_POST_CREATE => Event::Created,
             ObjectAccessType::OAT_POST_ALTER => Event::Altered,
+            // A relation loses a column.
+            ObjectAccessType::OAT_DROP if part != 0 => Event::Altered,
             ObjectAccessType::OAT_DROP => Event::Dropped,
             _ => return,
         };

@@ -24,6 +24,24 @@ impl RunAs {
         }
         Self { role: before, context, _path: OwnSettings::safe_path() }
     }
+
+    /// Becomes `role` for work in which code of that role's may run: it cannot become anybody else, and leaves nothing
+    /// behind that would run later as somebody else.
+    pub fn restricted(role: pg_sys::Oid) -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            let flags = pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_NOFORCE_RLS;
+            pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+        }
+        Self { role: before, context, _path: OwnSettings::safe_path() }
+    }
+
+    /// [`Self::restricted`] to the owner of a relation.
+    pub fn owner_of(relation: pg_sys::Oid) -> Result<Self> {
+        Ok(Self::restricted(owner_of_relation(relation)?))
+    }
 }
 
 impl Drop for RunAs {
@@ -44,7 +62,7 @@ pub fn owner_of_relation(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
         if tuple.is_null() {
             return Err(Error::new(
                 Code::ERRCODE_UNDEFINED_TABLE,
-                "the catalogs of helios are gone",
+                format!("relation with OID {} does not exist", relation.to_u32()),
             ));
         }
         let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
@@ -121,5 +139,15 @@ pub fn may_call(function: pg_sys::Oid) -> bool {
             mode,
         );
         result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Whether the current user may read all columns of a relation.
+pub fn may_read(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        let wanted = pg_sys::ACL_SELECT as pg_sys::AclMode;
+        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), wanted)
+            == pg_sys::AclResult::ACLCHECK_OK
     }
 }

@@ -105,7 +105,7 @@ pub fn view(trigger: &PgTrigger<'_>) -> (Oid, Fired) {
 
 /// # Safety
 /// The tuple is one of this descriptor's.
-unsafe fn values(descriptor: pg_sys::TupleDesc, tuple: pg_sys::HeapTuple) -> Values {
+pub(super) unsafe fn values(descriptor: pg_sys::TupleDesc, tuple: pg_sys::HeapTuple) -> Values {
     // SAFETY: the caller's word; output functions give palloc'd C strings.
     unsafe {
         let columns = (*descriptor).natts as usize;

@@ -69,27 +69,6 @@ pub fn rows<T>(
     })
 }
 
-/// Gives each row of a query to `take`, with a new snapshot and some rows in memory at a time.
-pub fn each(
-    query: &str,
-    arguments: &[DatumWithOid<'_>],
-    mut take: impl FnMut(&Row<'_>) -> Result<()>,
-) -> Result<()> {
-    const FETCHED: i64 = 1000;
-    Spi::connect_mut(|client| {
-        let mut cursor = checked(client.try_open_cursor_mut(query, arguments))?;
-        loop {
-            let rows = checked(cursor.fetch(FETCHED))?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in rows {
-                take(&Row(row))?;
-            }
-        }
-    })
-}
-
 fn checked<T>(result: SpiResult<T>) -> Result<T> {
     result.map_err(|error| {
         Error::new(

@@ -84,6 +84,8 @@ pub struct Survey {
     pub bound: Option<(Oid, Bond)>,
     /// `tableoid` is used as a number: it is another one on a node than here.
     pub table_number: bool,
+    /// `session_user` is read.
+    pub session_user: bool,
     /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
@@ -265,6 +267,7 @@ impl Survey {
     fn add_function(&mut self, oid: Oid) {
         match oid.to_u32() {
             pg_sys::F_LASTVAL => self.lastval = true,
+            pg_sys::F_SESSION_USER => self.session_user = true,
             pg_sys::F_SET_CONFIG => self.set_config = true,
             user if user >= FIRST_USER_OID => {
                 if !self.functions.contains(&oid) {
@@ -362,6 +365,10 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 survey.add_named(Object::of_collation(collate.collOid));
             }
             NodeTag::T_CurrentOfExpr => survey.current_of = true,
+            NodeTag::T_SQLValueFunction => {
+                let op = (*node.cast::<pg_sys::SQLValueFunction>()).op;
+                survey.session_user |= op == pg_sys::SQLValueFunctionOp::SVFOP_SESSION_USER;
+            }
             NodeTag::T_NextValueExpr => {
                 let next = &*node.cast::<pg_sys::NextValueExpr>();
                 note_data_argument(survey, next.seqid, true);

@@ -278,6 +278,13 @@ pub fn set_role() -> Option<pg_sys::Oid> {
     (role != pg_sys::InvalidOid).then_some(role)
 }
 
+/// Whether a session to a node logs in as somebody else than the client did: there `session_user` is not what it is here.
+/// What runs in restricted operations (functions of indexes) is declared not to depend on it.
+pub fn has_other_session_user() -> bool {
+    // SAFETY: reads statics.
+    unsafe { users().0 != pg_sys::GetSessionUserId() && !pg_sys::InSecurityRestrictedOperation() }
+}
+
 /// The session's user, or who set it if it may not log in.
 fn session_login() -> pg_sys::Oid {
     // SAFETY: reads statics; the tuple is released after its one field was read.

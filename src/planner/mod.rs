@@ -7,6 +7,7 @@
 
 mod bonds;
 mod facts;
+mod session_user;
 mod text;
 
 use crate::directory;
@@ -74,6 +75,7 @@ fn remote_plan(
     survey: &crate::pg::tree::Survey,
     facts: Facts,
 ) -> Result<RemotePlan> {
+    session_user::refuse_other(survey)?;
     let unsupported = |what: &str| {
         Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, what)
             .detail("The statement runs on a node as it is written, and this part of it cannot.")

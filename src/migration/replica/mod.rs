@@ -12,12 +12,14 @@
 //! Lock order: that of migrations.
 
 mod applied;
+mod positions;
 mod promote;
 mod set;
 mod take_over;
 mod watch;
 
 pub use applied::wait_for_replicas;
+pub use positions::advance_sequences;
 pub use promote::promote;
 pub use set::set_replicas;
 pub use take_over::take_over;

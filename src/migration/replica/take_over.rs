@@ -122,7 +122,7 @@ fn flip(
     let id = migration.id;
     fence::on(to, "SET LOCAL helios.migration_session = on")?;
     let schemas = names(&migration.schemas);
-    fence::on(to, &format!("SELECT helios.advance_sequences({schemas}, {MARGIN})"))?;
+    fence::on(to, &format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
     fence::on(to, &format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
     voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     directory::move_shards(&[(migration.shard, to)])?;

@@ -10,6 +10,7 @@
 
 mod copies_compared;
 mod definitions_compared;
+mod documents;
 mod extensions;
 mod fences;
 mod first_statement;

@@ -1,0 +1,28 @@
+//! Sessions that run as somebody else for a part of a transaction.
+
+use crate::error::{Error, OrRaise, Result};
+use crate::pg::{acting, privileges, sql};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::prelude::*;
+
+/// To the end of the subtransaction or transaction, the session runs as another role.
+#[pg_extern(sql = false)]
+fn helios_run_as(role: &str) {
+    acting::role_named(role).and_then(acting::begin).or_raise();
+}
+
+/// The same, as the owner of a relation.
+#[pg_extern(sql = false)]
+fn helios_run_as_owner(relation: &str) {
+    owner_of(relation).and_then(acting::begin).or_raise();
+}
+
+fn owner_of(relation: &str) -> Result<Oid> {
+    let select = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
+    let found = sql::read_one::<Oid>(select, &[relation.into()])?;
+    let missing = || {
+        let message = format!("relation {relation} does not exist");
+        Error::new(Code::ERRCODE_UNDEFINED_TABLE, message)
+    };
+    privileges::owner_of_relation(found.ok_or_else(missing)?)
+}

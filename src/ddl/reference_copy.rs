@@ -1,0 +1,123 @@
+//! Reference tables: the copy on a node, with its rows.
+//!
+//! Invariant: what the table's owner wrote (generated columns, checks, indexes) runs with no more rights than his. So
+//! the table is made and filled by the owner, in a schema of its own where he may do that; then a superuser puts it in
+//! its place. Indexes are left to PostgreSQL, which becomes the table's owner for them.
+
+use crate::directory::{self, NodeId, ReferenceTable};
+use crate::error::{Error, Result};
+use crate::pg::privileges::{self, RunAs};
+use crate::pg::{row_scan, sql};
+use crate::transaction::{self, Mode};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Name of the trigger: it sorts before those that people write.
+const COPY: &str = "\"!helios_copy\"";
+
+/// Number and hash of the rows of the copy here, of what is committed on all nodes: writers are kept out until the
+/// transaction ends.
+pub fn digest(table: &ReferenceTable) -> Result<String> {
+    directory::lock_reference_shared(table.relation);
+    digest_of(table.relation)
+}
+
+/// The query that gives [`digest`] on a node.
+pub fn digest_there(table: &ReferenceTable) -> String {
+    let name = helios_core::quote::literal(&table.name);
+    format!("SELECT helios.reference_digest({name}::pg_catalog.regclass)")
+}
+
+/// Number of rows of a table and a sum of their hashes.
+pub fn digest_of(relation: pgrx::pg_sys::Oid) -> Result<String> {
+    let (mut rows, mut sum) = (0_u64, 0_i128);
+    row_scan::each(relation, |row| {
+        rows += 1;
+        sum += i128::from(row_scan::hash(row));
+        Ok(())
+    })?;
+    Ok(format!("{rows} rows, sum {sum}"))
+}
+
+/// 42501 unless the current user may read the table, of which a digest tells something.
+pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
+    if privileges::may_read(relation) {
+        return Ok(());
+    }
+    let name = crate::pg::session::relation_name(relation);
+    let message = format!("permission denied for table {name}");
+    Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message))
+}
+
+/// One statement that makes the copy.
+struct Statement {
+    by_owner: bool,
+    text: String,
+}
+
+/// Makes the copy on a node, with its rows. The table is locked against writers, or the cluster is.
+pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
+    let run = |text: &str| {
+        transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
+    };
+    let owner = privileges::role_name(privileges::owner_of_relation(table.relation)?);
+    let (role, role_literal) =
+        (pgrx::spi::quote_identifier(&owner), helios_core::quote::literal(&owner));
+    let place = format!("helios_reference_{}", table.relation.to_u32());
+    let (by_owner, by_us): (Vec<_>, Vec<_>) =
+        definition(table, &place)?.into_iter().partition(|statement| statement.by_owner);
+    run(&format!("CREATE SCHEMA {place} AUTHORIZATION {role}"))?;
+    run("SAVEPOINT helios_owner")?;
+    run(&format!("SELECT helios.run_as({role_literal})"))?;
+    by_owner.iter().try_for_each(|statement| run(&statement.text))?;
+    copy_rows(node, table, &place)?;
+    run("RELEASE SAVEPOINT helios_owner")?;
+    // The owner's code may have changed the session's settings, the search path first of all.
+    transaction::forget_settings_of(node);
+    by_us.iter().try_for_each(|statement| run(&statement.text))?;
+    run(&format!(
+        "CREATE TRIGGER {COPY} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}
+             FOR EACH STATEMENT EXECUTE FUNCTION helios.reference_copy()",
+        table.name
+    ))?;
+    run(&format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {COPY}", table.name))
+}
+
+fn definition(table: &ReferenceTable, place: &str) -> Result<Vec<Statement>> {
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let select = "SELECT by_owner, statement FROM helios.reference_definition($1, $2)";
+    sql::rows(select, &[table.relation.into(), place.into()], |row| {
+        Ok(Statement {
+            by_owner: row.get::<bool>(1)?.unwrap_or(false),
+            text: row.get::<String>(2)?.unwrap_or_default(),
+        })
+    })
+}
+
+fn copy_rows(node: NodeId, table: &ReferenceTable, place: &str) -> Result<()> {
+    let columns = "SELECT attnum::int, quote_ident(attname) FROM pg_attribute
+                    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
+    let columns = sql::rows(columns, &[table.relation.into()], |row| {
+        let at = row.get::<i32>(1)?.and_then(|number| usize::try_from(number - 1).ok());
+        Ok((at.unwrap_or_default(), row.get::<String>(2)?.unwrap_or_default()))
+    })?;
+    let names: Vec<_> = columns.iter().map(|(_, name)| name.as_str()).collect();
+    let name = crate::pg::names::relation_local_name(table.relation).unwrap_or_default();
+    let name = pgrx::spi::quote_qualified_identifier(place, &name);
+    let text = format!("COPY {name} ({}) FROM STDIN", names.join(", "));
+    let mut copy = transaction::copy(node, text.as_bytes(), Mode::Transaction, None)?;
+    let sent = row_scan::each(table.relation, |row| {
+        let value = |(at, _): &(usize, String)| {
+            let value = row.get(*at).and_then(Option::as_ref);
+            value.map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        let values: Vec<Option<String>> = columns.iter().map(value).collect();
+        copy.send(helios_core::copy_text::line(&values).as_bytes())
+    });
+    match sent {
+        Ok(()) => copy.finish().map(|_| ()),
+        Err(error) => {
+            copy.fail("the rows could not be read");
+            Err(error)
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `session_user` in functions that run as their owner.
+//!
+//! A session to a node logs in as the role that the code is bound to, so that nothing in it can take another role's rights
+//! (see `crate::pg::xact::users`). There `session_user` is that role, and not who the client logged in as: an audit column
+//! would lie. What is seen to ask is refused: the statement, its defaults, views, rules and policies, which PostgreSQL has
+//! put into the tree, and the functions, triggers and checks that it names or fires.
+
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::privileges::{self, RunAs};
+use crate::pg::tree::Survey;
+use crate::pg::{names, sql, xact};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+
+/// 0A000 for a statement that would be told the wrong `session_user` on a node.
+pub fn refuse_other(survey: &Survey) -> Result<()> {
+    if !xact::has_other_session_user() {
+        return Ok(());
+    }
+    let asks = match survey.session_user {
+        true => Some("The statement".to_owned()),
+        false => asked_by(survey)?,
+    };
+    let Some(asks) = asks else { return Ok(()) };
+    let (login, there) = (privileges::session_user(), privileges::role_name(xact::users().0));
+    Err(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot read session_user on a node where the session logs in as another role",
+    )
+    .detail(format!("{asks} reads it, and would see \"{there}\" there instead of \"{login}\"."))
+    .hint(
+        "Assign session_user to a variable first and use that, or make the function SECURITY INVOKER.",
+    ))
+}
+
+/// What of the code that the statement may run names `session_user`.
+fn asked_by(survey: &Survey) -> Result<Option<String>> {
+    const SEARCHED: &str = "(session_user|session_authorization)";
+    let functions = survey.functions.clone();
+    let written: Vec<Oid> =
+        survey.relations.iter().filter(|used| used.write).map(|used| used.oid).collect();
+    let tables: Vec<Oid> = written.into_iter().flat_map(names::inheritors).collect();
+    let select = format!(
+        "SELECT pg_catalog.format('Function %s', p.oid::pg_catalog.regprocedure) FROM pg_catalog.pg_proc p
+          WHERE p.oid = ANY ($1) AND coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) ~* '{SEARCHED}'
+         UNION ALL
+         SELECT pg_catalog.format('Trigger %I of %s', t.tgname, t.tgrelid::pg_catalog.regclass)
+           FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+          WHERE t.tgrelid = ANY ($2) AND NOT t.tgisinternal AND p.prosrc ~* '{SEARCHED}'
+         UNION ALL
+         SELECT pg_catalog.format('Constraint %I of %s', k.conname, k.conrelid::pg_catalog.regclass)
+           FROM pg_catalog.pg_constraint k
+          WHERE k.conrelid = ANY ($2) AND k.contype = 'c' AND pg_catalog.pg_get_constraintdef(k.oid) ~* '{SEARCHED}'
+         LIMIT 1"
+    );
+    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    sql::read_one::<String>(&select, &[functions.into(), tables.into()])
+}

@@ -1,0 +1,66 @@
+//! What `session_user` says where code is bound to its owner: the truth, or nothing.
+
+use helios_tests::{Cluster, refused, text};
+
+const TABLES: &str = "GRANT USAGE ON SCHEMA audited TO clerk; \
+    CREATE TABLE audited.plain (who text); \
+    CREATE TABLE audited.by_default (x int, who text DEFAULT session_user); \
+    CREATE TABLE audited.by_trigger (x int, who text); \
+    CREATE FUNCTION audited.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.who := session_user; RETURN NEW; END $$; \
+    CREATE TRIGGER note BEFORE INSERT ON audited.by_trigger FOR EACH ROW EXECUTE FUNCTION audited.note(); \
+    CREATE TABLE audited.by_check (who text CHECK (who = session_user)); \
+    CREATE VIEW audited.mine AS SELECT * FROM audited.plain WHERE who = session_user; \
+    CREATE FUNCTION audited.who() RETURNS text LANGUAGE sql STABLE AS 'SELECT session_user::text';";
+
+#[test]
+fn session_user_in_a_definer_function_is_the_login_or_an_error() {
+    let cluster = Cluster::shared();
+    let roles = "CREATE ROLE boss LOGIN; CREATE ROLE clerk LOGIN; CREATE SCHEMA audited AUTHORIZATION boss DISTRIBUTED";
+    cluster.connect().batch_execute(roles).unwrap();
+    let mut boss = cluster.connect_as("boss");
+    boss.batch_execute(TABLES).unwrap();
+    let mut clerk = cluster.connect_as("clerk");
+    for (number, statement) in [
+        "INSERT INTO audited.plain VALUES (session_user)",
+        "INSERT INTO audited.plain VALUES (SESSION_USER || '')",
+        "INSERT INTO audited.plain VALUES (pg_catalog.\"session_user\"())",
+        "INSERT INTO audited.by_default (x) VALUES (1)",
+        "INSERT INTO audited.by_trigger (x) VALUES (1)",
+        "INSERT INTO audited.by_check VALUES ('clerk')",
+        "INSERT INTO audited.plain SELECT audited.who()",
+        "UPDATE audited.plain SET who = session_user",
+        "DELETE FROM audited.plain WHERE who = session_user",
+        "PERFORM count(*) FROM audited.mine",
+        "PERFORM session_user FROM audited.plain",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("public.writes_{number}");
+        boss_makes(cluster, &name, statement);
+        let call = format!("SELECT {name}()");
+        refused(&mut clerk, &call, "0A000", "session_user");
+        if !statement.contains("by_check") {
+            boss.batch_execute(&call).unwrap(); // whose login it is
+        }
+    }
+    let truth = "who text := session_user; BEGIN INSERT INTO audited.plain VALUES (who || '!');";
+    let make = format!(
+        "CREATE FUNCTION public.truthful() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ DECLARE {truth} END $$; \
+         ALTER FUNCTION public.truthful() OWNER TO boss"
+    );
+    cluster.connect().batch_execute(&make).unwrap();
+    clerk.batch_execute("SELECT public.truthful()").unwrap();
+    let count = "SELECT count(*) FROM audited.plain WHERE who = 'clerk!'";
+    assert_eq!(text(&mut boss, count), ["1"]);
+    let lies = "SELECT count(*) FROM audited.by_default WHERE who <> 'boss'";
+    assert_eq!(text(&mut boss, lies), ["0"]);
+}
+
+fn boss_makes(cluster: &Cluster, name: &str, statement: &str) {
+    let make = format!(
+        "CREATE FUNCTION {name}() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN {statement}; END $$; \
+         ALTER FUNCTION {name}() OWNER TO boss"
+    );
+    cluster.connect().batch_execute(&make).unwrap();
+}
