@@ -30,11 +30,13 @@ CREATE TABLE helios.cluster (
     id        bigint  NOT NULL,
     pristine  boolean NOT NULL DEFAULT true,
     database  oid     NOT NULL,
-    node_of   bigint
+    node_of   bigint,
+    coordinator text
 );
 COMMENT ON COLUMN helios.cluster.id IS 'random number: marks the nodes and the prepared transactions of this cluster as its own';
 COMMENT ON COLUMN helios.cluster.database IS 'the database that this row was made in: a copy of it is another cluster';
 COMMENT ON COLUMN helios.cluster.node_of IS 'the cluster that has this database as a node';
+COMMENT ON COLUMN helios.cluster.coordinator IS 'address of the coordinator that has this database as a node, as it was when it took it';
 COMMENT ON COLUMN helios.cluster.pristine IS 'the shards are still those of CREATE EXTENSION: the first insert from a dump replaces them';
 
 -- Of a node, like helios.cluster.node_of: nobody's to dump

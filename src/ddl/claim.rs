@@ -1,17 +1,25 @@
 //! Which cluster a node belongs to, written on the node itself: two coordinators must not share a node unawares.
 
-use crate::directory::{self, Node};
+use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::{privileges, server_start};
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
+use helios_core::quote;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
 /// Makes the node this cluster's own, in the current transaction.
 pub fn stake(node: &Node) -> Result<()> {
-    let sql = format!("UPDATE helios.cluster SET node_of = {}", directory::cluster_id()?);
+    let here = directory::node(NodeId::LOCAL)?;
+    let addresses: Vec<String> =
+        here.addresses.iter().map(|a| format!("{}:{}", a.host, a.port)).collect();
+    let sql = format!(
+        "UPDATE helios.cluster SET node_of = {}, coordinator = {}",
+        directory::cluster_id()?,
+        quote::literal(&addresses.join(", "))
+    );
     transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
     Ok(())
 }

@@ -21,6 +21,8 @@ pub enum Plan {
     Bookkeeping,
     /// On a node, inside a function: refuse it if it touched what shells must have too.
     Behind,
+    /// On a node, from one of its own clients: refuse it if it touched anything of a schema.
+    OnNode,
     /// Drop on each node what it has of the list.
     DropList(Vec<Part>),
     /// Lock the tables on their nodes.
@@ -57,6 +59,8 @@ pub struct Touched {
     pub home: Option<Home>,
     /// Its name, if it was a schema.
     pub schema: Option<String>,
+    /// Whether it was a schema or in one, if it is gone now.
+    pub in_schema: bool,
 }
 
 /// One statement on its way.
@@ -147,6 +151,7 @@ pub fn record(event: Event, object: Object) -> Result<()> {
     if known {
         return Ok(());
     }
+    let in_schema = event == Event::Dropped && super::on_node::is_in_schema(object);
     let (home, schema) = match event {
         // The parts of an extension go with it.
         Event::Dropped if object::is_part_of_extension(object) => return Ok(()),
@@ -158,7 +163,7 @@ pub fn record(event: Event, object: Object) -> Result<()> {
     };
     FRAMES.with_borrow_mut(|frames| {
         if let Some(frame) = frames.last_mut() {
-            frame.touched.push(Touched { event, object, home, schema });
+            frame.touched.push(Touched { event, object, home, schema, in_schema });
         }
     });
     Ok(())

@@ -22,6 +22,7 @@ pub mod home;
 mod large_objects;
 mod listed;
 mod names_in_text;
+mod on_node;
 mod outside;
 mod propagate;
 mod quiet;
@@ -90,6 +91,10 @@ fn before(statement: &Statement) -> Result<Step> {
     if behind::concerns(statement) {
         return Ok(then(*statement, Plan::Behind));
     }
+    if on_node::concerns(statement) {
+        on_node::before(statement)?;
+        return Ok(then(*statement, Plan::OnNode));
+    }
     failpoint::hit(failpoint::DEFINITION_BEFORE)?;
     directory::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
@@ -132,6 +137,10 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         Plan::Bookkeeping => None,
         Plan::Behind => {
             behind::after(&frame)?;
+            None
+        }
+        Plan::OnNode => {
+            on_node::after(&frame)?;
             None
         }
         Plan::DropList(parts) => {

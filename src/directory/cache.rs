@@ -320,3 +320,23 @@ fn cluster_row() -> Result<(i64, Oid)> {
         Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
     })
 }
+
+/// Whether this database is a node of a cluster.
+pub fn is_node() -> bool {
+    node_of().is_some()
+}
+
+/// Where the coordinator of this node says that it answers.
+pub fn coordinator_address() -> Option<String> {
+    node_of()?.1
+}
+
+/// The cluster that has this database as a node, and its coordinator's address. A copy of a node's database is none.
+fn node_of() -> Option<(i64, Option<String>)> {
+    let table = catalog::relation("helios", "cluster")?;
+    let read = |row: &Row| {
+        let ours = row.get::<Oid>(4)?.to_u32() == session::database_id();
+        Some((row.get::<i64>(5).filter(|_| ours)?, row.get::<String>(6)))
+    };
+    catalog::scan(table, InvalidOid, &[], read).into_iter().flatten().next()
+}

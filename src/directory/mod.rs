@@ -16,8 +16,9 @@ mod shards;
 mod store;
 
 pub use cache::{
-    catalogs_owner, cluster_id, exists, generation, home, home_of, in_use, is_reference, node,
-    node_named, nodes, placement, placement_of, remote_nodes, replicas,
+    catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,
+    is_node, is_reference, node, node_named, nodes, placement, placement_of, remote_nodes,
+    replicas,
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{

@@ -10,6 +10,7 @@
 mod bad_input;
 mod directory;
 mod names;
+mod node_definitions;
 mod restored;
 mod rights;
 mod shells;

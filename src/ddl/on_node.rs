@@ -1,0 +1,78 @@
+//! On a node: definitions come from its coordinator alone, whose shells would differ from the tables here otherwise.
+//!
+//! What a client may still do: everything temporary, work on rows and files (TRUNCATE, VACUUM, REINDEX, …), and what
+//! belongs to the server or database and not to a schema (roles, extensions, publications, subscriptions). A superuser
+//! who has to mend something by hand sets `helios.migration_session`.
+
+use super::frame::Frame;
+use crate::directory;
+use crate::error::{Error, Result};
+use crate::pg::object::{self, Belongs, Object};
+use crate::pg::object_access::Event;
+use crate::pg::statement::Statement;
+use crate::pg::statement_names::Granted;
+use crate::settings::HAS_SHELLS;
+use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Whether the statement may define something on a node, and comes from one of the node's own clients.
+pub(super) fn concerns(statement: &Statement) -> bool {
+    let works_on_rows = matches!(
+        statement.tag(),
+        NodeTag::T_VacuumStmt
+            | NodeTag::T_ReindexStmt
+            | NodeTag::T_ClusterStmt
+            | NodeTag::T_RefreshMatViewStmt
+            | NodeTag::T_LockStmt
+            | NodeTag::T_TruncateStmt
+    );
+    !works_on_rows && !directory::in_use() && directory::is_node() && !HAS_SHELLS.get()
+}
+
+/// What changes objects without telling that it has touched them, or tells it too late.
+pub(super) fn before(statement: &Statement) -> Result<()> {
+    // It commits more than once: what it has touched would be known too late.
+    let subject = statement.is_concurrent().then(|| statement.subject());
+    if subject.flatten().is_some_and(|relation| is_in_schema(object::of_relation(relation))) {
+        return Err(refusal());
+    }
+    let changed = match statement.granted() {
+        Some(Granted::Objects(objects)) => objects,
+        Some(Granted::RelationsIn(schemas) | Granted::RoutinesIn(schemas)) => {
+            schemas.into_iter().map(object::of_schema).collect()
+        }
+        Some(_) => Vec::new(),
+        None if statement.tag() == NodeTag::T_DropStmt => Vec::new(),
+        None => statement.named(),
+    };
+    match changed.into_iter().any(is_in_schema) {
+        true => Err(refusal()),
+        false => Ok(()),
+    }
+}
+
+/// An error if the statement touched anything of a schema that is not temporary.
+pub(super) fn after(frame: &Frame) -> Result<()> {
+    let touched = frame.touched.iter().any(|touched| match touched.event {
+        Event::Dropped => touched.in_schema,
+        Event::Created | Event::Altered => is_in_schema(touched.object),
+    });
+    if touched { Err(refusal()) } else { Ok(()) }
+}
+
+/// Whether this is an object of a schema, or a schema, and no extension has made it.
+pub(super) fn is_in_schema(object: Object) -> bool {
+    matches!(object::belongs(object), Some(Belongs::Relation { .. } | Belongs::Schema(_)))
+}
+
+fn refusal() -> Error {
+    let hint = match directory::coordinator_address() {
+        Some(address) => format!("Connect to the coordinator at {address}."),
+        None => "Connect to the coordinator.".to_owned(),
+    };
+    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot change definitions on a node")
+        .detail(
+            "This server is a node of a cluster, whose coordinator would not know of the change.",
+        )
+        .hint(hint)
+}
