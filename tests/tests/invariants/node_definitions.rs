@@ -62,7 +62,7 @@ const REFUSED: [&str; 41] = [
 ];
 
 const ALLOWED: [&str; 16] = [
-    "INSERT INTO t VALUES (2, 'two')",
+    "INSERT INTO t VALUES (2, 'two') ON CONFLICT DO NOTHING",
     "SELECT nextval('s')",
     "CREATE TEMP TABLE x (i int)",
     "ALTER TABLE x ADD y int",
@@ -94,7 +94,9 @@ fn definitions_on_a_node_come_from_the_coordinator_alone() {
     let cluster = Cluster::start(1);
     let port = cluster.coordinator().port;
     let mut coordinator = cluster.connect();
-    coordinator.batch_execute("CREATE ROLE guarded LOGIN").unwrap();
+    coordinator
+        .batch_execute("CREATE ROLE guarded LOGIN; GRANT CREATE ON DATABASE helios TO guarded")
+        .unwrap();
     coordinator.batch_execute(&OWNED.replace('\n', " ")).unwrap();
     let on_node = |role: &str| {
         let mut client =

@@ -139,7 +139,10 @@ fn restored_dump_takes_the_nodes_over() {
         "SELECT string_agg(node || ' ' || \"check\", ',') FROM helios_check_cluster() WHERE NOT ok";
     assert_eq!(value(&mut heir, health).unwrap().as_deref(), Some("NULL"));
     // The old one learns of it when it looks.
-    assert_eq!(value(&mut cluster.connect(), health).unwrap().as_deref(), Some("node-1 cluster"));
+    assert_eq!(
+        value(&mut cluster.connect(), health).unwrap().as_deref(),
+        Some("node-1 definitions,node-1 cluster")
+    );
 }
 
 /// Reference tables come out of a dump as what they are, and the copies on the nodes are taken over with the nodes.
