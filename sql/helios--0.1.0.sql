@@ -47,6 +47,17 @@ CREATE TABLE helios.coordinator (
 );
 COMMENT ON TABLE helios.coordinator IS 'the coordinator that this node was used by last: a server that was the primary before it is refused';
 
+-- One row, which nobody but superusers reads, and which is never dumped.
+CREATE TABLE helios.identity (
+    singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    seed        text    NOT NULL DEFAULT gen_random_uuid()::text || gen_random_uuid()::text,
+    coordinator text
+);
+COMMENT ON TABLE helios.identity IS 'what sessions of a coordinator prove themselves by to its nodes';
+COMMENT ON COLUMN helios.identity.seed IS 'what the keys of this coordinator are made from; it never leaves this server';
+COMMENT ON COLUMN helios.identity.coordinator IS 'the public key that the coordinator of this node has left here';
+INSERT INTO helios.identity DEFAULT VALUES;
+
 CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
 CREATE TABLE helios.node (
     id            integer PRIMARY KEY DEFAULT nextval('helios.node_id'),
@@ -1064,6 +1075,13 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_verify_schema(text),
     pg_catalog.helios_create_reference_table(text),
     pg_catalog.helios_undistribute_table(text),
+    helios.directory_changed(),
+    helios.fence_changed(),
+    helios.check_shards_cover(),
+    helios.refuse_truncate(),
+    helios.restore_node(),
+    helios.restore_shard(),
+    helios.restore_schema(),
     helios.reference_write(),
     helios.reference_copy(),
     helios.reference_definition(regclass, name),

@@ -12,12 +12,14 @@ pub use replicas::{
 };
 
 use crate::error::Error;
+use crate::pg::session_settings;
 use helios_core::quote;
 use pgrx::PgLogLevel;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::ffi::CString;
 
+pub use crate::pg::session_settings::MIGRATION_SESSION;
 pub use crate::pg::setting_types::PlacementStrategy;
 
 /// Whether `CREATE SCHEMA … DISTRIBUTED` is taught to the server's scanner.
@@ -27,10 +29,6 @@ pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(fa
 /// Schemas that `helios.distribute_new_schemas` leaves plain.
 pub static NEVER_DISTRIBUTE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"public"));
-/// Whether this session is a coordinator's: its shells must have the same definitions as the tables here.
-pub static HAS_SHELLS: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
-pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// How the place of a new schema is found.
 pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
     GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
@@ -103,22 +101,7 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_bool_guc(
-        c"helios.has_shells",
-        c"Set by a coordinator for its sessions to nodes.",
-        c"Functions that run in such a session cannot change definitions, which the coordinator would not notice.",
-        &HAS_SHELLS,
-        GucContext::Userset,
-        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-    );
-    GucRegistry::define_bool_guc(
-        c"helios.migration_session",
-        c"Set by a migration for its sessions to nodes.",
-        c"Statements run on this server's own tables, shells and fenced schemas included; nothing is sent to nodes.",
-        &MIGRATION_SESSION,
-        GucContext::Suset,
-        GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
-    );
+    session_settings::register();
     GucRegistry::define_bool_guc(
         c"helios.name_single_writes",
         c"Gives writing statements outside of transaction blocks a name to ask for when their reply is lost.",

@@ -10,25 +10,6 @@ fn helios_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Statement trigger on the tables of the directory.
-#[pg_trigger(sql = false)]
-fn helios_directory_changed<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, std::convert::Infallible> {
-    let _ = trigger;
-    crate::directory::changed();
-    Ok(None)
-}
-
-/// Statement trigger on the table of fences.
-#[pg_trigger(sql = false)]
-fn helios_fence_changed<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, PgTriggerError> {
-    crate::pg::invalidation::tell(trigger.relation()?.oid());
-    Ok(None)
-}
-
 /// Whether CREATE SCHEMA … DISTRIBUTED is understood, or why not.
 #[pg_extern(sql = false)]
 fn helios_grammar_state() -> String {

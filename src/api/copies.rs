@@ -1,5 +1,6 @@
 //! Copies of schemas on two nodes: what a migration calls on the node that it moves to.
 
+use super::{elements, given};
 use crate::error::{Error, OrRaise, Result};
 use crate::migration::pull::{self, Address, Pulled, Request};
 use crate::migration::verify::{self, Compared};
@@ -15,29 +16,29 @@ type Counts = TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>;
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)] // the SQL function's
 fn helios_pull_rows(
-    source: pgrx::JsonB,
+    source: Option<pgrx::JsonB>,
     snapshot: Option<String>,
-    relation: &str,
-    columns: Vec<String>,
-    from_block: i64,
+    relation: Option<&str>,
+    columns: Option<Array<'_, String>>,
+    from_block: Option<i64>,
     to_block: Option<i64>,
     format: Option<&str>,
     rate: Option<i64>,
-    bulk: bool,
+    bulk: Option<bool>,
 ) -> Counts {
     let pull = || -> Result<Pulled> {
         let _path = transaction::SafePath::begin();
         require_superuser()?;
-        let address = address(source)?;
+        let address = address(given(source, "source")?)?;
         let request = Request {
-            table: table(relation)?,
-            columns,
+            table: table(given(relation, "relation")?)?,
+            columns: elements(columns, "columns")?,
             snapshot,
-            from: block(from_block)?,
+            from: block(given(from_block, "from_block")?)?,
             to: to_block.map(block).transpose()?,
             format: format.map(format_named).transpose()?,
             rate: rate.and_then(|rate| u64::try_from(rate).ok()).filter(|&rate| rate > 0),
-            bulk,
+            bulk: bulk.unwrap_or(false),
         };
         pull::pull(address, &request)
     };

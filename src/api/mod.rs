@@ -22,6 +22,21 @@ mod transactions;
 use crate::error::{Error, Result};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
+/// The elements of an array, none of them NULL (22004). A NULL array is an empty one.
+fn elements(array: Option<pgrx::Array<'_, String>>, name: &str) -> Result<Vec<String>> {
+    let Some(array) = array else { return Ok(Vec::new()) };
+    array.iter().map(|element| given_element(element, name)).collect()
+}
+
+fn given_element(element: Option<String>, name: &str) -> Result<String> {
+    element.ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            format!("argument \"{name}\" must not contain NULL"),
+        )
+    })
+}
+
 /// An argument that must not be NULL (22004).
 fn given<T>(value: Option<T>, name: &str) -> Result<T> {
     value.ok_or_else(|| {

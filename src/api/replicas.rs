@@ -110,9 +110,10 @@ fn helios_replica_states() -> States {
 /// On a node: waits until copies have applied this session's last commit, so many milliseconds at most; gives the slots of
 /// those that have not.
 #[pg_extern(sql = false)]
-fn helios_wait_for_replicas(slots: Vec<String>, patience: i32) -> Vec<String> {
+fn helios_wait_for_replicas(slots: Array<'_, String>, patience: i32) -> Vec<String> {
     let patience = Duration::from_millis(u64::try_from(patience).unwrap_or(0));
-    migration::wait_for_replicas(slots, patience).or_raise()
+    let wait = || migration::wait_for_replicas(super::elements(Some(slots), "slots")?, patience);
+    wait().or_raise()
 }
 
 /// Moves the sequences of schemas past what their columns hold, and further; gives their number.

@@ -24,10 +24,12 @@ fn helios_create_schema(
     schema: Option<&str>,
     node: Option<String>,
     owner: Option<&str>,
-    if_not_exists: bool,
+    if_not_exists: Option<bool>,
 ) -> String {
     let wish = Wish { node, ..Wish::default() };
-    given(schema).and_then(|name| schema::create(name, wish, owner, if_not_exists)).or_raise()
+    given(schema)
+        .and_then(|name| schema::create(name, wish, owner, if_not_exists.unwrap_or(false)))
+        .or_raise()
 }
 
 /// Makes an existing schema a distributed one; gives the name of its node.

@@ -2,11 +2,9 @@
 
 use crate::ddl::reference;
 use crate::error::{self, Error, OrRaise};
-use crate::executor;
-use crate::pg::{row_trigger, sql};
+use crate::pg::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
-use std::convert::Infallible;
 
 /// The table of this name; 42P01 if there is none. A name and not a `regclass`: the constant would tell the planner that
 /// the statement touches the table, and send it where a distributed one is.
@@ -35,23 +33,4 @@ fn helios_undistribute_table(table: Option<&str>) {
 #[pg_extern(sql = false)]
 fn helios_reference_digest(reference: Oid) -> String {
     reference::require_reader(reference).and_then(|()| reference::digest_of(reference)).or_raise()
-}
-
-/// Trigger of a reference table on the coordinator: copies what is done to its rows to all nodes.
-#[pg_trigger(sql = false)]
-fn helios_reference_write<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Infallible> {
-    let (relation, fired) = row_trigger::view(trigger);
-    executor::reference::fired(relation, fired).or_raise();
-    Ok(None)
-}
-
-/// Trigger of a reference table's copy on a node: keeps others than the coordinator from changing it.
-#[pg_trigger(sql = false)]
-fn helios_reference_copy<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> std::result::Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Infallible> {
-    executor::reference::guard_copy(row_trigger::view(trigger).0).or_raise();
-    Ok(None)
 }

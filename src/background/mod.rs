@@ -1,6 +1,6 @@
 //! Background workers: a launcher for the server, and a worker for each database that has nodes, or something left to
 //! do. The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over
-//! several servers, and keeps the nodes balanced.
+//! several servers, keeps the nodes balanced, and brings their roles into step with those here.
 //!
 //! Invariant: whatever a worker does can be stopped at any point and done again. A worker leaves its database when
 //! the server is about to do something for which nobody may be connected to it (DROP DATABASE, …).
@@ -12,6 +12,7 @@ mod deadlock;
 mod health;
 mod migrations;
 mod recovery;
+mod roles;
 
 use crate::directory;
 use crate::pg::server_start;
@@ -104,6 +105,7 @@ fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
     let mut balance = balance::Balance::default();
+    let mut roles = roles::Roles::default();
     let mut last_recovery: Option<Instant> = None;
     let mut migrations = migrations::Workers::default();
     let began = Instant::now();
@@ -140,6 +142,7 @@ fn run(database: u32) {
         next = moving.map_or(next, |again| next.min(again));
         if !nodes.is_empty() {
             next = next.min(watch.look(database, &nodes)).min(balance.look());
+            next = next.min(roles.look(&nodes));
         }
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);

@@ -3,19 +3,19 @@
 
 use super::frame::{self, Frame};
 use super::home;
+use crate::directory::proof;
 use crate::error::{Error, Result};
 use crate::pg::object_access::Event;
 use crate::pg::statement::Statement;
-use crate::settings::HAS_SHELLS;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Whether the statement comes from a function that a coordinator's statement runs. What an event trigger does belongs
 /// to the coordinator's own definition.
 pub(super) fn concerns(statement: &Statement) -> bool {
-    HAS_SHELLS.get()
-        && !statement.is_top_level()
+    !statement.is_top_level()
         && !frame::is_inside()
         && statement.listed().is_none()
+        && proof::is_coordinators()
 }
 
 /// An error if the statement touched anything but temporary objects.

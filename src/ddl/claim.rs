@@ -21,6 +21,9 @@ pub fn stake(node: &Node) -> Result<()> {
         quote::literal(&addresses.join(", "))
     );
     transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
+    let key = directory::proof::public_key_for(node.id)?;
+    let sql = format!("UPDATE helios.identity SET coordinator = '{key}'");
+    transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
     Ok(())
 }
 
@@ -59,17 +62,19 @@ pub fn holder(session: &mut Session) -> Result<Option<i64>> {
     Ok(rows.into_iter().flatten().flatten().next().and_then(|id| id.parse().ok()))
 }
 
-/// Lets a node go, for other clusters to take, with a transaction of its own: the node may be gone for good, which
-/// must not keep it in the cluster. If it cannot be told, a warning says so.
+/// What makes a node nobody's.
+fn free(cluster: i64) -> String {
+    format!(
+        "WITH freed AS (UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster} RETURNING 1)
+         UPDATE helios.identity SET coordinator = NULL WHERE EXISTS (SELECT FROM freed)"
+    )
+}
+
+/// Lets a node go, for other clusters to take, when the current transaction commits. The node may be gone for good,
+/// which must not keep it in the cluster: if it cannot be told, a warning says so.
 pub fn release(node: &Node) -> Result<()> {
     let cluster = directory::cluster_id()?;
-    let told = || -> Result<()> {
-        let role = privileges::session_user();
-        let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
-        let sql = format!("UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster}");
-        session.query(&sql).map(|_| ())
-    };
-    if let Err(error) = told() {
+    if let Err(error) = transaction::execute_afterwards(node.id, free(cluster).as_bytes()) {
         let message = format!("could not tell node \"{}\" that it is free", node.name);
         let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
             "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",

@@ -11,7 +11,6 @@ use crate::pg::object::{self, Belongs, Object};
 use crate::pg::object_access::Event;
 use crate::pg::statement::Statement;
 use crate::pg::statement_names::Granted;
-use crate::settings::HAS_SHELLS;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -26,7 +25,10 @@ pub(super) fn concerns(statement: &Statement) -> bool {
             | NodeTag::T_LockStmt
             | NodeTag::T_TruncateStmt
     );
-    !works_on_rows && !directory::in_use() && directory::is_node() && !HAS_SHELLS.get()
+    !works_on_rows
+        && !directory::in_use()
+        && directory::is_node()
+        && !directory::proof::is_coordinators()
 }
 
 /// What changes objects without telling that it has touched them, or tells it too late.

@@ -1,7 +1,7 @@
 //! Distributed schemas: made, renamed, dropped.
 
 use super::frame::{Frame, Plan};
-use super::{claim, convert, foundations, send, then};
+use super::{convert, end, foundations, send, then};
 use crate::directory::{self, NodeId, place};
 use crate::error::{Error, Result};
 use crate::migration;
@@ -75,10 +75,10 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return Ok(Some(then(*statement, Plan::DropSchemas { cascade })));
     }
     if statement.drops_extension("helios") {
-        refuse_to_lose_schemas()?;
-        for node in directory::remote_nodes()? {
-            claim::release(&node)?;
-        }
+        end::before()?;
+    }
+    if let Some(roles) = statement.drops_owned() {
+        end::refuse_to_drop_us(&roles)?;
     }
     Ok(None)
 }
@@ -300,23 +300,6 @@ fn check_may_call(function: &str) -> Result<()> {
         "GRANT EXECUTE ON FUNCTION {function} TO {} allows both.",
         quote_identifier(&user)
     )))
-}
-
-fn refuse_to_lose_schemas() -> Result<()> {
-    for node in directory::remote_nodes()? {
-        let schemas = directory::schemas_on(node.id)?;
-        if !schemas.is_empty() {
-            return Err(Error::new(
-                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-                "cannot drop extension helios because nodes hold distributed schemas",
-            )
-            .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
-            .hint(
-                "Drop these schemas first, or bring them home with helios_undistribute_schema.",
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// CREATE SCHEMA for the nodes, where the tables that are made with a plain schema are not made.

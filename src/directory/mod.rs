@@ -11,6 +11,7 @@
 mod cache;
 pub mod fence;
 pub mod place;
+pub mod proof;
 mod rows;
 mod shards;
 mod store;

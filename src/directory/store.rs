@@ -145,8 +145,11 @@ pub fn adopt_nodes() -> Result<()> {
         let update = "UPDATE helios.cluster c
                          SET (id, database) = (('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
                                                & 9223372036854775807, d.oid)
-                        FROM pg_database d WHERE d.datname = current_database() AND c.database <> d.oid";
-        sql::run(update, &[])?;
+                        FROM pg_database d WHERE d.datname = current_database() AND c.database <> d.oid
+                       RETURNING true";
+        if sql::one::<bool>(update, &[])?.is_some() {
+            super::proof::renew()?;
+        }
         // Migrations of the other cluster are not in the dump.
         sql::run("UPDATE helios.shard SET state = 'active' WHERE state <> 'active'", &[])?;
         sql::run("UPDATE helios.node SET cluster = (SELECT id FROM helios.cluster)", &[])

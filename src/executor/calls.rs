@@ -5,7 +5,6 @@ use crate::directory;
 use crate::error::{Error, Result};
 use crate::pg::function_calls::is_function_call_message;
 use crate::pg::server_functions::{Bond, asks_directory, asks_relation, bond, call_name};
-use crate::settings::HAS_SHELLS;
 use crate::transaction;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
@@ -19,7 +18,7 @@ fn check(function: Oid) -> Result<()> {
     if function.to_u32() == pg_sys::F_SET_CONFIG {
         transaction::note_settings_changed();
     }
-    if HAS_SHELLS.get() {
+    if directory::proof::is_coordinators() {
         return check_on_node(function);
     }
     if asks_relation(function) && is_function_call_message() && directory::in_use() {

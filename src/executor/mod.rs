@@ -32,6 +32,11 @@ pub fn install() {
     crate::pg::evaluate::install(value::evaluate);
     crate::pg::redirect::install(value::redirects());
     crate::pg::row_trigger::listen(reference::forget);
+    crate::pg::triggers::install(crate::pg::triggers::Triggers {
+        directory_changed: crate::directory::changed,
+        reference_write: reference::fired,
+        reference_copy: reference::guard_copy,
+    });
     crate::pg::utility_hook::install_rows(utility::handler());
 }
 

@@ -13,7 +13,6 @@ use crate::pg::own_settings::OwnSettings;
 use crate::pg::row_trigger::{Fired, Values};
 use crate::pg::{names, nesting, sql, xact};
 use crate::remote::messages;
-use crate::settings::HAS_SHELLS;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -108,7 +107,8 @@ pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
 
 /// The trigger of a reference table's copy on a node: only the coordinator writes there, and only by itself.
 pub fn guard_copy(relation: Oid) -> Result<()> {
-    if HAS_SHELLS.get() && nesting::depth() <= 1 {
+    let coordinators = directory::proof::is_coordinators();
+    if coordinators && nesting::depth() <= 1 {
         return Ok(());
     }
     let message = format!(
@@ -116,7 +116,7 @@ pub fn guard_copy(relation: Oid) -> Result<()> {
         names::relation_name(relation)
     );
     let error = Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message);
-    Err(match HAS_SHELLS.get() {
+    Err(match coordinators {
         true => error
             .detail("A function or trigger of a distributed schema runs on the node, and the change would be made there alone.")
             .hint("Change the reference table in a statement of its own."),

@@ -23,8 +23,13 @@ pub const SETTINGS: [(&str, &str); 6] = [
 ];
 
 /// Those that need no superuser, which the role on a foreign server may not be.
-pub fn for_everybody() -> Vec<(&'static str, &'static str)> {
-    SETTINGS.into_iter().filter(|(name, _)| *name != "deadlock_timeout").collect()
+pub fn for_everybody() -> Vec<(&'static str, String)> {
+    settings(|name| name != "deadlock_timeout")
+}
+
+fn settings(wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+    let all = SETTINGS.into_iter().filter(|(name, _)| wanted(name));
+    all.map(|(name, value)| (name, value.to_owned())).collect()
 }
 
 /// The role that migrations work as on every node: the owner of the catalogs.
@@ -54,9 +59,10 @@ pub fn target(node: NodeId) -> Result<Target> {
         transaction::refuse_silent(&node)?;
         transaction::target(&node, &role()?)?
     };
-    target.parameters = SETTINGS.to_vec();
+    target.parameters = settings(|_| true);
     if node.is_outside() {
         target.parameters = for_everybody();
+        target.parameters.push((foreign::TOKEN, directory::proof::of_import(node)?));
     }
     Ok(target)
 }
@@ -126,7 +132,7 @@ pub fn flush(session: &mut Session) -> Result<()> {
 /// A session that speaks the replication protocol.
 pub fn replication_session(node: NodeId) -> Result<Session> {
     let mut target = target(node)?;
-    target.parameters.push(("replication", "database"));
+    target.parameters.push(("replication", "database".into()));
     Session::connect(&Rc::new(target), &role_on(node)?)
 }
 

@@ -194,6 +194,7 @@ impl Address {
                 .passfile
                 .or_else(|| std::env::home_dir().map(|home| home.join(".pgpass"))),
             connect_timeout: CONNECT_TIMEOUT,
+            proof: None,
             parameters: ends::for_everybody(),
             tcp: Tcp::from_settings(),
         };

@@ -151,3 +151,31 @@ pub fn may_read(relation: pg_sys::Oid) -> bool {
             == pg_sys::AclResult::ACLCHECK_OK
     }
 }
+
+/// Owner of an extension, if it exists.
+pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL and outlives the call; looks into the catalogs.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(name.as_ptr(), true);
+        if extension == pg_sys::InvalidOid {
+            return None;
+        }
+        let rows =
+            super::catalog::scan(pg_sys::ExtensionRelationId, pg_sys::InvalidOid, &[], |row| {
+                Some((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(3)?))
+            });
+        rows.into_iter().flatten().find(|(id, _)| *id == extension).map(|(_, owner)| owner)
+    }
+}
+
+/// Whether the current user has the rights of an extension's owner.
+pub fn owns_extension(name: &str) -> bool {
+    owner_of_extension(name).is_some_and(has_rights_of)
+}
+
+/// Whether the current user has the rights of a role.
+pub fn has_rights_of(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}

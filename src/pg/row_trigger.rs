@@ -1,7 +1,6 @@
 //! What a trigger is told, as plain values, and a word when what it noted is rolled back.
 
 use super::own_settings::OwnSettings;
-use pgrx::PgTrigger;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
@@ -70,11 +69,14 @@ unsafe extern "C-unwind" fn subtransaction_event(
 }
 
 /// The table, and what happens to it.
-pub fn view(trigger: &PgTrigger<'_>) -> (Oid, Fired) {
-    let data = trigger.trigger_data();
-    let event = data.tg_event;
-    // SAFETY: the server fills these fields for the duration of the call.
+///
+/// # Safety
+/// The data are those of a trigger's call under way.
+pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
+    // SAFETY: the caller's word: the server fills these fields for the duration of the call.
     unsafe {
+        let data = &*data;
+        let event = data.tg_event;
         let relation = (*data.tg_relation).rd_id;
         let operation = event & pg_sys::TRIGGER_EVENT_OPMASK;
         let values = |tuple| values((*data.tg_relation).rd_att, tuple);

@@ -176,6 +176,20 @@ impl Statement {
         }
     }
 
+    /// The roles of a DROP OWNED, those that exist; None for other statements.
+    pub fn drops_owned(&self) -> Option<Vec<pg_sys::Oid>> {
+        if self.tag() != NodeTag::T_DropOwnedStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::DropOwnedStmt>();
+        // SAFETY: the tag says what the node is; its roles are role specifications.
+        let roles = unsafe { members::<pg_sys::RoleSpec>((*node).roles) };
+        // SAFETY: as above; looks into the system cache.
+        Some(
+            roles.into_iter().map(|role| unsafe { pg_sys::get_rolespec_oid(role, true) }).collect(),
+        )
+    }
+
     /// What a GRANT or REVOKE on objects is about; None for other statements.
     pub fn granted(&self) -> Option<Granted> {
         if self.tag() != NodeTag::T_GrantStmt {

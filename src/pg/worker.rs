@@ -199,10 +199,13 @@ fn begin(database: Option<u32>, role: u32) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
             Some(database) => {
                 pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
-                for setting in TIMEOUTS {
+                // A role or database that only reads by default does not mean Helios' own work.
+                let settings = TIMEOUTS.iter().map(|setting| (*setting, c"0"));
+                let writes = (c"default_transaction_read_only", c"off");
+                for (setting, value) in settings.chain([writes]) {
                     pg_sys::SetConfigOption(
                         setting.as_ptr(),
-                        c"0".as_ptr(),
+                        value.as_ptr(),
                         pg_sys::GucContext::PGC_USERSET,
                         pg_sys::GucSource::PGC_S_OVERRIDE,
                     );

@@ -17,7 +17,6 @@ use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
 use crate::pg::{evaluate, nesting, object};
-use crate::settings::HAS_SHELLS;
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -160,7 +159,7 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
 
 /// Invariant 1: a shell is never read or written.
 fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
-    if HAS_SHELLS.get() && nesting::depth() > 0 {
+    if directory::proof::is_coordinators() && nesting::depth() > 0 {
         return bonds::check_views(relations);
     }
     if !directory::in_use() {

@@ -36,18 +36,20 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         start_tls(attempt, session)?;
     }
     let encoding = crate::pg::session::encoding();
+    let proof = attempt.target.proof.as_deref();
     let parameters = [
         ("user", attempt.user),
         ("database", attempt.target.database.as_str()),
         ("client_encoding", encoding.as_str()),
         ("application_name", "helios"),
-        // Tells the node's own Helios that shells elsewhere follow the definitions made here.
-        ("helios.has_shells", "on"),
     ];
     let own = settings_scan::starting_values();
     let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let all = parameters.into_iter().chain(own).chain(PATIENCE);
-    let all = all.chain(attempt.target.parameters.iter().copied());
+    // Tells the node's own Helios that shells elsewhere follow the definitions made here.
+    let all = all.chain(proof.map(|proof| ("helios.coordinator_proof", proof)));
+    let further = attempt.target.parameters.iter();
+    let all = all.chain(further.map(|(name, value)| (*name, value.as_str())));
     send(attempt, session, |out| frontend::startup_message(all, out))?;
     authenticate(attempt, session)?;
     finish(attempt, session)?;

@@ -61,8 +61,10 @@ pub struct Target {
     pub passfile: Option<PathBuf>,
     /// Bound on connecting to one address, handshake included.
     pub connect_timeout: Duration,
+    /// What the session proves itself by to a node of ours.
+    pub proof: Option<String>,
     /// Further start-up parameters: settings of the session.
-    pub parameters: Vec<(&'static str, &'static str)>,
+    pub parameters: Vec<(&'static str, String)>,
     /// When a connection over TCP counts as lost.
     pub tcp: Tcp,
 }
@@ -184,6 +186,7 @@ mod tests {
             sslkey: None,
             password: None,
             passfile: None,
+            proof: None,
             connect_timeout: Duration::from_secs(5),
             tcp: Tcp::default(),
             parameters: Vec::new(),

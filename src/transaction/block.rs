@@ -28,6 +28,8 @@ pub struct Block {
     read_only: bool,
     /// The outermost level at which a statement that writes was sent.
     wrote: Option<u32>,
+    /// The outermost level at which something was done that is to be committed after the local transaction.
+    afterwards: Option<u32>,
     /// The node's own id of the transaction, once it is known to have one.
     pub xid: Option<u64>,
 }
@@ -57,8 +59,19 @@ impl Block {
         self.wrote.is_some()
     }
 
+    /// What is done at this level is to be committed after the local transaction.
+    pub fn commits_afterwards(&mut self, level: u32) {
+        self.afterwards = Some(self.afterwards.map_or(level, |outer| outer.min(level)));
+    }
+
+    /// Whether the node's transaction is to be committed after the local one.
+    pub fn is_afterwards(&self) -> bool {
+        self.afterwards.is_some()
+    }
+
     /// The local subtransaction at this level is gone.
     pub fn rolled_back(&mut self, level: u32) {
+        self.afterwards = self.afterwards.filter(|outer| *outer < level);
         self.wrote = self.wrote.filter(|wrote| *wrote < level);
         if level > 1 && self.level() >= level {
             self.rollback = Some(level);
@@ -68,6 +81,7 @@ impl Block {
 
     /// The local subtransaction at this level became part of its parent.
     pub fn released(&mut self, level: u32) {
+        self.afterwards = self.afterwards.map(|outer| outer.min(level - 1));
         self.wrote = self.wrote.map(|wrote| wrote.min(level - 1));
         if level > 1 && self.level() >= level {
             self.release = Some(level);

@@ -51,10 +51,10 @@ fn parties() -> Result<Parties> {
     for link in registry::all() {
         let mut l = super::execution::borrow(&link)?;
         l.settle(Patience::Interruptible)?;
-        if !l.block.is_open() {
+        let wrote = l.block.wrote();
+        if !l.block.is_open() || (l.block.is_afterwards() && !wrote) {
             continue;
         }
-        let wrote = l.block.wrote();
         if l.session.is_lost() {
             if wrote {
                 return Err(registry::lost_earlier(&l));

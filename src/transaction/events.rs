@@ -6,7 +6,7 @@
 
 use super::commit::{self, read_end};
 use super::link::Link;
-use super::{follow, registry, replicas, two_phase};
+use super::{afterwards, follow, registry, replicas, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
@@ -59,7 +59,10 @@ pub fn on_event(event: Event) -> Result<()> {
 fn handle(event: Event) -> Result<()> {
     match event {
         Event::PreCommit => commit::before_commit(),
-        Event::PrePrepare => commit::before_prepare(),
+        Event::PrePrepare => {
+            afterwards::refuse_to_prepare()?;
+            commit::before_prepare()
+        }
         Event::Prepare => {
             two_phase::leave_prepared(&registry::all());
             registry::forget_lost();
@@ -72,6 +75,7 @@ fn handle(event: Event) -> Result<()> {
             if finished.is_err() {
                 two_phase::leave_to_recovery(&links);
             }
+            afterwards::commit();
             registry::forget_lost();
             pay_latch();
             finished

@@ -9,6 +9,7 @@
 //! A link is borrowed only while nothing else runs on behalf of the client: never while a row is looked at.
 //! Lock order: none of our own; locks on nodes are taken in the order of the client's statements.
 
+mod afterwards;
 mod applied;
 mod block;
 mod commit;
@@ -27,6 +28,7 @@ mod status;
 mod stream;
 mod two_phase;
 
+pub use afterwards::execute as execute_afterwards;
 pub use copy::{Copy, copy};
 pub use execution::{Execution, Step, check_columns, execute, execute_all, query, start};
 pub use follow::note_change as note_settings_changed;
@@ -70,6 +72,11 @@ pub fn install() {
 /// Whether the local transaction already has a transaction on a node.
 pub fn in_use() -> bool {
     registry::any(|link| link.block.is_open())
+}
+
+/// Whether the local transaction has written on a node.
+pub fn has_written() -> bool {
+    registry::any(|link| link.block.wrote())
 }
 
 /// The nodes that the current transaction has been to.

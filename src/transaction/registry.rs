@@ -164,6 +164,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         sslkey: None,
         password: directory::password(node.id, role),
         passfile: passfile(),
+        proof: directory::proof::of_session(node.id, role),
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),

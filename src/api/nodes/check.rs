@@ -1,6 +1,6 @@
 //! What a server must be like to be a node.
 
-use super::{connect, definitions};
+use super::{connect, definitions, roles};
 use crate::ddl::{claim, reference};
 use crate::directory::{self, Node, ReferenceTable};
 use crate::error::{Error, Result};
@@ -283,6 +283,7 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
         findings.push(same_rows(&references, &mut session)?);
     }
     findings.push(is_ours(&mut session)?);
+    findings.extend(roles::compare(node)?);
     Ok(findings)
 }
 

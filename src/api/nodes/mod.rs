@@ -5,6 +5,7 @@ mod adopt;
 mod check;
 mod definitions;
 mod process;
+mod roles;
 mod sync;
 
 use crate::ddl::{claim, reference};
@@ -30,8 +31,9 @@ fn helios_add_node(
     database: Option<String>,
     weight: Option<f64>,
     takes_schemas: Option<bool>,
-    options: Option<Vec<String>>,
+    options: Option<Array<'_, String>>,
 ) -> i32 {
+    let options = super::elements(options, "options").or_raise();
     let wanted = add::Wanted {
         name: name.unwrap_or_default(),
         host: host.unwrap_or_default(),
@@ -39,7 +41,7 @@ fn helios_add_node(
         database,
         weight: weight.unwrap_or(1.0),
         takes_schemas: takes_schemas.unwrap_or(true),
-        options: options.unwrap_or_default(),
+        options,
     };
     let add = || {
         let _path = transaction::SafePath::begin();

@@ -6,16 +6,33 @@
 //! `session_replication_role = replica`; workers of subscriptions fire no triggers of statements. Definitions are
 //! frozen by an event trigger where the role may make one; else a change is found before the switch.
 
-use crate::directory;
+use crate::directory::{self, NodeId, proof};
 use crate::error::{Error, Result};
 use crate::migration::ends::{self, Ends, identifier, literal, names, text};
 use crate::migration::record::Migration;
+use crate::pg::sql;
 use crate::remote::Session;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Name of the triggers.
 pub const TRIGGER: &str = "helios_import_fence";
+
+/// Setting by which a session of ours says who it is. Anybody can set it there, but not to what [`proof::of_import`]
+/// gives: the functions below know only its digest.
+pub const TOKEN: &str = "helios_import.token";
+
+/// The condition, in a function on the foreign server, that the session is one of ours.
+fn is_ours(server: NodeId) -> Result<String> {
+    let digest = sql::read_one::<String>(
+        "SELECT pg_catalog.encode(pg_catalog.sha256($1::pg_catalog.bytea), 'hex')",
+        &[proof::of_import(server)?.as_bytes().into()],
+    )?;
+    let digest = literal(&digest.unwrap_or_default());
+    Ok(format!(
+        "encode(sha256(convert_to(coalesce(current_setting('{TOKEN}', true), ''), 'UTF8')), 'hex') = {digest}"
+    ))
+}
 
 /// Name of our schema there and on the target.
 pub fn schema(migration: i64) -> Result<String> {
@@ -27,7 +44,7 @@ pub fn put(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let own = schema(migration.id)?;
     let marker = marker(&own);
     ends.target.query(&marker)?;
-    ends.source.query(&format!("{marker}; {}", refusal(&own, migration.id)))?;
+    ends.source.query(&format!("{marker}; {}", refusal(&own, migration)?))?;
     let may = "SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper";
     if !ends.source.query(may)?.is_empty() {
         let numbers = format!(
@@ -36,7 +53,7 @@ pub fn put(migration: &Migration, ends: &mut Ends) -> Result<()> {
         );
         let rows = ends.source.query(&numbers)?;
         let numbers = rows.first().map(|row| text(row, 0)).unwrap_or_default();
-        ends.source.query(&freeze(&own, migration, &numbers))?;
+        ends.source.query(&freeze(&own, migration, &numbers)?)?;
     }
     Ok(())
 }
@@ -51,34 +68,35 @@ fn marker(own: &str) -> String {
 }
 
 /// The trigger's function. It stays when the import is finished, so its message is for people who know nothing of it.
-fn refusal(own: &str, migration: i64) -> String {
-    let own = identifier(own);
+fn refusal(own: &str, migration: &Migration) -> Result<String> {
+    let (own, ours, migration) = (identifier(own), is_ours(migration.source)?, migration.id);
     let hint = literal(&format!(
         "Connect to the coordinator of that cluster, which has the schema under the same name. \
          DROP SCHEMA {own} CASCADE opens this copy again, which then goes its own way."
     ));
-    format!(
+    Ok(format!(
         "CREATE OR REPLACE FUNCTION {own}.refuse_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $helios$
          BEGIN
-             IF current_setting('helios.migration_session', true) = 'on' THEN
+             IF {ours} THEN
                  RETURN NULL;
              END IF;
              RAISE EXCEPTION 'schema \"%\" has moved to a Helios cluster; this copy of it is not written any more', TG_TABLE_SCHEMA
                  USING ERRCODE = 'object_in_use', DETAIL = 'Migration {migration} of that cluster has taken it over.', HINT = {hint};
          END $helios$"
-    )
+    ))
 }
 
 /// `numbers` are the OIDs of the schemas: after ALTER SCHEMA … RENAME the name is another one.
-fn freeze(own: &str, migration: &Migration, numbers: &str) -> String {
+fn freeze(own: &str, migration: &Migration, numbers: &str) -> Result<String> {
     let (own, name) = (identifier(own), own);
     let (drops, changes) = (identifier(&format!("{name}_d")), identifier(&format!("{name}_c")));
     let (id, schemas) = (migration.id, names(&migration.schemas));
+    let ours = is_ours(migration.source)?;
     let body = literal(&format!(
         "DECLARE
              found_one text;
          BEGIN
-             IF current_setting('helios.migration_session', true) = 'on' THEN
+             IF {ours} THEN
                  RETURN;
              END IF;
              IF TG_EVENT = 'sql_drop' THEN
@@ -97,12 +115,12 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> String {
              END IF;
          END"
     ));
-    format!(
+    Ok(format!(
         "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS {body};
          DROP EVENT TRIGGER IF EXISTS {drops}; DROP EVENT TRIGGER IF EXISTS {changes};
          CREATE EVENT TRIGGER {drops} ON sql_drop EXECUTE FUNCTION {own}.refuse_change();
          CREATE EVENT TRIGGER {changes} ON ddl_command_end EXECUTE FUNCTION {own}.refuse_change()"
-    )
+    ))
 }
 
 /// OIDs of our triggers on the foreign server. To be called in a transaction.

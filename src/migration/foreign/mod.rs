@@ -18,6 +18,7 @@ pub mod shells;
 mod start;
 
 pub use check::check;
+pub use guard::TOKEN;
 pub use relay::relay;
 pub use server::{load, note_definition, unreachable};
 pub use start::{Import, start};

@@ -82,6 +82,7 @@ impl Server {
             sslkey: None,
             password: self.password.clone(),
             passfile: self.passfile().map(PathBuf::from).or_else(transaction::passfile),
+            proof: None,
             connect_timeout: Duration::from_millis(timeout),
             tcp: Tcp::from_settings(),
             parameters: Vec::new(),

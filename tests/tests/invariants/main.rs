@@ -7,12 +7,16 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod adversary;
 mod bad_input;
 mod directory;
+mod end_of_cluster;
+mod functions;
 mod names;
 mod node_definitions;
 mod restored;
 mod rights;
+mod settings_reach;
 mod shells;
 
 use postgres::{Client, SimpleQueryMessage};

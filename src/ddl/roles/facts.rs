@@ -1,0 +1,161 @@
+//! What a server knows of roles, as comparable facts.
+
+use super::OWN_PREFIX;
+use std::collections::BTreeMap;
+
+/// What a fact is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// The role itself; the value is the clause of its attributes.
+    Role,
+    /// Its password as it is kept.
+    Password,
+    /// A member of it; the value is the options.
+    Member,
+    /// A setting of it in every database.
+    Setting,
+    /// A setting of it in this database.
+    DatabaseSetting,
+    /// What a comment says of it.
+    Comment,
+    /// A right on the database; the value says whether it can be passed on.
+    DatabaseRight,
+    /// A right on a parameter.
+    ParameterRight,
+}
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fact {
+    pub kind: Kind,
+    /// The role; empty for PUBLIC and for all roles.
+    pub role: String,
+    /// The member, the setting, the right.
+    pub about: String,
+    pub value: String,
+    /// Who granted it, quoted, with commas between.
+    pub grantors: String,
+}
+
+impl Fact {
+    /// As a row of [`query`] has it.
+    pub fn new(
+        kind: &str,
+        role: String,
+        about: String,
+        value: String,
+        grantors: String,
+    ) -> Option<Self> {
+        let kind = match kind {
+            "role" => Kind::Role,
+            "password" => Kind::Password,
+            "member" => Kind::Member,
+            "setting" => Kind::Setting,
+            "database setting" => Kind::DatabaseSetting,
+            "comment" => Kind::Comment,
+            "database right" => Kind::DatabaseRight,
+            "parameter right" => Kind::ParameterRight,
+            _ => return None,
+        };
+        Some(Self { kind, role, about, value, grantors })
+    }
+
+    pub fn is_role(&self) -> bool {
+        self.kind == Kind::Role
+    }
+
+    /// The roles that it names.
+    pub fn roles(&self) -> impl Iterator<Item = &str> {
+        let member = (self.kind == Kind::Member).then_some(self.about.as_str());
+        [Some(self.role.as_str()), member].into_iter().flatten().filter(|role| !role.is_empty())
+    }
+
+    fn key(&self) -> (Kind, String, String) {
+        (self.kind, self.role.clone(), self.about.clone())
+    }
+}
+
+/// All facts of one server.
+pub struct Known {
+    pub facts: Vec<Fact>,
+    index: BTreeMap<(Kind, String, String), usize>,
+}
+
+impl Known {
+    /// Without what is nobody's business: `own`, the role that Helios works as, is each server's own, so that no change
+    /// here can lock Helios out there.
+    pub fn new(facts: impl Iterator<Item = Fact>, own: &str) -> Self {
+        let is_own = |fact: &Fact| fact.role == own && fact.kind != Kind::Member;
+        let is_ours = |fact: &Fact| fact.roles().any(|role| role.starts_with(OWN_PREFIX));
+        let facts: Vec<Fact> = facts.filter(|fact| !is_own(fact) && !is_ours(fact)).collect();
+        let mut index: BTreeMap<_, _> =
+            facts.iter().enumerate().map(|(at, fact)| (fact.key(), at)).collect();
+        // A place holder, so that the role is known to be there.
+        index.insert((Kind::Role, own.to_owned(), String::new()), usize::MAX);
+        Self { facts, index }
+    }
+
+    pub fn find(&self, fact: &Fact) -> Option<&Fact> {
+        self.facts.get(*self.index.get(&fact.key())?)
+    }
+
+    pub fn has_role(&self, name: &str) -> bool {
+        // Predefined ones are the server's own.
+        name.starts_with("pg_")
+            || self.index.contains_key(&(Kind::Role, name.to_owned(), String::new()))
+    }
+}
+
+/// The options of a membership, which 15 has one of.
+#[cfg(feature = "pg15")]
+const OPTIONS: &str = "CASE WHEN bool_or(m.admin_option) THEN 'WITH ADMIN OPTION' ELSE '' END";
+#[cfg(not(feature = "pg15"))]
+const OPTIONS: &str = "format('WITH ADMIN %s, INHERIT %s, SET %s', upper(bool_or(m.admin_option)::text), \
+     upper(bool_or(m.inherit_option)::text), upper(bool_or(m.set_option)::text))";
+
+/// The query that gives them: kind, role, what about it, value, grantors.
+pub fn query() -> String {
+    format!(
+        "WITH r AS (SELECT *, CASE WHEN rolvaliduntil IS NULL OR rolvaliduntil = 'infinity' THEN 'infinity'
+                                   WHEN rolvaliduntil = '-infinity' THEN '-infinity'
+                                   ELSE to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00' END AS until
+                      FROM pg_catalog.pg_authid WHERE rolname !~ '^pg_')
+        SELECT 'role', rolname::text, '', concat_ws(' ',
+               CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
+               CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
+               CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
+               CASE WHEN rolcreatedb THEN 'CREATEDB' ELSE 'NOCREATEDB' END,
+               CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END,
+               CASE WHEN rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
+               CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END,
+               'CONNECTION LIMIT', rolconnlimit, 'VALID UNTIL', quote_literal(until)), ''
+          FROM r
+        UNION ALL SELECT 'password', rolname::text, '', coalesce(rolpassword, ''), '' FROM r
+        UNION ALL
+        SELECT 'comment', rolname::text, '', shobj_description(oid, 'pg_authid'), ''
+          FROM r WHERE shobj_description(oid, 'pg_authid') IS NOT NULL
+        UNION ALL
+        SELECT 'member', g.rolname::text, u.rolname::text, {OPTIONS}, string_agg(DISTINCT quote_ident(w.rolname), ',')
+          FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_authid g ON g.oid = m.roleid
+               JOIN pg_catalog.pg_authid u ON u.oid = m.member LEFT JOIN pg_catalog.pg_authid w ON w.oid = m.grantor
+         WHERE u.rolname !~ '^pg_' GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT CASE WHEN s.setdatabase = 0 THEN 'setting' ELSE 'database setting' END, coalesce(a.rolname::text, ''),
+               split_part(c, '=', 1), substr(c, strpos(c, '=') + 1), ''
+          FROM pg_catalog.pg_db_role_setting s LEFT JOIN pg_catalog.pg_authid a ON a.oid = s.setrole, unnest(s.setconfig) AS c
+         WHERE s.setdatabase = 0
+            OR s.setrole <> 0 AND s.setdatabase = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+        UNION ALL
+        SELECT 'database right', coalesce(a.rolname::text, ''), x.privilege_type, bool_or(x.is_grantable)::text, ''
+          FROM pg_catalog.pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS x
+               LEFT JOIN pg_catalog.pg_authid a ON a.oid = x.grantee
+         WHERE d.datname = current_database() AND x.grantee <> d.datdba AND (x.grantee = 0 OR a.oid IS NOT NULL)
+         GROUP BY 1, 2, 3
+        UNION ALL
+        SELECT 'parameter right', coalesce(a.rolname::text, ''), x.privilege_type || ' ON PARAMETER ' || quote_ident(p.parname),
+               bool_or(x.is_grantable)::text, ''
+          FROM pg_catalog.pg_parameter_acl p, aclexplode(p.paracl) AS x LEFT JOIN pg_catalog.pg_authid a ON a.oid = x.grantee
+         WHERE x.grantee <> 10 AND (x.grantee = 0 OR a.oid IS NOT NULL) GROUP BY 1, 2, 3
+        ORDER BY 1, 2, 3"
+    )
+}

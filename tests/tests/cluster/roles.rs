@@ -1,0 +1,158 @@
+//! Roles are one thing for a cluster, whatever database they are changed from: nodes follow within seconds, the check tells
+//! each difference, and what only a node has is told and stays.
+
+use std::time::Duration;
+
+use helios_tests::{Cluster, text, wait_until};
+use postgres::Client;
+use xtask::cluster::DATABASE;
+use xtask::server::Server;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Everything about roles on a server that has to be the same on all.
+fn roles(server: &Server) -> Vec<String> {
+    let query = "SELECT 'role ' || concat_ws(' ', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
+               rolbypassrls, rolconnlimit, rolvaliduntil, CASE WHEN rolname <> 'postgres' THEN rolpassword END, shobj_description(oid, 'pg_authid'))
+          FROM pg_authid WHERE rolname !~ '^pg_'
+        UNION ALL SELECT DISTINCT format('member %s of %s, admin %s', member::regrole, roleid::regrole, bool_or(admin_option))
+          FROM pg_auth_members GROUP BY member, roleid
+        UNION ALL SELECT format('setting %s %s %s', setdatabase <> 0, setrole::regrole, c) FROM pg_db_role_setting, unnest(setconfig) AS c
+        UNION ALL SELECT format('right %s %s', grantee::regrole, privilege_type)
+          FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE datname = 'helios'
+        UNION ALL SELECT 'parameter ' || parname || paracl::text FROM pg_parameter_acl ORDER BY 1";
+    text(&mut server.connect(DATABASE).unwrap(), query)
+}
+
+#[track_caller]
+fn wait_for_step(cluster: &Cluster) {
+    wait_until("all servers have the same roles", SOON, || {
+        let here = roles(cluster.coordinator());
+        for node in cluster.nodes() {
+            let there = roles(node);
+            if there != here {
+                let missing: Vec<_> = here.iter().filter(|line| !there.contains(line)).collect();
+                let extra: Vec<_> = there.iter().filter(|line| !here.contains(line)).collect();
+                return Err(format!("{} lacks {missing:?} and has {extra:?}", node.name));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A session to the coordinator in a database that is no cluster's.
+fn outside(cluster: &Cluster) -> Client {
+    cluster.coordinator().connect("postgres").unwrap()
+}
+
+fn findings(client: &mut Client) -> Vec<String> {
+    text(
+        client,
+        "SELECT node, detail, remedy FROM helios_check_cluster() WHERE \"check\" = 'roles' AND NOT ok ORDER BY 1, 2",
+    )
+}
+
+const BEGIN: &str = "CREATE ROLE boss SUPERUSER LOGIN; CREATE ROLE grp; CREATE ROLE other; CREATE ROLE mallory LOGIN PASSWORD 'old' VALID UNTIL '2030-01-01';
+    GRANT grp TO mallory WITH ADMIN OPTION; GRANT other TO grp; GRANT CREATE ON DATABASE helios TO mallory; ALTER ROLE mallory SET work_mem = '3MB'";
+
+const CHANGES: [&str; 5] = [
+    "ALTER ROLE boss NOSUPERUSER; REVOKE grp FROM mallory; REVOKE CREATE ON DATABASE helios FROM mallory",
+    "ALTER ROLE mallory PASSWORD 'new' CONNECTION LIMIT 7 VALID UNTIL 'infinity'; COMMENT ON ROLE mallory IS 'it''s \"her\"'",
+    "ALTER ROLE mallory RESET work_mem; ALTER ROLE mallory SET search_path = \"$user\", public, \"a,b\", \"q\"\"\"; ALTER ROLE mallory IN DATABASE helios SET lock_timeout = '3s'; ALTER ROLE mallory SET app.x = E'a\\\\b'''",
+    "CREATE ROLE fresh CREATEDB LOGIN; GRANT grp TO fresh WITH ADMIN OPTION; CREATE ROLE \"we\"\"ird'\"; GRANT pg_read_all_data TO \"we\"\"ird'\"; ALTER ROLE ALL SET statement_timeout = '1h'",
+    "REVOKE ADMIN OPTION FOR grp FROM fresh; REVOKE other FROM grp; GRANT TEMPORARY ON DATABASE helios TO fresh WITH GRANT OPTION; GRANT SET ON PARAMETER log_min_messages TO fresh",
+];
+
+#[test]
+fn changes_from_another_database_reach_all_nodes() {
+    let cluster = Cluster::with_settings(2, &["helios.health_interval = '200ms'"]);
+    cluster.connect().batch_execute(BEGIN).unwrap();
+    wait_for_step(&cluster);
+    for changes in CHANGES {
+        outside(&cluster).batch_execute(changes).unwrap();
+        wait_for_step(&cluster);
+    }
+    assert_eq!(findings(&mut cluster.connect()), Vec::<String>::new());
+    // A node that is down meanwhile: what was revoked is revoked there when it is back.
+    cluster.kill_node(2);
+    outside(&cluster)
+        .batch_execute("REVOKE grp FROM fresh; ALTER ROLE fresh NOCREATEDB NOLOGIN; ALTER ROLE boss PASSWORD NULL; ALTER ROLE mallory RESET ALL")
+        .unwrap();
+    cluster.start_node(2);
+    wait_for_step(&cluster);
+}
+
+/// Somebody changes roles on a node itself.
+#[test]
+fn each_difference_is_told_and_what_only_a_node_has_stays() {
+    let cluster = Cluster::with_settings(1, &["helios.health_interval = '1h'"]);
+    let mut client = cluster.connect();
+    client.batch_execute(BEGIN).unwrap();
+    // The same password has another salt on each server, until the worker brings the coordinator's there.
+    let first = findings(&mut client);
+    assert!(first.iter().all(|line| line.contains("password of role \"mallory\"")), "{first:#?}");
+    cluster
+        .connect_to_node(1)
+        .batch_execute(
+            "CREATE ROLE stranger; GRANT other TO stranger; CREATE ROLE helios_apply_7; GRANT other TO helios_apply_7;
+             ALTER ROLE mallory CREATEROLE; GRANT other TO mallory; REVOKE grp FROM mallory; ALTER ROLE mallory PASSWORD 'there';
+             ALTER ROLE mallory SET work_mem = '5MB'",
+        )
+        .unwrap();
+    let found = findings(&mut client);
+    for words in [
+        "Role \"mallory\" is NOSUPERUSER INHERIT CREATEROLE",
+        "The password of role \"mallory\" is another one there",
+        "Membership of \"mallory\" in role \"other\" is there and not here",
+        "Membership of \"mallory\" in role \"grp\" is missing there",
+        "Setting work_mem of role \"mallory\" is 5MB there, 3MB here",
+        "Role \"stranger\" is there and not here.|Run DROP ROLE stranger on the node",
+    ] {
+        assert!(found.iter().any(|line| line.contains(words)), "{words:?} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), 6, "{found:#?}");
+    assert!(
+        !found.iter().any(|line| line.contains("SCRAM") || line.contains("helios_apply_")),
+        "{found:#?}"
+    );
+    // The worker mends what is the cluster's, and leaves the rest.
+    client.batch_execute("ALTER SYSTEM SET helios.health_interval = '200ms'").unwrap();
+    client.batch_execute("SELECT pg_reload_conf(); CREATE ROLE wakes_the_worker").unwrap();
+    client.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'helios worker'").unwrap();
+    wait_until("only the stranger is told", SOON, || {
+        let found = findings(&mut client);
+        if found.len() == 1 && found[0].contains("stranger") {
+            Ok(())
+        } else {
+            Err(format!("{found:#?}"))
+        }
+    });
+    let kept = "SELECT string_agg(roleid::regrole || ' ' || member::regrole, ',' ORDER BY member::regrole::text) FROM pg_auth_members
+                 WHERE member::regrole::text IN ('stranger', 'helios_apply_7')";
+    assert_eq!(
+        text(&mut cluster.connect_to_node(1), kept),
+        ["other helios_apply_7,other stranger"]
+    );
+}
+
+/// The role that Helios works as stays on nodes what it is there: nothing that is done here can lock Helios out.
+#[test]
+fn helios_does_not_lock_itself_out() {
+    let cluster = Cluster::with_settings(1, &["helios.health_interval = '200ms'"]);
+    let own = "SELECT concat_ws(' ', rolsuper, rolcanlogin, coalesce(rolpassword, 'none'), rolconnlimit) FROM pg_authid WHERE rolname = 'postgres'";
+    let before = text(&mut cluster.connect_to_node(1), own);
+    outside(&cluster)
+        .batch_execute("ALTER ROLE postgres PASSWORD 'here' CONNECTION LIMIT 50; ALTER ROLE postgres SET default_transaction_read_only = on; CREATE ROLE marker")
+        .unwrap();
+    wait_until("the node has what came with it", SOON, || {
+        let there = text(
+            &mut cluster.connect_to_node(1),
+            "SELECT count(*) FROM pg_roles WHERE rolname = 'marker'",
+        );
+        if there == ["1"] { Ok(()) } else { Err(format!("{there:?}")) }
+    });
+    assert_eq!(text(&mut cluster.connect_to_node(1), own), before);
+    outside(&cluster)
+        .batch_execute("BEGIN READ WRITE; ALTER ROLE postgres RESET ALL; COMMIT")
+        .unwrap();
+}
