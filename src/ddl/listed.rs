@@ -16,7 +16,7 @@ use crate::pg::object::{self, Belongs};
 use crate::pg::session;
 use crate::pg::statement::{Listed, Statement};
 use crate::pg::utility_hook::Step;
-use pgrx::pg_sys::NodeTag;
+use pgrx::pg_sys::{NodeTag, Oid};
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 use std::collections::BTreeMap;
 
@@ -125,7 +125,7 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
             _ => false,
         });
         let there: Vec<&Listed> = there.map(|(item, _)| item).collect();
-        parts.push((node.id, text_for(statement, &there)));
+        parts.push((node.id, names_of(&there)));
     }
     let relations = listed.iter().filter_map(|item| item.relation).collect();
     let silenced = silent::begin(relations)?;
@@ -133,11 +133,24 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     Ok(Some(then(*statement, Plan::TruncateReferences { parts, silenced })))
 }
 
-/// After the server truncated reference tables and the shells of what refers to them.
-pub(super) fn truncated(parts: &[(NodeId, String)], silenced: &[silent::Trigger]) -> Result<()> {
-    reference::end_truncation();
+/// After the server truncated reference tables and the shells of what refers to them. Reference tables that only CASCADE
+/// has reached here join the lists of the nodes.
+pub(super) fn truncated(
+    statement: &Statement,
+    parts: &[(NodeId, String)],
+    silenced: &[silent::Trigger],
+) -> Result<()> {
+    let emptied = reference::end_truncation();
     silent::end(silenced)?;
-    parts.iter().try_for_each(|(node, text)| send::part(*node, text.as_bytes()))
+    let listed = statement.listed().unwrap_or_default();
+    let is_listed = |relation: &Oid| listed.iter().any(|item| item.relation == Some(*relation));
+    let reached = emptied.iter().filter(|relation| !is_listed(relation));
+    let further: String =
+        reached.map(|&relation| format!(", ONLY {}", session::relation_name(relation))).collect();
+    let (head, tail) = statement.around_list();
+    parts.iter().try_for_each(|(node, names)| {
+        send::part(*node, format!("{head}{names}{further}{tail}").as_bytes())
+    })
 }
 
 fn send_one(statement: &Statement, node: NodeId, text: &[u8], listed: &[&Listed]) -> Result<()> {
@@ -169,6 +182,12 @@ fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
 
 /// The statement with only some of its relations, each by its full name.
 fn text_for(statement: &Statement, listed: &[&Listed]) -> String {
+    let (head, tail) = statement.around_list();
+    format!("{head}{}{tail}", names_of(listed))
+}
+
+/// A list of relations, each by its full name.
+fn names_of(listed: &[&Listed]) -> String {
     let name = |item: &&Listed| {
         let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };
         match item.relation {
@@ -185,6 +204,5 @@ fn text_for(statement: &Statement, listed: &[&Listed]) -> String {
         text
     };
     let names: Vec<String> = listed.iter().map(name).collect();
-    let (head, tail) = statement.around_list();
-    format!("{head}{}{tail}", names.join(", "))
+    names.join(", ")
 }

@@ -154,7 +154,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             None
         }
         Plan::TruncateReferences { parts, silenced } => {
-            listed::truncated(parts, silenced)?;
+            listed::truncated(statement, parts, silenced)?;
             None
         }
         Plan::CreateSchema(plan) => {

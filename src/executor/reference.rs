@@ -41,8 +41,16 @@ struct Change {
 struct Writes {
     open: Vec<Open>,
     changes: Vec<Change>,
-    /// Nesting levels of the TRUNCATEs under way that the nodes follow as whole statements.
-    truncations: Vec<u32>,
+    /// The TRUNCATEs under way that the nodes follow as whole statements.
+    truncations: Vec<Truncation>,
+}
+
+/// A TRUNCATE under way.
+struct Truncation {
+    /// Nesting level of the transaction that it runs in.
+    level: u32,
+    /// The reference tables that it has emptied.
+    emptied: Vec<Oid>,
 }
 
 thread_local! {
@@ -55,7 +63,7 @@ pub fn forget(level: u32) {
         if let Ok(mut writes) = writes.try_borrow_mut() {
             writes.open.retain(|open| open.level < level);
             writes.changes.retain(|change| change.level < level);
-            writes.truncations.retain(|truncation| *truncation < level);
+            writes.truncations.retain(|truncation| truncation.level < level);
         }
     });
 }
@@ -63,12 +71,15 @@ pub fn forget(level: u32) {
 /// From now to [`end_truncation`] nodes are not told that a reference table is truncated: they get the whole statement.
 pub fn begin_truncation() {
     let level = xact::nest_level();
-    WRITES.with_borrow_mut(|writes| writes.truncations.push(level));
+    let truncation = Truncation { level, emptied: Vec::new() };
+    WRITES.with_borrow_mut(|writes| writes.truncations.push(truncation));
 }
 
-/// The TRUNCATE that began last has been done here.
-pub fn end_truncation() {
-    WRITES.with_borrow_mut(|writes| writes.truncations.pop());
+/// The TRUNCATE that began last has been done here. Gives the reference tables that it has emptied, listed or not: on the
+/// nodes no foreign key leads from one to the other.
+pub fn end_truncation() -> Vec<Oid> {
+    let truncation = WRITES.with_borrow_mut(|writes| writes.truncations.pop());
+    truncation.map(|truncation| truncation.emptied).unwrap_or_default()
 }
 
 /// The trigger of a reference table on this server.
@@ -91,8 +102,11 @@ pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
             flush(relation)
         }
         Fired::Truncated => {
-            WRITES.with_borrow_mut(|writes| writes.open.retain(|open| open.relation != relation));
-            if WRITES.with_borrow(|writes| !writes.truncations.is_empty()) {
+            let noted = WRITES.with_borrow_mut(|writes| {
+                writes.open.retain(|open| open.relation != relation);
+                writes.truncations.last_mut().map(|last| last.emptied.push(relation)).is_some()
+            });
+            if noted {
                 return Ok(());
             }
             let table = Table::read(relation)?;

@@ -80,7 +80,7 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
 fn may_become(user: pg_sys::Oid, role: pg_sys::Oid) -> bool {
     // SAFETY: looks into the system caches.
     unsafe {
-        #[cfg(any(feature = "pg15"))]
+        #[cfg(feature = "pg15")]
         return pg_sys::is_member_of_role(user, role);
         #[cfg(not(any(feature = "pg15")))]
         pg_sys::member_can_set_role(user, role)

@@ -22,8 +22,10 @@ use std::io;
 use std::rc::Rc;
 
 /// A node's timeouts, whether its server, database or role has them, are meant for its own clients. Those of a session's
-/// client hold on this server, and a session idles while the client is busy elsewhere.
-const PATIENCE: [(&str, &str); 3] = [
+/// client hold on this server, and a session idles while the client is busy elsewhere. What a session was given up for ends
+/// by itself, also where a request to cancel came too early or not at all.
+const PATIENCE: [(&str, &str); 4] = [
+    ("client_connection_check_interval", "1s"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
     ("idle_session_timeout", "0"),

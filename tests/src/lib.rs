@@ -25,7 +25,7 @@ mod wire;
 pub use cluster::{Cluster, PlainServer, backend, descriptors, kill};
 pub use programs::{Bench, Output, pgbench, psql};
 pub use proxy::Proxy;
-pub use query::{refused, text};
+pub use query::{define_on_node, refused, text};
 pub use traces::{assert_clean, assert_clean_on, node_of};
 pub use wait::{BOUND, Stop, wait_until};
 pub use wire::{Bound, Column, Event, Wire, cancel};

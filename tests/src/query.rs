@@ -15,6 +15,14 @@ pub fn text(client: &mut Client, query: &str) -> Vec<String> {
     messages.iter().filter_map(row).collect()
 }
 
+/// Changes definitions on a node itself, as a superuser does who mends something by hand there.
+#[track_caller]
+pub fn define_on_node(client: &mut Client, sql: &str) {
+    client.batch_execute("SET helios.migration_session = on").unwrap();
+    client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    client.batch_execute("RESET helios.migration_session").unwrap();
+}
+
 /// The statement fails with this SQLSTATE, and a message with these words and a hint.
 #[track_caller]
 pub fn refused(client: &mut Client, sql: &str, code: &str, words: &str) {

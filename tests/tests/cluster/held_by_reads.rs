@@ -116,7 +116,7 @@ fn a_transaction_holds_on_its_node_what_it_would_hold_here() {
     // What a snapshot would keep from its end.
     simple(&mut on_node, "BEGIN; SELECT * FROM held.t");
     there
-        .batch_execute("SET statement_timeout = '30s'; CREATE TABLE public.other (x int)")
+        .batch_execute("SET helios.migration_session = on; SET statement_timeout = '30s'; CREATE TABLE public.other (x int)")
         .unwrap();
     there.batch_execute("CREATE INDEX CONCURRENTLY ON public.other (x)").unwrap();
     there.batch_execute("DROP TABLE public.other").unwrap();

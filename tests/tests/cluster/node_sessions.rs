@@ -168,8 +168,8 @@ fn code_that_runs_as_its_owner_cannot_take_the_callers_rights() {
         .batch_execute(
             "CREATE SCHEMA m DISTRIBUTED; CREATE TABLE m.x (id int); INSERT INTO m.x VALUES (1);
              CREATE FUNCTION m.evil() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
-                 EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN session_user;
-                 EXCEPTION WHEN OTHERS THEN RETURN session_user; END $$;
+                 EXECUTE 'RESET ROLE'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; RETURN current_user;
+                 EXCEPTION WHEN OTHERS THEN RETURN current_user; END $$;
              CREATE TABLE public.trap (id int); INSERT INTO public.trap VALUES (1);
              CREATE FUNCTION public.trapped(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$
                  DECLARE r text; BEGIN SELECT m.evil() INTO r FROM m.x; RETURN i; END $$;

@@ -20,6 +20,8 @@ pub(crate) fn both(definition: &str) -> (Client, Client) {
     // OIDs of what follows are not the same on both.
     target.batch_execute("CREATE TYPE pg_temp.other AS ENUM ()").unwrap();
     for client in [&mut source, &mut target] {
+        // A superuser's way to define something on a node itself.
+        client.batch_execute("SET helios.migration_session = on").unwrap();
         client.batch_execute(definition).unwrap();
     }
     (source, target)
