@@ -180,6 +180,7 @@ fn wait_for_standby(cluster: &Cluster, name: &str) {
     node.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).unwrap();
     node.batch_execute("SELECT pg_reload_conf()").unwrap();
     let mut probe = Wire::connect(cluster.node(1), DATABASE);
+    probe.simple("SET helios.migration_session = on", None).unwrap();
     let mut attempt = 0;
     wait_until("a commit waits for the standby", BOUND, || {
         attempt += 1;

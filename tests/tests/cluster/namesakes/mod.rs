@@ -110,6 +110,9 @@ fn try_one(plain: &mut Client, client: &mut Client, sql: &str) -> Outcome {
     outcome
 }
 
+/// One in so many statements is tried, unless `HELIOS_CORPUS=full` asks for all.
+const SHARE: usize = 3;
+
 /// Tries all statements with this order in which names are looked up, with temporary objects as well or without.
 fn try_all(path: &str, temporary: bool) {
     let (cluster, plain) = (Cluster::start(2), PlainServer::start());
@@ -126,7 +129,12 @@ fn try_all(path: &str, temporary: bool) {
     assert!(untouched.is_empty(), "before anything is done:{untouched}");
     let mut wrong = String::new();
     let (mut same, mut refused) = (0, 0);
-    for (kind, sql) in lines(STATEMENTS) {
+    let is_full = std::env::var("HELIOS_CORPUS").is_ok_and(|corpus| corpus == "full");
+    for (number, (kind, sql)) in lines(STATEMENTS).enumerate() {
+        // Each order takes another part of the statements, unless all are asked for.
+        if !is_full && number % SHARE != path.len() % SHARE {
+            continue;
+        }
         let may_refuse = path != "tb" || sql.contains("pl.") || kind.ends_with('?');
         match try_one(&mut there, &mut here, sql) {
             Outcome::Same => same += 1,
@@ -142,7 +150,8 @@ fn try_all(path: &str, temporary: bool) {
     wrong += &compare(&mut there, &mut here);
     println!("{path}: {same} the same, {refused} refused");
     assert!(wrong.is_empty(), "with {path}: {wrong}");
-    assert!(same > 100, "{same} the same, {refused} refused");
+    let least = if is_full { 100 } else { 100 / SHARE };
+    assert!(same > least, "{same} the same, {refused} refused");
 }
 
 #[test]
