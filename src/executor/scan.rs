@@ -82,7 +82,8 @@ impl NodeScan {
         let mode = super::mode();
         let fetch = match fetch {
             Some(fetch) => fetch,
-            None if mode == Mode::Autocommit => Fetch::All,
+            // Without rows there is nothing to fetch in batches, and no portal to close in a message of its own.
+            None if mode == Mode::Autocommit || !context.has_columns() => Fetch::All,
             None => Fetch::Batch(BATCH),
         };
         let alone = mode == Mode::Autocommit && matches!(fetch, Fetch::All);
