@@ -38,8 +38,15 @@ pub fn digest_of(relation: pgrx::pg_sys::Oid) -> Result<String> {
     Ok(format!("{rows} rows, sum {sum}"))
 }
 
-/// 42501 unless the current user may read the table, of which a digest tells something.
+/// 42501 unless the current user may read the table, of which a digest tells something. 42809 for what has no rows of its
+/// own to scan: views, partitioned tables.
 pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
+    let kind = "SELECT relkind OPERATOR(pg_catalog.=) 'r' FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
+    if crate::pg::sql::read_one::<bool>(kind, &[relation.into()])? == Some(false) {
+        let name = crate::pg::session::relation_name(relation);
+        let message = format!("{name} is not an ordinary table");
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
+    }
     if privileges::may_read(relation) {
         return Ok(());
     }
