@@ -172,8 +172,11 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
             }
             Event::Created | Event::Altered => {
                 foundations::check(touched.object)?;
-                if let Some(home) = home::of(touched.object)? {
-                    made.add(home);
+                match home::of(touched.object)? {
+                    // It has lost what it had of a relation of this server, and looks like something shared now.
+                    Some(Home::Everywhere) if statement.tag() == NodeTag::T_DropStmt => {}
+                    Some(home) => made.add(home),
+                    None => {}
                 }
             }
         }

@@ -235,7 +235,6 @@ fn an_adversary_gains_nothing_before_and_during_a_copy() {
 }
 
 #[test]
-#[ignore = "not yet seen to pass through every phase"]
 fn an_adversary_gains_nothing_after_a_switch() {
     let mut stage = Stage::new();
     let id = stage.begin("SELECT helios_migrate_schema('mm', 'node-2')");
@@ -254,7 +253,6 @@ fn an_adversary_gains_nothing_after_a_switch() {
 
 /// Definitions on a node come from the coordinator alone.
 #[test]
-#[ignore = "definitions by clients of a node are still accepted there"]
 fn a_client_of_a_node_defines_nothing_there() {
     let stage = Stage::new();
     let mut mallory =
