@@ -1,6 +1,6 @@
 //! Invariant 2: the directory is the truth, and is read after the lock.
 
-use helios_tests::Cluster;
+use helios_tests::{Cluster, define_on_node};
 use postgres::Client;
 
 use crate::value;
@@ -15,7 +15,7 @@ fn twice(cluster: &Cluster) -> Client {
         )
         .unwrap();
     let copy = "CREATE SCHEMA d; CREATE TABLE d.t (v text); INSERT INTO d.t VALUES ('node-2')";
-    cluster.connect_to_node(2).batch_execute(copy).unwrap();
+    define_on_node(&mut cluster.connect_to_node(2), copy);
     client
 }
 

@@ -303,11 +303,12 @@ fn shell_sequence_gives_no_default() {
     for sql in [
         "CREATE TABLE public.direct (id int DEFAULT nextval('q.t_id_seq'))",
         "ALTER TABLE public.fine ALTER v SET DEFAULT nextval('q.t_id_seq')",
-        "ALTER TABLE public.fine ADD COLUMN w int DEFAULT nextval('q.t_id_seq')",
         "CREATE TABLE q.other (id int DEFAULT nextval('public.own'))",
     ] {
         crate::refused(&mut client, sql, "0A000", &["lives on node", "on this server"]);
     }
+    let sql = "ALTER TABLE public.fine ADD COLUMN w int DEFAULT nextval('q.t_id_seq')";
+    crate::refused(&mut client, sql, "0A000", &["q.t_id_seq, which is on a node"]);
     let copy = |target: &str| {
         let script = format!("COPY public.{target} FROM STDIN;\n1\n\\.\n");
         helios_tests::psql(cluster.coordinator(), DATABASE, &script)
