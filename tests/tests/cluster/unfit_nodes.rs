@@ -1,6 +1,6 @@
 //! Servers that cannot be nodes: each is refused with the reason and the remedy, and nothing is left half done.
 
-use helios_tests::{Cluster, pg};
+use helios_tests::{Cluster, define_on_node, pg};
 use postgres::error::SqlState;
 use xtask::scratch::Scratch;
 use xtask::server::Server;
@@ -101,7 +101,7 @@ fn relations_of_its_own() {
     let wrong =
         "SELECT \"check\", detail FROM helios_check_cluster() WHERE node = 'fit' AND NOT ok";
     assert!(client.query(wrong, &[]).unwrap().is_empty());
-    there.batch_execute("CREATE SEQUENCE public.catches").unwrap();
+    define_on_node(&mut there, "CREATE SEQUENCE public.catches");
     let rows = client.query(wrong, &[]).unwrap();
     let found: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(found, [("relations of its own".into(), "It has: public.catches.".into())]);

@@ -157,7 +157,10 @@ fn a_move_names_what_the_other_node_lacks() {
     let moves = "SELECT helios_migrate_schema('t', 'node-2')";
     refused(&mut client, moves, "0A000", "type public.mood");
     assert_eq!(text(&mut client, "SELECT count(*) FROM helios_migrations"), ["0"]);
-    cluster.connect_to_node(2).batch_execute("CREATE TYPE public.mood AS ENUM ('sad')").unwrap();
+    cluster
+        .connect_to_node(2)
+        .batch_execute("SET helios.migration_session = on; CREATE TYPE public.mood AS ENUM ('sad')")
+        .unwrap();
     client.batch_execute(moves).unwrap();
     let id = crate::last_migration(&mut client);
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
