@@ -153,7 +153,10 @@ fn a_move_names_what_the_other_node_lacks() {
             "CREATE TYPE public.mood AS ENUM ('sad'); CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE t.a (m public.mood)",
         )
         .unwrap();
-    cluster.connect_to_node(2).batch_execute("DROP TYPE public.mood").unwrap();
+    cluster
+        .connect_to_node(2)
+        .batch_execute("SET helios.migration_session = on; DROP TYPE public.mood")
+        .unwrap();
     let moves = "SELECT helios_migrate_schema('t', 'node-2')";
     refused(&mut client, moves, "0A000", "type public.mood");
     assert_eq!(text(&mut client, "SELECT count(*) FROM helios_migrations"), ["0"]);

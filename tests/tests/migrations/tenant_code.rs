@@ -188,7 +188,7 @@ fn each_owner_s_code_runs_with_that_owner_s_rights() {
              CREATE TABLE mm.c (x int PRIMARY KEY);
              CREATE TABLE mm.e (x int PRIMARY KEY);
              ALTER TABLE mm.a OWNER TO alice; ALTER TABLE mm.b OWNER TO \"b\"\"ob; --\"; ALTER TABLE mm.c OWNER TO boss;
-             GRANT USAGE ON SCHEMA mm TO alice; GRANT REFERENCES, SELECT ON mm.a TO \"b\"\"ob; --\"",
+             GRANT USAGE ON SCHEMA mm TO alice, \"b\"\"ob; --\"; GRANT REFERENCES, SELECT ON mm.a TO \"b\"\"ob; --\"",
         )
         .unwrap();
     let id = switch(&mut admin, "mm", "node-2");
