@@ -699,6 +699,12 @@ CREATE FUNCTION pg_catalog.helios_check_cluster() RETURNS TABLE (
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_check_cluster_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_check_cluster() IS 'examines every node: what is missing and how to mend it';
 
+CREATE FUNCTION pg_catalog.helios_repair_schema(schema text, dry_run boolean DEFAULT false) RETURNS TABLE (
+        object text, difference text, action text)
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_repair_schema_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_repair_schema(text, boolean)
+    IS 'brings the definitions of a distributed schema here into step with those on its node, or shows what that would do';
+
 -------------------------------------------------------------------------------------------------
 -- Migrations
 -------------------------------------------------------------------------------------------------
@@ -1065,6 +1071,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_distribute_schema(text, text),
     pg_catalog.helios_undistribute_schema(text),
     pg_catalog.helios_check_cluster(),
+    pg_catalog.helios_repair_schema(text, boolean),
     pg_catalog.helios_migrate_schema(text, text),
     pg_catalog.helios_migrate_shard(bigint, text),
     pg_catalog.helios_import_schema(text, text, text, boolean),

@@ -3,6 +3,8 @@
 use crate::ddl::convert;
 use crate::ddl::schema::{self, Wish};
 use crate::error::{Error, OrRaise, Result};
+use crate::migration;
+use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
 
@@ -43,4 +45,22 @@ fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> Strin
 #[pg_extern(sql = false)]
 fn helios_undistribute_schema(schema: &str) {
     convert::undistribute(schema).or_raise();
+}
+
+type Actions = TableIterator<
+    'static,
+    (name!(object, String), name!(difference, String), name!(action, String)),
+>;
+
+/// Brings the shells of a schema into step with its node, or shows what that would do.
+#[pg_extern(sql = false)]
+fn helios_repair_schema(schema: Option<&str>, dry_run: Option<bool>) -> Actions {
+    let repair = || {
+        let _path = transaction::SafePath::begin();
+        let name = given(schema)?;
+        convert::check_owner(name)?;
+        migration::repair::repair(name, dry_run.unwrap_or(false))
+    };
+    let actions = repair().or_raise();
+    TableIterator::new(actions.into_iter().map(|done| (done.object, done.difference, done.action)))
 }

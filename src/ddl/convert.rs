@@ -98,6 +98,11 @@ fn lock(name: &str, namespace: pgrx::pg_sys::Oid) -> Result<()> {
     .hint("Try again."))
 }
 
+/// 42501 if the current user has not the rights of the schema's owner.
+pub fn check_owner(name: &str) -> Result<()> {
+    existing(name).map(|_| ())
+}
+
 fn has_contents(name: &str) -> Result<bool> {
     let select = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d
                    WHERE d.refclassid = 'pg_catalog.pg_namespace'::regclass AND d.refobjid = $1::regnamespace

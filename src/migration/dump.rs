@@ -4,6 +4,7 @@
 //! comments, bodies of functions) is ever taken for the border between two objects.
 
 use super::ends::{self, identifier, literal};
+use super::schemaless;
 use crate::directory::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::{session, wait};
@@ -45,6 +46,19 @@ impl Definitions {
     /// Divides them: everything else, and the foreign keys.
     pub fn split_foreign_keys(self) -> (Self, Self) {
         self.divide(|entry| entry.kind == "FK CONSTRAINT")
+    }
+
+    /// The statements that say how the text of the entries is to be read.
+    pub fn settings(&self) -> &str {
+        &self.settings
+    }
+
+    /// The statements of one of the entries, whatever is set in the session.
+    pub fn alone(&self, entry: &Entry) -> String {
+        let entries = vec![entry.clone()];
+        let one =
+            Self { entries, settings: String::new(), with_tablespaces: self.with_tablespaces };
+        one.statements().collect()
     }
 
     /// The statements that make the objects, each with its owner, in one session.
@@ -162,7 +176,11 @@ pub fn definitions(
     })?;
     // The archive says of the database what restoring it into another one leaves out.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
-    let (settings, entries): (Vec<_>, Vec<_>) = entries.into_iter().partition(Entry::is_setting);
+    let (settings, mut entries): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(Entry::is_setting);
+    if section == Section::PreData {
+        schemaless::add(&mut entries, node, schemas, snapshot)?;
+    }
     let settings = settings.into_iter().map(|entry| entry.definition).collect();
     Ok(Definitions { entries, settings, with_tablespaces: !node.is_outside() })
 }

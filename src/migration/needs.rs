@@ -5,8 +5,13 @@ use crate::error::{Error, Result};
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Everything in the schemas, as (class, oid): a part of queries.
+/// Everything in the schemas, as (class, oid): the beginning of queries.
 pub fn objects(schemas: &[String]) -> String {
+    format!("WITH {}", inside(schemas))
+}
+
+/// The queries `inside`, the schemas, and `object`, everything in them, as they are named in a WITH clause.
+pub fn inside(schemas: &[String]) -> String {
     let of = |catalog: &str, schema: &str| {
         format!(
             "SELECT '{catalog}'::regclass, x.oid FROM {catalog} x WHERE x.{schema} IN (SELECT oid FROM inside)"
@@ -39,9 +44,18 @@ pub fn objects(schemas: &[String]) -> String {
         below("pg_rewrite", "ev_class"),
         below("pg_trigger", "tgrelid"),
         below("pg_policy", "polrelid"),
+        // In no schema, but a part of what they are made from.
+        "SELECT 'pg_cast'::regclass, x.oid FROM pg_cast x WHERE x.oid >= 16384
+            AND (EXISTS (SELECT FROM pg_type t WHERE t.oid IN (x.castsource, x.casttarget) AND t.typnamespace IN (SELECT oid FROM inside))
+                 OR EXISTS (SELECT FROM pg_proc p WHERE p.oid = x.castfunc AND p.pronamespace IN (SELECT oid FROM inside)))"
+            .to_owned(),
+        "SELECT 'pg_transform'::regclass, x.oid FROM pg_transform x
+          WHERE EXISTS (SELECT FROM pg_type t WHERE t.oid = x.trftype AND t.typnamespace IN (SELECT oid FROM inside))
+             OR EXISTS (SELECT FROM pg_proc p WHERE p.oid IN (x.trffromsql, x.trftosql) AND p.pronamespace IN (SELECT oid FROM inside))"
+            .to_owned(),
     ];
     format!(
-        "WITH inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({})), object(class, oid) AS ({})",
+        "inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({})), object(class, oid) AS ({})",
         names(schemas),
         all.join(" UNION ALL ")
     )

@@ -196,9 +196,7 @@ type Obstacle = (&'static str, String, &'static str);
 fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
     let is_here = migration.source == NodeId::LOCAL;
     let passing = passing_obstacles(&names(&migration.schemas));
-    for obstacle in
-        lasting_obstacles(&names(&migration.schemas), is_here).into_iter().chain(passing)
-    {
+    for obstacle in lasting_obstacles(&migration.schemas, is_here).into_iter().chain(passing) {
         let found = source.query(&obstacle.1)?.into_iter().flatten().flatten().collect();
         refuse_if_found(&obstacle, node, found)?;
     }
@@ -209,7 +207,7 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
 pub fn check_here(schemas: &[String]) -> Result<()> {
     let here = ends::name(NodeId::LOCAL)?;
     let _path = OwnSettings::safe_path();
-    for obstacle in lasting_obstacles(&names(schemas), true) {
+    for obstacle in lasting_obstacles(schemas, true) {
         let text = |row: &Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
         let found = sql::read_rows(&obstacle.1, &[], text)?;
         refuse_if_found(&obstacle, &here, found)?;
@@ -233,7 +231,10 @@ fn refuse_if_found((what, _, hint): &Obstacle, node: &str, mut found: Vec<String
 }
 
 /// Obstacles that stay until somebody removes them.
-fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 6] {
+fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
+    let list = names(schemas);
+    let members = members(schemas);
+    let schemas = list.as_str();
     [
         (
             "foreign tables cannot move",
@@ -265,6 +266,11 @@ fn lasting_obstacles(schemas: &str, is_here: bool) -> [Obstacle; 6] {
             "objects outside the schema depend on it",
             outside(schemas, is_here),
             "Drop them, or move them into the schema.",
+        ),
+        (
+            "what is no part of the schema, but made from it, cannot move",
+            members,
+            "Drop it, or take it out (ALTER PUBLICATION … DROP, ALTER OPERATOR FAMILY … DROP), and make it again after the move.",
         ),
         (
             "invalid indexes cannot move",
@@ -305,6 +311,26 @@ fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
             "COMMIT PREPARED or ROLLBACK PREPARED it.",
         ),
     ]
+}
+
+/// What no dump of the schema has, of the kinds that [`outside`] does not look at: members of publications and of other
+/// operator families, event triggers, languages, access methods, and objects of other schemas. Defaults, triggers and
+/// policies of tables outside are left to those.
+fn members(schemas: &[String]) -> String {
+    format!(
+        "{} SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
+              FROM pg_depend d JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
+                   LEFT JOIN object o ON o.class = d.classid AND o.oid = d.objid
+             WHERE o.oid IS NULL AND d.deptype <> 'e'
+               AND d.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass,
+                                     'pg_attrdef'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_extension'::regclass)
+               AND NOT EXISTS (SELECT FROM pg_depend m JOIN object f ON f.class = m.refclassid AND f.oid = m.refobjid
+                                WHERE m.classid = d.classid AND m.objid = d.objid
+                                  AND m.refclassid IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass))
+               AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+                                WHERE d.classid = 'pg_publication_rel'::regclass AND r.oid = d.objid AND starts_with(p.pubname, 'helios_'))",
+        needs::objects(schemas)
+    )
 }
 
 /// Foreign keys, functions and columns outside that need something inside; views too, but for those of this server, which

@@ -70,8 +70,9 @@ pub fn make(migration: &Migration, (before, behind): &Definition) -> Result<()> 
     leave_checks_to_node(&migration.schemas)
 }
 
-/// The node looks after rows that refer to reference tables; the checks here would look into shells.
-fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
+/// The node looks after rows that refer to reference tables; the checks here would look into shells. Part of a transaction
+/// in which `helios.migration_session` is on.
+pub fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
     let select = format!(
         "SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', k.confrelid::regclass, t.tgname)
            FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid

@@ -5,7 +5,7 @@ use helios_tests::{Cluster, text};
 use super::smoke_definitions::{EVERYTHING, run};
 
 /// What differs, of the schemas on this node.
-fn found(client: &mut postgres::Client) -> Vec<String> {
+pub fn found(client: &mut postgres::Client) -> Vec<String> {
     let query =
         "SELECT detail FROM helios_check_cluster() WHERE \"check\" = 'definitions' AND NOT ok";
     text(client, query)
@@ -61,7 +61,7 @@ const CHANGES: [(&str, &str, &str); 14] = [
     (
         "GRANT DELETE ON users TO PUBLIC",
         "REVOKE DELETE ON users FROM PUBLIC",
-        "table users differs",
+        "privileges of table users",
     ),
     (
         "ALTER TABLE users SET (fillfactor = 80)",

@@ -31,6 +31,7 @@ mod rebalance;
 mod reference;
 mod reference_definitions;
 mod reference_removal;
+mod repair;
 mod roles;
 mod rows_as_told;
 mod server_functions;

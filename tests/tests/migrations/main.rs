@@ -23,6 +23,7 @@ mod outside;
 mod races;
 mod refusals;
 mod rights;
+mod schemaless;
 mod sessions;
 mod tenant_code;
 mod timeouts;

@@ -1,0 +1,173 @@
+//! Makes from the node's pg_dump what is missing here.
+//!
+//! What may run code of tenants (checks, generated columns, bounds and keys of partitions are computed by the planner when
+//! they are defined) is made by the owner of the object, restricted, who may create things in the schema meanwhile.
+
+use super::lines::{self, pairs};
+use super::{Subject, text};
+use crate::error::Result;
+use crate::migration::dump::{self, Definitions, Section};
+use crate::migration::ends::{identifier, literal};
+use crate::migration::needs;
+use crate::pg::own_settings::OwnSettings;
+use crate::pg::privileges::RunAs;
+use crate::pg::{sql, subtransaction};
+use crate::remote::Session;
+use helios_core::archive::Entry;
+use pgrx::pg_sys::Oid;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// The definitions on the node, asked for when they are needed.
+#[derive(Default)]
+pub struct Dump(Option<Vec<Definitions>>);
+
+impl Dump {
+    fn of<'a>(&'a mut self, subject: &Subject, node: &mut Session) -> Result<&'a [Definitions]> {
+        if self.0.is_none() {
+            let rows = node.query("SELECT pg_export_snapshot()")?;
+            let snapshot = rows.first().map(|row| text(row, 0));
+            let schemas = [subject.schema.clone()];
+            let dump = |section| {
+                dump::definitions(subject.place.node, &schemas, section, snapshot.as_deref())
+            };
+            self.0 = Some(vec![dump(Section::PreData)?, dump(Section::PostData)?]);
+        }
+        Ok(self.0.as_deref().unwrap_or_default())
+    }
+}
+
+/// Makes it.
+pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result<()> {
+    let parts = dump.of(subject, node)?;
+    let known = identities_here(&subject.schema)?;
+    let entries: Vec<&Entry> = parts.iter().flat_map(|part| &part.entries).collect();
+    let there = identities_there(&entries, node)?;
+    let fresh = fresh(&entries, &there, &known);
+    let mut rights = Rights::default();
+    for part in parts {
+        let settings = [(c"check_function_bodies", c"off")];
+        let _own = OwnSettings::begin(&settings);
+        sql::run(part.settings(), &[])?;
+        for entry in part.entries.iter().filter(|entry| fresh.contains(&entry.id)) {
+            make(subject, entry, &part.alone(entry), &mut rights)?;
+        }
+    }
+    rights.take_back(&subject.schema)
+}
+
+/// All objects of the schema here.
+fn identities_here(schema: &str) -> Result<HashSet<String>> {
+    let query = format!(
+        "{} SELECT i.type || ' ' || i.identity FROM object o CROSS JOIN LATERAL pg_identify_object(o.class, o.oid, 0) AS i",
+        needs::objects(&[schema.to_owned()])
+    );
+    Ok(lines::rows(&query, 1)?.into_iter().flatten().flatten().collect())
+}
+
+/// What the entries are, by class and number on the node.
+fn identities_there(entries: &[&Entry], node: &mut Session) -> Result<HashMap<(u32, u32), String>> {
+    let ids: Vec<_> =
+        entries.iter().filter(|entry| entry.class != 0).map(|e| (e.class, e.object)).collect();
+    let query = format!(
+        "SELECT o.class::text, o.id::text, i.type || ' ' || i.identity
+           FROM (VALUES {}) AS o(class, id) CROSS JOIN LATERAL pg_identify_object(o.class, o.id, 0) AS i",
+        pairs(&ids)
+    );
+    let number = |row: &[Option<String>], at| text(row, at).parse().unwrap_or(0);
+    Ok(node
+        .query(&query)?
+        .iter()
+        .map(|row| ((number(row, 0), number(row, 1)), text(row, 2)))
+        .collect())
+}
+
+/// The entries that are to be run: objects that are not here, and what belongs to these and is no object by itself.
+/// Privileges are compared afterwards.
+fn fresh(
+    entries: &[&Entry],
+    there: &HashMap<(u32, u32), String>,
+    known: &HashSet<String>,
+) -> BTreeSet<i64> {
+    let mut fresh = BTreeSet::new();
+    let is_wanted = |entry: &&&Entry| entry.kind != "ACL" && entry.kind != "DEFAULT ACL";
+    for entry in entries.iter().filter(|entry| entry.class != 0).filter(is_wanted) {
+        let identity = there.get(&(entry.class, entry.object));
+        let is_own = |identity: &&String| identity.starts_with("trigger helios_");
+        if identity.is_some_and(|identity| !known.contains(identity) && !is_own(&identity)) {
+            fresh.insert(entry.id);
+        }
+    }
+    for entry in entries.iter().filter(|entry| entry.class == 0).filter(is_wanted) {
+        let is_shell_type = entry.kind == "SHELL TYPE"
+            && entries.iter().any(|e| e.depends.contains(&entry.id) && fresh.contains(&e.id));
+        let belongs = entry.depends.iter().any(|id| fresh.contains(id));
+        if belongs || is_shell_type {
+            fresh.insert(entry.id);
+        }
+    }
+    fresh
+}
+
+/// Kinds of entries whose statements plan expressions.
+const COMPUTES: [&str; 8] = [
+    "TABLE",
+    "TABLE ATTACH",
+    "DEFAULT",
+    "CONSTRAINT",
+    "CHECK CONSTRAINT",
+    "FK CONSTRAINT",
+    "INDEX",
+    "DOMAIN",
+];
+
+fn make(subject: &Subject, entry: &Entry, statements: &str, rights: &mut Rights) -> Result<()> {
+    let owner = match COMPUTES.contains(&entry.kind.as_str()) {
+        true => rights.of(&entry.owner, &subject.schema)?,
+        false => None,
+    };
+    let run = || {
+        let _as_owner = owner.map(RunAs::restricted);
+        sql::run(statements, &[])
+    };
+    subtransaction::attempt(run).map_err(|error| {
+        let object = format!("{} {}", entry.kind.to_lowercase(), entry.name);
+        error.context(format!("while {object} of node \"{}\" was made here", subject.node))
+    })
+}
+
+/// Owners who may create objects in the schema, and use it, for as long as it is repaired.
+#[derive(Default)]
+struct Rights {
+    roles: BTreeMap<String, Option<Oid>>,
+    given: Vec<(String, &'static str)>,
+}
+
+impl Rights {
+    fn of(&mut self, owner: &str, schema: &str) -> Result<Option<Oid>> {
+        if let Some(role) = self.roles.get(owner) {
+            return Ok(*role);
+        }
+        let select = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1";
+        let role = sql::one::<Oid>(select, &[owner.into()])?;
+        for right in ["CREATE", "USAGE"] {
+            let ask = format!(
+                "SELECT pg_catalog.has_schema_privilege({}, {}, '{right}')",
+                literal(owner),
+                literal(schema)
+            );
+            if role.is_some() && sql::one::<bool>(&ask, &[])? == Some(false) {
+                let (schema, owner) = (identifier(schema), identifier(owner));
+                sql::run(&format!("GRANT {right} ON SCHEMA {schema} TO {owner}"), &[])?;
+                self.given.push((owner, right));
+            }
+        }
+        self.roles.insert(owner.to_owned(), role);
+        Ok(role)
+    }
+
+    fn take_back(self, schema: &str) -> Result<()> {
+        self.given.iter().try_for_each(|(owner, right)| {
+            sql::run(&format!("REVOKE {right} ON SCHEMA {} FROM {owner}", identifier(schema)), &[])
+        })
+    }
+}

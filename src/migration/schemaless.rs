@@ -1,0 +1,76 @@
+//! Casts and transforms: in no schema, so that pg_dump leaves them out where it dumps schemas. They go with the types and
+//! functions that they are made from.
+
+use super::ends::{self, column, literal, names, text};
+use crate::directory::NodeId;
+use crate::error::Result;
+use helios_core::archive::Entry;
+
+/// Their entries, with what they need: class and number of types, tables and functions.
+const QUERY: &str = "
+    SELECT 'CAST', c.tableoid::text, c.oid::text, format('(%s AS %s)', x.source, x.target),
+           format('CREATE CAST (%s AS %s) %s%s;', x.source, x.target,
+                  CASE c.castmethod WHEN 'b' THEN 'WITHOUT FUNCTION' WHEN 'i' THEN 'WITH INOUT' ELSE format('WITH FUNCTION %s', c.castfunc::regprocedure) END,
+                  CASE c.castcontext WHEN 'a' THEN ' AS ASSIGNMENT' WHEN 'i' THEN ' AS IMPLICIT' ELSE '' END),
+           format('CAST (%s AS %s)', x.source, x.target), obj_description(c.oid, 'pg_cast'), concat_ws(' ', x.needs, c.castfunc)
+      FROM pg_cast c JOIN pg_type s ON s.oid = c.castsource JOIN pg_type t ON t.oid = c.casttarget LEFT JOIN pg_proc p ON p.oid = c.castfunc
+           CROSS JOIN LATERAL (SELECT format_type(s.oid, NULL) AS source, format_type(t.oid, NULL) AS target,
+                                      concat_ws(' ', s.oid, s.typelem, s.typrelid, t.oid, t.typelem, t.typrelid) AS needs) AS x
+     WHERE (s.typnamespace IN (SELECT oid FROM wanted) OR t.typnamespace IN (SELECT oid FROM wanted) OR p.pronamespace IN (SELECT oid FROM wanted))
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = c.tableoid AND d.objid = c.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT 'TRANSFORM', f.tableoid::text, f.oid::text, x.name,
+           format('CREATE TRANSFORM %s (%s);', x.name,
+                  concat_ws(', ', 'FROM SQL WITH FUNCTION ' || NULLIF(f.trffromsql, 0)::regprocedure, 'TO SQL WITH FUNCTION ' || NULLIF(f.trftosql, 0)::regprocedure)),
+           'TRANSFORM ' || x.name, obj_description(f.oid, 'pg_transform'), concat_ws(' ', t.oid, t.typelem, t.typrelid, f.trffromsql, f.trftosql)
+      FROM pg_transform f JOIN pg_type t ON t.oid = f.trftype JOIN pg_language l ON l.oid = f.trflang
+           CROSS JOIN LATERAL (SELECT format('FOR %s LANGUAGE %I', format_type(t.oid, NULL), l.lanname) AS name) AS x
+     WHERE (t.typnamespace IN (SELECT oid FROM wanted)
+            OR EXISTS (SELECT FROM pg_proc p WHERE p.oid IN (f.trffromsql, f.trftosql) AND p.pronamespace IN (SELECT oid FROM wanted)))
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = f.tableoid AND d.objid = f.oid AND d.deptype = 'e')
+     ORDER BY 1, 4";
+
+/// Puts them among the entries of a dump of these schemas, each as early as what it needs allows: what uses a cast does not
+/// name it.
+pub fn add(
+    entries: &mut Vec<Entry>,
+    node: NodeId,
+    schemas: &[String],
+    snapshot: Option<&str>,
+) -> Result<()> {
+    let mut session = ends::session(node)?;
+    if let Some(snapshot) = snapshot {
+        session.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
+        session.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
+    }
+    let wanted = names(schemas);
+    let query = format!(
+        "WITH wanted AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({wanted})) {QUERY}"
+    );
+    for (number, row) in session.query(&query)?.iter().enumerate() {
+        let needs: Vec<u32> = text(row, 7).split(' ').filter_map(|id| id.parse().ok()).collect();
+        let is_needed = |entry: &Entry| entry.class != 0 && needs.contains(&entry.object);
+        let place = entries.iter().rposition(is_needed).map_or(0, |last| last + 1);
+        // Numbers that pg_dump does not give.
+        let id = -1 - 2 * i64::try_from(number).unwrap_or(i64::MAX / 4);
+        let entry = Entry {
+            id,
+            class: column(row, 1).unwrap_or(0),
+            object: column(row, 2).unwrap_or(0),
+            kind: text(row, 0),
+            name: text(row, 3),
+            definition: format!("{}\n", text(row, 4)),
+            ..Entry::default()
+        };
+        let comment = row.get(6).cloned().flatten().map(|comment| Entry {
+            id: id - 1,
+            kind: "COMMENT".into(),
+            name: text(row, 5),
+            definition: format!("COMMENT ON {} IS {};\n", text(row, 5), literal(&comment)),
+            depends: vec![id],
+            ..Entry::default()
+        });
+        entries.splice(place..place, [Some(entry), comment].into_iter().flatten());
+    }
+    Ok(())
+}
