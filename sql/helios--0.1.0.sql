@@ -294,7 +294,7 @@ CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 -- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough to look
 -- where a shard was: every place there where a bound begins has an owner.
 CREATE FUNCTION helios.check_shards_cover() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     was_slots int4range := int4range(OLD.slot_from, OLD.slot_to);
     was_keys helios.key_range := helios.key_range(OLD.key_from, OLD.key_to);
@@ -327,7 +327,7 @@ CREATE CONSTRAINT TRIGGER shards_cover AFTER DELETE OR UPDATE OF kind, slot_from
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION helios.check_shards_cover();
 
 CREATE FUNCTION helios.refuse_truncate() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'the directory cannot be truncated'
         USING ERRCODE = 'object_not_in_prerequisite_state',
@@ -339,7 +339,7 @@ CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON helios.shard
 
 -- A dump holds rows that CREATE EXTENSION has made already: they take the place of those.
 CREATE FUNCTION helios.restore_node() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NEW.id <> 0 OR NEW.cluster IS NULL THEN
         NEW.cluster := coalesce(NEW.cluster, (SELECT id FROM helios.cluster));
@@ -354,7 +354,7 @@ END $$;
 CREATE TRIGGER restore BEFORE INSERT ON helios.node FOR EACH ROW EXECUTE FUNCTION helios.restore_node();
 
 CREATE FUNCTION helios.restore_shard() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE helios.cluster SET pristine = false WHERE pristine;
     IF FOUND THEN
@@ -364,7 +364,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION helios.restore_schema() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     DELETE FROM helios.schema WHERE name = NEW.name;
     RETURN NEW;
@@ -487,7 +487,7 @@ COMMENT ON FUNCTION helios.reference_copy() IS 'trigger of a reference table''s 
 -- tables, which are checked there, and none of the table's triggers.
 CREATE FUNCTION helios.reference_definition(reference regclass, place name)
     RETURNS TABLE (by_owner boolean, statement text)
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog AS $$
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     made text := (SELECT format('%I.%I', place, c.relname) FROM pg_class c WHERE c.oid = reference);
     name text := (SELECT format('%I.%I', n.nspname, c.relname)
@@ -590,7 +590,7 @@ COMMENT ON TABLE helios.migration_marker IS 'a token written on one copy and see
 GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
 
 -- The role that applies changes may write its marker; what code of tenants it runs may not write those of others.
-CREATE FUNCTION helios.guard_marker() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION helios.guard_marker() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
        OR current_user::text LIKE '%' || format('\_%s\_%s', NEW.migration, NEW.direction)

@@ -19,7 +19,7 @@ fn helios_run_as_owner(relation: &str) {
 
 fn owner_of(relation: &str) -> Result<Oid> {
     let select = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
-    let found = sql::read_one::<Oid>(select, &[relation.into()])?;
+    let found = sql::in_session_path::<Oid>(select, &[relation.into()])?;
     let missing = || {
         let message = format!("relation {relation} does not exist");
         Error::new(Code::ERRCODE_UNDEFINED_TABLE, message)

@@ -13,7 +13,7 @@ fn given(table: Option<&str>) -> error::Result<Oid> {
         || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing");
     let name = table.ok_or_else(missing)?;
     let found =
-        sql::read_one::<Oid>("SELECT $1::pg_catalog.regclass::pg_catalog.oid", &[name.into()])?;
+        sql::in_session_path::<Oid>("SELECT $1::pg_catalog.regclass::pg_catalog.oid", &[name.into()])?;
     found.ok_or_else(missing)
 }
 

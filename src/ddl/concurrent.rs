@@ -51,15 +51,14 @@ fn place_of(relation: Oid) -> Result<Option<directory::Placement>> {
     }
 }
 
-const SEARCH_PATH: &str =
-    "SELECT s::text FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) AS s";
+const SEARCH_PATH: &str = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]";
 
 /// Indexes that are to be dropped and are not here may be on a node, where a statement was killed.
 pub(super) fn find_left_ones(indexes: &[Listed]) -> Result<()> {
     for index in indexes.iter().filter(|index| index.relation.is_none()) {
         let schemas = match &index.schema {
             Some(schema) => vec![schema.clone()],
-            None => sql::read_rows(SEARCH_PATH, &[], |row| Ok(row.get(1)?.unwrap_or_default()))?,
+            None => sql::in_session_path(SEARCH_PATH, &[])?.unwrap_or_default(),
         };
         for schema in schemas {
             if let Some(place) = directory::placement_of(&schema)? {

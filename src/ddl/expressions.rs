@@ -48,7 +48,7 @@ pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
             None => "a sequence whose name is computed, and which may be on a node".to_owned(),
             Some(name) => {
                 let find = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
-                match sql::read_one::<Oid>(find, &[name.as_str().into()])? {
+                match sql::in_session_path::<Oid>(find, &[name.as_str().into()])? {
                     Some(sequence) if is_remote(sequence)? => {
                         format!("sequence {}, which is on a node", names::relation_name(sequence))
                     }

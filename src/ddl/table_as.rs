@@ -37,6 +37,9 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             return Err(elsewhere(&table.name, object, &home, place.node)?);
         }
     }
+    if let Some(survey) = statement.table_as_survey() {
+        crate::planner::refuse_numbers(&survey, place.node)?;
+    }
     Ok(Some(then(statement.with_no_data(), Plan::TableAs { node: place.node })))
 }
 

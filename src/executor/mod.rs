@@ -124,7 +124,7 @@ pub fn last_written() -> Option<Oid> {
 
 /// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
 pub fn mode() -> Mode {
-    let alone = nesting::depth() <= 1
+    let alone = !nesting::is_nested()
         && client::has_client()
         && !client::in_transaction_block()
         && !transaction::in_use()

@@ -122,7 +122,7 @@ pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
 /// The trigger of a reference table's copy on a node: only the coordinator writes there, and only by itself.
 pub fn guard_copy(relation: Oid) -> Result<()> {
     let coordinators = directory::proof::is_coordinators();
-    if coordinators && nesting::depth() <= 1 {
+    if coordinators && !nesting::is_nested() {
         return Ok(());
     }
     let message = format!(

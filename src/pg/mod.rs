@@ -36,6 +36,7 @@ pub mod node_health;
 pub mod nodes;
 pub mod object;
 pub mod object_access;
+pub mod object_numbers;
 pub mod own_settings;
 pub mod params;
 pub mod parser;

@@ -66,6 +66,12 @@ pub fn relation_local_name(relation: Oid) -> Option<String> {
     unsafe { nodes::text(pg_sys::get_rel_name(relation)) }
 }
 
+/// Whether the relation is a view.
+pub fn is_view(relation: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_VIEW }
+}
+
 /// Whether the relation is a partitioned table.
 pub fn is_partitioned(relation: Oid) -> bool {
     // SAFETY: a syscache look-up.

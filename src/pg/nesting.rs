@@ -32,6 +32,14 @@ pub fn depth() -> u32 {
     DEPTH.get()
 }
 
+/// Whether what runs now is inside of another statement, or of none: deferred triggers at the end of a transaction, checks
+/// of a domain while a parameter is bound, what the planner computes and a FunctionCall message run while no portal does.
+#[inline]
+pub fn is_nested() -> bool {
+    // SAFETY: reads a variable of this backend.
+    DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
+}
+
 /// Runs a statement of the executor, one deeper.
 ///
 /// # Safety

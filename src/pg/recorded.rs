@@ -3,6 +3,7 @@
 use crate::pg::nodes::members;
 use crate::pg::object::{self, Object};
 use crate::pg::statement::Statement;
+use crate::pg::tree::{QueryTree, Survey};
 use pgrx::pg_sys::{self, NodeTag, ObjectType, Oid};
 use std::ffi::CString;
 
@@ -36,6 +37,24 @@ impl Statement {
             pg_sys::deleteDependencyRecordsFor(depender.class, depender.id, false);
             pg_sys::CommandCounterIncrement();
             found
+        }
+    }
+
+    /// What the query of CREATE TABLE AS and its relatives touches, with its views expanded. None for other statements, and
+    /// without a query.
+    pub fn table_as_survey(&self) -> Option<Survey> {
+        if self.tag() != NodeTag::T_CreateTableAsStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is; its query has been analysed, and the copy is the rewriter's to change.
+        unsafe {
+            let query = (*self.node::<pg_sys::CreateTableAsStmt>()).query;
+            if query.is_null() || (*query).type_ != NodeTag::T_Query {
+                return None;
+            }
+            let rewritten = pg_sys::QueryRewrite(pg_sys::copyObjectImpl(query.cast()).cast());
+            let first = *members::<pg_sys::Query>(rewritten).first()?;
+            QueryTree::new(first).map(QueryTree::survey)
         }
     }
 

@@ -163,13 +163,14 @@ pub fn seconds_since_start() -> u64 {
 
 /// The first schema of the search path that has a constraint of this name that can be deferred.
 pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> {
+    let path = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
+    let path: Vec<String> = crate::pg::sql::in_session_path(path, &[])?.unwrap_or_default();
     let select = "SELECT n.nspname::text
-                    FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p(schema, place)
-                    JOIN pg_catalog.pg_namespace n ON n.nspname OPERATOR(pg_catalog.=) p.schema
+                    FROM unnest($2::text[]) WITH ORDINALITY AS p(schema, place)
+                    JOIN pg_catalog.pg_namespace n ON n.nspname = p.schema::name
                    WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint c
-                                  WHERE c.connamespace OPERATOR(pg_catalog.=) n.oid AND c.condeferrable
-                                    AND c.conname OPERATOR(pg_catalog.=) $1::pg_catalog.name)
+                                  WHERE c.connamespace = n.oid AND c.condeferrable AND c.conname = $1::name)
                    ORDER BY p.place LIMIT 1";
     let read = |row: &crate::pg::sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-    crate::pg::sql::read_rows(select, &[name.into()], read)
+    crate::pg::sql::read_rows(select, &[name.into(), path.into()], read)
 }

@@ -1,6 +1,10 @@
 //! SQL of our own against this server (SPI), with errors as values where they are ours, and raised where
 //! they are PostgreSQL's.
+//!
+//! Invariant: what a query of ours leaves unqualified is PostgreSQL's own, whoever runs it and whatever is in front of
+//! `pg_catalog` on the `search_path`, or temporary. Names that users give are looked up by [`in_session_path`].
 
+use super::own_settings::OwnSettings;
 use crate::error::{Error, Result};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -17,7 +21,7 @@ impl Row<'_> {
     }
 }
 
-/// Runs a statement for its effect.
+/// Runs a statement for its effect. It names everything in full: settings that it changes are to last.
 pub fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<()> {
     checked(Spi::connect_mut(|client| client.update(statement, None, arguments).map(|_| ())))
 }
@@ -27,6 +31,7 @@ pub fn one<T: FromDatum + IntoDatum>(
     statement: &str,
     arguments: &[DatumWithOid<'_>],
 ) -> Result<Option<T>> {
+    let _path = OwnSettings::safe_path();
     checked(Spi::connect_mut(|client| {
         let rows = client.update(statement, Some(1), arguments)?;
         if rows.is_empty() { Ok(None) } else { rows.first().get(1) }
@@ -36,6 +41,16 @@ pub fn one<T: FromDatum + IntoDatum>(
 /// As [`one`], for a query that only reads: with the snapshot of the statement under way, and without giving the
 /// transaction an id, which would make it one that has written here.
 pub fn read_one<T: FromDatum + IntoDatum>(
+    query: &str,
+    arguments: &[DatumWithOid<'_>],
+) -> Result<Option<T>> {
+    let _path = OwnSettings::safe_path();
+    in_session_path(query, arguments)
+}
+
+/// As [`read_one`], under the session's own `search_path`: for names that users write. Everything else in the query is
+/// named in full.
+pub fn in_session_path<T: FromDatum + IntoDatum>(
     query: &str,
     arguments: &[DatumWithOid<'_>],
 ) -> Result<Option<T>> {
@@ -51,6 +66,7 @@ pub fn read_rows<T>(
     arguments: &[DatumWithOid<'_>],
     mut read: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
+    let _path = OwnSettings::safe_path();
     Spi::connect(|client| {
         let rows = checked(client.select(query, None, arguments))?;
         rows.map(|row| read(&Row(row))).collect()
@@ -63,6 +79,7 @@ pub fn rows<T>(
     arguments: &[DatumWithOid<'_>],
     mut read: impl FnMut(&Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
+    let _path = OwnSettings::safe_path();
     Spi::connect_mut(|client| {
         let rows = checked(client.update(statement, None, arguments))?;
         rows.map(|row| read(&Row(row))).collect()

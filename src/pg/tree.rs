@@ -2,6 +2,7 @@
 
 use super::object::Object;
 use super::server_functions::{Bond, bond};
+use super::object_numbers::{self, Misuse, Verdict};
 use super::{redirect, table_numbers};
 use crate::error::Result;
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -48,6 +49,8 @@ pub struct RelationUse {
     pub kind: u8,
     /// Whether the query changes or locks its rows.
     pub write: bool,
+    /// Whether policies of row security name it and nothing else does.
+    pub in_policies: bool,
 }
 
 /// A reference to a parameter from outside the query.
@@ -84,11 +87,17 @@ pub struct Survey {
     pub bound: Option<(Oid, Bond)>,
     /// `tableoid` is used as a number: it is another one on a node than here.
     pub table_number: bool,
+    /// An object's number is given, or would be seen.
+    pub object_number: Option<Misuse>,
     /// `session_user` is read.
     pub session_user: bool,
     /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
+    /// Lists of policies' conditions that the walk will come to.
+    policies: Vec<*mut pg_sys::Node>,
+    /// Whether the walk is in one.
+    in_policy: bool,
 }
 
 impl<'a> QueryTree<'a> {
@@ -252,8 +261,14 @@ impl Survey {
 
     fn add_relation(&mut self, oid: Oid, kind: u8, write: bool) {
         match self.relations.iter_mut().find(|r| r.oid == oid) {
-            Some(known) => known.write |= write,
-            None => self.relations.push(RelationUse { oid, kind, write }),
+            Some(known) => {
+                known.write |= write;
+                known.in_policies &= self.in_policy;
+            }
+            None => {
+                let in_policies = self.in_policy;
+                self.relations.push(RelationUse { oid, kind, write, in_policies });
+            }
         }
     }
 
@@ -316,6 +331,11 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
     // SAFETY: PostgreSQL walks a valid tree; `context` is the Survey of `survey`; the casts follow the node tags.
     unsafe {
         let survey = &mut *context.cast::<Survey>();
+        match object_numbers::judge(node) {
+            Verdict::Fine => (),
+            Verdict::Misused(how) => survey.object_number = survey.object_number.or(Some(how)),
+            Verdict::Consumes => return visit_consumer(node, context),
+        }
         match (*node).type_ {
             NodeTag::T_Query => {
                 // Range table entries themselves are visited before what is inside them.
@@ -331,8 +351,20 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     let kind = if view { b'v' } else { rte.relkind as u8 };
                     survey.add_relation(rte.relid, kind, write && !view);
                 }
+                if !rte.securityQuals.is_null() {
+                    survey.policies.push(rte.securityQuals.cast());
+                }
                 // The walker itself goes on into the entry.
                 return false;
+            }
+            NodeTag::T_List if survey.policies.contains(&node) => {
+                return visit_policy(node, context);
+            }
+            NodeTag::T_WithCheckOption => {
+                let check = &*node.cast::<pg_sys::WithCheckOption>();
+                if check.kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
+                    return visit_policy(check.qual, context);
+                }
             }
             NodeTag::T_Param => {
                 let param = &*node.cast::<pg_sys::Param>();
@@ -350,7 +382,8 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             NodeTag::T_OpExpr if table_numbers::is_comparison(node.cast()) => {
                 // Both numbers are the node's; what is beside the column is still looked at.
                 pg_sys::check_functions_in_node(node, Some(note_function), context);
-                return table_numbers::others(node.cast()).any(|other| visit(other, context));
+                return table_numbers::others(node.cast())
+                    .any(|other| visit(object_numbers::name_behind(other), context));
             }
             NodeTag::T_Const => {
                 survey.add_named(Object::of_type((*node.cast::<pg_sys::Const>()).consttype));
@@ -394,6 +427,33 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
     }
 }
 
+/// Visits the conditions of policies.
+unsafe fn visit_policy(conditions: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    // SAFETY: `visit` was called with the node that has them, and with this context, the Survey of `survey`.
+    unsafe {
+        let within = std::mem::replace(&mut (*context.cast::<Survey>()).in_policy, true);
+        let stop = match (*conditions).type_ {
+            NodeTag::T_List => expression_tree_walker(conditions, visit, context),
+            _ => visit(conditions, context),
+        };
+        (*context.cast::<Survey>()).in_policy = within;
+        stop
+    }
+}
+
+/// Visits what takes numbers of objects, and what those are made from.
+unsafe fn visit_consumer(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    unsafe extern "C-unwind" fn visit_names(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+        // SAFETY: as `visit`.
+        unsafe { !node.is_null() && visit(object_numbers::name_behind(node), context) }
+    }
+    // SAFETY: a node that `visit` was called with. Its children are its arguments, in a list of their own.
+    unsafe {
+        pg_sys::check_functions_in_node(node, Some(note_function), context);
+        expression_tree_walker(node, visit_names, context)
+    }
+}
+
 unsafe extern "C-unwind" fn note_function(oid: Oid, context: *mut c_void) -> bool {
     // SAFETY: `context` is the Survey of `survey`.
     unsafe { (*context.cast::<Survey>()).add_function(oid) };
@@ -403,7 +463,8 @@ unsafe extern "C-unwind" fn note_function(oid: Oid, context: *mut c_void) -> boo
 fn note_data_argument(survey: &mut Survey, oid: Oid, write: bool) {
     // SAFETY: a syscache look-up.
     let kind = unsafe { pg_sys::get_rel_relkind(oid) } as u8;
-    survey.data_arguments.push(RelationUse { oid, kind, write });
+    let in_policies = survey.in_policy;
+    survey.data_arguments.push(RelationUse { oid, kind, write, in_policies });
 }
 
 /// The relation that a call has as its first argument, if it is a constant.

@@ -199,10 +199,14 @@ fn begin(database: Option<u32>, role: u32) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
             Some(database) => {
                 pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
-                // A role or database that only reads by default does not mean Helios' own work.
+                // A role or database that only reads by default does not mean Helios' own work; and the owner of a
+                // database, who can set its search path, is no superuser.
                 let settings = TIMEOUTS.iter().map(|setting| (*setting, c"0"));
-                let writes = (c"default_transaction_read_only", c"off");
-                for (setting, value) in settings.chain([writes]) {
+                let own = [
+                    (c"default_transaction_read_only", c"off"),
+                    (c"search_path", c"pg_catalog, pg_temp"),
+                ];
+                for (setting, value) in settings.chain(own) {
                     pg_sys::SetConfigOption(
                         setting.as_ptr(),
                         value.as_ptr(),

@@ -6,6 +6,7 @@
 //! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
 
 mod bonds;
+mod catalogs;
 mod facts;
 mod session_user;
 mod text;
@@ -49,7 +50,12 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
                 .detail(reason.detail)
                 .hint(reason.hint))
         }
-        Route::Node { .. } => {
+        Route::Node { .. } if catalogs::suffice(&survey, &facts)? => {
+            survey.redirect(facts::may_move)?;
+            Ok(Planned::Here)
+        }
+        Route::Node { node, .. } => {
+            catalogs::check(&survey, node)?;
             let plan = remote_plan(query, source, &survey, facts)?;
             Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
                 Planned::Expression(plan, survey.params)
@@ -58,6 +64,14 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
             })
         }
     }
+}
+
+/// 0A000 if the query of CREATE TABLE AS, whose rows this node is to make, would see the node's catalogs, or objects by
+/// other numbers than here.
+pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<()> {
+    catalogs::check(query, node.0).map_err(|error| {
+        error.hint("Make the table in a plain schema, or bring the rows to the coordinator and back by COPY.")
+    })
 }
 
 fn node_name(id: i32) -> String {
@@ -134,7 +148,8 @@ fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
         return Ok(false);
     }
     for oid in relations {
-        if facts::is_remote(oid)? {
+        // A view is what it reads, and that is among them as well.
+        if facts::is_remote(oid)? && !crate::pg::names::is_view(oid) {
             return Ok(true);
         }
     }
@@ -159,7 +174,7 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
 
 /// Invariant 1: a shell is never read or written.
 fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
-    if directory::proof::is_coordinators() && nesting::depth() > 0 {
+    if directory::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
         return bonds::check_views(relations);
     }
     if !directory::in_use() {

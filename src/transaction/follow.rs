@@ -45,7 +45,7 @@ pub fn transaction_ended(top: bool) {
 pub fn epoch() -> u64 {
     let (session, user) = xact::users();
     let now = (session, user, reload_time());
-    let nested = nesting::depth() > 1;
+    let nested = nesting::is_nested();
     if nested || DIRTY.get() || SEEN.get() != now {
         look(now, nested);
     }

@@ -57,7 +57,8 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
     super::recovery::introduce(&node)?;
-    let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)
+    let target = Target { parameters: Vec::new(), ..target(&node, &role)? };
+    let mut session = Session::connect(&Rc::new(target), &role)
         .inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
     MADE.set(MADE.get() + 1);
@@ -149,7 +150,10 @@ pub fn lost_earlier(link: &Link) -> Error {
     .hint("Roll the transaction back and run it again.")
 }
 
-/// What a session needs to know of a node, for a role.
+/// Whoever owns a database can set its `search_path`, and the sessions of Helios' own have more rights than he.
+const SAFE_PATH: (&str, &str) = ("search_path", "pg_catalog, pg_temp");
+
+/// What a session of Helios' own needs to know of a node, for a role. A client's has the client's `search_path` instead.
 pub fn target(node: &Node, role: &str) -> Result<Target> {
     standby::refuse()?;
     node.check_ours()?;
@@ -169,7 +173,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),
         tcp: Tcp::from_settings(),
-        parameters: Vec::new(),
+        parameters: vec![(SAFE_PATH.0, SAFE_PATH.1.to_owned())],
     };
     target.set_options(&node.options)?;
     Ok(target)

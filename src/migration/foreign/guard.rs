@@ -75,7 +75,7 @@ fn refusal(own: &str, migration: &Migration) -> Result<String> {
          DROP SCHEMA {own} CASCADE opens this copy again, which then goes its own way."
     ));
     Ok(format!(
-        "CREATE OR REPLACE FUNCTION {own}.refuse_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $helios$
+        "CREATE OR REPLACE FUNCTION {own}.refuse_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $helios$
          BEGIN
              IF {ours} THEN
                  RETURN NULL;
@@ -116,7 +116,7 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> Result<String> {
          END"
     ));
     Ok(format!(
-        "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog AS {body};
+        "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body};
          DROP EVENT TRIGGER IF EXISTS {drops}; DROP EVENT TRIGGER IF EXISTS {changes};
          CREATE EVENT TRIGGER {drops} ON sql_drop EXECUTE FUNCTION {own}.refuse_change();
          CREATE EVENT TRIGGER {changes} ON ddl_command_end EXECUTE FUNCTION {own}.refuse_change()"

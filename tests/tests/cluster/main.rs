@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod catalogs_beside;
 mod copies_compared;
 mod definitions_compared;
 mod documents;
@@ -22,6 +23,7 @@ mod namesakes;
 mod node_loss;
 mod node_sessions;
 mod numbers_of_objects;
+mod outside_statements;
 mod plain_schemas;
 mod procedural;
 mod pull_bulk;

@@ -61,3 +61,80 @@ fn binary_data_with_numbers_of_types_is_not_copied() {
     // What is decoded here has the numbers of here.
     client.batch_execute("COPY (SELECT ms FROM t) TO '/dev/null' (FORMAT binary)").unwrap();
 }
+
+/// What a query does with the OID of an object: an answer without numbers, or a refusal with these words.
+#[test]
+fn names_are_names_and_numbers_are_refused() {
+    let mut client = schema("numbers");
+    let own: u32 = client.query_one("SELECT 't'::regclass::oid", &[]).unwrap().get(0);
+    let seen = "cannot use the OID of an object as a number";
+    let given = "cannot take a number for the OID of an object";
+    for (query, words) in [
+        ("SELECT 't'::regclass::oid FROM t", seen),
+        ("SELECT 't'::regclass::int8 FROM t", seen),
+        ("SELECT 't'::regclass::oid::int8 + 1 FROM t", seen),
+        ("SELECT 't'::regclass::int FROM t", seen),
+        ("SELECT nullif(c::oid, 0) FROM t", seen),
+        ("SELECT coalesce(c::oid, 0) FROM t", seen),
+        ("SELECT CASE WHEN id = 1 THEN c::oid END FROM t", seen),
+        ("SELECT c::oid FROM t", seen),
+        ("SELECT ARRAY[c]::oid[] FROM t", seen),
+        ("SELECT array_agg(c::oid) FROM t", seen),
+        ("SELECT to_regclass('t')::oid FROM t", seen),
+        ("SELECT pg_typeof(pair)::oid FROM t", seen),
+        ("SELECT 'mood'::regtype::oid FROM t", seen),
+        ("SELECT current_user::regrole::oid FROM t", seen),
+        ("SELECT tableoid::regclass::oid FROM t", seen),
+        ("SELECT id FROM t ORDER BY c::oid", seen),
+        ("SELECT max(c::oid) FROM t GROUP BY id", seen),
+        ("SELECT row(c::oid) FROM t", seen),
+        ("SELECT x.* FROM t, LATERAL (SELECT c::oid) x", seen),
+        ("SELECT id FROM t WHERE c = 999999", seen),
+        ("SELECT id FROM t WHERE c::oid = ANY ('{999999}'::oid[])", seen),
+        ("UPDATE t SET id = c::int RETURNING id", seen),
+        ("INSERT INTO t (id) VALUES ('t'::regclass::int)", seen),
+        ("CREATE TABLE made AS SELECT c::oid FROM t", seen),
+        ("CREATE TEMP TABLE made AS SELECT c::oid FROM t", seen),
+        ("COPY (SELECT c::oid FROM t) TO STDOUT", seen),
+        ("DO $$ DECLARE n oid; BEGIN SELECT c::oid INTO n FROM numbers.t; END $$", seen),
+        ("SELECT 999999::regclass FROM t", given),
+        ("SELECT 999999::oid::regtype FROM t", given),
+        ("SELECT id::regclass FROM t", given),
+        ("INSERT INTO t (c) VALUES (999999)", given),
+        ("SELECT format_type(999999, NULL) FROM t", given),
+        ("SELECT pg_get_viewdef(999999) FROM t", given),
+        ("SELECT has_table_privilege(999999, 'SELECT') FROM t", given),
+        ("SELECT pg_describe_object('pg_class'::regclass, 999999, 0) FROM t", given),
+        ("DO $$ DECLARE n oid := 999999; BEGIN PERFORM n::regclass FROM numbers.t; END $$", given),
+    ] {
+        refused(&mut client, query, "0A000", words);
+    }
+    for statement in ["SELECT $1::oid::regclass FROM t", "SELECT pg_table_is_visible($1) FROM t"] {
+        let error = client.query(statement, &[&own]).expect_err(statement);
+        assert_eq!(error.code().unwrap().code(), "0A000", "{statement}");
+    }
+    for (query, answer) in [
+        ("SELECT c FROM t", "t"),
+        ("SELECT ARRAY[c] FROM t", "{t}"),
+        ("SELECT to_json(c) FROM t", "\"t\""),
+        ("SELECT id FROM t WHERE c = 't'::regclass", "1"),
+        ("SELECT id FROM t WHERE c IN ('t', 'p')", "1"),
+        ("SELECT id FROM t WHERE c = ANY ('{p,t}'::regclass[])", "1"),
+        ("SELECT id FROM t WHERE c IS DISTINCT FROM 'p'::regclass", "1"),
+        ("SELECT a.id FROM t a JOIN t b ON a.c = b.c", "1"),
+        ("SELECT pg_typeof(pair) = 'pair'::regtype FROM t", "t"),
+        ("SELECT format_type(pg_typeof(ok), NULL) FROM t", "mood"),
+        ("SELECT format_type('mood'::regtype::oid, NULL) FROM t", "mood"),
+        ("SELECT obj_description('t'::regclass, 'pg_class') IS NULL FROM t", "t"),
+        ("SELECT pg_get_userbyid(current_user::regrole) = current_user FROM t", "t"),
+        ("SELECT 'int4'::regtype::oid FROM t", "23"),
+        ("SELECT 23::regtype FROM t", "integer"),
+        ("SELECT 7::oid FROM t", "7"),
+        ("SELECT concat(999999::oid) FROM t", "999999"),
+        ("SELECT id FROM t WHERE 5::oid < 999999::oid", "1"),
+    ] {
+        assert_eq!(text(&mut client, query), [answer], "{query}");
+    }
+    let sent = client.query_one("SELECT id FROM t WHERE c = $1::text::regclass", &[&"t"]);
+    assert_eq!(sent.unwrap().get::<_, i32>(0), 1);
+}

@@ -14,10 +14,12 @@ mod end_of_cluster;
 mod functions;
 mod names;
 mod node_definitions;
+mod owned_database;
 mod restored;
 mod rights;
 mod settings_reach;
 mod shells;
+mod temporary;
 
 use postgres::{Client, SimpleQueryMessage};
 

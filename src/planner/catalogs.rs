@@ -1,0 +1,98 @@
+//! System catalogs beside tenants' rows.
+//!
+//! A node has catalogs of its own: other OIDs, databases, settings and sessions, and other tenants. A statement that reads
+//! some and needs rows of a node is refused; one that needs views of tenants only, which are here as well, runs here. What
+//! functions read on a node is not seen.
+
+use super::facts::Facts;
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::object_numbers::Misuse;
+use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
+use crate::pg::names;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+
+/// Those that say the same on every server: of time zones.
+const SAME: [&str; 2] = ["pg_timezone_names", "pg_timezone_abbrevs"];
+
+/// Roles are the same on every server but for their numbers, which policies compare with each other.
+const ROLES: [&str; 7] =
+    ["pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_roles", "pg_user", "pg_shadow", "pg_group"];
+
+/// Whether a statement can run here, although it names something of a node: nothing but views over catalogs.
+pub(super) fn suffice(survey: &Survey, facts: &Facts) -> Result<bool> {
+    if read_by(survey).is_none() || survey.lastval || !survey.data_arguments.is_empty() {
+        return Ok(false);
+    }
+    for relation in &survey.relations {
+        if relation.kind != b'v' && super::facts::is_remote(relation.oid)? {
+            return Ok(false);
+        }
+    }
+    let of_tenant = |function: &Oid| {
+        names::function_namespace(*function).is_some_and(|of| facts.namespaces.contains(&of))
+    };
+    Ok(!survey.functions.iter().any(of_tenant))
+}
+
+/// 0A000 if a statement for this node would see the node's catalogs, or objects by other numbers than here.
+pub(super) fn check(survey: &Survey, node: i32) -> Result<()> {
+    if let Some(catalog) = read_by(survey) {
+        return Err(refusal(catalog, node)?);
+    }
+    match survey.object_number {
+        Some(how) => Err(misuse(how, node)?),
+        None => Ok(()),
+    }
+}
+
+/// A catalog, or a view over some, that the statement reads and that is another one on a node.
+fn read_by(survey: &Survey) -> Option<Oid> {
+    let mut catalogs = survey.relations.iter().filter(|relation| is_other_there(relation));
+    let first = catalogs.clone().next()?;
+    // The view is what people wrote; what it reads is in the tree as well.
+    let view = catalogs.find(|relation| relation.kind == b'v');
+    Some(view.unwrap_or(first).oid)
+}
+
+fn is_other_there(relation: &RelationUse) -> bool {
+    if relation.oid.to_u32() >= FIRST_USER_OID {
+        return false;
+    }
+    let is_one_of = |known: &[&str]| {
+        names::relation_local_name(relation.oid).is_some_and(|name| known.contains(&name.as_str()))
+    };
+    !(is_one_of(&SAME) || relation.in_policies && is_one_of(&ROLES))
+}
+
+fn refusal(catalog: Oid, node: i32) -> Result<Error> {
+    let name = names::relation_name(catalog);
+    let node = directory::node(NodeId(node))?;
+    Ok(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot read {name} in a statement that runs on a node"),
+    )
+    .detail(format!(
+        "On node \"{}\" it shows that server, with other OIDs, databases, settings and sessions.",
+        node.name
+    ))
+    .hint(format!(
+        "Read {name} in a statement of its own, and give what it finds as parameters, such as = ANY ($1)."
+    )))
+}
+
+fn misuse(how: Misuse, node: i32) -> Result<Error> {
+    let node = directory::node(NodeId(node))?;
+    let detail = format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
+    let (message, hint) = match how {
+        Misuse::Seen => (
+            "cannot use the OID of an object as a number in a statement that runs on a node",
+            "Leave the cast to a number out: as regclass, regtype and the like, it is the object's name on both.",
+        ),
+        Misuse::Given => (
+            "cannot take a number for the OID of an object in a statement that runs on a node",
+            "Give the object's name: a text or a value of type regclass, regtype and the like.",
+        ),
+    };
+    Ok(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).detail(detail).hint(hint))
+}

@@ -1,0 +1,107 @@
+//! System catalogs beside tenants' rows: a node has others than this server. What needs both is refused; what needs
+//! catalogs alone, be it through views of a tenant, runs here.
+
+use helios_tests::{Cluster, refused, text};
+use postgres::Client;
+
+fn schema(name: &str) -> Client {
+    let mut client = Cluster::shared().connect();
+    client
+        .batch_execute(&format!(
+            "CREATE SCHEMA {name} DISTRIBUTED ON NODE \"node-2\"; SET search_path = {name}; \
+             CREATE TABLE t (id int PRIMARY KEY, c regclass, o oid, at timestamptz DEFAULT now()); INSERT INTO t VALUES (1, 't', 7); \
+             CREATE VIEW tables AS SELECT oid, relname::text FROM pg_class WHERE relnamespace = '{name}'::regnamespace; \
+             CREATE VIEW mixed AS SELECT t.id, c.oid FROM t, pg_class c WHERE c.oid = t.c; \
+             CREATE FUNCTION f(oid) RETURNS oid LANGUAGE sql AS 'SELECT $1'"
+        ))
+        .unwrap();
+    client
+}
+
+#[test]
+fn what_reads_catalogs_and_rows_of_a_node_is_refused() {
+    let mut client = schema("beside");
+    for query in [
+        "SELECT t.id, c.oid FROM t JOIN pg_class c ON c.relname = 't'",
+        "SELECT id FROM t WHERE c IN (SELECT oid FROM pg_class)",
+        "SELECT id, (SELECT count(*) FROM pg_stat_activity) FROM t",
+        "SELECT t.id, s.setting FROM t, pg_settings s WHERE s.name = 'port'",
+        "SELECT t.id, d.datname FROM t LEFT JOIN pg_database d ON true",
+        "SELECT t.id, y.typname FROM t LEFT JOIN pg_type y ON y.oid = t.o",
+        "SELECT t.id, i.table_name FROM t, information_schema.tables i",
+        "SELECT t.id, r.rolname FROM t, pg_roles r",
+        "SELECT id FROM t UNION ALL SELECT pid FROM pg_locks",
+        "WITH c AS (SELECT relname FROM pg_class) SELECT t.id FROM t, c",
+        "SELECT t.id, v.oid FROM t, tables v",
+        "SELECT * FROM mixed",
+        "SELECT f(oid) FROM pg_class",
+        "INSERT INTO t (id, o) SELECT 2, oid FROM pg_class WHERE relname = 't'",
+        "UPDATE t SET o = (SELECT oid FROM pg_class WHERE relname = 't')",
+        "DELETE FROM t USING pg_class x WHERE x.oid = t.c",
+        "MERGE INTO t USING pg_class x ON x.oid = t.c WHEN MATCHED THEN DELETE",
+        "DECLARE k CURSOR WITH HOLD FOR SELECT t.id FROM t, pg_class",
+        "COPY (SELECT t.id FROM t, pg_class) TO STDOUT",
+        "CREATE TABLE made AS SELECT oid FROM pg_class",
+        "SELECT oid INTO made FROM pg_class",
+        "CREATE MATERIALIZED VIEW made AS SELECT oid FROM tables WITH NO DATA",
+        "CREATE TEMP TABLE made AS SELECT t.id FROM t, pg_class",
+        "DO $$ DECLARE n int; BEGIN SELECT count(*) INTO n FROM beside.t, pg_catalog.pg_class; END $$",
+        "EXPLAIN SELECT t.id FROM t, pg_class",
+    ] {
+        refused(&mut client, query, "0A000", "cannot read ");
+    }
+    let error = client.batch_execute("SELECT t.id FROM t, pg_stat_activity").unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert!(error.message().contains("pg_catalog.pg_stat_activity"), "{error:?}");
+    assert!(error.detail().unwrap().contains("node-2"), "{error:?}");
+    // The remedy of the hint.
+    let names = client.query("SELECT oid FROM pg_class WHERE relname = 't'", &[]).unwrap();
+    let names: Vec<String> = names.iter().map(|_| "t".to_owned()).collect();
+    let found = client.query("SELECT id FROM t WHERE c::text = ANY ($1)", &[&names]).unwrap();
+    assert_eq!(found.len(), 1);
+}
+
+#[test]
+fn catalogs_alone_and_what_is_the_same_everywhere_stay_as_they_were() {
+    let mut client = schema("alone");
+    let here = text(&mut client, "SELECT 'alone.t'::regclass::oid").remove(0);
+    for (query, answer) in [
+        // Views of a tenant over catalogs show those of this server.
+        ("SELECT oid FROM tables WHERE relname = 't'", here.as_str()),
+        ("SELECT v.oid FROM tables v JOIN pg_class c USING (oid) WHERE c.relname = 't'", &here),
+        ("SELECT oid FROM (SELECT * FROM tables OFFSET 0) v WHERE relname = 't'", &here),
+        ("SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 1", "id"),
+        ("SELECT table_name FROM information_schema.tables WHERE table_schema = 'alone' AND table_type = 'BASE TABLE'", "t"),
+        ("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass", "1"),
+        // Names, and functions that know objects by their names.
+        ("SELECT c FROM t", "t"),
+        ("SELECT id FROM t WHERE c = 't'::regclass", "1"),
+        ("SELECT has_table_privilege('t', 'SELECT') FROM t", "t"),
+        ("SELECT id FROM t WHERE pg_catalog.pg_table_is_visible('t'::regclass)", "1"),
+        ("SELECT pg_catalog.format_type('int4'::regtype, NULL) FROM t", "integer"),
+        // Time zones are the same on every server.
+        ("SELECT count(*) FROM t JOIN pg_timezone_names z ON z.name = 'Europe/Berlin'", "1"),
+    ] {
+        assert_eq!(text(&mut client, query), [answer], "{query}");
+    }
+    let name = client.query_one("SELECT relname FROM tables WHERE oid = 't'::regclass", &[]);
+    assert_eq!(name.unwrap().get::<_, String>(0), "t");
+}
+
+#[test]
+fn policies_may_ask_for_roles() {
+    let mut client = schema("asks_roles");
+    client
+        .batch_execute(
+            "CREATE ROLE reads_by_policy LOGIN; GRANT USAGE ON SCHEMA asks_roles TO reads_by_policy; \
+             GRANT SELECT, INSERT ON t TO reads_by_policy; ALTER TABLE t ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY p ON t USING (id IN (SELECT 1 FROM pg_roles WHERE rolname = current_user)) \
+                 WITH CHECK (EXISTS (SELECT FROM pg_roles WHERE rolname = current_user))",
+        )
+        .unwrap();
+    let mut reader = Cluster::shared().connect_as("reads_by_policy");
+    reader.batch_execute("SET search_path = asks_roles; INSERT INTO t (id) VALUES (2)").unwrap();
+    assert_eq!(text(&mut reader, "SELECT id FROM t"), ["1"]);
+    refused(&mut reader, "SELECT t.id FROM t, pg_roles", "0A000", "pg_roles");
+    client.batch_execute("DROP SCHEMA asks_roles CASCADE; DROP ROLE reads_by_policy").unwrap();
+}
