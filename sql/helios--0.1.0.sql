@@ -57,6 +57,8 @@ COMMENT ON TABLE helios.identity IS 'what sessions of a coordinator prove themse
 COMMENT ON COLUMN helios.identity.seed IS 'what the keys of this coordinator are made from; it never leaves this server';
 COMMENT ON COLUMN helios.identity.coordinator IS 'the public key that the coordinator of this node has left here';
 INSERT INTO helios.identity DEFAULT VALUES;
+-- For pg_read_all_data and pg_write_all_data, which pass over grants and not over this.
+ALTER TABLE helios.identity ENABLE ROW LEVEL SECURITY;
 
 CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
 CREATE TABLE helios.node (
@@ -221,6 +223,7 @@ CREATE TABLE helios.foreign_server (
     options    text[]  NOT NULL,
     definition text
 );
+ALTER TABLE helios.foreign_server ENABLE ROW LEVEL SECURITY;
 COMMENT ON TABLE helios.foreign_server IS 'servers outside of the cluster that schemas are imported from, one for each import';
 COMMENT ON COLUMN helios.foreign_server.password IS 'as the connection string gave it; forgotten when the import is over';
 COMMENT ON COLUMN helios.foreign_server.definition IS 'a digest of the schema''s definition as it was copied';

@@ -12,8 +12,10 @@ fn given(table: Option<&str>) -> error::Result<Oid> {
     let missing =
         || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing");
     let name = table.ok_or_else(missing)?;
-    let found =
-        sql::in_session_path::<Oid>("SELECT $1::pg_catalog.regclass::pg_catalog.oid", &[name.into()])?;
+    let found = sql::in_session_path::<Oid>(
+        "SELECT $1::pg_catalog.regclass::pg_catalog.oid",
+        &[name.into()],
+    )?;
     found.ok_or_else(missing)
 }
 

@@ -6,7 +6,7 @@ use crate::directory::{self, fence};
 use crate::error::{Error, Result};
 use crate::pg;
 use crate::pg::names::{function_namespace, relation_name, relation_namespace};
-use crate::pg::tree::params_are_numbered;
+use crate::pg::parser::params_are_numbered;
 use crate::pg::utility_hook::RowHandler;
 use crate::pg::utility_view::{CallView, CopyView};
 use crate::transaction;

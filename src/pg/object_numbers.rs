@@ -149,7 +149,8 @@ unsafe fn comparison(node: *mut pg_sys::Node) -> Verdict {
         if !list::iter::<pg_sys::Node>(arguments).any(named) {
             return Verdict::Fine;
         }
-        let there = |argument: *mut pg_sys::Node| named(argument) || is_the_same_everywhere(argument);
+        let there =
+            |argument: *mut pg_sys::Node| named(argument) || is_the_same_everywhere(argument);
         match list::iter::<pg_sys::Node>(arguments).all(there) {
             true => Verdict::Consumes,
             false => Verdict::Misused(Misuse::Seen),

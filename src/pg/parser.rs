@@ -1,5 +1,6 @@
 //! Settings that decide what a text means.
 
+use super::tree::ParamUse;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_int;
 
@@ -15,4 +16,19 @@ pub fn search_path() -> Vec<Oid> {
 pub fn standard_conforming_strings() -> bool {
     // SAFETY: reads a global of this single-threaded backend.
     unsafe { pg_sys::standard_conforming_strings }
+}
+
+/// Whether every parameter stands in the text as `$n`.
+pub fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
+    params.iter().all(|param| {
+        usize::try_from(param.location)
+            .ok()
+            .and_then(|at| source.get(at..))
+            .and_then(|rest| rest.strip_prefix(b"$"))
+            .is_some_and(|digits| {
+                let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+                std::str::from_utf8(&digits[..end]).ok().and_then(|n| n.parse().ok())
+                    == Some(param.id)
+            })
+    })
 }

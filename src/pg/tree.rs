@@ -1,8 +1,8 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
 use super::object::Object;
-use super::server_functions::{Bond, bond};
 use super::object_numbers::{self, Misuse, Verdict};
+use super::server_functions::{Bond, bond};
 use super::{redirect, table_numbers};
 use crate::error::Result;
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -486,19 +486,4 @@ unsafe fn constant_relation(call: &pg_sys::FuncExpr) -> Option<Oid> {
         (is_relation && !constant.constisnull)
             .then(|| Oid::from(constant.constvalue.value() as u32))
     }
-}
-
-/// Whether every parameter stands in the text as `$n`.
-pub fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
-    params.iter().all(|param| {
-        usize::try_from(param.location)
-            .ok()
-            .and_then(|at| source.get(at..))
-            .and_then(|rest| rest.strip_prefix(b"$"))
-            .is_some_and(|digits| {
-                let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
-                std::str::from_utf8(&digits[..end]).ok().and_then(|n| n.parse().ok())
-                    == Some(param.id)
-            })
-    })
 }

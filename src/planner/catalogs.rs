@@ -7,17 +7,24 @@
 use super::facts::Facts;
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::pg::names;
 use crate::pg::object_numbers::Misuse;
 use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
-use crate::pg::names;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
 /// Those that say the same on every server: of time zones.
 const SAME: [&str; 2] = ["pg_timezone_names", "pg_timezone_abbrevs"];
 
 /// Roles are the same on every server but for their numbers, which policies compare with each other.
-const ROLES: [&str; 7] =
-    ["pg_authid", "pg_auth_members", "pg_db_role_setting", "pg_roles", "pg_user", "pg_shadow", "pg_group"];
+const ROLES: [&str; 7] = [
+    "pg_authid",
+    "pg_auth_members",
+    "pg_db_role_setting",
+    "pg_roles",
+    "pg_user",
+    "pg_shadow",
+    "pg_group",
+];
 
 /// Whether a statement can run here, although it names something of a node: nothing but views over catalogs.
 pub(super) fn suffice(survey: &Survey, facts: &Facts) -> Result<bool> {
@@ -83,7 +90,8 @@ fn refusal(catalog: Oid, node: i32) -> Result<Error> {
 
 fn misuse(how: Misuse, node: i32) -> Result<Error> {
     let node = directory::node(NodeId(node))?;
-    let detail = format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
+    let detail =
+        format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
     let (message, hint) = match how {
         Misuse::Seen => (
             "cannot use the OID of an object as a number in a statement that runs on a node",

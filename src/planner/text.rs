@@ -6,7 +6,7 @@
 
 use crate::directory;
 use crate::error::{Error, Result};
-use crate::pg::tree::{ParamUse, QueryTree, Survey, params_are_numbered};
+use crate::pg::tree::{ParamUse, QueryTree, Survey};
 use crate::pg::{deparse, enclosing, parser};
 use helios_core::lex::Rules;
 use helios_core::wrapped;
@@ -36,7 +36,7 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
         return Ok(());
     }
     let survey = query.survey();
-    if params_are_numbered(source, &survey.params) {
+    if parser::params_are_numbered(source, &survey.params) {
         return Ok(());
     }
     let sql = deparse::query_text(query);
@@ -51,7 +51,7 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
 
 /// The text of a query that runs on a node.
 pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
-    if params_are_numbered(source, &survey.params)
+    if parser::params_are_numbered(source, &survey.params)
         && let Some((start, end)) = own_text(query, source)
     {
         let before = String::from_utf8_lossy(&source[..start]).chars().count();

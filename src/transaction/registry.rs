@@ -58,8 +58,8 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     refuse_silent(&node)?;
     super::recovery::introduce(&node)?;
     let target = Target { parameters: Vec::new(), ..target(&node, &role)? };
-    let mut session = Session::connect(&Rc::new(target), &role)
-        .inspect_err(|_| node_health::suspect(id.0))?;
+    let mut session =
+        Session::connect(&Rc::new(target), &role).inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
     MADE.set(MADE.get() + 1);
     let link = Rc::new(RefCell::new(Link::new(session, node)));

@@ -71,7 +71,10 @@ fn catalogs_alone_and_what_is_the_same_everywhere_stay_as_they_were() {
         ("SELECT v.oid FROM tables v JOIN pg_class c USING (oid) WHERE c.relname = 't'", &here),
         ("SELECT oid FROM (SELECT * FROM tables OFFSET 0) v WHERE relname = 't'", &here),
         ("SELECT attname FROM pg_attribute WHERE attrelid = 't'::regclass AND attnum = 1", "id"),
-        ("SELECT table_name FROM information_schema.tables WHERE table_schema = 'alone' AND table_type = 'BASE TABLE'", "t"),
+        (
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'alone' AND table_type = 'BASE TABLE'",
+            "t",
+        ),
         ("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass", "1"),
         // Names, and functions that know objects by their names.
         ("SELECT c FROM t", "t"),

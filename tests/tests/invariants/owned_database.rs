@@ -41,7 +41,11 @@ fn trap() -> String {
 fn helios_own_sessions_do_not_follow_a_databases_search_path() {
     let cluster = Cluster::with_settings(
         2,
-        &["helios.health_interval = 200ms", "helios.recovery_interval = 300ms", "helios.statistics_interval = 500ms"],
+        &[
+            "helios.health_interval = 200ms",
+            "helios.recovery_interval = 300ms",
+            "helios.statistics_interval = 500ms",
+        ],
     );
     let mut client = cluster.connect();
     client

@@ -197,9 +197,18 @@ fn the_proof_of_a_coordinator_is_not_shown() {
     let mut reach = cluster.connect_as("reach");
     for sql in [
         "SELECT coalesce(current_setting('helios.coordinator_proof', true), '') FROM reach.t",
-        "SELECT coalesce((SELECT string_agg(setting || reset_val, '') FROM pg_settings WHERE name = 'helios.coordinator_proof'), '') FROM reach.t",
+        "CREATE FUNCTION reach.shown() RETURNS text LANGUAGE sql STABLE AS $$SELECT coalesce(string_agg(setting || reset_val, ''), '') \
+             FROM pg_settings WHERE name = 'helios.coordinator_proof'$$; SELECT reach.shown()",
     ] {
         assert_eq!(value(&mut reach, sql).unwrap().as_deref(), Some(""), "{sql}");
+    }
+    // The seed is no data: not even pg_read_all_data shows it.
+    for server in [cluster.coordinator(), cluster.node(1)] {
+        let mut client = server.config(DATABASE).user("reach").connect(NoTls).unwrap();
+        for table in ["helios.identity", "helios.foreign_server"] {
+            let rows = value(&mut client, &format!("SELECT count(*) FROM {table}"));
+            assert_eq!(rows.unwrap().as_deref(), Some("0"), "{table}");
+        }
     }
     cluster.connect().batch_execute("REVOKE pg_read_all_data FROM reach").unwrap();
     for server in [cluster.coordinator(), cluster.node(1)] {

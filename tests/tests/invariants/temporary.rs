@@ -23,7 +23,8 @@ fn every_function_of_the_extension_looks_at_temporary_objects_last() {
         let safe = settings.contains("search_path=pg_catalog, pg_temp");
         assert!(safe || in_full, "{name}: {settings}: {body}");
     }
-    let definers = "SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
+    let definers =
+        "SELECT count(*) FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid AND d.deptype = 'e'
          JOIN pg_extension e ON e.oid = d.refobjid WHERE e.extname = 'helios' AND p.prosecdef";
     assert_eq!(text(&mut client, definers), ["0"]);
 }

@@ -93,7 +93,9 @@ impl Secured {
         self.add(&mut admin, "localhost", options).unwrap();
         let script = "CREATE SCHEMA s DISTRIBUTED ON NODE n; \
                       CREATE TABLE s.t AS SELECT generate_series(1, 1000) AS x; \
-                      CREATE FUNCTION s.process() RETURNS int LANGUAGE sql STABLE AS 'SELECT pg_backend_pid()'; \
+                      CREATE FUNCTION s.encryption() RETURNS text LANGUAGE sql STABLE AS \
+                          $$SELECT CASE WHEN ssl THEN 'TLS' ELSE 'plain' END || coalesce(' ' || client_dn, '') \
+                              FROM pg_stat_ssl WHERE pid = pg_backend_pid()$$; \
                       GRANT USAGE ON SCHEMA s TO app; GRANT SELECT ON s.t TO app";
         admin.batch_execute(script).unwrap();
         self
@@ -120,8 +122,7 @@ impl Secured {
     /// What a new session of a role learns about its session to the node: `TLS` or `plain` and the
     /// subject of the client's certificate. Else SQLSTATE and the whole error.
     fn session(&self, role: &str) -> Result<String, String> {
-        let query = "SELECT CASE WHEN ssl THEN 'TLS' ELSE 'plain' END || coalesce(' ' || client_dn, '') \
-                     FROM pg_stat_ssl WHERE pid = s.process() AND EXISTS (SELECT FROM s.t)";
+        let query = "SELECT s.encryption() WHERE EXISTS (SELECT FROM s.t)";
         let mut client = self.cluster.connect_as(role);
         client.query_one(query, &[]).map(|row| row.get(0)).map_err(described)
     }
