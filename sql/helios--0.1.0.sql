@@ -485,6 +485,16 @@ CREATE FUNCTION helios.reference_copy() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'helios_reference_copy_wrapper';
 COMMENT ON FUNCTION helios.reference_copy() IS 'trigger of a reference table''s copy on a node: only the coordinator changes it';
 
+-- A coordinator asks its node to change the copy of a reference table as the role that has changed the table, in the client's
+-- session: with a number that the node gives for one request, and a signature of it all.
+CREATE FUNCTION helios.change_number() RETURNS text
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_change_number_wrapper';
+COMMENT ON FUNCTION helios.change_number() IS 'on a node: a number that its coordinator signs a request with, good for one';
+CREATE FUNCTION helios.change_copy(role text, schema text, "table" text, statements bytea, signature text) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_change_copy_wrapper';
+COMMENT ON FUNCTION helios.change_copy(text, text, text, bytea, text)
+    IS 'on a node: changes the copy of a reference table as a role, if the coordinator has signed that; gives the number of rows';
+
 -- Statements that make the copy of a reference table on a node: its owner makes it in the schema "place", where it is filled,
 -- and the others follow. It has no sequences, which are asked on the coordinator alone, no foreign keys to other reference
 -- tables, which are checked there, and none of the table's triggers.

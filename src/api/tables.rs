@@ -2,6 +2,7 @@
 
 use crate::ddl::reference;
 use crate::error::{self, Error, OrRaise};
+use crate::executor::reference_change;
 use crate::pg::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
@@ -35,4 +36,10 @@ fn helios_undistribute_table(table: Option<&str>) {
 #[pg_extern(sql = false)]
 fn helios_reference_digest(reference: Oid) -> String {
     reference::require_reader(reference).and_then(|()| reference::digest_of(reference)).or_raise()
+}
+
+/// A number for one request of the coordinator to change the copy of a reference table on this node.
+#[pg_extern(sql = false)]
+fn helios_change_number() -> String {
+    reference_change::give_number().or_raise()
 }

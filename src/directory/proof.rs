@@ -36,12 +36,17 @@ fn identity() -> Option<Identity> {
 }
 
 /// Lengths keep two lists of parts from being the same bytes.
-fn message(parts: &[&str]) -> Vec<u8> {
-    let one = |part: &&str| format!("{}:{part}", part.len());
-    parts.iter().map(one).collect::<String>().into_bytes()
+fn message(parts: &[&[u8]]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for part in parts {
+        message.extend_from_slice(part.len().to_string().as_bytes());
+        message.push(b':');
+        message.extend_from_slice(part);
+    }
+    message
 }
 
-fn derived(parts: &[&str]) -> Result<hmac::Tag> {
+fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
     let identity = identity().ok_or_else(|| {
         Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "table helios.identity is empty")
             .hint(
@@ -54,7 +59,7 @@ fn derived(parts: &[&str]) -> Result<hmac::Tag> {
 
 /// The keys that a node knows this coordinator by: those of another node would prove nothing there.
 fn keys_for(node: NodeId) -> Result<Ed25519KeyPair> {
-    let seed = derived(&["node", &node.0.to_string()])?;
+    let seed = derived(&[b"node", node.0.to_string().as_bytes()])?;
     Ed25519KeyPair::from_seed_unchecked(seed.as_ref())
         .map_err(|_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "a key cannot be made of 32 bytes"))
 }
@@ -66,12 +71,27 @@ pub fn public_key_for(node: NodeId) -> Result<String> {
 
 /// What a session to a node proves itself by, as this role.
 pub fn of_session(node: NodeId, role: &str) -> Option<String> {
-    Some(hex(keys_for(node).ok()?.sign(&message(&["session", role])).as_ref()))
+    Some(hex(keys_for(node).ok()?.sign(&message(&[b"session", role.as_bytes()])).as_ref()))
+}
+
+/// The coordinator's signature of a request to a node, over all of its parts.
+pub fn sign(node: NodeId, parts: &[&[u8]]) -> Result<String> {
+    Ok(hex(keys_for(node)?.sign(&message(parts)).as_ref()))
+}
+
+/// Whether the coordinator of this node has signed a request with these parts.
+pub fn is_signed(parts: &[&[u8]], signature: &str) -> bool {
+    is_signature(parts, signature) == Some(true)
+}
+
+fn is_signature(parts: &[&[u8]], signature: &str) -> Option<bool> {
+    let key = UnparsedPublicKey::new(&ED25519, from_hex(&identity()?.coordinator?)?);
+    Some(key.verify(&message(parts), &from_hex(signature)?).is_ok())
 }
 
 /// What sessions of an import prove themselves by on the foreign server.
 pub fn of_import(server: NodeId) -> Result<String> {
-    Ok(hex(derived(&["import", &server.0.to_string()])?.as_ref()))
+    Ok(hex(derived(&[b"import", server.0.to_string().as_bytes()])?.as_ref()))
 }
 
 thread_local! {
@@ -94,8 +114,7 @@ fn prove() -> bool {
 
 fn is_right() -> Option<bool> {
     let (given, role) = session_settings::coordinator_proof()?;
-    let key = UnparsedPublicKey::new(&ED25519, from_hex(&identity()?.coordinator?)?);
-    Some(key.verify(&message(&["session", &role]), &from_hex(&given)?).is_ok())
+    is_signature(&[b"session", role.as_bytes()], &given)
 }
 
 /// Another identity, in the place of one that another cluster may have too.

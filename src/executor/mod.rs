@@ -10,6 +10,8 @@ mod copies;
 mod copy;
 mod explain;
 pub mod reference;
+pub mod reference_change;
+mod reference_text;
 mod run;
 mod scan;
 mod types;
@@ -37,6 +39,7 @@ pub fn install() {
         reference_write: reference::fired,
         reference_copy: reference::guard_copy,
     });
+    crate::pg::copy_change::install(reference_change::accept);
     crate::pg::utility_hook::install_rows(utility::handler());
 }
 

@@ -6,7 +6,7 @@
 use super::error::trampoline;
 use super::plan::{self, RemotePlan};
 use super::tree::{ParamUse, QueryTree};
-use super::{client, custom_scan, evaluate, explain, list, nesting};
+use super::{client, copy_change, custom_scan, evaluate, explain, list, nesting};
 use crate::error::Result;
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -217,6 +217,7 @@ unsafe extern "C-unwind" fn start(desc: *mut pg_sys::QueryDesc, flags: c_int) {
     // SAFETY: the arguments are the executor's own.
     unsafe {
         trampoline((), || guard(desc, flags));
+        copy_change::waive_rights(desc);
         match PREVIOUS.get().and_then(|p| p.start) {
             Some(previous) => previous(desc, flags),
             None => standard_ExecutorStart(desc, flags),

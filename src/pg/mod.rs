@@ -11,6 +11,7 @@ pub mod backends;
 mod bulk_insert;
 pub mod catalog;
 pub mod client;
+pub mod copy_change;
 pub mod copy_from;
 pub mod custom_scan;
 pub mod decode;

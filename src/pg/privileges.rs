@@ -5,11 +5,12 @@ use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CStr;
 
-/// Runs as another role until dropped, with a safe `search_path`.
+/// Runs as another role until dropped.
 pub struct RunAs {
     role: pg_sys::Oid,
     context: i32,
-    _path: OwnSettings,
+    /// A safe `search_path`, where code may run.
+    _path: Option<OwnSettings>,
 }
 
 impl RunAs {
@@ -22,7 +23,7 @@ impl RunAs {
             let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
             pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
         }
-        Self { role: before, context, _path: OwnSettings::safe_path() }
+        Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
     }
 
     /// Becomes `role` for work in which code of that role's may run: it cannot become anybody else, and leaves nothing
@@ -35,7 +36,19 @@ impl RunAs {
             let flags = pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_NOFORCE_RLS;
             pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
         }
-        Self { role: before, context, _path: OwnSettings::safe_path() }
+        Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
+    }
+
+    /// Becomes who the session is outside of functions that run as their owners, and of referential actions. Only for work
+    /// that runs no code of users here.
+    pub fn session() -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            pg_sys::SetUserIdAndSecContext(pg_sys::GetOuterUserId(), 0);
+        }
+        Self { role: before, context, _path: None }
     }
 
     /// [`Self::restricted`] to the owner of a relation.
@@ -75,6 +88,39 @@ pub fn owner_of_relation(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
 pub fn current_user() -> pg_sys::Oid {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::GetUserId() }
+}
+
+/// Who the session is outside of functions that run as their owners: its user, or what SET ROLE made of it.
+pub fn outer_user() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// Whether a foreign key's ON DELETE or ON UPDATE is what runs now, as the owner of the referring table. PostgreSQL marks
+/// nothing else that clients can start in this way.
+pub fn in_referential_action() -> bool {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads backend-local variables.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+    context as u32 & flags == flags
+}
+
+/// Whether a role may do each of these things to a whole relation, and name it.
+pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        let (namespace, usage) =
+            (pg_sys::get_rel_namespace(relation), pg_sys::ACL_USAGE as pg_sys::AclMode);
+        let ok = pg_sys::AclResult::ACLCHECK_OK;
+        #[cfg(feature = "pg15")]
+        let may_name = pg_sys::pg_namespace_aclcheck(namespace, role, usage);
+        #[cfg(not(feature = "pg15"))]
+        let may_name = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, namespace, role, usage);
+        let may =
+            |mode: &u32| pg_sys::pg_class_aclcheck(relation, role, *mode as pg_sys::AclMode) == ok;
+        may_name == ok && wanted.iter().all(may)
+    }
 }
 
 /// Whether nothing is forbidden to the current user.

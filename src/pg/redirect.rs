@@ -257,7 +257,7 @@ unsafe extern "C-unwind" {
 
 /// # Safety
 /// `fcinfo` is valid and has more than `index` arguments.
-unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
+pub(in crate::pg) unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
     // SAFETY: by the caller's promise.
     unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() }
 }

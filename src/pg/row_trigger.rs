@@ -16,10 +16,30 @@ const MODES: [(&CStr, &CStr); 4] = [
 /// The columns of a row as text, by column number less one; None for NULL, dropped columns too.
 pub type Values = Vec<Option<Vec<u8>>>;
 
+/// What a statement does to rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Operation {
+    /// That of a change of one row, of which there is an old or a new version, or both.
+    pub fn of(has_old: bool, has_new: bool) -> Self {
+        match (has_old, has_new) {
+            (false, _) => Self::Insert,
+            (true, true) => Self::Update,
+            (true, false) => Self::Delete,
+        }
+    }
+}
+
 /// What a trigger was fired for.
 pub enum Fired {
     /// Before a statement.
-    Before,
+    Before(Operation),
     /// After a row was changed: what it was and what it is.
     Row {
         /// None: the row was inserted.
@@ -28,7 +48,7 @@ pub enum Fired {
         new: Option<Values>,
     },
     /// After a statement.
-    After,
+    After(Operation),
     /// After TRUNCATE.
     Truncated,
 }
@@ -49,8 +69,12 @@ pub fn listen(forget: Forget) {
 }
 
 unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
-    let ended =
-        matches!(event, pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_COMMIT);
+    let ended = matches!(
+        event,
+        pg_sys::XactEvent::XACT_EVENT_ABORT
+            | pg_sys::XactEvent::XACT_EVENT_COMMIT
+            | pg_sys::XactEvent::XACT_EVENT_PREPARE
+    );
     if let (true, Some(forget)) = (ended, FORGET.get()) {
         forget(0);
     }
@@ -81,11 +105,11 @@ pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
         let operation = event & pg_sys::TRIGGER_EVENT_OPMASK;
         let values = |tuple| values((*data.tg_relation).rd_att, tuple);
         let fired = if event & pg_sys::TRIGGER_EVENT_BEFORE != 0 {
-            Fired::Before
+            Fired::Before(of_event(operation))
         } else if operation == pg_sys::TRIGGER_EVENT_TRUNCATE {
             Fired::Truncated
         } else if event & pg_sys::TRIGGER_EVENT_ROW == 0 {
-            Fired::After
+            Fired::After(of_event(operation))
         } else {
             let _modes = OwnSettings::begin(&MODES);
             match operation {
@@ -102,6 +126,15 @@ pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
             }
         };
         (relation, fired)
+    }
+}
+
+fn of_event(operation: u32) -> Operation {
+    match operation {
+        pg_sys::TRIGGER_EVENT_INSERT => Operation::Insert,
+        pg_sys::TRIGGER_EVENT_UPDATE => Operation::Update,
+        pg_sys::TRIGGER_EVENT_DELETE => Operation::Delete,
+        _ => Operation::Truncate,
     }
 }
 

@@ -252,7 +252,16 @@ pub fn check_columns(node: NodeId, sql: &[u8], columns: ResultColumns, mode: Mod
 
 /// Runs a statement that only reads and gives its rows as text.
 pub fn query(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
-    let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, false)?;
+    rows_of(node, sql, mode, false)
+}
+
+/// Runs a statement that writes and gives its rows as text.
+pub fn query_that_writes(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
+    rows_of(node, sql, mode, true)
+}
+
+fn rows_of(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<Vec<Vec<Option<String>>>> {
+    let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, writes)?;
     let mut rows = Vec::new();
     loop {
         let step = execution.step(&mut |row| {

@@ -30,7 +30,9 @@ mod two_phase;
 
 pub use afterwards::execute as execute_afterwards;
 pub use copy::{Copy, copy};
-pub use execution::{Execution, Step, check_columns, execute, execute_all, query, start};
+pub use execution::{
+    Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
+};
 pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{passfile, refuse_silent, sessions_made, target};

@@ -7,7 +7,7 @@ use postgres::Client;
 use crate::{described, value};
 
 /// Functions that everybody may call, and why that is safe. All others are refused with 42501.
-const PUBLIC: [&str; 34] = [
+const PUBLIC: [&str; 36] = [
     // They tell what everybody may know.
     "pg_catalog.helios_version",
     "pg_catalog.helios_node_for_schema",
@@ -30,6 +30,9 @@ const PUBLIC: [&str; 34] = [
     // They give less than SET ROLE, to members of the role alone.
     "helios.run_as",
     "helios.run_as_owner",
+    // They do what the coordinator has signed, once.
+    "helios.change_number",
+    "helios.change_copy",
     // It does what CREATE SCHEMA does, with the caller's rights.
     "pg_catalog.helios_create_schema",
     // Plans call them in the place of PostgreSQL's own, whose rights they check.

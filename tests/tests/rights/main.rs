@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod referential;
 mod session_user;
 
 use helios_tests::text;

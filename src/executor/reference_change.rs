@@ -1,0 +1,156 @@
+//! Who changes the copy of a reference table on a node: the role that changed the table here, with the rights it had here.
+//!
+//! The client's session on the node may have less: referential actions run as the owner of the referring table, functions as
+//! theirs, a view lends the rights of its owner, and a grant on a column says nothing of those that a trigger changes. A
+//! session of the other role would be none of this transaction's. So where the client himself could not make the change, or
+//! somebody else has made it, the node makes it as that role if the coordinator asks.
+//!
+//! Invariant: nobody but the coordinator can ask. The node gives a number that is good for one request before the transaction
+//! or the savepoint ends, and takes what is signed together with it by the coordinator's key for this node. Code that runs in the
+//! session cannot sign, and a signature that was seen is worth nothing a second time, elsewhere, or for anything else.
+
+use super::reference_text::Table;
+use crate::directory::{NodeId, proof};
+use crate::error::{Error, Result};
+use crate::pg::copy_change::{Accepted, Request};
+use crate::pg::privileges::{self, RunAs};
+use crate::pg::row_trigger::Operation;
+use crate::pg::{acting, nesting, sql, xact};
+use crate::transaction::{self, Mode};
+use helios_core::quote;
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::fmt::Write;
+
+/// Who makes changes on the nodes.
+pub(super) enum Writer {
+    /// The session's user, by himself.
+    Session,
+    /// This role, on the coordinator's word.
+    Role(String),
+}
+
+impl Writer {
+    /// For changes that `role` made in these ways.
+    pub fn of(relation: Oid, role: Oid, operations: Vec<Operation>) -> Self {
+        let mut wanted = Vec::new();
+        for operation in operations {
+            // Rows are found by their keys, which takes the right to read them.
+            wanted.extend_from_slice(match operation {
+                Operation::Insert => &[pg_sys::ACL_INSERT],
+                Operation::Update => &[pg_sys::ACL_UPDATE, pg_sys::ACL_SELECT],
+                Operation::Delete => &[pg_sys::ACL_DELETE, pg_sys::ACL_SELECT],
+                Operation::Truncate => &[pg_sys::ACL_TRUNCATE],
+            });
+        }
+        if role == privileges::outer_user() && privileges::may_do(role, relation, &wanted) {
+            Self::Session
+        } else {
+            Self::Role(privileges::role_name(role))
+        }
+    }
+
+    /// Runs the statements on a node, in the session that the client's own statements use there; gives the number of rows
+    /// that they changed.
+    pub fn change(
+        &self,
+        node: NodeId,
+        table: &Table,
+        statements: &[Vec<u8>],
+        rows: u64,
+    ) -> Result<u64> {
+        let _session = RunAs::session();
+        match self {
+            Self::Session => transaction::execute_all(node, statements),
+            Self::Role(role) => ask(node, role, table, statements, rows),
+        }
+    }
+}
+
+fn ask(node: NodeId, role: &str, table: &Table, statements: &[Vec<u8>], rows: u64) -> Result<u64> {
+    let first = |rows: Vec<Vec<Option<String>>>| rows.into_iter().flatten().flatten().next();
+    let number = transaction::query(node, b"SELECT helios.change_number()", Mode::Transaction)?;
+    let number = first(number).unwrap_or_default();
+    let (schema, name) = &table.names;
+    let statements = statements.join(&0);
+    let signature = proof::sign(node, &signed(&number, role, schema, name, &statements))?;
+    let mut bytes = String::with_capacity(2 * statements.len() + 2);
+    bytes.push_str("\\x");
+    for byte in &statements {
+        let _ = write!(bytes, "{byte:02x}");
+    }
+    let arguments = [role, schema, name, &bytes, &signature].map(quote::literal).join(", ");
+    let call = format!("SELECT helios.change_copy({arguments})");
+    let answer = transaction::query_that_writes(node, call.as_bytes(), Mode::Transaction)?;
+    let done = first(answer).and_then(|done| done.parse().ok());
+    Ok(done.unwrap_or(rows.wrapping_add(1)))
+}
+
+fn signed<'a>(
+    number: &'a str,
+    role: &'a str,
+    schema: &'a str,
+    table: &'a str,
+    statements: &'a [u8],
+) -> [&'a [u8]; 6] {
+    let [number, role, schema, table] = [number, role, schema, table].map(str::as_bytes);
+    [b"change", number, role, schema, table, statements]
+}
+
+thread_local! {
+    /// The number that was given last, and the nesting level of the transaction then.
+    static GIVEN: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
+}
+
+/// What was done at this nesting level or deeper is rolled back; 0 at the end of a transaction.
+pub fn forget(level: u32) {
+    GIVEN.with_borrow_mut(|given| {
+        if given.as_ref().is_some_and(|(at, _)| *at >= level) {
+            *given = None;
+        }
+    });
+}
+
+/// On a node: a number for one request of the coordinator.
+pub fn give_number() -> Result<String> {
+    let mut bytes = [0; 16];
+    let failed = |_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values");
+    SystemRandom::new().fill(&mut bytes).map_err(failed)?;
+    let mut number = String::new();
+    for byte in bytes {
+        let _ = write!(number, "{byte:02x}");
+    }
+    GIVEN.set(Some((xact::nest_level(), number.clone())));
+    Ok(number)
+}
+
+/// On a node: what is to be done, if the coordinator asks.
+///
+/// Errors: 42501 if somebody else does.
+pub fn accept(request: &Request) -> Result<Accepted> {
+    let Request { role, schema, table, statements, signature } = request;
+    let number = GIVEN.take();
+    let is_signed = |(_, number): &(u32, String)| {
+        let parts = signed(number, role, schema, table, statements);
+        proof::is_coordinators() && proof::is_signed(&parts, signature)
+    };
+    if nesting::is_nested() || !number.as_ref().is_some_and(is_signed) {
+        let message = "permission denied to change the copy of a reference table as another role";
+        return Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+            .detail("Only the coordinator of this node may ask for that.")
+            .hint("Change the reference table on the coordinator."));
+    }
+    let select = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n
+                      ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+                   WHERE n.nspname OPERATOR(pg_catalog.=) $1 AND c.relname OPERATOR(pg_catalog.=) $2";
+    let relation = sql::read_one::<Oid>(select, &[schema.as_str().into(), table.as_str().into()])?;
+    let relation = relation.ok_or_else(|| {
+        let message = format!("relation \"{schema}.{table}\" does not exist");
+        Error::new(Code::ERRCODE_UNDEFINED_TABLE, message)
+    })?;
+    let texts = statements.split(|&byte| byte == 0).map(CString::new);
+    let texts = texts.collect::<std::result::Result<Vec<_>, _>>().unwrap_or_default();
+    Ok((acting::role_named(role)?, relation, texts))
+}

@@ -1,0 +1,206 @@
+//! The statements that do on a node what was done to the rows of a reference table here.
+//!
+//! Everything in them is named in full, the operators that find a row by its key too: some run as another role than the
+//! client's, whose `search_path` must not lead to code of the client's.
+
+use super::reference::Change;
+use crate::error::{Error, Result};
+use crate::pg::own_settings::OwnSettings;
+use crate::pg::row_trigger::Values;
+use crate::pg::sql;
+use crate::remote::messages;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+
+/// Rows in one statement for a node.
+const BATCH: usize = 500;
+
+/// A column of a reference table.
+struct Column {
+    /// Index into [`Values`].
+    at: usize,
+    /// Its name, quoted where needed.
+    name: String,
+    key: Option<Key>,
+    always_identity: bool,
+}
+
+/// How a column of the primary key is compared.
+struct Key {
+    /// The operator of its index, as `OPERATOR(schema.=)`.
+    equals: String,
+    /// The type of its values: a domain's base type.
+    of_type: String,
+    /// Whether there are arrays of that type that are not arrays of something else.
+    in_arrays: bool,
+}
+
+/// A reference table, as statements for nodes name it.
+pub struct Table {
+    /// Its schema and its name.
+    pub names: (String, String),
+    /// Both, quoted where needed.
+    pub name: String,
+    columns: Vec<Column>,
+}
+
+impl Table {
+    /// Reads the catalogs.
+    pub fn read(relation: Oid) -> Result<Self> {
+        let _path = OwnSettings::safe_path();
+        let names = "SELECT n.nspname::text, c.relname::text, format('%I.%I', n.nspname, c.relname)
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+        let names = sql::read_rows(names, &[relation.into()], |row| {
+            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
+            Ok((text(1)?, text(2)?, text(3)?))
+        })?;
+        let (schema, table, name) = names.into_iter().next().unwrap_or_default();
+        let columns = sql::read_rows(COLUMNS, &[relation.into()], |row| {
+            let key = row.get::<String>(4)?.zip(row.get::<String>(5)?);
+            let in_arrays = row.get::<bool>(6)?.unwrap_or(false);
+            Ok(Column {
+                at: row.get::<i32>(1)?.unwrap_or(1) as usize - 1,
+                name: row.get::<String>(2)?.unwrap_or_default(),
+                always_identity: row.get::<bool>(3)?.unwrap_or(false),
+                key: key.map(|(equals, of_type)| Key { equals, of_type, in_arrays }),
+            })
+        })?;
+        Ok(Self { names: (schema, table), name, columns })
+    }
+
+    /// Statements that do on a node what was done here, each with the number of rows that it changes.
+    pub fn statements(&self, changes: &[Change]) -> Result<Vec<(Vec<u8>, u64)>> {
+        let mut statements: Vec<(Vec<u8>, u64)> = Vec::new();
+        let kind = |change: &Change| (change.old.is_some(), change.new.is_some());
+        for run in changes.chunk_by(|one, next| kind(one) == kind(next)) {
+            match kind(&run[0]) {
+                (false, _) => {
+                    let rows: Vec<&Values> = run.iter().filter_map(|c| c.new.as_ref()).collect();
+                    statements.extend(rows.chunks(BATCH).map(|rows| self.insert(rows)));
+                }
+                (true, false) => {
+                    let rows: Vec<&Values> = run.iter().filter_map(|c| c.old.as_ref()).collect();
+                    statements.extend(rows.chunks(BATCH).map(|rows| self.delete(rows)));
+                }
+                (true, true) => {
+                    for (old, new) in run.iter().filter_map(|c| c.old.as_ref().zip(c.new.as_ref()))
+                    {
+                        statements.extend(self.update(old, new)?);
+                    }
+                }
+            }
+        }
+        Ok(statements)
+    }
+
+    fn insert(&self, rows: &[&Values]) -> (Vec<u8>, u64) {
+        let names: Vec<&str> = self.columns.iter().map(|column| column.name.as_str()).collect();
+        let head = format!(
+            "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ",
+            self.name,
+            names.join(", ")
+        );
+        let mut text = head.into_bytes();
+        self.tuples(&mut text, rows);
+        (text, rows.len() as u64)
+    }
+
+    fn delete(&self, rows: &[&Values]) -> (Vec<u8>, u64) {
+        let mut text = format!("DELETE FROM ONLY {} WHERE", self.name).into_bytes();
+        let mut keys = self.columns.iter().filter_map(|c| Some((c, c.key.as_ref()?)));
+        match (keys.next(), keys.next()) {
+            (Some((column, key)), None) if key.in_arrays => {
+                let head = format!(" {} {} ANY (ARRAY[", column.name, key.equals);
+                text.extend_from_slice(head.as_bytes());
+                for (i, row) in rows.iter().enumerate() {
+                    text.extend_from_slice(if i > 0 { b"," } else { b"" });
+                    constant(&mut text, row.get(column.at));
+                }
+                text.extend_from_slice(format!("]::{}[])", key.of_type).as_bytes());
+            }
+            _ => {
+                for (i, row) in rows.iter().enumerate() {
+                    text.extend_from_slice(if i > 0 { b" OR (" } else { b" (" });
+                    self.finds(&mut text, row);
+                    text.push(b')');
+                }
+            }
+        }
+        (text, rows.len() as u64)
+    }
+
+    /// `key = …`, for each column of the key.
+    fn finds(&self, text: &mut Vec<u8>, row: &Values) {
+        let keys = self.columns.iter().filter_map(|c| Some((c, c.key.as_ref()?)));
+        for (i, (column, key)) in keys.enumerate() {
+            text.extend_from_slice(if i > 0 { b" AND " } else { b"" });
+            text.extend_from_slice(format!("{} {}", column.name, key.equals).as_bytes());
+            constant(text, row.get(column.at));
+            text.extend_from_slice(format!("::{}", key.of_type).as_bytes());
+        }
+    }
+
+    /// None: nothing that nodes keep has changed.
+    fn update(&self, old: &Values, new: &Values) -> Result<Option<(Vec<u8>, u64)>> {
+        let changed: Vec<&Column> =
+            self.columns.iter().filter(|c| old.get(c.at) != new.get(c.at)).collect();
+        if changed.is_empty() {
+            return Ok(None);
+        }
+        if let Some(column) = changed.iter().find(|column| column.always_identity) {
+            return Err(Error::new(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                format!("cannot update identity column {} of a reference table", column.name),
+            )
+            .detail("Nodes cannot be given the new value of a column that is GENERATED ALWAYS.")
+            .hint("Delete the row and insert another one."));
+        }
+        let mut text = format!("UPDATE ONLY {} SET ", self.name).into_bytes();
+        for (i, column) in changed.iter().enumerate() {
+            text.extend_from_slice(if i > 0 { b", " } else { b"" });
+            text.extend_from_slice(column.name.as_bytes());
+            text.extend_from_slice(b" =");
+            constant(&mut text, new.get(column.at));
+        }
+        text.extend_from_slice(b" WHERE ");
+        self.finds(&mut text, old);
+        Ok(Some((text, 1)))
+    }
+
+    /// `(…), (…)`: all columns of each row.
+    fn tuples(&self, text: &mut Vec<u8>, rows: &[&Values]) {
+        for (i, row) in rows.iter().enumerate() {
+            text.extend_from_slice(if i > 0 { b", (" } else { b"(" });
+            for (j, column) in self.columns.iter().enumerate() {
+                text.extend_from_slice(if j > 0 { b"," } else { b"" });
+                constant(text, row.get(column.at));
+            }
+            text.push(b')');
+        }
+    }
+}
+
+/// Columns that statements name: number, name, whether it is always an identity, and of those in the primary key the
+/// operator, the type and whether it has arrays of its own. A type modifier of -1 keeps `bpchar` from being `char(1)`.
+const COLUMNS: &str = "
+    SELECT a.attnum::int, quote_ident(a.attname), a.attidentity = 'a',
+           (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
+              FROM pg_opclass oc JOIN pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
+                        AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
+                   JOIN pg_operator o ON o.oid = am.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+             WHERE oc.oid = k.class),
+           CASE WHEN k.class IS NOT NULL THEN format_type(b.oid, -1) END, b.typarray <> 0 AND b.typcategory <> 'A'
+      FROM pg_attribute a
+           LEFT JOIN (SELECT i.indrelid, i.indkey[p] AS attnum, i.indclass[p] AS class
+                        FROM pg_index i, generate_series(0, i.indnkeyatts - 1) p WHERE i.indisprimary) k
+                ON k.indrelid = a.attrelid AND k.attnum = a.attnum
+           CROSS JOIN LATERAL (WITH RECURSIVE base AS (SELECT t.* FROM pg_type t WHERE t.oid = a.atttypid
+                                 UNION ALL SELECT t.* FROM base JOIN pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')
+                               SELECT * FROM base WHERE typtype <> 'd') b
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum";
+
+fn constant(text: &mut Vec<u8>, value: Option<&Option<Vec<u8>>>) {
+    match value {
+        Some(Some(value)) => messages::literal(text, value),
+        _ => text.extend_from_slice(b" NULL"),
+    }
+}
