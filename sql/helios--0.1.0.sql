@@ -666,6 +666,29 @@ CREATE FUNCTION helios.free_bytes() RETURNS bigint
 COMMENT ON FUNCTION helios.free_bytes() IS 'bytes that are free on the disk of this database, except its tablespaces';
 REVOKE EXECUTE ON FUNCTION helios.free_bytes() FROM PUBLIC;
 
+-- Comparisons read tables through this: a query that names them would run what their owners have written into indexes.
+CREATE FUNCTION helios.table_rows(anyelement) RETURNS SETOF anyelement
+    LANGUAGE c VOLATILE ROWS 100000 AS 'MODULE_PATHNAME', 'helios_table_rows_wrapper';
+COMMENT ON FUNCTION helios.table_rows(anyelement)
+    IS 'all rows of the table whose row type the argument has, read without a plan; for superusers';
+REVOKE EXECUTE ON FUNCTION helios.table_rows(anyelement) FROM PUBLIC;
+
+CREATE FUNCTION helios.has_rows(relation text) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_has_rows_wrapper';
+COMMENT ON FUNCTION helios.has_rows(text) IS 'whether a table has rows, found out without a plan; for superusers';
+REVOKE EXECUTE ON FUNCTION helios.has_rows(text) FROM PUBLIC;
+
+CREATE FUNCTION helios.delete_rows(relation text) RETURNS bigint
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_delete_rows_wrapper';
+COMMENT ON FUNCTION helios.delete_rows(text)
+    IS 'takes all rows out of a table without a plan, rules and triggers; for superusers';
+REVOKE EXECUTE ON FUNCTION helios.delete_rows(text) FROM PUBLIC;
+
+CREATE FUNCTION helios.sequence_position(sequence regclass, OUT last_value text, OUT is_called text) RETURNS SETOF record
+    LANGUAGE c VOLATILE STRICT ROWS 1 AS 'MODULE_PATHNAME', 'helios_sequence_position_wrapper';
+COMMENT ON FUNCTION helios.sequence_position(regclass) IS 'position of a sequence, read without a plan; for superusers';
+REVOKE EXECUTE ON FUNCTION helios.sequence_position(regclass) FROM PUBLIC;
+
 -------------------------------------------------------------------------------------------------
 -- Nodes
 -------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ use crate::error::{Error, OrRaise, Result};
 use crate::migration::pull::{self, Address, Pulled, Request};
 use crate::migration::verify::{self, Compared};
 use crate::pg::copy_from::Format;
-use crate::pg::{privileges, session};
+use crate::pg::table_rows::{self, TableRows};
+use crate::pg::{privileges, row_scan, session};
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
@@ -89,6 +90,54 @@ fn rows_of(compared: Compared) -> Vec<Row> {
     }
     let kept = compared.kept.into_iter();
     kept.map(|found| row(Some(found.kind.name().to_owned()), Some(found.key))).collect()
+}
+
+/// All rows of the table whose row type the argument has.
+#[pg_extern(sql = false)]
+fn helios_table_rows(
+    _row: Option<pgrx::AnyElement>,
+    call: pgrx::pg_sys::FunctionCallInfo,
+) -> SetOfIterator<'static, pgrx::AnyElement> {
+    let begin = || -> Result<TableRows> {
+        require_superuser()?;
+        Ok(TableRows::of(table_rows::table_of_argument(call)?))
+    };
+    SetOfIterator::new(begin().or_raise())
+}
+
+/// Whether a table has rows.
+#[pg_extern(sql = false)]
+fn helios_has_rows(relation: &str) -> bool {
+    table_of_superuser(relation).map(row_scan::has_rows).or_raise()
+}
+
+/// Takes all rows out of a table, without triggers; gives their number.
+#[pg_extern(sql = false)]
+fn helios_delete_rows(relation: &str) -> i64 {
+    table_of_superuser(relation).map(row_scan::delete_all).or_raise() as i64
+}
+
+fn table_of_superuser(name: &str) -> Result<pg_sys::Oid> {
+    let _path = transaction::SafePath::begin();
+    require_superuser().and_then(|()| table(name))
+}
+
+/// The position of a sequence: its last value, and whether that was given out.
+#[pg_extern(sql = false)]
+fn helios_sequence_position(
+    sequence: pgrx::pg_sys::Oid,
+) -> TableIterator<'static, (name!(last_value, Option<String>), name!(is_called, Option<String>))> {
+    let read = || -> Result<(Option<String>, Option<String>)> {
+        require_superuser()?;
+        let mut position = (None, None);
+        row_scan::each_of_sequence(sequence, |row| {
+            let text = |at: usize| row.get(at)?.as_deref().map(String::from_utf8_lossy);
+            position = (text(0).map(String::from), text(2).map(String::from));
+            Ok(())
+        })?;
+        Ok(position)
+    };
+    TableIterator::once(read().or_raise())
 }
 
 /// Bytes that this server's user may still write where the files of this database are.

@@ -9,7 +9,7 @@
 //! Invariant: role and subscription are made by one transaction, so that the note of the subscription counts for both.
 //! Processes of the server may work as the role; clients cannot log in as it.
 
-use super::ends::{column, identifier, literal, names, text};
+use super::ends::{column, identifier, literal, text};
 use super::record::MovingTable;
 use crate::error::{Error, Result};
 use crate::remote::Session;
@@ -23,8 +23,6 @@ pub enum Owner {
     Other {
         /// Its name.
         owner: String,
-        /// The schemas that the tables are in.
-        schemas: Vec<String>,
     },
 }
 
@@ -35,12 +33,9 @@ pub fn owner<'a>(
     subscriber: &mut Session,
     tables: impl Iterator<Item = &'a MovingTable>,
 ) -> Result<Owner> {
-    let (mut all, mut schemas) = (Vec::new(), Vec::new());
+    let mut all = Vec::new();
     for table in tables {
         all.push(format!("{}::regclass::oid", literal(&table.qualified())));
-        if !schemas.contains(&table.schema) {
-            schemas.push(table.schema.clone());
-        }
     }
     let rows = subscriber.query(&format!(
         "SELECT DISTINCT pg_get_userbyid(relowner), pg_get_userbyid(relowner) = current_user
@@ -50,7 +45,7 @@ pub fn owner<'a>(
     match rows.as_slice() {
         [] => Ok(Owner::Own),
         [row] if text(row, 1) == "t" => Ok(Owner::Own),
-        [row] => Ok(Owner::Other { owner: text(row, 0), schemas }),
+        [row] => Ok(Owner::Other { owner: text(row, 0) }),
         _ => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "tables of the schemas have other owners than when the move began",
@@ -69,36 +64,53 @@ pub fn options(subscriber: &mut Session) -> Result<&'static str> {
 }
 
 /// What is to be said before a subscription is made, and after it, in one transaction.
-pub fn statements(name: &str, owner: &str, schemas: &[String], marker: &str) -> [String; 2] {
-    let role = role(name);
-    let (quoted, subscription, owner) = (identifier(&role), identifier(name), identifier(owner));
-    let (marker_schema, _) = marker.rsplit_once('.').unwrap_or((marker, ""));
-    let mut used = schemas.to_vec();
-    used.push(marker_schema.to_owned());
+pub fn statements(name: &str, owner: &str) -> [String; 2] {
+    let (quoted, subscription, owner) =
+        (identifier(&role(name)), identifier(name), identifier(owner));
     let before = format!("CREATE ROLE {quoted} SUPERUSER LOGIN CONNECTION LIMIT 0");
-    // Grants to several roles at the same time would be in each other's way.
-    let rights = literal(&format!(
-        "DECLARE s text; BEGIN
-           IF NOT has_database_privilege({0}, current_database(), 'CONNECT') THEN
-             EXECUTE format('GRANT CONNECT ON DATABASE %I TO {quoted}', current_database());
-           END IF;
-           FOR s IN SELECT unnest({1}) LOOP
-             IF NOT has_schema_privilege({0}, s, 'USAGE') THEN
-               EXECUTE format('GRANT USAGE ON SCHEMA %I TO {quoted}', s);
-             END IF;
-           END LOOP;
-         END",
-        literal(&role),
-        names(&used)
-    ));
     let after = format!(
         "ALTER SUBSCRIPTION {subscription} OWNER TO {quoted};
-         ALTER ROLE {quoted} NOSUPERUSER; GRANT {owner} TO {quoted};
-         LOCK TABLE {marker} IN SHARE UPDATE EXCLUSIVE MODE;
-         GRANT SELECT, UPDATE ON {marker} TO {quoted};
-         DO {rights}"
+         ALTER ROLE {quoted} NOSUPERUSER; GRANT {owner} TO {quoted}"
     );
     [before, after]
+}
+
+/// What is to be said before a subscription runs. Not when it is made: a definition that is copied until then would have
+/// these grants.
+///
+/// An owner may lack rights on his own table, or on the schema that it is in: what changes need of these the role gets
+/// itself. As code of the owner's may run as the role, he has no more from that than from a grant to himself, which
+/// nobody could keep him from on his tables.
+pub fn rights(name: &str, marker: &str) -> String {
+    let role = role(name);
+    let (quoted, role) = (identifier(&role), literal(&role));
+    let tables = format!(
+        "FROM pg_subscription_rel t JOIN pg_subscription s ON s.oid = t.srsubid
+              JOIN pg_class c ON c.oid = t.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE s.subname = {}",
+        literal(name)
+    );
+    // Grants to several roles at the same time would be in each other's way.
+    let body = format!(
+        "DECLARE s text; BEGIN
+           IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN RETURN; END IF;
+           LOCK TABLE {marker} IN SHARE UPDATE EXCLUSIVE MODE;
+           GRANT SELECT, UPDATE ON {marker} TO {quoted};
+           IF NOT has_database_privilege({role}, current_database(), 'CONNECT') THEN
+             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {role});
+           END IF;
+           FOR s IN SELECT DISTINCT format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, {role}) {tables}
+                       AND NOT has_schema_privilege({role}, n.oid, 'USAGE') LOOP
+             EXECUTE s;
+           END LOOP;
+           FOR s IN SELECT format('GRANT %s ON %s TO %I', r, c.oid::regclass, {role})
+                      FROM (SELECT c.oid {tables}) AS c, unnest('{{SELECT,INSERT,UPDATE,DELETE}}'::text[]) AS r
+                     WHERE c.oid <> {}::regclass AND NOT has_table_privilege({role}, c.oid, r) LOOP
+             EXECUTE s;
+           END LOOP;
+         END",
+        literal(marker)
+    );
+    format!("DO {}", literal(&body))
 }
 
 /// Name of the role for a subscription. It is made and dropped on one server, and concerns no other.

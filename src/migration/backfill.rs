@@ -235,20 +235,18 @@ pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
 }
 
 /// Statements that take all rows out of a table; no trigger fires. A shell is in use, so that TRUNCATE would have to wait
-/// even if there is nothing to do, and has its foreign keys already, which TRUNCATE would mind.
+/// even if there is nothing to do, and has its foreign keys already, which TRUNCATE would mind. Nothing is planned that
+/// names the table: that would run what its owner has written into indexes, rules and policies.
 fn clear(table: &str) -> String {
     let body = format!(
         "BEGIN
-           IF NOT EXISTS (SELECT FROM ONLY {table}) THEN
-             RETURN;
-           END IF;
-           SET LOCAL session_replication_role = replica;
-           IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {}::regclass AND contype = 'f') THEN
-             DELETE FROM ONLY {table};
-           ELSE
+           IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {0}::regclass AND contype = 'f') THEN
+             PERFORM helios.delete_rows({0});
+           ELSIF helios.has_rows({0}) THEN
+             SET LOCAL session_replication_role = replica;
              TRUNCATE ONLY {table};
+             SET LOCAL session_replication_role = origin;
            END IF;
-           SET LOCAL session_replication_role = origin;
          END",
         literal(table)
     );
@@ -285,8 +283,8 @@ pub fn unlogged(
             // Not TRUNCATE: those who wait behind the fence may have locked the table already.
             let copy = format!(
                 "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
-                 SET LOCAL session_replication_role = replica; DELETE FROM ONLY {name}; SET LOCAL session_replication_role = origin;
-                 SELECT rows FROM helios.pull_rows({source}, NULL, {}, ARRAY[{}]::text[], 0, NULL); COMMIT",
+                 SELECT helios.delete_rows({0});
+                 SELECT rows FROM helios.pull_rows({source}, NULL, {0}, ARRAY[{1}]::text[], 0, NULL); COMMIT",
                 literal(&name),
                 columns.join(", ")
             );

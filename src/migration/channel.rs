@@ -188,10 +188,9 @@ impl Channel {
         };
         match owner {
             Owner::Own => subscriber.query(&create("")).map(|_| ()),
-            Owner::Other { owner, schemas } => {
+            Owner::Other { owner } => {
                 let more = apply_role::options(subscriber)?;
-                let all = apply_role::statements(&self.name, &owner, &schemas, &self.marker);
-                let [before, after] = all;
+                let [before, after] = apply_role::statements(&self.name, &owner);
                 let made = subscriber
                     .query(&format!("BEGIN; {before}; {}; {after}; COMMIT", create(more)));
                 if made.is_err() && !subscriber.is_lost() {
@@ -204,8 +203,13 @@ impl Channel {
 
     /// Lets the subscription run.
     pub fn enable(&self, subscriber: &mut Session) -> Result<()> {
-        subscriber.query(&format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name)))?;
-        Ok(())
+        let rights = apply_role::rights(&self.name, &self.marker);
+        let enable = format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name));
+        let enabled = subscriber.query(&format!("BEGIN; {rights}; {enable}; COMMIT"));
+        if enabled.is_err() && !subscriber.is_lost() {
+            subscriber.query("ROLLBACK")?;
+        }
+        enabled.map(|_| ())
     }
 
     /// Writes the marker on the publisher.

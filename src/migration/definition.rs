@@ -1,6 +1,7 @@
 //! The schemas' definitions on the target, and what of them has to differ while two copies live.
 
-use super::dump::{self, Definitions, Section};
+use super::code::Code as TenantCode;
+use super::dump::{self, Definitions, Group, Section};
 use super::ends::{self, identifier, literal, names, text};
 use super::foreign;
 use super::patience;
@@ -9,6 +10,7 @@ use crate::directory::NodeId;
 use crate::error::Result;
 use crate::pg::worker;
 use crate::remote::Session;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
 fn done(migration: &Migration, step: &str) -> String {
@@ -41,7 +43,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
         migration.keeps,
         names(&migration.schemas)
     );
-    let text = if migration.is_import() {
+    let definition = if migration.is_import() {
         if migration.target == NodeId::LOCAL {
             for schema in &migration.schemas {
                 // What kept the name.
@@ -53,10 +55,10 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
             foreign::note_definition(migration.source, &foreign::shells::digest(&definition))?;
             Ok(definition.0)
         })?
-        .script("0")
     } else {
-        dumped(migration, Section::PreData, Some(snapshot))?.script("0")
+        dumped(migration, Section::PreData, Some(snapshot))?
     };
+    let text = script(migration, &definition)?;
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])
 }
 
@@ -68,7 +70,7 @@ pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> R
     let all = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
     let wanted = if rounds > 1 { all.split_foreign_keys().0 } else { all };
-    let text = wanted.script("0");
+    let text = script(migration, &wanted)?;
     let silence = silence(&migration.schemas);
     apply(migration, &[&text, &silence, &done(migration, "post_data")])
 }
@@ -82,7 +84,7 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool>
         return Ok(true);
     }
     let all = dumped(migration, Section::PostData, None)?;
-    let text = all.split_foreign_keys().1.script("0");
+    let text = script(migration, &all.split_foreign_keys().1)?;
     apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
 
@@ -200,6 +202,26 @@ fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Re
     worker::attempt(|| dump::definitions(migration.source, &migration.schemas, section, snapshot))
 }
 
+/// The statements that make the objects in one session. Those that run code do so with the rights of the objects' owners.
+fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
+    let (own, mut source) =
+        worker::attempt(|| Ok((ends::role()?, ends::session(migration.source)?)))?;
+    let code = TenantCode::of(&mut source, &migration.schemas)?;
+    let head = definitions.head("0");
+    let mut script = head.clone();
+    for Group { owner, statements } in definitions.groups(&own, &code) {
+        match owner {
+            None => script.push_str(&statements),
+            // What the code has set is taken back.
+            Some(owner) => script.push_str(&format!(
+                "SAVEPOINT helios_owner; SELECT helios.run_as({});\n{head}{statements};RELEASE SAVEPOINT helios_owner; RESET ALL;\n{head}",
+                literal(&owner)
+            )),
+        }
+    }
+    Ok(script)
+}
+
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
 fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
     let mut session = worker::attempt(|| ends::session(migration.target))?;
@@ -209,5 +231,13 @@ fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
         all.push_str(";\n");
     }
     all.push_str("COMMIT");
-    Ok(patience::query(migration, &mut session, &all)?.is_some())
+    let made = patience::query(migration, &mut session, &all);
+    made.map(|rows| rows.is_some()).map_err(|error| {
+        match error.is(Code::ERRCODE_INSUFFICIENT_PRIVILEGE) {
+            true => error.hint(
+                "Definitions that run code are made with the rights of the objects' owners: GRANT them what they lack.",
+            ),
+            false => error,
+        }
+    })
 }

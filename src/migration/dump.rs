@@ -3,6 +3,7 @@
 //! They come from the table of contents of pg_dump's own archive, so that nothing that a user can write (names,
 //! comments, bodies of functions) is ever taken for the border between two objects.
 
+use super::code::Code as TenantCode;
 use super::ends::{self, identifier, literal};
 use super::schemaless;
 use crate::directory::NodeId;
@@ -34,6 +35,13 @@ pub struct Definitions {
     with_tablespaces: bool,
 }
 
+/// Statements that run with the rights of one role.
+pub struct Group {
+    /// The role; None: the one that makes the definitions.
+    pub owner: Option<String>,
+    pub statements: String,
+}
+
 impl Definitions {
     /// Divides them: the others, and those that are chosen, with all that depends on them.
     pub fn divide(self, chosen: impl Fn(&Entry) -> bool) -> (Self, Self) {
@@ -58,16 +66,8 @@ impl Definitions {
         let entries = vec![entry.clone()];
         let one =
             Self { entries, settings: String::new(), with_tablespaces: self.with_tablespaces };
-        one.statements().collect()
-    }
-
-    /// The statements that make the objects, each with its owner, in one session.
-    pub fn script(&self, lock_timeout: &str) -> String {
-        let mut script = self.head(lock_timeout);
-        for statements in self.statements() {
-            script.push_str(&statements);
-        }
-        script
+        let nothing_runs = TenantCode::default();
+        one.groups("", &nothing_runs).into_iter().map(|group| group.statements).collect()
     }
 
     /// What is set in a session before the statements of the entries.
@@ -87,10 +87,22 @@ impl Definitions {
         )
     }
 
-    /// For each entry what pg_restore would run: its place, its definition, its owner.
-    pub fn statements(&self) -> impl Iterator<Item = String> {
+    /// For each entry what pg_restore would run (its place, its definition, its owner), in their order; those of one owner
+    /// that run code together. `own` is the role that makes the others.
+    pub fn groups(&self, own: &str, code: &TenantCode) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
         let (mut tablespace, mut method) = (None, None);
-        self.entries.iter().map(move |entry| {
+        for entry in &self.entries {
+            let runs_code =
+                !entry.owner.is_empty() && entry.owner != own && code.runs_in(entry, &self.entries);
+            let owner = runs_code.then_some(entry.owner.as_str());
+            let is_same = groups.last().is_some_and(|last| last.owner.as_deref() == owner);
+            if !is_same {
+                // The code may have set anything.
+                (tablespace, method) = (None, None);
+                let owner = owner.map(str::to_owned);
+                groups.push(Group { owner, statements: String::new() });
+            }
             let mut all = String::new();
             if let Some(name) = entry.tablespace.as_deref().filter(|_| self.with_tablespaces)
                 && tablespace != Some(name)
@@ -106,20 +118,12 @@ impl Definitions {
                 let name = identifier(name);
                 all.push_str(&format!("SET default_table_access_method = {name};\n"));
             }
-            all.push_str(&entry.definition);
-            all.push('\n');
-            if let Some(object) = entry.owned_object() {
-                if let Some(name) = entry.access_method.as_deref().filter(|_| entry.is_partitioned)
-                    && !name.is_empty()
-                {
-                    let name = identifier(name);
-                    all.push_str(&format!("ALTER {object} SET ACCESS METHOD {name};\n"));
-                }
-                let owner = identifier(&entry.owner);
-                all.push_str(&format!("ALTER {object} OWNER TO {owner};\n"));
+            all.push_str(&statements(entry, !runs_code, code));
+            if let Some(last) = groups.last_mut() {
+                last.statements.push_str(&all);
             }
-            all
-        })
+        }
+        groups
     }
 
     /// Adds to a digest what the objects are, but not their numbers in this dump.
@@ -142,6 +146,41 @@ impl Definitions {
             }
         }
     }
+}
+
+/// What makes the object of an entry, and gives it to its owner.
+fn statements(entry: &Entry, gives: bool, code: &TenantCode) -> String {
+    let mut all = match code.unchecked_key(entry) {
+        Some((table, name)) => unchecked(&entry.definition, table, name),
+        None => format!("{}\n", entry.definition),
+    };
+    let Some(object) = entry.owned_object() else { return all };
+    if let Some(name) = entry.access_method.as_deref().filter(|_| entry.is_partitioned)
+        && !name.is_empty()
+    {
+        let name = identifier(name);
+        all.push_str(&format!("ALTER {object} SET ACCESS METHOD {name};\n"));
+    }
+    if gives {
+        let owner = identifier(&entry.owner);
+        all.push_str(&format!("ALTER {object} OWNER TO {owner};\n"));
+    }
+    all
+}
+
+/// A foreign key that holds without having been checked. It holds where the rows come from, and nobody writes here before
+/// they have been compared with those; to check it would be to plan a query with code in it.
+fn unchecked(definition: &str, table: &str, name: &str) -> String {
+    let definition = definition.trim_end().trim_end_matches(';');
+    let (table, name) = (literal(table), literal(name));
+    format!(
+        "{definition} NOT VALID;
+         WITH RECURSIVE key AS (
+             SELECT oid FROM pg_catalog.pg_constraint
+              WHERE conrelid = {table}::pg_catalog.regclass AND conname = {name} AND contype = 'f'
+             UNION ALL SELECT k.oid FROM pg_catalog.pg_constraint k JOIN key ON k.conparentid = key.oid)
+         UPDATE pg_catalog.pg_constraint SET convalidated = true WHERE oid IN (SELECT oid FROM key);\n"
+    )
 }
 
 /// What makes the schemas of a node.

@@ -3,6 +3,7 @@
 use super::ends::{self, Ends, column, names, text};
 use super::foreign;
 use super::needs;
+use super::owners;
 use super::patience;
 use super::record::Migration;
 use crate::directory::NodeId;
@@ -31,60 +32,20 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
         needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
     check_content(migration, &source, &mut ends.source)?;
-    check_owners(migration, &source, &mut ends.source)
-}
-
-/// Changes are applied with the rights of the tables' owners, each by a subscription of its own.
-fn check_owners(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
-    let tables = format!(
-        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ({}) AND c.relkind = 'r'",
-        names(&migration.schemas)
-    );
-    let lacking = format!(
-        "SELECT format('%s of %I', c.oid::regclass, pg_get_userbyid(c.relowner)) {tables}
-            AND NOT (has_table_privilege(c.relowner, c.oid, 'SELECT') AND has_table_privilege(c.relowner, c.oid, 'INSERT')
-                     AND has_table_privilege(c.relowner, c.oid, 'UPDATE') AND has_table_privilege(c.relowner, c.oid, 'DELETE'))"
-    );
-    let forced = format!(
-        "SELECT c.oid::regclass {tables} AND c.relforcerowsecurity AND {}",
-        migration.keeps
-    );
-    let obstacles = [
-        (
-            "owners of tables have not all rights on them",
-            lacking,
-            "GRANT ALL ON the tables TO their owners: changes are copied with their rights.",
-        ),
-        (
-            "tables with FORCE ROW LEVEL SECURITY can have no further copies",
-            forced,
-            "ALTER TABLE … NO FORCE ROW LEVEL SECURITY.",
-        ),
-    ];
-    for (what, sql, hint) in obstacles {
-        let found: Vec<String> = source.query(&sql)?.into_iter().flatten().flatten().collect();
-        if !found.is_empty() {
-            return Err(refused(
-                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("{what} (node \"{node}\")"),
-                &format!("{}.", found.join(", ")),
-                hint,
-            ));
-        }
-    }
-    Ok(())
+    owners::check(migration, &source, &ends::role()?, &mut ends.source)
 }
 
 /// What may have changed until definitions were frozen.
 pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let names =
-        worker::attempt(|| Ok([ends::name(migration.source)?, ends::name(migration.target)?]))?;
+    let names = worker::attempt(|| {
+        Ok([ends::name(migration.source)?, ends::name(migration.target)?, ends::role()?])
+    })?;
     if !migration.is_import() {
         let place = format!("node \"{}\"", names[1]);
         needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
     check_content(migration, &names[0], &mut ends.source)?;
-    check_owners(migration, &names[0], &mut ends.source)
+    owners::check(migration, &names[0], &names[2], &mut ends.source)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {

@@ -3,6 +3,7 @@
 use super::backfill;
 use super::channel::{self, Channel};
 use super::cleanup;
+use super::code::Code as TenantCode;
 use super::definition::{self, TriggerTurns};
 use super::ends::{self, Ends, literal};
 use super::fence::{self, Fence, KeepOut};
@@ -50,7 +51,7 @@ struct Prepared {
     positions: Vec<(String, String, bool)>,
     triggers: TriggerTurns,
     /// The definition of what becomes a shell here with the switch.
-    shells: Option<shells::Definition>,
+    shells: Option<(shells::Definition, TenantCode)>,
 }
 
 /// Tries once.
@@ -71,8 +72,8 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
     failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
     let mut stood = Duration::ZERO;
     let result = worker::attempt(|| {
-        if let Some(shells) = &prepared.shells {
-            shells::make(migration, shells)?;
+        if let Some((shells, code)) = &prepared.shells {
+            shells::make(migration, shells, code)?;
         }
         let tables = (&prepared.lockable[..], keep_out);
         let fence = Fence::raise(migration, from, tables, outside.as_mut())?;
@@ -147,7 +148,8 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
                 let definition = shells::definition(migration, None)?;
                 shells::check_unchanged(migration, &definition).map(|()| definition)
             })?;
-            shells = Some(definition).filter(|_| to != NodeId::LOCAL);
+            let code = TenantCode::of(&mut ends.source, &migration.schemas)?;
+            shells = Some((definition, code)).filter(|_| to != NodeId::LOCAL);
         }
     }
     let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;

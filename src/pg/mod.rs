@@ -69,6 +69,7 @@ pub mod statement_names;
 pub mod statement_parts;
 pub mod subtransaction;
 mod table_numbers;
+pub mod table_rows;
 pub mod transaction_records;
 pub mod tree;
 pub mod triggers;

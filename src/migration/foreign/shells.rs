@@ -3,11 +3,13 @@
 use super::{guard, server};
 use crate::directory::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::dump::{self, Definitions, Section};
-use crate::migration::ends::{identifier, names};
+use crate::migration::code::Code as TenantCode;
+use crate::migration::dump::{self, Definitions, Group, Section};
+use crate::migration::ends::{self, identifier, names};
 use crate::migration::record::{self, Migration};
 use crate::pg::own_settings::OwnSettings;
-use crate::pg::{session, sql};
+use crate::pg::privileges::RunAs;
+use crate::pg::{acting, session, sql};
 use helios_core::archive::Entry;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -57,16 +59,24 @@ pub fn reserve(schema: &str) -> Result<()> {
 }
 
 /// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
-pub fn make(migration: &Migration, (before, behind): &Definition) -> Result<()> {
+pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantCode) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     let mut all = String::from("SET LOCAL helios.migration_session = on;\n");
     for schema in &migration.schemas {
         all.push_str(&format!("DROP SCHEMA {} RESTRICT;\n", identifier(schema)));
     }
-    for part in [before, behind] {
-        all.push_str(&part.script(PATIENCE));
-    }
     sql::run(&all, &[])?;
+    let own = ends::role()?;
+    for part in [before, behind] {
+        for Group { owner, statements } in part.groups(&own, code) {
+            sql::run(&part.head(PATIENCE), &[])?;
+            let owner = owner.map(|owner| acting::role_named(&owner)).transpose()?;
+            // What the code sets is taken back at its end.
+            let _as_owner = owner.map(RunAs::restricted);
+            sql::run(&part.head(PATIENCE), &[])?;
+            sql::run(&statements, &[])?;
+        }
+    }
     leave_checks_to_node(&migration.schemas)
 }
 

@@ -5,11 +5,11 @@
 //! a type takes for equal though it is written in another way (1.0 and 1.00, 0 and -0, a month and 30 days) is not the
 //! same here. Where tables differ, the rows are divided by their keys, and only rows of parts that differ are compared.
 //!
-//! Invariant: both sessions are in transactions whose snapshots show the same moment of the two copies. Each table is read
-//! as its owner: to plan a query on it is to run his code (constant expressions of indexes and statistics).
+//! Invariant: both sessions are in transactions whose snapshots show the same moment of the two copies. No
+//! query that is planned names a table: to plan it would be to run its owner's code (see [`reader`]).
 
 mod narrow;
-mod owner;
+mod reader;
 mod shape;
 
 use super::ends::{column, flag, literal, text};
@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::pg::copy_from::PINNED;
 use crate::pg::sql;
 use crate::remote::{Rows, Session};
+use reader::Reader;
 use shape::Shape;
 use std::fmt;
 
@@ -132,14 +133,8 @@ pub fn compare(
     tables: &[TableName],
 ) -> Result<Vec<Compared>> {
     pin(source, target)?;
-    let owners = [owner::is_known(source)?, owner::is_known(target)?];
-    let compare = |table: &TableName| {
-        owner::become_owner(source, target, owners, table)?;
-        let compared = one(source, target, table)?;
-        owner::step_back(source, target)?;
-        Ok(compared)
-    };
-    tables.iter().map(compare).collect()
+    let readers = [Reader::of(source)?, Reader::of(target)?];
+    tables.iter().map(|table| one(source, target, readers, table)).collect()
 }
 
 fn pin(source: &mut Session, target: &mut Session) -> Result<()> {
@@ -171,7 +166,12 @@ fn both(
     Ok((there?, here?))
 }
 
-fn one(source: &mut Session, target: &mut Session, table: &TableName) -> Result<Compared> {
+fn one(
+    source: &mut Session,
+    target: &mut Session,
+    readers: [Reader; 2],
+    table: &TableName,
+) -> Result<Compared> {
     let mut compared = Compared::new(table);
     let ask = Shape::query(table);
     let (there, here) = both(source, target, &ask, &ask)?;
@@ -184,16 +184,16 @@ fn one(source: &mut Session, target: &mut Session, table: &TableName) -> Result<
         compared.add(Kind::Definition, 1, || difference);
         return Ok(compared);
     }
-    let ask = format!(
-        "SELECT count(*), sum(h), bit_xor(h) FROM (SELECT {} AS h FROM ONLY {}) AS r",
-        shape.row_hash(),
-        table.qualified()
-    );
-    let (there, here) = both(source, target, &ask, &ask)?;
-    let rows = |answer: &Rows| answer.first().and_then(|row| column(row, 0)).unwrap_or(0);
-    (compared.source_rows, compared.target_rows) = (rows(&there), rows(&here));
+    let rows = readers.map(|reader| reader.rows(table));
+    let [ask_there, ask_here] = rows.each_ref().map(|rows| {
+        let hash = shape.row_hash();
+        format!("SELECT count(*), sum(h), bit_xor(h) FROM (SELECT {hash} AS h FROM {rows}) AS r")
+    });
+    let (there, here) = both(source, target, &ask_there, &ask_here)?;
+    let count = |answer: &Rows| answer.first().and_then(|row| column(row, 0)).unwrap_or(0);
+    (compared.source_rows, compared.target_rows) = (count(&there), count(&here));
     if there != here {
-        narrow::narrow(source, target, &shape, &mut compared)?;
+        narrow::narrow(source, target, &shape, &rows, &mut compared)?;
     }
     Ok(compared)
 }
@@ -218,7 +218,7 @@ pub fn compare_sequences(
     sequences: &[TableName],
 ) -> Result<Vec<Compared>> {
     pin(source, target)?;
-    let owners = [owner::is_known(source)?, owner::is_known(target)?];
+    let readers = [Reader::of(source)?, Reader::of(target)?];
     let compare = |sequence: &TableName| {
         let mut compared = Compared::new(sequence);
         let there = format!("SELECT to_regclass({}) IS NOT NULL", literal(&sequence.qualified()));
@@ -231,11 +231,8 @@ pub fn compare_sequences(
                 return Ok(compared);
             }
         }
-        // Under this name there may be something else by now.
-        owner::become_owner(source, target, owners, sequence)?;
-        let ask = format!("SELECT last_value, is_called FROM {}", sequence.qualified());
-        let (there, here) = both(source, target, &ask, &ask)?;
-        owner::step_back(source, target)?;
+        let [ask_there, ask_here] = readers.map(|reader| reader.position(sequence));
+        let (there, here) = both(source, target, &ask_there, &ask_here)?;
         (compared.source_rows, compared.target_rows) = (1, 1);
         if there != here {
             let show = |rows: &Rows| rows.first().map(|row| row_text(row)).unwrap_or_default();

@@ -26,35 +26,40 @@ struct Item {
     shown: String,
 }
 
-/// Finds the rows that differ.
+/// Finds the rows that differ. `tables` are the rows of each end, as FROM takes them.
 pub fn narrow(
     source: &mut Session,
     target: &mut Session,
     shape: &Shape,
+    tables: &[String; 2],
     compared: &mut Compared,
 ) -> Result<()> {
-    let table = compared.table.qualified();
     let rows = compared.source_rows.max(compared.target_rows);
     let mask = (rows / PART).clamp(1, PARTS).unsigned_abs().next_power_of_two() - 1;
     let part = format!("{} & {mask}", shape.key_hash());
     let hash = shape.row_hash();
-    let ask = format!(
-        "SELECT part, count(*), sum(h), bit_xor(h) FROM (SELECT {part} AS part, {hash} AS h FROM ONLY {table}) AS r GROUP BY part"
-    );
-    let (there, here) = both(source, target, &ask, &ask)?;
+    let [ask_there, ask_here] = tables.each_ref().map(|table| {
+        format!(
+            "SELECT part, count(*), sum(h), bit_xor(h) FROM (SELECT {part} AS part, {hash} AS h FROM {table}) AS r GROUP BY part"
+        )
+    });
+    let (there, here) = both(source, target, &ask_there, &ask_here)?;
     let parts = differing(&there, &here).join(",");
     let key =
         if shape.has_key() { shape.key_text() } else { format!("({hash})::text COLLATE \"C\"") };
-    let declare = format!(
-        "DECLARE helios_compared NO SCROLL CURSOR FOR
-         SELECT k, h, count(*), left(min(s), {SHOWN})
-           FROM (SELECT {key} AS k, {hash} AS h, {} AS s FROM ONLY {table} WHERE {part} = ANY ('{{{parts}}}')) AS r
-          GROUP BY k, h ORDER BY k, h",
-        shape.key_text()
-    );
-    both(source, target, &declare, &declare)?;
-    // The subtransaction that reads the table ends it.
-    walk(source, target, &|shown| label(shape, shown), compared)
+    let [declare_there, declare_here] = tables.each_ref().map(|table| {
+        format!(
+            "DECLARE helios_compared NO SCROLL CURSOR FOR
+             SELECT k, h, count(*), left(min(s), {SHOWN})
+               FROM (SELECT {key} AS k, {hash} AS h, {} AS s FROM {table} WHERE {part} = ANY ('{{{parts}}}')) AS r
+              GROUP BY k, h ORDER BY k, h",
+            shape.key_text()
+        )
+    });
+    both(source, target, &declare_there, &declare_here)?;
+    walk(source, target, &|shown| label(shape, shown), compared)?;
+    let close = "CLOSE helios_compared";
+    both(source, target, close, close).map(|_| ())
 }
 
 fn label(shape: &Shape, shown: &str) -> String {

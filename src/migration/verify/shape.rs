@@ -55,6 +55,7 @@ impl Shape {
         format!(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, coalesce(a.attnum = ANY (k.columns), false)
                FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                         AND a.attgenerated <> 'v' -- computed when it is read
                     LEFT JOIN LATERAL (
                         SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns FROM pg_index i
                          WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL

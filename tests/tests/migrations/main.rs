@@ -20,6 +20,7 @@ mod hostile_text;
 mod imports;
 mod known_mistakes;
 mod outside;
+mod owners;
 mod races;
 mod refusals;
 mod rights;
