@@ -17,7 +17,7 @@ const QUERY: &str = "
            CROSS JOIN LATERAL (SELECT format_type(s.oid, NULL) AS source, format_type(t.oid, NULL) AS target,
                                       concat_ws(' ', s.oid, s.typelem, s.typrelid, t.oid, t.typelem, t.typrelid) AS needs) AS x
      WHERE (s.typnamespace IN (SELECT oid FROM wanted) OR t.typnamespace IN (SELECT oid FROM wanted) OR p.pronamespace IN (SELECT oid FROM wanted))
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = c.tableoid AND d.objid = c.oid AND d.deptype = 'e')
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = c.tableoid AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
     UNION ALL
     SELECT 'TRANSFORM', f.tableoid::text, f.oid::text, x.name,
            format('CREATE TRANSFORM %s (%s);', x.name,

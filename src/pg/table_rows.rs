@@ -24,14 +24,12 @@ pub struct TableRows {
 /// 42809 if there is none.
 pub fn table_of_argument(call: pg_sys::FunctionCallInfo) -> Result<Oid> {
     // SAFETY: the call is under way; the lookups go to the system caches.
-    let table = unsafe {
+    let (table, kind) = unsafe {
         let argument = pg_sys::get_fn_expr_argtype((*call).flinfo, 0);
-        pg_sys::get_typ_typrelid(argument)
+        let table = pg_sys::get_typ_typrelid(argument);
+        (table, pg_sys::get_rel_relkind(table))
     };
-    // SAFETY: looks into the system cache.
-    if table == pg_sys::InvalidOid
-        || unsafe { pg_sys::get_rel_relkind(table) } != b'r' as std::ffi::c_char
-    {
+    if kind != b'r' as std::ffi::c_char {
         let message = "the argument is no row of an ordinary table";
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
