@@ -182,3 +182,9 @@ impl<T> OrRaise<T> for Result<T> {
         }
     }
 }
+
+/// A text with a capital at its beginning: details and hints are sentences, messages are none.
+pub fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -4,7 +4,7 @@ use super::frame::{Frame, Plan};
 use super::home::{self, Home};
 use super::{expressions, extension, foundations, large_objects, names_in_text, send, then};
 use crate::directory::{self, NodeId};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::pg::object::{self, Object};
 use crate::pg::object_access::Event;
 use crate::pg::statement::Statement;
@@ -82,14 +82,9 @@ impl Homes {
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             "a definition cannot reach over several nodes",
         )
-        .detail(format!("{}.", upper_first(&parts.join(", "))))
+        .detail(format!("{}.", error::capitalized(&parts.join(", "))))
         .hint("Use one statement for each schema."))
     }
-}
-
-fn upper_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// What can be known before anything is done.
@@ -298,6 +293,6 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         "cannot move an object into a schema that lives elsewhere",
     )
-    .detail(format!("{}; {to}.", upper_first(&from)))
+    .detail(format!("{}; {to}.", error::capitalized(&from)))
     .hint("Make it anew in the other schema and copy the data."))
 }

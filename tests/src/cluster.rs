@@ -90,12 +90,23 @@ impl Cluster {
         self.node_named(&name.unwrap_or_else(|| panic!("schema {schema} is not distributed")))
     }
 
-    /// A streaming standby of a node, running, whose address is added to the node's. Its port is its own as long as
-    /// what comes with it lives.
+    /// A hot standby of a node, running, whose address is added to the node's.
     pub fn add_standby(&self, number: usize) -> (Server, Ports) {
         let primary = self.node(number);
+        let (standby, ports) = self.standby_of(primary);
+        let add = format!(
+            "UPDATE helios.node SET hosts = hosts || '{{{HOST}}}', ports = ports || {} \
+             WHERE name = '{}'",
+            standby.port, primary.name
+        );
+        self.connect().batch_execute(&add).unwrap();
+        (standby, ports)
+    }
+
+    /// A hot standby of a server, running. Its port is its own as long as what comes with it lives.
+    pub fn standby_of(&self, primary: &Server) -> (Server, Ports) {
         let ports = Ports::take(1).unwrap();
-        let parent = self.dir().join(format!("standby-{number}"));
+        let parent = self.dir().join(format!("{}-standby", primary.name));
         let standby = Server {
             name: format!("{}-standby", primary.name),
             data: parent.join("data"),
@@ -109,12 +120,6 @@ impl Cluster {
         backup.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
         command::output(&mut backup).unwrap();
         standby.start().unwrap();
-        let add = format!(
-            "UPDATE helios.node SET hosts = hosts || '{{{HOST}}}', ports = ports || {} \
-             WHERE name = '{}'",
-            standby.port, primary.name
-        );
-        self.connect().batch_execute(&add).unwrap();
         (standby, ports)
     }
 

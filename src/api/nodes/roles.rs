@@ -3,7 +3,7 @@
 use super::check::Finding;
 use crate::ddl::roles;
 use crate::directory::Node;
-use crate::error::Result;
+use crate::error::{self, Result};
 
 /// Roles are one thing for a cluster: each difference is a finding.
 pub fn compare(node: &Node) -> Result<Vec<Finding>> {
@@ -19,7 +19,7 @@ pub fn compare(node: &Node) -> Result<Vec<Finding>> {
         return Ok(vec![Finding::new("roles", true, "They are those of this server.".into(), "")]);
     }
     let finding = |difference: &roles::Difference| {
-        let detail = format!("{}.", upper_first(&difference.detail()));
+        let detail = format!("{}.", error::capitalized(&difference.detail()));
         Finding::new("roles", false, detail, &difference.remedy())
     };
     let mut findings: Vec<Finding> = differences.iter().take(SHOWN).map(finding).collect();
@@ -28,9 +28,4 @@ pub fn compare(node: &Node) -> Result<Vec<Finding>> {
         findings.push(Finding::new("roles", false, more, "Look again when those above are gone."));
     }
     Ok(findings)
-}
-
-fn upper_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }

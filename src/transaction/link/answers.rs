@@ -1,6 +1,6 @@
 //! Reading the answers to a request, and what each says about the session.
 
-use super::columns::upper_first;
+use super::columns::sentence;
 use super::*;
 
 impl Link {
@@ -173,7 +173,7 @@ impl Link {
                 }
                 let asked = self.request.columns != 0 || prepared.is_some();
                 if asked && tells_of_other_columns(&error) {
-                    return self.other_columns(&upper_first(&error.to_string()));
+                    return self.other_columns(&sentence(&error.to_string()));
                 }
                 error
             }

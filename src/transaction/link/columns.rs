@@ -51,10 +51,8 @@ impl Link {
 }
 
 /// A node's message as a sentence.
-pub(super) fn upper_first(message: &str) -> String {
-    let mut letters = message.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-    format!("{first}{}.", letters.as_str())
+pub(super) fn sentence(message: &str) -> String {
+    format!("{}.", crate::error::capitalized(message))
 }
 
 /// Name and type of a column, as far as the type is the same on every server.

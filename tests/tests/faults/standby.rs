@@ -5,30 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use helios_tests::{BOUND, Cluster, Stop, wait_until};
 use postgres::Client;
 use xtask::cluster::DATABASE;
-use xtask::command;
-use xtask::ports::Ports;
 use xtask::server::{Server, Shutdown};
-
-/// A hot standby of the coordinator, running.
-fn standby_of_coordinator(cluster: &Cluster) -> (Server, Ports) {
-    let primary = cluster.coordinator();
-    let ports = Ports::take(1).unwrap();
-    let parent = cluster.dir().join("coordinator-standby");
-    let standby = Server {
-        name: "coordinator-standby".to_owned(),
-        data: parent.join("data"),
-        port: ports.first,
-        ..primary.clone()
-    };
-    std::fs::create_dir(&parent).unwrap();
-    command::give_to_server_user(&parent).unwrap();
-    let mut backup = primary.client("pg_basebackup", "postgres").unwrap();
-    backup.env_remove("PGDATABASE").arg("--pgdata").arg(&standby.data);
-    backup.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf"]);
-    command::output(&mut backup).unwrap();
-    standby.start().unwrap();
-    (standby, ports)
-}
 
 /// Ends the server that it guards, whatever becomes of the test.
 struct Running<'a>(&'a Server);
@@ -68,7 +45,7 @@ fn in_step(primary: &mut Client, standby: &Server) {
 fn a_standby_of_the_coordinator_routes_nothing() {
     let cluster = Cluster::start(2);
     let mut client = accounts(&cluster);
-    let (standby, _ports) = standby_of_coordinator(&cluster);
+    let (standby, _ports) = cluster.standby_of(cluster.coordinator());
     let _running = Running(&standby);
     in_step(&mut client, &standby);
     let mut there = standby.connect(DATABASE).unwrap();
@@ -147,7 +124,7 @@ fn audit(cluster: &Cluster, acknowledged: i64) {
 fn neither_a_standby_nor_an_old_primary_undoes_transactions() {
     let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '200ms'"]);
     let mut client = accounts(&cluster);
-    let (standby, _ports) = standby_of_coordinator(&cluster);
+    let (standby, _ports) = cluster.standby_of(cluster.coordinator());
     let _running = Running(&standby);
     in_step(&mut client, &standby);
     let load = |server: &Server, clients: [i32; 3], meanwhile: &mut dyn FnMut(&AtomicI64)| {
