@@ -7,7 +7,9 @@ use helios_tests::Cluster;
 use postgres::Client;
 use xtask::server::HOST;
 
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 6] = [
+    // Planning computes what is constant in checks, too.
+    "constraint_exclusion = on",
     "max_worker_processes = 32",
     "helios.rollback_window = 3600",
     "helios.recovery_interval = '500ms'",
@@ -96,6 +98,12 @@ impl Watched {
     }
 
     pub fn define(&mut self, schema: &str) {
+        let code = Self::code(schema);
+        self.tenant.batch_execute(&code).unwrap_or_else(|error| panic!("{error:?}"));
+    }
+
+    /// What makes the code and the tables of such a schema.
+    pub fn code(schema: &str) -> String {
         let mut code = CODE.replace('@', schema);
         for table in ["fired", "guarded"] {
             for (state, enable) in
@@ -113,7 +121,7 @@ impl Watched {
                 }
             }
         }
-        self.tenant.batch_execute(&code).unwrap_or_else(|error| panic!("{error:?}"));
+        code
     }
 
     /// Everything that a tenant does with his tables.

@@ -8,6 +8,7 @@
 )]
 
 mod harness;
+mod imports;
 mod moves;
 mod referential;
 mod session_user;
