@@ -37,7 +37,6 @@ mod tables;
 pub mod verify;
 mod wish;
 
-pub use apply_role::PREFIX as APPLY_ROLE_PREFIX;
 pub use foreign::{Import, start as start_import};
 pub use plan::of_schema;
 pub use plan::{Subject, start, start_distributing, start_undistributing};

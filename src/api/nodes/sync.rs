@@ -5,24 +5,21 @@
 
 use super::process::{self, Scratch, Server};
 use crate::ddl::home::{self, Home};
+use crate::ddl::roles;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::APPLY_ROLE_PREFIX;
 use crate::pg::object::Object;
 use crate::pg::{privileges, session, sql};
 use crate::remote::Session;
 use crate::transaction;
 use helios_core::archive::{self, Entry};
-use helios_core::lex;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use pgrx::spi::quote_identifier;
 use std::collections::{HashMap, HashSet};
 
 /// Gives the node what tenants share.
 pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
+    roles::bring_all(node, session)?;
     let scratch = Scratch::new()?;
-    copy_roles(&scratch, session)?;
-    copy_database_grants(node, session)?;
     copy_definitions(node, &scratch, session)
 }
 
@@ -82,88 +79,6 @@ impl Reached {
         let database = node.database.clone();
         Ok(Self { hosts: hosts.join(","), ports: ports.join(","), database, user, environment })
     }
-}
-
-fn copy_roles(scratch: &Scratch, session: &mut Session) -> Result<()> {
-    let here = Reached::here()?;
-    let user = &here.user;
-    let file = scratch.file("roles.sql");
-    let arguments = ["--roles-only", "-l", &here.database];
-    process::run("pg_dumpall", &here.server(), &arguments, &file, scratch)?;
-    let script = std::fs::read(&file).map_err(|e| unreadable("roles", &e))?;
-    for statement in statements(&script) {
-        let text = String::from_utf8_lossy(statement);
-        if text.starts_with("SET ") || is_own_role(user, &text) || is_apply_role(&text) {
-            continue;
-        }
-        match session.query(&text) {
-            Err(error) if error.is(Code::ERRCODE_DUPLICATE_OBJECT) => {}
-            Err(error) => return Err(error),
-            Ok(_) => {}
-        }
-    }
-    Ok(())
-}
-
-/// Whether the statement changes the role that is at work on the node: it is a superuser there already, and its
-/// password there is its own.
-fn is_own_role(user: &str, statement: &str) -> bool {
-    statement.starts_with(&format!("ALTER ROLE {} WITH ", quote_identifier(user)))
-}
-
-/// Whether the statement is about a role that applies changes to a copy here, which concerns no other server.
-fn is_apply_role(statement: &str) -> bool {
-    ["CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE "]
-        .iter()
-        .filter_map(|head| statement.strip_prefix(head))
-        .chain(statement.strip_prefix("GRANT ").and_then(|rest| rest.rsplit(" TO ").next()))
-        .any(|name| name.starts_with(APPLY_ROLE_PREFIX))
-}
-
-/// The statements of a script; psql's own commands are left out.
-fn statements(script: &[u8]) -> Vec<&[u8]> {
-    let rules = lex::Rules { standard_conforming_strings: true };
-    let mut found = Vec::new();
-    let mut start = 0;
-    for token in lex::tokens(script, rules).filter(|token| token.is_mark(script, ";")) {
-        found.push(&script[start..token.start]);
-        start = token.end;
-    }
-    found.into_iter().map(without_commands).filter(|text| !text.is_empty()).collect()
-}
-
-fn without_commands(mut text: &[u8]) -> &[u8] {
-    loop {
-        text = &text[lex::statement_start(text)..];
-        match text.strip_prefix(b"\\") {
-            Some(rest) => {
-                let end = rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len());
-                text = &rest[end..];
-            }
-            None => return text.trim_ascii(),
-        }
-    }
-}
-
-fn copy_database_grants(node: &Node, session: &mut Session) -> Result<()> {
-    let name = quote_identifier(&node.database);
-    let grants = "SELECT CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END,
-                         a.privilege_type, a.is_grantable
-                    FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) AS a
-                   WHERE d.datname = pg_catalog.current_database()";
-    let granted = sql::rows(grants, &[], |row| {
-        let option = if row.get::<bool>(3)? == Some(true) { " WITH GRANT OPTION" } else { "" };
-        let (role, what) = (row.get::<String>(1)?, row.get::<String>(2)?);
-        let (role, what) = (role.unwrap_or_default(), what.unwrap_or_default());
-        Ok(format!("GRANT {what} ON DATABASE {name} TO {role}{option}"))
-    })?;
-    if !granted.is_empty() {
-        session.query(&format!("REVOKE ALL ON DATABASE {name} FROM PUBLIC"))?;
-    }
-    for grant in granted {
-        session.query(&grant)?;
-    }
-    Ok(())
 }
 
 fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {

@@ -15,6 +15,7 @@ use crate::pg::{privileges, sql};
 use crate::remote::Session;
 use crate::transaction;
 use facts::{Fact, Known};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -45,6 +46,30 @@ pub fn digest() -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     here()?.facts.hash(&mut hasher);
     Ok(hasher.finish())
+}
+
+/// Gives a node that is about to join the roles of this server, in a session of the client's user there. That user is at
+/// work on the node: its attributes and password stay as they are. What another database changes meanwhile is mended later.
+///
+/// Errors: 42501 for anybody but a superuser, because passwords travel.
+pub fn bring_all(node: &Node, session: &mut Session) -> Result<()> {
+    if !privileges::is_superuser() {
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "must be superuser to give a node the roles of this server",
+        )
+        .detail("Their passwords are among what the node gets."));
+    }
+    let user = privileges::session_user();
+    session.query(SILENT)?;
+    for difference in compare(&here()?, &there(session)?) {
+        let statements = difference.repair(node);
+        if statements.is_empty() || difference.is_about_login(&user) {
+            continue;
+        }
+        session.query(&statements.join("; ")).map_err(|e| e.context(difference.detail()))?;
+    }
+    session.query("RESET ALL").map(drop)
 }
 
 /// How a node's roles differ from those here; nothing is changed.

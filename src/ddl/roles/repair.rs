@@ -25,6 +25,16 @@ pub enum Difference {
 }
 
 impl Difference {
+    /// Whether it is a role's attributes or password.
+    pub fn is_about_login(&self, role: &str) -> bool {
+        match self {
+            Self::Missing(fact) | Self::Extra(fact) | Self::Other { here: fact, .. } => {
+                fact.role == role && matches!(fact.kind, Kind::Role | Kind::Password)
+            }
+            Self::Alone(_) => false,
+        }
+    }
+
     /// What differs. Passwords are not shown.
     pub fn detail(&self) -> String {
         match self {

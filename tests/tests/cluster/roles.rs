@@ -156,3 +156,37 @@ fn helios_does_not_lock_itself_out() {
         .batch_execute("BEGIN READ WRITE; ALTER ROLE postgres RESET ALL; COMMIT")
         .unwrap();
 }
+
+/// What a node that joins gets is no text that somebody could have written his own statements into.
+#[test]
+fn a_new_node_gets_roles_whatever_they_are_called_and_said_to_be() {
+    // Longer than the test: nothing else brings roles into step.
+    let cluster = Cluster::with_settings(2, &["helios.health_interval = '1h'"]);
+    let mut client = cluster.connect();
+    client.batch_execute("SELECT helios_remove_node('node-2')").unwrap();
+    client
+        .batch_execute(
+            "CREATE ROLE grp; CREATE ROLE mallory LOGIN PASSWORD 'secret' VALID UNTIL '2030-01-01'; CREATE ROLE later; DROP ROLE later; \
+             CREATE ROLE \"x; ALTER ROLE mallory SUPERUSER; --\"; \
+             CREATE ROLE \"a TO helios_apply_1\" CREATEDB; GRANT grp TO \"a TO helios_apply_1\" WITH ADMIN OPTION; \
+             CREATE ROLE \"new\nline\" NOINHERIT; CREATE ROLE \"quo\"\"te\\\"; CREATE ROLE \"SET \"; \
+             COMMENT ON ROLE \"new\nline\" IS E'x\\n--\\n;\\n\\\\connect postgres\\nALTER ROLE mallory SUPERUSER;\\n'; \
+             COMMENT ON ROLE mallory IS '''; ALTER ROLE mallory SUPERUSER; --'; \
+             ALTER ROLE mallory SET app.x = E'a;b''c\\\\'; ALTER ROLE \"SET \" SET search_path = \"a, b\", \"c;\"; \
+             ALTER ROLE mallory IN DATABASE helios SET app.y = '; ALTER ROLE mallory SUPERUSER'; \
+             GRANT CREATE ON DATABASE helios TO \"quo\"\"te\\\" WITH GRANT OPTION; REVOKE TEMPORARY ON DATABASE helios FROM PUBLIC; \
+             GRANT SET ON PARAMETER log_min_messages TO mallory",
+        )
+        .unwrap();
+    let node = cluster.node(2);
+    let add = format!("SELECT helios_add_node('node-2', '{}', {})", xtask::server::HOST, node.port);
+    client.batch_execute(&add).unwrap();
+    let (here, there) = (roles(cluster.coordinator()), roles(node));
+    assert_eq!(there, here);
+    assert!(here.iter().any(|line| line.contains("a TO helios_apply_1")), "{here:?}");
+    let found = findings(&mut client);
+    assert!(!found.iter().any(|line| line.starts_with("node-2")), "{found:?}");
+    // A second time there is nothing to do.
+    client.batch_execute(&format!("SELECT helios_remove_node('node-2'); {add}")).unwrap();
+    assert_eq!(roles(node), here);
+}
