@@ -114,7 +114,11 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
         &connection,
         &dump_path,
     ];
-    let there = Reached::there(node)?;
+    let mut there = Reached::there(node)?;
+    // One that was of this cluster before, and could not be told that it is free, takes definitions from nobody else.
+    there
+        .environment
+        .push(("PGOPTIONS", "-c lc_messages=C -c helios.migration_session=on".to_owned()));
     process::run("pg_restore", &there.server(), &arguments, &output, scratch).map_err(|error| {
         let node = &node.name;
         error.hint(format!(
