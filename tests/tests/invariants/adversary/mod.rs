@@ -1,7 +1,9 @@
 //! A standing adversary: a role with nothing but CREATE on the database tries everything in `corpus.rs`, on every server
 //! and in every phase of a move. Whatever each attempt says, no right, role, owner or row of others has changed.
 
+mod abroad;
 mod corpus;
+mod held;
 
 use std::time::Duration;
 
@@ -51,6 +53,9 @@ const DIRECTORY: &str = "SELECT concat_ws(E'\\n',
 const VICTIM: &str =
     "SELECT 'rows of victim ' || string_agg(x::text, ' ' ORDER BY x) FROM victim.secret";
 
+const SETTINGS: [&str; 3] =
+    ["helios.rollback_window = 3600", "max_worker_processes = 24", "helios.replica_interval = 200"];
+
 struct Stage {
     cluster: Cluster,
     /// One session a server of the administrator's, to look.
@@ -59,14 +64,16 @@ struct Stage {
     hands: Vec<(Server, Option<Client>)>,
     before: Vec<String>,
     outcomes: Vec<String>,
+    /// How long an attempt may wait.
+    limits: &'static str,
 }
 
 impl Stage {
     fn new() -> Self {
-        let cluster = Cluster::with_settings(
-            2,
-            &["helios.rollback_window = 3600", "max_worker_processes = 24"],
-        );
+        Self::on(Cluster::with_settings(2, &SETTINGS))
+    }
+
+    fn on(cluster: Cluster) -> Self {
         cluster
             .connect()
             .batch_execute(
@@ -85,7 +92,9 @@ impl Stage {
         let eyes = servers.map(|server| server.connect(DATABASE).unwrap()).collect();
         let servers = [cluster.coordinator()].into_iter().chain(cluster.nodes());
         let hands = servers.map(|server| (server.clone(), None)).collect();
-        let mut stage = Self { cluster, eyes, hands, before: Vec::new(), outcomes: Vec::new() };
+        let limits = "SET statement_timeout = '5s'; SET lock_timeout = '1s'";
+        let (before, outcomes) = (Vec::new(), Vec::new());
+        let mut stage = Self { cluster, eyes, hands, before, outcomes, limits };
         stage.before = stage.fingerprint();
         stage
     }
@@ -129,7 +138,6 @@ impl Stage {
     }
 
     fn attempt(&mut self, phase: &str, attempt: &Attempt) {
-        let limits = "SET statement_timeout = '5s'; SET lock_timeout = '1s'";
         for (number, (server, hand)) in self.hands.iter_mut().enumerate() {
             let on = if number == 0 { On::Coordinator } else { On::Node };
             if attempt.on != on && attempt.on != On::Both {
@@ -138,7 +146,7 @@ impl Stage {
             let client = hand.get_or_insert_with(|| {
                 server.config(DATABASE).user("mallory").connect(NoTls).unwrap()
             });
-            client.simple_query(limits).unwrap();
+            client.simple_query(self.limits).unwrap();
             let outcome = match client.simple_query(attempt.sql) {
                 Ok(_) => "accepted".to_owned(),
                 Err(error) if error.as_db_error().is_none() => {
