@@ -10,6 +10,12 @@ pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
 /// What a coordinator proves itself by to its node; see [`crate::directory::proof`].
 static COORDINATOR_PROOF: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
+/// Whether the client of the coordinator that this session works for has logged in there as another role.
+static OTHER_LOGIN: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Name of the setting that says so in the start-up message of a session.
+pub const OTHER_LOGIN_NAME: &str = "helios.other_login";
+
 unsafe extern "C-unwind" {
     // Not the bindings of pgrx: their guards would turn an error into a panic, which cannot pass the server's frames.
     fn superuser() -> bool;
@@ -31,6 +37,14 @@ pub fn register() {
             None,
             None,
         );
+        GucRegistry::define_bool_guc(
+            c"helios.other_login",
+            c"Set by a coordinator for a session that code runs in as its owner.",
+            c"Statements that read session_user are refused in it: the client's login is another one.",
+            &OTHER_LOGIN,
+            GucContext::Backend,
+            GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE,
+        );
         GucRegistry::define_string_guc_with_hooks(
             c"helios.coordinator_proof",
             c"Given by a coordinator when it connects to its node.",
@@ -43,6 +57,12 @@ pub fn register() {
             Some(nothing),
         );
     }
+}
+
+/// Whether `session_user` is not the client's login here.
+#[inline]
+pub fn has_other_login() -> bool {
+    OTHER_LOGIN.get()
 }
 
 /// Whether the client has given a proof, be it right or wrong.

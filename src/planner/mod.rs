@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::pg::hooks::{Callbacks, Planned};
 use crate::pg::plan::RemotePlan;
 use crate::pg::tree::{QueryTree, Source};
-use crate::pg::{evaluate, nesting, object};
+use crate::pg::{evaluate, nesting, object, session_settings};
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -35,6 +35,9 @@ pub fn callbacks() -> Callbacks {
 }
 
 fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+    if session_settings::has_other_login() && !query.is_utility() {
+        session_user::refuse_on_node(&query.survey())?;
+    }
     if query.is_utility() || query.is_trivial() || !directory::in_use() {
         return Ok(Planned::Here);
     }

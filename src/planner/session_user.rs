@@ -33,6 +33,21 @@ pub fn refuse_other(survey: &Survey) -> Result<()> {
     ))
 }
 
+/// On a node, in a session of such a role: 0A000 for what reads `session_user`, however deep the code is that the
+/// coordinator's statement has led to. The coordinator cannot see what functions call and triggers of triggers do.
+pub fn refuse_on_node(survey: &Survey) -> Result<()> {
+    if !survey.session_user {
+        return Ok(());
+    }
+    let here = privileges::session_user();
+    Err(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot read session_user on a node where the session logs in as another role",
+    )
+    .detail(format!("It would be \"{here}\", and not the role that the client logged in as."))
+    .hint("Pass session_user as an argument, or make the function that was called first SECURITY INVOKER."))
+}
+
 /// What of the code that the statement may run names `session_user`.
 fn asked_by(survey: &Survey) -> Result<Option<String>> {
     const SEARCHED: &str = "(session_user|session_authorization)";

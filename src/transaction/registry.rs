@@ -4,6 +4,7 @@ use super::link::Link;
 use super::standby;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
+use crate::pg::session_settings::OTHER_LOGIN_NAME;
 use crate::pg::{node_health, privileges, xact};
 use crate::remote::{Session, SslMode, Target, Tcp};
 use crate::settings;
@@ -18,6 +19,8 @@ use std::time::Duration;
 struct Entry {
     node: NodeId,
     user: Oid,
+    /// Whether the client's login is another role.
+    other_login: bool,
     link: Rc<RefCell<Link>>,
 }
 
@@ -38,10 +41,11 @@ pub fn sessions_made() -> u64 {
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     standby::refuse()?;
     let (user, _) = xact::users();
+    let other_login = xact::has_other_session_user();
     let node = directory::node(id)?;
     node.check_ours()?;
-    refuse_split(id, user, &node.name)?;
-    if let Some(link) = find(id, user) {
+    refuse_split(id, (user, other_login), &node.name)?;
+    if let Some(link) = find(id, (user, other_login)) {
         if is_usable(&link, &node)? {
             return Ok(link);
         }
@@ -57,14 +61,15 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     let role = privileges::role_name(user);
     refuse_silent(&node)?;
     super::recovery::introduce(&node)?;
-    let target = Target { parameters: Vec::new(), ..target(&node, &role)? };
+    let told = other_login.then(|| (OTHER_LOGIN_NAME, "on".to_owned()));
+    let target = Target { parameters: told.into_iter().collect(), ..target(&node, &role)? };
     let mut session =
         Session::connect(&Rc::new(target), &role).inspect_err(|_| node_health::suspect(id.0))?;
     session.show(id.0);
     MADE.set(MADE.get() + 1);
     let link = Rc::new(RefCell::new(Link::new(session, node)));
     LINKS.with(|links| {
-        links.borrow_mut().push(Entry { node: id, user, link: Rc::clone(&link) });
+        links.borrow_mut().push(Entry { node: id, user, other_login, link: Rc::clone(&link) });
     });
     Ok(link)
 }
@@ -88,20 +93,22 @@ pub fn refuse_silent(node: &Node) -> Result<()> {
     .hint("It is tried again every helios.health_interval; helios_nodes shows its state."))
 }
 
-fn find(node: NodeId, user: Oid) -> Option<Rc<RefCell<Link>>> {
+fn find(node: NodeId, user: (Oid, bool)) -> Option<Rc<RefCell<Link>>> {
     LINKS.with(|links| {
         let links = links.borrow();
-        let entry = links.iter().find(|entry| entry.node == node && entry.user == user)?;
+        let entry = links
+            .iter()
+            .find(|entry| entry.node == node && (entry.user, entry.other_login) == user)?;
         Some(Rc::clone(&entry.link))
     })
 }
 
 /// Two sessions do not see each other's uncommitted changes, and would wait for each other's locks without end.
-fn refuse_split(node: NodeId, user: Oid, name: &str) -> Result<()> {
+fn refuse_split(node: NodeId, user: (Oid, bool), name: &str) -> Result<()> {
     let split = LINKS.with(|links| {
         links.borrow().iter().any(|entry| {
             entry.node == node
-                && entry.user != user
+                && (entry.user, entry.other_login) != user
                 && entry.link.try_borrow().is_ok_and(|link| link.block.wrote())
         })
     });

@@ -230,7 +230,7 @@ fn the_manual_has_every_setting_and_who_may_change_it() {
     let manual = std::fs::read_to_string(manual).unwrap();
     let mut client = Cluster::shared().connect();
     let select = "SELECT name, context FROM pg_settings WHERE name LIKE 'helios.%'
-                  UNION VALUES ('helios.migration_session', 'superuser'), ('helios.coordinator_proof', 'backend') ORDER BY 1";
+                  UNION VALUES ('helios.migration_session', 'superuser'), ('helios.coordinator_proof', 'backend'), ('helios.other_login', 'backend') ORDER BY 1";
     let mut wrong = Vec::new();
     for row in client.query(select, &[]).unwrap() {
         let (name, context): (String, String) = (row.get(0), row.get(1));

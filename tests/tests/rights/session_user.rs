@@ -64,3 +64,58 @@ fn boss_makes(cluster: &Cluster, name: &str, statement: &str) {
     );
     cluster.connect().batch_execute(&make).unwrap();
 }
+
+/// The code that reads it is called by code that the statement calls: only the node sees that.
+const NESTED: &str = "GRANT USAGE ON SCHEMA nested TO scribe; CREATE TABLE nested.plain (who text);
+    CREATE FUNCTION nested.inner() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN session_user; END $$;
+    CREATE FUNCTION nested.outer() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN nested.inner(); END $$;
+    CREATE FUNCTION nested.built() RETURNS text LANGUAGE plpgsql AS
+        $$ DECLARE r text; BEGIN EXECUTE 'SELECT session' || '_user' INTO r; RETURN r; END $$;
+    CREATE FUNCTION nested.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.who := nested.inner(); RETURN NEW; END $$;
+    CREATE TABLE nested.by_trigger (x int, who text);
+    CREATE TRIGGER note BEFORE INSERT ON nested.by_trigger FOR EACH ROW EXECUTE FUNCTION nested.note();
+    CREATE TABLE nested.by_default (x int, who text DEFAULT nested.outer()); CREATE TABLE nested.chained (x int);
+    CREATE FUNCTION nested.chain() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO nested.by_trigger (x) VALUES (NEW.x); RETURN NEW; END $$;
+    CREATE TRIGGER chain AFTER INSERT ON nested.chained FOR EACH ROW EXECUTE FUNCTION nested.chain();
+    CREATE PROCEDURE nested.p() LANGUAGE plpgsql AS $$ BEGIN INSERT INTO nested.plain VALUES (session_user); END $$;
+    CREATE VIEW nested.v AS SELECT nested.outer() AS who;";
+
+#[test]
+fn session_user_in_code_that_code_calls_is_the_login_or_an_error() {
+    let cluster = Cluster::shared();
+    let roles =
+        "CREATE ROLE head LOGIN; CREATE ROLE scribe LOGIN; GRANT pg_execute_server_program TO head;
+        CREATE SCHEMA nested AUTHORIZATION head DISTRIBUTED";
+    cluster.connect().batch_execute(roles).unwrap();
+    let mut head = cluster.connect_as("head");
+    head.batch_execute(NESTED).unwrap();
+    let mut scribe = cluster.connect_as("scribe");
+    for (number, statement) in [
+        "INSERT INTO nested.plain SELECT nested.outer()",
+        "INSERT INTO nested.plain SELECT nested.built()",
+        "INSERT INTO nested.by_trigger (x) VALUES (1)",
+        "INSERT INTO nested.by_default (x) VALUES (1)",
+        "INSERT INTO nested.chained VALUES (1)",
+        "INSERT INTO nested.plain SELECT who FROM nested.v",
+        "CALL nested.p()",
+        "PERFORM nested.outer()",
+        "COPY nested.by_trigger (x) FROM PROGRAM 'echo 5'",
+        "COPY nested.by_default (x) FROM PROGRAM 'echo 5'",
+        "EXECUTE 'INSERT INTO nested.by_default (x) VALUES (9)'",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("public.nests_{number}");
+        let make = format!(
+            "CREATE FUNCTION {name}() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN {statement}; END $$; \
+             ALTER FUNCTION {name}() OWNER TO head"
+        );
+        cluster.connect().batch_execute(&make).unwrap();
+        refused(&mut scribe, &format!("SELECT {name}()"), "0A000", "session_user");
+        head.batch_execute(&format!("SELECT {name}()")).unwrap(); // whose login it is
+    }
+    let all = "SELECT who FROM nested.plain UNION SELECT who FROM nested.by_trigger UNION SELECT who FROM nested.by_default";
+    assert_eq!(text(&mut head, all), ["head"]);
+}
