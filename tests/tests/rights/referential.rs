@@ -419,10 +419,10 @@ fn a_trigger_of_a_referential_action_does_not_change_the_table() {
     let mut client = cluster.connect();
     client
         .batch_execute(
-            "CREATE SCHEMA nested; SET search_path = nested; CREATE TABLE parent (id int PRIMARY KEY);
+            "CREATE SCHEMA again; SET search_path = again; CREATE TABLE parent (id int PRIMARY KEY);
              CREATE TABLE child (id int PRIMARY KEY, p int REFERENCES parent ON DELETE SET NULL ON UPDATE CASCADE, v int DEFAULT 0);
              CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN UPDATE nested.child SET v = v + 1 WHERE id <> NEW.id AND p IS NULL; RETURN NEW; END $$;
+                 $$ BEGIN UPDATE again.child SET v = v + 1 WHERE id <> NEW.id AND p IS NULL; RETURN NEW; END $$;
              INSERT INTO parent SELECT generate_series(1, 3); INSERT INTO child SELECT i, i FROM generate_series(1, 3) i;
              CREATE TRIGGER again BEFORE UPDATE OF p ON child FOR EACH ROW EXECUTE FUNCTION again();
              SELECT helios_create_reference_table('parent'); SELECT helios_create_reference_table('child')",
@@ -431,7 +431,7 @@ fn a_trigger_of_a_referential_action_does_not_change_the_table() {
     for change in ["DELETE FROM parent WHERE id = 1", "UPDATE parent SET id = id + 10"] {
         refused(&mut client, change, "0A000", "within a statement");
     }
-    let rows = "SELECT * FROM nested.child ORDER BY 1";
+    let rows = "SELECT * FROM again.child ORDER BY 1";
     let here = text(&mut client, rows);
     assert_eq!(here, ["1|1|0", "2|2|0", "3|3|0"]);
     assert_eq!(text(&mut cluster.connect_to_node(1), rows), here);
