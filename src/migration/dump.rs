@@ -4,6 +4,7 @@
 //! comments, bodies of functions) is ever taken for the border between two objects.
 
 use super::code::Code as TenantCode;
+use super::column_order;
 use super::ends::{self, identifier, literal};
 use super::schemaless;
 use crate::directory::NodeId;
@@ -218,7 +219,13 @@ pub fn definitions(
     let (settings, mut entries): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(Entry::is_setting);
     if section == Section::PreData {
-        schemaless::add(&mut entries, node, schemas, snapshot)?;
+        let mut source = ends::session(node)?;
+        if let Some(snapshot) = snapshot {
+            source.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
+            source.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
+        }
+        schemaless::add(&mut entries, schemas, &mut source)?;
+        column_order::keep(&mut entries, schemas, &mut source)?;
     }
     let settings = settings.into_iter().map(|entry| entry.definition).collect();
     Ok(Definitions { entries, settings, with_tablespaces: !node.is_outside() })

@@ -1,8 +1,8 @@
 //! The beginning of a migration: what can be checked at once, and its row.
 
-use super::ends::{self, identifier};
-use super::fence;
+use super::ends;
 use super::foreign::shells;
+use super::mirror;
 use super::needs;
 use super::record::{self, Becomes, Migration, NewMigration};
 use super::replica;
@@ -79,11 +79,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     directory::set_moving(shard, true)?;
     // Plans that are kept draw numbers without a look at where the sequence is.
     invalidation::tables_changed(schema)?;
-    // Every node has plain schemas, without tables.
-    for node in directory::remote_nodes()? {
-        let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema));
-        fence::on(node.id, &drop)?;
-    }
+    mirror::drop(schema)?;
     let (source, becomes) = (NodeId::LOCAL, Some(Becomes::Distributed));
     let schemas = [schema.to_owned()];
     record::insert(&NewMigration {
@@ -154,11 +150,7 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     for schema in directory::schemas_of(migration.shard)? {
         directory::forget_schema(&schema)?;
         let Some(namespace) = session::namespace(&schema) else { continue };
-        let (name, owner) = (identifier(&schema), identifier(&session::schema_owner(namespace)?));
-        for node in directory::remote_nodes()? {
-            let create = format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}");
-            fence::on(node.id, &create)?;
-        }
+        mirror::restore(&schema, &session::schema_owner(namespace)?)?;
     }
     Ok(())
 }

@@ -274,6 +274,13 @@ fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
     ]
 }
 
+/// What depends on something in a schema and is not in it.
+pub fn outside_of(schema: &str) -> String {
+    let schemas = [schema.to_owned()];
+    let outside = outside(&names(&schemas), false);
+    format!("SELECT * FROM ({outside}) AS a UNION SELECT * FROM ({}) AS b", members(&schemas))
+}
+
 /// What no dump of the schema has, of the kinds that [`outside`] does not look at: members of publications and of other
 /// operator families, event triggers, languages, access methods, and objects of other schemas. Defaults, triggers and
 /// policies of tables outside are left to those.

@@ -1,9 +1,9 @@
 //! Casts and transforms: in no schema, so that pg_dump leaves them out where it dumps schemas. They go with the types and
 //! functions that they are made from.
 
-use super::ends::{self, column, literal, names, text};
-use crate::directory::NodeId;
+use super::ends::{column, literal, names, text};
 use crate::error::Result;
+use crate::remote::Session;
 use helios_core::archive::Entry;
 
 /// Their entries, with what they need: class and number of types, tables and functions.
@@ -32,22 +32,12 @@ const QUERY: &str = "
 
 /// Puts them among the entries of a dump of these schemas, each as early as what it needs allows: what uses a cast does not
 /// name it.
-pub fn add(
-    entries: &mut Vec<Entry>,
-    node: NodeId,
-    schemas: &[String],
-    snapshot: Option<&str>,
-) -> Result<()> {
-    let mut session = ends::session(node)?;
-    if let Some(snapshot) = snapshot {
-        session.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
-        session.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
-    }
+pub fn add(entries: &mut Vec<Entry>, schemas: &[String], source: &mut Session) -> Result<()> {
     let wanted = names(schemas);
     let query = format!(
         "WITH wanted AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({wanted})) {QUERY}"
     );
-    for (number, row) in session.query(&query)?.iter().enumerate() {
+    for (number, row) in source.query(&query)?.iter().enumerate() {
         let needs: Vec<u32> = text(row, 7).split(' ').filter_map(|id| id.parse().ok()).collect();
         let is_needed = |entry: &Entry| entry.class != 0 && needs.contains(&entry.object);
         let place = entries.iter().rposition(is_needed).map_or(0, |last| last + 1);

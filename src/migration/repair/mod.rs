@@ -69,10 +69,12 @@ pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
             (c"helios.migration_session", c"on"),
             (c"client_min_messages", c"error"),
             (c"lock_timeout", c"300ms"),
+            (c"jit", c"off"),
         ];
         let _own = OwnSettings::begin(&settings);
         sql::run("SET LOCAL deadlock_timeout = 20", &[])?;
         let mut node = ends::session(subject.place.node)?;
+        node.query("SET jit = off")?;
         if differences(&subject, &mut node)?.is_empty() {
             return Ok(Vec::new());
         }

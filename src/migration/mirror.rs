@@ -1,0 +1,111 @@
+//! What nodes have of a plain schema: the schema itself, and the types, functions and so on in it, but no relations. It goes
+//! from all nodes when the schema becomes a distributed one, and comes back when it is a plain one again.
+//!
+//! Invariant: nothing is dropped on a node that is not here as well.
+
+use super::dump::{self, Section};
+use super::ends::{identifier, literal, text};
+use super::fence;
+use super::preflight;
+use crate::directory::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::{sql, subtransaction};
+use crate::transaction::{self, Mode};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashSet;
+
+/// What is in the schema, but for parts of other objects.
+fn contents(schema: &str) -> String {
+    format!(
+        "SELECT i.type || ' ' || i.identity, (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.type <> 'composite type')::text
+           FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid
+                CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
+          WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n' AND n.nspname = {}
+            AND d.classid <> 'pg_catalog.pg_default_acl'::pg_catalog.regclass
+          ORDER BY 1",
+        literal(schema)
+    )
+}
+
+/// Takes the schema from all nodes.
+///
+/// 55000 if one has something in it that is not here, or something of its own that depends on it.
+pub fn drop(schema: &str) -> Result<()> {
+    let row = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
+    let here: HashSet<String> = sql::rows(&contents(schema), &[], row)?.into_iter().collect();
+    for node in directory::remote_nodes()? {
+        let there = |query: &str| transaction::query(node.id, query.as_bytes(), Mode::Transaction);
+        let in_it = there(&contents(schema))?;
+        let is_own = |row: &&Vec<_>| text(row, 1) == "true" || !here.contains(&text(row, 0));
+        let own = in_it.iter().filter(is_own).map(|row| text(row, 0)).collect();
+        refuse(&node.name, "in", schema, own)?;
+        if !in_it.is_empty() {
+            let depends = there(&preflight::outside_of(schema))?;
+            let depends = depends.iter().map(|row| text(row, 0)).collect();
+            refuse(&node.name, "that depend on", schema, depends)?;
+        }
+        fence::on(node.id, &format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
+    }
+    Ok(())
+}
+
+fn refuse(node: &str, how: &str, schema: &str, mut own: Vec<String>) -> Result<()> {
+    const SHOWN: usize = 10;
+    if own.is_empty() {
+        return Ok(());
+    }
+    let more = own.len().saturating_sub(SHOWN);
+    own.truncate(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("node \"{node}\" has objects of its own {how} schema \"{schema}\""),
+    )
+    .detail(format!("They would be lost: {}{more}.", own.join(", ")))
+    .hint(
+        "Somebody made them on the node itself. Drop them there, or move them to another schema.",
+    ))
+}
+
+/// Kinds of entries that only this server has.
+const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
+
+/// Gives the schema, which is a plain one of this server again, to all nodes.
+pub fn restore(schema: &str, owner: &str) -> Result<()> {
+    let schemas = [schema.to_owned()];
+    let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
+    let (rest, _) = dumped.divide(|entry| RELATIONS.contains(&entry.kind.as_str()));
+    for node in directory::remote_nodes()? {
+        let (name, owner) = (identifier(schema), identifier(owner));
+        fence::on(node.id, &format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}"))?;
+        if rest.entries.iter().all(|entry| entry.kind == "SCHEMA") {
+            continue;
+        }
+        fence::on(node.id, "SET LOCAL check_function_bodies = off")?;
+        fence::on(node.id, "SET LOCAL helios.migration_session = on")?;
+        for entry in rest.entries.iter().filter(|entry| entry.kind != "SCHEMA") {
+            // What leans on a relation of another schema is on this server alone.
+            // One statement, whatever the entry consists of.
+            let text = format!("BEGIN EXECUTE {}; END", literal(&rest.alone(entry)));
+            let made =
+                subtransaction::attempt(|| fence::on(node.id, &format!("DO {}", literal(&text))));
+            match made {
+                Err(error) if !is_elsewhere(&error) => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error says that something is missing on the node.
+fn is_elsewhere(error: &Error) -> bool {
+    [
+        Code::ERRCODE_UNDEFINED_TABLE,
+        Code::ERRCODE_UNDEFINED_OBJECT,
+        Code::ERRCODE_UNDEFINED_FUNCTION,
+        Code::ERRCODE_INVALID_SCHEMA_NAME,
+    ]
+    .into_iter()
+    .any(|code| error.is(code))
+}
