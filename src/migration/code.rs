@@ -10,6 +10,7 @@
 
 use super::ends::{names, text};
 use crate::error::Result;
+use crate::pg::sql;
 use crate::remote::Session;
 use helios_core::archive::Entry;
 use std::collections::{HashMap, HashSet};
@@ -120,20 +121,33 @@ pub const CTES: &str = "
 impl Code {
     /// Asks the server that the definitions come from.
     pub fn of(session: &mut Session, schemas: &[String]) -> Result<Self> {
+        Ok(Self::read(session.query(&Self::query(schemas))?))
+    }
+
+    /// Asks this server.
+    pub fn here(schemas: &[String]) -> Result<Self> {
+        let row = |row: &sql::Row<'_>| (1..=5).map(|at| row.get::<String>(at)).collect();
+        Ok(Self::read(sql::rows(&Self::query(schemas), &[], row)?))
+    }
+
+    fn query(schemas: &[String]) -> String {
         let schemas = names(schemas);
-        let rows = session.query(&format!(
+        format!(
             "WITH RECURSIVE {CTES}
-             SELECT 'running', class::oid, object, NULL, NULL FROM running
-             UNION ALL SELECT 'attached', 0, relation, NULL, NULL FROM attached
-             UNION ALL SELECT 'key', 0, k.oid, k.conrelid::regclass::text, k.conname
+             SELECT 'running', class::oid::text, object::text, NULL, NULL FROM running
+             UNION ALL SELECT 'attached', '0', relation::text, NULL, NULL FROM attached
+             UNION ALL SELECT 'key', '0', k.oid::text, k.conrelid::regclass::text, k.conname::text
                FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE n.nspname = ANY ({schemas}) AND k.contype = 'f' AND k.convalidated AND c.relkind = 'r'
                 AND (k.conrelid IN (SELECT relation FROM planned) OR k.confrelid IN (SELECT relation FROM planned))
-             UNION ALL SELECT 'running', 'pg_constraint'::regclass, k.oid, NULL, NULL
+             UNION ALL SELECT 'running', 'pg_constraint'::regclass::oid::text, k.oid::text, NULL, NULL
                FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE n.nspname = ANY ({schemas}) AND k.contype = 'f' AND k.convalidated AND c.relkind = 'p'
                 AND (k.conrelid IN (SELECT relation FROM planned) OR k.confrelid IN (SELECT relation FROM planned))"
-        ))?;
+        )
+    }
+
+    fn read(rows: Vec<Vec<Option<String>>>) -> Self {
         let mut code = Self::default();
         for row in rows {
             let number = |at| text(&row, at).parse().unwrap_or(0);
@@ -149,7 +163,7 @@ impl Code {
                 }
             }
         }
-        Ok(code)
+        code
     }
 
     /// Whether making this object runs code. `all` are the entries that it may depend on.

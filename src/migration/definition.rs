@@ -1,7 +1,7 @@
 //! The schemas' definitions on the target, and what of them has to differ while two copies live.
 
 use super::code::Code as TenantCode;
-use super::dump::{self, Definitions, Group, Section};
+use super::dump::{self, Definitions, Section};
 use super::ends::{self, identifier, literal, names, text};
 use super::foreign;
 use super::patience;
@@ -207,19 +207,7 @@ fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     let (own, mut source) =
         worker::attempt(|| Ok((ends::role()?, ends::session(migration.source)?)))?;
     let code = TenantCode::of(&mut source, &migration.schemas)?;
-    let head = definitions.head("0");
-    let mut script = head.clone();
-    for Group { owner, statements } in definitions.groups(&own, &code) {
-        match owner {
-            None => script.push_str(&statements),
-            // What the code has set is taken back.
-            Some(owner) => script.push_str(&format!(
-                "SAVEPOINT helios_owner; SELECT helios.run_as({});\n{head}{statements};RELEASE SAVEPOINT helios_owner; RESET ALL;\n{head}",
-                literal(&owner)
-            )),
-        }
-    }
-    Ok(script)
+    Ok(definitions.script(&own, &code))
 }
 
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.

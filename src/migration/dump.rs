@@ -43,6 +43,13 @@ pub struct Group {
     pub statements: String,
 }
 
+/// What is set for the next objects.
+#[derive(Default)]
+struct Place<'a> {
+    tablespace: Option<&'a str>,
+    method: Option<&'a str>,
+}
+
 impl Definitions {
     /// Divides them: the others, and those that are chosen, with all that depends on them.
     pub fn divide(self, chosen: impl Fn(&Entry) -> bool) -> (Self, Self) {
@@ -62,13 +69,43 @@ impl Definitions {
         &self.settings
     }
 
-    /// The statements of one of the entries, whatever is set in the session.
-    pub fn alone(&self, entry: &Entry) -> String {
-        let entries = vec![entry.clone()];
-        let one =
-            Self { entries, settings: String::new(), with_tablespaces: self.with_tablespaces };
-        let nothing_runs = TenantCode::default();
-        one.groups("", &nothing_runs).into_iter().map(|group| group.statements).collect()
+    /// These entries, among which those are that say how the text of the others is to be read.
+    pub fn of(entries: Vec<Entry>, with_tablespaces: bool) -> Self {
+        let (settings, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(Entry::is_setting);
+        let settings = settings.into_iter().map(|entry| entry.definition).collect();
+        Self { entries, settings, with_tablespaces }
+    }
+
+    /// The statements that make the objects in one transaction of a session of `own`, all in one text. Those that run code
+    /// do so with the rights of the objects' owners.
+    pub fn script(&self, own: &str, code: &TenantCode) -> String {
+        let head = self.head("0");
+        let mut script = head.clone();
+        for Group { owner, statements } in self.groups(own, code) {
+            match owner {
+                None => script.push_str(&statements),
+                // What the code has set is taken back.
+                Some(owner) => script.push_str(&format!(
+                    "SAVEPOINT helios_owner; SELECT helios.run_as({});\n{head}{statements};RELEASE SAVEPOINT helios_owner; RESET ALL;\n{head}",
+                    literal(&owner)
+                )),
+            }
+        }
+        script
+    }
+
+    /// Whether making this entry runs code, so that its owner has to make it and not `own`.
+    pub fn runs_code(&self, entry: &Entry, own: &str, code: &TenantCode) -> bool {
+        !entry.owner.is_empty() && entry.owner != own && code.runs_in(entry, &self.entries)
+    }
+
+    /// The statements of one of the entries, whatever is set in the session; without its owner if he makes it himself.
+    pub fn alone(&self, entry: &Entry, by_owner: bool, code: &TenantCode) -> String {
+        let (mut all, place) = (String::new(), &mut Place::default());
+        self.place(entry, place, &mut all);
+        all.push_str(&statements(entry, !by_owner, code));
+        all
     }
 
     /// What is set in a session before the statements of the entries.
@@ -92,39 +129,40 @@ impl Definitions {
     /// that run code together. `own` is the role that makes the others.
     pub fn groups(&self, own: &str, code: &TenantCode) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        let (mut tablespace, mut method) = (None, None);
+        let mut place = Place::default();
         for entry in &self.entries {
-            let runs_code =
-                !entry.owner.is_empty() && entry.owner != own && code.runs_in(entry, &self.entries);
+            let runs_code = self.runs_code(entry, own, code);
             let owner = runs_code.then_some(entry.owner.as_str());
             let is_same = groups.last().is_some_and(|last| last.owner.as_deref() == owner);
             if !is_same {
                 // The code may have set anything.
-                (tablespace, method) = (None, None);
+                place = Place::default();
                 let owner = owner.map(str::to_owned);
                 groups.push(Group { owner, statements: String::new() });
             }
-            let mut all = String::new();
-            if let Some(name) = entry.tablespace.as_deref().filter(|_| self.with_tablespaces)
-                && tablespace != Some(name)
-            {
-                tablespace = Some(name);
-                let name = if name.is_empty() { literal("") } else { identifier(name) };
-                all.push_str(&format!("SET default_tablespace = {name};\n"));
-            }
-            if let Some(name) = entry.access_method.as_deref().filter(|_| !entry.is_partitioned)
-                && method != Some(name)
-            {
-                method = Some(name);
-                let name = identifier(name);
-                all.push_str(&format!("SET default_table_access_method = {name};\n"));
-            }
-            all.push_str(&statements(entry, !runs_code, code));
             if let Some(last) = groups.last_mut() {
-                last.statements.push_str(&all);
+                self.place(entry, &mut place, &mut last.statements);
+                last.statements.push_str(&statements(entry, !runs_code, code));
             }
         }
         groups
+    }
+
+    /// Sets where the entry's object is to be stored and how, if that is not set already.
+    fn place<'a>(&self, entry: &'a Entry, place: &mut Place<'a>, all: &mut String) {
+        if let Some(name) = entry.tablespace.as_deref().filter(|_| self.with_tablespaces)
+            && place.tablespace != Some(name)
+        {
+            place.tablespace = Some(name);
+            let name = if name.is_empty() { literal("") } else { identifier(name) };
+            all.push_str(&format!("SET default_tablespace = {name};\n"));
+        }
+        if let Some(name) = entry.access_method.as_deref().filter(|_| !entry.is_partitioned)
+            && place.method != Some(name)
+        {
+            place.method = Some(name);
+            all.push_str(&format!("SET default_table_access_method = {};\n", identifier(name)));
+        }
     }
 
     /// Adds to a digest what the objects are, but not their numbers in this dump.
@@ -216,19 +254,18 @@ pub fn definitions(
     })?;
     // The archive says of the database what restoring it into another one leaves out.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
-    let (settings, mut entries): (Vec<_>, Vec<_>) =
-        entries.into_iter().partition(Entry::is_setting);
+    let mut definitions = Definitions::of(entries, !node.is_outside());
+    let entries = &mut definitions.entries;
     if section == Section::PreData {
         let mut source = ends::session(node)?;
         if let Some(snapshot) = snapshot {
             source.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             source.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
         }
-        schemaless::add(&mut entries, schemas, &mut source)?;
-        column_order::keep(&mut entries, schemas, &mut source)?;
+        schemaless::add(entries, schemas, &mut source)?;
+        column_order::keep(entries, schemas, &mut source)?;
     }
-    let settings = settings.into_iter().map(|entry| entry.definition).collect();
-    Ok(Definitions { entries, settings, with_tablespaces: !node.is_outside() })
+    Ok(definitions)
 }
 
 /// A pattern of psql that matches one name only.

@@ -3,8 +3,9 @@
 //!
 //! Invariant: nothing is dropped on a node that is not here as well.
 
+use super::code::Code as TenantCode;
 use super::dump::{self, Section};
-use super::ends::{identifier, literal, text};
+use super::ends::{self, identifier, literal, text};
 use super::fence;
 use super::preflight;
 use crate::directory::{self, NodeId};
@@ -75,6 +76,8 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
     let schemas = [schema.to_owned()];
     let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
     let (rest, _) = dumped.divide(|entry| RELATIONS.contains(&entry.kind.as_str()));
+    let code = TenantCode::here(&schemas)?;
+    let own = ends::role()?;
     for node in directory::remote_nodes()? {
         let (name, owner) = (identifier(schema), identifier(owner));
         fence::on(node.id, &format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}"))?;
@@ -86,7 +89,16 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
         for entry in rest.entries.iter().filter(|entry| entry.kind != "SCHEMA") {
             // What leans on a relation of another schema is on this server alone.
             // One statement, whatever the entry consists of.
-            let text = format!("BEGIN EXECUTE {}; END", literal(&rest.alone(entry)));
+            let runs_code = rest.runs_code(entry, &own, &code);
+            let made = literal(&rest.alone(entry, runs_code, &code));
+            let text = match runs_code {
+                false => format!("BEGIN EXECUTE {made}; END"),
+                // A block with handlers is a subtransaction, which the role lasts for.
+                true => format!(
+                    "BEGIN PERFORM helios.run_as({}); EXECUTE {made}; EXCEPTION WHEN no_data_found THEN RAISE; END",
+                    literal(&entry.owner)
+                ),
+            };
             let made =
                 subtransaction::attempt(|| fence::on(node.id, &format!("DO {}", literal(&text))));
             match made {

@@ -8,6 +8,8 @@ use crate::ddl::home::{self, Home};
 use crate::ddl::roles;
 use crate::directory::{self, Node, NodeId};
 use crate::error::{Error, Result};
+use crate::migration::code::Code as TenantCode;
+use crate::migration::dump::Definitions;
 use crate::pg::object::Object;
 use crate::pg::{privileges, session, sql};
 use crate::remote::Session;
@@ -23,112 +25,65 @@ pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
     copy_definitions(node, &scratch, session)
 }
 
-/// How libpq reaches a server.
-struct Reached {
-    hosts: String,
-    ports: String,
-    database: String,
-    user: String,
-    environment: Vec<(&'static str, String)>,
-}
-
-impl Reached {
-    fn server(&self) -> Server<'_> {
-        Server {
-            host: &self.hosts,
-            port: &self.ports,
-            database: &self.database,
-            user: &self.user,
-            environment: self.environment.clone(),
+/// pg_dump of all that is shared, here and as the caller.
+fn dump(scratch: &Scratch) -> Result<Vec<u8>> {
+    let here = directory::node(NodeId::LOCAL)?;
+    let user = privileges::session_user();
+    let target = transaction::target(&here, &user)?;
+    let mut environment = Vec::new();
+    let options = [
+        ("sslmode", "PGSSLMODE"),
+        ("sslrootcert", "PGSSLROOTCERT"),
+        ("sslcert", "PGSSLCERT"),
+        ("sslkey", "PGSSLKEY"),
+    ];
+    for (option, variable) in options {
+        if let Some(value) = here.options.get(option) {
+            environment.push((variable, value.clone()));
         }
     }
-
-    fn here() -> Result<Self> {
-        let node = directory::node(NodeId::LOCAL)?;
-        let mut reached = Self::there(&node)?;
-        reached.hosts = session::socket_directory().unwrap_or_else(|| "localhost".into());
-        reached.ports = session::port().to_string();
-        reached.database = session::database();
-        Ok(reached)
+    if let Some(password) = target.password {
+        environment.push(("PGPASSWORD", password));
     }
-
-    /// As our own sessions reach it.
-    fn there(node: &Node) -> Result<Self> {
-        let user = privileges::session_user();
-        let target = transaction::target(node, &user)?;
-        let mut environment = vec![("PGTARGETSESSIONATTRS", "primary".to_owned())];
-        let options = [
-            ("sslmode", "PGSSLMODE"),
-            ("sslrootcert", "PGSSLROOTCERT"),
-            ("sslcert", "PGSSLCERT"),
-            ("sslkey", "PGSSLKEY"),
-        ];
-        for (option, variable) in options {
-            if let Some(value) = node.options.get(option) {
-                environment.push((variable, value.clone()));
-            }
-        }
-        if let Some(password) = target.password {
-            environment.push(("PGPASSWORD", password));
-        }
-        if let Some(passfile) = target.passfile {
-            environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
-        }
-        let hosts: Vec<&str> = node.addresses.iter().map(|a| a.host.as_str()).collect();
-        let ports: Vec<String> = node.addresses.iter().map(|a| a.port.to_string()).collect();
-        let database = node.database.clone();
-        Ok(Self { hosts: hosts.join(","), ports: ports.join(","), database, user, environment })
+    if let Some(passfile) = target.passfile {
+        environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
     }
+    let server = Server {
+        host: &session::socket_directory().unwrap_or_else(|| "localhost".into()),
+        port: &session::port().to_string(),
+        database: &session::database(),
+        user: &user,
+        environment,
+    };
+    let file = scratch.file("dump");
+    let arguments =
+        ["--format=custom", "--section=pre-data", "--exclude-table=*.*", "--encoding=UTF8"];
+    process::run("pg_dump", &server, &arguments, &file, scratch)?;
+    std::fs::read(&file).map_err(|error| {
+        let message = format!("could not read the definitions of this server: {error}");
+        Error::new(Code::ERRCODE_IO_ERROR, message)
+    })
 }
 
 fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {
-    let here = Reached::here()?;
-    let (dump, list) = (scratch.file("dump"), scratch.file("list"));
-    let arguments = ["--format=custom", "--section=pre-data", "--exclude-table=*.*"];
-    process::run("pg_dump", &here.server(), &arguments, &dump, scratch)?;
-    let dump_path = dump.to_string_lossy();
-    let contents = std::fs::read(&dump).map_err(|e| unreadable("definitions", &e))?;
-    let entries = archive::entries(&contents).map_err(|error| {
+    let entries = archive::entries(&dump(scratch)?).map_err(|error| {
         let message = "could not read what pg_dump has written";
         Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message).detail(error.to_string())
     })?;
-    let wanted = choose(&entries, &identities_there(session)?)?;
-    if wanted.is_empty() {
+    let entries = choose(entries, &identities_there(session)?)?;
+    let definitions = Definitions::of(entries, true);
+    if definitions.entries.is_empty() {
         return Ok(());
     }
-    std::fs::write(&list, wanted).map_err(|error| {
-        let message = format!("could not write a list for pg_restore: {error}");
-        Error::new(Code::ERRCODE_IO_ERROR, message)
-    })?;
-    let list_path = list.to_string_lossy();
-    // A name with = in it would be taken for a connection string, so it is given in one.
-    let quoted = node.database.replace('\\', "\\\\").replace('\'', "\\'");
-    let connection = format!("dbname='{quoted}'");
-    let output = scratch.file("output");
-    let arguments = [
-        "--exit-on-error",
-        "--single-transaction",
-        "--use-list",
-        &list_path,
-        "--dbname",
-        &connection,
-        &dump_path,
-    ];
-    let mut there = Reached::there(node)?;
-    // One that was of this cluster before, and could not be told that it is free, takes definitions from nobody else.
-    there
-        .environment
-        .push(("PGOPTIONS", "-c lc_messages=C -c helios.migration_session=on".to_owned()));
-    process::run("pg_restore", &there.server(), &arguments, &output, scratch).map_err(|error| {
+    let script = definitions.script(&privileges::session_user(), &TenantCode::here(&[])?);
+    // A node that was of this cluster before, and could not be told that it is free, takes definitions from migrations only.
+    let text = format!("SET helios.migration_session = on; BEGIN;\n{script};\nCOMMIT; RESET ALL");
+    session.query(&text).map(drop).map_err(|error| {
         let node = &node.name;
         error.hint(format!(
             "Make the definitions that node \"{node}\" needs by hand, or drop them here."
         ))
     })
-}
-
-fn unreadable(what: &str, error: &std::io::Error) -> Error {
-    Error::new(Code::ERRCODE_IO_ERROR, format!("could not read the {what} of this server: {error}"))
 }
 
 const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity FROM (
@@ -181,13 +136,17 @@ enum Choice {
     Leave,
 }
 
-/// The numbers of the entries that the node is to get, as a list for pg_restore: objects that live everywhere and that it
-/// does not have, and comments and grants on objects that live everywhere.
-fn choose(entries: &[Entry], there: &HashSet<String>) -> Result<String> {
+/// The entries that the node is to get: objects that live everywhere and that it does not have, and comments and grants on
+/// objects that live everywhere; and those that say how the text is to be read.
+fn choose(entries: Vec<Entry>, there: &HashSet<String>) -> Result<Vec<Entry>> {
     let here = identities_here()?;
     let mut choices: HashMap<i64, Choice> = HashMap::new();
-    let mut wanted = String::new();
-    for entry in entries.iter().filter(|entry| !entry.is_setting()) {
+    let mut wanted = Vec::new();
+    for entry in entries {
+        if entry.is_setting() {
+            wanted.push(entry);
+            continue;
+        }
         let object = Object { class: entry.class.into(), id: entry.object.into() };
         let choice = if entry.class == 0 {
             let is_wanted =
@@ -205,7 +164,7 @@ fn choose(entries: &[Entry], there: &HashSet<String>) -> Result<String> {
         };
         choices.insert(entry.id, choice);
         if choice == Choice::Restore {
-            wanted.push_str(&format!("{};\n", entry.id));
+            wanted.push(entry);
         }
     }
     Ok(wanted)

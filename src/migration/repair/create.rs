@@ -1,21 +1,22 @@
 //! Makes from the node's pg_dump what is missing here.
 //!
-//! What may run code of tenants (checks, generated columns, bounds and keys of partitions are computed by the planner when
-//! they are defined) is made by the owner of the object, restricted, who may create things in the schema meanwhile.
+//! What runs code of tenants as soon as it is made (see [`crate::migration::code`]) is made by the owner of the object,
+//! restricted, who needs the rights for that.
 
 use super::lines::{self, pairs};
 use super::{Subject, text};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::{self, Definitions, Section};
-use crate::migration::ends::{identifier, literal};
+use crate::migration::ends::{self, identifier, literal};
 use crate::migration::needs;
 use crate::pg::own_settings::OwnSettings;
 use crate::pg::privileges::RunAs;
-use crate::pg::{sql, subtransaction};
+use crate::pg::{acting, sql, subtransaction};
 use crate::remote::Session;
 use helios_core::archive::Entry;
-use pgrx::pg_sys::Oid;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The definitions on the node, asked for when they are needed.
 #[derive(Default)]
@@ -43,16 +44,18 @@ pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result
     let entries: Vec<&Entry> = parts.iter().flat_map(|part| &part.entries).collect();
     let there = identities_there(&entries, node)?;
     let fresh = fresh(&entries, &there, &known);
-    let mut rights = Rights::default();
+    let code = TenantCode::of(node, &[subject.schema.clone()])?;
+    let own = ends::role()?;
     for part in parts {
         let settings = [(c"check_function_bodies", c"off")];
         let _own = OwnSettings::begin(&settings);
         sql::run(part.settings(), &[])?;
         for entry in part.entries.iter().filter(|entry| fresh.contains(&entry.id)) {
-            make(subject, entry, &part.alone(entry), &mut rights)?;
+            let runs_code = part.runs_code(entry, &own, &code);
+            make(subject, entry, &part.alone(entry, runs_code, &code), runs_code)?;
         }
     }
-    rights.take_back(&subject.schema)
+    Ok(())
 }
 
 /// All objects of the schema here.
@@ -108,23 +111,11 @@ fn fresh(
     fresh
 }
 
-/// Kinds of entries whose statements plan expressions.
-const COMPUTES: [&str; 8] = [
-    "TABLE",
-    "TABLE ATTACH",
-    "DEFAULT",
-    "CONSTRAINT",
-    "CHECK CONSTRAINT",
-    "FK CONSTRAINT",
-    "INDEX",
-    "DOMAIN",
-];
-
-fn make(subject: &Subject, entry: &Entry, statements: &str, rights: &mut Rights) -> Result<()> {
-    let owner = match COMPUTES.contains(&entry.kind.as_str()) {
-        true => rights.of(&entry.owner, &subject.schema)?,
-        false => None,
-    };
+/// Makes one of them.
+///
+/// Errors: 55000 if its owner has to and may not.
+fn make(subject: &Subject, entry: &Entry, statements: &str, runs_code: bool) -> Result<()> {
+    let owner = if runs_code { Some(owner_who_may(entry, &subject.schema)?) } else { None };
     let run = || {
         let _as_owner = owner.map(RunAs::restricted);
         sql::run(statements, &[])
@@ -135,39 +126,26 @@ fn make(subject: &Subject, entry: &Entry, statements: &str, rights: &mut Rights)
     })
 }
 
-/// Owners who may create objects in the schema, and use it, for as long as it is repaired.
-#[derive(Default)]
-struct Rights {
-    roles: BTreeMap<String, Option<Oid>>,
-    given: Vec<(String, &'static str)>,
-}
-
-impl Rights {
-    fn of(&mut self, owner: &str, schema: &str) -> Result<Option<Oid>> {
-        if let Some(role) = self.roles.get(owner) {
-            return Ok(*role);
-        }
-        let select = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1";
-        let role = sql::one::<Oid>(select, &[owner.into()])?;
-        for right in ["CREATE", "USAGE"] {
-            let ask = format!(
-                "SELECT pg_catalog.has_schema_privilege({}, {}, '{right}')",
-                literal(owner),
-                literal(schema)
-            );
-            if role.is_some() && sql::one::<bool>(&ask, &[])? == Some(false) {
-                let (schema, owner) = (identifier(schema), identifier(owner));
-                sql::run(&format!("GRANT {right} ON SCHEMA {schema} TO {owner}"), &[])?;
-                self.given.push((owner, right));
-            }
-        }
-        self.roles.insert(owner.to_owned(), role);
-        Ok(role)
+fn owner_who_may(entry: &Entry, schema: &str) -> Result<Oid> {
+    let may = format!(
+        "SELECT pg_catalog.has_schema_privilege({0}, {1}, 'CREATE') AND pg_catalog.has_schema_privilege({0}, {1}, 'USAGE')",
+        literal(&entry.owner),
+        literal(schema)
+    );
+    if sql::one::<bool>(&may, &[])? == Some(true) {
+        return acting::role_named(&entry.owner);
     }
-
-    fn take_back(self, schema: &str) -> Result<()> {
-        self.given.iter().try_for_each(|(owner, right)| {
-            sql::run(&format!("REVOKE {right} ON SCHEMA {} FROM {owner}", identifier(schema)), &[])
-        })
-    }
+    let message = format!(
+        "cannot repair schema \"{schema}\" because \"{}\" may not create {} {} in it",
+        entry.owner,
+        entry.kind.to_lowercase(),
+        entry.name
+    );
+    Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        .detail("Its definition runs code, which is done with the rights of its owner.")
+        .hint(format!(
+            "GRANT CREATE, USAGE ON SCHEMA {} TO {}",
+            identifier(schema),
+            identifier(&entry.owner)
+        )))
 }

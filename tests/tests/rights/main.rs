@@ -12,6 +12,7 @@ mod imports;
 mod moves;
 mod referential;
 mod session_user;
+mod shared;
 
 use helios_tests::text;
 
