@@ -7,16 +7,15 @@ use crate::executor;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::Step;
 use crate::pg::{names, sql};
+use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use pgrx::pg_sys::{NodeTag, Oid};
 
 /// Functions that ask or change the sequence that their first argument names.
 const OF_SEQUENCES: [&str; 3] = ["nextval", "currval", "setval"];
 
-/// EXECUTE and CALL with arguments that ask nodes where they have to.
+/// EXECUTE, also in EXPLAIN and CREATE TABLE AS, and CALL with arguments that ask nodes where they have to.
 pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
-    let has_arguments = matches!(statement.tag(), NodeTag::T_ExecuteStmt | NodeTag::T_CallStmt);
-    if !has_arguments || !directory::in_use() {
+    if !statement.has_arguments() || !directory::in_use() {
         return Ok(Step::pass(*statement));
     }
     let last = statement.argument_calls().iter().any(|call| call.name == "lastval");

@@ -98,6 +98,8 @@ fn before(statement: &Statement) -> Result<Step> {
         return Ok(then(*statement, Plan::OnNode));
     }
     failpoint::hit(failpoint::DEFINITION_BEFORE)?;
+    let routed = expressions::route_arguments(statement)?;
+    let statement = &routed.statement;
     directory::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
         return Ok(step);

@@ -49,6 +49,36 @@ impl RawCall {
 }
 
 impl Statement {
+    /// EXECUTE, which EXPLAIN and CREATE TABLE AS may have inside.
+    fn execute(&self) -> Option<*mut pg_sys::ExecuteStmt> {
+        let mut node = self.node::<pg_sys::Node>();
+        // SAFETY: an analysed statement; the casts follow the tags.
+        unsafe {
+            loop {
+                let query = match (*node).type_ {
+                    NodeTag::T_ExecuteStmt => return Some(node.cast()),
+                    NodeTag::T_ExplainStmt => (*node.cast::<pg_sys::ExplainStmt>()).query,
+                    NodeTag::T_CreateTableAsStmt => {
+                        (*node.cast::<pg_sys::CreateTableAsStmt>()).query
+                    }
+                    _ => return None,
+                };
+                if query.is_null() || (*query).type_ != NodeTag::T_Query {
+                    return None;
+                }
+                node = (*query.cast::<pg_sys::Query>()).utilityStmt;
+                if node.is_null() {
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Whether it is a CALL or has an EXECUTE in it.
+    pub fn has_arguments(&self) -> bool {
+        self.tag() == NodeTag::T_CallStmt || self.execute().is_some()
+    }
+
     /// The statement with calls of sequences' functions, and of `set_config`, in its arguments turned to those that ask
     /// the node; None if it has none. For EXECUTE, and CALL of a procedure that runs here.
     pub fn with_routed_arguments(
@@ -58,10 +88,13 @@ impl Statement {
         // SAFETY: the tag says what the node is; only the copy is changed.
         unsafe {
             match self.tag() {
-                NodeTag::T_ExecuteStmt => {
+                _ if self.execute().is_some() => {
                     let named = |statement: &Self| {
-                        raw_calls((*statement.node::<pg_sys::ExecuteStmt>()).params.cast())
+                        let calls =
+                            statement.execute().map(|execute| raw_calls((*execute).params.cast()));
+                        calls
                             .into_iter()
+                            .flatten()
                             .filter_map(|call| Some((redirect::named(&call.name)?, call)))
                             .collect::<Vec<_>>()
                     };
@@ -97,12 +130,7 @@ impl Statement {
     pub fn argument_calls(&self) -> Vec<RawCall> {
         // SAFETY: the tag says what the node is.
         unsafe {
-            match self.tag() {
-                NodeTag::T_ExecuteStmt => {
-                    raw_calls((*self.node::<pg_sys::ExecuteStmt>()).params.cast())
-                }
-                _ => Vec::new(),
-            }
+            self.execute().map_or_else(Vec::new, |execute| raw_calls((*execute).params.cast()))
         }
     }
 

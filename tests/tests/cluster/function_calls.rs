@@ -157,6 +157,26 @@ const DETOURS: &[(&str, &str)] = &[
     ("PREPARE q(bigint) AS SELECT $1; EXECUTE q(nextval('s.t_id_seq'))", "21"),
     ("PREPARE q(bigint) AS SELECT $1; EXECUTE q(pg_catalog.nextval('s.t_id_' || 'seq') + 1)", "22"),
     (
+        "PREPARE q(bigint) AS SELECT $1 AS n; CREATE TEMP TABLE x AS EXECUTE q(nextval('s.t_id_seq')); SELECT n FROM x",
+        "21",
+    ),
+    (
+        "PREPARE q(bigint) AS SELECT $1 AS n; CREATE TEMP TABLE x AS EXECUTE q(nextval('s.t_id_seq')); SELECT nextval('s.t_id_seq')",
+        "22",
+    ),
+    (
+        "PREPARE q(bigint) AS SELECT $1; EXPLAIN EXECUTE q(nextval('s.t_id_seq')); SELECT nextval('s.t_id_seq')",
+        "22",
+    ),
+    (
+        "PREPARE q(bigint) AS SELECT $1; EXPLAIN ANALYZE EXECUTE q(nextval('s.t_id_seq')); SELECT nextval('s.t_id_seq')",
+        "22",
+    ),
+    (
+        "PREPARE q(bigint) AS SELECT $1 AS n; EXPLAIN ANALYZE CREATE TEMP TABLE x AS EXECUTE q(nextval('s.t_id_seq')); SELECT n FROM x",
+        "21",
+    ),
+    (
         "SELECT nextval('s.t_id_seq'); PREPARE q(bigint) AS SELECT $1; EXECUTE q(currval('s.t_id_seq'))",
         "21",
     ),

@@ -338,8 +338,15 @@ fn code_of_the_owner_runs_with_no_more_than_his_rights() {
         "DROP FUNCTION t.evil CASCADE",
     ] {
         here.batch_execute(change).unwrap();
-        assert!(!text(&mut client, "SELECT * FROM helios_repair_schema('t')").is_empty());
+        let repair = "SELECT * FROM helios_repair_schema('t')";
+        let error = client.simple_query(repair).map(|_| ()).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000", "{change}: {error:?}");
+        assert_eq!(error.hint(), Some("GRANT CREATE, USAGE ON SCHEMA t TO tenant"), "{change}");
+        client.batch_execute("GRANT CREATE, USAGE ON SCHEMA t TO tenant").unwrap();
+        assert!(!text(&mut client, repair).is_empty());
         assert_eq!(found(&mut client), [""; 0], "{change}");
+        client.batch_execute("REVOKE ALL ON SCHEMA t FROM tenant").unwrap();
     }
     // The function does tell.
     let error = here.batch_execute("ALTER TABLE t.a ADD CHECK (t.evil(4) > 0)").unwrap_err();
