@@ -5,15 +5,19 @@ use super::frame::Plan;
 use super::{expressions, send};
 use crate::directory::{self, NodeId};
 use crate::error::Result;
-use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::pg::utility_hook::Step;
+use crate::pg::{server_functions, session};
 use crate::transaction;
 
 /// Before the server runs the statement.
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     if statement.deallocates_all() {
         transaction::forget_statements();
+    }
+    // In a transaction block it fails.
+    if statement.discards_all() && !statement.in_transaction_block() {
+        server_functions::forget_seed();
     }
     if let Some(gid) = statement.finishes_prepared()
         && directory::in_use()

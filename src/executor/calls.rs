@@ -4,7 +4,9 @@
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::pg::function_calls::is_function_call_message;
-use crate::pg::server_functions::{Bond, asks_directory, asks_relation, bond, call_name};
+use crate::pg::server_functions::{
+    Bond, asks_directory, asks_relation, bond, call_name, note_seed,
+};
 use crate::transaction;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
@@ -21,6 +23,9 @@ fn check(function: Oid) -> Result<()> {
     if directory::proof::is_coordinators() {
         return check_on_node(function);
     }
+    if function.to_u32() == pg_sys::F_SETSEED {
+        note_seed();
+    }
     if asks_relation(function) && is_function_call_message() && directory::in_use() {
         return Err(by_message(function));
     }
@@ -28,9 +33,11 @@ fn check(function: Oid) -> Result<()> {
 }
 
 /// On a node: what a tenant's function, trigger or default calls must not make large objects here, where nobody would
-/// look for them, or answer from a directory that is empty.
+/// look for them, set the seed of numbers that nobody draws, or answer from a directory that is empty.
 fn check_on_node(function: Oid) -> Result<()> {
-    let detail = if bond(function) == Some(Bond::LargeObject) {
+    let detail = if function.to_u32() == pg_sys::F_SETSEED {
+        "The session's numbers come from the coordinator."
+    } else if bond(function) == Some(Bond::LargeObject) {
         "Large objects are on the coordinator."
     } else if asks_directory(function) {
         "It answers from the directory, which only the coordinator has."

@@ -2,6 +2,7 @@
 
 use super::nodes;
 use pgrx::pg_sys::{self, Oid};
+use std::cell::Cell;
 use std::ops::RangeInclusive;
 
 /// What a function is bound to.
@@ -13,10 +14,33 @@ pub enum Bond {
     Server,
     /// The large objects of the database that it is called in.
     LargeObject,
+    /// The numbers that follow from this session's seed.
+    Seed,
 }
 
-/// `pg_notify` and the session-level advisory locks.
-const SESSION: [RangeInclusive<u32>; 2] = [3036..=3036, 2880..=2892];
+thread_local! {
+    /// Whether `setseed` was called.
+    static SEEDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// `setseed` is about to be called. Plans that were made before may call `random`.
+pub fn note_seed() {
+    if !SEEDED.replace(true) {
+        // SAFETY: marks the plans of this backend.
+        unsafe { pg_sys::ResetPlanCache() };
+    }
+}
+
+/// The session is one that nobody has used yet, as far as its user can tell.
+pub fn forget_seed() {
+    SEEDED.set(false);
+}
+
+/// `random`, `random_normal`.
+const RANDOM: [RangeInclusive<u32>; 3] = [1598..=1598, 6212..=6212, 6339..=6341];
+
+/// `pg_notify`, the session-level advisory locks, `setseed`.
+const SESSION: [RangeInclusive<u32>; 3] = [3036..=3036, 2880..=2892, 1599..=1599];
 
 const SERVER: [RangeInclusive<u32>; 26] = [
     2026..=2026, // pg_backend_pid
@@ -72,6 +96,8 @@ pub fn bond(function: Oid) -> Option<Bond> {
         Some(Bond::Server)
     } else if among(&LARGE_OBJECT) {
         Some(Bond::LargeObject)
+    } else if SEEDED.get() && among(&RANDOM) {
+        Some(Bond::Seed)
     } else {
         None
     }
@@ -85,7 +111,7 @@ pub fn asks_relation(function: Oid) -> bool {
 /// Whether it matters that this function is about to be called.
 pub(in crate::pg) fn is_watched(function: Oid) -> bool {
     function.to_u32() >= super::tree::FIRST_USER_OID
-        || function.to_u32() == pg_sys::F_SET_CONFIG
+        || matches!(function.to_u32(), pg_sys::F_SET_CONFIG | pg_sys::F_SETSEED)
         || asks_relation(function)
         || bond(function) == Some(Bond::LargeObject)
 }

@@ -97,6 +97,14 @@ impl Statement {
             && unsafe { (*self.node::<pg_sys::DeallocateStmt>()).name.is_null() }
     }
 
+    /// Whether it is DISCARD ALL.
+    pub fn discards_all(&self) -> bool {
+        // SAFETY: the tag says what the node is.
+        self.tag() == NodeTag::T_DiscardStmt
+            && unsafe { (*self.node::<pg_sys::DiscardStmt>()).target }
+                == pg_sys::DiscardMode::DISCARD_ALL
+    }
+
     /// The schema of REINDEX SCHEMA.
     pub fn reindexed_schema(&self) -> Option<String> {
         if self.tag() != NodeTag::T_ReindexStmt {

@@ -49,6 +49,9 @@ fn refusal(function: Oid, bond: Bond) -> Error {
         Bond::Session => error
             .detail("It would act on the node and not on this session.")
             .hint("Call it in a statement of its own."),
+        Bond::Seed => error
+            .detail("setseed() was called in this session, and the statement runs on the table's node, whose numbers do not follow from that seed.")
+            .hint(format!("Call {name} in a statement of its own, and give its result as a parameter, or begin another session: DISCARD ALL forgets the seed.")),
         Bond::Server => error
             .detail("The statement runs on the table's node, and the function would speak of that server and not of this one.")
             .hint(format!(

@@ -148,3 +148,43 @@ fn functions_that_speak_of_the_server_are_refused_beside_a_tenants_table() {
     client.execute(&format!("UPDATE speaks.log SET pid = {here}"), &[]).unwrap();
     assert_eq!(text(&mut client, "SELECT pid FROM speaks.log"), [here]);
 }
+
+#[test]
+fn numbers_that_follow_from_a_seed_are_this_sessions() {
+    let mut client = schema("seeded");
+    let rows = "SELECT count(*) FROM seeded.tenants WHERE random() >= 0";
+    client
+        .batch_execute("PREPARE early AS SELECT count(*) FROM seeded.tenants WHERE random() >= 0")
+        .unwrap();
+    client.batch_execute(rows).unwrap();
+    client.batch_execute("EXECUTE early").unwrap();
+    refused(
+        &mut client,
+        "SELECT setseed(0.5) FROM seeded.tenants",
+        "0A000",
+        "beside a distributed table",
+    );
+    let seed = "SELECT setseed(0.5)";
+    let draw = "SELECT random()";
+    client.batch_execute(seed).unwrap();
+    let first = text(&mut client, draw);
+    client.batch_execute(seed).unwrap();
+    for sql in [rows, "EXECUTE early", "SELECT 1 FROM seeded.tenants ORDER BY random()"] {
+        refused(&mut client, sql, "0A000", "beside a distributed table");
+    }
+    assert_eq!(text(&mut client, draw), first);
+    client
+        .batch_execute(
+            "CREATE FUNCTION seeded.seeds() RETURNS SETOF int LANGUAGE plpgsql AS \
+             'BEGIN PERFORM setseed(0.1); RETURN QUERY SELECT 1 FROM seeded.tenants; END'",
+        )
+        .unwrap();
+    refused(
+        &mut client,
+        "SELECT f FROM seeded.tenants, seeded.seeds() AS f",
+        "0A000",
+        "by a function that runs on a node",
+    );
+    client.batch_execute("DISCARD ALL").unwrap();
+    client.batch_execute(rows).unwrap();
+}
