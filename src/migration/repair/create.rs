@@ -44,7 +44,7 @@ pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result
     let entries: Vec<&Entry> = parts.iter().flat_map(|part| &part.entries).collect();
     let there = identities_there(&entries, node)?;
     let fresh = fresh(&entries, &there, &known);
-    let code = TenantCode::of(node, &[subject.schema.clone()])?;
+    let code = TenantCode::of(node, std::slice::from_ref(&subject.schema))?;
     let own = ends::role()?;
     for part in parts {
         let settings = [(c"check_function_bodies", c"off")];
