@@ -207,7 +207,7 @@ fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     let (own, mut source) =
         worker::attempt(|| Ok((ends::role()?, ends::session(migration.source)?)))?;
     let code = TenantCode::of(&mut source, &migration.schemas)?;
-    Ok(definitions.script(&own, &code))
+    Ok(definitions.script(&own, &code, ""))
 }
 
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.

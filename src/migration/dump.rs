@@ -78,16 +78,16 @@ impl Definitions {
     }
 
     /// The statements that make the objects in one transaction of a session of `own`, all in one text. Those that run code
-    /// do so with the rights of the objects' owners.
-    pub fn script(&self, own: &str, code: &TenantCode) -> String {
+    /// do so with the rights of the objects' owners. `session` is what the session has set for itself, as statements: what
+    /// the owners' code sets is taken back, and that along with it.
+    pub fn script(&self, own: &str, code: &TenantCode, session: &str) -> String {
         let head = self.head("0");
-        let mut script = head.clone();
+        let mut script = format!("{session}{head}");
         for Group { owner, statements } in self.groups(own, code) {
             match owner {
                 None => script.push_str(&statements),
-                // What the code has set is taken back.
                 Some(owner) => script.push_str(&format!(
-                    "SAVEPOINT helios_owner; SELECT helios.run_as({});\n{head}{statements};RELEASE SAVEPOINT helios_owner; RESET ALL;\n{head}",
+                    "SAVEPOINT helios_owner; SELECT helios.run_as({});\n{head}{statements};RELEASE SAVEPOINT helios_owner; RESET ALL;\n{session}{head}",
                     literal(&owner)
                 )),
             }

@@ -87,7 +87,6 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
         fence::on(node.id, "SET LOCAL check_function_bodies = off")?;
         fence::on(node.id, "SET LOCAL helios.migration_session = on")?;
         for entry in rest.entries.iter().filter(|entry| entry.kind != "SCHEMA") {
-            // What leans on a relation of another schema is on this server alone.
             // One statement, whatever the entry consists of.
             let runs_code = rest.runs_code(entry, &own, &code);
             let made = literal(&rest.alone(entry, runs_code, &code));
@@ -102,6 +101,7 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
             let made =
                 subtransaction::attempt(|| fence::on(node.id, &format!("DO {}", literal(&text))));
             match made {
+                // What leans on a relation of another schema is on this server alone.
                 Err(error) if !is_elsewhere(&error) => return Err(error),
                 _ => {}
             }

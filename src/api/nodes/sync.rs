@@ -75,9 +75,11 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
     if definitions.entries.is_empty() {
         return Ok(());
     }
-    let script = definitions.script(&privileges::session_user(), &TenantCode::here(&[])?);
     // A node that was of this cluster before, and could not be told that it is free, takes definitions from migrations only.
-    let text = format!("SET helios.migration_session = on; BEGIN;\n{script};\nCOMMIT; RESET ALL");
+    let settings = "SET helios.migration_session = on;\n";
+    let code = TenantCode::here(&[])?;
+    let script = definitions.script(&privileges::session_user(), &code, settings);
+    let text = format!("BEGIN;\n{script};\nCOMMIT; RESET ALL");
     session.query(&text).map(drop).map_err(|error| {
         let node = &node.name;
         error.hint(format!(
