@@ -1,4 +1,4 @@
-//! Rows of the catalogs as values. The column numbers are those of `sql/helios--0.1.0.sql`.
+//! Rows of the catalogs as values. The column numbers are those of `sql/install/`'s newest script.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::Row;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 use crate::paths;
 use crate::postgres::Postgres;
+use crate::scripts;
 
 /// Installs the shared library below this directory (`pg15/helios.so`, …) instead of in PostgreSQL's own library directory; servers then
 /// get it through `dynamic_library_path`. Lets several checkouts share one PostgreSQL.
@@ -66,21 +67,6 @@ fn build_with(pg: &Postgres, features: &str) -> Result<PathBuf> {
     bail!("cargo built the extension, but named no shared library");
 }
 
-/// The files of the extension besides the shared library: control file and SQL scripts.
-fn scripts() -> Result<Vec<PathBuf>> {
-    let root = paths::workspace();
-    let mut files = vec![root.join("helios.control")];
-    for entry in fs::read_dir(root.join("sql")).context("cannot read sql/")? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.starts_with("helios--") && name.ends_with(".sql") {
-            files.push(path);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// Installs the library, the control file and the SQL scripts. Files that are the same already
 /// are left alone; others are replaced in one step, since running servers have them mapped.
 /// Returns whether anything was replaced.
@@ -88,7 +74,9 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
     let library_dir = private_library_dir(pg).unwrap_or_else(|| pg.libdir.clone());
     let extension_dir = pg.sharedir.join("extension");
     let mut wanted = vec![(library.to_owned(), library_dir.join("helios.so"), 0o755)];
-    for script in scripts()? {
+    let mut scripts = scripts::all()?;
+    scripts.insert(0, paths::workspace().join("helios.control"));
+    for script in scripts {
         let name = script.file_name().unwrap_or_default().to_owned();
         wanted.push((script, extension_dir.join(name), 0o644));
     }

@@ -18,6 +18,7 @@ pub mod processes;
 pub mod progress;
 pub mod registry;
 pub mod scratch;
+pub mod scripts;
 pub mod server;
 pub mod setup;
 pub mod testing;

@@ -6,6 +6,7 @@ mod core_regress;
 mod isolation;
 mod libtest;
 mod regress;
+mod released;
 mod symbols;
 
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 6] = ["format", "lint", "docs", "layers", "build", "symbols"];
+const CHECKS: [&str; 7] = ["format", "lint", "docs", "layers", "scripts", "build", "symbols"];
 const SUITES: [&str; 7] =
     ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
@@ -119,6 +120,7 @@ impl Run {
         self.check("lint", || checks::lint(&config));
         self.check("docs", || checks::docs(&config));
         self.check("layers", checks::layers);
+        self.check("scripts", released::check);
     }
 
     /// One check that passes or fails as a whole. Returns whether it did not fail.

@@ -7,13 +7,16 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::command;
-use crate::paths;
+use crate::scripts;
 
-/// Compares the functions that the installation script declares with those the library exports.
+/// Compares the functions that the scripts of all versions declare with those the library exports. A function that only older versions
+/// have stays in the library: their scripts must run before a database can be updated.
 pub fn check(library: &Path) -> Result<()> {
-    let script = paths::workspace().join("sql/helios--0.1.0.sql");
-    let sql = std::fs::read_to_string(&script)
-        .with_context(|| format!("cannot read {}", script.display()))?;
+    let mut sql = String::new();
+    for script in scripts::all()? {
+        let text = std::fs::read_to_string(&script);
+        sql += &text.with_context(|| format!("cannot read {}", script.display()))?;
+    }
     let declared = declared(&sql);
     let mut nm = Command::new("nm");
     let listed = command::output(nm.args(["--dynamic", "--defined-only"]).arg(library))?;
@@ -50,7 +53,7 @@ fn exported(nm: &str) -> BTreeSet<&str> {
 fn differences(declared: &BTreeSet<&str>, exported: &BTreeSet<&str>) -> Vec<String> {
     let mut faults = Vec::new();
     if declared.is_empty() {
-        faults.push("the script declares no function".to_owned());
+        faults.push("the scripts declare no function".to_owned());
     }
     for name in declared.difference(exported) {
         faults.push(format!("{name} is declared in SQL, but the library has no such function"));

@@ -1,0 +1,192 @@
+//! Scripts that users have run never change, and lead to the version that is being made.
+//!
+//! `sql/released.sha256` lists every released script as `sha256sum` prints it. A release adds its scripts there; nothing else touches
+//! the file.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::scripts;
+
+/// The scripts of the checkout, as the check looks at them.
+struct Scripts {
+    /// Contents by path below `sql/`.
+    contents: BTreeMap<String, Vec<u8>>,
+    /// Checksums of released scripts by path below `sql/`.
+    released: BTreeMap<String, String>,
+    /// The version that CREATE EXTENSION makes.
+    current: String,
+}
+
+/// Compares released scripts with their checksums, and looks for the way from each version to the current one.
+pub fn check() -> Result<()> {
+    let root = scripts::directory();
+    let mut contents = BTreeMap::new();
+    for script in scripts::all()? {
+        let name = script.strip_prefix(&root).unwrap_or(&script).to_string_lossy().into_owned();
+        let content =
+            fs::read(&script).with_context(|| format!("cannot read {}", script.display()))?;
+        contents.insert(name, content);
+    }
+    let list = fs::read_to_string(root.join("released.sha256"))
+        .context("cannot read sql/released.sha256")?;
+    let current = scripts::default_version()?;
+    let faults = Scripts { contents, released: checksums(&list)?, current }.faults();
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+/// The lines of a list as `sha256sum` writes it.
+fn checksums(list: &str) -> Result<BTreeMap<String, String>> {
+    let entry = |line: &str| {
+        let (sum, name) = line.split_once("  ").context("no line of sha256sum")?;
+        Ok((name.to_owned(), sum.to_owned()))
+    };
+    list.lines().map(entry).collect()
+}
+
+impl Scripts {
+    fn faults(&self) -> Vec<String> {
+        let mut faults = self.changed();
+        faults.extend(self.without_checksum());
+        faults.extend(self.without_way());
+        if env!("CARGO_PKG_VERSION") != self.current {
+            faults.push(format!(
+                "Cargo.toml says version {}, helios.control {}",
+                env!("CARGO_PKG_VERSION"),
+                self.current
+            ));
+        }
+        faults
+    }
+
+    /// Released scripts that are not as they were.
+    fn changed(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (name, sum) in &self.released {
+            match self.contents.get(name) {
+                None => faults.push(format!("sql/{name} was released and is gone")),
+                Some(content) if hexadecimal(content) != *sum => faults.push(format!(
+                    "sql/{name} was released and has changed; changes belong into the scripts of {}",
+                    self.current
+                )),
+                Some(_) => {}
+            }
+        }
+        faults
+    }
+
+    /// Scripts of earlier versions that the list does not protect.
+    fn without_checksum(&self) -> Vec<String> {
+        let missing = self.contents.keys().filter(|name| {
+            let made = scripts::versions(name.as_ref()).pop();
+            made.as_ref() != Some(&self.current) && !self.released.contains_key(*name)
+        });
+        missing
+            .map(|name| format!("sql/{name} makes a released version, but has no checksum"))
+            .collect()
+    }
+
+    /// Versions that cannot be updated to the current one.
+    fn without_way(&self) -> Vec<String> {
+        let mut installable = BTreeSet::new();
+        let mut steps = Vec::new();
+        for name in self.contents.keys() {
+            match scripts::versions(name.as_ref()).as_slice() {
+                [version] => {
+                    installable.insert(version.clone());
+                }
+                [from, to] => steps.push((from.clone(), to.clone())),
+                _ => return vec![format!("sql/{name} is no name of a script")],
+            }
+        }
+        if !installable.contains(&self.current) {
+            return vec![format!("no script installs {}", self.current)];
+        }
+        let mut reaching = BTreeSet::from([self.current.clone()]);
+        // Each round adds the versions that are one step further away.
+        for _ in &steps {
+            let further = steps.iter().filter(|(_, to)| reaching.contains(to));
+            let further: Vec<String> = further.map(|(from, _)| from.clone()).collect();
+            reaching.extend(further);
+        }
+        let stuck = installable.difference(&reaching);
+        stuck.map(|version| format!("no script updates {version} to {}", self.current)).collect()
+    }
+}
+
+fn hexadecimal(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FROZEN: &str = "CREATE TABLE a ();\n";
+
+    fn scripts(contents: &[(&str, &str)]) -> Scripts {
+        let contents =
+            contents.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()));
+        let list = format!("{}  install/helios--0.0.9.sql\n", hexadecimal(FROZEN.as_bytes()));
+        Scripts {
+            contents: contents.collect(),
+            released: checksums(&list).unwrap(),
+            current: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn current(kind: &str, from: &str) -> String {
+        format!("{kind}/helios--{from}{}.sql", env!("CARGO_PKG_VERSION"))
+    }
+
+    #[test]
+    fn whole_set_has_no_faults() {
+        let (install, upgrade) = (current("install", ""), current("upgrade", "0.0.9--"));
+        let set = scripts(&[("install/helios--0.0.9.sql", FROZEN), (&install, ""), (&upgrade, "")]);
+        assert_eq!(set.faults(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn changed_and_missing_released_scripts_are_faults() {
+        let (install, upgrade) = (current("install", ""), current("upgrade", "0.0.9--"));
+        let changed = [("install/helios--0.0.9.sql", "other"), (&install, ""), (&upgrade, "")];
+        let faults = scripts(&changed).faults().join("\n");
+        assert!(faults.contains("helios--0.0.9.sql was released and has changed"), "{faults}");
+        let faults = scripts(&[(&install, "")]).faults().join("\n");
+        assert!(faults.contains("helios--0.0.9.sql was released and is gone"), "{faults}");
+    }
+
+    #[test]
+    fn versions_without_checksum_or_way_are_faults() {
+        let install = current("install", "");
+        let set = [
+            ("install/helios--0.0.9.sql", FROZEN),
+            ("install/helios--0.0.8.sql", "x"),
+            (&install, ""),
+        ];
+        let faults = scripts(&set).faults().join("\n");
+        assert!(
+            faults.contains("helios--0.0.8.sql makes a released version, but has no checksum"),
+            "{faults}"
+        );
+        assert!(faults.contains("no script updates 0.0.9 to"), "{faults}");
+        let faults = scripts(&[("install/helios--0.0.9.sql", FROZEN)]).faults().join("\n");
+        assert!(faults.contains("no script installs"), "{faults}");
+    }
+
+    #[test]
+    fn checksum_is_that_of_sha256sum() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(hexadecimal(b""), empty);
+    }
+}
