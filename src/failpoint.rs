@@ -2,7 +2,7 @@
 //! `failpoints` only; without it a place is nothing at all.
 //!
 //! Names are `step.before` (nothing of it is done), `step.sent` (asked for, not answered) and `step.after` (done).
-//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/pg/failpoints.rs`.
+//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/pg/ipc/failpoints.rs`.
 
 use crate::error::Result;
 
@@ -136,7 +136,7 @@ points! {
 #[inline(always)]
 pub fn hit(point: &'static str) -> Result<()> {
     #[cfg(feature = "failpoints")]
-    return crate::pg::failpoints::hit(point);
+    return crate::pg::ipc::failpoints::hit(point);
     #[cfg(not(feature = "failpoints"))]
     {
         let _ = point;

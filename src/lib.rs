@@ -1,9 +1,9 @@
 //! Helios shards plain PostgreSQL by schema: installs settings, hooks and workers; nothing else.
 
 mod api;
-mod background;
+mod catalog;
+mod cluster;
 mod ddl;
-mod directory;
 mod error;
 mod executor;
 mod failpoint;
@@ -12,9 +12,12 @@ mod pg;
 mod planner;
 mod rebalance;
 mod remote;
+mod replica;
+mod replication;
 mod settings;
 mod stats;
 mod transaction;
+mod workers;
 
 use pgrx::prelude::*;
 
@@ -23,22 +26,22 @@ pgrx::pg_module_magic!();
 /// Runs once, in the postmaster.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    pg::preload::require();
+    pg::session::preload::require();
     settings::register();
-    pg::shared_memory::install();
-    pg::server_start::install();
-    pg::backends::install();
-    pg::node_health::install();
-    pg::replica_states::install();
-    pg::schema_counters::install();
+    pg::ipc::shared_memory::install();
+    pg::session::server_start::install();
+    pg::ipc::backends::install();
+    pg::ipc::node_health::install();
+    pg::ipc::replica_states::install();
+    pg::ipc::schema_counters::install();
     #[cfg(feature = "failpoints")]
-    pg::failpoints::install();
-    pg::invalidation::install();
-    pg::acting::install();
+    pg::ipc::failpoints::install();
+    pg::hooks::invalidation::install();
+    pg::session::acting::install();
     ddl::install();
     settings::install_grammar();
     transaction::install();
     executor::install();
-    background::install();
+    workers::install();
     pg::hooks::install(planner::callbacks());
 }

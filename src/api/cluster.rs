@@ -1,7 +1,7 @@
 //! The cluster as a whole.
 
-use crate::pg::deparse_check;
-use crate::pg::grammar_check::{self, Effect};
+use crate::pg::tree::deparse_check;
+use crate::pg::tree::grammar_check::{self, Effect};
 use pgrx::prelude::*;
 
 /// Version of the library that is loaded.
@@ -13,7 +13,7 @@ fn helios_version() -> &'static str {
 /// Whether CREATE SCHEMA … DISTRIBUTED is understood, or why not.
 #[pg_extern(sql = false)]
 fn helios_grammar_state() -> String {
-    match crate::pg::scanner_hook::trouble() {
+    match crate::pg::hooks::scanner::trouble() {
         None => "on".into(),
         Some(reason) => format!("off: {reason}"),
     }

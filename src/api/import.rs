@@ -2,7 +2,7 @@
 
 use super::given;
 use crate::error::{OrRaise, Result};
-use crate::migration::{self, Import};
+use crate::migration::{self, import::Import};
 use crate::pg::session;
 use crate::transaction;
 use pgrx::prelude::*;
@@ -19,7 +19,7 @@ fn helios_import_schema(
     session::show_instead(c"SELECT helios_import_schema(…)");
     let start = || -> Result<i64> {
         let _path = transaction::SafePath::begin();
-        migration::start_import(&Import {
+        migration::import::start(&Import {
             connection: given(connection, "connection")?,
             schema: given(schema, "schema")?,
             node,

@@ -1,7 +1,7 @@
 //! Moving schemas and shards between nodes.
 
 use super::given;
-use crate::directory::{self, ShardId};
+use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
 use crate::migration::{self, Subject};
 use helios_core::migration::Wish;
@@ -9,7 +9,7 @@ use pgrx::prelude::*;
 use std::time::Duration;
 
 fn start(subject: Subject, node: Option<&str>) -> Result<i64> {
-    let node = directory::node_named(given(node, "node")?)?;
+    let node = catalog::node_named(given(node, "node")?)?;
     migration::start(&subject, node.id)
 }
 

@@ -4,20 +4,20 @@
 //! Invariant: nothing is decided here that another caller of the same work would not get too.
 //! Lock order: none of its own.
 
-mod acting;
-mod cluster;
-mod copies;
-mod import;
-mod migrations;
-mod nodes;
-mod places;
-mod rebalance;
-mod replicas;
-mod schemas;
-mod shards;
-mod statistics;
-mod tables;
-mod transactions;
+pub mod acting;
+pub mod cluster;
+pub mod import;
+pub mod migration_target;
+pub mod migrations;
+pub mod nodes;
+pub mod placement;
+pub mod rebalance;
+pub mod replicas;
+pub mod schemas;
+pub mod shards;
+pub mod statistics;
+pub mod tables;
+pub mod transactions;
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;

@@ -1,7 +1,7 @@
 //! Balance of the nodes: plans, their execution, drains, moves by pattern.
 
 use super::given;
-use crate::directory;
+use crate::catalog;
 use crate::error::{OrRaise, Result};
 use crate::rebalance::{self, Prepared};
 use crate::transaction;
@@ -31,7 +31,7 @@ fn helios_rebalance_plan() -> Rows {
     let rows = || -> Result<Vec<_>> {
         let _path = transaction::SafePath::begin();
         let Prepared { plan, schemas, rate } = rebalance::prepare()?;
-        let name = |id| directory::node(directory::NodeId(id)).map(|node| node.name.clone());
+        let name = |id| catalog::node(catalog::NodeId(id)).map(|node| node.name.clone());
         let row = |(step, m): (i32, &helios_core::rebalance::Move)| {
             let count = schemas.get(&m.shard).copied().unwrap_or(0) as i64;
             let (source, target) = (name(m.from)?, name(m.to)?);
@@ -104,7 +104,7 @@ fn begin(start: impl FnOnce() -> Result<Vec<i64>>) -> SetOfIterator<'static, i64
 #[pg_extern(sql = false)]
 fn helios_rebalance() -> SetOfIterator<'static, i64> {
     begin(|| {
-        directory::lock_cluster_shared();
+        catalog::lock_cluster_shared();
         Ok(rebalance::execute(&rebalance::prepare()?.plan))
     })
 }
@@ -134,8 +134,8 @@ fn helios_migrate(
 ) -> SetOfIterator<'static, i64> {
     begin(|| {
         let (source, target) = (given(source, "source")?, given(target, "target")?);
-        directory::lock_cluster_shared();
-        let (source, target) = (directory::node_named(source)?, directory::node_named(target)?);
+        catalog::lock_cluster_shared();
+        let (source, target) = (catalog::node_named(source)?, catalog::node_named(target)?);
         rebalance::migrate_matching(&source, &target, given(pattern, "pattern")?)
     })
 }

@@ -1,10 +1,10 @@
 //! Replicas: how many, which one is used, how far each is.
 
 use super::given;
-use crate::directory::{self, ShardId};
+use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
 use crate::migration::{self, Subject};
-use crate::pg::replica_states;
+use crate::pg::ipc::replica_states;
 use crate::transaction;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -57,7 +57,7 @@ type Promoted = TableIterator<
 fn promote(subject: Result<Subject>, node: Option<String>) -> Promoted {
     let promote = || {
         let _path = transaction::SafePath::begin();
-        let node = node.as_deref().map(directory::node_named).transpose()?;
+        let node = node.as_deref().map(catalog::node_named).transpose()?;
         migration::promote(&subject?, node.as_ref())
     };
     let done = promote().or_raise();

@@ -3,7 +3,6 @@
 use crate::ddl::convert;
 use crate::ddl::schema::{self, Wish};
 use crate::error::{Error, OrRaise, Result};
-use crate::migration;
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;
@@ -59,7 +58,7 @@ fn helios_repair_schema(schema: Option<&str>, dry_run: Option<bool>) -> Actions 
         let _path = transaction::SafePath::begin();
         let name = given(schema)?;
         convert::check_owner(name)?;
-        migration::repair::repair(name, dry_run.unwrap_or(false))
+        crate::cluster::repair::repair(name, dry_run.unwrap_or(false))
     };
     let actions = repair().or_raise();
     TableIterator::new(actions.into_iter().map(|done| (done.object, done.difference, done.action)))

@@ -1,7 +1,7 @@
 //! Shards cut, joined and given to nodes by hand.
 
 use super::given;
-use crate::directory::{self, ShardId};
+use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
 use crate::rebalance::{self, At, Merged};
 use crate::transaction;
@@ -31,7 +31,7 @@ fn helios_merge_shards(shard: Option<i64>, other: Option<i64>) -> Joined {
             Merged::Done(left) => Ok((left.0, None)),
             Merged::NeedsMove { moves, stays, to } => {
                 let migration = rebalance::start_move(moves, to)?;
-                directory::note_merge(stays, moves, migration)?;
+                catalog::note_merge(stays, moves, migration)?;
                 Ok((stays.0, Some(migration)))
             }
         }
@@ -49,8 +49,8 @@ fn helios_assign_slots(
     let assign = || -> Result<Vec<i64>> {
         let _path = transaction::SafePath::begin();
         let (from, to, node) = (given(from, "from")?, given(to, "to")?, given(node, "node")?);
-        directory::lock_cluster_shared();
-        let node = directory::node_named(node)?;
+        catalog::lock_cluster_shared();
+        let node = catalog::node_named(node)?;
         node.check_ours()?;
         let full = rebalance::assign(from, to, &node)?;
         full.into_iter().map(|shard| rebalance::start_move(shard, node.id)).collect()

@@ -3,7 +3,7 @@
 use crate::ddl::reference;
 use crate::error::{self, Error, OrRaise};
 use crate::executor::reference_change;
-use crate::pg::sql;
+use crate::pg::session::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
 

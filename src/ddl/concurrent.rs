@@ -6,11 +6,12 @@
 //! node has done already, and the next statement about the table makes up for it.
 
 use super::unfinished::{self, Scope};
-use crate::directory;
+use crate::catalog;
 use crate::error::Result;
-use crate::pg::statement::{Listed, Statement};
-use crate::pg::utility_hook::Step;
-use crate::pg::{object, session, sql};
+use crate::pg::catalog::object;
+use crate::pg::hooks::utility::Step;
+use crate::pg::session::{self, sql};
+use crate::pg::tree::statement::{Listed, Statement};
 use pgrx::pg_sys::Oid;
 
 /// None: another statement, or one about this server's own tables.
@@ -44,9 +45,9 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     Ok(Some(Step::pass(statement.not_concurrent())))
 }
 
-fn place_of(relation: Oid) -> Result<Option<directory::Placement>> {
+fn place_of(relation: Oid) -> Result<Option<catalog::Placement>> {
     match object::belongs(object::of_relation(relation)) {
-        Some(object::Belongs::Relation { namespace, .. }) => directory::placement(namespace),
+        Some(object::Belongs::Relation { namespace, .. }) => catalog::placement(namespace),
         _ => Ok(None),
     }
 }
@@ -61,7 +62,7 @@ pub(super) fn find_left_ones(indexes: &[Listed]) -> Result<()> {
             None => sql::in_session_path(SEARCH_PATH, &[])?.unwrap_or_default(),
         };
         for schema in schemas {
-            if let Some(place) = directory::placement_of(&schema)? {
+            if let Some(place) = catalog::placement_of(&schema)? {
                 unfinished::follow(place.node, &Scope::Schema(schema), false)?;
             }
         }

@@ -1,21 +1,22 @@
 //! Schemas that are there already: a plain one becomes a distributed one, and the other way round. What is in it moves by
 //! a migration.
 
-use super::outside;
+use super::outside_references;
 use super::schema::{Wish, locked_target, plain_schema, register};
 use super::{extension, send};
-use crate::directory::{self, NodeId, Placement};
+use crate::catalog::{self, NodeId, Placement};
 use crate::error::{Error, Result};
 use crate::migration;
-use crate::pg::{privileges, session, sql};
+use crate::pg::catalog::privileges;
+use crate::pg::session::{self, sql};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
 
 /// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
 pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
     let namespace = existing(name)?;
-    if let Some(home) = directory::home_of(name)? {
-        let node = directory::node(home.node)?;
+    if let Some(home) = catalog::home_of(name)? {
+        let node = catalog::node(home.node)?;
         return Err(Error::new(
             Code::ERRCODE_DUPLICATE_OBJECT,
             format!("schema \"{name}\" is a distributed schema already"),
@@ -27,14 +28,14 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
     if target.node() != NodeId::LOCAL {
         lock(name, namespace)?;
         if has_contents(name)? {
-            outside::check(name, target.node())?;
+            outside_references::check(name, target.node())?;
             let id = migration::start_distributing(name, target.node())?;
             tell_of_migration(name, id);
-            return Ok(directory::node(target.node())?.name.clone());
+            return Ok(catalog::node(target.node())?.name.clone());
         }
     }
     register(name, wish.key.as_deref().unwrap_or(name), target)?;
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         let text = if node.id == target.node() {
             plain_schema(name, &session::schema_owner(namespace)?)
         } else {
@@ -42,13 +43,13 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
         };
         send::to(node.id, text.as_bytes())?;
     }
-    Ok(directory::node(target.node())?.name.clone())
+    Ok(catalog::node(target.node())?.name.clone())
 }
 
 /// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
 pub fn undistribute(name: &str) -> Result<()> {
     let namespace = existing(name)?;
-    let Some(Placement { shard, node }) = directory::home_of(name)? else {
+    let Some(Placement { shard, node }) = catalog::home_of(name)? else {
         return Err(Error::new(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("schema \"{name}\" is not a distributed schema"),
@@ -63,8 +64,8 @@ pub fn undistribute(name: &str) -> Result<()> {
         }
     }
     migration::refuse_copies(shard, &format!("schema \"{name}\""))?;
-    directory::lock_shard_shared(shard);
-    directory::forget_schema(name)?;
+    catalog::lock_shard_shared(shard);
+    catalog::forget_schema(name)?;
     let text = plain_schema(name, &session::schema_owner(namespace)?);
     send::to_all(text.as_bytes())
 }
@@ -74,7 +75,7 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     let namespace = session::namespace(name).ok_or_else(|| {
         Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
     })?;
-    directory::place::check_name(name)?;
+    catalog::placement::check_name(name)?;
     if !privileges::owns_schema(namespace) {
         return Err(Error::new(
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,

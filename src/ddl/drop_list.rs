@@ -1,14 +1,14 @@
 //! DROP of a list whose members live in different places: this server drops them all here, and each node gets a DROP of
 //! those that it has, all in one: what refers to a reference table goes with it.
 
-use super::frame::Plan;
-use super::home::{self, Home};
+use super::object_placement::{self, Home};
+use super::statement_scope::Plan;
 use super::{send, then};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::pg::object::{self, Object};
-use crate::pg::statement::Statement;
-use crate::pg::utility_hook::Step;
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::hooks::utility::Step;
+use crate::pg::tree::statement::Statement;
 
 /// What a node has to drop.
 pub type Part = (NodeId, String);
@@ -19,7 +19,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let named = statement.named();
     let mut listed: Vec<(Home, Object)> = Vec::new();
     for &object in &named {
-        listed.extend(home::of_named(object)?.map(|home| (home, object)));
+        listed.extend(object_placement::of_named(object)?.map(|home| (home, object)));
     }
     let one_place = listed.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
     // The name of a missing one could mean something there, as far as other names are a part of it.
@@ -27,7 +27,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return Ok(None);
     }
     let mut parts = Vec::new();
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         let there = listed.iter().filter(|(home, _)| match home {
             Home::Here(_) => false,
             Home::Node(place, _) => place.node == node.id,
@@ -53,7 +53,7 @@ fn is_same_place(one: &Home, other: &Home) -> bool {
 }
 
 pub(super) fn after(parts: &[Part]) -> Result<()> {
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(());
     }
     parts.iter().try_for_each(|(node, text)| send::to(*node, text.as_bytes()))

@@ -1,12 +1,13 @@
 //! Expressions of utility statements, which are computed here without a query that could be routed: a sequence in one may
 //! be on a node.
 
-use crate::directory;
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::executor;
-use crate::pg::statement::Statement;
-use crate::pg::utility_hook::Step;
-use crate::pg::{names, sql};
+use crate::pg::catalog::names;
+use crate::pg::hooks::utility::Step;
+use crate::pg::session::sql;
+use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -15,13 +16,13 @@ const OF_SEQUENCES: [&str; 3] = ["nextval", "currval", "setval"];
 
 /// EXECUTE, also in EXPLAIN and CREATE TABLE AS, and CALL with arguments that ask nodes where they have to.
 pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
-    if !statement.has_arguments() || !directory::in_use() {
+    if !statement.has_arguments() || !catalog::in_use() {
         return Ok(Step::pass(*statement));
     }
     let last = statement.argument_calls().iter().any(|call| call.name == "lastval");
     if last
         && let Some(namespace) = executor::last_written()
-        && directory::placement(namespace)?.is_some()
+        && catalog::placement(namespace)?.is_some()
     {
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -30,7 +31,7 @@ pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
         .hint("Call it in a statement of its own: SELECT lastval()."));
     }
     let may_move = |relation: Oid| match names::relation_namespace(relation) {
-        Some(namespace) => Ok(directory::home(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::home(namespace)?.is_some()),
         None => Ok(false),
     };
     let routed = statement.with_routed_arguments(may_move)?;
@@ -67,7 +68,7 @@ pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
 
 fn is_remote(relation: Oid) -> Result<bool> {
     match names::relation_namespace(relation) {
-        Some(namespace) => Ok(directory::placement(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::placement(namespace)?.is_some()),
         None => Ok(false),
     }
 }

@@ -1,13 +1,13 @@
 //! Extensions belong to everybody: each is on every node, in a plain schema. What uses one may live anywhere, and an
 //! extension inside a distributed schema could neither be reached from elsewhere nor move with it.
 
-use super::frame::Frame;
-use crate::directory;
+use super::statement_scope::Frame;
+use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::object::{self, Belongs, Object};
-use crate::pg::object_access::Event;
-use crate::pg::statement::Statement;
-use crate::pg::{session, sql};
+use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::session::{self, sql};
+use crate::pg::tree::statement::Statement;
 use helios_core::quote;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
@@ -59,7 +59,7 @@ pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
 fn distributed_schema(object: Object) -> Result<Option<String>> {
     Ok(match object::belongs(object) {
         Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-            match directory::home(namespace)? {
+            match catalog::home(namespace)? {
                 Some(_) => session::namespace_name(namespace),
                 None => None,
             }

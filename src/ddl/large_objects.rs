@@ -1,7 +1,7 @@
 //! Large objects are all on this server, so nothing that runs on a node may be made to work on them.
 
 use crate::error::{Error, Result};
-use crate::pg::statement::Statement;
+use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// 0A000 if the statement gives a tenant's table the trigger of the extension `lo`.

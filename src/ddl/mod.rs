@@ -8,63 +8,61 @@
 //! exactly as without Helios; and no statement ends successfully with shell and node defined differently.
 //! Lock order: what PostgreSQL locks for the statement, then the shard's lock, then the node's own locks.
 
-mod behind;
-pub mod claim;
-mod concurrent;
+pub mod concurrent;
 pub mod convert;
-mod drop_list;
-mod end;
-mod expressions;
-mod extension;
-mod fence;
-mod foundations;
-mod frame;
-pub mod home;
-mod large_objects;
-mod listed;
-mod names_in_text;
-mod on_node;
-mod outside;
-mod propagate;
-mod quiet;
+pub mod dependencies;
+pub mod drop_extension;
+pub mod drop_list;
+pub mod expressions;
+pub mod extension;
+pub mod fence_check;
+pub mod large_objects;
+pub mod local_only;
+pub mod multi_target;
+pub mod names_in_text;
+pub mod nested_ddl;
+pub mod object_placement;
+pub mod on_node;
+pub mod outside_references;
+pub mod propagate;
 pub mod reference;
-mod reference_copy;
-mod reference_rules;
-pub mod roles;
+pub mod reference_copy;
+pub mod reference_rules;
 pub mod schema;
-mod send;
-mod session_state;
-mod silent;
-mod subscription;
-mod table_as;
-mod unfinished;
+pub mod send;
+pub mod session_state;
+pub mod statement_scope;
+pub mod subscription;
+pub mod table_as;
+pub mod truncate_triggers;
+pub mod unfinished;
 
-use crate::directory;
+use crate::catalog;
 use crate::error::Result;
 use crate::failpoint;
-use crate::pg::object_access::{self, Listener};
+use crate::pg::hooks::object_access::{self, Listener};
+use crate::pg::hooks::utility::{self, Completion, Handler, Step};
+use crate::pg::ipc::worker;
 use crate::pg::session;
-use crate::pg::statement::Statement;
-use crate::pg::utility_hook::{self, Completion, Handler, Step};
-use crate::pg::worker;
+use crate::pg::tree::statement::Statement;
 use crate::settings::MIGRATION_SESSION;
 use crate::transaction;
-use frame::Plan;
 use pgrx::pg_sys::NodeTag;
+use statement_scope::Plan;
 
 /// Puts the hooks in. Called once, from `_PG_init`.
 pub fn install() {
-    utility_hook::install(Handler { before, after });
+    utility::install(Handler { before, after });
     object_access::install(Listener {
-        record: frame::record,
-        touches: fence::touches,
-        failed: frame::forget_statements,
+        record: statement_scope::record,
+        touches: fence_check::touches,
+        failed: statement_scope::forget_statements,
     });
 }
 
 /// The server runs the statement, then [`after`] follows the plan.
 fn then(statement: Statement, plan: Plan) -> Step {
-    Step { frame: Some(frame::push(plan)), ..Step::pass(statement) }
+    Step { frame: Some(statement_scope::push(plan)), ..Step::pass(statement) }
 }
 
 /// Before the server runs the statement.
@@ -76,21 +74,21 @@ fn before(statement: &Statement) -> Result<Step> {
         return session_state::before(statement);
     }
     subscription::check(statement)?;
-    if !directory::exists() {
+    if !catalog::exists() {
         schema::refuse_clause_without_extension(statement)?;
         return Ok(Step::pass(*statement));
     }
     if MIGRATION_SESSION.get() {
         return Ok(Step::pass(*statement));
     }
-    let fenced = directory::fence::is_up()?;
+    let fenced = catalog::fences::is_up()?;
     if fenced {
-        fence::check_named(statement)?;
+        fence_check::check_named(statement)?;
     }
-    if statement.is_part() || session::in_extension_script() || quiet::is_quiet() {
+    if statement.is_part() || session::in_extension_script() || local_only::is_quiet() {
         return Ok(Step::pass(*statement));
     }
-    if behind::concerns(statement) {
+    if nested_ddl::concerns(statement) {
         return Ok(then(*statement, Plan::Behind));
     }
     if on_node::concerns(statement) {
@@ -100,18 +98,18 @@ fn before(statement: &Statement) -> Result<Step> {
     failpoint::hit(failpoint::DEFINITION_BEFORE)?;
     let routed = expressions::route_arguments(statement)?;
     let statement = &routed.statement;
-    directory::lock_cluster_shared();
+    catalog::lock_cluster_shared();
     if let Some(step) = schema::before(statement)? {
         return Ok(step);
     }
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(match statement.tag() {
             NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => then(*statement, Plan::Bookkeeping),
             _ if fenced => then(*statement, Plan::Bookkeeping),
             _ => Step::pass(*statement),
         });
     }
-    if let Some(step) = listed::before(statement)? {
+    if let Some(step) = multi_target::before(statement)? {
         return Ok(step);
     }
     if let Some(step) = table_as::before(statement)? {
@@ -129,18 +127,18 @@ fn before(statement: &Statement) -> Result<Step> {
 
 /// After the server ran the statement. `frame` is what [`before`] gave; `statement` the original one.
 fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
-    let frame = frame::pop(frame);
+    let frame = statement_scope::pop(frame);
     // DROP EXTENSION helios leaves nothing to keep right.
-    if !directory::exists() {
+    if !catalog::exists() {
         return Ok(None);
     }
     failpoint::hit(failpoint::DEFINITION_LOCAL)?;
-    fence::check_made(&frame)?;
+    fence_check::check_made(&frame)?;
     let dropped = frame.dropped_schemas();
     let completion = match &frame.plan {
         Plan::Bookkeeping => None,
         Plan::Behind => {
-            behind::after(&frame)?;
+            nested_ddl::after(&frame)?;
             None
         }
         Plan::OnNode => {
@@ -152,11 +150,11 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             None
         }
         Plan::Lock => {
-            listed::locked(statement)?;
+            multi_target::locked(statement)?;
             None
         }
         Plan::TruncateReferences { parts, silenced } => {
-            listed::truncated(statement, parts, silenced)?;
+            multi_target::truncated(statement, parts, silenced)?;
             None
         }
         Plan::CreateSchema(plan) => {
@@ -164,7 +162,7 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
             None
         }
         Plan::PlainSchema { text } => {
-            foundations::check_all(&frame)?;
+            dependencies::check_all(&frame)?;
             send::to_all(text.as_bytes())?;
             None
         }
@@ -202,8 +200,8 @@ fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         send::to(*node, text)?;
     }
     for schema in dropped {
-        if directory::home_of(&schema)?.is_some() {
-            directory::forget_schema(&schema)?;
+        if catalog::home_of(&schema)?.is_some() {
+            catalog::forget_schema(&schema)?;
         }
     }
     failpoint::hit(failpoint::DEFINITION_AFTER)?;

@@ -3,13 +3,14 @@
 //! Such statements are rare, so the text is read without regard to its grammar: a word that names something in a schema
 //! of the search path that the node does not have is refused, whatever it means where it stands.
 
-use super::home::{self, Home};
-use crate::directory::{self, NodeId};
+use super::object_placement::{self, Home};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::recorded::{search_path, visible_relation};
-use crate::pg::statement::Statement;
-use crate::pg::{names, session, sql};
+use crate::pg::catalog::names;
+use crate::pg::catalog::recorded::{search_path, visible_relation};
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::{self, sql};
+use crate::pg::tree::statement::Statement;
 use helios_core::lex::{self, Kind, Rules, Token};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
@@ -21,7 +22,7 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     let text = statement.text();
     for (name, token) in strings(text) {
         if let Some(relation) = visible_relation(&name)
-            && let Some(home) = home::of_named(relation)?
+            && let Some(home) = object_placement::of_named(relation)?
             && !is_there(&home, node)
         {
             let name = session::relation_name(relation.id);
@@ -30,7 +31,7 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     }
     let mut elsewhere = Vec::new();
     for namespace in search_path() {
-        let away = match directory::home(namespace)? {
+        let away = match catalog::home(namespace)? {
             Some(place) => Some(place.node) != node,
             None => names::is_temporary_namespace(namespace),
         };

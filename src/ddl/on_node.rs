@@ -4,13 +4,13 @@
 //! belongs to the server or database and not to a schema (roles, extensions, publications, subscriptions). A superuser
 //! who has to mend something by hand sets `helios.migration_session`.
 
-use super::frame::Frame;
-use crate::directory;
+use super::statement_scope::Frame;
+use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::object::{self, Belongs, Object};
-use crate::pg::object_access::Event;
-use crate::pg::statement::Statement;
-use crate::pg::statement_names::Granted;
+use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::tree::statement::Statement;
+use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -25,10 +25,7 @@ pub(super) fn concerns(statement: &Statement) -> bool {
             | NodeTag::T_LockStmt
             | NodeTag::T_TruncateStmt
     );
-    !works_on_rows
-        && !directory::in_use()
-        && directory::is_node()
-        && !directory::proof::is_coordinators()
+    !works_on_rows && !catalog::in_use() && catalog::is_node() && !catalog::proof::is_coordinators()
 }
 
 /// What changes objects without telling that it has touched them, or tells it too late.
@@ -68,7 +65,7 @@ pub(super) fn is_in_schema(object: Object) -> bool {
 }
 
 fn refusal() -> Error {
-    let hint = match directory::coordinator_address() {
+    let hint = match catalog::coordinator_address() {
         Some(address) => format!("Connect to the coordinator at {address}."),
         None => "Connect to the coordinator.".to_owned(),
     };

@@ -1,16 +1,17 @@
 //! Which nodes a definition goes to, and sending it there.
 
-use super::frame::{Frame, Plan};
-use super::home::{self, Home};
-use super::{expressions, extension, foundations, large_objects, names_in_text, send, then};
-use crate::directory::{self, NodeId};
+use super::object_placement::{self, Home};
+use super::statement_scope::{Frame, Plan};
+use super::{dependencies, expressions, extension, large_objects, names_in_text, send, then};
+use crate::catalog::{self, NodeId};
 use crate::error::{self, Error, Result};
-use crate::pg::object::{self, Object};
-use crate::pg::object_access::Event;
-use crate::pg::statement::Statement;
-use crate::pg::statement_names::Granted;
-use crate::pg::utility_hook::Step;
-use crate::pg::{names, session};
+use crate::pg::catalog::names;
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::hooks::utility::Step;
+use crate::pg::session;
+use crate::pg::tree::statement::Statement;
+use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl Homes {
     pub(super) fn refusal(&self) -> Result<Error> {
         let mut parts = Vec::new();
         for (node, schema) in &self.nodes {
-            let node = directory::node(*node)?;
+            let node = catalog::node(*node)?;
             parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
         }
         if let Some(name) = &self.here {
@@ -96,8 +97,8 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         _ => {}
     }
     for object in statement.published() {
-        if let Some(Home::Node(place, schema)) = home::of(object)? {
-            let node = directory::node(place.node)?;
+        if let Some(Home::Node(place, schema)) = object_placement::of(object)? {
+            let node = catalog::node(place.node)?;
             return Err(Error::new(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("tables of schema \"{schema}\" cannot be published from here"),
@@ -111,7 +112,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     }
     let mut homes = Homes::default();
     for object in statement.named() {
-        if let Some(home) = home::of_named(object)? {
+        if let Some(home) = object_placement::of_named(object)? {
             homes.add(home);
         }
     }
@@ -126,7 +127,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
 
 /// Sends what the server has run to where it belongs.
 pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> Result<()> {
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(());
     }
     extension::check(frame, statement)?;
@@ -166,8 +167,8 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
                 }
             }
             Event::Created | Event::Altered => {
-                foundations::check(touched.object)?;
-                match home::of(touched.object)? {
+                dependencies::check(touched.object)?;
+                match object_placement::of(touched.object)? {
                     // It has lost what it had of a relation of this server, and looks like something shared now.
                     Some(Home::Everywhere) if statement.tag() == NodeTag::T_DropStmt => {}
                     Some(home) => made.add(home),
@@ -182,13 +183,13 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
         _ => statement.named(),
     };
     for object in named {
-        if let Some(home) = home::of_named(object)? {
+        if let Some(home) = object_placement::of_named(object)? {
             made.add(home);
         }
     }
     // A table of this server may be like one elsewhere, but not the other way round.
     for object in models {
-        match home::of_named(*object)? {
+        match object_placement::of_named(*object)? {
             Some(Home::Everywhere) | None => {}
             Some(home) if !made.nodes.is_empty() && !object::is_given(*object) => made.add(home),
             Some(_) => {}
@@ -221,14 +222,14 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
     match granted {
         Granted::Objects(objects) => {
             for object in objects {
-                if let Some(home) = home::of_named(object)? {
+                if let Some(home) = object_placement::of_named(object)? {
                     homes.add(home);
                 }
             }
         }
         Granted::RelationsIn(schemas) => {
             for schema in schemas {
-                match home::of(object::of_schema(schema))? {
+                match object_placement::of(object::of_schema(schema))? {
                     Some(Home::Everywhere) if has_references(schema)? => homes.everywhere = true,
                     Some(Home::Everywhere) | None => {
                         homes.here = session::namespace_name(schema);
@@ -239,7 +240,7 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
         }
         Granted::RoutinesIn(schemas) => {
             for schema in schemas {
-                if let Some(home) = home::of(object::of_schema(schema))? {
+                if let Some(home) = object_placement::of(object::of_schema(schema))? {
                     homes.add(home);
                 }
             }
@@ -258,14 +259,14 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
 
 /// Whether a plain schema has reference tables, which are all that nodes have in it.
 fn has_references(schema: Oid) -> Result<bool> {
-    let tables = directory::references()?;
+    let tables = catalog::references()?;
     Ok(tables.iter().any(|table| names::relation_namespace(table.relation) == Some(schema)))
 }
 
 /// Moving between schemas is a change of name only where both live at one place.
 fn check_move(object: Object, schema: &str) -> Result<()> {
-    let Some(from) = home::of(object)? else { return Ok(()) };
-    let to = directory::home_of(schema)?;
+    let Some(from) = object_placement::of(object)? else { return Ok(()) };
+    let to = catalog::home_of(schema)?;
     let stays = match (&from, to) {
         (Home::Node(from, _), Some(to)) => from.node == to.node,
         (Home::Node(..), None) => false,
@@ -278,7 +279,7 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
     let place = |name: &str, home: Option<NodeId>| -> Result<String> {
         Ok(match home {
             Some(node) => {
-                format!("schema \"{name}\" lives on node \"{}\"", directory::node(node)?.name)
+                format!("schema \"{name}\" lives on node \"{}\"", catalog::node(node)?.name)
             }
             None => format!("schema \"{name}\" is not a distributed schema"),
         })

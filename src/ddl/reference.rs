@@ -7,19 +7,20 @@
 //! [`bring_to`], and from the trigger of the coordinator's table.
 //! Lock order: the cluster's lock, the table, its lock as a reference table.
 
-use super::frame::{Frame, Touched};
-use super::quiet::quietly;
+use super::local_only::quietly;
 use super::reference_copy::copy;
 pub use super::reference_copy::{digest, digest_of, digest_there, require_reader};
 use super::reference_rules::{check, check_shape, own_table};
-use crate::directory::{self, Node, NodeId, ReferenceTable};
+use super::statement_scope::{Frame, Touched};
+use crate::catalog::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
-use crate::pg::object::{self, Belongs};
-use crate::pg::object_access::Event;
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::privileges::{self, RunAs};
-use crate::pg::statement::Statement;
-use crate::pg::{names, session, sql};
+use crate::pg::catalog::names;
+use crate::pg::catalog::object::{self, Belongs};
+use crate::pg::catalog::privileges::{self, RunAs};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::{self, sql};
+use crate::pg::tree::statement::Statement;
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
@@ -37,16 +38,16 @@ pub fn create(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
     refuse_old_snapshot()?;
     refuse_on_node()?;
-    directory::lock_cluster_shared();
+    catalog::lock_cluster_shared();
     let table = described(relation)?;
     own_table(&table)?;
     quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
     check(&table)?;
     {
-        let _as_owner = RunAs::role(directory::catalogs_owner()?);
+        let _as_owner = RunAs::role(catalog::catalogs_owner()?);
         quietly(|| make_triggers(&table))?;
     }
-    directory::add_reference(relation)?;
+    catalog::add_reference(relation)?;
     for node in nodes()? {
         copy(node.id, &table)?;
     }
@@ -56,22 +57,22 @@ pub fn create(relation: Oid) -> Result<()> {
 /// `helios_undistribute_table`: a reference table becomes a table of this server alone.
 pub fn undistribute(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
-    directory::lock_cluster_shared();
+    catalog::lock_cluster_shared();
     let table = described(relation)?;
-    if !directory::is_reference(relation)? {
+    if !catalog::is_reference(relation)? {
         let message = format!("table {} is not a reference table", table.name);
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
     own_table(&table)?;
     quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
-    directory::lock_reference_exclusive(relation);
+    catalog::lock_reference_exclusive(relation);
     refuse_referrers(&table)?;
-    directory::forget_reference(relation)?;
+    catalog::forget_reference(relation)?;
     for node in nodes()? {
         let text = format!("DROP TABLE {} RESTRICT", table.name);
         transaction::execute(node.id, text.as_bytes(), Mode::Transaction, true)?;
     }
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     quietly(|| {
         for part in ["_begin", "_row", "_end", "_truncate"] {
             sql::run(&format!("DROP TRIGGER {WRITE}{part}\" ON {}", table.name), &[])?;
@@ -82,7 +83,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
 
 /// Gives a new node all reference tables with their rows, in the current transaction, which has the cluster's lock.
 pub fn bring_to(node: NodeId) -> Result<()> {
-    let tables = directory::references()?;
+    let tables = catalog::references()?;
     if !tables.is_empty() {
         refuse_old_snapshot()?;
     }
@@ -92,7 +93,7 @@ pub fn bring_to(node: NodeId) -> Result<()> {
 /// Takes the copies from a node that leaves the cluster, with a transaction of its own. If the node cannot be reached,
 /// a warning says so: it may be gone for good.
 pub fn take_from(node: &Node) -> Result<()> {
-    let tables = directory::references()?;
+    let tables = catalog::references()?;
     if tables.is_empty() {
         return Ok(());
     }
@@ -114,9 +115,8 @@ pub fn take_from(node: &Node) -> Result<()> {
 
 /// Definitions that the copies cannot follow.
 pub(super) fn before(statement: &Statement) -> Result<()> {
-    let is = |relation: Oid| {
-        directory::is_reference(names::table_of_index(relation).unwrap_or(relation))
-    };
+    let is =
+        |relation: Oid| catalog::is_reference(names::table_of_index(relation).unwrap_or(relation));
     if statement.is_concurrent()
         && let Some(relation) = statement.subject()
         && is(relation)?
@@ -144,10 +144,8 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
     for touched in &frame.touched {
         let object = touched.object;
         match touched.event {
-            Event::Dropped
-                if object::is_relation(object) && directory::is_reference(object.id)? =>
-            {
-                directory::forget_reference(object.id)?;
+            Event::Dropped if object::is_relation(object) && catalog::is_reference(object.id)? => {
+                catalog::forget_reference(object.id)?;
             }
             Event::Created if object::is_constraint(object) => leave_checks_to_nodes(object.id)?,
             Event::Created if object::is_rule(object) || object::is_policy(object) => {
@@ -172,7 +170,7 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
 
 /// After ALTER TABLE: rows that it computed anew must be the same everywhere.
 fn check_altered(relation: Oid, frame: &Frame, statement: &Statement) -> Result<()> {
-    if !directory::is_reference(relation)? {
+    if !catalog::is_reference(relation)? {
         return Ok(());
     }
     let table = described(relation)?;
@@ -204,7 +202,7 @@ fn check_altered(relation: Oid, frame: &Frame, statement: &Statement) -> Result<
 /// The node of a shell looks after its rows: the checks that this server would make against the shell, for rows of the
 /// reference table that change, are the node's.
 fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     let select = "SELECT t.tgname::text, k.confrelid, c.relnamespace
                     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                          JOIN pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid
@@ -215,7 +213,7 @@ fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
         Ok((name, row.get::<Oid>(2)?.unwrap_or(none), row.get::<Oid>(3)?.unwrap_or(none)))
     })?;
     for (trigger, referenced, namespace) in triggers {
-        if !directory::is_reference(referenced)? || directory::placement(namespace)?.is_none() {
+        if !catalog::is_reference(referenced)? || catalog::placement(namespace)?.is_none() {
             continue;
         }
         let (table, trigger) = (described(referenced)?, pgrx::spi::quote_identifier(&trigger));
@@ -227,13 +225,13 @@ fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
 
 fn nodes() -> Result<Vec<Rc<Node>>> {
     let nodes: Vec<Rc<Node>> =
-        directory::nodes()?.iter().filter(|node| !node.is_local).cloned().collect();
+        catalog::nodes()?.iter().filter(|node| !node.is_local).cloned().collect();
     nodes.iter().try_for_each(|node| node.check_ours())?;
     Ok(nodes)
 }
 
 fn refuse_on_node() -> Result<()> {
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     match sql::one::<bool>("SELECT node_of IS NOT NULL FROM helios.cluster", &[])? {
         Some(true) => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -273,7 +271,7 @@ fn described(relation: Oid) -> Result<ReferenceTable> {
 
 /// Refuses what was just done if a reference table cannot be like that.
 fn still_fits(relation: Oid) -> Result<()> {
-    if !directory::is_reference(relation)? {
+    if !catalog::is_reference(relation)? {
         return Ok(());
     }
     check_shape(&described(relation)?)
@@ -288,7 +286,7 @@ fn refuse_referrers(table: &ReferenceTable) -> Result<()> {
         Ok((row.get::<String>(1)?.unwrap_or_default(), row.get::<Oid>(2)?))
     })?;
     for (name, namespace) in referrers {
-        if directory::placement(namespace.unwrap_or(pgrx::pg_sys::InvalidOid))?.is_some() {
+        if catalog::placement(namespace.unwrap_or(pgrx::pg_sys::InvalidOid))?.is_some() {
             let message = format!("cannot make {} a table of this server alone", table.name);
             return Err(Error::new(Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, message)
                 .detail(format!("Table {name} of a distributed schema has a foreign key to it."))

@@ -4,10 +4,11 @@
 //! the table is made and filled by the owner, in a schema of its own where he may do that; then a superuser puts it in
 //! its place. Indexes are left to PostgreSQL, which becomes the table's owner for them.
 
-use crate::directory::{self, NodeId, ReferenceTable};
+use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
-use crate::pg::privileges::{self, RunAs};
-use crate::pg::{row_scan, sql};
+use crate::pg::catalog::privileges::{self, RunAs};
+use crate::pg::exec::row_scan;
+use crate::pg::session::sql;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -17,7 +18,7 @@ const COPY: &str = "\"!helios_copy\"";
 /// Number and hash of the rows of the copy here, of what is committed on all nodes: writers are kept out until the
 /// transaction ends.
 pub fn digest(table: &ReferenceTable) -> Result<String> {
-    directory::lock_reference_shared(table.relation);
+    catalog::lock_reference_shared(table.relation);
     digest_of(table.relation)
 }
 
@@ -42,7 +43,7 @@ pub fn digest_of(relation: pgrx::pg_sys::Oid) -> Result<String> {
 /// own to scan: views, partitioned tables.
 pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
     let kind = "SELECT relkind OPERATOR(pg_catalog.=) 'r' FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
-    if crate::pg::sql::read_one::<bool>(kind, &[relation.into()])? == Some(false) {
+    if crate::pg::session::sql::read_one::<bool>(kind, &[relation.into()])? == Some(false) {
         let name = crate::pg::session::relation_name(relation);
         let message = format!("{name} is not an ordinary table");
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
@@ -90,7 +91,7 @@ pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
 }
 
 fn definition(table: &ReferenceTable, place: &str) -> Result<Vec<Statement>> {
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     let select = "SELECT by_owner, statement FROM helios.reference_definition($1, $2)";
     sql::rows(select, &[table.relation.into(), place.into()], |row| {
         Ok(Statement {
@@ -108,7 +109,7 @@ fn copy_rows(node: NodeId, table: &ReferenceTable, place: &str) -> Result<()> {
         Ok((at.unwrap_or_default(), row.get::<String>(2)?.unwrap_or_default()))
     })?;
     let names: Vec<_> = columns.iter().map(|(_, name)| name.as_str()).collect();
-    let name = crate::pg::names::relation_local_name(table.relation).unwrap_or_default();
+    let name = crate::pg::catalog::names::relation_local_name(table.relation).unwrap_or_default();
     let name = pgrx::spi::quote_qualified_identifier(place, &name);
     let text = format!("COPY {name} ({}) FROM STDIN", names.join(", "));
     let mut copy = transaction::copy(node, text.as_bytes(), Mode::Transaction, None)?;

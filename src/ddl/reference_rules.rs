@@ -1,10 +1,11 @@
 //! What can be a reference table.
 
 use super::reference::unsupported;
-use crate::directory::{self, ReferenceTable};
+use crate::catalog::{self, ReferenceTable};
 use crate::error::{Error, Result};
-use crate::pg::privileges::RunAs;
-use crate::pg::{names, session, sql};
+use crate::pg::catalog::names;
+use crate::pg::catalog::privileges::RunAs;
+use crate::pg::session::{self, sql};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// 42501 if the user has not the rights of the table's owner.
@@ -21,12 +22,12 @@ pub fn own_table(table: &ReferenceTable) -> Result<()> {
 
 /// Errors for what cannot become a reference table: 42710, 42809 and 0A000, with the reason.
 pub fn check(table: &ReferenceTable) -> Result<()> {
-    if directory::is_reference(table.relation)? {
+    if catalog::is_reference(table.relation)? {
         let message = format!("table {} is a reference table already", table.name);
         return Err(Error::new(Code::ERRCODE_DUPLICATE_OBJECT, message));
     }
     let namespace = names::relation_namespace(table.relation).unwrap_or(pgrx::pg_sys::InvalidOid);
-    if directory::home(namespace)?.is_some() {
+    if catalog::home(namespace)?.is_some() {
         let schema = session::namespace_name(namespace).unwrap_or_default();
         let message = format!("table {} is in a distributed schema", table.name);
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
@@ -83,7 +84,7 @@ pub fn check_shape(table: &ReferenceTable) -> Result<()> {
                                     AND confrelid NOT IN (SELECT relation FROM helios.reference_table)),
                          EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p' AND condeferrable)
                     FROM pg_class c WHERE c.oid = $1";
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     let found = sql::rows(select, &[table.relation.into()], |row| {
         for (column, message, hint) in &rules {
             if row.get::<bool>(*column)? == Some(true) {

@@ -1,13 +1,14 @@
 //! Distributed schemas: made, renamed, dropped.
 
-use super::frame::{Frame, Plan};
-use super::{convert, end, foundations, send, then};
-use crate::directory::{self, NodeId, place};
+use super::statement_scope::{Frame, Plan};
+use super::{convert, dependencies, drop_extension, send, then};
+use crate::catalog::{self, NodeId, placement};
 use crate::error::{Error, Result};
 use crate::migration;
-use crate::pg::statement::{CreateSchema, Statement};
-use crate::pg::utility_hook::Step;
-use crate::pg::{privileges, session, sql};
+use crate::pg::catalog::privileges;
+use crate::pg::hooks::utility::Step;
+use crate::pg::session::{self, sql};
+use crate::pg::tree::statement::{CreateSchema, Statement};
 use crate::settings::{self, PlacementStrategy};
 use helios_core::{clause, lex, slot};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -19,7 +20,7 @@ pub struct NewSchema {
     name: String,
     /// What places it.
     key: String,
-    target: place::Target,
+    target: placement::Target,
     /// The statement for its node.
     text: Vec<u8>,
 }
@@ -75,17 +76,17 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return Ok(Some(then(*statement, Plan::DropSchemas { cascade })));
     }
     if statement.drops_extension("helios") {
-        end::before()?;
+        drop_extension::before()?;
     }
     if let Some(roles) = statement.drops_owned() {
-        end::refuse_to_drop_us(&roles)?;
+        drop_extension::refuse_to_drop_us(&roles)?;
     }
     Ok(None)
 }
 
 /// Takes the locks that whoever begins to move the schema takes, so that the name cannot change behind his back.
 fn before_rename(old: &str, new: &str) -> Result<()> {
-    let Some(namespace) = session::namespace(old).filter(|_| directory::in_use()) else {
+    let Some(namespace) = session::namespace(old).filter(|_| catalog::in_use()) else {
         return Ok(());
     };
     if !privileges::owns_schema(namespace) {
@@ -93,8 +94,8 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
     }
     session::lock_schema(namespace);
     refuse_while_moving(old, "rename")?;
-    match directory::home_of(old)? {
-        Some(_) => place::check_name(new),
+    match catalog::home_of(old)? {
+        Some(_) => placement::check_name(new),
         None => Ok(()),
     }
 }
@@ -124,12 +125,12 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
         return Ok(Step::pass(*statement));
     }
     let Some(wish) = wish else {
-        return Ok(match directory::in_use() {
+        return Ok(match catalog::in_use() {
             true => then(*statement, Plan::PlainSchema { text: plain_text(statement, head) }),
             false => Step::pass(*statement),
         });
     };
-    let checked = place::check_name(&head.name);
+    let checked = placement::check_name(&head.name);
     let target =
         checked.and_then(|()| locked_target(&head.name, &wish)).map_err(|error| match &clause {
             Some(clause) => {
@@ -149,12 +150,12 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
 }
 
 /// The place, held until the transaction ends.
-pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> {
+pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<placement::Target> {
     let key = wish.key.as_deref().unwrap_or(schema);
-    let find = || place::target(key, wish.node.as_deref(), wish.strategy);
+    let find = || placement::target(key, wish.node.as_deref(), wish.strategy);
     let mut target = find()?;
-    while let place::Target::Pooled(shard, _) = target {
-        directory::lock_shard_shared(shard);
+    while let placement::Target::Pooled(shard, _) = target {
+        catalog::lock_shard_shared(shard);
         let again = find()?;
         if again == target {
             break;
@@ -166,31 +167,31 @@ pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<place::Target> 
 
 pub(super) fn created(new: &NewSchema, frame: &Frame, statement: &Statement) -> Result<()> {
     register(&new.name, &new.key, new.target)?;
-    foundations::check_all(frame)?;
+    dependencies::check_all(frame)?;
     if new.target.node() != NodeId::LOCAL {
         send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
     }
     Ok(())
 }
 
-pub(super) fn register(schema: &str, key: &str, target: place::Target) -> Result<()> {
+pub(super) fn register(schema: &str, key: &str, target: placement::Target) -> Result<()> {
     let shard = match target {
-        place::Target::Pooled(shard, _) => shard,
-        place::Target::Dedicated(node) => directory::dedicated_shard(schema, node)?,
+        placement::Target::Pooled(shard, _) => shard,
+        placement::Target::Dedicated(node) => catalog::dedicated_shard(schema, node)?,
     };
-    directory::insert_schema(schema, slot::key_of(key), shard)
+    catalog::insert_schema(schema, slot::key_of(key), shard)
 }
 
 pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()> {
-    match directory::home_of(old)? {
+    match catalog::home_of(old)? {
         Some(home) => {
-            directory::rename_schema(old, new)?;
+            catalog::rename_schema(old, new)?;
             match home.node {
                 NodeId::LOCAL => Ok(()),
                 node => send::own(node, statement),
             }
         }
-        None if directory::in_use() => send::own_to_all(statement),
+        None if catalog::in_use() => send::own_to_all(statement),
         None => Ok(()),
     }
 }
@@ -201,14 +202,14 @@ pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
     let mut nodes = Vec::new();
     let mut plain = Vec::new();
     for schema in &dropped {
-        match directory::home_of(schema)? {
+        match catalog::home_of(schema)? {
             Some(home) if home.node == NodeId::LOCAL => {}
             Some(home) => nodes.push((home.node, schema.as_str())),
             None => plain.push(schema.as_str()),
         }
     }
     let behavior = if cascade { "CASCADE" } else { "RESTRICT" };
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| schema);
         for schema in here.chain(&plain) {
             // One that somebody dropped on the node itself is no reason to keep it here.
@@ -235,8 +236,8 @@ pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) 
     let _taken_back = Directive;
     DIRECTIVE.replace(Some(wish));
     sql::run(&text, &[])?;
-    match directory::home_of(name)? {
-        Some(home) => Ok(directory::node(home.node)?.name.clone()),
+    match catalog::home_of(name)? {
+        Some(home) => Ok(catalog::node(home.node)?.name.clone()),
         None => Err(Error::new(
             Code::ERRCODE_DUPLICATE_SCHEMA,
             format!("schema \"{name}\" already exists and is not a distributed schema"),

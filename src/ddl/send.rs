@@ -1,12 +1,12 @@
 //! Sends definitions to nodes, inside the client's transaction.
 
-use super::frame;
-use crate::directory::{self, NodeId};
+use super::statement_scope;
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::Hush;
 use crate::pg::session;
-use crate::pg::statement::Statement;
+use crate::pg::tree::statement::Statement;
 use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::NodeTag;
@@ -21,11 +21,11 @@ pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
 
 /// `warnings_too`: the node's warnings are those that this server gave already.
 fn define(node: NodeId, text: &[u8], warnings_too: bool) -> Result<()> {
-    if let Err(not_ours) = directory::node(node)?.check_ours() {
+    if let Err(not_ours) = catalog::node(node)?.check_ours() {
         crate::pg::error::notify(PgLogLevel::NOTICE, &not_ours);
         return Ok(());
     }
-    if frame::keep_for_later(node, text) {
+    if statement_scope::keep_for_later(node, text) {
         return Ok(());
     }
     let _hush = Hush::begin(warnings_too);
@@ -57,7 +57,7 @@ pub fn own_to_all(statement: &Statement) -> Result<()> {
 
 /// Runs the statement on every node but this server.
 pub fn to_all(text: &[u8]) -> Result<()> {
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         to(node.id, text)?;
     }
     Ok(())
@@ -68,7 +68,7 @@ pub fn to_all(text: &[u8]) -> Result<()> {
 pub fn function_to_all(statement: &Statement) -> Result<()> {
     let mine = session::setting("check_function_bodies").unwrap_or_else(|| "on".into());
     let restore = format!("SET LOCAL check_function_bodies = {mine}");
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         to(node.id, b"SET LOCAL check_function_bodies = off")?;
         own(node.id, statement)?;
         to(node.id, restore.as_bytes())?;
@@ -78,7 +78,7 @@ pub fn function_to_all(statement: &Statement) -> Result<()> {
 
 /// GRANT or REVOKE on the current database, which may have another name on a node.
 pub fn grant_on_database(statement: &Statement) -> Result<()> {
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         if let Some(text) = statement.grant_on_database(&node.database) {
             to(node.id, text.as_bytes())?;
         }

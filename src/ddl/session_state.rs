@@ -1,13 +1,14 @@
 //! SET CONSTRAINTS, SET TRANSACTION SNAPSHOT and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
 //! which the nodes themselves follow.
 
-use super::frame::Plan;
+use super::statement_scope::Plan;
 use super::{expressions, send};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::pg::statement::Statement;
-use crate::pg::utility_hook::Step;
-use crate::pg::{server_functions, session};
+use crate::pg::hooks::utility::Step;
+use crate::pg::session;
+use crate::pg::tree::server_functions;
+use crate::pg::tree::statement::Statement;
 use crate::transaction;
 
 /// Before the server runs the statement.
@@ -20,13 +21,13 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         server_functions::forget_seed();
     }
     if let Some(gid) = statement.finishes_prepared()
-        && directory::in_use()
+        && catalog::in_use()
         && let Some(transaction) = transaction::user_prepared(&gid)?
     {
         return Ok(super::then(*statement, Plan::FinishPrepared { transaction }));
     }
     if let Some(identifier) = statement.snapshot_to_import()
-        && directory::in_use()
+        && catalog::in_use()
     {
         let (own, nodes) = transaction::snapshots::parse(&identifier)?;
         transaction::snapshots::check_unused()?;
@@ -39,7 +40,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
 /// The server checks the names; the constraints of distributed schemas are looked at on their nodes.
 fn set_constraints(statement: &Statement) -> Result<()> {
     let Some(names) = statement.set_constraints() else { return Ok(()) };
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(());
     }
     let mut nodes: Vec<NodeId> = Vec::new();
@@ -55,7 +56,7 @@ fn set_constraints(statement: &Statement) -> Result<()> {
             None => session::schemas_with_constraint(&name)?,
         };
         for schema in schemas {
-            if let Some(place) = directory::placement_of(&schema)? {
+            if let Some(place) = catalog::placement_of(&schema)? {
                 nodes.push(place.node);
             }
         }

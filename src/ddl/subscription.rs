@@ -2,8 +2,8 @@
 //! lets owners change what is theirs: where a subscription connects to, and which slot it reads.
 
 use crate::error::{Error, Result};
-use crate::pg::privileges;
-use crate::pg::statement::Statement;
+use crate::pg::catalog::privileges;
+use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// 42501 for a subscription of ours and anybody but a superuser.

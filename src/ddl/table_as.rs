@@ -1,25 +1,25 @@
 //! CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW in a distributed schema: the shell gets the definition,
 //! the node the rows.
 
-use super::frame::{Frame, Plan};
-use super::home::{self, Home};
+use super::object_placement::{self, Home};
+use super::statement_scope::{Frame, Plan};
 use super::{propagate, send, then};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::object::{self, Object};
-use crate::pg::statement::Statement;
-use crate::pg::utility_hook::{Completion, Step};
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::hooks::utility::{Completion, Step};
+use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// None: another statement, or one that makes a relation elsewhere.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(table) = statement.table_as() else { return Ok(None) };
-    let Some(place) = directory::placement(table.namespace)? else { return Ok(None) };
+    let Some(place) = catalog::placement(table.namespace)? else { return Ok(None) };
     if table.exists_and_may {
         return Ok(Some(Step::pass(*statement)));
     }
     if table.from_prepared || statement.has_parameters() {
-        let node = directory::node(place.node)?;
+        let node = catalog::node(place.node)?;
         let what =
             if table.from_prepared { "the result of a prepared statement" } else { "parameters" };
         return Err(Error::new(
@@ -31,7 +31,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     for object in statement.table_as_references() {
         if !object::is_given(object)
-            && let Some(home) = home::of_named(object)?
+            && let Some(home) = object_placement::of_named(object)?
             && !is_there(&home, place.node)
         {
             return Err(elsewhere(&table.name, object, &home, place.node)?);
@@ -55,10 +55,10 @@ fn is_there(home: &Home, node: NodeId) -> bool {
 fn elsewhere(table: &str, object: Object, home: &Home, node: NodeId) -> Result<Error> {
     let name = object::identity(object)?.unwrap_or_default();
     let place = match home {
-        Home::Node(place, _) => format!("is on node \"{}\"", directory::node(place.node)?.name),
+        Home::Node(place, _) => format!("is on node \"{}\"", catalog::node(place.node)?.name),
         _ => "is on this server".to_owned(),
     };
-    let node = directory::node(node)?;
+    let node = catalog::node(node)?;
     Ok(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("cannot make \"{table}\" from what is not on its node"),

@@ -4,14 +4,15 @@
 //! The node is asked, after a failure and before the next statement of the kind, and the shell follows. An index of a
 //! toast table has another name on each server, and is left out.
 
-use super::quiet::quietly;
+use super::local_only::quietly;
 use super::send;
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
+use crate::pg::catalog::names;
 use crate::pg::error::{catch_cancel, notify};
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::xact::commit_and_begin;
-use crate::pg::{names, session, sql, subtransaction};
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::xact::commit_and_begin;
+use crate::pg::session::{self, sql, subtransaction};
 use crate::remote::cancel_everything;
 use crate::transaction::{self, Mode, SafePath};
 use helios_core::quote::{identifier, literal, qualified};
@@ -130,7 +131,7 @@ pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> 
         let _briefly = OwnSettings::begin(&[(c"lock_timeout", BRIEFLY)]);
         changes.iter().try_for_each(|change| match change {
             Change::Definition(sql) => quietly(|| sql::run(sql, &[])),
-            Change::Catalog(sql) => directory::as_owner(|| sql::run(sql, &[])),
+            Change::Catalog(sql) => catalog::as_owner(|| sql::run(sql, &[])),
         })
     })
 }

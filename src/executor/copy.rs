@@ -1,11 +1,13 @@
 //! COPY of a table that is on a node: the data passes between the client, or a file here, and the node untouched.
 
-use crate::directory::NodeId;
+use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::client::{self, CopyInput, CopyReader};
-use crate::pg::names::{relation_local_name, relation_namespace};
+use crate::pg::catalog::names::{relation_local_name, relation_namespace};
+use crate::pg::catalog::roles;
+use crate::pg::exec::result_columns;
+use crate::pg::session::client::{self, CopyInput, CopyReader};
 use crate::pg::session::namespace_name;
-use crate::pg::{parser, result_columns, roles};
+use crate::pg::tree::parser;
 use crate::stats::Counted;
 use crate::transaction::{self, Copy, Mode};
 use helios_core::copy_text;

@@ -1,11 +1,11 @@
 //! EXPLAIN of a statement that runs on a node: the node's name and, beneath it, the node's own plan.
 
 use super::run::{Request, run};
-use crate::directory;
+use crate::catalog;
 use crate::error::Result;
-use crate::pg::custom_scan::ScanContext;
-use crate::pg::explain::{ExplainOutput, Format, printing};
-use crate::pg::result_columns::ResultColumns;
+use crate::pg::exec::custom_scan::ScanContext;
+use crate::pg::exec::explain::{ExplainOutput, Format, printing};
+use crate::pg::exec::result_columns::ResultColumns;
 use crate::transaction::Mode;
 use helios_core::frames;
 
@@ -51,7 +51,7 @@ pub fn print(
         output.property("Node", "the rule's action runs with the statement");
         return Ok(());
     }
-    let node = directory::node(super::locate(context.plan().namespaces())?)?;
+    let node = catalog::node(super::locate(context.plan().namespaces())?)?;
     output.property("Node", &node.name);
     let lines = match printing() {
         Some(running) if !running.analyze => on_node(context, &running.options)?,

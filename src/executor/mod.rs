@@ -5,22 +5,23 @@
 //!
 //! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
 
-mod calls;
-mod copies;
-mod copy;
-mod explain;
+pub mod copy;
+pub mod explain;
+pub mod function_calls;
 pub mod reference;
 pub mod reference_change;
-mod reference_text;
-mod run;
-mod scan;
-mod types;
-mod utility;
-mod value;
+pub mod reference_text;
+pub mod replica_reads;
+pub mod run;
+pub mod scan;
+pub mod types;
+pub mod utility;
+pub mod value;
 
-use crate::directory::{self, NodeId, ShardId};
+use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::{client, nesting, session, xact};
+use crate::pg::exec::nesting;
+use crate::pg::session::{self, client, xact};
 use crate::settings;
 use crate::transaction::{self, Mode, snapshots};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -28,19 +29,19 @@ use std::cell::Cell;
 
 /// Registers the executor node; once, when the library is loaded.
 pub fn install() {
-    calls::install();
-    crate::pg::custom_scan::install(scan::NodeScan::boxed);
-    crate::pg::types::install();
-    crate::pg::evaluate::install(value::evaluate);
-    crate::pg::redirect::install(value::redirects());
-    crate::pg::row_trigger::listen(reference::forget);
-    crate::pg::triggers::install(crate::pg::triggers::Triggers {
-        directory_changed: crate::directory::changed,
+    function_calls::install();
+    crate::pg::exec::custom_scan::install(scan::NodeScan::boxed);
+    crate::pg::catalog::types::install();
+    crate::pg::exec::evaluate::install(value::evaluate);
+    crate::pg::tree::redirect::install(value::redirects());
+    crate::pg::exec::row_trigger::listen(reference::forget);
+    crate::pg::exec::triggers::install(crate::pg::exec::triggers::Triggers {
+        directory_changed: crate::catalog::changed,
         reference_write: reference::fired,
         reference_copy: reference::guard_copy,
     });
-    crate::pg::copy_change::install(reference_change::accept);
-    crate::pg::utility_hook::install_rows(utility::handler());
+    crate::pg::exec::copy_change::install(reference_change::accept);
+    crate::pg::hooks::utility::install_rows(utility::handler());
 }
 
 /// Locks the shards of these namespaces and gives the one node that they are on.
@@ -71,7 +72,7 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
         let mut new = Vec::new();
         let mut nodes = Vec::new();
         for namespace in namespaces.clone() {
-            let Some(placement) = directory::placement(namespace)? else { return Ok(None) };
+            let Some(placement) = catalog::placement(namespace)? else { return Ok(None) };
             if !locked.contains(&placement.shard) && !new.contains(&placement.shard) {
                 new.push(placement.shard);
             }
@@ -90,14 +91,14 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
             }
             if settings::SYNCHRONOUS_REPLICAS.get() {
                 for &shard in &locked {
-                    transaction::expect_replicas(first, &directory::replicas(shard)?);
+                    transaction::expect_replicas(first, &catalog::replicas(shard)?);
                 }
             }
             return Ok(Some(first));
         }
         new.sort_by_key(|shard| shard.0);
         for &shard in &new {
-            directory::lock_shard_shared(shard);
+            catalog::lock_shard_shared(shard);
         }
         locked.extend(new);
     }

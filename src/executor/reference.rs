@@ -11,11 +11,13 @@
 
 use super::reference_change::{self, Writer};
 use super::reference_text::Table;
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::privileges;
-use crate::pg::row_trigger::{Fired, Operation, Values};
-use crate::pg::{copy_change, names, nesting, xact};
+use crate::pg::catalog::names;
+use crate::pg::catalog::privileges;
+use crate::pg::exec::row_trigger::{Fired, Operation, Values};
+use crate::pg::exec::{copy_change, nesting};
+use crate::pg::session::xact;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -38,7 +40,7 @@ struct Open {
 }
 
 /// A row that was changed and not sent yet.
-pub(super) struct Change {
+pub struct Change {
     relation: Oid,
     level: u32,
     writer: Oid,
@@ -108,7 +110,7 @@ pub fn end_truncation() -> Vec<Oid> {
 
 /// The trigger of a reference table on this server.
 pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
-    if !directory::is_reference(relation)? {
+    if !catalog::is_reference(relation)? {
         return Ok(());
     }
     match fired {
@@ -146,7 +148,7 @@ pub fn fired(relation: Oid, fired: Fired) -> Result<()> {
 
 /// The trigger of a reference table's copy on a node: only the coordinator writes there, and only by itself.
 pub fn guard_copy(relation: Oid) -> Result<()> {
-    let coordinators = directory::proof::is_coordinators();
+    let coordinators = catalog::proof::is_coordinators();
     if coordinators && (!nesting::is_nested() || copy_change::is_under_way(relation)) {
         return Ok(());
     }
@@ -166,8 +168,8 @@ pub fn guard_copy(relation: Oid) -> Result<()> {
 }
 
 fn begin(relation: Oid, operation: Operation) -> Result<()> {
-    directory::lock_cluster_shared();
-    directory::lock_reference_exclusive(relation);
+    catalog::lock_cluster_shared();
+    catalog::lock_reference_exclusive(relation);
     let (depth, level) = (nesting::depth(), xact::nest_level());
     // The rows of a referential action change when all rows of its statement have changed, and are told in that order.
     let is_action = privileges::in_referential_action();
@@ -199,7 +201,7 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
 
 /// The nodes besides this server, by number. Those of another cluster give an error when they are written to.
 fn nodes() -> Result<Vec<NodeId>> {
-    let all = directory::nodes()?;
+    let all = catalog::nodes()?;
     Ok(all.iter().filter(|node| !node.is_local).map(|node| node.id).collect())
 }
 
@@ -241,7 +243,7 @@ fn operations(changes: &[Change]) -> Vec<Operation> {
 }
 
 fn differs(table: &Table, node: NodeId, wanted: u64, done: u64) -> Error {
-    let node = directory::node(node).map_or_else(|_| node.0.to_string(), |n| n.name.clone());
+    let node = catalog::node(node).map_or_else(|_| node.0.to_string(), |n| n.name.clone());
     Error::new(
         Code::ERRCODE_DATA_CORRUPTED,
         format!("reference table {} differs on node \"{node}\"", table.name),

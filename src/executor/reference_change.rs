@@ -10,12 +10,13 @@
 //! session cannot sign, and a signature that was seen is worth nothing a second time, elsewhere, or for anything else.
 
 use super::reference_text::Table;
-use crate::directory::{NodeId, proof};
+use crate::catalog::{NodeId, proof};
 use crate::error::{Error, Result};
-use crate::pg::copy_change::{Accepted, Request};
-use crate::pg::privileges::{self, RunAs};
-use crate::pg::row_trigger::Operation;
-use crate::pg::{acting, nesting, sql, xact};
+use crate::pg::catalog::privileges::{self, RunAs};
+use crate::pg::exec::copy_change::{Accepted, Request};
+use crate::pg::exec::nesting;
+use crate::pg::exec::row_trigger::Operation;
+use crate::pg::session::{acting, sql, xact};
 use crate::transaction::{self, Mode};
 use helios_core::quote;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};

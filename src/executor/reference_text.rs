@@ -5,9 +5,9 @@
 
 use super::reference::Change;
 use crate::error::{Error, Result};
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::row_trigger::Values;
-use crate::pg::sql;
+use crate::pg::exec::row_trigger::Values;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::sql;
 use crate::remote::messages;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 

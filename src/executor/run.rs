@@ -1,10 +1,10 @@
 //! One statement on its node, from its parameters to its last row: for what is run at once and not as a plan's node.
 
 use super::{mode, scan, types};
-use crate::directory::NodeId;
+use crate::catalog::NodeId;
 use crate::error::Result;
-use crate::pg::params::Params;
-use crate::pg::result_columns::ResultColumns;
+use crate::pg::exec::params::Params;
+use crate::pg::exec::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 

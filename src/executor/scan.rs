@@ -1,13 +1,13 @@
 //! The executor node that runs one statement on one node.
 
 use super::explain;
-use crate::directory::NodeId;
+use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::client;
-use crate::pg::custom_scan::{ClientRows, Next, Scan, ScanContext};
-use crate::pg::explain::ExplainOutput;
+use crate::pg::exec::custom_scan::{ClientRows, Next, Scan, ScanContext};
+use crate::pg::exec::explain::ExplainOutput;
+use crate::pg::session::client;
+use crate::pg::session::xact;
 use crate::pg::tree::FIRST_USER_OID;
-use crate::pg::xact;
 use crate::remote::{Statement, Value};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
@@ -65,7 +65,7 @@ impl NodeScan {
         let plan = context.plan();
         let Some(node) = super::locate_or_plan_anew(plan.namespaces())? else { return Ok(None) };
         let may = alone && !plan.writes() && !self.refuses_copies;
-        let copy = if may { super::copies::near(plan.namespaces())? } else { None };
+        let copy = if may { super::replica_reads::near(plan.namespaces())? } else { None };
         self.on_copy = copy.is_some();
         Ok(Some(copy.unwrap_or(node)))
     }
@@ -100,7 +100,7 @@ impl NodeScan {
             types: params.types(),
             values: &values,
             result_formats: formats.unwrap_or_default(),
-            reuse: !params.is_empty() || crate::pg::nesting::depth() > 1,
+            reuse: !params.is_empty() || crate::pg::exec::nesting::depth() > 1,
             columns: plan.columns(),
         };
         if plan.writes() {
@@ -267,7 +267,7 @@ impl Scan for NodeScan {
     fn end(&mut self) -> Result<()> {
         self.counted.done(0);
         let ended = self.execution.take().map_or(Ok(()), |mut execution| execution.close());
-        if crate::pg::nesting::depth() == 0 {
+        if crate::pg::exec::nesting::depth() == 0 {
             transaction::close_portals(); // the portal here was closed by a message of the client's
         }
         ended
@@ -284,8 +284,8 @@ impl NodeScan {
             return Ok(Next::End);
         }
         if self.execution.is_none() {
-            if let Some(running) =
-                crate::pg::explain::executing().filter(|r| r.analyze && context.rows_unwanted())
+            if let Some(running) = crate::pg::exec::explain::executing()
+                .filter(|r| r.analyze && context.rows_unwanted())
             {
                 self.analyze(context, &running.options)?;
                 return Ok(Next::End);

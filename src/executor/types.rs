@@ -3,10 +3,10 @@
 //! A parameter of such a type must be sent with the node's OID: left to be inferred, it could pick another overload of a
 //! function or operator than it did here.
 
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::params::Params;
-use crate::pg::types;
+use crate::pg::catalog::types;
+use crate::pg::exec::params::Params;
 use crate::transaction::{self, Mode};
 use helios_core::quote;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -59,7 +59,7 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
     })?;
     KNOWN.with_borrow_mut(|known| {
         // A schema that went away and came back meanwhile has other types than those the node was asked for.
-        if known.grounds == self::grounds() {
+        if known.grounds == crate::executor::types::grounds() {
             known.oids.insert(key, oid);
         }
     });
@@ -69,5 +69,5 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
 /// A schema that moves away and comes back has types of the same names with other OIDs, although nothing happened to its
 /// types here.
 fn grounds() -> Grounds {
-    (types::changes(), directory::generation(), transaction::sessions_made())
+    (types::changes(), catalog::generation(), transaction::sessions_made())
 }

@@ -2,13 +2,13 @@
 
 use super::copy::{self, CopyStatement, Data};
 use super::run::{Request, run};
-use crate::directory::{self, fence};
+use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
-use crate::pg::names::{function_namespace, relation_name, relation_namespace};
-use crate::pg::parser::params_are_numbered;
-use crate::pg::utility_hook::RowHandler;
-use crate::pg::utility_view::{CallView, CopyView};
+use crate::pg::catalog::names::{function_namespace, relation_name, relation_namespace};
+use crate::pg::hooks::utility::RowHandler;
+use crate::pg::tree::parser::params_are_numbered;
+use crate::pg::tree::utility_view::{CallView, CopyView};
 use crate::transaction;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
@@ -25,8 +25,8 @@ pub fn handler() -> RowHandler {
 
 /// The table would be made here alone, with its rows.
 fn explained_table(namespace: Oid) -> Result<()> {
-    fence::check_definition(namespace)?;
-    if !directory::in_use() || directory::placement(namespace)?.is_none() {
+    fences::check_definition(namespace)?;
+    if !catalog::in_use() || catalog::placement(namespace)?.is_none() {
         return Ok(());
     }
     Err(Error::new(
@@ -38,23 +38,23 @@ fn explained_table(namespace: Oid) -> Result<()> {
 
 fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
     match namespace {
-        Some(namespace) => Ok(directory::placement(namespace)?.map(|_| namespace)),
+        Some(namespace) => Ok(catalog::placement(namespace)?.map(|_| namespace)),
         None => Ok(None),
     }
 }
 
 /// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
-fn copy(view: &CopyView, statement: &pg::statement::Statement) -> Result<Option<u64>> {
-    let fenced = view.is_from() && fence::is_up()?;
-    if !fenced && !directory::in_use() {
+fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<Option<u64>> {
+    let fenced = view.is_from() && fences::is_up()?;
+    if !fenced && !catalog::in_use() {
         return Ok(None);
     }
     let relation = view.relation();
     let here = remote(relation.and_then(relation_namespace))?.is_none();
     if fenced && here {
-        fence::check_writes(&mut relation.into_iter())?;
+        fences::check_writes(&mut relation.into_iter())?;
     }
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(None);
     }
     let place = match remote(relation.and_then(relation_namespace))? {
@@ -125,8 +125,8 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
 }
 
 /// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
-fn call(view: &CallView, command: &pg::statement::Statement) -> Result<bool> {
-    if !directory::in_use() {
+fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<bool> {
+    if !catalog::in_use() {
         return Ok(false);
     }
     let Some(namespace) = remote(function_namespace(view.procedure()))? else {

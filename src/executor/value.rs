@@ -1,12 +1,12 @@
 //! Single values from a node: expressions of procedural languages, and sequences that only a call names.
 
 use super::run::{Request, run};
-use crate::directory::{self, NodeId, ShardId};
+use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::evaluate::Evaluation;
-use crate::pg::names::{relation_local_name, relation_namespace};
-use crate::pg::redirect::{Redirects, RelationCall, SequenceCall};
+use crate::pg::catalog::names::{relation_local_name, relation_namespace};
+use crate::pg::exec::evaluate::Evaluation;
 use crate::pg::session::namespace_name;
+use crate::pg::tree::redirect::{Redirects, RelationCall, SequenceCall};
 use crate::transaction;
 use helios_core::{frames, quote};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -33,7 +33,7 @@ thread_local! {
 fn stays_here(namespace: Oid) -> Result<bool> {
     HELD.set(None);
     loop {
-        match directory::home(namespace)? {
+        match catalog::home(namespace)? {
             None => return Ok(true),
             Some(home) if home.node != NodeId::LOCAL => {
                 done();
@@ -42,7 +42,7 @@ fn stays_here(namespace: Oid) -> Result<bool> {
             Some(home) if HELD.get() == Some(home.shard) => return Ok(true),
             Some(home) => {
                 done();
-                directory::lock_shard_shared(home.shard);
+                catalog::lock_shard_shared(home.shard);
                 HELD.set(Some(home.shard));
             }
         }
@@ -51,7 +51,7 @@ fn stays_here(namespace: Oid) -> Result<bool> {
 
 fn done() {
     if let Some(shard) = HELD.take() {
-        directory::unlock_shard_shared(shard);
+        catalog::unlock_shard_shared(shard);
     }
 }
 
@@ -82,7 +82,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
 
 /// Runs a sequence's function on the sequence's node; `None` if the sequence is here.
 fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(None);
     }
     let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
@@ -118,11 +118,11 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
 
 /// Asks a relation's node for the size of its files, or a sequence's for its last number; `None` if the relation is here.
 fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(None);
     }
     let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
-    if directory::placement(namespace)?.is_none() {
+    if catalog::placement(namespace)?.is_none() {
         return Ok(None);
     }
     let name = quote::qualified(

@@ -3,16 +3,17 @@
 //! A schema is dropped only where the fence says that it is the copy which nobody writes to. So a note that is wrong,
 //! or old, costs nothing.
 
-use super::backfill;
-use super::channel;
-use super::ends::{self, flag, identifier, literal};
-use super::foreign::guard;
+use super::import::guard;
 use super::record::{self, Debt, Migration};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::{sql, worker};
+use crate::pg::ipc::worker;
+use crate::pg::session::sql;
 use crate::remote::Session;
+use crate::replication::backfill;
+use crate::replication::channel;
+use crate::replication::endpoints::{self, flag, identifier, literal};
 use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -79,7 +80,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
 }
 
 fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
-    let mut session = worker::attempt(|| ends::session(node)).map_err(|error| {
+    let mut session = worker::attempt(|| endpoints::session(node)).map_err(|error| {
         if node.is_outside() { guard::gone_for_good(migration, error) } else { error }
     })?;
     if node == migration.target {
@@ -147,7 +148,7 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
 
 /// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
 fn drop_former(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<()> {
-    let home = worker::attempt(|| directory::home_of(&debt.name))?;
+    let home = worker::attempt(|| catalog::home_of(&debt.name))?;
     if home.is_some_and(|home| home.node == debt.node) {
         return Ok(());
     }
@@ -169,7 +170,7 @@ fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> R
     if session.query(&is_shell)?.is_empty() {
         return Ok(());
     }
-    let mut tables = super::tables::moving(session, &[schema.to_owned()])?;
+    let mut tables = crate::replication::tables::moving(session, &[schema.to_owned()])?;
     // Clients lock shells in orders of their own. This gives way where that is a deadlock, and would again in the same
     // order.
     if migration.tries % 2 == 1 {

@@ -8,10 +8,10 @@
 //! Code is what somebody other than a superuser can write: every function with another owner; and, where it is called
 //! with rows or values, whatever is not immutable, as some functions of PostgreSQL's own run a text that they are given.
 
-use super::ends::{names, text};
 use crate::error::Result;
-use crate::pg::sql;
+use crate::pg::session::sql;
 use crate::remote::Session;
+use crate::replication::endpoints::{names, text};
 use helios_core::archive::Entry;
 use std::collections::{HashMap, HashSet};
 

@@ -4,9 +4,9 @@
 //! puts all columns of parents first. So such a child has for a moment one more parent, before the others, whose columns
 //! are in the right order: those of the others are merged with them.
 
-use super::ends::{identifier, names, text};
 use crate::error::Result;
 use crate::remote::Session;
+use crate::replication::endpoints::{identifier, names, text};
 use helios_core::archive::Entry;
 use helios_core::lex;
 

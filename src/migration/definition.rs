@@ -2,14 +2,14 @@
 
 use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
-use super::ends::{self, identifier, literal, names, text};
-use super::foreign;
-use super::patience;
+use super::import;
 use super::record::{self, Migration};
-use crate::directory::NodeId;
+use crate::catalog::NodeId;
 use crate::error::Result;
-use crate::pg::worker;
+use crate::pg::ipc::worker;
 use crate::remote::Session;
+use crate::replication::endpoints::{self, identifier, literal, names, text};
+use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
@@ -51,8 +51,8 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
             }
         }
         worker::attempt(|| {
-            let definition = foreign::shells::definition(migration, Some(snapshot))?;
-            foreign::note_definition(migration.source, &foreign::shells::digest(&definition))?;
+            let definition = import::shells::definition(migration, Some(snapshot))?;
+            import::note_definition(migration.source, &import::shells::digest(&definition))?;
             Ok(definition.0)
         })?
     } else {
@@ -205,21 +205,21 @@ fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Re
 /// The statements that make the objects in one session. Those that run code do so with the rights of the objects' owners.
 fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     let (own, mut source) =
-        worker::attempt(|| Ok((ends::role()?, ends::session(migration.source)?)))?;
+        worker::attempt(|| Ok((endpoints::role()?, endpoints::session(migration.source)?)))?;
     let code = TenantCode::of(&mut source, &migration.schemas)?;
     Ok(definitions.script(&own, &code, ""))
 }
 
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
 fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
-    let mut session = worker::attempt(|| ends::session(migration.target))?;
+    let mut session = worker::attempt(|| endpoints::session(migration.target))?;
     let mut all = String::from("BEGIN;\n");
     for text in texts {
         all.push_str(text);
         all.push_str(";\n");
     }
     all.push_str("COMMIT");
-    let made = patience::query(migration, &mut session, &all);
+    let made = wait_policy::query(migration, &mut session, &all);
     made.map(|rows| rows.is_some()).map_err(|error| {
         match error.is(Code::ERRCODE_INSUFFICIENT_PRIVILEGE) {
             true => error.hint(

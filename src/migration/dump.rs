@@ -5,12 +5,13 @@
 
 use super::code::Code as TenantCode;
 use super::column_order;
-use super::ends::{self, identifier, literal};
 use super::schemaless;
-use crate::directory::NodeId;
+use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::{session, wait};
+use crate::pg::ipc::wait;
+use crate::pg::session;
 use crate::remote::Target;
+use crate::replication::endpoints::{self, identifier, literal};
 use helios_core::archive::{self, Entry};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::fs::File;
@@ -231,7 +232,7 @@ pub fn definitions(
     section: Section,
     snapshot: Option<&str>,
 ) -> Result<Definitions> {
-    let mut command = command(&ends::target(node)?, ends::words(node)?);
+    let mut command = command(&endpoints::target(node)?, endpoints::words(node)?);
     command.args(["--format=custom", "--compress=0", "--schema-only", "--encoding=UTF8"]);
     command.args(["--no-publications", "--no-subscriptions"]);
     command.arg(match section {
@@ -257,7 +258,7 @@ pub fn definitions(
     let mut definitions = Definitions::of(entries, !node.is_outside());
     let entries = &mut definitions.entries;
     if section == Section::PreData {
-        let mut source = ends::session(node)?;
+        let mut source = endpoints::session(node)?;
         if let Some(snapshot) = snapshot {
             source.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             source.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;

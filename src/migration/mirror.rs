@@ -5,12 +5,12 @@
 
 use super::code::Code as TenantCode;
 use super::dump::{self, Section};
-use super::ends::{self, identifier, literal, text};
-use super::fence;
 use super::preflight;
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{sql, subtransaction};
+use crate::pg::session::{sql, subtransaction};
+use crate::replication::endpoints::{self, identifier, literal, text};
+use crate::replication::fence;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashSet;
@@ -34,7 +34,7 @@ fn contents(schema: &str) -> String {
 pub fn drop(schema: &str) -> Result<()> {
     let row = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
     let here: HashSet<String> = sql::rows(&contents(schema), &[], row)?.into_iter().collect();
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         let there = |query: &str| transaction::query(node.id, query.as_bytes(), Mode::Transaction);
         let in_it = there(&contents(schema))?;
         let is_own = |row: &&Vec<_>| text(row, 1) == "true" || !here.contains(&text(row, 0));
@@ -77,8 +77,8 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
     let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
     let (rest, _) = dumped.divide(|entry| RELATIONS.contains(&entry.kind.as_str()));
     let code = TenantCode::here(&schemas)?;
-    let own = ends::role()?;
-    for node in directory::remote_nodes()? {
+    let own = endpoints::role()?;
+    for node in catalog::remote_nodes()? {
         let (name, owner) = (identifier(schema), identifier(owner));
         fence::on(node.id, &format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}"))?;
         if rest.entries.iter().all(|entry| entry.kind == "SCHEMA") {

@@ -10,42 +10,30 @@
 //!
 //! Lock order: the shard's lock here, then tables on the source, then rows of `helios.fence`.
 
-mod apply_role;
-mod backfill;
-mod channel;
-mod cleanup;
+pub mod cleanup;
 pub mod code;
-mod column_order;
-mod definition;
+pub mod column_order;
+pub mod definition;
 pub mod dump;
-mod ends;
-mod fence;
-mod foreign;
-mod mirror;
-pub mod needs;
-mod owners;
-mod patience;
-mod plan;
+pub mod import;
+pub mod mirror;
+pub mod owners;
 pub mod preflight;
-pub mod pull;
-mod record;
-pub mod repair;
-pub mod replica;
-mod run;
-mod schemaless;
-mod steps;
-mod switch;
-mod tables;
-pub mod verify;
-mod wish;
+pub mod record;
+pub mod request;
+pub mod requirements;
+pub mod run;
+pub mod schemaless;
+pub mod start;
+pub mod steps;
+pub mod switch;
 
-pub use foreign::{Import, start as start_import};
-pub use plan::of_schema;
-pub use plan::{Subject, start, start_distributing, start_undistributing};
-pub use record::{of_node, waiting};
-pub use replica::{
+pub use crate::replica::{
     advance_sequences, follows_any, promote, refuse_copies, refuse_node, set_replicas,
     wait_for_replicas,
 };
+pub use record::{of_node, waiting};
+pub use request::{verify as verify_schema, wait, wish};
 pub use run::run;
-pub use wish::{verify as verify_schema, wait, wish};
+pub use start::of_schema;
+pub use start::{Subject, start, start_distributing, start_undistributing};

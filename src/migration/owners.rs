@@ -4,16 +4,16 @@
 //! [`super::code`] for the definitions that run some.
 
 use super::code;
-use super::ends::{self, names};
 use super::record::Migration;
 use crate::error::{Error, Result};
 use crate::remote::Session;
+use crate::replication::endpoints::{self, names};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// 55000 where an owner lacks something, with the remedy.
 /// `own` is the role that makes the definitions.
 pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session) -> Result<()> {
-    let own = ends::literal(own);
+    let own = endpoints::literal(own);
     let schemas = names(&migration.schemas);
     let tables = format!(
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'r'"
@@ -35,8 +35,8 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
     for (what, sql) in obstacles {
         let rows = source.query(&sql)?;
         let Some(first) = rows.first() else { continue };
-        let all: Vec<String> = rows.iter().map(|row| ends::text(row, 0)).collect();
-        let hint = match ends::text(first, 1).as_str() {
+        let all: Vec<String> = rows.iter().map(|row| endpoints::text(row, 0)).collect();
+        let hint = match endpoints::text(first, 1).as_str() {
             "" => format!("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY.", all[0]),
             remedy => format!("{remedy}: this code runs with the owner's rights only."),
         };

@@ -1,17 +1,17 @@
 //! What has to hold before anything is touched.
 
-use super::ends::{self, Ends, column, names, text};
-use super::foreign;
-use super::needs;
+use super::import;
 use super::owners;
-use super::patience;
 use super::record::Migration;
-use crate::directory::NodeId;
+use super::requirements;
+use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::sql::{self, Row};
-use crate::pg::worker;
+use crate::pg::ipc::worker;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::sql::{self, Row};
 use crate::remote::{Rows, Session};
+use crate::replication::endpoints::{self, Ends, column, names, text};
+use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
@@ -19,30 +19,34 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
 /// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
 pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let (source, target) = (ends::name(migration.source)?, ends::name(migration.target)?);
+    let (source, target) = (endpoints::name(migration.source)?, endpoints::name(migration.target)?);
     check_servers(&source, &target, ends, migration.way_back)?;
     if migration.target != NodeId::LOCAL {
         check_absent(migration, &target, &mut ends.target)?;
     }
     if migration.is_import() {
-        foreign::check(migration, ends)?;
+        import::check(migration, ends)?;
     }
     if !migration.is_import() {
         let place = format!("node \"{target}\"");
-        needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+        requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
     check_content(migration, &source, &mut ends.source)?;
-    owners::check(migration, &source, &ends::role()?, &mut ends.source)
+    owners::check(migration, &source, &endpoints::role()?, &mut ends.source)
 }
 
 /// What may have changed until definitions were frozen.
 pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let names = worker::attempt(|| {
-        Ok([ends::name(migration.source)?, ends::name(migration.target)?, ends::role()?])
+        Ok([
+            endpoints::name(migration.source)?,
+            endpoints::name(migration.target)?,
+            endpoints::role()?,
+        ])
     })?;
     if !migration.is_import() {
         let place = format!("node \"{}\"", names[1]);
-        needs::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+        requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
     check_content(migration, &names[0], &mut ends.source)?;
     owners::check(migration, &names[0], &names[2], &mut ends.source)
@@ -128,7 +132,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
         names(&migration.schemas)
     );
     let number = |rows: Rows| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
-    let Some(size) = patience::query(migration, &mut ends.source, &size)?.map(number) else {
+    let Some(size) = wait_policy::query(migration, &mut ends.source, &size)?.map(number) else {
         return Ok(false);
     };
     let free = number(ends.target.query("SELECT helios.free_bytes()")?);
@@ -136,7 +140,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     if wanted <= free {
         return Ok(true);
     }
-    let target = worker::attempt(|| ends::name(migration.target))?;
+    let target = worker::attempt(|| endpoints::name(migration.target))?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,
@@ -166,7 +170,7 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
 
 /// The same for schemas of this server, with what the transaction itself has changed. 55000 names what cannot move.
 pub fn check_here(schemas: &[String]) -> Result<()> {
-    let here = ends::name(NodeId::LOCAL)?;
+    let here = endpoints::name(NodeId::LOCAL)?;
     let _path = OwnSettings::safe_path();
     for obstacle in lasting_obstacles(schemas, true) {
         let text = |row: &Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
@@ -297,7 +301,7 @@ fn members(schemas: &[String]) -> String {
                                   AND m.refclassid IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass))
                AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
                                 WHERE d.classid = 'pg_publication_rel'::regclass AND r.oid = d.objid AND starts_with(p.pubname, 'helios_'))",
-        needs::objects(schemas)
+        requirements::objects(schemas)
     )
 }
 

@@ -1,8 +1,8 @@
 //! Rows of `helios.migration`, `helios.migration_table` and `helios.cleanup`.
 
-use crate::directory::{NodeId, ShardId, as_owner};
+use crate::catalog::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
-use crate::pg::sql::{self, Row};
+use crate::pg::session::sql::{self, Row};
 use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;

@@ -1,11 +1,12 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
 use super::record::{self, Migration};
-use super::replica;
 use super::steps::{self, Next};
 use crate::error::Error;
 use crate::pg::error::notify;
-use crate::pg::{lock, sql, worker};
+use crate::pg::ipc::{lock, worker};
+use crate::pg::session::sql;
+use crate::replica;
 use helios_core::migration::{State, back_off};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -17,7 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Runs a migration until it ends, or waits for its rollback window to end.
 pub fn run(work: worker::MigrationWork) {
     let id = work.migration;
-    let catalog = worker::attempt(|| Ok(crate::pg::catalog::relation("helios", "migration")));
+    let catalog =
+        worker::attempt(|| Ok(crate::pg::catalog::index_scan::relation("helios", "migration")));
     let Ok(Some(catalog)) = catalog else { return };
     // One worker at a time, whoever started it.
     if !lock::try_for_session(catalog, id as u32) {

@@ -1,9 +1,9 @@
 //! Casts and transforms: in no schema, so that pg_dump leaves them out where it dumps schemas. They go with the types and
 //! functions that they are made from.
 
-use super::ends::{column, literal, names, text};
 use crate::error::Result;
 use crate::remote::Session;
+use crate::replication::endpoints::{column, literal, names, text};
 use helios_core::archive::Entry;
 
 /// Their entries, with what they need: class and number of types, tables and functions.

@@ -1,21 +1,22 @@
 //! The change of the copy that clients use, there and back.
 
-use super::backfill;
-use super::channel::{self, Channel};
 use super::cleanup;
 use super::code::Code as TenantCode;
 use super::definition::{self, TriggerTurns};
-use super::ends::{self, Ends, literal};
-use super::fence::{self, Fence, KeepOut};
-use super::foreign::{guard, shells};
+use super::import::{guard, shells};
 use super::record::{self, Migration, MovingTable};
-use super::replica;
-use super::tables::{self, Lockable};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::{invalidation, worker};
+use crate::pg::hooks::invalidation;
+use crate::pg::ipc::worker;
 use crate::remote::Session;
+use crate::replica;
+use crate::replication::backfill;
+use crate::replication::channel::{self, Channel};
+use crate::replication::endpoints::{self, Ends, literal};
+use crate::replication::fence::{self, Fence, KeepOut};
+use crate::replication::tables::{self, Lockable};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
@@ -115,7 +116,7 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
 
 /// The session that locks tables where our transactions do not reach.
 fn locker(from: NodeId) -> Result<Option<Session>> {
-    from.is_outside().then(|| worker::attempt(|| ends::session(from))).transpose()
+    from.is_outside().then(|| worker::attempt(|| endpoints::session(from))).transpose()
 }
 
 fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
@@ -137,7 +138,9 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let (from, to) = direction(migration, way);
     let channels = channels(migration, way)?;
     let back = match way {
-        Way::There if migration.way_back => self::channels(migration, Way::Back)?,
+        Way::There if migration.way_back => {
+            crate::migration::switch::channels(migration, Way::Back)?
+        }
         _ => Vec::new(),
     };
     let mut shells = None;
@@ -248,7 +251,7 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     };
     let force = &prepared.triggers.force;
     voice.iter().chain(force).try_for_each(|statement| fence::on(to, statement))?;
-    directory::move_shards(&[(migration.shard, to)])?;
+    catalog::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     if migration.keeps {
         replica::promoted(migration, None)?;
@@ -311,10 +314,10 @@ pub fn arrive(
 
 /// A schema that came into the shard while its others moved stays where it is.
 pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
-    for schema in directory::schemas_of(migration.shard)? {
+    for schema in catalog::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
-            let own = directory::dedicated_shard(&schema, node)?;
-            directory::put_schema(&schema, own)?;
+            let own = catalog::dedicated_shard(&schema, node)?;
+            catalog::put_schema(&schema, own)?;
         }
     }
     Ok(())

@@ -5,10 +5,10 @@
 //! functions read on a node is not seen.
 
 use super::facts::Facts;
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::names;
-use crate::pg::object_numbers::Misuse;
+use crate::pg::catalog::names;
+use crate::pg::tree::object_numbers::Misuse;
 use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
@@ -74,7 +74,7 @@ fn is_other_there(relation: &RelationUse) -> bool {
 
 fn refusal(catalog: Oid, node: i32) -> Result<Error> {
     let name = names::relation_name(catalog);
-    let node = directory::node(NodeId(node))?;
+    let node = catalog::node(NodeId(node))?;
     Ok(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("cannot read {name} in a statement that runs on a node"),
@@ -89,7 +89,7 @@ fn refusal(catalog: Oid, node: i32) -> Result<Error> {
 }
 
 fn misuse(how: Misuse, node: i32) -> Result<Error> {
-    let node = directory::node(NodeId(node))?;
+    let node = catalog::node(NodeId(node))?;
     let detail =
         format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
     let (message, hint) = match how {

@@ -1,10 +1,12 @@
 //! Gathers what a query touches, as plain data for the route.
 
-use crate::directory;
+use crate::catalog;
 use crate::error::Result;
-use crate::pg::object::{self, Belongs, Object};
+use crate::pg::catalog::names;
+use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::session;
+use crate::pg::tree::server_functions;
 use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
-use crate::pg::{names, server_functions, session};
 use helios_core::route::Touched;
 use pgrx::pg_sys::Oid;
 
@@ -41,13 +43,13 @@ pub fn named_elsewhere(survey: &Survey, namespaces: &[Oid]) -> Result<Option<Obj
         return Ok(None);
     }
     let node = match namespaces.first() {
-        Some(&namespace) => directory::placement(namespace)?.map(|place| place.node),
+        Some(&namespace) => catalog::placement(namespace)?.map(|place| place.node),
         None => None,
     };
     for &object in &survey.named {
         let elsewhere = match object::belongs(object) {
             Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-                directory::home(namespace)?.is_some_and(|home| Some(home.node) != node)
+                catalog::home(namespace)?.is_some_and(|home| Some(home.node) != node)
             }
             Some(Belongs::Server) => true,
             _ => false,
@@ -82,7 +84,7 @@ impl Facts {
                 self.touched.push(Touched::TempTable { name: name() });
             }
             b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
-            b'r' if directory::is_reference(relation.oid)? => {
+            b'r' if catalog::is_reference(relation.oid)? => {
                 self.touched.push(Touched::Reference { name: name(), write: relation.write })
             }
             kind if holds_rows(kind) => {
@@ -95,7 +97,7 @@ impl Facts {
 
     /// Whether the namespace is remote.
     fn add_remote(&mut self, namespace: Oid, write: bool) -> Result<bool> {
-        let Some(placement) = directory::placement(namespace)? else { return Ok(false) };
+        let Some(placement) = catalog::placement(namespace)? else { return Ok(false) };
         if !self.namespaces.contains(&namespace) {
             self.namespaces.push(namespace);
         }
@@ -137,7 +139,7 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
         return Ok(false);
     }
     match names::relation_namespace(relation) {
-        Some(namespace) => Ok(directory::placement(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::placement(namespace)?.is_some()),
         None => Ok(false),
     }
 }
@@ -145,7 +147,7 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
 /// Whether the relation is here now, but may be elsewhere when the statement runs.
 pub fn may_move(relation: Oid) -> Result<bool> {
     match names::relation_namespace(relation) {
-        Some(namespace) => Ok(directory::home(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::home(namespace)?.is_some()),
         None => Ok(false),
     }
 }

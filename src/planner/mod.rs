@@ -5,19 +5,20 @@
 //!
 //! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
 
-mod bonds;
 mod catalogs;
 mod facts;
+pub mod local_functions;
 mod session_user;
 mod text;
 
-use crate::directory;
-use crate::directory::{NodeId, fence};
+use crate::catalog::{self, NodeId, fences};
 use crate::error::{Error, Result};
+use crate::pg::catalog::object;
+use crate::pg::exec::plan::RemotePlan;
+use crate::pg::exec::{evaluate, nesting};
 use crate::pg::hooks::{Callbacks, Planned};
-use crate::pg::plan::RemotePlan;
+use crate::pg::session::session_settings;
 use crate::pg::tree::{QueryTree, Source};
-use crate::pg::{evaluate, nesting, object, session_settings};
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -30,7 +31,7 @@ pub fn callbacks() -> Callbacks {
         reads_shell,
         may_inline,
         guard,
-        writes: fence::check_writes,
+        writes: fences::check_writes,
     }
 }
 
@@ -38,7 +39,7 @@ fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     if session_settings::has_other_login() && !query.is_utility() {
         session_user::refuse_on_node(&query.survey())?;
     }
-    if query.is_utility() || query.is_trivial() || !directory::in_use() {
+    if query.is_utility() || query.is_trivial() || !catalog::in_use() {
         return Ok(Planned::Here);
     }
     let survey = query.survey();
@@ -78,7 +79,7 @@ pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<(
 }
 
 fn node_name(id: i32) -> String {
-    match directory::node(NodeId(id)) {
+    match catalog::node(NodeId(id)) {
         Ok(node) => node.name.clone(),
         // Its row is gone since the placement was read; the number still says which one it was.
         Err(_) => format!("node {id}"),
@@ -100,7 +101,7 @@ fn remote_plan(
         return Err(unsupported("set_config() cannot be called beside a distributed table")
             .hint("Call it in a statement of its own, before this one."));
     }
-    bonds::check(survey)?;
+    local_functions::check(survey)?;
     if query.assigns_element() {
         return Err(unsupported("cannot assign a value from a node to an array element or field")
             .hint("Assign it to a plain variable first."));
@@ -147,12 +148,12 @@ fn remote_plan(
 }
 
 fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(false);
     }
     for oid in relations {
         // A view is what it reads, and that is among them as well.
-        if facts::is_remote(oid)? && !crate::pg::names::is_view(oid) {
+        if facts::is_remote(oid)? && !crate::pg::catalog::names::is_view(oid) {
             return Ok(true);
         }
     }
@@ -162,7 +163,7 @@ fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
 fn may_inline(query: QueryTree<'_>) -> bool {
     !query.is_utility()
         && !query.is_trivial()
-        && directory::in_use()
+        && catalog::in_use()
         && !query.survey().functions.is_empty()
 }
 
@@ -177,21 +178,21 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
 
 /// Invariant 1: a shell is never read or written.
 fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
-    if directory::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
-        return bonds::check_views(relations);
+    if catalog::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
+        return local_functions::check_views(relations);
     }
-    if !directory::in_use() {
+    if !catalog::in_use() {
         return Ok(());
     }
     for (oid, kind) in relations {
         // Rows find their partition while the plan runs, so that the plan does not name it.
         let shell = match kind {
-            b'p' => first_remote(&crate::pg::names::inheritors(oid))?,
+            b'p' => first_remote(&crate::pg::catalog::names::inheritors(oid))?,
             _ if facts::holds_rows(kind) && facts::is_remote(oid)? => Some(oid),
             _ => None,
         };
         if let Some(oid) = shell {
-            let name = crate::pg::names::relation_name(oid);
+            let name = crate::pg::catalog::names::relation_name(oid);
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),

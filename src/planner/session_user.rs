@@ -1,15 +1,16 @@
 //! `session_user` in functions that run as their owner.
 //!
 //! A session to a node logs in as the role that the code is bound to, so that nothing in it can take another role's rights
-//! (see `crate::pg::xact::users`). There `session_user` is that role, and not who the client logged in as: an audit column
+//! (see `crate::pg::session::xact::users`). There `session_user` is that role, and not who the client logged in as: an audit column
 //! would lie. What is seen to ask is refused: the statement, its defaults, views, rules and policies, which PostgreSQL has
 //! put into the tree, and the functions, triggers and checks that it names or fires.
 
-use crate::directory;
+use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::privileges::{self, RunAs};
+use crate::pg::catalog::names;
+use crate::pg::catalog::privileges::{self, RunAs};
+use crate::pg::session::{sql, xact};
 use crate::pg::tree::Survey;
-use crate::pg::{names, sql, xact};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
 /// 0A000 for a statement that would be told the wrong `session_user` on a node.
@@ -68,6 +69,6 @@ fn asked_by(survey: &Survey) -> Result<Option<String>> {
           WHERE k.conrelid = ANY ($2) AND k.contype = 'c' AND pg_catalog.pg_get_constraintdef(k.oid) ~* '{SEARCHED}'
          LIMIT 1"
     );
-    let _as_owner = RunAs::role(directory::catalogs_owner()?);
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     sql::read_one::<String>(&select, &[functions.into(), tables.into()])
 }

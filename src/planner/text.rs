@@ -4,10 +4,10 @@
 //! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
 //! node's business), and remembered until it is planned.
 
-use crate::directory;
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::tree::{ParamUse, QueryTree, Survey};
-use crate::pg::{deparse, enclosing, parser};
+use crate::pg::tree::{deparse, enclosing, parser};
 use helios_core::lex::Rules;
 use helios_core::wrapped;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -32,7 +32,7 @@ thread_local! {
 
 /// Deparses a query whose text names variables, to be found again by [`of`].
 pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
-    if !named_variables || query.is_utility() || query.is_trivial() || !directory::in_use() {
+    if !named_variables || query.is_utility() || query.is_trivial() || !catalog::in_use() {
         return Ok(());
     }
     let survey = query.survey();

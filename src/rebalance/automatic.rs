@@ -2,10 +2,10 @@
 
 use super::plan::{execute, prepare};
 use super::shards::{At, Merged, merge, split};
-use crate::directory::{self, NodeId, Shard, ShardId};
+use crate::catalog::{self, NodeId, Shard, ShardId};
 use crate::error::Result;
 use crate::pg::error::notify;
-use crate::pg::subtransaction;
+use crate::pg::session::subtransaction;
 use crate::settings;
 use crate::stats;
 use helios_core::rebalance::{Patience, Seen, Watch, Wish};
@@ -31,7 +31,7 @@ impl Default for Automatic {
 impl Automatic {
     /// Whether it should be looked at the balance at once: a node has joined, or one that drains is not empty yet.
     pub fn is_wanted(&mut self) -> Result<bool> {
-        let nodes = directory::nodes()?;
+        let nodes = catalog::nodes()?;
         let now: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
         if let Some(known) = self.nodes.replace(now.clone()) {
             self.joined |= now.iter().any(|node| !known.contains(node));
@@ -43,7 +43,7 @@ impl Automatic {
     pub fn balance(&mut self) -> Result<Vec<i64>> {
         let is_leaving = is_leaving()?;
         let may = settings::AUTO_REBALANCE.get() || is_leaving;
-        if !may || directory::migrations_under_way()? > 0 {
+        if !may || catalog::migrations_under_way()? > 0 {
             return Ok(Vec::new());
         }
         let plan = prepare()?.plan;
@@ -57,7 +57,7 @@ impl Automatic {
         if !settings::AUTO_REBALANCE.get() {
             return Ok(Vec::new());
         }
-        let shards = directory::shards()?;
+        let shards = catalog::shards()?;
         let sizes = stats::known_sizes()?;
         let weights = stats::weights(&shards, &sizes)?;
         let bytes: f64 = weights.values().map(|weight| weight.bytes).sum();
@@ -80,8 +80,8 @@ impl Automatic {
             })
         };
         let seen: Vec<Seen> = shards.iter().filter_map(seen).collect();
-        let takes = |node: &&std::rc::Rc<directory::Node>| node.takes_schemas;
-        let nodes = directory::nodes()?.iter().filter(takes).count();
+        let takes = |node: &&std::rc::Rc<catalog::Node>| node.takes_schemas;
+        let nodes = catalog::nodes()?.iter().filter(takes).count();
         let least = usize::try_from(settings::INITIAL_SHARDS.get()).unwrap_or(1);
         let now = self.began.elapsed().as_secs_f64();
         let seconds = |setting: i32| f64::from(setting) / 1000.0;
@@ -109,19 +109,19 @@ impl Automatic {
 const LITTLE: f64 = 0.05;
 
 fn is_leaving() -> Result<bool> {
-    let nodes = directory::nodes()?;
+    let nodes = catalog::nodes()?;
     let draining: Vec<NodeId> =
         nodes.iter().filter(|node| node.state == "draining").map(|node| node.id).collect();
     let leaves = |shard: &Shard| shard.schemas > 0 && draining.contains(&shard.node);
-    Ok(!draining.is_empty() && directory::shards()?.iter().any(leaves))
+    Ok(!draining.is_empty() && catalog::shards()?.iter().any(leaves))
 }
 
 /// Joins the shards that were waiting for a migration which has ended; gives pairs of those joined (which is left, which
 /// is gone). Where it did not bring them together, or they can no longer be joined, they stay two.
 pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
     let mut joined = Vec::new();
-    for (stays, goes, migration) in directory::merges_due()? {
-        let together = directory::shard(stays)?.node == directory::shard(goes)?.node;
+    for (stays, goes, migration) in catalog::merges_due()? {
+        let together = catalog::shard(stays)?.node == catalog::shard(goes)?.node;
         let outcome = together.then(|| subtransaction::attempt(|| merge(stays, goes)));
         match outcome {
             Some(Ok(Merged::Done(left))) => {
@@ -137,7 +137,7 @@ pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
             Some(Err(error)) => notify(PgLogLevel::LOG, &error),
             Some(Ok(Merged::NeedsMove { .. })) | None => {}
         }
-        directory::forget_merge(migration)?;
+        catalog::forget_merge(migration)?;
     }
     Ok(joined)
 }

@@ -2,7 +2,7 @@
 
 use super::house_empty_shards;
 use super::plan::{execute, prepare};
-use crate::directory::{self, Node};
+use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::migration;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -13,8 +13,8 @@ use std::rc::Rc;
 ///
 /// Errors: 42704 unknown, 55000 for this server itself, and for the last node that takes schemas.
 pub fn drain(name: &str) -> Result<Vec<i64>> {
-    directory::lock_cluster();
-    let node = directory::node_named(name)?;
+    catalog::lock_cluster();
+    let node = catalog::node_named(name)?;
     node.check_ours()?;
     let refused = |detail: String, hint: &str| {
         let message = format!("cannot drain node \"{name}\"");
@@ -29,12 +29,12 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
     let takes = |other: &&Rc<Node>| {
         other.id != node.id && other.takes_schemas && other.state == "online" && !other.is_foreign
     };
-    if directory::nodes()?.iter().filter(takes).count() == 0 {
+    if catalog::nodes()?.iter().filter(takes).count() == 0 {
         let hint = "Add a node with helios_add_node first.";
         return Err(refused("No other node takes schemas.".into(), hint));
     }
     migration::refuse_node(node.id, format!("cannot drain node \"{name}\""))?;
-    directory::set_node_state(node.id, "draining", false)?;
+    catalog::set_node_state(node.id, "draining", false)?;
     house()?;
     Ok(execute(&prepare()?.plan))
 }
@@ -43,8 +43,8 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
 ///
 /// Errors: 42704 unknown, 55000 if it does not drain.
 pub fn undrain(name: &str) -> Result<()> {
-    directory::lock_cluster();
-    let node = directory::node_named(name)?;
+    catalog::lock_cluster();
+    let node = catalog::node_named(name)?;
     if node.state != "draining" {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -53,11 +53,11 @@ pub fn undrain(name: &str) -> Result<()> {
         .detail(format!("Its state is {}.", node.state))
         .hint("helios_nodes shows the state of each node."));
     }
-    directory::set_node_state(node.id, "online", true)?;
+    catalog::set_node_state(node.id, "online", true)?;
     house()
 }
 
 fn house() -> Result<()> {
-    let nodes: Vec<Rc<Node>> = directory::nodes()?.iter().cloned().collect();
+    let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
     house_empty_shards(&nodes)
 }

@@ -1,6 +1,6 @@
 //! Moves of shards and schemas that are begun here, and made by the migration engine.
 
-use crate::directory::{self, Node, NodeId, Shard, ShardId};
+use crate::catalog::{self, Node, NodeId, Shard, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::{self, Subject};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -15,7 +15,7 @@ pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
 ///
 /// Errors: 3F000 if none matches, and those of each move.
 pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<Vec<i64>> {
-    let matching = directory::schemas_like(source.id, pattern)?;
+    let matching = catalog::schemas_like(source.id, pattern)?;
     if matching.is_empty() {
         return Err(Error::new(
             Code::ERRCODE_INVALID_SCHEMA_NAME,
@@ -25,7 +25,7 @@ pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<V
     }
     let here = |shard: &Shard| shard.node == source.id && shard.schemas > 0;
     let mut migrations = Vec::new();
-    for shard in directory::shards()?.into_iter().filter(here) {
+    for shard in catalog::shards()?.into_iter().filter(here) {
         let names: Vec<&String> =
             matching.iter().filter(|(_, of)| *of == shard.id).map(|(name, _)| name).collect();
         if names.len() as u64 == shard.schemas {

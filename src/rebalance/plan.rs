@@ -1,10 +1,11 @@
 //! The cluster as it is, a plan for it, and its execution.
 
 use super::moves::start_move;
-use crate::directory::{self, Node, NodeId, Shard, ShardId};
+use crate::catalog::{self, Node, NodeId, Shard, ShardId};
 use crate::error::Result;
 use crate::pg::error::notify;
-use crate::pg::{node_health, subtransaction};
+use crate::pg::ipc::node_health;
+use crate::pg::session::subtransaction;
 use crate::settings;
 use crate::stats;
 use helios_core::rebalance::{self as core, Bounds, Plan, Role};
@@ -31,13 +32,13 @@ pub fn prepare() -> Result<Prepared> {
     let stats::Measured { sizes, silent } = stats::measure(None)?;
     stats::warn(&silent);
     let silent: Vec<NodeId> = silent.into_iter().map(|(node, _)| node).collect();
-    let nodes = directory::nodes()?;
+    let nodes = catalog::nodes()?;
     let nodes: Vec<core::Node> = nodes
         .iter()
         .map(|node| core::Node { id: node.id.0, weight: node.weight, role: role(node, &silent) })
         .collect();
     let shards: Vec<Shard> =
-        directory::shards()?.into_iter().filter(|shard| shard.schemas > 0).collect();
+        catalog::shards()?.into_iter().filter(|shard| shard.schemas > 0).collect();
     let weights = stats::weights(&shards, &sizes)?;
     let seen = |shard: &Shard| {
         let weight = weights.get(&shard.id.0).copied().unwrap_or_default();
@@ -53,7 +54,7 @@ pub fn prepare() -> Result<Prepared> {
     let seen: Vec<core::Shard> = shards.iter().map(seen).collect();
     let plan = core::plan(&nodes, &seen, &bounds());
     let schemas = shards.iter().map(|shard| (shard.id.0, shard.schemas)).collect();
-    Ok(Prepared { plan, schemas, rate: directory::migration_rate()?.unwrap_or(USUAL_RATE) })
+    Ok(Prepared { plan, schemas, rate: catalog::migration_rate()?.unwrap_or(USUAL_RATE) })
 }
 
 fn bounds() -> Bounds {
@@ -66,7 +67,7 @@ fn bounds() -> Bounds {
 fn role(node: &Rc<Node>, silent: &[NodeId]) -> Role {
     let offline = || {
         let health = node_health::of(node.id.0);
-        use node_health::State::{Offline, Silent};
+        use crate::pg::ipc::node_health::State::{Offline, Silent};
         health.is_some_and(|health| matches!(health.state, Offline | Silent))
     };
     match node.state.as_str() {

@@ -1,6 +1,6 @@
 //! Shards without schemas, which move by the directory alone.
 
-use crate::directory::{self, Node, NodeId, ShardId};
+use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::Result;
 use crate::settings;
 use helios_core::ring::{self, Held, Member};
@@ -18,7 +18,7 @@ pub fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
         members.push(Member { id: NodeId::LOCAL.0, weight: 1.0 });
     }
     let held = || -> Result<Vec<Held>> {
-        let shards = directory::shards()?.into_iter();
+        let shards = catalog::shards()?.into_iter();
         let pooled = shards.filter(|shard| shard.rectangle().is_some());
         Ok(pooled
             .map(|shard| Held { shard: shard.id.0, node: shard.node.0, empty: shard.schemas == 0 })
@@ -26,10 +26,10 @@ pub fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
     };
     let tokens = u32::try_from(settings::VIRTUAL_NODES.get()).unwrap_or(ring::VIRTUAL_NODES);
     for shard in held()?.iter().filter(|shard| shard.empty) {
-        directory::lock_shard_exclusive(ShardId(shard.shard));
+        catalog::lock_shard_exclusive(ShardId(shard.shard));
     }
     // A schema may have come into one of them while the locks were waited for.
     let moves = ring::rebalance_empty(&held()?, &members, tokens);
     let moves: Vec<_> = moves.iter().map(|m| (ShardId(m.shard), NodeId(m.to))).collect();
-    directory::move_shards(&moves)
+    catalog::move_shards(&moves)
 }

@@ -1,8 +1,8 @@
 //! Shards cut in two, joined, and given to nodes.
 
-use crate::directory::{self, Node, NodeId, Resident, Shard, ShardId};
+use crate::catalog::{self, Node, NodeId, Resident, Shard, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::wait::rest;
+use crate::pg::ipc::wait::rest;
 use crate::stats;
 use helios_core::shard::{Bounds, Cut, Dimension, Rectangle, Weighed};
 use helios_core::slot::SLOTS;
@@ -85,12 +85,12 @@ fn invalid(message: String) -> Error {
 /// Errors: 42704 unknown shard, 42809 a dedicated one, 55006 one that is moving, 22023 a point that leaves a part empty,
 /// 55000 nothing to cut by, 55P03 if it is in use for too long.
 pub fn split(id: ShardId, at: impl Fn(&Rectangle) -> Result<At>) -> Result<ShardId> {
-    pooled(&directory::shard(id)?, "split")?;
+    pooled(&catalog::shard(id)?, "split")?;
     lock(&[id])?;
-    let shard = directory::shard(id)?;
+    let shard = catalog::shard(id)?;
     refuse_moving(&shard, "split")?;
     let bounds = pooled(&shard, "split")?;
-    let residents = directory::residents(id)?;
+    let residents = catalog::residents(id)?;
     let cut = find_cut(&shard, bounds, &at(bounds)?, &residents)?;
     let (low, high) = bounds.split(&cut).ok_or_else(|| outside(&shard, bounds, &cut))?;
     cut_shard(id, low, high, &residents)
@@ -108,8 +108,8 @@ fn cut_shard(
     };
     let (below, above) = (names(&low), names(&high));
     match below.len() >= above.len() {
-        true => directory::split_shard(id, &low, &high, &above),
-        false => directory::split_shard(id, &high, &low, &below),
+        true => catalog::split_shard(id, &low, &high, &above),
+        false => catalog::split_shard(id, &high, &low, &below),
     }
 }
 
@@ -200,9 +200,9 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
         if goes.schemas > 0 {
             return by_size(stays, goes);
         }
-        directory::move_shards(&[(goes.id, stays.node)])?;
+        catalog::move_shards(&[(goes.id, stays.node)])?;
     }
-    directory::join_shards(stays.id, goes.id, &joined)?;
+    catalog::join_shards(stays.id, goes.id, &joined)?;
     Ok(Merged::Done(stays.id))
 }
 
@@ -210,7 +210,7 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
 fn by_size(one: &Shard, other: &Shard) -> Result<Merged> {
     let sizes = stats::sizes(Some(&[one.node, other.node]))?;
     let bytes = |shard: &Shard| -> Result<f64> {
-        let residents = directory::residents(shard.id)?;
+        let residents = catalog::residents(shard.id)?;
         Ok(residents.iter().filter_map(|resident| sizes.get(&resident.name)).sum())
     };
     let (stays, moves) = if bytes(one)? >= bytes(other)? { (one, other) } else { (other, one) };
@@ -218,7 +218,7 @@ fn by_size(one: &Shard, other: &Shard) -> Result<Merged> {
 }
 
 fn joinable(id: ShardId) -> Result<Shard> {
-    let shard = directory::shard(id)?;
+    let shard = catalog::shard(id)?;
     refuse_moving(&shard, "merge")?;
     pooled(&shard, "merge")?;
     Ok(shard)
@@ -245,11 +245,7 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
         shard.rectangle().is_some_and(|r| r.slots.start < slots.end && slots.start < r.slots.end)
     };
     let wanted = || -> Result<Vec<Shard>> {
-        Ok(directory::shards()?
-            .into_iter()
-            .filter(concerned)
-            .filter(|s| s.node != node.id)
-            .collect())
+        Ok(catalog::shards()?.into_iter().filter(concerned).filter(|s| s.node != node.id).collect())
     };
     lock(&wanted()?.iter().map(|shard| shard.id).collect::<Vec<_>>())?;
     for shard in wanted()? {
@@ -263,16 +259,16 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
     }
     let (empty, full): (Vec<_>, Vec<_>) = wanted()?.into_iter().partition(|s| s.schemas == 0);
     let moves: Vec<_> = empty.iter().map(|shard| (shard.id, node.id)).collect();
-    directory::move_shards(&moves)?;
+    catalog::move_shards(&moves)?;
     Ok(full.iter().map(|shard| shard.id).collect())
 }
 
 /// Cuts a shard; gives the lower part.
 fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Rectangle)> {
-    let shard = directory::shard(id)?;
+    let shard = catalog::shard(id)?;
     let (low, high) = bounds.split(cut).ok_or_else(|| outside(&shard, bounds, cut))?;
-    let new = cut_shard(id, low.clone(), high, &directory::residents(id)?)?;
-    let keeps_low = pooled(&directory::shard(id)?, "split")? == &low;
+    let new = cut_shard(id, low.clone(), high, &catalog::residents(id)?)?;
+    let keeps_low = pooled(&catalog::shard(id)?, "split")? == &low;
     Ok((if keeps_low { id } else { new }, low))
 }
 
@@ -281,7 +277,7 @@ fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Recta
 fn lock(shards: &[ShardId]) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     for attempt in 1..=ATTEMPTS {
-        if directory::lock_shards_within(shards, STALL)? {
+        if catalog::lock_shards_within(shards, STALL)? {
             return Ok(());
         }
         if attempt < ATTEMPTS {

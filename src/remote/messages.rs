@@ -2,7 +2,7 @@
 //! encoding, which is why the writers of `postgres-protocol` (UTF-8 only) do not serve here.
 
 use crate::error::{Error, Result};
-use crate::pg::result_columns::ResultColumns;
+use crate::pg::exec::result_columns::ResultColumns;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// A parameter value of a statement.

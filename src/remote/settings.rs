@@ -1,7 +1,7 @@
 //! What a node's session has been told of the client's settings, and how to bring it up to date.
 
 use super::messages::literal;
-use crate::pg::settings_scan::Setting;
+use crate::pg::session::settings_scan::Setting;
 
 /// Settings and role at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //! definitions that it was prepared under, and is prepared again when that is another one.
 
 use super::messages::Statement;
-use crate::pg::result_columns::ResultColumns;
+use crate::pg::exec::result_columns::ResultColumns;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 

@@ -2,7 +2,7 @@
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-pub use crate::pg::setting_types::ReadFrom;
+pub use crate::pg::session::setting_types::ReadFrom;
 
 /// Whether a commit waits until the copies have applied it.
 pub static SYNCHRONOUS_REPLICAS: GucSetting<bool> = GucSetting::<bool>::new(false);

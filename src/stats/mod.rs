@@ -7,9 +7,9 @@ mod sizes;
 
 pub use sizes::{Measured, measure, sizes, warn};
 
-use crate::directory::{self, Shard};
+use crate::catalog::{self, Shard};
 use crate::error::Result;
-use crate::pg::schema_counters::{self, Counters};
+use crate::pg::ipc::schema_counters::{self, Counters};
 use crate::pg::session;
 use crate::settings;
 use pgrx::pg_sys::Oid;
@@ -89,7 +89,7 @@ pub fn counters() -> Result<HashMap<String, Counters>> {
         let counted = session::namespace(&name).and_then(|oid| counters.get(&oid.to_u32()));
         (name, counted.copied().unwrap_or_default())
     };
-    Ok(directory::schema_names()?.into_iter().map(of).collect())
+    Ok(catalog::schema_names()?.into_iter().map(of).collect())
 }
 
 /// Load of each distributed schema: seconds of statements a second; what was counted so far where that is too young.
@@ -128,7 +128,7 @@ pub fn weights(shards: &[Shard], sizes: &HashMap<String, f64>) -> Result<HashMap
     let loads = loads()?;
     let mut weights: HashMap<i64, Weight> =
         shards.iter().map(|shard| (shard.id.0, Weight::default())).collect();
-    for (name, shard) in directory::shards_of_schemas()? {
+    for (name, shard) in catalog::shards_of_schemas()? {
         if let Some(weight) = weights.get_mut(&shard.0) {
             weight.bytes += sizes.get(&name).copied().unwrap_or(0.0);
             weight.load += loads.get(&name).copied().unwrap_or(0.0);

@@ -1,8 +1,11 @@
 //! Sizes of schemas, asked from their nodes: one query a node, all nodes at a time.
 
-use crate::directory::{self, Node, NodeId};
+use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::{error::notify, privileges, schema_counters, session, sql};
+use crate::pg::catalog::privileges;
+use crate::pg::error::notify;
+use crate::pg::ipc::schema_counters;
+use crate::pg::session::{self, sql};
 use crate::remote::Session;
 use crate::transaction;
 use pgrx::PgLogLevel;
@@ -37,9 +40,9 @@ pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
 
 /// As [`sizes`], with the errors of the nodes that did not answer beside it. Notes what it learns for the views.
 pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
-    let nodes = directory::nodes()?;
+    let nodes = catalog::nodes()?;
     let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
-    let homes = directory::homes()?;
+    let homes = catalog::homes()?;
     let mut errors = Vec::new();
     let mut asked = Vec::new();
     for node in

@@ -6,13 +6,13 @@
 //! Deferred constraints need no command of their own: this server has checked its own before it calls us, and a
 //! node checks its when it prepares or commits.
 
-use super::events::Links;
+use super::callbacks::Links;
 use super::link::{Link, unknown_outcome};
-use super::{registry, replicas, two_phase};
+use super::{registry, synchronous_replicas, two_phase};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::wait::explain_cancel;
-use crate::pg::xact;
+use crate::pg::ipc::wait::explain_cancel;
+use crate::pg::session::xact;
 use crate::remote::{Patience, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -37,7 +37,7 @@ pub fn before_commit() -> Result<()> {
         [writer] if !xact::wrote_here() => decide_there(writer.as_ref(), &readers)?,
         writers => return two_phase::prepare(writers, &readers),
     }
-    replicas::before_commit()
+    synchronous_replicas::before_commit()
 }
 
 /// Before the local PREPARE TRANSACTION of a user: every node prepares its part, so that the local one decides.

@@ -9,41 +9,41 @@
 //! A link is borrowed only while nothing else runs on behalf of the client: never while a row is looked at.
 //! Lock order: none of our own; locks on nodes are taken in the order of the client's statements.
 
-mod afterwards;
-mod applied;
-mod block;
-mod commit;
-mod copy;
-mod events;
-mod execution;
-mod follow;
-mod gid;
-mod link;
-mod recovery;
-mod registry;
-mod replicas;
+pub mod after_commit;
+pub mod applied;
+pub mod block;
+pub mod callbacks;
+pub mod client_settings;
+pub mod commit;
+pub mod copy_data;
+pub mod execution;
+pub mod gid;
+pub mod link;
+pub mod recovery;
+pub mod registry;
 pub mod snapshots;
-mod standby;
-mod status;
-mod stream;
-mod two_phase;
+pub mod standby;
+pub mod status;
+pub mod stream;
+pub mod synchronous_replicas;
+pub mod two_phase;
 
-pub use afterwards::execute as execute_afterwards;
-pub use copy::{Copy, copy};
+pub use after_commit::execute as execute_afterwards;
+pub use client_settings::note_change as note_settings_changed;
+pub use copy_data::{Copy, copy};
 pub use execution::{
     Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
 };
-pub use follow::note_change as note_settings_changed;
 pub use recovery::{Deed, in_doubt, recover};
 pub use registry::{passfile, refuse_silent, sessions_made, target};
-pub use replicas::expect as expect_replicas;
 pub use standby::{is_refused, refuse as refuse_standby};
 pub use status::{finish_user_prepared, status, user_prepared};
+pub use synchronous_replicas::expect as expect_replicas;
 
-use crate::directory::NodeId;
-use crate::pg::client;
-use crate::pg::own_settings::OwnSettings;
-use crate::pg::wait::pay_latch;
+use crate::catalog::NodeId;
+use crate::pg::ipc::wait::pay_latch;
+use crate::pg::session::client;
+use crate::pg::session::own_settings::OwnSettings;
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
@@ -67,8 +67,8 @@ pub enum Fetch {
 
 /// Listens to the local transaction. Called once, from `_PG_init`.
 pub fn install() {
-    crate::pg::xact::listen(events::on_event);
-    crate::pg::nesting::at_rest(close_portals);
+    crate::pg::session::xact::listen(callbacks::on_event);
+    crate::pg::exec::nesting::at_rest(close_portals);
 }
 
 /// Whether the local transaction already has a transaction on a node.

@@ -9,12 +9,13 @@
 use super::gid;
 use super::registry::{refuse_silent, target};
 use super::standby;
-use crate::directory::{self, Node};
+use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::{
-    catalog, node_health, privileges, server_start, session as local, transaction_records,
-};
+use crate::pg::catalog::{index_scan, privileges, transaction_records};
+use crate::pg::ipc::node_health;
+use crate::pg::session as local;
+use crate::pg::session::server_start;
 use crate::remote::Session;
 use crate::settings::CONNECT_TIMEOUT;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -98,7 +99,7 @@ fn decide(
 pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<Recovered> {
     super::standby::refuse()?;
     let mut result = Recovered::default();
-    let mut nodes = directory::remote_nodes()?;
+    let mut nodes = catalog::remote_nodes()?;
     if !nodes.is_empty() {
         // When there is not time for all, each gets its turn to be first.
         let turn = local::seconds_since_start() as usize % nodes.len();
@@ -120,7 +121,7 @@ pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<
 /// A session for looking after a node, for at most this time.
 fn connect(node: &Node, limit: Duration) -> Result<Session> {
     refuse_silent(node)?;
-    let role = privileges::role_name(directory::catalogs_owner()?);
+    let role = privileges::role_name(catalog::catalogs_owner()?);
     let mut target = target(node, &role)?;
     target.connect_timeout = target.connect_timeout.min(limit);
     let mut session = Session::connect(&Rc::new(target), &role)?;
@@ -154,7 +155,7 @@ fn recover_node(
 ) -> Result<()> {
     failpoint::hit(failpoint::RECOVERY_BEFORE)?;
     let mut session = connect(node, limit)?;
-    let cluster = directory::cluster_id()?;
+    let cluster = catalog::cluster_id()?;
     let concerned = |gid: &String| is_concerned(gid, cluster, only);
     let p = prepared(&mut session, &concerned)?;
     failpoint::hit(failpoint::RECOVERY_LISTED)?;
@@ -188,7 +189,7 @@ fn recover_node(
     }
     if !forget.is_empty() {
         failpoint::hit(failpoint::RECOVERY_FORGET_BEFORE)?;
-        directory::forget_transactions(node.id, &forget)?;
+        catalog::forget_transactions(node.id, &forget)?;
         failpoint::hit(failpoint::RECOVERY_FORGET_AFTER)?;
     }
     Ok(())
@@ -222,7 +223,7 @@ fn prepared(
 /// What is prepared on the nodes at this moment, or was when they could be asked last. Changes nothing.
 pub fn in_doubt(per_node: Duration) -> Result<Vec<InDoubt>> {
     let mut found = Vec::new();
-    for node in directory::remote_nodes()? {
+    for node in catalog::remote_nodes()? {
         match in_doubt_on(&node, per_node) {
             Ok(some) => found.extend(some),
             Err(error) => {
@@ -242,7 +243,7 @@ pub fn in_doubt(per_node: Duration) -> Result<Vec<InDoubt>> {
 
 fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
     let mut session = connect(node, limit)?;
-    let cluster = directory::cluster_id()?;
+    let cluster = catalog::cluster_id()?;
     let rows = session.query(
         "SELECT gid, pg_catalog.date_part('epoch', prepared) FROM pg_catalog.pg_prepared_xacts
           WHERE database = pg_catalog.current_database()",
@@ -268,7 +269,7 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
 }
 
 fn records_table() -> Result<pgrx::pg_sys::Oid> {
-    catalog::relation("helios", "transaction").ok_or_else(|| {
+    index_scan::relation("helios", "transaction").ok_or_else(|| {
         Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
     })
 }

@@ -2,10 +2,12 @@
 
 use super::link::Link;
 use super::standby;
-use crate::directory::{self, Node, NodeId};
+use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::session_settings::OTHER_LOGIN_NAME;
-use crate::pg::{node_health, privileges, xact};
+use crate::pg::catalog::privileges;
+use crate::pg::ipc::node_health;
+use crate::pg::session::session_settings::OTHER_LOGIN_NAME;
+use crate::pg::session::xact;
 use crate::remote::{Session, SslMode, Target, Tcp};
 use crate::settings;
 use pgrx::pg_sys::Oid;
@@ -42,7 +44,7 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
     standby::refuse()?;
     let (user, _) = xact::users();
     let other_login = xact::has_other_session_user();
-    let node = directory::node(id)?;
+    let node = catalog::node(id)?;
     node.check_ours()?;
     refuse_split(id, (user, other_login), &node.name)?;
     if let Some(link) = find(id, (user, other_login)) {
@@ -173,9 +175,9 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
-        password: directory::password(node.id, role),
+        password: catalog::password(node.id, role),
         passfile: passfile(),
-        proof: directory::proof::of_session(node.id, role),
+        proof: catalog::proof::of_session(node.id, role),
         connect_timeout: Duration::from_millis(
             u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000),
         ),

@@ -7,9 +7,9 @@
 
 use super::execution::query;
 use super::{Mode, open_nodes};
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::sql;
+use crate::pg::session::sql;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ pub fn export(own: &str) -> Result<String> {
         return Ok(all);
     }
     // A restored directory's nodes are another cluster's: nothing is read there.
-    let nodes = directory::remote_nodes()?;
+    let nodes = catalog::remote_nodes()?;
     for node in nodes.iter().filter(|node| node.check_ours().is_ok()) {
         let ask = b"SELECT pg_catalog.pg_export_snapshot()";
         let rows = query(node.id, ask, Mode::Transaction)?;
@@ -70,7 +70,7 @@ pub fn imported(nodes: BTreeMap<NodeId, String>) {
 /// What a node has to do right behind its BEGIN.
 ///
 /// 0A000 if the snapshot that the local transaction has imported says nothing of the node.
-pub fn command_for(node: &directory::Node) -> Result<Option<Vec<u8>>> {
+pub fn command_for(node: &catalog::Node) -> Result<Option<Vec<u8>>> {
     IMPORTED.with_borrow(|imported| {
         let Some(nodes) = imported else { return Ok(None) };
         match nodes.get(&node.id) {
@@ -99,7 +99,7 @@ pub fn check_place(schema: &str, node: NodeId) -> Result<()> {
     }
     // With the snapshot of the transaction, which sees the directory as it was.
     let select = "SELECT p.node FROM helios.schema s JOIN helios.shard p ON p.id = s.shard WHERE s.name = $1::name";
-    let then = directory::as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?;
+    let then = catalog::as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?;
     if then == Some(node.0) {
         return Ok(());
     }

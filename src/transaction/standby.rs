@@ -5,9 +5,10 @@
 //! session of the catalogs' owner, which no client can be, before anything else is asked of it since the coordinator has
 //! started.
 
-use crate::directory::{self, Node};
+use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
-use crate::pg::{node_health, server_start};
+use crate::pg::ipc::node_health;
+use crate::pg::session::server_start;
 use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -77,7 +78,7 @@ const REFUSED: Code = Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 ///
 /// 55000 if it knows a later one.
 pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
-    let cluster = directory::cluster_id()?;
+    let cluster = catalog::cluster_id()?;
     let (system, timeline) = (server_start::system_identifier(), server_start::timeline());
     let select = format!(
         "SELECT system_identifier, timeline FROM helios.coordinator

@@ -3,11 +3,13 @@
 use super::gid::Gid;
 use super::recovery::recover;
 use super::registry::target;
-use crate::directory::{self, NodeId};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::pg::catalog::{privileges, transaction_records};
 use crate::pg::error::notify;
-use crate::pg::worker::{self, Work};
-use crate::pg::{privileges, server_start, session as local, sql, transaction_records};
+use crate::pg::ipc::worker::{self, Work};
+use crate::pg::session as local;
+use crate::pg::session::{server_start, sql};
 use crate::remote::Session;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -62,7 +64,7 @@ pub fn status(name: &str) -> Result<Status> {
         .detail(detail.to_owned())
         .hint("Names are in the detail of errors with SQLSTATE 08007, and in helios_transactions.")
     };
-    let gid = Gid::parse(name, directory::cluster_id()?)
+    let gid = Gid::parse(name, catalog::cluster_id()?)
         .ok_or_else(|| no_such("It is not written like one of this cluster's."))?;
     if gid.database() != local::database_id() {
         return Err(no_such("It belongs to another database of this server."));
@@ -92,7 +94,7 @@ fn here(epoch: u128, xid: u32) -> Result<Status> {
 }
 
 fn there(node: NodeId, id: u64) -> Result<Status> {
-    let node = directory::node(node)?;
+    let node = catalog::node(node)?;
     let role = privileges::session_user();
     let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
     match session.query(&format!("{ASK}('{id}'::pg_catalog.xid8)")) {

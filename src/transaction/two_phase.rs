@@ -2,17 +2,20 @@
 //! transaction, COMMIT PREPARED once that is committed. A record means commit, none means abort; whatever is
 //! left prepared is finished by the recovery worker.
 
+use super::callbacks::Links;
 use super::commit::{end_release, read_end, rolled_back, send_end, send_release};
-use super::events::Links;
 use super::gid::Gid;
 use super::link::Link;
-use crate::directory;
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::server_start;
-use crate::pg::wait::explain_cancel;
-use crate::pg::worker::{self, Work};
-use crate::pg::{catalog, error::notify, session as local, transaction_records, xact};
+use crate::pg::catalog::{index_scan, transaction_records};
+use crate::pg::error::notify;
+use crate::pg::ipc::wait::explain_cancel;
+use crate::pg::ipc::worker::{self, Work};
+use crate::pg::session as local;
+use crate::pg::session::server_start;
+use crate::pg::session::xact;
 use crate::remote::{Patience, messages};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -46,7 +49,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
         return Err(if stopped { explain_cancel(error) } else { error });
     }
     failpoint::hit(failpoint::PREPARE_AFTER)?;
-    let table = catalog::relation("helios", "transaction").ok_or_else(|| {
+    let table = index_scan::relation("helios", "transaction").ok_or_else(|| {
         Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
     })?;
     transaction_records::insert(table, &records);
@@ -57,7 +60,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
 /// Sends PREPARE TRANSACTION to each writer; the names that it prepares under, and the nodes.
 fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
     let (epoch, xid) = (server_start::epoch(), xact::id());
-    let (database, cluster) = (local::database_id(), directory::cluster_id()?);
+    let (database, cluster) = (local::database_id(), catalog::cluster_id()?);
     let mut records = Vec::with_capacity(writers.len());
     for (n, link) in (1..).zip(writers) {
         if n > 1 {

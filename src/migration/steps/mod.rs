@@ -1,21 +1,22 @@
 //! What the worker of a migration does in each state. A step ends with the next state committed, or changes nothing that
 //! it would mind when it is repeated.
 
-mod copy;
-mod replica;
-mod switch;
-mod verify;
+pub mod initial_copy;
+pub mod replica;
+pub mod switch;
+pub mod verify;
 
 use super::cleanup;
-use super::ends::{Ends, literal};
-use super::plan;
 use super::record::{self, Migration};
+use super::start;
 use super::switch::Tried;
-use crate::directory;
+use crate::catalog;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::error::notify;
-use crate::pg::{sql, worker};
+use crate::pg::ipc::worker;
+use crate::pg::session::sql;
+use crate::replication::endpoints::{Ends, literal};
 use crate::settings;
 use helios_core::migration::{State, Wish, back_off};
 use pgrx::PgLogLevel;
@@ -33,7 +34,7 @@ pub enum Next {
 }
 
 /// Does what the migration's state, or what is asked of it, calls for. `held` is what the worker remembers from step to
-/// step: see [`super::fence::left_old_shard`].
+/// step: see [`crate::replication::fence::left_old_shard`].
 pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
     failpoint::hit(failpoint::MIGRATION_STEP_BEFORE)?;
     match (migration.wish, migration.state) {
@@ -53,9 +54,9 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
         _ => {}
     }
     match migration.state {
-        State::Planned => copy::planned(migration, held),
-        State::DualWrite | State::Backfill => copy::copy(migration),
-        State::CatchUp => copy::catch_up(migration),
+        State::Planned => initial_copy::planned(migration, held),
+        State::DualWrite | State::Backfill => initial_copy::copy(migration),
+        State::CatchUp => initial_copy::catch_up(migration),
         State::Verify => verify::verify(migration),
         State::InStep => replica::in_step(migration),
         State::Switch => switch::switch_over(migration),
@@ -114,7 +115,7 @@ fn persist<T>(
 
 fn clean_up(migration: &Migration) -> Result<Next> {
     if migration.keeps {
-        worker::attempt(|| super::replica::leave(migration))?;
+        worker::attempt(|| crate::replica::leave(migration))?;
     }
     cleanup::open_foreign(migration)?;
     cleanup::all(migration)?;
@@ -124,8 +125,8 @@ fn clean_up(migration: &Migration) -> Result<Next> {
             "DELETE FROM helios.migration_table WHERE migration = $1",
             &[migration.id.into()],
         )?;
-        directory::set_moving(migration.shard, false)?;
-        plan::settle(migration, outcome)?;
+        catalog::set_moving(migration.shard, false)?;
+        start::settle(migration, outcome)?;
         record::advance(migration.id, outcome)
     })?;
     let line = format!(

@@ -3,9 +3,9 @@
 use super::Next;
 use crate::error::Result;
 use crate::migration::record::{self, Migration};
-use crate::migration::replica;
 use crate::migration::switch::{self, Way};
-use crate::pg::worker;
+use crate::pg::ipc::worker;
+use crate::replica;
 use helios_core::migration::{State, Wish};
 use std::time::Duration;
 

@@ -3,11 +3,11 @@
 use super::{Next, advance, end, ends, persist};
 use crate::error::Result;
 use crate::failpoint;
-use crate::migration::channel::Channel;
 use crate::migration::cleanup;
 use crate::migration::record::{self, Debt, Migration};
 use crate::migration::switch::{self, Way};
-use crate::pg::worker;
+use crate::pg::ipc::worker;
+use crate::replication::channel::Channel;
 use crate::settings;
 use helios_core::migration::State;
 use std::time::Duration;

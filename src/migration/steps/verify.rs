@@ -4,11 +4,12 @@ use super::switch::open_way_back;
 use super::{Next, advance, ends, persist};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::migration::ends::Ends;
 use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::switch::{self, Tried, Way};
-use crate::migration::verify::{self as comparison, Compared, TableName};
-use crate::pg::worker;
+use crate::pg::ipc::worker;
+use crate::replication::endpoints::Ends;
+use crate::replication::verify as comparison;
+use crate::replication::verify::{Compared, TableName};
 use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 

@@ -1,6 +1,24 @@
 //! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
 
+pub mod deparse;
+pub mod deparse_check;
+pub mod deparse_marks;
+pub mod enclosing;
+pub mod grammar_check;
+pub mod list;
+pub mod nodes;
+pub mod object_numbers;
+pub mod parser;
+pub mod redirect;
+pub mod server_functions;
+pub mod statement;
+pub mod statement_calls;
+pub mod statement_edit;
+pub mod statement_names;
+pub mod statement_parts;
 mod survey;
+pub mod table_numbers;
+pub mod utility_view;
 
 use pgrx::pg_sys::{self, NodeTag};
 use std::marker::PhantomData;
@@ -63,16 +81,18 @@ impl<'a> QueryTree<'a> {
         // SAFETY: a valid target list; the casts follow the tags.
         unsafe {
             self.get().commandType == pg_sys::CmdType::CMD_SELECT
-                && super::list::iter::<pg_sys::TargetEntry>(self.get().targetList).any(|entry| {
-                    let expr = (*entry).expr.cast::<pg_sys::Node>();
-                    match (*expr).type_ {
-                        NodeTag::T_FieldStore => true,
-                        NodeTag::T_SubscriptingRef => {
-                            !(*expr.cast::<pg_sys::SubscriptingRef>()).refassgnexpr.is_null()
+                && super::tree::list::iter::<pg_sys::TargetEntry>(self.get().targetList).any(
+                    |entry| {
+                        let expr = (*entry).expr.cast::<pg_sys::Node>();
+                        match (*expr).type_ {
+                            NodeTag::T_FieldStore => true,
+                            NodeTag::T_SubscriptingRef => {
+                                !(*expr.cast::<pg_sys::SubscriptingRef>()).refassgnexpr.is_null()
+                            }
+                            _ => false,
                         }
-                        _ => false,
-                    }
-                })
+                    },
+                )
         }
     }
 

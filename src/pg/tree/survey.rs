@@ -2,10 +2,10 @@
 
 use super::FIRST_USER_OID;
 use crate::error::Result;
-use crate::pg::object::Object;
-use crate::pg::object_numbers::{self, Misuse, Verdict};
-use crate::pg::server_functions::{Bond, bond};
-use crate::pg::{list, redirect, table_numbers};
+use crate::pg::catalog::object::Object;
+use crate::pg::tree::object_numbers::{self, Misuse, Verdict};
+use crate::pg::tree::server_functions::{Bond, bond};
+use crate::pg::tree::{list, redirect, table_numbers};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;

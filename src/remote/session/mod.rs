@@ -12,13 +12,13 @@ use super::messages;
 use super::reply::Report;
 use super::stream::Stream;
 use crate::error::{Error, Result};
-use crate::pg::backends::{self, LongWait};
-use crate::pg::encoding;
 use crate::pg::error::notify;
-use crate::pg::wait::{
+use crate::pg::ipc::backends::{self, LongWait};
+use crate::pg::ipc::wait::{
     Interest, SocketWait, Woken, bounded, check_for_interrupts, due, exit_with_postmaster,
     hold_cancels, hold_interrupts, last_moment, owe_latch,
 };
+use crate::pg::session::encoding;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
 use std::io;

@@ -88,5 +88,5 @@ pub fn wait_for_any(sessions: &[&Session], time: Duration) {
         return;
     }
     let sockets: Vec<_> = sessions.iter().map(|session| session.socket()).collect();
-    crate::pg::wait::for_any(&sockets, time);
+    crate::pg::ipc::wait::for_any(&sockets, time);
 }

@@ -1,7 +1,7 @@
 //! The columns of a node's result, compared with those that the client was told of.
 
 use super::*;
-use crate::pg::types;
+use crate::pg::catalog::types;
 use helios_core::frames::{ColumnsDigest, described_columns};
 
 impl Link {

@@ -3,18 +3,21 @@
 
 mod answers;
 mod columns;
-mod copy;
+pub mod copy_mode;
 mod request;
 
+use super::Mode;
 use super::applied::Applied;
 use super::block::{Block, Step};
 use super::gid::Gid;
 use super::stream::{Outcome, Stream};
-use super::{Mode, follow};
-use crate::directory::{self, Node, NodeId};
+use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::result_columns::ResultColumns;
-use crate::pg::{invalidation, node_health, session as local, wait, xact};
+use crate::pg::exec::result_columns::ResultColumns;
+use crate::pg::hooks::invalidation;
+use crate::pg::ipc::{node_health, wait};
+use crate::pg::session as local;
+use crate::pg::session::xact;
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
     Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
@@ -129,7 +132,7 @@ impl Link {
         let mut cluster = None;
         // The directory may have changed and be read again, which would raise a cancel that comes too late: the node may
         // have committed.
-        wait::hold_interrupts(|| cluster = directory::cluster_id().ok());
+        wait::hold_interrupts(|| cluster = catalog::cluster_id().ok());
         Some(gid.name(cluster?))
     }
 

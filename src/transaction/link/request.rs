@@ -105,11 +105,11 @@ impl Link {
     }
 
     pub(super) fn follow_settings(&mut self) -> Result<()> {
-        let epoch = follow::epoch();
+        let epoch = crate::transaction::client_settings::epoch();
         if epoch == self.applied.epoch() {
             return Ok(());
         }
-        let wanted = follow::snapshot();
+        let wanted = crate::transaction::client_settings::snapshot();
         if let Some(setting) = &wanted.beyond_reach {
             return Err(self.cannot_follow(setting));
         }

@@ -10,13 +10,14 @@ use anyhow::{Context, Result};
 
 /// Rooms of the extension from top to bottom. A room may use those on lower lines and itself;
 /// rooms on one line may use each other.
-const ROOMS: [&[&str]; 7] = [
-    &["background", "api"],
-    &["planner", "ddl"],
-    &["executor", "migration", "rebalance", "stats"],
+const ROOMS: [&[&str]; 8] = [
+    &["workers", "api"],
+    &["cluster", "planner", "ddl", "rebalance", "replica"],
+    &["executor", "migration", "stats"],
+    &["replication"],
     &["transaction"],
     &["remote"],
-    &["directory"],
+    &["catalog"],
     &["pg", "settings", "error", "failpoint"],
 ];
 
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn upward_arrow_in_a_group_is_found() {
         let text = "use crate::{directory::{self, Node}, api::nodes, pg};";
-        assert_eq!(check("directory/mod.rs", text), ["src/directory/mod.rs:1: directory uses api"]);
+        assert_eq!(check("catalog/mod.rs", text), ["src/catalog/mod.rs:1: catalog uses api"]);
     }
 
     #[test]

@@ -1,0 +1,28 @@
+//! Where schemas are, and where they would go.
+
+use crate::catalog::{self, placement};
+use crate::error::OrRaise;
+use pgrx::prelude::*;
+
+/// Name of the node that a distributed schema lives on; NULL for any other schema.
+#[pg_extern(sql = false)]
+fn helios_node_for_schema(schema: &str) -> Option<String> {
+    let node = || match catalog::home_of(schema)? {
+        Some(home) => Ok(Some(catalog::node(home.node)?.name.clone())),
+        None => Ok(None),
+    };
+    node().or_raise()
+}
+
+/// Name of the node that a schema of this name would be placed on.
+#[pg_extern(sql = false)]
+fn helios_node_for_key(key: &str) -> String {
+    let node = || Ok(catalog::node(placement::target(key, None, None)?.node())?.name.clone());
+    node().or_raise()
+}
+
+/// Hash slot of a key.
+#[pg_extern(sql = false)]
+fn helios_key_slot(key: &str) -> i32 {
+    i32::from(helios_core::slot::slot_of(key))
+}

@@ -1,0 +1,350 @@
+//! This backend's copy of the directory, filled as it is asked for.
+
+use super::fences::Fence;
+use super::rows::{Node, NodeId, Placement, Replica, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::index_scan::{self, Key, Row};
+use crate::pg::catalog::privileges;
+use crate::pg::hooks::invalidation;
+use crate::pg::ipc::worker;
+use crate::pg::session;
+use crate::settings::MIGRATION_SESSION;
+use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The tables and the indexes that they are read by.
+#[derive(Clone, Copy)]
+struct Tables {
+    node: Oid,
+    node_key: Oid,
+    shard: Oid,
+    shard_key: Oid,
+    schema: Oid,
+    schema_key: Oid,
+    reference: Oid,
+    reference_key: Oid,
+    fence: Oid,
+    replica: Oid,
+    replica_key: Oid,
+}
+
+impl Tables {
+    fn find() -> Option<Self> {
+        let relation = |name| index_scan::relation("helios", name);
+        Some(Self {
+            node: relation("node")?,
+            node_key: relation("node_pkey")?,
+            shard: relation("shard")?,
+            shard_key: relation("shard_pkey")?,
+            schema: relation("schema")?,
+            schema_key: relation("schema_pkey")?,
+            reference: relation("reference_table")?,
+            reference_key: relation("reference_table_pkey")?,
+            fence: relation("fence")?,
+            replica: relation("replica")?,
+            replica_key: relation("replica_shard")?,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Cache {
+    seen: (u64, u64),
+    tables: Option<Option<Tables>>,
+    nodes: Option<Rc<Vec<Rc<Node>>>>,
+    homes: HashMap<Oid, Option<Placement>>,
+    references: HashMap<Oid, bool>,
+    fences: Option<Rc<Vec<Fence>>>,
+    replicas: HashMap<ShardId, Rc<Vec<Replica>>>,
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::default();
+}
+
+/// Looks something up in the cache, which is emptied first if it may be old.
+fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
+    let now = invalidation::epoch();
+    CACHE.with_borrow_mut(|cache| {
+        if cache.seen != now {
+            *cache = Cache { seen: now, ..Cache::default() };
+        }
+        look(cache)
+    })
+}
+
+/// Reads with `read` and keeps the result, unless it grew old while it was read.
+fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
+    let before = invalidation::epoch();
+    let value = read()?;
+    if invalidation::epoch() == before {
+        CACHE.with_borrow_mut(|cache| {
+            if cache.seen == before {
+                keep(cache, value.clone());
+            }
+        });
+    }
+    Ok(value)
+}
+
+fn tables() -> Option<Tables> {
+    if let Some(known) = cached(|cache| cache.tables) {
+        return known;
+    }
+    if !session::can_read_catalogs() {
+        return None;
+    }
+    // Every invalidation counts while it is not known which relations matter.
+    invalidation::watch([InvalidOid; 5]);
+    let found = fill(|| Ok(Tables::find()), |cache, tables| cache.tables = Some(tables)).ok()?;
+    invalidation::watch(
+        found.map_or([InvalidOid; 5], |t| [t.node, t.shard, t.schema, t.reference, t.fence]),
+    );
+    found
+}
+
+fn needed_tables() -> Result<Tables> {
+    tables().ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "extension \"helios\" is not installed in this database",
+        )
+        .hint("Run CREATE EXTENSION helios.")
+    })
+}
+
+/// Changes whenever a schema may live elsewhere than before.
+#[inline]
+pub fn generation() -> (u64, u64) {
+    invalidation::epoch()
+}
+
+/// Whether this database has the extension.
+pub fn exists() -> bool {
+    tables().is_some()
+}
+
+/// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
+/// the sessions of a migration nothing does, and for what changes call that are applied to a copy.
+pub fn in_use() -> bool {
+    !MIGRATION_SESSION.get()
+        && !worker::applies_changes()
+        && exists()
+        && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+}
+
+/// Owner of the catalogs: the role that changes to them are made as.
+pub fn catalogs_owner() -> Result<Oid> {
+    privileges::owner_of_relation(needed_tables()?.node)
+}
+
+pub(super) fn shard_table() -> Option<Oid> {
+    tables().map(|tables| tables.shard)
+}
+
+/// All nodes, by id.
+pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
+    if let Some(nodes) = cached(|cache| cache.nodes.clone()) {
+        return Ok(nodes);
+    }
+    let tables = needed_tables()?;
+    fill(
+        || {
+            let cluster = own_cluster()?;
+            let read = |row: &Row| Node::from_row(row, cluster);
+            let rows = index_scan::scan(tables.node, tables.node_key, &[], read);
+            let mut nodes: Vec<Rc<Node>> = rows.into_iter().flatten().map(Rc::new).collect();
+            nodes.sort_by_key(|node| node.id);
+            Ok(Rc::new(nodes))
+        },
+        |cache, nodes| cache.nodes = Some(nodes),
+    )
+}
+
+/// The nodes of this cluster besides this server, by id.
+pub fn remote_nodes() -> Result<Vec<Rc<Node>>> {
+    let ours = |node: &&Rc<Node>| !node.is_local && !node.is_foreign;
+    Ok(nodes()?.iter().filter(ours).cloned().collect())
+}
+
+/// The node of this number; 42704 if there is none.
+pub fn node(id: NodeId) -> Result<Rc<Node>> {
+    nodes()?.iter().find(|node| node.id == id).cloned().ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("node {} does not exist", id.0))
+    })
+}
+
+/// The node of this name; 42704 if there is none.
+pub fn node_named(name: &str) -> Result<Rc<Node>> {
+    let nodes = nodes()?;
+    nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
+        let known: Vec<_> = nodes.iter().map(|node| format!("\"{}\"", node.name)).collect();
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("node \"{name}\" does not exist"))
+            .hint(format!("Nodes of this cluster: {}.", known.join(", ")))
+    })
+}
+
+/// Where the schema lives; None if it is no distributed schema or lives on this server.
+#[inline]
+pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
+    Ok(elsewhere(home(namespace)?))
+}
+
+/// Where the schema lives, this server included; None if it is no distributed schema.
+#[inline]
+pub fn home(namespace: Oid) -> Result<Option<Placement>> {
+    if let Some(home) = cached(|cache| cache.homes.get(&namespace).copied()) {
+        return Ok(home);
+    }
+    let Some(tables) = tables() else { return Ok(None) };
+    fill(
+        || match session::namespace_name(namespace) {
+            Some(name) => read_home(&tables, &name),
+            None => Ok(None),
+        },
+        |cache, home| {
+            cache.homes.insert(namespace, home);
+        },
+    )
+}
+
+/// Whether the relation is a reference table: every node has its rows.
+#[inline]
+pub fn is_reference(relation: Oid) -> Result<bool> {
+    if let Some(known) = cached(|cache| cache.references.get(&relation).copied()) {
+        return Ok(known);
+    }
+    let Some(tables) = tables() else { return Ok(false) };
+    fill(
+        || {
+            let by_oid = [(1, Key::Oid(relation))];
+            let rows = index_scan::scan(tables.reference, tables.reference_key, &by_oid, |_| ());
+            Ok(!rows.is_empty())
+        },
+        |cache, is| {
+            cache.references.insert(relation, is);
+        },
+    )
+}
+
+/// The fences of this server. Empty where the extension is missing, or the catalogs cannot be read.
+pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
+    if let Some(fences) = cached(|cache| cache.fences.clone()) {
+        return Ok(fences);
+    }
+    let Some(tables) = tables() else { return Ok(Rc::default()) };
+    fill(
+        || {
+            let rows = index_scan::scan(tables.fence, InvalidOid, &[], Fence::from_row);
+            Ok(Rc::new(rows.into_iter().flatten().collect()))
+        },
+        |cache, fences| cache.fences = Some(fences),
+    )
+}
+
+/// The copies of a shard that are complete and follow the one in use.
+pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
+    if let Some(known) = cached(|cache| cache.replicas.get(&shard).cloned()) {
+        return Ok(known);
+    }
+    let Some(tables) = tables() else { return Ok(Rc::default()) };
+    fill(
+        || {
+            let by_shard = [(2, Key::Int8(shard.0))];
+            let read = |row: &Row| Some((row.get(1)?, NodeId(row.get(3)?), row.get(4)?));
+            let rows = index_scan::scan(tables.replica, tables.replica_key, &by_shard, read);
+            let replica = |(migration, node, slots): (i64, NodeId, Vec<String>)| {
+                Ok(Replica {
+                    migration,
+                    node,
+                    name: crate::catalog::cache::node(node)?.name.clone(),
+                    slots,
+                })
+            };
+            Ok(Rc::new(rows.into_iter().flatten().map(replica).collect::<Result<_>>()?))
+        },
+        |cache, replicas| {
+            cache.replicas.insert(shard, replicas);
+        },
+    )
+}
+
+pub(super) fn reference_catalog() -> Option<Oid> {
+    tables().map(|tables| tables.reference)
+}
+
+/// Where the schema of this name lives; None if it is no distributed schema or lives on this server.
+pub fn placement_of(schema: &str) -> Result<Option<Placement>> {
+    Ok(elsewhere(home_of(schema)?))
+}
+
+/// Where the schema of this name lives, this server included; None if it is no distributed schema.
+pub fn home_of(schema: &str) -> Result<Option<Placement>> {
+    match tables() {
+        Some(tables) => read_home(&tables, schema),
+        None => Ok(None),
+    }
+}
+
+fn elsewhere(home: Option<Placement>) -> Option<Placement> {
+    home.filter(|home| home.node != NodeId::LOCAL)
+}
+
+fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
+    let by_name = [(1, Key::Name(schema))];
+    let read = |row: &Row| row.get::<i64>(2);
+    let rows = index_scan::scan(tables.schema, tables.schema_key, &by_name, read);
+    let Some(shard) = rows.into_iter().flatten().next() else { return Ok(None) };
+    let read = |row: &Row| row.get::<i32>(4);
+    let rows = index_scan::scan(tables.shard, tables.shard_key, &[(1, Key::Int8(shard))], read);
+    let node = rows.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_DATA_CORRUPTED,
+            format!("shard {shard} of schema \"{schema}\" is not in the directory"),
+        )
+    })?;
+    Ok(Some(Placement { shard: ShardId(shard), node: NodeId(node) }))
+}
+
+/// The number that makes this cluster's nodes and prepared transactions its own.
+pub fn cluster_id() -> Result<i64> {
+    Ok(cluster_row()?.0)
+}
+
+/// As [`cluster_id`]; None in a copy of the database that the cluster was made in.
+fn own_cluster() -> Result<Option<i64>> {
+    let (id, database) = cluster_row()?;
+    Ok((database.to_u32() == session::database_id()).then_some(id))
+}
+
+fn cluster_row() -> Result<(i64, Oid)> {
+    needed_tables()?;
+    let table = index_scan::relation("helios", "cluster").unwrap_or(InvalidOid);
+    let read = |row: &Row| Some((row.get::<i64>(2)?, row.get::<Oid>(4)?));
+    let rows = index_scan::scan(table, InvalidOid, &[], read);
+    rows.into_iter().flatten().next().ok_or_else(|| {
+        Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
+    })
+}
+
+/// Whether this database is a node of a cluster.
+pub fn is_node() -> bool {
+    node_of().is_some()
+}
+
+/// Where the coordinator of this node says that it answers.
+pub fn coordinator_address() -> Option<String> {
+    node_of()?.1
+}
+
+/// The cluster that has this database as a node, and its coordinator's address. A copy of a node's database is none.
+fn node_of() -> Option<(i64, Option<String>)> {
+    let table = index_scan::relation("helios", "cluster")?;
+    let read = |row: &Row| {
+        let ours = row.get::<Oid>(4)?.to_u32() == session::database_id();
+        Some((row.get::<i64>(5).filter(|_| ours)?, row.get::<String>(6)))
+    };
+    index_scan::scan(table, InvalidOid, &[], read).into_iter().flatten().next()
+}

@@ -1,0 +1,117 @@
+//! Fences: schemas that may not be changed on this server as long as a migration needs them as they are.
+//!
+//! A fence is seen by whoever comes to a relation's lock after it was committed, also where it was committed as a
+//! prepared transaction: it travels as an invalidation of the table's own relcache entry, which every backend
+//! reads when it gets a lock. So a migration that commits a fence and then waits for the locks of the writers has
+//! waited for everybody who did not see it.
+
+use super::cache;
+use crate::error::{Error, Result};
+use crate::pg::catalog::index_scan::Row;
+use crate::pg::catalog::names;
+use crate::pg::ipc::worker;
+use crate::pg::session;
+use crate::settings::MIGRATION_SESSION;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+use std::rc::Rc;
+
+/// What a migration keeps from being changed.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    namespace: Oid,
+    schema: String,
+    migration: i64,
+    /// Rows too, not only the definition.
+    writes: bool,
+    /// As long as there is a further copy, not only while it moves.
+    keeps: bool,
+}
+
+impl Fence {
+    /// None: there is no such schema here.
+    pub(super) fn from_row(row: &Row) -> Option<Self> {
+        let schema = row.name(1)?;
+        Some(Self {
+            namespace: session::namespace(&schema)?,
+            schema,
+            migration: row.get(2)?,
+            writes: row.get::<String>(3)? == "writes",
+            keeps: row.get(4)?,
+        })
+    }
+}
+
+/// Whether a schema is fenced against this backend. A migration's own sessions, and the workers that apply what was
+/// written on the other copy, pass.
+#[inline]
+pub fn is_up() -> Result<bool> {
+    Ok(!fences()?.is_empty() && !MIGRATION_SESSION.get() && !worker::applies_changes())
+}
+
+fn fences() -> Result<Rc<Vec<Fence>>> {
+    cache::fences()
+}
+
+/// 55006 if the definitions of the schema may not be changed.
+pub fn check_definition(namespace: Oid) -> Result<()> {
+    if !is_up()? {
+        return Ok(());
+    }
+    match fences()?.iter().find(|fence| fence.namespace == namespace) {
+        Some(fence) if fence.keeps => Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot change schema \"{}\" while it has copies on other nodes", fence.schema),
+        )
+        .detail("Definitions and TRUNCATE would not reach them.")
+        .hint(format!(
+            "SELECT helios_set_replicas({}, 1) on the coordinator removes the copies (or that for its shard); make them again after the change.",
+            helios_core::quote::literal(&fence.schema)
+        ))),
+        Some(fence) => Err(refusal(
+            format!(
+                "cannot change schema \"{}\" while migration {} moves it",
+                fence.schema, fence.migration
+            ),
+            fence.migration,
+        )),
+        None => Ok(()),
+    }
+}
+
+/// 55006 if rows of one of the relations may not be written, of their partitions neither.
+pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
+    if !is_up()? {
+        return Ok(());
+    }
+    let fences = fences()?;
+    let fenced = |relation| {
+        let namespace = names::relation_namespace(relation)?;
+        fences.iter().find(|fence| fence.writes && fence.namespace == namespace)
+    };
+    for relation in relations {
+        // Rows find their partition while the statement runs.
+        let found = match names::is_partitioned(relation) {
+            true => names::inheritors(relation).into_iter().find_map(fenced),
+            false => fenced(relation),
+        };
+        if let Some(fence) = found {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!(
+                    "schema \"{}\" is a copy that migration {} keeps; it is not written here",
+                    fence.schema, fence.migration
+                ),
+            )
+            .hint("Connect through the coordinator, which knows where the schema lives."));
+        }
+    }
+    Ok(())
+}
+
+fn refusal(message: String, migration: i64) -> Error {
+    Error::new(Code::ERRCODE_OBJECT_IN_USE, message)
+        .detail("Definitions and TRUNCATE would not reach both copies.")
+        .hint(format!(
+            "Wait until the migration has ended, or end it with SELECT helios_cancel_migration({migration})."
+        ))
+}

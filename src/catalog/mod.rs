@@ -1,0 +1,112 @@
+//! The directory: which schema is on which node. Reads the catalogs of schema `helios` into this
+//! backend's cache, and is the only room that changes them.
+//!
+//! Invariant: what a function here returns was true of the catalogs, own uncommitted changes included, at
+//! some moment of the call. Every committed change raises the shared generation number, and a look-up
+//! compares it first. An answer stays true for a transaction only under the shard's lock:
+//! [`lock_shard_shared`], then read again.
+//!
+//! Lock order: the cluster's lock, reference tables, shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
+
+mod cache;
+pub mod fences;
+pub mod placement;
+pub mod proof;
+mod rows;
+mod shards;
+mod store;
+
+pub use cache::{
+    catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,
+    is_node, is_reference, node, node_named, nodes, placement, placement_of, remote_nodes,
+    replicas,
+};
+pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
+pub use shards::{
+    Resident, forget_merge, homes, join_shards, merges_due, migration_rate, migrations_under_way,
+    note_merge, residents, schema_names, schemas_like, set_node_state, set_replicas, shard, shards,
+    shards_of_schemas, split_shard,
+};
+pub use store::{
+    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
+    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards,
+    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
+    schemas_on, set_moving, take_local_out, unfinished_transactions,
+};
+
+use crate::error::Result;
+use crate::pg::hooks::invalidation;
+use crate::pg::ipc::lock;
+use pgrx::pg_sys::Oid;
+use std::time::Duration;
+
+/// Holds the shard in place until the transaction ends. The caller reads its placement again afterwards.
+pub fn lock_shard_shared(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, shard.0 as u32, lock::Mode::Share);
+    }
+}
+
+/// Lets go of the shard, as often as it was held in place by [`lock_shard_shared`].
+pub fn unlock_shard_shared(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::release(table, shard.0 as u32, lock::Mode::Share);
+    }
+}
+
+/// Waits until nobody holds the shard in place, and keeps everybody out until the transaction ends.
+pub fn lock_shard_exclusive(shard: ShardId) {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
+    }
+}
+
+/// The catalog whose objects the shards' locks are taken on.
+pub fn lock_catalog() -> Option<Oid> {
+    cache::shard_table()
+}
+
+/// As [`lock_shard_exclusive`] for several shards; false, and none is locked, if that takes longer than `wait`, during
+/// which new statements wait too.
+pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
+    let mut ids: Vec<u32> = shards.iter().map(|shard| shard.0 as u32).collect();
+    ids.sort_unstable();
+    match cache::shard_table() {
+        Some(table) => lock::exclusive_within(table, &ids, wait),
+        None => Ok(true),
+    }
+}
+
+/// One transaction at a time writes a reference table; held until it ends, on all nodes.
+pub fn lock_reference_exclusive(relation: Oid) {
+    if let Some(table) = cache::reference_catalog() {
+        lock::object(table, relation.to_u32(), lock::Mode::Exclusive);
+    }
+}
+
+/// Waits until nobody writes a reference table, and keeps writers out until the transaction ends.
+pub fn lock_reference_shared(relation: Oid) {
+    if let Some(table) = cache::reference_catalog() {
+        lock::object(table, relation.to_u32(), lock::Mode::Share);
+    }
+}
+
+/// Keeps nodes from being added or removed until the transaction ends: a definition that goes to all nodes would
+/// miss one that is being brought up to date.
+pub fn lock_cluster_shared() {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, 0, lock::Mode::Share);
+    }
+}
+
+/// One change of the cluster (nodes, places of empty shards) at a time; held until the transaction ends.
+pub fn lock_cluster() {
+    if let Some(table) = cache::shard_table() {
+        lock::object(table, 0, lock::Mode::Exclusive);
+    }
+}
+
+/// The current transaction has changed the catalogs.
+pub fn changed() {
+    invalidation::directory_changed();
+}

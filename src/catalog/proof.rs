@@ -1,0 +1,138 @@
+//! How a node tells the sessions of its coordinator from those of its own clients.
+//!
+//! A session to a node logs in as the client's role, so the role proves nothing, and whatever a session can set its
+//! client can set as well. The coordinator leaves a public key with each node and, when it connects, gives its signature
+//! of the role's name. A role that saw its own signature could pretend to be its coordinator on that node alone, with no
+//! more rights than it has; but it is shown to nobody. What only superusers may read is the seed of the coordinator's
+//! keys, which never leaves its server.
+
+use super::rows::NodeId;
+use crate::error::{Error, Result};
+use crate::pg::catalog::index_scan::{self, Row};
+use crate::pg::session::{self, session_settings, sql};
+use pgrx::pg_sys::{InvalidOid, errcodes::PgSqlErrorCode as Code};
+use ring::hmac;
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use std::cell::Cell;
+use std::fmt::Write;
+
+/// What this server is to others.
+struct Identity {
+    /// Everything else is derived from it.
+    seed: String,
+    /// The public key that the coordinator of this node has left here.
+    coordinator: Option<String>,
+}
+
+/// Columns of `helios.identity`, from 1.
+const SEED: usize = 2;
+const COORDINATOR: usize = 3;
+
+fn identity() -> Option<Identity> {
+    let table = index_scan::relation("helios", "identity")?;
+    let read =
+        |row: &Row| Some(Identity { seed: row.get(SEED)?, coordinator: row.get(COORDINATOR) });
+    index_scan::scan(table, InvalidOid, &[], read).into_iter().next()?
+}
+
+/// Lengths keep two lists of parts from being the same bytes.
+fn message(parts: &[&[u8]]) -> Vec<u8> {
+    let mut message = Vec::new();
+    for part in parts {
+        message.extend_from_slice(part.len().to_string().as_bytes());
+        message.push(b':');
+        message.extend_from_slice(part);
+    }
+    message
+}
+
+fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
+    let identity = identity().ok_or_else(|| {
+        Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "table helios.identity is empty")
+            .hint(
+                "Run INSERT INTO helios.identity DEFAULT VALUES, then SELECT helios_adopt_nodes().",
+            )
+    })?;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, identity.seed.as_bytes());
+    Ok(hmac::sign(&key, &message(parts)))
+}
+
+/// The keys that a node knows this coordinator by: those of another node would prove nothing there.
+fn keys_for(node: NodeId) -> Result<Ed25519KeyPair> {
+    let seed = derived(&[b"node", node.0.to_string().as_bytes()])?;
+    Ed25519KeyPair::from_seed_unchecked(seed.as_ref())
+        .map_err(|_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "a key cannot be made of 32 bytes"))
+}
+
+/// The public key that a node of this cluster gets.
+pub fn public_key_for(node: NodeId) -> Result<String> {
+    Ok(hex(keys_for(node)?.public_key().as_ref()))
+}
+
+/// What a session to a node proves itself by, as this role.
+pub fn of_session(node: NodeId, role: &str) -> Option<String> {
+    Some(hex(keys_for(node).ok()?.sign(&message(&[b"session", role.as_bytes()])).as_ref()))
+}
+
+/// The coordinator's signature of a request to a node, over all of its parts.
+pub fn sign(node: NodeId, parts: &[&[u8]]) -> Result<String> {
+    Ok(hex(keys_for(node)?.sign(&message(parts)).as_ref()))
+}
+
+/// Whether the coordinator of this node has signed a request with these parts.
+pub fn is_signed(parts: &[&[u8]], signature: &str) -> bool {
+    is_signature(parts, signature) == Some(true)
+}
+
+fn is_signature(parts: &[&[u8]], signature: &str) -> Option<bool> {
+    let key = UnparsedPublicKey::new(&ED25519, from_hex(&identity()?.coordinator?)?);
+    Some(key.verify(&message(parts), &from_hex(signature)?).is_ok())
+}
+
+/// What sessions of an import prove themselves by on the foreign server.
+pub fn of_import(server: NodeId) -> Result<String> {
+    Ok(hex(derived(&[b"import", server.0.to_string().as_bytes()])?.as_ref()))
+}
+
+thread_local! {
+    /// What was proven once stays so as long as the session lives.
+    static PROVEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this session comes from the coordinator that has this server as a node. Looks at the catalogs only in sessions
+/// that claim to, until the claim is proven.
+#[inline]
+pub fn is_coordinators() -> bool {
+    PROVEN.get() || (session_settings::claims_to_be_coordinators() && prove())
+}
+
+fn prove() -> bool {
+    let proven = session::can_read_catalogs() && is_right() == Some(true);
+    PROVEN.set(proven);
+    proven
+}
+
+fn is_right() -> Option<bool> {
+    let (given, role) = session_settings::coordinator_proof()?;
+    is_signature(&[b"session", role.as_bytes()], &given)
+}
+
+/// Another identity, in the place of one that another cluster may have too.
+pub(super) fn renew() -> Result<()> {
+    sql::run("DELETE FROM helios.identity", &[])?;
+    sql::run("INSERT INTO helios.identity DEFAULT VALUES", &[])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    pairs.map(byte).collect()
+}

@@ -1,0 +1,232 @@
+//! Rows of `helios.shard`: read, cut in two, joined.
+
+use super::rows::{NodeId, Shard, ShardId};
+use super::store::{as_owner, touch};
+use crate::error::{Error, Result};
+use crate::pg::session::sql;
+use helios_core::shard::{Bounds, KeyRange, Rectangle};
+use helios_core::slot;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashMap;
+
+/// A schema in a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// Its name.
+    pub name: String,
+    /// What placed it, which a new name does not change.
+    pub key: String,
+}
+
+impl Resident {
+    /// Whether it lies in these bounds.
+    pub fn is_in(&self, bounds: &Rectangle) -> bool {
+        bounds.contains(self.slot(), &self.key)
+    }
+
+    /// Its hash slot.
+    pub fn slot(&self) -> u16 {
+        slot::slot_of(&self.key)
+    }
+}
+
+/// All shards, by id.
+pub fn shards() -> Result<Vec<Shard>> {
+    read("", None)
+}
+
+/// A shard; 42704 if there is none of this number.
+pub fn shard(id: ShardId) -> Result<Shard> {
+    read("WHERE s.id = $1", Some(id))?.pop().ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("shard {} does not exist", id.0))
+            .hint("The view helios_shards lists the shards of this cluster.")
+    })
+}
+
+fn read(which: &str, id: Option<ShardId>) -> Result<Vec<Shard>> {
+    let select = format!(
+        "WITH moving(shard, schemas) AS MATERIALIZED (
+            SELECT shard, schemas FROM helios.migration
+             WHERE NOT (keeps AND state = 'cleanup') AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
+         SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to,
+                (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id),
+                s.state <> 'active' OR s.id IN (SELECT shard FROM moving)
+                OR s.id IN (SELECT c.shard FROM moving m JOIN helios.schema c ON c.name = ANY (m.schemas)),
+                s.replicas
+           FROM helios.shard s {which} ORDER BY s.id"
+    );
+    let arguments: Vec<_> = id.iter().map(|id| id.0.into()).collect();
+    as_owner(|| sql::rows(&select, &arguments, from_row))
+}
+
+fn from_row(row: &sql::Row<'_>) -> Result<Shard> {
+    let slot = |column| Ok::<_, Error>(row.get::<i32>(column)?.unwrap_or(0) as u16);
+    let bounds = match row.get::<String>(2)?.as_deref() {
+        Some("dedicated") => Bounds::Dedicated,
+        _ => Bounds::Pooled(Rectangle {
+            slots: slot(4)?..slot(5)?,
+            keys: KeyRange { from: row.get(6)?, to: row.get(7)? },
+        }),
+    };
+    Ok(Shard {
+        id: ShardId(row.get::<i64>(1)?.unwrap_or(0)),
+        bounds,
+        node: NodeId(row.get::<i32>(3)?.unwrap_or(0)),
+        schemas: row.get::<i64>(8)?.unwrap_or(0) as u64,
+        is_moving: row.get::<bool>(9)?.unwrap_or(false),
+        replicas: row.get::<i32>(10)?.unwrap_or(1),
+    })
+}
+
+/// The schemas of a shard.
+pub fn residents(shard: ShardId) -> Result<Vec<Resident>> {
+    let select = "SELECT name::text, key FROM helios.schema WHERE shard = $1";
+    as_owner(|| {
+        sql::rows(select, &[shard.0.into()], |row| {
+            let name = row.get::<String>(1)?.unwrap_or_default();
+            let key = row.get::<String>(2)?;
+            Ok(Resident { key: key.unwrap_or_else(|| slot::key_of(&name).to_owned()), name })
+        })
+    })
+}
+
+/// Names of all distributed schemas.
+pub fn schema_names() -> Result<Vec<String>> {
+    Ok(shards_of_schemas()?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// All distributed schemas with their shards.
+pub fn shards_of_schemas() -> Result<Vec<(String, ShardId)>> {
+    as_owner(|| {
+        sql::read_rows("SELECT name::text, shard FROM helios.schema", &[], |row| {
+            let shard = row.get::<i64>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+        })
+    })
+}
+
+/// All distributed schemas with their nodes.
+pub fn homes() -> Result<HashMap<String, NodeId>> {
+    let select =
+        "SELECT c.name::text, s.node FROM helios.schema c JOIN helios.shard s ON s.id = c.shard";
+    let rows = as_owner(|| {
+        sql::read_rows(select, &[], |row| {
+            let node = row.get::<i32>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), NodeId(node)))
+        })
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Cuts a shard: it keeps the bounds `keeps`, and a new one on the same node gets `gives` and the schemas named. Gives
+/// the new one's number. The caller holds the shard's lock exclusively.
+pub fn split_shard(
+    shard: ShardId,
+    keeps: &Rectangle,
+    gives: &Rectangle,
+    schemas: &[&str],
+) -> Result<ShardId> {
+    as_owner(|| {
+        touch()?;
+        let insert = "INSERT INTO helios.shard (kind, node, slot_from, slot_to, key_from, key_to)
+                      SELECT kind, node, $2, $3, $4, $5 FROM helios.shard WHERE id = $1 RETURNING id";
+        let [from, to] = [gives.slots.start, gives.slots.end].map(i32::from);
+        let (key_from, key_to) = (gives.keys.from.clone(), gives.keys.to.clone());
+        let arguments = [shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()];
+        let new = sql::one::<i64>(insert, &arguments)?
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))?;
+        set_bounds(shard, keeps)?;
+        let update = "UPDATE helios.schema SET shard = $1 WHERE name = ANY ($2::text[]::name[])";
+        sql::run(update, &[new.into(), schemas.to_vec().into()])?;
+        Ok(ShardId(new))
+    })
+}
+
+/// Makes two shards one: `stays` gets the bounds `joined` and all schemas. The caller holds the locks of both
+/// exclusively.
+pub fn join_shards(stays: ShardId, goes: ShardId, joined: &Rectangle) -> Result<()> {
+    as_owner(|| {
+        touch()?;
+        let update = "UPDATE helios.schema SET shard = $1 WHERE shard = $2";
+        sql::run(update, &[stays.0.into(), goes.0.into()])?;
+        sql::run("DELETE FROM helios.shard WHERE id = $1", &[goes.0.into()])?;
+        set_bounds(stays, joined)
+    })
+}
+
+/// Notes that two shards are to be joined when a migration has brought them together.
+pub fn note_merge(stays: ShardId, goes: ShardId, migration: i64) -> Result<()> {
+    as_owner(|| {
+        let insert = "INSERT INTO helios.merge (stays, goes, migration) VALUES ($1, $2, $3)";
+        sql::run(insert, &[stays.0.into(), goes.0.into(), migration.into()])
+    })
+}
+
+fn set_bounds(shard: ShardId, bounds: &Rectangle) -> Result<()> {
+    let update = "UPDATE helios.shard SET (slot_from, slot_to, key_from, key_to) = ($2, $3, $4, $5) WHERE id = $1";
+    let [from, to] = [bounds.slots.start, bounds.slots.end].map(i32::from);
+    let (key_from, key_to) = (bounds.keys.from.clone(), bounds.keys.to.clone());
+    sql::run(update, &[shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()])
+}
+
+/// Pairs of shards to be joined whose migration is over, with its number.
+pub fn merges_due() -> Result<Vec<(ShardId, ShardId, i64)>> {
+    let select = "SELECT w.stays, w.goes, w.migration FROM helios.merge w LEFT JOIN helios.migration m ON m.id = w.migration
+                   WHERE m.id IS NULL OR m.state IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| {
+        sql::read_rows(select, &[], |row| {
+            let number = |column| Ok::<_, Error>(row.get::<i64>(column)?.unwrap_or(0));
+            Ok((ShardId(number(1)?), ShardId(number(2)?), number(3)?))
+        })
+    })
+}
+
+/// The pair that waited for this migration waits no more.
+pub fn forget_merge(migration: i64) -> Result<()> {
+    as_owner(|| sql::run("DELETE FROM helios.merge WHERE migration = $1", &[migration.into()]))
+}
+
+/// Schemas on a node whose names are LIKE the pattern, with their shards.
+pub fn schemas_like(node: NodeId, pattern: &str) -> Result<Vec<(String, ShardId)>> {
+    let select =
+        "SELECT c.name::text, c.shard FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
+                   WHERE s.node = $1 AND c.name::text LIKE $2 ORDER BY 1";
+    as_owner(|| {
+        sql::rows(select, &[node.0.into(), pattern.into()], |row| {
+            let shard = row.get::<i64>(2)?.unwrap_or(0);
+            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+        })
+    })
+}
+
+/// Migrations that have not ended, those whose way back is still open not counted.
+pub fn migrations_under_way() -> Result<i64> {
+    let select = "SELECT count(*) FROM helios.migration
+                   WHERE state NOT IN ('in_step', 'dual_write_back', 'finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| Ok(sql::read_one(select, &[])?.unwrap_or(0)))
+}
+
+/// Bytes a second of the last migrations that have switched; None if there are none.
+pub fn migration_rate() -> Result<Option<f64>> {
+    let select = "SELECT (sum(bytes_done) / nullif(sum(extract(epoch FROM switched - created)), 0))::double precision
+                    FROM (SELECT * FROM helios.migration WHERE switched IS NOT NULL AND bytes_done > 0
+                           ORDER BY id DESC LIMIT 20) AS m";
+    as_owner(|| sql::read_one(select, &[]))
+}
+
+/// Changes what a node does.
+pub fn set_node_state(node: NodeId, state: &str, takes_schemas: bool) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.node SET (state, takes_schemas) = ($2, $3) WHERE id = $1";
+        sql::run(update, &[node.0.into(), state.into(), takes_schemas.into()])
+    })
+}
+
+/// Says how many copies of a shard there are to be, the one in use included.
+pub fn set_replicas(shard: ShardId, count: i32) -> Result<()> {
+    as_owner(|| {
+        touch()?;
+        let update = "UPDATE helios.shard SET replicas = $2 WHERE id = $1";
+        sql::run(update, &[shard.0.into(), count.into()])
+    })
+}

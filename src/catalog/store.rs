@@ -1,0 +1,259 @@
+//! Changes the catalogs, with the rights of their owner: whoever may create a schema may create a
+//! distributed one, without being granted anything on the catalogs.
+
+use super::cache::catalogs_owner;
+use super::rows::{Address, NodeId, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::index_scan::{self, Key, Row};
+use crate::pg::catalog::privileges::RunAs;
+use crate::pg::session::sql;
+use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// A node that is about to be added.
+pub struct NewNode<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it is.
+    pub addresses: &'a [Address],
+    /// The database there.
+    pub database: &'a str,
+    /// Connection options as key=value.
+    pub options: &'a [String],
+    /// Capacity in relation to the others.
+    pub weight: f64,
+    /// Whether new schemas may be placed on it.
+    pub takes_schemas: bool,
+}
+
+/// Notes that a schema is in a shard, where its key has brought it.
+pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
+    as_owner(|| {
+        touch()?;
+        let insert = "INSERT INTO helios.schema (name, shard, key) VALUES ($1::name, $2, $3)";
+        sql::run(insert, &[name.into(), shard.0.into(), key.into()])
+    })
+}
+
+/// Forgets a schema, and the shard that was made for it alone.
+pub fn forget_schema(name: &str) -> Result<()> {
+    as_owner(|| {
+        let delete = "WITH gone AS (DELETE FROM helios.schema WHERE name = $1::name RETURNING shard) SELECT shard FROM gone";
+        for shard in sql::rows(delete, &[name.into()], |row| row.get::<i64>(1))? {
+            let delete = "DELETE FROM helios.shard WHERE id = $1 AND kind = 'dedicated'";
+            sql::run(delete, &[shard.into()])?;
+        }
+        Ok(())
+    })
+}
+
+/// Follows ALTER SCHEMA … RENAME.
+pub fn rename_schema(old: &str, new: &str) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET name = $2::name WHERE name = $1::name";
+        sql::run(update, &[old.into(), new.into()])?;
+        let update = "UPDATE helios.shard SET name = $2 WHERE kind = 'dedicated' AND name = $1";
+        sql::run(update, &[old.into(), new.into()])
+    })
+}
+
+/// Makes a shard for one schema on a node.
+pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
+    as_owner(|| {
+        touch()?;
+        let insert =
+            "INSERT INTO helios.shard (name, kind, node) VALUES ($1, 'dedicated', $2) RETURNING id";
+        let id = sql::one::<i64>(insert, &[schema.into(), node.0.into()])?;
+        id.map(ShardId)
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))
+    })
+}
+
+/// Puts a schema into another shard on the same node.
+pub fn put_schema(name: &str, shard: ShardId) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET shard = $2 WHERE name = $1::name";
+        sql::run(update, &[name.into(), shard.0.into()])
+    })
+}
+
+/// Says whether a shard is about to move: then no new schema is put into it.
+pub fn set_moving(shard: ShardId, moving: bool) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.shard SET state = CASE WHEN $2 THEN 'moving' ELSE 'active' END WHERE id = $1";
+        sql::run(update, &[shard.0.into(), moving.into()])
+    })
+}
+
+/// Names of the schemas in a shard, in order.
+pub fn schemas_of(shard: ShardId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT name::text FROM helios.schema WHERE shard = $1 ORDER BY 1";
+        sql::rows(select, &[shard.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// Writes new places of shards into the directory. The caller holds the shards' locks exclusively.
+pub fn move_shards(moves: &[(ShardId, NodeId)]) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.shard s SET node = m.node FROM unnest($1::bigint[], $2::integer[]) AS m(id, node)
+                       WHERE s.id = m.id";
+        let shards: Vec<i64> = moves.iter().map(|(shard, _)| shard.0).collect();
+        let nodes: Vec<i32> = moves.iter().map(|(_, node)| node.0).collect();
+        sql::run(update, &[shards.into(), nodes.into()])
+    })
+}
+
+/// Writes a node into the directory; gives its number.
+pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
+    as_owner(|| {
+        let insert =
+            "INSERT INTO helios.node (name, hosts, ports, database, options, weight, takes_schemas)
+                      VALUES ($1::name, $2, $3, $4::name, $5, $6, $7) RETURNING id";
+        let hosts: Vec<String> = node.addresses.iter().map(|a| a.host.clone()).collect();
+        let ports: Vec<i32> = node.addresses.iter().map(|a| i32::from(a.port)).collect();
+        let id = sql::one::<i32>(
+            insert,
+            &[
+                node.name.into(),
+                hosts.into(),
+                ports.into(),
+                node.database.into(),
+                node.options.to_vec().into(),
+                node.weight.into(),
+                node.takes_schemas.into(),
+            ],
+        )?;
+        id.map(NodeId)
+            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new node has no id"))
+    })
+}
+
+/// From the first node added on, new schemas go to the nodes, not to this server.
+pub fn take_local_out() -> Result<()> {
+    as_owner(|| {
+        sql::run(
+            "UPDATE helios.node SET takes_schemas = false WHERE is_local AND takes_schemas",
+            &[],
+        )
+    })
+}
+
+/// All nodes are this cluster's from now on. A copy of another cluster's database becomes a cluster first.
+pub fn adopt_nodes() -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.cluster c
+                         SET (id, database) = (('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
+                                               & 9223372036854775807, d.oid)
+                        FROM pg_database d WHERE d.datname = current_database() AND c.database <> d.oid
+                       RETURNING true";
+        if sql::one::<bool>(update, &[])?.is_some() {
+            super::proof::renew()?;
+        }
+        // Migrations of the other cluster are not in the dump.
+        sql::run("UPDATE helios.shard SET state = 'active' WHERE state <> 'active'", &[])?;
+        sql::run("UPDATE helios.node SET cluster = (SELECT id FROM helios.cluster)", &[])
+    })
+}
+
+/// Takes a node that holds no shard out of the directory.
+pub fn remove_node(node: NodeId) -> Result<()> {
+    as_owner(|| {
+        sql::run("DELETE FROM helios.node WHERE id = $1", &[node.0.into()])?;
+        // The last one gone, this server is the whole cluster again.
+        let update = "UPDATE helios.node SET takes_schemas = true
+                       WHERE is_local AND NOT EXISTS (SELECT FROM helios.node WHERE NOT is_local)";
+        sql::run(update, &[])
+    })
+}
+
+/// Names of the transactions that are committed here and perhaps still prepared on a node.
+pub fn unfinished_transactions(node: NodeId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
+        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// Forgets transactions that are no longer prepared on a node.
+pub fn forget_transactions(node: NodeId, finished: &[String]) -> Result<()> {
+    as_owner(|| {
+        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
+        sql::run(delete, &[node.0.into(), finished.to_vec().into()])
+    })
+}
+
+/// Names of the distributed schemas on a node, in order.
+pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select =
+            "SELECT c.name::text FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
+                       WHERE s.node = $1 ORDER BY 1";
+        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+    })
+}
+
+/// The distributed schemas that move now.
+pub fn moving_schemas() -> Result<Vec<String>> {
+    let select = "SELECT unnest(schemas)::text FROM helios.migration
+                   WHERE NOT keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    as_owner(|| sql::read_rows(select, &[], |row| Ok(row.get::<String>(1)?.unwrap_or_default())))
+}
+
+/// A reference table.
+pub struct ReferenceTable {
+    /// Its OID on this server.
+    pub relation: Oid,
+    /// Its name with its schema, quoted where needed.
+    pub name: String,
+}
+
+/// All reference tables, in the order in which they were made.
+pub fn references() -> Result<Vec<ReferenceTable>> {
+    as_owner(|| {
+        let select = "SELECT c.oid, format('%I.%I', n.nspname, c.relname)
+                        FROM helios.reference_table r JOIN pg_class c ON c.oid = r.relation
+                             JOIN pg_namespace n ON n.oid = c.relnamespace
+                       ORDER BY r.created, 2";
+        sql::rows(select, &[], |row| {
+            let relation = row.get::<Oid>(1)?.unwrap_or(pgrx::pg_sys::InvalidOid);
+            Ok(ReferenceTable { relation, name: row.get::<String>(2)?.unwrap_or_default() })
+        })
+    })
+}
+
+/// Notes that a table is a reference table.
+pub fn add_reference(relation: Oid) -> Result<()> {
+    as_owner(|| {
+        sql::run("INSERT INTO helios.reference_table (relation) VALUES ($1)", &[relation.into()])
+    })
+}
+
+/// Forgets a reference table, which may be gone.
+pub fn forget_reference(relation: Oid) -> Result<()> {
+    as_owner(|| {
+        sql::run("DELETE FROM helios.reference_table WHERE relation = $1", &[relation.into()])
+    })
+}
+
+/// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
+pub fn password(node: NodeId, role: &str) -> Option<String> {
+    let relation = |name| index_scan::relation("helios", name);
+    let (table, key) = (relation("credential")?, relation("credential_node_role_key")?);
+    let read = |row: &Row| (row.get::<i32>(1), row.get::<String>(3));
+    let rows = index_scan::scan(table, key, &[(2, Key::Name(role))], read);
+    let of = |node| rows.iter().find(|(of, _)| *of == node);
+    of(Some(node.0)).or_else(|| of(None)).and_then(|(_, password)| password.clone())
+}
+
+/// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.
+pub(super) fn touch() -> Result<()> {
+    sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
+}
+
+/// Runs work with the rights of the catalogs' owner.
+pub fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let owner = catalogs_owner()?;
+    let _as_owner = RunAs::role(owner);
+    work()
+}

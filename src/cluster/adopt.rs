@@ -1,0 +1,64 @@
+//! Taking over the nodes of a directory that was restored from a dump.
+
+use crate::catalog::{self, Node};
+use crate::cluster::ownership;
+use crate::ddl::reference;
+use crate::error::{Error, Result};
+use crate::transaction::{self, Mode};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// All nodes of the directory become this cluster's; gives their number. All of them must answer.
+pub fn adopt() -> Result<i32> {
+    catalog::lock_cluster();
+    catalog::adopt_nodes()?;
+    let nodes = catalog::remote_nodes()?;
+    for node in &nodes {
+        ownership::succeed(node)?;
+        ownership::stake(node)?;
+        warn_of_prepared(node)?;
+        warn_of_other_rows(node)?;
+    }
+    Ok(nodes.len() as i32)
+}
+
+/// What the old coordinator left prepared can be decided by nobody but people: its commit records are not in a dump.
+fn warn_of_prepared(node: &Node) -> Result<()> {
+    let select = "SELECT gid FROM pg_catalog.pg_prepared_xacts
+                   WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                     AND pg_catalog.starts_with(gid, 'helios_') ORDER BY prepared";
+    let ours = format!("helios_{}_", catalog::cluster_id()?);
+    let rows = transaction::query(node.id, select.as_bytes(), Mode::Transaction)?;
+    let left: Vec<String> =
+        rows.into_iter().flatten().flatten().filter(|gid| !gid.starts_with(&ours)).collect();
+    if !left.is_empty() {
+        let message =
+            format!("node \"{}\" holds prepared transactions of its old cluster", node.name);
+        let warning = Error::new(Code::ERRCODE_WARNING, message)
+            .detail(format!("Nothing here tells whether they were committed: {}.", left.join(", ")))
+            .hint("Decide, and run COMMIT PREPARED or ROLLBACK PREPARED on the node.");
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}
+
+/// The rows of reference tables here are as old as the dump; those of the nodes are of now.
+fn warn_of_other_rows(node: &Node) -> Result<()> {
+    for table in catalog::references()? {
+        let here = reference::digest(&table)?;
+        let text = reference::digest_there(&table);
+        let rows = transaction::query(node.id, text.as_bytes(), Mode::Transaction)?;
+        if rows.into_iter().flatten().flatten().next().as_ref() == Some(&here) {
+            continue;
+        }
+        let message = format!(
+            "reference table {} has other rows here than on node \"{}\"",
+            table.name, node.name
+        );
+        let warning = Error::new(Code::ERRCODE_WARNING, message)
+            .detail("The rows here came out of the dump. Changes of rows that are not the same on the node will fail.")
+            .hint("Run helios_undistribute_table(), bring the rows here up to date, and run helios_create_reference_table() again; helios_check_cluster() compares them.");
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}

@@ -1,0 +1,373 @@
+//! What a server must be like to be a node.
+
+use crate::catalog::{self, Node, ReferenceTable};
+use crate::cluster::connect;
+use crate::cluster::ownership;
+use crate::cluster::{definitions, role_check};
+use crate::ddl::reference;
+use crate::error::{Error, Result};
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::transaction::{self, Mode};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// One thing that was looked at.
+pub struct Finding {
+    /// What.
+    pub check: &'static str,
+    /// Whether it is as it must be.
+    pub ok: bool,
+    /// What was seen.
+    pub detail: Option<String>,
+    /// How to mend it.
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    pub(crate) fn new(check: &'static str, ok: bool, detail: String, remedy: &str) -> Self {
+        let remedy = (!ok).then(|| remedy.to_owned());
+        Self { check, ok, detail: Some(detail), remedy }
+    }
+
+    /// The finding as an error about a server that is to become a node.
+    pub fn into_error(self, node: &str) -> Error {
+        let message = format!("server \"{node}\" cannot be a node: {}", self.check);
+        let error = Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);
+        let error = error.detail(self.detail.unwrap_or_default());
+        error.hint(self.remedy.unwrap_or_default())
+    }
+}
+
+/// What a server says about itself.
+struct Facts {
+    version: i32,
+    version_text: String,
+    encoding: String,
+    collation: String,
+    max_prepared: i32,
+    wal_level: String,
+    extension: Option<String>,
+    available: bool,
+    preloaded: bool,
+    superuser: bool,
+}
+
+const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'),
+       pg_encoding_to_char(d.encoding), d.datcollate, current_setting('max_prepared_transactions'),
+       current_setting('wal_level'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'helios'),
+       EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'helios'),
+       EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'helios.grammar'),
+       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+  FROM pg_catalog.pg_database d WHERE d.datname = current_database()";
+
+impl Facts {
+    fn read(text: &[Option<String>]) -> Self {
+        let text = |column: usize| text.get(column).cloned().flatten();
+        let number = |column| text(column).and_then(|text| text.parse().ok()).unwrap_or(0);
+        let yes = |column| matches!(text(column).as_deref(), Some("t" | "true"));
+        Self {
+            version: number(0),
+            version_text: text(1).unwrap_or_default(),
+            encoding: text(2).unwrap_or_default(),
+            collation: text(3).unwrap_or_default(),
+            max_prepared: number(4),
+            wal_level: text(5).unwrap_or_default(),
+            extension: text(6),
+            available: yes(7),
+            preloaded: yes(8),
+            superuser: yes(9),
+        }
+    }
+
+    fn here() -> Result<Self> {
+        let query = format!(
+            "SELECT array[f.a, f.b, f.c, f.d, f.e, f.f, f.g, f.h::text, f.i::text, f.j::text]
+                               FROM ({FACTS}) AS f(a, b, c, d, e, f, g, h, i, j)"
+        );
+        let row = sql::one::<Vec<Option<String>>>(&query, &[])?;
+        Ok(Self::read(&row.unwrap_or_default()))
+    }
+
+    fn there(session: &mut Session) -> Result<Self> {
+        let rows = session.query(FACTS)?;
+        Ok(Self::read(rows.first().map_or(&[], Vec::as_slice)))
+    }
+
+    /// What makes a node of a server; `here` is this server.
+    fn judge(&self, here: &Facts) -> Vec<Finding> {
+        let major = |version: i32| version / 10_000;
+        let mut findings = vec![
+            Finding::new(
+                "major version",
+                major(self.version) == major(here.version),
+                format!(
+                    "It runs PostgreSQL {}, this server {}.",
+                    self.version_text, here.version_text
+                ),
+                "Use the same major version of PostgreSQL on all nodes.",
+            ),
+            Finding::new(
+                "encoding",
+                self.encoding == here.encoding,
+                format!("Its database has encoding {}, this one {}.", self.encoding, here.encoding),
+                "Create the node's database with the same encoding.",
+            ),
+            Finding::new(
+                "collation",
+                self.collation == here.collation,
+                format!(
+                    "Its database has collation \"{}\", this one \"{}\".",
+                    self.collation, here.collation
+                ),
+                "Create the node's database with the same collation, or text may sort differently on it.",
+            ),
+        ];
+        findings.extend(self.judge_installation());
+        findings
+    }
+
+    /// What does not depend on this server.
+    fn judge_installation(&self) -> Vec<Finding> {
+        let library = env!("CARGO_PKG_VERSION");
+        vec![
+            Finding::new(
+                "library",
+                self.preloaded,
+                match self.preloaded {
+                    true => "The library is loaded.".into(),
+                    false => "Its server has not loaded helios.".into(),
+                },
+                match self.available {
+                    true => "Set shared_preload_libraries = 'helios' on the node and restart it.",
+                    false => {
+                        "Install helios on the node, set shared_preload_libraries = 'helios' there and restart it."
+                    }
+                },
+            ),
+            Finding::new(
+                "extension",
+                self.extension.as_deref() == Some(library),
+                match &self.extension {
+                    Some(version) => {
+                        format!("Its database has helios {version}, this server {library}.")
+                    }
+                    None => "Its database does not have the extension.".into(),
+                },
+                match self.extension {
+                    Some(_) => "Run ALTER EXTENSION helios UPDATE on the node.",
+                    None => "Run CREATE EXTENSION helios on the node.",
+                },
+            ),
+            Finding::new(
+                "max_prepared_transactions",
+                self.max_prepared > 0,
+                format!("max_prepared_transactions is {} there.", self.max_prepared),
+                "Set max_prepared_transactions to at least max_connections on the node and restart it.",
+            ),
+            Finding::new(
+                "wal_level",
+                self.wal_level == "logical",
+                format!("wal_level is {} there.", self.wal_level),
+                "Set wal_level = logical on the node and restart it.",
+            ),
+        ]
+    }
+}
+
+/// Looks at a server that is to be a node; mends what it can, and fails with the first thing that it cannot.
+pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
+    let here = Facts::here()?;
+    let mut there = Facts::there(session)?;
+    if !there.superuser {
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("role is not a superuser on server \"{}\"", node.name),
+        )
+        .hint("Add nodes as a role that is a superuser on both servers."));
+    }
+    refuse_itself(node, session)?;
+    let can_have_it = there.preloaded && there.available && there.encoding == here.encoding;
+    if can_have_it && there.extension.is_none() {
+        session.query("CREATE EXTENSION IF NOT EXISTS helios")?;
+        there = Facts::there(session)?;
+    }
+    for finding in there.judge(&here) {
+        if !finding.ok && finding.check != "collation" {
+            return Err(finding.into_error(&node.name));
+        }
+        if !finding.ok {
+            let warning = finding.into_error(&node.name);
+            crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
+        }
+    }
+    refuse_known(node, session)?;
+    refuse_other_cluster(node, session)?;
+    match own_relations(&[], &[], session)? {
+        finding if finding.ok => Ok(()),
+        finding => Err(finding.into_error(&node.name)),
+    }
+}
+
+const SELF: &str = "SELECT concat_ws(' ', (SELECT system_identifier FROM pg_catalog.pg_control_system()),
+       extract(epoch FROM pg_catalog.pg_postmaster_start_time()), current_setting('port'), current_database())";
+
+fn refuse_itself(node: &Node, session: &mut Session) -> Result<()> {
+    let there = session.query(SELF)?.into_iter().next().and_then(|row| row.into_iter().next());
+    if sql::one::<String>(SELF, &[])? == there.flatten() {
+        return Err(Error::new(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("server \"{}\" is this server itself", node.name),
+        )
+        .detail("It is a part of the cluster already, as node \"coordinator\".")
+        .hint("Give the address of another server, or the name of another database."));
+    }
+    Ok(())
+}
+
+/// One server under two names would wait for itself: each shared definition goes to both in one transaction.
+fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
+    let there = session.query(SELF)?.into_iter().next().and_then(|row| row.into_iter().next());
+    for known in catalog::remote_nodes()?.iter().filter(|known| known.name != node.name) {
+        // A node that cannot be reached is not the one that was just reached.
+        let Ok(rows) = transaction::query(known.id, SELF.as_bytes(), Mode::Transaction) else {
+            continue;
+        };
+        if rows.into_iter().next().and_then(|row| row.into_iter().next()) == there {
+            return Err(Error::new(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("server \"{}\" is node \"{}\" already", node.name, known.name),
+            )
+            .detail("The two addresses lead to one server and database.")
+            .hint("Give the address of another server, or the name of another database."));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_other_cluster(node: &Node, session: &mut Session) -> Result<()> {
+    ownership::check(node, session)?;
+    let rows = session.query("SELECT name FROM helios.node WHERE NOT is_local ORDER BY 1")?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = rows.into_iter().flatten().flatten().collect();
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("server \"{}\" is the coordinator of another cluster", node.name),
+    )
+    .detail(format!("Its nodes: {}.", names.join(", ")))
+    .hint("Remove its nodes there first."))
+}
+
+/// Looks at a node of the cluster, without changing anything.
+pub fn examine(node: &Node) -> Result<Vec<Finding>> {
+    let here = Facts::here()?;
+    if node.is_local {
+        return Ok(here.judge(&here));
+    }
+    let mut session = match connect(node) {
+        Ok(session) => session,
+        Err(error) => {
+            let text = |bytes: &Option<Vec<u8>>| {
+                bytes.as_ref().map(|text| String::from_utf8_lossy(text).into_owned())
+            };
+            let (detail, hint) = (Some(error.to_string()), text(&error.fields().hint));
+            return Ok(vec![Finding { check: "connection", ok: false, detail, remedy: hint }]);
+        }
+    };
+    let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
+    findings.extend(Facts::there(&mut session)?.judge(&here));
+    findings.push(schemas_are_there(node, &mut session)?);
+    findings.push(definitions::compare(node, &mut session)?);
+    let references = catalog::references()?;
+    findings.push(own_relations(&catalog::schemas_on(node.id)?, &references, &mut session)?);
+    if !references.is_empty() {
+        findings.push(same_rows(&references, &mut session)?);
+    }
+    findings.push(is_ours(&mut session)?);
+    findings.extend(role_check::compare(node)?);
+    Ok(findings)
+}
+
+fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
+    let rows = session.query("SELECT nspname FROM pg_catalog.pg_namespace")?;
+    let there: Vec<String> = rows.into_iter().flatten().flatten().collect();
+    let schemas = catalog::schemas_on(node.id)?;
+    let missing: Vec<&str> =
+        schemas.iter().filter(|s| !there.contains(s)).map(String::as_str).collect();
+    let detail = match missing.is_empty() {
+        true => format!("All {} distributed schemas are there.", schemas.len()),
+        false => format!("Missing there: {}.", missing.join(", ")),
+    };
+    let remedy = "Restore the node's database from its backup, or drop the schemas here.";
+    Ok(Finding::new("schemas", missing.is_empty(), detail, remedy))
+}
+
+/// Every reference table has the rows that it has here.
+fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Finding> {
+    let mut different = Vec::new();
+    for table in references {
+        let here = reference::digest(table)?;
+        let there = match session.query(&reference::digest_there(table)) {
+            Ok(rows) => rows.into_iter().flatten().flatten().next().unwrap_or_default(),
+            Err(error) => error.to_string(),
+        };
+        if there != here {
+            different.push(format!("{}: {there}, here {here}", table.name));
+        }
+    }
+    let detail = match different.is_empty() {
+        true => format!("All {} reference tables have the rows of this server.", references.len()),
+        false => format!("Different: {}.", different.join("; ")),
+    };
+    let remedy = "Run helios_undistribute_table() and helios_create_reference_table() to copy the rows of this server again.";
+    Ok(Finding::new("reference tables", different.is_empty(), detail, remedy))
+}
+
+fn is_ours(session: &mut Session) -> Result<Finding> {
+    let ours = catalog::cluster_id()?;
+    let holder = ownership::holder(session)?;
+    let detail = match holder {
+        Some(holder) if holder == ours => "It belongs to this cluster.".into(),
+        Some(holder) => format!("It says that it belongs to cluster {holder}; this is {ours}."),
+        None => "It says that it belongs to no cluster.".into(),
+    };
+    let remedy = "Find out whether another coordinator uses the node. If none does, run SELECT helios_adopt_nodes() here.";
+    Ok(Finding::new("cluster", holder == Some(ours), detail, remedy))
+}
+
+/// Statements go to a node with the names that the client wrote. A relation that is on the node alone would take the
+/// place of a tenant's if its schema comes first in the search path.
+fn own_relations(
+    tenants: &[String],
+    references: &[ReferenceTable],
+    session: &mut Session,
+) -> Result<Finding> {
+    const SHOWN: usize = 20;
+    let select = "SELECT n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname)
+                    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                   WHERE c.relkind IN ('r', 'v', 'm', 'S', 'f', 'p')
+                     AND n.nspname NOT IN ('information_schema', 'helios') AND n.nspname !~ '^pg_'
+                     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                      WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                                        AND d.deptype = 'e')
+                   ORDER BY 2";
+    let rows = session.query(select)?.into_iter().map(|row| {
+        let mut columns = row.into_iter().flatten();
+        (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
+    });
+    let own: Vec<String> = rows
+        .filter(|(schema, _)| !tenants.contains(schema))
+        .map(|(_, name)| name)
+        .filter(|name| !references.iter().any(|table| table.name == *name))
+        .collect();
+    let detail = match own.len() {
+        0 => "It has no relations of its own.".into(),
+        count if count > SHOWN => {
+            format!("It has {count} relations of its own, first: {}.", own[..SHOWN].join(", "))
+        }
+        _ => format!("It has: {}.", own.join(", ")),
+    };
+    let remedy = "Use an empty database, or drop them there, so that no statement finds them instead of a tenant's.";
+    Ok(Finding::new("relations of its own", own.is_empty(), detail, remedy))
+}

@@ -1,0 +1,95 @@
+//! Whether shells and nodes are defined alike: a digest for each schema, computed by the same query on both sides; where
+//! two differ, their lines tell which objects do.
+//!
+//! What the lines are is told by [`crate::cluster::repair::lines`], which the repair works with as well.
+
+use crate::catalog::{self, Node};
+use crate::cluster::check::Finding;
+use crate::cluster::repair::lines;
+use crate::error::Result;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Objects named in a finding.
+const SHOWN: usize = 20;
+
+const DIGESTS: &str = r#"SELECT schema::text, md5(string_agg(md5(concat_ws(' ', object, line, role)), '' ORDER BY object COLLATE "C", md5(line)))
+                           FROM lines GROUP BY schema"#;
+/// What one side has granted more than the other is a difference of the object's privileges.
+const ALL: &str = "SELECT schema::text || '.' || object, string_agg(concat_ws(' ', line, role), '; ' ORDER BY line) FROM lines
+                    WHERE aspect = 'privileges' GROUP BY schema, object
+                   UNION ALL SELECT schema::text || '.' || object, line FROM lines WHERE aspect <> 'privileges'";
+
+/// Rows of two columns, on the node.
+fn there(session: &mut Session, query: &str) -> Result<Vec<(String, String)>> {
+    // Compiling the query takes ten times as long as running it.
+    let rows = session.query(&format!("SET search_path = pg_catalog; SET jit = off; {query}"))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let mut columns = row.into_iter().map(Option::unwrap_or_default);
+            (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
+        })
+        .collect())
+}
+
+/// Rows of two columns, of this server.
+fn here(query: &str) -> Result<Vec<(String, String)>> {
+    let _own = OwnSettings::begin(&[(c"jit", c"off")]);
+    sql::read_rows(query, &[], |row| {
+        let column = |n| Ok(row.get::<String>(n)?.unwrap_or_default());
+        Ok((column(1)?, column(2)?))
+    })
+}
+
+/// Compares the schemas of a node with their shells. Those that move are compared when they have.
+pub fn compare(node: &Node, session: &mut Session) -> Result<Finding> {
+    let mut schemas = catalog::schemas_on(node.id)?;
+    let moving = catalog::moving_schemas()?;
+    schemas.retain(|schema| !moving.contains(schema));
+    let query = lines::query(&schemas, DIGESTS);
+    let (shells, nodes) = (here(&query)?, there(session, &query)?);
+    let nodes: BTreeMap<String, String> = nodes.into_iter().collect();
+    let differ: Vec<String> = shells
+        .into_iter()
+        .filter(|(schema, digest)| nodes.get(schema).is_some_and(|there| there != digest))
+        .map(|(schema, _)| schema)
+        .collect();
+    let detail = match differ.is_empty() {
+        true => format!("All {} schemas are defined as their shells are.", nodes.len()),
+        false => objects(&lines::query(&differ, ALL), session)?,
+    };
+    let remedy = match differ.first() {
+        Some(schema) => format!(
+            "Find out who changed them there. SELECT * FROM helios_repair_schema({}, dry_run => true) shows what brings the definitions here into step with the node's; without dry_run it does.",
+            helios_core::quote::literal(schema)
+        ),
+        None => String::new(),
+    };
+    Ok(Finding::new("definitions", differ.is_empty(), detail, &remedy))
+}
+
+/// Which objects differ.
+fn objects(query: &str, session: &mut Session) -> Result<String> {
+    let sorted =
+        |rows: Vec<(String, String)>| -> BTreeSet<(String, String)> { rows.into_iter().collect() };
+    let (shells, nodes) = (sorted(here(query)?), sorted(there(session, query)?));
+    let named =
+        |side: &BTreeSet<(String, String)>, object: &String| side.iter().any(|(o, _)| o == object);
+    let objects: BTreeSet<&String> = shells.symmetric_difference(&nodes).map(|(o, _)| o).collect();
+    let mut told: Vec<String> = objects
+        .iter()
+        .take(SHOWN)
+        .map(|object| match (named(&shells, object), named(&nodes, object)) {
+            (true, true) => format!("{object} differs"),
+            (true, false) => format!("{object} is missing on the node"),
+            _ => format!("{object} is on the node only"),
+        })
+        .collect();
+    if objects.len() > SHOWN {
+        told.push(format!("and {} more", objects.len() - SHOWN));
+    }
+    Ok(format!("Different: {}.", told.join("; ")))
+}

@@ -1,0 +1,150 @@
+//! Adding a node.
+
+use crate::catalog::{self, Address, NewNode, Node, NodeId};
+use crate::cluster::connect;
+use crate::cluster::ownership;
+use crate::cluster::{check, sync};
+use crate::ddl::reference;
+use crate::error::{Error, Result};
+use crate::pg::session;
+use crate::rebalance;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// What the caller says about a node.
+pub struct Wanted<'a> {
+    pub name: &'a str,
+    pub host: &'a str,
+    pub port: i32,
+    pub database: Option<String>,
+    pub weight: f64,
+    pub takes_schemas: bool,
+    pub options: Vec<String>,
+}
+
+/// Checks the server, brings it up to date, writes it into the directory, and gives it its share of the empty shards.
+pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
+    let node = described(&wanted)?;
+    catalog::lock_cluster();
+    catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
+    refuse_known(&node)?;
+    let mut session = connect(&node)?;
+    check::prepare(&node, &mut session)?;
+    sync::bring_up_to_date(&node, &mut session)?;
+    let id = catalog::add_node(&NewNode {
+        name: &node.name,
+        addresses: &node.addresses,
+        database: &node.database,
+        options: &wanted.options,
+        weight: node.weight,
+        takes_schemas: node.takes_schemas,
+    })?;
+    catalog::take_local_out()?;
+    ownership::stake(&*catalog::node(id)?)?;
+    reference::bring_to(id)?;
+    let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
+    rebalance::house_empty_shards(&nodes)?;
+    Ok(id)
+}
+
+fn described(wanted: &Wanted<'_>) -> Result<Node> {
+    let invalid = |message: String| Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message);
+    if wanted.name.is_empty() || wanted.name.len() > 63 || wanted.name.contains('\0') {
+        return Err(Error::new(
+            Code::ERRCODE_INVALID_NAME,
+            format!("invalid name of a node: \"{}\"", wanted.name),
+        )
+        .hint("A name has 1 to 63 bytes."));
+    }
+    let port = u16::try_from(wanted.port).ok().filter(|port| *port > 0).ok_or_else(|| {
+        invalid(format!("invalid port {}", wanted.port)).hint("A port is a number from 1 to 65535.")
+    })?;
+    if !(wanted.weight.is_finite() && wanted.weight > 0.0) {
+        return Err(invalid(format!("invalid weight {}", wanted.weight))
+            .hint("A weight is a number above zero; 1 is ordinary."));
+    }
+    let addresses = addresses(wanted.host, port)?;
+    let mut options = std::collections::BTreeMap::new();
+    for option in &wanted.options {
+        let (key, value) = option.split_once('=').ok_or_else(|| {
+            invalid(format!("invalid connection option \"{option}\""))
+                .hint("Options are written key=value.")
+        })?;
+        if key == "password" {
+            return Err(invalid("a password is not a connection option".into()).hint(
+                "Insert it into helios.credential, or write it into the server's passfile.",
+            ));
+        }
+        options.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(Node {
+        id: NodeId(-1),
+        name: wanted.name.to_owned(),
+        addresses,
+        database: wanted.database.clone().unwrap_or_else(session::database),
+        options,
+        is_local: false,
+        state: "online".into(),
+        weight: wanted.weight,
+        takes_schemas: wanted.takes_schemas,
+        is_foreign: false,
+    })
+}
+
+/// `host`, `host:port` or `[v6]:port`, several with commas between; `port` where none is written.
+fn addresses(hosts: &str, port: u16) -> Result<Vec<Address>> {
+    let invalid = |host: &str| {
+        Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("invalid address \"{host}\""))
+            .hint("An address is host or host:port; write IPv6 as [address]:port.")
+    };
+    let one = |host: &str| -> Result<Address> {
+        let host = host.trim();
+        let (name, written) = match host.strip_prefix('[') {
+            Some(rest) => {
+                let (name, behind) = rest.split_once(']').ok_or_else(|| invalid(host))?;
+                (name, behind.strip_prefix(':'))
+            }
+            None if host.matches(':').count() == 1 => {
+                let (name, written) = host.split_once(':').ok_or_else(|| invalid(host))?;
+                (name, Some(written))
+            }
+            None => (host, None),
+        };
+        let port = match written {
+            Some(written) => {
+                written.parse().ok().filter(|p| *p > 0).ok_or_else(|| invalid(host))?
+            }
+            None => port,
+        };
+        match name.is_empty() || name.contains(char::is_whitespace) {
+            true => Err(invalid(host)),
+            false => Ok(Address { host: name.to_owned(), port }),
+        }
+    };
+    hosts.split(',').map(one).collect()
+}
+
+fn refuse_known(node: &Node) -> Result<()> {
+    for known in catalog::nodes()?.iter() {
+        if known.name == node.name {
+            return Err(Error::new(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!("node \"{}\" already exists", node.name),
+            )
+            .hint("Choose another name."));
+        }
+        let shared = known.addresses.iter().find(|address| node.addresses.contains(address));
+        if let Some(address) = shared.filter(|_| known.database == node.database && !known.is_local)
+        {
+            return Err(Error::new(
+                Code::ERRCODE_DUPLICATE_OBJECT,
+                format!(
+                    "node \"{}\" has address {}:{} already",
+                    known.name, address.host, address.port
+                ),
+            )
+            .detail(format!("Its database is \"{}\" too.", known.database)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Which cluster a node belongs to, written on the node itself: two coordinators must not share a node unawares.
+
+use crate::catalog::{self, Node, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::privileges;
+use crate::pg::session::server_start;
+use crate::remote::Session;
+use crate::transaction::{self, Mode};
+use helios_core::quote;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// Makes the node this cluster's own, in the current transaction.
+pub fn stake(node: &Node) -> Result<()> {
+    let here = catalog::node(NodeId::LOCAL)?;
+    let addresses: Vec<String> =
+        here.addresses.iter().map(|a| format!("{}:{}", a.host, a.port)).collect();
+    let sql = format!(
+        "UPDATE helios.cluster SET node_of = {}, coordinator = {}",
+        catalog::cluster_id()?,
+        quote::literal(&addresses.join(", "))
+    );
+    transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
+    let key = catalog::proof::public_key_for(node.id)?;
+    let sql = format!("UPDATE helios.identity SET coordinator = '{key}'");
+    transaction::execute(node.id, sql.as_bytes(), Mode::Transaction, true)?;
+    Ok(())
+}
+
+/// Lets a node forget that a server with another system identifier was this cluster's coordinator.
+pub fn succeed(node: &Node) -> Result<()> {
+    let role = privileges::session_user();
+    let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
+    session.query(&format!(
+        "DELETE FROM helios.coordinator WHERE cluster OPERATOR(pg_catalog.=) '{}'::pg_catalog.int8
+            AND system_identifier OPERATOR(pg_catalog.<>) '{}'::pg_catalog.numeric",
+        catalog::cluster_id()?,
+        server_start::system_identifier()
+    ))?;
+    Ok(())
+}
+
+/// An error if a server is another cluster's node.
+pub fn check(node: &Node, session: &mut Session) -> Result<()> {
+    match holder(session)? {
+        Some(cluster) if cluster != catalog::cluster_id()? => Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("server \"{}\" is a node of another cluster", node.name),
+        )
+        .detail(format!("It belongs to cluster {cluster}."))
+        .hint(
+            "Remove it there with helios_remove_node. If that cluster is gone, run on the server: \
+               UPDATE helios.cluster SET node_of = NULL",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The cluster that a server is a node of, as it says itself.
+pub fn holder(session: &mut Session) -> Result<Option<i64>> {
+    let rows = session.query("SELECT node_of FROM helios.cluster")?;
+    Ok(rows.into_iter().flatten().flatten().next().and_then(|id| id.parse().ok()))
+}
+
+/// What makes a node nobody's.
+fn free(cluster: i64) -> String {
+    format!(
+        "WITH freed AS (UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster} RETURNING 1)
+         UPDATE helios.identity SET coordinator = NULL WHERE EXISTS (SELECT FROM freed)"
+    )
+}
+
+/// Lets a node go, for other clusters to take, when the current transaction commits. The node may be gone for good,
+/// which must not keep it in the cluster: if it cannot be told, a warning says so.
+pub fn release(node: &Node) -> Result<()> {
+    let cluster = catalog::cluster_id()?;
+    if let Err(error) = transaction::execute_afterwards(node.id, free(cluster).as_bytes()) {
+        let message = format!("could not tell node \"{}\" that it is free", node.name);
+        let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
+            "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",
+        );
+        crate::pg::error::notify(PgLogLevel::WARNING, &warning);
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Takes a node out of the cluster.
+
+use super::{connect, ownership};
+use crate::catalog::{self, Node};
+use crate::ddl::reference;
+use crate::error::{Error, Result};
+use crate::migration;
+use crate::rebalance;
+use crate::transaction;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// Takes a node that holds no schema, copy or unfinished transaction out of the cluster.
+pub fn remove(name: &str) -> Result<()> {
+    let _path = transaction::SafePath::begin();
+    catalog::lock_cluster();
+    let node = catalog::node_named(name)?;
+    if node.is_local {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("cannot remove node \"{name}\""),
+        )
+        .detail("It is this server itself.")
+        .hint("DROP EXTENSION helios ends the cluster."));
+    }
+    catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
+    let members: Vec<Rc<Node>> =
+        catalog::nodes()?.iter().filter(|other| other.id != node.id).cloned().collect();
+    rebalance::house_empty_shards(&members)?;
+    let schemas = catalog::schemas_on(node.id)?;
+    if !schemas.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot remove node \"{name}\" because it holds distributed schemas"),
+        )
+        .detail(format!("Schemas: {}.", schemas.join(", ")))
+        .hint("Drop them or move them to other nodes first."));
+    }
+    migration::refuse_node(node.id, format!("cannot remove node \"{name}\""))?;
+    let migrations = migration::of_node(node.id)?;
+    if let Some(id) = migrations.first() {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot remove node \"{name}\" because migration {id} uses it"),
+        )
+        .detail("It still holds a copy of what moves.")
+        .hint("Finish the migration with helios_finish_migration(), or cancel it with helios_cancel_migration()."));
+    }
+    finish_transactions(&node)?;
+    reference::take_from(&node)?;
+    ownership::release(&node)?;
+    catalog::remove_node(node.id)
+}
+
+/// A node that still has to commit something cannot go.
+fn finish_transactions(node: &Node) -> Result<()> {
+    let recorded = catalog::unfinished_transactions(node.id)?;
+    if recorded.is_empty() {
+        return Ok(());
+    }
+    let rows = connect(node)?.query("SELECT gid FROM pg_catalog.pg_prepared_xacts")?;
+    let prepared: Vec<String> = rows.into_iter().flatten().flatten().collect();
+    let (open, finished): (Vec<_>, Vec<_>) =
+        recorded.into_iter().partition(|gid| prepared.contains(gid));
+    if !open.is_empty() {
+        let count = open.len();
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!(
+                "cannot remove node \"{}\" because of {count} unfinished transactions",
+                node.name
+            ),
+        )
+        .detail(format!("Committed here and still prepared there: {}.", open.join(", ")))
+        .hint("They are being finished; try again in a moment."));
+    }
+    catalog::forget_transactions(node.id, &finished)
+}

@@ -1,0 +1,162 @@
+//! Takes away what differs here, with all that depends on it in the schema.
+
+use super::lines::{self, Aspect, pairs};
+use super::views::Views;
+use super::{Action, Differences, Subject};
+use crate::error::{Error, Result};
+use crate::migration::requirements;
+use crate::pg::session::sql;
+use crate::replication::endpoints::{literal, text};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Drops what differs. Views of other schemas that look at it are kept, with another query until the end.
+///
+/// 55000 with everything outside of the schema that would go along.
+pub fn differing(
+    subject: &Subject,
+    found: &Differences,
+    views: &mut Views,
+    note: &mut impl FnMut(Action),
+) -> Result<()> {
+    // The objects of this server that the keys of definitions name.
+    let units: BTreeMap<&str, (u32, u32)> = found
+        .here
+        .iter()
+        .filter(|here| here.line.aspect == Aspect::Definition)
+        .map(|here| (here.line.key.as_str(), (here.class, here.id)))
+        .collect();
+    let mut seeds = BTreeSet::new();
+    for line in found.of(Aspect::Definition) {
+        let unit = units.get(line.key.as_str());
+        seeds.extend(unit);
+        let how = found.how(&line.object);
+        note(Action::new(
+            &line.object,
+            how,
+            match (unit, how) {
+                (None, _) => "made",
+                (Some(_), "missing on the node") if line.object == line.key => "dropped",
+                (Some(_), _) if line.object == line.key => "made again",
+                (Some(_), _) => "made again with what it belongs to",
+            },
+        ));
+    }
+    let seeds: Vec<_> = seeds.into_iter().collect();
+    if seeds.is_empty() {
+        return Ok(());
+    }
+    let closure = closure(subject, &seeds)?;
+    let outside: Vec<&Goes> =
+        closure.iter().filter(|goes| !goes.inside && !goes.is_view && goes.is_whole).collect();
+    if !outside.is_empty() {
+        return Err(refusal(subject, &outside));
+    }
+    for view in closure.iter().filter(|goes| goes.is_view) {
+        if views.set_aside(&view.identity)? {
+            note(Action::new(&view.shown, "looks at what is made again", "kept"));
+        }
+    }
+    for goes in closure.iter().filter(|goes| goes.inside && goes.is_whole) {
+        note(Action::new(&goes.shown, "belongs to what differs", "made again"));
+        sql::run(&goes.statement, &[])?;
+    }
+    Ok(())
+}
+
+/// Something that goes when the seeds are dropped, or a view that is kept from going.
+struct Goes {
+    shown: String,
+    identity: String,
+    statement: String,
+    inside: bool,
+    /// A view of another schema that looks in.
+    is_view: bool,
+    /// It is no part of anything else that goes.
+    is_whole: bool,
+}
+
+/// What is a part of what, as (class, id) of the part and of the whole: what can only be dropped with the other.
+const PARTS: &str = "
+    SELECT d.classid AS class, d.objid AS id, d.refclassid AS whole_class, d.refobjid AS whole
+      FROM pg_depend d WHERE d.deptype IN ('i', 'P') AND (d.classid, d.objid) <> (d.refclassid, d.refobjid)
+    UNION ALL SELECT 'pg_class'::regclass, h.inhrelid, 'pg_class'::regclass, h.inhparent
+                FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid WHERE c.relispartition AND c.relkind IN ('r', 'p', 'f')
+    UNION ALL SELECT 'pg_attrdef'::regclass, a.oid, 'pg_class'::regclass, a.adrelid FROM pg_attrdef a
+    UNION ALL SELECT 'pg_constraint'::regclass, k.oid, 'pg_class'::regclass, k.conrelid FROM pg_constraint k
+               WHERE k.contype IN ('c', 'n') AND k.conrelid <> 0
+    UNION ALL SELECT 'pg_constraint'::regclass, k.oid, 'pg_type'::regclass, k.contypid FROM pg_constraint k WHERE k.contypid <> 0
+    UNION ALL SELECT 'pg_amop'::regclass, o.oid, 'pg_opfamily'::regclass, o.amopfamily FROM pg_amop o
+    UNION ALL SELECT 'pg_amproc'::regclass, o.oid, 'pg_opfamily'::regclass, o.amprocfamily FROM pg_amproc o";
+
+/// All that depends on these objects, and what it is a part of. Nothing is looked for behind a view of another schema.
+fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Goes>> {
+    let query = format!(
+        "WITH RECURSIVE {}, closure(class, id) AS (
+            SELECT * FROM (VALUES {}) AS s(class, id)
+            UNION
+            SELECT x.class::oid, x.id FROM closure c CROSS JOIN LATERAL (
+                SELECT d.classid AS class, d.objid AS id FROM pg_depend d
+                 WHERE d.refclassid = c.class AND d.refobjid = c.id AND d.deptype IN ('n', 'a', 'i', 'P', 'S')
+                UNION ALL SELECT p.whole_class, p.whole FROM ({PARTS}) AS p WHERE p.class = c.class AND p.id = c.id) AS x
+             WHERE NOT EXISTS (SELECT FROM pg_rewrite w JOIN pg_class v ON v.oid = w.ev_class
+                                WHERE c.class = 'pg_rewrite'::regclass AND w.oid = c.id AND w.rulename = '_RETURN' AND v.relkind = 'v'
+                                  AND v.relnamespace NOT IN (SELECT oid FROM inside)))
+         SELECT CASE WHEN v.oid IS NULL THEN pg_describe_object(c.class, c.id, 0) ELSE 'view ' || v.oid::regclass END,
+                CASE WHEN v.oid IS NULL THEN i.identity ELSE v.oid::text END,
+                CASE WHEN i.type = 'table constraint'
+                     THEN (SELECT format('ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %I CASCADE', k.conrelid::regclass, k.conname)
+                             FROM pg_constraint k WHERE k.oid = c.id)
+                     WHEN i.type = 'transform'
+                     THEN (SELECT format('DROP TRANSFORM IF EXISTS FOR %s LANGUAGE %I CASCADE', format_type(f.trftype, NULL), l.lanname)
+                             FROM pg_transform f JOIN pg_language l ON l.oid = f.trflang WHERE f.oid = c.id)
+                     ELSE format('DROP %s IF EXISTS %s CASCADE',
+                                 CASE i.type WHEN 'composite type' THEN 'TYPE' WHEN 'statistics object' THEN 'STATISTICS' ELSE upper(i.type) END,
+                                 i.identity) END,
+                (o.oid IS NOT NULL)::text,
+                (v.oid IS NOT NULL)::text,
+                (NOT EXISTS (SELECT FROM ({PARTS}) AS p WHERE p.class = c.class AND p.id = c.id))::text
+           FROM closure c LEFT JOIN object o ON o.class = c.class AND o.oid = c.id
+                CROSS JOIN LATERAL pg_identify_object(c.class, c.id, 0) AS i
+                LEFT JOIN pg_rewrite w ON c.class = 'pg_rewrite'::regclass AND w.oid = c.id AND w.rulename = '_RETURN'
+                LEFT JOIN pg_class v ON v.oid = w.ev_class AND v.relkind = 'v' AND v.relnamespace NOT IN (SELECT oid FROM inside)
+          WHERE i.schema IS DISTINCT FROM 'pg_toast'
+          ORDER BY c.class, c.id",
+        requirements::inside(std::slice::from_ref(&subject.schema)),
+        pairs(seeds)
+    );
+    let rows = lines::rows(&query, 6)?;
+    let yes = |row: &[Option<String>], at| text(row, at) == "true";
+    Ok(rows
+        .iter()
+        .map(|row| Goes {
+            shown: text(row, 0),
+            identity: text(row, 1),
+            statement: text(row, 2),
+            inside: yes(row, 3),
+            is_view: yes(row, 4),
+            is_whole: yes(row, 5),
+        })
+        .collect())
+}
+
+fn refusal(subject: &Subject, outside: &[&Goes]) -> Error {
+    const SHOWN: usize = 10;
+    let all: Vec<_> = outside.iter().take(SHOWN).map(|goes| goes.shown.as_str()).collect();
+    let mut detail = all.join(", ");
+    if outside.len() > SHOWN {
+        detail.push_str(&format!(" and {} more", outside.len() - SHOWN));
+    }
+    Error::new(
+        Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+        format!(
+            "cannot repair schema \"{}\" because objects of other schemas depend on what differs",
+            subject.schema
+        ),
+    )
+    .detail(format!("They would be dropped, or lose columns or defaults: {detail}."))
+    .hint(format!(
+        "Drop them, run SELECT * FROM helios_repair_schema({}), and make them again.",
+        literal(&subject.schema)
+    ))
+}

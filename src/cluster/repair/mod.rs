@@ -1,0 +1,325 @@
+//! `helios_repair_schema`: brings the shells of a schema into step with the definitions on its node, which has the rows.
+//!
+//! Nothing is changed on the node. What differs here is dropped and made again from the node's pg_dump, with all that
+//! depends on it inside the schema; views of other schemas that look in stay what they are. Owners, privileges and comments
+//! are changed in place.
+//!
+//! Invariant: afterwards the lines of both sides are the same, or nothing has changed; and no code of tenants has run with
+//! more rights than its owner's.
+//! Lock order: tables here, then the shard's lock, then (reading only) the node.
+
+pub mod create;
+pub mod drop;
+pub mod lines;
+pub mod views;
+
+use crate::catalog::{self, NodeId, Placement, fences};
+use crate::error::{Error, Result};
+use crate::migration::import::shells;
+use crate::migration::start;
+use crate::pg::catalog::privileges::RunAs;
+use crate::pg::ipc::wait;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::{self, sql, subtransaction};
+use crate::remote::Session;
+use crate::replication::endpoints::{self, literal, text};
+use crate::transaction;
+use create::Dump;
+use lines::{Aspect, Here, Line};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use views::Views;
+
+/// How often locks are tried for, and the pause in between.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(100);
+/// What is made again can show a difference that was hidden by another one.
+const ROUNDS: u32 = 4;
+
+/// Something that differed, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    pub object: String,
+    pub difference: String,
+    pub action: String,
+}
+
+impl Action {
+    fn new(object: &str, difference: &str, action: &str) -> Self {
+        let [object, difference, action] = [object, difference, action].map(str::to_owned);
+        Self { object, difference, action }
+    }
+}
+
+/// A schema to be repaired.
+pub struct Subject {
+    schema: String,
+    place: Placement,
+    /// Name of its node.
+    node: String,
+}
+
+/// Repairs the schema, or only tells what would be done. The caller has the rights of its owner.
+///
+/// 55006 while it moves, 55000 where it cannot be repaired, 55P03 if its tables cannot be locked.
+pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
+    let subject = subject(schema)?;
+    catalog::as_owner(|| {
+        let settings = [
+            (c"helios.migration_session", c"on"),
+            (c"client_min_messages", c"error"),
+            (c"lock_timeout", c"300ms"),
+            (c"jit", c"off"),
+        ];
+        let _own = OwnSettings::begin(&settings);
+        sql::run("SET LOCAL deadlock_timeout = 20", &[])?;
+        let mut node = endpoints::session(subject.place.node)?;
+        node.query("SET jit = off")?;
+        if differences(&subject, &mut node)?.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tries = 1;
+        loop {
+            match attempt(&subject, &mut node, dry_run) {
+                Err(error) if tries < TRIES && crate::replication::fence::is_busy(&error) => {
+                    tries += 1;
+                    wait::for_any(&[], PAUSE);
+                }
+                Err(error) if crate::replication::fence::is_busy(&error) => {
+                    return Err(Error::new(
+                        Code::ERRCODE_LOCK_NOT_AVAILABLE,
+                        format!("could not lock the tables of schema \"{schema}\""),
+                    )
+                    .detail("Open transactions use them; those of other sessions are in pg_locks.")
+                    .hint("Try again when they have ended."));
+                }
+                result => return result,
+            }
+        }
+    })
+}
+
+fn subject(schema: &str) -> Result<Subject> {
+    let Some(namespace) = session::namespace(schema) else {
+        return Err(Error::new(
+            Code::ERRCODE_INVALID_SCHEMA_NAME,
+            format!("schema \"{schema}\" does not exist"),
+        ));
+    };
+    let place = catalog::home_of(schema)?.filter(|place| place.node != NodeId::LOCAL);
+    let Some(place) = place else {
+        return Err(Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("schema \"{schema}\" has no shells"),
+        )
+        .detail("Only schemas that live on a node have.")
+        .hint("helios_schemas lists the distributed schemas."));
+    };
+    fences::check_definition(namespace)?;
+    if let Some(id) = start::of_schema(schema)? {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("cannot repair schema \"{schema}\" while migration {id} moves it or keeps a copy"),
+        )
+        .hint(format!(
+            "SELECT helios_finish_migration({id}) ends it, SELECT helios_set_replicas({}, 1) removes copies.",
+            literal(schema)
+        )));
+    }
+    let node = catalog::node(place.node)?;
+    node.check_ours()?;
+    if transaction::open_nodes().contains(&place.node) {
+        return Err(Error::new(
+            Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
+            format!(
+                "helios_repair_schema() cannot run in a transaction that has used node \"{}\"",
+                node.name
+            ),
+        )
+        .hint("Run it in a transaction of its own."));
+    }
+    Ok(Subject { schema: schema.to_owned(), place, node: node.name.clone() })
+}
+
+/// Locks and repairs, in a subtransaction: if the locks cannot be had now, those that could are let go.
+fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<Action>> {
+    let mut seen = None;
+    let result = subtransaction::attempt(|| {
+        lock(subject)?;
+        node.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        seen = Some(locked(subject, node)?);
+        match dry_run {
+            true => Err(Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, "taken back")),
+            false => Ok(()),
+        }
+    });
+    node.query("ROLLBACK")?;
+    match (result, seen) {
+        (Err(error), Some(actions)) if dry_run && error.is(Code::ERRCODE_SUCCESSFUL_COMPLETION) => {
+            Ok(actions)
+        }
+        (result, actions) => result.map(|()| actions.unwrap_or_default()),
+    }
+}
+
+/// Nobody uses the schema from here to the end of the transaction, or defines anything in it.
+fn lock(subject: &Subject) -> Result<()> {
+    let tables = format!(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = {} AND c.relkind IN ('r', 'p') ORDER BY c.oid",
+        literal(&subject.schema)
+    );
+    for row in lines::rows(&tables, 1)? {
+        sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", text(&row, 0)), &[])?;
+    }
+    catalog::lock_shard_exclusive(subject.place.shard);
+    match catalog::home_of(&subject.schema)? {
+        Some(place) if place == subject.place => Ok(()),
+        _ => Err(Error::new(
+            Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            format!("schema \"{}\" has moved in the meantime", subject.schema),
+        )),
+    }
+}
+
+/// What one side has and the other has not.
+pub struct Differences {
+    here: Vec<Here>,
+    shells_only: Vec<Here>,
+    node_only: Vec<Line>,
+}
+
+impl Differences {
+    fn is_empty(&self) -> bool {
+        self.shells_only.is_empty() && self.node_only.is_empty()
+    }
+
+    fn of(&self, aspect: Aspect) -> impl Iterator<Item = &Line> {
+        let shells = self.shells_only.iter().map(|here| &here.line);
+        shells.chain(&self.node_only).filter(move |line| line.aspect == aspect)
+    }
+
+    /// The objects that differ.
+    fn objects(&self) -> BTreeSet<String> {
+        let shells = self.shells_only.iter().map(|here| &here.line);
+        shells.chain(&self.node_only).map(|line| line.object.clone()).collect()
+    }
+
+    /// How an object differs.
+    fn how(&self, object: &str) -> &'static str {
+        let is_here = self.here.iter().any(|here| here.line.object == object);
+        let is_missing = self.shells_only.iter().any(|here| here.line.object == object);
+        let is_there = self.node_only.iter().any(|line| line.object == object);
+        match (is_here, is_missing, is_there) {
+            (true, true, false) if !object.starts_with("privileges of ") => "missing on the node",
+            (false, _, true) if !object.starts_with("privileges of ") => "on the node only",
+            _ => "differs",
+        }
+    }
+}
+
+fn differences(subject: &Subject, node: &mut Session) -> Result<Differences> {
+    let here = lines::here(&subject.schema)?;
+    let there = lines::there(&subject.schema, node)?;
+    if !there.iter().any(|line| line.object == "owner of schema") {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("schema \"{}\" is missing on node \"{}\"", subject.schema, subject.node),
+        )
+        .hint("Restore the node's database from its backup, or drop the schema here."));
+    }
+    let shells: BTreeSet<&Line> = here.iter().map(|here| &here.line).collect();
+    let nodes: BTreeSet<&Line> = there.iter().collect();
+    let shells_only = here.iter().filter(|here| !nodes.contains(&here.line)).cloned().collect();
+    let node_only = there.iter().filter(|line| !shells.contains(line)).cloned().collect();
+    Ok(Differences { shells_only, node_only, here })
+}
+
+fn locked(subject: &Subject, node: &mut Session) -> Result<Vec<Action>> {
+    let mut actions: Vec<Action> = Vec::new();
+    let mut views = Views::default();
+    let mut dump = Dump::default();
+    let mut at_first = BTreeSet::new();
+    for round in 0..ROUNDS {
+        let found = differences(subject, node)?;
+        if round == 0 {
+            at_first = found.objects();
+        }
+        if found.is_empty() {
+            break;
+        }
+        let mut note = |action: Action| {
+            if !actions.iter().any(|known| known.object == action.object) {
+                actions.push(action);
+            }
+        };
+        if found.of(Aspect::Definition).next().is_some() {
+            drop::differing(subject, &found, &mut views, &mut note)?;
+            create::missing(subject, node, &mut dump)?;
+        }
+        // Privileges of what was made again are no difference that anybody has seen.
+        in_place(&differences(subject, node)?, &mut |action| {
+            if at_first.contains(&action.object) {
+                note(action);
+            }
+        })?;
+    }
+    views.restore(&subject.schema)?;
+    shells::leave_checks_to_node(std::slice::from_ref(&subject.schema))?;
+    let left = differences(subject, node)?;
+    if left.is_empty() {
+        return Ok(actions);
+    }
+    let told: Vec<_> =
+        left.objects().iter().map(|object| format!("{object} ({})", left.how(object))).collect();
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("could not repair schema \"{}\"", subject.schema),
+    )
+    .detail(format!("Still different: {}.", told.join("; ")))
+    .hint("Make the same definitions on both: in a session with helios.migration_session = on, which only superusers can set, a definition runs on one server alone."))
+}
+
+/// Owners, then privileges, then comments: all that is changed without making the object again.
+fn in_place(found: &Differences, note: &mut impl FnMut(Action)) -> Result<()> {
+    for owner in found.node_only.iter().filter(|line| line.aspect == Aspect::Owner) {
+        sql::run(&format!("{}{}", owner.key, owner.line), &[])?;
+        note(Action::new(&owner.object, found.how(&owner.object), &format!("now {}", owner.line)));
+    }
+    let is_privilege = |line: &Line| line.aspect == Aspect::Privileges;
+    let taken = found.shells_only.iter().map(|here| &here.line).filter(|line| is_privilege(line));
+    let given = found.node_only.iter().filter(|line| is_privilege(line));
+    let taken = taken.map(|line| (line, &line.key));
+    let mut all: Vec<_> = taken.chain(given.map(|line| (line, &line.line))).collect();
+    // Whoever grants further has been granted first.
+    all.sort_by_key(|(line, _)| line.role.is_some());
+    for (line, statement) in all {
+        granted(line.role.as_deref(), statement)?;
+        note(Action::new(&line.object, found.how(&line.object), statement));
+    }
+    let comments: BTreeSet<&String> = found.of(Aspect::Comment).map(|line| &line.key).collect();
+    for key in comments {
+        let wanted =
+            found.node_only.iter().find(|line| line.aspect == Aspect::Comment && line.key == *key);
+        let value = wanted.map_or("NULL", |line| &line.line);
+        let Some(line) = found.of(Aspect::Comment).find(|line| line.key == *key) else { continue };
+        sql::run(&format!("{key}{value}"), &[])?;
+        note(Action::new(&line.object, found.how(&line.object), "comment of the node"));
+    }
+    Ok(())
+}
+
+/// Runs a GRANT or REVOKE as the one who has granted. What another change has taken along is looked at again in the next
+/// round.
+fn granted(grantor: Option<&str>, statement: &str) -> Result<()> {
+    let role = match grantor {
+        Some(name) => {
+            let select = "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = $1";
+            sql::one::<pgrx::pg_sys::Oid>(select, &[name.into()])?
+        }
+        None => None,
+    };
+    let _as_grantor = role.map(RunAs::role);
+    sql::run(statement, &[])
+}

@@ -1,0 +1,71 @@
+//! Views of other schemas that look at what is made again.
+//!
+//! They are not dropped: until the end they have a query that names no table, with the same columns. So they keep their
+//! owner, privileges, comments, rules and triggers, and whatever depends on them.
+
+use super::lines;
+use crate::error::{Error, Result};
+use crate::pg::session::{sql, subtransaction};
+use crate::replication::endpoints::{literal, text};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// The views that have another query now.
+#[derive(Default)]
+pub struct Views(Vec<View>);
+
+struct View {
+    oid: String,
+    name: String,
+    /// The statement that gives it its own query again.
+    restore: String,
+}
+
+impl Views {
+    /// Gives a view another query; false if it has that already.
+    pub fn set_aside(&mut self, oid: &str) -> Result<bool> {
+        if self.0.iter().any(|view| view.oid == oid) {
+            return Ok(false);
+        }
+        let query = format!(
+            "SELECT v.name, format('CREATE OR REPLACE VIEW %s%s AS %s', v.name, ' WITH (' || v.options || ')', pg_get_viewdef(v.oid)),
+                    format('CREATE OR REPLACE VIEW %s AS SELECT %s', v.name, v.columns)
+               FROM (SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name,
+                            (SELECT string_agg(format('%I = %L', o.option_name, o.option_value), ', ') FROM pg_options_to_table(c.reloptions) AS o) AS options,
+                            (SELECT string_agg(format('NULL::%s%s AS %I', format_type(a.atttypid, a.atttypmod),
+                                                      CASE WHEN a.attcollation <> 0 THEN format(' COLLATE %s', a.attcollation::regcollation) END,
+                                                      a.attname), ', ' ORDER BY a.attnum)
+                               FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+                       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {oid}) AS v"
+        );
+        for row in lines::rows(&query, 3)? {
+            let (name, restore) = (text(&row, 0), text(&row, 1));
+            sql::run(&text(&row, 2), &[])?;
+            self.0.push(View { oid: oid.to_owned(), name, restore });
+        }
+        Ok(true)
+    }
+
+    /// Gives them their own queries again.
+    ///
+    /// 55000 if one looks at what is not there any more, or is of another type.
+    pub fn restore(&self, schema: &str) -> Result<()> {
+        for view in &self.0 {
+            subtransaction::attempt(|| sql::run(&view.restore, &[])).map_err(|error| {
+                if crate::replication::fence::is_busy(&error) {
+                    return error;
+                }
+                Error::new(
+                    Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                    format!("cannot repair schema \"{schema}\" because view {} needs what the node has not", view.name),
+                )
+                .detail(error.to_string())
+                .hint(format!(
+                    "DROP VIEW {}; then SELECT * FROM helios_repair_schema({}); and make the view again.",
+                    view.name,
+                    literal(schema)
+                ))
+            })?;
+        }
+        Ok(())
+    }
+}

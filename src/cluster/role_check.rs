@@ -1,0 +1,31 @@
+//! Whether a node has the roles of this server.
+
+use crate::catalog::Node;
+use crate::cluster::check::Finding;
+use crate::cluster::roles;
+use crate::error::{self, Result};
+
+/// Roles are one thing for a cluster: each difference is a finding.
+pub fn compare(node: &Node) -> Result<Vec<Finding>> {
+    const SHOWN: usize = 100;
+    let differences = match roles::differences(node) {
+        Ok(differences) => differences,
+        Err(error) => {
+            let remedy = "The owner of extension helios must be able to connect to the node, as a superuser there.";
+            return Ok(vec![Finding::new("roles", false, error.to_string(), remedy)]);
+        }
+    };
+    if differences.is_empty() {
+        return Ok(vec![Finding::new("roles", true, "They are those of this server.".into(), "")]);
+    }
+    let finding = |difference: &roles::Difference| {
+        let detail = format!("{}.", error::capitalized(&difference.detail()));
+        Finding::new("roles", false, detail, &difference.remedy())
+    };
+    let mut findings: Vec<Finding> = differences.iter().take(SHOWN).map(finding).collect();
+    if differences.len() > SHOWN {
+        let more = format!("There are {} further differences.", differences.len() - SHOWN);
+        findings.push(Finding::new("roles", false, more, "Look again when those above are gone."));
+    }
+    Ok(findings)
+}

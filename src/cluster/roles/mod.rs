@@ -1,0 +1,170 @@
+//! Roles are one thing for a cluster: their attributes, passwords, memberships, settings and comments, and the rights on
+//! the database and on parameters. This server says what they are; statements that define them go to every node
+//! (`ddl::propagate`), and what is done from another database, or while a node is down, is brought to the nodes here.
+//!
+//! Invariant: a node is changed only towards what this server has at that moment: its catalogs are locked against
+//! changes meanwhile. What only a node has is told and not dropped.
+//! Lock order: the cluster's lock (shared), then the catalogs of roles, then the node's own locks.
+
+pub mod facts;
+pub mod repair;
+
+use crate::catalog::{self, Node};
+use crate::error::{Error, Result};
+use crate::pg::catalog::privileges;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::transaction;
+use facts::{Fact, Known};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+pub use repair::Difference;
+
+/// Roles of Helios' own that nodes may have: nobody else's business.
+const OWN_PREFIX: &str = "helios_apply_";
+/// Longest wait for whoever changes roles here: those who come after it wait too.
+const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '300ms'";
+const LOCK: &str = "LOCK TABLE pg_catalog.pg_authid, pg_catalog.pg_auth_members, pg_catalog.pg_db_role_setting IN SHARE MODE";
+/// What a session that gets passwords must not tell the node's log and statistics.
+const SILENT: &str = "SET track_activities = off; SET log_statement = none; SET log_duration = off; \
+     SET log_min_duration_statement = -1; SET log_min_error_statement = panic; SET lock_timeout = '2s'";
+
+/// What came of a look at a node.
+#[derive(Default)]
+pub struct Step {
+    /// What was done there, in words.
+    pub done: Vec<String>,
+    /// What could not be done.
+    pub failed: Vec<String>,
+}
+
+/// A number that changes whenever roles here change.
+pub fn digest() -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    here()?.facts.hash(&mut hasher);
+    Ok(hasher.finish())
+}
+
+/// Gives a node that is about to join the roles of this server, in a session of the client's user there. That user is at
+/// work on the node: its attributes and password stay as they are. What another database changes meanwhile is mended later.
+///
+/// Errors: 42501 for anybody but a superuser, because passwords travel.
+pub fn bring_all(node: &Node, session: &mut Session) -> Result<()> {
+    if !privileges::is_superuser() {
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "must be superuser to give a node the roles of this server",
+        )
+        .detail("Their passwords are among what the node gets."));
+    }
+    let user = privileges::session_user();
+    session.query(SILENT)?;
+    for difference in compare(&here()?, &there(session)?) {
+        let statements = difference.repair(node);
+        if statements.is_empty() || difference.is_about_login(&user) {
+            continue;
+        }
+        session.query(&statements.join("; ")).map_err(|e| e.context(difference.detail()))?;
+    }
+    session.query("RESET ALL").map(drop)
+}
+
+/// How a node's roles differ from those here; nothing is changed.
+pub fn differences(node: &Node) -> Result<Vec<Difference>> {
+    let here = here()?;
+    Ok(compare(&here, &there(&mut connect(node, None)?)?))
+}
+
+/// Brings a node's roles into step.
+pub fn bring_into_step(node: &Node, time: Duration) -> Result<Step> {
+    let mut session = connect(node, Some(Instant::now() + time))?;
+    let first = compare(&here()?, &there(&mut session)?);
+    if first.iter().all(|difference| difference.repair(node).is_empty()) {
+        return Ok(Step::default());
+    }
+    catalog::lock_cluster_shared();
+    sql::run(LOCK_WAIT, &[])?;
+    sql::run(LOCK, &[])?;
+    session.query(SILENT)?;
+    let mut step = Step::default();
+    for difference in compare(&here()?, &there(&mut session)?) {
+        let statements = difference.repair(node);
+        if statements.is_empty() {
+            continue;
+        }
+        // One message, one transaction. Not all in one: what a node cannot have must not keep rights from being taken away.
+        match session.query(&statements.join("; ")) {
+            Ok(_) => step.done.push(difference.detail()),
+            Err(error) if session.is_lost() => return Err(error),
+            Err(error) => step.failed.push(format!("{}: {error}", difference.detail())),
+        }
+    }
+    Ok(step)
+}
+
+fn here() -> Result<Known> {
+    let own = privileges::role_name(catalog::catalogs_owner()?);
+    // Not the transaction's snapshot, which may be older than the lock.
+    let read = |row: &sql::Row<'_>| {
+        let column = |at| Ok::<_, Error>(row.get::<String>(at)?.unwrap_or_default());
+        Ok(Fact::new(&column(1)?, column(2)?, column(3)?, column(4)?, column(5)?))
+    };
+    let facts = catalog::as_owner(|| sql::rows(&facts::query(), &[], read))?;
+    Ok(Known::new(facts.into_iter().flatten(), &own))
+}
+
+fn there(session: &mut Session) -> Result<Known> {
+    let own = privileges::role_name(catalog::catalogs_owner()?);
+    let rows = session.query(&facts::query())?;
+    let facts = rows.into_iter().filter_map(|row| {
+        let mut columns = row.into_iter().map(Option::unwrap_or_default);
+        let mut next = || columns.next().unwrap_or_default();
+        Fact::new(&next(), next(), next(), next(), next())
+    });
+    Ok(Known::new(facts, &own))
+}
+
+/// As the owner of the catalogs, who may read passwords.
+fn connect(node: &Node, until: Option<Instant>) -> Result<Session> {
+    transaction::refuse_silent(node)?;
+    let role = privileges::role_name(catalog::catalogs_owner()?);
+    let mut target = transaction::target(node, &role)?;
+    if let Some(until) = until {
+        let left = until.saturating_duration_since(Instant::now());
+        target.connect_timeout = target.connect_timeout.min(left);
+    }
+    let mut session = Session::connect(&Rc::new(target), &role)?;
+    session.set_time_limit(until);
+    session.query("SET search_path = pg_catalog")?;
+    Ok(session)
+}
+
+/// What the node lacks, has otherwise, or has alone; rights that it has and should not have come first.
+fn compare(here: &Known, there: &Known) -> Vec<Difference> {
+    let mut all: Vec<Difference> = Vec::new();
+    let mut alone = BTreeSet::new();
+    for fact in &there.facts {
+        match here.find(fact) {
+            Some(wanted) if wanted.value == fact.value => {}
+            Some(wanted) => {
+                all.push(Difference::Other { here: wanted.clone(), there: fact.clone() })
+            }
+            None => match fact.roles().find(|role| !here.has_role(role)) {
+                Some(role) => {
+                    alone.insert(role.to_owned());
+                }
+                None => all.push(Difference::Extra(fact.clone())),
+            },
+        }
+    }
+    all.extend(alone.into_iter().map(Difference::Alone));
+    let missing = here.facts.iter().filter(|fact| there.find(fact).is_none());
+    // Roles before what is about them.
+    let (roles, rest): (Vec<&Fact>, Vec<&Fact>) = missing.partition(|fact| fact.is_role());
+    all.extend(roles.into_iter().chain(rest).cloned().map(Difference::Missing));
+    all
+}

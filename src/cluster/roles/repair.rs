@@ -1,0 +1,242 @@
+//! How a node's roles differ, in words, and the statements that mend it.
+
+use super::facts::{Fact, Kind};
+use crate::catalog::Node;
+use pgrx::spi::{quote_identifier, quote_literal};
+
+/// The end of the clause of a role that never expires.
+const NEVER: &str = " VALID UNTIL 'infinity'";
+
+/// One way in which a node differs from this server.
+pub enum Difference {
+    /// The node lacks it.
+    Missing(Fact),
+    /// The node has it otherwise.
+    Other {
+        /// As it is here.
+        here: Fact,
+        /// As it is there.
+        there: Fact,
+    },
+    /// The node has it, about roles that are here too.
+    Extra(Fact),
+    /// A role that only the node has.
+    Alone(String),
+}
+
+impl Difference {
+    /// Whether it is a role's attributes or password.
+    pub fn is_about_login(&self, role: &str) -> bool {
+        match self {
+            Self::Missing(fact) | Self::Extra(fact) | Self::Other { here: fact, .. } => {
+                fact.role == role && matches!(fact.kind, Kind::Role | Kind::Password)
+            }
+            Self::Alone(_) => false,
+        }
+    }
+
+    /// What differs. Passwords are not shown.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Missing(fact) => format!("{} is missing there", subject(fact)),
+            Self::Other { here, there } => match here.kind {
+                Kind::Password => format!("{} is another one there", subject(here)),
+                _ => {
+                    let shown =
+                        |value: &str| if value.is_empty() { "no option" } else { value }.to_owned();
+                    format!(
+                        "{} is {} there, {} here",
+                        subject(here),
+                        shown(&there.value),
+                        shown(&here.value)
+                    )
+                }
+            },
+            Self::Extra(fact) => format!("{} is there and not here", subject(fact)),
+            Self::Alone(role) => format!("role \"{role}\" is there and not here"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Alone(role) => {
+                let role = quote_identifier(role);
+                format!("Run DROP ROLE {role} on the node if nobody needs it, or CREATE ROLE {role} here.")
+            }
+            Self::Other { here, .. } if here.kind == Kind::Password && here.value.is_empty() => {
+                let role = quote_identifier(&here.role);
+                format!("Sessions to the node may need it, so it stays. Run ALTER ROLE {role} PASSWORD NULL on the node if they do not, or give the role the same password here.")
+            }
+            _ => "The worker brings it into step within seconds; if it stays, the coordinator's log says why.".into(),
+        }
+    }
+
+    /// The statements for the node, in order and for one transaction; none for what is only told.
+    pub fn repair(&self, node: &Node) -> Vec<String> {
+        match self {
+            // A role that never expires has no such clause of its own.
+            Self::Missing(fact) if fact.is_role() => {
+                let clause = fact.value.replace(NEVER, "");
+                vec![format!("CREATE ROLE {} WITH {clause}", quote_identifier(&fact.role))]
+            }
+            Self::Missing(fact) => vec![set(fact, node)],
+            Self::Other { here, .. } if here.kind == Kind::Password && here.value.is_empty() => {
+                Vec::new()
+            }
+            Self::Other { here, there } => match here.kind {
+                Kind::Member | Kind::DatabaseRight | Kind::ParameterRight => {
+                    take(there, node).into_iter().chain([set(here, node)]).collect()
+                }
+                Kind::Role if there.value.ends_with(NEVER) => {
+                    let mut wanted = here.clone();
+                    wanted.value = here.value.replace(NEVER, "");
+                    vec![set(&wanted, node)]
+                }
+                _ => vec![set(here, node)],
+            },
+            Self::Extra(fact) => take(fact, node),
+            Self::Alone(_) => Vec::new(),
+        }
+    }
+}
+
+fn subject(fact: &Fact) -> String {
+    let Fact { role, about, .. } = fact;
+    let who = if role.is_empty() { "all roles".to_owned() } else { format!("role \"{role}\"") };
+    match fact.kind {
+        Kind::Role => who,
+        Kind::Password => format!("the password of {who}"),
+        Kind::Member => format!("membership of \"{about}\" in {who}"),
+        Kind::Setting => format!("setting {about} of {who}"),
+        Kind::DatabaseSetting => format!("setting {about} of {who} in the database"),
+        Kind::Comment => format!("the comment on {who}"),
+        Kind::DatabaseRight => format!("right {about} of {who} on the database"),
+        Kind::ParameterRight => format!("right {about} of {who}"),
+    }
+}
+
+/// How the role is named where a right goes to it.
+fn grantee(fact: &Fact) -> String {
+    if fact.role.is_empty() { "PUBLIC".into() } else { quote_identifier(&fact.role) }
+}
+
+/// `ALTER ROLE …` up to the setting.
+fn alter(fact: &Fact, node: &Node) -> String {
+    let role = if fact.role.is_empty() { "ALL".into() } else { quote_identifier(&fact.role) };
+    match fact.kind {
+        Kind::DatabaseSetting => {
+            format!("ALTER ROLE {role} IN DATABASE {}", quote_identifier(&node.database))
+        }
+        _ => format!("ALTER ROLE {role}"),
+    }
+}
+
+/// A right with what it is on.
+fn right(fact: &Fact, node: &Node) -> String {
+    match fact.kind {
+        Kind::DatabaseRight => {
+            format!("{} ON DATABASE {}", fact.about, quote_identifier(&node.database))
+        }
+        _ => fact.about.clone(),
+    }
+}
+
+/// Makes it so on a node.
+fn set(fact: &Fact, node: &Node) -> String {
+    let role = quote_identifier(&fact.role);
+    match fact.kind {
+        Kind::Role => format!("ALTER ROLE {role} WITH {}", fact.value),
+        Kind::Password if fact.value.is_empty() => format!("ALTER ROLE {role} PASSWORD NULL"),
+        Kind::Password => format!("ALTER ROLE {role} PASSWORD {}", quote_literal(&fact.value)),
+        Kind::Member => format!("GRANT {role} TO {} {}", quote_identifier(&fact.about), fact.value),
+        Kind::Setting | Kind::DatabaseSetting => {
+            let name = setting_name(&fact.about);
+            format!(
+                "{} SET {name} TO {}",
+                alter(fact, node),
+                setting_value(&fact.about, &fact.value)
+            )
+        }
+        Kind::Comment => format!("COMMENT ON ROLE {role} IS {}", quote_literal(&fact.value)),
+        Kind::DatabaseRight | Kind::ParameterRight => {
+            let option = if fact.value == "true" { " WITH GRANT OPTION" } else { "" };
+            format!("GRANT {} TO {}{option}", right(fact, node), grantee(fact))
+        }
+    }
+}
+
+/// Takes it from a node.
+fn take(fact: &Fact, node: &Node) -> Vec<String> {
+    let role = quote_identifier(&fact.role);
+    match fact.kind {
+        Kind::Role | Kind::Password => Vec::new(),
+        Kind::Member => {
+            let member = quote_identifier(&fact.about);
+            let revoke = format!("REVOKE {role} FROM {member}");
+            // From 16 on there is a membership for each grantor.
+            let of = |grantor: &str| match cfg!(feature = "pg15") || grantor.is_empty() {
+                true => format!("{revoke} CASCADE"),
+                false => format!("{revoke} GRANTED BY {grantor} CASCADE"),
+            };
+            match cfg!(feature = "pg15") {
+                true => vec![of("")],
+                false => identifiers(&fact.grantors).map(of).collect(),
+            }
+        }
+        Kind::Setting | Kind::DatabaseSetting => {
+            vec![format!("{} RESET {}", alter(fact, node), setting_name(&fact.about))]
+        }
+        Kind::Comment => vec![format!("COMMENT ON ROLE {role} IS NULL")],
+        Kind::DatabaseRight | Kind::ParameterRight => {
+            vec![format!("REVOKE {} FROM {} CASCADE", right(fact, node), grantee(fact))]
+        }
+    }
+}
+
+/// A list of identifiers taken apart: commas inside quotes belong to names.
+fn identifiers(list: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    list.split(move |letter: char| {
+        quoted ^= letter == '"';
+        letter == ',' && !quoted
+    })
+    .map(str::trim)
+}
+
+/// `class.name`, each part quoted where needed.
+fn setting_name(name: &str) -> String {
+    name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
+}
+
+/// Settings whose value is a list of names are kept as such a list.
+fn setting_value(name: &str, value: &str) -> String {
+    const LISTS: [&str; 7] = [
+        "local_preload_libraries",
+        "search_path",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "temp_tablespaces",
+        "unix_socket_directories",
+        "createrole_self_grant",
+    ];
+    if !LISTS.iter().any(|list| list.eq_ignore_ascii_case(name)) || value.is_empty() {
+        return quote_literal(value);
+    }
+    let plain = |name: &str| match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inner) => quote_literal(inner.replace("\"\"", "\"")),
+        None => quote_literal(name),
+    };
+    identifiers(value).map(plain).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_split_outside_of_quotes() {
+        let parts: Vec<_> = identifiers("a, \"b,c\",\"d\"\"e\"").collect();
+        assert_eq!(parts, ["a", "\"b,c\"", "\"d\"\"e\""]);
+    }
+}

@@ -1,0 +1,65 @@
+//! The end of the cluster: DROP EXTENSION helios, and what else would take the extension away.
+//!
+//! Invariant: nothing is done, and nothing told, before it is clear that the current user may do it; and nodes are let go
+//! when the statement's transaction commits, not before.
+
+use crate::catalog;
+use crate::cluster::ownership;
+use crate::error::{Error, Result};
+use crate::pg::catalog::privileges;
+use crate::transaction;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// DROP EXTENSION helios. Whoever may not do that is told so by PostgreSQL, and nothing else.
+pub(super) fn before() -> Result<()> {
+    if !privileges::owns_extension("helios") {
+        return Ok(());
+    }
+    refuse_to_lose_schemas()?;
+    if transaction::has_written() {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "cannot drop extension helios in a transaction that has written on nodes",
+        )
+        .detail("What it wrote could not be committed together with the end of the cluster.")
+        .hint("Commit the transaction first, then run DROP EXTENSION helios."));
+    }
+    for node in catalog::remote_nodes()? {
+        ownership::release(&node)?;
+    }
+    Ok(())
+}
+
+/// DROP OWNED does not ask what the end of the cluster has to ask.
+pub(super) fn refuse_to_drop_us(roles: &[pgrx::pg_sys::Oid]) -> Result<()> {
+    let Some(owner) = privileges::owner_of_extension("helios") else { return Ok(()) };
+    if !roles.contains(&owner) || !privileges::has_rights_of(owner) {
+        return Ok(());
+    }
+    let owner = privileges::role_name(owner);
+    Err(Error::new(
+        Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+        format!(
+            "cannot drop objects owned by role \"{owner}\" because extension helios is one of them"
+        ),
+    )
+    .detail("Its nodes would not be let go.")
+    .hint("Run DROP EXTENSION helios first, or REASSIGN OWNED to another superuser."))
+}
+
+fn refuse_to_lose_schemas() -> Result<()> {
+    for node in catalog::remote_nodes()? {
+        let schemas = catalog::schemas_on(node.id)?;
+        if !schemas.is_empty() {
+            return Err(Error::new(
+                Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+                "cannot drop extension helios because nodes hold distributed schemas",
+            )
+            .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
+            .hint(
+                "Drop these schemas first, or bring them home with helios_undistribute_schema.",
+            ));
+        }
+    }
+    Ok(())
+}

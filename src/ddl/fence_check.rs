@@ -1,0 +1,79 @@
+//! Definitions in a schema that a migration keeps as it is are refused: what a statement names before it runs, what
+//! it alters or drops when the server comes to it, what it made when it has run.
+
+use super::statement_scope::Frame;
+use crate::catalog::fences;
+use crate::error::Result;
+use crate::pg::catalog::names;
+use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::session;
+use crate::pg::tree::statement::Statement;
+use crate::pg::tree::statement_names::Granted;
+use pgrx::pg_sys::NodeTag;
+
+/// 55006 if the statement names something in a fenced schema. What can be known early is refused early: on the
+/// coordinator before it has gone to a node, and before several transactions of its own have done half of it.
+pub(super) fn check_named(statement: &Statement) -> Result<()> {
+    match statement.tag() {
+        NodeTag::T_TruncateStmt => return check_all(listed(statement)),
+        // The rows of a materialized view are written.
+        NodeTag::T_RefreshMatViewStmt => {
+            return fences::check_writes(
+                &mut listed(statement).into_iter().map(|object| object.id),
+            );
+        }
+        _ => {}
+    }
+    let schemas = statement.rename_schema().map(|(old, _)| vec![old]);
+    let schemas = schemas.or(statement.drop_schemas().map(|(schemas, _)| schemas));
+    for schema in schemas.into_iter().flatten().chain(statement.new_schema()) {
+        if let Some(namespace) = session::namespace(&schema) {
+            fences::check_definition(namespace)?;
+        }
+    }
+    check_all(statement.named())?;
+    if statement.tag() == NodeTag::T_IndexStmt {
+        check_all(statement.subject().map(object::of_relation))?;
+    }
+    match statement.granted() {
+        Some(Granted::Objects(objects)) => check_all(objects),
+        Some(Granted::RelationsIn(schemas) | Granted::RoutinesIn(schemas)) => {
+            schemas.into_iter().try_for_each(fences::check_definition)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn listed(statement: &Statement) -> Vec<Object> {
+    let listed = statement.listed().unwrap_or_default().into_iter();
+    let relations = listed.filter_map(|item| item.relation);
+    relations.flat_map(names::inheritors).map(object::of_relation).collect()
+}
+
+/// Told by the server of what it alters, drops or truncates, before that is done or committed.
+pub(super) fn touches(object: Object) -> Result<()> {
+    if fences::is_up()? { check(object) } else { Ok(()) }
+}
+
+/// 55006 if something was made in a fenced schema.
+pub(super) fn check_made(frame: &Frame) -> Result<()> {
+    if !fences::is_up()? {
+        return Ok(());
+    }
+    let made = frame.touched.iter().filter(|touched| touched.event == Event::Created);
+    check_all(made.map(|touched| touched.object))
+}
+
+fn check_all(objects: impl IntoIterator<Item = Object>) -> Result<()> {
+    objects.into_iter().try_for_each(check)
+}
+
+fn check(object: Object) -> Result<()> {
+    match object::belongs(object) {
+        Some(Belongs::Relation { namespace, .. } | Belongs::Schema(namespace)) => {
+            fences::check_definition(namespace)
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,206 @@
+//! Statements that work on the rows or files of the relations that they list: TRUNCATE, LOCK, VACUUM, ANALYZE,
+//! REFRESH, CLUSTER, REINDEX. The node does the work; there is nothing to do on a shell but to lock it.
+//!
+//! Lock order: the shell as the server would lock the table, then the node's own locks. The other way round, two
+//! transactions could wait for each other, one here and one on the node, and neither server would see it.
+
+use super::concurrent;
+use super::object_placement::{self, Home};
+use super::statement_scope::Plan;
+use super::unfinished::{self, Scope};
+use super::{send, then, truncate_triggers};
+use crate::catalog::{self, NodeId};
+use crate::error::Result;
+use crate::executor::reference;
+use crate::pg::catalog::object::{self, Belongs};
+use crate::pg::hooks::utility::Step;
+use crate::pg::session;
+use crate::pg::tree::statement::{Listed, Statement};
+use pgrx::pg_sys::{NodeTag, Oid};
+use pgrx::spi::{quote_identifier, quote_qualified_identifier};
+use std::collections::BTreeMap;
+
+/// The relations that a statement lists, by where they are.
+struct Places {
+    listed: Vec<Listed>,
+    here: Vec<usize>,
+    nodes: BTreeMap<NodeId, Vec<usize>>,
+}
+
+impl Places {
+    /// None: another statement, or one that lists no shell.
+    fn of(statement: &Statement) -> Result<Option<Self>> {
+        let Some(listed) = statement.listed() else { return Ok(None) };
+        let (mut here, mut nodes) = (Vec::new(), BTreeMap::<NodeId, Vec<usize>>::new());
+        for (i, item) in listed.iter().enumerate() {
+            // One that is missing is an error of the whole statement: the server finds the words.
+            let Some(relation) = item.relation else { return Ok(None) };
+            match object::belongs(object::of_relation(relation)) {
+                Some(Belongs::Relation { namespace, .. }) => match catalog::placement(namespace)? {
+                    Some(place) => nodes.entry(place.node).or_default().push(i),
+                    None => here.push(i),
+                },
+                _ => here.push(i),
+            }
+        }
+        Ok((!nodes.is_empty()).then_some(Self { listed, here, nodes }))
+    }
+
+    fn send(&self, statement: &Statement) -> Result<()> {
+        let whole = self.here.is_empty() && self.nodes.len() == 1;
+        for (&node, numbers) in &self.nodes {
+            let part: Vec<&Listed> = numbers.iter().map(|&i| &self.listed[i]).collect();
+            if whole {
+                send_one(statement, node, statement.text(), &part)?;
+            } else {
+                send_one(statement, node, text_for(statement, &part).as_bytes(), &part)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// None: another statement, or one about this server's own relations.
+pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
+    if let Some(schema) = statement.reindexed_schema() {
+        return reindex_schema(statement, &schema);
+    }
+    if statement.tag() == NodeTag::T_ReindexStmt {
+        concurrent::find_left_ones(&statement.listed().unwrap_or_default())?;
+    }
+    if let Some(step) = truncate_references(statement)? {
+        return Ok(Some(step));
+    }
+    let Some(places) = Places::of(statement)? else { return Ok(None) };
+    if statement.tag() == NodeTag::T_LockStmt {
+        return Ok(Some(then(*statement, Plan::Lock)));
+    }
+    if statement.is_vacuum() {
+        session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
+    }
+    let remote: Vec<&Listed> =
+        places.nodes.values().flatten().map(|&i| &places.listed[i]).collect();
+    statement.lock_shells(&remote);
+    places.send(statement)?;
+    Ok(Some(match statement.tag() {
+        // Which index a table is clustered on is a part of its definition.
+        NodeTag::T_ClusterStmt => Step::pass(*statement),
+        _ if places.here.is_empty() => Step::done(statement),
+        _ => Step::pass(statement.with_listed(&places.here)),
+    }))
+}
+
+/// LOCK, which the server ran on the shells.
+pub(super) fn locked(statement: &Statement) -> Result<()> {
+    match Places::of(statement)? {
+        Some(places) => places.send(statement),
+        None => Ok(()),
+    }
+}
+
+/// TRUNCATE of reference tables, with the tenants' tables that refer to them in its list or by CASCADE. The server runs it
+/// on the shells too, which have no rows: it finds all that refers, checks rights, and gives the errors and notices. Each
+/// node gets one statement with what it has of the list.
+fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
+    if statement.tag() != NodeTag::T_TruncateStmt {
+        return Ok(None);
+    }
+    let listed = statement.listed().unwrap_or_default();
+    let mut places = Vec::new();
+    for item in &listed {
+        // One that is missing is an error of the whole statement: the server finds the words.
+        let Some(relation) = item.relation else { return Ok(None) };
+        places.push(object_placement::of(object::of_relation(relation))?);
+    }
+    if !places.contains(&Some(Home::Everywhere)) {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    for node in catalog::remote_nodes()? {
+        let there = listed.iter().zip(&places).filter(|(_, place)| match place {
+            Some(Home::Node(place, _)) => place.node == node.id,
+            Some(Home::Everywhere) => true,
+            _ => false,
+        });
+        let there: Vec<&Listed> = there.map(|(item, _)| item).collect();
+        parts.push((node.id, names_of(&there)));
+    }
+    let relations = listed.iter().filter_map(|item| item.relation).collect();
+    let silenced = truncate_triggers::begin(relations)?;
+    reference::begin_truncation();
+    Ok(Some(then(*statement, Plan::TruncateReferences { parts, silenced })))
+}
+
+/// After the server truncated reference tables and the shells of what refers to them. Reference tables that only CASCADE
+/// has reached here join the lists of the nodes.
+pub(super) fn truncated(
+    statement: &Statement,
+    parts: &[(NodeId, String)],
+    silenced: &[truncate_triggers::Trigger],
+) -> Result<()> {
+    let emptied = reference::end_truncation();
+    truncate_triggers::end(silenced)?;
+    let listed = statement.listed().unwrap_or_default();
+    let is_listed = |relation: &Oid| listed.iter().any(|item| item.relation == Some(*relation));
+    let reached = emptied.iter().filter(|relation| !is_listed(relation));
+    let further: String =
+        reached.map(|&relation| format!(", ONLY {}", session::relation_name(relation))).collect();
+    let (head, tail) = statement.around_list();
+    parts.iter().try_for_each(|(node, names)| {
+        send::part(*node, format!("{head}{names}{further}{tail}").as_bytes())
+    })
+}
+
+fn send_one(statement: &Statement, node: NodeId, text: &[u8], listed: &[&Listed]) -> Result<()> {
+    let scope = (statement.tag() == NodeTag::T_ReindexStmt)
+        .then(|| Scope::of(listed.iter().filter_map(|item| item.relation)));
+    let commits_itself = matches!(
+        statement.tag(),
+        NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt
+    );
+    if commits_itself && !statement.in_transaction_block() {
+        match &scope {
+            Some(scope) => unfinished::alone(node, text, scope, false)?,
+            None => send::alone(node, text).map(drop)?,
+        }
+    } else {
+        send::part(node, text)?;
+    }
+    scope.map_or(Ok(()), |scope| unfinished::rebuilt(node, &scope))
+}
+
+fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
+    let Some(place) = catalog::placement_of(schema)? else { return Ok(None) };
+    session::refuse_transaction_block(statement.is_top_level(), c"REINDEX SCHEMA");
+    let scope = Scope::Schema(schema.to_owned());
+    unfinished::alone(place.node, statement.text(), &scope, false)?;
+    unfinished::rebuilt(place.node, &scope)?;
+    Ok(Some(Step::done(statement)))
+}
+
+/// The statement with only some of its relations, each by its full name.
+fn text_for(statement: &Statement, listed: &[&Listed]) -> String {
+    let (head, tail) = statement.around_list();
+    format!("{head}{}{tail}", names_of(listed))
+}
+
+/// A list of relations, each by its full name.
+fn names_of(listed: &[&Listed]) -> String {
+    let name = |item: &&Listed| {
+        let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };
+        match item.relation {
+            Some(relation) => text.push_str(&session::relation_name(relation)),
+            None => text.push_str(&quote_qualified_identifier(
+                item.schema.as_deref().unwrap_or_default(),
+                &item.name,
+            )),
+        }
+        if !item.columns.is_empty() {
+            let columns: Vec<String> = item.columns.iter().map(quote_identifier).collect();
+            text.push_str(&format!(" ({})", columns.join(", ")));
+        }
+        text
+    };
+    let names: Vec<String> = listed.iter().map(name).collect();
+    names.join(", ")
+}

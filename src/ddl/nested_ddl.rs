@@ -1,0 +1,38 @@
+//! On a node: a function that a coordinator's statement runs here must not change definitions, because the
+//! coordinator would not notice, and its shells would differ from the tables here.
+
+use super::object_placement;
+use super::statement_scope::{self, Frame};
+use crate::catalog::proof;
+use crate::error::{Error, Result};
+use crate::pg::hooks::object_access::Event;
+use crate::pg::tree::statement::Statement;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Whether the statement comes from a function that a coordinator's statement runs. What an event trigger does belongs
+/// to the coordinator's own definition.
+pub(super) fn concerns(statement: &Statement) -> bool {
+    !statement.is_top_level()
+        && !statement_scope::is_inside()
+        && statement.listed().is_none()
+        && proof::is_coordinators()
+}
+
+/// An error if the statement touched anything but temporary objects.
+pub(super) fn after(frame: &Frame) -> Result<()> {
+    for touched in &frame.touched {
+        let lives = match touched.event {
+            Event::Dropped => touched.home.is_some(),
+            Event::Created | Event::Altered => object_placement::of(touched.object)?.is_some(),
+        };
+        if lives {
+            return Err(Error::new(
+                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "a function that runs on a node cannot change definitions",
+            )
+            .detail("The coordinator would not know of the change.")
+            .hint("Use DO, or a function or procedure outside of distributed schemas: these run on the coordinator."));
+        }
+    }
+    Ok(())
+}

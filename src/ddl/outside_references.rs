@@ -1,0 +1,53 @@
+//! What a schema of this server refers to outside of itself, before it becomes a distributed one: all of it must be on
+//! the schema's node, and nothing that stays here may need what goes, but for views, which look in from here.
+
+use super::object_placement::{self, Home};
+use crate::catalog::{self, NodeId};
+use crate::error::Result;
+use crate::migration::preflight;
+use crate::migration::requirements::{self, Need};
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::sql;
+use crate::transaction::{self, Mode};
+
+/// How many columns the rows of [`requirements::query`] have.
+const COLUMNS: usize = 11;
+
+/// 0A000 or 55000 with everything that is in the way, and the remedy for each.
+pub(super) fn check(schema: &str, target: NodeId) -> Result<()> {
+    let schemas = [schema.to_owned()];
+    let node = catalog::node(target)?;
+    let needs = needs_of(&schemas)?;
+    let (mut lacking, mut everywhere) = (Vec::new(), Vec::new());
+    for need in needs.into_iter().filter(|need| need.extension.is_none()) {
+        let object = Object { class: need.object.0.into(), id: need.object.1.into() };
+        if object::is_given(object) {
+            continue;
+        }
+        match object_placement::of(object)? {
+            Some(Home::Everywhere) => everywhere.push(need),
+            Some(Home::Node(place, _)) if place.node == target => {}
+            Some(Home::Node(..) | Home::Here(_)) => lacking.push(need),
+            None => {}
+        }
+    }
+    if let Some(question) = requirements::absent(&everywhere) {
+        for row in transaction::query(target, question.as_bytes(), Mode::Transaction)? {
+            let at = row.into_iter().flatten().next().and_then(|at| at.parse::<usize>().ok());
+            lacking.extend(at.and_then(|at| everywhere.get(at)).cloned());
+        }
+    }
+    if !lacking.is_empty() {
+        return Err(requirements::refusal(schema, &format!("node \"{}\"", node.name), &lacking));
+    }
+    preflight::check_here(&schemas)
+}
+
+fn needs_of(schemas: &[String]) -> Result<Vec<Need>> {
+    let _path = OwnSettings::safe_path();
+    sql::read_rows(&requirements::query(schemas), &[], |row| {
+        let columns: Result<Vec<_>> = (1..=COLUMNS).map(|at| row.get::<String>(at)).collect();
+        Ok(Need::of_row(&columns?))
+    })
+}

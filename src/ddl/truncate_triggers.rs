@@ -1,0 +1,62 @@
+//! Triggers of shells for TRUNCATE, which fire on the node and not here.
+
+use super::local_only::quietly;
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::catalog::privileges::RunAs;
+use crate::pg::session::{self, sql};
+use pgrx::pg_sys::{InvalidOid, Oid};
+use pgrx::spi::quote_identifier;
+
+/// A trigger that is switched off.
+pub struct Trigger {
+    table: Oid,
+    name: String,
+    /// How it was switched on: `ENABLE`, `ENABLE REPLICA` or `ENABLE ALWAYS`.
+    enable: String,
+}
+
+/// Switches off the triggers for TRUNCATE of all shells that are truncated with these relations, or by CASCADE.
+pub(super) fn begin(relations: Vec<Oid>) -> Result<Vec<Trigger>> {
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
+    let select = "WITH RECURSIVE leaning (child, parent) AS (
+                      SELECT conrelid, confrelid FROM pg_catalog.pg_constraint WHERE contype = 'f'
+                      UNION ALL SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits),
+                  reached (id) AS (
+                      SELECT pg_catalog.unnest($1) UNION SELECT child FROM leaning JOIN reached ON parent = id)
+                  SELECT t.tgrelid, t.tgname::text, c.relnamespace,
+                         CASE t.tgenabled WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
+                    FROM reached JOIN pg_catalog.pg_trigger t ON t.tgrelid = id
+                         JOIN pg_catalog.pg_class c ON c.oid = id
+                   WHERE t.tgtype & 32 <> 0 AND t.tgenabled <> 'D' AND NOT t.tgisinternal";
+    let found = sql::rows(select, &[relations.into()], |row| {
+        let namespace = row.get::<Oid>(3)?.unwrap_or(InvalidOid);
+        let trigger = Trigger {
+            table: row.get::<Oid>(1)?.unwrap_or(InvalidOid),
+            name: row.get::<String>(2)?.unwrap_or_default(),
+            enable: row.get::<String>(4)?.unwrap_or_default(),
+        };
+        Ok((namespace, trigger))
+    })?;
+    let mut silenced = Vec::new();
+    for (namespace, trigger) in found {
+        if catalog::placement(namespace)?.is_some() {
+            trigger.switch("DISABLE")?;
+            silenced.push(trigger);
+        }
+    }
+    Ok(silenced)
+}
+
+/// Switches them on again, each as it was.
+pub(super) fn end(silenced: &[Trigger]) -> Result<()> {
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
+    silenced.iter().try_for_each(|trigger| trigger.switch(&trigger.enable))
+}
+
+impl Trigger {
+    fn switch(&self, how: &str) -> Result<()> {
+        let (table, name) = (session::relation_name(self.table), quote_identifier(&self.name));
+        quietly(|| sql::run(&format!("ALTER TABLE ONLY {table} {how} TRIGGER {name}"), &[]))
+    }
+}

@@ -1,0 +1,61 @@
+//! The beginning of an import: everything that can be checked is, while the one who asks is there.
+
+use super::shells;
+use crate::catalog::{self, NodeId, placement};
+use crate::error::{Error, Result};
+use crate::migration::record::{self, NewMigration};
+use crate::migration::{preflight, start as migration_start};
+use crate::pg::session::sql;
+use crate::replication::endpoints::Ends;
+use crate::replication::foreign_server::Server;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// What is asked for.
+pub struct Import<'a> {
+    /// Of libpq.
+    pub connection: &'a str,
+    /// The schema there, and here.
+    pub schema: &'a str,
+    /// The node that it goes to; None: where its name places it.
+    pub node: Option<&'a str>,
+    /// Whether writes are to flow back after the switch.
+    pub way_back: bool,
+}
+
+/// Begins to take a schema over; gives the migration's number. The move itself begins when the local transaction has
+/// committed.
+///
+/// 22023 for a bad connection string, 08001 where it does not lead to a server, 42P06 if the name is taken, 3F000 if
+/// there is no such schema there, 42501, 42704, 53400, 55000 and 0A000 for what is missing, with the remedy.
+pub fn start(import: &Import<'_>) -> Result<i64> {
+    let server = Server::parse(import.connection)?;
+    catalog::lock_cluster_shared();
+    shells::check_free(import.schema)?;
+    let target = placement::target(import.schema, import.node, None)?.node();
+    migration_start::check_target(&*catalog::node(target)?)?;
+    catalog::as_owner(|| shells::reserve(import.schema))?;
+    let shard = catalog::dedicated_shard(import.schema, target)?;
+    catalog::insert_schema(import.schema, helios_core::slot::key_of(import.schema), shard)?;
+    catalog::set_moving(shard, true)?;
+    let source = new_number()?;
+    let schemas = [import.schema.to_owned()];
+    let (split_from, becomes) = (None, None);
+    let keeps = false;
+    let new = NewMigration { shard, split_from, becomes, schemas: &schemas, source, target, keeps };
+    let id = record::insert(&new)?;
+    server.insert(source, id)?;
+    let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
+    catalog::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;
+    let migration = record::load(id)?;
+    let mut ends = Ends::connect(&migration)?;
+    // As the worker will: what keeps the schema from coming is said to the one who asks for it.
+    preflight::check(&migration, &mut ends)?;
+    Ok(id)
+}
+
+fn new_number() -> Result<NodeId> {
+    let next = "SELECT (- nextval('helios.foreign_server_id'))::integer";
+    let id = catalog::as_owner(|| sql::one::<i32>(next, &[]))?;
+    id.map(NodeId)
+        .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the foreign server has no number"))
+}

@@ -1,0 +1,215 @@
+//! Our schema on the foreign server, and what is in it: the marker of the channels, and what keeps the schema that moves
+//! from being changed.
+//!
+//! Writers are kept out by triggers, which are seen by whoever comes to a table's lock after they were committed; a row
+//! that says so would not be, by a transaction whose snapshot is older. They fire for every session, also with
+//! `session_replication_role = replica`; workers of subscriptions fire no triggers of statements. Definitions are
+//! frozen by an event trigger where the role may make one; else a change is found before the switch.
+
+use crate::catalog::{self, NodeId, proof};
+use crate::error::{Error, Result};
+use crate::migration::record::Migration;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::replication::endpoints::{self, Ends, identifier, literal, names, text};
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Name of the triggers.
+pub const TRIGGER: &str = "helios_import_fence";
+
+/// Setting by which a session of ours says who it is. Anybody can set it there, but not to what [`proof::of_import`]
+/// gives: the functions below know only its digest.
+pub const TOKEN: &str = "helios_import.token";
+
+/// The condition, in a function on the foreign server, that the session is one of ours.
+fn is_ours(server: NodeId) -> Result<String> {
+    let digest = sql::read_one::<String>(
+        "SELECT pg_catalog.encode(pg_catalog.sha256($1::pg_catalog.bytea), 'hex')",
+        &[proof::of_import(server)?.as_bytes().into()],
+    )?;
+    let digest = literal(&digest.unwrap_or_default());
+    Ok(format!(
+        "encode(sha256(convert_to(coalesce(current_setting('{TOKEN}', true), ''), 'UTF8')), 'hex') = {digest}"
+    ))
+}
+
+/// Name of our schema there and on the target.
+pub fn schema(migration: i64) -> Result<String> {
+    Ok(format!("helios_import_{}_{migration}", catalog::cluster_id()?))
+}
+
+/// Makes what is needed on both ends. What is there stays.
+pub fn put(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let own = schema(migration.id)?;
+    let marker = marker(&own);
+    ends.target.query(&marker)?;
+    ends.source.query(&format!("{marker}; {}", refusal(&own, migration)?))?;
+    let may = "SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper";
+    if !ends.source.query(may)?.is_empty() {
+        let numbers = format!(
+            "SELECT array_agg(oid) FROM pg_namespace WHERE nspname = ANY ({})",
+            names(&migration.schemas)
+        );
+        let rows = ends.source.query(&numbers)?;
+        let numbers = rows.first().map(|row| text(row, 0)).unwrap_or_default();
+        ends.source.query(&freeze(&own, migration, &numbers)?)?;
+    }
+    Ok(())
+}
+
+fn marker(own: &str) -> String {
+    let own = identifier(own);
+    format!(
+        "CREATE SCHEMA IF NOT EXISTS {own};
+         CREATE TABLE IF NOT EXISTS {own}.migration_marker (
+             migration bigint, direction text, token bigint NOT NULL, PRIMARY KEY (migration, direction))"
+    )
+}
+
+/// The trigger's function. It stays when the import is finished, so its message is for people who know nothing of it.
+fn refusal(own: &str, migration: &Migration) -> Result<String> {
+    let (own, ours, migration) = (identifier(own), is_ours(migration.source)?, migration.id);
+    let hint = literal(&format!(
+        "Connect to the coordinator of that cluster, which has the schema under the same name. \
+         DROP SCHEMA {own} CASCADE opens this copy again, which then goes its own way."
+    ));
+    Ok(format!(
+        "CREATE OR REPLACE FUNCTION {own}.refuse_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $helios$
+         BEGIN
+             IF {ours} THEN
+                 RETURN NULL;
+             END IF;
+             RAISE EXCEPTION 'schema \"%\" has moved to a Helios cluster; this copy of it is not written any more', TG_TABLE_SCHEMA
+                 USING ERRCODE = 'object_in_use', DETAIL = 'Migration {migration} of that cluster has taken it over.', HINT = {hint};
+         END $helios$"
+    ))
+}
+
+/// `numbers` are the OIDs of the schemas: after ALTER SCHEMA … RENAME the name is another one.
+fn freeze(own: &str, migration: &Migration, numbers: &str) -> Result<String> {
+    let (own, name) = (identifier(own), own);
+    let (drops, changes) = (identifier(&format!("{name}_d")), identifier(&format!("{name}_c")));
+    let (id, schemas) = (migration.id, names(&migration.schemas));
+    let ours = is_ours(migration.source)?;
+    let body = literal(&format!(
+        "DECLARE
+             found_one text;
+         BEGIN
+             IF {ours} THEN
+                 RETURN;
+             END IF;
+             IF TG_EVENT = 'sql_drop' THEN
+                 SELECT object_identity INTO found_one FROM pg_event_trigger_dropped_objects()
+                  WHERE schema_name = ANY ({schemas}) OR object_type = 'schema' AND object_name = ANY ({schemas}) LIMIT 1;
+             ELSE
+                 SELECT object_identity INTO found_one FROM pg_event_trigger_ddl_commands()
+                  WHERE command_tag <> 'REFRESH MATERIALIZED VIEW'
+                    AND (schema_name = ANY ({schemas}) OR classid = 'pg_namespace'::regclass AND objid = ANY ('{numbers}'::oid[]))
+                  LIMIT 1;
+             END IF;
+             IF FOUND THEN
+                 RAISE EXCEPTION 'cannot change % while a Helios cluster takes its schema over', found_one
+                     USING ERRCODE = 'object_in_use', DETAIL = 'Migration {id} of that cluster would not see the change.',
+                           HINT = 'Wait until the migration has ended, or cancel it on the coordinator: SELECT helios_cancel_migration({id}).';
+             END IF;
+         END"
+    ));
+    Ok(format!(
+        "CREATE OR REPLACE FUNCTION {own}.refuse_change() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body};
+         DROP EVENT TRIGGER IF EXISTS {drops}; DROP EVENT TRIGGER IF EXISTS {changes};
+         CREATE EVENT TRIGGER {drops} ON sql_drop EXECUTE FUNCTION {own}.refuse_change();
+         CREATE EVENT TRIGGER {changes} ON ddl_command_end EXECUTE FUNCTION {own}.refuse_change()"
+    ))
+}
+
+/// OIDs of our triggers on the foreign server. To be called in a transaction.
+pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
+    let ask = format!(
+        "SELECT t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
+          WHERE t.tgname = {} AND p.proname = 'refuse_write' AND n.nspname = {}",
+        literal(TRIGGER),
+        literal(&schema(migration.id)?)
+    );
+    let rows = endpoints::session(migration.source)?.query(&ask)?;
+    Ok(rows.iter().filter_map(|row| endpoints::column(row, 0)).collect())
+}
+
+/// Closes the schemas to writers, and commits the transaction that has locked their tables. `silence` are further
+/// statements for that transaction.
+pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) -> Result<()> {
+    let own = identifier(&schema(migration.id)?);
+    let trigger = identifier(TRIGGER);
+    let mut all: String = silence.iter().map(|statement| format!("{statement}; ")).collect();
+    let body = format!(
+        "DECLARE
+             t regclass;
+         BEGIN
+             FOR t IN SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                       WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'p') LOOP
+                 EXECUTE format('CREATE OR REPLACE TRIGGER {trigger} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s
+                                 FOR EACH STATEMENT EXECUTE FUNCTION {own}.refuse_write()', t);
+                 EXECUTE format('ALTER TABLE ONLY %s ENABLE ALWAYS TRIGGER {trigger}', t);
+             END LOOP;
+         END",
+        names(&migration.schemas)
+    );
+    all.push_str(&format!("DO {}; COMMIT", literal(&body)));
+    locker.query(&all).map(|_| ())
+}
+
+/// Opens the schemas to writers again. Takes no lock that a reader would mind.
+pub fn open(migration: &Migration, source: &mut Session) -> Result<()> {
+    let own = literal(&format!("{}.refuse_write()", identifier(&schema(migration.id)?)));
+    let trigger = identifier(TRIGGER);
+    source.query(&format!(
+        "DO $helios$
+         DECLARE
+             t regclass;
+         BEGIN
+             FOR t IN SELECT tgrelid FROM pg_trigger WHERE tgfoid = to_regprocedure({own}) AND tgenabled <> 'D' LOOP
+                 EXECUTE format('ALTER TABLE ONLY %s DISABLE TRIGGER {trigger}', t);
+             END LOOP;
+         END $helios$"
+    ))?;
+    Ok(())
+}
+
+/// Removes our schema. On the foreign server, of an import that is finished, the triggers stay: its copy is old.
+pub fn remove(
+    migration: &Migration,
+    own: &str,
+    outside: bool,
+    session: &mut Session,
+) -> Result<()> {
+    let there = format!("SELECT to_regnamespace({})", literal(&identifier(own)));
+    if !session.query(&there)?.first().and_then(|row| row.first()).is_some_and(Option::is_some) {
+        return Ok(());
+    }
+    let keep = outside && migration.outcome == Some(State::Finished);
+    let (name, own) = (own, identifier(own));
+    let drop = match keep {
+        true => format!(
+            "DROP TABLE IF EXISTS {own}.migration_marker; DROP FUNCTION IF EXISTS {own}.refuse_change() CASCADE;
+             COMMENT ON SCHEMA {own} IS 'keeps a schema from being written that a Helios cluster has taken over'"
+        ),
+        false => format!("DROP SCHEMA {own} CASCADE"),
+    };
+    session.query(&drop).map(|_| ()).map_err(|error| match outside {
+        true => error.context(format!("schema {name} of the foreign server")),
+        false => error,
+    })
+}
+
+/// What can be done where the foreign server does not come back.
+pub fn gone_for_good(migration: &Migration, error: Error) -> Error {
+    if !error.is_class("08") {
+        return error;
+    }
+    Error::new(Code::ERRCODE_CONNECTION_FAILURE, "what the import has left on the foreign server cannot be removed")
+        .detail(error.to_string())
+        .hint(format!(
+            "It is tried again. If that server is gone for good: DELETE FROM helios.cleanup WHERE migration = {} AND node = {}.",
+            migration.id, migration.source.0
+        ))
+}

@@ -1,0 +1,150 @@
+//! The schema here: reserved when the import begins, filled with shells by the switch, taken away when it is rolled back.
+
+use super::guard;
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::migration::code::Code as TenantCode;
+use crate::migration::dump::{self, Definitions, Group, Section};
+use crate::migration::record::{self, Migration};
+use crate::pg::catalog::privileges::RunAs;
+use crate::pg::session::own_settings::OwnSettings;
+use crate::pg::session::{self, acting, sql};
+use crate::replication::endpoints::{self, identifier, names};
+use crate::replication::foreign_server;
+use helios_core::archive::Entry;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// How long the switch waits for a reference table here that the schema refers to.
+const PATIENCE: &str = "500ms";
+
+/// The definition of the schemas on the foreign server: what comes before the rows and what comes behind them.
+pub type Definition = (Definitions, Definitions);
+
+/// Asks the foreign server for the definition.
+pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<Definition> {
+    let ours = guard::triggers(migration)?;
+    let dump = |section| {
+        let all = dump::definitions(migration.source, &migration.schemas, section, snapshot)?;
+        let is_ours = |entry: &Entry| entry.kind == "TRIGGER" && ours.contains(&entry.object);
+        Ok::<_, Error>(all.divide(is_ours).0)
+    };
+    Ok((dump(Section::PreData)?, dump(Section::PostData)?))
+}
+
+/// A number that differs where two definitions do.
+pub fn digest((before, behind): &Definition) -> String {
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    before.digest(&mut context);
+    behind.digest(&mut context);
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// 55000 if the definition is not what it was when it was copied.
+pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
+    match foreign_server::noted_definition(migration.source)? {
+        Some(before) if before != digest(now) => Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "the definition of the schema has changed on the foreign server during the import",
+        )
+        .hint("Begin the import again.")),
+        _ => Ok(()),
+    }
+}
+
+/// Takes the name here, for a schema that comes to a node; gives nothing to look at yet.
+pub fn reserve(schema: &str) -> Result<()> {
+    let _own = OwnSettings::begin(&[]);
+    sql::run("SET LOCAL helios.migration_session = on", &[])?;
+    sql::run(&format!("CREATE SCHEMA {}", identifier(schema)), &[])
+}
+
+/// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
+pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantCode) -> Result<()> {
+    let _own = OwnSettings::begin(&[]);
+    let mut all = String::from("SET LOCAL helios.migration_session = on;\n");
+    for schema in &migration.schemas {
+        all.push_str(&format!("DROP SCHEMA {} RESTRICT;\n", identifier(schema)));
+    }
+    sql::run(&all, &[])?;
+    let own = endpoints::role()?;
+    for part in [before, behind] {
+        for Group { owner, statements } in part.groups(&own, code) {
+            sql::run(&part.head(PATIENCE), &[])?;
+            let owner = owner.map(|owner| acting::role_named(&owner)).transpose()?;
+            // What the code sets is taken back at its end.
+            let _as_owner = owner.map(RunAs::restricted);
+            sql::run(&part.head(PATIENCE), &[])?;
+            sql::run(&statements, &[])?;
+        }
+    }
+    leave_checks_to_node(&migration.schemas)
+}
+
+/// The node looks after rows that refer to reference tables; the checks here would look into shells. Part of a transaction
+/// in which `helios.migration_session` is on.
+pub fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
+    let select = format!(
+        "SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', k.confrelid::regclass, t.tgname)
+           FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid
+                JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+          WHERE k.contype = 'f' AND n.nspname = ANY ({})
+            AND k.confrelid IN (SELECT relation FROM helios.reference_table)",
+        names(schemas)
+    );
+    let statements = sql::rows(&select, &[], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))?;
+    statements.iter().try_for_each(|statement| sql::run(statement, &[]))
+}
+
+/// What a schema is called that was rolled back and is not dropped yet.
+fn aside(migration: &Migration, schema: &str) -> String {
+    let number = migration.schemas.iter().position(|one| one == schema).unwrap_or(0);
+    format!("helios_gone_{}_{number}", migration.id)
+}
+
+/// Takes the schemas out of everybody's sight, and the directory's. Dropping them would need locks that are not had soon;
+/// a new name needs none, and makes PostgreSQL look up the old one again, wherever a plan was kept.
+pub fn set_aside(migration: &Migration) -> Result<()> {
+    let _own = OwnSettings::begin(&[]);
+    sql::run("SET LOCAL helios.migration_session = on", &[])?;
+    for schema in &migration.schemas {
+        let name = aside(migration, schema);
+        record::owe(migration.id, NodeId::LOCAL, "aside", &name)?;
+        let rename = format!("ALTER SCHEMA {} RENAME TO {}", identifier(schema), identifier(&name));
+        sql::run(&rename, &[])?;
+        catalog::forget_schema(schema)?;
+    }
+    Ok(())
+}
+
+/// The end of an import: definitions are free again; a schema that did not come is forgotten here.
+pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
+    let _own = OwnSettings::begin(&[]);
+    sql::run("SET LOCAL helios.migration_session = on", &[])?;
+    sql::run("DELETE FROM helios.fence WHERE migration = $1", &[migration.id.into()])?;
+    foreign_server::forget_password(migration.source)?;
+    if outcome == State::Finished {
+        return Ok(());
+    }
+    for schema in catalog::schemas_of(migration.shard)? {
+        if session::namespace(&schema).is_some() {
+            sql::run(&format!("DROP SCHEMA {} RESTRICT", identifier(&schema)), &[])?;
+        }
+        catalog::forget_schema(&schema)?;
+    }
+    Ok(())
+}
+
+/// Whether a name is free here; 42P06 if not.
+pub fn check_free(schema: &str) -> Result<()> {
+    if session::namespace(schema).is_none() {
+        catalog::placement::check_name(schema)?;
+        return Ok(());
+    }
+    Err(Error::new(Code::ERRCODE_DUPLICATE_SCHEMA, format!("schema \"{schema}\" already exists"))
+        .hint(format!(
+            "Drop it, or rename one of the two: ALTER SCHEMA {} RENAME TO {}.",
+            identifier(schema),
+            identifier(&format!("old_{schema}"))
+        )))
+}

@@ -1,0 +1,204 @@
+//! What is asked of migrations under way, and waiting for them.
+
+use super::record;
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::index_scan;
+use crate::pg::error::notify;
+use crate::pg::ipc::wait;
+use crate::pg::session::sql;
+use crate::replication::endpoints;
+use helios_core::migration::{State, Wish};
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How often a waiting session looks.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often it tells of progress.
+const TELL: Duration = Duration::from_secs(5);
+
+/// Asks something of a migration; its worker does it soon after the transaction has committed.
+///
+/// 42704 if there is none, 55000 if its state does not allow it.
+pub fn wish(id: i64, wish: Wish) -> Result<()> {
+    // One statement: a state that changes meanwhile is seen.
+    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
+                   WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
+    let allowed = State::ALL.into_iter().filter(|state| state.allows(wish));
+    let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
+    let arguments = [id.into(), wish.name().into(), allowed.into()];
+    if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
+        let state = match look(id)? {
+            Some(seen) => seen.state,
+            None => record::load(id)?.state,
+        };
+        if !state.is_last() && record::load(id)?.keeps {
+            return Err(refused_copy(id));
+        }
+        return Err(refused(id, state, wish));
+    }
+    catalog::changed(); // wakes the workers at commit
+    Ok(())
+}
+
+/// What happens to a copy that is kept follows from how many there are to be.
+fn refused_copy(id: i64) -> Error {
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} keeps a copy"),
+    )
+    .hint("helios_set_replicas() removes copies, helios_promote_replica() uses one.")
+}
+
+fn refused(id: i64, state: State, wish: Wish) -> Error {
+    let (verb, hint) = match (wish, state) {
+        (Wish::Cancel, State::DualWriteBack) => {
+            ("cancelled", "It has switched: helios_rollback_migration() brings everything back.")
+        }
+        (Wish::Cancel, _) => ("cancelled", "Its end cannot be changed any more."),
+        (Wish::RollBack, state) if state.is_before_switch() => {
+            ("rolled back", "It has not switched: helios_cancel_migration() stops it.")
+        }
+        (Wish::RollBack, _) => (
+            "rolled back",
+            "Move the schemas back with helios_migrate_schema() or helios_migrate_shard().",
+        ),
+        (Wish::Finish, state) if state.is_before_switch() => {
+            ("finished", "It has not switched yet: wait with helios_wait_for_migration().")
+        }
+        (Wish::Verify, state) if state.is_before_switch() => {
+            ("verified", "It compares the copies itself before it switches.")
+        }
+        (Wish::Verify, _) => ("verified", "The old copy is gone, or about to go."),
+        (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
+        (Wish::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
+    };
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} cannot be {verb}"),
+    )
+    .detail(format!("It is in state {state}."))
+    .hint(hint)
+}
+
+/// What can be seen of a migration whatever snapshot the caller has.
+struct Seen {
+    state: State,
+    wish: bool,
+    rows: (i64, i64),
+    error: Option<String>,
+}
+
+fn look(id: i64) -> Result<Option<Seen>> {
+    let table = index_scan::relation("helios", "migration").unwrap_or(pgrx::pg_sys::InvalidOid);
+    let key = index_scan::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
+    let rows = index_scan::scan(table, key, &[(1, index_scan::Key::Int8(id))], |row| {
+        Some(Seen {
+            state: row.get::<String>(8)?.parse().ok()?,
+            wish: row.get::<String>(9).is_some(),
+            rows: (row.get::<i64>(12)?, row.get::<i64>(13)?),
+            error: row.get::<String>(18),
+        })
+    });
+    Ok(rows.into_iter().flatten().next())
+}
+
+/// Waits until a migration has switched (or been rolled back), or ended; gives its state. Tells of the progress.
+///
+/// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
+pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
+    record::load(id)?;
+    refuse_own(id)?;
+    let until = timeout.map(|timeout| Instant::now() + timeout);
+    let (mut told, mut last) = (None, None);
+    loop {
+        let Some(seen) = look(id)? else { return Ok(record::load(id)?.state) };
+        let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
+        let settled = rests && !seen.wish;
+        if settled || seen.state.is_last() {
+            return Ok(seen.state);
+        }
+        if last != Some(seen.state) || told.is_none_or(|told: Instant| told.elapsed() > TELL) {
+            (last, told) = (Some(seen.state), Some(Instant::now()));
+            tell(id, &seen);
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Err(Error::new(
+                Code::ERRCODE_QUERY_CANCELED,
+                format!("migration {id} has not switched in time"),
+            )
+            .detail(format!("It is in state {}.", seen.state))
+            .hint("It goes on. helios_migrations shows what it is at."));
+        }
+        wait::for_any(&[], LOOK);
+    }
+}
+
+/// One row of what a comparison found: table, rows on both ends, how many differ.
+pub type Found = (String, i64, i64, i64);
+
+/// Has the copies of a schema compared by its migration's worker, and waits for what comes out.
+///
+/// 42704 if the schema has no two copies, 55000 if its migration is in another state.
+pub fn verify(schema: &str) -> Result<Vec<Found>> {
+    let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
+                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
+                   ORDER BY state = 'in_step' DESC, id LIMIT 1";
+    let id = catalog::as_owner(|| sql::read_one::<i64>(select, &[schema.into()]))?;
+    let id = id.ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("schema \"{schema}\" has no second copy"),
+        )
+        .hint("There are two from the time that it moves until the migration is finished, and while it has replicas.")
+    })?;
+    let state = record::load(id)?.state;
+    if !state.allows(Wish::Verify) {
+        return Err(refused(id, state, Wish::Verify));
+    }
+    // In a transaction of its own: the worker is to see it while this one waits.
+    let mut session = endpoints::session(NodeId::LOCAL)?;
+    let began = crate::pg::session::clock();
+    session.query(&format!(
+        "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"
+    ))?;
+    crate::pg::ipc::worker::wake(crate::pg::session::database_id());
+    let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
+    while look(id)?.is_some_and(|seen| seen.wish && compares(seen.state)) {
+        wait::for_any(&[], LOOK);
+    }
+    let found = session.query(&format!(
+        "SELECT format('%I.%I', schema, relation), source_rows, target_rows, mismatches FROM helios.verification
+          WHERE migration = {id} AND compared >= '2000-01-01'::timestamptz + {began} * interval '1 microsecond' ORDER BY 1"
+    ))?;
+    let number = |row: &[Option<String>], at| endpoints::column(row, at).unwrap_or(0);
+    let row =
+        |row: &Vec<_>| (endpoints::text(row, 0), number(row, 1), number(row, 2), number(row, 3));
+    Ok(found.iter().map(row).collect())
+}
+
+fn tell(id: i64, seen: &Seen) {
+    let mut line = format!("migration {id}: {}", seen.state);
+    if seen.state == State::Backfill {
+        line.push_str(&format!(", {} of about {} rows copied", seen.rows.0, seen.rows.1));
+    }
+    if let Some(error) = &seen.error {
+        line.push_str(&format!(" ({error})"));
+    }
+    notify(PgLogLevel::NOTICE, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, line));
+}
+
+fn refuse_own(id: i64) -> Result<()> {
+    let own =
+        "SELECT xmin::text = (pg_current_xact_id_if_assigned()::text::numeric % 4294967296)::text
+                 FROM helios.migration WHERE id = $1";
+    if catalog::as_owner(|| sql::read_one::<bool>(own, &[id.into()]))? != Some(true) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("migration {id} begins when this transaction has committed"),
+    )
+    .hint("COMMIT, then wait."))
+}

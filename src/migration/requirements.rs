@@ -1,0 +1,227 @@
+//! What schemas need outside of themselves: it must be where they go.
+
+use crate::error::{Error, Result};
+use crate::remote::Session;
+use crate::replication::endpoints::{identifier, literal, names, text};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Everything in the schemas, as (class, oid): the beginning of queries.
+pub fn objects(schemas: &[String]) -> String {
+    format!("WITH {}", inside(schemas))
+}
+
+/// The queries `inside`, the schemas, and `object`, everything in them, as they are named in a WITH clause.
+pub fn inside(schemas: &[String]) -> String {
+    let of = |catalog: &str, schema: &str| {
+        format!(
+            "SELECT '{catalog}'::regclass, x.oid FROM {catalog} x WHERE x.{schema} IN (SELECT oid FROM inside)"
+        )
+    };
+    let below = |catalog: &str, relation: &str| {
+        format!(
+            "SELECT '{catalog}'::regclass, x.oid FROM {catalog} x JOIN pg_class c ON c.oid = x.{relation}
+              WHERE c.relnamespace IN (SELECT oid FROM inside)"
+        )
+    };
+    let all = [
+        "SELECT 'pg_namespace'::regclass, oid FROM inside".to_owned(),
+        of("pg_class", "relnamespace"),
+        of("pg_type", "typnamespace"),
+        of("pg_proc", "pronamespace"),
+        of("pg_operator", "oprnamespace"),
+        of("pg_opclass", "opcnamespace"),
+        of("pg_opfamily", "opfnamespace"),
+        of("pg_collation", "collnamespace"),
+        of("pg_conversion", "connamespace"),
+        of("pg_ts_config", "cfgnamespace"),
+        of("pg_ts_dict", "dictnamespace"),
+        of("pg_ts_parser", "prsnamespace"),
+        of("pg_ts_template", "tmplnamespace"),
+        of("pg_statistic_ext", "stxnamespace"),
+        of("pg_constraint", "connamespace"),
+        of("pg_default_acl", "defaclnamespace"),
+        below("pg_attrdef", "adrelid"),
+        below("pg_rewrite", "ev_class"),
+        below("pg_trigger", "tgrelid"),
+        below("pg_policy", "polrelid"),
+        // In no schema, but a part of what they are made from.
+        "SELECT 'pg_cast'::regclass, x.oid FROM pg_cast x WHERE x.oid >= 16384
+            AND (EXISTS (SELECT FROM pg_type t WHERE t.oid IN (x.castsource, x.casttarget) AND t.typnamespace IN (SELECT oid FROM inside))
+                 OR EXISTS (SELECT FROM pg_proc p WHERE p.oid = x.castfunc AND p.pronamespace IN (SELECT oid FROM inside)))"
+            .to_owned(),
+        "SELECT 'pg_transform'::regclass, x.oid FROM pg_transform x
+          WHERE EXISTS (SELECT FROM pg_type t WHERE t.oid = x.trftype AND t.typnamespace IN (SELECT oid FROM inside))
+             OR EXISTS (SELECT FROM pg_proc p WHERE p.oid IN (x.trffromsql, x.trftosql) AND p.pronamespace IN (SELECT oid FROM inside))"
+            .to_owned(),
+    ];
+    format!(
+        "inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({})), object(class, oid) AS ({})",
+        names(schemas),
+        all.join(" UNION ALL ")
+    )
+}
+
+/// Something outside of the schemas that something inside needs.
+#[derive(Clone, Debug)]
+pub struct Need {
+    /// The extension that it belongs to, or is.
+    pub extension: Option<String>,
+    /// As people read it.
+    pub shown: String,
+    /// What `pg_get_object_address` takes.
+    address: [String; 3],
+    /// Its catalog, and its row there.
+    pub object: (u32, u32),
+    /// Its full name.
+    identity: String,
+    /// What needs it, as people read it.
+    pub needed_by: String,
+    /// The kind of link: `foreign key`, `partition`, `child`, or empty.
+    link: String,
+    /// The table that is linked.
+    table: String,
+}
+
+/// The query that finds them; [`Need::of_row`] reads its rows, whose columns are all text.
+pub fn query(schemas: &[String]) -> String {
+    format!(
+        "{} SELECT DISTINCT ON (e.extname, d.refclassid, d.refobjid) e.extname::text, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0),
+                   a.type, a.object_names::text, a.object_args::text, d.refclassid::oid::text, d.refobjid::text,
+                   n.identity, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
+                   CASE WHEN k.contype = 'f' THEN 'foreign key' WHEN c.relispartition AND d.refclassid = d.classid THEN 'partition'
+                        WHEN h.inhrelid IS NOT NULL THEN 'child' ELSE '' END,
+                   coalesce(k.conrelid::regclass::text, c.oid::regclass::text, '')
+              FROM pg_depend d JOIN object o ON o.class = d.classid AND o.oid = d.objid
+                   LEFT JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
+                   LEFT JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid AND m.deptype = 'e'
+                   LEFT JOIN pg_extension e ON e.oid = m.refobjid OR d.refclassid = 'pg_extension'::regclass AND e.oid = d.refobjid
+                   LEFT JOIN pg_constraint k ON d.classid = 'pg_constraint'::regclass AND k.oid = d.objid
+                   LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
+                   LEFT JOIN pg_inherits h ON h.inhrelid = c.oid AND d.refclassid = 'pg_class'::regclass AND h.inhparent = d.refobjid
+                   CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(d.refclassid, d.refobjid, 0) AS a
+                   CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS n
+             WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type NOT IN ('index', 'role', 'server', 'foreign-data wrapper')
+               AND NOT EXISTS (SELECT FROM pg_trigger g WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND g.tgisinternal)
+             ORDER BY e.extname, d.refclassid, d.refobjid, 10 DESC, 9",
+        objects(schemas)
+    )
+}
+
+impl Need {
+    /// A row of [`query`].
+    pub fn of_row(row: &[Option<String>]) -> Self {
+        let number = |at| text(row, at).parse().unwrap_or(0);
+        Self {
+            extension: row.first().cloned().flatten(),
+            shown: text(row, 1),
+            address: [2, 3, 4].map(|at| text(row, at)),
+            object: (number(5), number(6)),
+            identity: text(row, 7),
+            needed_by: text(row, 8),
+            link: text(row, 9),
+            table: text(row, 10),
+        }
+    }
+
+    /// Whether it is a relation.
+    fn is_relation(&self) -> bool {
+        matches!(self.address[0].as_str(), "table" | "view" | "materialized view" | "sequence")
+    }
+
+    /// What makes the schema do without it.
+    fn remedy(&self, schema: &str) -> String {
+        let (kind, name) = (self.address[0].as_str(), &self.identity);
+        match (self.link.as_str(), kind) {
+            ("partition", _) => format!("ALTER TABLE {name} DETACH PARTITION {};", self.table),
+            ("child", _) => format!("ALTER TABLE {} NO INHERIT {name};", self.table),
+            (_, "table") => {
+                format!("SELECT helios_create_reference_table({});", literal(name))
+            }
+            (
+                _,
+                "sequence" | "view" | "materialized view" | "type" | "function" | "procedure"
+                | "aggregate",
+            ) => {
+                format!("ALTER {} {name} SET SCHEMA {};", kind.to_uppercase(), identifier(schema))
+            }
+            _ => format!("Drop {}.", self.needed_by),
+        }
+    }
+}
+
+/// 0A000: the schema cannot go to the place while it needs these.
+pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
+    let shown =
+        needs.iter().take(10).map(|need| format!("{} needs {}", need.needed_by, need.shown));
+    let mut detail = shown.collect::<Vec<_>>().join("; ");
+    if needs.len() > 10 {
+        detail.push_str(&format!(" and {} more", needs.len() - 10));
+    }
+    let mut remedies: Vec<_> = needs.iter().take(10).map(|need| need.remedy(schema)).collect();
+    remedies.dedup();
+    Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("schema \"{schema}\" needs what {place} does not have"),
+    )
+    .detail(format!("{detail}."))
+    .hint(remedies.join(" "))
+}
+
+/// Those that a server does not have.
+pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> Result<Vec<Need>> {
+    let mut missing: Vec<Need> = Vec::new();
+    for row in source.query(&query(schemas))? {
+        let need = Need::of_row(&row);
+        if let Some(extension) = &need.extension {
+            let there = format!("SELECT FROM pg_extension WHERE extname = {}", literal(extension));
+            let is_known = missing.iter().any(|other| other.extension == need.extension);
+            if !is_known && side.query(&there)?.is_empty() {
+                missing.push(need);
+            }
+            continue;
+        }
+        let [kind, name, arguments] = need.address.each_ref().map(|part| literal(part));
+        let find =
+            format!("SELECT pg_get_object_address({kind}, {name}::text[], {arguments}::text[])");
+        match side.query(&find) {
+            Ok(_) => {}
+            Err(error) if error.is_class("42") || error.is_class("3F") => missing.push(need),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(missing)
+}
+
+/// The query that gives those of the needs that a node does not have, by their place in the list; without an error, which
+/// would end the transaction there. It knows types, functions and relations.
+pub fn absent(needs: &[Need]) -> Option<String> {
+    let questions: Vec<_> = needs
+        .iter()
+        .enumerate()
+        .filter_map(|(at, need)| {
+            let name = literal(&need.identity);
+            let find = match need.address[0].as_str() {
+                "type" => "pg_catalog.to_regtype",
+                "function" | "procedure" | "aggregate" => "pg_catalog.to_regprocedure",
+                _ if need.is_relation() => "pg_catalog.to_regclass",
+                _ => return None,
+            };
+            Some(format!("SELECT {at} WHERE {find}({name}) IS NULL"))
+        })
+        .collect();
+    (!questions.is_empty()).then(|| questions.join(" UNION ALL "))
+}
+
+/// 42704 or 0A000 if `side`, which is shown as `place`, does not have all that the schemas need.
+pub fn check(
+    schemas: &[String],
+    source: &mut Session,
+    side: &mut Session,
+    place: &str,
+) -> Result<()> {
+    let missing = missing(schemas, source, side)?;
+    match (missing.is_empty(), schemas.first()) {
+        (false, Some(schema)) => Err(refusal(schema, place, &missing)),
+        _ => Ok(()),
+    }
+}

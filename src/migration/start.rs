@@ -1,0 +1,264 @@
+//! The beginning of a migration: what can be checked at once, and its row.
+
+use super::import::shells;
+use super::mirror;
+use super::record::{self, Becomes, Migration, NewMigration};
+use super::requirements;
+use crate::catalog::{self, Node, NodeId, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::hooks::invalidation;
+use crate::pg::session::{self, sql};
+use crate::replica;
+use crate::replication::endpoints;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// What is to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A shard with all its schemas.
+    Shard(ShardId),
+    /// One schema, which gets a shard of its own if it has none.
+    Schema(String),
+}
+
+/// Begins to move something to another node; gives the migration's number. The move itself begins when the local
+/// transaction has committed. An empty shard moves with the transaction itself.
+///
+/// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go, 08001 for a node that cannot be
+/// reached.
+pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
+    let to = catalog::node(target)?;
+    check_target(&to)?;
+    let found = claim(subject)?;
+    if found.node == target {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{} is on node \"{}\" already", found.shown, to.name),
+        )
+        .hint("Choose another node."));
+    }
+    catalog::node(found.node)?.check_ours()?;
+    replica::refuse_copies(found.shard, &found.shown)?;
+    if found.schemas.is_empty() {
+        return move_empty(&found, target);
+    }
+    let (shard, split_from) = match (subject, found.is_pooled || found.schemas.len() > 1) {
+        (Subject::Schema(schema), true) => {
+            let own = catalog::dedicated_shard(schema, found.node)?;
+            catalog::put_schema(schema, own)?;
+            (own, Some(found.shard))
+        }
+        _ => (found.shard, None),
+    };
+    catalog::set_moving(shard, true)?;
+    let schemas = match subject {
+        Subject::Schema(schema) => vec![schema.clone()],
+        Subject::Shard(_) => found.schemas,
+    };
+    let mut ends = [endpoints::session(found.node)?, endpoints::session(target)?];
+    let [from, to_node] = &mut ends;
+    requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
+    let (source, becomes, keeps) = (found.node, None, false);
+    record::insert(&NewMigration {
+        shard,
+        split_from,
+        becomes,
+        schemas: &schemas,
+        source,
+        target,
+        keeps,
+    })
+}
+
+/// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
+/// as one that lives here; the caller has checked that the user may do this.
+pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
+    check_target(&*catalog::node(target)?)?;
+    let shard = catalog::dedicated_shard(schema, NodeId::LOCAL)?;
+    catalog::insert_schema(schema, helios_core::slot::key_of(schema), shard)?;
+    catalog::set_moving(shard, true)?;
+    // Plans that are kept draw numbers without a look at where the sequence is.
+    invalidation::tables_changed(schema)?;
+    mirror::drop(schema)?;
+    let (source, becomes) = (NodeId::LOCAL, Some(Becomes::Distributed));
+    let schemas = [schema.to_owned()];
+    record::insert(&NewMigration {
+        shard,
+        split_from: None,
+        becomes,
+        schemas: &schemas,
+        source,
+        target,
+        keeps: false,
+    })
+}
+
+/// Begins to bring a schema home, to be a plain one here.
+pub fn start_undistributing(schema: &str) -> Result<i64> {
+    let id = start(&Subject::Schema(schema.to_owned()), NodeId::LOCAL)?;
+    let update = "UPDATE helios.migration SET becomes = 'plain' WHERE id = $1";
+    catalog::as_owner(|| sql::run(update, &[id.into()]))?;
+    Ok(id)
+}
+
+/// The migration under way that has this distributed schema. One that begins meanwhile waits for the end of the local
+/// transaction.
+pub fn of_schema(schema: &str) -> Result<Option<i64>> {
+    let mut home = catalog::home_of(schema)?;
+    while let Some(place) = home {
+        catalog::as_owner(|| {
+            let lock = "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE";
+            sql::one::<i64>(lock, &[place.shard.0.into()])
+        })?;
+        let again = catalog::home_of(schema)?;
+        if again.is_some_and(|again| again.shard == place.shard) {
+            return record::any_of_shard(place.shard);
+        }
+        home = again;
+    }
+    Ok(None)
+}
+
+/// 3F000 if a schema is not there any more that the migration is to move. Its name may stand for another one.
+pub fn check_still_there(migration: &Migration) -> Result<()> {
+    for schema in &migration.schemas {
+        let home = catalog::home_of(schema)?;
+        if home.is_none_or(|home| home.shard != migration.shard) {
+            return Err(Error::new(
+                Code::ERRCODE_INVALID_SCHEMA_NAME,
+                format!("schema \"{schema}\" was renamed or dropped before the migration began"),
+            )
+            .hint("Begin the move again."));
+        }
+    }
+    Ok(())
+}
+
+/// The end of a migration that made a schema distributed, or a plain one.
+pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
+    if migration.is_import() {
+        return shells::settle(migration, outcome);
+    }
+    let plain = match migration.becomes {
+        None => false,
+        Some(Becomes::Distributed) => outcome != State::Finished,
+        Some(Becomes::Plain) => outcome == State::Finished,
+    };
+    if !plain {
+        return Ok(());
+    }
+    for schema in catalog::schemas_of(migration.shard)? {
+        catalog::forget_schema(&schema)?;
+        let Some(namespace) = session::namespace(&schema) else { continue };
+        mirror::restore(&schema, &session::schema_owner(namespace)?)?;
+    }
+    Ok(())
+}
+
+/// The shard that is concerned.
+pub struct Found {
+    pub shard: ShardId,
+    pub node: NodeId,
+    pub is_pooled: bool,
+    pub replicas: i32,
+    pub schemas: Vec<String>,
+    /// For messages.
+    pub shown: String,
+}
+
+pub fn find(subject: &Subject) -> Result<Found> {
+    let (id, shown) = match subject {
+        Subject::Shard(id) => (*id, format!("shard {}", id.0)),
+        Subject::Schema(name) => match catalog::home_of(name)? {
+            Some(home) => (home.shard, format!("schema \"{name}\"")),
+            None => return Err(not_distributed(name)?),
+        },
+    };
+    let shard = catalog::shards()?.into_iter().find(|shard| shard.id == id).ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("shard {} does not exist", id.0))
+            .hint("helios_shards lists them.")
+    })?;
+    let schemas = catalog::schemas_of(id)?;
+    Ok(Found {
+        shard: id,
+        node: shard.node,
+        is_pooled: shard.rectangle().is_some(),
+        replicas: shard.replicas,
+        schemas,
+        shown,
+    })
+}
+
+fn not_distributed(name: &str) -> Result<Error> {
+    let exists = session::namespace(name).is_some();
+    Ok(match exists {
+        true => Error::new(
+            Code::ERRCODE_WRONG_OBJECT_TYPE,
+            format!("schema \"{name}\" is not a distributed schema"),
+        )
+        .hint("helios_distribute_schema makes it one."),
+        false => Error::new(
+            Code::ERRCODE_INVALID_SCHEMA_NAME,
+            format!("schema \"{name}\" does not exist"),
+        )
+        .hint("helios_schemas lists the distributed schemas."),
+    })
+}
+
+pub fn check_target(node: &Node) -> Result<()> {
+    node.check_ours()?;
+    if matches!(node.state.as_str(), "draining" | "offline") {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{}\" is {}", node.name, node.state),
+        )
+        .hint("Choose another node."));
+    }
+    // A move to a node that is away would only wait for it.
+    endpoints::session(node.id).map(drop)
+}
+
+/// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before
+/// may have begun a move, and have taken the schema out of the shard for it.
+pub fn claim(subject: &Subject) -> Result<Found> {
+    let mut found = find(subject)?;
+    loop {
+        catalog::as_owner(|| {
+            let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
+            sql::one::<String>(lock, &[found.shard.0.into()])
+        })?;
+        let claimed = found.shard;
+        found = find(subject)?;
+        if found.shard == claimed {
+            break;
+        }
+    }
+    match record::of_shard(found.shard)? {
+        None => Ok(found),
+        Some(id) => Err(Error::new(
+            Code::ERRCODE_OBJECT_IN_USE,
+            format!("{} is moving already", found.shown),
+        )
+        .detail(format!("Migration {id} is at it."))
+        .hint("Wait for it (helios_wait_for_migration), cancel it (helios_cancel_migration), or finish it (helios_finish_migration).")),
+    }
+}
+
+fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
+    catalog::lock_shard_exclusive(found.shard);
+    if !catalog::schemas_of(found.shard)?.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            format!("{} has got a schema in the meantime", found.shown),
+        )
+        .hint("Try again."));
+    }
+    let (shard, source) = (found.shard, found.node);
+    let (split_from, becomes, keeps) = (None, None, false);
+    let new = NewMigration { shard, split_from, becomes, schemas: &[], source, target, keeps };
+    let id = record::insert(&new)?;
+    catalog::move_shards(&[(shard, target)])?;
+    catalog::as_owner(|| record::advance(id, State::Finished))?;
+    Ok(id)
+}

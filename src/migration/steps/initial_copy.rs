@@ -1,0 +1,319 @@
+//! From the plan to a second copy that follows the first.
+
+use super::{Next, advance, ends};
+use crate::catalog::NodeId;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::migration::cleanup;
+use crate::migration::definition;
+use crate::migration::import::guard;
+use crate::migration::preflight;
+use crate::migration::record::{self, Migration, MovingTable};
+use crate::migration::start;
+use crate::migration::switch::{self, Way};
+use crate::pg::ipc::worker;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::replica;
+use crate::replication::backfill;
+use crate::replication::channel::{self, Channel};
+use crate::replication::endpoints::{Ends, flag, names, replication_session, text};
+use crate::replication::fence;
+use crate::replication::tables;
+use crate::replication::wait_policy;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How often the lag is looked at while the other copy catches up.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
+/// How often open transactions are.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// For how many milliseconds those may wait who use a table.
+const BRIEFLY: u32 = 200;
+/// What a migration says meanwhile.
+const WAITING: &str = "waiting for the transactions that are open on the source";
+/// Verification begins when a marker arrives within this time.
+const NEAR: Duration = Duration::from_millis(500);
+
+/// Checks, then the definitions are frozen.
+pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
+    if !worker::attempt(|| fence::left_old_shard(migration, held))? {
+        let what = "waiting for transactions that use the schema as part of its former shard";
+        worker::attempt(|| record::note(migration.id, Some(what)))?;
+        worker::rest(Duration::from_millis(200));
+        return Ok(Next::Go);
+    }
+    let mut ends = ends(migration)?;
+    let is_import = migration.is_import();
+    let check_names = || if is_import { Ok(()) } else { start::check_still_there(migration) };
+    worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut ends)))?;
+    failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
+    freeze(migration, &mut ends)?;
+    if !drain(migration, &mut ends.source)? || !preflight::check_room(migration, &mut ends)? {
+        return Ok(Next::Go); // something was asked for
+    }
+    preflight::check_again(migration, &mut ends)?;
+    let moving = tables::moving(&mut ends.source, &migration.schemas)?;
+    worker::attempt(|| {
+        for table in moving.iter().filter(|table| table.identity.is_some()) {
+            // Shells that an import makes are defined as the tables are meanwhile.
+            let here = migration.is_import().then_some(NodeId::LOCAL);
+            for node in [migration.source, migration.target].into_iter().chain(here) {
+                record::owe(migration.id, node, "identity", &identity(table))?;
+            }
+        }
+        for node in [migration.source, migration.target] {
+            if !node.is_outside() {
+                record::owe(migration.id, node, "marker", "")?;
+            }
+        }
+        for schema in &migration.schemas {
+            let kind = cleanup::copy_kind(migration, migration.target);
+            record::owe(migration.id, migration.target, kind, schema)?;
+        }
+        if migration.keeps {
+            replica::share_identities(migration)?;
+        }
+        record::add_tables(migration.id, &moving)
+    })?;
+    let known = worker::attempt(|| record::tables(migration.id))?;
+    let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
+    briefly(&mut ends.source, |source| name_by_all_columns(source, &nameless))?;
+    if migration.has_definition() {
+        // Shells, which no dump will make so.
+        briefly(&mut ends.target, |target| name_by_all_columns(target, &nameless))?;
+    }
+    advance(migration, State::DualWrite)
+}
+
+/// Does what needs locks on tables that are in use. Whoever uses them next waits behind those locks while they cannot be
+/// had, so that they are given up soon; the migration comes back later.
+fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
+    session.query(&format!("SET lock_timeout = {BRIEFLY}"))?;
+    work(session).map_err(|error| match error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE) {
+        true => Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            "waiting for transactions that use tables of the schema",
+        )
+        .hint("pg_locks shows them. It is tried again and again."),
+        false => error,
+    })?;
+    session.query("SET lock_timeout = 0").map(|_| ())
+}
+
+/// Rows of tables without a key are known by all that is in them.
+fn name_by_all_columns(session: &mut Session, tables: &[&MovingTable]) -> Result<()> {
+    tables.iter().try_for_each(|table| {
+        let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
+        session.query(&full).map(|_| ())
+    })
+}
+
+/// The statement that gives a table its replica identity back.
+fn identity(table: &MovingTable) -> String {
+    let clause = table.identity.as_deref().unwrap_or("DEFAULT");
+    format!("ALTER TABLE ONLY {} REPLICA IDENTITY {clause}", table.qualified())
+}
+
+/// From here on definitions of the schemas do not change, here and on the source.
+fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
+    let id = migration.id;
+    worker::attempt(|| match migration.is_import() {
+        true => {
+            // The fence here goes with the migration's end, in one transaction with the schema it keeps.
+            if migration.target != NodeId::LOCAL {
+                record::owe(id, migration.target, "fence", "")?;
+            }
+            let own = guard::schema(id)?;
+            record::owe(id, migration.source, "import", &own)?;
+            record::owe(id, migration.target, "import", &own)
+        }
+        false => [NodeId::LOCAL, migration.source, migration.target]
+            .into_iter()
+            .try_for_each(|node| record::owe(id, node, "fence", "")),
+    })?;
+    let insert = |schemas: &str| {
+        format!(
+            "INSERT INTO helios.fence (schema, migration, kind, keeps)
+             SELECT s, {id}, 'definition', {} FROM unnest({schemas}) AS s ON CONFLICT DO NOTHING",
+            migration.keeps
+        )
+    };
+    let schemas = names(&migration.schemas);
+    worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
+    match migration.is_import() {
+        true => worker::attempt(|| guard::put(migration, ends)),
+        false => ends.source.query(&insert(&schemas)).map(|_| ()),
+    }
+}
+
+/// Waits for the transactions that were open on the source when definitions were frozen: one of them may have made a
+/// table that nobody sees yet. False if something was asked for in between.
+fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
+    let next = source.query("SELECT txid_snapshot_xmax(txid_current_snapshot())")?;
+    let next = next.first().map(|row| text(row, 0)).unwrap_or_default();
+    let ended = format!("SELECT txid_snapshot_xmin(txid_current_snapshot()) >= {next}");
+    loop {
+        if source.query(&ended)?.first().is_some_and(|row| flag(row, 0)) {
+            return Ok(true);
+        }
+        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+        if worker::attempt(|| record::load(migration.id))?.wish != migration.wish {
+            return Ok(false);
+        }
+        worker::rest(DRAIN_LOOK);
+    }
+}
+
+/// Publication, slot, definitions, rows, indexes.
+pub fn copy(migration: &Migration) -> Result<Next> {
+    let mut ends = ends(migration)?;
+    let mut keeper = None;
+    make_copy(migration, &mut ends, &mut keeper).map_err(|error| {
+        let sessions = [Some(&mut ends.source), Some(&mut ends.target), keeper.as_mut()];
+        let lost = sessions.into_iter().flatten().any(|session| session.is_stale());
+        match lost {
+            // A program that could not connect, a snapshot that is gone with its session: it passes.
+            true => Error::new(Code::ERRCODE_CONNECTION_FAILURE, "a node was lost during the copy")
+                .detail(error.to_string()),
+            false => error,
+        }
+    })
+}
+
+fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session>) -> Result<Next> {
+    backfill::end_stray_copies(migration, &mut ends.target)?;
+    let all = worker::attempt(|| record::tables(migration.id))?;
+    let open: Vec<&MovingTable> =
+        all.iter().filter(|table| table.round.is_none() && table.logged).collect();
+    let mut rounds = migration.round;
+    if migration.state == State::DualWrite || !open.is_empty() {
+        briefly(&mut ends.target, |target| {
+            if migration.has_definition() {
+                definition::silence_shells(migration, target)?;
+            }
+            backfill::empty(target, &all)
+        })?;
+        let (round, channels) = worker::attempt(|| {
+            let round = record::next_round(migration.id)?;
+            let parts = channel::parts(open.iter().copied());
+            let channels: Vec<_> = parts
+                .into_iter()
+                .map(|part| Channel::forward(migration, round, part))
+                .collect::<Result<_>>()?;
+            channels.iter().try_for_each(Channel::owe)?;
+            Ok((round, channels))
+        })?;
+        rounds = round;
+        for earlier in 1..round {
+            end_round(migration, ends, earlier, &all)?;
+        }
+        for channel in &channels {
+            channel.publish(&mut ends.source, &mut ends.target, &open)?;
+        }
+        failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
+        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+        // The session keeps the snapshot until it is dropped.
+        let session = worker::attempt(|| replication_session(migration.source))?;
+        let session = keeper.insert(session);
+        let Some((first, others)) = channels.split_first() else { return Ok(Next::Go) };
+        let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {
+            return Ok(Next::Go); // something was asked for
+        };
+        others.iter().try_for_each(|channel| channel.slot_like(first, &mut ends.source))?;
+        failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
+        if !definition::before_rows(migration, &mut ends.target, &snapshot)? {
+            return Ok(Next::Go);
+        }
+        failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
+        worker::attempt(|| record::advance(migration.id, State::Backfill))?;
+        if !backfill::copy(migration, ends, &all, round, &snapshot)? {
+            return Ok(Next::Go); // something was asked for
+        }
+    }
+    failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
+    if !definition::after_rows(migration, rounds, &mut ends.target)? {
+        return Ok(Next::Go);
+    }
+    failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
+    advance(migration, State::CatchUp)
+}
+
+/// A round that broke off goes on with the tables that it has finished. Changes of the others come with their new round;
+/// applied from both they would be there twice.
+fn end_round(
+    migration: &Migration,
+    ends: &mut Ends,
+    round: i32,
+    tables: &[MovingTable],
+) -> Result<()> {
+    let finished: Vec<&MovingTable> =
+        tables.iter().filter(|table| table.round == Some(round)).collect();
+    for part in channel::parts(tables.iter()) {
+        let channel = worker::attempt(|| Channel::forward(migration, round, part))?;
+        match finished.iter().any(|table| table.part == part) {
+            true => channel.narrow(&mut ends.source, &finished)?,
+            false => cleanup::some(migration, |debt| debt.name == channel.name)?,
+        }
+    }
+    Ok(())
+}
+
+/// The target follows, until it is near.
+pub fn catch_up(migration: &Migration) -> Result<Next> {
+    let mut ends = ends(migration)?;
+    failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_BEFORE)?;
+    let channels = switch::channels(migration, Way::There)?;
+    for channel in &channels {
+        worker::attempt(|| channel.subscribe(&mut ends.target, true))?;
+    }
+    failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_AFTER)?;
+    for channel in &channels {
+        loop {
+            let lag = channel.lag(&mut ends.source)?;
+            worker::attempt(|| record::lag(migration.id, lag))?;
+            let token = channel.mark(&mut ends.source)?;
+            if channel.arrived(&mut ends.target, token, Instant::now() + NEAR)? {
+                break;
+            }
+            worker::attempt(|| channel.check_applies(&mut ends.target))?;
+            if worker::attempt(|| record::load(migration.id))?.wish.is_some() {
+                return Ok(Next::Go);
+            }
+            worker::rest(CATCH_UP_LOOK);
+        }
+    }
+    if !link_tables(migration, &mut ends)? {
+        return Ok(Next::Go);
+    }
+    for view in tables::materialized_views(&mut ends.source, &migration.schemas)? {
+        let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
+        if wait_policy::query(migration, &mut ends.target, &refresh)?.is_none() {
+            return Ok(Next::Go);
+        }
+    }
+    // The new copy is to be planned for as the old one was.
+    for table in worker::attempt(|| record::tables(migration.id))? {
+        let analyse = format!("ANALYZE {}", table.qualified());
+        if wait_policy::query(migration, &mut ends.target, &analyse)?.is_none() {
+            return Ok(Next::Go);
+        }
+    }
+    advance(migration, State::Verify)
+}
+
+/// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
+/// moments a row may be there without the one that it needs. False if something was asked for in between.
+fn link_tables(migration: &Migration, ends: &mut Ends) -> Result<bool> {
+    const TRIES: u32 = 50;
+    for _ in 1..TRIES {
+        match definition::foreign_keys(migration, &mut ends.target) {
+            Err(error) if error.is(Code::ERRCODE_FOREIGN_KEY_VIOLATION) => {
+                worker::rest(CATCH_UP_LOOK);
+            }
+            result => return result,
+        }
+    }
+    definition::foreign_keys(migration, &mut ends.target)
+}

@@ -1,0 +1,90 @@
+//! Names and namespaces of relations and functions.
+
+use crate::pg::tree::{list, nodes};
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::c_int;
+use std::ptr;
+
+unsafe extern "C-unwind" {
+    fn find_all_inheritors(
+        relation: Oid,
+        lock_mode: c_int,
+        parent_counts: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+}
+
+/// Namespace of a relation, if it exists.
+pub fn relation_namespace(relation: Oid) -> Option<Oid> {
+    // SAFETY: a syscache look-up.
+    let namespace = unsafe { pg_sys::get_rel_namespace(relation) };
+    (namespace != Oid::INVALID).then_some(namespace)
+}
+
+/// Namespace of a function, if it exists.
+pub fn function_namespace(function: Oid) -> Option<Oid> {
+    // SAFETY: a syscache look-up.
+    let namespace = unsafe { pg_sys::get_func_namespace(function) };
+    (namespace != Oid::INVALID).then_some(namespace)
+}
+
+/// Whether the namespace holds temporary relations (anyone's).
+pub fn is_temporary_namespace(namespace: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::isAnyTempNamespace(namespace) }
+}
+
+/// `schema.relation`, unquoted, for messages.
+pub fn relation_name(relation: Oid) -> String {
+    // SAFETY: syscache look-ups that give palloc'd C strings or null.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        let name = pg_sys::get_rel_name(relation);
+        match (nodes::text(schema), nodes::text(name)) {
+            (Some(schema), Some(name)) => format!("{schema}.{name}"),
+            (None, Some(name)) => name,
+            _ => format!("relation {}", relation.to_u32()),
+        }
+    }
+}
+
+/// The table that an index is of; None for what is no index.
+pub fn table_of_index(relation: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-ups.
+    unsafe {
+        let kind = pg_sys::get_rel_relkind(relation) as u8;
+        if kind != pg_sys::RELKIND_INDEX {
+            return None;
+        }
+        let table = pg_sys::IndexGetRelation(relation, true);
+        (table != Oid::INVALID).then_some(table)
+    }
+}
+
+/// The relation's own name, if it exists.
+pub fn relation_local_name(relation: Oid) -> Option<String> {
+    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    unsafe { nodes::text(pg_sys::get_rel_name(relation)) }
+}
+
+/// Whether the relation is a view.
+pub fn is_view(relation: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_VIEW }
+}
+
+/// Whether the relation is a partitioned table.
+pub fn is_partitioned(relation: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
+}
+
+/// The relation and all that inherit from it, its partitions among them.
+pub fn inheritors(relation: Oid) -> Vec<Oid> {
+    // SAFETY: a catalog look-up without locks; gives a list of OIDs.
+    unsafe {
+        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            find_all_inheritors(relation, pg_sys::NoLock as c_int, ptr::null_mut())
+        });
+        list::oids(list).collect()
+    }
+}

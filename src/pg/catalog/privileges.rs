@@ -1,0 +1,229 @@
+//! Who the current code runs as.
+
+use crate::error::{Error, Result};
+use crate::pg::session::own_settings::OwnSettings;
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
+use std::ffi::CStr;
+
+/// Runs as another role until dropped.
+pub struct RunAs {
+    role: pg_sys::Oid,
+    context: i32,
+    /// A safe `search_path`, where code may run.
+    _path: Option<OwnSettings>,
+}
+
+impl RunAs {
+    /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
+    pub fn role(role: pg_sys::Oid) -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+            pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+        }
+        Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
+    }
+
+    /// Becomes `role` for work in which code of that role's may run: it cannot become anybody else, and leaves nothing
+    /// behind that would run later as somebody else.
+    pub fn restricted(role: pg_sys::Oid) -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            let flags = pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_NOFORCE_RLS;
+            pg_sys::SetUserIdAndSecContext(role, context | flags as i32);
+        }
+        Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
+    }
+
+    /// Becomes who the session is outside of functions that run as their owners, and of referential actions. Only for work
+    /// that runs no code of users here.
+    pub fn session() -> Self {
+        let (mut before, mut context) = (pg_sys::InvalidOid, 0);
+        // SAFETY: the calls change backend-local variables.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before, &mut context);
+            pg_sys::SetUserIdAndSecContext(pg_sys::GetOuterUserId(), 0);
+        }
+        Self { role: before, context, _path: None }
+    }
+
+    /// [`Self::restricted`] to the owner of a relation.
+    pub fn owner_of(relation: pg_sys::Oid) -> Result<Self> {
+        Ok(Self::restricted(owner_of_relation(relation)?))
+    }
+}
+
+impl Drop for RunAs {
+    fn drop(&mut self) {
+        // SAFETY: gives back what `role` saved.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
+    }
+}
+
+/// Owner of a relation.
+pub fn owner_of_relation(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
+    // SAFETY: the tuple is released after its one field was read.
+    unsafe {
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(relation),
+        );
+        if tuple.is_null() {
+            return Err(Error::new(
+                Code::ERRCODE_UNDEFINED_TABLE,
+                format!("relation with OID {} does not exist", relation.to_u32()),
+            ));
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>()).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        Ok(owner)
+    }
+}
+
+/// The role that permissions are checked against now.
+pub fn current_user() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetUserId() }
+}
+
+/// Who the session is outside of functions that run as their owners: its user, or what SET ROLE made of it.
+pub fn outer_user() -> pg_sys::Oid {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetOuterUserId() }
+}
+
+/// Whether a foreign key's ON DELETE or ON UPDATE is what runs now, as the owner of the referring table. PostgreSQL marks
+/// nothing else that clients can start in this way.
+pub fn in_referential_action() -> bool {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads backend-local variables.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+    context as u32 & flags == flags
+}
+
+/// Whether a role may do each of these things to a whole relation, and name it.
+pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        let (namespace, usage) =
+            (pg_sys::get_rel_namespace(relation), pg_sys::ACL_USAGE as pg_sys::AclMode);
+        let ok = pg_sys::AclResult::ACLCHECK_OK;
+        #[cfg(feature = "pg15")]
+        let may_name = pg_sys::pg_namespace_aclcheck(namespace, role, usage);
+        #[cfg(not(feature = "pg15"))]
+        let may_name = pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, namespace, role, usage);
+        let may =
+            |mode: &u32| pg_sys::pg_class_aclcheck(relation, role, *mode as pg_sys::AclMode) == ok;
+        may_name == ok && wanted.iter().all(may)
+    }
+}
+
+/// Whether nothing is forbidden to the current user.
+pub fn is_superuser() -> bool {
+    // SAFETY: looks into the system cache.
+    unsafe { pg_sys::superuser() }
+}
+
+/// Name of a role.
+pub fn role_name(role: pg_sys::Oid) -> String {
+    // SAFETY: the result is a palloc'd C string.
+    unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
+}
+
+/// Name of the role that the client logged in as (or took with SET SESSION AUTHORIZATION).
+pub fn session_user() -> String {
+    // SAFETY: reads a backend-local variable.
+    role_name(unsafe { pg_sys::GetSessionUserId() })
+}
+
+/// Whether the current user has the rights of a schema's owner.
+pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system cache.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::pg_namespace_ownercheck(namespace, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        pg_sys::object_ownercheck(pg_sys::Oid::from(2615), namespace, pg_sys::GetUserId())
+    }
+}
+
+/// The database of this name, if it exists and the current user has the rights of its owner.
+pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL and outlives the call; looks into the system caches.
+    unsafe {
+        let database = pg_sys::get_database_oid(name.as_ptr(), true);
+        if database == pg_sys::InvalidOid {
+            return None;
+        }
+        #[cfg(feature = "pg15")]
+        let owned = pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
+        #[cfg(not(feature = "pg15"))]
+        let owned =
+            pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+        owned.then_some(database)
+    }
+}
+
+/// Whether the current user may call a function.
+pub fn may_call(function: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
+    // SAFETY: looks into the system caches.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_proc_aclcheck(function, pg_sys::GetUserId(), mode);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(
+            pg_sys::ProcedureRelationId,
+            function,
+            pg_sys::GetUserId(),
+            mode,
+        );
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Whether the current user may read all columns of a relation.
+pub fn may_read(relation: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        let wanted = pg_sys::ACL_SELECT as pg_sys::AclMode;
+        pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), wanted)
+            == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
+/// Owner of an extension, if it exists.
+pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL and outlives the call; looks into the catalogs.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(name.as_ptr(), true);
+        if extension == pg_sys::InvalidOid {
+            return None;
+        }
+        let rows = crate::pg::catalog::index_scan::scan(
+            pg_sys::ExtensionRelationId,
+            pg_sys::InvalidOid,
+            &[],
+            |row| Some((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(3)?)),
+        );
+        rows.into_iter().flatten().find(|(id, _)| *id == extension).map(|(_, owner)| owner)
+    }
+}
+
+/// Whether the current user has the rights of an extension's owner.
+pub fn owns_extension(name: &str) -> bool {
+    owner_of_extension(name).is_some_and(has_rights_of)
+}
+
+/// Whether the current user has the rights of a role.
+pub fn has_rights_of(role: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
+}

@@ -1,0 +1,211 @@
+//! The copy of a reference table on a node, changed as the role that changed the table on the coordinator.
+//!
+//! That role's rights were checked there: it may have had them through a view, for some columns only, or as a foreign key's
+//! action. So nothing is checked here but who asks (see `executor::reference_change`), and the copy's own code runs as it ran
+//! there, in a security-restricted operation. Foreign keys of tenants are looked at when all statements have run, as the
+//! session's user, as they would be at the end of the one statement on one server.
+
+use crate::error::{Error, Result};
+use crate::pg::error::trampoline;
+use crate::pg::exec::nesting;
+use crate::pg::session::xact;
+use crate::pg::tree::list;
+use crate::pg::tree::redirect::{argument, sql_function};
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_int, c_long};
+use std::ptr;
+use std::sync::OnceLock;
+
+unsafe extern "C-unwind" {
+    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    fn SPI_connect() -> c_int;
+    fn SPI_finish() -> c_int;
+    fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> pg_sys::SPIPlanPtr;
+    fn SPI_execute_snapshot(
+        plan: pg_sys::SPIPlanPtr,
+        values: *mut pg_sys::Datum,
+        nulls: *const c_char,
+        snapshot: pg_sys::Snapshot,
+        crosscheck: pg_sys::Snapshot,
+        read_only: bool,
+        fire_triggers: bool,
+        count: c_long,
+    ) -> c_int;
+    fn AfterTriggerBeginQuery();
+    fn AfterTriggerEndQuery(estate: *mut pg_sys::EState);
+}
+
+/// A request as it came.
+pub struct Request {
+    pub role: String,
+    pub schema: String,
+    pub table: String,
+    /// Statements with NUL bytes between.
+    pub statements: Vec<u8>,
+    pub signature: String,
+}
+
+/// What is to be done: the role, the table, the statements.
+pub type Accepted = (Oid, Oid, Vec<CString>);
+/// Decides whether a request is the coordinator's.
+pub type Accept = fn(&Request) -> Result<Accepted>;
+
+static ACCEPT: OnceLock<Accept> = OnceLock::new();
+
+/// Sets who decides; once, when the library is loaded.
+pub fn install(accept: Accept) {
+    ACCEPT.get_or_init(|| accept);
+}
+
+/// The statement under way.
+#[derive(Clone, Copy)]
+struct Statement {
+    relation: Oid,
+    /// The text as the executor will show it: nothing else has it at this address.
+    source: *const c_char,
+    depth: u32,
+    /// Nesting level of the transaction.
+    level: u32,
+    has_started: bool,
+}
+
+thread_local!(static STATEMENT: Cell<Option<Statement>> = const { Cell::new(None) });
+
+/// Forgets a statement that failed: what was done at this nesting level or deeper is rolled back.
+pub fn forget(level: u32) {
+    if STATEMENT.get().is_some_and(|statement| statement.level >= level) {
+        STATEMENT.set(None);
+    }
+}
+
+/// Whether what changes the copy is the statement that was asked for, and not code that it runs.
+pub fn is_under_way(relation: Oid) -> bool {
+    let is = |statement: Statement| {
+        statement.relation == relation
+            && statement.has_started
+            && nesting::depth() == statement.depth + 1
+    };
+    STATEMENT.get().is_some_and(is)
+}
+
+/// The executor is about to check rights.
+///
+/// # Safety
+/// The descriptor is the executor's.
+pub(in crate::pg) unsafe fn waive_rights(desc: *mut pg_sys::QueryDesc) {
+    let Some(mut statement) = STATEMENT.get() else { return };
+    // SAFETY: by the caller's promise. The plan was made for this one execution.
+    unsafe {
+        if (*desc).sourceText != statement.source || statement.has_started {
+            return;
+        }
+        #[cfg(feature = "pg15")]
+        let entries = list::iter::<pg_sys::RangeTblEntry>((*(*desc).plannedstmt).rtable);
+        #[cfg(not(feature = "pg15"))]
+        let entries = list::iter::<pg_sys::RTEPermissionInfo>((*(*desc).plannedstmt).permInfos);
+        for entry in entries.filter(|&entry| (*entry).relid == statement.relation) {
+            (*entry).requiredPerms = 0;
+        }
+    }
+    statement.has_started = true;
+    STATEMENT.set(Some(statement));
+}
+
+/// An accepted request, in memory of the server's, so that errors may pass.
+#[derive(Clone, Copy)]
+struct Work {
+    role: Oid,
+    relation: Oid,
+    statements: *mut *mut c_char,
+    count: usize,
+}
+
+sql_function!(helios_change_copy_wrapper, pg_finfo_helios_change_copy_wrapper, |fcinfo| {
+    let none =
+        Work { role: Oid::INVALID, relation: Oid::INVALID, statements: ptr::null_mut(), count: 0 };
+    let work = trampoline(none, || accept(fcinfo));
+    let rows = run(work);
+    pg_sys::Datum::from(rows as i64)
+});
+
+unsafe fn accept(fcinfo: pg_sys::FunctionCallInfo) -> Result<Work> {
+    // SAFETY: the function is strict and declared with these arguments.
+    unsafe {
+        let text = |number| String::from_utf8_lossy(&bytes(argument(fcinfo, number))).into_owned();
+        let request = Request {
+            role: text(0),
+            schema: text(1),
+            table: text(2),
+            statements: bytes(argument(fcinfo, 3)),
+            signature: text(4),
+        };
+        let unknown = || Error::new(Code::ERRCODE_INTERNAL_ERROR, "nothing accepts requests");
+        let (role, relation, texts) = (ACCEPT.get().ok_or_else(unknown)?)(&request)?;
+        let size = texts.len() * size_of::<*mut c_char>();
+        let statements = pg_sys::palloc(size.max(1)).cast::<*mut c_char>();
+        for (i, text) in texts.iter().enumerate() {
+            *statements.add(i) = pg_sys::pstrdup(text.as_ptr());
+        }
+        Ok(Work { role, relation, statements, count: texts.len() })
+    }
+}
+
+/// The bytes of a text or bytea.
+unsafe fn bytes(datum: usize) -> Vec<u8> {
+    // SAFETY: the caller's word that it is one.
+    unsafe {
+        let value = pg_sys::pg_detoast_datum_packed(datum as *mut pg_sys::varlena);
+        let data = pgrx::varlena::vardata_any(value).cast::<u8>();
+        std::slice::from_raw_parts(data, pgrx::varlena::varsize_any_exhdr(value)).to_vec()
+    }
+}
+
+/// Runs the statements; gives the number of rows that they changed.
+///
+/// # Safety
+/// Only on a frame that owns nothing with a destructor.
+unsafe fn run(work: Work) -> u64 {
+    // SAFETY: by the caller's promise errors may pass. The end of the (sub)transaction that they roll back gives user,
+    // settings and triggers back, and forgets the statement.
+    unsafe {
+        let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let settings = pg_sys::NewGUCNestLevel();
+        let restricted = pg_sys::SECURITY_RESTRICTED_OPERATION | pg_sys::SECURITY_NOFORCE_RLS;
+        AfterTriggerBeginQuery();
+        pg_sys::SetUserIdAndSecContext(work.role, context | restricted as c_int);
+        SPI_connect();
+        let mut rows = 0;
+        for i in 0..work.count {
+            rows += execute(work.relation, *work.statements.add(i));
+        }
+        SPI_finish();
+        pg_sys::AtEOXact_GUC(false, settings);
+        pg_sys::SetUserIdAndSecContext(user, context);
+        AfterTriggerEndQuery(ptr::null_mut());
+        rows
+    }
+}
+
+unsafe fn execute(relation: Oid, text: *const c_char) -> u64 {
+    // SAFETY: as for `run`; the plan lives until SPI_finish.
+    unsafe {
+        let plan = SPI_prepare(text, 0, ptr::null_mut());
+        let sources =
+            if plan.is_null() { ptr::null_mut() } else { pg_sys::SPI_plan_get_plan_sources(plan) };
+        if list::len(sources) != 1 {
+            trampoline((), || {
+                let message = "a change of a reference table's copy must be one statement";
+                Err(Error::new(Code::ERRCODE_SYNTAX_ERROR, message))
+            });
+        }
+        let source = (*list::nth::<pg_sys::CachedPlanSource>(sources, 0)).query_string;
+        let (depth, level) = (nesting::depth(), xact::nest_level());
+        STATEMENT.set(Some(Statement { relation, source, depth, level, has_started: false }));
+        let (values, newest) = (ptr::null_mut(), ptr::null_mut());
+        SPI_execute_snapshot(plan, values, ptr::null(), newest, newest, false, false, 0);
+        STATEMENT.set(None);
+        pg_sys::SPI_processed
+    }
+}

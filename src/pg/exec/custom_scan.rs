@@ -1,0 +1,391 @@
+//! One safe trait for the executor node that runs a statement on a node, and the callbacks that PostgreSQL calls.
+//!
+//! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the memory of the
+//! query. Dropping therefore neither talks to a node nor raises anything.
+
+use crate::error::Result;
+use crate::pg::error::trampoline;
+use crate::pg::exec::decode::{self, RowDecoder};
+use crate::pg::exec::explain::ExplainOutput;
+use crate::pg::exec::params::Params;
+use crate::pg::exec::plan::PlanView;
+use crate::pg::exec::replan::Anew;
+use pgrx::pg_sys::{self, NodeTag};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+use std::sync::OnceLock;
+
+/// What the next row of a scan is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// In the context's slot.
+    Row,
+    /// There is none any more.
+    End,
+    /// What the statement is about is not where it was planned for, and nothing was done yet: it is planned again.
+    PlanAnew,
+}
+
+/// An executor node of Helios.
+pub trait Scan {
+    /// Puts the next row into the context's slot.
+    fn next(&mut self, context: &mut ScanContext) -> Result<Next>;
+    /// Whether rows were fetched already, in the form that [`Scan::next`] needs.
+    fn has_started(&self) -> bool;
+    /// Runs to the end with the rows going straight to the client; gives their number, or None if nothing was done yet
+    /// because the statement has to be planned again.
+    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<Option<u64>>;
+    /// Starts again from the first row at the next call of [`Scan::next`].
+    fn rescan(&mut self) -> Result<()>;
+    /// Ends what is under way on the node.
+    fn end(&mut self) -> Result<()>;
+    /// Adds lines to the output of EXPLAIN.
+    fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()>;
+}
+
+/// What a scan may use of the executor around it.
+pub struct ScanContext {
+    node: *mut pg_sys::CustomScanState,
+}
+
+/// Where and how rows go that are passed to the client as they are.
+pub struct ClientRows<'a> {
+    /// Tells the client of the columns; to be called once, before the first row.
+    pub begin: &'a dyn Fn(),
+    /// Format codes that the client asked for, one a column.
+    pub formats: Vec<i16>,
+    /// Columns that are anonymous records in binary form, which hold the OIDs of their columns' types.
+    pub records: Vec<usize>,
+}
+
+#[repr(C)]
+struct State {
+    css: pg_sys::CustomScanState,
+    scan: *mut Box<dyn Scan>,
+    decoder: *mut RowDecoder,
+    /// All null where the statement was not planned again.
+    anew: Anew,
+    /// Rows wanted by the running call of the executor; 0 means all.
+    limit: u64,
+    /// Nobody looks at the rows.
+    rows_unwanted: bool,
+    callback: pg_sys::MemoryContextCallback,
+}
+
+/// Makes the state of a scan from its plan.
+pub type Factory = fn() -> Box<dyn Scan>;
+static FACTORY: OnceLock<Factory> = OnceLock::new();
+
+struct Methods<T>(T);
+// SAFETY: the tables hold function pointers and static names, and are never written.
+unsafe impl<T> Sync for Methods<T> {}
+
+static SCAN: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
+    CustomName: c"Helios".as_ptr(),
+    CreateCustomScanState: Some(create),
+});
+static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
+    CustomName: c"Helios".as_ptr(),
+    BeginCustomScan: Some(begin),
+    ExecCustomScan: Some(exec),
+    EndCustomScan: Some(end),
+    ReScanCustomScan: Some(rescan),
+    MarkPosCustomScan: None,
+    RestrPosCustomScan: None,
+    EstimateDSMCustomScan: None,
+    InitializeDSMCustomScan: None,
+    ReInitializeDSMCustomScan: None,
+    InitializeWorkerCustomScan: None,
+    ShutdownCustomScan: None,
+    ExplainCustomScan: Some(explain),
+});
+
+/// Registers the scan; once, when the library is loaded.
+pub fn install(factory: Factory) {
+    FACTORY.get_or_init(|| factory);
+    // SAFETY: the table is static.
+    unsafe { pg_sys::RegisterCustomScanMethods(&SCAN.0) }
+}
+
+pub(in crate::pg) fn scan_methods() -> *const pg_sys::CustomScanMethods {
+    &SCAN.0
+}
+
+/// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
+///
+/// # Safety
+/// `plan` is null or a valid plan.
+pub(in crate::pg) unsafe fn scan_of_plan(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: by the caller's promise; the casts follow the tags.
+    unsafe {
+        if plan.is_null() {
+            return false;
+        }
+        match (*plan).type_ {
+            NodeTag::T_CustomScan => {
+                ptr::eq((*plan.cast::<pg_sys::CustomScan>()).methods, scan_methods())
+            }
+            NodeTag::T_Material => scan_of_plan((*plan).lefttree),
+            _ => false,
+        }
+    }
+}
+
+/// As [`scan_of_plan`], for the running state; with whether it is at the top.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, bool)> {
+    // SAFETY: by the caller's promise; a CustomScanState with our methods was made by `create`.
+    unsafe {
+        if planstate.is_null() {
+            return None;
+        }
+        match (*planstate).type_ {
+            NodeTag::T_CustomScanState => {
+                let css = planstate.cast::<pg_sys::CustomScanState>();
+                ptr::eq((*css).methods, &EXEC.0).then_some((css.cast(), true))
+            }
+            NodeTag::T_MaterialState => state_of((*planstate).lefttree).map(|(s, _)| (s, false)),
+            _ => None,
+        }
+    }
+}
+
+/// Tells the scan in `planstate`, if there is one, how many rows the executor is asked for, and whether anybody looks at
+/// them.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+pub(in crate::pg) unsafe fn set_demand(
+    planstate: *mut pg_sys::PlanState,
+    limit: u64,
+    rows_unwanted: bool,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if let Some((state, top)) = state_of(planstate) {
+            (*state).rows_unwanted = rows_unwanted;
+            (*state).limit = if top { limit } else { limit.max(1) };
+        }
+    }
+}
+
+/// Lets the scan at the top of `planstate` send its rows straight to the client; `None` if there is no such scan, or its
+/// statement has to be planned again.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+pub(in crate::pg) unsafe fn run_to_client(
+    planstate: *mut pg_sys::PlanState,
+    client: &ClientRows<'_>,
+) -> Result<Option<u64>> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let Some((state, true)) = state_of(planstate) else { return Ok(None) };
+        let mut context = ScanContext { node: state.cast() };
+        (**(*state).scan).run_to_client(&mut context, client)
+    }
+}
+
+/// Whether the top of `planstate` is a scan of ours that has not started.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+pub(in crate::pg) unsafe fn is_fresh(planstate: *mut pg_sys::PlanState) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        state_of(planstate).is_some_and(|(state, top)| top && !(**(*state).scan).has_started())
+    }
+}
+
+impl ScanContext {
+    fn state(&mut self) -> &mut State {
+        // SAFETY: every node with our methods was made by `create`, and PostgreSQL calls one callback at a time.
+        unsafe { &mut *self.node.cast::<State>() }
+    }
+
+    fn estate(&self) -> *mut pg_sys::EState {
+        // SAFETY: set by ExecInitCustomScan before any callback runs.
+        unsafe { (*self.node).ss.ps.state }
+    }
+
+    /// The plan that is being executed.
+    pub fn plan(&self) -> PlanView {
+        // SAFETY: the state's plan is our custom scan, in memory that outlives the execution.
+        unsafe { PlanView::new((*self.node).ss.ps.plan.cast()) }
+    }
+
+    /// Rows wanted by the running call; 0 means all.
+    pub fn limit(&mut self) -> u64 {
+        self.state().limit
+    }
+
+    /// Whether nobody looks at the rows, so that only what the statement does matters.
+    pub fn rows_unwanted(&mut self) -> bool {
+        self.state().rows_unwanted
+    }
+
+    /// The parameters, serialised for a node.
+    pub fn params(&self, count: i32) -> Params {
+        // SAFETY: the executor's parameter list is valid (or null) during execution.
+        unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
+    }
+
+    /// Whether the result has columns.
+    pub fn has_columns(&self) -> bool {
+        // SAFETY: the slot has its descriptor from ExecInitCustomScan.
+        unsafe { (*(*self.slot()).tts_tupleDescriptor).natts > 0 }
+    }
+
+    /// Puts a row (the body of a DataRow message, text format) into the scan's slot.
+    pub fn store(&mut self, row: &[u8]) -> Result<()> {
+        let slot = self.slot();
+        let state = self.state();
+        // SAFETY: the decoder was made for this slot in `begin`; the expression context belongs to this node.
+        unsafe {
+            let memory = (*state.css.ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
+            (*state.decoder).decode(row, slot, memory)
+        }
+    }
+
+    fn slot(&self) -> *mut pg_sys::TupleTableSlot {
+        // SAFETY: set by ExecInitCustomScan.
+        unsafe { (*self.node).ss.ss_ScanTupleSlot }
+    }
+
+    /// Empties the slot and frees what the last row needed.
+    fn clear(&mut self) -> *mut pg_sys::TupleTableSlot {
+        let slot = self.slot();
+        // SAFETY: the slot is valid; the memory holds nothing but the values of the slot just emptied.
+        unsafe {
+            decode::clear(slot);
+            let context = (*self.node).ss.ps.ps_ExprContext;
+            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+        }
+        slot
+    }
+
+    /// Counts rows that a data-modifying statement changed, for its command tag.
+    pub fn add_processed(&mut self, rows: u64) {
+        // SAFETY: the executor state is valid during execution.
+        unsafe {
+            let estate = self.estate();
+            if (*(*estate).es_plannedstmt).commandType != pg_sys::CmdType::CMD_SELECT {
+                (*estate).es_processed += rows;
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn create(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
+    // SAFETY: called by ExecInitCustomScan; see `new_state`.
+    unsafe { trampoline(ptr::null_mut(), || Ok(new_state())) }
+}
+
+fn new_state() -> *mut pg_sys::Node {
+    let Some(factory) = FACTORY.get() else { return ptr::null_mut() };
+    // SAFETY: a zeroed State with its tag and methods is a valid CustomScanState; the callback is part of it, in the
+    // query's memory context, whose reset runs it exactly once.
+    unsafe {
+        let state = pg_sys::palloc0(size_of::<State>()).cast::<State>();
+        (*state).css.ss.ps.type_ = NodeTag::T_CustomScanState;
+        (*state).css.methods = &EXEC.0;
+        (*state).scan = Box::into_raw(Box::new(factory()));
+        (*state).callback.func = Some(drop_state);
+        (*state).callback.arg = state.cast();
+        pg_sys::MemoryContextRegisterResetCallback(
+            pg_sys::CurrentMemoryContext,
+            &raw mut (*state).callback,
+        );
+        state.cast()
+    }
+}
+
+unsafe extern "C-unwind" fn drop_state(state: *mut c_void) {
+    let state = state.cast::<State>();
+    // SAFETY: runs once, when the memory of the State goes; both were made by Box::into_raw or are null.
+    unsafe {
+        drop(Box::from_raw((*state).scan));
+        if !(*state).decoder.is_null() {
+            drop(Box::from_raw((*state).decoder));
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn begin(
+    node: *mut pg_sys::CustomScanState,
+    _estate: *mut pg_sys::EState,
+    _flags: c_int,
+) {
+    // SAFETY: called by ExecInitCustomScan with a State of ours.
+    unsafe {
+        trampoline((), || {
+            let slot = (*node).ss.ss_ScanTupleSlot;
+            let decoder = RowDecoder::new((*slot).tts_tupleDescriptor);
+            (*node.cast::<State>()).decoder = Box::into_raw(Box::new(decoder));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn exec(
+    node: *mut pg_sys::CustomScanState,
+) -> *mut pg_sys::TupleTableSlot {
+    // SAFETY: called by the executor with a State of ours. What is planned again runs outside of `trampoline`, as
+    // `Anew` wants it.
+    unsafe {
+        let state = node.cast::<State>();
+        let mut context = ScanContext { node };
+        let slot = trampoline(ptr::null_mut(), || Ok(context.clear()));
+        if (*state).anew.next(node) {
+            return slot;
+        }
+        if trampoline(Next::End, || (**(*state).scan).next(&mut context)) == Next::PlanAnew {
+            (*state).anew = Anew::run(node);
+            (*state).anew.next(node);
+        }
+        slot
+    }
+}
+
+unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
+    // SAFETY: called by the executor with a State of ours.
+    unsafe {
+        let state = node.cast::<State>();
+        trampoline((), || {
+            (*state).anew.end();
+            (**(*state).scan).rescan()
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
+    // SAFETY: called by the executor with a State of ours.
+    unsafe {
+        let state = node.cast::<State>();
+        trampoline((), || {
+            (*state).anew.end();
+            (**(*state).scan).end()
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn explain(
+    node: *mut pg_sys::CustomScanState,
+    _ancestors: *mut pg_sys::List,
+    es: *mut pg_sys::ExplainState,
+) {
+    // SAFETY: called by EXPLAIN with a State of ours and its own state.
+    unsafe {
+        trampoline((), || {
+            let mut context = ScanContext { node };
+            let mut output = ExplainOutput::new(es);
+            if (*node.cast::<State>()).anew.is_some() {
+                output.property("Node", "planned again for this server");
+                return Ok(());
+            }
+            (**(*node.cast::<State>()).scan).explain(&mut context, &mut output)
+        })
+    }
+}

@@ -1,0 +1,207 @@
+//! Expressions that are computed on a node: `x := tenant.f(1)` in PL/pgSQL.
+//!
+//! Procedural languages compute a query without FROM as an expression of its plan, which must be a Result node. Such a
+//! query's expression is turned to a call of `helios.evaluate` with the text to send, and planned by PostgreSQL.
+
+use crate::error::{Error, Result};
+use crate::pg::error::trampoline;
+use crate::pg::exec::params::Params;
+use crate::pg::exec::plan::RemotePlan;
+use crate::pg::exec::result_columns::{self, ResultColumns};
+use crate::pg::tree::list;
+use crate::pg::tree::redirect::{look_up, sql_function};
+use crate::pg::tree::{ParamUse, QueryTree};
+use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::sync::OnceLock;
+
+/// An expression to compute on a node.
+pub struct Evaluation {
+    /// `SELECT …` with one column and one row.
+    pub sql: Vec<u8>,
+    /// Namespaces of all remote objects in it.
+    pub namespaces: Vec<Oid>,
+    /// Whether it may change something, settings of the session on the node included.
+    pub writes: bool,
+    /// What its result must be.
+    pub columns: ResultColumns,
+    /// Its parameters.
+    pub params: Params,
+}
+
+/// Computes an expression on its node; gives the value's text, `None` for NULL.
+pub type Evaluate = fn(Evaluation) -> Result<Option<Vec<u8>>>;
+static EVALUATE: OnceLock<Evaluate> = OnceLock::new();
+
+/// Sets who computes; once, when the library is loaded.
+pub fn install(evaluate: Evaluate) {
+    EVALUATE.get_or_init(|| evaluate);
+}
+
+/// Whether a procedural language would compute this query as an expression (`exec_simple_check_plan` of PL/pgSQL).
+pub fn is_expression(query: QueryTree<'_>) -> bool {
+    // SAFETY: a valid query.
+    unsafe {
+        let q = &*query.as_ptr();
+        q.commandType == pg_sys::CmdType::CMD_SELECT
+            && q.rtable.is_null()
+            && q.cteList.is_null()
+            && (q.jointree.is_null()
+                || (list::len((*q.jointree).fromlist) == 0 && (*q.jointree).quals.is_null()))
+            && !(q.hasAggs || q.hasWindowFuncs || q.hasTargetSRFs || q.hasSubLinks)
+            && q.groupClause.is_null()
+            && q.groupingSets.is_null()
+            && q.havingQual.is_null()
+            && q.distinctClause.is_null()
+            && q.sortClause.is_null()
+            && q.limitOffset.is_null()
+            && q.limitCount.is_null()
+            && q.setOperations.is_null()
+            && list::len(q.targetList) == 1
+    }
+}
+
+/// Puts the call of `helios.evaluate` in the place of the query's expression.
+pub(in crate::pg) fn substitute(query: QueryTree<'_>, plan: &RemotePlan, params: &[ParamUse]) {
+    let types: BTreeMap<i32, ParamUse> = params.iter().map(|p| (p.id, *p)).collect();
+    let join = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",");
+    // SAFETY: a valid query.
+    let columns = unsafe { result_columns::of_targets((*query.as_ptr()).targetList, true) };
+    let about = format!(
+        "{};{};{};{},{}",
+        u8::from(plan.writes),
+        join(&mut plan.namespaces.iter().map(|n| n.to_u32().to_string())),
+        join(&mut types.keys().map(ToString::to_string)),
+        columns.described,
+        columns.own_types,
+    );
+    let signature = [pg_sys::INTERNALOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::ANYOID];
+    let function = look_up("evaluate", &signature);
+    // SAFETY: nodes are built in the planner's memory context; the target list has one entry.
+    unsafe {
+        let entry = list::nth::<pg_sys::TargetEntry>((*query.as_ptr()).targetList, 0);
+        let expression = (*entry).expr.cast::<pg_sys::Node>();
+        let (of_type, collation) =
+            (pg_sys::exprType(expression), pg_sys::exprCollation(expression));
+        let mut arguments = pg_sys::lappend(
+            ptr::null_mut(),
+            pg_sys::makeNullConst(pg_sys::INTERNALOID, -1, Oid::INVALID).cast(),
+        );
+        arguments = pg_sys::lappend(arguments, text_constant(&plan.sql).cast());
+        arguments = pg_sys::lappend(arguments, text_constant(about.as_bytes()).cast());
+        for param in types.values() {
+            let node = pg_sys::palloc0(size_of::<pg_sys::Param>()).cast::<pg_sys::Param>();
+            (*node).xpr.type_ = NodeTag::T_Param;
+            (*node).paramkind = pg_sys::ParamKind::PARAM_EXTERN;
+            (*node).paramid = param.id;
+            (*node).paramtype = Oid::from(param.of_type);
+            (*node).paramtypmod = -1;
+            (*node).paramcollid = pg_sys::get_typcollation(Oid::from(param.of_type));
+            (*node).location = -1;
+            arguments = pg_sys::lappend(arguments, node.cast());
+        }
+        if types.is_empty() {
+            // VARIADIC "any" takes at least one.
+            arguments = pg_sys::lappend(
+                arguments,
+                pg_sys::makeNullConst(pg_sys::TEXTOID, -1, Oid::INVALID).cast(),
+            );
+        }
+        let call = pg_sys::makeFuncExpr(
+            function,
+            of_type,
+            arguments,
+            collation,
+            Oid::INVALID,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CALL,
+        );
+        (*entry).expr = call.cast();
+    }
+}
+
+unsafe fn text_constant(text: &[u8]) -> *mut pg_sys::Const {
+    // SAFETY: the text is copied into the current memory context with its length.
+    unsafe {
+        let value =
+            pg_sys::cstring_to_text_with_len(text.as_ptr().cast(), text.len() as std::ffi::c_int);
+        pg_sys::makeConst(
+            pg_sys::TEXTOID,
+            -1,
+            pg_sys::DEFAULT_COLLATION_OID,
+            -1,
+            pg_sys::Datum::from(value),
+            false,
+            false,
+        )
+    }
+}
+
+sql_function!(helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper, |fcinfo| {
+    let mut is_null = true;
+    let out = &raw mut is_null;
+    let value = trampoline(pg_sys::Datum::null(), || {
+        let computed = match EVALUATE.get() {
+            Some(evaluate) => evaluate(arguments(fcinfo)?)?,
+            None => None,
+        };
+        *out = computed.is_none();
+        Ok(computed.map_or(pg_sys::Datum::null(), |text| input(fcinfo, &text)))
+    });
+    (*fcinfo).isnull = is_null;
+    value
+});
+
+/// # Safety
+/// `fcinfo` is that of a call made by [`substitute`].
+unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
+    // SAFETY: by the caller's promise: the first arguments are internal, text, text.
+    unsafe {
+        let argument = |i: usize| &*(*fcinfo).args.as_ptr().add(i);
+        let text = |i: usize| {
+            let c = pg_sys::text_to_cstring(argument(i).value.cast_mut_ptr());
+            CStr::from_ptr(c).to_bytes().to_vec()
+        };
+        let about = String::from_utf8(text(2)).unwrap_or_default();
+        let mut parts = about.split(';');
+        let mut numbers = || -> Vec<u64> {
+            parts.next().unwrap_or("").split(',').filter_map(|n| n.parse().ok()).collect()
+        };
+        let (writes, namespaces, ids, columns) = (numbers(), numbers(), numbers(), numbers());
+        let mut params = Params::default();
+        for (i, id) in ids.iter().enumerate() {
+            let of_type = pg_sys::get_fn_expr_argtype((*fcinfo).flinfo, 3 + i as i32);
+            let datum = argument(3 + i);
+            params.put(*id as usize, of_type, (!datum.isnull).then_some(datum.value));
+        }
+        if (*fcinfo).nargs as usize != ids.len().max(1) + 3 {
+            return Err(Error::new(
+                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+                "helios.evaluate was called with other arguments than planned",
+            ));
+        }
+        Ok(Evaluation {
+            sql: text(1),
+            namespaces: namespaces.into_iter().map(|n| Oid::from(n as u32)).collect(),
+            writes: writes == [1],
+            columns: match columns[..] {
+                [described, own_types] => ResultColumns { described, own_types },
+                _ => ResultColumns::default(),
+            },
+            params,
+        })
+    }
+}
+
+/// The value of the call's result type with this text.
+unsafe fn input(fcinfo: pg_sys::FunctionCallInfo, text: &[u8]) -> pg_sys::Datum {
+    let text = CString::new(text).unwrap_or_default();
+    // SAFETY: look-ups for the result type of the call's own expression.
+    unsafe {
+        let of_type = pg_sys::get_fn_expr_rettype((*fcinfo).flinfo);
+        let (mut function, mut element_type) = (Oid::INVALID, Oid::INVALID);
+        pg_sys::getTypeInputInfo(of_type, &mut function, &mut element_type);
+        pg_sys::OidInputFunctionCall(function, text.as_ptr().cast_mut(), element_type, -1)
+    }
+}

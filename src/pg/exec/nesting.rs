@@ -1,0 +1,102 @@
+//! What the running statement is nested in: how many statements are around it (functions, `DO`, triggers), which utility
+//! statement encloses it, and which EXPLAIN.
+//!
+//! The executor and utility hooks run PostgreSQL's part of their work in here. Whether that ends well or by an error, what
+//! was before is put back; the error goes on with all its fields, as with PostgreSQL's own `PG_FINALLY`.
+
+use crate::pg::error::trampoline;
+use crate::pg::exec::explain;
+use crate::pg::tree::enclosing::{self, Enclosing};
+use cee_scape::call_with_sigsetjmp;
+use pgrx::pg_sys;
+use std::cell::Cell;
+
+unsafe extern "C-unwind" {
+    // Not the binding of pgrx: its guard would catch what is thrown here.
+    fn pg_re_throw() -> !;
+}
+
+thread_local! {
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static AT_REST: Cell<Option<fn()>> = const { Cell::new(None) };
+}
+
+/// Is told that a statement of the client's has run; once, when the library is loaded. It raises nothing.
+pub fn at_rest(listener: fn()) {
+    AT_REST.set(Some(listener));
+}
+
+/// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
+/// hook has entered yet.
+pub fn depth() -> u32 {
+    DEPTH.get()
+}
+
+/// Whether what runs now is inside of another statement, or of none: deferred triggers at the end of a transaction, checks
+/// of a domain while a parameter is bound, what the planner computes and a FunctionCall message run while no portal does.
+#[inline]
+pub fn is_nested() -> bool {
+    // SAFETY: reads a variable of this backend.
+    DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
+}
+
+/// Runs a statement of the executor, one deeper.
+///
+/// # Safety
+/// `body` owns nothing with a destructor, and neither do the frames that it calls PostgreSQL from.
+pub(in crate::pg) unsafe fn execute(body: impl FnOnce()) {
+    let before = DEPTH.get();
+    DEPTH.set(before + 1);
+    // SAFETY: by the caller's promise.
+    unsafe { finally(body, || DEPTH.set(before)) }
+}
+
+/// Runs a utility statement; `deeper` says whether what it runs is nested in it.
+///
+/// # Safety
+/// As [`execute`].
+pub(in crate::pg) unsafe fn utility(statement: Enclosing, deeper: bool, body: impl FnOnce()) {
+    let before = DEPTH.get();
+    let enclosing = enclosing::replace(Some(statement));
+    let explain = explain::replace(None);
+    DEPTH.set(before + u32::from(deeper));
+    let restore = || {
+        DEPTH.set(before);
+        enclosing::replace(enclosing);
+        explain::replace(explain);
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { finally(body, restore) }
+}
+
+/// Runs `body`, then `restore`, whether or not an error is thrown through.
+///
+/// # Safety
+/// `body` owns nothing with a destructor; `restore` raises nothing.
+unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce()) {
+    // SAFETY: what PG_TRY and PG_FINALLY do: the jump buffer is on the stack until the stacks are put back, and an error
+    // that arrives here is thrown again to where it would have gone.
+    unsafe {
+        let exceptions = pg_sys::PG_exception_stack;
+        let contexts = pg_sys::error_context_stack;
+        let jumped = call_with_sigsetjmp(false, |buffer| {
+            pg_sys::PG_exception_stack = std::ptr::from_ref(buffer).cast_mut().cast();
+            body();
+            0
+        });
+        pg_sys::PG_exception_stack = exceptions;
+        pg_sys::error_context_stack = contexts;
+        restore();
+        if jumped != 0 {
+            pg_re_throw();
+        }
+        if DEPTH.get() == 0
+            && let Some(listener) = AT_REST.get()
+        {
+            trampoline((), || {
+                listener();
+                Ok(())
+            });
+        }
+    }
+}

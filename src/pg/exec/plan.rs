@@ -1,0 +1,257 @@
+//! Builds and reads the plan of a statement that runs on one node: a custom scan that carries the text to send.
+//!
+//! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
+//! them, and drops a cached plan when one of them changes.
+
+use crate::pg::exec::custom_scan;
+use crate::pg::exec::result_columns::{self, ResultColumns};
+use crate::pg::tree::list;
+use crate::pg::tree::{QueryTree, names_relation};
+use pgrx::pg_sys::{self, NodeTag, Oid};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+
+/// What a remote plan says.
+#[derive(Debug, Clone)]
+pub struct RemotePlan {
+    /// Text to send, in the database's encoding.
+    pub sql: Vec<u8>,
+    /// Whether the text is the client's own: then error positions are moved by this many characters, the length of
+    /// what stands before the statement in its source. `None` for deparsed text.
+    pub offset: Option<i32>,
+    /// Number of parameters that the text may refer to.
+    pub params: i32,
+    /// Whether it changes data or locks rows.
+    pub writes: bool,
+    /// Whether it calls functions that may change settings of the session on the node.
+    pub unsettles: bool,
+    /// Namespaces of all remote objects it touches.
+    pub namespaces: Vec<Oid>,
+}
+
+/// The fields of a [`RemotePlan`] as they lie in a plan tree.
+#[derive(Clone, Copy)]
+pub struct PlanView {
+    private: *mut pg_sys::List,
+}
+
+/// Builds the plan for `query`.
+pub(in crate::pg) fn build(
+    query: QueryTree<'_>,
+    plan: &RemotePlan,
+    cursor_options: c_int,
+) -> *mut pg_sys::PlannedStmt {
+    let query = query.as_ptr();
+    // SAFETY: palloc0 gives zeroed nodes, complete once their tag is set; everything pointed to lives in the planner's
+    // memory context, as the query does.
+    unsafe {
+        let scan = node::<pg_sys::CustomScan>(NodeTag::T_CustomScan);
+        (*scan).methods = custom_scan::scan_methods();
+        let select = (*query).commandType == pg_sys::CmdType::CMD_SELECT;
+        let columns = if select { (*query).targetList } else { (*query).returningList };
+        let returns = select || !columns.is_null();
+        (*scan).custom_private = private(plan, result_columns::of_targets(columns, returns));
+        describe(scan, columns);
+        let mut top: *mut pg_sys::Plan = scan.cast();
+        (*top).plan_rows = 1.0;
+        if cursor_options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0 {
+            top = pg_sys::materialize_finished_plan(top);
+        }
+        let statement = node::<pg_sys::PlannedStmt>(NodeTag::T_PlannedStmt);
+        (*statement).commandType = (*query).commandType;
+        (*statement).queryId = (*query).queryId;
+        (*statement).hasReturning = !(*query).returningList.is_null();
+        (*statement).hasModifyingCTE = (*query).hasModifyingCTE;
+        (*statement).canSetTag = (*query).canSetTag;
+        (*statement).dependsOnRole = (*query).hasRowSecurity;
+        (*statement).planTree = top;
+        (*statement).stmt_location = (*query).stmt_location;
+        (*statement).stmt_len = (*query).stmt_len;
+        collect_relations(query.cast(), statement.cast());
+        #[cfg(feature = "pg18")]
+        {
+            let relations = list::len((*statement).rtable) as c_int;
+            (*statement).unprunableRelids = pg_sys::bms_add_range(ptr::null_mut(), 1, relations);
+        }
+        statement
+    }
+}
+
+unsafe fn node<T>(tag: NodeTag) -> *mut T {
+    // SAFETY: every node begins with its tag; the rest is zero.
+    unsafe {
+        let node = pg_sys::palloc0(size_of::<T>()).cast::<T>();
+        node.cast::<pg_sys::Node>().write(pg_sys::Node { type_: tag });
+        node
+    }
+}
+
+/// Gives the scan the columns of `source`: each a variable of the scan's own tuple, so that no projection is needed.
+unsafe fn describe(scan: *mut pg_sys::CustomScan, source: *mut pg_sys::List) {
+    // SAFETY: `source` is null or a list of TargetEntry.
+    unsafe {
+        for entry in list::iter::<pg_sys::TargetEntry>(source) {
+            if (*entry).resjunk {
+                continue;
+            }
+            let expr = (*entry).expr.cast::<pg_sys::Node>();
+            let (of_type, typmod, collation) =
+                (pg_sys::exprType(expr), pg_sys::exprTypmod(expr), pg_sys::exprCollation(expr));
+            let value = pg_sys::makeNullConst(of_type, typmod, collation);
+            (*scan).custom_scan_tlist = pg_sys::lappend(
+                (*scan).custom_scan_tlist,
+                pg_sys::makeTargetEntry(value.cast(), (*entry).resno, (*entry).resname, false)
+                    .cast(),
+            );
+            let variable = pg_sys::makeVar(
+                pg_sys::INDEX_VAR as _,
+                (*entry).resno,
+                of_type,
+                typmod,
+                collation,
+                0,
+            );
+            let column =
+                pg_sys::makeTargetEntry(variable.cast(), (*entry).resno, (*entry).resname, false);
+            (*column).resorigtbl = (*entry).resorigtbl;
+            (*column).resorigcol = (*entry).resorigcol;
+            (*scan).scan.plan.targetlist =
+                pg_sys::lappend((*scan).scan.plan.targetlist, column.cast());
+        }
+    }
+}
+
+/// Adds every relation of the query, at any depth, to the planned statement (`context`).
+unsafe extern "C-unwind" fn collect_relations(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: PostgreSQL walks a valid tree; `context` is the PlannedStmt of `build`.
+    unsafe {
+        if (*node).type_ != NodeTag::T_Query {
+            return pg_sys::expression_tree_walker(node, Some(collect_relations), context);
+        }
+        let query = node.cast::<pg_sys::Query>();
+        let statement = context.cast::<pg_sys::PlannedStmt>();
+        #[cfg(not(feature = "pg15"))]
+        let permissions_before = list::len((*statement).permInfos) as u32;
+        #[cfg(not(feature = "pg15"))]
+        {
+            (*statement).permInfos =
+                pg_sys::list_concat((*statement).permInfos, (*query).rteperminfos);
+        }
+        for entry in list::iter::<pg_sys::RangeTblEntry>((*query).rtable) {
+            if !names_relation(&*entry) {
+                continue;
+            }
+            let copy =
+                pg_sys::palloc(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
+            ptr::copy_nonoverlapping(entry, copy, 1);
+            (*copy).tablesample = ptr::null_mut();
+            (*copy).subquery = ptr::null_mut();
+            (*copy).securityQuals = ptr::null_mut();
+            #[cfg(not(feature = "pg15"))]
+            if (*copy).perminfoindex > 0 {
+                (*copy).perminfoindex += permissions_before;
+            }
+            (*statement).rtable = pg_sys::lappend((*statement).rtable, copy.cast());
+            (*statement).relationOids =
+                pg_sys::lappend_oid((*statement).relationOids, (*entry).relid);
+        }
+        pg_sys::query_tree_walker(query, Some(collect_relations), context, 0)
+    }
+}
+
+const NO_OFFSET: c_int = -1;
+
+fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
+    // SAFETY: list building in the current memory context; the text is copied with its length.
+    unsafe {
+        let sql = pg_sys::pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
+        let mut numbers: *mut pg_sys::List = ptr::null_mut();
+        for n in [
+            plan.offset.unwrap_or(NO_OFFSET),
+            plan.params,
+            c_int::from(plan.writes),
+            c_int::from(plan.unsettles),
+            (columns.described >> 32) as c_int,
+            columns.described as c_int,
+            (columns.own_types >> 32) as c_int,
+            columns.own_types as c_int,
+        ] {
+            numbers = pg_sys::lappend_int(numbers, n);
+        }
+        let mut namespaces: *mut pg_sys::List = ptr::null_mut();
+        for &namespace in &plan.namespaces {
+            namespaces = pg_sys::lappend_oid(namespaces, namespace);
+        }
+        let mut list = pg_sys::lappend(ptr::null_mut(), pg_sys::makeString(sql).cast());
+        list = pg_sys::lappend(list, numbers.cast());
+        pg_sys::lappend(list, namespaces.cast())
+    }
+}
+
+impl PlanView {
+    /// # Safety
+    /// `scan` is a custom scan made by [`build`] (or a copy of it) that outlives the view.
+    pub(in crate::pg) unsafe fn new(scan: *mut pg_sys::CustomScan) -> Self {
+        // SAFETY: by the caller's promise.
+        Self { private: unsafe { (*scan).custom_private } }
+    }
+
+    fn number(&self, index: usize) -> c_int {
+        // SAFETY: `private` was made by `private()`.
+        unsafe { list::nth_int(list::nth(self.private, 1), index) }
+    }
+
+    fn long_number(&self, index: usize) -> u64 {
+        let half = |index| u64::from(self.number(index) as u32);
+        half(index) << 32 | half(index + 1)
+    }
+
+    /// Text to send.
+    pub fn sql(&self) -> &[u8] {
+        // SAFETY: the text lives as long as the plan.
+        unsafe { CStr::from_ptr(self.sql_pointer()).to_bytes() }
+    }
+
+    /// The same for PostgreSQL: it ends with a NUL.
+    pub(in crate::pg) fn sql_pointer(&self) -> *const c_char {
+        // SAFETY: the first member is a String.
+        unsafe { (*list::nth::<pg_sys::String>(self.private, 0)).sval }
+    }
+
+    /// See [`RemotePlan::offset`].
+    pub fn offset(&self) -> Option<i32> {
+        Some(self.number(0)).filter(|&n| n != NO_OFFSET)
+    }
+
+    /// See [`RemotePlan::params`].
+    pub fn params(&self) -> i32 {
+        self.number(1)
+    }
+
+    /// See [`RemotePlan::writes`].
+    pub fn writes(&self) -> bool {
+        self.number(2) != 0
+    }
+
+    /// See [`RemotePlan::unsettles`].
+    pub fn unsettles(&self) -> bool {
+        self.number(3) != 0
+    }
+
+    /// The columns of the result.
+    pub fn columns(&self) -> ResultColumns {
+        ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
+    }
+
+    /// See [`RemotePlan::namespaces`].
+    pub fn namespaces(&self) -> impl Iterator<Item = Oid> + Clone {
+        // SAFETY: the third member is a list of OIDs (null if empty).
+        unsafe { list::oids(list::nth(self.private, 2)) }
+    }
+}

@@ -1,0 +1,85 @@
+//! The columns of a result as numbers that are cheap to compare.
+
+use crate::pg::exec::decode::tuple_attribute;
+use crate::pg::tree::list;
+use helios_core::frames::ColumnsDigest;
+use pgrx::pg_sys::{self, Oid};
+use std::ffi::{CStr, c_int};
+
+/// What a node's result must look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResultColumns {
+    /// Digest of names and types as a node describes them; 0 if there is no result, or its columns do not matter.
+    pub described: u64,
+    /// A number that differs where the types do, those included whose OIDs differ from server to server.
+    pub own_types: u64,
+}
+
+#[derive(Default)]
+struct Collected {
+    described: ColumnsDigest,
+    own_types: u64,
+}
+
+impl Collected {
+    fn add(&mut self, name: &CStr, of_type: Oid) {
+        // SAFETY: a syscache look-up. A RowDescription names the type below a domain.
+        let base = unsafe { pg_sys::getBaseType(of_type) };
+        self.described.add(name.to_bytes(), base.to_u32());
+        let number = u64::from(of_type.to_u32());
+        self.own_types = self.own_types.wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(number);
+    }
+
+    fn finish(self) -> ResultColumns {
+        ResultColumns { described: self.described.finish(), own_types: self.own_types }
+    }
+}
+
+/// The columns of a query's result; none if it does not return any.
+///
+/// # Safety
+/// `targets` is null or a valid list of TargetEntry.
+pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool) -> ResultColumns {
+    if !returns {
+        return ResultColumns::default();
+    }
+    let mut columns = Collected::default();
+    // SAFETY: by the caller's promise; a name is null or a C string.
+    unsafe {
+        for entry in list::iter::<pg_sys::TargetEntry>(targets).filter(|&e| !(*e).resjunk) {
+            let name = (*entry).resname;
+            let name = if name.is_null() { c"" } else { CStr::from_ptr(name) };
+            columns.add(name, pg_sys::exprType((*entry).expr.cast()));
+        }
+    }
+    columns.finish()
+}
+
+/// The columns of a row of this kind.
+///
+/// # Safety
+/// `descriptor` is valid.
+pub(in crate::pg) unsafe fn of_descriptor(descriptor: pg_sys::TupleDesc) -> ResultColumns {
+    let mut columns = Collected::default();
+    // SAFETY: by the caller's promise.
+    unsafe {
+        for i in 0..(*descriptor).natts as usize {
+            let attribute = &*tuple_attribute(descriptor, i);
+            if !attribute.attisdropped {
+                columns.add(CStr::from_ptr(attribute.attname.data.as_ptr()), attribute.atttypid);
+            }
+        }
+    }
+    columns.finish()
+}
+
+/// The columns of `SELECT *` from a relation, which is locked.
+pub fn of_relation(relation: Oid) -> ResultColumns {
+    // SAFETY: the caller holds a lock; the descriptor is read while the relation is open.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
+        let columns = of_descriptor((*opened).rd_att);
+        pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
+        columns
+    }
+}

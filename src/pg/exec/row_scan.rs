@@ -1,0 +1,117 @@
+//! Reads all rows of a table without a plan.
+//!
+//! To plan a query is to run code of the table's owner: the planner computes what is constant in the expressions and
+//! predicates of indexes and extended statistics. A scan runs nothing but the output functions of types, which are
+//! superusers' (a base type can be made by nobody else).
+
+use crate::error::{Error, Result};
+use crate::pg::exec::row_trigger::{Values, values};
+use crate::pg::ipc::wait::check_for_interrupts;
+use crate::pg::session::own_settings::OwnSettings;
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use std::ffi::c_int;
+use std::ptr;
+
+unsafe extern "C-unwind" {
+    fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
+}
+
+/// As [`each`], for the one row of a sequence: last value, numbers in the log, whether the value was given out.
+///
+/// 42809 if the relation is no sequence (any more).
+pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
+    // SAFETY: locks for the rest of the transaction, so that it stays what it is; looks into the system cache.
+    let kind = unsafe {
+        pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as c_int);
+        pg_sys::get_rel_relkind(relation)
+    };
+    if kind != b'S' as std::ffi::c_char {
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, "the relation is no sequence"));
+    }
+    each(relation, take)
+}
+
+/// Takes all rows out of a table that are committed now, or this transaction's own. No rule, no policy and no trigger
+/// counts; who refers to a row is not asked. Gives how many there were.
+pub fn delete_all(relation: Oid) -> u64 {
+    let mut rows = 0;
+    // SAFETY: the tuple is the scan's, of this relation and this snapshot.
+    with_tuples(relation, pg_sys::RowExclusiveLock, |table, snapshot, tuple| unsafe {
+        pg_sys::simple_table_tuple_delete(table, &mut (*tuple).t_self, snapshot);
+        rows += 1;
+        true
+    });
+    rows
+}
+
+/// Whether a table has rows.
+pub fn has_rows(relation: Oid) -> bool {
+    let mut found = false;
+    with_tuples(relation, pg_sys::AccessShareLock, |_, _, _| {
+        found = true;
+        false
+    });
+    found
+}
+
+/// Calls `take` with each tuple until it says no.
+fn with_tuples(
+    relation: Oid,
+    lock: u32,
+    mut take: impl FnMut(pg_sys::Relation, pg_sys::Snapshot, pg_sys::HeapTuple) -> bool,
+) {
+    // SAFETY: relation, snapshot and scan are open until the end of the block, and an error of the server's releases them
+    // with its transaction.
+    unsafe {
+        let table = pg_sys::table_open(relation, lock as c_int);
+        let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
+        let none = pg_sys::InvalidOid;
+        let scan = pg_sys::systable_beginscan(table, none, false, snapshot, 0, ptr::null_mut());
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() || !take(table, snapshot, tuple) {
+                break;
+            }
+            check_for_interrupts();
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::UnregisterSnapshot(snapshot);
+        pg_sys::table_close(table, pg_sys::NoLock as c_int);
+    }
+}
+
+/// Calls `take` with each row that is committed now, or this transaction's own: columns as text, by number less one,
+/// written so that every server reads them as the same values. The caller has checked that the relation is a table, and
+/// who may read it.
+pub fn each(relation: Oid, mut take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
+    let _modes = OwnSettings::begin(&crate::pg::exec::copy_from::PINNED[1..]); // no text leaves the server here
+    let mut memory = pgrx::memcxt::PgMemoryContexts::new("rows of a table");
+    // SAFETY: changes a variable of this backend.
+    unsafe { pg_sys::CommandCounterIncrement() };
+    let mut result = Ok(());
+    with_tuples(relation, pg_sys::AccessShareLock, |table, _, tuple| {
+        // SAFETY: the tuple is of this relation. What a row allocates is copied out of the memory that is emptied behind it.
+        let row = unsafe { memory.switch_to(|_| values((*table).rd_att, tuple)) };
+        // SAFETY: nothing of it is used any more.
+        unsafe { memory.reset() };
+        result = take(&row);
+        result.is_ok()
+    });
+    result
+}
+
+/// A hash of a row that tells apart all values that are written differently.
+pub fn hash(row: &Values) -> i64 {
+    let mut bytes = Vec::new();
+    for value in row {
+        match value {
+            Some(value) => {
+                bytes.extend((value.len() as u64).to_be_bytes());
+                bytes.extend(value);
+            }
+            None => bytes.extend(u64::MAX.to_be_bytes()),
+        }
+    }
+    // SAFETY: reads so many bytes.
+    unsafe { hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, 0) as i64 }
+}

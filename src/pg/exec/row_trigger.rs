@@ -1,0 +1,168 @@
+//! What a trigger is told, as plain values, and a word when what it noted is rolled back.
+
+use crate::pg::session::own_settings::OwnSettings;
+use pgrx::pg_sys::{self, Oid};
+use std::cell::Cell;
+use std::ffi::{CStr, c_void};
+
+/// Values are written so that every server reads them as the same ones, as postgres_fdw writes them.
+const MODES: [(&CStr, &CStr); 4] = [
+    (c"datestyle", c"ISO"),
+    (c"intervalstyle", c"postgres"),
+    (c"extra_float_digits", c"3"),
+    (c"search_path", c"pg_catalog"),
+];
+
+/// The columns of a row as text, by column number less one; None for NULL, dropped columns too.
+pub type Values = Vec<Option<Vec<u8>>>;
+
+/// What a statement does to rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Insert,
+    Update,
+    Delete,
+    Truncate,
+}
+
+impl Operation {
+    /// That of a change of one row, of which there is an old or a new version, or both.
+    pub fn of(has_old: bool, has_new: bool) -> Self {
+        match (has_old, has_new) {
+            (false, _) => Self::Insert,
+            (true, true) => Self::Update,
+            (true, false) => Self::Delete,
+        }
+    }
+}
+
+/// What a trigger was fired for.
+pub enum Fired {
+    /// Before a statement.
+    Before(Operation),
+    /// After a row was changed: what it was and what it is.
+    Row {
+        /// None: the row was inserted.
+        old: Option<Values>,
+        /// None: the row was deleted.
+        new: Option<Values>,
+    },
+    /// After a statement.
+    After(Operation),
+    /// After TRUNCATE.
+    Truncated,
+}
+
+/// Told of the nesting level whose work is rolled back, 0 at the end of every transaction. Must not raise.
+pub type Forget = fn(u32);
+
+thread_local!(static FORGET: Cell<Option<Forget>> = const { Cell::new(None) });
+
+/// Registers the one listener. Called once, from `_PG_init`.
+pub fn listen(forget: Forget) {
+    FORGET.set(Some(forget));
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
+    }
+}
+
+unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    let ended = matches!(
+        event,
+        pg_sys::XactEvent::XACT_EVENT_ABORT
+            | pg_sys::XactEvent::XACT_EVENT_COMMIT
+            | pg_sys::XactEvent::XACT_EVENT_PREPARE
+    );
+    if let (true, Some(forget)) = (ended, FORGET.get()) {
+        forget(0);
+    }
+}
+
+unsafe extern "C-unwind" fn subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    _sub: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    let failed = event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB;
+    if let (true, Some(forget)) = (failed, FORGET.get()) {
+        forget(crate::pg::session::xact::nest_level());
+    }
+}
+
+/// The table, and what happens to it.
+///
+/// # Safety
+/// The data are those of a trigger's call under way.
+pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
+    // SAFETY: the caller's word: the server fills these fields for the duration of the call.
+    unsafe {
+        let data = &*data;
+        let event = data.tg_event;
+        let relation = (*data.tg_relation).rd_id;
+        let operation = event & pg_sys::TRIGGER_EVENT_OPMASK;
+        let values = |tuple| values((*data.tg_relation).rd_att, tuple);
+        let fired = if event & pg_sys::TRIGGER_EVENT_BEFORE != 0 {
+            Fired::Before(of_event(operation))
+        } else if operation == pg_sys::TRIGGER_EVENT_TRUNCATE {
+            Fired::Truncated
+        } else if event & pg_sys::TRIGGER_EVENT_ROW == 0 {
+            Fired::After(of_event(operation))
+        } else {
+            let _modes = OwnSettings::begin(&MODES);
+            match operation {
+                pg_sys::TRIGGER_EVENT_INSERT => {
+                    Fired::Row { old: None, new: Some(values(data.tg_trigtuple)) }
+                }
+                pg_sys::TRIGGER_EVENT_DELETE => {
+                    Fired::Row { old: Some(values(data.tg_trigtuple)), new: None }
+                }
+                _ => Fired::Row {
+                    old: Some(values(data.tg_trigtuple)),
+                    new: Some(values(data.tg_newtuple)),
+                },
+            }
+        };
+        (relation, fired)
+    }
+}
+
+fn of_event(operation: u32) -> Operation {
+    match operation {
+        pg_sys::TRIGGER_EVENT_INSERT => Operation::Insert,
+        pg_sys::TRIGGER_EVENT_UPDATE => Operation::Update,
+        pg_sys::TRIGGER_EVENT_DELETE => Operation::Delete,
+        _ => Operation::Truncate,
+    }
+}
+
+/// # Safety
+/// The tuple is one of this descriptor's.
+pub(in crate::pg) unsafe fn values(
+    descriptor: pg_sys::TupleDesc,
+    tuple: pg_sys::HeapTuple,
+) -> Values {
+    // SAFETY: the caller's word; output functions give palloc'd C strings.
+    unsafe {
+        let columns = (*descriptor).natts as usize;
+        let mut datums = vec![pg_sys::Datum::null(); columns];
+        let mut nulls = vec![true; columns];
+        pg_sys::heap_deform_tuple(tuple, descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
+        let mut texts = Values::with_capacity(columns);
+        for column in 0..columns {
+            let attribute = crate::pg::exec::decode::tuple_attribute(descriptor, column);
+            if nulls[column] || (*attribute).attisdropped {
+                texts.push(None);
+                continue;
+            }
+            let (mut output, mut varlena) = (pg_sys::InvalidOid, false);
+            pg_sys::getTypeOutputInfo((*attribute).atttypid, &mut output, &mut varlena);
+            let text = pg_sys::OidOutputFunctionCall(output, datums[column]);
+            texts.push(Some(CStr::from_ptr(text).to_bytes().to_vec()));
+            pg_sys::pfree(text.cast());
+        }
+        texts
+    }
+}

@@ -1,0 +1,147 @@
+//! The locks that PostgreSQL takes for a statement on the rows or files of relations, taken on their shells.
+//!
+//! The node does the work and locks its own tables. The shells are locked first, so that two transactions meet in this
+//! server's lock queue, where a deadlock is seen, and not one here and one on the node.
+
+use crate::pg::catalog::names::inheritors;
+use crate::pg::tree::nodes::members;
+use crate::pg::tree::statement::{Listed, Statement};
+use pgrx::pg_sys::{self, NodeTag, Oid};
+
+// The server's own constants have a type narrower than the rights' in some versions.
+const ACL_TRUNCATE: pg_sys::AclMode = 1 << 4;
+#[cfg(any(feature = "pg17", feature = "pg18"))]
+const ACL_MAINTAIN: pg_sys::AclMode = 1 << 14;
+
+impl Statement {
+    /// Locks relations that the statement lists, and what PostgreSQL would lock along with them, until the transaction
+    /// ends. One that the current user may not do this to is left alone: the node says so.
+    pub fn lock_shells(&self, listed: &[&Listed]) {
+        let Some(mode) = self.lock_mode() else { return };
+        let mut truncated = Vec::new();
+        for item in listed {
+            let Some(relation) = item.relation.filter(|&relation| self.may_lock(relation)) else {
+                continue;
+            };
+            if self.tag() == NodeTag::T_TruncateStmt && !item.only {
+                truncated.extend(inheritors(relation));
+            } else if self.tag() == NodeTag::T_TruncateStmt {
+                truncated.push(relation);
+            }
+            // SAFETY: no pointers but a null one; the locks are released by the end of the transaction.
+            unsafe {
+                let index_of = pg_sys::IndexGetRelation(relation, true);
+                if index_of != pg_sys::InvalidOid {
+                    let share = pg_sys::ShareLock as pg_sys::LOCKMODE;
+                    pg_sys::LockRelationOid(index_of, mode.min(share));
+                }
+                pg_sys::LockRelationOid(relation, mode);
+            }
+        }
+        if !truncated.is_empty() {
+            self.lock_truncated(truncated, mode);
+        }
+    }
+
+    /// What TRUNCATE … RESTART IDENTITY CASCADE reaches, its list included.
+    fn lock_truncated(&self, mut truncated: Vec<Oid>, mode: pg_sys::LOCKMODE) {
+        let node = self.node::<pg_sys::TruncateStmt>();
+        // SAFETY: only TRUNCATE gets here; the functions read the catalogs and give lists of OIDs.
+        unsafe {
+            for &relation in &truncated {
+                pg_sys::LockRelationOid(relation, mode);
+            }
+            let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+            let mut more = if cascade { truncated.clone() } else { Vec::new() };
+            while !more.is_empty() {
+                let known = truncated.iter().fold(std::ptr::null_mut(), |list, &relation| {
+                    pg_sys::lappend_oid(list, relation)
+                });
+                let referring = crate::pg::tree::list::oids(pg_sys::heap_truncate_find_FKs(known));
+                more = referring.filter(|&relation| self.may_lock(relation)).collect();
+                for &relation in &more {
+                    pg_sys::LockRelationOid(relation, mode);
+                }
+                truncated.extend(&more);
+            }
+            if (*node).restart_seqs {
+                for relation in truncated {
+                    for sequence in crate::pg::tree::list::oids(pg_sys::getOwnedSequences(relation))
+                    {
+                        pg_sys::LockRelationOid(sequence, mode);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How strongly PostgreSQL locks what the statement lists; None for one that does not wait for locks.
+    fn lock_mode(&self) -> Option<pg_sys::LOCKMODE> {
+        // SAFETY: the tag says what the node is.
+        let mode = unsafe {
+            match self.tag() {
+                NodeTag::T_TruncateStmt | NodeTag::T_ClusterStmt => pg_sys::AccessExclusiveLock,
+                NodeTag::T_RefreshMatViewStmt => {
+                    match (*self.node::<pg_sys::RefreshMatViewStmt>()).concurrent {
+                        true => pg_sys::ExclusiveLock,
+                        false => pg_sys::AccessExclusiveLock,
+                    }
+                }
+                NodeTag::T_ReindexStmt => {
+                    let node = self.node::<pg_sys::ReindexStmt>();
+                    let is_index = (*node).kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_INDEX;
+                    match (has_option((*node).params, c"concurrently"), is_index) {
+                        (true, _) => pg_sys::ShareUpdateExclusiveLock,
+                        (false, true) => pg_sys::AccessExclusiveLock,
+                        (false, false) => pg_sys::ShareLock,
+                    }
+                }
+                NodeTag::T_VacuumStmt => {
+                    let options = (*self.node::<pg_sys::VacuumStmt>()).options;
+                    if has_option(options, c"skip_locked") {
+                        return None;
+                    }
+                    match has_option(options, c"full") {
+                        true => pg_sys::AccessExclusiveLock,
+                        false => pg_sys::ShareUpdateExclusiveLock,
+                    }
+                }
+                _ => return None,
+            }
+        };
+        Some(mode as pg_sys::LOCKMODE)
+    }
+
+    /// Whether the current user may do it to the relation: nobody else can make others wait.
+    fn may_lock(&self, relation: Oid) -> bool {
+        // SAFETY: looks into the system caches.
+        unsafe {
+            let user = pg_sys::GetUserId();
+            let granted = |right: pg_sys::AclMode| {
+                pg_sys::pg_class_aclcheck(relation, user, right) == pg_sys::AclResult::ACLCHECK_OK
+            };
+            if self.tag() == NodeTag::T_TruncateStmt {
+                return granted(ACL_TRUNCATE);
+            }
+            #[cfg(any(feature = "pg17", feature = "pg18"))]
+            if granted(ACL_MAINTAIN) {
+                return true;
+            }
+            #[cfg(feature = "pg15")]
+            return pg_sys::pg_class_ownercheck(relation, user);
+            #[cfg(not(feature = "pg15"))]
+            pg_sys::object_ownercheck(pg_sys::RelationRelationId, relation, user)
+        }
+    }
+}
+
+/// # Safety
+/// A valid list of DefElems.
+unsafe fn has_option(options: *mut pg_sys::List, name: &std::ffi::CStr) -> bool {
+    // SAFETY: the caller's word; names end with NUL, and an option without a value is on.
+    unsafe {
+        members::<pg_sys::DefElem>(options).into_iter().any(|option| {
+            std::ffi::CStr::from_ptr((*option).defname) == name && pg_sys::defGetBoolean(option)
+        })
+    }
+}

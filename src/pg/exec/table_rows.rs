@@ -1,0 +1,77 @@
+//! All rows of a table as values of its row type, for queries that read them without naming the table.
+//!
+//! A query that names a table is planned with what its owner has written into indexes and statistics, and needs the
+//! owner's rights to run safely, which he may not have. One over this function plans nothing of the table's, and runs
+//! nothing but output functions and whatever it calls itself.
+
+use crate::error::{Error, Result};
+use crate::pg::ipc::wait::check_for_interrupts;
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::{AnyElement, FromDatum};
+use std::ffi::c_int;
+use std::ptr;
+
+/// A scan under way. It ends with the last row; one that is given up before belongs to a failed query, whose end
+/// releases what it holds.
+pub struct TableRows {
+    table: pg_sys::Relation,
+    scan: pg_sys::SysScanDesc,
+    snapshot: pg_sys::Snapshot,
+}
+
+/// The table whose row type a function's first argument has.
+///
+/// 42809 if there is none.
+pub fn table_of_argument(call: pg_sys::FunctionCallInfo) -> Result<Oid> {
+    // SAFETY: the call is under way; the lookups go to the system caches.
+    let (table, kind) = unsafe {
+        let argument = pg_sys::get_fn_expr_argtype((*call).flinfo, 0);
+        let table = pg_sys::get_typ_typrelid(argument);
+        (table, pg_sys::get_rel_relkind(table))
+    };
+    if kind != b'r' as std::ffi::c_char {
+        let message = "the argument is no row of an ordinary table";
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
+    }
+    Ok(table)
+}
+
+impl TableRows {
+    /// Begins to read a table under the snapshot of the query under way. The caller has checked who may read it.
+    pub fn of(table: Oid) -> Self {
+        // SAFETY: relation, snapshot and scan belong to the resource owner of the query, as those of its own scans do.
+        unsafe {
+            let table = pg_sys::table_open(table, pg_sys::AccessShareLock as c_int);
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot());
+            let none = pg_sys::InvalidOid;
+            let scan = pg_sys::systable_beginscan(table, none, false, snapshot, 0, ptr::null_mut());
+            Self { table, scan, snapshot }
+        }
+    }
+}
+
+impl Iterator for TableRows {
+    type Item = AnyElement;
+
+    fn next(&mut self) -> Option<AnyElement> {
+        if self.scan.is_null() {
+            return None;
+        }
+        check_for_interrupts();
+        // SAFETY: the scan is open; a row is copied before the scan goes on, into the memory of the call, which the server
+        // empties before it asks for the next one.
+        unsafe {
+            let tuple = pg_sys::systable_getnext(self.scan);
+            if tuple.is_null() {
+                pg_sys::systable_endscan(self.scan);
+                pg_sys::UnregisterSnapshot(self.snapshot);
+                pg_sys::table_close(self.table, pg_sys::NoLock as c_int);
+                self.scan = ptr::null_mut();
+                return None;
+            }
+            let descriptor = (*self.table).rd_att;
+            let row = pg_sys::heap_copy_tuple_as_datum(tuple, descriptor);
+            AnyElement::from_polymorphic_datum(row, false, (*descriptor).tdtypeid)
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The trigger functions of the extension. Each looks at what it is called for: a direct call, another table and another
+//! event than those of its own triggers are errors (39P01), not surprises.
+
+use crate::error::{Error, Result};
+use crate::pg::catalog::names;
+use crate::pg::error::trampoline;
+use crate::pg::exec::row_trigger::{self, Fired};
+use crate::pg::tree::redirect::sql_function;
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use std::sync::OnceLock;
+
+/// What the triggers call in the rooms above.
+pub struct Triggers {
+    /// A table of the directory was changed.
+    pub directory_changed: fn(),
+    /// A reference table was written on this server.
+    pub reference_write: fn(Oid, Fired) -> Result<()>,
+    /// The copy of a reference table is about to be written on a node.
+    pub reference_copy: fn(Oid) -> Result<()>,
+}
+
+static TRIGGERS: OnceLock<Triggers> = OnceLock::new();
+
+/// Sets what the triggers call; once, when the library is loaded.
+pub fn install(triggers: Triggers) {
+    TRIGGERS.get_or_init(|| triggers);
+}
+
+sql_function!(helios_directory_changed_wrapper, pg_finfo_helios_directory_changed_wrapper, |f| {
+    run(f, "directory_changed", |called, triggers| {
+        called.require(is_after_statement)?;
+        called.require_catalog()?;
+        (triggers.directory_changed)();
+        Ok(())
+    })
+});
+
+sql_function!(helios_fence_changed_wrapper, pg_finfo_helios_fence_changed_wrapper, |f| {
+    run(f, "fence_changed", |called, _| {
+        called.require(is_after_statement)?;
+        called.require_catalog()?;
+        crate::pg::hooks::invalidation::tell(called.relation());
+        Ok(())
+    })
+});
+
+sql_function!(helios_reference_write_wrapper, pg_finfo_helios_reference_write_wrapper, |f| {
+    run(f, "reference_write", |called, triggers| {
+        called.require(|event| {
+            is_after_statement(event) || is_after_row(event) || is_before_statement(event)
+        })?;
+        // `run` made sure that this is a trigger's call.
+        let (relation, fired) = row_trigger::view(called.data);
+        (triggers.reference_write)(relation, fired)
+    })
+});
+
+sql_function!(helios_reference_copy_wrapper, pg_finfo_helios_reference_copy_wrapper, |f| {
+    run(f, "reference_copy", |called, triggers| {
+        called.require(is_before_statement)?;
+        (triggers.reference_copy)(called.relation())
+    })
+});
+
+/// A call of a trigger function.
+struct Called {
+    function: &'static str,
+    data: *mut pg_sys::TriggerData,
+}
+
+/// # Safety
+/// `fcinfo` is the function manager's, and the caller owns nothing with a destructor.
+unsafe fn run(
+    fcinfo: pg_sys::FunctionCallInfo,
+    function: &'static str,
+    body: impl FnOnce(&Called, &Triggers) -> Result<()>,
+) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise; a call as a trigger has its data as context.
+    unsafe {
+        trampoline((), || {
+            let context = (*fcinfo).context;
+            if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+                return Err(violated(function, "it is not called as a trigger"));
+            }
+            let called = Called { function, data: context.cast() };
+            TRIGGERS.get().map_or(Ok(()), |triggers| body(&called, triggers))
+        });
+        // No row, which only triggers before a row would mind; NULL would be an error.
+        (*fcinfo).isnull = false;
+        pg_sys::Datum::null()
+    }
+}
+
+impl Called {
+    fn relation(&self) -> Oid {
+        // SAFETY: the server fills the field for the duration of the call.
+        unsafe { (*(*self.data).tg_relation).rd_id }
+    }
+
+    fn require(&self, allowed: impl Fn(u32) -> bool) -> Result<()> {
+        // SAFETY: as above.
+        let event = unsafe { (*self.data).tg_event };
+        if allowed(event) {
+            return Ok(());
+        }
+        Err(violated(self.function, "it is fired for another event than those of its own triggers"))
+    }
+
+    /// The table is one of the extension's own.
+    fn require_catalog(&self) -> Result<()> {
+        // SAFETY: as above; looks into the system cache.
+        let namespace = unsafe { pg_sys::get_rel_namespace(self.relation()) };
+        if crate::pg::session::namespace_name(namespace).as_deref() == Some("helios") {
+            return Ok(());
+        }
+        let table = names::relation_name(self.relation());
+        Err(violated(self.function, &format!("table \"{table}\" is none of the extension's own")))
+    }
+}
+
+fn violated(function: &str, why: &str) -> Error {
+    Error::new(
+        Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+        format!("function helios.{function}() cannot be used here: {why}"),
+    )
+    .hint("Only the triggers that the extension makes itself use it.")
+}
+
+fn is_statement(event: u32) -> bool {
+    event & pg_sys::TRIGGER_EVENT_ROW == 0
+}
+
+fn is_before_statement(event: u32) -> bool {
+    event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_BEFORE && is_statement(event)
+}
+
+fn is_after_statement(event: u32) -> bool {
+    event & pg_sys::TRIGGER_EVENT_TIMINGMASK == 0 && is_statement(event)
+}
+
+fn is_after_row(event: u32) -> bool {
+    event & pg_sys::TRIGGER_EVENT_TIMINGMASK == 0 && !is_statement(event)
+}

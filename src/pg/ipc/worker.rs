@@ -1,0 +1,283 @@
+//! Background workers: their start, their signals, and what the server's backends tell the launcher.
+//!
+//! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
+//! for a node.
+
+use crate::error::Result;
+use pgrx::prelude::*;
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::time::Duration;
+
+pub use crate::pg::ipc::worker_slots::{
+    Work, forget, hold, is_crowded, is_held, note, of_database, pending, resident, set_crowded,
+    set_resident, wake,
+};
+
+/// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.
+pub fn install() {
+    crate::pg::ipc::worker_slots::install();
+    let mut worker = description(c"helios launcher", c"helios_launcher_main");
+    worker.bgw_restart_time = 10;
+    // SAFETY: the server copies the description.
+    unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
+}
+
+/// Whether this process applies what a subscription receives.
+pub fn applies_changes() -> bool {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::IsLogicalWorker() }
+}
+
+fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
+    let mut worker = pg_sys::BackgroundWorker::default();
+    copy(&mut worker.bgw_name, name);
+    copy(&mut worker.bgw_type, name);
+    copy(&mut worker.bgw_library_name, c"helios");
+    copy(&mut worker.bgw_function_name, function);
+    worker.bgw_flags =
+        (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as c_int;
+    worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
+    worker.bgw_restart_time = pg_sys::BGW_NEVER_RESTART;
+    worker
+}
+
+fn copy(to: &mut [c_char], text: &CStr) {
+    for (to, &from) in to.iter_mut().zip(text.to_bytes_with_nul()) {
+        *to = from as c_char;
+    }
+}
+
+/// A worker that was started and may still run.
+pub struct Running {
+    handle: *mut pg_sys::BackgroundWorkerHandle,
+}
+
+/// What a migration's worker has to know: its migration, and the role that it works as.
+#[derive(Clone, Copy, Debug)]
+pub struct MigrationWork {
+    /// The database that has the migration.
+    pub database: u32,
+    /// The migration's number.
+    pub migration: i64,
+    /// Owner of the catalogs.
+    pub role: u32,
+}
+
+/// In the place of a migration's number: the worker that follows copies in step.
+pub const REPLICAS: i64 = 0;
+
+impl Running {
+    /// Starts the worker of a database; None when the server has no slot left for one.
+    pub fn start(database: u32) -> Option<Self> {
+        let mut worker = description(c"helios worker", c"helios_worker_main");
+        worker.bgw_main_arg = pg_sys::Datum::from(database);
+        Self::register(worker)
+    }
+
+    /// Starts the worker of a migration, or of all copies in step; None when the server has no slot left for one.
+    pub fn start_migration(work: MigrationWork) -> Option<Self> {
+        let name = match work.migration {
+            REPLICAS => "helios replicas".to_owned(),
+            number => format!("helios migration {number}"),
+        };
+        let name = std::ffi::CString::new(name);
+        let mut worker = description(c"helios migration", c"helios_migration_main");
+        copy(&mut worker.bgw_name, &name.unwrap_or_default());
+        worker.bgw_main_arg = pg_sys::Datum::from(work.database);
+        let extra = work.migration.to_ne_bytes().into_iter().chain(work.role.to_ne_bytes());
+        for (to, from) in worker.bgw_extra.iter_mut().zip(extra) {
+            *to = from as c_char;
+        }
+        Self::register(worker)
+    }
+
+    fn register(mut worker: pg_sys::BackgroundWorker) -> Option<Self> {
+        let mut handle = ptr::null_mut();
+        // SAFETY: the server copies the description; the handle is palloc'd, here in TopMemoryContext.
+        let started = unsafe {
+            worker.bgw_notify_pid = pg_sys::MyProcPid;
+            let old = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let started = pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle);
+            pg_sys::MemoryContextSwitchTo(old);
+            started
+        };
+        started.then_some(Self { handle })
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle is valid until Drop.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.handle, &mut pid) };
+        status != pg_sys::BgwHandleStatus::BGWH_STOPPED
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // SAFETY: palloc'd by the server for us.
+        unsafe { pg_sys::pfree(self.handle.cast()) }
+    }
+}
+
+/// Waits for the latch or the time; raises what is pending (which ends a terminated worker) and rereads the
+/// configuration when asked to.
+pub fn rest(time: Duration) {
+    // SAFETY: plain calls of a worker's main loop.
+    unsafe {
+        let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+        let time = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as c_int, time, pg_sys::PG_WAIT_EXTENSION);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+        pgrx::check_for_interrupts!();
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 {
+            (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+            pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+        }
+    }
+}
+
+/// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the
+/// worker.
+pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
+    // SAFETY: a worker is outside any transaction here; an error unwinds to the worker's main function, and the
+    // process ends, which rolls back.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work();
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        result
+    }
+}
+
+/// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
+/// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
+pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    // SAFETY: as in `in_transaction`; what a failure leaves is rolled back below.
+    let transaction = std::panic::AssertUnwindSafe(|| unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+        let result = work()?;
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        Ok(result)
+    });
+    let result = pgrx::PgTryBuilder::new(transaction)
+        .catch_others(|cause| Err(crate::pg::error::caught(&cause)))
+        .execute();
+    if result.is_err() {
+        // SAFETY: ends whatever the failure left of the transaction; nothing where nothing is left.
+        unsafe { pg_sys::AbortCurrentTransaction() }
+    }
+    result
+}
+
+unsafe extern "C-unwind" {
+    // Not the bindings of pgrx: these are installed as signal handlers, where its guards have no business.
+    fn die(signal: c_int);
+    fn SignalHandlerForConfigReload(signal: c_int);
+}
+
+#[cfg(not(feature = "pg18"))]
+use pg_sys::pqsignal;
+#[cfg(feature = "pg18")]
+use pg_sys::pqsignal_be as pqsignal;
+
+/// Ready for signals, connected to a database (or to none, for the shared catalogs).
+fn begin(database: Option<u32>, role: u32) {
+    // SAFETY: the first calls of a background worker's main function, in the order that the server asks for.
+    unsafe {
+        pqsignal(pg_sys::SIGTERM as c_int, Some(die));
+        pqsignal(pg_sys::SIGHUP as c_int, Some(SignalHandlerForConfigReload));
+        pg_sys::BackgroundWorkerUnblockSignals();
+        match database {
+            None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
+            Some(database) => {
+                pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
+                // A role or database that only reads by default does not mean Helios' own work; and the owner of a
+                // database, who can set its search path, is no superuser.
+                let settings = TIMEOUTS.iter().map(|setting| (*setting, c"0"));
+                let own = [
+                    (c"default_transaction_read_only", c"off"),
+                    (c"search_path", c"pg_catalog, pg_temp"),
+                ];
+                for (setting, value) in settings.chain(own) {
+                    pg_sys::SetConfigOption(
+                        setting.as_ptr(),
+                        value.as_ptr(),
+                        pg_sys::GucContext::PGC_USERSET,
+                        pg_sys::GucSource::PGC_S_OVERRIDE,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Those of databases and roles that workers would obey: they are meant for clients.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+const TIMEOUTS: [&CStr; 2] = [c"lock_timeout", c"transaction_timeout"];
+
+/// Main function of the launcher.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
+    begin(None, 0);
+    entry(|main| (main.launcher)());
+}
+
+/// Main function of a database's worker.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_worker_main(database: pg_sys::Datum) {
+    let database = database.value() as u32;
+    begin(Some(database), 0);
+    crate::pg::ipc::worker_slots::arrive(database);
+    entry(|main| (main.worker)(database));
+}
+
+/// Main function of a migration's worker.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn helios_migration_main(database: pg_sys::Datum) {
+    // SAFETY: set in every background worker before its main function runs.
+    let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra }.map(|byte| byte as u8);
+    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = extra;
+    let migration = i64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let role = u32::from_ne_bytes([i, j, k, l]);
+    let database = database.value() as u32;
+    begin(Some(database), role);
+    crate::pg::ipc::worker_slots::arrive_for_migration(database);
+    entry(|main| (main.migration)(MigrationWork { database, migration, role }));
+}
+
+/// What the workers do, told by the room above.
+#[derive(Clone, Copy)]
+pub struct Main {
+    /// The launcher; does not return.
+    pub launcher: fn(),
+    /// A database's worker, with the database's OID; its process ends when it returns.
+    pub worker: fn(u32),
+    /// A migration's worker; its process ends when it returns.
+    pub migration: fn(MigrationWork),
+}
+
+thread_local!(static MAIN: std::cell::Cell<Option<Main>> = const { std::cell::Cell::new(None) });
+
+/// Says what the workers do. Called once, from `_PG_init`.
+pub fn set_main(main: Main) {
+    MAIN.set(Some(main));
+}
+
+fn entry(run: impl FnOnce(Main)) {
+    if let Some(main) = MAIN.get() {
+        run(main);
+    }
+}

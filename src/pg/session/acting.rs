@@ -1,0 +1,123 @@
+//! A session that runs as another role for a part of a transaction, in a security context that nothing inside can leave.
+//!
+//! `SET ROLE` is no such thing: whatever code the session comes to run may take the session's own rights back with
+//! `RESET ROLE`. Under SECURITY_RESTRICTED_OPERATION PostgreSQL refuses that, deferred triggers, cursors that outlive
+//! the transaction, and temporary tables, as it does for index expressions.
+//!
+//! Invariant: outside of the (sub)transaction that [`begin`] was called in, the session is what it was. The end of a
+//! subtransaction is nothing that SQL in functions can bring about.
+
+use crate::error::{Error, Result};
+use crate::pg::session;
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
+use std::cell::Cell;
+use std::ffi::{CString, c_void};
+use std::ptr;
+
+/// What the session was before [`begin`], and the nesting level that ends it.
+#[derive(Clone, Copy)]
+struct Before {
+    user: pg_sys::Oid,
+    context: i32,
+    level: i32,
+}
+
+thread_local!(static BEFORE: Cell<Option<Before>> = const { Cell::new(None) });
+
+/// Listens to the ends of transactions. Called once, from `_PG_init`.
+pub fn install() {
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_event), ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), ptr::null_mut());
+    }
+}
+
+/// The role of this name.
+///
+/// Errors: 42704 if there is none.
+pub fn role_named(name: &str) -> Result<pg_sys::Oid> {
+    let unknown =
+        || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"));
+    let text = CString::new(name).map_err(|_| unknown())?;
+    // SAFETY: the text ends with NUL and outlives the call, which looks into the system cache.
+    let role = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
+    if role == pg_sys::InvalidOid { Err(unknown()) } else { Ok(role) }
+}
+
+/// From here to the end of the current subtransaction, or of the transaction where there is none, the session runs as
+/// `role`.
+///
+/// Errors: 42501 unless the session's user may become that role anyway; 0A000 in code that is bound to a role already.
+pub fn begin(role: pg_sys::Oid) -> Result<()> {
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: reads variables of this backend.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    if context != 0 {
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot change the role within a function that runs as its owner",
+        ));
+    }
+    if !may_become(user, role) {
+        let name = crate::pg::catalog::privileges::role_name(role);
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to run as role \"{name}\""),
+        )
+        .detail("Only members of a role may run as it."));
+    }
+    let level = session::nesting_level();
+    let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE
+        | pg_sys::SECURITY_RESTRICTED_OPERATION
+        | pg_sys::SECURITY_NOFORCE_RLS;
+    BEFORE.set(Some(Before { user, context, level }));
+    // SAFETY: changes variables of this backend, which the end of the (sub)transaction gives back.
+    unsafe { pg_sys::SetUserIdAndSecContext(role, flags as i32) };
+    Ok(())
+}
+
+fn may_become(user: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: looks into the system caches.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        return pg_sys::is_member_of_role(user, role);
+        #[cfg(not(any(feature = "pg15")))]
+        pg_sys::member_can_set_role(user, role)
+    }
+}
+
+fn end() {
+    if let Some(Before { user, context, .. }) = BEFORE.take() {
+        // SAFETY: gives back what `begin` saved.
+        unsafe { pg_sys::SetUserIdAndSecContext(user, context) }
+    }
+}
+
+/// PostgreSQL gives the role back itself when a transaction is rolled back, and has run the last code of users when it
+/// says that one is about to be committed or prepared.
+unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
+    match event {
+        XACT_EVENT_PRE_COMMIT | XACT_EVENT_PRE_PREPARE => end(),
+        XACT_EVENT_ABORT => BEFORE.set(None),
+        _ => {}
+    }
+}
+
+unsafe extern "C-unwind" fn subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    _sub: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_PRE_COMMIT_SUB};
+    let Some(before) = BEFORE.get() else { return };
+    let level = session::nesting_level();
+    match event {
+        SUBXACT_EVENT_PRE_COMMIT_SUB if level == before.level => end(),
+        // Work inside has failed, and the role stays; or the whole of it has, and the server gives the role back.
+        SUBXACT_EVENT_ABORT_SUB if level <= before.level => BEFORE.set(None),
+        _ => {}
+    }
+}

@@ -1,0 +1,195 @@
+//! What this backend is and knows by name.
+
+pub mod acting;
+pub mod client;
+pub mod encoding;
+pub mod own_settings;
+pub mod preload;
+pub mod server_start;
+pub mod session_settings;
+pub mod setting_types;
+pub mod settings_scan;
+pub mod sql;
+pub mod subtransaction;
+pub mod xact;
+
+use pgrx::pg_sys;
+use std::ffi::{CStr, CString};
+
+/// Whether system catalogs can be read now: connected to a database, inside a transaction that has not failed.
+pub fn can_read_catalogs() -> bool {
+    // SAFETY: reads backend-local variables.
+    unsafe {
+        pg_sys::MyDatabaseId != pg_sys::InvalidOid
+            && pg_sys::IsTransactionState()
+            && !pg_sys::IsBinaryUpgrade
+    }
+}
+
+/// Name of a schema, if it exists.
+pub fn namespace_name(namespace: pg_sys::Oid) -> Option<String> {
+    // SAFETY: the result is NULL or a palloc'd C string.
+    unsafe {
+        let name = pg_sys::get_namespace_name(namespace);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
+
+/// The schema of this name, if it exists.
+pub fn namespace(name: &str) -> Option<pg_sys::Oid> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL and outlives the call.
+    let oid = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(oid)
+}
+
+/// Name of the current database.
+pub fn database() -> String {
+    // SAFETY: the result is a palloc'd C string: the current database cannot be dropped.
+    unsafe {
+        let name = pg_sys::get_database_name(pg_sys::MyDatabaseId);
+        if name.is_null() {
+            return String::new();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Name of the current database's encoding.
+pub fn encoding() -> String {
+    // SAFETY: the result is a static C string.
+    unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) }.to_string_lossy().into_owned()
+}
+
+/// TCP port of this server.
+pub fn port() -> i32 {
+    // SAFETY: set once in the postmaster.
+    unsafe { pg_sys::PostPortNumber }
+}
+
+/// Whether a script of CREATE or ALTER EXTENSION is running.
+pub fn in_extension_script() -> bool {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::creating_extension }
+}
+
+/// Depth of the current subtransaction, 1 for the transaction itself.
+pub fn nesting_level() -> i32 {
+    // SAFETY: reads a backend-local variable.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+}
+
+/// Schema and name of a relation, quoted as SQL needs it.
+pub fn relation_name(relation: pg_sys::Oid) -> String {
+    // SAFETY: both results are NULL or palloc'd C strings.
+    let (schema, name) = unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
+        let name = pg_sys::get_rel_name(relation);
+        (crate::pg::tree::nodes::text(schema), crate::pg::tree::nodes::text(name))
+    };
+    pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// Keeps others from making objects in the schema until the transaction ends.
+pub fn lock_schema(namespace: pg_sys::Oid) {
+    let catalog = pg_sys::Oid::from(2615);
+    crate::pg::ipc::lock::object(
+        catalog,
+        namespace.to_u32(),
+        crate::pg::ipc::lock::Mode::Exclusive,
+    );
+}
+
+/// Name of the role that owns a schema.
+pub fn schema_owner(namespace: pg_sys::Oid) -> crate::error::Result<String> {
+    let select = "SELECT pg_catalog.pg_get_userbyid(nspowner)::text FROM pg_catalog.pg_namespace WHERE oid = $1";
+    Ok(crate::pg::session::sql::one::<String>(select, &[namespace.into()])?.unwrap_or_default())
+}
+
+/// Raises 25001 inside a transaction block.
+pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
+    // SAFETY: the text outlives the call.
+    unsafe { pg_sys::PreventInTransactionBlock(top_level, what.as_ptr()) }
+}
+
+/// Value of a setting as SHOW gives it; None if there is none of this name.
+pub fn setting(name: &str) -> Option<String> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
+    unsafe { crate::pg::tree::nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
+}
+
+/// OID of this database.
+pub fn database_id() -> u32 {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Directory of this database's files, except those in tablespaces of their own.
+pub fn database_directory() -> std::path::PathBuf {
+    // SAFETY: both are set once, the second when the backend connects to its database; they end with NUL.
+    let (data, database) =
+        unsafe { (CStr::from_ptr(pg_sys::DataDir), CStr::from_ptr(pg_sys::DatabasePath)) };
+    let data = std::path::PathBuf::from(data.to_string_lossy().into_owned());
+    data.join(database.to_string_lossy().as_ref())
+}
+
+/// Path of a program that came with this server.
+pub fn program(name: &str) -> std::path::PathBuf {
+    // SAFETY: set once in the postmaster; ends with NUL.
+    let server = unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
+    let server = std::path::PathBuf::from(server.to_string_lossy().into_owned());
+    server.with_file_name(name)
+}
+
+/// The first directory of this server's Unix sockets, if it has any.
+pub fn socket_directory() -> Option<String> {
+    let all = setting("unix_socket_directories")?;
+    let first = all.split(',').next()?.trim().trim_matches('"').to_owned();
+    (!first.is_empty()).then_some(first)
+}
+
+/// Microseconds, for names that must not repeat.
+pub fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// End of this session's last commit in the log.
+pub fn last_commit() -> u64 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::XactLastCommitEnd }
+}
+
+/// Shows another text in the place of the statement under way, in `pg_stat_activity` and in the log of its errors: for
+/// statements that hold a password.
+pub fn show_instead(text: &'static CStr) {
+    // SAFETY: the text lasts; the server sets the variable anew with each statement.
+    unsafe {
+        pg_sys::debug_query_string = text.as_ptr();
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr());
+    }
+}
+
+/// Seconds since the server started.
+pub fn seconds_since_start() -> u64 {
+    // SAFETY: reads a static and the clock.
+    let microseconds = unsafe { pg_sys::GetCurrentTimestamp() - pg_sys::PgStartTime };
+    u64::try_from(microseconds / 1_000_000).unwrap_or(0)
+}
+
+/// The first schema of the search path that has a constraint of this name that can be deferred.
+pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> {
+    let path = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
+    let path: Vec<String> =
+        crate::pg::session::sql::in_session_path(path, &[])?.unwrap_or_default();
+    let select = "SELECT n.nspname::text
+                    FROM unnest($2::text[]) WITH ORDINALITY AS p(schema, place)
+                    JOIN pg_catalog.pg_namespace n ON n.nspname = p.schema::name
+                   WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint c
+                                  WHERE c.connamespace = n.oid AND c.condeferrable AND c.conname = $1::name)
+                   ORDER BY p.place LIMIT 1";
+    let read =
+        |row: &crate::pg::session::sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
+    crate::pg::session::sql::read_rows(select, &[name.into(), path.into()], read)
+}

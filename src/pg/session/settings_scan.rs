@@ -1,0 +1,365 @@
+//! The settings (GUCs) that a node has to follow, read straight from the server's own records: comparing
+//! them with what was seen before allocates nothing and formats nothing.
+
+use pgrx::pg_sys;
+use std::ffi::CStr;
+
+/// A setting and its value, as `set_config` takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Name in the server's spelling.
+    pub name: Vec<u8>,
+    /// Value, numbers in the setting's base unit.
+    pub value: Vec<u8>,
+    /// Whether only superusers (or those granted SET on it) may change it.
+    pub privileged: bool,
+}
+
+/// These must be equal on both sides whoever set them: they shape what values look like, which objects
+/// names mean, and what a transaction is.
+const ALWAYS: [&CStr; 15] = [
+    c"DateStyle",
+    c"IntervalStyle",
+    c"TimeZone",
+    c"bytea_output",
+    c"default_text_search_config",
+    c"default_transaction_deferrable",
+    c"default_transaction_isolation",
+    c"default_transaction_read_only",
+    c"extra_float_digits",
+    c"lc_monetary",
+    c"lc_numeric",
+    c"lc_time",
+    c"search_path",
+    c"standard_conforming_strings",
+    c"xmlbinary",
+];
+
+/// These shape results as well, but hardly anybody sets them in a session: a session on a node begins with the values that
+/// RESET gives here, whatever the node's configuration, database and role say.
+const FROM_THE_START: [&CStr; 12] = [
+    c"array_nulls",
+    c"backslash_quote",
+    c"check_function_bodies",
+    c"client_min_messages",
+    c"default_toast_compression",
+    c"escape_string_warning",
+    c"gin_fuzzy_search_limit",
+    c"lock_timeout",
+    c"quote_all_identifiers",
+    c"row_security",
+    c"transform_null_equals",
+    c"xmloption",
+];
+
+/// Settings of superusers that change what a statement does: where one cannot follow, nothing may run.
+const DECISIVE: [&CStr; 2] = [c"session_replication_role", c"plpgsql.variable_conflict"];
+
+/// These say something about the client's connection or transaction here, or are followed by other means. A
+/// statement that takes too long is cancelled from here: a timer on the node would also run while settings
+/// are brought up to date.
+const NEVER: [&str; 22] = [
+    "client_connection_check_interval",
+    "client_encoding",
+    "dynamic_library_path",
+    "idle_in_transaction_session_timeout",
+    "idle_session_timeout",
+    "is_superuser",
+    "local_preload_libraries",
+    "role",
+    "seed",
+    "session_authorization",
+    "session_preload_libraries",
+    "statement_timeout",
+    "tcp_keepalives_count",
+    "tcp_keepalives_idle",
+    "tcp_keepalives_interval",
+    "tcp_user_timeout",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+    "transaction_timeout",
+    "trace_notify",
+    "exit_on_error",
+];
+
+type Record = *mut pg_sys::config_generic;
+
+#[derive(PartialEq)]
+enum Raw {
+    Word(u64),
+    Text(Vec<u8>),
+}
+
+/// What was seen at the last look.
+#[derive(Default)]
+pub struct Scanner {
+    always: Vec<Record>,
+    seen: Vec<(Record, Raw)>,
+    beyond_reach: Option<Record>,
+}
+
+impl Scanner {
+    /// Looks at all settings; true if something differs from the last look.
+    pub fn look(&mut self) -> bool {
+        // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
+        unsafe {
+            let mut at = 0;
+            let mut same = true;
+            let mut beyond_reach = None;
+            // Called for each setting that a node follows, in a stable order.
+            with_records(|records| {
+                if self.always.is_empty() {
+                    self.always = ALWAYS.iter().filter_map(|name| find(records, name)).collect();
+                }
+                let mut followed = |record: Record| {
+                    let follows = Follows::of(record);
+                    if follows == Follows::Cannot && beyond_reach.is_none() {
+                        beyond_reach = Some(record);
+                    }
+                    follows == Follows::Yes
+                };
+                let rest =
+                    records.iter().copied().filter(|&r| followed(r) && !self.always.contains(&r));
+                let always = self.always.clone();
+                for record in always.into_iter().chain(rest) {
+                    same &= note(&mut self.seen, at, record);
+                    at += 1;
+                }
+            });
+            same &= at == self.seen.len() && beyond_reach == self.beyond_reach;
+            self.seen.truncate(at);
+            self.beyond_reach = beyond_reach;
+            !same
+        }
+    }
+
+    /// A setting that changes what statements do, and that the session's user may not change on a node.
+    pub fn beyond_reach(&self) -> Option<Vec<u8>> {
+        // SAFETY: as in `look`, which was called just before.
+        self.beyond_reach.map(|record| unsafe { name(record) }.to_vec())
+    }
+
+    /// The settings of the last look, sorted by name.
+    pub fn settings(&self) -> Vec<Setting> {
+        let mut settings: Vec<_> = self
+            .seen
+            .iter()
+            .map(|(record, _)| {
+                // SAFETY: as in `look`, which was called just before.
+                unsafe {
+                    Setting {
+                        name: name(*record).to_vec(),
+                        value: text(*record),
+                        privileged: (**record).context == pg_sys::GucContext::PGC_SUSET,
+                    }
+                }
+            })
+            .collect();
+        settings.sort_by(|a, b| a.name.cmp(&b.name));
+        settings
+    }
+}
+
+/// When the configuration file was last read.
+#[inline]
+pub fn reload_time() -> i64 {
+    // SAFETY: reads a static.
+    unsafe { pg_sys::PgReloadTime }
+}
+
+#[cfg(feature = "pg15")]
+unsafe fn with_records(work: impl FnOnce(&[Record])) {
+    // SAFETY: the array has as many entries as the server says.
+    unsafe {
+        let count = usize::try_from(pg_sys::GetNumConfigOptions()).unwrap_or(0);
+        work(std::slice::from_raw_parts(pg_sys::get_guc_variables(), count));
+    }
+}
+
+#[cfg(not(feature = "pg15"))]
+unsafe fn with_records(work: impl FnOnce(&[Record])) {
+    // SAFETY: the array is palloc'd with as many entries as the server says.
+    unsafe {
+        let mut count = 0;
+        let array = pg_sys::get_guc_variables(&mut count);
+        work(std::slice::from_raw_parts(array, usize::try_from(count).unwrap_or(0)));
+        pg_sys::pfree(array.cast());
+    }
+}
+
+unsafe fn find(records: &[Record], name: &CStr) -> Option<Record> {
+    // SAFETY: records are valid, names are C strings.
+    records.iter().copied().find(|&r| unsafe { CStr::from_ptr((*r).name) } == name)
+}
+
+/// With what values the settings of [`FROM_THE_START`] begin, on nodes as here.
+pub fn starting_values() -> Vec<(String, String)> {
+    let mut values = Vec::new();
+    // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
+    unsafe {
+        with_records(|records| {
+            for record in FROM_THE_START.iter().filter_map(|name| find(records, name)) {
+                if let Some(value) = reset_text(record) {
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    values.push((text(name(record)), text(&value)));
+                }
+            }
+        });
+    }
+    values
+}
+
+unsafe fn name<'a>(record: Record) -> &'a [u8] {
+    // SAFETY: the caller's word.
+    unsafe { CStr::from_ptr((*record).name).to_bytes() }
+}
+
+/// Whether a session on a node follows a setting.
+#[derive(PartialEq)]
+enum Follows {
+    Yes,
+    No,
+    /// It should, and may not.
+    Cannot,
+}
+
+impl Follows {
+    /// It does if someone has set it for this session, database or role, and a session on a node may set it.
+    ///
+    /// A placeholder that exists is one more than one that does not, whatever its value: `current_setting(…, true)` gives
+    /// an empty text or NULL, and it stays when what was set is taken back.
+    #[inline]
+    unsafe fn of(record: Record) -> Self {
+        // SAFETY: the caller's word.
+        unsafe {
+            let fields = &*record;
+            let placeholder = fields.flags as u32 & pg_sys::GUC_CUSTOM_PLACEHOLDER != 0;
+            if !placeholder
+                && (fields.source < pg_sys::GucSource::PGC_S_DATABASE
+                    || fields.source == pg_sys::GucSource::PGC_S_OVERRIDE)
+            {
+                return Self::No;
+            }
+            match fields.context {
+                pg_sys::GucContext::PGC_USERSET => {}
+                // What a superuser set for the database or role the node's own catalogs say; the session's user
+                // cannot.
+                pg_sys::GucContext::PGC_SUSET => {
+                    let (user, _) = crate::pg::session::xact::users();
+                    if fields.srole != user && !pg_sys::superuser_arg(user) {
+                        return Self::without_rights(record);
+                    }
+                }
+                _ => return Self::No,
+            }
+            let name = name(record);
+            let ours = name.len() > 7 && name[..7].eq_ignore_ascii_case(b"helios.");
+            let never = ours || NEVER.iter().any(|never| never.as_bytes() == name);
+            if never { Self::No } else { Self::Yes }
+        }
+    }
+
+    /// For a setting that a function with more rights has set in this session.
+    unsafe fn without_rights(record: Record) -> Self {
+        // SAFETY: the caller's word.
+        unsafe {
+            let decisive = DECISIVE.iter().any(|decisive| decisive.to_bytes() == name(record))
+                && (*record).source > pg_sys::GucSource::PGC_S_DATABASE_USER
+                && reset_text(record).is_some_and(|reset| reset != text(record));
+            if decisive { Self::Cannot } else { Self::No }
+        }
+    }
+}
+
+/// The value that RESET gives, of settings that are words or whole numbers.
+unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
+    // SAFETY: the caller's word; the casts follow the type.
+    unsafe {
+        match (*record).vartype {
+            pg_sys::config_type::PGC_BOOL => {
+                let on = (*record.cast::<pg_sys::config_bool>()).reset_val;
+                Some(if on { b"on".to_vec() } else { b"off".to_vec() })
+            }
+            pg_sys::config_type::PGC_INT => {
+                Some((*record.cast::<pg_sys::config_int>()).reset_val.to_string().into_bytes())
+            }
+            pg_sys::config_type::PGC_ENUM => {
+                let record = record.cast::<pg_sys::config_enum>();
+                let word = pg_sys::config_enum_lookup_by_value(record, (*record).reset_val);
+                Some(CStr::from_ptr(word).to_bytes().to_vec())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Compares the entry at a position with the setting and replaces it if it differs.
+unsafe fn note(seen: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool {
+    // SAFETY: the caller's word: the record is valid, `variable` points to a value of its type.
+    unsafe {
+        let word = match (*record).vartype {
+            pg_sys::config_type::PGC_BOOL => {
+                Some(u64::from(*(*record.cast::<pg_sys::config_bool>()).variable))
+            }
+            pg_sys::config_type::PGC_INT => {
+                Some(*(*record.cast::<pg_sys::config_int>()).variable as u64)
+            }
+            pg_sys::config_type::PGC_REAL => {
+                Some((*(*record.cast::<pg_sys::config_real>()).variable).to_bits())
+            }
+            pg_sys::config_type::PGC_ENUM => {
+                Some(*(*record.cast::<pg_sys::config_enum>()).variable as u64)
+            }
+            _ => None,
+        };
+        if let Some((old, raw)) = seen.get(at)
+            && *old == record
+        {
+            match (raw, word) {
+                (Raw::Word(old), Some(new)) if *old == new => return true,
+                (Raw::Text(old), None) if old.as_slice() == string(record) => return true,
+                _ => {}
+            }
+        }
+        let raw = word.map_or_else(|| Raw::Text(string(record).to_vec()), Raw::Word);
+        match seen.get_mut(at) {
+            Some(entry) => *entry = (record, raw),
+            None => seen.push((record, raw)),
+        }
+        false
+    }
+}
+
+unsafe fn string<'a>(record: Record) -> &'a [u8] {
+    // SAFETY: the caller's word: a string setting; NULL shows as empty.
+    unsafe {
+        let value = *(*record.cast::<pg_sys::config_string>()).variable;
+        if value.is_null() { &[] } else { CStr::from_ptr(value).to_bytes() }
+    }
+}
+
+/// The value as `set_config` takes it, without loss (SHOW rounds real numbers).
+unsafe fn text(record: Record) -> Vec<u8> {
+    // SAFETY: the caller's word.
+    unsafe {
+        match (*record).vartype {
+            pg_sys::config_type::PGC_BOOL => {
+                let on = *(*record.cast::<pg_sys::config_bool>()).variable;
+                if on { b"on".to_vec() } else { b"off".to_vec() }
+            }
+            pg_sys::config_type::PGC_INT => {
+                (*(*record.cast::<pg_sys::config_int>()).variable).to_string().into_bytes()
+            }
+            pg_sys::config_type::PGC_REAL => {
+                format!("{:?}", *(*record.cast::<pg_sys::config_real>()).variable).into_bytes()
+            }
+            pg_sys::config_type::PGC_ENUM => {
+                let record = record.cast::<pg_sys::config_enum>();
+                let word = pg_sys::config_enum_lookup_by_value(record, *(*record).variable);
+                CStr::from_ptr(word).to_bytes().to_vec()
+            }
+            _ => string(record).to_vec(),
+        }
+    }
+}

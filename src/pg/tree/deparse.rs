@@ -1,0 +1,71 @@
+//! Text of a query, made by PostgreSQL itself from its tree.
+
+use crate::error::Result;
+use crate::pg::tree::QueryTree;
+use crate::pg::tree::{deparse_marks, list};
+use pgrx::pg_sys::{self, NodeTag};
+use std::ffi::CStr;
+use std::ptr;
+
+/// Deparses a query that was not rewritten yet, with every name qualified, so that the text means the same under any
+/// `search_path`. Raises PostgreSQL's own errors.
+///
+/// Errors: 0A000 for what PostgreSQL cannot deparse so that it is understood again.
+pub fn query_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
+    // SAFETY: a valid query.
+    unsafe { deparse(pg_sys::copyObjectImpl(query.as_ptr().cast()).cast()) }
+}
+
+/// As [`query_text`], for a query that was rewritten: defaults of identity columns, which the rewriter adds and SQL has no
+/// words for, are left to the node again.
+pub fn rewritten_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
+    // SAFETY: the copy is ours to change; its target list holds TargetEntry nodes.
+    unsafe {
+        let copy = pg_sys::copyObjectImpl(query.as_ptr().cast()).cast::<pg_sys::Query>();
+        let mut kept: *mut pg_sys::List = ptr::null_mut();
+        for entry in list::iter::<pg_sys::TargetEntry>((*copy).targetList) {
+            let expr = (*entry).expr.cast::<pg_sys::Node>();
+            if expr.is_null() || (*expr).type_ != NodeTag::T_NextValueExpr {
+                kept = pg_sys::lappend(kept, entry.cast());
+            }
+        }
+        (*copy).targetList = kept;
+        deparse(copy)
+    }
+}
+
+/// With these every name is qualified, and constants are written so that they are the same when they are read again,
+/// whatever the settings of whoever reads them.
+const SETTINGS: [(&CStr, &CStr); 4] = [
+    (c"search_path", c"pg_catalog"),
+    (c"datestyle", c"ISO"),
+    (c"intervalstyle", c"postgres"),
+    (c"extra_float_digits", c"3"),
+];
+
+/// # Safety
+/// `copy` is a valid query that nobody else uses: deparsing takes locks and may change it.
+unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
+    // SAFETY: by the caller's promise.
+    unsafe { deparse_marks::make_readable(copy) }?;
+    // SAFETY: by the caller's promise. The setting is restored with its nest level; an error restores it with the
+    // (sub)transaction.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        for (name, value) in SETTINGS {
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+        }
+        let text = pg_sys::pg_get_querydef(copy, false);
+        pg_sys::AtEOXact_GUC(true, level);
+        Ok(CStr::from_ptr(text).to_bytes().to_vec())
+    }
+}

@@ -1,0 +1,81 @@
+//! Compares a query with what becomes of it when it is deparsed and read again: the text that goes to a node.
+
+use crate::error::{Error, Result};
+use crate::pg::session::subtransaction;
+use crate::pg::tree::QueryTree;
+use crate::pg::tree::deparse;
+use pgrx::pg_sys::{self, NodeTag, errcodes::PgSqlErrorCode as Code};
+use std::ffi::CString;
+use std::ptr;
+
+/// What is wrong with the deparsed text of one of the statements; None if nothing is, or the statements themselves are
+/// not understood.
+pub fn compare(text: &str) -> Option<String> {
+    let text = CString::new(text).ok()?;
+    let queries = subtransaction::attempt(|| Ok(analyzed(&text))).ok()?;
+    queries.into_iter().find_map(|query| wrong_with(query).err().map(|error| error.to_string()))
+}
+
+fn wrong_with(query: *mut pg_sys::Query) -> Result<()> {
+    // SAFETY: analysed just now, in memory of the call.
+    let Some(tree) = (unsafe { QueryTree::new(query) }) else { return Ok(()) };
+    let deparsed = |tree| subtransaction::attempt(|| deparse::query_text(tree));
+    let first = match deparsed(tree) {
+        // Refused with a reason, before anything is sent.
+        Err(error) if error.is(Code::ERRCODE_FEATURE_NOT_SUPPORTED) => return Ok(()),
+        first => first?,
+    };
+    let shown = String::from_utf8_lossy(&first).into_owned();
+    let again = CString::new(first.clone()).unwrap_or_default();
+    let queries = subtransaction::attempt(|| Ok(analyzed(&again)))
+        .map_err(|error| error.context(shown.clone()))
+        .map_err(|error| other(format!("{error}: {shown}")))?;
+    let [query] = queries[..] else { return Err(other(format!("not one query: {shown}"))) };
+    // SAFETY: as above.
+    let Some(tree) = (unsafe { QueryTree::new(query) }) else { return Ok(()) };
+    let second = deparsed(tree)?;
+    match first == second {
+        true => Ok(()),
+        false => Err(other(format!("{shown}\nbecomes {}", String::from_utf8_lossy(&second)))),
+    }
+}
+
+fn other(what: String) -> Error {
+    Error::new(Code::ERRCODE_DATA_EXCEPTION, what)
+}
+
+/// The queries among the statements of a text, analysed as under any `search_path` that the text was made for.
+fn analyzed(text: &CString) -> Vec<*mut pg_sys::Query> {
+    // SAFETY: the parser gives a list of RawStmt; the text outlives the calls. Errors are raised, and caught by the
+    // subtransaction around.
+    unsafe {
+        let raw = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
+        let mut queries = Vec::new();
+        for statement in crate::pg::tree::nodes::members::<pg_sys::RawStmt>(raw) {
+            let is_query = matches!(
+                (*(*statement).stmt).type_,
+                NodeTag::T_SelectStmt
+                    | NodeTag::T_InsertStmt
+                    | NodeTag::T_UpdateStmt
+                    | NodeTag::T_DeleteStmt
+                    | NodeTag::T_MergeStmt
+            );
+            if !is_query {
+                continue;
+            }
+            let (mut types, mut count) = (ptr::null_mut(), 0);
+            let query = pg_sys::parse_analyze_varparams(
+                statement,
+                text.as_ptr(),
+                &mut types,
+                &mut count,
+                ptr::null_mut(),
+            );
+            // SELECT INTO is a utility statement by now.
+            if (*query).commandType != pg_sys::CmdType::CMD_UTILITY {
+                queries.push(query);
+            }
+        }
+        queries
+    }
+}

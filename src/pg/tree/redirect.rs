@@ -1,0 +1,314 @@
+//! Functions of PostgreSQL that a query here may call with something of a node as their argument, which only the call
+//! itself shows (`nextval(some_variable)`), or whose effect the sessions to nodes must hear of (`set_config`).
+//!
+//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature (and another name: tools look for theirs by name) in schema `helios`, which
+//! ask the node, or note the effect and go on to PostgreSQL's own.
+
+use crate::error::Result;
+use crate::pg::error::trampoline;
+use pgrx::pg_sys::{self, Oid};
+use pgrx::{FromDatum, IntoDatum};
+use std::cell::Cell;
+use std::ffi::{CString, c_char};
+use std::ptr;
+use std::sync::OnceLock;
+
+/// A function of sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SequenceCall {
+    /// `nextval(sequence)`.
+    Advance,
+    /// `currval(sequence)`.
+    Current,
+    /// `setval(sequence, value[, is_called])`.
+    Set(i64, Option<bool>),
+}
+
+/// A function that tells something of a relation's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelationCall {
+    /// `pg_relation_size(relation, fork)`.
+    Size(String),
+    /// `pg_total_relation_size(relation)`.
+    TotalSize,
+    /// `pg_table_size(relation)`.
+    TableSize,
+    /// `pg_indexes_size(relation)`.
+    IndexesSize,
+    /// `pg_sequence_last_value(sequence)`.
+    LastValue,
+}
+
+/// What the redirected functions call.
+pub struct Redirects {
+    /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until `done` is called.
+    pub sequence: fn(Oid, SequenceCall) -> Result<Option<i64>>,
+    /// Asks the relation's node; `None` if the relation is here. The answer may be NULL.
+    pub relation: fn(Oid, RelationCall) -> Result<Option<Option<i64>>>,
+    /// Told after a call that ran here.
+    pub done: fn(),
+    /// Told after `set_config`.
+    pub settings_changed: fn(),
+    /// Makes of the identifier of a snapshot that was exported here that of one on all nodes.
+    pub snapshot_exported: fn(&str) -> Result<String>,
+}
+
+static REDIRECTS: OnceLock<Redirects> = OnceLock::new();
+
+/// Sets what the redirected functions call; once, when the library is loaded.
+pub fn install(redirects: Redirects) {
+    REDIRECTS.get_or_init(|| redirects);
+}
+
+const COUNT: usize = 12;
+/// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
+const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
+    (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_CURRVAL, "routed_currval", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_SETVAL_REGCLASS_INT8, "routed_setval", &[pg_sys::REGCLASSOID, pg_sys::INT8OID]),
+    (
+        pg_sys::F_SETVAL_REGCLASS_INT8_BOOL,
+        "routed_setval",
+        &[pg_sys::REGCLASSOID, pg_sys::INT8OID, pg_sys::BOOLOID],
+    ),
+    (
+        pg_sys::F_SET_CONFIG,
+        "followed_set_config",
+        &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
+    ),
+    (pg_sys::F_PG_RELATION_SIZE_REGCLASS, "routed_relation_size", &[pg_sys::REGCLASSOID]),
+    (
+        pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT,
+        "routed_relation_size",
+        &[pg_sys::REGCLASSOID, pg_sys::TEXTOID],
+    ),
+    (pg_sys::F_PG_TOTAL_RELATION_SIZE, "routed_total_relation_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_TABLE_SIZE, "routed_table_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_INDEXES_SIZE, "routed_indexes_size", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_SEQUENCE_LAST_VALUE, "routed_sequence_last_value", &[pg_sys::REGCLASSOID]),
+    (pg_sys::F_PG_EXPORT_SNAPSHOT, "shared_snapshot", &[]),
+];
+
+thread_local! {
+    static OURS: Cell<Option<[Oid; COUNT]>> = const { Cell::new(None) };
+}
+
+/// Whether calls of this function are redirected.
+pub(in crate::pg) fn applies_to(function: Oid) -> bool {
+    FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
+}
+
+/// Ours for a function of PostgreSQL's by its name, whatever its arguments.
+pub(in crate::pg) fn named(name: &str) -> Option<&'static str> {
+    match name {
+        "nextval" => Some("routed_nextval"),
+        "currval" => Some("routed_currval"),
+        "setval" => Some("routed_setval"),
+        "set_config" => Some("followed_set_config"),
+        _ => None,
+    }
+}
+
+/// PostgreSQL's function where a call was turned to ours already.
+pub(in crate::pg) fn original(function: Oid) -> Oid {
+    let at = OURS.get().and_then(|ours| ours.iter().position(|of| *of == function));
+    at.map_or(function, |at| FUNCTIONS[at].0.into())
+}
+
+/// The function to call instead; `None` if the extension in this database does not have it.
+pub(in crate::pg) fn target(function: Oid) -> Option<Oid> {
+    let at = FUNCTIONS.iter().position(|(theirs, ..)| *theirs == function.to_u32())?;
+    let known = OURS.get().filter(|ours| exists(ours[at]));
+    let ours = match known {
+        Some(ours) => ours,
+        None => {
+            let found = FUNCTIONS.map(|(_, name, arguments)| look_up(name, arguments));
+            OURS.set(Some(found));
+            found
+        }
+    };
+    (ours[at] != Oid::INVALID).then_some(ours[at])
+}
+
+fn exists(function: Oid) -> bool {
+    // SAFETY: a syscache look-up.
+    function != Oid::INVALID && unsafe { pg_sys::get_func_namespace(function) } != Oid::INVALID
+}
+
+/// A function of schema `helios`.
+pub(in crate::pg) fn look_up(name: &str, arguments: &[Oid]) -> Oid {
+    let name = CString::new(name).unwrap_or_default();
+    // SAFETY: a list of two palloc'd strings; a missing function gives an invalid OID.
+    unsafe {
+        let mut names = pg_sys::lappend(
+            std::ptr::null_mut(),
+            pg_sys::makeString(pg_sys::pstrdup(c"helios".as_ptr())).cast(),
+        );
+        names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
+        pg_sys::LookupFuncName(names, arguments.len() as i32, arguments.as_ptr(), true)
+    }
+}
+
+/// Declares a function for `LANGUAGE c`. Its frame is not guarded, so that errors keep their fields.
+macro_rules! sql_function {
+    ($name:ident, $info:ident, $body:expr) => {
+        /// The function manager's entry point.
+        ///
+        /// # Safety
+        /// Called by the function manager.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C-unwind" fn $name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+            // SAFETY: the function manager's own arguments; nothing here has a destructor.
+            unsafe { $body(fcinfo) }
+        }
+
+        /// Says which calling convention the function has.
+        #[unsafe(no_mangle)]
+        pub extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
+            const INFO: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+            &INFO
+        }
+    };
+}
+pub(in crate::pg) use sql_function;
+
+sql_function!(helios_nextval_wrapper, pg_finfo_helios_nextval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::Advance, nextval_oid)
+});
+sql_function!(helios_currval_wrapper, pg_finfo_helios_currval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::Current, currval_oid)
+});
+sql_function!(helios_setval_wrapper, pg_finfo_helios_setval_wrapper, |fcinfo| {
+    on_sequence(fcinfo, SequenceCall::Set(argument(fcinfo, 1) as i64, None), setval_oid)
+});
+sql_function!(helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper, |fcinfo| {
+    let is_called = argument(fcinfo, 2) as u8 != 0;
+    let call = SequenceCall::Set(argument(fcinfo, 1) as i64, Some(is_called));
+    on_sequence(fcinfo, call, setval3_oid)
+});
+sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fcinfo| {
+    let result = set_config_by_name(fcinfo);
+    tell(|redirects| redirects.settings_changed);
+    result
+});
+
+sql_function!(helios_relation_size_wrapper, pg_finfo_helios_relation_size_wrapper, |fcinfo| {
+    let fork = pg_sys::text_to_cstring(argument(fcinfo, 1) as *mut pg_sys::text);
+    on_relation(fcinfo, fork, pg_relation_size, |fork| {
+        RelationCall::Size(crate::pg::tree::nodes::text(fork).unwrap_or_default())
+    })
+});
+sql_function!(helios_total_size_wrapper, pg_finfo_helios_total_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_total_relation_size, |_| RelationCall::TotalSize)
+});
+sql_function!(helios_table_size_wrapper, pg_finfo_helios_table_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize)
+});
+sql_function!(helios_indexes_size_wrapper, pg_finfo_helios_indexes_size_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize)
+});
+sql_function!(helios_last_value_wrapper, pg_finfo_helios_last_value_wrapper, |fcinfo| {
+    on_relation(fcinfo, ptr::null(), pg_sequence_last_value, |_| RelationCall::LastValue)
+});
+sql_function!(helios_export_snapshot_wrapper, pg_finfo_helios_export_snapshot_wrapper, |fcinfo| {
+    let own = pg_export_snapshot(fcinfo);
+    trampoline(own, || {
+        let identifier = String::from_datum(own, false).unwrap_or_default();
+        let all = match REDIRECTS.get() {
+            Some(redirects) => (redirects.snapshot_exported)(&identifier)?,
+            None => identifier,
+        };
+        Ok(all.into_datum().unwrap_or(own))
+    })
+});
+
+/// Calls one of the functions that were installed.
+///
+/// # Safety
+/// Called by a frame with nothing that would have to be dropped.
+unsafe fn tell(whom: impl Fn(&Redirects) -> fn()) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        trampoline((), || {
+            if let Some(redirects) = REDIRECTS.get() {
+                whom(redirects)();
+            }
+            Ok(())
+        });
+    }
+}
+
+type SqlFunction = unsafe extern "C-unwind" fn(pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+
+unsafe extern "C-unwind" {
+    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    fn nextval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn currval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn setval_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn setval3_oid(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn set_config_by_name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_relation_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_total_relation_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_table_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_indexes_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_sequence_last_value(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+    fn pg_export_snapshot(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
+}
+
+/// # Safety
+/// `fcinfo` is valid and has more than `index` arguments.
+pub(in crate::pg) unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
+    // SAFETY: by the caller's promise.
+    unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() }
+}
+
+/// # Safety
+/// `fcinfo` is that of a call of a strict function of a sequence.
+unsafe fn on_sequence(
+    fcinfo: pg_sys::FunctionCallInfo,
+    call: SequenceCall,
+    here: SqlFunction,
+) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise; int8 is passed by value.
+    unsafe {
+        let sequence = Oid::from(argument(fcinfo, 0) as u32);
+        let remote = trampoline(None, || match REDIRECTS.get() {
+            Some(redirects) => (redirects.sequence)(sequence, call),
+            None => Ok(None),
+        });
+        match remote {
+            Some(value) => pg_sys::Datum::from(value),
+            None => {
+                let result = here(fcinfo);
+                tell(|redirects| redirects.done);
+                result
+            }
+        }
+    }
+}
+
+/// # Safety
+/// `fcinfo` is that of a call of a strict function of a relation; `fork` is NULL or ends with NUL.
+unsafe fn on_relation(
+    fcinfo: pg_sys::FunctionCallInfo,
+    fork: *const c_char,
+    here: SqlFunction,
+    call: unsafe fn(*const c_char) -> RelationCall,
+) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise; int8 is passed by value.
+    unsafe {
+        let relation = Oid::from(argument(fcinfo, 0) as u32);
+        let remote = trampoline(None, || match REDIRECTS.get() {
+            Some(redirects) => (redirects.relation)(relation, call(fork)),
+            None => Ok(None),
+        });
+        match remote {
+            Some(Some(value)) => pg_sys::Datum::from(value),
+            Some(None) => {
+                (*fcinfo).isnull = true;
+                pg_sys::Datum::null()
+            }
+            None => here(fcinfo),
+        }
+    }
+}

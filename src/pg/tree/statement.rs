@@ -1,0 +1,312 @@
+//! A utility statement on its way through the server: safe views of its tree, and copies with changes.
+
+use crate::error::Error;
+use crate::pg::tree::nodes::{self, members};
+use pgrx::pg_sys::{self, NodeTag, Oid};
+use std::ffi::{CStr, c_char};
+
+/// A utility statement that is being executed. Valid while its hook runs, which is how long anybody has it.
+#[derive(Clone, Copy)]
+pub struct Statement {
+    planned: *mut pg_sys::PlannedStmt,
+    source: *const c_char,
+    context: pg_sys::ProcessUtilityContext::Type,
+    has_parameters: bool,
+}
+
+/// The head of CREATE SCHEMA.
+pub struct CreateSchema {
+    /// The schema's name, AUTHORIZATION's role if none is given.
+    pub name: String,
+    /// The role that is to own it, if one is named.
+    pub owner: Option<String>,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// Whether tables and other objects are made with it.
+    pub has_elements: bool,
+}
+
+/// A relation that a statement lists.
+pub struct Listed {
+    /// The relation, if it exists.
+    pub relation: Option<Oid>,
+    /// Its schema as written.
+    pub schema: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Columns, for ANALYZE.
+    pub columns: Vec<String>,
+    /// Whether it was written with ONLY.
+    pub only: bool,
+}
+
+impl Statement {
+    /// # Safety
+    /// The arguments are those of a call of the utility hook that has not returned yet.
+    pub unsafe fn new(
+        planned: *mut pg_sys::PlannedStmt,
+        source: *const c_char,
+        context: pg_sys::ProcessUtilityContext::Type,
+        has_parameters: bool,
+    ) -> Self {
+        Self { planned, source, context, has_parameters }
+    }
+
+    /// Whether its text refers to parameters or variables, whose values are not in the text.
+    pub fn has_parameters(&self) -> bool {
+        self.has_parameters
+    }
+
+    /// The statement for PostgreSQL.
+    pub fn planned(&self) -> *mut pg_sys::PlannedStmt {
+        self.planned
+    }
+
+    /// # Safety
+    /// `planned` lives as long as the one it takes the place of.
+    pub(in crate::pg) unsafe fn set_planned(&mut self, planned: *mut pg_sys::PlannedStmt) {
+        self.planned = planned;
+    }
+
+    /// What kind of statement it is.
+    pub fn tag(&self) -> NodeTag {
+        // SAFETY: as `new` promises.
+        unsafe { (*(*self.planned).utilityStmt).type_ }
+    }
+
+    pub(in crate::pg) fn node<T>(&self) -> *mut T {
+        // SAFETY: as `new` promises.
+        unsafe { (*self.planned).utilityStmt.cast() }
+    }
+
+    /// Part of another statement, which is sent whole.
+    pub fn is_part(&self) -> bool {
+        self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
+    }
+
+    /// Sent by the client, not by a function.
+    pub fn is_top_level(&self) -> bool {
+        self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
+    }
+
+    /// COMMIT PREPARED or ROLLBACK PREPARED: of which transaction.
+    pub fn finishes_prepared(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_TransactionStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::TransactionStmt>();
+        // SAFETY: the tag says what the node is; the name is a C string of the tree.
+        unsafe {
+            use pg_sys::TransactionStmtKind::*;
+            let finishes =
+                matches!((*node).kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED);
+            if finishes { crate::pg::tree::nodes::text((*node).gid) } else { None }
+        }
+    }
+
+    /// Whether it must not commit by itself: in a block, a function, or a string of several statements.
+    pub fn in_transaction_block(&self) -> bool {
+        // SAFETY: looks at backend-local variables.
+        unsafe { pg_sys::IsInTransactionBlock(self.is_top_level()) }
+    }
+
+    /// The whole text that the statement is part of.
+    pub fn source(&self) -> &[u8] {
+        if self.source.is_null() {
+            return &[];
+        }
+        // SAFETY: as `new` promises; the text ends with NUL.
+        unsafe { CStr::from_ptr(self.source) }.to_bytes()
+    }
+
+    /// Where the statement's own text starts in the whole.
+    pub fn start(&self) -> usize {
+        // SAFETY: as `new` promises.
+        let start = unsafe { (*self.planned).stmt_location };
+        usize::try_from(start).unwrap_or(0).min(self.source().len())
+    }
+
+    /// The statement's own text.
+    pub fn text(&self) -> &[u8] {
+        // SAFETY: as `new` promises.
+        let length = usize::try_from(unsafe { (*self.planned).stmt_len }).unwrap_or(0);
+        let rest = &self.source()[self.start()..];
+        if length == 0 { rest } else { &rest[..length.min(rest.len())] }
+    }
+
+    /// Number of characters before the statement's own text.
+    pub fn characters_before(&self) -> i32 {
+        let before = i32::try_from(self.start()).unwrap_or(0);
+        if before == 0 {
+            return 0;
+        }
+        // SAFETY: the text is at least `before` bytes long.
+        unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
+    }
+
+    /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
+    /// whole.
+    pub fn shift(&self, mut error: Error) -> Error {
+        let characters = self.characters_before();
+        if let Some(position) = &mut error.fields_mut().position {
+            *position += characters;
+        }
+        error
+    }
+
+    /// Points an error to a byte of the statement's own text.
+    pub fn blame(&self, error: Error, byte: usize) -> Error {
+        let before = self.start() + byte;
+        let length = i32::try_from(before.min(self.source().len())).unwrap_or(0);
+        // SAFETY: the text is at least `length` bytes long.
+        let characters = unsafe { pg_sys::pg_mbstrlen_with_len(self.source, length) };
+        error.position(characters + 1)
+    }
+
+    /// CREATE SCHEMA.
+    pub fn create_schema(&self) -> Option<CreateSchema> {
+        if self.tag() != NodeTag::T_CreateSchemaStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::CreateSchemaStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let role = (*node).authrole;
+            let owner = (!role.is_null()).then(|| {
+                let oid = pg_sys::get_rolespec_oid(role, false);
+                crate::pg::catalog::privileges::role_name(oid)
+            });
+            let name = nodes::text((*node).schemaname).or_else(|| owner.clone())?;
+            let has_elements = !members::<pg_sys::Node>((*node).schemaElts).is_empty();
+            Some(CreateSchema { name, owner, if_not_exists: (*node).if_not_exists, has_elements })
+        }
+    }
+
+    /// ALTER SCHEMA … RENAME: the old and the new name.
+    pub fn rename_schema(&self) -> Option<(String, String)> {
+        if self.tag() != NodeTag::T_RenameStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::RenameStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let is_schema = (*node).renameType == pg_sys::ObjectType::OBJECT_SCHEMA;
+            let names =
+                is_schema.then(|| (nodes::text((*node).subname), nodes::text((*node).newname)));
+            names.and_then(|(old, new)| old.zip(new))
+        }
+    }
+
+    /// DROP SCHEMA: the names, and whether CASCADE was said.
+    pub fn drop_schemas(&self) -> Option<(Vec<String>, bool)> {
+        if self.tag() != NodeTag::T_DropStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::DropStmt>();
+        // SAFETY: the tag says what the node is; schemas are dropped by String nodes.
+        unsafe {
+            if (*node).removeType != pg_sys::ObjectType::OBJECT_SCHEMA {
+                return None;
+            }
+            let names = members((*node).objects).into_iter().filter_map(|name| nodes::string(name));
+            Some((names.collect(), (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE))
+        }
+    }
+
+    /// The subscription that the statement changes, renames, gives away or drops.
+    pub fn changed_subscription(&self) -> Option<String> {
+        // SAFETY: the tag says what the node is; a subscription is named by a String node.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_AlterSubscriptionStmt => {
+                    nodes::text((*self.node::<pg_sys::AlterSubscriptionStmt>()).subname)
+                }
+                NodeTag::T_DropSubscriptionStmt => {
+                    nodes::text((*self.node::<pg_sys::DropSubscriptionStmt>()).subname)
+                }
+                NodeTag::T_RenameStmt => {
+                    let node = self.node::<pg_sys::RenameStmt>();
+                    let is_one = (*node).renameType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
+                    is_one.then(|| nodes::string((*node).object)).flatten()
+                }
+                NodeTag::T_AlterOwnerStmt => {
+                    let node = self.node::<pg_sys::AlterOwnerStmt>();
+                    let is_one = (*node).objectType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
+                    is_one.then(|| nodes::string((*node).object)).flatten()
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// SECURITY LABEL FOR helios ON SCHEMA: the schema and the label.
+    pub fn our_label(&self) -> Option<(Option<String>, Option<String>)> {
+        if self.tag() != NodeTag::T_SecLabelStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::SecLabelStmt>();
+        // SAFETY: the tag says what the node is; a schema is labelled by a String node.
+        unsafe {
+            if nodes::text((*node).provider).as_deref() != Some("helios") {
+                return None;
+            }
+            let is_schema = (*node).objtype == pg_sys::ObjectType::OBJECT_SCHEMA;
+            let schema = is_schema.then(|| nodes::string((*node).object)).flatten();
+            Some((schema, nodes::text((*node).label)))
+        }
+    }
+
+    /// The relations that TRUNCATE, LOCK, VACUUM, ANALYZE, REFRESH, CLUSTER or REINDEX lists; None if the statement
+    /// is another one or works without a list.
+    pub fn listed(&self) -> Option<Vec<Listed>> {
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let names: Vec<(*mut pg_sys::RangeVar, Vec<String>)> = match self.tag() {
+                NodeTag::T_TruncateStmt => plain((*self.node::<pg_sys::TruncateStmt>()).relations),
+                NodeTag::T_LockStmt => plain((*self.node::<pg_sys::LockStmt>()).relations),
+                NodeTag::T_RefreshMatViewStmt => {
+                    vec![((*self.node::<pg_sys::RefreshMatViewStmt>()).relation, Vec::new())]
+                }
+                NodeTag::T_ClusterStmt => one((*self.node::<pg_sys::ClusterStmt>()).relation),
+                NodeTag::T_ReindexStmt => one((*self.node::<pg_sys::ReindexStmt>()).relation),
+                NodeTag::T_VacuumStmt => vacuumed((*self.node::<pg_sys::VacuumStmt>()).rels),
+                _ => return None,
+            };
+            let listed = |(name, columns): (*mut pg_sys::RangeVar, Vec<String>)| Listed {
+                relation: nodes::relation(name),
+                schema: nodes::text((*name).schemaname),
+                name: nodes::text((*name).relname).unwrap_or_default(),
+                columns,
+                only: !(*name).inh,
+            };
+            (!names.is_empty()).then(|| names.into_iter().map(listed).collect())
+        }
+    }
+}
+
+/// # Safety
+/// A valid list of RangeVars.
+unsafe fn plain(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
+    // SAFETY: the caller's word.
+    unsafe { members(list) }.into_iter().map(|name| (name, Vec::new())).collect()
+}
+
+fn one(name: *mut pg_sys::RangeVar) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
+    if name.is_null() { Vec::new() } else { vec![(name, Vec::new())] }
+}
+
+/// # Safety
+/// A valid list of VacuumRelations.
+unsafe fn vacuumed(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
+    // SAFETY: the caller's word.
+    unsafe {
+        let relations = members::<pg_sys::VacuumRelation>(list).into_iter();
+        relations
+            .filter(|relation| !(**relation).relation.is_null())
+            .map(|relation| {
+                let columns = members((*relation).va_cols).into_iter();
+                ((*relation).relation, columns.filter_map(|column| nodes::string(column)).collect())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,302 @@
+//! The objects that a statement names in its tree: for the statements that tell no object access hook what
+//! they touched, and to know it before anything is done.
+
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::statement::Statement;
+use pgrx::pg_sys::{self, GrantTargetType, InvalidOid, NodeTag, ObjectType, Oid};
+
+/// What GRANT and REVOKE are about.
+pub enum Granted {
+    /// These objects.
+    Objects(Vec<Object>),
+    /// Every table or sequence in these schemas.
+    RelationsIn(Vec<Oid>),
+    /// Every function in these schemas.
+    RoutinesIn(Vec<Oid>),
+    /// The database or databases of these names.
+    Databases(Vec<String>),
+    /// Something of the whole cluster: roles, languages, foreign servers, parameters.
+    Everywhere,
+    /// Something of this server: tablespaces, large objects.
+    Server,
+}
+
+impl Statement {
+    /// The objects that DROP, COMMENT, SECURITY LABEL, ALTER TABLE and ALTER … DEPENDS ON name. Missing ones are left
+    /// out.
+    pub fn named(&self) -> Vec<Object> {
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_CommentStmt => {
+                    let node = self.node::<pg_sys::CommentStmt>();
+                    address((*node).objtype, (*node).object, pg_sys::ShareUpdateExclusiveLock)
+                        .into_iter()
+                        .collect()
+                }
+                NodeTag::T_SecLabelStmt => {
+                    let node = self.node::<pg_sys::SecLabelStmt>();
+                    address((*node).objtype, (*node).object, pg_sys::ShareUpdateExclusiveLock)
+                        .into_iter()
+                        .collect()
+                }
+                NodeTag::T_AlterObjectDependsStmt => {
+                    let node = self.node::<pg_sys::AlterObjectDependsStmt>();
+                    match (*node).relation.is_null() {
+                        true => {
+                            address((*node).objectType, (*node).object, pg_sys::AccessExclusiveLock)
+                                .into_iter()
+                                .collect()
+                        }
+                        false => relation((*node).relation).into_iter().collect(),
+                    }
+                }
+                NodeTag::T_AlterTableStmt => {
+                    relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
+                        .into_iter()
+                        .collect()
+                }
+                NodeTag::T_DropStmt => {
+                    let node = self.node::<pg_sys::DropStmt>();
+                    let names = members((*node).objects).into_iter();
+                    let kind = (*node).removeType;
+                    names.filter_map(|name| dropped(kind, name)).collect()
+                }
+                _ => Vec::new(),
+            }
+        }
+    }
+
+    /// The relations that CREATE TABLE copies or inherits from.
+    pub fn models(&self) -> Vec<Object> {
+        if self.tag() != NodeTag::T_CreateStmt {
+            return Vec::new();
+        }
+        let node = self.node::<pg_sys::CreateStmt>();
+        // SAFETY: the tag says what the node is, and so what its lists hold.
+        unsafe {
+            let parents = members((*node).inhRelations).into_iter();
+            let elements = members::<pg_sys::Node>((*node).tableElts).into_iter();
+            let liked = elements
+                .filter(|element| (**element).type_ == NodeTag::T_TableLikeClause)
+                .map(|element| (*element.cast::<pg_sys::TableLikeClause>()).relation);
+            parents.chain(liked).filter_map(|name| relation(name)).collect()
+        }
+    }
+
+    /// The tables and schemas that CREATE or ALTER PUBLICATION publishes.
+    pub fn published(&self) -> Vec<Object> {
+        // SAFETY: the tag says what the node is, and so what its list holds.
+        unsafe {
+            let objects = match self.tag() {
+                NodeTag::T_CreatePublicationStmt => {
+                    (*self.node::<pg_sys::CreatePublicationStmt>()).pubobjects
+                }
+                NodeTag::T_AlterPublicationStmt => {
+                    (*self.node::<pg_sys::AlterPublicationStmt>()).pubobjects
+                }
+                _ => return Vec::new(),
+            };
+            let object = |object: *mut pg_sys::PublicationObjSpec| {
+                if (*object).pubtable.is_null() {
+                    let schema = nodes::text((*object).name)?;
+                    return crate::pg::session::namespace(&schema).map(object::of_schema);
+                }
+                relation((*(*object).pubtable).relation)
+            };
+            members(objects).into_iter().filter_map(object).collect()
+        }
+    }
+
+    /// The object that ALTER … SET SCHEMA moves, and the schema that it moves to.
+    pub fn set_schema(&self) -> Option<(Object, String)> {
+        if self.tag() != NodeTag::T_AlterObjectSchemaStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::AlterObjectSchemaStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let moved = match (*node).relation.is_null() {
+                false => relation((*node).relation),
+                true if (*node).objectType == ObjectType::OBJECT_EXTENSION => None,
+                true => address((*node).objectType, (*node).object, pg_sys::AccessExclusiveLock),
+            };
+            moved.zip(nodes::text((*node).newschema))
+        }
+    }
+
+    /// The name of the function that CREATE TRIGGER names, without its schema.
+    pub fn trigger_function(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_CreateTrigStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let names = members::<pg_sys::Node>((*self.node::<pg_sys::CreateTrigStmt>()).funcname);
+            nodes::string(*names.last()?)
+        }
+    }
+
+    /// What ALTER EXTENSION … ADD makes a part of the extension.
+    pub fn new_extension_member(&self) -> Option<Object> {
+        if self.tag() != NodeTag::T_AlterExtensionContentsStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::AlterExtensionContentsStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let adds = (*node).action > 0;
+            let lock = pg_sys::ShareUpdateExclusiveLock;
+            adds.then(|| address((*node).objtype, (*node).object, lock)).flatten()
+        }
+    }
+
+    /// The schema that ALTER … SET SCHEMA moves something into.
+    pub fn new_schema(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_AlterObjectSchemaStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe { nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
+    }
+
+    /// Whether it is a DROP EXTENSION of this one.
+    pub fn drops_extension(&self, extension: &str) -> bool {
+        if self.tag() != NodeTag::T_DropStmt {
+            return false;
+        }
+        let node = self.node::<pg_sys::DropStmt>();
+        // SAFETY: the tag says what the node is; extensions are dropped by String nodes.
+        unsafe {
+            (*node).removeType == ObjectType::OBJECT_EXTENSION
+                && members((*node).objects)
+                    .into_iter()
+                    .any(|name| nodes::string(name).as_deref() == Some(extension))
+        }
+    }
+
+    /// The roles of a DROP OWNED, those that exist; None for other statements.
+    pub fn drops_owned(&self) -> Option<Vec<pg_sys::Oid>> {
+        if self.tag() != NodeTag::T_DropOwnedStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::DropOwnedStmt>();
+        // SAFETY: the tag says what the node is; its roles are role specifications.
+        let roles = unsafe { members::<pg_sys::RoleSpec>((*node).roles) };
+        // SAFETY: as above; looks into the system cache.
+        Some(
+            roles.into_iter().map(|role| unsafe { pg_sys::get_rolespec_oid(role, true) }).collect(),
+        )
+    }
+
+    /// What a GRANT or REVOKE on objects is about; None for other statements.
+    pub fn granted(&self) -> Option<Granted> {
+        if self.tag() != NodeTag::T_GrantStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::GrantStmt>();
+        // SAFETY: the tag says what the node is; what its objects are follows from their type.
+        unsafe {
+            let objects = members::<pg_sys::Node>((*node).objects);
+            let names = || objects.iter().filter_map(|&name| nodes::string(name));
+            if (*node).targtype == GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA {
+                let schemas =
+                    names().filter_map(|name| crate::pg::session::namespace(&name)).collect();
+                return Some(match (*node).objtype {
+                    ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE => {
+                        Granted::RelationsIn(schemas)
+                    }
+                    _ => Granted::RoutinesIn(schemas),
+                });
+            }
+            Some(match (*node).objtype {
+                ObjectType::OBJECT_TABLE | ObjectType::OBJECT_SEQUENCE => {
+                    let relations = objects.iter().filter_map(|name| relation(name.cast()));
+                    Granted::Objects(relations.collect())
+                }
+                ObjectType::OBJECT_SCHEMA => {
+                    let schemas = names().filter_map(|name| crate::pg::session::namespace(&name));
+                    Granted::Objects(schemas.map(object::of_schema).collect())
+                }
+                ObjectType::OBJECT_DATABASE => Granted::Databases(names().collect()),
+                ObjectType::OBJECT_TABLESPACE | ObjectType::OBJECT_LARGEOBJECT => Granted::Server,
+                kind @ (ObjectType::OBJECT_FUNCTION
+                | ObjectType::OBJECT_PROCEDURE
+                | ObjectType::OBJECT_ROUTINE) => Granted::Objects(
+                    objects
+                        .iter()
+                        .filter_map(|&name| address(kind, name, pg_sys::AccessShareLock))
+                        .collect(),
+                ),
+                ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN => {
+                    let types = objects.iter().filter_map(|name| data_type(name.cast()));
+                    Granted::Objects(types.collect())
+                }
+                _ => Granted::Everywhere,
+            })
+        }
+    }
+}
+
+/// # Safety
+/// `name` is what DROP has for an object of this kind.
+unsafe fn dropped(kind: ObjectType::Type, name: *mut pg_sys::Node) -> Option<Object> {
+    // SAFETY: the caller's word; relations are named by lists, and are locked only by the statement, after it has
+    // checked permissions.
+    unsafe {
+        match kind {
+            ObjectType::OBJECT_TABLE
+            | ObjectType::OBJECT_VIEW
+            | ObjectType::OBJECT_MATVIEW
+            | ObjectType::OBJECT_INDEX
+            | ObjectType::OBJECT_SEQUENCE
+            | ObjectType::OBJECT_FOREIGN_TABLE => {
+                relation(pg_sys::makeRangeVarFromNameList(name.cast()))
+            }
+            _ => address(kind, name, pg_sys::AccessExclusiveLock),
+        }
+    }
+}
+
+/// # Safety
+/// A valid list member of the kind that names a type.
+unsafe fn data_type(name: *mut pg_sys::List) -> Option<Object> {
+    // SAFETY: the caller's word; the type is looked up without raising an error.
+    unsafe {
+        let name = pg_sys::makeTypeNameFromNameList(name);
+        let oid = pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true);
+        (oid != InvalidOid).then_some(Object { class: pg_sys::Oid::from(1247), id: oid })
+    }
+}
+
+/// # Safety
+/// A valid RangeVar.
+unsafe fn relation(name: *mut pg_sys::RangeVar) -> Option<Object> {
+    // SAFETY: the caller's word.
+    unsafe { nodes::relation(name) }.map(object::of_relation)
+}
+
+/// # Safety
+/// `name` is what the grammar makes of the name of an object of this kind. `lock` is the one that the statement itself
+/// takes: a weaker one first would make two such statements wait for each other.
+unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node, lock: u32) -> Option<Object> {
+    let mut relation: pg_sys::Relation = std::ptr::null_mut();
+    // SAFETY: the caller's word; the relation that the object is a part of is closed again, its lock stays, as it does
+    // in the statement itself.
+    unsafe {
+        let lock = lock as pg_sys::LOCKMODE;
+        // ALTER … SET SCHEMA has the bare name of a type where the other statements have a type.
+        let is_type = matches!(kind, ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN);
+        let name = match is_type && (*name).type_ == NodeTag::T_List {
+            true => pg_sys::makeTypeNameFromNameList(name.cast()).cast(),
+            false => name,
+        };
+        let address = pg_sys::get_object_address(kind, name, &mut relation, lock, true);
+        if !relation.is_null() {
+            pg_sys::relation_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
+        }
+        let found = Object { class: address.classId, id: address.objectId };
+        (found.id != InvalidOid).then_some(found)
+    }
+}

@@ -1,0 +1,255 @@
+//! Pieces of statements that are put together anew: for lists that are split between nodes, and for names that
+//! differ between servers.
+
+use crate::pg::catalog::privileges;
+use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::statement::Statement;
+use pgrx::pg_sys::{self, NodeTag, Oid};
+use pgrx::spi::quote_identifier;
+
+/// The words of a DROP around its list.
+pub struct DropList {
+    /// Such as `DROP FUNCTION`.
+    pub verb: String,
+    /// ` CASCADE`, or nothing.
+    pub behavior: &'static str,
+    /// How many objects it lists.
+    pub length: usize,
+}
+
+impl Statement {
+    /// DROP of objects that are named in a list; None for one of schemas, and for other statements.
+    pub fn drop_list(&self) -> Option<DropList> {
+        if self.tag() != NodeTag::T_DropStmt || self.drop_schemas().is_some() {
+            return None;
+        }
+        let node = self.node::<pg_sys::DropStmt>();
+        // SAFETY: the tag says what the node is; the name of a command tag is a static C string.
+        unsafe {
+            let verb = match (*node).removeType {
+                // As a routine, an aggregate is named by its input types, and has a name without any.
+                pg_sys::ObjectType::OBJECT_AGGREGATE => "DROP ROUTINE".into(),
+                _ => nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(node.cast())))?,
+            };
+            let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+            let length = members::<pg_sys::Node>((*node).objects).len();
+            Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" }, length })
+        }
+    }
+
+    /// Whether it is VACUUM, not a plain ANALYZE.
+    pub fn is_vacuum(&self) -> bool {
+        // SAFETY: the tag says what the node is.
+        self.tag() == NodeTag::T_VacuumStmt
+            && unsafe { (*self.node::<pg_sys::VacuumStmt>()).is_vacuumcmd }
+    }
+
+    /// The constraints of SET CONSTRAINTS, each with its schema if one is written; none for ALL.
+    pub fn set_constraints(&self) -> Option<Vec<(Option<String>, String)>> {
+        if self.tag() != NodeTag::T_ConstraintsSetStmt {
+            return None;
+        }
+        // SAFETY: the tag says what the node is, and so what its list holds.
+        unsafe {
+            let names = members::<pg_sys::RangeVar>(
+                (*self.node::<pg_sys::ConstraintsSetStmt>()).constraints,
+            );
+            let name = |name: *mut pg_sys::RangeVar| {
+                let schema = nodes::text((*name).schemaname);
+                (schema, nodes::text((*name).relname).unwrap_or_default())
+            };
+            Some(names.into_iter().map(name).collect())
+        }
+    }
+
+    /// The database for which the server is about to ask that nobody is connected to it, if the user may ask: for DROP
+    /// DATABASE, as a template, for a new name or tablespace.
+    pub fn database_to_be_left(&self) -> Option<u32> {
+        // SAFETY: the tag says what the node is.
+        let name = unsafe {
+            match self.tag() {
+                NodeTag::T_DropdbStmt => nodes::text((*self.node::<pg_sys::DropdbStmt>()).dbname),
+                NodeTag::T_CreatedbStmt => {
+                    let options = (*self.node::<pg_sys::CreatedbStmt>()).options;
+                    nodes::option(options, "template")
+                }
+                NodeTag::T_AlterDatabaseStmt => {
+                    let node = self.node::<pg_sys::AlterDatabaseStmt>();
+                    nodes::option((*node).options, "tablespace")
+                        .and_then(|_| nodes::text((*node).dbname))
+                }
+                NodeTag::T_RenameStmt => {
+                    let node = self.node::<pg_sys::RenameStmt>();
+                    ((*node).renameType == pg_sys::ObjectType::OBJECT_DATABASE)
+                        .then(|| nodes::text((*node).subname))
+                        .flatten()
+                }
+                _ => None,
+            }
+        }?;
+        privileges::owned_database(&name).map(|database| database.to_u32())
+    }
+
+    /// Whether it is DEALLOCATE ALL.
+    pub fn deallocates_all(&self) -> bool {
+        // SAFETY: the tag says what the node is.
+        self.tag() == NodeTag::T_DeallocateStmt
+            && unsafe { (*self.node::<pg_sys::DeallocateStmt>()).name.is_null() }
+    }
+
+    /// Whether it is DISCARD ALL.
+    pub fn discards_all(&self) -> bool {
+        // SAFETY: the tag says what the node is.
+        self.tag() == NodeTag::T_DiscardStmt
+            && unsafe { (*self.node::<pg_sys::DiscardStmt>()).target }
+                == pg_sys::DiscardMode::DISCARD_ALL
+    }
+
+    /// The schema of REINDEX SCHEMA.
+    pub fn reindexed_schema(&self) -> Option<String> {
+        if self.tag() != NodeTag::T_ReindexStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::ReindexStmt>();
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let is_schema = (*node).kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_SCHEMA;
+            is_schema.then(|| nodes::text((*node).name)).flatten()
+        }
+    }
+
+    /// The one relation that CREATE INDEX, DROP INDEX or ALTER TABLE is about.
+    pub fn subject(&self) -> Option<Oid> {
+        // SAFETY: the tag says what the node is; indexes are dropped by lists of names.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_IndexStmt => {
+                    nodes::relation((*self.node::<pg_sys::IndexStmt>()).relation)
+                }
+                NodeTag::T_AlterTableStmt => {
+                    nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
+                }
+                NodeTag::T_DropStmt => {
+                    let names = members((*self.node::<pg_sys::DropStmt>()).objects);
+                    nodes::relation(pg_sys::makeRangeVarFromNameList(*names.first()?))
+                }
+                _ => None,
+            }
+        }
+    }
+
+    /// The words before and behind the list of relations.
+    pub fn around_list(&self) -> (String, String) {
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            match self.tag() {
+                NodeTag::T_TruncateStmt => {
+                    let node = self.node::<pg_sys::TruncateStmt>();
+                    let restart = if (*node).restart_seqs { " RESTART IDENTITY" } else { "" };
+                    let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+                    let cascade = if cascade { " CASCADE" } else { "" };
+                    ("TRUNCATE ".into(), format!("{restart}{cascade}"))
+                }
+                NodeTag::T_LockStmt => {
+                    let node = self.node::<pg_sys::LockStmt>();
+                    let nowait = if (*node).nowait { " NOWAIT" } else { "" };
+                    ("LOCK TABLE ".into(), format!(" IN {} MODE{nowait}", lock_mode((*node).mode)))
+                }
+                NodeTag::T_VacuumStmt => {
+                    let node = self.node::<pg_sys::VacuumStmt>();
+                    let verb = if (*node).is_vacuumcmd { "VACUUM" } else { "ANALYZE" };
+                    let options = members::<pg_sys::DefElem>((*node).options).into_iter();
+                    let options: Vec<String> =
+                        options.map(|option| vacuum_option(option)).collect();
+                    let options = match options.is_empty() {
+                        true => String::new(),
+                        false => format!(" ({})", options.join(", ")),
+                    };
+                    (format!("{verb}{options} "), String::new())
+                }
+                _ => (String::new(), String::new()),
+            }
+        }
+    }
+
+    /// GRANT or REVOKE on a database, for a database of another name.
+    pub fn grant_on_database(&self, database: &str) -> Option<String> {
+        if self.tag() != NodeTag::T_GrantStmt {
+            return None;
+        }
+        let node = self.node::<pg_sys::GrantStmt>();
+        // SAFETY: the tag says what the node is, and so what its lists hold.
+        unsafe {
+            let privileges = members::<pg_sys::AccessPriv>((*node).privileges).into_iter();
+            let mut privileges: Vec<String> =
+                privileges.filter_map(|privilege| nodes::text((*privilege).priv_name)).collect();
+            if privileges.is_empty() {
+                privileges.push("ALL".into());
+            }
+            let grantees: Vec<String> =
+                members((*node).grantees).into_iter().map(|role| role_text(role)).collect();
+            let (what, database) = (privileges.join(", "), quote_identifier(database));
+            let grantor = match (*node).grantor.is_null() {
+                true => String::new(),
+                false => format!(" GRANTED BY {}", role_text((*node).grantor)),
+            };
+            let option = (*node).grant_option;
+            Some(if (*node).is_grant {
+                let option = if option { " WITH GRANT OPTION" } else { "" };
+                format!(
+                    "GRANT {what} ON DATABASE {database} TO {}{option}{grantor}",
+                    grantees.join(", ")
+                )
+            } else {
+                let option = if option { "GRANT OPTION FOR " } else { "" };
+                let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
+                let cascade = if cascade { " CASCADE" } else { "" };
+                let from = grantees.join(", ");
+                format!(
+                    "REVOKE {option}{what} ON DATABASE {database} FROM {from}{grantor}{cascade}"
+                )
+            })
+        }
+    }
+}
+
+/// # Safety
+/// A valid RoleSpec.
+unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
+    // SAFETY: the caller's word; a role that is not PUBLIC has a name.
+    unsafe {
+        if (*role).roletype == pg_sys::RoleSpecType::ROLESPEC_PUBLIC {
+            return "PUBLIC".into();
+        }
+        quote_identifier(nodes::text(pg_sys::get_rolespec_name(role)).unwrap_or_default())
+    }
+}
+
+/// # Safety
+/// A valid DefElem of VACUUM or ANALYZE: a word, with a word, a number or nothing behind it.
+unsafe fn vacuum_option(option: *mut pg_sys::DefElem) -> String {
+    // SAFETY: the caller's word; defGetString reads every kind of value that the grammar allows.
+    unsafe {
+        let name = nodes::text((*option).defname).unwrap_or_default();
+        match (*option).arg.is_null() {
+            true => name,
+            false => {
+                let value = nodes::text(pg_sys::defGetString(option)).unwrap_or_default();
+                format!("{name} {value}")
+            }
+        }
+    }
+}
+
+fn lock_mode(mode: i32) -> &'static str {
+    match u32::try_from(mode).unwrap_or(0) {
+        pg_sys::AccessShareLock => "ACCESS SHARE",
+        pg_sys::RowShareLock => "ROW SHARE",
+        pg_sys::RowExclusiveLock => "ROW EXCLUSIVE",
+        pg_sys::ShareUpdateExclusiveLock => "SHARE UPDATE EXCLUSIVE",
+        pg_sys::ShareLock => "SHARE",
+        pg_sys::ShareRowExclusiveLock => "SHARE ROW EXCLUSIVE",
+        pg_sys::ExclusiveLock => "EXCLUSIVE",
+        _ => "ACCESS EXCLUSIVE",
+    }
+}

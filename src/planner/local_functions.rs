@@ -1,0 +1,75 @@
+//! Calls that belong to this server: beside a distributed table they would run on its node, and act there or answer for it.
+
+use crate::error::{Error, Result};
+use crate::pg::catalog::names::relation_name;
+use crate::pg::tree::Survey;
+use crate::pg::tree::server_functions::{
+    Bond, asks_directory, call_name, is_of_helios, is_view_of_helios,
+};
+use pgrx::pg_sys::Oid;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+
+/// 0A000 if a statement that runs on a node calls a function that belongs here.
+pub(super) fn check(survey: &Survey) -> Result<()> {
+    if let Some((function, bond)) = survey.bound {
+        return Err(refusal(function, bond));
+    }
+    let belongs_here = |function: &&Oid| asks_directory(**function) || is_of_helios(**function);
+    match survey.functions.iter().find(belongs_here) {
+        Some(&function) => Err(directory_refusal(function)),
+        None => Ok(()),
+    }
+}
+
+/// 0A000 if a function that runs on a node looks at the directory through one of Helios' views: here it is empty.
+pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Result<()> {
+    let ours = |(oid, kind): &(Oid, u8)| *kind == b'v' && is_view_of_helios(*oid);
+    match relations.find(ours) {
+        Some((view, _)) => Err(Error::new(
+            PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("{} cannot be read by a function that runs on a node", relation_name(view)),
+        )
+        .detail("It shows the directory, which only the coordinator has.")
+        .hint("Read it in a statement of its own, or in a function of a plain schema: these run on the coordinator.")),
+        None => Ok(()),
+    }
+}
+
+fn beside(function: Oid) -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("{} cannot be called beside a distributed table", call_name(function)),
+    )
+}
+
+fn refusal(function: Oid, bond: Bond) -> Error {
+    let error = beside(function);
+    let name = call_name(function);
+    match bond {
+        Bond::Session => error
+            .detail("It would act on the node and not on this session.")
+            .hint("Call it in a statement of its own."),
+        Bond::Seed => error
+            .detail("setseed() was called in this session, and the statement runs on the table's node, whose numbers do not follow from that seed.")
+            .hint(format!("Call {name} in a statement of its own, and give its result as a parameter, or begin another session: DISCARD ALL forgets the seed.")),
+        Bond::Server => error
+            .detail("The statement runs on the table's node, and the function would speak of that server and not of this one.")
+            .hint(format!(
+                "Call it in a statement of its own, and give its result as a parameter. If a column's default or a view calls {name}, change that."
+            )),
+        Bond::LargeObject => error
+            .detail("Large objects are on this server, and the statement runs on the table's node.")
+            .hint(format!(
+                "Keep the object's OID in the table, and call {name} in a statement of its own in the same transaction."
+            )),
+    }
+}
+
+fn directory_refusal(function: Oid) -> Error {
+    beside(function)
+        .detail("It answers from the directory, which only the coordinator has, and the statement runs on the table's node.")
+        .hint(format!(
+            "Call {} in a statement of its own, or on rows that CREATE TEMPORARY TABLE … AS has brought here.",
+            call_name(function)
+        ))
+}

@@ -1,0 +1,34 @@
+//! On the node of a primary: what its copies have applied.
+
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::ipc::wait;
+use crate::pg::session::{self, sql};
+use std::time::{Duration, Instant};
+
+/// The first pause between two looks, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(20));
+
+/// Waits until copies have applied this session's last commit; gives the slots of those that have not when the time is
+/// over. Anybody may: it tells nothing but whether slots have come past one's own commit.
+pub fn wait_for_replicas(mut slots: Vec<String>, patience: Duration) -> Result<Vec<String>> {
+    // What a subscription's worker reports as replayed is what it has applied.
+    let late = "SELECT s FROM pg_catalog.unnest($1) AS s
+                 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() AS r
+                                          JOIN pg_catalog.pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid
+                                    WHERE r.slot_name = s::name AND w.replay_lsn >= $2::pg_catalog.pg_lsn)";
+    let place = session::last_commit();
+    let place = format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF);
+    let until = Instant::now() + patience;
+    let mut pause = PAUSES.0;
+    loop {
+        let arguments = [slots.clone().into(), place.as_str().into()];
+        let name = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
+        slots = catalog::as_owner(|| sql::read_rows(late, &arguments, name))?;
+        if slots.is_empty() || Instant::now() >= until {
+            return Ok(slots);
+        }
+        wait::for_any(&[], pause);
+        pause = (pause * 3 / 2).min(PAUSES.1);
+    }
+}

@@ -1,0 +1,111 @@
+//! Somebody wants a copy to be the one in use; the worker of its migration does it.
+
+use crate::catalog::{self, Node, NodeId};
+use crate::error::{Error, Result};
+use crate::migration::Subject;
+use crate::migration::start;
+use crate::pg::ipc::{replica_states, wait, worker};
+use crate::pg::session::{self, client};
+use crate::replication::endpoints::{self, column, flag, text};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How often the waiting session looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a promotion came to.
+pub struct Promoted {
+    /// The node in use.
+    pub node: String,
+    /// The one before did not answer.
+    pub primary_lost: bool,
+    /// What was committed before (microseconds since 2000) is there; None: nothing is known, or nothing was lost.
+    pub complete_until: Option<i64>,
+    /// Log of the lost node that was not applied, as far as known.
+    pub bytes_behind: Option<i64>,
+}
+
+/// Makes a copy the one in use: on this node, or the one that is nearest. Waits until that is done.
+///
+/// 25001 in a transaction block, 55000 where there is no such copy, 08001 where its node does not answer, and why it
+/// failed.
+pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
+    if client::in_transaction_block() {
+        return Err(Error::new(
+            Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
+            "helios_promote_replica cannot run inside a transaction block",
+        )
+        .hint("Another process does it, which would wait for this transaction."));
+    }
+    let found = start::find(subject)?;
+    let replicas = catalog::replicas(found.shard)?;
+    let fits = |replica: &&catalog::Replica| node.is_none_or(|node| replica.node == node.id);
+    let nearness = |replica: &&catalog::Replica| {
+        let state = replica_states::of(replica.migration).unwrap_or_default();
+        (state.degraded == 0, state.complete_until)
+    };
+    let best = replicas.iter().filter(fits).max_by_key(nearness).ok_or_else(|| {
+        let names: Vec<&str> = replicas.iter().map(|replica| replica.name.as_str()).collect();
+        let where_ = node.map_or(String::new(), |node| format!(" on node \"{}\"", node.name));
+        Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("{} has no copy in step{where_}", found.shown),
+        )
+        .detail(match names.is_empty() {
+            true => "It has none on any node.".to_owned(),
+            false => format!("Nodes with a copy in step: {}.", names.join(", ")),
+        })
+        .hint("helios_replicas shows the copies; helios_set_replicas() makes some.")
+    })?;
+    let (id, target) = (best.migration, best.node);
+    endpoints::session(target)?; // or its error: nobody is to wait for a node that does not answer
+    let mut own = endpoints::session(NodeId::LOCAL)?;
+    let wish = format!(
+        "UPDATE helios.migration SET wish = 'promote', retry_at = NULL
+          WHERE id = {id} AND state IN ('in_step', 'switch', 'dual_write_back') AND wish IS NULL RETURNING id"
+    );
+    let ask = format!(
+        "SELECT (SELECT node FROM helios.shard WHERE id = {}), state, error FROM helios.migration WHERE id = {id}",
+        found.shard.0
+    );
+    let mut asked = false;
+    loop {
+        if !asked {
+            // In a transaction of its own: the worker is to see it while this one waits.
+            asked = !own.query(&wish)?.is_empty();
+            worker::wake(session::database_id());
+        }
+        let rows = own.query(&ask)?;
+        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        if column(row, 0) == Some(target.0) {
+            break;
+        }
+        let state = text(row, 1);
+        if row.is_empty() || ["cleanup", "failed", "cancelled"].contains(&state.as_str()) {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("the copy of {} could not be promoted", found.shown),
+            )
+            .detail(text(row, 2))
+            .hint("helios_replicas shows the copies that are left."));
+        }
+        wait::for_any(&[], LOOK);
+    }
+    told(&mut own, id, target)
+}
+
+/// What the promotion has noted.
+fn told(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
+    let rows = own.query(&format!(
+        "SELECT primary_lost, (extract(epoch FROM complete_until - '2000-01-01 UTC'::timestamptz) * 1000000)::bigint, bytes_behind
+           FROM helios.promotion WHERE migration = {id} ORDER BY id DESC LIMIT 1"
+    ))?;
+    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+    Ok(Promoted {
+        node: catalog::node(node)?.name.clone(),
+        primary_lost: flag(row, 0),
+        complete_until: column(row, 1),
+        bytes_behind: column(row, 2),
+    })
+}

@@ -1,0 +1,188 @@
+//! How many copies there are to be.
+
+use super::{ask, of_shard};
+use crate::catalog::{self, Node, NodeId, ShardId};
+use crate::error::{Error, Result};
+use crate::migration::Subject;
+use crate::migration::record::{self, Migration, NewMigration};
+use crate::migration::start::{self, Found};
+use crate::pg::ipc::node_health;
+use crate::pg::session::sql;
+use helios_core::migration::{State, Wish};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::rc::Rc;
+
+/// Pause before a copy is tried again that could not be made, in seconds.
+const AGAIN: f64 = 60.0;
+
+/// Says how many copies a shard or schema is to have, the one in use included. Gives the migrations that make those that
+/// are missing; those that are too many go.
+///
+/// 22023 for a number below 1, 55000 where there are too few nodes or nothing to copy, and what [`start::claim`] gives.
+pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
+    if count < 1 {
+        return Err(Error::new(
+            Code::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("{count} is no number of copies"),
+        )
+        .hint("The one in use is counted: 1 means no further ones."));
+    }
+    catalog::lock_cluster_shared();
+    let found = start::claim(subject)?;
+    let shared = found.is_pooled || found.schemas.len() > 1;
+    let takes_part = matches!(subject, Subject::Schema(_)) && shared;
+    if takes_part && found.replicas > 1 {
+        return Err(refused(
+            format!("{} has its copies with the other schemas of its shard", found.shown),
+            "The shard's copies hold all its schemas.".to_owned(),
+            &format!("Name the shard: helios_set_replicas({}, {count}).", found.shard.0),
+        ));
+    }
+    if takes_part && count == 1 {
+        return Ok(Vec::new());
+    }
+    if count > 1 {
+        check(&found, count)?;
+    }
+    let (shard, split_from) = match (subject, takes_part) {
+        (Subject::Schema(schema), true) => {
+            let own = catalog::dedicated_shard(schema, found.node)?;
+            catalog::put_schema(schema, own)?;
+            (own, Some(found.shard))
+        }
+        _ => (found.shard, None),
+    };
+    catalog::set_replicas(shard, count)?;
+    fit(shard, found.node, count, split_from, true)
+}
+
+fn refused(message: String, detail: String, hint: &str) -> Error {
+    Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).detail(detail).hint(hint)
+}
+
+fn check(found: &Found, count: i32) -> Result<()> {
+    let message = format!("{} cannot have {count} copies", found.shown);
+    if found.schemas.is_empty() {
+        let hint = "Put schemas into it first; a schema has its own copies too.";
+        return Err(refused(message, "It holds no schema.".to_owned(), hint));
+    }
+    if found.node == NodeId::LOCAL {
+        let detail = "It is on the coordinator itself.".to_owned();
+        return Err(refused(message, detail, "Move it to a node first: helios_migrate_schema()."));
+    }
+    catalog::node(found.node)?.check_ours()?;
+    let nodes = catalog::remote_nodes()?;
+    let others = nodes.iter().filter(|node| node.takes_schemas && node.id != found.node).count();
+    if usize::try_from(count).unwrap_or(usize::MAX) > others + 1 {
+        let detail = format!("Besides its own, {others} nodes take schemas.");
+        return Err(refused(message, detail, "Add nodes with helios_add_node()."));
+    }
+    Ok(())
+}
+
+/// Begins to make the copies that are missing, and to remove those that are too many. Where there is no node for one it is
+/// an error if somebody `insists`, and left for later otherwise.
+fn fit(
+    shard: ShardId,
+    primary: NodeId,
+    count: i32,
+    split_from: Option<ShardId>,
+    insists: bool,
+) -> Result<Vec<i64>> {
+    let wanted = usize::try_from(count - 1).unwrap_or(0);
+    let mut copies = of_shard(shard)?;
+    // Those that are not ready go first, then the youngest.
+    copies.sort_by_key(|copy| (!is_in_step(copy), copy.id));
+    for copy in copies.iter().skip(wanted) {
+        let wish = match copy.state.is_before_switch() {
+            true => Wish::Cancel,
+            false => Wish::Finish,
+        };
+        catalog::as_owner(|| ask(copy.id, wish))?;
+    }
+    let missing = wanted.saturating_sub(copies.len());
+    if missing == 0 {
+        return Ok(Vec::new());
+    }
+    let taken: Vec<NodeId> = copies.iter().map(Migration::follower).chain([primary]).collect();
+    let free = candidates(shard, &taken)?;
+    if insists && free.len() < missing {
+        return Err(refused(
+            format!("there is no node for {} more copies", missing - free.len()),
+            "The others are offline, draining, or not rid yet of a copy that they had.".to_owned(),
+            "helios_nodes shows the state of the nodes. Try again later, or ask for fewer copies.",
+        ));
+    }
+    let schemas = catalog::schemas_of(shard)?;
+    let begin = |target: &Rc<Node>| {
+        start::check_target(target)?;
+        let (source, target) = (primary, target.id);
+        let (becomes, schemas) = (None, schemas.as_slice());
+        record::insert(&NewMigration {
+            shard,
+            split_from,
+            becomes,
+            schemas,
+            source,
+            target,
+            keeps: true,
+        })
+    };
+    free.iter().take(missing).map(begin).collect()
+}
+
+fn is_in_step(copy: &Migration) -> bool {
+    matches!(copy.state, State::InStep | State::Switch | State::DualWriteBack)
+}
+
+/// Nodes that can take a copy, those that have least first.
+fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
+    let others = "SELECT count(*) FROM helios.migration WHERE keeps AND target = $1
+                     AND state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')";
+    let left = "SELECT EXISTS (SELECT FROM helios.cleanup c JOIN helios.migration m ON m.id = c.migration
+                                WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
+    let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
+    for node in catalog::remote_nodes()? {
+        use crate::pg::ipc::node_health::State::{Offline, Silent};
+        let health = node_health::of(node.id.0);
+        let is_there = health.is_none_or(|health| !matches!(health.state, Offline | Silent));
+        if taken.contains(&node.id) || !node.takes_schemas || node.state != "online" || !is_there {
+            continue;
+        }
+        let id = node.id.0;
+        let keeps = catalog::as_owner(|| sql::one::<bool>(left, &[shard.0.into(), id.into()]))?;
+        if keeps == Some(true) {
+            continue;
+        }
+        let copies = catalog::as_owner(|| sql::one::<i64>(others, &[id.into()]))?.unwrap_or(0);
+        let has = catalog::schemas_on(node.id)?.len() as f64 + copies as f64 + 1.0;
+        found.push((has / node.weight, node));
+    }
+    found.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    Ok(found.into_iter().map(|(_, node)| node).collect())
+}
+
+/// Makes up for copies that were lost or promoted; for the worker that follows them.
+pub fn make_up() -> Result<()> {
+    let select = "SELECT s.id, s.node, s.replicas FROM helios.shard s
+                   WHERE s.replicas > 1 AND s.node <> 0 AND EXISTS (SELECT FROM helios.schema c WHERE c.shard = s.id)
+                     AND (SELECT count(*) FROM helios.migration m WHERE m.shard = s.id AND m.keeps
+                             AND m.state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')) <> s.replicas - 1
+                     AND NOT EXISTS (SELECT FROM helios.migration m WHERE m.shard = s.id AND
+                             (NOT m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
+                              OR m.keeps AND (m.state = 'switch' OR m.wish IS NOT NULL)
+                              OR m.keeps AND m.outcome = 'failed'
+                                 AND coalesce(m.ended, clock_timestamp()) > clock_timestamp() - make_interval(secs => $1)))
+                     FOR UPDATE OF s SKIP LOCKED";
+    let row = |row: &sql::Row<'_>| {
+        let (shard, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(2)?.unwrap_or(0));
+        Ok((ShardId(shard), NodeId(node), row.get::<i32>(3)?.unwrap_or(1)))
+    };
+    let short = catalog::as_owner(|| sql::rows(select, &[AGAIN.into()], row))?;
+    for (shard, node, count) in short {
+        if !fit(shard, node, count, None, false)?.is_empty() {
+            catalog::changed();
+        }
+    }
+    Ok(())
+}

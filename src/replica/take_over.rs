@@ -1,0 +1,142 @@
+//! A copy takes over from a node that does not answer.
+
+use super::{Loss, promoted};
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::migration::cleanup;
+use crate::migration::definition;
+use crate::migration::record::{self, Migration};
+use crate::migration::switch::{self, Way};
+use crate::pg::ipc::{replica_states, worker};
+use crate::remote::Session;
+use crate::replication::channel::{self, Channel};
+use crate::replication::endpoints::{self, column, literal, names, text};
+use crate::replication::fence;
+use helios_core::migration::State;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// What has been received is applied when nothing has changed for this long.
+const QUIET: Duration = Duration::from_millis(500);
+/// It is not waited longer than this for that.
+const MOST: Duration = Duration::from_secs(30);
+/// How far sequences go beyond what is known of them, at most: values that the lost node has given out since.
+const MARGIN: i64 = 100_000;
+/// How long statements that still hold the shard are waited for at a time.
+const LOCKS: Duration = Duration::from_secs(2);
+
+/// Makes the copy the one in use, without its primary. What the primary's node still has is noted for clean-up.
+pub fn take_over(migration: &Migration) -> Result<()> {
+    let (from, to) = (migration.primary(), migration.follower());
+    let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
+    let channels = switch::channels(migration, way)?;
+    let mut copy = worker::attempt(|| endpoints::session(to))?;
+    check_follows(migration)?;
+    let applied = settle_down(&channels, &mut copy)?;
+    let loss = loss(migration, &channels, &mut copy, applied)?;
+    failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
+    // From here the copy follows nobody: the lost node would go on writing to it when it is back.
+    for channel in &channels {
+        channel::drop_subscription(&mut copy, &channel.name)?;
+    }
+    failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
+    let voice = worker::attempt(|| {
+        let mut shells = endpoints::session(NodeId::LOCAL)?;
+        let mut turns = definition::trigger_turns(&mut shells, &migration.schemas)?;
+        turns.voice.append(&mut turns.force);
+        Ok(turns.voice)
+    })?;
+    worker::attempt(|| flip(migration, from, to, &voice, &loss))?;
+    failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)
+}
+
+/// A copy that was cut off by an earlier try is as good as it was then; one that never followed is none.
+fn check_follows(migration: &Migration) -> Result<()> {
+    let known = worker::attempt(|| catalog::replicas(migration.shard))?;
+    if known.iter().any(|replica| replica.migration == migration.id) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("the copy that migration {} keeps is not in step", migration.id),
+    ))
+}
+
+/// Waits until what has been received is applied; gives how far that is in the lost node's log.
+fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
+    let slots: Vec<_> = channels.iter().map(|channel| literal(&channel.name)).collect();
+    let ask = format!(
+        "SELECT min(pg_replication_origin_progress('pg_' || s.oid, false)) - '0/0'::pg_lsn,
+                string_agg(pg_replication_origin_progress('pg_' || s.oid, false)::text, ' ' ORDER BY s.oid)
+           FROM pg_subscription s WHERE subname IN ({})",
+        slots.join(", ")
+    );
+    let until = Instant::now() + MOST;
+    let (mut last, mut since) = (None, Instant::now());
+    loop {
+        let rows = copy.query(&ask)?;
+        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let now = (row.first().cloned().flatten(), text(row, 1));
+        if last.as_ref() != Some(&now) {
+            (last, since) = (Some(now), Instant::now());
+        } else if since.elapsed() >= QUIET || Instant::now() >= until {
+            return Ok(last.and_then(|(place, _)| place));
+        }
+        worker::rest(Duration::from_millis(50));
+    }
+}
+
+fn loss(
+    migration: &Migration,
+    channels: &[Channel],
+    copy: &mut Session,
+    applied: Option<String>,
+) -> Result<Loss> {
+    let of: Vec<_> = channels.iter().map(|channel| literal(channel.direction())).collect();
+    let rows = copy.query(&format!(
+        "SELECT nullif(min(token), 0) FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
+        migration.id,
+        of.join(", ")
+    ))?;
+    let complete_until = rows.first().and_then(|row| column(row, 0));
+    let known = replica_states::of(migration.id).map(|state| state.log_end).filter(|&end| end > 0);
+    let applied = applied.and_then(|place| place.parse::<i64>().ok());
+    let bytes = known.zip(applied).map(|(end, place)| (end - place).max(0));
+    Ok(Loss { complete_until, bytes })
+}
+
+fn flip(
+    migration: &Migration,
+    from: NodeId,
+    to: NodeId,
+    voice: &[String],
+    loss: &Loss,
+) -> Result<()> {
+    if !catalog::lock_shards_within(&[migration.shard], LOCKS)? {
+        return Err(Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            "transactions still use the schemas on the lost node",
+        ));
+    }
+    let id = migration.id;
+    fence::on(to, "SET LOCAL helios.migration_session = on")?;
+    let schemas = names(&migration.schemas);
+    fence::on(to, &format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
+    fence::on(to, &format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
+    voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    catalog::move_shards(&[(migration.shard, to)])?;
+    for schema in &migration.schemas {
+        record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
+        record::settle(id, from, cleanup::copy_kind(migration, from), schema)?;
+        record::owe(id, from, "former", schema)?;
+    }
+    switch::leave_newcomers(migration, to)?;
+    promoted(migration, Some(loss))?;
+    let outcome = match migration.state.is_before_switch() {
+        true => State::Finished,
+        false => State::RolledBack,
+    };
+    record::end(id, outcome, None)?;
+    failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
+}

@@ -1,0 +1,274 @@
+//! The worker that follows all copies in step of a database: markers, how far each copy is, positions of sequences, and
+//! copies that have to be made anew.
+//!
+//! A marker is the time at which it was written, so that one seen on a copy says until when the copy is complete. A node
+//! that does not answer delays the look at the others by a few seconds at most, and is left out after that until it is
+//! known to be back.
+
+use super::{give_up, set};
+use crate::catalog::NodeId;
+use crate::error::{Error, Result};
+use crate::migration::record::{self, Migration};
+use crate::migration::switch::{self, Way};
+use crate::pg::error::notify;
+use crate::pg::ipc::replica_states::{self, State};
+use crate::pg::ipc::worker;
+use crate::pg::session::{self, sql};
+use crate::remote::Session;
+use crate::replication::channel::Channel;
+use crate::replication::endpoints::{self, column, flag, literal, text};
+use crate::replication::tables;
+use crate::settings;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long one answer of a node may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often positions of sequences are brought to the copies.
+const POSITIONS: Duration = Duration::from_secs(5);
+/// How often missing copies are looked for.
+const MAKE_UP: Duration = Duration::from_secs(2);
+
+/// A copy in step.
+struct Followed {
+    migration: Migration,
+    channels: Vec<Channel>,
+}
+
+/// Positions of sequences, as `tables::positions` gives them.
+type Positions = Vec<(String, String, bool)>;
+
+/// What the worker remembers.
+#[derive(Default)]
+struct Watch {
+    sessions: BTreeMap<NodeId, Session>,
+    positions: BTreeMap<i64, Positions>,
+    /// What was said of each node last, so that it is said once.
+    told: BTreeMap<NodeId, String>,
+}
+
+/// Follows the copies until there are none, and none are wanted.
+pub fn watch() {
+    let mut watch = Watch::default();
+    let (mut positions, mut made_up) = (Instant::now(), None::<Instant>);
+    loop {
+        let interval = interval();
+        let began = Instant::now();
+        match worker::attempt(super::follows_any).and_then(|any| Ok((any, load()?))) {
+            Ok((false, _)) => return,
+            Ok((true, copies)) => {
+                watch.look(&copies, interval);
+                if positions.elapsed() >= POSITIONS {
+                    positions = Instant::now();
+                    watch.bring_positions(&copies);
+                }
+            }
+            Err(error) => notify(PgLogLevel::LOG, &error),
+        }
+        if made_up.is_none_or(|last| last.elapsed() >= MAKE_UP) {
+            made_up = Some(Instant::now());
+            if let Err(error) = worker::attempt(set::make_up) {
+                notify(PgLogLevel::LOG, &error);
+            }
+        }
+        let next = interval.saturating_sub(began.elapsed());
+        worker::rest(next.max(Duration::from_millis(5)));
+    }
+}
+
+fn interval() -> Duration {
+    Duration::from_millis(u64::try_from(settings::REPLICA_INTERVAL.get()).unwrap_or(1000))
+}
+
+/// The copies in step.
+fn load() -> Result<Vec<Followed>> {
+    let migrations = worker::attempt(|| {
+        let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
+        let ids = sql::rows("SELECT migration FROM helios.replica ORDER BY 1", &[], number)?;
+        ids.into_iter().map(record::load).collect::<Result<Vec<_>>>()
+    })?;
+    let follow = |migration: Migration| {
+        let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
+        Ok(Followed { channels: switch::channels(&migration, way)?, migration })
+    };
+    migrations.into_iter().map(follow).collect()
+}
+
+/// What the publishers say of a slot.
+struct Slot {
+    lost: bool,
+    bytes: i64,
+    log_end: i64,
+}
+
+impl Watch {
+    fn look(&mut self, copies: &[Followed], interval: Duration) {
+        let mut slots = BTreeMap::new();
+        for (node, markers) in markers(copies, |channel| channel.publisher) {
+            match self.ask(node, |session| publish(session, &markers)) {
+                Some(found) => slots.extend(found),
+                None => continue,
+            }
+        }
+        // Most markers arrive within milliseconds.
+        worker::rest((interval / 8).min(Duration::from_millis(50)));
+        let mut tokens = BTreeMap::new();
+        for (node, markers) in markers(copies, |channel| channel.subscriber) {
+            if let Some(found) = self.ask(node, |session| arrived(session, &markers)) {
+                tokens.extend(found);
+            }
+        }
+        let states: Vec<State> = copies.iter().map(|copy| state(copy, &slots, &tokens)).collect();
+        for migration in replica_states::note(&states) {
+            log(format!("the copy that migration {migration} keeps is in step again"));
+        }
+        let followed = |one: &&Followed| {
+            one.channels.iter().any(|channel| slots.get(&channel.name).is_some_and(|s| s.lost))
+        };
+        copies.iter().filter(followed).for_each(|one| drop_out(&one.migration));
+    }
+
+    /// Asks a node something; None if it does not answer.
+    fn ask<T>(
+        &mut self,
+        node: NodeId,
+        question: impl FnOnce(&mut Session) -> Result<T>,
+    ) -> Option<T> {
+        let session = match self.sessions.remove(&node) {
+            Some(session) => Ok(session),
+            None => worker::attempt(|| endpoints::session(node)),
+        };
+        let answer = session.and_then(|mut session| {
+            session.set_time_limit(Some(Instant::now() + PATIENCE));
+            let answer = question(&mut session)?;
+            session.set_time_limit(None);
+            self.sessions.insert(node, session);
+            Ok(answer)
+        });
+        match answer {
+            Ok(answer) => {
+                self.told.remove(&node);
+                Some(answer)
+            }
+            Err(error) => {
+                let line = error.to_string();
+                if self.told.get(&node) != Some(&line) {
+                    notify(PgLogLevel::LOG, &error.context("following copies".to_owned()));
+                    self.told.insert(node, line);
+                }
+                None
+            }
+        }
+    }
+
+    /// Lets the sequences of the copies follow, for the case that the primary is lost.
+    fn bring_positions(&mut self, copies: &[Followed]) {
+        self.positions.retain(|id, _| copies.iter().any(|copy| copy.migration.id == *id));
+        for copy in copies {
+            let Migration { id, schemas, .. } = &copy.migration;
+            let (from, to) = (copy.migration.primary(), copy.migration.follower());
+            let Some(now) = self.ask(from, |session| tables::positions(session, schemas)) else {
+                continue;
+            };
+            let before = self.positions.get(id).cloned().unwrap_or_default();
+            if self.ask(to, |session| tables::set_positions(session, &now, &before)).is_some() {
+                self.positions.insert(*id, now);
+            }
+        }
+    }
+}
+
+/// A marker: migration, direction, and the slot of its channel.
+type Marker = (i64, String, String);
+
+fn markers(copies: &[Followed], end: impl Fn(&Channel) -> NodeId) -> BTreeMap<NodeId, Vec<Marker>> {
+    let mut all: BTreeMap<NodeId, Vec<Marker>> = BTreeMap::new();
+    for copy in copies {
+        for channel in &copy.channels {
+            let marker = (copy.migration.id, channel.direction().to_owned(), channel.name.clone());
+            all.entry(end(channel)).or_default().push(marker);
+        }
+    }
+    all
+}
+
+fn keys(markers: &[Marker]) -> String {
+    let key = |(migration, direction, _): &Marker| format!("({migration}, {})", literal(direction));
+    markers.iter().map(key).collect::<Vec<_>>().join(", ")
+}
+
+/// Writes markers on their publisher; what that says of their slots, by name.
+fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slot)>> {
+    let now = session::clock();
+    let names: Vec<_> = markers.iter().map(|(_, _, slot)| literal(slot)).collect();
+    let rows = session.query(&format!(
+        "UPDATE helios.migration_marker SET token = {now} WHERE (migration, direction) IN ({});
+         SELECT n, s.slot_name IS NULL OR s.wal_status = 'lost',
+                pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
+           FROM unnest(ARRAY[{}]::name[]) AS n LEFT JOIN pg_replication_slots s ON s.slot_name = n",
+        keys(markers),
+        names.join(", ")
+    ))?;
+    let slot = |row: &Vec<Option<String>>| {
+        let (bytes, log_end) = (column(row, 2).unwrap_or(0), column(row, 3).unwrap_or(0));
+        (text(row, 0), Slot { lost: flag(row, 1), bytes, log_end })
+    };
+    Ok(rows.iter().map(slot).collect())
+}
+
+/// The markers that a subscriber has.
+fn arrived(session: &mut Session, markers: &[Marker]) -> Result<Vec<((i64, String), i64)>> {
+    let rows = session.query(&format!(
+        "SELECT migration, direction, token FROM helios.migration_marker WHERE (migration, direction) IN ({})",
+        keys(markers)
+    ))?;
+    let token =
+        |row: &Vec<Option<String>>| Some(((column(row, 0)?, text(row, 1)), column::<i64>(row, 2)?));
+    Ok(rows.iter().filter_map(token).collect())
+}
+
+fn state(
+    copy: &Followed,
+    slots: &BTreeMap<String, Slot>,
+    tokens: &BTreeMap<(i64, String), i64>,
+) -> State {
+    let id = copy.migration.id;
+    let channels = || copy.channels.iter();
+    let token =
+        |channel: &Channel| tokens.get(&(id, channel.direction().to_owned())).copied().unwrap_or(0);
+    let slots: Vec<&Slot> = channels().filter_map(|channel| slots.get(&channel.name)).collect();
+    State {
+        migration: id,
+        complete_until: channels().map(token).min().unwrap_or(0),
+        seen: session::clock(),
+        bytes: slots.iter().map(|slot| slot.bytes).max().unwrap_or(0),
+        log_end: slots.iter().map(|slot| slot.log_end).max().unwrap_or(0),
+        degraded: 0,
+    }
+}
+
+/// What is not in the log any more cannot be followed.
+fn drop_out(migration: &Migration) {
+    let reason =
+        "the replication slot is gone: raise max_slot_wal_keep_size, or a failover has lost it";
+    let dropped = worker::attempt(|| {
+        // Whatever was asked for in between comes first.
+        let now = record::load(migration.id)?;
+        if now.state == migration.state && now.wish.is_none() {
+            give_up(&now, reason)?;
+        }
+        Ok(())
+    });
+    match dropped {
+        Ok(()) => {
+            log(format!("the copy that migration {} keeps is given up: {reason}", migration.id))
+        }
+        Err(error) => notify(PgLogLevel::LOG, &error),
+    }
+}
+
+fn log(message: String) {
+    notify(PgLogLevel::LOG, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, message));
+}

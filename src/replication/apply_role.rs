@@ -1,0 +1,145 @@
+//! The roles that subscriptions of migrations belong to.
+//!
+//! PostgreSQL 15 applies changes with the rights of the subscription's owner, and so do later versions in parts (the
+//! search for an index to find a row by folds constants of its expressions). That runs tenants' code: so the owner is a
+//! role of ours that is a member of the tables' owner and has nothing else but its own marker. Version 15 wants a
+//! superuser there, but only when the subscription is made: the role is one inside of the transaction that makes both,
+//! where nobody sees it, and the subscription runs afterwards.
+//!
+//! Invariant: role and subscription are made by one transaction, so that the note of the subscription counts for both.
+//! Processes of the server may work as the role; clients cannot log in as it.
+
+use crate::error::{Error, Result};
+use crate::migration::record::MovingTable;
+use crate::remote::Session;
+use crate::replication::endpoints::{column, identifier, literal, text};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// Whose tables a channel is for.
+pub enum Owner {
+    /// The role that works here, or nobody's.
+    Own,
+    /// Another one.
+    Other {
+        /// Its name.
+        owner: String,
+    },
+}
+
+/// Who owns the tables on the server that is to apply changes to them.
+///
+/// 55000 if they have several owners there.
+pub fn owner<'a>(
+    subscriber: &mut Session,
+    tables: impl Iterator<Item = &'a MovingTable>,
+) -> Result<Owner> {
+    let mut all = Vec::new();
+    for table in tables {
+        all.push(format!("{}::regclass::oid", literal(&table.qualified())));
+    }
+    let rows = subscriber.query(&format!(
+        "SELECT DISTINCT pg_get_userbyid(relowner), pg_get_userbyid(relowner) = current_user
+           FROM pg_class WHERE oid = ANY (ARRAY[{}]::oid[])",
+        all.join(", ")
+    ))?;
+    match rows.as_slice() {
+        [] => Ok(Owner::Own),
+        [row] if text(row, 1) == "t" => Ok(Owner::Own),
+        [row] => Ok(Owner::Other { owner: text(row, 0) }),
+        _ => Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "tables of the schemas have other owners than when the move began",
+        )
+        .detail("Changes are applied to each table with the rights of its owner.")
+        .hint("Begin the move again.")),
+    }
+}
+
+/// What CREATE SUBSCRIPTION has to be told where it knows these options (from version 16 on): no password is asked of
+/// the role, and tables of ours are written as the role itself.
+pub fn options(subscriber: &mut Session) -> Result<&'static str> {
+    let rows = subscriber.query("SELECT current_setting('server_version_num')::int / 10000")?;
+    let version: i32 = rows.first().and_then(|row| column(row, 0)).unwrap_or(0);
+    Ok(if version >= 16 { ", password_required = false, run_as_owner = true" } else { "" })
+}
+
+/// What is to be said before a subscription is made, and after it, in one transaction.
+pub fn statements(name: &str, owner: &str) -> [String; 2] {
+    let (quoted, subscription, owner) =
+        (identifier(&role(name)), identifier(name), identifier(owner));
+    let before = format!("CREATE ROLE {quoted} SUPERUSER LOGIN CONNECTION LIMIT 0");
+    let after = format!(
+        "ALTER SUBSCRIPTION {subscription} OWNER TO {quoted};
+         ALTER ROLE {quoted} NOSUPERUSER; GRANT {owner} TO {quoted}"
+    );
+    [before, after]
+}
+
+/// What is to be said before a subscription runs. Not when it is made: a definition that is copied until then would have
+/// these grants.
+///
+/// An owner may lack rights on his own table, or on the schema that it is in: what changes need of these the role gets
+/// itself. As code of the owner's may run as the role, he has no more from that than from a grant to himself, which
+/// nobody could keep him from on his tables.
+pub fn rights(name: &str, marker: &str) -> String {
+    let role = role(name);
+    let (quoted, role) = (identifier(&role), literal(&role));
+    let tables = format!(
+        "FROM pg_subscription_rel t JOIN pg_subscription s ON s.oid = t.srsubid
+              JOIN pg_class c ON c.oid = t.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE s.subname = {}",
+        literal(name)
+    );
+    // Grants to several roles at the same time would be in each other's way.
+    let body = format!(
+        "DECLARE s text; BEGIN
+           IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN RETURN; END IF;
+           LOCK TABLE {marker} IN SHARE UPDATE EXCLUSIVE MODE;
+           GRANT SELECT, UPDATE ON {marker} TO {quoted};
+           IF NOT has_database_privilege({role}, current_database(), 'CONNECT') THEN
+             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {role});
+           END IF;
+           FOR s IN SELECT DISTINCT format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, {role}) {tables}
+                       AND NOT has_schema_privilege({role}, n.oid, 'USAGE') LOOP
+             EXECUTE s;
+           END LOOP;
+           FOR s IN SELECT format('GRANT %s ON %s TO %I', r, c.oid::regclass, {role})
+                      FROM (SELECT c.oid {tables}) AS c, unnest('{{SELECT,INSERT,UPDATE,DELETE}}'::text[]) AS r
+                     WHERE c.oid <> {}::regclass AND NOT has_table_privilege({role}, c.oid, r) LOOP
+             EXECUTE s;
+           END LOOP;
+         END",
+        literal(marker)
+    );
+    format!("DO {}", literal(&body))
+}
+
+/// Name of the role for a subscription. It is made and dropped on one server, and concerns no other.
+fn role(subscription: &str) -> String {
+    let rest = subscription.strip_prefix("helios_").unwrap_or(subscription);
+    format!("{PREFIX}{rest}")
+}
+
+/// Removes the role of a subscription that is gone. What code of tenants has made as that role is their owner's.
+pub fn drop(session: &mut Session, subscription: &str) -> Result<()> {
+    let role = role(subscription);
+    let (quoted, name) = (identifier(&role), literal(&role));
+    let owner = format!(
+        "SELECT (SELECT pg_get_userbyid(m.roleid) FROM pg_auth_members m WHERE m.member = r.oid LIMIT 1)
+           FROM pg_roles r WHERE r.rolname = {name}"
+    );
+    let rows = session.query(&owner)?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let hand_over = match row.first().and_then(Option::as_deref) {
+        Some(owner) => format!("REASSIGN OWNED BY {quoted} TO {}; ", identifier(owner)),
+        None => String::new(),
+    };
+    // A server outside of the cluster has no such table, and no other migration.
+    let alone = "DO $$BEGIN IF to_regclass('helios.migration_marker') IS NOT NULL THEN
+                 LOCK TABLE helios.migration_marker IN SHARE UPDATE EXCLUSIVE MODE; END IF; END$$";
+    session
+        .query(&format!("{alone}; {hand_over}DROP OWNED BY {quoted}; DROP ROLE {quoted}"))
+        .map(|_| ())
+}
+
+/// How names of such roles begin.
+pub const PREFIX: &str = "helios_apply_";

@@ -1,0 +1,325 @@
+//! The rows: copied by the target from the source, in ranges of blocks, by several sessions at once.
+//!
+//! A table whose ranges are all there is noted as copied. A range that was under way when the worker stopped leaves
+//! some rows of it; so a table that is not noted is emptied and copied again, in another round.
+
+use crate::catalog::NodeId;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::migration::import::relay;
+use crate::migration::record::{self, Migration, MovingTable};
+use crate::pg::ipc::worker;
+use crate::remote::{Answer, Session, wait_for_any};
+use crate::replication::endpoints::{self, Ends, column, identifier, literal};
+use crate::replication::fence::Fence;
+use crate::replication::pull::Address;
+use crate::replication::tables;
+use crate::settings;
+use helios_core::migration::ranges;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Blocks of a range: large enough that its own connection costs nothing, small enough to show progress.
+const STEP: u64 = 4096;
+/// Bytes of a block.
+const BLOCK: u64 = pgrx::pg_sys::BLCKSZ as u64;
+/// How often progress is written down.
+const TELL: Duration = Duration::from_millis(500);
+
+/// A part of a table.
+struct Range {
+    table: usize,
+    from: u64,
+    to: Option<u64>,
+    rows: u64,
+}
+
+/// One of the sessions that copy.
+struct Stream {
+    session: Session,
+    answer: Answer,
+    range: Option<Range>,
+}
+
+/// A copy under way.
+struct Copying<'a> {
+    migration: &'a Migration,
+    tables: &'a [MovingTable],
+    columns: Vec<Vec<String>>,
+    source: String,
+    /// Whether its description holds a password.
+    is_secret: bool,
+    snapshot: &'a str,
+    round: i32,
+    queue: VecDeque<Range>,
+    /// Ranges of each table that are not done.
+    left: Vec<usize>,
+    /// Tables whose ranges are done, which is not noted yet.
+    done: Vec<usize>,
+    rows: u64,
+    bytes: u64,
+    began: Instant,
+    /// Rows that were asked for so far.
+    asked: u64,
+}
+
+/// Copies the tables under a snapshot of the source. Gives false if a wish came in between.
+pub fn copy(
+    migration: &Migration,
+    ends: &mut Ends,
+    all: &[MovingTable],
+    round: i32,
+    snapshot: &str,
+) -> Result<bool> {
+    let Ends { source, target } = ends;
+    let done = all.iter().filter(|table| table.round.is_some());
+    let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * BLOCK));
+    let open: Vec<MovingTable> =
+        all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
+    let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
+    let unplannable = tables::unplannable(source, &migration.schemas)?;
+    let source_address = worker::attempt(|| endpoints::address(migration.source))?;
+    let mut copying = Copying {
+        migration,
+        tables: &open,
+        columns,
+        is_secret: source_address.is_secret(),
+        source: description(&source_address)?,
+        snapshot,
+        round,
+        queue: VecDeque::new(),
+        left: vec![0; open.len()],
+        done: Vec::new(),
+        rows,
+        bytes,
+        began: Instant::now(),
+        asked: 0,
+    };
+    copying.fill_queue(&unplannable);
+    copying.run(target)
+}
+
+impl Copying<'_> {
+    fn fill_queue(&mut self, unplannable: &[String]) {
+        let rate = rate();
+        for (table, moving) in self.tables.iter().enumerate() {
+            // Under a limit, ranges are so small that the pauses between them are short.
+            let a_block = (moving.rows / moving.blocks.max(1)).max(1);
+            let step = rate.map_or(STEP, |rate| (rate / 2 / a_block).clamp(1, STEP));
+            // Whole tables are copied without a query.
+            let all = match unplannable.contains(&moving.qualified()) {
+                true => vec![(0, None)],
+                false => ranges(moving.blocks, step),
+            };
+            for (from, to) in all {
+                let blocks = to.unwrap_or(moving.blocks).saturating_sub(from);
+                self.queue.push_back(Range { table, from, to, rows: blocks * a_block });
+                self.left[table] += 1;
+            }
+        }
+    }
+
+    fn run(&mut self, target: &mut Session) -> Result<bool> {
+        let count = usize::try_from(settings::MIGRATION_STREAMS.get()).unwrap_or(1);
+        let count = count.min(self.queue.len()).max(1);
+        let mut streams = Vec::with_capacity(count);
+        for _ in 0..count {
+            let mut session = worker::attempt(|| endpoints::session(self.migration.target))?;
+            sign(self.migration, &mut session)?;
+            session.query("SET synchronous_commit = off")?; // see `tell`
+            if self.is_secret {
+                endpoints::keep_secret(&mut session)?;
+            }
+            streams.push(Stream { session, answer: Answer::default(), range: None });
+        }
+        let mut told = Instant::now();
+        loop {
+            for stream in &mut streams {
+                self.drive(stream)?;
+            }
+            if streams.iter().all(|stream| stream.range.is_none()) && self.queue.is_empty() {
+                self.tell(target)?;
+                return Ok(true);
+            }
+            if told.elapsed() > TELL {
+                told = Instant::now();
+                self.tell(target)?;
+                if worker::attempt(|| record::load(self.migration.id))?.wish.is_some() {
+                    streams.iter().for_each(|stream| {
+                        stream.session.request_cancel();
+                    });
+                    return Ok(false);
+                }
+            }
+            let busy: Vec<&Session> =
+                streams.iter().filter(|s| s.range.is_some()).map(|s| &s.session).collect();
+            wait_for_any(&busy, Duration::from_millis(50));
+        }
+    }
+
+    /// Takes what a stream has finished, and gives it the next range.
+    fn drive(&mut self, stream: &mut Stream) -> Result<()> {
+        if let Some(range) = &stream.range {
+            let Some(rows) = stream.session.poll_query(&mut stream.answer)? else { return Ok(()) };
+            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            self.rows += column::<u64>(row, 0).unwrap_or(0);
+            self.bytes += range.to.map_or(0, |to| (to - range.from) * BLOCK);
+            let table = range.table;
+            stream.range = None;
+            self.left[table] -= 1;
+            if self.left[table] == 0 {
+                self.done.push(table);
+            }
+        }
+        if !self.may_ask() {
+            return Ok(());
+        }
+        let Some(range) = self.queue.pop_front() else { return Ok(()) };
+        self.asked += range.rows;
+        let table = &self.tables[range.table];
+        let columns: Vec<_> = self.columns[range.table].iter().map(|c| literal(c)).collect();
+        stream.session.start_query(&format!(
+            "SELECT rows, bytes FROM helios.pull_rows({}, {}, {}, ARRAY[{}]::text[], {}, {}, bulk => true)",
+            self.source,
+            literal(self.snapshot),
+            literal(&table.qualified()),
+            columns.join(", "),
+            range.from,
+            range.to.map_or("NULL".to_owned(), |to| to.to_string()),
+        ))?;
+        stream.range = Some(range);
+        Ok(())
+    }
+
+    /// Whether the limit on rows a second allows another range.
+    fn may_ask(&self) -> bool {
+        let allowed = |rate: u64| (self.began.elapsed().as_secs_f64() * rate as f64) as u64;
+        rate().is_none_or(|rate| self.asked <= allowed(rate))
+    }
+
+    /// Writes down how far the copy is, and which tables are done.
+    fn tell(&mut self, target: &mut Session) -> Result<()> {
+        let id = self.migration.id;
+        let done = std::mem::take(&mut self.done);
+        if !done.is_empty() {
+            endpoints::flush(target)?; // the ranges were committed without waiting for the disk
+            failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
+        }
+        worker::attempt(|| {
+            done.iter().try_for_each(|at| record::copied(id, &self.tables[*at], self.round))?;
+            record::progress(id, self.rows, self.bytes)
+        })
+    }
+}
+
+fn rate() -> Option<u64> {
+    u64::try_from(settings::MIGRATION_RATE.get()).ok().filter(|rate| *rate > 0)
+}
+
+/// The source, as `helios.pull_rows` wants it described.
+fn description(source: &Address) -> Result<String> {
+    Ok(format!("{}::jsonb", literal(&source.to_json()?)))
+}
+
+/// Empties the tables that a round which broke off has left half copied.
+pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
+    for table in tables.iter().filter(|table| table.round.is_none()) {
+        let there = format!("SELECT to_regclass({})", literal(&table.qualified()));
+        let rows = target.query(&there)?;
+        if rows.first().and_then(|row| row.first()).is_some_and(Option::is_some) {
+            target.query(&clear(&table.qualified()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Statements that take all rows out of a table; no trigger fires. A shell is in use, so that TRUNCATE would have to wait
+/// even if there is nothing to do, and has its foreign keys already, which TRUNCATE would mind. Nothing is planned that
+/// names the table: that would run what its owner has written into indexes, rules and policies.
+fn clear(table: &str) -> String {
+    let body = format!(
+        "BEGIN
+           IF EXISTS (SELECT FROM pg_constraint WHERE confrelid = {0}::regclass AND contype = 'f') THEN
+             PERFORM helios.delete_rows({0});
+           ELSIF helios.has_rows({0}) THEN
+             SET LOCAL session_replication_role = replica;
+             TRUNCATE ONLY {table};
+             SET LOCAL session_replication_role = origin;
+           END IF;
+         END",
+        literal(table)
+    );
+    format!("DO {}", literal(&body))
+}
+
+/// Copies the tables that logical replication does not carry; behind a fence, which bounds the time for each.
+///
+/// 55P03 or 57014 if that is not enough.
+pub fn unlogged(
+    migration: &Migration,
+    ends: &mut Ends,
+    (from, to): (NodeId, NodeId),
+    fence: &Fence,
+) -> Result<()> {
+    let all = record::tables(migration.id)?;
+    let mut unlogged = all.iter().filter(|table| !table.logged).peekable();
+    if unlogged.peek().is_none() {
+        return Ok(());
+    }
+    let address = endpoints::address(from)?;
+    if address.is_secret() {
+        endpoints::keep_secret(ends.to(to, migration))?;
+    }
+    let source = description(&address)?;
+    for table in unlogged {
+        let columns = tables::columns(ends.to(from, migration), table)?;
+        let name = table.qualified();
+        let copied = if to.is_outside() {
+            relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())
+        } else {
+            let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
+            let left = fence.left().max(Duration::from_millis(1)).as_millis();
+            // Not TRUNCATE: those who wait behind the fence may have locked the table already.
+            let copy = format!(
+                "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
+                 SELECT helios.delete_rows({0});
+                 SELECT rows FROM helios.pull_rows({source}, NULL, {0}, ARRAY[{1}]::text[], 0, NULL); COMMIT",
+                literal(&name),
+                columns.join(", ")
+            );
+            ends.to(to, migration).query(&copy).map(|_| ())
+        };
+        if copied.is_err() {
+            ends.roll_back()?;
+        }
+        copied?;
+    }
+    Ok(())
+}
+
+/// Sends away what an earlier worker's sessions may still be doing on the target.
+pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<()> {
+    let name = literal(&format!("helios migration {}", migration.id));
+    let ask = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = {name} AND pid <> pg_backend_pid()"
+    );
+    let until = Instant::now() + Duration::from_secs(30);
+    while !target.query(&ask)?.is_empty() {
+        if Instant::now() >= until {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_IN_USE,
+                format!("sessions of migration {} do not end on its target", migration.id),
+            ));
+        }
+        worker::rest(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// Makes a session one that [`end_stray_copies`] finds.
+pub fn sign(migration: &Migration, session: &mut Session) -> Result<()> {
+    let name = identifier(&format!("helios migration {}", migration.id));
+    session.query(&format!("SET application_name = {name}"))?;
+    Ok(())
+}

@@ -1,0 +1,368 @@
+//! One direction of logical replication between the two copies: publication and slot on one node, subscription on the
+//! other, and the marker that proves how far the second one is.
+//!
+//! There is one channel for each owner of tables, because what a table calls when changes are applied to it (checks,
+//! generated columns, indexes, triggers) runs with the rights of the subscription's owner: see [`crate::replication::apply_role`].
+//!
+//! Everything here is PostgreSQL's own. Publisher and subscriber are made in separate steps, because a slot that is made
+//! by CREATE SUBSCRIPTION has no snapshot that others could use.
+
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::migration::import::guard;
+use crate::migration::record::{self, Migration, MovingTable};
+use crate::pg::ipc::wait;
+use crate::pg::session as local;
+use crate::remote::Session;
+use crate::replication::apply_role::{self, Owner};
+use crate::replication::endpoints::{self, column, flag, identifier, literal, text};
+use crate::replication::wait_policy;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+/// How often the subscriber is asked for the marker.
+const LOOK: Duration = Duration::from_millis(1);
+/// Errors of the process that applies changes before it is given up.
+const MOST_ERRORS: i64 = 3;
+
+/// One direction.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    migration: i64,
+    /// Of publication, slot and subscription.
+    pub name: String,
+    /// Tells its marker from those of other channels.
+    direction: String,
+    /// Number of the owner whose tables it is for.
+    pub part: i32,
+    /// The table that the marker is in, on both ends.
+    marker: String,
+    pub publisher: NodeId,
+    pub subscriber: NodeId,
+}
+
+impl Channel {
+    /// From the old copy to the new one, for the tables of one owner that were copied in this round.
+    pub fn forward(migration: &Migration, round: i32, part: i32) -> Result<Self> {
+        Self::new(migration, format!("{round}"), part, (migration.source, migration.target))
+    }
+
+    /// From the new copy to the old one, for the tables of one owner.
+    pub fn back(migration: &Migration, part: i32) -> Result<Self> {
+        Self::new(migration, "back".to_owned(), part, (migration.target, migration.source))
+    }
+
+    fn new(
+        m: &Migration,
+        mut direction: String,
+        part: i32,
+        (from, to): (NodeId, NodeId),
+    ) -> Result<Self> {
+        if part > 0 {
+            direction.push_str(&format!("p{part}"));
+        }
+        let name = format!("helios_{}_{}_{direction}", catalog::cluster_id()?, m.id);
+        let marker = match m.is_import() {
+            true => format!("{}.migration_marker", identifier(&guard::schema(m.id)?)),
+            false => "helios.migration_marker".to_owned(),
+        };
+        Ok(Self { migration: m.id, name, direction, part, marker, publisher: from, subscriber: to })
+    }
+
+    /// What tells its marker from those of other channels of its migration.
+    pub fn direction(&self) -> &str {
+        &self.direction
+    }
+
+    /// Notes what is about to be made, for the clean-up.
+    pub fn owe(&self) -> Result<()> {
+        record::owe(self.migration, self.publisher, "publication", &self.name)?;
+        record::owe(self.migration, self.publisher, "slot", &self.name)?;
+        record::owe(self.migration, self.subscriber, "subscription", &self.name)
+    }
+
+    /// Makes the publication anew, and the marker on both ends.
+    pub fn publish(
+        &self,
+        publisher: &mut Session,
+        subscriber: &mut Session,
+        tables: &[&MovingTable],
+    ) -> Result<()> {
+        let marker = format!(
+            "INSERT INTO {} (migration, direction, token) VALUES ({}, {}, 0) ON CONFLICT DO NOTHING",
+            self.marker,
+            self.migration,
+            literal(&self.direction)
+        );
+        publisher.query(&marker)?;
+        subscriber.query(&marker)?;
+        publisher.query(&format!(
+            "DROP PUBLICATION IF EXISTS {0}; CREATE PUBLICATION {0} FOR TABLE {1}",
+            identifier(&self.name),
+            self.published(tables)
+        ))?;
+        Ok(())
+    }
+
+    /// Lets the publication have these tables alone. A subscription that is made afterwards applies nothing to others,
+    /// although the slot still gives what was written to them before.
+    pub fn narrow(&self, publisher: &mut Session, tables: &[&MovingTable]) -> Result<()> {
+        let (name, published) = (identifier(&self.name), self.published(tables));
+        publisher.query(&format!("ALTER PUBLICATION {name} SET TABLE {published}")).map(|_| ())
+    }
+
+    fn published(&self, tables: &[&MovingTable]) -> String {
+        let own = tables.iter().filter(|table| table.part == self.part);
+        let mut all: Vec<String> = own.map(|t| format!("ONLY {}", t.qualified())).collect();
+        all.push(format!(
+            "{} WHERE (migration = {} AND direction = {})",
+            self.marker,
+            self.migration,
+            literal(&self.direction)
+        ));
+        all.join(", ")
+    }
+
+    /// Makes the slot, with a snapshot that others can use as long as this replication session to the publisher lives.
+    /// It waits for all open transactions that write; None if something was asked for meanwhile.
+    pub fn slot_with_snapshot(
+        &self,
+        migration: &Migration,
+        session: &mut Session,
+    ) -> Result<Option<String>> {
+        let create = format!(
+            "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
+            identifier(&self.name)
+        );
+        let rows = wait_policy::query(migration, session, &create)?;
+        Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
+    }
+
+    /// Makes the slot with the same beginning as that of another channel, which nobody has read from yet: what it gives
+    /// goes with the snapshot of that one.
+    pub fn slot_like(&self, other: &Self, publisher: &mut Session) -> Result<()> {
+        publisher.query(&format!(
+            "SELECT pg_copy_logical_replication_slot({}, {})",
+            literal(&other.name),
+            literal(&self.name)
+        ))?;
+        Ok(())
+    }
+
+    /// Makes the slot, where no snapshot is needed; one that is there stays. False if something was asked for while it
+    /// waited.
+    pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<bool> {
+        let name = literal(&self.name);
+        let create = format!(
+            "SELECT pg_create_logical_replication_slot({name}, 'pgoutput')
+              WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
+        );
+        Ok(wait_policy::query(migration, publisher, &create)?.is_some())
+    }
+
+    /// Makes the subscription, if it is not there. It belongs to a role with the rights of the tables' owner, and runs
+    /// only when it does.
+    pub fn subscribe(&self, subscriber: &mut Session, enabled: bool) -> Result<()> {
+        let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(&self.name));
+        if subscriber.query(&there)?.is_empty() {
+            self.make_subscription(subscriber)?;
+        }
+        if enabled { self.enable(subscriber) } else { Ok(()) }
+    }
+
+    fn make_subscription(&self, subscriber: &mut Session) -> Result<()> {
+        let tables = record::tables(self.migration)?;
+        let own = tables.iter().filter(|table| table.part == self.part && table.logged);
+        let owner = apply_role::owner(subscriber, own)?;
+        let connection = endpoints::conninfo(self.publisher)?;
+        if connection.contains("password=") {
+            endpoints::keep_secret(subscriber)?;
+        }
+        let create = |more: &str| {
+            format!(
+                "CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0}
+                   WITH (create_slot = false, slot_name = {0}, copy_data = false, enabled = false{more})",
+                identifier(&self.name),
+                literal(&connection)
+            )
+        };
+        match owner {
+            Owner::Own => subscriber.query(&create("")).map(|_| ()),
+            Owner::Other { owner } => {
+                let more = apply_role::options(subscriber)?;
+                let [before, after] = apply_role::statements(&self.name, &owner);
+                let made = subscriber
+                    .query(&format!("BEGIN; {before}; {}; {after}; COMMIT", create(more)));
+                if made.is_err() && !subscriber.is_lost() {
+                    subscriber.query("ROLLBACK")?;
+                }
+                made.map(|_| ())
+            }
+        }
+    }
+
+    /// Lets the subscription run.
+    pub fn enable(&self, subscriber: &mut Session) -> Result<()> {
+        let rights = apply_role::rights(&self.name, &self.marker);
+        let enable = format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name));
+        let enabled = subscriber.query(&format!("BEGIN; {rights}; {enable}; COMMIT"));
+        if enabled.is_err() && !subscriber.is_lost() {
+            subscriber.query("ROLLBACK")?;
+        }
+        enabled.map(|_| ())
+    }
+
+    /// Writes the marker on the publisher.
+    pub fn mark(&self, publisher: &mut Session) -> Result<i64> {
+        let token = local::clock();
+        publisher.query(&format!(
+            "UPDATE {} SET token = {token} WHERE migration = {} AND direction = {}",
+            self.marker,
+            self.migration,
+            literal(&self.direction)
+        ))?;
+        Ok(token)
+    }
+
+    /// Waits until the marker has arrived: all that was committed on the publisher before it is there. False if it has
+    /// not when the time is over.
+    pub fn arrived(&self, subscriber: &mut Session, token: i64, until: Instant) -> Result<bool> {
+        let ask = format!(
+            "SELECT FROM {} WHERE migration = {} AND direction = {} AND token >= {token}",
+            self.marker,
+            self.migration,
+            literal(&self.direction)
+        );
+        loop {
+            if !subscriber.query(&ask)?.is_empty() {
+                return Ok(true);
+            }
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            wait::for_any(&[], LOOK);
+        }
+    }
+
+    /// Bytes of the publisher's log that the subscriber has not confirmed.
+    pub fn lag(&self, publisher: &mut Session) -> Result<i64> {
+        let rows = publisher.query(&format!(
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint, wal_status = 'lost'
+               FROM pg_replication_slots WHERE slot_name = {}",
+            literal(&self.name)
+        ))?;
+        match rows.first() {
+            Some(row) if !flag(row, 1) => Ok(column(row, 0).unwrap_or(0)),
+            _ => Err(Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("replication slot \"{}\" is gone", self.name),
+            )
+            .detail("Changes made during the move can no longer be followed.")
+            .hint("Raise max_slot_wal_keep_size on the node, and begin the move again.")),
+        }
+    }
+
+    /// 55000 if the subscriber fails to apply changes again and again.
+    pub fn check_applies(&self, subscriber: &mut Session) -> Result<()> {
+        let rows = subscriber.query(&format!(
+            "SELECT t.apply_error_count FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
+              WHERE s.subname = {}",
+            literal(&self.name)
+        ))?;
+        let errors: i64 = rows.first().and_then(|row| column(row, 0)).unwrap_or(0);
+        if errors < MOST_ERRORS {
+            return Ok(());
+        }
+        let name = endpoints::name(self.subscriber)?;
+        Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("node \"{name}\" cannot apply the changes made during the move"),
+        )
+        .detail(format!("Subscription \"{}\" has failed {errors} times.", self.name))
+        .hint("The log of that node says why."))
+    }
+
+    /// Moves the slot past everything that the publisher has written so far, and the subscription, which does not run
+    /// yet, with it. The caller sees to it that nothing of it has to be sent.
+    pub fn skip(&self, publisher: &mut Session, subscriber: &mut Session) -> Result<()> {
+        // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
+        // do not wait for it.
+        endpoints::flush(publisher)?;
+        let rows = publisher.query(&format!(
+            "SELECT end_lsn FROM pg_replication_slot_advance({}, pg_current_wal_flush_lsn())",
+            literal(&self.name)
+        ))?;
+        let place = rows.first().map(|row| text(row, 0)).unwrap_or_default();
+        // The new place of a slot is on disk with the next checkpoint only; a crash before that would take it back.
+        // What the subscriber has had is in its log, and goes before what the slot says.
+        subscriber.query(&format!(
+            "SELECT pg_replication_origin_advance('pg_' || oid, {}) FROM pg_subscription WHERE subname = {}",
+            literal(&place),
+            literal(&self.name)
+        ))?;
+        Ok(())
+    }
+}
+
+/// The parts of these tables that logical replication carries; without any there is still a channel, for its marker.
+pub fn parts<'a>(tables: impl Iterator<Item = &'a MovingTable>) -> Vec<i32> {
+    let parts: BTreeSet<i32> =
+        tables.filter(|table| table.logged).map(|table| table.part).collect();
+    if parts.is_empty() { vec![0] } else { parts.into_iter().collect() }
+}
+
+/// The channels from the old copy to the new one.
+pub fn forward(migration: &Migration) -> Result<Vec<Channel>> {
+    let tables = record::tables(migration.id)?;
+    let last = migration.round;
+    let mut channels = Vec::new();
+    for round in 1..=last {
+        let of_round = |table: &&MovingTable| table.round.unwrap_or(last) == round;
+        // A round in which no table was finished has left nothing to follow.
+        if round == last || tables.iter().any(|table| of_round(&table)) {
+            for part in parts(tables.iter().filter(of_round)) {
+                channels.push(Channel::forward(migration, round, part)?);
+            }
+        }
+    }
+    Ok(channels)
+}
+
+/// The channels from the new copy to the old one.
+pub fn back(migration: &Migration) -> Result<Vec<Channel>> {
+    let tables = record::tables(migration.id)?;
+    parts(tables.iter()).into_iter().map(|part| Channel::back(migration, part)).collect()
+}
+
+/// Removes a subscription with the role that it belongs to; its slot is another matter.
+pub fn drop_subscription(session: &mut Session, name: &str) -> Result<()> {
+    let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(name));
+    if !session.query(&there)?.is_empty() {
+        let name = identifier(name);
+        session.query(&format!(
+            "ALTER SUBSCRIPTION {name} DISABLE; ALTER SUBSCRIPTION {name} SET (slot_name = NONE); DROP SUBSCRIPTION {name}"
+        ))?;
+    }
+    apply_role::drop(session, name)
+}
+
+/// Removes a slot; whoever still reads from it is sent away.
+pub fn drop_slot(session: &mut Session, name: &str) -> Result<()> {
+    let ask =
+        format!("SELECT active_pid FROM pg_replication_slots WHERE slot_name = {0}", literal(name));
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let rows = session.query(&ask)?;
+        let Some(row) = rows.first() else { return Ok(()) };
+        match column::<i32>(row, 0) {
+            Some(pid) if Instant::now() < until => {
+                session.query(&format!("SELECT pg_terminate_backend({pid})"))?;
+                wait::for_any(&[], Duration::from_millis(20));
+            }
+            _ => break,
+        }
+    }
+    session.query(&format!("SELECT pg_drop_replication_slot({})", literal(name)))?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The few milliseconds in which nobody writes to a shard: its lock here, which keeps routed statements out, and locks on
+//! its tables on the node, which keep everybody else out.
+//!
+//! Both are taken in one local transaction and last as long as that. A fence that cannot be had soon is let go again, so
+//! that nobody waits longer than `helios.max_switch_stall`; and none is tried while a transaction that is known to be
+//! long is in the way.
+
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
+use crate::migration::record::Migration;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::replication::endpoints::{self, literal, names, text};
+use crate::replication::tables::Lockable;
+use crate::settings;
+use crate::transaction::{self, Mode};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// A fence that stands, or is being put up.
+pub struct Fence {
+    began: Instant,
+    until: Instant,
+}
+
+/// Whom a fence keeps away from the tables. Through this server nobody comes to those of a node in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeepOut {
+    /// Those who write.
+    Writers,
+    /// Everybody: who reads tables of this server is not held up by the lock of the shard, and would read on where more is
+    /// to be seen. Unlogged tables are left to readers, because they are copied behind the fence.
+    Everybody,
+}
+
+impl Fence {
+    /// How long it may still stand.
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// When it must be down.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// For how long somebody may have waited.
+    pub fn stood(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Puts it up around the shard, whose rows are on this node. To be called in a transaction, whose end takes it
+    /// down; on a server outside of the cluster, that of the transaction which the session `outside` begins.
+    ///
+    /// 55P03, 57014 or 40P01 (see [`is_busy`]) if it cannot be had in time.
+    pub fn raise(
+        migration: &Migration,
+        node: NodeId,
+        (tables, keep_out): (&[Lockable], KeepOut),
+        mut outside: Option<&mut Session>,
+    ) -> Result<Self> {
+        let most = Duration::from_millis(settings::MAX_SWITCH_STALL.get().unsigned_abs().into());
+        let began = Instant::now();
+        let fence = Self { began, until: began + most };
+        // Half of the time for getting the locks; the rest for what has to be done behind the fence.
+        let patience = most / 2;
+        if node == NodeId::LOCAL {
+            close_here(&fence, patience, tables, keep_out)?;
+            limit_locks(patience.saturating_sub(fence.stood()))?;
+            catalog::lock_shard_exclusive(migration.shard);
+            return Ok(fence);
+        }
+        limit_locks(patience)?;
+        catalog::lock_shard_exclusive(migration.shard);
+        let left = patience.saturating_sub(fence.stood()).max(Duration::from_millis(1)).as_millis();
+        // A vacuum that the server itself began gives way after deadlock_timeout.
+        let mut on = |statement: &str| match &mut outside {
+            Some(session) => session.query(statement).map(|_| ()),
+            None => on(node, statement),
+        };
+        if node.is_outside() {
+            on(
+                "BEGIN; SELECT set_config('deadlock_timeout', '20', true) FROM pg_roles WHERE rolname = current_user AND rolsuper",
+            )?;
+        } else {
+            on("SET LOCAL deadlock_timeout = 20")?;
+        }
+        let (lock, statement) = (("lock_timeout", left), ("statement_timeout", left));
+        for (setting, value) in [lock, statement, ("idle_in_transaction_session_timeout", 0)] {
+            on(&format!("SET LOCAL {setting} = {value}"))?;
+        }
+        on("SET LOCAL helios.migration_session = on")?;
+        for some in tables.chunks(1000) {
+            let list: Vec<_> = some.iter().map(|table| format!("ONLY {}", table.name)).collect();
+            on(&format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", list.join(", ")))?;
+        }
+        on("SET LOCAL statement_timeout = 0")?;
+        Ok(fence)
+    }
+}
+
+thread_local! {
+    /// Whether the tables here were locked in the order of their OIDs the last time.
+    static IN_ORDER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Locks tables of this server. Clients lock them before anything of ours, so they come before the shard; and in another
+/// order than the last time: a fence that waits for clients who lock them the other way round is a deadlock.
+fn close_here(
+    fence: &Fence,
+    patience: Duration,
+    tables: &[Lockable],
+    keep_out: KeepOut,
+) -> Result<()> {
+    for setting in ["deadlock_timeout = 20", "helios.migration_session = on"] {
+        sql::run(&format!("SET LOCAL {setting}"), &[])?;
+    }
+    let in_order = !IN_ORDER.get();
+    IN_ORDER.set(in_order);
+    for number in 0..tables.len() {
+        let table = &tables[if in_order { number } else { tables.len() - 1 - number }];
+        let left = patience.saturating_sub(fence.stood());
+        if left.is_zero() {
+            let message = format!("could not lock {} in time", table.name);
+            return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, message));
+        }
+        limit_locks(left)?;
+        let mode = match keep_out {
+            KeepOut::Everybody if table.logged => "ACCESS EXCLUSIVE",
+            _ => "SHARE ROW EXCLUSIVE",
+        };
+        sql::run(&format!("LOCK TABLE ONLY {} IN {mode} MODE", table.name), &[])?;
+    }
+    Ok(())
+}
+
+/// Runs a statement on a node as part of the local transaction.
+pub fn on(node: NodeId, statement: &str) -> Result<()> {
+    if node == NodeId::LOCAL {
+        return sql::run(statement, &[]);
+    }
+    transaction::execute(node, statement.as_bytes(), Mode::Transaction, true)?;
+    Ok(())
+}
+
+fn limit_locks(time: Duration) -> Result<()> {
+    let set = "SELECT pg_catalog.set_config('lock_timeout', $1, true)";
+    sql::run(set, &[format!("{}ms", time.as_millis().max(1)).into()])
+}
+
+/// Whether an error only says that somebody is in the way for now.
+pub fn is_busy(error: &Error) -> bool {
+    [
+        Code::ERRCODE_LOCK_NOT_AVAILABLE,
+        Code::ERRCODE_QUERY_CANCELED,
+        Code::ERRCODE_T_R_DEADLOCK_DETECTED,
+        Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
+    ]
+    .into_iter()
+    .any(|code| error.is(code))
+}
+
+/// Transactions that would keep a fence from being put up soon: those open for long that hold what it needs, here or on
+/// the node. None if there are none.
+pub fn in_the_way(
+    migration: &Migration,
+    node: &mut Session,
+    keep_out: KeepOut,
+) -> Result<Option<String>> {
+    let seconds = settings::MAX_SWITCH_STALL.get() as f64 / 4000.0;
+    let holders = "SELECT string_agg(DISTINCT l.pid::text, ', ') FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+                    WHERE l.locktype = 'object' AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+                      AND l.classid = $1 AND l.objid = $2::bigint::oid AND l.granted
+                      AND a.xact_start < pg_catalog.clock_timestamp() - pg_catalog.make_interval(secs => $3)";
+    let catalog = catalog::lock_catalog().unwrap_or(pgrx::pg_sys::InvalidOid);
+    let arguments = [catalog.into(), migration.shard.0.into(), seconds.into()];
+    if let Some(pids) = sql::read_one::<String>(holders, &arguments)? {
+        return Ok(Some(format!(
+            "waiting for transactions of the processes {pids} here, which use its schemas"
+        )));
+    }
+    let (harmless, do_what) = match keep_out {
+        KeepOut::Writers => ("'AccessShareLock', 'RowShareLock'", "write to"),
+        KeepOut::Everybody => ("''", "use"),
+    };
+    let rows = node.query(&format!(
+        "SELECT string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction'), ', ')
+           FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+                LEFT JOIN pg_stat_activity a USING (pid)
+          WHERE l.locktype = 'relation' AND n.nspname = ANY ({}) AND l.granted AND a.backend_type IS DISTINCT FROM 'autovacuum worker'
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND l.mode NOT IN ({harmless}) AND l.pid IS DISTINCT FROM pg_backend_pid()
+            AND (l.pid IS NULL OR a.xact_start < clock_timestamp() - make_interval(secs => {seconds}))",
+        names(&migration.schemas)
+    ))?;
+    let pids = rows.first().map(|row| text(row, 0)).unwrap_or_default();
+    if pids.is_empty() {
+        return Ok(None);
+    }
+    let name = endpoints::name(node_of(migration))?;
+    Ok(Some(format!(
+        "waiting for transactions of the processes {pids} on node {}, which {do_what} its schemas",
+        literal(&name)
+    )))
+}
+
+fn node_of(migration: &Migration) -> NodeId {
+    if migration.state.is_before_switch() { migration.source } else { migration.target }
+}
+
+/// Waits until no transaction uses the schema under the lock of the shard that it was taken out of.
+pub fn left_old_shard(migration: &Migration, known: &mut Option<Vec<String>>) -> Result<bool> {
+    let Some(old) = migration.split_from else { return Ok(true) };
+    let holders = "SELECT coalesce(array_agg(l.pid || ' ' || l.virtualtransaction), '{}')::text[] FROM pg_catalog.pg_locks l
+                    WHERE l.locktype = 'object' AND l.classid = $1 AND l.objid = $2::bigint::oid AND l.granted
+                      AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";
+    let catalog = catalog::lock_catalog().unwrap_or(pgrx::pg_sys::InvalidOid);
+    let now: Vec<String> =
+        sql::read_one(holders, &[catalog.into(), old.0.into()])?.unwrap_or_default();
+    let waiting = known.get_or_insert_with(|| now.clone());
+    waiting.retain(|holder| now.contains(holder));
+    Ok(waiting.is_empty())
+}

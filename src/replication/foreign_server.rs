@@ -1,0 +1,204 @@
+//! Where a foreign server is: from the connection string to the row in `helios.foreign_server`, and back.
+
+use crate::catalog::{NodeId, as_owner};
+use crate::error::{Error, Result};
+use crate::pg::session::sql;
+use crate::remote::{SslMode, Target, Tcp};
+use crate::{settings, transaction};
+use helios_core::conninfo;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Keywords of a connection string that go on to sessions as they are.
+const OPTIONS: [&str; 6] =
+    ["connect_timeout", "passfile", "sslcert", "sslkey", "sslmode", "sslrootcert"];
+
+/// A server outside of the cluster.
+#[derive(Clone)]
+pub struct Server {
+    hosts: Vec<String>,
+    ports: Vec<u16>,
+    database: String,
+    /// The role to be there.
+    pub role: String,
+    password: Option<String>,
+    options: BTreeMap<String, String>,
+}
+
+fn invalid(message: impl Into<Vec<u8>>) -> Error {
+    Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
+        .hint("It is one of libpq's: host=10.0.0.9 port=5432 dbname=shop user=postgres, or postgresql://postgres@10.0.0.9/shop.")
+}
+
+impl Server {
+    /// Reads a connection string of libpq. No error repeats a part of it, which may hold a password.
+    ///
+    /// 22023 for what is none, or leaves the server or the role open.
+    pub fn parse(connection: &str) -> Result<Self> {
+        let pairs = conninfo::parse(connection)
+            .map_err(|error| invalid(format!("invalid connection string: {error}")))?;
+        let mut words: BTreeMap<String, String> = pairs.into_iter().collect();
+        let mut take = |word: &str| words.remove(word).filter(|value| !value.is_empty());
+        let needed = |word: &str| invalid(format!("the connection string has no {word}"));
+        let hosts = take("hostaddr").or(take("host")).ok_or_else(|| needed("host"))?;
+        let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
+        let role = take("user").ok_or_else(|| needed("user"))?;
+        let ports = ports(&take("port").unwrap_or_default(), hosts.len())?;
+        let database = take("dbname").unwrap_or_else(|| role.clone());
+        let password = take("password");
+        // Said by every session of ours, and no matter of the server's.
+        for word in
+            ["host", "application_name", "fallback_application_name", "target_session_attrs"]
+        {
+            take(word);
+        }
+        let options: BTreeMap<String, String> =
+            OPTIONS.iter().filter_map(|word| Some(((*word).to_owned(), take(word)?))).collect();
+        if words.values().any(|value| !value.is_empty()) {
+            return Err(invalid("the connection string has a keyword that is not known here")
+                .detail(format!(
+                    "Known are host, hostaddr, port, dbname, user, password, {}.",
+                    OPTIONS.join(", ")
+                )));
+        }
+        let server = Self { hosts, ports, database, role, password, options };
+        server.target()?;
+        Ok(server)
+    }
+
+    /// What sessions need to know of it.
+    pub fn target(&self) -> Result<Target> {
+        let timeout = u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000);
+        let mut target = Target {
+            id: None,
+            name: self.name(),
+            addresses: self.hosts.iter().cloned().zip(self.ports.iter().copied()).collect(),
+            database: self.database.clone(),
+            sslmode: SslMode::Prefer,
+            sslrootcert: None,
+            sslcert: None,
+            sslkey: None,
+            password: self.password.clone(),
+            passfile: self.passfile().map(PathBuf::from).or_else(transaction::passfile),
+            proof: None,
+            connect_timeout: Duration::from_millis(timeout),
+            tcp: Tcp::from_settings(),
+            parameters: Vec::new(),
+        };
+        let mut options = self.options.clone();
+        options.remove("passfile");
+        target.set_options(&options)?;
+        Ok(target)
+    }
+
+    /// The password file that the connection string names; it has to be on every machine that connects.
+    pub fn passfile(&self) -> Option<&str> {
+        self.options.get("passfile").map(String::as_str)
+    }
+
+    /// For messages.
+    pub fn name(&self) -> String {
+        let first = self.hosts.first().zip(self.ports.first());
+        let (host, port) = first.map_or(("", 0), |(host, port)| (host.as_str(), *port));
+        format!("{host}:{port}/{}", self.database)
+    }
+
+    /// Writes it down for a migration.
+    pub fn insert(&self, id: NodeId, migration: i64) -> Result<()> {
+        let insert = "INSERT INTO helios.foreign_server (id, migration, hosts, ports, database, role, password, options)
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let ports: Vec<i32> = self.ports.iter().map(|port| i32::from(*port)).collect();
+        let options: Vec<String> =
+            self.options.iter().map(|(word, value)| format!("{word}={value}")).collect();
+        let arguments = [
+            id.0.into(),
+            migration.into(),
+            self.hosts.clone().into(),
+            ports.into(),
+            self.database.as_str().into(),
+            self.role.as_str().into(),
+            self.password.as_deref().into(),
+            options.into(),
+        ];
+        as_owner(|| sql::run(insert, &arguments))
+    }
+}
+
+fn ports(text: &str, hosts: usize) -> Result<Vec<u16>> {
+    let port = |text: &str| match text.trim() {
+        "" => Ok(5432),
+        text => match text.parse::<u16>() {
+            Ok(port) if port > 0 => Ok(port),
+            _ => Err(invalid("the connection string has an invalid port")),
+        },
+    };
+    let all = text.split(',').map(port).collect::<Result<Vec<_>>>()?;
+    match all.len() {
+        1 => Ok(vec![all[0]; hosts]),
+        count if count == hosts => Ok(all),
+        _ => Err(invalid("the connection string has another number of ports than of hosts")),
+    }
+}
+
+/// The foreign server of this number; 42704 if there is none.
+pub fn load(id: NodeId) -> Result<Server> {
+    let select = "SELECT hosts, ports, database, role, password, options FROM helios.foreign_server WHERE id = $1";
+    let rows = as_owner(|| {
+        sql::read_rows(select, &[id.0.into()], |row| {
+            let ports: Vec<i32> = row.get(2)?.unwrap_or_default();
+            let options: Vec<String> = row.get(6)?.unwrap_or_default();
+            let split =
+                |option: &String| option.split_once('=').map(|(w, v)| (w.to_owned(), v.to_owned()));
+            Ok(Server {
+                hosts: row.get(1)?.unwrap_or_default(),
+                ports: ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect(),
+                database: row.get(3)?.unwrap_or_default(),
+                role: row.get(4)?.unwrap_or_default(),
+                password: row.get(5)?,
+                options: options.iter().filter_map(split).collect(),
+            })
+        })
+    })?;
+    rows.into_iter().next().ok_or_else(|| {
+        Error::new(
+            Code::ERRCODE_UNDEFINED_OBJECT,
+            format!("foreign server {} does not exist", id.0),
+        )
+    })
+}
+
+/// Notes a digest of the definition that was copied.
+pub fn note_definition(id: NodeId, digest: &str) -> Result<()> {
+    let update = "UPDATE helios.foreign_server SET definition = $2 WHERE id = $1";
+    sql::run(update, &[id.0.into(), digest.into()])
+}
+
+/// The digest of the definition that was copied.
+pub fn noted_definition(id: NodeId) -> Result<Option<String>> {
+    let select = "SELECT definition FROM helios.foreign_server WHERE id = $1";
+    as_owner(|| sql::read_one(select, &[id.0.into()]))
+}
+
+/// An import that is over needs the password no more.
+pub fn forget_password(id: NodeId) -> Result<()> {
+    as_owner(|| {
+        sql::run("UPDATE helios.foreign_server SET password = NULL WHERE id = $1", &[id.0.into()])
+    })
+}
+
+/// The error of a connection to a foreign server, as one who gave the connection string needs it.
+pub fn unreachable(error: Error) -> Error {
+    if !error.is_class("08") && !error.is_class("28") {
+        return error;
+    }
+    let mut detail = error.to_string();
+    if let Some(more) = &error.fields().detail {
+        detail.push_str(&format!("\n{}", String::from_utf8_lossy(more)));
+    }
+    let code = Code::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
+    Error::new(code, "could not connect to the foreign server")
+        .detail(detail)
+        .hint("Check that it runs, the connection string, and its pg_hba.conf.")
+}

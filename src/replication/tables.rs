@@ -1,0 +1,138 @@
+//! What is in the schemas that move, as the source's catalogs tell.
+
+use crate::error::Result;
+use crate::migration::record::MovingTable;
+use crate::remote::Session;
+use crate::replication::endpoints::{column, flag, literal, names, text};
+
+/// Tables with rows of their own: ordinary ones and leaves of partitioned ones.
+///
+/// A table whose changes logical replication could not find again on the other side (no key) is to log whole rows while
+/// it moves; `identity` is the clause that takes that back.
+pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTable>> {
+    let sql = format!(
+        "SELECT n.nspname, c.relname, c.relpersistence <> 'u', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
+                CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / w.width END::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
+                OR c.relreplident = 'd' AND k.there,
+                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END,
+                dense_rank() OVER (ORDER BY pg_get_userbyid(c.relowner)) - 1
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
+                LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
+                -- As the planner guesses where nothing was analysed yet.
+                CROSS JOIN LATERAL (SELECT 28 + coalesce(sum(CASE WHEN attlen > 0 THEN attlen ELSE 32 END), 0) AS width
+                                      FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) w
+          WHERE n.nspname = ANY ({}) AND c.relkind = 'r' ORDER BY c.oid",
+        names(schemas)
+    );
+    let rows = source.query(&sql)?;
+    let table = |row: Vec<Option<String>>| MovingTable {
+        schema: text(&row, 0),
+        name: text(&row, 1),
+        logged: flag(&row, 2),
+        blocks: column(&row, 3).unwrap_or(0),
+        rows: column(&row, 4).unwrap_or(0),
+        identity: (!flag(&row, 5)).then(|| text(&row, 6)),
+        round: None,
+        part: column(&row, 7).unwrap_or(0),
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+/// Tables that no query of ours may be planned for: the planner computes what is constant in expressions of their
+/// indexes and statistics, with whatever functions a tenant wrote into them.
+pub fn unplannable(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT DISTINCT format('%I.%I', n.nspname, c.relname)
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                JOIN (SELECT indrelid, 'pg_class'::regclass::oid, indexrelid FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+                      UNION ALL SELECT stxrelid, 'pg_statistic_ext'::regclass::oid, oid FROM pg_statistic_ext WHERE stxexprs IS NOT NULL
+                     ) AS x(relation, class, object) ON x.relation = c.oid
+                JOIN pg_depend d ON d.classid = x.class AND d.objid = x.object
+          WHERE n.nspname = ANY ({})
+            AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_type'::regclass, 'pg_cast'::regclass, 'pg_opclass'::regclass)",
+        names(schemas)
+    );
+    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// What LOCK TABLE takes.
+pub struct Lockable {
+    /// Qualified name.
+    pub name: String,
+    /// Whether its changes are logged.
+    pub logged: bool,
+}
+
+/// Everything that LOCK TABLE takes: tables, and partitioned ones above them.
+pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<Lockable>> {
+    let sql = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname), c.relpersistence <> 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'p') ORDER BY c.oid",
+        names(schemas)
+    );
+    let lockable = |row: Vec<_>| Lockable { name: text(&row, 0), logged: flag(&row, 1) };
+    Ok(source.query(&sql)?.into_iter().map(lockable).collect())
+}
+
+/// Columns that rows are copied with: all but generated ones.
+pub fn columns(session: &mut Session, table: &MovingTable) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped
+            AND attgenerated = '' ORDER BY attnum",
+        literal(&table.qualified())
+    );
+    Ok(session.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// Materialized views with their contents, in the order in which they can be refreshed.
+pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+          WHERE n.nspname = ANY ({}) AND c.relkind = 'm' AND c.relispopulated ORDER BY c.oid",
+        names(schemas)
+    );
+    Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
+}
+
+/// Positions of the sequences: rows of (name, last value, whether it was given out).
+pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String, String, bool)>> {
+    let sql = format!(
+        "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
+          WHERE schemaname = ANY ({}) ORDER BY 1",
+        names(schemas)
+    );
+    let rows = source.query(&sql)?;
+    let (given_out, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[1].is_some());
+    let mut all: Vec<_> =
+        given_out.into_iter().map(|row| (text(row, 0), text(row, 1), true)).collect();
+    // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
+    let look = |row: &Vec<_>| {
+        let name = text(row, 0);
+        format!("SELECT {}, last_value, is_called FROM {name}", literal(&name))
+    };
+    let looks: Vec<String> = others.into_iter().map(look).collect();
+    for some in looks.chunks(500) {
+        let rows = source.query(&some.join(" UNION ALL "))?;
+        all.extend(rows.iter().map(|row| (text(row, 0), text(row, 1), flag(row, 2))));
+    }
+    Ok(all)
+}
+
+/// Sets the positions of sequences that differ from those known before.
+pub fn set_positions(
+    target: &mut Session,
+    now: &[(String, String, bool)],
+    before: &[(String, String, bool)],
+) -> Result<()> {
+    let changed: Vec<String> = now
+        .iter()
+        .filter(|position| !before.contains(position))
+        .map(|(name, value, called)| format!("setval({}, {value}, {called})", literal(name)))
+        .collect();
+    // A target list is bounded.
+    for some in changed.chunks(500) {
+        target.query(&format!("SELECT {}", some.join(", ")))?;
+    }
+    Ok(())
+}

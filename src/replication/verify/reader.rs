@@ -1,0 +1,58 @@
+//! How a comparison reads one of its servers.
+//!
+//! A query that names a table is planned, and planning computes what is constant in expressions of its indexes and
+//! statistics: so it would have to run as the table's owner, who need not have the right to read it, nor to use its
+//! schema. Where Helios is, the rows come from a function instead, and no table is named.
+//!
+//! A server outside of the cluster has no such function: there the session is what the connection string made it.
+
+use super::TableName;
+use crate::error::Result;
+use crate::remote::Session;
+use crate::replication::endpoints::{flag, literal};
+
+/// How one server is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader {
+    has_helios: bool,
+}
+
+impl Reader {
+    /// Looks whether the server has Helios' own functions, which nobody else can have put there in their place, and the
+    /// session may use them.
+    pub fn of(session: &mut Session) -> Result<Self> {
+        let ask = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+                    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
+                      AND d.objid = pg_catalog.to_regprocedure('helios.table_rows(pg_catalog.anyelement)')
+                      AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND e.extname = 'helios')
+                  AND (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)";
+        let has_helios = session.query(ask)?.first().is_some_and(|row| flag(row, 0));
+        Ok(Self { has_helios })
+    }
+
+    /// The rows of a table, its columns under their names, as FROM takes them.
+    pub fn rows(self, table: &TableName) -> String {
+        let name = table.qualified();
+        match self.has_helios {
+            // The inner query is one that the planner does not merge with others: each row is made once.
+            true => format!(
+                "(SELECT (helios.r).* FROM (SELECT helios.table_rows(NULL::{name}) AS r OFFSET 0) AS helios) AS helios"
+            ),
+            false => format!("ONLY {name}"),
+        }
+    }
+
+    /// The query for the position of a sequence.
+    pub fn position(self, sequence: &TableName) -> String {
+        let name = sequence.qualified();
+        match self.has_helios {
+            true => {
+                format!(
+                    "SELECT last_value, is_called FROM helios.sequence_position({})",
+                    literal(&name)
+                )
+            }
+            false => format!("SELECT last_value, is_called FROM {name}"),
+        }
+    }
+}

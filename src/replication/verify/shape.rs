@@ -1,0 +1,152 @@
+//! A table's columns and key, and the expressions that stand for its rows.
+
+use super::TableName;
+use crate::remote::Rows;
+use crate::replication::endpoints::{column, flag, identifier, literal, text};
+use pgrx::pg_sys;
+
+/// A column that is not dropped.
+#[derive(Debug)]
+struct Column {
+    name: String,
+    /// The type with its modifier, as SQL writes it.
+    written: String,
+    type_oid: u32,
+    in_key: bool,
+}
+
+/// What has to be known of a table.
+#[derive(Debug)]
+pub struct Shape {
+    columns: Vec<Column>,
+}
+
+/// Types whose hash tells every two values apart that are written differently. All others are compared as text.
+fn tells_apart(type_oid: u32) -> bool {
+    matches!(
+        pg_sys::Oid::from(type_oid),
+        pg_sys::BOOLOID
+            | pg_sys::BYTEAOID
+            | pg_sys::CHAROID
+            | pg_sys::INT2OID
+            | pg_sys::INT4OID
+            | pg_sys::INT8OID
+            | pg_sys::OIDOID
+            | pg_sys::DATEOID
+            | pg_sys::TIMEOID
+            | pg_sys::TIMESTAMPOID
+            | pg_sys::TIMESTAMPTZOID
+            | pg_sys::UUIDOID
+            | pg_sys::XID8OID
+    ) || is_string(type_oid)
+}
+
+/// A collation may take different strings for the same.
+fn is_string(type_oid: u32) -> bool {
+    matches!(
+        pg_sys::Oid::from(type_oid),
+        pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::NAMEOID
+    )
+}
+
+impl Shape {
+    /// The query whose rows [`Self::read`] takes: none if there is no such table.
+    pub fn query(table: &TableName) -> String {
+        format!(
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, coalesce(a.attnum = ANY (k.columns), false)
+               FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                         AND a.attgenerated <> 'v' -- computed when it is read
+                    LEFT JOIN LATERAL (
+                        SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1] AS columns FROM pg_index i
+                         WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+                           AND NOT EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = c.oid AND NOT n.attnotnull
+                                             AND n.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+                         ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1) AS k ON true
+              WHERE c.oid = to_regclass({}) ORDER BY a.attnum",
+            literal(&table.qualified())
+        )
+    }
+
+    /// None: there is no such table.
+    pub fn read(rows: &Rows) -> Option<Self> {
+        let read = |row: &Vec<Option<String>>| Column {
+            name: text(row, 0),
+            written: text(row, 1),
+            type_oid: column(row, 2).unwrap_or(0),
+            in_key: flag(row, 3),
+        };
+        let has_column = |row: &&Vec<Option<String>>| row.first().is_some_and(Option::is_some);
+        let columns = rows.iter().filter(has_column).map(read).collect();
+        (!rows.is_empty()).then_some(Self { columns })
+    }
+
+    /// How the target's columns differ, if they do. Their order says nothing.
+    pub fn difference(&self, target: &Self) -> Option<String> {
+        let lacks = |one: &Self, other: &Self| {
+            let same = |a: &Column, b: &Column| a.name == b.name && a.written == b.written;
+            let lacked = |a: &&Column| !other.columns.iter().any(|b| same(a, b));
+            one.columns
+                .iter()
+                .find(lacked)
+                .map(|a| format!("{} {}", identifier(&a.name), a.written))
+        };
+        let there = lacks(self, target).map(|column| format!("the target has no column {column}"));
+        there.or_else(|| {
+            lacks(target, self).map(|column| format!("the source has no column {column}"))
+        })
+    }
+
+    /// Whether there is a key.
+    pub fn has_key(&self) -> bool {
+        self.columns.iter().any(|column| column.in_key)
+    }
+
+    /// A row's hash.
+    pub fn row_hash(&self) -> String {
+        hash(&self.columns.iter().collect::<Vec<_>>(), 0)
+    }
+
+    /// A hash that is the same for rows of one key; of the row, where there is none.
+    pub fn key_hash(&self) -> String {
+        let key = self.key();
+        if key.is_empty() { self.row_hash() } else { hash(&key, 1) }
+    }
+
+    /// A row's key as text, or the row itself.
+    pub fn key_text(&self) -> String {
+        let key = self.key();
+        let all = if key.is_empty() { self.columns.iter().collect() } else { key };
+        format!("ROW({})::text COLLATE \"C\"", list(&all))
+    }
+
+    /// What stands in front of the key's text.
+    pub fn key_name(&self) -> String {
+        format!("({})", list(&self.key()))
+    }
+
+    fn key(&self) -> Vec<&Column> {
+        self.columns.iter().filter(|column| column.in_key).collect()
+    }
+}
+
+fn list(columns: &[&Column]) -> String {
+    let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
+    names.join(", ")
+}
+
+/// Texts are made by the types' output functions, inside of a record: a cast could be code of the user's.
+fn hash(columns: &[&Column], seed: u32) -> String {
+    let (plain, others): (Vec<&Column>, Vec<&Column>) =
+        columns.iter().partition(|column| tells_apart(column.type_oid));
+    let mut parts: Vec<String> = plain
+        .iter()
+        .map(|column| {
+            let name = identifier(&column.name);
+            if is_string(column.type_oid) { format!("{name} COLLATE \"C\"") } else { name }
+        })
+        .collect();
+    if !others.is_empty() {
+        parts.push(format!("ROW({})::text COLLATE \"C\"", list(&others)));
+    }
+    format!("hash_record_extended(ROW({}), {seed})", parts.join(", "))
+}

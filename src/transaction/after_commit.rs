@@ -1,0 +1,77 @@
+//! Work on a node that is committed there once the local transaction is committed, without two-phase commit: for what
+//! ends the cluster itself, whose commit records go with it.
+//!
+//! A node that the transaction has written to as well takes part in the two-phase commit with all of it.
+//!
+//! If this process dies between the two commits, the node keeps what it had: the caller chooses work whose loss a person
+//! can make up for.
+
+use super::commit::{read_end, send_end};
+use super::link::Link;
+use super::{Mode, execution, registry};
+use crate::catalog::NodeId;
+use crate::error::{Error, Result};
+use crate::pg::error::notify;
+use crate::pg::session::xact;
+use crate::remote::Patience;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to commit.
+const TIME: Duration = Duration::from_secs(5);
+
+/// Runs a statement on a node now; what it does there becomes visible when the local transaction has committed, and is
+/// rolled back with it.
+pub fn execute(node: NodeId, sql: &[u8]) -> Result<()> {
+    execution::execute(node, sql, Mode::Transaction, false)?;
+    let link = registry::link(node)?;
+    execution::borrow(&link)?.block.commits_afterwards(xact::nest_level());
+    Ok(())
+}
+
+/// PREPARE TRANSACTION would leave nobody to commit it.
+pub(super) fn refuse_to_prepare() -> Result<()> {
+    if !registry::any(|link| link.block.is_afterwards()) {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot PREPARE a transaction that drops extension helios",
+    )
+    .detail("Its nodes are let go when it commits.")
+    .hint("Run DROP EXTENSION helios in a transaction of its own, and commit that with COMMIT."))
+}
+
+/// After the local commit. Raises nothing: a node that does not answer is named in a warning.
+pub(super) fn commit() {
+    for link in registry::all() {
+        let Ok(mut link) = link.try_borrow_mut() else { continue };
+        if !link.block.is_afterwards() {
+            continue;
+        }
+        if let Err(error) = commit_there(&mut link) {
+            link.session.give_up();
+            warn(&link, &error);
+        }
+        link.ended(true);
+    }
+}
+
+fn commit_there(link: &mut Link) -> Result<()> {
+    if link.session.is_lost() {
+        return Err(registry::lost_earlier(link));
+    }
+    let patience = Patience::Until(Instant::now() + TIME);
+    send_end(link, b"COMMIT")?;
+    link.session.flush(patience)?;
+    read_end(link, patience).map(|_| ())
+}
+
+fn warn(link: &Link, error: &Error) {
+    let message = format!("could not tell node \"{}\" that it is free", link.node.name);
+    let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
+        "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",
+    );
+    notify(PgLogLevel::WARNING, &warning);
+}

@@ -1,0 +1,196 @@
+//! What happens on the nodes when the local transaction commits or rolls back.
+//!
+//! At pre-commit errors are possible, and roll everything back. Later nothing may be raised: a node that does
+//! not answer in time loses its session, and with it its transaction, or leaves its prepared transaction to the
+//! recovery worker.
+
+use super::commit::{self, read_end};
+use super::link::Link;
+use super::{after_commit, client_settings, registry, synchronous_replicas, two_phase};
+use crate::error::Result;
+use crate::failpoint;
+use crate::pg::error::notify;
+use crate::pg::ipc::wait::{self, pay_latch, process_exits};
+use crate::pg::session::xact::Event;
+use crate::remote::{Patience, cancel_everything, messages};
+use pgrx::PgLogLevel;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// How long a node may take to roll back before its session is closed.
+const ROLLBACK_TIME: Duration = Duration::from_secs(5);
+/// How long to wait for the effect of a cancel request before it is sent again: the first may have arrived
+/// before the statement did.
+const CANCEL_TIME: Duration = Duration::from_secs(1);
+
+pub type Links = Vec<Rc<RefCell<Link>>>;
+
+/// The listener of the local transaction.
+pub fn on_event(event: Event) -> Result<()> {
+    let result = match event {
+        _ if registry::is_concerned() => handle(event),
+        // What ran outside of transaction blocks is committed on its node.
+        Event::PreCommit => synchronous_replicas::before_commit(),
+        _ => Ok(()),
+    };
+    if event == Event::Abort && process_exits() {
+        // The frames do not come to their end that use sessions which are no links.
+        cancel_everything();
+    }
+    match event {
+        Event::Commit => synchronous_replicas::after_commit(),
+        Event::Prepare | Event::Abort => synchronous_replicas::forget(),
+        _ => {}
+    }
+    match event {
+        Event::Commit | Event::Prepare | Event::Abort => {
+            client_settings::transaction_ended(true);
+            super::forget_constraints();
+            super::snapshots::forget();
+            wait::transaction_ended(!matches!(event, Event::Abort));
+        }
+        Event::SubCommit(_) | Event::SubAbort(_) => client_settings::transaction_ended(false),
+        _ => {}
+    }
+    result
+}
+
+fn handle(event: Event) -> Result<()> {
+    match event {
+        Event::PreCommit => commit::before_commit(),
+        Event::PrePrepare => {
+            after_commit::refuse_to_prepare()?;
+            commit::before_prepare()
+        }
+        Event::Prepare => {
+            two_phase::leave_prepared(&registry::all());
+            registry::forget_lost();
+            pay_latch();
+            failpoint::hit(failpoint::USER_PREPARE_AFTER)
+        }
+        Event::Commit => {
+            let links = registry::all();
+            let finished = two_phase::commit_prepared(&links);
+            if finished.is_err() {
+                two_phase::leave_to_recovery(&links);
+            }
+            after_commit::commit();
+            registry::forget_lost();
+            pay_latch();
+            finished
+        }
+        Event::Abort => {
+            abort();
+            Ok(())
+        }
+        Event::SubCommit(level) => {
+            for link in registry::all() {
+                if let Ok(mut link) = link.try_borrow_mut() {
+                    link.released(level);
+                }
+            }
+            Ok(())
+        }
+        Event::SubAbort(level) => {
+            sub_abort(level);
+            Ok(())
+        }
+    }
+}
+
+fn abort() {
+    let mut interrupted_in_use = false;
+    for link in registry::all() {
+        match link.try_borrow_mut() {
+            Ok(mut link) => abort_link(&mut link),
+            // The backend ends on top of the frames that use this link: its socket closes with the process.
+            Err(_) => interrupted_in_use = true,
+        }
+    }
+    if interrupted_in_use {
+        cancel_everything();
+    }
+    registry::forget_lost();
+    pay_latch();
+}
+
+fn abort_link(link: &mut Link) {
+    if link.prepared.is_some() && link.session.is_busy() {
+        // Whether it is prepared is worth waiting for: the session can then undo it by itself.
+        link.session.request_cancel();
+        let patience = Patience::Until(Instant::now() + ROLLBACK_TIME);
+        if two_phase::prepared(link, patience).is_err() && link.session.is_busy() {
+            link.session.give_up();
+        }
+    }
+    stop(link);
+    if link.block.is_open() || link.session.status() != b'I' {
+        let failed = failpoint::hit(failpoint::ROLLBACK_BEFORE);
+        if failed.is_err() {
+            link.session.give_up();
+        }
+        roll_back(link);
+        if let Err(error) = failed.and_then(|()| failpoint::hit(failpoint::ROLLBACK_AFTER)) {
+            notify(PgLogLevel::WARNING, &error);
+        }
+    }
+    link.ended(false);
+    two_phase::roll_back_prepared(link);
+}
+
+fn roll_back(link: &mut Link) {
+    if link.session.is_lost() {
+        return;
+    }
+    let patience = Patience::Until(Instant::now() + ROLLBACK_TIME);
+    let done = messages::command(link.session.output(), b"ROLLBACK").and_then(|()| {
+        link.session.sync();
+        link.session.flush(patience)?;
+        read_end(link, patience)
+    });
+    if done.is_err() || link.session.status() != b'I' {
+        // Closing the connection rolls back as well.
+        link.session.give_up();
+    }
+}
+
+fn sub_abort(level: u32) {
+    for link in registry::all() {
+        let Ok(mut link) = link.try_borrow_mut() else { continue };
+        if link.has_request_within(level) {
+            stop(&mut link);
+        }
+        link.rolled_back(level);
+        // At once, not with the next statement: other sessions wait for the locks that it held.
+        link.roll_back_now(Instant::now() + ROLLBACK_TIME);
+    }
+    pay_latch();
+}
+
+/// Brings a session that may be in the middle of a request to rest. One that does not come to rest in time is
+/// given up.
+fn stop(link: &mut Link) {
+    link.drop_reader();
+    if link.session.is_lost() || link.session.is_at_rest() {
+        return;
+    }
+    let end = Instant::now() + ROLLBACK_TIME;
+    if link.is_closing {
+        link.drain(end);
+    }
+    if link.session.is_lost() || link.session.is_at_rest() {
+        return;
+    }
+    if !link.session.abandon_request(end) {
+        link.session.give_up();
+        return;
+    }
+    while link.session.is_busy() && !link.session.is_lost() {
+        link.session.request_cancel();
+        link.drain(end.min(Instant::now() + CANCEL_TIME));
+        if Instant::now() >= wait::bounded(end) && link.session.is_busy() {
+            link.session.give_up();
+        }
+    }
+}

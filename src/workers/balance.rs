@@ -1,0 +1,101 @@
+//! Loads, sizes and balance, looked at regularly.
+
+use super::log;
+use crate::error::Result;
+use crate::pg::error::notify;
+use crate::pg::ipc::worker;
+use crate::rebalance::{self, Automatic};
+use crate::settings;
+use crate::stats;
+use helios_core::rebalance::Wish;
+use pgrx::PgLogLevel;
+use pgrx::guc::GucSetting;
+use std::time::{Duration, Instant};
+
+/// Time between two computations of the loads.
+const LOADS: Duration = Duration::from_secs(10);
+/// Time between two looks at drains, nodes that joined, and merges that wait.
+const EVENTS: Duration = Duration::from_secs(5);
+
+/// What was done when.
+#[derive(Default)]
+pub struct Balance {
+    automatic: Automatic,
+    loads: Option<Instant>,
+    sizes: Option<Instant>,
+    events: Option<Instant>,
+    plan: Option<Instant>,
+}
+
+/// Whether it is time to do something again; the first time only after one interval.
+fn is_due(last: &mut Option<Instant>, interval: Duration) -> Option<Duration> {
+    let Some(before) = *last else {
+        *last = Some(Instant::now());
+        return None;
+    };
+    let since = before.elapsed();
+    (since >= interval).then(|| {
+        *last = Some(Instant::now());
+        since
+    })
+}
+
+fn interval(setting: &GucSetting<i32>) -> Duration {
+    Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
+}
+
+/// Runs work in a transaction of its own; what fails is in the log, and is tried again next time.
+fn attempt<R: Default>(work: impl FnOnce() -> Result<R>) -> R {
+    worker::attempt(work).unwrap_or_else(|error| {
+        notify(PgLogLevel::LOG, &error);
+        R::default()
+    })
+}
+
+impl Balance {
+    /// Does what is due; gives the time until the next look.
+    pub fn look(&mut self) -> Duration {
+        if let Some(since) = is_due(&mut self.loads, LOADS) {
+            attempt(|| {
+                stats::refresh(since);
+                Ok(())
+            });
+        }
+        let sizes = interval(&settings::STATISTICS_INTERVAL);
+        if !sizes.is_zero() && is_due(&mut self.sizes, sizes).is_some() {
+            self.measure();
+        }
+        let events = is_due(&mut self.events, EVENTS).is_some();
+        if events {
+            for (left, gone) in attempt(rebalance::finish_merges) {
+                log(format!("shard {} has been merged into shard {}", gone.0, left.0));
+            }
+        }
+        let wanted = events && attempt(|| self.automatic.is_wanted());
+        if is_due(&mut self.plan, interval(&settings::REBALANCE_INTERVAL)).is_some() || wanted {
+            let started = attempt(|| self.automatic.balance());
+            if !started.is_empty() {
+                log(format!("{} shards are being moved to balance the nodes", started.len()));
+            }
+        }
+        EVENTS
+    }
+
+    /// Asks for the sizes, and splits and merges what has grown or shrunk.
+    fn measure(&mut self) {
+        for (_, error) in attempt(|| Ok(stats::measure(None)?.silent)) {
+            notify(PgLogLevel::LOG, &error);
+        }
+        for wish in attempt(|| self.automatic.due()) {
+            let done = worker::attempt(|| Automatic::fulfil(wish));
+            let what = match wish {
+                Wish::Split(shard) => format!("shard {shard} split"),
+                Wish::Merge(one, other) => format!("shards {one} and {other} merged"),
+            };
+            match done {
+                Ok(()) => log(format!("{what}, for what has become of them")),
+                Err(error) => log(format!("could not have {what}: {error}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Finds deadlocks over several servers.
+//!
+//! A backend that has waited for a node longer than `deadlock_timeout` says so in shared memory and wakes this
+//! worker, which asks the nodes concerned, and this server, who waits for whom, merges the answers, and cancels the
+//! youngest transaction of a cycle with 40P01. The answers are not of the same moment: what looks like a deadlock counts
+//! only if it is still there when asked again.
+
+use super::{NODE_TIME, log};
+use crate::catalog::{self, NodeId};
+use crate::error::Result;
+use crate::pg::catalog::privileges;
+use crate::pg::error::notify;
+use crate::pg::ipc::backends::{self, Backend};
+use crate::pg::ipc::worker;
+use crate::pg::session::sql;
+use crate::remote::Session;
+use crate::transaction;
+use helios_core::deadlock::{self, Deadlock, Transaction, Wait};
+use pgrx::PgLogLevel;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Least time between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Everybody who waits for a lock, with everybody in the way. Prepared transactions (process 0) wait for nobody.
+const WAITS: &str = "SELECT DISTINCT l.pid, b.pid FROM pg_catalog.pg_locks l, \
+    LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) AS b(pid) \
+    WHERE NOT l.granted AND b.pid <> 0";
+
+/// The detector of one database.
+#[derive(Default)]
+pub struct Detector {
+    /// Kept while somebody waits.
+    sessions: BTreeMap<i32, Session>,
+    last: Option<Instant>,
+}
+
+impl Detector {
+    /// Looks, if a backend waits. Gives the time after which to look again, if one does.
+    pub fn look(&mut self, database: u32) -> Option<Duration> {
+        if !backends::any_waits(database) {
+            self.sessions.clear();
+            return None;
+        }
+        if let Some(left) = self.last.and_then(|last| PAUSE.checked_sub(last.elapsed())) {
+            return Some(left);
+        }
+        let outcome = worker::in_transaction(|| self.resolve(database));
+        self.last = Some(Instant::now());
+        if let Err(error) = outcome {
+            notify(PgLogLevel::LOG, &error);
+        }
+        Some(backends::deadlock_timeout())
+    }
+
+    fn resolve(&mut self, database: u32) -> Result<()> {
+        let before = backends::of_database(database);
+        let candidates: BTreeMap<i32, i64> = before
+            .iter()
+            .filter(|backend| backend.waiting_since.is_some())
+            .map(|backend| (backend.pid, backend.begun))
+            .collect();
+        let mut waits = self.waits(&before)?;
+        if deadlock::find(&waits, &candidates).is_empty() {
+            return Ok(());
+        }
+        let again = self.waits(&backends::of_database(database))?;
+        waits.retain(|wait| again.contains(wait));
+        for deadlock in deadlock::find(&waits, &candidates) {
+            let victim = before.iter().find(|backend| backend.pid == deadlock.victim);
+            if let Some(since) = victim.and_then(|backend| backend.waiting_since) {
+                backends::condemn(deadlock.victim, since, &members_here(&deadlock));
+                log(described(&deadlock, &waits));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who waits for whom, here and on every node where somebody who waits has a session.
+    fn waits(&mut self, backends: &[Backend]) -> Result<BTreeSet<Wait>> {
+        let owner: BTreeMap<(i32, i32), i32> = backends
+            .iter()
+            .flat_map(|backend| backend.sessions.iter().map(|session| (*session, backend.pid)))
+            .collect();
+        let nodes: BTreeSet<i32> = backends
+            .iter()
+            .filter(|backend| backend.waiting_since.is_some())
+            .flat_map(|backend| backend.sessions.iter().map(|(node, _)| *node))
+            .collect();
+        let mut waits = BTreeSet::new();
+        for node in nodes {
+            let who = |pid: i32| match owner.get(&(node, pid)) {
+                Some(backend) => Transaction::Here(*backend),
+                None => Transaction::There(node, pid),
+            };
+            for (waiter, holder) in self.ask(node) {
+                waits.insert(Wait { waiter: who(waiter), holder: who(holder), server: node });
+            }
+        }
+        let here = sql::read_rows(WAITS, &[], |row| Ok((row.get::<i32>(1)?, row.get::<i32>(2)?)))?;
+        for (waiter, holder) in here {
+            if let (Some(waiter), Some(holder)) = (waiter, holder) {
+                let (waiter, holder) = (Transaction::Here(waiter), Transaction::Here(holder));
+                waits.insert(Wait { waiter, holder, server: 0 });
+            }
+        }
+        Ok(waits)
+    }
+
+    /// A node that cannot be asked now is left out: its waits are looked at the next time.
+    fn ask(&mut self, node: i32) -> Vec<(i32, i32)> {
+        let answer = self.query(node);
+        if let Err(error) = &answer {
+            self.sessions.remove(&node);
+            log(format!("could not look for deadlocks on node {node}: {error}"));
+        }
+        let number = |column: &Option<String>| column.as_ref()?.parse::<i32>().ok();
+        let rows = answer.unwrap_or_default().into_iter();
+        rows.filter_map(|row| Some((number(row.first()?)?, number(row.get(1)?)?))).collect()
+    }
+
+    fn query(&mut self, node: i32) -> Result<Vec<Vec<Option<String>>>> {
+        let mut session = match self.sessions.remove(&node) {
+            Some(session) => session,
+            None => {
+                let role = privileges::role_name(catalog::catalogs_owner()?);
+                let node = catalog::node(NodeId(node))?;
+                transaction::refuse_silent(&node)?;
+                let mut target = transaction::target(&node, &role)?;
+                target.connect_timeout = target.connect_timeout.min(NODE_TIME);
+                Session::connect(&Rc::new(target), &role)?
+            }
+        };
+        session.set_time_limit(Some(Instant::now() + NODE_TIME));
+        let rows = session.query(WAITS)?;
+        self.sessions.insert(node, session);
+        Ok(rows)
+    }
+}
+
+/// Its members that are backends of this server.
+fn members_here(deadlock: &Deadlock) -> Vec<i32> {
+    let here = |member: &Transaction| match member {
+        Transaction::Here(pid) => Some(*pid),
+        Transaction::There(..) => None,
+    };
+    deadlock.members.iter().filter_map(here).collect()
+}
+
+fn described(deadlock: &Deadlock, waits: &BTreeSet<Wait>) -> String {
+    let name = |transaction: Transaction| match transaction {
+        Transaction::Here(pid) => format!("process {pid}"),
+        Transaction::There(node, pid) => format!("process {pid} of node {node}"),
+    };
+    let lines = waits
+        .iter()
+        .filter(|wait| {
+            deadlock.members.contains(&wait.waiter) && deadlock.members.contains(&wait.holder)
+        })
+        .map(|wait| {
+            let place = match wait.server {
+                0 => "here".to_owned(),
+                node => format!("on node {node}"),
+            };
+            format!("{} waits {place} for {}", name(wait.waiter), name(wait.holder))
+        });
+    let lines: Vec<String> = lines.collect();
+    format!(
+        "deadlock over several servers: {}; process {} is cancelled",
+        lines.join(", "),
+        deadlock.victim
+    )
+}

@@ -1,0 +1,156 @@
+//! Background workers: a launcher for the server, and a worker for each database that has nodes, or something left to
+//! do. The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over
+//! several servers, keeps the nodes balanced, and brings their roles into step with those here.
+//!
+//! Invariant: whatever a worker does can be stopped at any point and done again. A worker leaves its database when
+//! the server is about to do something for which nobody may be connected to it (DROP DATABASE, …).
+//!
+//! Lock order: none of our own; rows of `helios.transaction` are deleted after their transactions are finished.
+
+pub mod balance;
+pub mod deadlock;
+pub mod health;
+pub mod migrations;
+pub mod recovery;
+pub mod roles;
+
+use crate::catalog;
+use crate::pg::catalog::index_scan;
+use crate::pg::error::notify;
+use crate::pg::ipc::worker::{self, Main, Running, Work};
+use crate::pg::session::server_start;
+use crate::settings;
+use pgrx::PgLogLevel;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::time::{Duration, Instant};
+
+/// Time for one node, and for a whole run of the recovery.
+const NODE_TIME: Duration = Duration::from_secs(3);
+const RUN_TIME: Duration = Duration::from_secs(4);
+/// Every database is looked at when the server starts, and again after this time, in case nobody could say that
+/// it has something to do.
+const ROUND: Duration = Duration::from_secs(600);
+
+/// Workers that run at a time: the server has slots for eight by default, and others want some.
+const MOST: usize = 3;
+/// How long a worker stays when others wait for its place.
+const TURN: Duration = Duration::from_secs(1);
+
+/// Registers the workers. Called once, from `_PG_init`.
+pub fn install() {
+    worker::set_main(Main { launcher, worker: run, migration: migrations::run });
+    worker::install();
+}
+
+fn recovery_interval() -> Duration {
+    Duration::from_millis(u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000))
+}
+
+fn launcher() {
+    server_start::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
+    let mut running: Vec<(u32, Running)> = Vec::new();
+    let mut last_round: Option<Instant> = None;
+    let mut last_started = 0;
+    loop {
+        running.retain(|(_, worker)| worker.is_alive());
+        let mut due = worker::pending();
+        due.extend(worker::resident());
+        due.retain(|database| !running.iter().any(|(d, _)| d == database));
+        let is_round = last_round.is_none_or(|last| last.elapsed() >= ROUND);
+        if is_round || !due.is_empty() {
+            let there = worker::in_transaction(index_scan::databases);
+            due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker::forget(*gone));
+            due = if is_round {
+                there
+            } else {
+                due.into_iter().filter(|d| there.contains(d)).collect()
+            };
+        }
+        if is_round {
+            last_round = Some(Instant::now());
+        }
+        // Where there are more databases than places, each gets its turn.
+        due.sort_unstable();
+        let turn = due.partition_point(|database| *database <= last_started);
+        due.rotate_left(turn);
+        let mut waiting = false;
+        for database in due {
+            if worker::is_held(database) || running.iter().any(|(d, _)| *d == database) {
+                continue;
+            }
+            let free = running.len() < MOST;
+            match if free { Running::start(database) } else { None } {
+                Some(worker) => {
+                    running.push((database, worker));
+                    last_started = database;
+                }
+                // No slot now: the database must not be forgotten.
+                None => worker::note(database, Work::Pending),
+            }
+            waiting |= !free;
+        }
+        worker::set_crowded(waiting);
+        // Woken by every worker that ends: that is no reason to start it again at once.
+        let next = Instant::now() + recovery_interval();
+        while Instant::now() < next {
+            worker::rest(next - Instant::now());
+            if waiting && running.iter().any(|(_, worker)| !worker.is_alive()) {
+                break; // its place is free
+            }
+        }
+    }
+}
+
+/// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
+fn run(database: u32) {
+    let mut detector = deadlock::Detector::default();
+    let mut watch = health::Watch::default();
+    let mut balance = balance::Balance::default();
+    let mut roles = roles::Roles::default();
+    let mut last_recovery: Option<Instant> = None;
+    let mut migrations = migrations::Workers::default();
+    let began = Instant::now();
+    loop {
+        let outcome = worker::in_transaction(|| {
+            if catalog::exists() { health::nodes().map(Some) } else { Ok(None) }
+        });
+        let nodes = match outcome {
+            Ok(Some(nodes)) => nodes,
+            Ok(None) => {
+                worker::set_resident(database, false);
+                return worker::note(database, Work::Done);
+            }
+            Err(error) => return notify(PgLogLevel::LOG, &error),
+        };
+        let mut next = recovery_interval();
+        let since = last_recovery.map(|last| last.elapsed());
+        if last_recovery.is_none() || worker::of_database(database) == Work::Pending {
+            match since.and_then(|since| next.checked_sub(since)) {
+                Some(left) => next = left,
+                None => {
+                    last_recovery = Some(Instant::now());
+                    recovery::run(database);
+                }
+            }
+        }
+        // Schemas can be imported to a server that is the whole cluster.
+        let moving = migrations.look(database);
+        let is_needed = !nodes.is_empty() || moving.is_some();
+        worker::set_resident(database, is_needed);
+        if !is_needed || (worker::is_crowded() && began.elapsed() > TURN) {
+            return;
+        }
+        next = moving.map_or(next, |again| next.min(again));
+        if !nodes.is_empty() {
+            next = next.min(watch.look(database, &nodes)).min(balance.look());
+            next = next.min(roles.look(&nodes));
+        }
+        next = detector.look(database).map_or(next, |again| next.min(again));
+        worker::rest(next);
+    }
+}
+
+fn log(message: String) {
+    let line = crate::error::Error::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
+    notify(PgLogLevel::LOG, &line);
+}

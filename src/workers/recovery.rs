@@ -1,0 +1,56 @@
+//! A run of the recovery of prepared transactions, and what the log says about it.
+
+use super::{NODE_TIME, RUN_TIME, log};
+use crate::pg::error::notify;
+use crate::pg::ipc::worker::{self, Work};
+use crate::transaction::{self, Deed};
+use pgrx::PgLogLevel;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+thread_local! {
+    /// Nodes that have refused this server because another one was promoted: said once.
+    static REFUSED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Finishes what is left behind, as far as that can be done now.
+pub fn run(database: u32) {
+    // Noted first: a backend that has something new says so again, and is not overheard.
+    worker::note(database, Work::Done);
+    let outcome =
+        worker::in_transaction(|| transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None));
+    let recovered = match outcome {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            worker::note(database, Work::Pending);
+            return notify(PgLogLevel::LOG, &error);
+        }
+    };
+    if recovered.unfinished {
+        worker::note(database, Work::Pending);
+    }
+    for (node, gid, deed) in &recovered.finished {
+        let done = match deed {
+            Deed::Committed => "committed",
+            Deed::RolledBack => "rolled back",
+        };
+        log(format!(
+            "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""
+        ));
+    }
+    REFUSED.with_borrow_mut(|refused| {
+        refused.retain(|node| recovered.failed.iter().any(|(failed, _, _)| failed == node));
+    });
+    for (node, gid, error) in &recovered.failed {
+        let is_new = || REFUSED.with_borrow_mut(|refused| refused.insert(node.clone()));
+        if transaction::is_refused(error) && !is_new() {
+            continue;
+        }
+        let what = match gid {
+            Some(gid) => format!("finish prepared transaction \"{gid}\""),
+            None => "look after prepared transactions".to_owned(),
+        };
+        log(format!("could not {what} on node \"{node}\": {error}"));
+    }
+}
