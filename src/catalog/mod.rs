@@ -9,7 +9,10 @@
 //! Lock order: the cluster's lock, reference tables, shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
 
 mod cache;
+pub mod cleanup;
 pub mod fences;
+pub mod migration;
+pub mod migration_table;
 pub mod placement;
 pub mod proof;
 mod rows;

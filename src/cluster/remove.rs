@@ -37,7 +37,7 @@ pub fn remove(name: &str) -> Result<()> {
         .hint("Drop them or move them to other nodes first."));
     }
     migration::refuse_node(node.id, format!("cannot remove node \"{name}\""))?;
-    let migrations = migration::of_node(node.id)?;
+    let migrations = catalog::migration::of_node(node.id)?;
     if let Some(id) = migrations.first() {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,

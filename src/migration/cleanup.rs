@@ -4,7 +4,8 @@
 //! or old, costs nothing.
 
 use super::import::guard;
-use super::record::{self, Debt, Migration};
+use crate::catalog::cleanup::CleanupItem;
+use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -31,7 +32,7 @@ pub fn all(migration: &Migration) -> Result<()> {
 
 /// Opens the copy on a foreign server, where it is the one in use, before anything else is done.
 pub fn open_foreign(migration: &Migration) -> Result<()> {
-    let debts = worker::attempt(|| record::debts(migration.id))?;
+    let debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
     let is_guarded = debts.iter().any(|debt| debt.node.is_outside() && debt.kind == "import");
     if !is_guarded || migration.outcome == Some(State::Finished) {
         return Ok(());
@@ -42,8 +43,8 @@ pub fn open_foreign(migration: &Migration) -> Result<()> {
 }
 
 /// Removes what is chosen. A foreign server comes last: it may never come back.
-pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()> {
-    let mut debts = worker::attempt(|| record::debts(migration.id))?;
+pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Result<()> {
+    let mut debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
     debts.sort_by_key(|debt| debt.node.is_outside());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
     // What is on a node that does not answer is removed when it does; the others need not wait for that.
@@ -57,7 +58,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
             worker::attempt(|| {
                 let delete = "DELETE FROM helios.fence WHERE migration = $1";
                 sql::run(delete, &[migration.id.into()])?;
-                record::settle(migration.id, debt.node, &debt.kind, &debt.name)
+                catalog::cleanup::remove(migration.id, debt.node, &debt.kind, &debt.name)
             })?;
             continue;
         }
@@ -74,7 +75,9 @@ pub fn some(migration: &Migration, chosen: impl Fn(&Debt) -> bool) -> Result<()>
         let session = sessions.entry(debt.node).or_insert(session);
         remove(migration, debt, session)?;
         failpoint::hit(failpoint::MIGRATION_CLEANUP_AFTER)?;
-        worker::attempt(|| record::settle(migration.id, debt.node, &debt.kind, &debt.name))?;
+        worker::attempt(|| {
+            catalog::cleanup::remove(migration.id, debt.node, &debt.kind, &debt.name)
+        })?;
     }
     lost.into_values().next().map_or(Ok(()), Err)
 }
@@ -91,7 +94,7 @@ fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
     Ok(session)
 }
 
-fn remove(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<()> {
+fn remove(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> Result<()> {
     let id = migration.id;
     match debt.kind.as_str() {
         "subscription" => channel::drop_subscription(session, &debt.name),
@@ -147,7 +150,7 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
 }
 
 /// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
-fn drop_former(migration: &Migration, debt: &Debt, session: &mut Session) -> Result<()> {
+fn drop_former(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> Result<()> {
     let home = worker::attempt(|| catalog::home_of(&debt.name))?;
     if home.is_some_and(|home| home.node == debt.node) {
         return Ok(());

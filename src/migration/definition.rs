@@ -3,8 +3,8 @@
 use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
 use super::import;
-use super::record::{self, Migration};
-use crate::catalog::NodeId;
+use crate::catalog::migration::Migration;
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
@@ -108,7 +108,9 @@ fn silence(schemas: &[String]) -> String {
 pub fn silence_shells(migration: &Migration, target: &mut Session) -> Result<()> {
     let turns = trigger_turns(target, &migration.schemas)?;
     worker::attempt(|| {
-        let owe = |statement| record::owe(migration.id, migration.target, "identity", statement);
+        let owe = |statement| {
+            catalog::cleanup::add(migration.id, migration.target, "identity", statement)
+        };
         turns.voice.iter().chain(&turns.force).try_for_each(|statement| owe(statement))
     })?;
     let all: Vec<_> = turns.silence.iter().chain(&turns.unforce).map(String::as_str).collect();

@@ -19,7 +19,6 @@ pub mod import;
 pub mod mirror;
 pub mod owners;
 pub mod preflight;
-pub mod record;
 pub mod request;
 pub mod requirements;
 pub mod run;
@@ -32,7 +31,6 @@ pub use crate::replica::{
     advance_sequences, follows_any, promote, refuse_copies, refuse_node, set_replicas,
     wait_for_replicas,
 };
-pub use record::{of_node, waiting};
 pub use request::{verify as verify_schema, wait, wish};
 pub use run::run;
 pub use start::of_schema;

@@ -4,7 +4,7 @@
 //! [`super::code`] for the definitions that run some.
 
 use super::code;
-use super::record::Migration;
+use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
 use crate::remote::Session;
 use crate::replication::endpoints::{self, names};

@@ -2,9 +2,9 @@
 
 use super::import;
 use super::owners;
-use super::record::Migration;
 use super::requirements;
 use crate::catalog::NodeId;
+use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
 use crate::pg::ipc::worker;
 use crate::pg::session::own_settings::OwnSettings;

@@ -1,6 +1,6 @@
 //! What is asked of migrations under way, and waiting for them.
 
-use super::record;
+use crate::catalog::migration;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan;
@@ -31,9 +31,9 @@ pub fn wish(id: i64, wish: Wish) -> Result<()> {
     if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
         let state = match look(id)? {
             Some(seen) => seen.state,
-            None => record::load(id)?.state,
+            None => migration::load(id)?.state,
         };
-        if !state.is_last() && record::load(id)?.keeps {
+        if !state.is_last() && migration::load(id)?.keeps {
             return Err(refused_copy(id));
         }
         return Err(refused(id, state, wish));
@@ -108,12 +108,12 @@ fn look(id: i64) -> Result<Option<Seen>> {
 ///
 /// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
 pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
-    record::load(id)?;
+    migration::load(id)?;
     refuse_own(id)?;
     let until = timeout.map(|timeout| Instant::now() + timeout);
     let (mut told, mut last) = (None, None);
     loop {
-        let Some(seen) = look(id)? else { return Ok(record::load(id)?.state) };
+        let Some(seen) = look(id)? else { return Ok(migration::load(id)?.state) };
         let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
         let settled = rests && !seen.wish;
         if settled || seen.state.is_last() {
@@ -153,7 +153,7 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
         )
         .hint("There are two from the time that it moves until the migration is finished, and while it has replicas.")
     })?;
-    let state = record::load(id)?.state;
+    let state = migration::load(id)?.state;
     if !state.allows(Wish::Verify) {
         return Err(refused(id, state, Wish::Verify));
     }

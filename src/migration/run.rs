@@ -1,7 +1,7 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
-use super::record::{self, Migration};
 use super::steps::{self, Next};
+use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;
 use crate::pg::ipc::{lock, worker};
@@ -31,7 +31,7 @@ pub fn run(work: worker::MigrationWork) {
     let mut held = None;
     loop {
         worker::rest(Duration::ZERO); // takes in a changed configuration
-        let migration = match worker::attempt(|| record::load(id)) {
+        let migration = match worker::attempt(|| migration::load(id)) {
             Ok(migration) => migration,
             Err(error) => return notify(PgLogLevel::LOG, &error),
         };
@@ -73,16 +73,16 @@ fn failed(migration: &Migration, error: &Error) -> bool {
     let message = describe(error);
     notify(PgLogLevel::LOG, &error.clone().context(format!("migration {}", migration.id)));
     // The switch may be committed although its step failed in the end.
-    let Ok(now) = worker::attempt(|| record::load(migration.id)) else { return false };
+    let Ok(now) = worker::attempt(|| migration::load(migration.id)) else { return false };
     let passing = is_passing(error) || !now.state.is_before_switch();
     let noted = worker::attempt(|| match passing {
         true => {
             let tries = u32::try_from(migration.tries + 1).unwrap_or(1);
             let pause = back_off(tries, Duration::from_millis(250), LONGEST_PAUSE);
-            record::postpone(migration.id, &message, pause)
+            migration::postpone(migration.id, &message, pause)
         }
-        false if record::is_still_asked(migration)? => {
-            record::end(migration.id, State::Failed, Some(&message))
+        false if migration::is_still_asked(migration)? => {
+            migration::end(migration.id, State::Failed, Some(&message))
         }
         false => Ok(()),
     });

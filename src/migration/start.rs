@@ -2,8 +2,8 @@
 
 use super::import::shells;
 use super::mirror;
-use super::record::{self, Becomes, Migration, NewMigration};
 use super::requirements;
+use crate::catalog::migration::{self, Becomes, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::hooks::invalidation;
@@ -60,7 +60,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     let [from, to_node] = &mut ends;
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let (source, becomes, keeps) = (found.node, None, false);
-    record::insert(&NewMigration {
+    migration::insert(&NewMigration {
         shard,
         split_from,
         becomes,
@@ -83,7 +83,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     mirror::drop(schema)?;
     let (source, becomes) = (NodeId::LOCAL, Some(Becomes::Distributed));
     let schemas = [schema.to_owned()];
-    record::insert(&NewMigration {
+    migration::insert(&NewMigration {
         shard,
         split_from: None,
         becomes,
@@ -113,7 +113,7 @@ pub fn of_schema(schema: &str) -> Result<Option<i64>> {
         })?;
         let again = catalog::home_of(schema)?;
         if again.is_some_and(|again| again.shard == place.shard) {
-            return record::any_of_shard(place.shard);
+            return migration::any_of_shard(place.shard);
         }
         home = again;
     }
@@ -234,7 +234,7 @@ pub fn claim(subject: &Subject) -> Result<Found> {
             break;
         }
     }
-    match record::of_shard(found.shard)? {
+    match migration::of_shard(found.shard)? {
         None => Ok(found),
         Some(id) => Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
@@ -257,8 +257,8 @@ fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
     let (shard, source) = (found.shard, found.node);
     let (split_from, becomes, keeps) = (None, None, false);
     let new = NewMigration { shard, split_from, becomes, schemas: &[], source, target, keeps };
-    let id = record::insert(&new)?;
+    let id = migration::insert(&new)?;
     catalog::move_shards(&[(shard, target)])?;
-    catalog::as_owner(|| record::advance(id, State::Finished))?;
+    catalog::as_owner(|| migration::advance(id, State::Finished))?;
     Ok(id)
 }

@@ -4,7 +4,8 @@ use super::cleanup;
 use super::code::Code as TenantCode;
 use super::definition::{self, TriggerTurns};
 use super::import::{guard, shells};
-use super::record::{self, Migration, MovingTable};
+use crate::catalog::migration::{self, Migration};
+use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -96,13 +97,13 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
     });
     if result.is_err() && from.is_outside() {
         drop(outside); // what it has not committed is open again
-        worker::attempt(|| match record::load(migration.id)?.state.is_before_switch() {
+        worker::attempt(|| match migration::load(migration.id)?.state.is_before_switch() {
             true => guard::open(migration, &mut ends.source),
             false => Ok(()),
         })?;
     }
     if stood > Duration::ZERO {
-        worker::attempt(|| record::stalled(migration.id, stood))?;
+        worker::attempt(|| migration::stalled(migration.id, stood))?;
     }
     match result {
         Ok(()) => {
@@ -169,7 +170,7 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
 /// Definitions must not have changed since they were copied, and all tables must have been copied.
 fn check_same(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let there = definition::digest(&mut ends.source, &migration.schemas)?;
-    let mut moved = worker::attempt(|| record::tables(migration.id))?;
+    let mut moved = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let mut all = tables::moving(&mut ends.source, &migration.schemas)?;
     for list in [&mut moved, &mut all] {
         list.sort_by_key(MovingTable::qualified);
@@ -208,7 +209,7 @@ fn behind_fence(
     }
     turn(migration, prepared)?;
     note_turn(migration, prepared)?;
-    if !record::is_still_asked(migration)? {
+    if !migration::is_still_asked(migration)? {
         return Err(Error::new(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
             format!("something else was asked of migration {}", migration.id),
@@ -216,12 +217,12 @@ fn behind_fence(
     }
     match way {
         Way::There => {
-            record::advance(migration.id, State::DualWriteBack)?;
+            migration::advance(migration.id, State::DualWriteBack)?;
             if !migration.way_back {
-                record::end(migration.id, State::Finished, None)?;
+                migration::end(migration.id, State::Finished, None)?;
             }
         }
-        Way::Back => record::end(migration.id, State::RolledBack, None)?,
+        Way::Back => migration::end(migration.id, State::RolledBack, None)?,
     }
     failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
 }
@@ -267,10 +268,10 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
 fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (from, to, id) = (prepared.from, prepared.to, migration.id);
     for schema in &migration.schemas {
-        record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
+        catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
         let is_aside = to.is_outside() && from == NodeId::LOCAL;
         if !from.is_outside() && !is_aside {
-            record::owe(id, from, cleanup::copy_kind(migration, from), schema)?;
+            catalog::cleanup::add(id, from, cleanup::copy_kind(migration, from), schema)?;
         }
     }
     let later = match migration.is_import() {
@@ -283,7 +284,7 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
         let TriggerTurns { voice, force, .. } = &prepared.triggers;
         let force = force.iter().filter(|_| migration.way_back);
         let mut all = voice.iter().chain(force);
-        all.try_for_each(|statement| record::owe(id, node, kind, statement))?;
+        all.try_for_each(|statement| catalog::cleanup::add(id, node, kind, statement))?;
     }
     Ok(())
 }
@@ -329,7 +330,7 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     let channels = channels(migration, Way::Back)?;
     let all = worker::attempt(|| {
         channels.iter().try_for_each(Channel::owe)?;
-        record::tables(migration.id)
+        migration_table::of_migration(migration.id)
     })?;
     failpoint::hit(failpoint::MIGRATION_BACK_BEFORE)?;
     let logged: Vec<_> = all.iter().filter(|table| table.logged).collect();
@@ -339,13 +340,13 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
             back.publish(&mut ends.target, &mut ends.source, &logged)?;
         }
     }
-    worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+    worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
     for back in &channels {
         if !back.slot(migration, &mut ends.target)? {
             return Ok(false);
         }
     }
-    worker::attempt(|| record::note(migration.id, None))?;
+    worker::attempt(|| migration::note(migration.id, None))?;
     let Ends { source, .. } = ends;
     for back in &channels {
         worker::attempt(|| back.subscribe(source, false))?;
@@ -381,7 +382,7 @@ pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tr
         Ok(())
     });
     if stood > Duration::ZERO {
-        worker::attempt(|| record::stalled(migration.id, stood))?;
+        worker::attempt(|| migration::stalled(migration.id, stood))?;
     }
     match result {
         Ok(()) => Ok(Tried::Done(())),

@@ -25,9 +25,9 @@ pub use set::set_replicas;
 pub use take_over::take_over;
 pub use watch::watch;
 
+use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
-use crate::migration::record::{self, Migration};
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::replication::endpoints;
@@ -44,7 +44,7 @@ fn of_shard(shard: ShardId) -> Result<Vec<Migration>> {
                      AND state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed') ORDER BY id";
     let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
     let ids = catalog::as_owner(|| sql::rows(select, &[shard.0.into()], number))?;
-    let all = ids.into_iter().map(record::load).collect::<Result<Vec<_>>>()?;
+    let all = ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()?;
     let stays = |one: &Migration| !matches!(one.wish, Some(Wish::Cancel | Wish::Finish));
     Ok(all.into_iter().filter(stays).collect())
 }
@@ -171,7 +171,7 @@ fn give_up(migration: &Migration, reason: &str) -> Result<()> {
         true => State::Failed,
         false => State::Finished,
     };
-    record::end(migration.id, outcome, Some(reason))
+    migration::end(migration.id, outcome, Some(reason))
 }
 
 /// Whether a node takes connections. One that says that it is starting up does, soon (57P03).

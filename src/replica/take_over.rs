@@ -1,12 +1,12 @@
 //! A copy takes over from a node that does not answer.
 
 use super::{Loss, promoted};
+use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
-use crate::migration::record::{self, Migration};
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::{replica_states, worker};
 use crate::remote::Session;
@@ -127,9 +127,9 @@ fn flip(
     voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {
-        record::settle(id, to, cleanup::copy_kind(migration, to), schema)?;
-        record::settle(id, from, cleanup::copy_kind(migration, from), schema)?;
-        record::owe(id, from, "former", schema)?;
+        catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
+        catalog::cleanup::remove(id, from, cleanup::copy_kind(migration, from), schema)?;
+        catalog::cleanup::add(id, from, "former", schema)?;
     }
     switch::leave_newcomers(migration, to)?;
     promoted(migration, Some(loss))?;
@@ -137,6 +137,6 @@ fn flip(
         true => State::Finished,
         false => State::RolledBack,
     };
-    record::end(id, outcome, None)?;
+    migration::end(id, outcome, None)?;
     failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
 }

@@ -7,8 +7,8 @@
 
 use super::{give_up, set};
 use crate::catalog::NodeId;
+use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
-use crate::migration::record::{self, Migration};
 use crate::migration::switch::{self, Way};
 use crate::pg::error::notify;
 use crate::pg::ipc::replica_states::{self, State};
@@ -87,7 +87,7 @@ fn load() -> Result<Vec<Followed>> {
     let migrations = worker::attempt(|| {
         let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
         let ids = sql::rows("SELECT migration FROM helios.replica ORDER BY 1", &[], number)?;
-        ids.into_iter().map(record::load).collect::<Result<Vec<_>>>()
+        ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()
     })?;
     let follow = |migration: Migration| {
         let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
@@ -255,7 +255,7 @@ fn drop_out(migration: &Migration) {
         "the replication slot is gone: raise max_slot_wal_keep_size, or a failover has lost it";
     let dropped = worker::attempt(|| {
         // Whatever was asked for in between comes first.
-        let now = record::load(migration.id)?;
+        let now = migration::load(migration.id)?;
         if now.state == migration.state && now.wish.is_none() {
             give_up(&now, reason)?;
         }

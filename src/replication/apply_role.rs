@@ -9,8 +9,8 @@
 //! Invariant: role and subscription are made by one transaction, so that the note of the subscription counts for both.
 //! Processes of the server may work as the role; clients cannot log in as it.
 
+use crate::catalog::migration_table::MovingTable;
 use crate::error::{Error, Result};
-use crate::migration::record::MovingTable;
 use crate::remote::Session;
 use crate::replication::endpoints::{column, identifier, literal, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;

@@ -4,10 +4,11 @@
 //! some rows of it; so a table that is not noted is emptied and copied again, in another round.
 
 use crate::catalog::NodeId;
+use crate::catalog::migration::{self, Migration};
+use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::import::relay;
-use crate::migration::record::{self, Migration, MovingTable};
 use crate::pg::ipc::worker;
 use crate::remote::{Answer, Session, wait_for_any};
 use crate::replication::endpoints::{self, Ends, column, identifier, literal};
@@ -145,7 +146,7 @@ impl Copying<'_> {
             if told.elapsed() > TELL {
                 told = Instant::now();
                 self.tell(target)?;
-                if worker::attempt(|| record::load(self.migration.id))?.wish.is_some() {
+                if worker::attempt(|| migration::load(self.migration.id))?.wish.is_some() {
                     streams.iter().for_each(|stream| {
                         stream.session.request_cancel();
                     });
@@ -207,8 +208,10 @@ impl Copying<'_> {
             failpoint::hit(failpoint::MIGRATION_TABLE_COPIED)?;
         }
         worker::attempt(|| {
-            done.iter().try_for_each(|at| record::copied(id, &self.tables[*at], self.round))?;
-            record::progress(id, self.rows, self.bytes)
+            done.iter().try_for_each(|at| {
+                migration_table::set_copied(id, &self.tables[*at], self.round)
+            })?;
+            migration::progress(id, self.rows, self.bytes)
         })
     }
 }
@@ -262,7 +265,7 @@ pub fn unlogged(
     (from, to): (NodeId, NodeId),
     fence: &Fence,
 ) -> Result<()> {
-    let all = record::tables(migration.id)?;
+    let all = migration_table::of_migration(migration.id)?;
     let mut unlogged = all.iter().filter(|table| !table.logged).peekable();
     if unlogged.peek().is_none() {
         return Ok(());

@@ -7,10 +7,11 @@
 //! Everything here is PostgreSQL's own. Publisher and subscriber are made in separate steps, because a slot that is made
 //! by CREATE SUBSCRIPTION has no snapshot that others could use.
 
+use crate::catalog::migration::Migration;
+use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::import::guard;
-use crate::migration::record::{self, Migration, MovingTable};
 use crate::pg::ipc::wait;
 use crate::pg::session as local;
 use crate::remote::Session;
@@ -77,9 +78,9 @@ impl Channel {
 
     /// Notes what is about to be made, for the clean-up.
     pub fn owe(&self) -> Result<()> {
-        record::owe(self.migration, self.publisher, "publication", &self.name)?;
-        record::owe(self.migration, self.publisher, "slot", &self.name)?;
-        record::owe(self.migration, self.subscriber, "subscription", &self.name)
+        catalog::cleanup::add(self.migration, self.publisher, "publication", &self.name)?;
+        catalog::cleanup::add(self.migration, self.publisher, "slot", &self.name)?;
+        catalog::cleanup::add(self.migration, self.subscriber, "subscription", &self.name)
     }
 
     /// Makes the publication anew, and the marker on both ends.
@@ -172,7 +173,7 @@ impl Channel {
     }
 
     fn make_subscription(&self, subscriber: &mut Session) -> Result<()> {
-        let tables = record::tables(self.migration)?;
+        let tables = migration_table::of_migration(self.migration)?;
         let own = tables.iter().filter(|table| table.part == self.part && table.logged);
         let owner = apply_role::owner(subscriber, own)?;
         let connection = endpoints::conninfo(self.publisher)?;
@@ -314,7 +315,7 @@ pub fn parts<'a>(tables: impl Iterator<Item = &'a MovingTable>) -> Vec<i32> {
 
 /// The channels from the old copy to the new one.
 pub fn forward(migration: &Migration) -> Result<Vec<Channel>> {
-    let tables = record::tables(migration.id)?;
+    let tables = migration_table::of_migration(migration.id)?;
     let last = migration.round;
     let mut channels = Vec::new();
     for round in 1..=last {
@@ -331,7 +332,7 @@ pub fn forward(migration: &Migration) -> Result<Vec<Channel>> {
 
 /// The channels from the new copy to the old one.
 pub fn back(migration: &Migration) -> Result<Vec<Channel>> {
-    let tables = record::tables(migration.id)?;
+    let tables = migration_table::of_migration(migration.id)?;
     parts(tables.iter()).into_iter().map(|part| Channel::back(migration, part)).collect()
 }
 

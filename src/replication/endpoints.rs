@@ -1,9 +1,9 @@
 //! Sessions to the two nodes of a migration.
 
+use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::import;
-use crate::migration::record::{self, Migration};
 use crate::pg::catalog::privileges;
 use crate::remote::{Session, Target};
 use crate::replication::pull::Address;
@@ -157,7 +157,7 @@ impl Ends {
     fn check_histories(&mut self, migration: &Migration) -> Result<()> {
         let now = [history(&mut self.source)?, history(&mut self.target)?];
         let Some(before) = &migration.histories else {
-            return record::histories(migration.id, &now);
+            return migration::histories(migration.id, &now);
         };
         let nodes = [migration.source, migration.target];
         let Some((node, _)) =

@@ -5,9 +5,9 @@
 //! that nobody waits longer than `helios.max_switch_stall`; and none is tried while a transaction that is known to be
 //! long is in the way.
 
+use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::record::Migration;
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::endpoints::{self, literal, names, text};

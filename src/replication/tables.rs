@@ -1,7 +1,7 @@
 //! What is in the schemas that move, as the source's catalogs tell.
 
+use crate::catalog::migration_table::MovingTable;
 use crate::error::Result;
-use crate::migration::record::MovingTable;
 use crate::remote::Session;
 use crate::replication::endpoints::{column, flag, literal, names, text};
 

@@ -1,8 +1,8 @@
 //! Statements that may take long, because there is much to do or somebody is in the way: they are given up when
 //! something is asked of their migration.
 
+use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
-use crate::migration::record::{self, Migration};
 use crate::pg::ipc::worker;
 use crate::remote::{Answer, Rows, Session, wait_for_any};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub fn query(migration: &Migration, session: &mut Session, sql: &str) -> Result<
         }
         if !given_up && looked.elapsed() > LOOK {
             looked = Instant::now();
-            let now = worker::attempt(|| record::load(migration.id))?;
+            let now = worker::attempt(|| migration::load(migration.id))?;
             given_up = now.wish != migration.wish && session.request_cancel();
         }
         wait_for_any(&[&*session], PAUSE);

@@ -1,9 +1,9 @@
 //! The beginning of an import: everything that can be checked is, while the one who asks is there.
 
 use super::shells;
+use crate::catalog::migration::{self, NewMigration};
 use crate::catalog::{self, NodeId, placement};
 use crate::error::{Error, Result};
-use crate::migration::record::{self, NewMigration};
 use crate::migration::{preflight, start as migration_start};
 use crate::pg::session::sql;
 use crate::replication::endpoints::Ends;
@@ -42,11 +42,11 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let (split_from, becomes) = (None, None);
     let keeps = false;
     let new = NewMigration { shard, split_from, becomes, schemas: &schemas, source, target, keeps };
-    let id = record::insert(&new)?;
+    let id = migration::insert(&new)?;
     server.insert(source, id)?;
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
     catalog::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;
-    let migration = record::load(id)?;
+    let migration = migration::load(id)?;
     let mut ends = Ends::connect(&migration)?;
     // As the worker will: what keeps the schema from coming is said to the one who asks for it.
     preflight::check(&migration, &mut ends)?;

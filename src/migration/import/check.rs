@@ -3,8 +3,8 @@
 
 use super::guard;
 use crate::catalog::NodeId;
+use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
-use crate::migration::record::Migration;
 use crate::migration::requirements;
 use crate::pg::error::notify;
 use crate::remote::Session;

@@ -6,9 +6,9 @@
 //! `session_replication_role = replica`; workers of subscriptions fire no triggers of statements. Definitions are
 //! frozen by an event trigger where the role may make one; else a change is found before the switch.
 
+use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId, proof};
 use crate::error::{Error, Result};
-use crate::migration::record::Migration;
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::endpoints::{self, Ends, identifier, literal, names, text};

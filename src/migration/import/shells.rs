@@ -1,11 +1,11 @@
 //! The schema here: reserved when the import begins, filled with shells by the switch, taken away when it is rolled back.
 
 use super::guard;
+use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::{self, Definitions, Group, Section};
-use crate::migration::record::{self, Migration};
 use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, acting, sql};
@@ -109,7 +109,7 @@ pub fn set_aside(migration: &Migration) -> Result<()> {
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
     for schema in &migration.schemas {
         let name = aside(migration, schema);
-        record::owe(migration.id, NodeId::LOCAL, "aside", &name)?;
+        catalog::cleanup::add(migration.id, NodeId::LOCAL, "aside", &name)?;
         let rename = format!("ALTER SCHEMA {} RENAME TO {}", identifier(schema), identifier(&name));
         sql::run(&rename, &[])?;
         catalog::forget_schema(schema)?;

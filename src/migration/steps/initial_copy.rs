@@ -1,14 +1,15 @@
 //! From the plan to a second copy that follows the first.
 
 use super::{Next, advance, ends};
-use crate::catalog::NodeId;
+use crate::catalog::migration::{self, Migration};
+use crate::catalog::migration_table::{self, MovingTable};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
 use crate::migration::import::guard;
 use crate::migration::preflight;
-use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::start;
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
@@ -40,7 +41,7 @@ const NEAR: Duration = Duration::from_millis(500);
 pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
     if !worker::attempt(|| fence::left_old_shard(migration, held))? {
         let what = "waiting for transactions that use the schema as part of its former shard";
-        worker::attempt(|| record::note(migration.id, Some(what)))?;
+        worker::attempt(|| migration::note(migration.id, Some(what)))?;
         worker::rest(Duration::from_millis(200));
         return Ok(Next::Go);
     }
@@ -60,24 +61,24 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
             // Shells that an import makes are defined as the tables are meanwhile.
             let here = migration.is_import().then_some(NodeId::LOCAL);
             for node in [migration.source, migration.target].into_iter().chain(here) {
-                record::owe(migration.id, node, "identity", &identity(table))?;
+                catalog::cleanup::add(migration.id, node, "identity", &identity(table))?;
             }
         }
         for node in [migration.source, migration.target] {
             if !node.is_outside() {
-                record::owe(migration.id, node, "marker", "")?;
+                catalog::cleanup::add(migration.id, node, "marker", "")?;
             }
         }
         for schema in &migration.schemas {
             let kind = cleanup::copy_kind(migration, migration.target);
-            record::owe(migration.id, migration.target, kind, schema)?;
+            catalog::cleanup::add(migration.id, migration.target, kind, schema)?;
         }
         if migration.keeps {
             replica::share_identities(migration)?;
         }
-        record::add_tables(migration.id, &moving)
+        migration_table::add(migration.id, &moving)
     })?;
-    let known = worker::attempt(|| record::tables(migration.id))?;
+    let known = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
     briefly(&mut ends.source, |source| name_by_all_columns(source, &nameless))?;
     if migration.has_definition() {
@@ -123,15 +124,15 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
         true => {
             // The fence here goes with the migration's end, in one transaction with the schema it keeps.
             if migration.target != NodeId::LOCAL {
-                record::owe(id, migration.target, "fence", "")?;
+                catalog::cleanup::add(id, migration.target, "fence", "")?;
             }
             let own = guard::schema(id)?;
-            record::owe(id, migration.source, "import", &own)?;
-            record::owe(id, migration.target, "import", &own)
+            catalog::cleanup::add(id, migration.source, "import", &own)?;
+            catalog::cleanup::add(id, migration.target, "import", &own)
         }
         false => [NodeId::LOCAL, migration.source, migration.target]
             .into_iter()
-            .try_for_each(|node| record::owe(id, node, "fence", "")),
+            .try_for_each(|node| catalog::cleanup::add(id, node, "fence", "")),
     })?;
     let insert = |schemas: &str| {
         format!(
@@ -158,8 +159,8 @@ fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
         if source.query(&ended)?.first().is_some_and(|row| flag(row, 0)) {
             return Ok(true);
         }
-        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
-        if worker::attempt(|| record::load(migration.id))?.wish != migration.wish {
+        worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
+        if worker::attempt(|| migration::load(migration.id))?.wish != migration.wish {
             return Ok(false);
         }
         worker::rest(DRAIN_LOOK);
@@ -184,7 +185,7 @@ pub fn copy(migration: &Migration) -> Result<Next> {
 
 fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session>) -> Result<Next> {
     backfill::end_stray_copies(migration, &mut ends.target)?;
-    let all = worker::attempt(|| record::tables(migration.id))?;
+    let all = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let open: Vec<&MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).collect();
     let mut rounds = migration.round;
@@ -196,7 +197,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
             backfill::empty(target, &all)
         })?;
         let (round, channels) = worker::attempt(|| {
-            let round = record::next_round(migration.id)?;
+            let round = migration::next_round(migration.id)?;
             let parts = channel::parts(open.iter().copied());
             let channels: Vec<_> = parts
                 .into_iter()
@@ -213,7 +214,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
             channel.publish(&mut ends.source, &mut ends.target, &open)?;
         }
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
-        worker::attempt(|| record::note(migration.id, Some(WAITING)))?;
+        worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
         // The session keeps the snapshot until it is dropped.
         let session = worker::attempt(|| replication_session(migration.source))?;
         let session = keeper.insert(session);
@@ -227,7 +228,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
             return Ok(Next::Go);
         }
         failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
-        worker::attempt(|| record::advance(migration.id, State::Backfill))?;
+        worker::attempt(|| migration::advance(migration.id, State::Backfill))?;
         if !backfill::copy(migration, ends, &all, round, &snapshot)? {
             return Ok(Next::Go); // something was asked for
         }
@@ -272,13 +273,13 @@ pub fn catch_up(migration: &Migration) -> Result<Next> {
     for channel in &channels {
         loop {
             let lag = channel.lag(&mut ends.source)?;
-            worker::attempt(|| record::lag(migration.id, lag))?;
+            worker::attempt(|| migration::lag(migration.id, lag))?;
             let token = channel.mark(&mut ends.source)?;
             if channel.arrived(&mut ends.target, token, Instant::now() + NEAR)? {
                 break;
             }
             worker::attempt(|| channel.check_applies(&mut ends.target))?;
-            if worker::attempt(|| record::load(migration.id))?.wish.is_some() {
+            if worker::attempt(|| migration::load(migration.id))?.wish.is_some() {
                 return Ok(Next::Go);
             }
             worker::rest(CATCH_UP_LOOK);
@@ -294,7 +295,7 @@ pub fn catch_up(migration: &Migration) -> Result<Next> {
         }
     }
     // The new copy is to be planned for as the old one was.
-    for table in worker::attempt(|| record::tables(migration.id))? {
+    for table in worker::attempt(|| migration_table::of_migration(migration.id))? {
         let analyse = format!("ANALYZE {}", table.qualified());
         if wait_policy::query(migration, &mut ends.target, &analyse)?.is_none() {
             return Ok(Next::Go);

@@ -7,10 +7,10 @@ pub mod switch;
 pub mod verify;
 
 use super::cleanup;
-use super::record::{self, Migration};
 use super::start;
 use super::switch::Tried;
 use crate::catalog;
+use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::error::notify;
@@ -67,13 +67,13 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
 }
 
 fn advance(migration: &Migration, state: State) -> Result<Next> {
-    worker::attempt(|| record::advance(migration.id, state)).map(|()| Next::Go)
+    worker::attempt(|| migration::advance(migration.id, state)).map(|()| Next::Go)
 }
 
 /// Ends the migration, unless something else was asked of it since it was loaded.
 fn end(migration: &Migration, outcome: State) -> Result<Next> {
-    worker::attempt(|| match record::is_still_asked(migration)? {
-        true => record::end(migration.id, outcome, None),
+    worker::attempt(|| match migration::is_still_asked(migration)? {
+        true => migration::end(migration.id, outcome, None),
         false => Ok(()),
     })
     .map(|()| Next::Go)
@@ -96,7 +96,7 @@ fn persist<T>(
             Tried::Busy(reason) => reason,
         };
         tries += 1;
-        worker::attempt(|| record::note(migration.id, Some(&reason)))?;
+        worker::attempt(|| migration::note(migration.id, Some(&reason)))?;
         let late =
             began.elapsed().as_millis() > settings::SWITCH_TIMEOUT.get().unsigned_abs().into();
         let most = Duration::from_secs(if late { 15 } else { 2 });
@@ -105,7 +105,7 @@ fn persist<T>(
             worker::rest(
                 until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200)),
             );
-            let now = worker::attempt(|| record::load(migration.id))?;
+            let now = worker::attempt(|| migration::load(migration.id))?;
             if now.wish != migration.wish || now.state != migration.state {
                 return Ok(None);
             }
@@ -127,7 +127,7 @@ fn clean_up(migration: &Migration) -> Result<Next> {
         )?;
         catalog::set_moving(migration.shard, false)?;
         start::settle(migration, outcome)?;
-        record::advance(migration.id, outcome)
+        migration::advance(migration.id, outcome)
     })?;
     let line = format!(
         "migration {} of {} is over: {outcome}",

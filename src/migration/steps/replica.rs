@@ -1,8 +1,8 @@
 //! Copies that are kept: in step, until they are promoted or no longer wanted.
 
 use super::Next;
+use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
-use crate::migration::record::{self, Migration};
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
 use crate::replica;
@@ -18,7 +18,7 @@ pub fn in_step(migration: &Migration) -> Result<Next> {
     let channels = switch::channels(migration, way)?;
     worker::attempt(|| {
         replica::enter(migration, channels.iter().map(|channel| channel.name.clone()).collect())?;
-        record::note(migration.id, None)
+        migration::note(migration.id, None)
     })?;
     Ok(Next::Rest(REST))
 }
@@ -32,8 +32,8 @@ pub fn promote(migration: &Migration) -> Result<Next> {
     worker::attempt(|| match migration.state {
         State::DualWriteBack => replica::ask(migration.id, Wish::RollBack),
         _ => {
-            record::fulfil(migration.id, Wish::Promote)?;
-            record::advance(migration.id, State::Switch)
+            migration::fulfil(migration.id, Wish::Promote)?;
+            migration::advance(migration.id, State::Switch)
         }
     })?;
     Ok(Next::Go)

@@ -1,10 +1,11 @@
 //! The switch, the time in which it can be taken back, and the way back.
 
 use super::{Next, advance, end, ends, persist};
+use crate::catalog::cleanup::CleanupItem;
+use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
 use crate::failpoint;
 use crate::migration::cleanup;
-use crate::migration::record::{self, Debt, Migration};
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
 use crate::replication::channel::Channel;
@@ -45,8 +46,8 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
         lag = lag.max(back.lag(&mut ends.target)?);
     }
     worker::attempt(|| {
-        record::lag(migration.id, lag)?;
-        record::note(migration.id, None)
+        migration::lag(migration.id, lag)?;
+        migration::note(migration.id, None)
     })?;
     if migration.keeps {
         return super::replica::in_step(migration);
@@ -64,7 +65,7 @@ pub fn roll_back(migration: &Migration) -> Result<Next> {
 /// Lets changes flow back. The way there is closed first: what flows back must not come round again.
 pub fn open_way_back(migration: &Migration) -> Result<Vec<Channel>> {
     let channels = switch::channels(migration, Way::Back)?;
-    let way_there = |debt: &Debt| {
+    let way_there = |debt: &CleanupItem| {
         matches!(debt.kind.as_str(), "subscription" | "slot" | "publication")
             && channels.iter().all(|back| debt.name != back.name)
     };

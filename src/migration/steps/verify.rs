@@ -2,9 +2,10 @@
 
 use super::switch::open_way_back;
 use super::{Next, advance, ends, persist};
+use crate::catalog::migration::{self, Migration};
+use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::migration::record::{self, Migration, MovingTable};
 use crate::migration::switch::{self, Tried, Way};
 use crate::pg::ipc::worker;
 use crate::replication::endpoints::Ends;
@@ -36,7 +37,7 @@ pub fn again(migration: &Migration) -> Result<Next> {
     };
     let mut ends = ends(migration)?;
     if persist(migration, || compare(migration, &mut ends, way))?.is_some() {
-        worker::attempt(|| record::fulfil(migration.id, Wish::Verify))?;
+        worker::attempt(|| migration::fulfil(migration.id, Wish::Verify))?;
     }
     Ok(Next::Go)
 }
@@ -46,7 +47,7 @@ fn compare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<Vec
     if let Tried::Busy(reason) = switch::same_point(migration, ends, way)? {
         return Ok(Tried::Busy(reason));
     }
-    let tables = worker::attempt(|| record::tables(migration.id))?;
+    let tables = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let name =
         |table: &MovingTable| TableName { schema: table.schema.clone(), name: table.name.clone() };
     // What logical replication does not carry is copied by the switch itself.

@@ -1,0 +1,84 @@
+//! Rows of `helios.migration_table`: the tables that a migration copies.
+
+use crate::error::Result;
+use crate::pg::session::sql;
+
+/// A table that moves.
+#[derive(Clone, Debug)]
+pub struct MovingTable {
+    pub schema: String,
+    pub name: String,
+    /// The clause that gives it back its replica identity; None where that was left as it is.
+    pub identity: Option<String>,
+    /// Whether logical replication can carry its changes.
+    pub logged: bool,
+    pub blocks: u64,
+    /// About how many rows it has.
+    pub rows: u64,
+    /// The round that copied it.
+    pub round: Option<i32>,
+    /// Number of its owner among those of the tables that move.
+    pub part: i32,
+}
+
+impl MovingTable {
+    /// Its name as SQL needs it.
+    pub fn qualified(&self) -> String {
+        pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
+    }
+}
+
+/// Notes the tables that move, and how much that is. What was noted before stays.
+pub fn add(id: i64, tables: &[MovingTable]) -> Result<()> {
+    let insert = "INSERT INTO helios.migration_table (migration, schema, name, identity, logged, blocks, rows, part)
+                  SELECT $1, t.* FROM unnest($2::name[], $3::name[], $4::text[], $5::bool[], $6::bigint[], $7::bigint[], $8::int[]) AS t
+                  ON CONFLICT DO NOTHING";
+    let column = |get: &dyn Fn(&MovingTable) -> String| tables.iter().map(get).collect::<Vec<_>>();
+    let identity: Vec<Option<String>> = tables.iter().map(|t| t.identity.clone()).collect();
+    let logged: Vec<bool> = tables.iter().map(|t| t.logged).collect();
+    let blocks: Vec<i64> = tables.iter().map(|t| t.blocks as i64).collect();
+    let rows: Vec<i64> = tables.iter().map(|t| t.rows as i64).collect();
+    let parts: Vec<i32> = tables.iter().map(|t| t.part).collect();
+    sql::run(
+        insert,
+        &[
+            id.into(),
+            column(&|t| t.schema.clone()).into(),
+            column(&|t| t.name.clone()).into(),
+            identity.into(),
+            logged.into(),
+            blocks.into(),
+            rows.into(),
+            parts.into(),
+        ],
+    )?;
+    let update = "UPDATE helios.migration SET (rows_total, bytes_total) =
+                    (SELECT coalesce(sum(rows), 0), coalesce(sum(blocks), 0) * current_setting('block_size')::bigint
+                       FROM helios.migration_table WHERE migration = $1) WHERE id = $1";
+    sql::run(update, &[id.into()])
+}
+
+/// The tables that move, the largest first.
+pub fn of_migration(id: i64) -> Result<Vec<MovingTable>> {
+    let select = "SELECT schema::text, name::text, identity, logged, blocks, rows, round, part FROM helios.migration_table
+                   WHERE migration = $1 ORDER BY blocks DESC, schema, name";
+    sql::rows(select, &[id.into()], |row| {
+        Ok(MovingTable {
+            schema: row.get(1)?.unwrap_or_default(),
+            name: row.get(2)?.unwrap_or_default(),
+            identity: row.get(3)?,
+            logged: row.get(4)?.unwrap_or(true),
+            blocks: row.get::<i64>(5)?.unwrap_or(0) as u64,
+            rows: row.get::<i64>(6)?.unwrap_or(0) as u64,
+            round: row.get(7)?,
+            part: row.get(8)?.unwrap_or(0),
+        })
+    })
+}
+
+/// A table's rows are all there.
+pub fn set_copied(id: i64, table: &MovingTable, round: i32) -> Result<()> {
+    let update = "UPDATE helios.migration_table SET round = $4 WHERE migration = $1 AND schema = $2::name AND name = $3::name";
+    let (schema, name) = (table.schema.as_str(), table.name.as_str());
+    sql::run(update, &[id.into(), schema.into(), name.into(), round.into()])
+}
