@@ -79,7 +79,7 @@ pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>
 pub fn register() {
     GucRegistry::define_bool_guc(
         c"helios.grammar",
-        c"Teaches the server's scanner CREATE SCHEMA ... DISTRIBUTED.",
+        c"Enables the syntax CREATE SCHEMA ... DISTRIBUTED.",
         c"Without it, helios_create_schema() and SET helios.distribute_new_schemas do the same.",
         &GRAMMAR,
         GucContext::Postmaster,
@@ -87,7 +87,7 @@ pub fn register() {
     );
     GucRegistry::define_bool_guc(
         c"helios.distribute_new_schemas",
-        c"Makes every new schema a distributed one.",
+        c"Makes CREATE SCHEMA create distributed schemas.",
         c"",
         &DISTRIBUTE_NEW_SCHEMAS,
         GucContext::Userset,
@@ -95,7 +95,7 @@ pub fn register() {
     );
     GucRegistry::define_string_guc(
         c"helios.never_distribute",
-        c"Schemas that helios.distribute_new_schemas leaves plain, as a list of names.",
+        c"List of schemas that helios.distribute_new_schemas does not apply to.",
         c"",
         &NEVER_DISTRIBUTE,
         GucContext::Suset,
@@ -104,16 +104,16 @@ pub fn register() {
     session_settings::register();
     GucRegistry::define_bool_guc(
         c"helios.name_single_writes",
-        c"Gives writing statements outside of transaction blocks a name to ask for when their reply is lost.",
-        c"Nodes then answer such a statement in two parts, which costs some throughput where processors are busy.",
+        c"Names writing statements outside of transaction blocks, so that their outcome can be asked for if the reply is lost.",
+        c"Nodes then answer such a statement in two parts, which costs some throughput on busy processors.",
         &NAME_SINGLE_WRITES,
         GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"helios.placement_strategy",
-        c"Chooses the place of a new distributed schema.",
-        c"hash, range and composite use the pooled shards; least_loaded makes a shard for each schema.",
+        c"Selects how a new distributed schema is placed.",
+        c"hash, range and composite use the pooled shards; least_loaded creates a dedicated shard for each schema.",
         &PLACEMENT_STRATEGY,
         GucContext::Suset,
         GucFlags::default(),
@@ -126,8 +126,8 @@ pub fn register() {
     replicas::register();
     GucRegistry::define_string_guc(
         c"helios.passfile",
-        c"File of passwords for sessions to nodes.",
-        c"In the format of libpq's password file; empty means the one of the server's user.",
+        c"Password file for sessions to nodes.",
+        c"The format is that of libpq's password file. If empty, the password file of the server's operating system user is used.",
         &PASSFILE,
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
@@ -137,15 +137,15 @@ pub fn register() {
 fn define_balance() {
     GucRegistry::define_bool_guc(
         c"helios.auto_rebalance",
-        c"Moves, splits and merges shards by itself.",
-        c"When nodes are unevenly loaded, were added, or drain. A draining node is emptied in any case.",
+        c"Moves, splits and merges shards automatically.",
+        c"Shards move when nodes are unevenly loaded or have been added. Draining nodes are emptied regardless of this setting.",
         &AUTO_REBALANCE,
         GucContext::Sighup,
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
         c"helios.rebalance_interval",
-        c"Time between two looks whether the nodes are evenly loaded.",
+        c"Interval between checks of the balance of nodes.",
         c"",
         &REBALANCE_INTERVAL,
         1000,
@@ -159,13 +159,13 @@ fn define_balance() {
     };
     delay(
         c"helios.split_delay",
-        c"For how long a shard carries 0.8 of a node's fair share before it is split by itself.",
+        c"Time for which a shard must carry 0.8 of a node's fair share before it is split automatically.",
         c"",
         &SPLIT_DELAY,
     );
     delay(
         c"helios.merge_delay",
-        c"For how long neighbours together carry 0.3 of a mean shard before they are merged by themselves.",
+        c"Time for which adjacent shards must together carry less than 0.3 of a mean shard before they are merged automatically.",
         c"",
         &MERGE_DELAY,
     );
@@ -175,24 +175,24 @@ fn define_balance() {
     };
     part(
         c"helios.max_movement",
-        c"Part of the cluster's bytes that one plan of the rebalancer moves at most.",
-        c"What needs more is done in waves.",
+        c"Maximum fraction of the cluster's bytes that one rebalance plan moves.",
+        c"A plan that needs more is carried out in waves.",
         &MAX_MOVEMENT,
         0.001,
         1.0,
     );
     part(
         c"helios.min_improvement",
-        c"Reduction of the greatest deviation from a fair share that makes a plan worthwhile.",
-        c"In fair shares: 0.1 means from 40 % above it to 30 %.",
+        c"Minimum reduction of the greatest deviation from a fair share for which a plan is started.",
+        c"The unit is fair shares: 0.1 is the reduction from 40 % above the fair share to 30 %.",
         &MIN_IMPROVEMENT,
         0.0,
         10.0,
     );
     part(
         c"helios.max_variance",
-        c"Deviation from its fair share that a node may have before the cluster balances itself.",
-        c"In fair shares.",
+        c"Deviation of a node from its fair share above which the cluster rebalances automatically.",
+        c"The unit is fair shares.",
         &MAX_VARIANCE,
         0.0,
         10.0,
@@ -202,7 +202,7 @@ fn define_balance() {
 fn define_statistics() {
     GucRegistry::define_bool_guc(
         c"helios.statistics",
-        c"Counts statements, rows, bytes, time and errors for each distributed schema.",
+        c"Collects statistics on the statements of each distributed schema.",
         c"",
         &STATISTICS,
         GucContext::Suset,
@@ -210,8 +210,8 @@ fn define_statistics() {
     );
     GucRegistry::define_int_guc(
         c"helios.statistics_schemas",
-        c"Number of schemas that statements are counted for.",
-        c"Of all databases together; each takes about 200 bytes of shared memory.",
+        c"Maximum number of schemas for which statistics are collected.",
+        c"The limit is for all databases together. Each schema takes about 200 bytes of shared memory.",
         &STATISTICS_SCHEMAS,
         100,
         10_000_000,
@@ -220,8 +220,8 @@ fn define_statistics() {
     );
     GucRegistry::define_int_guc(
         c"helios.statistics_interval",
-        c"Time between two measurements of the sizes of schemas.",
-        c"Every node is asked once; 0 asks only when somebody wants to know.",
+        c"Interval between measurements of the sizes of schemas.",
+        c"Each measurement is one query per node. With 0, sizes are measured on demand only.",
         &STATISTICS_INTERVAL,
         0,
         86_400_000,
@@ -233,7 +233,7 @@ fn define_statistics() {
 fn define_numbers() {
     GucRegistry::define_int_guc(
         c"helios.initial_shards",
-        c"Number of pooled shards that CREATE EXTENSION helios makes.",
+        c"Number of pooled shards that CREATE EXTENSION helios creates.",
         c"",
         &INITIAL_SHARDS,
         1,
@@ -243,7 +243,7 @@ fn define_numbers() {
     );
     GucRegistry::define_int_guc(
         c"helios.virtual_nodes",
-        c"Number of tokens that a node of weight 1 has on the ring.",
+        c"Number of tokens of a node of weight 1 on the hash ring.",
         c"",
         &VIRTUAL_NODES,
         1,
@@ -253,7 +253,7 @@ fn define_numbers() {
     );
     GucRegistry::define_int_guc(
         c"helios.connect_timeout",
-        c"Longest time for making a connection to a node.",
+        c"Maximum time to wait for a connection to a node.",
         c"",
         &CONNECT_TIMEOUT,
         1,
@@ -263,7 +263,7 @@ fn define_numbers() {
     );
     GucRegistry::define_int_guc(
         c"helios.recovery_interval",
-        c"Time between two runs that finish prepared transactions left behind on nodes.",
+        c"Interval between runs of the recovery of prepared transactions on nodes.",
         c"",
         &RECOVERY_INTERVAL,
         100,
@@ -273,7 +273,7 @@ fn define_numbers() {
     );
     GucRegistry::define_int_guc(
         c"helios.health_interval",
-        c"Time between two looks whether the nodes answer.",
+        c"Interval between health checks of nodes.",
         c"",
         &HEALTH_INTERVAL,
         100,
@@ -317,7 +317,7 @@ fn define_tcp() {
     );
     GucRegistry::define_int_guc(
         c"helios.tcp_user_timeout",
-        c"Longest time that data sent to a node may stay unacknowledged.",
+        c"Maximum time for which data sent to a node may remain unacknowledged.",
         c"0 uses the system default.",
         &TCP_USER_TIMEOUT,
         0,

@@ -19,16 +19,16 @@ pub static REPLICA_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
 pub(super) fn register() {
     GucRegistry::define_bool_guc(
         c"helios.synchronous_replicas",
-        c"Lets a commit wait until the copies of what it changed have applied it.",
-        c"A copy that takes longer than helios.replica_timeout is not waited for any more until it is in step again.",
+        c"Makes a commit wait until the replicas of what it changed have applied it.",
+        c"A replica that takes longer than helios.replica_timeout is not waited for again until it is in step.",
         &SYNCHRONOUS_REPLICAS,
         GucContext::Userset,
         GucFlags::default(),
     );
     GucRegistry::define_enum_guc(
         c"helios.read_from",
-        c"Where statements that only read run.",
-        c"any lets those that are alone in their transaction run on copies within helios.max_replica_lag.",
+        c"Selects where read-only statements run.",
+        c"primary uses the primary only; any also uses replicas within helios.max_replica_lag, for statements that are alone in their transaction.",
         &READ_FROM,
         GucContext::Userset,
         GucFlags::default(),
@@ -39,7 +39,7 @@ pub(super) fn register() {
     };
     time(
         c"helios.replica_timeout",
-        c"Longest time that a commit waits for copies.",
+        c"Maximum time for which a commit waits for replicas.",
         c"",
         &REPLICA_TIMEOUT,
         1,
@@ -47,15 +47,15 @@ pub(super) fn register() {
     );
     time(
         c"helios.max_replica_lag",
-        c"How far behind a copy may be that is read from.",
-        c"It is known to within helios.replica_interval.",
+        c"Maximum lag of a replica that statements read from.",
+        c"The lag is measured every helios.replica_interval.",
         &MAX_REPLICA_LAG,
         1,
         GucContext::Userset,
     );
     time(
         c"helios.replica_interval",
-        c"Time between two looks at how far the copies are.",
+        c"Interval between measurements of the lag of replicas.",
         c"",
         &REPLICA_INTERVAL,
         20,

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod cluster;
 pub mod command;
 pub mod demo;
+pub mod docs;
 pub mod extension;
 pub mod layering;
 pub mod ledger;

@@ -75,9 +75,19 @@ enum Command {
         #[arg(long)]
         save: bool,
     },
+    /// Rewrite pages of docs/ that are made from the program.
+    #[command(subcommand)]
+    Docs(Docs),
     /// Start, stop or show a local cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
+}
+
+/// Pages that are made.
+#[derive(Subcommand)]
+enum Docs {
+    /// docs/reference: functions, views, catalogs, settings, SQLSTATEs, as a running server tells of them.
+    Reference,
 }
 
 /// Reads the command line and does what it says.
@@ -106,6 +116,11 @@ pub fn run() -> Result<ExitCode> {
             let options =
                 bench::Options { names, seconds, rounds, clients, transport, megabytes, save };
             bench::run(&options)?;
+        }
+        Command::Docs(Docs::Reference) => {
+            let pg = setup::default_postgres()?;
+            xtask::extension::build_and_install(&pg)?;
+            xtask::docs::reference::write(&pg)?;
         }
         Command::Cluster(command) => return cluster::run(command),
     }

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use crate::docs;
 use crate::extension;
 use crate::postgres::{DEFAULT_MAJOR, Postgres};
 use crate::setup::{self, Need, Obtained};
@@ -56,7 +57,8 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 7] = ["format", "lint", "docs", "layers", "scripts", "build", "symbols"];
+const CHECKS: [&str; 8] =
+    ["format", "lint", "docs", "layers", "scripts", "build", "symbols", "reference"];
 const SUITES: [&str; 7] =
     ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
@@ -167,7 +169,7 @@ impl Run {
 
     /// Everything that needs the extension on PostgreSQL 15.
     fn server_layers(&mut self) {
-        let needed = ["build", "symbols"].iter().any(|name| self.wants(name))
+        let needed = ["build", "symbols", "reference"].iter().any(|name| self.wants(name))
             || ["regress", "isolation", "cluster"].iter().any(|name| self.wants_suite(name))
             || self.wants(REGRESS_FULL);
         if !needed {
@@ -184,6 +186,7 @@ impl Run {
             return;
         }
         self.check("symbols", || symbols::check(&library));
+        self.check("reference", || docs::reference::check(&pg));
         self.suite("regress", |filters| regress::run(&pg, filters));
         self.suite("isolation", |filters| isolation::run(&pg, filters));
         self.suite("cluster", |filters| {

@@ -1,0 +1,8 @@
+//! Pages of `docs/` that are made from the program instead of written by hand.
+
+pub mod reference;
+
+mod catalog_pages;
+mod settings_page;
+mod sqlstates;
+mod sqlstates_page;
