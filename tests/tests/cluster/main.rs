@@ -11,7 +11,6 @@
 mod catalogs_beside;
 mod copies_compared;
 mod definitions_compared;
-mod documents;
 mod extensions;
 mod fences;
 mod first_statement;

@@ -226,7 +226,7 @@ fn the_proof_of_a_coordinator_is_not_shown() {
 /// The manual says of each setting who may change it, and says it right.
 #[test]
 fn the_manual_has_every_setting_and_who_may_change_it() {
-    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/settings.md");
     let manual = std::fs::read_to_string(manual).unwrap();
     let mut client = Cluster::shared().connect();
     let select = "SELECT name, context FROM pg_settings WHERE name LIKE 'helios.%'

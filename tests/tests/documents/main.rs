@@ -1,0 +1,79 @@
+//! Every example of README.md and docs/ runs as it stands there, and must print what the page shows.
+//!
+//! The blocks of a page run in order, on a new cluster with two nodes: SQL in one `psql` session, shell commands that are
+//! marked for it in a directory of the page. CONTRIBUTING.md describes how a page is written; `UPDATE_EXPECT=1` (or
+//! `cargo xtask docs --bless`) writes what was printed into the pages instead of comparing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails by panicking"
+)]
+
+mod output;
+mod page;
+mod run;
+mod session;
+
+use std::path::{Path, PathBuf};
+
+/// The checkout.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The Markdown files in a directory; with all those below it if `deep`.
+fn markdown(directory: &Path, deep: bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && deep {
+            found.append(&mut markdown(&path, deep));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Runs the pages one after the other and fails with all that differs.
+fn check(pages: &[PathBuf]) {
+    let mut problems = Vec::new();
+    let mut examples = 0;
+    for path in pages {
+        let outcome = run::page(path);
+        examples += outcome.examples;
+        problems.extend(outcome.problems);
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(examples > 0, "no example in {pages:?}");
+}
+
+#[test]
+fn examples_of_the_readme() {
+    check(&[root().join("README.md")]);
+}
+
+#[test]
+fn examples_of_the_guide() {
+    check(&markdown(&root().join("docs/guide"), true));
+}
+
+#[test]
+fn examples_of_operations() {
+    check(&markdown(&root().join("docs/operations"), true));
+}
+
+/// Whatever is in no other test of this program.
+#[test]
+fn examples_of_all_other_pages() {
+    let others = |path: &PathBuf| {
+        !["README.md", "docs/guide", "docs/operations"]
+            .iter()
+            .any(|tested| path.starts_with(root().join(tested)))
+    };
+    let mut pages = markdown(root(), false);
+    pages.append(&mut markdown(&root().join("docs"), true));
+    check(&pages.into_iter().filter(others).collect::<Vec<_>>());
+}
