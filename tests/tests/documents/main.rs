@@ -16,6 +16,8 @@ mod run;
 mod session;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The checkout.
 fn root() -> &'static Path {
@@ -37,17 +39,23 @@ fn markdown(directory: &Path, deep: bool) -> Vec<PathBuf> {
     found
 }
 
-/// Runs the pages one after the other and fails with all that differs.
+/// Runs the pages, two at a time, and fails with all that differs.
 fn check(pages: &[PathBuf]) {
-    let mut problems = Vec::new();
-    let mut examples = 0;
-    for path in pages {
-        let outcome = run::page(path);
-        examples += outcome.examples;
-        problems.extend(outcome.problems);
-    }
+    let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(path) = pages.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let outcome = run::page(path);
+            outcomes.lock().unwrap().push(outcome);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    let outcomes = outcomes.into_inner().unwrap();
+    let problems: Vec<String> = outcomes.iter().flat_map(|one| one.problems.clone()).collect();
     assert!(problems.is_empty(), "{}", problems.join("\n"));
-    assert!(examples > 0, "no example in {pages:?}");
+    assert!(outcomes.iter().any(|one| one.examples > 0), "no example in {pages:?}");
 }
 
 #[test]

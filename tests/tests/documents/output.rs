@@ -54,7 +54,8 @@ fn empty_results_are_not_shown() {
 #[test]
 fn only_what_varies_may_differ() {
     let varies = ["time".to_owned(), "/[0-9]+ kB/".to_owned()];
-    let shown = " at                  | size\n---------------------+------\n 2026-01-02 03:04:05 | 8 kB";
+    let shown =
+        " at                  | size\n---------------------+------\n 2026-01-02 03:04:05 | 8 kB";
     let same_otherwise = " at | size\n--+--\n 2027-01-02 03:04:05.67+00 | 1600 kB";
     assert!(same(shown, same_otherwise, &varies));
     assert!(!same(shown, same_otherwise, &[]));

@@ -131,7 +131,10 @@ fn place(block: Block, marks: Marks, follows: bool, steps: &mut Vec<Step>) -> Re
     }
     if block.kind == "sh" {
         let why = "say <!-- run -->, or <!-- not run: REASON -->";
-        return Err(format!("line {}: nothing tells whether these commands run: {why}", block.line));
+        return Err(format!(
+            "line {}: nothing tells whether these commands run: {why}",
+            block.line
+        ));
     }
     if block.kind.starts_with("sql") {
         return Err(format!("line {}: unknown kind of block \"{}\"", block.line, block.kind));
@@ -190,5 +193,8 @@ fn what_says_nothing_is_refused() {
         let error = steps(page).unwrap_err();
         assert!(error.contains(words), "{error}");
     }
-    assert_eq!(steps("```sql\nx\n```\ntext between\n```text\nnot its output\n```\n").unwrap().len(), 1);
+    assert_eq!(
+        steps("```sql\nx\n```\ntext between\n```text\nnot its output\n```\n").unwrap().len(),
+        1
+    );
 }

@@ -147,8 +147,10 @@ impl Run {
         }
         let coordinator = std::iter::once(self.cluster.coordinator());
         for (server, port) in coordinator.chain(self.cluster.nodes()).zip(SHOWN_PORT..) {
-            let here = format!("{HOST}:{}", server.port);
-            printed = printed.replace(&here, &format!("{HOST}:{port}"));
+            for host in [HOST, "localhost"] {
+                let here = format!("{host}:{}", server.port);
+                printed = printed.replace(&here, &format!("{host}:{port}"));
+            }
         }
         printed
     }
