@@ -7,6 +7,7 @@ mod ddl;
 mod error;
 mod executor;
 mod failpoint;
+mod hooks;
 mod migration;
 mod pg;
 mod planner;
@@ -36,12 +37,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::ipc::schema_counters::install();
     #[cfg(feature = "failpoints")]
     pg::ipc::failpoints::install();
-    pg::hooks::invalidation::install();
-    pg::session::acting::install();
-    ddl::install();
+    pg::ipc::worker::install();
     settings::install_grammar();
-    transaction::install();
-    executor::install();
-    workers::install();
-    pg::hooks::install(planner::callbacks());
+    pg::hooks::install::<hooks::Helios>();
 }

@@ -52,7 +52,7 @@ fn listed(statement: &Statement) -> Vec<Object> {
 }
 
 /// Told by the server of what it alters, drops or truncates, before that is done or committed.
-pub(super) fn touches(object: Object) -> Result<()> {
+pub fn touches(object: Object) -> Result<()> {
     if fences::is_up()? { check(object) } else { Ok(()) }
 }
 

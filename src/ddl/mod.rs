@@ -40,8 +40,7 @@ pub mod unfinished;
 use crate::catalog;
 use crate::error::Result;
 use crate::failpoint;
-use crate::pg::hooks::object_access::{self, Listener};
-use crate::pg::hooks::utility::{self, Completion, Handler, Step};
+use crate::pg::hooks::utility::{Completion, Step};
 use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::pg::tree::statement::Statement;
@@ -50,23 +49,13 @@ use crate::transaction;
 use pgrx::pg_sys::NodeTag;
 use statement_scope::Plan;
 
-/// Puts the hooks in. Called once, from `_PG_init`.
-pub fn install() {
-    utility::install(Handler { before, after });
-    object_access::install(Listener {
-        record: statement_scope::record,
-        touches: fence_check::touches,
-        failed: statement_scope::forget_statements,
-    });
-}
-
 /// The server runs the statement, then [`after`] follows the plan.
 fn then(statement: Statement, plan: Plan) -> Step {
     Step { frame: Some(statement_scope::push(plan)), ..Step::pass(statement) }
 }
 
-/// Before the server runs the statement.
-fn before(statement: &Statement) -> Result<Step> {
+/// Decides what happens with a utility statement, before the server runs it.
+pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(database) = statement.database_to_be_left() {
         worker::hold(database);
     }
@@ -125,8 +114,8 @@ fn before(statement: &Statement) -> Result<Step> {
     propagate::before(statement)
 }
 
-/// After the server ran the statement. `frame` is what [`before`] gave; `statement` the original one.
-fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
+/// Follows the plan of a utility statement after the server ran it. `frame` is what [`before`] gave; `statement` the original one.
+pub fn after(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
     let frame = statement_scope::pop(frame);
     // DROP EXTENSION helios leaves nothing to keep right.
     if !catalog::exists() {

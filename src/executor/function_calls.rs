@@ -10,13 +10,8 @@ use crate::pg::tree::server_functions::{
 use crate::transaction;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
-/// Installs the gate; once, when the library is loaded.
-pub(super) fn install() {
-    crate::pg::hooks::function_calls::install(check);
-}
-
 /// An error if the function must not be called here in this way.
-fn check(function: Oid) -> Result<()> {
+pub fn check(function: Oid) -> Result<()> {
     if function.to_u32() == pg_sys::F_SET_CONFIG {
         transaction::note_settings_changed();
     }

@@ -27,23 +27,6 @@ use crate::transaction::{self, Mode, snapshots};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
 
-/// Registers the executor node; once, when the library is loaded.
-pub fn install() {
-    function_calls::install();
-    crate::pg::exec::custom_scan::install(scan::NodeScan::boxed);
-    crate::pg::catalog::types::install();
-    crate::pg::exec::evaluate::install(value::evaluate);
-    crate::pg::tree::redirect::install(value::redirects());
-    crate::pg::exec::row_trigger::listen(reference::forget);
-    crate::pg::exec::triggers::install(crate::pg::exec::triggers::Triggers {
-        directory_changed: crate::catalog::changed,
-        reference_write: reference::fired,
-        reference_copy: reference::guard_copy,
-    });
-    crate::pg::exec::copy_change::install(reference_change::accept);
-    crate::pg::hooks::utility::install_rows(utility::handler());
-}
-
 /// Locks the shards of these namespaces and gives the one node that they are on.
 ///
 /// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).

@@ -43,22 +43,6 @@ pub struct NodeScan {
 }
 
 impl NodeScan {
-    /// A scan that has not started.
-    pub fn boxed() -> Box<dyn Scan> {
-        Box::new(Self {
-            execution: None,
-            done: false,
-            level: xact::nest_level(),
-            kept: None,
-            emitted: 0,
-            analyzed: Vec::new(),
-            counted: Counted::default(),
-            on_copy: false,
-            refuses_copies: false,
-            told: false,
-        })
-    }
-
     /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to. None if it has to
     /// be planned again.
     fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Option<NodeId>> {
@@ -217,6 +201,21 @@ fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
 }
 
 impl Scan for NodeScan {
+    fn new() -> Self {
+        Self {
+            execution: None,
+            done: false,
+            level: xact::nest_level(),
+            kept: None,
+            emitted: 0,
+            analyzed: Vec::new(),
+            counted: Counted::default(),
+            on_copy: false,
+            refuses_copies: false,
+            told: false,
+        }
+    }
+
     fn next(&mut self, context: &mut ScanContext) -> Result<Next> {
         let next = self.next_row(context);
         match next {

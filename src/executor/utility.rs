@@ -6,25 +6,12 @@ use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
 use crate::pg::catalog::names::{function_namespace, relation_name, relation_namespace};
-use crate::pg::hooks::utility::RowHandler;
 use crate::pg::tree::parser::params_are_numbered;
 use crate::pg::tree::utility_view::{CallView, CopyView};
-use crate::transaction;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// What the utility hook calls.
-pub fn handler() -> RowHandler {
-    RowHandler {
-        copy,
-        call,
-        explained_table,
-        settings_changed: transaction::note_settings_changed,
-        statements_dropped: transaction::close_sessions,
-    }
-}
-
-/// The table would be made here alone, with its rows.
-fn explained_table(namespace: Oid) -> Result<()> {
+/// Refuses EXPLAIN ANALYZE CREATE TABLE AS in a distributed schema: the table would be made here alone, with its rows.
+pub fn explained_table(namespace: Oid) -> Result<()> {
     fences::check_definition(namespace)?;
     if !catalog::in_use() || catalog::placement(namespace)?.is_none() {
         return Ok(());
@@ -44,7 +31,7 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
 }
 
 /// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
-fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<Option<u64>> {
+pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<Option<u64>> {
     let fenced = view.is_from() && fences::is_up()?;
     if !fenced && !catalog::in_use() {
         return Ok(None);
@@ -125,7 +112,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
 }
 
 /// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
-fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<bool> {
+pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<bool> {
     if !catalog::in_use() {
         return Ok(false);
     }

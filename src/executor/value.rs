@@ -6,22 +6,11 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::names::{relation_local_name, relation_namespace};
 use crate::pg::exec::evaluate::Evaluation;
 use crate::pg::session::namespace_name;
-use crate::pg::tree::redirect::{Redirects, RelationCall, SequenceCall};
+use crate::pg::tree::redirect::{RelationCall, SequenceCall};
 use crate::transaction;
 use helios_core::{frames, quote};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
-
-/// What the redirected functions call.
-pub fn redirects() -> Redirects {
-    Redirects {
-        sequence,
-        relation: relation_data,
-        done,
-        settings_changed: transaction::note_settings_changed,
-        snapshot_exported: transaction::snapshots::export,
-    }
-}
 
 thread_local! {
     /// The shard that is held in place while one of its sequences is used here.
@@ -49,7 +38,8 @@ fn stays_here(namespace: Oid) -> Result<bool> {
     }
 }
 
-fn done() {
+/// Lets the shard move again that was held in place for a call that has run here.
+pub fn done() {
     if let Some(shard) = HELD.take() {
         catalog::unlock_shard_shared(shard);
     }
@@ -81,7 +71,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
 }
 
 /// Runs a sequence's function on the sequence's node; `None` if the sequence is here.
-fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
+pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     if !catalog::in_use() {
         return Ok(None);
     }
@@ -117,7 +107,7 @@ fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
 }
 
 /// Asks a relation's node for the size of its files, or a sequence's for its last number; `None` if the relation is here.
-fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
+pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
     if !catalog::in_use() {
         return Ok(None);
     }

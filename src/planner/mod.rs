@@ -9,33 +9,22 @@ mod catalogs;
 mod facts;
 pub mod local_functions;
 mod session_user;
-mod text;
+pub mod text;
 
-use crate::catalog::{self, NodeId, fences};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::object;
 use crate::pg::exec::plan::RemotePlan;
 use crate::pg::exec::{evaluate, nesting};
-use crate::pg::hooks::{Callbacks, Planned};
+use crate::pg::hooks::planner::Planned;
 use crate::pg::session::session_settings;
 use crate::pg::tree::{QueryTree, Source};
 use facts::Facts;
 use helios_core::route::{self, Route};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// The planner's part of the hooks.
-pub fn callbacks() -> Callbacks {
-    Callbacks {
-        plan,
-        analyzed: text::remember,
-        reads_shell,
-        may_inline,
-        guard,
-        writes: fences::check_writes,
-    }
-}
-
-fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+/// Decides whether PostgreSQL or a node plans and runs a query.
+pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     if session_settings::has_other_login() && !query.is_utility() {
         session_user::refuse_on_node(&query.survey())?;
     }
@@ -147,7 +136,8 @@ fn remote_plan(
     })
 }
 
-fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
+/// Whether one of the relations of a plan is a shell, which must not be read.
+pub fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
     if !catalog::in_use() {
         return Ok(false);
     }
@@ -160,7 +150,8 @@ fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
     Ok(false)
 }
 
-fn may_inline(query: QueryTree<'_>) -> bool {
+/// Whether the query calls functions of users, which PostgreSQL may inline.
+pub fn may_inline(query: QueryTree<'_>) -> bool {
     !query.is_utility()
         && !query.is_trivial()
         && catalog::in_use()
@@ -176,8 +167,8 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
     Ok(None)
 }
 
-/// Invariant 1: a shell is never read or written.
-fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+/// Refuses a plan that would read or write a shell, which never happens.
+pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
     if catalog::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
         return local_functions::check_views(relations);
     }

@@ -65,12 +65,6 @@ pub enum Fetch {
     Batch(u32),
 }
 
-/// Listens to the local transaction. Called once, from `_PG_init`.
-pub fn install() {
-    crate::pg::session::xact::listen(callbacks::on_event);
-    crate::pg::exec::nesting::at_rest(close_portals);
-}
-
 /// Whether the local transaction already has a transaction on a node.
 pub fn in_use() -> bool {
     registry::any(|link| link.block.is_open())

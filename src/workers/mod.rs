@@ -17,7 +17,7 @@ pub mod roles;
 use crate::catalog;
 use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
-use crate::pg::ipc::worker::{self, Main, Running, Work};
+use crate::pg::ipc::worker::{self, Running, Work};
 use crate::pg::session::server_start;
 use crate::settings;
 use pgrx::PgLogLevel;
@@ -36,17 +36,12 @@ const MOST: usize = 3;
 /// How long a worker stays when others wait for its place.
 const TURN: Duration = Duration::from_secs(1);
 
-/// Registers the workers. Called once, from `_PG_init`.
-pub fn install() {
-    worker::set_main(Main { launcher, worker: run, migration: migrations::run });
-    worker::install();
-}
-
 fn recovery_interval() -> Duration {
     Duration::from_millis(u64::try_from(settings::RECOVERY_INTERVAL.get()).unwrap_or(5000))
 }
 
-fn launcher() {
+/// Main function of the launcher.
+pub fn launcher() {
     server_start::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
@@ -102,7 +97,7 @@ fn launcher() {
 }
 
 /// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
-fn run(database: u32) {
+pub fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
     let mut balance = balance::Balance::default();

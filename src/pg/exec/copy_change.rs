@@ -10,12 +10,11 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::nesting;
 use crate::pg::session::xact;
 use crate::pg::tree::list;
-use crate::pg::tree::redirect::{argument, sql_function};
+use crate::pg::tree::redirect::argument;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_long};
 use std::ptr;
-use std::sync::OnceLock;
 
 unsafe extern "C-unwind" {
     // Not the bindings of pgrx: their guards would strip errors of their fields.
@@ -48,14 +47,11 @@ pub struct Request {
 
 /// What is to be done: the role, the table, the statements.
 pub type Accepted = (Oid, Oid, Vec<CString>);
-/// Decides whether a request is the coordinator's.
-pub type Accept = fn(&Request) -> Result<Accepted>;
 
-static ACCEPT: OnceLock<Accept> = OnceLock::new();
-
-/// Sets who decides; once, when the library is loaded.
-pub fn install(accept: Accept) {
-    ACCEPT.get_or_init(|| accept);
+/// What decides whether a change of a copy is carried out.
+pub trait CopyChangeHooks {
+    /// Accepts a request that is the coordinator's, or refuses it.
+    fn accept(request: &Request) -> Result<Accepted>;
 }
 
 /// The statement under way.
@@ -121,15 +117,22 @@ struct Work {
     count: usize,
 }
 
-sql_function!(helios_change_copy_wrapper, pg_finfo_helios_change_copy_wrapper, |fcinfo| {
+/// The SQL function `helios.change_copy`.
+///
+/// # Safety
+/// Called by the function manager, from a frame that owns nothing with a destructor.
+pub unsafe fn change_copy<H: CopyChangeHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     let none =
         Work { role: Oid::INVALID, relation: Oid::INVALID, statements: ptr::null_mut(), count: 0 };
-    let work = trampoline(none, || accept(fcinfo));
-    let rows = run(work);
+    // SAFETY: by the caller's promise.
+    let rows = unsafe {
+        let work = trampoline(none, || accept::<H>(fcinfo));
+        run(work)
+    };
     pg_sys::Datum::from(rows as i64)
-});
+}
 
-unsafe fn accept(fcinfo: pg_sys::FunctionCallInfo) -> Result<Work> {
+unsafe fn accept<H: CopyChangeHooks>(fcinfo: pg_sys::FunctionCallInfo) -> Result<Work> {
     // SAFETY: the function is strict and declared with these arguments.
     unsafe {
         let text = |number| String::from_utf8_lossy(&bytes(argument(fcinfo, number))).into_owned();
@@ -140,8 +143,7 @@ unsafe fn accept(fcinfo: pg_sys::FunctionCallInfo) -> Result<Work> {
             statements: bytes(argument(fcinfo, 3)),
             signature: text(4),
         };
-        let unknown = || Error::new(Code::ERRCODE_INTERNAL_ERROR, "nothing accepts requests");
-        let (role, relation, texts) = (ACCEPT.get().ok_or_else(unknown)?)(&request)?;
+        let (role, relation, texts) = H::accept(&request)?;
         let size = texts.len() * size_of::<*mut c_char>();
         let statements = pg_sys::palloc(size.max(1)).cast::<*mut c_char>();
         for (i, text) in texts.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! One safe trait for the executor node that runs a statement on a node, and the callbacks that PostgreSQL calls.
+//! [`Scan`]: one safe trait for the custom scan that runs a statement on a node, and the callbacks that PostgreSQL calls.
+//! They are generic over the trait's implementor.
 //!
 //! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the memory of the
 //! query. Dropping therefore neither talks to a node nor raises anything.
@@ -26,8 +27,10 @@ pub enum Next {
     PlanAnew,
 }
 
-/// An executor node of Helios.
-pub trait Scan {
+/// State of a custom scan that is being executed.
+pub trait Scan: Sized {
+    /// A scan that has not started.
+    fn new() -> Self;
     /// Puts the next row into the context's slot.
     fn next(&mut self, context: &mut ScanContext) -> Result<Next>;
     /// Whether rows were fetched already, in the form that [`Scan::next`] needs.
@@ -58,10 +61,12 @@ pub struct ClientRows<'a> {
     pub records: Vec<usize>,
 }
 
+/// What PostgreSQL holds of a scan: its own struct first.
 #[repr(C)]
 struct State {
     css: pg_sys::CustomScanState,
-    scan: *mut Box<dyn Scan>,
+    /// The [`Scan`], of the type that [`install`] was called with.
+    scan: *mut c_void,
     decoder: *mut RowDecoder,
     /// All null where the statement was not planned again.
     anew: Anew,
@@ -72,43 +77,50 @@ struct State {
     callback: pg_sys::MemoryContextCallback,
 }
 
-/// Makes the state of a scan from its plan.
-pub type Factory = fn() -> Box<dyn Scan>;
-static FACTORY: OnceLock<Factory> = OnceLock::new();
-
 struct Methods<T>(T);
-// SAFETY: the tables hold function pointers and static names, and are never written.
+// SAFETY: the tables hold function pointers and static names, and are never written after they are set.
 unsafe impl<T> Sync for Methods<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Methods<T> {}
 
-static SCAN: Methods<pg_sys::CustomScanMethods> = Methods(pg_sys::CustomScanMethods {
-    CustomName: c"Helios".as_ptr(),
-    CreateCustomScanState: Some(create),
-});
-static EXEC: Methods<pg_sys::CustomExecMethods> = Methods(pg_sys::CustomExecMethods {
-    CustomName: c"Helios".as_ptr(),
-    BeginCustomScan: Some(begin),
-    ExecCustomScan: Some(exec),
-    EndCustomScan: Some(end),
-    ReScanCustomScan: Some(rescan),
-    MarkPosCustomScan: None,
-    RestrPosCustomScan: None,
-    EstimateDSMCustomScan: None,
-    InitializeDSMCustomScan: None,
-    ReInitializeDSMCustomScan: None,
-    InitializeWorkerCustomScan: None,
-    ShutdownCustomScan: None,
-    ExplainCustomScan: Some(explain),
-});
+static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
+static EXEC: OnceLock<Methods<pg_sys::CustomExecMethods>> = OnceLock::new();
 
 /// Registers the scan; once, when the library is loaded.
-pub fn install(factory: Factory) {
-    FACTORY.get_or_init(|| factory);
+pub(in crate::pg) fn install<S: Scan>() {
+    EXEC.get_or_init(|| {
+        Methods(pg_sys::CustomExecMethods {
+            CustomName: c"Helios".as_ptr(),
+            BeginCustomScan: Some(begin),
+            ExecCustomScan: Some(exec::<S>),
+            EndCustomScan: Some(end::<S>),
+            ReScanCustomScan: Some(rescan::<S>),
+            MarkPosCustomScan: None,
+            RestrPosCustomScan: None,
+            EstimateDSMCustomScan: None,
+            InitializeDSMCustomScan: None,
+            ReInitializeDSMCustomScan: None,
+            InitializeWorkerCustomScan: None,
+            ShutdownCustomScan: None,
+            ExplainCustomScan: Some(explain::<S>),
+        })
+    });
+    let scan = SCAN.get_or_init(|| {
+        Methods(pg_sys::CustomScanMethods {
+            CustomName: c"Helios".as_ptr(),
+            CreateCustomScanState: Some(create::<S>),
+        })
+    });
     // SAFETY: the table is static.
-    unsafe { pg_sys::RegisterCustomScanMethods(&SCAN.0) }
+    unsafe { pg_sys::RegisterCustomScanMethods(&scan.0) }
 }
 
 pub(in crate::pg) fn scan_methods() -> *const pg_sys::CustomScanMethods {
-    &SCAN.0
+    SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
+}
+
+fn exec_methods() -> *const pg_sys::CustomExecMethods {
+    EXEC.get().map_or(ptr::null(), |methods| &raw const methods.0)
 }
 
 /// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
@@ -144,7 +156,7 @@ unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, boo
         match (*planstate).type_ {
             NodeTag::T_CustomScanState => {
                 let css = planstate.cast::<pg_sys::CustomScanState>();
-                ptr::eq((*css).methods, &EXEC.0).then_some((css.cast(), true))
+                ptr::eq((*css).methods, exec_methods()).then_some((css.cast(), true))
             }
             NodeTag::T_MaterialState => state_of((*planstate).lefttree).map(|(s, _)| (s, false)),
             _ => None,
@@ -176,7 +188,7 @@ pub(in crate::pg) unsafe fn set_demand(
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
-pub(in crate::pg) unsafe fn run_to_client(
+pub(in crate::pg) unsafe fn run_to_client<S: Scan>(
     planstate: *mut pg_sys::PlanState,
     client: &ClientRows<'_>,
 ) -> Result<Option<u64>> {
@@ -184,7 +196,7 @@ pub(in crate::pg) unsafe fn run_to_client(
     unsafe {
         let Some((state, true)) = state_of(planstate) else { return Ok(None) };
         let mut context = ScanContext { node: state.cast() };
-        (**(*state).scan).run_to_client(&mut context, client)
+        (*(*state).scan.cast::<S>()).run_to_client(&mut context, client)
     }
 }
 
@@ -192,10 +204,11 @@ pub(in crate::pg) unsafe fn run_to_client(
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
-pub(in crate::pg) unsafe fn is_fresh(planstate: *mut pg_sys::PlanState) -> bool {
+pub(in crate::pg) unsafe fn is_fresh<S: Scan>(planstate: *mut pg_sys::PlanState) -> bool {
     // SAFETY: by the caller's promise.
     unsafe {
-        state_of(planstate).is_some_and(|(state, top)| top && !(**(*state).scan).has_started())
+        state_of(planstate)
+            .is_some_and(|(state, top)| top && !(*(*state).scan.cast::<S>()).has_started())
     }
 }
 
@@ -278,21 +291,20 @@ impl ScanContext {
     }
 }
 
-unsafe extern "C-unwind" fn create(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
+unsafe extern "C-unwind" fn create<S: Scan>(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: called by ExecInitCustomScan; see `new_state`.
-    unsafe { trampoline(ptr::null_mut(), || Ok(new_state())) }
+    unsafe { trampoline(ptr::null_mut(), || Ok(new_state::<S>())) }
 }
 
-fn new_state() -> *mut pg_sys::Node {
-    let Some(factory) = FACTORY.get() else { return ptr::null_mut() };
+fn new_state<S: Scan>() -> *mut pg_sys::Node {
     // SAFETY: a zeroed State with its tag and methods is a valid CustomScanState; the callback is part of it, in the
     // query's memory context, whose reset runs it exactly once.
     unsafe {
         let state = pg_sys::palloc0(size_of::<State>()).cast::<State>();
         (*state).css.ss.ps.type_ = NodeTag::T_CustomScanState;
-        (*state).css.methods = &EXEC.0;
-        (*state).scan = Box::into_raw(Box::new(factory()));
-        (*state).callback.func = Some(drop_state);
+        (*state).css.methods = exec_methods();
+        (*state).scan = Box::into_raw(Box::new(S::new())).cast();
+        (*state).callback.func = Some(drop_state::<S>);
         (*state).callback.arg = state.cast();
         pg_sys::MemoryContextRegisterResetCallback(
             pg_sys::CurrentMemoryContext,
@@ -302,11 +314,11 @@ fn new_state() -> *mut pg_sys::Node {
     }
 }
 
-unsafe extern "C-unwind" fn drop_state(state: *mut c_void) {
+unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     let state = state.cast::<State>();
-    // SAFETY: runs once, when the memory of the State goes; both were made by Box::into_raw or are null.
+    // SAFETY: runs once, when the memory of the State goes; the scan was made by `new_state` for this type, the decoder by `begin` or is null.
     unsafe {
-        drop(Box::from_raw((*state).scan));
+        drop(Box::from_raw((*state).scan.cast::<S>()));
         if !(*state).decoder.is_null() {
             drop(Box::from_raw((*state).decoder));
         }
@@ -329,7 +341,7 @@ unsafe extern "C-unwind" fn begin(
     }
 }
 
-unsafe extern "C-unwind" fn exec(
+unsafe extern "C-unwind" fn exec<S: Scan>(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: called by the executor with a State of ours. What is planned again runs outside of `trampoline`, as
@@ -341,7 +353,9 @@ unsafe extern "C-unwind" fn exec(
         if (*state).anew.next(node) {
             return slot;
         }
-        if trampoline(Next::End, || (**(*state).scan).next(&mut context)) == Next::PlanAnew {
+        if trampoline(Next::End, || (*(*state).scan.cast::<S>()).next(&mut context))
+            == Next::PlanAnew
+        {
             (*state).anew = Anew::run(node);
             (*state).anew.next(node);
         }
@@ -349,29 +363,29 @@ unsafe extern "C-unwind" fn exec(
     }
 }
 
-unsafe extern "C-unwind" fn rescan(node: *mut pg_sys::CustomScanState) {
+unsafe extern "C-unwind" fn rescan<S: Scan>(node: *mut pg_sys::CustomScanState) {
     // SAFETY: called by the executor with a State of ours.
     unsafe {
         let state = node.cast::<State>();
         trampoline((), || {
             (*state).anew.end();
-            (**(*state).scan).rescan()
+            (*(*state).scan.cast::<S>()).rescan()
         })
     }
 }
 
-unsafe extern "C-unwind" fn end(node: *mut pg_sys::CustomScanState) {
+unsafe extern "C-unwind" fn end<S: Scan>(node: *mut pg_sys::CustomScanState) {
     // SAFETY: called by the executor with a State of ours.
     unsafe {
         let state = node.cast::<State>();
         trampoline((), || {
             (*state).anew.end();
-            (**(*state).scan).end()
+            (*(*state).scan.cast::<S>()).end()
         })
     }
 }
 
-unsafe extern "C-unwind" fn explain(
+unsafe extern "C-unwind" fn explain<S: Scan>(
     node: *mut pg_sys::CustomScanState,
     _ancestors: *mut pg_sys::List,
     es: *mut pg_sys::ExplainState,
@@ -385,7 +399,7 @@ unsafe extern "C-unwind" fn explain(
                 output.property("Node", "planned again for this server");
                 return Ok(());
             }
-            (**(*node.cast::<State>()).scan).explain(&mut context, &mut output)
+            (*(*node.cast::<State>()).scan.cast::<S>()).explain(&mut context, &mut output)
         })
     }
 }

@@ -9,13 +9,12 @@ use crate::pg::exec::params::Params;
 use crate::pg::exec::plan::RemotePlan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
-use crate::pg::tree::redirect::{look_up, sql_function};
+use crate::pg::tree::redirect::look_up;
 use crate::pg::tree::{ParamUse, QueryTree};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::ptr;
-use std::sync::OnceLock;
 
 /// An expression to compute on a node.
 pub struct Evaluation {
@@ -31,13 +30,10 @@ pub struct Evaluation {
     pub params: Params,
 }
 
-/// Computes an expression on its node; gives the value's text, `None` for NULL.
-pub type Evaluate = fn(Evaluation) -> Result<Option<Vec<u8>>>;
-static EVALUATE: OnceLock<Evaluate> = OnceLock::new();
-
-/// Sets who computes; once, when the library is loaded.
-pub fn install(evaluate: Evaluate) {
-    EVALUATE.get_or_init(|| evaluate);
+/// What computes expressions on nodes.
+pub trait EvaluateHooks {
+    /// Computes an expression on its node; gives the value's text, `None` for NULL.
+    fn evaluate(evaluation: Evaluation) -> Result<Option<Vec<u8>>>;
 }
 
 /// Whether a procedural language would compute this query as an expression (`exec_simple_check_plan` of PL/pgSQL).
@@ -138,20 +134,24 @@ unsafe fn text_constant(text: &[u8]) -> *mut pg_sys::Const {
     }
 }
 
-sql_function!(helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper, |fcinfo| {
+/// The SQL function `helios.evaluate`.
+///
+/// # Safety
+/// Called by the function manager, from a frame that owns nothing with a destructor.
+pub unsafe fn evaluate<H: EvaluateHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
     let mut is_null = true;
     let out = &raw mut is_null;
-    let value = trampoline(pg_sys::Datum::null(), || {
-        let computed = match EVALUATE.get() {
-            Some(evaluate) => evaluate(arguments(fcinfo)?)?,
-            None => None,
-        };
-        *out = computed.is_none();
-        Ok(computed.map_or(pg_sys::Datum::null(), |text| input(fcinfo, &text)))
-    });
-    (*fcinfo).isnull = is_null;
-    value
-});
+    // SAFETY: by the caller's promise; `out` outlives the call.
+    unsafe {
+        let value = trampoline(pg_sys::Datum::null(), || {
+            let computed = H::evaluate(arguments(fcinfo)?)?;
+            *out = computed.is_none();
+            Ok(computed.map_or(pg_sys::Datum::null(), |text| input(fcinfo, &text)))
+        });
+        (*fcinfo).isnull = is_null;
+        value
+    }
+}
 
 /// # Safety
 /// `fcinfo` is that of a call made by [`substitute`].

@@ -18,12 +18,6 @@ unsafe extern "C-unwind" {
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
-    static AT_REST: Cell<Option<fn()>> = const { Cell::new(None) };
-}
-
-/// Is told that a statement of the client's has run; once, when the library is loaded. It raises nothing.
-pub fn at_rest(listener: fn()) {
-    AT_REST.set(Some(listener));
 }
 
 /// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
@@ -40,22 +34,27 @@ pub fn is_nested() -> bool {
     DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
 }
 
-/// Runs a statement of the executor, one deeper.
+/// Runs a statement of the executor, one deeper; calls `ended` when a statement of the client's has run.
 ///
 /// # Safety
 /// `body` owns nothing with a destructor, and neither do the frames that it calls PostgreSQL from.
-pub(in crate::pg) unsafe fn execute(body: impl FnOnce()) {
+pub(in crate::pg) unsafe fn execute(ended: impl FnOnce(), body: impl FnOnce()) {
     let before = DEPTH.get();
     DEPTH.set(before + 1);
     // SAFETY: by the caller's promise.
-    unsafe { finally(body, || DEPTH.set(before)) }
+    unsafe { finally(body, || DEPTH.set(before), ended) }
 }
 
 /// Runs a utility statement; `deeper` says whether what it runs is nested in it.
 ///
 /// # Safety
 /// As [`execute`].
-pub(in crate::pg) unsafe fn utility(statement: Enclosing, deeper: bool, body: impl FnOnce()) {
+pub(in crate::pg) unsafe fn utility(
+    statement: Enclosing,
+    deeper: bool,
+    ended: impl FnOnce(),
+    body: impl FnOnce(),
+) {
     let before = DEPTH.get();
     let enclosing = enclosing::replace(Some(statement));
     let explain = explain::replace(None);
@@ -66,14 +65,14 @@ pub(in crate::pg) unsafe fn utility(statement: Enclosing, deeper: bool, body: im
         explain::replace(explain);
     };
     // SAFETY: by the caller's promise.
-    unsafe { finally(body, restore) }
+    unsafe { finally(body, restore, ended) }
 }
 
-/// Runs `body`, then `restore`, whether or not an error is thrown through.
+/// Runs `body`, then `restore`, whether or not an error is thrown through; `ended` behind what the client itself sent.
 ///
 /// # Safety
-/// `body` owns nothing with a destructor; `restore` raises nothing.
-unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce()) {
+/// `body` and `ended` own nothing with a destructor; `restore` raises nothing.
+unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce(), ended: impl FnOnce()) {
     // SAFETY: what PG_TRY and PG_FINALLY do: the jump buffer is on the stack until the stacks are put back, and an error
     // that arrives here is thrown again to where it would have gone.
     unsafe {
@@ -90,11 +89,9 @@ unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce()) {
         if jumped != 0 {
             pg_re_throw();
         }
-        if DEPTH.get() == 0
-            && let Some(listener) = AT_REST.get()
-        {
+        if DEPTH.get() == 0 {
             trampoline((), || {
-                listener();
+                ended();
                 Ok(())
             });
         }

@@ -1,9 +1,8 @@
-//! What a trigger is told, as plain values, and a word when what it noted is rolled back.
+//! What a trigger was fired for, as plain values.
 
 use crate::pg::session::own_settings::OwnSettings;
 use pgrx::pg_sys::{self, Oid};
-use std::cell::Cell;
-use std::ffi::{CStr, c_void};
+use std::ffi::CStr;
 
 /// Values are written so that every server reads them as the same ones, as postgres_fdw writes them.
 const MODES: [(&CStr, &CStr); 4] = [
@@ -51,45 +50,6 @@ pub enum Fired {
     After(Operation),
     /// After TRUNCATE.
     Truncated,
-}
-
-/// Told of the nesting level whose work is rolled back, 0 at the end of every transaction. Must not raise.
-pub type Forget = fn(u32);
-
-thread_local!(static FORGET: Cell<Option<Forget>> = const { Cell::new(None) });
-
-/// Registers the one listener. Called once, from `_PG_init`.
-pub fn listen(forget: Forget) {
-    FORGET.set(Some(forget));
-    // SAFETY: the callbacks live as long as the process.
-    unsafe {
-        pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
-    }
-}
-
-unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
-    let ended = matches!(
-        event,
-        pg_sys::XactEvent::XACT_EVENT_ABORT
-            | pg_sys::XactEvent::XACT_EVENT_COMMIT
-            | pg_sys::XactEvent::XACT_EVENT_PREPARE
-    );
-    if let (true, Some(forget)) = (ended, FORGET.get()) {
-        forget(0);
-    }
-}
-
-unsafe extern "C-unwind" fn subtransaction_event(
-    event: pg_sys::SubXactEvent::Type,
-    _sub: pg_sys::SubTransactionId,
-    _parent: pg_sys::SubTransactionId,
-    _: *mut c_void,
-) {
-    let failed = event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB;
-    if let (true, Some(forget)) = (failed, FORGET.get()) {
-        forget(crate::pg::session::xact::nest_level());
-    }
 }
 
 /// The table, and what happens to it.

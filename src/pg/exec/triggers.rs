@@ -5,62 +5,81 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::error::trampoline;
 use crate::pg::exec::row_trigger::{self, Fired};
-use crate::pg::tree::redirect::sql_function;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
-use std::sync::OnceLock;
 
-/// What the triggers call in the rooms above.
-pub struct Triggers {
+/// What the extension does when one of its own triggers fires.
+pub trait TriggerHooks {
     /// A table of the directory was changed.
-    pub directory_changed: fn(),
+    fn directory_changed();
+    /// A table of fences was changed.
+    fn fence_changed(table: Oid);
     /// A reference table was written on this server.
-    pub reference_write: fn(Oid, Fired) -> Result<()>,
+    fn reference_write(table: Oid, fired: Fired) -> Result<()>;
     /// The copy of a reference table is about to be written on a node.
-    pub reference_copy: fn(Oid) -> Result<()>,
+    fn reference_copy(table: Oid) -> Result<()>;
 }
 
-static TRIGGERS: OnceLock<Triggers> = OnceLock::new();
-
-/// Sets what the triggers call; once, when the library is loaded.
-pub fn install(triggers: Triggers) {
-    TRIGGERS.get_or_init(|| triggers);
+/// The trigger function `helios.directory_changed`.
+///
+/// # Safety
+/// `fcinfo` is the function manager's, and the caller owns nothing with a destructor.
+pub unsafe fn directory_changed<H: TriggerHooks>(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    let body = |called: &Called| {
+        called.require(is_after_statement)?;
+        called.require_catalog()?;
+        H::directory_changed();
+        Ok(())
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { run(fcinfo, "directory_changed", body) }
 }
 
-sql_function!(helios_directory_changed_wrapper, pg_finfo_helios_directory_changed_wrapper, |f| {
-    run(f, "directory_changed", |called, triggers| {
+/// The trigger function `helios.fence_changed`.
+///
+/// # Safety
+/// As [`directory_changed`].
+pub unsafe fn fence_changed<H: TriggerHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    let body = |called: &Called| {
         called.require(is_after_statement)?;
         called.require_catalog()?;
-        (triggers.directory_changed)();
+        H::fence_changed(called.relation());
         Ok(())
-    })
-});
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { run(fcinfo, "fence_changed", body) }
+}
 
-sql_function!(helios_fence_changed_wrapper, pg_finfo_helios_fence_changed_wrapper, |f| {
-    run(f, "fence_changed", |called, _| {
-        called.require(is_after_statement)?;
-        called.require_catalog()?;
-        crate::pg::hooks::invalidation::tell(called.relation());
-        Ok(())
-    })
-});
-
-sql_function!(helios_reference_write_wrapper, pg_finfo_helios_reference_write_wrapper, |f| {
-    run(f, "reference_write", |called, triggers| {
+/// The trigger function `helios.reference_write`.
+///
+/// # Safety
+/// As [`directory_changed`].
+pub unsafe fn reference_write<H: TriggerHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    let body = |called: &Called| {
         called.require(|event| {
             is_after_statement(event) || is_after_row(event) || is_before_statement(event)
         })?;
-        // `run` made sure that this is a trigger's call.
-        let (relation, fired) = row_trigger::view(called.data);
-        (triggers.reference_write)(relation, fired)
-    })
-});
+        // SAFETY: `run` made sure that this is a trigger's call.
+        let (relation, fired) = unsafe { row_trigger::view(called.data) };
+        H::reference_write(relation, fired)
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { run(fcinfo, "reference_write", body) }
+}
 
-sql_function!(helios_reference_copy_wrapper, pg_finfo_helios_reference_copy_wrapper, |f| {
-    run(f, "reference_copy", |called, triggers| {
+/// The trigger function `helios.reference_copy`.
+///
+/// # Safety
+/// As [`directory_changed`].
+pub unsafe fn reference_copy<H: TriggerHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    let body = |called: &Called| {
         called.require(is_before_statement)?;
-        (triggers.reference_copy)(called.relation())
-    })
-});
+        H::reference_copy(called.relation())
+    };
+    // SAFETY: by the caller's promise.
+    unsafe { run(fcinfo, "reference_copy", body) }
+}
 
 /// A call of a trigger function.
 struct Called {
@@ -73,7 +92,7 @@ struct Called {
 unsafe fn run(
     fcinfo: pg_sys::FunctionCallInfo,
     function: &'static str,
-    body: impl FnOnce(&Called, &Triggers) -> Result<()>,
+    body: impl FnOnce(&Called) -> Result<()>,
 ) -> pg_sys::Datum {
     // SAFETY: by the caller's promise; a call as a trigger has its data as context.
     unsafe {
@@ -82,8 +101,7 @@ unsafe fn run(
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
                 return Err(violated(function, "it is not called as a trigger"));
             }
-            let called = Called { function, data: context.cast() };
-            TRIGGERS.get().map_or(Ok(()), |triggers| body(&called, triggers))
+            body(&Called { function, data: context.cast() })
         });
         // No row, which only triggers before a row would mind; NULL would be an error.
         (*fcinfo).isnull = false;

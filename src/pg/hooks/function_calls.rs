@@ -1,17 +1,17 @@
-//! Hears of functions before they are called: the server announces each once, when an expression is made ready or a
-//! FunctionCall message has arrived.
+//! Functions before they are called (`OAT_FUNCTION_EXECUTE`): the server announces each once, when an expression is made
+//! ready or a FunctionCall message has arrived.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
-use crate::pg::tree::server_functions::is_watched;
 use pgrx::pg_sys::{self, Oid};
-use std::sync::OnceLock;
 
-static CHECK: OnceLock<fn(Oid) -> Result<()>> = OnceLock::new();
-
-/// Sets who looks at functions; once, when the library is loaded.
-pub fn install(check: fn(Oid) -> Result<()>) {
-    CHECK.get_or_init(|| check);
+/// What the extension decides about a function before it is called.
+pub trait FunctionHooks {
+    /// Whether [`Self::check_function`] has anything to say about the function: asked for every function of every
+    /// expression, so a comparison of numbers.
+    fn is_watched(function: Oid) -> bool;
+    /// Refuses a function that must not be called here in this way.
+    fn check_function(function: Oid) -> Result<()>;
 }
 
 /// Whether the client called the function that was announced by a FunctionCall message: no statement is running, and
@@ -24,14 +24,14 @@ pub fn is_function_call_message() -> bool {
     }
 }
 
-/// Told by the object access hook.
+/// Called by the object access hook.
 ///
 /// # Safety
 /// The caller's frame owns nothing with a destructor.
-pub(in crate::pg) unsafe fn announced(function: Oid) {
-    if !is_watched(function) {
+pub(in crate::pg) unsafe fn announced<H: FunctionHooks>(function: Oid) {
+    if !H::is_watched(function) {
         return;
     }
     // SAFETY: by the caller's promise.
-    unsafe { trampoline((), || CHECK.get().map_or(Ok(()), |check| check(function))) }
+    unsafe { trampoline((), || H::check_function(function)) }
 }

@@ -1,12 +1,12 @@
-//! Hears which objects a statement creates, alters and drops.
+//! `object_access_hook`: which objects a statement creates, alters and drops, and which functions are about to be called.
 
 use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::error::trampoline;
+use crate::pg::hooks::function_calls::{self, FunctionHooks};
 use pgrx::pg_sys::{self, ObjectAccessType, Oid};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
-use std::sync::OnceLock;
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,41 +19,40 @@ pub enum Event {
     Dropped,
 }
 
-/// Who wants to know.
-pub struct Listener {
+/// What the extension notes of the objects that statements create, alter and drop.
+pub trait ObjectHooks {
     /// Called for each object, while recording.
-    pub record: fn(Event, Object) -> Result<()>,
+    fn record(event: Event, object: Object) -> Result<()>;
     /// Called for each object that is altered, dropped or truncated by a statement and not by the server itself,
     /// before that is visible.
-    pub touches: fn(Object) -> Result<()>,
-    /// A subtransaction of this level has failed (0: the transaction has ended). Must not raise an error.
-    pub failed: fn(i32),
+    fn touches(object: Object) -> Result<()>;
+    /// A subtransaction of this level has failed (0: the transaction has ended). Raises nothing.
+    fn recording_failed(level: i32);
 }
-
-static LISTENER: OnceLock<Listener> = OnceLock::new();
 
 thread_local! {
     static PREVIOUS: Cell<pg_sys::object_access_hook_type> = const { Cell::new(None) };
     static RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Turns the listener on and off.
+/// Turns the recording of objects on and off.
 pub fn set_recording(on: bool) {
     RECORDING.set(on);
 }
 
-/// Puts the hook in. Called once, from `_PG_init`.
-pub fn install(listener: Listener) {
-    let _ = LISTENER.set(listener);
-    // SAFETY: the postmaster is alone while it loads libraries.
+/// Puts the hook in; once, when the library is loaded.
+pub(super) fn install<H: ObjectHooks + FunctionHooks>() {
+    // SAFETY: the postmaster is alone while it loads libraries. The callbacks live as long as the process and only shorten
+    // a list.
     unsafe {
         PREVIOUS.set(pg_sys::object_access_hook);
-        pg_sys::object_access_hook = Some(object_access);
+        pg_sys::object_access_hook = Some(object_access::<H>);
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_event::<H>), std::ptr::null_mut());
+        pg_sys::RegisterXactCallback(Some(transaction_event::<H>), std::ptr::null_mut());
     }
-    on_subtransaction_abort();
 }
 
-unsafe extern "C-unwind" fn object_access(
+unsafe extern "C-unwind" fn object_access<H: ObjectHooks + FunctionHooks>(
     access: ObjectAccessType::Type,
     class: Oid,
     id: Oid,
@@ -67,7 +66,7 @@ unsafe extern "C-unwind" fn object_access(
     // SAFETY: this frame owns nothing with a destructor; the argument is what the server says it is.
     unsafe {
         if access == ObjectAccessType::OAT_FUNCTION_EXECUTE {
-            return crate::pg::hooks::function_calls::announced(id);
+            return function_calls::announced::<H>(id);
         }
         let internal = is_internal(access, argument);
         let object = object::child_of_inheritance(Object { class, id });
@@ -78,7 +77,7 @@ unsafe extern "C-unwind" fn object_access(
                 | ObjectAccessType::OAT_TRUNCATE
         );
         if touched && !internal {
-            trampoline((), || LISTENER.get().map_or(Ok(()), |listener| (listener.touches)(object)));
+            trampoline((), || H::touches(object));
         }
         let event = match access {
             ObjectAccessType::OAT_POST_CREATE => Event::Created,
@@ -93,7 +92,7 @@ unsafe extern "C-unwind" fn object_access(
         }
         // What an extension's script makes is the extension's business.
         let of_extension = pg_sys::creating_extension;
-        trampoline((), || record(event, object, internal, of_extension))
+        trampoline((), || record::<H>(event, object, internal, of_extension))
     }
 }
 
@@ -118,7 +117,12 @@ unsafe fn is_internal(access: ObjectAccessType::Type, argument: *mut c_void) -> 
     }
 }
 
-fn record(event: Event, object: Object, internal: bool, of_extension: bool) -> Result<()> {
+fn record<H: ObjectHooks>(
+    event: Event,
+    object: Object,
+    internal: bool,
+    of_extension: bool,
+) -> Result<()> {
     // The server names a new default by its table.
     let object = match event {
         Event::Created => object::whole_of_default(object),
@@ -127,18 +131,10 @@ fn record(event: Event, object: Object, internal: bool, of_extension: bool) -> R
     if (internal && event == Event::Dropped) || (of_extension && !object::is_extension(object)) {
         return Ok(());
     }
-    LISTENER.get().map_or(Ok(()), |listener| (listener.record)(event, object))
+    H::record(event, object)
 }
 
-fn on_subtransaction_abort() {
-    // SAFETY: the callbacks live as long as the process and only shorten a list.
-    unsafe {
-        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
-        pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
-    }
-}
-
-unsafe extern "C-unwind" fn subtransaction_event(
+unsafe extern "C-unwind" fn subtransaction_event<H: ObjectHooks>(
     event: pg_sys::SubXactEvent::Type,
     _sub: pg_sys::SubTransactionId,
     _parent: pg_sys::SubTransactionId,
@@ -146,23 +142,24 @@ unsafe extern "C-unwind" fn subtransaction_event(
 ) {
     if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
         // SAFETY: reads a backend-local variable.
-        failed(unsafe { pg_sys::GetCurrentTransactionNestLevel() });
+        failed::<H>(unsafe { pg_sys::GetCurrentTransactionNestLevel() });
     }
 }
 
-unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+unsafe extern "C-unwind" fn transaction_event<H: ObjectHooks>(
+    event: pg_sys::XactEvent::Type,
+    _: *mut c_void,
+) {
     match event {
         pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            failed(0);
+            failed::<H>(0);
         }
         _ => {}
     }
 }
 
-fn failed(level: i32) {
-    if RECORDING.get()
-        && let Some(listener) = LISTENER.get()
-    {
-        (listener.failed)(level);
+fn failed<H: ObjectHooks>(level: i32) {
+    if RECORDING.get() {
+        H::recording_failed(level);
     }
 }

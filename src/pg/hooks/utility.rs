@@ -1,4 +1,5 @@
-//! The way of every utility statement: what `ddl` does before it, the server's own work, what `ddl` does after.
+//! `ProcessUtility_hook`: what the extension does before a utility statement, the server's own work, what the extension
+//! does after it.
 //!
 //! The hook's frame is not guarded and owns nothing with a destructor, so that the server's own errors pass it with
 //! every field that they were raised with.
@@ -6,13 +7,13 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::{explain, nesting};
+use crate::pg::hooks::executor::ExecutorHooks;
 use crate::pg::tree::enclosing::Enclosing;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::cell::Cell;
 use std::ffi::c_char;
-use std::sync::OnceLock;
 
 /// What is to happen with a statement.
 #[derive(Clone, Copy)]
@@ -21,7 +22,7 @@ pub struct Step {
     pub statement: Statement,
     /// Whether the server shall run it.
     pub run: bool,
-    /// Whether [`Handler::after`] is to be called, and with what.
+    /// Whether [`UtilityHooks::after_utility`] is to be called, and with what.
     pub frame: Option<usize>,
 }
 
@@ -43,30 +44,23 @@ pub struct Completion {
     pub rows: u64,
 }
 
-/// Who decides about statements.
-pub struct Handler {
-    /// Before the server runs the statement.
-    pub before: fn(&Statement) -> Result<Step>,
-    /// After it; gets the frame of the step and the original statement.
-    pub after: fn(usize, &Statement) -> Result<Option<Completion>>,
+/// What the extension does with utility statements.
+pub trait UtilityHooks {
+    /// Called before the server runs a statement; decides whether it does.
+    fn before_utility(statement: &Statement) -> Result<Step>;
+    /// Called after the server ran a statement, with the frame of its step and the original statement.
+    fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>>;
+    /// Runs a COPY and gives the number of rows, or leaves it to the server.
+    fn copy(view: &CopyView, statement: &Statement) -> Result<Option<u64>>;
+    /// Runs a CALL; false leaves it to the server.
+    fn call(view: &CallView, statement: &Statement) -> Result<bool>;
+    /// Called with the schema in which an EXPLAIN ANALYZE CREATE TABLE AS would make its table.
+    fn explained_table(namespace: Oid) -> Result<()>;
+    /// Called after what may have changed the session's settings: SET, RESET and DISCARD, DO and CALL, `set_config()`.
+    fn settings_changed();
+    /// Called after DISCARD.
+    fn statements_dropped();
 }
-
-/// Who runs the statements that move rows or change the session.
-pub struct RowHandler {
-    /// COPY; gives the number of rows, or leaves it to the server.
-    pub copy: fn(&CopyView, &Statement) -> Result<Option<u64>>,
-    /// CALL; false leaves it to the server.
-    pub call: fn(&CallView, &Statement) -> Result<bool>,
-    /// Told where an EXPLAIN ANALYZE CREATE TABLE AS makes its table.
-    pub explained_table: fn(Oid) -> Result<()>,
-    /// Told after SET, RESET and DISCARD, and after DO and CALL, which may have done the same.
-    pub settings_changed: fn(),
-    /// Told after DISCARD.
-    pub statements_dropped: fn(),
-}
-
-static HANDLER: OnceLock<Handler> = OnceLock::new();
-static ROW_HANDLER: OnceLock<RowHandler> = OnceLock::new();
 
 thread_local! {
     static PREVIOUS: Cell<pg_sys::ProcessUtility_hook_type> = const { Cell::new(None) };
@@ -86,23 +80,17 @@ unsafe extern "C-unwind" {
     );
 }
 
-/// Sets who moves rows. Called once, from `_PG_init`.
-pub fn install_rows(handler: RowHandler) {
-    let _ = ROW_HANDLER.set(handler);
-}
-
-/// Puts the hook in. Called once, from `_PG_init`.
-pub fn install(handler: Handler) {
-    let _ = HANDLER.set(handler);
+/// Puts the hook in; once, when the library is loaded.
+pub(super) fn install<H: UtilityHooks + ExecutorHooks>() {
     // SAFETY: the postmaster is alone while it loads libraries.
     unsafe {
         PREVIOUS.set(pg_sys::ProcessUtility_hook);
-        pg_sys::ProcessUtility_hook = Some(process_utility);
+        pg_sys::ProcessUtility_hook = Some(process_utility::<H>);
     }
 }
 
 #[allow(clippy::too_many_arguments)] // the server's signature
-unsafe extern "C-unwind" fn process_utility(
+unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
     planned: *mut pg_sys::PlannedStmt,
     source: *const c_char,
     read_only_tree: bool,
@@ -121,17 +109,15 @@ unsafe extern "C-unwind" fn process_utility(
         };
         // EXECUTE is its query and nothing else.
         let deeper = (*(*planned).utilityStmt).type_ != NodeTag::T_ExecuteStmt;
-        nesting::utility(enclosing, deeper, || {
+        nesting::utility(enclosing, deeper, H::statement_ended, || {
             let statement = Statement::new(planned, source, context, !parameters.is_null());
             let tag = statement.tag();
-            if trampoline(false, || move_rows(&statement, parameters, destination, completion)) {
+            if trampoline(false, || move_rows::<H>(&statement, parameters, destination, completion))
+            {
                 return;
             }
             let pass = Step::pass(statement);
-            let step = trampoline(pass, || match HANDLER.get() {
-                Some(handler) => (handler.before)(&statement),
-                None => Ok(pass),
-            });
+            let step = trampoline(pass, || H::before_utility(&statement));
             let (planned, read_only_tree) = match step.statement.planned() {
                 same if same == planned => (same, read_only_tree),
                 copy => (copy, false),
@@ -150,10 +136,10 @@ unsafe extern "C-unwind" fn process_utility(
                 );
             }
             if let Some(frame) = step.frame {
-                trampoline((), || finish(frame, &statement, completion));
+                trampoline((), || finish::<H>(frame, &statement, completion));
             }
             trampoline((), || {
-                session_changed(tag);
+                session_changed::<H>(tag);
                 Ok(())
             });
         });
@@ -164,19 +150,18 @@ unsafe extern "C-unwind" fn process_utility(
 ///
 /// # Safety
 /// The arguments are those of the hook.
-unsafe fn move_rows(
+unsafe fn move_rows<H: UtilityHooks>(
     statement: &Statement,
     parameters: pg_sys::ParamListInfo,
     destination: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) -> Result<bool> {
-    let Some(handler) = ROW_HANDLER.get() else { return Ok(false) };
     // SAFETY: the tag says what the node is; the rest is the caller's promise.
     unsafe {
         match statement.tag() {
             NodeTag::T_CopyStmt => {
                 let view = CopyView::new(statement.node());
-                let Some(rows) = (handler.copy)(&view, statement)? else { return Ok(false) };
+                let Some(rows) = H::copy(&view, statement)? else { return Ok(false) };
                 if !completion.is_null() {
                     (*completion).commandTag = pg_sys::CommandTag::CMDTAG_COPY;
                     (*completion).nprocessed = rows;
@@ -185,12 +170,12 @@ unsafe fn move_rows(
             }
             NodeTag::T_CallStmt => {
                 let view = CallView::new(statement.node(), parameters, destination);
-                (handler.call)(&view, statement)
+                H::call(&view, statement)
             }
             NodeTag::T_ExplainStmt => {
                 explain::begins(statement.node());
                 match explain::made_in(statement.node()) {
-                    Some(namespace) => (handler.explained_table)(namespace).map(|()| false),
+                    Some(namespace) => H::explained_table(namespace).map(|()| false),
                     None => Ok(false),
                 }
             }
@@ -200,29 +185,27 @@ unsafe fn move_rows(
 }
 
 /// After the server ran a statement: tells what it may have changed about the session.
-fn session_changed(tag: NodeTag) {
-    let Some(handler) = ROW_HANDLER.get() else { return };
+fn session_changed<H: UtilityHooks>(tag: NodeTag) {
     match tag {
         NodeTag::T_VariableSetStmt | NodeTag::T_CallStmt | NodeTag::T_DoStmt => {
-            (handler.settings_changed)();
+            H::settings_changed();
         }
         NodeTag::T_DiscardStmt => {
-            (handler.settings_changed)();
-            (handler.statements_dropped)();
+            H::settings_changed();
+            H::statements_dropped();
         }
         _ => {}
     }
 }
 
-fn finish(
+fn finish<H: UtilityHooks>(
     frame: usize,
     statement: &Statement,
     completion: *mut pg_sys::QueryCompletion,
 ) -> Result<()> {
     // SAFETY: what the server has just done is made visible to the look-ups to come.
     unsafe { pg_sys::CommandCounterIncrement() };
-    let Some(handler) = HANDLER.get() else { return Ok(()) };
-    let Some(Completion { rows }) = (handler.after)(frame, statement)? else { return Ok(()) };
+    let Some(Completion { rows }) = H::after_utility(frame, statement)? else { return Ok(()) };
     if !completion.is_null() {
         // SAFETY: the server's own struct, valid during the call of the hook.
         unsafe {

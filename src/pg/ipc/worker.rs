@@ -225,59 +225,70 @@ const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 const TIMEOUTS: [&CStr; 2] = [c"lock_timeout", c"transaction_timeout"];
 
+/// What the background workers do.
+pub trait WorkerHooks {
+    /// The launcher, connected to no database; does not return.
+    fn launcher();
+    /// A database's worker, connected to it; its process ends when it returns.
+    fn database_worker(database: u32);
+    /// A migration's worker, connected to its database; its process ends when it returns.
+    fn migration_worker(work: MigrationWork);
+}
+
 /// Main function of the launcher.
-#[pg_guard]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn helios_launcher_main(_none: pg_sys::Datum) {
-    begin(None, 0);
-    entry(|main| (main.launcher)());
+///
+/// # Safety
+/// Called by the server at the start of a background worker's process, from a frame that owns nothing with a destructor.
+pub unsafe fn launcher<H: WorkerHooks>(_none: pg_sys::Datum) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        guarded(|| {
+            begin(None, 0);
+            H::launcher();
+        });
+    }
 }
 
 /// Main function of a database's worker.
-#[pg_guard]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn helios_worker_main(database: pg_sys::Datum) {
+///
+/// # Safety
+/// As [`launcher`].
+pub unsafe fn database_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     let database = database.value() as u32;
-    begin(Some(database), 0);
-    crate::pg::ipc::worker_slots::arrive(database);
-    entry(|main| (main.worker)(database));
+    // SAFETY: by the caller's promise.
+    unsafe {
+        guarded(|| {
+            begin(Some(database), 0);
+            crate::pg::ipc::worker_slots::arrive(database);
+            H::database_worker(database);
+        });
+    }
 }
 
 /// Main function of a migration's worker.
-#[pg_guard]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn helios_migration_main(database: pg_sys::Datum) {
+///
+/// # Safety
+/// As [`launcher`].
+pub unsafe fn migration_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     // SAFETY: set in every background worker before its main function runs.
     let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra }.map(|byte| byte as u8);
     let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = extra;
     let migration = i64::from_ne_bytes([a, b, c, d, e, f, g, h]);
     let role = u32::from_ne_bytes([i, j, k, l]);
     let database = database.value() as u32;
-    begin(Some(database), role);
-    crate::pg::ipc::worker_slots::arrive_for_migration(database);
-    entry(|main| (main.migration)(MigrationWork { database, migration, role }));
-}
-
-/// What the workers do, told by the room above.
-#[derive(Clone, Copy)]
-pub struct Main {
-    /// The launcher; does not return.
-    pub launcher: fn(),
-    /// A database's worker, with the database's OID; its process ends when it returns.
-    pub worker: fn(u32),
-    /// A migration's worker; its process ends when it returns.
-    pub migration: fn(MigrationWork),
-}
-
-thread_local!(static MAIN: std::cell::Cell<Option<Main>> = const { std::cell::Cell::new(None) });
-
-/// Says what the workers do. Called once, from `_PG_init`.
-pub fn set_main(main: Main) {
-    MAIN.set(Some(main));
-}
-
-fn entry(run: impl FnOnce(Main)) {
-    if let Some(main) = MAIN.get() {
-        run(main);
+    // SAFETY: by the caller's promise.
+    unsafe {
+        guarded(|| {
+            begin(Some(database), role);
+            crate::pg::ipc::worker_slots::arrive_for_migration(database);
+            H::migration_worker(MigrationWork { database, migration, role });
+        });
     }
+}
+
+/// # Safety
+/// Only as the outermost call of a function that owns nothing with a destructor.
+unsafe fn guarded(main: impl FnOnce()) {
+    // SAFETY: by the caller's promise.
+    unsafe { pgrx::pg_sys::panic::pgrx_extern_c_guard(std::panic::AssertUnwindSafe(main)) }
 }

@@ -1,9 +1,9 @@
-//! The local transaction: where it stands, how it was begun, and a word when something happens to it.
+//! The local transaction: its state, its properties, and the transaction callbacks.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use pgrx::pg_sys;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 /// What happens to the local transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,22 +24,33 @@ pub enum Event {
     SubAbort(u32),
 }
 
-/// Told of every event. An error is raised where one is possible, and shown as a warning elsewhere.
-pub type Listener = fn(Event) -> Result<()>;
-
-thread_local!(static LISTENER: Cell<Option<Listener>> = const { Cell::new(None) });
-
-/// Registers the one listener. Called once, from `_PG_init`.
-pub fn listen(listener: Listener) {
-    LISTENER.set(Some(listener));
-    // SAFETY: the callbacks live as long as the process.
-    unsafe {
-        pg_sys::RegisterXactCallback(Some(transaction_event), std::ptr::null_mut());
-        pg_sys::RegisterSubXactCallback(Some(subtransaction_event), std::ptr::null_mut());
+impl Event {
+    /// Nesting level from which on nothing noted of the transaction counts any more: 0 where the transaction has ended.
+    pub fn ended_level(self) -> Option<u32> {
+        match self {
+            Self::Commit | Self::Abort | Self::Prepare => Some(0),
+            Self::SubAbort(level) => Some(level),
+            Self::PreCommit | Self::PrePrepare | Self::SubCommit(_) => None,
+        }
     }
 }
 
-unsafe extern "C-unwind" fn transaction_event(
+/// What the extension does when the local transaction commits or rolls back.
+pub trait TransactionHooks {
+    /// Called with every event. An error is raised where one is possible, and shown as a warning elsewhere.
+    fn transaction(event: Event) -> Result<()>;
+}
+
+/// Registers the callbacks; once, when the library is loaded.
+pub(in crate::pg) fn install<H: TransactionHooks>() {
+    // SAFETY: the callbacks live as long as the process.
+    unsafe {
+        pg_sys::RegisterXactCallback(Some(transaction_event::<H>), std::ptr::null_mut());
+        pg_sys::RegisterSubXactCallback(Some(subtransaction_event::<H>), std::ptr::null_mut());
+    }
+}
+
+unsafe extern "C-unwind" fn transaction_event<H: TransactionHooks>(
     event: pg_sys::XactEvent::Type,
     _: *mut std::ffi::c_void,
 ) {
@@ -60,7 +71,7 @@ unsafe extern "C-unwind" fn transaction_event(
         _ => return,
     };
     // SAFETY: this frame owns nothing.
-    unsafe { dispatch(event) }
+    unsafe { dispatch::<H>(event) }
 }
 
 /// Commits what the statement has done so far and goes on in another transaction, as VACUUM does. Only for statements that
@@ -112,7 +123,7 @@ fn log_end() -> pg_sys::XLogRecPtr {
     unsafe { pg_sys::XactLastRecEnd }
 }
 
-unsafe extern "C-unwind" fn subtransaction_event(
+unsafe extern "C-unwind" fn subtransaction_event<H: TransactionHooks>(
     event: pg_sys::SubXactEvent::Type,
     _sub: pg_sys::SubTransactionId,
     _parent: pg_sys::SubTransactionId,
@@ -125,20 +136,19 @@ unsafe extern "C-unwind" fn subtransaction_event(
         _ => return,
     };
     // SAFETY: this frame owns nothing.
-    unsafe { dispatch(event) }
+    unsafe { dispatch::<H>(event) }
 }
 
 /// # Safety
 /// Only from a callback's frame that owns nothing.
-unsafe fn dispatch(event: Event) {
-    let Some(listener) = LISTENER.get() else { return };
+unsafe fn dispatch<H: TransactionHooks>(event: Event) {
     if matches!(event, Event::PreCommit | Event::PrePrepare) {
         // SAFETY: the caller's word; errors are allowed at these moments.
-        return unsafe { trampoline((), || listener(event)) };
+        return unsafe { trampoline((), || H::transaction(event)) };
     }
     // An error that left this callback would take the backend down (or the server, in a commit): whatever is
     // raised ends here. What was left undone is the business of the recovery worker.
-    let failed = pgrx::PgTryBuilder::new(|| listener(event))
+    let failed = pgrx::PgTryBuilder::new(|| H::transaction(event))
         .catch_others(|cause| Err(internal(&format!("{cause:?}"))))
         .catch_rust_panic(|cause| Err(internal(&format!("{cause:?}"))))
         .execute();

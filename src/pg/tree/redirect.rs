@@ -11,7 +11,6 @@ use pgrx::{FromDatum, IntoDatum};
 use std::cell::Cell;
 use std::ffi::{CString, c_char};
 use std::ptr;
-use std::sync::OnceLock;
 
 /// A function of sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,25 +38,19 @@ pub enum RelationCall {
     LastValue,
 }
 
-/// What the redirected functions call.
-pub struct Redirects {
-    /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until `done` is called.
-    pub sequence: fn(Oid, SequenceCall) -> Result<Option<i64>>,
+/// What the redirected functions do besides PostgreSQL's own.
+pub trait RedirectHooks {
+    /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until
+    /// [`Self::redirected_call_ended`] is called.
+    fn sequence(sequence: Oid, call: SequenceCall) -> Result<Option<i64>>;
     /// Asks the relation's node; `None` if the relation is here. The answer may be NULL.
-    pub relation: fn(Oid, RelationCall) -> Result<Option<Option<i64>>>,
-    /// Told after a call that ran here.
-    pub done: fn(),
-    /// Told after `set_config`.
-    pub settings_changed: fn(),
+    fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>>;
+    /// Called after a call of a sequence's function that ran here.
+    fn redirected_call_ended();
+    /// Called after `set_config()`.
+    fn set_config_called();
     /// Makes of the identifier of a snapshot that was exported here that of one on all nodes.
-    pub snapshot_exported: fn(&str) -> Result<String>,
-}
-
-static REDIRECTS: OnceLock<Redirects> = OnceLock::new();
-
-/// Sets what the redirected functions call; once, when the library is loaded.
-pub fn install(redirects: Redirects) {
-    REDIRECTS.get_or_init(|| redirects);
+    fn snapshot_exported(identifier: &str) -> Result<String>;
 }
 
 const COUNT: usize = 12;
@@ -149,90 +142,138 @@ pub(in crate::pg) fn look_up(name: &str, arguments: &[Oid]) -> Oid {
     }
 }
 
-/// Declares a function for `LANGUAGE c`. Its frame is not guarded, so that errors keep their fields.
-macro_rules! sql_function {
-    ($name:ident, $info:ident, $body:expr) => {
-        /// The function manager's entry point.
-        ///
-        /// # Safety
-        /// Called by the function manager.
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C-unwind" fn $name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // SAFETY: the function manager's own arguments; nothing here has a destructor.
-            unsafe { $body(fcinfo) }
-        }
-
-        /// Says which calling convention the function has.
-        #[unsafe(no_mangle)]
-        pub extern "C" fn $info() -> &'static pg_sys::Pg_finfo_record {
-            const INFO: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
-            &INFO
-        }
-    };
-}
-pub(in crate::pg) use sql_function;
-
-sql_function!(helios_nextval_wrapper, pg_finfo_helios_nextval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::Advance, nextval_oid)
-});
-sql_function!(helios_currval_wrapper, pg_finfo_helios_currval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::Current, currval_oid)
-});
-sql_function!(helios_setval_wrapper, pg_finfo_helios_setval_wrapper, |fcinfo| {
-    on_sequence(fcinfo, SequenceCall::Set(argument(fcinfo, 1) as i64, None), setval_oid)
-});
-sql_function!(helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper, |fcinfo| {
-    let is_called = argument(fcinfo, 2) as u8 != 0;
-    let call = SequenceCall::Set(argument(fcinfo, 1) as i64, Some(is_called));
-    on_sequence(fcinfo, call, setval3_oid)
-});
-sql_function!(helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper, |fcinfo| {
-    let result = set_config_by_name(fcinfo);
-    tell(|redirects| redirects.settings_changed);
-    result
-});
-
-sql_function!(helios_relation_size_wrapper, pg_finfo_helios_relation_size_wrapper, |fcinfo| {
-    let fork = pg_sys::text_to_cstring(argument(fcinfo, 1) as *mut pg_sys::text);
-    on_relation(fcinfo, fork, pg_relation_size, |fork| {
-        RelationCall::Size(crate::pg::tree::nodes::text(fork).unwrap_or_default())
-    })
-});
-sql_function!(helios_total_size_wrapper, pg_finfo_helios_total_size_wrapper, |fcinfo| {
-    on_relation(fcinfo, ptr::null(), pg_total_relation_size, |_| RelationCall::TotalSize)
-});
-sql_function!(helios_table_size_wrapper, pg_finfo_helios_table_size_wrapper, |fcinfo| {
-    on_relation(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize)
-});
-sql_function!(helios_indexes_size_wrapper, pg_finfo_helios_indexes_size_wrapper, |fcinfo| {
-    on_relation(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize)
-});
-sql_function!(helios_last_value_wrapper, pg_finfo_helios_last_value_wrapper, |fcinfo| {
-    on_relation(fcinfo, ptr::null(), pg_sequence_last_value, |_| RelationCall::LastValue)
-});
-sql_function!(helios_export_snapshot_wrapper, pg_finfo_helios_export_snapshot_wrapper, |fcinfo| {
-    let own = pg_export_snapshot(fcinfo);
-    trampoline(own, || {
-        let identifier = String::from_datum(own, false).unwrap_or_default();
-        let all = match REDIRECTS.get() {
-            Some(redirects) => (redirects.snapshot_exported)(&identifier)?,
-            None => identifier,
-        };
-        Ok(all.into_datum().unwrap_or(own))
-    })
-});
-
-/// Calls one of the functions that were installed.
+/// `helios.routed_nextval(regclass)`.
 ///
 /// # Safety
+/// Called by the function manager with this function's arguments, from a frame that owns nothing with a destructor.
+pub unsafe fn nextval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe { on_sequence::<H>(fcinfo, SequenceCall::Advance, nextval_oid) }
+}
+
+/// `helios.routed_currval(regclass)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn currval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe { on_sequence::<H>(fcinfo, SequenceCall::Current, currval_oid) }
+}
+
+/// `helios.routed_setval(regclass, bigint)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn setval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        on_sequence::<H>(fcinfo, SequenceCall::Set(argument(fcinfo, 1) as i64, None), setval_oid)
+    }
+}
+
+/// `helios.routed_setval(regclass, bigint, boolean)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn setval3<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let is_called = argument(fcinfo, 2) as u8 != 0;
+        let call = SequenceCall::Set(argument(fcinfo, 1) as i64, Some(is_called));
+        on_sequence::<H>(fcinfo, call, setval3_oid)
+    }
+}
+
+/// `helios.followed_set_config(text, text, boolean)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn set_config<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let result = set_config_by_name(fcinfo);
+        tell(H::set_config_called);
+        result
+    }
+}
+
+/// `helios.routed_relation_size(regclass, text)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn relation_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let fork = pg_sys::text_to_cstring(argument(fcinfo, 1) as *mut pg_sys::text);
+        on_relation::<H>(fcinfo, fork, pg_relation_size, |fork| {
+            RelationCall::Size(crate::pg::tree::nodes::text(fork).unwrap_or_default())
+        })
+    }
+}
+
+/// `helios.routed_total_relation_size(regclass)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn total_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        on_relation::<H>(fcinfo, ptr::null(), pg_total_relation_size, |_| RelationCall::TotalSize)
+    }
+}
+
+/// `helios.routed_table_size(regclass)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn table_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize) }
+}
+
+/// `helios.routed_indexes_size(regclass)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn indexes_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize) }
+}
+
+/// `helios.routed_sequence_last_value(regclass)`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn last_value<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        on_relation::<H>(fcinfo, ptr::null(), pg_sequence_last_value, |_| RelationCall::LastValue)
+    }
+}
+
+/// `helios.shared_snapshot()`.
+///
+/// # Safety
+/// As [`nextval`].
+pub unsafe fn export_snapshot<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let own = pg_export_snapshot(fcinfo);
+        trampoline(own, || {
+            let identifier = String::from_datum(own, false).unwrap_or_default();
+            let all = H::snapshot_exported(&identifier)?;
+            Ok(all.into_datum().unwrap_or(own))
+        })
+    }
+}
+
+/// # Safety
 /// Called by a frame with nothing that would have to be dropped.
-unsafe fn tell(whom: impl Fn(&Redirects) -> fn()) {
+unsafe fn tell(ended: impl FnOnce()) {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline((), || {
-            if let Some(redirects) = REDIRECTS.get() {
-                whom(redirects)();
-            }
+            ended();
             Ok(())
         });
     }
@@ -264,7 +305,7 @@ pub(in crate::pg) unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: us
 
 /// # Safety
 /// `fcinfo` is that of a call of a strict function of a sequence.
-unsafe fn on_sequence(
+unsafe fn on_sequence<H: RedirectHooks>(
     fcinfo: pg_sys::FunctionCallInfo,
     call: SequenceCall,
     here: SqlFunction,
@@ -272,15 +313,12 @@ unsafe fn on_sequence(
     // SAFETY: by the caller's promise; int8 is passed by value.
     unsafe {
         let sequence = Oid::from(argument(fcinfo, 0) as u32);
-        let remote = trampoline(None, || match REDIRECTS.get() {
-            Some(redirects) => (redirects.sequence)(sequence, call),
-            None => Ok(None),
-        });
+        let remote = trampoline(None, || H::sequence(sequence, call));
         match remote {
             Some(value) => pg_sys::Datum::from(value),
             None => {
                 let result = here(fcinfo);
-                tell(|redirects| redirects.done);
+                tell(H::redirected_call_ended);
                 result
             }
         }
@@ -289,7 +327,7 @@ unsafe fn on_sequence(
 
 /// # Safety
 /// `fcinfo` is that of a call of a strict function of a relation; `fork` is NULL or ends with NUL.
-unsafe fn on_relation(
+unsafe fn on_relation<H: RedirectHooks>(
     fcinfo: pg_sys::FunctionCallInfo,
     fork: *const c_char,
     here: SqlFunction,
@@ -298,10 +336,7 @@ unsafe fn on_relation(
     // SAFETY: by the caller's promise; int8 is passed by value.
     unsafe {
         let relation = Oid::from(argument(fcinfo, 0) as u32);
-        let remote = trampoline(None, || match REDIRECTS.get() {
-            Some(redirects) => (redirects.relation)(relation, call(fork)),
-            None => Ok(None),
-        });
+        let remote = trampoline(None, || H::relation_data(relation, call(fork)));
         match remote {
             Some(Some(value)) => pg_sys::Datum::from(value),
             Some(None) => {

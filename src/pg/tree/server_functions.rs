@@ -109,7 +109,7 @@ pub fn asks_relation(function: Oid) -> bool {
 }
 
 /// Whether it matters that this function is about to be called.
-pub(in crate::pg) fn is_watched(function: Oid) -> bool {
+pub fn is_watched(function: Oid) -> bool {
     function.to_u32() >= crate::pg::tree::FIRST_USER_OID
         || matches!(function.to_u32(), pg_sys::F_SET_CONFIG | pg_sys::F_SETSEED)
         || asks_relation(function)

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 /// Rooms of the extension from top to bottom. A room may use those on lower lines and itself;
 /// rooms on one line may use each other.
 const ROOMS: [&[&str]; 8] = [
-    &["workers", "api"],
+    &["hooks", "workers", "api"],
     &["cluster", "planner", "ddl", "rebalance", "replica"],
     &["executor", "migration", "stats"],
     &["replication"],

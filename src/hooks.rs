@@ -1,0 +1,187 @@
+//! Every upcall from PostgreSQL, on one page: what the server calls, and who answers.
+//!
+//! `pg/hooks/` has the functions that PostgreSQL calls; they are generic over the traits that are implemented here, so that
+//! the compiler, and an editor's "go to implementation", lead from the hook to the room that does the work.
+//!
+//! Invariant: nothing is decided here. A line names the room; what has to come in an order says why.
+
+use crate::error::Result;
+use crate::executor::{self, function_calls, reference, reference_change, scan::NodeScan, value};
+use crate::pg::catalog::object::Object;
+use crate::pg::exec::copy_change::{Accepted, CopyChangeHooks, Request};
+use crate::pg::exec::evaluate::{EvaluateHooks, Evaluation};
+use crate::pg::exec::row_trigger::Fired;
+use crate::pg::exec::triggers::TriggerHooks;
+use crate::pg::hooks::executor::ExecutorHooks;
+use crate::pg::hooks::function_calls::FunctionHooks;
+use crate::pg::hooks::object_access::{Event as ObjectEvent, ObjectHooks};
+use crate::pg::hooks::planner::{Planned, PlannerHooks};
+use crate::pg::hooks::utility::{Completion, Step, UtilityHooks};
+use crate::pg::hooks::{Hooks, invalidation};
+use crate::pg::ipc::worker::{MigrationWork, WorkerHooks};
+use crate::pg::session::xact::{Event, TransactionHooks};
+use crate::pg::tree::redirect::{RedirectHooks, RelationCall, SequenceCall};
+use crate::pg::tree::statement::Statement;
+use crate::pg::tree::utility_view::{CallView, CopyView};
+use crate::pg::tree::{QueryTree, server_functions};
+use crate::{catalog, ddl, planner, transaction, workers};
+use pgrx::pg_sys::Oid;
+
+/// The one implementor of all hooks.
+pub struct Helios;
+
+impl Hooks for Helios {}
+
+crate::pg::hooks::entry_points::entry_points!(Helios);
+
+// post_parse_analyze_hook, planner_hook
+impl PlannerHooks for Helios {
+    fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
+        planner::text::remember(query, source, named_variables)
+    }
+    fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+        planner::plan(query, source)
+    }
+    fn may_inline(query: QueryTree<'_>) -> bool {
+        planner::may_inline(query)
+    }
+    fn must_replan(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
+        planner::reads_shell(relations)
+    }
+}
+
+// ExecutorStart_hook, ExecutorRun_hook, ExecutorFinish_hook, the custom scan
+impl ExecutorHooks for Helios {
+    type Scan = NodeScan;
+
+    fn check_relations(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+        planner::guard(relations)
+    }
+    fn check_written(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
+        catalog::fences::check_writes(relations)
+    }
+    fn statement_ended() {
+        transaction::close_portals();
+    }
+}
+
+// ProcessUtility_hook
+impl UtilityHooks for Helios {
+    fn before_utility(statement: &Statement) -> Result<Step> {
+        ddl::before(statement)
+    }
+    fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
+        ddl::after(frame, statement)
+    }
+    fn copy(view: &CopyView, statement: &Statement) -> Result<Option<u64>> {
+        executor::utility::copy(view, statement)
+    }
+    fn call(view: &CallView, statement: &Statement) -> Result<bool> {
+        executor::utility::call(view, statement)
+    }
+    fn explained_table(namespace: Oid) -> Result<()> {
+        executor::utility::explained_table(namespace)
+    }
+    fn settings_changed() {
+        transaction::note_settings_changed();
+    }
+    fn statements_dropped() {
+        transaction::close_sessions();
+    }
+}
+
+// object_access_hook, and the ends of (sub)transactions for what it has recorded
+impl ObjectHooks for Helios {
+    fn record(event: ObjectEvent, object: Object) -> Result<()> {
+        ddl::statement_scope::record(event, object)
+    }
+    fn touches(object: Object) -> Result<()> {
+        ddl::fence_check::touches(object)
+    }
+    fn recording_failed(level: i32) {
+        ddl::statement_scope::forget_statements(level);
+    }
+}
+
+// object_access_hook, OAT_FUNCTION_EXECUTE
+impl FunctionHooks for Helios {
+    fn is_watched(function: Oid) -> bool {
+        server_functions::is_watched(function)
+    }
+    fn check_function(function: Oid) -> Result<()> {
+        function_calls::check(function)
+    }
+}
+
+// RegisterXactCallback, RegisterSubXactCallback
+impl TransactionHooks for Helios {
+    fn transaction(event: Event) -> Result<()> {
+        // Whatever may fail below, notes of a transaction that has ended must not be found by the next one.
+        if let Some(level) = event.ended_level() {
+            reference::forget(level);
+        }
+        transaction::callbacks::on_event(event)
+    }
+}
+
+// helios.evaluate()
+impl EvaluateHooks for Helios {
+    fn evaluate(evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
+        value::evaluate(evaluation)
+    }
+}
+
+// helios.routed_nextval() and the like, which stand in for PostgreSQL's functions in plans
+impl RedirectHooks for Helios {
+    fn sequence(sequence: Oid, call: SequenceCall) -> Result<Option<i64>> {
+        value::sequence(sequence, call)
+    }
+    fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
+        value::relation_data(relation, call)
+    }
+    fn redirected_call_ended() {
+        value::done();
+    }
+    fn set_config_called() {
+        transaction::note_settings_changed();
+    }
+    fn snapshot_exported(identifier: &str) -> Result<String> {
+        transaction::snapshots::export(identifier)
+    }
+}
+
+// helios.directory_changed() and the extension's other trigger functions
+impl TriggerHooks for Helios {
+    fn directory_changed() {
+        catalog::changed();
+    }
+    fn fence_changed(table: Oid) {
+        invalidation::tell(table);
+    }
+    fn reference_write(table: Oid, fired: Fired) -> Result<()> {
+        reference::fired(table, fired)
+    }
+    fn reference_copy(table: Oid) -> Result<()> {
+        reference::guard_copy(table)
+    }
+}
+
+// helios.change_copy()
+impl CopyChangeHooks for Helios {
+    fn accept(request: &Request) -> Result<Accepted> {
+        reference_change::accept(request)
+    }
+}
+
+// Main functions of background workers
+impl WorkerHooks for Helios {
+    fn launcher() {
+        workers::launcher();
+    }
+    fn database_worker(database: u32) {
+        workers::run(database);
+    }
+    fn migration_worker(work: MigrationWork) {
+        workers::migrations::run(work);
+    }
+}

@@ -1,0 +1,177 @@
+//! The planner's hooks: `post_parse_analyze_hook` and `planner_hook`.
+
+use crate::error::Result;
+use crate::pg::error::trampoline;
+use crate::pg::exec::evaluate;
+use crate::pg::exec::plan::{self, RemotePlan};
+use crate::pg::tree::list;
+use crate::pg::tree::{ParamUse, QueryTree};
+use pgrx::pg_sys;
+use std::ffi::{CStr, c_char, c_int};
+use std::ptr;
+use std::sync::OnceLock;
+
+/// What the extension decides while PostgreSQL analyses and plans a query.
+pub trait PlannerHooks {
+    /// Called with every analysed query before it is rewritten; `named_variables` says that its source may name variables
+    /// of a procedural language.
+    fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>;
+    /// Decides who plans a query, before PostgreSQL would.
+    fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned>;
+    /// Whether the query calls functions that PostgreSQL may inline while it plans, so that its plan can name relations
+    /// that the query does not.
+    fn may_inline(query: QueryTree<'_>) -> bool;
+    /// Whether a plan made by PostgreSQL must be replaced by one for a node, given the relations that it names.
+    fn must_replan(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<bool>;
+}
+
+/// Who plans a query.
+pub enum Planned {
+    /// PostgreSQL plans it.
+    Here,
+    /// It runs on a node.
+    Remote(RemotePlan),
+    /// It is an expression with these parameters, and is computed on a node.
+    Expression(RemotePlan, Vec<ParamUse>),
+}
+
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+struct Previous {
+    planner: pg_sys::planner_hook_type,
+    analyze: pg_sys::post_parse_analyze_hook_type,
+}
+
+unsafe extern "C-unwind" {
+    // Not the binding of pgrx: its guard would strip errors of their fields.
+    fn standard_planner(
+        parse: *mut pg_sys::Query,
+        source: *const c_char,
+        options: c_int,
+        params: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+}
+
+/// Installs the hooks; once, when the library is loaded.
+pub(super) fn install<H: PlannerHooks>() {
+    // SAFETY: called while the library is loaded, in a single-threaded process.
+    unsafe {
+        PREVIOUS.get_or_init(|| Previous {
+            planner: pg_sys::planner_hook,
+            analyze: pg_sys::post_parse_analyze_hook,
+        });
+        pg_sys::planner_hook = Some(planner::<H>);
+        pg_sys::post_parse_analyze_hook = Some(analyzed::<H>);
+    }
+}
+
+unsafe fn source_text<'a>(source: *const c_char) -> &'a [u8] {
+    // SAFETY: null or a NUL-terminated text that outlives the hook's call.
+    if source.is_null() { b"" } else { unsafe { CStr::from_ptr(source) }.to_bytes() }
+}
+
+unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
+    parse: *mut pg_sys::Query,
+    source: *const c_char,
+    options: c_int,
+    params: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: the arguments are the planner's own; the standard planner may change `parse`, so the second attempt
+    // (an inlined function brought a relation in) needs the copy.
+    unsafe {
+        let remote = trampoline(ptr::null_mut(), || plan_remote::<H>(parse, source, options));
+        if !remote.is_null() {
+            return remote;
+        }
+        let copy = trampoline(ptr::null_mut(), || Ok(copy_if_inlinable::<H>(parse)));
+        let local = match PREVIOUS.get().and_then(|p| p.planner) {
+            Some(previous) => previous(parse, source, options, params),
+            None => standard_planner(parse, source, options, params),
+        };
+        if copy.is_null() {
+            return local;
+        }
+        let remote = trampoline(ptr::null_mut(), || replan::<H>(local, copy, source, options));
+        if remote.is_null() { local } else { remote }
+    }
+}
+
+unsafe fn plan_remote<H: PlannerHooks>(
+    parse: *mut pg_sys::Query,
+    source: *const c_char,
+    options: c_int,
+) -> Result<*mut pg_sys::PlannedStmt> {
+    // SAFETY: PostgreSQL gives a valid query and text.
+    let (query, text) = unsafe { (QueryTree::new(parse), source_text(source)) };
+    let Some(query) = query else { return Ok(ptr::null_mut()) };
+    Ok(match H::plan(query, text)? {
+        Planned::Remote(remote) => plan::build(query, &remote, options),
+        Planned::Expression(remote, params) => {
+            evaluate::substitute(query, &remote, &params);
+            ptr::null_mut()
+        }
+        Planned::Here => ptr::null_mut(),
+    })
+}
+
+unsafe fn copy_if_inlinable<H: PlannerHooks>(parse: *mut pg_sys::Query) -> *mut pg_sys::Query {
+    // SAFETY: PostgreSQL gives a valid query.
+    unsafe {
+        match QueryTree::new(parse) {
+            Some(query) if H::may_inline(query) => pg_sys::copyObjectImpl(parse.cast()).cast(),
+            _ => ptr::null_mut(),
+        }
+    }
+}
+
+/// Plans `copy` for a node if the finished plan reads a relation that only an inlined function names and that must
+/// not be read here.
+unsafe fn replan<H: PlannerHooks>(
+    local: *mut pg_sys::PlannedStmt,
+    copy: *mut pg_sys::Query,
+    source: *const c_char,
+    options: c_int,
+) -> Result<*mut pg_sys::PlannedStmt> {
+    // SAFETY: a finished plan's relationOids is a list of OIDs; `copy` is a valid query. Its relations are added as
+    // range table entries of nothing, so that facts are gathered from them as well.
+    unsafe {
+        let relations = list::oids((*local).relationOids);
+        if !H::must_replan(&mut relations.clone())? {
+            return Ok(ptr::null_mut());
+        }
+        for oid in relations {
+            let entry =
+                pg_sys::palloc0(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
+            (*entry).type_ = pg_sys::NodeTag::T_RangeTblEntry;
+            (*entry).rtekind = pg_sys::RTEKind::RTE_RELATION;
+            (*entry).relid = oid;
+            (*entry).relkind = pg_sys::get_rel_relkind(oid);
+            (*entry).rellockmode = pg_sys::AccessShareLock as c_int;
+            // EXPLAIN looks for a name in every entry.
+            (*entry).eref = pg_sys::makeAlias(pg_sys::get_rel_name(oid), ptr::null_mut());
+            (*copy).rtable = pg_sys::lappend((*copy).rtable, entry.cast());
+        }
+        plan_remote::<H>(copy, source, options)
+    }
+}
+
+unsafe extern "C-unwind" fn analyzed<H: PlannerHooks>(
+    pstate: *mut pg_sys::ParseState,
+    query: *mut pg_sys::Query,
+    jumble: *mut pg_sys::JumbleState,
+) {
+    // SAFETY: the arguments are the parser's own.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.analyze) {
+            previous(pstate, query, jumble);
+        }
+        trampoline((), || {
+            let named = (*pstate).p_pre_columnref_hook.is_some()
+                || (*pstate).p_post_columnref_hook.is_some();
+            match QueryTree::new(query) {
+                Some(tree) => H::analyzed(tree, source_text((*pstate).p_sourcetext), named),
+                None => Ok(()),
+            }
+        });
+    }
+}
