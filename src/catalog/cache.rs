@@ -9,6 +9,7 @@ use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::settings::MIGRATION_SESSION;
+use helios_core::generation::Generational;
 use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -51,7 +52,6 @@ impl Tables {
 
 #[derive(Default)]
 struct Cache {
-    seen: (u64, u64),
     tables: Option<Option<Tables>>,
     nodes: Option<Rc<Vec<Rc<Node>>>>,
     homes: HashMap<Oid, Option<Placement>>,
@@ -61,31 +61,25 @@ struct Cache {
 }
 
 thread_local! {
-    static CACHE: RefCell<Cache> = RefCell::default();
+    static CACHE: RefCell<Generational<(u64, u64), Cache>> = RefCell::default();
 }
 
 /// Looks something up in the cache, which is emptied first if it may be old.
 fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
     let now = invalidation::epoch();
-    CACHE.with_borrow_mut(|cache| {
-        if cache.seen != now {
-            *cache = Cache { seen: now, ..Cache::default() };
-        }
-        look(cache)
-    })
+    CACHE.with_borrow_mut(|cache| look(cache.current(now)))
 }
 
 /// Reads with `read` and keeps the result, unless it grew old while it was read.
 fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
     let before = invalidation::epoch();
     let value = read()?;
-    if invalidation::epoch() == before {
-        CACHE.with_borrow_mut(|cache| {
-            if cache.seen == before {
-                keep(cache, value.clone());
-            }
-        });
-    }
+    let after = invalidation::epoch();
+    CACHE.with_borrow_mut(|cache| {
+        if let Some(cache) = cache.unchanged(before, after) {
+            keep(cache, value.clone());
+        }
+    });
     Ok(value)
 }
 

@@ -3,7 +3,6 @@
 
 use super::cancel::CancelKey;
 use super::connect::Attempt;
-use super::frames::Frame;
 use super::passfile::{self, Wanted};
 use super::session::Session;
 use super::target::SslMode;
@@ -12,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::pg::ipc::wait::Interest;
 use crate::pg::session::settings_scan;
 use bytes::BytesMut;
+use helios_core::frames::Frame;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{

@@ -6,7 +6,6 @@
 
 mod cancel;
 mod connect;
-mod frames;
 mod handshake;
 pub mod messages;
 mod passfile;
@@ -21,7 +20,7 @@ mod trust;
 
 pub use cancel::cancel_everything;
 pub use connect::resolve;
-pub use frames::Frame;
+pub use helios_core::frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Answer, Patience, Rows, Session, text_row, wait_for_any};
 pub use statements::{Known, StatementCache};

@@ -1,9 +1,14 @@
 //! What a node reports: errors and notices as [`Error`] with every field, and the severity.
 
 use crate::error::{Error, Fields, Result, pack_sqlstate};
-use helios_core::frames::error_fields;
+use helios_core::frames::{FrameError, error_fields};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+
+/// Protocol violation (08P01): the node sent bytes that are no message.
+pub fn malformed(error: FrameError) -> Error {
+    Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, error.to_string())
+}
 
 /// An ErrorResponse or NoticeResponse.
 #[derive(Debug)]

@@ -1,140 +1,135 @@
-//! The reusable read buffer.
+//! The read buffer of a session: whole messages are handed out without copying.
+//!
+//! The bytes are shared by reference count: a row that is being looked at stays valid although another
+//! statement on the same session (a function called while the row is decoded) reads on. Then, and only
+//! then, reading goes on in a fresh buffer.
 
 use super::FrameError;
+use std::ops::Deref;
+use std::rc::Rc;
 
-/// Type byte and length word.
-const HEADER: usize = 5;
-/// What a buffer holds when it has seen no big message, in bytes.
-const INITIAL: usize = 64 * 1024;
-/// Room that [`FrameBuffer::spare`] always offers, in bytes.
-const LEAST_SPARE: usize = 8 * 1024;
-/// A grown buffer is given back after it has been emptied so often without being needed.
-const IDLE_ROUNDS: u32 = 32;
+/// Size of the first allocation, in bytes.
+const SMALL: usize = 8 * 1024;
+/// The buffer grows up to this size by itself; only a message that is longer makes it grow more.
+const LARGE: usize = 256 * 1024;
+/// Longest message that is accepted, without its type byte: PostgreSQL never sends more than 1 GiB.
+const LONGEST: u32 = 0x4000_0000;
 
-/// The longest body that a buffer takes unless told otherwise: PostgreSQL never sends 1 GiB.
-pub const DEFAULT_LIMIT: usize = 0x3fff_ffff;
-
-/// One message of the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Frame<'a> {
-    /// The type byte, such as `b'D'`.
+/// One message of the frontend/backend protocol; dereferences to its body.
+#[derive(Debug)]
+pub struct Frame {
+    /// The message's type.
     pub kind: u8,
-    /// What follows the length word.
-    pub body: &'a [u8],
+    data: Rc<Vec<u8>>,
+    from: usize,
+    to: usize,
 }
 
-/// Collects bytes from a socket and gives them out as messages.
+impl Deref for Frame {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.data[self.from..self.to]
+    }
+}
+
+/// Bytes that arrived and were not yet taken as frames.
 ///
-/// Use: read into [`spare`](Self::spare), say how many bytes came with [`filled`](Self::filled),
-/// take messages with [`next_frame`](Self::next_frame) until it gives None.
-#[derive(Debug)]
+/// Read into [`room`](Self::room), tell [`filled`](Self::filled) how many bytes came, and take messages with
+/// [`next_frame`](Self::next_frame) until it returns None.
+#[derive(Debug, Default)]
 pub struct FrameBuffer {
-    /// Always initialised as a whole; bytes `start..end` are unread.
-    bytes: Vec<u8>,
+    data: Rc<Vec<u8>>,
     start: usize,
     end: usize,
-    limit: usize,
-    /// Rounds (buffer emptied) since the buffer last had to grow.
-    idle: u32,
-}
-
-impl Default for FrameBuffer {
-    fn default() -> Self {
-        Self::with_limit(DEFAULT_LIMIT)
-    }
 }
 
 impl FrameBuffer {
-    /// An empty buffer that takes bodies up to `limit` bytes.
-    pub fn with_limit(limit: usize) -> Self {
-        FrameBuffer { bytes: vec![0; INITIAL], start: 0, end: 0, limit, idle: 0 }
-    }
-
-    /// Where the next bytes go; never empty. It may move what is unread, so ask for it only when
-    /// [`next_frame`](Self::next_frame) gave None.
-    pub fn spare(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-            self.shrink();
-        }
-        if self.bytes.len() - self.end < LEAST_SPARE && self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.bytes.len() - self.end < LEAST_SPARE {
-            self.grow();
-        }
-        &mut self.bytes[self.end..]
-    }
-
-    /// The first `count` bytes of the spare room now hold data. A count beyond the room is taken
-    /// as the whole of it.
-    pub fn filled(&mut self, count: usize) {
-        debug_assert!(count <= self.bytes.len() - self.end, "filled more than the spare room");
-        self.end = (self.end + count).min(self.bytes.len());
-    }
-
-    /// The next whole message; None when more bytes are needed. After an error the stream is lost:
-    /// the same error comes again.
+    /// Whether every byte was taken.
     #[inline]
-    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, FrameError> {
-        let unread = &self.bytes[self.start..self.end];
-        let Some((&[kind, a, b, c, d], rest)) = unread.split_first_chunk::<HEADER>() else {
-            return Ok(None);
-        };
-        let length = body_length(kind, i32::from_be_bytes([a, b, c, d]), self.limit)?;
-        let Some(body) = rest.get(..length) else { return Ok(None) };
-        self.start += HEADER + length;
-        Ok(Some(Frame { kind, body }))
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
     }
 
-    /// How many bytes have come that no message has been made of yet.
-    pub fn unread(&self) -> usize {
-        self.end - self.start
+    /// The next whole message, if it has arrived. After an error the stream is lost: the same error comes again.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let Some(length) = self.frame_length()? else { return Ok(None) };
+        if self.end - self.start < length {
+            return Ok(None);
+        }
+        let from = self.start;
+        self.start += length;
+        Ok(Some(Frame {
+            kind: self.data[from],
+            data: Rc::clone(&self.data),
+            from: from + 5,
+            to: from + length,
+        }))
+    }
+
+    /// Length of the next message with its header, once the header has arrived.
+    #[inline]
+    fn frame_length(&self) -> Result<Option<usize>, FrameError> {
+        match self.data[self.start..self.end] {
+            [_, a, b, c, d, ..] => {
+                let length = u32::from_be_bytes([a, b, c, d]);
+                if !(4..=LONGEST).contains(&length) {
+                    return Err(FrameError::Length(length));
+                }
+                Ok(Some(length as usize + 1))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Room to read into; never empty. A length word alone reserves little: the buffer grows to at most twice what has
+    /// arrived, or [`LARGE`].
+    pub fn room(&mut self) -> Result<&mut [u8], FrameError> {
+        let pending = self.end - self.start;
+        let needed = self.frame_length()?.unwrap_or(5).min(LARGE.max(2 * pending));
+        let full = self.start == 0 && self.end == self.data.len() && !self.data.is_empty();
+        let mut capacity = self.data.len().max(SMALL);
+        if full && capacity < LARGE {
+            capacity *= 2; // the last read filled it: a stream
+        } else if pending == 0 && capacity > LARGE {
+            capacity = LARGE; // the giant row is gone
+        }
+        capacity = capacity.max(needed.checked_next_power_of_two().unwrap_or(needed));
+        let in_place = capacity == self.data.len();
+        match Rc::get_mut(&mut self.data) {
+            Some(data) if in_place => {
+                // Moving what is left is worth it only when room gets short.
+                if pending == 0
+                    || data.len() - self.end < data.len() / 4
+                    || data.len() - self.start < needed
+                {
+                    data.copy_within(self.start..self.end, 0);
+                    (self.start, self.end) = (0, pending);
+                }
+            }
+            _ => {
+                let mut data = vec![0; capacity];
+                data[..pending].copy_from_slice(&self.data[self.start..self.end]);
+                self.data = Rc::new(data);
+                (self.start, self.end) = (0, pending);
+            }
+        }
+        let end = self.end;
+        // Nobody shares the buffer at this point, so nothing is copied.
+        Ok(&mut Rc::make_mut(&mut self.data)[end..])
+    }
+
+    /// `n` bytes were read into [`Self::room`].
+    #[inline]
+    pub fn filled(&mut self, n: usize) {
+        self.end += n;
     }
 
     /// Bytes of memory that the buffer holds.
-    pub fn capacity(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Bytes of the unfinished message at the front, once its header is there.
-    fn unfinished(&self) -> Option<usize> {
-        let (&[kind, a, b, c, d], _) = self.bytes[self.start..self.end].split_first_chunk()?;
-        let length = i32::from_be_bytes([a, b, c, d]);
-        body_length(kind, length, self.limit).ok().map(|length| HEADER + length)
-    }
-
-    /// Makes room for the rest of the unfinished message, but not more than what has come of it
-    /// already: a length word alone reserves nothing, and a long message is moved few times.
-    fn grow(&mut self) {
-        let missing = self.unfinished().map_or(0, |total| total.saturating_sub(self.unread()));
-        let room = missing.min(self.unread()).max(LEAST_SPARE);
-        self.bytes.resize(self.end + room, 0);
-        self.idle = 0;
-    }
-
-    fn shrink(&mut self) {
-        if self.bytes.len() <= INITIAL {
-            return;
-        }
-        self.idle += 1;
-        if self.idle > IDLE_ROUNDS {
-            self.bytes = vec![0; INITIAL];
-            self.idle = 0;
-        }
-    }
-}
-
-#[inline]
-fn body_length(kind: u8, length: i32, limit: usize) -> Result<usize, FrameError> {
-    match usize::try_from(length).ok().and_then(|length| length.checked_sub(4)) {
-        None => Err(FrameError::Length { kind: char::from(kind), length }),
-        Some(length) if length > limit => {
-            Err(FrameError::TooLong { kind: char::from(kind), length, limit })
-        }
-        Some(length) => Ok(length),
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.data.len()
     }
 }

@@ -1,10 +1,13 @@
 use super::*;
-use crate::shard::{Strategy, initial};
+use crate::shard::Rectangle;
+use crate::slot::SLOTS;
 
 const PATIENCE: Patience = Patience { hot: 300.0, cold: 3600.0 };
 
 fn seen(parts: &[f64], nodes: &[i32]) -> Vec<Seen> {
-    let bounds = initial(Strategy::Hash, parts.len() as u32).into_iter();
+    let width = SLOTS / parts.len() as u16;
+    let bounds =
+        (0..).map(|at| Rectangle { slots: at * width..(at + 1) * width, ..Rectangle::whole() });
     let shards = (1..).zip(bounds).zip(parts.iter().zip(nodes));
     let seen = |((id, bounds), (&part, &node))| Seen {
         id,

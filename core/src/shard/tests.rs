@@ -1,218 +1,243 @@
-use super::Strategy;
 use super::*;
 use crate::slot::{key_of, slot_of};
 use proptest::prelude::{prop, *};
 use proptest::strategy::Strategy as Cases;
-
-fn numbered(rectangles: Vec<Rectangle>) -> Vec<(i64, Rectangle)> {
-    (1..).zip(rectangles).collect()
-}
 
 fn rectangle(slots: Range<u16>, from: &str, to: &str) -> Rectangle {
     let key = |key: &str| (!key.is_empty()).then(|| key.to_string());
     Rectangle { slots, keys: KeyRange { from: key(from), to: key(to) } }
 }
 
-#[test]
-fn strategies_have_names() {
-    for strategy in Strategy::ALL {
-        assert_eq!(strategy.to_string().parse(), Ok(strategy));
-    }
-    assert_eq!("Hash".parse::<Strategy>(), Err(UnknownStrategy("Hash".into())));
+fn weighed(items: &[(u16, &'static str, f64)]) -> Vec<Weighed<'static>> {
+    items.iter().map(|&(slot, key, weight)| Weighed { slot, key, weight }).collect()
 }
 
 #[test]
-fn initial_shards_cover_the_space() {
-    for strategy in Strategy::ALL {
-        for count in [1, 2, 3, 7, 60, 64, 97, 1000, 10_000, 16_384] {
-            let shards = initial(strategy, count);
-            assert_eq!(shards.len(), count as usize, "{strategy} {count}");
-            Space::new(numbered(shards)).unwrap_or_else(|e| panic!("{strategy} {count}: {e}"));
+fn midpoints() {
+    let at = |r: Rectangle| r.midpoint();
+    assert_eq!(at(Rectangle::whole()), Some(Cut::Slot(SLOTS / 2)));
+    assert_eq!(at(rectangle(10..13, "", "")), Some(Cut::Slot(11)));
+    assert_eq!(at(rectangle(10..12, "", "")), Some(Cut::Slot(11)));
+    assert_eq!(at(rectangle(0..2048, "a", "m")), Some(Cut::Slot(1024)), "composite");
+    assert_eq!(at(rectangle(0..SLOTS, "a", "c")), Some(Cut::Key("b".into())), "range");
+    assert_eq!(at(rectangle(0..SLOTS, "tenant_1", "tenant_3")), Some(Cut::Key("tenant_2".into())));
+    assert!(matches!(at(rectangle(7..8, "", "")), Some(Cut::Key(_))), "a single slot");
+    assert_eq!(at(rectangle(0..SLOTS, "a", "a0")), None, "nothing between");
+}
+
+#[test]
+fn cuts_outside_are_none() {
+    let hash = rectangle(10..20, "", "");
+    for slot in [0, 10, 20, 21, SLOTS] {
+        assert_eq!(hash.split(&Cut::Slot(slot)), None, "{slot}");
+    }
+    let range = rectangle(0..SLOTS, "b", "d");
+    for key in ["", "a", "b", "d", "x"] {
+        assert_eq!(range.split(&Cut::Key(key.into())), None, "{key}");
+    }
+    assert_eq!(Rectangle::whole().split(&Cut::Key(String::new())), None, "nothing before it");
+}
+
+#[test]
+fn medians() {
+    let hash = rectangle(0..100, "", "");
+    let items = weighed(&[(1, "a", 1.0), (5, "b", 1.0), (9, "c", 2.0), (50, "d", 4.0)]);
+    assert_eq!(hash.median(&items), Some(Cut::Slot(50)));
+    let heavy = weighed(&[(1, "a", 9.0), (5, "b", 1.0), (9, "c", 2.0)]);
+    assert_eq!(hash.median(&heavy), Some(Cut::Slot(5)));
+    let idle = weighed(&[(1, "a", 0.0), (5, "b", 0.0)]);
+    assert_eq!(hash.median(&idle), None, "nothing weighs");
+    let single = weighed(&[(5, "b", 3.0), (7, "c", 0.0)]);
+    assert_eq!(hash.median(&single), None, "one has it all");
+    let one_slot = weighed(&[(5, "a", 3.0), (5, "b", 3.0)]);
+    assert_eq!(hash.median(&one_slot), Some(Cut::Key("b".into())), "the other dimension");
+}
+
+#[test]
+fn neighbours_join() {
+    let join = |a: &Rectangle, b: &Rectangle| {
+        let joined = a.join(b);
+        assert_eq!(joined, b.join(a));
+        joined
+    };
+    let part = |slots| rectangle(slots, "", "");
+    assert_eq!(join(&part(0..5), &part(5..9)), Some(part(0..9)));
+    assert_eq!(join(&part(0..5), &part(6..9)), None, "a gap");
+    assert_eq!(join(&part(0..5), &part(0..5)), None, "itself");
+    let keys = |from, to| rectangle(0..5, from, to);
+    assert_eq!(join(&keys("", "b"), &keys("b", "")), Some(part(0..5)));
+    assert_eq!(join(&keys("", "b"), &keys("c", "")), None);
+    assert_eq!(join(&keys("a", ""), &keys("a", "")), None);
+    assert_eq!(join(&rectangle(0..5, "", "b"), &rectangle(5..9, "b", "")), None, "a corner");
+    assert_eq!(join(&rectangle(0..5, "", "b"), &rectangle(5..9, "", "c")), None, "half a side");
+}
+
+#[test]
+fn borders_of_assigned_slots() {
+    let shard = rectangle(10..20, "", "");
+    let cuts = |slots| shard.borders(&slots);
+    assert_eq!(cuts(0..SLOTS), vec![]);
+    assert_eq!(cuts(10..20), vec![]);
+    assert_eq!(cuts(12..30), vec![Cut::Slot(12)]);
+    assert_eq!(cuts(12..15), vec![Cut::Slot(12), Cut::Slot(15)]);
+    assert_eq!(cuts(20..25), vec![]);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Midpoint(prop::sample::Index),
+    Median(prop::sample::Index),
+    Slot(prop::sample::Index, u16),
+    Key(prop::sample::Index, String),
+    Merge(prop::sample::Index, prop::sample::Index),
+    Assign(u16, u16),
+}
+
+fn steps() -> impl Cases<Value = Vec<Step>> {
+    let any_shard = || any::<prop::sample::Index>();
+    let step = prop_oneof![
+        any_shard().prop_map(Step::Midpoint),
+        any_shard().prop_map(Step::Median),
+        (any_shard(), 0..SLOTS).prop_map(|(shard, slot)| Step::Slot(shard, slot)),
+        (any_shard(), "[a-z]{0,3}").prop_map(|(shard, key)| Step::Key(shard, key)),
+        (any_shard(), any_shard()).prop_map(|(a, b)| Step::Merge(a, b)),
+        (0..SLOTS, 0..SLOTS).prop_map(|(a, b)| Step::Assign(a.min(b), a.max(b))),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// The shards as a cluster has them: a cut or a merge that cannot be is refused and changes nothing.
+struct Shards(Vec<Rectangle>);
+
+impl Shards {
+    fn cut(&mut self, index: usize, cut: Option<Cut>) {
+        if let Some((low, high)) = cut.and_then(|cut| self.0[index].split(&cut)) {
+            self.0[index] = low;
+            self.0.push(high);
         }
-        assert_eq!(initial(strategy, 0).len(), 1);
-        assert_eq!(initial(strategy, u32::MAX).len(), 16_384);
     }
-}
 
-#[test]
-fn initial_shards_have_the_bounds_of_their_strategy() {
-    let hash = initial(Strategy::Hash, 64);
-    assert!(hash.iter().all(|r| r.keys == KeyRange::default() && r.slots.len() == 256));
-    let range = initial(Strategy::Range, 27);
-    assert!(range.iter().all(|r| r.slots == (0..SLOTS)));
-    let borders: Vec<_> = range.iter().filter_map(|r| r.keys.from.as_deref()).collect();
-    assert_eq!(borders[..3], ["a", "b", "c"]);
-    let composite = initial(Strategy::Composite, 64);
-    assert!(composite.iter().all(|r| r.slots.len() == 2048));
-    assert_eq!(composite.iter().filter(|r| r.slots.start == 0).count(), 8);
-}
-
-#[test]
-fn faults_of_the_cover_are_named() {
-    let cover = |shards: Vec<Rectangle>| Space::new(numbered(shards)).unwrap_err();
-    let whole = Rectangle::whole();
-    assert_eq!(cover(vec![]), CoverError::Gap { slot: 0, key: None });
-    for bad in [
-        rectangle(5..5, "", ""),
-        rectangle(0..SLOTS + 1, "", ""),
-        rectangle(0..SLOTS, "b", "a"),
-        rectangle(0..SLOTS, "a", "a"),
-    ] {
-        assert_eq!(cover(vec![whole.clone(), bad]), CoverError::Bounds { shard: 2 });
-    }
-    let no_end = KeyRange { from: None, to: Some(String::new()) };
-    assert_eq!(
-        cover(vec![Rectangle { slots: 0..SLOTS, keys: no_end }]),
-        CoverError::Bounds { shard: 1 }
-    );
-    assert_eq!(
-        cover(vec![whole.clone(), whole.clone()]),
-        CoverError::Overlap { first: 1, second: 2, slot: 0, key: None }
-    );
-    let gap = cover(vec![rectangle(0..10, "", ""), rectangle(11..SLOTS, "", "")]);
-    assert_eq!(gap.to_string(), "no shard holds slot 10");
-    let gap = cover(vec![rectangle(0..10, "", "")]);
-    assert_eq!(gap, CoverError::Gap { slot: 10, key: None });
-    let gap = cover(vec![rectangle(0..SLOTS, "", "m"), rectangle(0..SLOTS, "n", "")]);
-    assert_eq!(gap.to_string(), "no shard holds slot 0 from key \"m\" on");
-    let gap = cover(vec![rectangle(0..SLOTS, "", "m"), rectangle(7..SLOTS, "l", "")]);
-    assert_eq!(gap, CoverError::Gap { slot: 0, key: Some("m".into()) });
-    let overlap = cover(vec![
-        rectangle(0..SLOTS, "", "m"),
-        rectangle(0..7, "m", ""),
-        rectangle(7..SLOTS, "l", ""),
-    ]);
-    assert_eq!(overlap.to_string(), "shards 1 and 3 overlap in slot 7 from key \"l\" on");
-}
-
-#[test]
-fn space_is_searched_by_slot_and_key() {
-    let space = Space::new(numbered(vec![
-        rectangle(0..100, "", ""),
-        rectangle(100..SLOTS, "m", ""),
-        rectangle(100..200, "", "m"),
-        rectangle(200..SLOTS, "", "m"),
-    ]))
-    .unwrap();
-    for (slot, key, shard) in [
-        (0, "z", Some(1)),
-        (99, "", Some(1)),
-        (100, "m", Some(2)),
-        (100, "lz", Some(3)),
-        (199, "", Some(3)),
-        (200, "a", Some(4)),
-        (16383, "mm", Some(2)),
-        (16384, "a", None),
-    ] {
-        assert_eq!(space.find(slot, key), shard, "{slot} {key}");
-    }
-}
-
-fn node(id: i32, name: &str) -> Candidate<'_> {
-    Candidate { id, name, weight: 1.0, load: 0.0, schemas: 0, takes_schemas: true }
-}
-
-#[test]
-fn least_loaded_node() {
-    let space = Space::new(numbered(vec![Rectangle::whole()])).unwrap();
-    let least = |nodes: &[Candidate<'_>]| place(Strategy::LeastLoaded, "x", None, &space, nodes);
-    let on = |node| Ok(Decision::Dedicated { node });
-    let mut nodes = [node(3, "c"), node(1, "a"), node(2, "b")];
-    assert_eq!(least(&nodes), on(1), "lowest id among equals");
-    nodes[1].schemas = 1;
-    assert_eq!(least(&nodes), on(2), "fewest schemas among equal loads");
-    nodes[0].load = -0.5;
-    assert_eq!(least(&nodes), on(3), "least load first");
-    nodes[0].load = 4.0;
-    nodes[0].weight = 4.0;
-    nodes[1].load = 2.0;
-    nodes[2].load = 2.0;
-    assert_eq!(least(&nodes), on(3), "load counts by weight");
-    nodes[0].takes_schemas = false;
-    nodes[2].weight = 0.0;
-    assert_eq!(least(&nodes), on(1), "closed nodes get nothing");
-    nodes[1].takes_schemas = false;
-    assert_eq!(least(&nodes), Err(PlaceError::NoNode));
-    assert_eq!(least(&[]), Err(PlaceError::NoNode));
-}
-
-#[test]
-fn an_explicit_node_wins() {
-    let space = Space::new(numbered(vec![Rectangle::whole()])).unwrap();
-    let mut nodes = [node(1, "a"), node(2, "B")];
-    for strategy in Strategy::ALL {
-        let place = |on_node, nodes: &[_]| place(strategy, "x", Some(on_node), &space, nodes);
-        assert_eq!(place("B", &nodes), Ok(Decision::Dedicated { node: 2 }));
-        assert_eq!(place("b", &nodes), Err(PlaceError::UnknownNode("b".into())));
-        nodes[1].takes_schemas = false;
-        let closed = place("B", &nodes).unwrap_err();
-        assert_eq!(closed.to_string(), "node \"B\" takes no new schemas");
-        nodes[1].takes_schemas = true;
-    }
-}
-
-#[test]
-fn tags_keep_schemas_together() {
-    for strategy in [Strategy::Hash, Strategy::Range, Strategy::Composite] {
-        let space = Space::new(numbered(initial(strategy, 64))).unwrap();
-        let place = |name| place(strategy, name, None, &space, &[]);
-        assert_eq!(place("app_{acme}"), place("log_{acme}"));
-        assert_eq!(place("app_{acme}"), place("acme"));
-    }
-}
-
-/// Cuts the whole space again and again at random places.
-fn cuts() -> impl Cases<Value = Vec<Rectangle>> {
-    let cut = (any::<prop::sample::Index>(), any::<bool>(), 0..SLOTS, "[a-z]{1,3}");
-    proptest::collection::vec(cut, 0..60).prop_map(|cuts| {
-        let mut all = vec![Rectangle::whole()];
-        for (which, by_slot, slot, key) in cuts {
-            let mut old = all.swap_remove(which.index(all.len()));
-            let mut new = old.clone();
-            if by_slot && old.slots.start < slot && slot < old.slots.end {
-                (old.slots.end, new.slots.start) = (slot, slot);
-                all.push(new);
-            } else if !by_slot
-                && old.keys.contains(&key)
-                && old.keys.from.as_deref() != Some(key.as_str())
-            {
-                old.keys.to = Some(key.clone());
-                new.keys.from = Some(key);
-                all.push(new);
+    fn apply(&mut self, step: &Step, names: &[String]) {
+        let count = self.0.len();
+        match step {
+            Step::Midpoint(shard) => {
+                let index = shard.index(count);
+                self.cut(index, self.0[index].midpoint());
             }
-            all.push(old);
+            Step::Median(shard) => {
+                let index = shard.index(count);
+                let here =
+                    names.iter().filter(|name| self.0[index].contains(slot_of(name), key_of(name)));
+                let items: Vec<_> = here
+                    .map(|name| Weighed { slot: slot_of(name), key: key_of(name), weight: 1.0 })
+                    .collect();
+                let cut = self.0[index].median(&items);
+                if let Some((low, high)) = cut.as_ref().and_then(|cut| self.0[index].split(cut)) {
+                    for part in [&low, &high] {
+                        assert!(items.iter().any(|i| part.contains(i.slot, i.key)), "{part:?}");
+                    }
+                }
+                self.cut(index, cut);
+            }
+            Step::Slot(shard, slot) => self.cut(shard.index(count), Some(Cut::Slot(*slot))),
+            Step::Key(shard, key) => self.cut(shard.index(count), Some(Cut::Key(key.clone()))),
+            Step::Merge(a, b) => {
+                // with a neighbour, if it has one that fits
+                let (a, first) = (a.index(count), b.index(count));
+                let other = (0..count).map(|i| (i + first) % count);
+                let fits =
+                    other.filter(|b| a != *b).find_map(|b| Some((b, self.0[a].join(&self.0[b])?)));
+                if let Some((b, joined)) = fits {
+                    self.0[a] = joined;
+                    self.0.remove(b);
+                }
+            }
+            Step::Assign(from, to) => {
+                let slots = *from..*to;
+                for index in 0..count {
+                    for cut in self.0[index].borders(&slots).into_iter().rev() {
+                        self.cut(index, Some(cut));
+                    }
+                }
+                let across = |r: &&Rectangle| !r.borders(&slots).is_empty();
+                assert_eq!(self.0.iter().find(across), None);
+            }
         }
-        all
-    })
+    }
+}
+
+/// The first slot whose keys these shards do not cover once each; None if they cover the whole space.
+fn fault_of_cover(shards: &[Rectangle]) -> Option<u16> {
+    let starts = shards.iter().map(|shard| shard.slots.start).chain([0]);
+    let covers = |slot: u16| {
+        let mut column: Vec<&KeyRange> =
+            shards.iter().filter(|shard| shard.slots.contains(&slot)).map(|s| &s.keys).collect();
+        column.sort_by_key(|keys| &keys.from);
+        let borders =
+            column.windows(2).all(|pair| pair[0].to.is_some() && pair[0].to == pair[1].from);
+        let open = |key: Option<&Option<String>>| key.is_some_and(Option::is_none);
+        borders
+            && open(column.first().map(|keys| &keys.from))
+            && open(column.last().map(|keys| &keys.to))
+    };
+    let empty = shards.iter().find(|shard| shard.slots.is_empty() || shard.keys.is_empty());
+    empty.map(|shard| shard.slots.start).or_else(|| starts.into_iter().find(|slot| !covers(*slot)))
+}
+
+#[test]
+fn faults_of_a_cover_are_found() {
+    let whole = Rectangle::whole();
+    assert_eq!(fault_of_cover(&[]), Some(0));
+    assert_eq!(fault_of_cover(std::slice::from_ref(&whole)), None);
+    assert_eq!(fault_of_cover(&[whole.clone(), whole.clone()]), Some(0));
+    assert_eq!(
+        fault_of_cover(&[rectangle(0..10, "", ""), rectangle(10..SLOTS, "b", "")]),
+        Some(10)
+    );
+    assert_eq!(
+        fault_of_cover(&[rectangle(0..SLOTS, "", "m"), rectangle(7..SLOTS, "l", "")]),
+        Some(0)
+    );
+    assert_eq!(fault_of_cover(&[whole, rectangle(5..5, "", "")]), Some(5));
 }
 
 proptest! {
+    /// The space is covered once after every operation, and no key changes its shard but by the operation.
     #[test]
-    fn a_cut_space_is_covered_and_searched_right(
-        cut in cuts(),
-        names in proptest::collection::vec("[a-z]{0,4}", 20),
-        victim: prop::sample::Index,
+    fn any_sequence_of_operations_keeps_the_space_covered(
+        steps in steps(),
+        names in proptest::collection::vec("[a-z]{1,6}", 1..20),
     ) {
-        let shards = numbered(cut);
-        let space = Space::new(shards.clone()).unwrap();
-        for name in &names {
-            let (slot, key) = (slot_of(name), key_of(name));
-            let holders: Vec<i64> = shards
-                .iter()
-                .filter(|(_, r)| r.contains(slot, key))
-                .map(|(shard, _)| *shard)
-                .collect();
-            prop_assert_eq!(holders, vec![space.find(slot, key).unwrap()]);
+        let mut shards = Shards(vec![Rectangle::whole()]);
+        for step in &steps {
+            shards.apply(step, &names);
+            let fault = fault_of_cover(&shards.0);
+            prop_assert!(fault.is_none(), "slot {:?} after {:?}: {:?}", fault, step, shards.0);
         }
-        // any shard left out or doubled is noticed
-        let index = victim.index(shards.len());
-        let mut less = shards.clone();
-        let (_, bounds) = less.swap_remove(index);
-        let gap = Space::new(less).unwrap_err();
-        prop_assert!(matches!(gap, CoverError::Gap { .. }), "{gap}");
-        let mut more = shards;
-        more.push((0, bounds));
-        let overlap = Space::new(more).unwrap_err();
-        prop_assert!(matches!(overlap, CoverError::Overlap { .. }), "{overlap}");
+    }
+
+    /// A cut and the merge of its parts are nothing.
+    #[test]
+    fn merge_undoes_split(steps in steps(), names in proptest::collection::vec("[a-z]{1,6}", 1..20)) {
+        let mut shards = Shards(vec![Rectangle::whole()]);
+        for step in &steps {
+            shards.apply(step, &names);
+        }
+        for shard in &shards.0 {
+            if let Some((low, high)) = shard.midpoint().and_then(|cut| shard.split(&cut)) {
+                prop_assert_eq!(low.join(&high), Some(shard.clone()));
+            }
+        }
+    }
+
+    /// The middle of two keys lies between them.
+    #[test]
+    fn middle_keys_lie_between(a in "[a-zé{}_0-9]{0,12}", b in "[a-zé{}_0-9]{0,12}") {
+        let (from, to) = (a.as_str().min(&b), a.as_str().max(&b));
+        if let Some(middle) = middle_key(Some(from), Some(to)) {
+            prop_assert!(from < middle.as_str() && middle.as_str() < to, "{}", middle);
+        }
+        let middle = middle_key(None, None).unwrap();
+        prop_assert!("a" < middle.as_str() && middle.as_str() < "z", "{}", middle);
     }
 }

@@ -102,7 +102,7 @@ impl Session {
     pub(super) fn write_failed(&mut self, error: &io::Error) -> Error {
         let lost = self.lost(&error.to_string());
         while let Ok(true) = self.read_once() {}
-        while let Ok(Some(frame)) = self.input.next() {
+        while let Ok(Some(frame)) = self.next_frame() {
             if frame.kind == b'E' {
                 return self.error(&frame);
             }

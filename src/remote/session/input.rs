@@ -1,14 +1,21 @@
 //! Messages from the node, and the waits for them.
 
 use super::*;
+use crate::remote::reply::malformed;
 
 impl Session {
+    /// The next message that has arrived.
+    #[inline]
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>> {
+        self.input.next_frame().map_err(malformed)
+    }
+
     /// The next message that matters to the caller. Notices are raised, parameters noted, notifications (a
     /// session to a node never listens) dropped.
     #[inline]
     pub fn next(&mut self, patience: Patience) -> Result<Frame> {
         loop {
-            match self.input.next() {
+            match self.next_frame() {
                 Ok(Some(frame)) => match frame.kind {
                     b'D' | b'd' => return Ok(frame),
                     _ => {
@@ -31,7 +38,7 @@ impl Session {
         if self.input.is_empty() {
             self.read_once()?;
         }
-        while let Some(frame) = self.input.next()? {
+        while let Some(frame) = self.next_frame()? {
             if let Some(frame) = self.note(frame, Patience::Interruptible) {
                 return Ok(Some(frame));
             }
@@ -122,7 +129,7 @@ impl Session {
 
     /// Reads what is there; false if nothing is.
     pub(super) fn read_once(&mut self) -> Result<bool> {
-        match self.stream.read(self.input.room()?) {
+        match self.stream.read(self.input.room().map_err(malformed)?) {
             Ok(0) => Err(self.lost("the node closed the connection")),
             Ok(n) => {
                 self.input.filled(n);
@@ -196,7 +203,7 @@ impl Session {
     /// connection is gone. Notices are dropped.
     pub fn poll(&mut self, until: Instant) -> Option<Frame> {
         while !self.lost {
-            match self.input.next() {
+            match self.next_frame() {
                 Ok(Some(frame)) => {
                     if let Some(frame) = self.note(frame, Patience::Until(until)) {
                         return Some(frame);

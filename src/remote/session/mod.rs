@@ -7,7 +7,6 @@ mod query;
 pub use query::{Answer, Rows, wait_for_any};
 
 use super::cancel::CancelKey;
-use super::frames::{Frame, FrameBuffer};
 use super::messages;
 use super::reply::Report;
 use super::stream::Stream;
@@ -19,6 +18,7 @@ use crate::pg::ipc::wait::{
     hold_cancels, hold_interrupts, last_moment, owe_latch,
 };
 use crate::pg::session::encoding;
+use helios_core::frames::{Frame, FrameBuffer};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
 use std::io;
@@ -87,7 +87,7 @@ impl Session {
         Self {
             wait,
             stream,
-            input: FrameBuffer::new(),
+            input: FrameBuffer::default(),
             output: Vec::new(),
             sent: 0,
             await_reply: false,

@@ -35,7 +35,7 @@ impl Session {
     /// Takes what has arrived of the answer; the rows, once it is complete. Never waits.
     pub fn poll_query(&mut self, answer: &mut Answer) -> Result<Option<Rows>> {
         loop {
-            while let Some(frame) = self.input.next()? {
+            while let Some(frame) = self.next_frame()? {
                 let Some(frame) = self.note(frame, Patience::Interruptible) else { continue };
                 if let Some(rows) = self.take_answer(answer, &frame)? {
                     return Ok(Some(rows));
