@@ -17,10 +17,12 @@ const NODES: i32 = 32;
 /// The generation that everything is looked up in.
 const NOW: (u64, u64) = (7, 9);
 
+/// Of each schema by its OID: its shard and node.
+type Placements = HashMap<u32, Option<(i64, i32)>>;
+
 thread_local! {
-    /// Of each schema by its OID: its shard and node. Kept as the extension keeps it.
-    static CACHE: RefCell<Generational<(u64, u64), HashMap<u32, Option<(i64, i32)>>>> =
-        RefCell::default();
+    /// Kept as the extension keeps it.
+    static CACHE: RefCell<Generational<(u64, u64), Placements>> = RefCell::default();
 }
 
 fn placement(schema: u32) -> Option<Option<(i64, i32)>> {

@@ -85,7 +85,7 @@ impl FrameBuffer {
     }
 
     /// Room to read into; never empty. A length word alone reserves little: the buffer grows to at most twice what has
-    /// arrived, or [`LARGE`].
+    /// arrived, or 256 KiB.
     pub fn room(&mut self) -> Result<&mut [u8], FrameError> {
         let pending = self.end - self.start;
         let needed = self.frame_length()?.unwrap_or(5).min(LARGE.max(2 * pending));
