@@ -1,7 +1,8 @@
 //! Distributed schemas without the clause.
 
 use crate::ddl::convert;
-use crate::ddl::schema::{self, Wish};
+use crate::ddl::new_schema::PlacementRequest;
+use crate::ddl::schema;
 use crate::error::{Error, OrRaise, Result};
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -27,20 +28,20 @@ fn helios_create_schema(
     owner: Option<&str>,
     if_not_exists: Option<bool>,
 ) -> String {
-    let wish = Wish { node, ..Wish::default() };
+    let request = PlacementRequest { node, ..PlacementRequest::default() };
     given(schema)
-        .and_then(|name| schema::create(name, wish, owner, if_not_exists.unwrap_or(false)))
+        .and_then(|name| schema::create(name, request, owner, if_not_exists.unwrap_or(false)))
         .or_raise()
 }
 
 /// Makes an existing schema a distributed one; gives the name of its node.
 #[pg_extern(sql = false)]
 fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> String {
-    let wish = Wish { node, ..Wish::default() };
-    given(schema).and_then(|name| convert::distribute(name, &wish)).or_raise()
+    let request = PlacementRequest { node, ..PlacementRequest::default() };
+    given(schema).and_then(|name| convert::distribute(name, &request)).or_raise()
 }
 
-/// Brings a distributed schema home.
+/// Brings a distributed schema location.
 #[pg_extern(sql = false)]
 fn helios_undistribute_schema(schema: &str) {
     convert::undistribute(schema).or_raise();

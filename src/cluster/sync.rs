@@ -6,7 +6,7 @@
 use crate::catalog::{self, Node, NodeId};
 use crate::cluster::process::{self, Scratch, Server};
 use crate::cluster::roles;
-use crate::ddl::object_placement::{self, Home};
+use crate::ddl::object_location::{self, Location};
 use crate::error::{Error, Result};
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::Definitions;
@@ -157,8 +157,8 @@ fn choose(entries: Vec<Entry>, there: &HashSet<String>) -> Result<Vec<Entry>> {
             let all = !entry.depends.is_empty() && entry.depends.iter().all(is_wanted);
             if all { Choice::Restore } else { Choice::Leave }
         } else {
-            match object_placement::of(object)? {
-                Some(Home::Everywhere) => match here.get(&object) {
+            match object_location::of(object)? {
+                Some(Location::EveryNode) => match here.get(&object) {
                     Some(identity) if there.contains(identity) => Choice::Has,
                     _ => Choice::Restore,
                 },

@@ -1,8 +1,8 @@
 //! Schemas that are there already: a plain one becomes a distributed one, and the other way round. What is in it moves by
 //! a migration.
 
+use super::new_schema::{PlacementRequest, locked_target, plain_schema, register};
 use super::outside_references;
-use super::schema::{Wish, locked_target, plain_schema, register};
 use super::{extension, send};
 use crate::catalog::{self, NodeId, Placement};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
 
 /// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
-pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
+pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
     let namespace = existing(name)?;
     if let Some(home) = catalog::home_of(name)? {
         let node = catalog::node(home.node)?;
@@ -24,7 +24,7 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
         .detail(format!("It lives on node \"{}\".", node.name)));
     }
     extension::check_none_in(namespace, name)?;
-    let target = locked_target(name, wish)?;
+    let target = locked_target(name, request)?;
     if target.node() != NodeId::LOCAL {
         lock(name, namespace)?;
         if has_contents(name)? {
@@ -34,7 +34,7 @@ pub fn distribute(name: &str, wish: &Wish) -> Result<String> {
             return Ok(catalog::node(target.node())?.name.clone());
         }
     }
-    register(name, wish.key.as_deref().unwrap_or(name), target)?;
+    register(name, request.key.as_deref().unwrap_or(name), target)?;
     for node in catalog::remote_nodes()? {
         let text = if node.id == target.node() {
             plain_schema(name, &session::schema_owner(namespace)?)

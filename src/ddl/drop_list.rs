@@ -1,25 +1,23 @@
 //! DROP of a list whose members live in different places: this server drops them all here, and each node gets a DROP of
 //! those that it has, all in one: what refers to a reference table goes with it.
 
-use super::object_placement::{self, Home};
-use super::statement_scope::Plan;
-use super::{send, then};
+use super::object_location::{self, Location};
+use super::plan::Plan;
+use super::send;
+use super::statement_scope::begin;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::hooks::utility::Step;
 use crate::pg::tree::statement::Statement;
 
-/// What a node has to drop.
-pub type Part = (NodeId, String);
-
 /// None: another statement, or one whose objects are all there and in one place, which gets its own text.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(drop) = statement.drop_list() else { return Ok(None) };
     let named = statement.named();
-    let mut listed: Vec<(Home, Object)> = Vec::new();
+    let mut listed: Vec<(Location, Object)> = Vec::new();
     for &object in &named {
-        listed.extend(object_placement::of_named(object)?.map(|home| (home, object)));
+        listed.extend(object_location::of_named(object)?.map(|location| (location, object)));
     }
     let one_place = listed.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
     // The name of a missing one could mean something there, as far as other names are a part of it.
@@ -28,10 +26,10 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     let mut parts = Vec::new();
     for node in catalog::remote_nodes()? {
-        let there = listed.iter().filter(|(home, _)| match home {
-            Home::Here(_) => false,
-            Home::Node(place, _) => place.node == node.id,
-            Home::Everywhere => true,
+        let there = listed.iter().filter(|(location, _)| match location {
+            Location::Coordinator(_) => false,
+            Location::Node(place, _) => place.node == node.id,
+            Location::EveryNode => true,
         });
         let names =
             there.map(|(_, object)| object::identity(*object)).collect::<Result<Vec<_>>>()?;
@@ -41,18 +39,19 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             parts.push((node.id, text));
         }
     }
-    Ok(Some(then(*statement, Plan::DropList(parts))))
+    Ok(Some(begin(*statement, Plan::DropList(parts))))
 }
 
-fn is_same_place(one: &Home, other: &Home) -> bool {
+fn is_same_place(one: &Location, other: &Location) -> bool {
     match (one, other) {
-        (Home::Node(one, _), Home::Node(other, _)) => one.node == other.node,
-        (Home::Here(_), Home::Here(_)) | (Home::Everywhere, Home::Everywhere) => true,
+        (Location::Node(one, _), Location::Node(other, _)) => one.node == other.node,
+        (Location::Coordinator(_), Location::Coordinator(_))
+        | (Location::EveryNode, Location::EveryNode) => true,
         _ => false,
     }
 }
 
-pub(super) fn after(parts: &[Part]) -> Result<()> {
+pub(super) fn after(parts: &[(NodeId, String)]) -> Result<()> {
     if !catalog::in_use() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! Extensions belong to everybody: each is on every node, in a plain schema. What uses one may live anywhere, and an
 //! extension inside a distributed schema could neither be reached from elsewhere nor move with it.
 
-use super::statement_scope::Frame;
+use super::statement_scope::StatementScope;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::{self, Belongs, Object};
@@ -13,8 +13,8 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
 
 /// 0A000 if the statement has put an extension, or something that becomes a part of one, into a distributed schema.
-pub(super) fn check(frame: &Frame, statement: &Statement) -> Result<()> {
-    for touched in &frame.touched {
+pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
+    for touched in &scope.touched {
         if touched.event != Event::Dropped
             && object::is_extension(touched.object)
             && let Some(schema) = distributed_schema(touched.object)?

@@ -1,7 +1,7 @@
 //! Definitions in a schema that a migration keeps as it is are refused: what a statement names before it runs, what
 //! it alters or drops when the server comes to it, what it made when it has run.
 
-use super::statement_scope::Frame;
+use super::statement_scope::StatementScope;
 use crate::catalog::fences;
 use crate::error::Result;
 use crate::pg::catalog::names;
@@ -57,11 +57,11 @@ pub fn touches(object: Object) -> Result<()> {
 }
 
 /// 55006 if something was made in a fenced schema.
-pub(super) fn check_made(frame: &Frame) -> Result<()> {
+pub(super) fn check_made(scope: &StatementScope) -> Result<()> {
     if !fences::is_up()? {
         return Ok(());
     }
-    let made = frame.touched.iter().filter(|touched| touched.event == Event::Created);
+    let made = scope.touched.iter().filter(|touched| touched.event == Event::Created);
     check_all(made.map(|touched| touched.object))
 }
 

@@ -2,21 +2,21 @@
 
 use std::cell::Cell;
 
-thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
+thread_local!(static ACTIVE: Cell<bool> = const { Cell::new(false) });
 
 /// Whether the utility hook is to let statements pass.
-pub(super) fn is_quiet() -> bool {
-    QUIET.get()
+pub(super) fn is_active() -> bool {
+    ACTIVE.get()
 }
 
 /// Runs statements that no node follows.
-pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> T {
-    struct Loud(bool);
-    impl Drop for Loud {
+pub(super) fn locally<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
         fn drop(&mut self) {
-            QUIET.set(self.0);
+            ACTIVE.set(self.0);
         }
     }
-    let _loud = Loud(QUIET.replace(true));
+    let _restore = Restore(ACTIVE.replace(true));
     work()
 }

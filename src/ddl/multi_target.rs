@@ -5,10 +5,11 @@
 //! transactions could wait for each other, one here and one on the node, and neither server would see it.
 
 use super::concurrent;
-use super::object_placement::{self, Home};
-use super::statement_scope::Plan;
+use super::object_location::{self, Location};
+use super::plan::Plan;
+use super::statement_scope::begin;
 use super::unfinished::{self, Scope};
-use super::{send, then, truncate_triggers};
+use super::{send, truncate_triggers};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::executor::reference;
@@ -73,7 +74,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     let Some(places) = Places::of(statement)? else { return Ok(None) };
     if statement.tag() == NodeTag::T_LockStmt {
-        return Ok(Some(then(*statement, Plan::Lock)));
+        return Ok(Some(begin(*statement, Plan::Lock)));
     }
     if statement.is_vacuum() {
         session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
@@ -110,16 +111,16 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     for item in &listed {
         // One that is missing is an error of the whole statement: the server finds the words.
         let Some(relation) = item.relation else { return Ok(None) };
-        places.push(object_placement::of(object::of_relation(relation))?);
+        places.push(object_location::of(object::of_relation(relation))?);
     }
-    if !places.contains(&Some(Home::Everywhere)) {
+    if !places.contains(&Some(Location::EveryNode)) {
         return Ok(None);
     }
     let mut parts = Vec::new();
     for node in catalog::remote_nodes()? {
         let there = listed.iter().zip(&places).filter(|(_, place)| match place {
-            Some(Home::Node(place, _)) => place.node == node.id,
-            Some(Home::Everywhere) => true,
+            Some(Location::Node(place, _)) => place.node == node.id,
+            Some(Location::EveryNode) => true,
             _ => false,
         });
         let there: Vec<&Listed> = there.map(|(item, _)| item).collect();
@@ -128,7 +129,7 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     let relations = listed.iter().filter_map(|item| item.relation).collect();
     let silenced = truncate_triggers::begin(relations)?;
     reference::begin_truncation();
-    Ok(Some(then(*statement, Plan::TruncateReferences { parts, silenced })))
+    Ok(Some(begin(*statement, Plan::TruncateReferences { parts, silenced })))
 }
 
 /// After the server truncated reference tables and the shells of what refers to them. Reference tables that only CASCADE

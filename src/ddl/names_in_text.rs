@@ -3,7 +3,7 @@
 //! Such statements are rare, so the text is read without regard to its grammar: a word that names something in a schema
 //! of the search path that the node does not have is refused, whatever it means where it stands.
 
-use super::object_placement::{self, Home};
+use super::object_location::{self, Location};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -22,8 +22,8 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     let text = statement.text();
     for (name, token) in strings(text) {
         if let Some(relation) = visible_relation(&name)
-            && let Some(home) = object_placement::of_named(relation)?
-            && !is_there(&home, node)
+            && let Some(location) = object_location::of_named(relation)?
+            && !is_there(&location, node)
         {
             let name = session::relation_name(relation.id);
             return Err(refusal(statement, &name, token));
@@ -51,11 +51,11 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     }
 }
 
-fn is_there(home: &Home, node: Option<NodeId>) -> bool {
-    match home {
-        Home::Node(place, _) => Some(place.node) == node,
-        Home::Here(_) => false,
-        Home::Everywhere => true,
+fn is_there(location: &Location, node: Option<NodeId>) -> bool {
+    match location {
+        Location::Node(place, _) => Some(place.node) == node,
+        Location::Coordinator(_) => false,
+        Location::EveryNode => true,
     }
 }
 

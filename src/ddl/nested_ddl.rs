@@ -1,8 +1,8 @@
 //! On a node: a function that a coordinator's statement runs here must not change definitions, because the
 //! coordinator would not notice, and its shells would differ from the tables here.
 
-use super::object_placement;
-use super::statement_scope::{self, Frame};
+use super::object_location;
+use super::statement_scope::{self, StatementScope};
 use crate::catalog::proof;
 use crate::error::{Error, Result};
 use crate::pg::hooks::object_access::Event;
@@ -19,11 +19,11 @@ pub(super) fn concerns(statement: &Statement) -> bool {
 }
 
 /// An error if the statement touched anything but temporary objects.
-pub(super) fn after(frame: &Frame) -> Result<()> {
-    for touched in &frame.touched {
+pub(super) fn after(scope: &StatementScope) -> Result<()> {
+    for touched in &scope.touched {
         let lives = match touched.event {
-            Event::Dropped => touched.home.is_some(),
-            Event::Created | Event::Altered => object_placement::of(touched.object)?.is_some(),
+            Event::Dropped => touched.location.is_some(),
+            Event::Created | Event::Altered => object_location::of(touched.object)?.is_some(),
         };
         if lives {
             return Err(Error::new(

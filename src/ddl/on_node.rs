@@ -4,10 +4,11 @@
 //! belongs to the server or database and not to a schema (roles, extensions, publications, subscriptions). A superuser
 //! who has to mend something by hand sets `helios.migration_session`.
 
-use super::statement_scope::Frame;
+use super::object_location::is_in_schema;
+use super::statement_scope::StatementScope;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::catalog::object;
 use crate::pg::hooks::object_access::Event;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::statement_names::Granted;
@@ -51,17 +52,12 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
 }
 
 /// An error if the statement touched anything of a schema that is not temporary.
-pub(super) fn after(frame: &Frame) -> Result<()> {
-    let touched = frame.touched.iter().any(|touched| match touched.event {
+pub(super) fn after(scope: &StatementScope) -> Result<()> {
+    let touched = scope.touched.iter().any(|touched| match touched.event {
         Event::Dropped => touched.in_schema,
         Event::Created | Event::Altered => is_in_schema(touched.object),
     });
     if touched { Err(refusal()) } else { Ok(()) }
-}
-
-/// Whether this is an object of a schema, or a schema, and no extension has made it.
-pub(super) fn is_in_schema(object: Object) -> bool {
-    matches!(object::belongs(object), Some(Belongs::Relation { .. } | Belongs::Schema(_)))
 }
 
 fn refusal() -> Error {

@@ -1,7 +1,7 @@
 //! What a schema of this server refers to outside of itself, before it becomes a distributed one: all of it must be on
 //! the schema's node, and nothing that stays here may need what goes, but for views, which look in from here.
 
-use super::object_placement::{self, Home};
+use super::object_location::{self, Location};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::migration::preflight;
@@ -25,10 +25,10 @@ pub(super) fn check(schema: &str, target: NodeId) -> Result<()> {
         if object::is_given(object) {
             continue;
         }
-        match object_placement::of(object)? {
-            Some(Home::Everywhere) => everywhere.push(need),
-            Some(Home::Node(place, _)) if place.node == target => {}
-            Some(Home::Node(..) | Home::Here(_)) => lacking.push(need),
+        match object_location::of(object)? {
+            Some(Location::EveryNode) => everywhere.push(need),
+            Some(Location::Node(place, _)) if place.node == target => {}
+            Some(Location::Node(..) | Location::Coordinator(_)) => lacking.push(need),
             None => {}
         }
     }

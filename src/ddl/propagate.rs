@@ -1,8 +1,10 @@
 //! Which nodes a definition goes to, and sending it there.
 
-use super::object_placement::{self, Home};
-use super::statement_scope::{Frame, Plan};
-use super::{dependencies, expressions, extension, large_objects, names_in_text, send, then};
+use super::locations::{Locations, Reach};
+use super::object_location::{self, Location};
+use super::plan::Plan;
+use super::statement_scope::{StatementScope, begin};
+use super::{dependencies, expressions, extension, large_objects, names_in_text, send};
 use crate::catalog::{self, NodeId};
 use crate::error::{self, Error, Result};
 use crate::pg::catalog::names;
@@ -14,90 +16,17 @@ use crate::pg::tree::statement::Statement;
 use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
-use std::collections::BTreeMap;
-
-/// Where a statement has to run besides this server.
-#[derive(Debug, PartialEq, Eq)]
-enum Reach {
-    Here,
-    Node(NodeId),
-    All,
-}
-
-/// The homes of what a statement touched.
-#[derive(Default)]
-pub(super) struct Homes {
-    /// Nodes, with one schema on each.
-    nodes: BTreeMap<NodeId, String>,
-    /// A relation of this server alone.
-    here: Option<String>,
-    /// Something that tenants share was touched.
-    everywhere: bool,
-}
-
-impl Homes {
-    pub(super) fn add(&mut self, home: Home) {
-        match home {
-            Home::Node(place, schema) => {
-                self.nodes.entry(place.node).or_insert(schema);
-            }
-            Home::Here(name) => self.here = Some(name),
-            Home::Everywhere => self.everywhere = true,
-        }
-    }
-
-    fn reach(&self) -> Reach {
-        match self.nodes.first_key_value() {
-            _ if self.everywhere => Reach::All,
-            Some((node, _)) => Reach::Node(*node),
-            None => Reach::Here,
-        }
-    }
-
-    /// An error if the statement cannot be run at one place.
-    fn check(&self) -> Result<()> {
-        let places = self.nodes.len() + usize::from(self.here.is_some());
-        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
-    }
-
-    /// As [`Self::check`], for names in the statement's text: what tenants share is no part of one place either.
-    fn check_named(&self) -> Result<()> {
-        let places =
-            self.nodes.len() + usize::from(self.here.is_some()) + usize::from(self.everywhere);
-        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
-    }
-
-    pub(super) fn refusal(&self) -> Result<Error> {
-        let mut parts = Vec::new();
-        for (node, schema) in &self.nodes {
-            let node = catalog::node(*node)?;
-            parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
-        }
-        if let Some(name) = &self.here {
-            parts.push(format!("{name} is on this server"));
-        }
-        if self.everywhere {
-            parts.push("the rest is on every node".into());
-        }
-        Ok(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "a definition cannot reach over several nodes",
-        )
-        .detail(format!("{}.", error::capitalized(&parts.join(", "))))
-        .hint("Use one statement for each schema."))
-    }
-}
 
 /// What can be known before anything is done.
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     match statement.tag() {
         NodeTag::T_DropOwnedStmt | NodeTag::T_ReassignOwnedStmt | NodeTag::T_GrantRoleStmt => {
-            return Ok(then(*statement, Plan::Everywhere));
+            return Ok(begin(*statement, Plan::Everywhere));
         }
         _ => {}
     }
     for object in statement.published() {
-        if let Some(Home::Node(place, schema)) = object_placement::of(object)? {
+        if let Some(Location::Node(place, schema)) = object_location::of(object)? {
             let node = catalog::node(place.node)?;
             return Err(Error::new(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -110,30 +39,34 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     if let Some((object, schema)) = statement.set_schema() {
         check_move(object, &schema)?;
     }
-    let mut homes = Homes::default();
+    let mut locations = Locations::default();
     for object in statement.named() {
-        if let Some(home) = object_placement::of_named(object)? {
-            homes.add(home);
+        if let Some(location) = object_location::of_named(object)? {
+            locations.add(location);
         }
     }
-    homes.check_named()?;
-    if homes.nodes.is_empty() {
+    locations.check_named()?;
+    if locations.nodes.is_empty() {
         expressions::check_rewrite(statement)?;
     }
-    let shell = !homes.nodes.is_empty() && statement.adds_foreign_key();
+    let shell = !locations.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
-    Ok(then(run, Plan::Touched { models: statement.models() }))
+    Ok(begin(run, Plan::Touched { models: statement.models() }))
 }
 
 /// Sends what the server has run to where it belongs.
-pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> Result<()> {
+pub(super) fn after(
+    scope: &StatementScope,
+    models: &[Object],
+    statement: &Statement,
+) -> Result<()> {
     if !catalog::in_use() {
         return Ok(());
     }
-    extension::check(frame, statement)?;
+    extension::check(scope, statement)?;
     let reach = match statement.granted() {
         Some(granted) => reach_of_grant(granted, statement)?,
-        None => reach_of(frame, models, statement)?,
+        None => reach_of(scope, models, statement)?,
     };
     match reach {
         Reach::Here => Ok(()),
@@ -153,25 +86,25 @@ pub(super) fn after(frame: &Frame, models: &[Object], statement: &Statement) -> 
 }
 
 /// An error if what was made rests on relations of another place.
-pub(super) fn check(frame: &Frame, statement: &Statement) -> Result<()> {
-    reach_of(frame, &[], statement).map(|_| ())
+pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
+    reach_of(scope, &[], statement).map(|_| ())
 }
 
-fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<Reach> {
-    let (mut made, mut gone) = (Homes::default(), Homes::default());
-    for touched in &frame.touched {
+fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) -> Result<Reach> {
+    let (mut made, mut gone) = (Locations::default(), Locations::default());
+    for touched in &scope.touched {
         match touched.event {
             Event::Dropped => {
-                if let Some(home) = touched.home.clone() {
-                    gone.add(home);
+                if let Some(location) = touched.location.clone() {
+                    gone.add(location);
                 }
             }
             Event::Created | Event::Altered => {
                 dependencies::check(touched.object)?;
-                match object_placement::of(touched.object)? {
+                match object_location::of(touched.object)? {
                     // It has lost what it had of a relation of this server, and looks like something shared now.
-                    Some(Home::Everywhere) if statement.tag() == NodeTag::T_DropStmt => {}
-                    Some(home) => made.add(home),
+                    Some(Location::EveryNode) if statement.tag() == NodeTag::T_DropStmt => {}
+                    Some(location) => made.add(location),
                     None => {}
                 }
             }
@@ -183,15 +116,17 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
         _ => statement.named(),
     };
     for object in named {
-        if let Some(home) = object_placement::of_named(object)? {
-            made.add(home);
+        if let Some(location) = object_location::of_named(object)? {
+            made.add(location);
         }
     }
     // A table of this server may be like one elsewhere, but not the other way round.
     for object in models {
-        match object_placement::of_named(*object)? {
-            Some(Home::Everywhere) | None => {}
-            Some(home) if !made.nodes.is_empty() && !object::is_given(*object) => made.add(home),
+        match object_location::of_named(*object)? {
+            Some(Location::EveryNode) | None => {}
+            Some(location) if !made.nodes.is_empty() && !object::is_given(*object) => {
+                made.add(location)
+            }
             Some(_) => {}
         }
     }
@@ -202,7 +137,7 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
         made.check()?;
         let mut both = made.nodes.clone();
         both.extend(gone.nodes.clone());
-        Homes { nodes: both, here: made.here.clone(), everywhere: false }.check()?;
+        Locations { nodes: both, here: made.here.clone(), everywhere: false }.check()?;
     }
     if statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
         && made.everywhere
@@ -218,34 +153,36 @@ fn reach_of(frame: &Frame, models: &[Object], statement: &Statement) -> Result<R
 }
 
 fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
-    let mut homes = Homes::default();
+    let mut locations = Locations::default();
     match granted {
         Granted::Objects(objects) => {
             for object in objects {
-                if let Some(home) = object_placement::of_named(object)? {
-                    homes.add(home);
+                if let Some(location) = object_location::of_named(object)? {
+                    locations.add(location);
                 }
             }
         }
         Granted::RelationsIn(schemas) => {
             for schema in schemas {
-                match object_placement::of(object::of_schema(schema))? {
-                    Some(Home::Everywhere) if has_references(schema)? => homes.everywhere = true,
-                    Some(Home::Everywhere) | None => {
-                        homes.here = session::namespace_name(schema);
+                match object_location::of(object::of_schema(schema))? {
+                    Some(Location::EveryNode) if has_references(schema)? => {
+                        locations.everywhere = true
                     }
-                    Some(home) => homes.add(home),
+                    Some(Location::EveryNode) | None => {
+                        locations.here = session::namespace_name(schema);
+                    }
+                    Some(location) => locations.add(location),
                 }
             }
         }
         Granted::RoutinesIn(schemas) => {
             for schema in schemas {
-                if let Some(home) = object_placement::of(object::of_schema(schema))? {
-                    homes.add(home);
+                if let Some(location) = object_location::of(object::of_schema(schema))? {
+                    locations.add(location);
                 }
             }
         }
-        Granted::Everywhere => homes.everywhere = true,
+        Granted::Everywhere => locations.everywhere = true,
         Granted::Server => {}
         Granted::Databases(names) => {
             if names.contains(&session::database()) {
@@ -253,8 +190,8 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
             }
         }
     }
-    homes.check_named()?;
-    Ok(homes.reach())
+    locations.check_named()?;
+    Ok(locations.reach())
 }
 
 /// Whether a plain schema has reference tables, which are all that nodes have in it.
@@ -265,19 +202,19 @@ fn has_references(schema: Oid) -> Result<bool> {
 
 /// Moving between schemas is a change of name only where both live at one place.
 fn check_move(object: Object, schema: &str) -> Result<()> {
-    let Some(from) = object_placement::of(object)? else { return Ok(()) };
+    let Some(from) = object_location::of(object)? else { return Ok(()) };
     let to = catalog::home_of(schema)?;
     let stays = match (&from, to) {
-        (Home::Node(from, _), Some(to)) => from.node == to.node,
-        (Home::Node(..), None) => false,
+        (Location::Node(from, _), Some(to)) => from.node == to.node,
+        (Location::Node(..), None) => false,
         (_, Some(to)) => to.node == NodeId::LOCAL,
         (_, None) => true,
     };
     if stays {
         return Ok(());
     }
-    let place = |name: &str, home: Option<NodeId>| -> Result<String> {
-        Ok(match home {
+    let place = |name: &str, location: Option<NodeId>| -> Result<String> {
+        Ok(match location {
             Some(node) => {
                 format!("schema \"{name}\" lives on node \"{}\"", catalog::node(node)?.name)
             }
@@ -285,9 +222,9 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
         })
     };
     let from = match from {
-        Home::Node(place_of, name) => place(&name, Some(place_of.node))?,
-        Home::Here(name) => format!("relation {name} lives on this server"),
-        Home::Everywhere => "the object is on every node".to_owned(),
+        Location::Node(place_of, name) => place(&name, Some(place_of.node))?,
+        Location::Coordinator(name) => format!("relation {name} lives on this server"),
+        Location::EveryNode => "the object is on every node".to_owned(),
     };
     let to = place(schema, to.map(|to| to.node))?;
     Err(Error::new(

@@ -7,11 +7,11 @@
 //! [`bring_to`], and from the trigger of the coordinator's table.
 //! Lock order: the cluster's lock, the table, its lock as a reference table.
 
-use super::local_only::quietly;
+use super::local_only::locally;
 use super::reference_copy::copy;
 pub use super::reference_copy::{digest, digest_of, digest_there, require_reader};
-use super::reference_rules::{check, check_shape, own_table};
-use super::statement_scope::{Frame, Touched};
+use super::reference_rules::{check, check_shape, own_table, unsupported};
+use super::statement_scope::{StatementScope, Touched};
 use crate::catalog::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -29,10 +29,6 @@ use std::rc::Rc;
 /// Names of the triggers: they sort before those that people write.
 const WRITE: &str = "\"!helios_write";
 
-pub fn unsupported(message: String) -> Error {
-    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
-}
-
 /// `helios_create_reference_table`: a table of this server becomes a reference table.
 pub fn create(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
@@ -41,11 +37,11 @@ pub fn create(relation: Oid) -> Result<()> {
     catalog::lock_cluster_shared();
     let table = described(relation)?;
     own_table(&table)?;
-    quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
+    locally(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
     check(&table)?;
     {
         let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-        quietly(|| make_triggers(&table))?;
+        locally(|| make_triggers(&table))?;
     }
     catalog::add_reference(relation)?;
     for node in nodes()? {
@@ -64,7 +60,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
     own_table(&table)?;
-    quietly(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
+    locally(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
     catalog::lock_reference_exclusive(relation);
     refuse_referrers(&table)?;
     catalog::forget_reference(relation)?;
@@ -73,7 +69,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
         transaction::execute(node.id, text.as_bytes(), Mode::Transaction, true)?;
     }
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-    quietly(|| {
+    locally(|| {
         for part in ["_begin", "_row", "_end", "_truncate"] {
             sql::run(&format!("DROP TRIGGER {WRITE}{part}\" ON {}", table.name), &[])?;
         }
@@ -140,8 +136,8 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
 }
 
 /// What has to follow, or must not be, after a definition ran here and on the nodes.
-pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
-    for touched in &frame.touched {
+pub(super) fn after(scope: &StatementScope, statement: &Statement) -> Result<()> {
+    for touched in &scope.touched {
         let object = touched.object;
         match touched.event {
             Event::Dropped if object::is_relation(object) && catalog::is_reference(object.id)? => {
@@ -160,7 +156,7 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
         NodeTag::T_AlterTableStmt => statement
             .named()
             .iter()
-            .try_for_each(|object| check_altered(object.id, frame, statement)),
+            .try_for_each(|object| check_altered(object.id, scope, statement)),
         NodeTag::T_CreateStmt => {
             statement.models().iter().try_for_each(|object| still_fits(object.id))
         }
@@ -169,14 +165,14 @@ pub(super) fn after(frame: &Frame, statement: &Statement) -> Result<()> {
 }
 
 /// After ALTER TABLE: rows that it computed anew must be the same everywhere.
-fn check_altered(relation: Oid, frame: &Frame, statement: &Statement) -> Result<()> {
+fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -> Result<()> {
     if !catalog::is_reference(relation)? {
         return Ok(());
     }
     let table = described(relation)?;
     check_shape(&table)?;
     let makes = |touched: &&Touched| touched.event == Event::Created;
-    if frame.touched.iter().filter(makes).any(|touched| object::is_sequence(touched.object)) {
+    if scope.touched.iter().filter(makes).any(|touched| object::is_sequence(touched.object)) {
         let message =
             format!("cannot add a column with a sequence to reference table {}", table.name);
         return Err(unsupported(message)
@@ -218,7 +214,7 @@ fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
         }
         let (table, trigger) = (described(referenced)?, pgrx::spi::quote_identifier(&trigger));
         let text = format!("ALTER TABLE {} DISABLE TRIGGER {trigger}", table.name);
-        quietly(|| sql::run(&text, &[]))?;
+        locally(|| sql::run(&text, &[]))?;
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! What can be a reference table.
 
-use super::reference::unsupported;
 use crate::catalog::{self, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -99,4 +98,9 @@ pub fn check_shape(table: &ReferenceTable) -> Result<()> {
             .detail("This is not supported for reference tables.")
             .hint(hint)),
     }
+}
+
+/// 0A000 with this message.
+pub fn unsupported(message: String) -> Error {
+    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
 }

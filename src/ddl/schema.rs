@@ -1,7 +1,9 @@
 //! Distributed schemas: made, renamed, dropped.
 
-use super::statement_scope::{Frame, Plan};
-use super::{convert, dependencies, drop_extension, send, then};
+use super::new_schema::{PlacementRequest, locked_target, plain_schema, register};
+use super::plan::{NewSchema, Plan};
+use super::statement_scope::{StatementScope, begin};
+use super::{convert, dependencies, drop_extension, send};
 use crate::catalog::{self, NodeId, placement};
 use crate::error::{Error, Result};
 use crate::migration;
@@ -10,35 +12,14 @@ use crate::pg::hooks::utility::Step;
 use crate::pg::session::{self, sql};
 use crate::pg::tree::statement::{CreateSchema, Statement};
 use crate::settings::{self, PlacementStrategy};
-use helios_core::{clause, lex, slot};
+use helios_core::{clause, lex};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
 use std::cell::RefCell;
 
-/// A distributed schema that is being made.
-pub struct NewSchema {
-    name: String,
-    /// What places it.
-    key: String,
-    target: placement::Target,
-    /// The statement for its node.
-    text: Vec<u8>,
-}
-
-/// How a new schema is to be placed.
-#[derive(Clone, Default)]
-pub struct Wish {
-    /// On this node.
-    pub node: Option<String>,
-    /// By this strategy instead of the cluster's.
-    pub strategy: Option<PlacementStrategy>,
-    /// By this key instead of its name.
-    pub key: Option<String>,
-}
-
 thread_local! {
     /// Set while `helios_create_schema` runs its CREATE SCHEMA.
-    static DIRECTIVE: RefCell<Option<Wish>> = const { RefCell::new(None) };
+    static DIRECTIVE: RefCell<Option<PlacementRequest>> = const { RefCell::new(None) };
 }
 
 /// In a database without the extension, a clause that the scanner let pass is an error.
@@ -67,13 +48,13 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     if let Some((old, new)) = statement.rename_schema() {
         before_rename(&old, &new)?;
-        return Ok(Some(then(*statement, Plan::RenameSchema { old, new })));
+        return Ok(Some(begin(*statement, Plan::RenameSchema { old, new })));
     }
     if let Some((schema, label)) = statement.our_label() {
         return label_schema(statement, schema, label.as_deref()).map(Some);
     }
     if let Some((_, cascade)) = statement.drop_schemas() {
-        return Ok(Some(then(*statement, Plan::DropSchemas { cascade })));
+        return Ok(Some(begin(*statement, Plan::DropSchemas { cascade })));
     }
     if statement.drops_extension("helios") {
         drop_extension::before()?;
@@ -116,70 +97,52 @@ pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
 
 fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
     let clause = clause::read(statement.text()).map_err(|error| malformed(statement, error))?;
-    let wish = match (DIRECTIVE.take(), &clause) {
-        (Some(wish), _) => Some(wish),
-        (None, Some(clause)) => Some(wish_of(statement, clause)?),
-        (None, None) => settings::distributes_new(&head.name).then(Wish::default),
+    let request = match (DIRECTIVE.take(), &clause) {
+        (Some(request), _) => Some(request),
+        (None, Some(clause)) => Some(request_of(statement, clause)?),
+        (None, None) => settings::distributes_new(&head.name).then(PlacementRequest::default),
     };
     if head.if_not_exists && session::namespace(&head.name).is_some() {
         return Ok(Step::pass(*statement));
     }
-    let Some(wish) = wish else {
+    let Some(request) = request else {
         return Ok(match catalog::in_use() {
-            true => then(*statement, Plan::PlainSchema { text: plain_text(statement, head) }),
+            true => begin(*statement, Plan::PlainSchema { text: plain_text(statement, head) }),
             false => Step::pass(*statement),
         });
     };
     let checked = placement::check_name(&head.name);
     let target =
-        checked.and_then(|()| locked_target(&head.name, &wish)).map_err(|error| match &clause {
-            Some(clause) => {
-                let at = clause.node.as_ref().map_or(clause.range.start, |node| node.position);
-                statement.blame(error, at)
-            }
-            None => error,
-        })?;
+        checked.and_then(|()| locked_target(&head.name, &request)).map_err(
+            |error| match &clause {
+                Some(clause) => {
+                    let at = clause.node.as_ref().map_or(clause.range.start, |node| node.position);
+                    statement.blame(error, at)
+                }
+                None => error,
+            },
+        )?;
     let mut text = statement.text().to_vec();
     if let Some(clause) = &clause {
         clause::blank(&mut text[clause.range.clone()]);
     }
     blank_if_not_exists(&mut text);
     let name = head.name.clone();
-    let key = wish.key.unwrap_or_else(|| name.clone());
-    Ok(then(*statement, Plan::CreateSchema(NewSchema { name, key, target, text })))
+    let key = request.key.unwrap_or_else(|| name.clone());
+    Ok(begin(*statement, Plan::CreateSchema(NewSchema { name, key, target, text })))
 }
 
-/// The place, held until the transaction ends.
-pub(super) fn locked_target(schema: &str, wish: &Wish) -> Result<placement::Target> {
-    let key = wish.key.as_deref().unwrap_or(schema);
-    let find = || placement::target(key, wish.node.as_deref(), wish.strategy);
-    let mut target = find()?;
-    while let placement::Target::Pooled(shard, _) = target {
-        catalog::lock_shard_shared(shard);
-        let again = find()?;
-        if again == target {
-            break;
-        }
-        target = again;
-    }
-    Ok(target)
-}
-
-pub(super) fn created(new: &NewSchema, frame: &Frame, statement: &Statement) -> Result<()> {
+pub(super) fn created(
+    new: &NewSchema,
+    scope: &StatementScope,
+    statement: &Statement,
+) -> Result<()> {
     register(&new.name, &new.key, new.target)?;
-    dependencies::check_all(frame)?;
+    dependencies::check_all(scope)?;
     if new.target.node() != NodeId::LOCAL {
         send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;
     }
     Ok(())
-}
-
-pub(super) fn register(schema: &str, key: &str, target: placement::Target) -> Result<()> {
-    let shard = match target {
-        placement::Target::Pooled(shard, _) => shard,
-        placement::Target::Dedicated(node) => catalog::dedicated_shard(schema, node)?,
-    };
-    catalog::insert_schema(schema, slot::key_of(key), shard)
 }
 
 pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()> {
@@ -197,8 +160,8 @@ pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()>
 }
 
 /// Drops each schema that the statement dropped here where else it is. A plain schema is on every node.
-pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
-    let dropped = frame.dropped_schemas();
+pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
+    let dropped = scope.dropped_schemas();
     let mut nodes = Vec::new();
     let mut plain = Vec::new();
     for schema in &dropped {
@@ -221,7 +184,12 @@ pub(super) fn dropped(frame: &Frame, cascade: bool) -> Result<()> {
 }
 
 /// `helios_create_schema`: gives the name of the node.
-pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) -> Result<String> {
+pub fn create(
+    name: &str,
+    request: PlacementRequest,
+    owner: Option<&str>,
+    if_not_exists: bool,
+) -> Result<String> {
     let missing_ok = if if_not_exists { "IF NOT EXISTS " } else { "" };
     let mut text = format!("CREATE SCHEMA {missing_ok}{}", quote_identifier(name));
     if let Some(owner) = owner {
@@ -234,7 +202,7 @@ pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) 
         }
     }
     let _taken_back = Directive;
-    DIRECTIVE.replace(Some(wish));
+    DIRECTIVE.replace(Some(request));
     sql::run(&text, &[])?;
     match catalog::home_of(name)? {
         Some(home) => Ok(catalog::node(home.node)?.name.clone()),
@@ -244,12 +212,6 @@ pub fn create(name: &str, wish: Wish, owner: Option<&str>, if_not_exists: bool) 
         )
         .hint("Use helios_distribute_schema.")),
     }
-}
-
-/// The statement that makes a plain schema on a node.
-pub(super) fn plain_schema(name: &str, owner: &str) -> String {
-    let (name, owner) = (quote_identifier(name), quote_identifier(owner));
-    format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}")
 }
 
 fn label_schema(
@@ -264,7 +226,7 @@ fn label_schema(
     match label {
         Some("distributed") => {
             check_may_call("helios_distribute_schema(text, text)")?;
-            convert::distribute(&schema, &Wish::default())?;
+            convert::distribute(&schema, &PlacementRequest::default())?;
         }
         None => {
             check_may_call("helios_undistribute_schema(text)")?;
@@ -326,9 +288,11 @@ fn blank_if_not_exists(text: &mut [u8]) {
     }
 }
 
-fn wish_of(statement: &Statement, clause: &clause::Clause) -> Result<Wish> {
-    let mut wish =
-        Wish { node: clause.node.as_ref().map(|node| node.text.clone()), ..Wish::default() };
+fn request_of(statement: &Statement, clause: &clause::Clause) -> Result<PlacementRequest> {
+    let mut request = PlacementRequest {
+        node: clause.node.as_ref().map(|node| node.text.clone()),
+        ..PlacementRequest::default()
+    };
     let mut seen = Vec::new();
     for option in &clause.options {
         let blame = |error: Error, at: &clause::Name| statement.blame(error, at.position);
@@ -338,10 +302,10 @@ fn wish_of(statement: &Statement, clause: &clause::Clause) -> Result<Wish> {
         }
         seen.push(option.name.text.as_str());
         match option.name.text.as_str() {
-            "key" => wish.key = Some(option.value.text.clone()),
+            "key" => request.key = Some(option.value.text.clone()),
             "strategy" => {
                 let strategy = PlacementStrategy::named(&option.value.text);
-                wish.strategy = Some(strategy.ok_or_else(|| {
+                request.strategy = Some(strategy.ok_or_else(|| {
                     let message =
                         format!("unrecognized placement strategy \"{}\"", option.value.text);
                     let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
@@ -357,7 +321,7 @@ fn wish_of(statement: &Statement, clause: &clause::Clause) -> Result<Wish> {
             }
         }
     }
-    Ok(wish)
+    Ok(request)
 }
 
 fn malformed(statement: &Statement, error: clause::ClauseError) -> Error {

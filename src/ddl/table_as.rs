@@ -1,9 +1,10 @@
 //! CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW in a distributed schema: the shell gets the definition,
 //! the node the rows.
 
-use super::object_placement::{self, Home};
-use super::statement_scope::{Frame, Plan};
-use super::{propagate, send, then};
+use super::object_location::{self, Location};
+use super::plan::Plan;
+use super::statement_scope::{StatementScope, begin};
+use super::{propagate, send};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::{self, Object};
@@ -31,31 +32,31 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     for object in statement.table_as_references() {
         if !object::is_given(object)
-            && let Some(home) = object_placement::of_named(object)?
-            && !is_there(&home, place.node)
+            && let Some(location) = object_location::of_named(object)?
+            && !is_there(&location, place.node)
         {
-            return Err(elsewhere(&table.name, object, &home, place.node)?);
+            return Err(elsewhere(&table.name, object, &location, place.node)?);
         }
     }
     if let Some(survey) = statement.table_as_survey() {
         crate::planner::refuse_numbers(&survey, place.node)?;
     }
-    Ok(Some(then(statement.with_no_data(), Plan::TableAs { node: place.node })))
+    Ok(Some(begin(statement.with_no_data(), Plan::TableAs { node: place.node })))
 }
 
-fn is_there(home: &Home, node: NodeId) -> bool {
-    match home {
-        Home::Node(place, _) => place.node == node,
-        Home::Here(_) => false,
-        Home::Everywhere => true,
+fn is_there(location: &Location, node: NodeId) -> bool {
+    match location {
+        Location::Node(place, _) => place.node == node,
+        Location::Coordinator(_) => false,
+        Location::EveryNode => true,
     }
 }
 
 /// The rows are made on the node, where the query's text would mean something else, or nothing.
-fn elsewhere(table: &str, object: Object, home: &Home, node: NodeId) -> Result<Error> {
+fn elsewhere(table: &str, object: Object, location: &Location, node: NodeId) -> Result<Error> {
     let name = object::identity(object)?.unwrap_or_default();
-    let place = match home {
-        Home::Node(place, _) => format!("is on node \"{}\"", catalog::node(place.node)?.name),
+    let place = match location {
+        Location::Node(place, _) => format!("is on node \"{}\"", catalog::node(place.node)?.name),
         _ => "is on this server".to_owned(),
     };
     let node = catalog::node(node)?;
@@ -70,10 +71,10 @@ fn elsewhere(table: &str, object: Object, home: &Home, node: NodeId) -> Result<E
 /// Makes it on the node; gives the number of rows, if any were made.
 pub(super) fn after(
     node: NodeId,
-    frame: &Frame,
+    scope: &StatementScope,
     statement: &Statement,
 ) -> Result<Option<Completion>> {
-    propagate::check(frame, statement)?;
+    propagate::check(scope, statement)?;
     let tag = send::work(node, statement)?;
     let rows = tag.strip_prefix("SELECT ").and_then(|rows| rows.parse().ok());
     Ok(rows.map(|rows| Completion { rows }))

@@ -1,6 +1,6 @@
 //! Triggers of shells for TRUNCATE, which fire on the node and not here.
 
-use super::local_only::quietly;
+use super::local_only::locally;
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::catalog::privileges::RunAs;
@@ -57,6 +57,6 @@ pub(super) fn end(silenced: &[Trigger]) -> Result<()> {
 impl Trigger {
     fn switch(&self, how: &str) -> Result<()> {
         let (table, name) = (session::relation_name(self.table), quote_identifier(&self.name));
-        quietly(|| sql::run(&format!("ALTER TABLE ONLY {table} {how} TRIGGER {name}"), &[]))
+        locally(|| sql::run(&format!("ALTER TABLE ONLY {table} {how} TRIGGER {name}"), &[]))
     }
 }

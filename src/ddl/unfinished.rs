@@ -4,7 +4,7 @@
 //! The node is asked, after a failure and before the next statement of the kind, and the shell follows. An index of a
 //! toast table has another name on each server, and is left out.
 
-use super::local_only::quietly;
+use super::local_only::locally;
 use super::send;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
@@ -130,7 +130,7 @@ pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> 
     subtransaction::attempt(|| {
         let _briefly = OwnSettings::begin(&[(c"lock_timeout", BRIEFLY)]);
         changes.iter().try_for_each(|change| match change {
-            Change::Definition(sql) => quietly(|| sql::run(sql, &[])),
+            Change::Definition(sql) => locally(|| sql::run(sql, &[])),
             Change::Catalog(sql) => catalog::as_owner(|| sql::run(sql, &[])),
         })
     })
@@ -165,7 +165,7 @@ pub(super) fn follow_checks(node: NodeId, partition: Oid) -> Result<()> {
             let (constraint, definition) = (identifier(cell(&check, 0)), cell(&check, 1));
             let table = qualified(schema, name);
             let add = format!("ALTER TABLE ONLY {table} ADD CONSTRAINT {constraint} {definition}");
-            quietly(|| sql::run(&add, &[]))?;
+            locally(|| sql::run(&add, &[]))?;
         }
     }
     Ok(())

@@ -10,42 +10,42 @@ use std::collections::HashSet;
 
 /// Where an object lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Home {
+pub enum Location {
     /// On one node, in the distributed schema of this name.
     Node(Placement, String),
     /// On this server alone: the relation of this name, or something made from one.
-    Here(String),
+    Coordinator(String),
     /// Wherever tenants are.
-    Everywhere,
+    EveryNode,
 }
 
-impl Home {
-    /// The name of what gives the home.
+impl Location {
+    /// The name of what gives the location.
     fn name(&self) -> &str {
         match self {
-            Home::Node(_, name) | Home::Here(name) => name,
-            Home::Everywhere => "",
+            Location::Node(_, name) | Location::Coordinator(name) => name,
+            Location::EveryNode => "",
         }
     }
 }
 
 /// Where the object lives; None if it is gone or of no concern (temporary, or of the server's own).
-pub fn of(object: Object) -> Result<Option<Home>> {
+pub fn of(object: Object) -> Result<Option<Location>> {
     let Some(belongs) = object::belongs(object) else { return Ok(None) };
     Ok(match belongs {
         Belongs::Relation { relation, .. } if is_reference(relation)? => {
             // What a trigger does to the rows here is copied with the rows.
-            (!object::is_trigger(object)).then_some(Home::Everywhere)
+            (!object::is_trigger(object)).then_some(Location::EveryNode)
         }
         Belongs::Server => None,
         Belongs::Database => Some(rests_on(object)?),
         Belongs::Relation { relation, namespace } => {
-            let here = || Home::Here(session::relation_name(relation));
+            let here = || Location::Coordinator(session::relation_name(relation));
             Some(in_schema(namespace)?.unwrap_or_else(here))
         }
         Belongs::Schema(namespace) => Some(match in_schema(namespace)? {
-            Some(home) => home,
-            None if object::as_schema(object).is_some() => Home::Everywhere,
+            Some(location) => location,
+            None if object::as_schema(object).is_some() => Location::EveryNode,
             None => rests_on(object)?,
         }),
     })
@@ -53,15 +53,15 @@ pub fn of(object: Object) -> Result<Option<Home>> {
 
 /// Where an object lives that a statement names or leans on: what is temporary is on this server alone, and its name
 /// means another object on a node.
-pub fn of_named(object: Object) -> Result<Option<Home>> {
+pub fn of_named(object: Object) -> Result<Option<Location>> {
     Ok(match of(object)? {
         None if object::is_temporary(object) => {
-            Some(Home::Here(match object::is_relation(object) {
+            Some(Location::Coordinator(match object::is_relation(object) {
                 true => format!("temporary relation {}", session::relation_name(object.id)),
                 false => "a temporary object".to_owned(),
             }))
         }
-        home => home,
+        location => location,
     })
 }
 
@@ -70,19 +70,23 @@ fn is_reference(relation: Oid) -> Result<bool> {
     catalog::is_reference(names::table_of_index(relation).unwrap_or(relation))
 }
 
-/// The home that a distributed schema gives to all in it; None for another schema.
-fn in_schema(namespace: Oid) -> Result<Option<Home>> {
+/// The location that a distributed schema gives to all in it; None for another schema.
+fn in_schema(namespace: Oid) -> Result<Option<Location>> {
     let Some(place) = catalog::home(namespace)? else { return Ok(None) };
     let name = session::namespace_name(namespace).unwrap_or_default();
-    Ok(Some(if place.node == NodeId::LOCAL { Home::Here(name) } else { Home::Node(place, name) }))
+    Ok(Some(if place.node == NodeId::LOCAL {
+        Location::Coordinator(name)
+    } else {
+        Location::Node(place, name)
+    }))
 }
 
 /// An object of no distributed schema is everywhere, unless it was made from a table, or from something in a
 /// distributed schema, which are in one place.
-fn rests_on(object: Object) -> Result<Home> {
+fn rests_on(object: Object) -> Result<Location> {
     let mut seen = HashSet::from([object]);
     let mut open = vec![object];
-    let mut home = Home::Everywhere;
+    let mut location = Location::EveryNode;
     while let Some(next) = open.pop() {
         for below in object::references(next) {
             if object::is_given(below) || !seen.insert(below) {
@@ -91,7 +95,7 @@ fn rests_on(object: Object) -> Result<Home> {
             let found = match object::belongs(below) {
                 Some(Belongs::Relation { relation, .. }) if is_reference(relation)? => continue,
                 Some(Belongs::Relation { relation, namespace }) => {
-                    let here = || Home::Here(session::relation_name(relation));
+                    let here = || Location::Coordinator(session::relation_name(relation));
                     in_schema(namespace)?.unwrap_or_else(here)
                 }
                 Some(Belongs::Schema(namespace)) => match in_schema(namespace)? {
@@ -102,17 +106,24 @@ fn rests_on(object: Object) -> Result<Home> {
                         continue;
                     }
                 },
-                Some(Belongs::Server) => Home::Here("something temporary".into()),
+                Some(Belongs::Server) => Location::Coordinator("something temporary".into()),
                 Some(Belongs::Database) | None => continue,
             };
-            home = match (home, found) {
-                (Home::Everywhere, found) => found,
-                (Home::Node(one, schema), Home::Node(other, _)) if one.node == other.node => {
-                    Home::Node(one, schema)
+            location = match (location, found) {
+                (Location::EveryNode, found) => found,
+                (Location::Node(one, schema), Location::Node(other, _))
+                    if one.node == other.node =>
+                {
+                    Location::Node(one, schema)
                 }
-                (_, found) => Home::Here(found.name().to_owned()),
+                (_, found) => Location::Coordinator(found.name().to_owned()),
             };
         }
     }
-    Ok(home)
+    Ok(location)
+}
+
+/// Whether this is an object of a schema, or a schema, and no extension has made it.
+pub(super) fn is_in_schema(object: Object) -> bool {
+    matches!(object::belongs(object), Some(Belongs::Relation { .. } | Belongs::Schema(_)))
 }

@@ -1,0 +1,192 @@
+//! What happens to a utility statement before and after the server runs it: which of the rules in this room concerns
+//! it, in which order. Begin here to follow a definition.
+
+use super::plan::Plan;
+use super::statement_scope::begin;
+use super::{
+    concurrent, dependencies, drop_list, expressions, fence_check, local_only, multi_target,
+    nested_ddl, on_node, propagate, reference, schema, send, session_state, statement_scope,
+    subscription, table_as,
+};
+use crate::catalog;
+use crate::error::Result;
+use crate::failpoint;
+use crate::pg::hooks::utility::{Completion, Step};
+use crate::pg::ipc::worker;
+use crate::pg::session;
+use crate::pg::tree::statement::Statement;
+use crate::settings::MIGRATION_SESSION;
+use crate::transaction;
+use pgrx::pg_sys::NodeTag;
+
+/// Decides what happens with a utility statement, before the server runs it.
+pub fn before(statement: &Statement) -> Result<Step> {
+    if let Some(database) = statement.database_to_be_left() {
+        worker::hold(database);
+    }
+    if !concerns_definitions(statement.tag()) {
+        return session_state::before(statement);
+    }
+    subscription::check(statement)?;
+    if !catalog::exists() {
+        schema::refuse_clause_without_extension(statement)?;
+        return Ok(Step::pass(*statement));
+    }
+    if MIGRATION_SESSION.get() {
+        return Ok(Step::pass(*statement));
+    }
+    let fenced = catalog::fences::is_up()?;
+    if fenced {
+        fence_check::check_named(statement)?;
+    }
+    if statement.is_part() || session::in_extension_script() || local_only::is_active() {
+        return Ok(Step::pass(*statement));
+    }
+    if nested_ddl::concerns(statement) {
+        return Ok(begin(*statement, Plan::NestedDdl));
+    }
+    if on_node::concerns(statement) {
+        on_node::before(statement)?;
+        return Ok(begin(*statement, Plan::OnNode));
+    }
+    failpoint::hit(failpoint::DEFINITION_BEFORE)?;
+    let routed = expressions::route_arguments(statement)?;
+    let statement = &routed.statement;
+    catalog::lock_cluster_shared();
+    if let Some(step) = schema::before(statement)? {
+        return Ok(step);
+    }
+    if !catalog::in_use() {
+        return Ok(match statement.tag() {
+            NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => begin(*statement, Plan::Bookkeeping),
+            _ if fenced => begin(*statement, Plan::Bookkeeping),
+            _ => Step::pass(*statement),
+        });
+    }
+    if let Some(step) = multi_target::before(statement)? {
+        return Ok(step);
+    }
+    if let Some(step) = table_as::before(statement)? {
+        return Ok(step);
+    }
+    reference::before(statement)?;
+    if let Some(step) = concurrent::before(statement)? {
+        return Ok(step);
+    }
+    if let Some(step) = drop_list::before(statement)? {
+        return Ok(step);
+    }
+    propagate::before(statement)
+}
+
+/// Follows the plan of a utility statement after the server ran it. `scope` is what [`before`] gave; `statement` the
+/// original one.
+pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> {
+    let scope = statement_scope::pop(scope);
+    // DROP EXTENSION helios leaves nothing to keep right.
+    if !catalog::exists() {
+        return Ok(None);
+    }
+    failpoint::hit(failpoint::DEFINITION_LOCAL)?;
+    fence_check::check_made(&scope)?;
+    let dropped = scope.dropped_schemas();
+    let completion = match &scope.plan {
+        Plan::Bookkeeping => None,
+        Plan::NestedDdl => {
+            nested_ddl::after(&scope)?;
+            None
+        }
+        Plan::OnNode => {
+            on_node::after(&scope)?;
+            None
+        }
+        Plan::DropList(parts) => {
+            drop_list::after(parts)?;
+            None
+        }
+        Plan::Lock => {
+            multi_target::locked(statement)?;
+            None
+        }
+        Plan::TruncateReferences { parts, silenced } => {
+            multi_target::truncated(statement, parts, silenced)?;
+            None
+        }
+        Plan::CreateSchema(plan) => {
+            schema::created(plan, &scope, statement)?;
+            None
+        }
+        Plan::PlainSchema { text } => {
+            dependencies::check_all(&scope)?;
+            send::to_all(text.as_bytes())?;
+            None
+        }
+        Plan::RenameSchema { old, new } => {
+            schema::renamed(old, new, statement)?;
+            None
+        }
+        Plan::DropSchemas { cascade } => {
+            schema::dropped(&scope, *cascade)?;
+            None
+        }
+        Plan::ImportSnapshot(nodes) => {
+            transaction::snapshots::imported(nodes.clone());
+            None
+        }
+        Plan::FinishPrepared { transaction } => {
+            transaction::finish_user_prepared(*transaction);
+            None
+        }
+        Plan::TableAs { node } => table_as::after(*node, &scope, statement)?,
+        Plan::Everywhere => {
+            send::own_to_all(statement)?;
+            None
+        }
+        Plan::Touched { models } => {
+            propagate::after(&scope, models, statement)?;
+            None
+        }
+    };
+    for schema in &dropped {
+        schema::refuse_while_moving(schema, "drop")?;
+    }
+    reference::after(&scope, statement)?;
+    for (node, text) in &scope.later {
+        send::to(*node, text)?;
+    }
+    for schema in dropped {
+        if catalog::home_of(&schema)?.is_some() {
+            catalog::forget_schema(&schema)?;
+        }
+    }
+    failpoint::hit(failpoint::DEFINITION_AFTER)?;
+    Ok(completion)
+}
+
+/// Statements that neither define anything nor are the node's business; most of all those that must work outside a
+/// transaction or in a failed one.
+fn concerns_definitions(tag: NodeTag) -> bool {
+    !matches!(
+        tag,
+        NodeTag::T_TransactionStmt
+            | NodeTag::T_VariableSetStmt
+            | NodeTag::T_VariableShowStmt
+            | NodeTag::T_DiscardStmt
+            | NodeTag::T_PrepareStmt
+            | NodeTag::T_ExecuteStmt
+            | NodeTag::T_DeallocateStmt
+            | NodeTag::T_DeclareCursorStmt
+            | NodeTag::T_FetchStmt
+            | NodeTag::T_ClosePortalStmt
+            | NodeTag::T_ExplainStmt
+            | NodeTag::T_CopyStmt
+            | NodeTag::T_CallStmt
+            | NodeTag::T_DoStmt
+            | NodeTag::T_ListenStmt
+            | NodeTag::T_NotifyStmt
+            | NodeTag::T_UnlistenStmt
+            | NodeTag::T_LoadStmt
+            | NodeTag::T_CheckPointStmt
+            | NodeTag::T_ConstraintsSetStmt
+    )
+}

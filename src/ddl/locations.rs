@@ -1,0 +1,79 @@
+//! The places that a statement reaches, taken together: whether it can run at all, and where.
+
+use super::object_location::Location;
+use crate::catalog::{self, NodeId};
+use crate::error::{self, Error, Result};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeMap;
+
+/// Where a statement has to run besides this server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    Here,
+    Node(NodeId),
+    All,
+}
+
+/// The locations of what a statement touched.
+#[derive(Default)]
+pub(super) struct Locations {
+    /// Nodes, with one schema on each.
+    pub(super) nodes: BTreeMap<NodeId, String>,
+    /// A relation of this server alone.
+    pub(super) here: Option<String>,
+    /// Something that tenants share was touched.
+    pub(super) everywhere: bool,
+}
+
+impl Locations {
+    pub(super) fn add(&mut self, location: Location) {
+        match location {
+            Location::Node(place, schema) => {
+                self.nodes.entry(place.node).or_insert(schema);
+            }
+            Location::Coordinator(name) => self.here = Some(name),
+            Location::EveryNode => self.everywhere = true,
+        }
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        match self.nodes.first_key_value() {
+            _ if self.everywhere => Reach::All,
+            Some((node, _)) => Reach::Node(*node),
+            None => Reach::Here,
+        }
+    }
+
+    /// An error if the statement cannot be run at one place.
+    pub(super) fn check(&self) -> Result<()> {
+        let places = self.nodes.len() + usize::from(self.here.is_some());
+        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
+    }
+
+    /// As [`Self::check`], for names in the statement's text: what tenants share is no part of one place either.
+    pub(super) fn check_named(&self) -> Result<()> {
+        let places =
+            self.nodes.len() + usize::from(self.here.is_some()) + usize::from(self.everywhere);
+        if places > 1 { Err(self.refusal()?) } else { Ok(()) }
+    }
+
+    pub(super) fn refusal(&self) -> Result<Error> {
+        let mut parts = Vec::new();
+        for (node, schema) in &self.nodes {
+            let node = catalog::node(*node)?;
+            parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
+        }
+        if let Some(name) = &self.here {
+            parts.push(format!("{name} is on this server"));
+        }
+        if self.everywhere {
+            parts.push("the rest is on every node".into());
+        }
+        Ok(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "a definition cannot reach over several nodes",
+        )
+        .detail(format!("{}.", error::capitalized(&parts.join(", "))))
+        .hint("Use one statement for each schema."))
+    }
+}

@@ -1,0 +1,49 @@
+//! A schema that becomes a distributed one: where it goes, and its row in the catalog.
+
+use crate::catalog::{self, placement};
+use crate::error::Result;
+use crate::settings::PlacementStrategy;
+use helios_core::slot;
+use pgrx::spi::quote_identifier;
+
+/// How a new schema is to be placed.
+#[derive(Clone, Default)]
+pub struct PlacementRequest {
+    /// On this node.
+    pub node: Option<String>,
+    /// By this strategy instead of the cluster's.
+    pub strategy: Option<PlacementStrategy>,
+    /// By this key instead of its name.
+    pub key: Option<String>,
+}
+
+/// The place, held until the transaction ends.
+pub(super) fn locked_target(schema: &str, request: &PlacementRequest) -> Result<placement::Target> {
+    let key = request.key.as_deref().unwrap_or(schema);
+    let find = || placement::target(key, request.node.as_deref(), request.strategy);
+    let mut target = find()?;
+    while let placement::Target::Pooled(shard, _) = target {
+        catalog::lock_shard_shared(shard);
+        let again = find()?;
+        if again == target {
+            break;
+        }
+        target = again;
+    }
+    Ok(target)
+}
+
+/// Writes the schema into the catalog, on the shard that its target names.
+pub(super) fn register(schema: &str, key: &str, target: placement::Target) -> Result<()> {
+    let shard = match target {
+        placement::Target::Pooled(shard, _) => shard,
+        placement::Target::Dedicated(node) => catalog::dedicated_shard(schema, node)?,
+    };
+    catalog::insert_schema(schema, slot::key_of(key), shard)
+}
+
+/// The statement that makes a plain schema on a node.
+pub(super) fn plain_schema(name: &str, owner: &str) -> String {
+    let (name, owner) = (quote_identifier(name), quote_identifier(owner));
+    format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}")
+}
