@@ -72,11 +72,11 @@ fn list_functions(client: &mut Client, schema: &str, mut text: String) -> Result
         }
         let by = match (row.get::<_, bool>(7), row.get::<_, bool>(4)) {
             (true, _) => "triggers",
-            (false, true) => "everybody",
+            (false, true) => "everyone",
             (false, false) => "superusers",
         };
         write!(text, "\n```text\n{name}({arguments}) → {result}\n```\n\n")?;
-        writeln!(text, "{} Called by: {by}.", sentence(&comment))?;
+        writeln!(text, "{} Callable by {by}.", sentence(&comment))?;
         let columns: (Vec<String>, Vec<String>) = (row.get(5), row.get(6));
         if !columns.0.is_empty() {
             text.push_str("\n| output column | type |\n|---|---|\n");
@@ -117,8 +117,8 @@ fn list_relations(
         let Some(comment) = row.get::<_, Option<String>>(2) else {
             bail!("relation {prefix}{name} has no comment");
         };
-        let by = if row.get(3) { "everybody" } else { "superusers" };
-        write!(text, "\n## {prefix}{name}\n\n{} Read by: {by}.\n", sentence(&comment))?;
+        let by = if row.get(3) { "everyone" } else { "superusers" };
+        write!(text, "\n## {prefix}{name}\n\n{} Readable by {by}.\n", sentence(&comment))?;
         text.push_str("\n| column | type | meaning |\n|---|---|---|\n");
         for row in client.query(COLUMNS, &[&oid])? {
             let (column, of_type): (String, String) = (row.get(0), row.get(1));

@@ -3,6 +3,8 @@
 pub mod reference;
 
 mod catalog_pages;
+#[cfg(test)]
+mod questions;
 mod settings_page;
 mod sqlstates;
 mod sqlstates_page;

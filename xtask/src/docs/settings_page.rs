@@ -27,7 +27,7 @@ struct Setting {
 /// All settings.
 pub fn settings(client: &mut Client) -> Result<Page> {
     let mut text = "# Settings\n\nYou find here every setting: its meaning, its default, its bounds, and who can change it. \
-        Set them on the coordinator; the nodes are told what they need.\n"
+        They count on the coordinator.\n"
         .to_owned();
     for row in client.query(SETTINGS, &[])? {
         let setting = Setting {
@@ -78,7 +78,7 @@ fn changed(context: &str) -> &str {
         "postmaster" => "at server start",
         "sighup" => "in the configuration file, with a reload",
         "superuser" => "by superusers, at any time",
-        "user" => "by anybody, at any time",
+        "user" => "by everyone, at any time",
         "backend" | "superuser-backend" => "when a session starts",
         other => other,
     }
