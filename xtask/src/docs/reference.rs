@@ -1,7 +1,7 @@
 //! The pages of `docs/reference/`: every function, view, catalog, setting and SQLSTATE, as a server with the extension and the sources
 //! tell of them.
 //!
-//! Start reading at [`pages`]: each page is a pure function of what a server answers. [`write`] puts the pages into the checkout,
+//! Start reading at [`pages`]: each page is a pure function of what a server answers. [`write()`] puts the pages into the checkout,
 //! [`check`] compares them with what is there.
 
 use std::fs;
@@ -42,7 +42,7 @@ pub fn write(pg: &Postgres) -> Result<()> {
     Ok(())
 }
 
-/// Fails if the pages of the checkout are not those that [`write`] would make, or if there are others.
+/// Fails if the pages of the checkout are not those that [`write()`] would make, or if there are others.
 pub fn check(pg: &Postgres) -> Result<()> {
     let faults = faults(&directory(), &made(pg)?)?;
     if !faults.is_empty() {
