@@ -1,7 +1,7 @@
 //! The pages of `docs/reference/`: every function, view, catalog, setting and SQLSTATE, as a server with the extension and the sources
 //! tell of them.
 //!
-//! Start reading at [`pages`]: each page is a pure function of what a server answers. [`write()`] puts the pages into the checkout,
+//! Start reading at `pages`: each page is a pure function of what a server answers. [`write()`] puts the pages into the checkout,
 //! [`check`] compares them with what is there.
 
 use std::fs;

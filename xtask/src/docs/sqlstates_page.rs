@@ -1,5 +1,5 @@
 //! The page of SQLSTATEs: those that the sources raise, with the codes from the server's header and the meanings from
-//! [`sqlstates::RAISED`]. A code that the sources use and nobody has explained is an error, and so is the opposite.
+//! [`RAISED`]. A code that the sources use and nobody has explained is an error, and so is the opposite.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
