@@ -2,7 +2,7 @@
 //!
 //! The blocks of a page run in order, on a new cluster with two nodes: SQL in one `psql` session, shell commands that are
 //! marked for it in a directory of the page. CONTRIBUTING.md describes how a page is written; `UPDATE_EXPECT=1` (or
-//! `cargo xtask docs --bless`) writes what was printed into the pages instead of comparing.
+//! `cargo xtask docs bless`) writes what was printed into the pages instead of comparing.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

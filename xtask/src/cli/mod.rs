@@ -75,17 +75,26 @@ enum Command {
         #[arg(long)]
         save: bool,
     },
-    /// Rewrite pages of docs/ that are made from the program.
-    #[command(subcommand)]
-    Docs(Docs),
+    /// Build the book of docs/ into target/book, with mdBook.
+    Docs {
+        #[command(subcommand)]
+        what: Option<Docs>,
+    },
     /// Start, stop or show a local cluster.
     #[command(subcommand)]
     Cluster(cluster::Command),
 }
 
-/// Pages that are made.
+/// What else can be done with pages.
 #[derive(Subcommand)]
 enum Docs {
+    /// Check links, anchors and file names.
+    Links,
+    /// Run the examples and write what they print into the pages.
+    Bless {
+        /// Parts of the names of tests in tests/tests/documents; all when none is given.
+        names: Vec<String>,
+    },
     /// docs/reference: functions, views, catalogs, settings, SQLSTATEs, as a running server tells of them.
     Reference,
 }
@@ -117,12 +126,25 @@ pub fn run() -> Result<ExitCode> {
                 bench::Options { names, seconds, rounds, clients, transport, megabytes, save };
             bench::run(&options)?;
         }
-        Command::Docs(Docs::Reference) => {
+        Command::Docs { what } => docs(what)?,
+        Command::Cluster(command) => return cluster::run(command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn docs(what: Option<Docs>) -> Result<()> {
+    match what {
+        None => println!("{}", xtask::docs::book::build()?.display()),
+        Some(Docs::Links) => xtask::docs::links::check()?,
+        Some(Docs::Reference) => {
             let pg = setup::default_postgres()?;
             xtask::extension::build_and_install(&pg)?;
             xtask::docs::reference::write(&pg)?;
         }
-        Command::Cluster(command) => return cluster::run(command),
+        Some(Docs::Bless { names }) => {
+            xtask::extension::build_and_install(&setup::default_postgres()?)?;
+            xtask::docs::bless(&names)?;
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }

@@ -57,8 +57,8 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 8] =
-    ["format", "lint", "docs", "layers", "scripts", "build", "symbols", "reference"];
+const CHECKS: [&str; 9] =
+    ["format", "lint", "docs", "links", "layers", "scripts", "build", "symbols", "reference"];
 const SUITES: [&str; 7] =
     ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
@@ -121,6 +121,7 @@ impl Run {
         self.check("format", checks::format);
         self.check("lint", || checks::lint(&config));
         self.check("docs", || checks::docs(&config));
+        self.check("links", docs::links::check);
         self.check("layers", checks::layers);
         self.check("scripts", released::check);
     }

@@ -1,0 +1,155 @@
+//! The pages of `docs/` as a book of web pages, made by mdBook.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::links;
+use crate::command;
+use crate::paths;
+
+/// The version that is installed where there is none.
+const VERSION: &str = "0.5.4";
+
+/// The folder of the book for files of the checkout that pages link to.
+const FILES: &str = "files";
+
+/// Builds the book; returns its first page.
+pub fn build() -> Result<PathBuf> {
+    links::check()?;
+    let mdbook = program()?;
+    let source = paths::target().join("book-source");
+    let book = paths::target().join("book");
+    for old in [&source, &book] {
+        if old.exists() {
+            fs::remove_dir_all(old).with_context(|| format!("cannot remove {}", old.display()))?;
+        }
+    }
+    copy(Path::new("docs"), &source)?;
+    command::output(Command::new(mdbook).arg("build").arg(&source).arg("--dest-dir").arg(&book))?;
+    check_pages(&book)?;
+    Ok(book.join("index.html"))
+}
+
+/// mdBook, installed if it is missing.
+fn program() -> Result<PathBuf> {
+    let name = format!("mdbook-{VERSION}");
+    let installed = paths::caches().into_iter().map(|cache| cache.join(&name).join("bin/mdbook"));
+    if let Some(found) = installed.into_iter().find(|program| program.exists()) {
+        return Ok(found);
+    }
+    if command::capture(Command::new("mdbook").arg("--version")).is_ok() {
+        return Ok("mdbook".into());
+    }
+    println!("installing mdBook {VERSION}; this takes some minutes");
+    let root = paths::cache().join(name);
+    let mut cargo = command::cargo();
+    cargo.args(["install", "mdbook", "--locked", "--version", VERSION]);
+    cargo.args(["--no-default-features", "--features", "search", "--root"]).arg(&root);
+    command::show(&mut cargo)?;
+    Ok(root.join("bin/mdbook"))
+}
+
+/// Copies a folder of the book; links that leave the book lead to copies of files in it.
+fn copy(folder: &Path, to: &Path) -> Result<()> {
+    let root = paths::workspace();
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(root.join(folder))? {
+        let name = entry?.file_name();
+        let (from, target) = (folder.join(&name), to.join(&name));
+        if root.join(&from).is_dir() {
+            copy(&from, &target)?;
+        } else if from.extension().is_some_and(|extension| extension == "md") {
+            let text = links::read(&root.join(&from))?;
+            fs::write(&target, bring_in(&from, &text)?)?;
+        } else {
+            fs::copy(root.join(&from), &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// A page whose links to files outside of `docs/` lead to copies in the book.
+fn bring_in(page: &Path, text: &str) -> Result<String> {
+    let mut text = text.to_owned();
+    for link in links::links(&text).into_iter().rev() {
+        let (file, _) = links::split(&link.target);
+        let Some(outside) = links::resolve(page, file).filter(|path| !path.starts_with("docs"))
+        else {
+            continue;
+        };
+        // mdBook takes `page.md.txt` for a page of its own.
+        let name = outside.display().to_string();
+        let name = format!("{}.txt", name.strip_suffix(".md").unwrap_or(&name));
+        let shown = Path::new(FILES).join(name);
+        bring_file(&outside, &paths::target().join("book-source").join(&shown))?;
+        let up = "../".repeat(page.components().count() - 2);
+        let link_text = text.get(link.range.clone()).unwrap_or("").to_owned();
+        if let Some(at) = link_text.rfind(&link.target) {
+            let start = link.range.start + at;
+            let target = format!("{up}{}", shown.display());
+            text.replace_range(start..start + link.target.len(), &target);
+        }
+    }
+    Ok(text)
+}
+
+/// Copies a file as text, or the names in a folder.
+fn bring_file(outside: &Path, to: &Path) -> Result<()> {
+    let from = paths::workspace().join(outside);
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    if from.is_dir() {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&from)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        fs::write(to, names.join("\n") + "\n")?;
+    } else {
+        fs::copy(&from, to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok(())
+}
+
+/// Every relative link of the built pages leads to a file of the book.
+fn check_pages(book: &Path) -> Result<()> {
+    let mut dead = Vec::new();
+    for path in pages(book)? {
+        let text = fs::read_to_string(&path)?;
+        for target in text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let (file, _) = links::split(target);
+            if file.is_empty() || file.contains(':') || file.starts_with("&") {
+                continue;
+            }
+            let base = path.parent().unwrap_or(book);
+            if !base.join(file).exists() {
+                dead.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    if !dead.is_empty() {
+        bail!("links of the book lead nowhere:\n{}", dead.join("\n"));
+    }
+    Ok(())
+}
+
+fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            found.append(&mut pages(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "html") {
+            // mdBook's page for missing addresses and the one for printing have links of other places.
+            let name = path.file_name().unwrap_or_default();
+            if name != "404.html" && name != "print.html" && name != "toc.html" {
+                found.push(path);
+            }
+        }
+    }
+    Ok(found)
+}
