@@ -10,12 +10,12 @@
 //! table (one writing transaction at a time, until all nodes have committed), then the rows on the nodes by node number.
 
 use super::reference_change::{self, Writer};
-use super::reference_text::Table;
+use super::reference_text::{Change, Table};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::privileges;
-use crate::pg::exec::row_trigger::{Fired, Operation, Values};
+use crate::pg::exec::row_trigger::{Fired, Operation};
 use crate::pg::exec::{copy_change, nesting};
 use crate::pg::session::xact;
 use crate::transaction::{self, Mode};
@@ -37,15 +37,6 @@ struct Open {
     /// Whether it is a referential action, or code that one runs.
     is_action: bool,
     has_ended: bool,
-}
-
-/// A row that was changed and not sent yet.
-pub struct Change {
-    relation: Oid,
-    level: u32,
-    writer: Oid,
-    pub old: Option<Values>,
-    pub new: Option<Values>,
 }
 
 #[derive(Default)]

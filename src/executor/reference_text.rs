@@ -3,13 +3,21 @@
 //! Everything in them is named in full, the operators that find a row by its key too: some run as another role than the
 //! client's, whose `search_path` must not lead to code of the client's.
 
-use super::reference::Change;
 use crate::error::{Error, Result};
 use crate::pg::exec::row_trigger::Values;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::sql;
 use crate::remote::messages;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+
+/// A row that was changed and not sent yet.
+pub struct Change {
+    pub relation: Oid,
+    pub level: u32,
+    pub writer: Oid,
+    pub old: Option<Values>,
+    pub new: Option<Values>,
+}
 
 /// Rows in one statement for a node.
 const BATCH: usize = 500;

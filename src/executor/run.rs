@@ -1,6 +1,6 @@
 //! One statement on its node, from its parameters to its last row: for what is run at once and not as a plan's node.
 
-use super::{mode, scan, types};
+use super::{mode, position, types};
 use crate::catalog::NodeId;
 use crate::error::Result;
 use crate::pg::exec::params::Params;
@@ -43,7 +43,7 @@ pub fn run(
         reuse: request.reuse,
         columns: request.columns,
     };
-    let moved = |error| scan::relocate(error, request.offset, request.sql);
+    let moved = |error| position::relocate(error, request.offset, request.sql);
     let mut execution =
         transaction::start(request.node, &statement, mode, Fetch::All, request.writes)
             .map_err(moved)?;

@@ -1,6 +1,7 @@
 //! The executor node that runs one statement on one node.
 
 use super::explain;
+use super::position;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::custom_scan::{ClientRows, Next, Scan, ScanContext};
@@ -47,7 +48,7 @@ impl NodeScan {
     /// be planned again.
     fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Option<NodeId>> {
         let plan = context.plan();
-        let Some(node) = super::locate_or_plan_anew(plan.namespaces())? else { return Ok(None) };
+        let Some(node) = super::locate_or_replan(plan.namespaces())? else { return Ok(None) };
         let may = alone && !plan.writes() && !self.refuses_copies;
         let copy = if may { super::replica_reads::near(plan.namespaces())? } else { None };
         self.on_copy = copy.is_some();
@@ -91,7 +92,7 @@ impl NodeScan {
             plan.namespaces().take(1).for_each(super::note_write);
         }
         let execution = transaction::start(node, &statement, mode, fetch, plan.writes())
-            .map_err(|error| relocate(error, plan.offset(), plan.sql()))?;
+            .map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?;
         if plan.unsettles() {
             transaction::forget_settings_of(node);
         }
@@ -129,7 +130,7 @@ impl NodeScan {
             });
             let plan = context.plan();
             if let Step::Complete(tag) =
-                step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
+                step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?
             {
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 context.add_processed(changed.saturating_sub(rows.len() as u64));
@@ -180,7 +181,7 @@ impl NodeScan {
             let step = execution.step(&mut forward);
             let plan = context.plan();
             if let Step::Complete(tag) =
-                step.map_err(|error| relocate(error, plan.offset(), plan.sql()))?
+                step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?
             {
                 self.done = true;
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
@@ -320,7 +321,7 @@ impl NodeScan {
                 continue;
             }
             let plan = context.plan();
-            match step.map_err(|error| relocate(error, plan.offset(), plan.sql()))? {
+            match step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))? {
                 Step::Row => {
                     context.add_processed(1);
                     self.emitted += 1;
@@ -374,19 +375,4 @@ fn record_types(record: &[u8]) -> impl Iterator<Item = u32> {
         at += 8 + usize::try_from(length).unwrap_or(0);
         Some(oid)
     })
-}
-
-/// Moves an error's position from the text that was sent to the client's text, or names the text that was sent.
-pub fn relocate(mut error: Error, offset: Option<i32>, sql: &[u8]) -> Error {
-    let fields = error.fields_mut();
-    if let Some(position) = fields.position.take() {
-        match offset {
-            Some(offset) => fields.position = Some(position + offset),
-            None => {
-                fields.internal_position = Some(position);
-                fields.internal_query = Some(sql.to_vec());
-            }
-        }
-    }
-    error
 }

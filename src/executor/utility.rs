@@ -47,7 +47,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
     let place = match remote(relation.and_then(relation_namespace))? {
         // It may have just come home: rows can be added here, but what is here may not be seen yet.
         Some(namespace) if view.is_from() => {
-            super::locate_or_plan_anew(std::iter::once(namespace))?.map(|node| (namespace, node))
+            super::locate_or_replan(std::iter::once(namespace))?.map(|node| (namespace, node))
         }
         Some(namespace) => Some((namespace, super::locate(std::iter::once(namespace))?)),
         None => None,
@@ -130,7 +130,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     }
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
-    let Some(node) = super::locate_or_plan_anew(std::iter::once(namespace))? else {
+    let Some(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(false); // it has just come home
     };
     super::note_write(namespace);

@@ -2,7 +2,7 @@
 //! itself cannot be touched: a backend that is terminated runs its abort callbacks on top of the frames
 //! that hold the session. So the keys live outside of the sessions.
 
-use super::connect;
+use super::socket;
 use super::target::Target;
 use postgres_protocol::message::frontend;
 use socket2::{SockAddr, Socket};
@@ -89,7 +89,7 @@ impl CancelKey {
 
     /// Sends the request; gives the connection that it went over.
     fn send(&self) -> io::Result<Socket> {
-        let mut socket = connect::blocking(&self.address, STEP)?;
+        let mut socket = socket::blocking(&self.address, STEP)?;
         let mut request = bytes::BytesMut::new();
         if self.tls {
             frontend::ssl_request(&mut request);

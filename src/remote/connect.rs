@@ -1,37 +1,22 @@
 //! Connecting: the addresses of a node in order, each bounded in time and open to interrupts.
 
+use super::attempt::Attempt;
 use super::handshake;
-use super::session::{Patience, Session};
+use super::session::Session;
+use super::socket::{resolve, tune};
 use super::stream::Stream;
-use super::target::{Target, Tcp};
+use super::target::Target;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::ipc::node_health;
 use crate::pg::ipc::wait::{Interest, SocketWait, rest};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
-use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::{Socket, Type};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::net::ToSocketAddrs;
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-
-/// One address to try.
-pub(super) struct Attempt<'a> {
-    pub target: &'a Rc<Target>,
-    pub user: &'a str,
-    pub host: &'a str,
-    pub port: u16,
-    pub address: SockAddr,
-    pub deadline: Instant,
-}
-
-impl Attempt<'_> {
-    pub fn patience(&self) -> Patience {
-        Patience::InterruptibleUntil(self.deadline)
-    }
-}
 
 impl Session {
     /// Connects to a node as a role. Addresses are tried in order; a standby is passed over, and so is a server whose
@@ -179,43 +164,6 @@ impl Attempt<'_> {
             }
         }
     }
-}
-
-/// A connected socket with a time limit on each step, for where nothing may be interrupted.
-pub(super) fn blocking(address: &SockAddr, step: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(address.domain(), Type::STREAM, None)?;
-    socket.connect_timeout(address, step)?;
-    socket.set_read_timeout(Some(step))?;
-    socket.set_write_timeout(Some(step))?;
-    Ok(socket)
-}
-
-fn tune(socket: &Socket, tcp: Tcp) -> io::Result<()> {
-    socket.set_tcp_nodelay(true)?;
-    if tcp.user_timeout.is_some() {
-        socket.set_tcp_user_timeout(tcp.user_timeout)?;
-    }
-    let mut keepalive = TcpKeepalive::new();
-    if let Some(idle) = tcp.idle {
-        keepalive = keepalive.with_time(idle);
-    }
-    if let Some(interval) = tcp.interval {
-        keepalive = keepalive.with_interval(interval);
-    }
-    if let Some(count) = tcp.count {
-        keepalive = keepalive.with_retries(count);
-    }
-    socket.set_tcp_keepalive(&keepalive)
-}
-
-/// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.
-pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
-    if host.starts_with('/') {
-        return Ok(vec![SockAddr::unix(format!("{host}/.s.PGSQL.{port}"))?]);
-    }
-    let addresses: Vec<SockAddr> = (host, port).to_socket_addrs()?.map(SockAddr::from).collect();
-    debug_assert!(addresses.iter().all(|a| a.domain() != Domain::UNIX));
-    Ok(addresses)
 }
 
 fn shown(host: &str, port: u16) -> String {

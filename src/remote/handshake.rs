@@ -1,8 +1,8 @@
 //! From a connected socket to ReadyForQuery: TLS, start-up, authentication. Source: "Message Flow" and
 //! "SASL Authentication" in PostgreSQL's protocol documentation.
 
+use super::attempt::Attempt;
 use super::cancel::CancelKey;
-use super::connect::Attempt;
 use super::passfile::{self, Wanted};
 use super::session::Session;
 use super::target::SslMode;

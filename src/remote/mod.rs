@@ -4,6 +4,7 @@
 //! answers end with ReadyForQuery, or is lost. Nothing here blocks without the backend's latch, except name
 //! resolution and cancel requests, which are bounded. No locks are taken.
 
+mod attempt;
 mod cancel;
 mod connect;
 mod handshake;
@@ -12,6 +13,7 @@ mod passfile;
 mod reply;
 mod session;
 pub mod settings;
+mod socket;
 mod statements;
 mod stream;
 mod target;
@@ -19,9 +21,9 @@ mod tls;
 mod trust;
 
 pub use cancel::cancel_everything;
-pub use connect::resolve;
 pub use helios_core::frames::Frame;
 pub use messages::{Statement, Value};
 pub use session::{Answer, Patience, Rows, Session, text_row, wait_for_any};
+pub use socket::resolve;
 pub use statements::{Known, StatementCache};
 pub use target::{SslMode, Target, Tcp};

@@ -6,9 +6,10 @@
 //! If this process dies between the two commits, the node keeps what it had: the caller chooses work whose loss a person
 //! can make up for.
 
-use super::commit::{read_end, send_end};
+use super::end::{read_end, send_end};
 use super::link::Link;
-use super::{Mode, execution, registry};
+use super::mode::Mode;
+use super::{execution, registry};
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;

@@ -4,9 +4,9 @@
 //! not answer in time loses its session, and with it its transaction, or leaves its prepared transaction to the
 //! recovery worker.
 
-use super::commit::{self, read_end};
+use super::end::read_end;
 use super::link::Link;
-use super::{after_commit, client_settings, registry, synchronous_replicas, two_phase};
+use super::{after_commit, client_settings, commit, registry, synchronous_replicas, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
@@ -14,8 +14,6 @@ use crate::pg::ipc::wait::{self, pay_latch, process_exits};
 use crate::pg::session::xact::Event;
 use crate::remote::{Patience, cancel_everything, messages};
 use pgrx::PgLogLevel;
-use std::cell::RefCell;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a node may take to roll back before its session is closed.
@@ -23,8 +21,6 @@ const ROLLBACK_TIME: Duration = Duration::from_secs(5);
 /// How long to wait for the effect of a cancel request before it is sent again: the first may have arrived
 /// before the statement did.
 const CANCEL_TIME: Duration = Duration::from_secs(1);
-
-pub type Links = Vec<Rc<RefCell<Link>>>;
 
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
@@ -46,7 +42,7 @@ pub fn on_event(event: Event) -> Result<()> {
     match event {
         Event::Commit | Event::Prepare | Event::Abort => {
             client_settings::transaction_ended(true);
-            super::forget_constraints();
+            super::constraints::forget();
             super::snapshots::forget();
             wait::transaction_ended(!matches!(event, Event::Abort));
         }

@@ -1,9 +1,9 @@
 //! A statement under way on a node, read row by row.
 
 use super::link::Link;
+use super::mode::{Fetch, Mode};
 use super::registry;
 use super::stream::{Outcome, Stream, row_at};
-use super::{Fetch, Mode};
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;

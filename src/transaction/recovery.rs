@@ -7,17 +7,14 @@
 //! how. Source: the recovery of Citus, whose commit records mean the same.
 
 use super::gid;
-use super::registry::{refuse_silent, target};
-use super::standby;
+use super::introduction::connect;
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::catalog::{index_scan, privileges, transaction_records};
-use crate::pg::ipc::node_health;
+use crate::pg::catalog::{index_scan, transaction_records};
 use crate::pg::session as local;
 use crate::pg::session::server_start;
 use crate::remote::Session;
-use crate::settings::CONNECT_TIMEOUT;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -116,35 +113,6 @@ pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<
         }
     }
     Ok(result)
-}
-
-/// A session for looking after a node, for at most this time.
-fn connect(node: &Node, limit: Duration) -> Result<Session> {
-    refuse_silent(node)?;
-    let role = privileges::role_name(catalog::catalogs_owner()?);
-    let mut target = target(node, &role)?;
-    target.connect_timeout = target.connect_timeout.min(limit);
-    let mut session = Session::connect(&Rc::new(target), &role)?;
-    session.set_time_limit(Some(Instant::now() + limit));
-    standby::claim(node, &mut session)?;
-    Ok(session)
-}
-
-/// Makes sure that a node knows which server is the coordinator, before anything is asked of it for the first time since
-/// this server has started.
-///
-/// 55000 if the node has been used by a server that was promoted after this one.
-pub fn introduce(node: &Node) -> Result<()> {
-    if node_health::is_claimed(node.id.0) {
-        return Ok(());
-    }
-    let limit = Duration::from_millis(u64::try_from(CONNECT_TIMEOUT.get()).unwrap_or(5000));
-    let began = Instant::now();
-    match connect(node, limit) {
-        Err(error) if standby::is_refused(&error) || began.elapsed() >= limit => Err(error),
-        // Whoever asks tries with a role of his own, which may be let in.
-        _ => Ok(()),
-    }
 }
 
 fn recover_node(

@@ -6,7 +6,8 @@
 //! consistent; two nodes' snapshots are not of exactly one moment.
 
 use super::execution::query;
-use super::{Mode, open_nodes};
+use super::mode::Mode;
+use super::sessions::open_nodes;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;

@@ -2,7 +2,7 @@
 
 use super::gid::Gid;
 use super::recovery::recover;
-use super::registry::target;
+use super::target::target;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{privileges, transaction_records};

@@ -2,10 +2,10 @@
 //! transaction, COMMIT PREPARED once that is committed. A record means commit, none means abort; whatever is
 //! left prepared is finished by the recovery worker.
 
-use super::callbacks::Links;
-use super::commit::{end_release, read_end, rolled_back, send_end, send_release};
+use super::end::{end_release, read_end, rolled_back, send_end, send_release};
 use super::gid::Gid;
 use super::link::Link;
+use super::registry::Links;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::failpoint;

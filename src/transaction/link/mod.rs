@@ -6,10 +6,10 @@ mod columns;
 pub mod copy_mode;
 mod request;
 
-use super::Mode;
 use super::applied::Applied;
 use super::block::{Block, Step};
 use super::gid::Gid;
+use super::mode::Mode;
 use super::stream::{Outcome, Stream};
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
@@ -191,7 +191,7 @@ impl Link {
         self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
             self.closing.push(portal);
-            crate::transaction::note_portal();
+            crate::transaction::portals::note_portal();
         }
     }
 

@@ -50,7 +50,7 @@ impl Link {
         let (mut snapshot, mut constraints) = (None, None);
         if !self.block.is_open() {
             snapshot = crate::transaction::snapshots::command_for(&self.node)?;
-            constraints = crate::transaction::all_constraints();
+            constraints = crate::transaction::constraints::all();
         }
         let Self { session, block, effects, .. } = self;
         block.steps(level, read_only, |step| {

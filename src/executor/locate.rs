@@ -1,0 +1,74 @@
+//! The node that a statement goes to: shards locked, and their placement read again under the locks.
+
+use crate::catalog::{self, NodeId, ShardId};
+use crate::error::{Error, Result};
+use crate::pg::session::{self, xact};
+use crate::settings;
+use crate::transaction::{self, snapshots};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+
+/// Locks the shards of these namespaces and gives the one node that they are on.
+///
+/// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
+pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
+    locked_node(namespaces)?.ok_or_else(moved)
+}
+
+/// As [`locate`]; None if they moved and the statement may be planned again, which takes a snapshot that sees the rows
+/// where they are now.
+///
+/// Errors: 40001 if they moved, and the transaction has one snapshot for all of its statements.
+pub fn locate_or_replan(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
+    match locked_node(namespaces)? {
+        None if xact::has_one_snapshot() => Err(moved()),
+        node => Ok(node),
+    }
+}
+
+/// None if they are no longer together or no longer on a node.
+fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
+    transaction::refuse_standby()?;
+    let mut locked: Vec<ShardId> = Vec::new();
+    loop {
+        let mut new = Vec::new();
+        let mut nodes = Vec::new();
+        for namespace in namespaces.clone() {
+            let Some(placement) = catalog::placement(namespace)? else { return Ok(None) };
+            if !locked.contains(&placement.shard) && !new.contains(&placement.shard) {
+                new.push(placement.shard);
+            }
+            nodes.push(placement.node);
+        }
+        // What was read under the locks holds until the transaction ends.
+        if new.is_empty() {
+            let Some(&first) = nodes.first() else { return Ok(None) };
+            if nodes.iter().any(|node| *node != first) {
+                return Ok(None);
+            }
+            if snapshots::is_shared() {
+                for namespace in namespaces.clone().filter_map(session::namespace_name) {
+                    snapshots::check_place(&namespace, first)?;
+                }
+            }
+            if settings::SYNCHRONOUS_REPLICAS.get() {
+                for &shard in &locked {
+                    transaction::expect_replicas(first, &catalog::replicas(shard)?);
+                }
+            }
+            return Ok(Some(first));
+        }
+        new.sort_by_key(|shard| shard.0);
+        for &shard in &new {
+            catalog::lock_shard_shared(shard);
+        }
+        locked.extend(new);
+    }
+}
+
+fn moved() -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+        "a distributed schema moved after the statement was planned",
+    )
+    .hint("Run the transaction again.")
+}
