@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::paths;
+use testkit::paths;
 
 fn file() -> PathBuf {
     paths::workspace().join("target/clusters.json")

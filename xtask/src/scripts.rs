@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::paths;
+use testkit::paths;
 
 /// The directory below which all scripts are.
 pub fn directory() -> PathBuf {

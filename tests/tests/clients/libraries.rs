@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use helios_tests::skip;
-use xtask::clients;
-use xtask::setup::Obtained;
+use testkit::clients;
+use testkit::obtain::Obtained;
 
 /// Where the client programs are.
 pub fn programs() -> PathBuf {

@@ -14,8 +14,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use helios_tests::{Cluster, PlainServer};
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 /// How long one program may run.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -4,8 +4,8 @@
 use std::process::Command;
 
 use helios_tests::Cluster;
-use xtask::cluster::DATABASE;
-use xtask::command;
+use testkit::cluster::DATABASE;
+use testkit::command;
 
 /// pgbench on a tenant's schema; returns what it printed.
 fn pgbench(schema: &str, arguments: &[&str]) -> String {

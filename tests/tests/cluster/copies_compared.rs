@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use helios_tests::Cluster;
 use postgres::Client;
-use xtask::server::HOST;
+use testkit::server::HOST;
 
 /// Node 1 is the source, node 2 the target.
 fn cluster() -> &'static Cluster {

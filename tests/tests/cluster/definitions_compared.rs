@@ -88,7 +88,7 @@ fn the_check_names_what_a_node_defines_otherwise() {
     run(&mut client, EVERYTHING);
     client.batch_execute("CREATE SCHEMA other DISTRIBUTED; CREATE TABLE other.t (x int)").unwrap();
     assert_eq!(found(&mut client), [""; 0], "nothing was changed");
-    let mut node = cluster.node_of("everything").connect(xtask::cluster::DATABASE).unwrap();
+    let mut node = cluster.node_of("everything").connect(testkit::cluster::DATABASE).unwrap();
     node.batch_execute("SET helios.migration_session = on; SET search_path = everything").unwrap();
     for (change, back, object) in CHANGES {
         node.batch_execute(change).unwrap();

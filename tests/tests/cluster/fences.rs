@@ -3,7 +3,7 @@
 use helios_tests::{BOUND, Cluster, backend, define_on_node, psql, wait_until};
 use postgres::Client;
 use postgres::error::DbError;
-use xtask::server::HOST;
+use testkit::server::HOST;
 
 /// Schemas `f` and `other` on node 1, made through the coordinator.
 const SCHEMAS: &str = "

@@ -3,8 +3,8 @@
 
 use helios_tests::{Bound, Cluster, Event, Wire};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Shutdown;
+use testkit::cluster::DATABASE;
+use testkit::server::Shutdown;
 
 /// A cluster of its own with schema `f` on node 1 and its table `t (id, v)`, ids 1 to 10.
 fn cluster() -> (Cluster, Client) {

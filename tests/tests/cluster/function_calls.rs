@@ -2,7 +2,7 @@
 
 use helios_tests::{Cluster, Event, Wire, refused, text};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 /// A distributed schema with a sequence that has given 20 numbers, and as many rows, on node 1.
 fn schema(name: &str) -> Client {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use helios_tests::{BOUND, PlainServer, pgbench, psql, wait_until};
-use xtask::scratch::Scratch;
+use testkit::scratch::Scratch;
 
 #[test]
 fn dropped_servers_are_gone() {
@@ -14,7 +14,7 @@ fn dropped_servers_are_gone() {
     let pid = plain.server.pid().expect("it runs");
     let data = plain.server.data.clone();
     drop(plain);
-    assert!(!xtask::processes::is_alive(pid));
+    assert!(!testkit::processes::is_alive(pid));
     assert!(!data.exists());
 }
 
@@ -28,7 +28,7 @@ fn servers_end_when_a_test_panics() {
     });
     let pid = told.recv().unwrap();
     assert!(failing.join().is_err());
-    assert!(!xtask::processes::is_alive(pid));
+    assert!(!testkit::processes::is_alive(pid));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use helios_tests::{BOUND, Bound, Cluster, PlainServer, Wire, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 type Case = fn(&mut Wire);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use helios_tests::{BOUND, Cluster, backend, wait_until};
 use postgres::Client;
 use postgres::error::DbError;
-use xtask::server::HOST;
+use testkit::server::HOST;
 
 /// Node 1 is the source, node 2 the target.
 pub(crate) fn cluster() -> &'static Cluster {

@@ -153,7 +153,7 @@ fn rows(client: &mut Client, query: &str) -> Vec<String> {
 }
 
 fn by_hand(cluster: &Cluster) -> [Client; 2] {
-    let node = cluster.node_of("everything").connect(xtask::cluster::DATABASE).unwrap();
+    let node = cluster.node_of("everything").connect(testkit::cluster::DATABASE).unwrap();
     let mut both = [cluster.connect(), node];
     for client in &mut both {
         client
@@ -273,7 +273,7 @@ fn repair_waits_for_clients_and_keeps_away_from_migrations() {
         .batch_execute("CREATE SCHEMA \"Odd; \"\"one\" DISTRIBUTED; CREATE TABLE \"Odd; \"\"one\".\"t '\" (id int PRIMARY KEY)")
         .unwrap();
     let schema = "Odd; \"one";
-    let mut node = cluster.node_of(schema).connect(xtask::cluster::DATABASE).unwrap();
+    let mut node = cluster.node_of(schema).connect(testkit::cluster::DATABASE).unwrap();
     node.batch_execute("SET helios.migration_session = on; ALTER TABLE \"Odd; \"\"one\".\"t '\" ADD \"x \"\"\" int DEFAULT 7").unwrap();
     let repair = "SELECT * FROM helios_repair_schema('Odd; \"one')";
     let mut user = cluster.connect();

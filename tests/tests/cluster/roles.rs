@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use helios_tests::{Cluster, text, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -179,7 +179,8 @@ fn a_new_node_gets_roles_whatever_they_are_called_and_said_to_be() {
         )
         .unwrap();
     let node = cluster.node(2);
-    let add = format!("SELECT helios_add_node('node-2', '{}', {})", xtask::server::HOST, node.port);
+    let add =
+        format!("SELECT helios_add_node('node-2', '{}', {})", testkit::server::HOST, node.port);
     client.batch_execute(&add).unwrap();
     let (here, there) = (roles(cluster.coordinator()), roles(node));
     assert_eq!(there, here);

@@ -2,7 +2,7 @@
 
 use helios_tests::{Cluster, PlainServer, refused, text};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 /// Of the server that is asked, or of the connection to it.
 const BOUND_TO_SERVER: &str = "{application_name,client_encoding,statement_timeout,\

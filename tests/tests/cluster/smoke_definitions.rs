@@ -4,7 +4,7 @@ use std::thread;
 
 use helios_tests::{BOUND, Cluster, psql, wait_until};
 use postgres::error::SqlState;
-use xtask::server::Server;
+use testkit::server::Server;
 
 /// What `pg_dump` says about a schema, without what differs from run to run.
 fn definition(server: &Server, schema: &str) -> String {

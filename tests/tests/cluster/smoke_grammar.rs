@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use helios_tests::{Cluster, pg, skip};
 use postgres::error::SqlState;
 use postgres::{Client, SimpleQueryMessage};
-use xtask::setup::{Obtained, source};
+use testkit::obtain::{Obtained, source};
 
 fn sql_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

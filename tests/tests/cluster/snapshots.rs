@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use helios_tests::{BOUND, Cluster, PlainServer, text, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 const TENANTS: &str = "CREATE SCHEMA one DISTRIBUTED ON NODE \"node-1\"; CREATE SCHEMA two DISTRIBUTED ON NODE \"node-2\";
     CREATE TABLE one.parent (id int PRIMARY KEY); CREATE TABLE one.child (id int PRIMARY KEY, parent int NOT NULL REFERENCES one.parent, filler text);

@@ -2,8 +2,8 @@
 
 use helios_tests::{Cluster, define_on_node, pg};
 use postgres::error::SqlState;
-use xtask::scratch::Scratch;
-use xtask::server::Server;
+use testkit::scratch::Scratch;
+use testkit::server::Server;
 
 const PRELOAD: &str = "shared_preload_libraries = 'helios'";
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use helios_tests::{Cluster, Stop};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::settled;
 

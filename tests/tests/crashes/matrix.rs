@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use helios_tests::{Cluster, Proxy, Wire, descriptors, kill, wait_until};
 use rustix::process::Pid;
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 use crate::{RECOVERED, add_to, prepared, settled, tables};
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use helios_tests::{Cluster, Wire, wait_until};
-use xtask::cluster::DATABASE;
-use xtask::server::HOST;
+use testkit::cluster::DATABASE;
+use testkit::server::HOST;
 
 use crate::{add_to, prepared, settled, tables, values};
 

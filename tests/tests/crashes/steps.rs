@@ -2,7 +2,7 @@
 
 use helios_tests::{Cluster, Event, Proxy, Wire, backend};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{add_to, settled, tables, values};
 

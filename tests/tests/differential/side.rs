@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 use helios_tests::{Bound, Column, Event, Wire};
 use postgres::{Client, NoTls};
-use xtask::cluster::DATABASE;
-use xtask::server::{ROLE, Server};
+use testkit::cluster::DATABASE;
+use testkit::server::{ROLE, Server};
 
 use super::corpus::Block;
 

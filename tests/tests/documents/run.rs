@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use helios_tests::{Cluster, PlainServer};
-use xtask::cluster::DATABASE;
-use xtask::server::{HOST, ROLE, Server, Shutdown};
+use testkit::cluster::DATABASE;
+use testkit::server::{HOST, ROLE, Server, Shutdown};
 
 use crate::output;
 use crate::page::{self, Block, Step};

@@ -5,8 +5,8 @@ use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use xtask::command;
-use xtask::server::Server;
+use testkit::command;
+use testkit::server::Server;
 
 /// How long one block may take.
 const BOUND: Duration = Duration::from_secs(120);

@@ -89,7 +89,7 @@ fn deadlock_between_a_node_and_the_coordinator() {
 #[test]
 fn deadlock_with_a_direct_client_of_a_node() {
     let (cluster, mut client) = two_tenants();
-    let mut direct = Wire::connect(cluster.node(1), xtask::cluster::DATABASE);
+    let mut direct = Wire::connect(cluster.node(1), testkit::cluster::DATABASE);
     let (mut old, mut young) = (wire(&cluster), wire(&cluster));
     run(&mut young, "BEGIN; UPDATE a.t SET v = 2 WHERE id = 2");
     run(&mut old, "BEGIN; UPDATE b.t SET v = 1 WHERE id = 1");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use helios_tests::{BOUND, Cluster, Event, wait_until};
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{cluster_with_table, wire};
 

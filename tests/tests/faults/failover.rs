@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use helios_tests::wait_until;
 use postgres::config::TargetSessionAttrs;
 use postgres::{Client, NoTls};
-use xtask::cluster::DATABASE;
-use xtask::server::{HOST, Server};
+use testkit::cluster::DATABASE;
+use testkit::server::{HOST, Server};
 
 use crate::lost_nodes::Frozen;
 use crate::{BOUND, assert_usable, cluster_with_table, wire};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::lost_nodes::Frozen;
 use crate::wire;

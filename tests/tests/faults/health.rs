@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use helios_tests::{Cluster, wait_until};
 use postgres::{Client, NoTls};
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::lost_nodes::Frozen;
 use crate::{BOUND, assert_code, assert_usable, cluster_with_table, wire};

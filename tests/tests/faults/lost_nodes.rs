@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use helios_tests::{BOUND, Cluster, Event, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
-use xtask::server::Shutdown;
+use testkit::server::Shutdown;
 
 use crate::{assert_code, assert_usable, cluster_with_table, error, wait_for_statement, wire};
 
@@ -161,7 +161,7 @@ impl<'a> Frozen<'a> {
         let postmaster = self.cluster.node(1).pid().unwrap();
         // First, so that it makes no further child meanwhile.
         kill_process(postmaster, signal).unwrap();
-        for pid in xtask::processes::children(postmaster) {
+        for pid in testkit::processes::children(postmaster) {
             // One that has ended meanwhile needs no signal.
             let _ = kill_process(pid, signal);
         }

@@ -23,7 +23,7 @@ mod tcp;
 
 use helios_tests::{BOUND, Cluster, Event, Wire, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 /// A cluster of one node with `schema.t (x int)` of 1,000 rows there.
 fn cluster_with_table(schema: &str) -> (Cluster, Client) {

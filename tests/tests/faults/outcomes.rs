@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use helios_tests::{BOUND, Bound, Cluster, Event, Stop, Wire, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{assert_usable, cluster_with_table, wait_for_silence, wire};
 

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use helios_tests::{BOUND, Cluster, Stop, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::{Server, Shutdown};
+use testkit::cluster::DATABASE;
+use testkit::server::{Server, Shutdown};
 
 /// Ends the server that it guards, whatever becomes of the test.
 struct Running<'a>(&'a Server);

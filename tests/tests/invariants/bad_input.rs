@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use helios_tests::{Cluster, PlainServer, pg};
 use postgres::Client;
-use xtask::ports::Ports;
-use xtask::scratch::Scratch;
+use testkit::ports::Ports;
+use testkit::scratch::Scratch;
 
 use crate::{described, refused, value};
 

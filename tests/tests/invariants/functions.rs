@@ -267,7 +267,7 @@ fn strangers_reach_no_internal_function() {
     let mut wrong = Vec::new();
     for server in [cluster.coordinator(), cluster.node(1)] {
         let mut walker = server
-            .config(xtask::cluster::DATABASE)
+            .config(testkit::cluster::DATABASE)
             .user("walker")
             .connect(postgres::NoTls)
             .unwrap();

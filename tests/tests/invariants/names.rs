@@ -2,9 +2,9 @@
 
 use helios_tests::{Cluster, PlainServer};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::command;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::command;
+use testkit::server::Server;
 
 const DEFINITIONS: &str = r#"
     CREATE TYPE n.kind AS ENUM ('a', 'b');

@@ -100,7 +100,7 @@ fn definitions_on_a_node_come_from_the_coordinator_alone() {
     coordinator.batch_execute(&OWNED.replace('\n', " ")).unwrap();
     let on_node = |role: &str| {
         let mut client =
-            cluster.node(1).config(xtask::cluster::DATABASE).user(role).connect(NoTls).unwrap();
+            cluster.node(1).config(testkit::cluster::DATABASE).user(role).connect(NoTls).unwrap();
         client.batch_execute("SET search_path = guarded").unwrap();
         client
     };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use helios_tests::{Cluster, define_on_node, text};
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 /// Types whose operators queries on catalogs use.
 const TYPES: [&str; 8] = ["oid", "name", "text", "int8", "int4", "boolean", "\"char\"", "regclass"];

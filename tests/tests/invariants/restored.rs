@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use helios_tests::{Cluster, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{refused, value};
 

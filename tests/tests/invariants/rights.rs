@@ -122,7 +122,7 @@ fn nothing_that_a_client_sends_becomes_another_statement() {
     let (cluster, mut admin, _) = cluster();
     let evil = "x'; ALTER ROLE mallory SUPERUSER; --";
     let literal = evil.replace('\'', "''");
-    let mut config = cluster.coordinator().config(xtask::cluster::DATABASE);
+    let mut config = cluster.coordinator().config(testkit::cluster::DATABASE);
     config.user("mallory").application_name(evil);
     let mut mallory = config.connect(postgres::NoTls).unwrap();
     for setting in ["application_name", "app.tenant", "search_path", "DateStyle", "work_mem"] {
@@ -259,7 +259,10 @@ fn checks_look_up_no_operator_of_others() {
 fn labels_need_the_rights_of_the_functions() {
     let (cluster, mut admin, _) = cluster();
     admin
-        .batch_execute(&format!("GRANT CREATE ON DATABASE {} TO mallory", xtask::cluster::DATABASE))
+        .batch_execute(&format!(
+            "GRANT CREATE ON DATABASE {} TO mallory",
+            testkit::cluster::DATABASE
+        ))
         .unwrap();
     let mut mallory = cluster.connect_as("mallory");
     mallory

@@ -3,8 +3,8 @@
 
 use helios_tests::Cluster;
 use postgres::{Client, NoTls};
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 use crate::{described, value};
 

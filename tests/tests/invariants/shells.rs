@@ -2,7 +2,7 @@
 
 use helios_tests::Cluster;
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{described, value};
 

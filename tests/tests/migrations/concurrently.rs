@@ -1,7 +1,7 @@
 //! What a failed CONCURRENTLY leaves is what one PostgreSQL server shows, here and on the node, and can be dealt with.
 
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{finish, shown, switch, text};
 use helios_tests::{BOUND, Cluster, PlainServer, assert_clean, wait_until};

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use helios_tests::{BOUND, Cluster};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 use crate::{
     assert_clean, cluster, cluster_with_failpoints, end_worker, finish, last_migration, node_of,

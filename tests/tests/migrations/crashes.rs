@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use helios_tests::{BOUND, Cluster, Proxy, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::ledger::{Account, Ledger, Written};
+use testkit::cluster::DATABASE;
+use testkit::ledger::{Account, Ledger, Written};
 
 use crate::{SETTINGS, assert_clean, shown, text};
 

@@ -4,8 +4,8 @@
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
-use xtask::ports::Ports;
-use xtask::server::Server;
+use testkit::ports::Ports;
+use testkit::server::Server;
 
 use crate::{
     assert_clean_on, begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown, switch,

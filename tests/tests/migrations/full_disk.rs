@@ -5,8 +5,8 @@ use std::process::Command;
 
 use helios_tests::{Cluster, skip};
 use postgres::Client;
-use xtask::command;
-use xtask::server::{Server, Shutdown};
+use testkit::command;
+use testkit::server::{Server, Shutdown};
 
 use crate::{
     assert_clean, begin, begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use helios_tests::{Cluster, PlainServer, pg};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::{HOST, Server};
+use testkit::cluster::DATABASE;
+use testkit::server::{HOST, Server};
 
 use crate::contents::{AROUND, OBJECTS, broken_off, definition};
 use crate::imports::{self, Abroad};

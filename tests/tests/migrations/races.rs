@@ -2,7 +2,7 @@
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{SETTINGS, assert_clean, begin, finish, node_of, roll_back, shown, switch, text, wait};
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use helios_tests::{BOUND, Cluster, Stop};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{
     cluster_with_failpoints, end_worker, finish, last_migration, roll_back, shown, switch, text,

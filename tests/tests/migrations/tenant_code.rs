@@ -3,7 +3,7 @@
 
 use helios_tests::Cluster;
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{cluster, finish, last_migration, roll_back, shown, switch, text, wait};
 

@@ -158,8 +158,8 @@ fn cluster_with(plain: &PlainServer, cluster: &Cluster) {
     client.batch_execute("CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"").unwrap();
     everywhere(plain, &mut client, MADE);
     let mut sessions = [
-        Wire::connect(&plain.server, xtask::cluster::DATABASE),
-        Wire::connect(cluster.coordinator(), xtask::cluster::DATABASE),
+        Wire::connect(&plain.server, testkit::cluster::DATABASE),
+        Wire::connect(cluster.coordinator(), testkit::cluster::DATABASE),
     ];
     assert_same(&mut sessions, "before");
     let id = switch(&mut client, "t", "node-2");

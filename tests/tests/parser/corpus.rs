@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use helios_core::lex::{Rules, tokens};
-use xtask::setup::Obtained;
-use xtask::setup::source;
+use testkit::obtain::Obtained;
+use testkit::obtain::source;
 
 /// One file, without what only psql understands.
 pub struct File {

@@ -5,8 +5,8 @@ use std::process::Command;
 use helios_tests::{Bound, Cluster, Event, Wire, pg, psql};
 use postgres::error::ErrorPosition;
 use postgres::{Client, SimpleQueryMessage};
-use xtask::scratch::Scratch;
-use xtask::server::Server;
+use testkit::scratch::Scratch;
+use testkit::server::Server;
 
 const DATABASE: &str = "postgres";
 
@@ -147,7 +147,7 @@ fn hundred_sessions_at_once_and_a_reload() {
             });
         }
         for _ in 0..5 {
-            psql(server, xtask::cluster::DATABASE, "SELECT pg_reload_conf()").ok();
+            psql(server, testkit::cluster::DATABASE, "SELECT pg_reload_conf()").ok();
         }
     });
     let count: i64 = cluster
@@ -198,7 +198,7 @@ fn clause_is_understood_on_every_path() {
         )
         .unwrap();
     client.execute("CREATE SCHEMA path_8 DISTRIBUTED", &[]).unwrap();
-    let mut wire = Wire::connect(cluster.coordinator(), xtask::cluster::DATABASE);
+    let mut wire = Wire::connect(cluster.coordinator(), testkit::cluster::DATABASE);
     let events =
         wire.extended("CREATE SCHEMA path_9 DISTRIBUTED", &Bound::default(), None).unwrap();
     assert!(events.contains(&Event::Complete("CREATE SCHEMA".to_owned())), "{events:?}");

@@ -5,8 +5,8 @@ use std::ops::Range;
 use helios_core::clause;
 use helios_core::lex::{self, Rules};
 use helios_tests::{Cluster, Event, PlainServer, Wire};
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 /// What a parser says: notices and the error, without the place in the server's source.
 pub type Answer = Vec<Event>;

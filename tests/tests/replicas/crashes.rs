@@ -33,7 +33,7 @@ fn a_promotion_that_is_killed_is_finished() {
         wait_until("the copy is promoted", BOUND, || {
             let mut client = cluster
                 .coordinator()
-                .connect(xtask::cluster::DATABASE)
+                .connect(testkit::cluster::DATABASE)
                 .map_err(|error| format!("{error:#}"))?;
             let home = "SELECT helios_node_for_schema('t')";
             let home = client.query_one(home, &[]).map_err(|error| format!("{error:?}"))?;

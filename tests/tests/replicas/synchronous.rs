@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{SETTINGS, cluster, in_step, replicate, stop_applying, text};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use helios_tests::Cluster;
 use postgres::Client;
-use xtask::server::HOST;
+use testkit::server::HOST;
 
 const SETTINGS: [&str; 6] = [
     // Planning computes what is constant in checks, too.

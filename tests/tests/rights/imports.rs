@@ -1,8 +1,8 @@
 //! Imports, and what else carries schemas from node to node.
 
 use helios_tests::{BOUND, PlainServer, pg, text, wait_until};
-use xtask::cluster::DATABASE;
-use xtask::server::{HOST, ROLE};
+use testkit::cluster::DATABASE;
+use testkit::server::{HOST, ROLE};
 
 use crate::harness::Watched;
 

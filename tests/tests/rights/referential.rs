@@ -329,7 +329,7 @@ fn code_of_a_referring_table_gains_nothing_by_referential_actions() {
     clerk.batch_execute("BEGIN; UPDATE parent SET id = 104 WHERE id = 4; DELETE FROM parent WHERE id = 5; COMMIT").unwrap();
     assert_only_postgres_is_superuser(&cluster, "the clerk's work");
     // A query of the superuser's on the table would run its owner's code: COPY plans nothing.
-    let seen = |server: &xtask::server::Server| {
+    let seen = |server: &testkit::server::Server| {
         let mut client = server.connect("helios").unwrap();
         let mut rows = String::new();
         for table in ["mp.child", "mp.other", "parent", "secret"] {

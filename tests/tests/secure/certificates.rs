@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::command;
+use testkit::command;
 
 /// A directory of certificates (`NAME.crt`) and their keys (`NAME.key`), readable for servers.
 pub struct Certificates {

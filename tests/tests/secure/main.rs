@@ -14,9 +14,9 @@ mod passwords;
 
 use helios_tests::Cluster;
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::command;
-use xtask::server::{Server, Shutdown};
+use testkit::cluster::DATABASE;
+use testkit::command;
+use testkit::server::{Server, Shutdown};
 
 use certificates::Certificates;
 

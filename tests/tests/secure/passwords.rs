@@ -1,7 +1,7 @@
 //! Where passwords come from, and who gets to see them.
 
 use helios_tests::{BOUND, wait_until};
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use crate::{PASSWORD, Secured, assert_refused};
 

@@ -8,9 +8,9 @@ use anyhow::{Result, bail};
 use super::drain::drain;
 use super::targets::{SCALE, Target, Targets};
 use super::{Options, median};
-use crate::cluster::DATABASE;
-use crate::command;
-use crate::progress::Step;
+use testkit::cluster::DATABASE;
+use testkit::command;
+use testkit::progress::Step;
 
 /// Rows of one statement.
 const ROWS: u64 = SCALE as u64 * 100_000;

@@ -9,10 +9,10 @@ use anyhow::Result;
 use postgres::Client;
 
 use super::{Options, median};
-use crate::cluster::DATABASE;
-use crate::postgres::Postgres;
-use crate::progress::Step;
-use crate::scratch::Scratch;
+use testkit::cluster::DATABASE;
+use testkit::postgres::Postgres;
+use testkit::progress::Step;
+use testkit::scratch::Scratch;
 
 /// Its name on the command line and in the table.
 pub const NAME: &str = "two-writing-nodes";

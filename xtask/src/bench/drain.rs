@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use postgres_protocol::message::frontend;
 use rustix::process::Pid;
 
-use crate::processes;
-use crate::server::ROLE;
+use testkit::processes;
+use testkit::server::ROLE;
 
 /// What came of one query.
 pub struct Drained {

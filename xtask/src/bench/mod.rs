@@ -17,10 +17,10 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::paths;
-use crate::postgres::DEFAULT_MAJOR;
 use crate::setup::{self, Need};
 use targets::Targets;
+use testkit::paths;
+use testkit::postgres::DEFAULT_MAJOR;
 
 /// How clients, servers and the pooler reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::Result;
 
 use super::{Options, Transport, bulk, distributed, short};
-use crate::postgres::Postgres;
+use testkit::postgres::Postgres;
 
 /// What the figures were measured on.
 pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {

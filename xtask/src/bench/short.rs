@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 
 use super::targets::{SCALE, Target, Targets};
 use super::{Options, median};
-use crate::command;
-use crate::progress::Step;
+use testkit::command;
+use testkit::progress::Step;
 
 /// A script and the protocol it is run with.
 pub struct Scenario {

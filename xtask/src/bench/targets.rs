@@ -13,13 +13,13 @@ use rustix::process::Pid;
 
 use super::Transport;
 use super::drain::Stream;
-use crate::cluster::{Cluster, DATABASE};
-use crate::command;
-use crate::postgres::Postgres;
-use crate::processes;
-use crate::progress::Step;
-use crate::scratch::Scratch;
-use crate::server::{HOST, ROLE, Server};
+use testkit::cluster::{Cluster, DATABASE};
+use testkit::command;
+use testkit::postgres::Postgres;
+use testkit::processes;
+use testkit::progress::Step;
+use testkit::scratch::Scratch;
+use testkit::server::{HOST, ROLE, Server};
 
 /// Scale of the pgbench tables: 1,000,000 accounts.
 pub const SCALE: u32 = 10;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use xtask::cluster::{self, Cluster, DATABASE, Shape};
-use xtask::progress::Step;
-use xtask::server::Shutdown;
+use testkit::cluster::{self, Cluster, DATABASE, Shape};
+use testkit::progress::Step;
+use testkit::server::Shutdown;
 use xtask::{extension, registry, setup};
 
 /// What to do with a cluster.

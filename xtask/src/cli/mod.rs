@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::cluster::Shape;
-use xtask::postgres::DEFAULT_MAJOR;
+use testkit::cluster::Shape;
+use testkit::postgres::DEFAULT_MAJOR;
 use xtask::{bench, setup, testing};
 
 /// Set-up, demo, tests, benchmarks and local clusters of Helios.

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use postgres::Client;
 
-use crate::cluster::Cluster;
-use crate::migrations;
-use crate::progress::Step;
+use testkit::cluster::Cluster;
+use testkit::migrations;
+use testkit::progress::Step;
 
 /// The bound of waiting for a node to be empty.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -14,9 +14,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 
-use crate::cluster::{Cluster, DATABASE};
-use crate::command;
-use crate::progress::Step;
+use testkit::cluster::{Cluster, DATABASE};
+use testkit::command;
+use testkit::progress::Step;
 
 /// The tenants.
 const TENANTS: [&str; 12] = [

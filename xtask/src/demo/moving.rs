@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use postgres::Client;
 
 use super::{SHOWN, TENANTS};
-use crate::cluster::Cluster;
-use crate::ledger::{self, Ledger, Statement, now};
-use crate::migrations::{self, Seen};
-use crate::progress::Step;
+use testkit::cluster::Cluster;
+use testkit::ledger::{self, Ledger, Statement, now};
+use testkit::migrations::{self, Seen};
+use testkit::progress::Step;
 
 /// Clients that write to the tenant.
 const CLIENTS: usize = 4;

@@ -7,8 +7,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::links;
-use crate::command;
-use crate::paths;
+use testkit::command;
+use testkit::paths;
 
 /// The version that is installed where there is none.
 const VERSION: &str = "0.5.4";

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use crate::paths;
+use testkit::paths;
 
 /// Folders whose Markdown files are documents, besides those at the root itself.
 const FOLDERS: [&str; 3] = ["docs", "benches", "tests/clients"];

@@ -13,7 +13,7 @@ mod sqlstates_page;
 
 use anyhow::Result;
 
-use crate::command;
+use testkit::command;
 
 /// Runs the examples of the pages, and writes what they print into the pages.
 pub fn bless(names: &[String]) -> Result<()> {

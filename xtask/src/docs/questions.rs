@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::paths;
+use testkit::paths;
 
 /// Links are followed at most this often to reach an answer.
 const HOPS: usize = 3;

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use postgres::Client;
 
 use super::{catalog_pages, settings_page, sqlstates_page};
-use crate::cluster::DATABASE;
-use crate::paths;
-use crate::postgres::Postgres;
-use crate::scratch::Scratch;
+use testkit::cluster::DATABASE;
+use testkit::paths;
+use testkit::postgres::Postgres;
+use testkit::scratch::Scratch;
 
 /// One file of `docs/reference/`.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 
 use super::reference::{Page, cell};
 use super::sqlstates::{RAISED, RECOGNIZED};
-use crate::command;
-use crate::paths;
-use crate::postgres::Postgres;
 use crate::scripts;
+use testkit::command;
+use testkit::paths;
+use testkit::postgres::Postgres;
 
 /// All SQLSTATEs.
 pub fn sqlstates(pg: &Postgres) -> Result<Page> {

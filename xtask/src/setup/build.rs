@@ -6,11 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::{Need, Obtained, apt, packages, source};
-use crate::command;
-use crate::paths;
-use crate::postgres::Postgres;
-use crate::progress::Step;
+use super::{Need, packages};
+use testkit::command;
+use testkit::obtain::{Obtained, apt, source};
+use testkit::paths;
+use testkit::postgres::Postgres;
+use testkit::progress::Step;
 
 /// Obtains one major version: sources, build, installation. A failure on the way is not an error
 /// of the project's: it is the reason why this version cannot be had.

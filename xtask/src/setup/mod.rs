@@ -1,14 +1,13 @@
 //! Installs what the project needs on Debian and Ubuntu: says what it does, needs no terminal,
 //! changes nothing that is there already. Elsewhere it says what is needed and stops.
 
-pub mod apt;
 mod build;
-pub mod source;
 
 use anyhow::{Result, bail};
 
-use crate::command;
-use crate::postgres::{DEFAULT_MAJOR, MAJORS, Postgres};
+use testkit::command;
+use testkit::obtain::{Obtained, apt};
+use testkit::postgres::{DEFAULT_MAJOR, MAJORS, Postgres};
 
 /// What a set of packages is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,24 +46,6 @@ impl Need {
                 "pkg-config",
                 "zlib1g-dev",
             ],
-        }
-    }
-}
-
-/// Something that may be impossible to get on this machine.
-pub enum Obtained<T> {
-    /// Here it is.
-    Yes(T),
-    /// It cannot be had; the reason.
-    No(String),
-}
-
-impl<T> Obtained<T> {
-    /// Changes what was obtained.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Obtained<U> {
-        match self {
-            Self::Yes(thing) => Obtained::Yes(change(thing)),
-            Self::No(reason) => Obtained::No(reason),
         }
     }
 }

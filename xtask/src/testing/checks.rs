@@ -5,12 +5,12 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::command;
 use crate::layering;
-use crate::paths;
+use testkit::command;
+use testkit::paths;
 
 /// Everything that builds without PostgreSQL.
-const PURE: [&str; 6] = ["-p", "helios-core", "-p", "xtask", "-p", "helios-tests"];
+const PURE: [&str; 8] = ["-p", "helios-core", "-p", "testkit", "-p", "xtask", "-p", "helios-tests"];
 
 /// The extension, built as it is for servers: the bindings are made once for all uses.
 pub const EXTENSION: [&str; 6] =

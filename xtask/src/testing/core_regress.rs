@@ -13,13 +13,13 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::{Counts, regress};
-use crate::command;
-use crate::paths;
-use crate::postgres::Postgres;
-use crate::scratch::Scratch;
-use crate::server::{HOST, ROLE, Server};
-use crate::setup::Obtained;
-use crate::setup::source::{self, Sources};
+use testkit::command;
+use testkit::obtain::Obtained;
+use testkit::obtain::source::{self, Sources};
+use testkit::paths;
+use testkit::postgres::Postgres;
+use testkit::scratch::Scratch;
+use testkit::server::{HOST, ROLE, Server};
 
 /// Plans depend on statistics, and those on this; the suite's own servers have the default.
 const SETTINGS: [&str; 1] = ["autovacuum_naptime = 1min"];

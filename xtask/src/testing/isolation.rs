@@ -7,9 +7,9 @@
 use anyhow::Result;
 
 use super::{Counts, regress};
-use crate::cluster::DATABASE;
-use crate::postgres::Postgres;
-use crate::scratch::Scratch;
+use testkit::cluster::DATABASE;
+use testkit::postgres::Postgres;
+use testkit::scratch::Scratch;
 
 /// Nodes of the cluster that the specs run on.
 const NODES: u16 = 2;

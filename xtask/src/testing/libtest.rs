@@ -11,9 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Counts;
 use super::checks::EXTENSION;
-use crate::command;
-use crate::paths;
-use crate::processes;
+use testkit::command;
+use testkit::paths;
+use testkit::processes;
 
 /// Tests wait more than they compute, so more run at once than there are processors.
 const THREADS: &str = "--test-threads=4";

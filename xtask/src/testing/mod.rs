@@ -15,8 +15,9 @@ use anyhow::{Result, bail};
 
 use crate::docs;
 use crate::extension;
-use crate::postgres::{DEFAULT_MAJOR, Postgres};
-use crate::setup::{self, Need, Obtained};
+use crate::setup::{self, Need};
+use testkit::obtain::Obtained;
+use testkit::postgres::{DEFAULT_MAJOR, Postgres};
 
 /// How many tests passed, failed, and could not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,8 +60,8 @@ impl std::fmt::Display for Counts {
 /// Layers by name. Those in the second list consist of tests with names of their own.
 const CHECKS: [&str; 9] =
     ["format", "lint", "docs", "links", "layers", "scripts", "build", "symbols", "reference"];
-const SUITES: [&str; 7] =
-    ["xtask", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
+const SUITES: [&str; 8] =
+    ["xtask", "testkit", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
 /// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
 const REGRESS_FULL: &str = "regress-full";
@@ -96,6 +97,7 @@ pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
     };
     run.static_checks();
     run.suite("xtask", |filters| libtest::run("xtask", &[], filters));
+    run.suite("testkit", |filters| libtest::run("testkit", &[], filters));
     run.suite("core", |filters| libtest::run("helios-core", &[], filters));
     let pg_config = run.pg.pg_config.clone();
     run.suite("extension", |filters| libtest::run_extension(&pg_config, filters));

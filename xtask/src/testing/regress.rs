@@ -7,12 +7,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::Counts;
-use crate::cluster::{Cluster, DATABASE};
-use crate::command;
-use crate::paths;
-use crate::postgres::Postgres;
-use crate::scratch::Scratch;
-use crate::server::{HOST, ROLE};
+use testkit::cluster::{Cluster, DATABASE};
+use testkit::command;
+use testkit::paths;
+use testkit::postgres::Postgres;
+use testkit::scratch::Scratch;
+use testkit::server::{HOST, ROLE};
 
 /// Nodes of the cluster that the suite runs on.
 const NODES: u16 = 2;

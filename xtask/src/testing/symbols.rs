@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command;
 use crate::scripts;
+use testkit::command;
 
 /// Compares the functions that the scripts of all versions declare with those the library exports. A function that only older versions
 /// have stays in the library: their scripts must run before a database can be updated.

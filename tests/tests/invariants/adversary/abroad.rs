@@ -1,7 +1,7 @@
 //! A hostile server outside of the cluster: whose schema is imported gains nothing here by what is in it, or around it.
 
 use helios_tests::{BOUND, PlainServer, pg, wait_until};
-use xtask::server::{HOST, ROLE};
+use testkit::server::{HOST, ROLE};
 
 use super::Stage;
 use super::corpus::SETUP;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use corpus::{ADMINISTRATOR, ATTEMPTS, Attempt, ON_A_NODE, On, SETUP, WRITES};
 use helios_tests::{Cluster, wait_until};
 use postgres::{Client, NoTls};
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 use crate::{described, value};
 

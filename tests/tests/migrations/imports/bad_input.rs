@@ -1,8 +1,8 @@
 //! What keeps a schema from being imported is said to the one who asks, with the remedy, before anything is touched.
 
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Shutdown;
+use testkit::cluster::DATABASE;
+use testkit::server::Shutdown;
 
 use super::{Abroad, assert_gone, begin, reaches, reaches_state};
 use crate::{SETTINGS, cluster, shown, text, wait};

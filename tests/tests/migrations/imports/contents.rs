@@ -1,6 +1,6 @@
 //! Everything that a schema can hold comes along, and goes back.
 
-use xtask::cluster::DATABASE;
+use testkit::cluster::DATABASE;
 
 use super::{Abroad, assert_gone, begin, switch};
 use crate::contents::{AROUND, OBJECTS, ROWS, definition};

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::server::Server;
 
 use super::{Abroad, assert_gone};
 use crate::{SETTINGS, shown, text};

@@ -9,9 +9,9 @@ mod wishes;
 
 use helios_tests::{BOUND, Cluster, PlainServer, pg, wait_until};
 use postgres::Client;
-use xtask::cluster::DATABASE;
-use xtask::postgres::Postgres;
-use xtask::server::{HOST, ROLE};
+use testkit::cluster::DATABASE;
+use testkit::postgres::Postgres;
+use testkit::server::{HOST, ROLE};
 
 use crate::{assert_clean, shown, text, wait};
 

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use helios_tests::{Cluster, wait_until};
 use postgres::Client;
-use xtask::command;
-use xtask::server::Server;
+use testkit::command;
+use testkit::server::Server;
 
 use super::{Abroad, assert_gone, begin, reaches_state};
 use crate::{SETTINGS, assert_clean, finish, roll_back, shown, text, wait};
@@ -76,7 +76,7 @@ fn a_password_in_the_connection_string_is_shown_nowhere() {
     let uri = format!(
         "postgresql://importer:top%25secret%27word@127.0.0.1:{}/{}",
         abroad.0.server.port,
-        xtask::cluster::DATABASE
+        testkit::cluster::DATABASE
     );
     let id = begin(&mut client, &uri, "t", "node-1");
     reaches_state(&mut client, id, "backfill");

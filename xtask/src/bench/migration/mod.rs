@@ -11,16 +11,16 @@ use anyhow::{Context, Result, bail};
 use postgres::Client;
 
 use super::Options;
-use crate::cluster::{Cluster, DATABASE};
-use crate::command;
-use crate::ledger::{Account, Ledger, Statement, Written, now};
-use crate::migrations::{self, History};
-use crate::postgres::Postgres;
-use crate::progress::Step;
-use crate::scratch::Scratch;
-use crate::server::Server;
 use pgbench::Application;
 pub use table::{TITLE, table};
+use testkit::cluster::{Cluster, DATABASE};
+use testkit::command;
+use testkit::ledger::{Account, Ledger, Statement, Written, now};
+use testkit::migrations::{self, History};
+use testkit::postgres::Postgres;
+use testkit::progress::Step;
+use testkit::scratch::Scratch;
+use testkit::server::Server;
 
 /// Its name on the command line and in the table.
 pub const NAME: &str = "migration";

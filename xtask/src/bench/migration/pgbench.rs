@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use postgres::Client;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::cluster::DATABASE;
-use crate::command;
-use crate::ledger::Statement;
-use crate::server::Server;
+use testkit::cluster::DATABASE;
+use testkit::command;
+use testkit::ledger::Statement;
+use testkit::server::Server;
 
 /// Rows a second.
 pub const RATE: u32 = 500;

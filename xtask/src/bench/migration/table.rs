@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pgbench::{CLIENTS, RATE};
 use super::{Figures, Move, Span, Tenant};
-use crate::ledger::{self, Statement};
+use testkit::ledger::{self, Statement};
 
 /// The section's heading.
 pub const TITLE: &str = "## Moving a tenant while it is used";

@@ -80,7 +80,7 @@ fn obtain(pg: &Postgres) -> Result<Sources> {
 
 /// Unpacks what is kept of an archive, for the PostgreSQL that is installed. It appears under its
 /// name only when it is whole; `work` is room in the cache until then.
-pub(super) fn keep(archive: &Path, work: &Path, pg: &Postgres) -> Result<Sources> {
+pub fn keep(archive: &Path, work: &Path, pg: &Postgres) -> Result<Sources> {
     let sources = paths::cache().join("sources");
     let (half, target) = (work.join("kept"), sources.join(pg.number()));
     fs::create_dir_all(&sources)?;
@@ -169,7 +169,7 @@ fn mirrors() -> Result<(String, String)> {
 /// Downloads a source archive into `work`: of the preferred version, else the newest that the
 /// mirror really has. Indexes name files that are gone, so older versions are tried after newer
 /// ones.
-pub(super) fn download(major: u32, preferred: Option<&str>, work: &Path) -> Result<PathBuf> {
+pub fn download(major: u32, preferred: Option<&str>, work: &Path) -> Result<PathBuf> {
     let options = &private_configuration(work)?;
     apt::update(options)?;
     let package = format!("postgresql-{major}");

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::command;
+use crate::obtain::Obtained;
 use crate::paths;
-use crate::setup::Obtained;
 
 /// The Python interpreter that has the packages of `requirements.txt`.
 pub fn python() -> Result<Obtained<PathBuf>> {

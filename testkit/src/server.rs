@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command;
-use crate::extension;
+use crate::library;
 use crate::postgres::Postgres;
 use crate::processes;
 
@@ -92,7 +92,7 @@ impl Server {
             "wal_retrieve_retry_interval = 500ms".to_owned(),
             "log_line_prefix = '%m [%p] %q%u@%d %a '".to_owned(),
         ];
-        if let Some(dir) = extension::private_library_dir(&self.pg) {
+        if let Some(dir) = library::private_library_dir(&self.pg) {
             lines.push(format!("dynamic_library_path = '{}:$libdir'", dir.display()));
         }
         lines.extend(self.settings.iter().cloned());
