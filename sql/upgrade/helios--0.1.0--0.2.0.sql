@@ -370,7 +370,7 @@ COMMENT ON COLUMN pg_catalog.helios_nodes.port IS 'ports, one for each address';
 COMMENT ON COLUMN pg_catalog.helios_nodes.database IS 'database on the node';
 COMMENT ON COLUMN pg_catalog.helios_nodes.role IS 'coordinator or data';
 COMMENT ON COLUMN pg_catalog.helios_nodes.state
-    IS 'online, degraded (some members of its group, or some checks, fail), offline or draining';
+    IS 'online, degraded (not all of its addresses answer), offline or draining';
 COMMENT ON COLUMN pg_catalog.helios_nodes.weight IS 'capacity relative to the other nodes';
 COMMENT ON COLUMN pg_catalog.helios_nodes.takes_schemas IS 'whether new schemas are placed on the node';
 COMMENT ON COLUMN pg_catalog.helios_nodes.shards IS 'number of shards on the node';
