@@ -71,33 +71,41 @@ fn copy(folder: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A page whose links to files outside of `docs/` lead to copies in the book.
+/// A page whose links lead to where things are in the book: README.md is index.html there, and files outside of `docs/` are
+/// copied into it.
 fn bring_in(page: &Path, text: &str) -> Result<String> {
     let mut text = text.to_owned();
     for link in links::links(&text).into_iter().rev() {
         let (file, _) = links::split(&link.target);
-        let Some(outside) = links::resolve(page, file).filter(|path| !path.starts_with("docs"))
-        else {
+        let Some(path) = links::resolve(page, file) else { continue };
+        let there = if !path.starts_with("docs") {
+            bring_file(page, &path)?
+        } else if path.ends_with("README.md") && page.ends_with("SUMMARY.md") {
             continue;
+        } else {
+            file.replace("README.md", "index.html")
         };
-        // mdBook takes `page.md.txt` for a page of its own.
-        let name = outside.display().to_string();
-        let name = format!("{}.txt", name.strip_suffix(".md").unwrap_or(&name));
-        let shown = Path::new(FILES).join(name);
-        bring_file(&outside, &paths::target().join("book-source").join(&shown))?;
-        let up = "../".repeat(page.components().count() - 2);
-        let link_text = text.get(link.range.clone()).unwrap_or("").to_owned();
-        if let Some(at) = link_text.rfind(&link.target) {
+        let shown = text.get(link.range.clone()).unwrap_or("").to_owned();
+        if let Some(at) = shown.rfind(&link.target).filter(|_| !file.is_empty()) {
             let start = link.range.start + at;
-            let target = format!("{up}{}", shown.display());
-            text.replace_range(start..start + link.target.len(), &target);
+            text.replace_range(start..start + file.len(), &there);
         }
     }
     Ok(text)
 }
 
+/// Brings a file of the checkout into the book; returns the way to it from a page.
+fn bring_file(page: &Path, outside: &Path) -> Result<String> {
+    // mdBook takes `page.md.txt` for a page of its own.
+    let name = outside.display().to_string();
+    let name = format!("{}.txt", name.strip_suffix(".md").unwrap_or(&name));
+    let shown = Path::new(FILES).join(name);
+    copy_text(outside, &paths::target().join("book-source").join(&shown))?;
+    Ok(format!("{}{}", "../".repeat(page.components().count() - 2), shown.display()))
+}
+
 /// Copies a file as text, or the names in a folder.
-fn bring_file(outside: &Path, to: &Path) -> Result<()> {
+fn copy_text(outside: &Path, to: &Path) -> Result<()> {
     let from = paths::workspace().join(outside);
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent)?;
