@@ -5,6 +5,7 @@ pub mod bench;
 pub mod demo;
 pub mod docs;
 pub mod extension;
+pub mod headers;
 pub mod layering;
 pub mod registry;
 pub mod scripts;

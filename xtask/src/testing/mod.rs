@@ -15,6 +15,7 @@ use anyhow::{Result, bail};
 
 use crate::docs;
 use crate::extension;
+use crate::headers;
 use crate::setup::{self, Need};
 use testkit::obtain::Obtained;
 use testkit::postgres::{DEFAULT_MAJOR, Postgres};
@@ -58,8 +59,18 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 9] =
-    ["format", "lint", "docs", "links", "layers", "scripts", "build", "symbols", "reference"];
+const CHECKS: [&str; 10] = [
+    "format",
+    "lint",
+    "docs",
+    "links",
+    "layers",
+    "headers",
+    "scripts",
+    "build",
+    "symbols",
+    "reference",
+];
 const SUITES: [&str; 8] =
     ["xtask", "testkit", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
@@ -125,6 +136,7 @@ impl Run {
         self.check("docs", || checks::docs(&config));
         self.check("links", docs::links::check);
         self.check("layers", checks::layers);
+        self.check("headers", headers::check);
         self.check("scripts", released::check);
     }
 
