@@ -67,16 +67,19 @@ pub struct Token {
 
 impl Token {
     /// The token's bytes; `text` is the text it was read from.
+    #[inline]
     pub fn bytes<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         text.get(self.start..self.end).unwrap_or_default()
     }
 
     /// Is it this keyword (written in lower case), in any case and unquoted?
+    #[inline]
     pub fn is_word(&self, text: &[u8], keyword: &str) -> bool {
         self.kind == Kind::Word && self.bytes(text).eq_ignore_ascii_case(keyword.as_bytes())
     }
 
     /// Is it this operator or punctuation mark?
+    #[inline]
     pub fn is_mark(&self, text: &[u8], mark: &str) -> bool {
         matches!(self.kind, Kind::Operator | Kind::Punctuation)
             && self.bytes(text) == mark.as_bytes()

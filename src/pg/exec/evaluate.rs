@@ -63,8 +63,12 @@ pub fn is_expression(query: QueryTree<'_>) -> bool {
 pub(in crate::pg) fn substitute(query: QueryTree<'_>, plan: &RemotePlan, params: &[ParamUse]) {
     let types: BTreeMap<i32, ParamUse> = params.iter().map(|p| (p.id, *p)).collect();
     let join = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",");
-    // SAFETY: a valid query.
-    let columns = unsafe { result_columns::of_targets((*query.as_ptr()).targetList, true) };
+    // SAFETY: a valid query; nothing behind the guard has to be dropped.
+    let columns = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            result_columns::of_targets((*query.as_ptr()).targetList, true)
+        })
+    };
     let about = format!(
         "{};{};{};{},{}",
         u8::from(plan.writes),

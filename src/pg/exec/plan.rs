@@ -6,10 +6,48 @@
 use crate::pg::exec::custom_scan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
-use crate::pg::tree::{QueryTree, names_relation};
+use crate::pg::tree::{QueryTree, expression_tree_walker, names_relation, query_tree_walker};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
+
+unsafe extern "C-unwind" {
+    // Called many times for each plan: one guard around the plan, not one a call.
+    fn palloc(size: usize) -> *mut c_void;
+    fn palloc0(size: usize) -> *mut c_void;
+    fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
+    fn lappend(list: *mut pg_sys::List, member: *mut c_void) -> *mut pg_sys::List;
+    fn lappend_int(list: *mut pg_sys::List, member: c_int) -> *mut pg_sys::List;
+    fn lappend_oid(list: *mut pg_sys::List, member: Oid) -> *mut pg_sys::List;
+    #[cfg(not(feature = "pg15"))]
+    fn list_concat(list: *mut pg_sys::List, behind: *const pg_sys::List) -> *mut pg_sys::List;
+    #[cfg(feature = "pg18")]
+    fn bms_add_range(
+        set: *mut pg_sys::Bitmapset,
+        lower: c_int,
+        upper: c_int,
+    ) -> *mut pg_sys::Bitmapset;
+    fn exprType(expr: *const pg_sys::Node) -> Oid;
+    fn exprTypmod(expr: *const pg_sys::Node) -> i32;
+    fn exprCollation(expr: *const pg_sys::Node) -> Oid;
+    fn makeString(text: *mut c_char) -> *mut pg_sys::String;
+    fn makeNullConst(of_type: Oid, typmod: i32, collation: Oid) -> *mut pg_sys::Const;
+    fn makeVar(
+        varno: c_int,
+        attribute: pg_sys::AttrNumber,
+        of_type: Oid,
+        typmod: i32,
+        collation: Oid,
+        levels_up: pg_sys::Index,
+    ) -> *mut pg_sys::Var;
+    fn makeTargetEntry(
+        expr: *mut pg_sys::Expr,
+        number: pg_sys::AttrNumber,
+        name: *mut c_char,
+        junk: bool,
+    ) -> *mut pg_sys::TargetEntry;
+    fn materialize_finished_plan(subplan: *mut pg_sys::Plan) -> *mut pg_sys::Plan;
+}
 
 /// What a remote plan says.
 #[derive(Debug, Clone)]
@@ -41,7 +79,19 @@ pub(in crate::pg) fn build(
     plan: &RemotePlan,
     cursor_options: c_int,
 ) -> *mut pg_sys::PlannedStmt {
-    let query = query.as_ptr();
+    // SAFETY: what is called in here owns nothing that an error would have to drop.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| build_unguarded(query.as_ptr(), plan, cursor_options))
+    }
+}
+
+/// # Safety
+/// `query` is valid. Errors of the server's leave this, and all that it calls, without an unwinding: only behind a guard.
+unsafe fn build_unguarded(
+    query: *mut pg_sys::Query,
+    plan: &RemotePlan,
+    cursor_options: c_int,
+) -> *mut pg_sys::PlannedStmt {
     // SAFETY: palloc0 gives zeroed nodes, complete once their tag is set; everything pointed to lives in the planner's
     // memory context, as the query does.
     unsafe {
@@ -55,7 +105,7 @@ pub(in crate::pg) fn build(
         let mut top: *mut pg_sys::Plan = scan.cast();
         (*top).plan_rows = 1.0;
         if cursor_options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0 {
-            top = pg_sys::materialize_finished_plan(top);
+            top = materialize_finished_plan(top);
         }
         let statement = node::<pg_sys::PlannedStmt>(NodeTag::T_PlannedStmt);
         (*statement).commandType = (*query).commandType;
@@ -71,7 +121,7 @@ pub(in crate::pg) fn build(
         #[cfg(feature = "pg18")]
         {
             let relations = list::len((*statement).rtable) as c_int;
-            (*statement).unprunableRelids = pg_sys::bms_add_range(ptr::null_mut(), 1, relations);
+            (*statement).unprunableRelids = bms_add_range(ptr::null_mut(), 1, relations);
         }
         statement
     }
@@ -80,7 +130,7 @@ pub(in crate::pg) fn build(
 unsafe fn node<T>(tag: NodeTag) -> *mut T {
     // SAFETY: every node begins with its tag; the rest is zero.
     unsafe {
-        let node = pg_sys::palloc0(size_of::<T>()).cast::<T>();
+        let node = palloc0(size_of::<T>()).cast::<T>();
         node.cast::<pg_sys::Node>().write(pg_sys::Node { type_: tag });
         node
     }
@@ -96,27 +146,18 @@ unsafe fn describe(scan: *mut pg_sys::CustomScan, source: *mut pg_sys::List) {
             }
             let expr = (*entry).expr.cast::<pg_sys::Node>();
             let (of_type, typmod, collation) =
-                (pg_sys::exprType(expr), pg_sys::exprTypmod(expr), pg_sys::exprCollation(expr));
-            let value = pg_sys::makeNullConst(of_type, typmod, collation);
-            (*scan).custom_scan_tlist = pg_sys::lappend(
+                (exprType(expr), exprTypmod(expr), exprCollation(expr));
+            let value = makeNullConst(of_type, typmod, collation);
+            (*scan).custom_scan_tlist = lappend(
                 (*scan).custom_scan_tlist,
-                pg_sys::makeTargetEntry(value.cast(), (*entry).resno, (*entry).resname, false)
-                    .cast(),
+                makeTargetEntry(value.cast(), (*entry).resno, (*entry).resname, false).cast(),
             );
-            let variable = pg_sys::makeVar(
-                pg_sys::INDEX_VAR as _,
-                (*entry).resno,
-                of_type,
-                typmod,
-                collation,
-                0,
-            );
-            let column =
-                pg_sys::makeTargetEntry(variable.cast(), (*entry).resno, (*entry).resname, false);
+            let variable =
+                makeVar(pg_sys::INDEX_VAR as c_int, (*entry).resno, of_type, typmod, collation, 0);
+            let column = makeTargetEntry(variable.cast(), (*entry).resno, (*entry).resname, false);
             (*column).resorigtbl = (*entry).resorigtbl;
             (*column).resorigcol = (*entry).resorigcol;
-            (*scan).scan.plan.targetlist =
-                pg_sys::lappend((*scan).scan.plan.targetlist, column.cast());
+            (*scan).scan.plan.targetlist = lappend((*scan).scan.plan.targetlist, column.cast());
         }
     }
 }
@@ -132,7 +173,7 @@ unsafe extern "C-unwind" fn collect_relations(
     // SAFETY: PostgreSQL walks a valid tree; `context` is the PlannedStmt of `build`.
     unsafe {
         if (*node).type_ != NodeTag::T_Query {
-            return pg_sys::expression_tree_walker(node, Some(collect_relations), context);
+            return expression_tree_walker(node, collect_relations, context);
         }
         let query = node.cast::<pg_sys::Query>();
         let statement = context.cast::<pg_sys::PlannedStmt>();
@@ -140,15 +181,13 @@ unsafe extern "C-unwind" fn collect_relations(
         let permissions_before = list::len((*statement).permInfos) as u32;
         #[cfg(not(feature = "pg15"))]
         {
-            (*statement).permInfos =
-                pg_sys::list_concat((*statement).permInfos, (*query).rteperminfos);
+            (*statement).permInfos = list_concat((*statement).permInfos, (*query).rteperminfos);
         }
         for entry in list::iter::<pg_sys::RangeTblEntry>((*query).rtable) {
             if !names_relation(&*entry) {
                 continue;
             }
-            let copy =
-                pg_sys::palloc(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
+            let copy = palloc(size_of::<pg_sys::RangeTblEntry>()).cast::<pg_sys::RangeTblEntry>();
             ptr::copy_nonoverlapping(entry, copy, 1);
             (*copy).tablesample = ptr::null_mut();
             (*copy).subquery = ptr::null_mut();
@@ -157,20 +196,21 @@ unsafe extern "C-unwind" fn collect_relations(
             if (*copy).perminfoindex > 0 {
                 (*copy).perminfoindex += permissions_before;
             }
-            (*statement).rtable = pg_sys::lappend((*statement).rtable, copy.cast());
-            (*statement).relationOids =
-                pg_sys::lappend_oid((*statement).relationOids, (*entry).relid);
+            (*statement).rtable = lappend((*statement).rtable, copy.cast());
+            (*statement).relationOids = lappend_oid((*statement).relationOids, (*entry).relid);
         }
-        pg_sys::query_tree_walker(query, Some(collect_relations), context, 0)
+        query_tree_walker(query, collect_relations, context, 0)
     }
 }
 
 const NO_OFFSET: c_int = -1;
 
-fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
+/// # Safety
+/// As [`build_unguarded`].
+unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
     // SAFETY: list building in the current memory context; the text is copied with its length.
     unsafe {
-        let sql = pg_sys::pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
+        let sql = pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
         let mut numbers: *mut pg_sys::List = ptr::null_mut();
         for n in [
             plan.offset.unwrap_or(NO_OFFSET),
@@ -182,15 +222,15 @@ fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
             (columns.own_types >> 32) as c_int,
             columns.own_types as c_int,
         ] {
-            numbers = pg_sys::lappend_int(numbers, n);
+            numbers = lappend_int(numbers, n);
         }
         let mut namespaces: *mut pg_sys::List = ptr::null_mut();
         for &namespace in &plan.namespaces {
-            namespaces = pg_sys::lappend_oid(namespaces, namespace);
+            namespaces = lappend_oid(namespaces, namespace);
         }
-        let mut list = pg_sys::lappend(ptr::null_mut(), pg_sys::makeString(sql).cast());
-        list = pg_sys::lappend(list, numbers.cast());
-        pg_sys::lappend(list, namespaces.cast())
+        let mut list = lappend(ptr::null_mut(), makeString(sql).cast());
+        list = lappend(list, numbers.cast());
+        lappend(list, namespaces.cast())
     }
 }
 

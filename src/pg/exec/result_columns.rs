@@ -15,6 +15,12 @@ pub struct ResultColumns {
     pub own_types: u64,
 }
 
+unsafe extern "C-unwind" {
+    // Called for every column: one guard around all of them, not one a call.
+    fn exprType(expr: *const pg_sys::Node) -> Oid;
+    fn getBaseType(of_type: Oid) -> Oid;
+}
+
 #[derive(Default)]
 struct Collected {
     described: ColumnsDigest,
@@ -22,9 +28,17 @@ struct Collected {
 }
 
 impl Collected {
-    fn add(&mut self, name: &CStr, of_type: Oid) {
-        // SAFETY: a syscache look-up. A RowDescription names the type below a domain.
-        let base = unsafe { pg_sys::getBaseType(of_type) };
+    /// # Safety
+    /// An error of the server's leaves this without an unwinding.
+    #[inline]
+    unsafe fn add(&mut self, name: &CStr, of_type: Oid) {
+        // A RowDescription names the type below a domain. None of the types with numbers of their own is one.
+        let base = if of_type.to_u32() < pg_sys::FirstGenbkiObjectId {
+            of_type
+        } else {
+            // SAFETY: a syscache look-up, under the caller's promise.
+            unsafe { getBaseType(of_type) }
+        };
         self.described.add(name.to_bytes(), base.to_u32());
         let number = u64::from(of_type.to_u32());
         self.own_types = self.own_types.wrapping_mul(0x0000_0100_0000_01b3).wrapping_add(number);
@@ -38,7 +52,8 @@ impl Collected {
 /// The columns of a query's result; none if it does not return any.
 ///
 /// # Safety
-/// `targets` is null or a valid list of TargetEntry.
+/// `targets` is null or a valid list of TargetEntry. An error of the server's leaves this without an unwinding: only behind
+/// a guard, with nothing in between that has to be dropped.
 pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool) -> ResultColumns {
     if !returns {
         return ResultColumns::default();
@@ -49,7 +64,7 @@ pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool
         for entry in list::iter::<pg_sys::TargetEntry>(targets).filter(|&e| !(*e).resjunk) {
             let name = (*entry).resname;
             let name = if name.is_null() { c"" } else { CStr::from_ptr(name) };
-            columns.add(name, pg_sys::exprType((*entry).expr.cast()));
+            columns.add(name, exprType((*entry).expr.cast()));
         }
     }
     columns.finish()
@@ -60,6 +75,13 @@ pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool
 /// # Safety
 /// `descriptor` is valid.
 pub(in crate::pg) unsafe fn of_descriptor(descriptor: pg_sys::TupleDesc) -> ResultColumns {
+    // SAFETY: by the caller's promise; nothing in here has to be dropped.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| of_attributes(descriptor)) }
+}
+
+/// # Safety
+/// As [`of_targets`].
+unsafe fn of_attributes(descriptor: pg_sys::TupleDesc) -> ResultColumns {
     let mut columns = Collected::default();
     // SAFETY: by the caller's promise.
     unsafe {

@@ -4,6 +4,7 @@
 //! half a round trip.
 
 use crate::error::{Error, Result};
+use crate::pg::session::backend_state;
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;
@@ -278,7 +279,7 @@ pub fn forget_interrupt() {
 /// that a transaction begins to commit, which on one server takes no time.
 fn statement_timeout_at() -> Option<Instant> {
     // SAFETY: reads statics and the clock.
-    let (limit, now) = unsafe { (pg_sys::StatementTimeout, pg_sys::GetCurrentTimestamp()) };
+    let (limit, now) = unsafe { (pg_sys::StatementTimeout, backend_state::GetCurrentTimestamp()) };
     if limit <= 0 || !crate::pg::session::client::has_client() {
         return None;
     }
@@ -373,6 +374,5 @@ pub fn transaction_ended(committed: bool) {
 
 /// When the client's current statement began: microseconds since 2000, without a system call.
 pub fn statement_start() -> i64 {
-    // SAFETY: reads a static.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+    backend_state::GetCurrentStatementStartTimestamp()
 }

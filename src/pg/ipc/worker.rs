@@ -4,6 +4,7 @@
 //! for a node.
 
 use crate::error::Result;
+use crate::pg::session::backend_state;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -25,8 +26,7 @@ pub fn install() {
 
 /// Whether this process applies what a subscription receives.
 pub fn applies_changes() -> bool {
-    // SAFETY: reads a static.
-    unsafe { pg_sys::IsLogicalWorker() }
+    backend_state::IsLogicalWorker()
 }
 
 fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {

@@ -1,6 +1,7 @@
 //! The client's side of the wire: rows and COPY data that pass through, and what the client sends next.
 
 use crate::error::{Error, Result};
+use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode};
 use std::ffi::{c_char, c_int};
 use std::ptr;
@@ -66,8 +67,7 @@ pub fn has_client() -> bool {
 
 /// Whether the client has opened a transaction block (or an implicit one by sending several statements at once).
 pub fn in_transaction_block() -> bool {
-    // SAFETY: reads the transaction state.
-    unsafe { pg_sys::IsTransactionBlock() || pg_sys::GetCurrentTransactionNestLevel() > 1 }
+    backend_state::IsTransactionBlock() || backend_state::GetCurrentTransactionNestLevel() > 1
 }
 
 /// Whether the client's statement came as a simple query, which is a transaction of its own. An Execute message's portal is
@@ -98,8 +98,7 @@ pub fn next_message_is_sync() -> bool {
 
 /// Whether the client's encoding is the database's, so that text can pass unconverted.
 pub fn speaks_database_encoding() -> bool {
-    // SAFETY: reads the encodings of this session.
-    unsafe { pg_sys::pg_get_client_encoding() == pg_sys::GetDatabaseEncoding() }
+    backend_state::pg_get_client_encoding() == backend_state::GetDatabaseEncoding()
 }
 
 /// Name of the client's encoding.
@@ -117,8 +116,11 @@ pub fn to_client_encoding(text: &[u8]) -> Vec<u8> {
     // SAFETY: the conversion reads `len` bytes and gives the argument itself or a palloc'd, NUL-terminated copy.
     unsafe {
         let source = text.as_ptr().cast::<c_char>();
-        let converted =
-            pg_sys::pg_server_to_any(source, text.len() as c_int, pg_sys::pg_get_client_encoding());
+        let converted = pg_sys::pg_server_to_any(
+            source,
+            text.len() as c_int,
+            backend_state::pg_get_client_encoding(),
+        );
         if ptr::eq(converted, source) {
             text.to_vec()
         } else {

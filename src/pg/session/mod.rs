@@ -1,6 +1,7 @@
 //! What this backend is and knows by name.
 
 pub mod acting;
+pub(in crate::pg) mod backend_state;
 pub mod client;
 pub mod encoding;
 pub mod own_settings;
@@ -75,8 +76,7 @@ pub fn in_extension_script() -> bool {
 
 /// Depth of the current subtransaction, 1 for the transaction itself.
 pub fn nesting_level() -> i32 {
-    // SAFETY: reads a backend-local variable.
-    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
+    backend_state::GetCurrentTransactionNestLevel()
 }
 
 /// Schema and name of a relation, quoted as SQL needs it.
@@ -151,8 +151,7 @@ pub fn socket_directory() -> Option<String> {
 
 /// Microseconds, for names that must not repeat.
 pub fn clock() -> i64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() }
+    backend_state::GetCurrentTimestamp()
 }
 
 /// End of this session's last commit in the log.
@@ -174,7 +173,7 @@ pub fn show_instead(text: &'static CStr) {
 /// Seconds since the server started.
 pub fn seconds_since_start() -> u64 {
     // SAFETY: reads a static and the clock.
-    let microseconds = unsafe { pg_sys::GetCurrentTimestamp() - pg_sys::PgStartTime };
+    let microseconds = unsafe { backend_state::GetCurrentTimestamp() - pg_sys::PgStartTime };
     u64::try_from(microseconds / 1_000_000).unwrap_or(0)
 }
 

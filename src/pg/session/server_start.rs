@@ -6,6 +6,7 @@
 
 #![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
 
+use crate::pg::session::backend_state;
 use pgrx::prelude::*;
 use pgrx::{PgAtomic, pg_shmem_init};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +25,7 @@ pub fn install() {
 /// Whether the server replays what another one writes, or what it wrote before a crash.
 #[inline]
 pub fn in_recovery() -> bool {
-    // SAFETY: reads a variable of this backend, and shared state only until recovery has ended.
-    unsafe { pg_sys::RecoveryInProgress() }
+    backend_state::RecoveryInProgress()
 }
 
 /// Number of this start of the server; greater than that of any earlier start and of any server that this one was

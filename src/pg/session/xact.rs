@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
+use crate::pg::session::backend_state;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
@@ -174,8 +175,7 @@ pub fn has_one_snapshot() -> bool {
 /// Nesting level of the current (sub)transaction: 1 is the transaction itself.
 #[inline]
 pub fn nest_level() -> u32 {
-    // SAFETY: reads backend-local state.
-    u32::try_from(unsafe { pg_sys::GetCurrentTransactionNestLevel() }).unwrap_or(0)
+    u32::try_from(backend_state::GetCurrentTransactionNestLevel()).unwrap_or(0)
 }
 
 /// Whether the transaction has written something here that it has not undone.
@@ -184,8 +184,7 @@ pub fn nest_level() -> u32 {
 /// in the log. What is not logged (temporary and unlogged tables) does not survive a crash, and nothing but a crash
 /// can come between the decision to commit and the local commit.
 pub fn wrote_here() -> bool {
-    // SAFETY: reads backend-local state.
-    let has_id = unsafe { pg_sys::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId };
+    let has_id = backend_state::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId;
     has_id && UNDONE.with_borrow(|undone| undone.end != Some(log_end()))
 }
 
@@ -272,13 +271,10 @@ pub fn begin_command() -> String {
 #[inline]
 pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: reads statics.
-    unsafe {
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let bound = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
-        let is_bound = context as u32 & bound != 0;
-        (if is_bound { user } else { session_login() }, user)
-    }
+    backend_state::GetUserIdAndSecContext(&mut user, &mut context);
+    let bound = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    let is_bound = context as u32 & bound != 0;
+    (if is_bound { user } else { session_login() }, user)
 }
 
 /// The role that SET ROLE has set, if any.
@@ -291,19 +287,19 @@ pub fn set_role() -> Option<pg_sys::Oid> {
 /// Whether a session to a node logs in as somebody else than the client did: there `session_user` is not what it is here.
 /// What runs in restricted operations (functions of indexes) is declared not to depend on it.
 pub fn has_other_session_user() -> bool {
-    // SAFETY: reads statics.
-    unsafe { users().0 != pg_sys::GetSessionUserId() && !pg_sys::InSecurityRestrictedOperation() }
+    users().0 != backend_state::GetSessionUserId()
+        && !backend_state::InSecurityRestrictedOperation()
 }
 
 /// The session's user, or who set it if it may not log in.
 fn session_login() -> pg_sys::Oid {
-    // SAFETY: reads statics; the tuple is released after its one field was read.
+    let (session, authenticated) =
+        (backend_state::GetSessionUserId(), backend_state::GetAuthenticatedUserId());
+    if session == authenticated {
+        return session;
+    }
+    // SAFETY: the tuple is released after its one field was read.
     unsafe {
-        let (session, authenticated) =
-            (pg_sys::GetSessionUserId(), pg_sys::GetAuthenticatedUserId());
-        if session == authenticated {
-            return session;
-        }
         let cache = pg_sys::SysCacheIdentifier::AUTHOID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(session));
         if tuple.is_null() {

@@ -25,7 +25,9 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 pub use survey::{ParamUse, RelationUse, Survey};
-pub(in crate::pg) use survey::{data_function, names_relation, survey_expression};
+pub(in crate::pg) use survey::{
+    data_function, expression_tree_walker, names_relation, query_tree_walker, survey_expression,
+};
 
 /// Objects with a smaller OID came with the server (`FirstNormalObjectId`).
 pub const FIRST_USER_OID: u32 = 16384;

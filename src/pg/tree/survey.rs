@@ -10,20 +10,20 @@ use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
+pub(in crate::pg) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
 // The walkers call back into Rust for every node of the tree: no guard (a sigsetjmp each) in between. The frames
 // of the callback own nothing with a destructor, so an error of the walker's own may pass through them.
 unsafe extern "C-unwind" {
     #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
-    fn query_tree_walker(
+    pub(in crate::pg) fn query_tree_walker(
         query: *mut pg_sys::Query,
         walker: Walker,
         context: *mut c_void,
         flags: c_int,
     ) -> bool;
     #[cfg_attr(not(feature = "pg15"), link_name = "expression_tree_walker_impl")]
-    fn expression_tree_walker(
+    pub(in crate::pg) fn expression_tree_walker(
         node: *mut pg_sys::Node,
         walker: Walker,
         context: *mut c_void,
@@ -306,6 +306,15 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                     survey.redirectable.push((node.cast(), constant));
                 }
             }
+            NodeTag::T_OpExpr if (*node.cast::<pg_sys::OpExpr>()).opfuncid != Oid::INVALID => {
+                survey.add_function((*node.cast::<pg_sys::OpExpr>()).opfuncid);
+            }
+            // The most frequent ones that call nothing themselves.
+            NodeTag::T_List
+            | NodeTag::T_TargetEntry
+            | NodeTag::T_FromExpr
+            | NodeTag::T_RangeTblRef
+            | NodeTag::T_BoolExpr => {}
             _ => {
                 pg_sys::check_functions_in_node(node, Some(note_function), context);
             }
