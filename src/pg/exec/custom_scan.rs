@@ -11,6 +11,7 @@ use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::params::Params;
 use crate::pg::exec::plan::PlanView;
 use crate::pg::exec::replan::Anew;
+use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -291,14 +292,6 @@ impl ScanContext {
     }
 }
 
-unsafe extern "C-unwind" {
-    // Links the callback to the context and cannot fail: no guard, as in `backend_state`.
-    fn MemoryContextRegisterResetCallback(
-        context: pg_sys::MemoryContext,
-        callback: *mut pg_sys::MemoryContextCallback,
-    );
-}
-
 unsafe extern "C-unwind" fn create<S: Scan>(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: called by ExecInitCustomScan; see `new_state`.
     unsafe { trampoline(ptr::null_mut(), || Ok(new_state::<S>())) }
@@ -314,7 +307,7 @@ fn new_state<S: Scan>() -> *mut pg_sys::Node {
         (*state).scan = Box::into_raw(Box::new(S::new())).cast();
         (*state).callback.func = Some(drop_state::<S>);
         (*state).callback.arg = state.cast();
-        MemoryContextRegisterResetCallback(
+        backend_state::MemoryContextRegisterResetCallback(
             pg_sys::CurrentMemoryContext,
             &raw mut (*state).callback,
         );

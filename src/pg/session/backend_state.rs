@@ -23,4 +23,10 @@ unsafe extern "C-unwind" {
     pub(in crate::pg) safe fn GetDatabaseEncoding() -> c_int;
     pub(in crate::pg) safe fn pg_get_client_encoding() -> c_int;
     pub(in crate::pg) safe fn IsLogicalWorker() -> bool;
+
+    /// Links the callback to the context, both of which are valid.
+    pub(in crate::pg) fn MemoryContextRegisterResetCallback(
+        context: pg_sys::MemoryContext,
+        callback: *mut pg_sys::MemoryContextCallback,
+    );
 }
