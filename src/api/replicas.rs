@@ -3,8 +3,9 @@
 use super::given;
 use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
-use crate::migration::{self, Subject};
+use crate::migration::Subject;
 use crate::pg::ipc::replica_states;
+use crate::replica;
 use crate::transaction;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
@@ -13,7 +14,7 @@ use std::time::Duration;
 fn set(subject: Result<Subject>, copies: Option<i32>) -> SetOfIterator<'static, i64> {
     let set = || {
         let _path = transaction::SafePath::begin();
-        migration::set_replicas(&subject?, given(copies, "copies")?)
+        replica::set_replicas(&subject?, given(copies, "copies")?)
     };
     SetOfIterator::new(set().or_raise())
 }
@@ -58,7 +59,7 @@ fn promote(subject: Result<Subject>, node: Option<String>) -> Promoted {
     let promote = || {
         let _path = transaction::SafePath::begin();
         let node = node.as_deref().map(catalog::node_named).transpose()?;
-        migration::promote(&subject?, node.as_ref())
+        replica::promote(&subject?, node.as_ref())
     };
     let done = promote().or_raise();
     TableIterator::once((
@@ -112,7 +113,7 @@ fn helios_replica_states() -> States {
 #[pg_extern(sql = false)]
 fn helios_wait_for_replicas(slots: Array<'_, String>, patience: i32) -> Vec<String> {
     let patience = Duration::from_millis(u64::try_from(patience).unwrap_or(0));
-    let wait = || migration::wait_for_replicas(super::elements(Some(slots), "slots")?, patience);
+    let wait = || replica::wait_for_replicas(super::elements(Some(slots), "slots")?, patience);
     wait().or_raise()
 }
 
@@ -122,7 +123,7 @@ fn helios_advance_sequences(schemas: Vec<Option<String>>, margin: i64) -> i64 {
     let advance = || -> Result<i64> {
         let _path = transaction::SafePath::begin();
         let schemas: Vec<String> = schemas.into_iter().flatten().collect();
-        migration::advance_sequences(&schemas, margin)
+        replica::advance_sequences(&schemas, margin)
     };
     advance().or_raise()
 }

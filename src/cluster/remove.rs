@@ -4,8 +4,8 @@ use super::{connect, ownership};
 use crate::catalog::{self, Node};
 use crate::ddl::reference;
 use crate::error::{Error, Result};
-use crate::migration;
 use crate::rebalance;
+use crate::replica;
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub fn remove(name: &str) -> Result<()> {
         .detail(format!("Schemas: {}.", schemas.join(", ")))
         .hint("Drop them or move them to other nodes first."));
     }
-    migration::refuse_node(node.id, format!("cannot remove node \"{name}\""))?;
+    replica::refuse_node(node.id, format!("cannot remove node \"{name}\""))?;
     let migrations = catalog::migration::of_node(node.id)?;
     if let Some(id) = migrations.first() {
         return Err(Error::new(

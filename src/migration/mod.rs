@@ -19,6 +19,7 @@ pub mod import;
 pub mod mirror;
 pub mod owners;
 pub mod preflight;
+pub mod replica_rows;
 pub mod request;
 pub mod requirements;
 pub mod run;
@@ -27,10 +28,7 @@ pub mod start;
 pub mod steps;
 pub mod switch;
 
-pub use crate::replica::{
-    advance_sequences, follows_any, promote, refuse_copies, refuse_node, set_replicas,
-    wait_for_replicas,
-};
+pub use replica_rows::refuse_copies;
 pub use request::{verify as verify_schema, wait, wish};
 pub use run::run;
 pub use start::of_schema;

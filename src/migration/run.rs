@@ -4,9 +4,8 @@ use super::steps::{self, Next};
 use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;
-use crate::pg::ipc::{lock, worker};
+use crate::pg::ipc::worker;
 use crate::pg::session::sql;
-use crate::replica;
 use helios_core::migration::{State, back_off};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -15,19 +14,9 @@ use std::time::Duration;
 /// The longest pause before a step is tried again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Runs a migration until it ends, or waits for its rollback window to end.
-pub fn run(work: worker::MigrationWork) {
-    let id = work.migration;
-    let catalog =
-        worker::attempt(|| Ok(crate::pg::catalog::index_scan::relation("helios", "migration")));
-    let Ok(Some(catalog)) = catalog else { return };
-    // One worker at a time, whoever started it.
-    if !lock::try_for_session(catalog, id as u32) {
-        return;
-    }
-    if id == worker::REPLICAS {
-        return replica::watch();
-    }
+/// Takes a migration from state to state until it ends or has nothing to do for now. The caller holds the lock that makes
+/// it the migration's only worker.
+pub fn run(id: i64) {
     let mut held = None;
     loop {
         worker::rest(Duration::ZERO); // takes in a changed configuration

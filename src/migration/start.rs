@@ -2,13 +2,13 @@
 
 use super::import::shells;
 use super::mirror;
+use super::replica_rows;
 use super::requirements;
 use crate::catalog::migration::{self, Becomes, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::hooks::invalidation;
 use crate::pg::session::{self, sql};
-use crate::replica;
 use crate::replication::endpoints;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -39,7 +39,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         .hint("Choose another node."));
     }
     catalog::node(found.node)?.check_ours()?;
-    replica::refuse_copies(found.shard, &found.shown)?;
+    replica_rows::refuse_copies(found.shard, &found.shown)?;
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }

@@ -4,7 +4,7 @@ use super::house_empty_shards;
 use super::plan::{execute, prepare};
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
-use crate::migration;
+use crate::replica;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
@@ -33,7 +33,7 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
         let hint = "Add a node with helios_add_node first.";
         return Err(refused("No other node takes schemas.".into(), hint));
     }
-    migration::refuse_node(node.id, format!("cannot drain node \"{name}\""))?;
+    replica::refuse_node(node.id, format!("cannot drain node \"{name}\""))?;
     catalog::set_node_state(node.id, "draining", false)?;
     house()?;
     Ok(execute(&prepare()?.plan))

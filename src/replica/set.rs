@@ -1,10 +1,10 @@
 //! How many copies there are to be.
 
-use super::{ask, of_shard};
 use crate::catalog::migration::{self, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
+use crate::migration::replica_rows::{ask, of_shard};
 use crate::migration::start::{self, Found};
 use crate::pg::ipc::node_health;
 use crate::pg::session::sql;

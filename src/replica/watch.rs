@@ -5,10 +5,11 @@
 //! that does not answer delays the look at the others by a few seconds at most, and is left out after that until it is
 //! known to be back.
 
-use super::{give_up, set};
+use super::set;
 use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
+use crate::migration::replica_rows::give_up;
 use crate::migration::switch::{self, Way};
 use crate::pg::error::notify;
 use crate::pg::ipc::replica_states::{self, State};

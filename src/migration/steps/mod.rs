@@ -4,9 +4,11 @@
 pub mod initial_copy;
 pub mod replica;
 pub mod switch;
+pub mod take_over;
 pub mod verify;
 
 use super::cleanup;
+use super::replica_rows;
 use super::start;
 use super::switch::Tried;
 use crate::catalog;
@@ -115,7 +117,7 @@ fn persist<T>(
 
 fn clean_up(migration: &Migration) -> Result<Next> {
     if migration.keeps {
-        worker::attempt(|| crate::replica::leave(migration))?;
+        worker::attempt(|| replica_rows::leave(migration))?;
     }
     cleanup::open_foreign(migration)?;
     cleanup::all(migration)?;

@@ -1,11 +1,13 @@
 //! Copies that are kept: in step, until they are promoted or no longer wanted.
 
-use super::Next;
+use super::{Next, take_over};
+use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
+use crate::migration::replica_rows;
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
-use crate::replica;
+use crate::replication::endpoints;
 use helios_core::migration::{State, Wish};
 use std::time::Duration;
 
@@ -17,7 +19,10 @@ pub fn in_step(migration: &Migration) -> Result<Next> {
     let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
     let channels = switch::channels(migration, way)?;
     worker::attempt(|| {
-        replica::enter(migration, channels.iter().map(|channel| channel.name.clone()).collect())?;
+        replica_rows::enter(
+            migration,
+            channels.iter().map(|channel| channel.name.clone()).collect(),
+        )?;
         migration::note(migration.id, None)
     })?;
     Ok(Next::Rest(REST))
@@ -25,16 +30,29 @@ pub fn in_step(migration: &Migration) -> Result<Next> {
 
 /// The copy is to be used: with the switch as long as the primary answers, else as it is.
 pub fn promote(migration: &Migration) -> Result<Next> {
-    if !replica::answers(migration.primary())? {
-        replica::take_over(migration)?;
+    if !answers(migration.primary())? {
+        take_over::take_over(migration)?;
         return Ok(Next::Go);
     }
     worker::attempt(|| match migration.state {
-        State::DualWriteBack => replica::ask(migration.id, Wish::RollBack),
+        State::DualWriteBack => replica_rows::ask(migration.id, Wish::RollBack),
         _ => {
             migration::fulfil(migration.id, Wish::Promote)?;
             migration::advance(migration.id, State::Switch)
         }
     })?;
     Ok(Next::Go)
+}
+
+/// Whether a node takes connections. One that says that it is starting up does, soon (57P03).
+fn answers(node: NodeId) -> Result<bool> {
+    const TRIES: u32 = 2;
+    for _ in 0..TRIES {
+        match worker::attempt(|| endpoints::session(node)?.query("SELECT 1").map(|_| ())) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.is_class("08") => worker::rest(Duration::from_millis(250)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }

@@ -1,12 +1,12 @@
 //! A copy takes over from a node that does not answer.
 
-use super::{Loss, promoted};
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
+use crate::migration::replica_rows::{Loss, promoted};
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::{replica_states, worker};
 use crate::remote::Session;
