@@ -14,7 +14,8 @@ use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel;
-use crate::replication::endpoints::{self, flag, identifier, literal};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{flag, identifier, literal};
 use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -83,7 +84,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Res
 }
 
 fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
-    let mut session = worker::attempt(|| endpoints::session(node)).map_err(|error| {
+    let mut session = worker::attempt(|| Endpoint::of(node).session()).map_err(|error| {
         if node.is_outside() { guard::gone_for_good(migration, error) } else { error }
     })?;
     if node == migration.target {

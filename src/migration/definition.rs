@@ -8,7 +8,10 @@ use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
-use crate::replication::endpoints::{self, identifier, literal, names, text};
+use crate::replication::endpoint;
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{identifier, literal, names, text};
+use crate::replication::foreign_server;
 use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -52,7 +55,10 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
         }
         worker::attempt(|| {
             let definition = import::shells::definition(migration, Some(snapshot))?;
-            import::note_definition(migration.source, &import::shells::digest(&definition))?;
+            foreign_server::note_definition(
+                migration.source,
+                &import::shells::digest(&definition),
+            )?;
             Ok(definition.0)
         })?
     } else {
@@ -207,14 +213,14 @@ fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Re
 /// The statements that make the objects in one session. Those that run code do so with the rights of the objects' owners.
 fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     let (own, mut source) =
-        worker::attempt(|| Ok((endpoints::role()?, endpoints::session(migration.source)?)))?;
+        worker::attempt(|| Ok((endpoint::role()?, Endpoint::of(migration.source).session()?)))?;
     let code = TenantCode::of(&mut source, &migration.schemas)?;
     Ok(definitions.script(&own, &code, ""))
 }
 
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
 fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
-    let mut session = worker::attempt(|| endpoints::session(migration.target))?;
+    let mut session = worker::attempt(|| Endpoint::of(migration.target).session())?;
     let mut all = String::from("BEGIN;\n");
     for text in texts {
         all.push_str(text);

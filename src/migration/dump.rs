@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::pg::ipc::wait;
 use crate::pg::session;
 use crate::remote::Target;
-use crate::replication::endpoints::{self, identifier, literal};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{identifier, literal};
 use helios_core::archive::{self, Entry};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::fs::File;
@@ -232,7 +233,8 @@ pub fn definitions(
     section: Section,
     snapshot: Option<&str>,
 ) -> Result<Definitions> {
-    let mut command = command(&endpoints::target(node)?, endpoints::words(node)?);
+    let mut command =
+        command(&Endpoint::of(node).target()?, Endpoint::of(node).libpq_parameters()?);
     command.args(["--format=custom", "--compress=0", "--schema-only", "--encoding=UTF8"]);
     command.args(["--no-publications", "--no-subscriptions"]);
     command.arg(match section {
@@ -258,7 +260,7 @@ pub fn definitions(
     let mut definitions = Definitions::of(entries, !node.is_outside());
     let entries = &mut definitions.entries;
     if section == Section::PreData {
-        let mut source = endpoints::session(node)?;
+        let mut source = Endpoint::of(node).session()?;
         if let Some(snapshot) = snapshot {
             source.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             source.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;

@@ -9,8 +9,9 @@ use super::preflight;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session::{sql, subtransaction};
-use crate::replication::endpoints::{self, identifier, literal, text};
-use crate::replication::fence;
+use crate::replication::endpoint;
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{identifier, literal, text};
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashSet;
@@ -45,7 +46,8 @@ pub fn drop(schema: &str) -> Result<()> {
             let depends = depends.iter().map(|row| text(row, 0)).collect();
             refuse(&node.name, "that depend on", schema, depends)?;
         }
-        fence::on(node.id, &format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
+        Endpoint::of(node.id)
+            .execute(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
     }
     Ok(())
 }
@@ -77,15 +79,16 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
     let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
     let (rest, _) = dumped.divide(|entry| RELATIONS.contains(&entry.kind.as_str()));
     let code = TenantCode::here(&schemas)?;
-    let own = endpoints::role()?;
+    let own = endpoint::role()?;
     for node in catalog::remote_nodes()? {
         let (name, owner) = (identifier(schema), identifier(owner));
-        fence::on(node.id, &format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}"))?;
+        Endpoint::of(node.id)
+            .execute(&format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}"))?;
         if rest.entries.iter().all(|entry| entry.kind == "SCHEMA") {
             continue;
         }
-        fence::on(node.id, "SET LOCAL check_function_bodies = off")?;
-        fence::on(node.id, "SET LOCAL helios.migration_session = on")?;
+        Endpoint::of(node.id).execute("SET LOCAL check_function_bodies = off")?;
+        Endpoint::of(node.id).execute("SET LOCAL helios.migration_session = on")?;
         for entry in rest.entries.iter().filter(|entry| entry.kind != "SCHEMA") {
             // One statement, whatever the entry consists of.
             let runs_code = rest.runs_code(entry, &own, &code);
@@ -98,8 +101,9 @@ pub fn restore(schema: &str, owner: &str) -> Result<()> {
                     literal(&entry.owner)
                 ),
             };
-            let made =
-                subtransaction::attempt(|| fence::on(node.id, &format!("DO {}", literal(&text))));
+            let made = subtransaction::attempt(|| {
+                Endpoint::of(node.id).execute(&format!("DO {}", literal(&text)))
+            });
             match made {
                 // What leans on a relation of another schema is on this server alone.
                 Err(error) if !is_elsewhere(&error) => return Err(error),

@@ -10,7 +10,9 @@ use crate::pg::ipc::worker;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::sql::{self, Row};
 use crate::remote::{Rows, Session};
-use crate::replication::endpoints::{self, Ends, column, names, text};
+use crate::replication::endpoint;
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{Ends, column, names, text};
 use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -19,7 +21,8 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
 /// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
 pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let (source, target) = (endpoints::name(migration.source)?, endpoints::name(migration.target)?);
+    let (source, target) =
+        (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
     check_servers(&source, &target, ends, migration.way_back)?;
     if migration.target != NodeId::LOCAL {
         check_absent(migration, &target, &mut ends.target)?;
@@ -32,16 +35,16 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
         requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
     check_content(migration, &source, &mut ends.source)?;
-    owners::check(migration, &source, &endpoints::role()?, &mut ends.source)
+    owners::check(migration, &source, &endpoint::role()?, &mut ends.source)
 }
 
 /// What may have changed until definitions were frozen.
 pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let names = worker::attempt(|| {
         Ok([
-            endpoints::name(migration.source)?,
-            endpoints::name(migration.target)?,
-            endpoints::role()?,
+            Endpoint::of(migration.source).name()?,
+            Endpoint::of(migration.target).name()?,
+            endpoint::role()?,
         ])
     })?;
     if !migration.is_import() {
@@ -140,7 +143,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     if wanted <= free {
         return Ok(true);
     }
-    let target = worker::attempt(|| endpoints::name(migration.target))?;
+    let target = worker::attempt(|| Endpoint::of(migration.target).name())?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,
@@ -170,7 +173,7 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
 
 /// The same for schemas of this server, with what the transaction itself has changed. 55000 names what cannot move.
 pub fn check_here(schemas: &[String]) -> Result<()> {
-    let here = endpoints::name(NodeId::LOCAL)?;
+    let here = Endpoint::Local.name()?;
     let _path = OwnSettings::safe_path();
     for obstacle in lasting_obstacles(schemas, true) {
         let text = |row: &Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());

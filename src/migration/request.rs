@@ -1,12 +1,13 @@
 //! What is asked of migrations under way, and waiting for them.
 
+use crate::catalog;
 use crate::catalog::migration;
-use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
 use crate::pg::session::sql;
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints;
 use helios_core::migration::{State, Wish};
 use pgrx::PgLogLevel;
@@ -158,7 +159,7 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
         return Err(refused(id, state, Wish::Verify));
     }
     // In a transaction of its own: the worker is to see it while this one waits.
-    let mut session = endpoints::session(NodeId::LOCAL)?;
+    let mut session = Endpoint::Local.session()?;
     let began = crate::pg::session::clock();
     session.query(&format!(
         "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"

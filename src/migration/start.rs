@@ -9,7 +9,7 @@ use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::hooks::invalidation;
 use crate::pg::session::{self, sql};
-use crate::replication::endpoints;
+use crate::replication::endpoint::Endpoint;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -56,7 +56,7 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
-    let mut ends = [endpoints::session(found.node)?, endpoints::session(target)?];
+    let mut ends = [Endpoint::of(found.node).session()?, Endpoint::of(target).session()?];
     let [from, to_node] = &mut ends;
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let (source, becomes, keeps) = (found.node, None, false);
@@ -216,7 +216,7 @@ pub fn check_target(node: &Node) -> Result<()> {
         .hint("Choose another node."));
     }
     // A move to a node that is away would only wait for it.
-    endpoints::session(node.id).map(drop)
+    Endpoint::of(node.id).session().map(drop)
 }
 
 /// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before

@@ -15,7 +15,8 @@ use crate::pg::ipc::worker;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
-use crate::replication::endpoints::{self, Ends, literal};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{Ends, literal};
 use crate::replication::fence::{self, Fence, KeepOut};
 use crate::replication::tables::{self, Lockable};
 use helios_core::migration::State;
@@ -117,7 +118,7 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
 
 /// The session that locks tables where our transactions do not reach.
 fn locker(from: NodeId) -> Result<Option<Session>> {
-    from.is_outside().then(|| worker::attempt(|| endpoints::session(from))).transpose()
+    from.is_outside().then(|| worker::attempt(|| Endpoint::of(from).session())).transpose()
 }
 
 fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
@@ -234,24 +235,27 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     if !from.is_outside() {
         if from != NodeId::LOCAL || migration.is_import() {
             // Else a shell is what nobody writes to here.
-            fence::on(from, &fenced(id, "writes"))?;
+            Endpoint::of(from).execute(&fenced(id, "writes"))?;
         }
         let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
-        silence.iter().chain(unforce).try_for_each(|statement| fence::on(from, statement))?;
+        silence
+            .iter()
+            .chain(unforce)
+            .try_for_each(|statement| Endpoint::of(from).execute(statement))?;
     }
     if to.is_outside() {
         return shells::set_aside(migration);
     }
-    fence::on(to, "SET LOCAL helios.migration_session = on")?;
+    Endpoint::of(to).execute("SET LOCAL helios.migration_session = on")?;
     if to != NodeId::LOCAL || migration.is_import() {
-        fence::on(to, &fenced(id, "definition"))?;
+        Endpoint::of(to).execute(&fenced(id, "definition"))?;
     }
     let voice = match to {
         NodeId::LOCAL => &prepared.triggers.voice_of_shells,
         _ => &prepared.triggers.voice,
     };
     let force = &prepared.triggers.force;
-    voice.iter().chain(force).try_for_each(|statement| fence::on(to, statement))?;
+    voice.iter().chain(force).try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     if migration.keeps {

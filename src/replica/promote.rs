@@ -6,7 +6,8 @@ use crate::migration::Subject;
 use crate::migration::start;
 use crate::pg::ipc::{replica_states, wait, worker};
 use crate::pg::session::{self, client};
-use crate::replication::endpoints::{self, column, flag, text};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{column, flag, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 use std::time::Duration;
@@ -59,8 +60,8 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         .hint("helios_replicas shows the copies; helios_set_replicas() makes some.")
     })?;
     let (id, target) = (best.migration, best.node);
-    endpoints::session(target)?; // or its error: nobody is to wait for a node that does not answer
-    let mut own = endpoints::session(NodeId::LOCAL)?;
+    Endpoint::of(target).session()?; // or its error: nobody is to wait for a node that does not answer
+    let mut own = Endpoint::Local.session()?;
     let wish = format!(
         "UPDATE helios.migration SET wish = 'promote', retry_at = NULL
           WHERE id = {id} AND state IN ('in_step', 'switch', 'dual_write_back') AND wish IS NULL RETURNING id"

@@ -17,7 +17,8 @@ use crate::pg::ipc::worker;
 use crate::pg::session::{self, sql};
 use crate::remote::Session;
 use crate::replication::channel::Channel;
-use crate::replication::endpoints::{self, column, flag, literal, text};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{column, flag, literal, text};
 use crate::replication::tables;
 use crate::settings;
 use pgrx::PgLogLevel;
@@ -139,7 +140,7 @@ impl Watch {
     ) -> Option<T> {
         let session = match self.sessions.remove(&node) {
             Some(session) => Ok(session),
-            None => worker::attempt(|| endpoints::session(node)),
+            None => worker::attempt(|| Endpoint::of(node).session()),
         };
         let answer = session.and_then(|mut session| {
             session.set_time_limit(Some(Instant::now() + PATIENCE));

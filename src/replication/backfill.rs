@@ -8,12 +8,13 @@ use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::migration::import::relay;
 use crate::pg::ipc::worker;
 use crate::remote::{Answer, Session, wait_for_any};
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, Ends, column, identifier, literal};
 use crate::replication::fence::Fence;
 use crate::replication::pull::Address;
+use crate::replication::relay::relay;
 use crate::replication::tables;
 use crate::settings;
 use helios_core::migration::ranges;
@@ -80,7 +81,7 @@ pub fn copy(
         all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
     let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
     let unplannable = tables::unplannable(source, &migration.schemas)?;
-    let source_address = worker::attempt(|| endpoints::address(migration.source))?;
+    let source_address = worker::attempt(|| Endpoint::of(migration.source).address())?;
     let mut copying = Copying {
         migration,
         tables: &open,
@@ -126,7 +127,7 @@ impl Copying<'_> {
         let count = count.min(self.queue.len()).max(1);
         let mut streams = Vec::with_capacity(count);
         for _ in 0..count {
-            let mut session = worker::attempt(|| endpoints::session(self.migration.target))?;
+            let mut session = worker::attempt(|| Endpoint::of(self.migration.target).session())?;
             sign(self.migration, &mut session)?;
             session.query("SET synchronous_commit = off")?; // see `tell`
             if self.is_secret {
@@ -270,7 +271,7 @@ pub fn unlogged(
     if unlogged.peek().is_none() {
         return Ok(());
     }
-    let address = endpoints::address(from)?;
+    let address = Endpoint::of(from).address()?;
     if address.is_secret() {
         endpoints::keep_secret(ends.to(to, migration))?;
     }

@@ -11,12 +11,13 @@ use crate::catalog::migration::Migration;
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::import::guard;
 use crate::pg::ipc::wait;
 use crate::pg::session as local;
 use crate::remote::Session;
 use crate::replication::apply_role::{self, Owner};
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, column, flag, identifier, literal, text};
+use crate::replication::foreign_server;
 use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
@@ -64,9 +65,11 @@ impl Channel {
             direction.push_str(&format!("p{part}"));
         }
         let name = format!("helios_{}_{}_{direction}", catalog::cluster_id()?, m.id);
-        let marker = match m.is_import() {
-            true => format!("{}.migration_marker", identifier(&guard::schema(m.id)?)),
-            false => "helios.migration_marker".to_owned(),
+        let marker = match Endpoint::of(m.source) {
+            Endpoint::Foreign(_) => {
+                format!("{}.migration_marker", identifier(&foreign_server::own_schema(m.id)?))
+            }
+            Endpoint::Local | Endpoint::Node(_) => "helios.migration_marker".to_owned(),
         };
         Ok(Self { migration: m.id, name, direction, part, marker, publisher: from, subscriber: to })
     }
@@ -176,7 +179,7 @@ impl Channel {
         let tables = migration_table::of_migration(self.migration)?;
         let own = tables.iter().filter(|table| table.part == self.part && table.logged);
         let owner = apply_role::owner(subscriber, own)?;
-        let connection = endpoints::conninfo(self.publisher)?;
+        let connection = Endpoint::of(self.publisher).conninfo()?;
         if connection.contains("password=") {
             endpoints::keep_secret(subscriber)?;
         }
@@ -275,7 +278,7 @@ impl Channel {
         if errors < MOST_ERRORS {
             return Ok(());
         }
-        let name = endpoints::name(self.subscriber)?;
+        let name = Endpoint::of(self.subscriber).name()?;
         Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("node \"{name}\" cannot apply the changes made during the move"),

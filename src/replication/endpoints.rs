@@ -1,100 +1,11 @@
-//! Sessions to the two nodes of a migration.
+//! The two sessions of a migration, one to each endpoint, and how SQL text is written for them and read from them.
 
+use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
-use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::migration::import;
-use crate::pg::catalog::privileges;
-use crate::remote::{Session, Target};
-use crate::replication::pull::Address;
-use crate::transaction;
+use crate::remote::Session;
+use crate::replication::endpoint::Endpoint;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use std::rc::Rc;
-
-/// Settings of a migration's sessions. It works for hours: a node's timeout for its clients is not meant for it.
-pub const SETTINGS: [(&str, &str); 6] = [
-    ("lock_timeout", "0"),
-    ("search_path", "pg_catalog"),
-    ("DateStyle", "ISO"),
-    ("extra_float_digits", "3"),
-    ("helios.migration_session", "on"),
-    // A vacuum that the server itself began gives way after this time.
-    ("deadlock_timeout", "50"),
-];
-
-/// Those that need no superuser, which the role on a foreign server may not be.
-pub fn for_everybody() -> Vec<(&'static str, String)> {
-    settings(|name| name != "deadlock_timeout")
-}
-
-fn settings(wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
-    let all = SETTINGS.into_iter().filter(|(name, _)| wanted(name));
-    all.map(|(name, value)| (name, value.to_owned())).collect()
-}
-
-/// The role that migrations work as on every node: the owner of the catalogs.
-pub fn role() -> Result<String> {
-    Ok(privileges::role_name(catalog::catalogs_owner()?))
-}
-
-/// The role that migrations work as on this server.
-fn role_on(node: NodeId) -> Result<String> {
-    if node.is_outside() { Ok(import::load(node)?.role) } else { role() }
-}
-
-/// A server's name, for messages.
-pub fn name(node: NodeId) -> Result<String> {
-    if node.is_outside() {
-        return Ok(import::load(node)?.name());
-    }
-    Ok(catalog::node(node)?.name.clone())
-}
-
-/// Where a server is, for sessions of migrations.
-pub fn target(node: NodeId) -> Result<Target> {
-    let mut target = if node.is_outside() {
-        import::load(node)?.target()?
-    } else {
-        let node = catalog::node(node)?;
-        transaction::refuse_silent(&node)?;
-        transaction::target(&node, &role()?)?
-    };
-    target.parameters = settings(|_| true);
-    if node.is_outside() {
-        target.parameters = for_everybody();
-        target.parameters.push((import::TOKEN, catalog::proof::of_import(node)?));
-    }
-    Ok(target)
-}
-
-/// How programs that use libpq reach a server: its words and values.
-pub fn words(node: NodeId) -> Result<Vec<(&'static str, String)>> {
-    let mut words = target(node)?.libpq(&role_on(node)?);
-    if node.is_outside()
-        && let Some(passfile) = import::load(node)?.passfile()
-    {
-        words.push(("passfile", passfile.to_owned()));
-    }
-    Ok(words)
-}
-
-/// How one server reaches another, as libpq wants it. Files of certificates are looked for on the server that connects.
-pub fn conninfo(node: NodeId) -> Result<String> {
-    let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
-    let words = words(node)?;
-    let parts: Vec<String> =
-        words.iter().map(|(word, value)| format!("{word}='{}'", quoted(value))).collect();
-    Ok(parts.join(" "))
-}
-
-/// How `helios.pull_rows` reaches a server.
-pub fn address(node: NodeId) -> Result<Address> {
-    let passfile = match node.is_outside() {
-        true => import::load(node)?.passfile().map(str::to_owned),
-        false => None,
-    };
-    Ok(Address::of(&target(node)?, &role_on(node)?, passfile))
-}
 
 /// What a session runs from now on holds passwords: the server neither shows nor logs it. For superusers.
 pub fn keep_secret(session: &mut Session) -> Result<()> {
@@ -113,15 +24,6 @@ pub fn keep_secret(session: &mut Session) -> Result<()> {
     session.query(&all.join("; ")).map(|_| ())
 }
 
-/// A session to a server; must be called in a transaction.
-pub fn session(node: NodeId) -> Result<Session> {
-    let connected = Session::connect(&Rc::new(target(node)?), &role_on(node)?);
-    match node.is_outside() {
-        true => connected.map_err(import::unreachable),
-        false => connected,
-    }
-}
-
 /// Brings everything to disk that was committed on a server so far, also by those who did not wait for that: one commit
 /// that waits takes all before it along.
 pub fn flush(session: &mut Session) -> Result<()> {
@@ -129,14 +31,7 @@ pub fn flush(session: &mut Session) -> Result<()> {
     session.query(commit).map(|_| ())
 }
 
-/// A session that speaks the replication protocol.
-pub fn replication_session(node: NodeId) -> Result<Session> {
-    let mut target = target(node)?;
-    target.parameters.push(("replication", "database".into()));
-    Session::connect(&Rc::new(target), &role_on(node)?)
-}
-
-/// The two nodes.
+/// Sessions to both endpoints of a migration.
 pub struct Ends {
     pub source: Session,
     pub target: Session,
@@ -147,8 +42,8 @@ impl Ends {
     ///
     /// 55000 if one of them is not the server any more that it was when the move began.
     pub fn connect(migration: &Migration) -> Result<Self> {
-        let source = session(migration.source)?;
-        let mut ends = Self { source, target: session(migration.target)? };
+        let source = Endpoint::of(migration.source).session()?;
+        let mut ends = Self { source, target: Endpoint::of(migration.target).session()? };
         ends.check_histories(migration)?;
         Ok(ends)
     }
@@ -165,7 +60,7 @@ impl Ends {
         else {
             return Ok(());
         };
-        let name = name(node)?;
+        let name = Endpoint::of(node).name()?;
         let hint = match migration.state.is_before_switch() {
             true => "Begin the move again.",
             false => {

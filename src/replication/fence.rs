@@ -10,10 +10,10 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
-use crate::replication::endpoints::{self, literal, names, text};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{literal, names, text};
 use crate::replication::tables::Lockable;
 use crate::settings;
-use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ impl Fence {
         // A vacuum that the server itself began gives way after deadlock_timeout.
         let mut on = |statement: &str| match &mut outside {
             Some(session) => session.query(statement).map(|_| ()),
-            None => on(node, statement),
+            None => Endpoint::of(node).execute(statement),
         };
         if node.is_outside() {
             on(
@@ -135,15 +135,6 @@ fn close_here(
     Ok(())
 }
 
-/// Runs a statement on a node as part of the local transaction.
-pub fn on(node: NodeId, statement: &str) -> Result<()> {
-    if node == NodeId::LOCAL {
-        return sql::run(statement, &[]);
-    }
-    transaction::execute(node, statement.as_bytes(), Mode::Transaction, true)?;
-    Ok(())
-}
-
 fn limit_locks(time: Duration) -> Result<()> {
     let set = "SELECT pg_catalog.set_config('lock_timeout', $1, true)";
     sql::run(set, &[format!("{}ms", time.as_millis().max(1)).into()])
@@ -198,7 +189,7 @@ pub fn in_the_way(
     if pids.is_empty() {
         return Ok(None);
     }
-    let name = endpoints::name(node_of(migration))?;
+    let name = Endpoint::of(node_of(migration)).name()?;
     Ok(Some(format!(
         "waiting for transactions of the processes {pids} on node {}, which {do_what} its schemas",
         literal(&name)

@@ -1,6 +1,6 @@
 //! Where a foreign server is: from the connection string to the row in `helios.foreign_server`, and back.
 
-use crate::catalog::{NodeId, as_owner};
+use crate::catalog::{self, NodeId, as_owner};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::{SslMode, Target, Tcp};
@@ -15,7 +15,16 @@ use std::time::Duration;
 const OPTIONS: [&str; 6] =
     ["connect_timeout", "passfile", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
-/// A server outside of the cluster.
+/// Setting by which a session of Helios identifies itself on a foreign server. Anybody can set it there, but only sessions
+/// of the cluster know the value ([`crate::catalog::proof::of_import`]); the triggers there compare its digest.
+pub const TOKEN: &str = "helios_import.token";
+
+/// Name of the schema that a migration has for its own objects, on the foreign server and on the target.
+pub fn own_schema(migration: i64) -> Result<String> {
+    Ok(format!("helios_import_{}_{migration}", catalog::cluster_id()?))
+}
+
+/// A PostgreSQL server outside of the cluster, as a connection string describes it.
 #[derive(Clone)]
 pub struct Server {
     hosts: Vec<String>,

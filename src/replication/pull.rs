@@ -6,7 +6,7 @@ use crate::pg::exec::copy_from::{self, Format, PINNED, Source};
 use crate::pg::ipc::wait::check_for_interrupts;
 use crate::pg::session::{self, sql};
 use crate::remote::{Frame, Patience, Session, SslMode, Target, Tcp, messages};
-use crate::replication::endpoints;
+use crate::replication::connection_settings;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -197,7 +197,7 @@ impl Address {
                 .or_else(|| std::env::home_dir().map(|home| home.join(".pgpass"))),
             connect_timeout: CONNECT_TIMEOUT,
             proof: None,
-            parameters: endpoints::for_everybody(),
+            parameters: connection_settings::unprivileged(),
             tcp: Tcp::from_settings(),
         };
         target.set_options(&self.options)?;

@@ -13,7 +13,8 @@ use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{acting, sql, subtransaction};
 use crate::remote::Session;
-use crate::replication::endpoints::{self, identifier, literal};
+use crate::replication::endpoint;
+use crate::replication::endpoints::{identifier, literal};
 use helios_core::archive::Entry;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -45,7 +46,7 @@ pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result
     let there = identities_there(&entries, node)?;
     let fresh = fresh(&entries, &there, &known);
     let code = TenantCode::of(node, std::slice::from_ref(&subject.schema))?;
-    let own = endpoints::role()?;
+    let own = endpoint::role()?;
     for part in parts {
         let settings = [(c"check_function_bodies", c"off")];
         let _own = OwnSettings::begin(&settings);

@@ -22,7 +22,8 @@ use crate::pg::ipc::wait;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, sql, subtransaction};
 use crate::remote::Session;
-use crate::replication::endpoints::{self, literal, text};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{literal, text};
 use crate::transaction;
 use create::Dump;
 use lines::{Aspect, Here, Line};
@@ -74,7 +75,7 @@ pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
         ];
         let _own = OwnSettings::begin(&settings);
         sql::run("SET LOCAL deadlock_timeout = 20", &[])?;
-        let mut node = endpoints::session(subject.place.node)?;
+        let mut node = Endpoint::of(subject.place.node).session()?;
         node.query("SET jit = off")?;
         if differences(&subject, &mut node)?.is_empty() {
             return Ok(Vec::new());

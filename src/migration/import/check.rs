@@ -2,13 +2,14 @@
 //! schema refers to.
 
 use super::guard;
-use crate::catalog::NodeId;
 use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
 use crate::migration::requirements;
 use crate::pg::error::notify;
 use crate::remote::Session;
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, Ends, column, flag, identifier, literal, names, text};
+use crate::replication::foreign_server;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -24,7 +25,7 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     check_rights(migration, &mut ends.source)?;
     check_writers(migration, &mut ends.source)?;
     // The definition comes to the target, and as shells to this server.
-    let mut here = endpoints::session(NodeId::LOCAL)?;
+    let mut here = Endpoint::Local.session()?;
     for side in [&mut here, &mut ends.target] {
         check_roles(migration, &mut ends.source, side)?;
         check_needed(migration, &mut ends.source, side)?;
@@ -257,8 +258,8 @@ fn tell_of_old_transactions(source: &mut Session) -> Result<()> {
 
 /// Whether the foreign server reaches the target, which the way back needs: it tries, and takes it back.
 fn check_way_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let probe = identifier(&guard::schema(migration.id)?);
-    let target = endpoints::conninfo(migration.target)?;
+    let probe = identifier(&foreign_server::own_schema(migration.id)?);
+    let target = Endpoint::of(migration.target).conninfo()?;
     endpoints::keep_secret(&mut ends.source)?;
     let tried = ends.source.query(&format!(
         "SET client_min_messages = error; BEGIN;

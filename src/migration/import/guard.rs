@@ -7,20 +7,18 @@
 //! frozen by an event trigger where the role may make one; else a change is found before the switch.
 
 use crate::catalog::migration::Migration;
-use crate::catalog::{self, NodeId, proof};
+use crate::catalog::{NodeId, proof};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, Ends, identifier, literal, names, text};
+use crate::replication::foreign_server::{TOKEN, own_schema};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Name of the triggers.
 pub const TRIGGER: &str = "helios_import_fence";
-
-/// Setting by which a session of ours says who it is. Anybody can set it there, but not to what [`proof::of_import`]
-/// gives: the functions below know only its digest.
-pub const TOKEN: &str = "helios_import.token";
 
 /// The condition, in a function on the foreign server, that the session is one of ours.
 fn is_ours(server: NodeId) -> Result<String> {
@@ -34,14 +32,9 @@ fn is_ours(server: NodeId) -> Result<String> {
     ))
 }
 
-/// Name of our schema there and on the target.
-pub fn schema(migration: i64) -> Result<String> {
-    Ok(format!("helios_import_{}_{migration}", catalog::cluster_id()?))
-}
-
 /// Makes what is needed on both ends. What is there stays.
 pub fn put(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let own = schema(migration.id)?;
+    let own = own_schema(migration.id)?;
     let marker = marker(&own);
     ends.target.query(&marker)?;
     ends.source.query(&format!("{marker}; {}", refusal(&own, migration)?))?;
@@ -129,16 +122,16 @@ pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
         "SELECT t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
           WHERE t.tgname = {} AND p.proname = 'refuse_write' AND n.nspname = {}",
         literal(TRIGGER),
-        literal(&schema(migration.id)?)
+        literal(&own_schema(migration.id)?)
     );
-    let rows = endpoints::session(migration.source)?.query(&ask)?;
+    let rows = Endpoint::of(migration.source).session()?.query(&ask)?;
     Ok(rows.iter().filter_map(|row| endpoints::column(row, 0)).collect())
 }
 
 /// Closes the schemas to writers, and commits the transaction that has locked their tables. `silence` are further
 /// statements for that transaction.
 pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) -> Result<()> {
-    let own = identifier(&schema(migration.id)?);
+    let own = identifier(&own_schema(migration.id)?);
     let trigger = identifier(TRIGGER);
     let mut all: String = silence.iter().map(|statement| format!("{statement}; ")).collect();
     let body = format!(
@@ -160,7 +153,7 @@ pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) ->
 
 /// Opens the schemas to writers again. Takes no lock that a reader would mind.
 pub fn open(migration: &Migration, source: &mut Session) -> Result<()> {
-    let own = literal(&format!("{}.refuse_write()", identifier(&schema(migration.id)?)));
+    let own = literal(&format!("{}.refuse_write()", identifier(&own_schema(migration.id)?)));
     let trigger = identifier(TRIGGER);
     source.query(&format!(
         "DO $helios$

@@ -13,11 +13,7 @@
 pub mod begin;
 pub mod check;
 pub mod guard;
-pub mod relay;
 pub mod shells;
 
-pub use crate::replication::foreign_server::{load, note_definition, unreachable};
 pub use begin::{Import, start};
 pub use check::check;
-pub use guard::TOKEN;
-pub use relay::relay;

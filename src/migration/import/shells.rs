@@ -9,7 +9,8 @@ use crate::migration::dump::{self, Definitions, Group, Section};
 use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, acting, sql};
-use crate::replication::endpoints::{self, identifier, names};
+use crate::replication::endpoint;
+use crate::replication::endpoints::{identifier, names};
 use crate::replication::foreign_server;
 use helios_core::archive::Entry;
 use helios_core::migration::State;
@@ -67,7 +68,7 @@ pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantC
         all.push_str(&format!("DROP SCHEMA {} RESTRICT;\n", identifier(schema)));
     }
     sql::run(&all, &[])?;
-    let own = endpoints::role()?;
+    let own = endpoint::role()?;
     for part in [before, behind] {
         for Group { owner, statements } in part.groups(&own, code) {
             sql::run(&part.head(PATIENCE), &[])?;

@@ -18,8 +18,10 @@ use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
-use crate::replication::endpoints::{Ends, flag, names, replication_session, text};
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{Ends, flag, names, text};
 use crate::replication::fence;
+use crate::replication::foreign_server;
 use crate::replication::tables;
 use crate::replication::wait_policy;
 use helios_core::migration::State;
@@ -126,7 +128,7 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
             if migration.target != NodeId::LOCAL {
                 catalog::cleanup::add(id, migration.target, "fence", "")?;
             }
-            let own = guard::schema(id)?;
+            let own = foreign_server::own_schema(id)?;
             catalog::cleanup::add(id, migration.source, "import", &own)?;
             catalog::cleanup::add(id, migration.target, "import", &own)
         }
@@ -216,7 +218,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
         worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
         // The session keeps the snapshot until it is dropped.
-        let session = worker::attempt(|| replication_session(migration.source))?;
+        let session = worker::attempt(|| Endpoint::of(migration.source).replication_session())?;
         let session = keeper.insert(session);
         let Some((first, others)) = channels.split_first() else { return Ok(Next::Go) };
         let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {

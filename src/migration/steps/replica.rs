@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::migration::replica_rows;
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
-use crate::replication::endpoints;
+use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{State, Wish};
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub fn promote(migration: &Migration) -> Result<Next> {
 fn answers(node: NodeId) -> Result<bool> {
     const TRIES: u32 = 2;
     for _ in 0..TRIES {
-        match worker::attempt(|| endpoints::session(node)?.query("SELECT 1").map(|_| ())) {
+        match worker::attempt(|| Endpoint::of(node).session()?.query("SELECT 1").map(|_| ())) {
             Ok(()) => return Ok(true),
             Err(error) if error.is_class("08") => worker::rest(Duration::from_millis(250)),
             Err(error) => return Err(error),

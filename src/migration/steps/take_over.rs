@@ -11,8 +11,8 @@ use crate::migration::switch::{self, Way};
 use crate::pg::ipc::{replica_states, worker};
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
-use crate::replication::endpoints::{self, column, literal, names, text};
-use crate::replication::fence;
+use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoints::{column, literal, names, text};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     let (from, to) = (migration.primary(), migration.follower());
     let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
     let channels = switch::channels(migration, way)?;
-    let mut copy = worker::attempt(|| endpoints::session(to))?;
+    let mut copy = worker::attempt(|| Endpoint::of(to).session())?;
     check_follows(migration)?;
     let applied = settle_down(&channels, &mut copy)?;
     let loss = loss(migration, &channels, &mut copy, applied)?;
@@ -42,7 +42,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     }
     failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
     let voice = worker::attempt(|| {
-        let mut shells = endpoints::session(NodeId::LOCAL)?;
+        let mut shells = Endpoint::Local.session()?;
         let mut turns = definition::trigger_turns(&mut shells, &migration.schemas)?;
         turns.voice.append(&mut turns.force);
         Ok(turns.voice)
@@ -120,11 +120,12 @@ fn flip(
         ));
     }
     let id = migration.id;
-    fence::on(to, "SET LOCAL helios.migration_session = on")?;
+    Endpoint::of(to).execute("SET LOCAL helios.migration_session = on")?;
     let schemas = names(&migration.schemas);
-    fence::on(to, &format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
-    fence::on(to, &format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
-    voice.iter().try_for_each(|statement| fence::on(to, statement))?;
+    Endpoint::of(to)
+        .execute(&format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
+    Endpoint::of(to).execute(&format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
+    voice.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {
         catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
