@@ -115,7 +115,7 @@ fn helios_check_cluster() -> Findings {
         let mut rows = Vec::new();
         for node in catalog::nodes()?.iter() {
             for finding in cluster::check::examine(node)? {
-                let cluster::check::Finding { check, ok, detail, remedy } = finding;
+                let cluster::finding::Finding { check, ok, detail, remedy } = finding;
                 rows.push((node.name.clone(), check.to_owned(), ok, detail, remedy));
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::catalog::{self, Node, ReferenceTable};
 use crate::cluster::connect;
+use crate::cluster::finding::Finding;
 use crate::cluster::ownership;
 use crate::cluster::{definitions, role_check};
 use crate::ddl::reference;
@@ -10,33 +11,6 @@ use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-
-/// One thing that was looked at.
-pub struct Finding {
-    /// What.
-    pub check: &'static str,
-    /// Whether it is as it must be.
-    pub ok: bool,
-    /// What was seen.
-    pub detail: Option<String>,
-    /// How to mend it.
-    pub remedy: Option<String>,
-}
-
-impl Finding {
-    pub(crate) fn new(check: &'static str, ok: bool, detail: String, remedy: &str) -> Self {
-        let remedy = (!ok).then(|| remedy.to_owned());
-        Self { check, ok, detail: Some(detail), remedy }
-    }
-
-    /// The finding as an error about a server that is to become a node.
-    pub fn into_error(self, node: &str) -> Error {
-        let message = format!("server \"{node}\" cannot be a node: {}", self.check);
-        let error = Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);
-        let error = error.detail(self.detail.unwrap_or_default());
-        error.hint(self.remedy.unwrap_or_default())
-    }
-}
 
 /// What a server says about itself.
 struct Facts {

@@ -4,7 +4,7 @@
 //! What the lines are is told by [`crate::cluster::repair::lines`], which the repair works with as well.
 
 use crate::catalog::{self, Node};
-use crate::cluster::check::Finding;
+use crate::cluster::finding::Finding;
 use crate::cluster::repair::lines;
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;

@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod check;
 pub mod definitions;
+pub mod finding;
 pub mod join;
 pub mod ownership;
 pub mod process;

@@ -1,7 +1,7 @@
 //! Whether a node has the roles of this server.
 
 use crate::catalog::Node;
-use crate::cluster::check::Finding;
+use crate::cluster::finding::Finding;
 use crate::cluster::roles;
 use crate::error::{self, Result};
 

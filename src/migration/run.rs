@@ -1,6 +1,6 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
-use super::steps::{self, Next};
+use super::steps::{self, outcome::Next};
 use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;

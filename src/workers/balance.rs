@@ -1,6 +1,6 @@
 //! Loads, sizes and balance, looked at regularly.
 
-use super::log;
+use super::log::log;
 use crate::error::Result;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;

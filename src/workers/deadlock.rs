@@ -5,7 +5,7 @@
 //! youngest transaction of a cycle with 40P01. The answers are not of the same moment: what looks like a deadlock counts
 //! only if it is still there when asked again.
 
-use super::{NODE_TIME, log};
+use super::log::log;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::privileges;
@@ -20,6 +20,9 @@ use pgrx::PgLogLevel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+/// Time limit for connecting to one node and for its answer.
+const NODE_TIME: Duration = Duration::from_secs(3);
 
 /// Least time between two looks.
 const PAUSE: Duration = Duration::from_millis(100);

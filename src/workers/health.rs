@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::log;
+use super::log::log;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -10,6 +10,7 @@
 pub mod balance;
 pub mod deadlock;
 pub mod health;
+pub mod log;
 pub mod migrations;
 pub mod recovery;
 pub mod roles;
@@ -21,12 +22,8 @@ use crate::pg::ipc::worker::{self, Running, Work};
 use crate::pg::session::server_start;
 use crate::settings;
 use pgrx::PgLogLevel;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::time::{Duration, Instant};
 
-/// Time for one node, and for a whole run of the recovery.
-const NODE_TIME: Duration = Duration::from_secs(3);
-const RUN_TIME: Duration = Duration::from_secs(4);
 /// Every database is looked at when the server starts, and again after this time, in case nobody could say that
 /// it has something to do.
 const ROUND: Duration = Duration::from_secs(600);
@@ -143,9 +140,4 @@ pub fn run(database: u32) {
         next = detector.look(database).map_or(next, |again| next.min(again));
         worker::rest(next);
     }
-}
-
-fn log(message: String) {
-    let line = crate::error::Error::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message);
-    notify(PgLogLevel::LOG, &line);
 }

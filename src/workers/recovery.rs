@@ -1,13 +1,18 @@
 //! A run of the recovery of prepared transactions, and what the log says about it.
 
-use super::{NODE_TIME, RUN_TIME, log};
+use super::log::log;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker::{self, Work};
 use crate::transaction::{self, Deed};
 use pgrx::PgLogLevel;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Time limit for one node.
+const NODE_TIME: Duration = Duration::from_secs(3);
+/// Time limit for one run over all nodes.
+const RUN_TIME: Duration = Duration::from_secs(4);
 
 thread_local! {
     /// Nodes that have refused this server because another one was promoted: said once.

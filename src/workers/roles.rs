@@ -1,6 +1,6 @@
 //! Looks every few seconds whether roles here have changed, and brings those of the nodes into step.
 
-use super::log;
+use super::log::log;
 use crate::catalog::Node;
 use crate::cluster::roles;
 use crate::pg::ipc::worker;

@@ -3,8 +3,8 @@
 //! What runs code of tenants as soon as it is made (see [`crate::migration::code`]) is made by the owner of the object,
 //! restricted, who needs the rights for that.
 
+use super::differences::Subject;
 use super::lines::{self, pairs};
-use super::{Subject, text};
 use crate::error::{Error, Result};
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::{self, Definitions, Section};
@@ -14,7 +14,7 @@ use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{acting, sql, subtransaction};
 use crate::remote::Session;
 use crate::replication::endpoint;
-use crate::replication::endpoints::{identifier, literal};
+use crate::replication::endpoints::{identifier, literal, text};
 use helios_core::archive::Entry;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -1,8 +1,8 @@
 //! Takes away what differs here, with all that depends on it in the schema.
 
+use super::differences::{Action, Differences, Subject};
 use super::lines::{self, Aspect, pairs};
 use super::views::Views;
-use super::{Action, Differences, Subject};
 use crate::error::{Error, Result};
 use crate::migration::requirements;
 use crate::pg::session::sql;

@@ -9,11 +9,12 @@
 //! Lock order: tables here, then the shard's lock, then (reading only) the node.
 
 pub mod create;
+pub mod differences;
 pub mod drop;
 pub mod lines;
 pub mod views;
 
-use crate::catalog::{self, NodeId, Placement, fences};
+use crate::catalog::{self, NodeId, fences};
 use crate::error::{Error, Result};
 use crate::migration::import::shells;
 use crate::migration::start;
@@ -26,7 +27,9 @@ use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{literal, text};
 use crate::transaction;
 use create::Dump;
-use lines::{Aspect, Here, Line};
+pub use differences::Action;
+use differences::{Differences, Subject, differences};
+use lines::{Aspect, Line};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -37,29 +40,6 @@ const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
 /// What is made again can show a difference that was hidden by another one.
 const ROUNDS: u32 = 4;
-
-/// Something that differed, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
-    pub object: String,
-    pub difference: String,
-    pub action: String,
-}
-
-impl Action {
-    fn new(object: &str, difference: &str, action: &str) -> Self {
-        let [object, difference, action] = [object, difference, action].map(str::to_owned);
-        Self { object, difference, action }
-    }
-}
-
-/// A schema to be repaired.
-pub struct Subject {
-    schema: String,
-    place: Placement,
-    /// Name of its node.
-    node: String,
-}
 
 /// Repairs the schema, or only tells what would be done. The caller has the rights of its owner.
 ///
@@ -182,59 +162,6 @@ fn lock(subject: &Subject) -> Result<()> {
             format!("schema \"{}\" has moved in the meantime", subject.schema),
         )),
     }
-}
-
-/// What one side has and the other has not.
-pub struct Differences {
-    here: Vec<Here>,
-    shells_only: Vec<Here>,
-    node_only: Vec<Line>,
-}
-
-impl Differences {
-    fn is_empty(&self) -> bool {
-        self.shells_only.is_empty() && self.node_only.is_empty()
-    }
-
-    fn of(&self, aspect: Aspect) -> impl Iterator<Item = &Line> {
-        let shells = self.shells_only.iter().map(|here| &here.line);
-        shells.chain(&self.node_only).filter(move |line| line.aspect == aspect)
-    }
-
-    /// The objects that differ.
-    fn objects(&self) -> BTreeSet<String> {
-        let shells = self.shells_only.iter().map(|here| &here.line);
-        shells.chain(&self.node_only).map(|line| line.object.clone()).collect()
-    }
-
-    /// How an object differs.
-    fn how(&self, object: &str) -> &'static str {
-        let is_here = self.here.iter().any(|here| here.line.object == object);
-        let is_missing = self.shells_only.iter().any(|here| here.line.object == object);
-        let is_there = self.node_only.iter().any(|line| line.object == object);
-        match (is_here, is_missing, is_there) {
-            (true, true, false) if !object.starts_with("privileges of ") => "missing on the node",
-            (false, _, true) if !object.starts_with("privileges of ") => "on the node only",
-            _ => "differs",
-        }
-    }
-}
-
-fn differences(subject: &Subject, node: &mut Session) -> Result<Differences> {
-    let here = lines::here(&subject.schema)?;
-    let there = lines::there(&subject.schema, node)?;
-    if !there.iter().any(|line| line.object == "owner of schema") {
-        return Err(Error::new(
-            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("schema \"{}\" is missing on node \"{}\"", subject.schema, subject.node),
-        )
-        .hint("Restore the node's database from its backup, or drop the schema here."));
-    }
-    let shells: BTreeSet<&Line> = here.iter().map(|here| &here.line).collect();
-    let nodes: BTreeSet<&Line> = there.iter().collect();
-    let shells_only = here.iter().filter(|here| !nodes.contains(&here.line)).cloned().collect();
-    let node_only = there.iter().filter(|line| !shells.contains(line)).cloned().collect();
-    Ok(Differences { shells_only, node_only, here })
 }
 
 fn locked(subject: &Subject, node: &mut Session) -> Result<Vec<Action>> {

@@ -1,7 +1,9 @@
 //! What a server knows of roles, as comparable facts.
 
-use super::OWN_PREFIX;
 use std::collections::BTreeMap;
+
+/// Prefix of the roles that own subscriptions of migrations. Nodes have them; they are not compared.
+const OWN_PREFIX: &str = "helios_apply_";
 
 /// What a fact is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

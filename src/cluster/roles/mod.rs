@@ -24,8 +24,6 @@ use std::time::{Duration, Instant};
 
 pub use repair::Difference;
 
-/// Roles of Helios' own that nodes may have: nobody else's business.
-const OWN_PREFIX: &str = "helios_apply_";
 /// Longest wait for whoever changes roles here: those who come after it wait too.
 const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '300ms'";
 const LOCK: &str = "LOCK TABLE pg_catalog.pg_authid, pg_catalog.pg_auth_members, pg_catalog.pg_db_role_setting IN SHARE MODE";

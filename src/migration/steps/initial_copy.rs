@@ -1,6 +1,6 @@
 //! From the plan to a second copy that follows the first.
 
-use super::{Next, advance, ends};
+use super::outcome::{Next, advance, ends};
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};

@@ -2,6 +2,7 @@
 //! it would mind when it is repeated.
 
 pub mod initial_copy;
+pub mod outcome;
 pub mod replica;
 pub mod switch;
 pub mod take_over;
@@ -10,7 +11,6 @@ pub mod verify;
 use super::cleanup;
 use super::replica_rows;
 use super::start;
-use super::switch::Tried;
 use crate::catalog;
 use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
@@ -18,22 +18,11 @@ use crate::failpoint;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
-use crate::replication::endpoints::{Ends, literal};
-use crate::settings;
-use helios_core::migration::{State, Wish, back_off};
+use crate::replication::endpoints::literal;
+use helios_core::migration::{State, Wish};
+use outcome::{Next, end};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use std::time::{Duration, Instant};
-
-/// What a step came to.
-pub enum Next {
-    /// The migration is in another state.
-    Go,
-    /// There is nothing to do until this time is over or something is asked for.
-    Rest(Duration),
-    /// It is over.
-    End,
-}
 
 /// Does what the migration's state, or what is asked of it, calls for. `held` is what the worker remembers from step to
 /// step: see [`crate::replication::fence::left_old_shard`].
@@ -65,53 +54,6 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
         State::DualWriteBack => switch::dual_write_back(migration),
         State::Cleanup => clean_up(migration),
         State::Finished | State::RolledBack | State::Cancelled | State::Failed => Ok(Next::End),
-    }
-}
-
-fn advance(migration: &Migration, state: State) -> Result<Next> {
-    worker::attempt(|| migration::advance(migration.id, state)).map(|()| Next::Go)
-}
-
-/// Ends the migration, unless something else was asked of it since it was loaded.
-fn end(migration: &Migration, outcome: State) -> Result<Next> {
-    worker::attempt(|| match migration::is_still_asked(migration)? {
-        true => migration::end(migration.id, outcome, None),
-        false => Ok(()),
-    })
-    .map(|()| Next::Go)
-}
-
-fn ends(migration: &Migration) -> Result<Ends> {
-    worker::attempt(|| Ends::connect(migration))
-}
-
-/// Tries until it succeeds, with growing pauses in which nobody waits. None if something was asked for in between.
-fn persist<T>(
-    migration: &Migration,
-    mut attempt: impl FnMut() -> Result<Tried<T>>,
-) -> Result<Option<T>> {
-    let began = Instant::now();
-    let mut tries = 0;
-    loop {
-        let reason = match attempt()? {
-            Tried::Done(value) => return Ok(Some(value)),
-            Tried::Busy(reason) => reason,
-        };
-        tries += 1;
-        worker::attempt(|| migration::note(migration.id, Some(&reason)))?;
-        let late =
-            began.elapsed().as_millis() > settings::SWITCH_TIMEOUT.get().unsigned_abs().into();
-        let most = Duration::from_secs(if late { 15 } else { 2 });
-        let until = Instant::now() + back_off(tries, Duration::from_millis(50), most);
-        while Instant::now() < until {
-            worker::rest(
-                until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200)),
-            );
-            let now = worker::attempt(|| migration::load(migration.id))?;
-            if now.wish != migration.wish || now.state != migration.state {
-                return Ok(None);
-            }
-        }
     }
 }
 

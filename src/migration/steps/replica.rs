@@ -1,6 +1,7 @@
 //! Copies that are kept: in step, until they are promoted or no longer wanted.
 
-use super::{Next, take_over};
+use super::outcome::Next;
+use super::take_over;
 use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;

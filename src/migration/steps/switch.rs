@@ -1,6 +1,6 @@
 //! The switch, the time in which it can be taken back, and the way back.
 
-use super::{Next, advance, end, ends, persist};
+use super::outcome::{Next, advance, end, ends, persist};
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;

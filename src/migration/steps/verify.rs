@@ -1,7 +1,7 @@
 //! Compares the copies: before the switch, and whenever somebody asks while both are there.
 
+use super::outcome::{Next, advance, ends, persist};
 use super::switch::open_way_back;
-use super::{Next, advance, ends, persist};
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};

@@ -8,6 +8,7 @@
 //! Invariant: both sessions are in transactions whose snapshots show the same moment of the two copies. No
 //! query that is planned names a table: to plan it would be to run its owner's code (see [`reader`]).
 
+pub mod mismatch;
 pub mod narrow;
 pub mod reader;
 pub mod shape;
@@ -17,111 +18,10 @@ use crate::pg::exec::copy_from::PINNED;
 use crate::pg::session::sql;
 use crate::remote::{Rows, Session};
 use crate::replication::endpoints::{column, flag, literal, text};
+pub use mismatch::{Compared, TableName};
+use mismatch::{Mismatch, MismatchKind, both};
 use reader::Reader;
 use shape::Shape;
-use std::fmt;
-
-/// Mismatches that are kept of one table; all are counted.
-const KEPT: usize = 100;
-
-/// A table, the same on both ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableName {
-    /// Its schema.
-    pub schema: String,
-    /// Its own name.
-    pub name: String,
-}
-
-impl TableName {
-    /// As SQL needs it.
-    pub fn qualified(&self) -> String {
-        pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
-    }
-}
-
-/// What is wrong with the target's copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The row has other values.
-    Changed,
-    /// The row is not there.
-    Missing,
-    /// The source has no such row.
-    Extra,
-    /// The row is there more often than in the source.
-    Duplicate,
-    /// The table has other columns, or is not there at all.
-    Definition,
-    /// The sequence has another position.
-    Position,
-}
-
-impl Kind {
-    /// As `helios_mismatches` shows it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Changed => "changed",
-            Kind::Missing => "missing",
-            Kind::Extra => "extra",
-            Kind::Duplicate => "duplicate",
-            Kind::Definition => "definition",
-            Kind::Position => "position",
-        }
-    }
-}
-
-/// One difference.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// What is wrong.
-    pub kind: Kind,
-    /// The row's key, as `(columns)=(values)`; the row itself where the table has no key; what differs else.
-    pub key: String,
-}
-
-/// What the comparison of one table (or sequence) found.
-#[derive(Clone, Debug)]
-pub struct Compared {
-    /// The table.
-    pub table: TableName,
-    /// Rows in the source's copy.
-    pub source_rows: i64,
-    /// Rows in the target's copy.
-    pub target_rows: i64,
-    /// How many differences there are.
-    pub count: u64,
-    /// The first of them.
-    pub kept: Vec<Mismatch>,
-}
-
-impl Compared {
-    fn new(table: &TableName) -> Self {
-        let (source_rows, target_rows, count, kept) = (0, 0, 0, Vec::new());
-        Self { table: table.clone(), source_rows, target_rows, count, kept }
-    }
-
-    /// Notes a difference, this many times.
-    fn add(&mut self, kind: Kind, times: u64, key: impl FnOnce() -> String) {
-        if times == 0 {
-            return;
-        }
-        self.count += times;
-        if self.kept.len() < KEPT {
-            self.kept.push(Mismatch { kind, key: key() });
-        }
-    }
-}
-
-impl fmt::Display for Compared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} differences", self.table.qualified(), self.count)?;
-        for (i, Mismatch { kind, key }) in self.kept.iter().take(3).enumerate() {
-            write!(f, "{} {} {key}", if i == 0 { ":" } else { "," }, kind.name())?;
-        }
-        Ok(())
-    }
-}
 
 /// Compares tables, both ends at work at the same time. Both sessions are inside transactions at REPEATABLE READ whose
 /// snapshots are of the same moment; their settings are changed for the rest of these.
@@ -149,23 +49,6 @@ fn pin(source: &mut Session, target: &mut Session) -> Result<()> {
     both(source, target, &set, &set).map(|_| ())
 }
 
-/// Runs a query on each end, at the same time.
-fn both(
-    source: &mut Session,
-    target: &mut Session,
-    one: &str,
-    other: &str,
-) -> Result<(Rows, Rows)> {
-    source.start_query(one)?;
-    target.start_query(other)?;
-    let there = source.finish_query();
-    if there.is_err() && target.is_busy() {
-        target.request_cancel();
-    }
-    let here = target.finish_query();
-    Ok((there?, here?))
-}
-
 fn one(
     source: &mut Session,
     target: &mut Session,
@@ -177,11 +60,12 @@ fn one(
     let (there, here) = both(source, target, &ask, &ask)?;
     let (Some(shape), Some(other)) = (Shape::read(&there), Shape::read(&here)) else {
         let place = if there.is_empty() { "source" } else { "target" };
-        compared.add(Kind::Definition, 1, || format!("there is no such table on the {place}"));
+        compared
+            .add(MismatchKind::Definition, 1, || format!("there is no such table on the {place}"));
         return Ok(compared);
     };
     if let Some(difference) = shape.difference(&other) {
-        compared.add(Kind::Definition, 1, || difference);
+        compared.add(MismatchKind::Definition, 1, || difference);
         return Ok(compared);
     }
     let rows = readers.map(|reader| reader.rows(table));
@@ -225,7 +109,7 @@ pub fn compare_sequences(
         let (one, other) = both(source, target, &there, &there)?;
         for (answer, place) in [(one, "source"), (other, "target")] {
             if !answer.first().is_some_and(|row| flag(row, 0)) {
-                compared.add(Kind::Definition, 1, || {
+                compared.add(MismatchKind::Definition, 1, || {
                     format!("there is no such sequence on the {place}")
                 });
                 return Ok(compared);
@@ -236,7 +120,7 @@ pub fn compare_sequences(
         (compared.source_rows, compared.target_rows) = (1, 1);
         if there != here {
             let show = |rows: &Rows| rows.first().map(|row| row_text(row)).unwrap_or_default();
-            compared.add(Kind::Position, 1, || {
+            compared.add(MismatchKind::Position, 1, || {
                 format!(
                     "last_value, is_called: {} on the source, {} on the target",
                     show(&there),

@@ -1,8 +1,8 @@
 //! From tables that differ to the rows that do: rows are divided by a hash of their keys, and the rows of the parts
 //! that differ are walked through in the order of their keys, on both ends side by side.
 
+use super::mismatch::{Compared, MismatchKind, both};
 use super::shape::Shape;
-use super::{Compared, Kind, both};
 use crate::error::Result;
 use crate::remote::{Rows, Session};
 use crate::replication::endpoints::{column, text};
@@ -167,15 +167,15 @@ fn judge(
     let count = |items: &[Item]| items.iter().map(|item| item.count).sum::<u64>();
     let (only_there, only_here) = (count(&there), count(&here));
     let changed = only_there.min(only_here);
-    compared.add(Kind::Changed, changed, || label(&shown));
-    compared.add(Kind::Missing, only_there - changed, || label(&shown));
-    let more = if known { Kind::Duplicate } else { Kind::Extra };
+    compared.add(MismatchKind::Changed, changed, || label(&shown));
+    compared.add(MismatchKind::Missing, only_there - changed, || label(&shown));
+    let more = if known { MismatchKind::Duplicate } else { MismatchKind::Extra };
     compared.add(more, only_here - changed, || label(&shown));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::TableName;
+    use super::super::mismatch::TableName;
     use super::*;
 
     fn items(all: &[(&str, i64, u64)]) -> Vec<Item> {
@@ -188,7 +188,7 @@ mod tests {
         all.iter().map(item).collect()
     }
 
-    fn judged(there: &[(&str, i64, u64)], here: &[(&str, i64, u64)]) -> Vec<(Kind, u64)> {
+    fn judged(there: &[(&str, i64, u64)], here: &[(&str, i64, u64)]) -> Vec<(MismatchKind, u64)> {
         let table = TableName { schema: "s".into(), name: "t".into() };
         let mut found = Vec::new();
         let mut compared = Compared::new(&table);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn rows_of_one_key_are_told_apart() {
-        use Kind::{Changed, Duplicate, Extra, Missing};
+        use MismatchKind::{Changed, Duplicate, Extra, Missing};
         assert_eq!(judged(&[("a", 1, 1)], &[("a", 1, 1)]), []);
         assert_eq!(judged(&[("a", 1, 1)], &[("a", 2, 1)]), [(Changed, 1)]);
         assert_eq!(judged(&[("a", 1, 1)], &[]), [(Missing, 1)]);

@@ -6,7 +6,7 @@
 //!
 //! A server outside of the cluster has no such function: there the session is what the connection string made it.
 
-use super::TableName;
+use super::mismatch::TableName;
 use crate::error::Result;
 use crate::remote::Session;
 use crate::replication::endpoints::{flag, literal};

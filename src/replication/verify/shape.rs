@@ -1,6 +1,6 @@
 //! A table's columns and key, and the expressions that stand for its rows.
 
-use super::TableName;
+use super::mismatch::TableName;
 use crate::remote::Rows;
 use crate::replication::endpoints::{column, flag, identifier, literal, text};
 use pgrx::pg_sys;

@@ -1,0 +1,85 @@
+//! How the definitions of a schema here differ from those on its node.
+
+use super::lines::{self, Aspect, Here, Line};
+use crate::catalog::Placement;
+use crate::error::{Error, Result};
+use crate::remote::Session;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::BTreeSet;
+
+/// Something that differed, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    pub object: String,
+    pub difference: String,
+    pub action: String,
+}
+
+impl Action {
+    pub fn new(object: &str, difference: &str, action: &str) -> Self {
+        let [object, difference, action] = [object, difference, action].map(str::to_owned);
+        Self { object, difference, action }
+    }
+}
+
+/// A schema to be repaired.
+pub struct Subject {
+    pub schema: String,
+    pub place: Placement,
+    /// Name of its node.
+    pub node: String,
+}
+
+/// What one side has and the other has not.
+pub struct Differences {
+    pub here: Vec<Here>,
+    pub shells_only: Vec<Here>,
+    pub node_only: Vec<Line>,
+}
+
+impl Differences {
+    pub fn is_empty(&self) -> bool {
+        self.shells_only.is_empty() && self.node_only.is_empty()
+    }
+
+    pub fn of(&self, aspect: Aspect) -> impl Iterator<Item = &Line> {
+        let shells = self.shells_only.iter().map(|here| &here.line);
+        shells.chain(&self.node_only).filter(move |line| line.aspect == aspect)
+    }
+
+    /// The objects that differ.
+    pub fn objects(&self) -> BTreeSet<String> {
+        let shells = self.shells_only.iter().map(|here| &here.line);
+        shells.chain(&self.node_only).map(|line| line.object.clone()).collect()
+    }
+
+    /// How an object differs.
+    pub fn how(&self, object: &str) -> &'static str {
+        let is_here = self.here.iter().any(|here| here.line.object == object);
+        let is_missing = self.shells_only.iter().any(|here| here.line.object == object);
+        let is_there = self.node_only.iter().any(|line| line.object == object);
+        match (is_here, is_missing, is_there) {
+            (true, true, false) if !object.starts_with("privileges of ") => "missing on the node",
+            (false, _, true) if !object.starts_with("privileges of ") => "on the node only",
+            _ => "differs",
+        }
+    }
+}
+
+/// Compares the definitions here with those on the node.
+pub fn differences(subject: &Subject, node: &mut Session) -> Result<Differences> {
+    let here = lines::here(&subject.schema)?;
+    let there = lines::there(&subject.schema, node)?;
+    if !there.iter().any(|line| line.object == "owner of schema") {
+        return Err(Error::new(
+            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!("schema \"{}\" is missing on node \"{}\"", subject.schema, subject.node),
+        )
+        .hint("Restore the node's database from its backup, or drop the schema here."));
+    }
+    let shells: BTreeSet<&Line> = here.iter().map(|here| &here.line).collect();
+    let nodes: BTreeSet<&Line> = there.iter().collect();
+    let shells_only = here.iter().filter(|here| !nodes.contains(&here.line)).cloned().collect();
+    let node_only = there.iter().filter(|line| !shells.contains(line)).cloned().collect();
+    Ok(Differences { shells_only, node_only, here })
+}

@@ -1,0 +1,69 @@
+//! What all steps share: their outcome, and how they try, advance and end a migration.
+
+use crate::catalog::migration::{self, Migration};
+use crate::error::Result;
+use crate::migration::switch::Tried;
+use crate::pg::ipc::worker;
+use crate::replication::endpoints::Ends;
+use crate::settings;
+use helios_core::migration::{State, back_off};
+use std::time::{Duration, Instant};
+
+/// Outcome of one step, for the worker that runs the migration.
+pub enum Next {
+    /// Load the migration again and do its next step: its state or its request has changed.
+    Go,
+    /// Nothing to do until this time has passed or a request arrives; the worker exits.
+    Rest(Duration),
+    /// The migration has reached its last state.
+    End,
+}
+
+/// Commits the next state of a migration.
+pub fn advance(migration: &Migration, state: State) -> Result<Next> {
+    worker::attempt(|| migration::advance(migration.id, state)).map(|()| Next::Go)
+}
+
+/// Ends the migration, unless something else was asked of it since it was loaded.
+pub fn end(migration: &Migration, outcome: State) -> Result<Next> {
+    worker::attempt(|| match migration::is_still_asked(migration)? {
+        true => migration::end(migration.id, outcome, None),
+        false => Ok(()),
+    })
+    .map(|()| Next::Go)
+}
+
+/// Connects to both endpoints of a migration.
+pub fn ends(migration: &Migration) -> Result<Ends> {
+    worker::attempt(|| Ends::connect(migration))
+}
+
+/// Tries until it succeeds, with growing pauses in which nobody waits. None if something was asked for in between.
+pub fn persist<T>(
+    migration: &Migration,
+    mut attempt: impl FnMut() -> Result<Tried<T>>,
+) -> Result<Option<T>> {
+    let began = Instant::now();
+    let mut tries = 0;
+    loop {
+        let reason = match attempt()? {
+            Tried::Done(value) => return Ok(Some(value)),
+            Tried::Busy(reason) => reason,
+        };
+        tries += 1;
+        worker::attempt(|| migration::note(migration.id, Some(&reason)))?;
+        let late =
+            began.elapsed().as_millis() > settings::SWITCH_TIMEOUT.get().unsigned_abs().into();
+        let most = Duration::from_secs(if late { 15 } else { 2 });
+        let until = Instant::now() + back_off(tries, Duration::from_millis(50), most);
+        while Instant::now() < until {
+            worker::rest(
+                until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200)),
+            );
+            let now = worker::attempt(|| migration::load(migration.id))?;
+            if now.wish != migration.wish || now.state != migration.state {
+                return Ok(None);
+            }
+        }
+    }
+}
