@@ -56,16 +56,6 @@ impl Migration {
     pub fn follower(&self) -> NodeId {
         if self.state.is_before_switch() { self.target } else { self.source }
     }
-
-    /// Whether the schemas come from a server outside of the cluster.
-    pub fn is_import(&self) -> bool {
-        self.source.is_outside()
-    }
-
-    /// Whether the target has the definition already: shells are one.
-    pub fn has_definition(&self) -> bool {
-        self.target == NodeId::LOCAL && !self.is_import()
-    }
 }
 
 fn corrupt(what: &str) -> Error {

@@ -9,6 +9,7 @@ use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::migration::kind::Kind;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::remote::Session;
@@ -21,9 +22,9 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
-/// What a copy of a schema is called in the notes: here it is the rows of its shell, which imports make with it.
+/// The kind of clean-up that removes a copy of a schema: shells stay, without their rows.
 pub fn copy_kind(migration: &Migration, node: NodeId) -> &'static str {
-    if node == NodeId::LOCAL && !migration.is_import() { "rows" } else { "schema" }
+    if Kind::of(migration).uses_shells(Endpoint::of(node)) { "rows" } else { "schema" }
 }
 
 /// Removes everything.
@@ -34,7 +35,8 @@ pub fn all(migration: &Migration) -> Result<()> {
 /// Opens the copy on a foreign server, where it is the one in use, before anything else is done.
 pub fn open_foreign(migration: &Migration) -> Result<()> {
     let debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
-    let is_guarded = debts.iter().any(|debt| debt.node.is_outside() && debt.kind == "import");
+    let is_guarded =
+        debts.iter().any(|debt| Endpoint::of(debt.node).is_foreign() && debt.kind == "import");
     if !is_guarded || migration.outcome == Some(State::Finished) {
         return Ok(());
     }
@@ -46,7 +48,7 @@ pub fn open_foreign(migration: &Migration) -> Result<()> {
 /// Removes what is chosen. A foreign server comes last: it may never come back.
 pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Result<()> {
     let mut debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
-    debts.sort_by_key(|debt| debt.node.is_outside());
+    debts.sort_by_key(|debt| Endpoint::of(debt.node).is_foreign());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
     // What is on a node that does not answer is removed when it does; the others need not wait for that.
     let mut lost: BTreeMap<NodeId, Error> = BTreeMap::new();
@@ -55,7 +57,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Res
             continue;
         }
         failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
-        if debt.node == NodeId::LOCAL && debt.kind == "fence" {
+        if Endpoint::of(debt.node) == Endpoint::Local && debt.kind == "fence" {
             worker::attempt(|| {
                 let delete = "DELETE FROM helios.fence WHERE migration = $1";
                 sql::run(delete, &[migration.id.into()])?;
@@ -85,7 +87,10 @@ pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Res
 
 fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
     let mut session = worker::attempt(|| Endpoint::of(node).session()).map_err(|error| {
-        if node.is_outside() { guard::gone_for_good(migration, error) } else { error }
+        match Endpoint::of(node) {
+            Endpoint::Foreign(_) => guard::gone_for_good(migration, error),
+            Endpoint::Local | Endpoint::Node(_) => error,
+        }
     })?;
     if node == migration.target {
         backfill::end_stray_copies(migration, &mut session)?;
@@ -117,7 +122,7 @@ fn remove(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> R
         },
         "schema" => drop_schema(id, &debt.name, session),
         "former" => drop_former(migration, debt, session),
-        "import" => guard::remove(migration, &debt.name, debt.node.is_outside(), session),
+        "import" => guard::remove(migration, &debt.name, Endpoint::of(debt.node), session),
         // The name is one that only we give.
         "aside" => {
             let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&debt.name));

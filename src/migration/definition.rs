@@ -3,9 +3,11 @@
 use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
 use super::import;
+use crate::catalog;
 use crate::catalog::migration::Migration;
-use crate::catalog::{self, NodeId};
 use crate::error::Result;
+use crate::migration::kind::Kind;
+use crate::migration::kind::target_has_definition;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
 use crate::replication::endpoint;
@@ -36,18 +38,19 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
 /// definitions, false if something was asked for in between.
 pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<bool> {
-    if migration.has_definition() || is_done(migration, target, "pre_data")? {
+    if target_has_definition(migration) || is_done(migration, target, "pre_data")? {
         return Ok(true);
     }
+    let kind = Kind::of(migration);
     let mut fence = format!(
         "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
          ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
         migration.id,
-        migration.keeps,
+        kind == Kind::Replica,
         names(&migration.schemas)
     );
-    let definition = if migration.is_import() {
-        if migration.target == NodeId::LOCAL {
+    let definition = if kind == Kind::Import {
+        if Endpoint::of(migration.target) == Endpoint::Local {
             for schema in &migration.schemas {
                 // What kept the name.
                 fence.push_str(&format!("; DROP SCHEMA {} RESTRICT", identifier(schema)));
@@ -70,7 +73,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
 
 /// Indexes, constraints, triggers, policies, …, for rows that came in so many rounds.
 pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> Result<bool> {
-    if migration.has_definition() || is_done(migration, target, "post_data")? {
+    if target_has_definition(migration) || is_done(migration, target, "post_data")? {
         return Ok(true);
     }
     let all = dumped(migration, Section::PostData, None)?;
@@ -83,7 +86,7 @@ pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> R
 
 /// The foreign keys, where [`after_rows`] left them out.
 pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool> {
-    if migration.has_definition()
+    if target_has_definition(migration)
         || migration.round <= 1
         || is_done(migration, target, "foreign_keys")?
     {

@@ -257,7 +257,7 @@ pub fn definitions(
     })?;
     // The archive says of the database what restoring it into another one leaves out.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
-    let mut definitions = Definitions::of(entries, !node.is_outside());
+    let mut definitions = Definitions::of(entries, !Endpoint::of(node).is_foreign());
     let entries = &mut definitions.entries;
     if section == Section::PreData {
         let mut source = Endpoint::of(node).session()?;

@@ -16,6 +16,7 @@ pub mod column_order;
 pub mod definition;
 pub mod dump;
 pub mod import;
+pub mod kind;
 pub mod mirror;
 pub mod owners;
 pub mod preflight;

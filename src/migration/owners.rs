@@ -6,6 +6,8 @@
 use super::code;
 use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
+use crate::migration::kind::Kind;
+use crate::migration::kind::target_has_definition;
 use crate::remote::Session;
 use crate::replication::endpoints::{self, names};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -20,7 +22,7 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
     );
     let forced = format!(
         "SELECT c.oid::regclass, '' {tables} AND c.relforcerowsecurity AND {}",
-        migration.keeps
+        Kind::of(migration) == Kind::Replica
     );
     let mut obstacles = vec![
         (
@@ -29,7 +31,7 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
         ),
         ("tables with FORCE ROW LEVEL SECURITY can have no further copies", forced),
     ];
-    if !migration.has_definition() {
+    if !target_has_definition(migration) {
         obstacles.extend(definitions(&schemas, &own));
     }
     for (what, sql) in obstacles {

@@ -3,9 +3,9 @@
 use super::import;
 use super::owners;
 use super::requirements;
-use crate::catalog::NodeId;
 use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
+use crate::migration::kind::Kind;
 use crate::pg::ipc::worker;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::sql::{self, Row};
@@ -24,15 +24,15 @@ pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let (source, target) =
         (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
     check_servers(&source, &target, ends, migration.way_back)?;
-    if migration.target != NodeId::LOCAL {
+    if Endpoint::of(migration.target) != Endpoint::Local {
         check_absent(migration, &target, &mut ends.target)?;
     }
-    if migration.is_import() {
-        import::check(migration, ends)?;
-    }
-    if !migration.is_import() {
-        let place = format!("node \"{target}\"");
-        requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+    match Kind::of(migration) {
+        Kind::Import => import::check(migration, ends)?,
+        Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
+            let place = format!("node \"{target}\"");
+            requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+        }
     }
     check_content(migration, &source, &mut ends.source)?;
     owners::check(migration, &source, &endpoint::role()?, &mut ends.source)
@@ -47,7 +47,7 @@ pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
             endpoint::role()?,
         ])
     })?;
-    if !migration.is_import() {
+    if Kind::of(migration) != Kind::Import {
         let place = format!("node \"{}\"", names[1]);
         requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
     }
@@ -162,7 +162,7 @@ pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
 type Obstacle = (&'static str, String, &'static str);
 
 fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
-    let is_here = migration.source == NodeId::LOCAL;
+    let is_here = Endpoint::of(migration.source) == Endpoint::Local;
     let passing = passing_obstacles(&names(&migration.schemas));
     for obstacle in lasting_obstacles(&migration.schemas, is_here).into_iter().chain(passing) {
         let found = source.query(&obstacle.1)?.into_iter().flatten().flatten().collect();

@@ -3,6 +3,7 @@
 use crate::catalog;
 use crate::catalog::migration;
 use crate::error::{Error, Result};
+use crate::migration::kind::Kind;
 use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
@@ -34,7 +35,7 @@ pub fn wish(id: i64, wish: Wish) -> Result<()> {
             Some(seen) => seen.state,
             None => migration::load(id)?.state,
         };
-        if !state.is_last() && migration::load(id)?.keeps {
+        if !state.is_last() && Kind::of(&migration::load(id)?) == Kind::Replica {
             return Err(refused_copy(id));
         }
         return Err(refused(id, state, wish));

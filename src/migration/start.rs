@@ -4,9 +4,10 @@ use super::import::shells;
 use super::mirror;
 use super::replica_rows;
 use super::requirements;
-use crate::catalog::migration::{self, Becomes, Migration, NewMigration};
+use crate::catalog::migration::{self, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
+use crate::migration::kind::Kind;
 use crate::pg::hooks::invalidation;
 use crate::pg::session::{self, sql};
 use crate::replication::endpoint::Endpoint;
@@ -28,6 +29,10 @@ pub enum Subject {
 /// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go, 08001 for a node that cannot be
 /// reached.
 pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
+    begin(Kind::Move, subject, target)
+}
+
+fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     let to = catalog::node(target)?;
     check_target(&to)?;
     let found = claim(subject)?;
@@ -59,16 +64,8 @@ pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     let mut ends = [Endpoint::of(found.node).session()?, Endpoint::of(target).session()?];
     let [from, to_node] = &mut ends;
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
-    let (source, becomes, keeps) = (found.node, None, false);
-    migration::insert(&NewMigration {
-        shard,
-        split_from,
-        becomes,
-        schemas: &schemas,
-        source,
-        target,
-        keeps,
-    })
+    let row = kind.row(shard, &schemas, found.node, target);
+    migration::insert(&NewMigration { split_from, ..row })
 }
 
 /// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
@@ -81,25 +78,13 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     // Plans that are kept draw numbers without a look at where the sequence is.
     invalidation::tables_changed(schema)?;
     mirror::drop(schema)?;
-    let (source, becomes) = (NodeId::LOCAL, Some(Becomes::Distributed));
     let schemas = [schema.to_owned()];
-    migration::insert(&NewMigration {
-        shard,
-        split_from: None,
-        becomes,
-        schemas: &schemas,
-        source,
-        target,
-        keeps: false,
-    })
+    migration::insert(&Kind::Distribute.row(shard, &schemas, NodeId::LOCAL, target))
 }
 
-/// Begins to bring a schema home, to be a plain one here.
+/// Begins to bring a schema back to this server, to be a plain one here.
 pub fn start_undistributing(schema: &str) -> Result<i64> {
-    let id = start(&Subject::Schema(schema.to_owned()), NodeId::LOCAL)?;
-    let update = "UPDATE helios.migration SET becomes = 'plain' WHERE id = $1";
-    catalog::as_owner(|| sql::run(update, &[id.into()]))?;
-    Ok(id)
+    begin(Kind::Undistribute, &Subject::Schema(schema.to_owned()), NodeId::LOCAL)
 }
 
 /// The migration under way that has this distributed schema. One that begins meanwhile waits for the end of the local
@@ -137,15 +122,11 @@ pub fn check_still_there(migration: &Migration) -> Result<()> {
 
 /// The end of a migration that made a schema distributed, or a plain one.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
-    if migration.is_import() {
+    let kind = Kind::of(migration);
+    if kind == Kind::Import {
         return shells::settle(migration, outcome);
     }
-    let plain = match migration.becomes {
-        None => false,
-        Some(Becomes::Distributed) => outcome != State::Finished,
-        Some(Becomes::Plain) => outcome == State::Finished,
-    };
-    if !plain {
+    if !kind.leaves_plain_schema(outcome) {
         return Ok(());
     }
     for schema in catalog::schemas_of(migration.shard)? {
@@ -254,10 +235,8 @@ fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
         )
         .hint("Try again."));
     }
-    let (shard, source) = (found.shard, found.node);
-    let (split_from, becomes, keeps) = (None, None, false);
-    let new = NewMigration { shard, split_from, becomes, schemas: &[], source, target, keeps };
-    let id = migration::insert(&new)?;
+    let shard = found.shard;
+    let id = migration::insert(&Kind::Move.row(shard, &[], found.node, target))?;
     catalog::move_shards(&[(shard, target)])?;
     catalog::as_owner(|| migration::advance(id, State::Finished))?;
     Ok(id)

@@ -10,6 +10,7 @@ use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::migration::kind::Kind;
 use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
@@ -60,11 +61,14 @@ struct Prepared {
 /// Tries once.
 pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
     let (from, _) = direction(migration, way);
-    if from.is_outside() {
+    if Endpoint::of(from).is_foreign() {
         // Closed by a try that did not come to its end.
         worker::attempt(|| guard::open(migration, &mut ends.source))?;
     }
-    let keep_out = if from == NodeId::LOCAL { KeepOut::Everybody } else { KeepOut::Writers };
+    let keep_out = match Endpoint::of(from) {
+        Endpoint::Local => KeepOut::Everybody,
+        Endpoint::Node(_) | Endpoint::Foreign(_) => KeepOut::Writers,
+    };
     let obstacle =
         worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration), keep_out))?;
     if let Some(obstacle) = obstacle {
@@ -96,7 +100,7 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
             None => Ok(()),
         }
     });
-    if result.is_err() && from.is_outside() {
+    if result.is_err() && Endpoint::of(from).is_foreign() {
         drop(outside); // what it has not committed is open again
         worker::attempt(|| match migration::load(migration.id)?.state.is_before_switch() {
             true => guard::open(migration, &mut ends.source),
@@ -118,7 +122,10 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
 
 /// The session that locks tables where our transactions do not reach.
 fn locker(from: NodeId) -> Result<Option<Session>> {
-    from.is_outside().then(|| worker::attempt(|| Endpoint::of(from).session())).transpose()
+    match Endpoint::of(from) {
+        endpoint @ Endpoint::Foreign(_) => worker::attempt(|| endpoint.session()).map(Some),
+        Endpoint::Local | Endpoint::Node(_) => Ok(None),
+    }
 }
 
 fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
@@ -148,13 +155,13 @@ fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared>
     let mut shells = None;
     if way == Way::There {
         check_same(migration, ends)?;
-        if migration.is_import() {
+        if Kind::of(migration) == Kind::Import {
             let definition = worker::attempt(|| {
                 let definition = shells::definition(migration, None)?;
                 shells::check_unchanged(migration, &definition).map(|()| definition)
             })?;
             let code = TenantCode::of(&mut ends.source, &migration.schemas)?;
-            shells = Some((definition, code)).filter(|_| to != NodeId::LOCAL);
+            shells = Some((definition, code)).filter(|_| Endpoint::of(to) != Endpoint::Local);
         }
     }
     let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
@@ -231,37 +238,36 @@ fn behind_fence(
 /// Closes the one copy and opens the other, on both servers and in the directory. Where our transactions do not reach, a
 /// copy is closed right before this one commits, and opened behind it.
 fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
-    let (from, to, id) = (prepared.from, prepared.to, migration.id);
-    if !from.is_outside() {
-        if from != NodeId::LOCAL || migration.is_import() {
-            // Else a shell is what nobody writes to here.
-            Endpoint::of(from).execute(&fenced(id, "writes"))?;
+    let (kind, id) = (Kind::of(migration), migration.id);
+    let (from, to) = (Endpoint::of(prepared.from), Endpoint::of(prepared.to));
+    match from {
+        Endpoint::Foreign(_) => {}
+        Endpoint::Local | Endpoint::Node(_) => {
+            // Nobody writes to shells: they have no fence.
+            if !kind.uses_shells(from) {
+                from.execute(&fenced(id, "writes"))?;
+            }
+            let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
+            silence.iter().chain(unforce).try_for_each(|statement| from.execute(statement))?;
         }
-        let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
-        silence
-            .iter()
-            .chain(unforce)
-            .try_for_each(|statement| Endpoint::of(from).execute(statement))?;
-    }
-    if to.is_outside() {
-        return shells::set_aside(migration);
-    }
-    Endpoint::of(to).execute("SET LOCAL helios.migration_session = on")?;
-    if to != NodeId::LOCAL || migration.is_import() {
-        Endpoint::of(to).execute(&fenced(id, "definition"))?;
     }
     let voice = match to {
-        NodeId::LOCAL => &prepared.triggers.voice_of_shells,
-        _ => &prepared.triggers.voice,
+        Endpoint::Foreign(_) => return shells::set_aside(migration),
+        Endpoint::Local => &prepared.triggers.voice_of_shells,
+        Endpoint::Node(_) => &prepared.triggers.voice,
     };
+    to.execute("SET LOCAL helios.migration_session = on")?;
+    if !kind.uses_shells(to) {
+        to.execute(&fenced(id, "definition"))?;
+    }
     let force = &prepared.triggers.force;
-    voice.iter().chain(force).try_for_each(|statement| Endpoint::of(to).execute(statement))?;
-    catalog::move_shards(&[(migration.shard, to)])?;
-    leave_newcomers(migration, from)?;
-    if migration.keeps {
+    voice.iter().chain(force).try_for_each(|statement| to.execute(statement))?;
+    catalog::move_shards(&[(migration.shard, to.id())])?;
+    leave_newcomers(migration, from.id())?;
+    if kind == Kind::Replica {
         replica_rows::promoted(migration, None)?;
     }
-    if from == NodeId::LOCAL || to == NodeId::LOCAL {
+    if from == Endpoint::Local || to == Endpoint::Local {
         // Plans for the tables here are plans for shells from now on, or the other way round.
         migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
     }
@@ -273,16 +279,18 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (from, to, id) = (prepared.from, prepared.to, migration.id);
     for schema in &migration.schemas {
         catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
-        let is_aside = to.is_outside() && from == NodeId::LOCAL;
-        if !from.is_outside() && !is_aside {
-            catalog::cleanup::add(id, from, cleanup::copy_kind(migration, from), schema)?;
+        match (Endpoint::of(from), Endpoint::of(to)) {
+            // The copy on a foreign server is never removed; the one here has been set aside.
+            (Endpoint::Foreign(_), _) | (Endpoint::Local, Endpoint::Foreign(_)) => {}
+            _ => catalog::cleanup::add(id, from, cleanup::copy_kind(migration, from), schema)?,
         }
     }
-    let later = match migration.is_import() {
-        // Triggers that are silent on the old copy sound again when it is opened.
-        true => Some((migration.source, "trigger")),
-        // A shell is defined as its table is, although nothing is silenced any more.
-        false => (from == NodeId::LOCAL).then_some((from, "identity")),
+    let later = match (Kind::of(migration), Endpoint::of(from)) {
+        // Triggers that were disabled on the old copy are enabled again when it is opened.
+        (Kind::Import, _) => Some((migration.source, "trigger")),
+        // Shells are defined as their tables are: what was disabled for the move is enabled again.
+        (_, Endpoint::Local) => Some((from, "identity")),
+        (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => None,
     };
     if let Some((node, kind)) = later {
         let TriggerTurns { voice, force, .. } = &prepared.triggers;

@@ -4,10 +4,12 @@ use crate::catalog::migration::{self, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
+use crate::migration::kind::Kind;
 use crate::migration::replica_rows::{ask, of_shard};
 use crate::migration::start::{self, Found};
 use crate::pg::ipc::node_health;
 use crate::pg::session::sql;
+use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -66,7 +68,7 @@ fn check(found: &Found, count: i32) -> Result<()> {
         let hint = "Put schemas into it first; a schema has its own copies too.";
         return Err(refused(message, "It holds no schema.".to_owned(), hint));
     }
-    if found.node == NodeId::LOCAL {
+    if Endpoint::of(found.node) == Endpoint::Local {
         let detail = "It is on the coordinator itself.".to_owned();
         return Err(refused(message, detail, "Move it to a node first: helios_migrate_schema()."));
     }
@@ -116,17 +118,8 @@ fn fit(
     let schemas = catalog::schemas_of(shard)?;
     let begin = |target: &Rc<Node>| {
         start::check_target(target)?;
-        let (source, target) = (primary, target.id);
-        let (becomes, schemas) = (None, schemas.as_slice());
-        migration::insert(&NewMigration {
-            shard,
-            split_from,
-            becomes,
-            schemas,
-            source,
-            target,
-            keeps: true,
-        })
+        let row = Kind::Replica.row(shard, &schemas, primary, target.id);
+        migration::insert(&NewMigration { split_from, ..row })
     };
     free.iter().take(missing).map(begin).collect()
 }
@@ -150,8 +143,9 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
             continue;
         }
         let id = node.id.0;
-        let keeps = catalog::as_owner(|| sql::one::<bool>(left, &[shard.0.into(), id.into()]))?;
-        if keeps == Some(true) {
+        let has_leftovers =
+            catalog::as_owner(|| sql::one::<bool>(left, &[shard.0.into(), id.into()]))?;
+        if has_leftovers == Some(true) {
             continue;
         }
         let copies = catalog::as_owner(|| sql::one::<i64>(others, &[id.into()]))?.unwrap_or(0);

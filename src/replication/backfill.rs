@@ -279,7 +279,7 @@ pub fn unlogged(
     for table in unlogged {
         let columns = tables::columns(ends.to(from, migration), table)?;
         let name = table.qualified();
-        let copied = if to.is_outside() {
+        let copied = if Endpoint::of(to).is_foreign() {
             relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())
         } else {
             let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();

@@ -65,7 +65,8 @@ impl Fence {
         let fence = Self { began, until: began + most };
         // Half of the time for getting the locks; the rest for what has to be done behind the fence.
         let patience = most / 2;
-        if node == NodeId::LOCAL {
+        let endpoint = Endpoint::of(node);
+        if endpoint == Endpoint::Local {
             close_here(&fence, patience, tables, keep_out)?;
             limit_locks(patience.saturating_sub(fence.stood()))?;
             catalog::lock_shard_exclusive(migration.shard);
@@ -77,9 +78,9 @@ impl Fence {
         // A vacuum that the server itself began gives way after deadlock_timeout.
         let mut on = |statement: &str| match &mut outside {
             Some(session) => session.query(statement).map(|_| ()),
-            None => Endpoint::of(node).execute(statement),
+            None => endpoint.execute(statement),
         };
-        if node.is_outside() {
+        if endpoint.is_foreign() {
             on(
                 "BEGIN; SELECT set_config('deadlock_timeout', '20', true) FROM pg_roles WHERE rolname = current_user AND rolsuper",
             )?;

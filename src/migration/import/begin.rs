@@ -1,9 +1,10 @@
 //! The beginning of an import: everything that can be checked is, while the one who asks is there.
 
 use super::shells;
-use crate::catalog::migration::{self, NewMigration};
+use crate::catalog::migration;
 use crate::catalog::{self, NodeId, placement};
 use crate::error::{Error, Result};
+use crate::migration::kind::Kind;
 use crate::migration::{preflight, start as migration_start};
 use crate::pg::session::sql;
 use crate::replication::endpoints::Ends;
@@ -39,10 +40,7 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     catalog::set_moving(shard, true)?;
     let source = new_number()?;
     let schemas = [import.schema.to_owned()];
-    let (split_from, becomes) = (None, None);
-    let keeps = false;
-    let new = NewMigration { shard, split_from, becomes, schemas: &schemas, source, target, keeps };
-    let id = migration::insert(&new)?;
+    let id = migration::insert(&Kind::Import.row(shard, &schemas, source, target))?;
     server.insert(source, id)?;
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
     catalog::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;

@@ -172,14 +172,14 @@ pub fn open(migration: &Migration, source: &mut Session) -> Result<()> {
 pub fn remove(
     migration: &Migration,
     own: &str,
-    outside: bool,
+    endpoint: Endpoint,
     session: &mut Session,
 ) -> Result<()> {
     let there = format!("SELECT to_regnamespace({})", literal(&identifier(own)));
     if !session.query(&there)?.first().and_then(|row| row.first()).is_some_and(Option::is_some) {
         return Ok(());
     }
-    let keep = outside && migration.outcome == Some(State::Finished);
+    let keep = endpoint.is_foreign() && migration.outcome == Some(State::Finished);
     let (name, own) = (own, identifier(own));
     let drop = match keep {
         true => format!(
@@ -188,9 +188,9 @@ pub fn remove(
         ),
         false => format!("DROP SCHEMA {own} CASCADE"),
     };
-    session.query(&drop).map(|_| ()).map_err(|error| match outside {
-        true => error.context(format!("schema {name} of the foreign server")),
-        false => error,
+    session.query(&drop).map(|_| ()).map_err(|error| match endpoint {
+        Endpoint::Foreign(_) => error.context(format!("schema {name} of the foreign server")),
+        Endpoint::Local | Endpoint::Node(_) => error,
     })
 }
 

@@ -9,6 +9,8 @@ use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
 use crate::migration::import::guard;
+use crate::migration::kind::Kind;
+use crate::migration::kind::target_has_definition;
 use crate::migration::preflight;
 use crate::migration::replica_rows;
 use crate::migration::start;
@@ -48,8 +50,13 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
         return Ok(Next::Go);
     }
     let mut ends = ends(migration)?;
-    let is_import = migration.is_import();
-    let check_names = || if is_import { Ok(()) } else { start::check_still_there(migration) };
+    let kind = Kind::of(migration);
+    let check_names = || match kind {
+        Kind::Import => Ok(()),
+        Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
+            start::check_still_there(migration)
+        }
+    };
     worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut ends)))?;
     failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
     freeze(migration, &mut ends)?;
@@ -61,21 +68,21 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
             // Shells that an import makes are defined as the tables are meanwhile.
-            let here = migration.is_import().then_some(NodeId::LOCAL);
+            let here = (kind == Kind::Import).then_some(NodeId::LOCAL);
             for node in [migration.source, migration.target].into_iter().chain(here) {
                 catalog::cleanup::add(migration.id, node, "identity", &identity(table))?;
             }
         }
         for node in [migration.source, migration.target] {
-            if !node.is_outside() {
+            if !Endpoint::of(node).is_foreign() {
                 catalog::cleanup::add(migration.id, node, "marker", "")?;
             }
         }
         for schema in &migration.schemas {
-            let kind = cleanup::copy_kind(migration, migration.target);
-            catalog::cleanup::add(migration.id, migration.target, kind, schema)?;
+            let item = cleanup::copy_kind(migration, migration.target);
+            catalog::cleanup::add(migration.id, migration.target, item, schema)?;
         }
-        if migration.keeps {
+        if kind == Kind::Replica {
             replica_rows::share_identities(migration)?;
         }
         migration_table::add(migration.id, &moving)
@@ -83,7 +90,7 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     let known = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
     briefly(&mut ends.source, |source| name_by_all_columns(source, &nameless))?;
-    if migration.has_definition() {
+    if target_has_definition(migration) {
         // Shells, which no dump will make so.
         briefly(&mut ends.target, |target| name_by_all_columns(target, &nameless))?;
     }
@@ -121,33 +128,37 @@ fn identity(table: &MovingTable) -> String {
 
 /// From here on definitions of the schemas do not change, here and on the source.
 fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let id = migration.id;
-    worker::attempt(|| match migration.is_import() {
-        true => {
+    let (id, kind) = (migration.id, Kind::of(migration));
+    worker::attempt(|| match kind {
+        Kind::Import => {
             // The fence here goes with the migration's end, in one transaction with the schema it keeps.
-            if migration.target != NodeId::LOCAL {
+            if Endpoint::of(migration.target) != Endpoint::Local {
                 catalog::cleanup::add(id, migration.target, "fence", "")?;
             }
             let own = foreign_server::own_schema(id)?;
             catalog::cleanup::add(id, migration.source, "import", &own)?;
             catalog::cleanup::add(id, migration.target, "import", &own)
         }
-        false => [NodeId::LOCAL, migration.source, migration.target]
-            .into_iter()
-            .try_for_each(|node| catalog::cleanup::add(id, node, "fence", "")),
+        Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
+            [NodeId::LOCAL, migration.source, migration.target]
+                .into_iter()
+                .try_for_each(|node| catalog::cleanup::add(id, node, "fence", ""))
+        }
     })?;
     let insert = |schemas: &str| {
         format!(
             "INSERT INTO helios.fence (schema, migration, kind, keeps)
              SELECT s, {id}, 'definition', {} FROM unnest({schemas}) AS s ON CONFLICT DO NOTHING",
-            migration.keeps
+            kind == Kind::Replica
         )
     };
     let schemas = names(&migration.schemas);
     worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
-    match migration.is_import() {
-        true => worker::attempt(|| guard::put(migration, ends)),
-        false => ends.source.query(&insert(&schemas)).map(|_| ()),
+    match kind {
+        Kind::Import => worker::attempt(|| guard::put(migration, ends)),
+        Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
+            ends.source.query(&insert(&schemas)).map(|_| ())
+        }
     }
 }
 
@@ -193,7 +204,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
     let mut rounds = migration.round;
     if migration.state == State::DualWrite || !open.is_empty() {
         briefly(&mut ends.target, |target| {
-            if migration.has_definition() {
+            if target_has_definition(migration) {
                 definition::silence_shells(migration, target)?;
             }
             backfill::empty(target, &all)

@@ -15,6 +15,7 @@ use crate::catalog;
 use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::migration::kind::Kind;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
@@ -58,7 +59,7 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
 }
 
 fn clean_up(migration: &Migration) -> Result<Next> {
-    if migration.keeps {
+    if Kind::of(migration) == Kind::Replica {
         worker::attempt(|| replica_rows::leave(migration))?;
     }
     cleanup::open_foreign(migration)?;

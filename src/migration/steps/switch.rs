@@ -6,6 +6,7 @@ use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
 use crate::failpoint;
 use crate::migration::cleanup;
+use crate::migration::kind::Kind;
 use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
 use crate::replication::channel::Channel;
@@ -18,9 +19,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// The new copy takes over, if the two were found equal a short time ago.
 pub fn switch_over(migration: &Migration) -> Result<Next> {
+    let is_replica = Kind::of(migration) == Kind::Replica;
     let oldest = f64::from(settings::VERIFY_MAX_AGE.get());
     // A copy in step was verified when it was made, and is compared whenever somebody asks.
-    if !migration.keeps && migration.verified.is_none_or(|age| age > oldest) {
+    if !is_replica && migration.verified.is_none_or(|age| age > oldest) {
         return advance(migration, State::Verify);
     }
     let mut ends = ends(migration)?;
@@ -32,11 +34,12 @@ pub fn switch_over(migration: &Migration) -> Result<Next> {
 
 /// Changes flow back, until the window ends.
 pub fn dual_write_back(migration: &Migration) -> Result<Next> {
+    let is_replica = Kind::of(migration) == Kind::Replica;
     let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
     let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
     let left = window.saturating_sub(since);
     // First: a way back that cannot be opened any more does not make the window longer.
-    if left.is_zero() && !migration.keeps {
+    if left.is_zero() && !is_replica {
         return end(migration, State::Finished);
     }
     let channels = open_way_back(migration)?;
@@ -49,7 +52,7 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
         migration::lag(migration.id, lag)?;
         migration::note(migration.id, None)
     })?;
-    if migration.keeps {
+    if is_replica {
         return super::replica::in_step(migration);
     }
     Ok(Next::Rest(left.min(LOOK_AGAIN)))

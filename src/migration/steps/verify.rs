@@ -6,12 +6,13 @@ use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::migration::kind::Kind;
 use crate::migration::switch::{self, Tried, Way};
 use crate::pg::ipc::worker;
 use crate::replication::endpoints::Ends;
 use crate::replication::verify as comparison;
 use crate::replication::verify::{Compared, TableName};
-use helios_core::migration::{State, Wish};
+use helios_core::migration::Wish;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// No switch without it.
@@ -23,8 +24,7 @@ pub fn verify(migration: &Migration) -> Result<Next> {
     let compared = persist(migration, || compare(migration, &mut ends, Way::There))?;
     match compared.as_deref() {
         None => Ok(Next::Go),
-        Some([]) if migration.keeps => advance(migration, State::InStep),
-        Some([]) => advance(migration, State::Switch),
+        Some([]) => advance(migration, Kind::of(migration).after_verify()),
         Some([first, others @ ..]) => Err(differ(migration, first, others.len())),
     }
 }

@@ -1,0 +1,86 @@
+//! The kinds of migrations, and everything in which one kind differs from the others.
+//!
+//! All kinds take the same states; where a step depends on what the migration is for, it asks its [`Kind`]. Where it
+//! depends on what a server at one end can do, it asks that [`Endpoint`] instead.
+
+use crate::catalog::migration::{Becomes, Migration, NewMigration};
+use crate::catalog::{NodeId, ShardId};
+use crate::replication::endpoint::Endpoint;
+use helios_core::migration::State;
+
+/// What a migration is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A shard, or a schema of it, moves from one node to another.
+    Move,
+    /// A plain schema of this server becomes a distributed schema on a node; its tables here become shells.
+    Distribute,
+    /// A distributed schema comes back to this server and becomes a plain one.
+    Undistribute,
+    /// A further copy of a shard is made and kept in step; the migration switches only when the copy is promoted.
+    Replica,
+    /// A schema of a foreign server is taken over; this server gets shells for it with the switch.
+    Import,
+}
+
+impl Kind {
+    /// The kind of a migration. It never changes: follows from the row's columns that are written once.
+    pub fn of(migration: &Migration) -> Self {
+        match (Endpoint::of(migration.source), migration.becomes) {
+            (Endpoint::Foreign(_), _) => Self::Import,
+            _ if migration.keeps => Self::Replica,
+            (_, Some(Becomes::Distributed)) => Self::Distribute,
+            (_, Some(Becomes::Plain)) => Self::Undistribute,
+            (_, None) => Self::Move,
+        }
+    }
+
+    /// The row of a new migration of this kind that moves all of these schemas.
+    pub fn row(
+        self,
+        shard: ShardId,
+        schemas: &[String],
+        source: NodeId,
+        target: NodeId,
+    ) -> NewMigration<'_> {
+        let becomes = match self {
+            Self::Distribute => Some(Becomes::Distributed),
+            Self::Undistribute => Some(Becomes::Plain),
+            Self::Move | Self::Replica | Self::Import => None,
+        };
+        let keeps = self == Self::Replica;
+        NewMigration { shard, split_from: None, becomes, schemas, source, target, keeps }
+    }
+
+    /// Whether the copy at this endpoint consists of the shells that this server has for a distributed schema: its
+    /// definition is there from the beginning, and stays when the rows go.
+    pub fn uses_shells(self, endpoint: Endpoint) -> bool {
+        match (self, endpoint) {
+            // Shells are made by the switch.
+            (Self::Import, _) | (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => false,
+            (_, Endpoint::Local) => true,
+        }
+    }
+
+    /// The state that follows when both copies were found equal.
+    pub fn after_verify(self) -> State {
+        match self {
+            Self::Replica => State::InStep,
+            Self::Move | Self::Distribute | Self::Undistribute | Self::Import => State::Switch,
+        }
+    }
+
+    /// Whether the schema is a plain one of this server after the migration has ended.
+    pub fn leaves_plain_schema(self, outcome: State) -> bool {
+        match self {
+            Self::Distribute => outcome != State::Finished,
+            Self::Undistribute => outcome == State::Finished,
+            Self::Move | Self::Replica | Self::Import => false,
+        }
+    }
+}
+
+/// Whether the target has the schemas' definition before the migration begins, as shells.
+pub fn target_has_definition(migration: &Migration) -> bool {
+    Kind::of(migration).uses_shells(Endpoint::of(migration.target))
+}
