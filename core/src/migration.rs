@@ -32,7 +32,7 @@ pub enum State {
     Finished,
     /// Last: moved back.
     RolledBack,
-    /// Last: stopped before the switch, by someone's wish.
+    /// Last: stopped before the switch, by someone's request.
     Cancelled,
     /// Last: stopped before the switch, by an error.
     Failed,
@@ -86,12 +86,12 @@ impl State {
     }
 
     /// What may be asked of a migration in this state.
-    pub fn allows(self, wish: Wish) -> bool {
-        match wish {
-            Wish::Cancel => self.is_before_switch(),
-            Wish::RollBack | Wish::Finish => self == State::DualWriteBack,
-            Wish::Verify => matches!(self, State::InStep | State::DualWriteBack),
-            Wish::Promote => {
+    pub fn allows(self, request: Request) -> bool {
+        match request {
+            Request::Cancel => self.is_before_switch(),
+            Request::RollBack | Request::Finish => self == State::DualWriteBack,
+            Request::Verify => matches!(self, State::InStep | State::DualWriteBack),
+            Request::Promote => {
                 matches!(self, State::InStep | State::Switch | State::DualWriteBack)
             }
         }
@@ -104,7 +104,7 @@ impl fmt::Display for State {
     }
 }
 
-/// A word that names no state, wish or outcome.
+/// A word that names no state, request or outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is no word of migrations")]
 pub struct Unknown(pub String);
@@ -119,7 +119,7 @@ impl FromStr for State {
 
 /// What someone asks of a migration under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// Stop, and leave the old copy in use.
     Cancel,
     /// Go back to the old copy.
@@ -132,28 +132,28 @@ pub enum Wish {
     Promote,
 }
 
-impl Wish {
+impl Request {
     /// All that can be asked.
-    pub const ALL: [Wish; 5] =
-        [Wish::Cancel, Wish::RollBack, Wish::Finish, Wish::Verify, Wish::Promote];
+    pub const ALL: [Request; 5] =
+        [Request::Cancel, Request::RollBack, Request::Finish, Request::Verify, Request::Promote];
 
     /// Its name in the catalog.
     pub fn name(self) -> &'static str {
         match self {
-            Wish::Cancel => "cancel",
-            Wish::RollBack => "rollback",
-            Wish::Finish => "finish",
-            Wish::Verify => "verify",
-            Wish::Promote => "promote",
+            Request::Cancel => "cancel",
+            Request::RollBack => "rollback",
+            Request::Finish => "finish",
+            Request::Verify => "verify",
+            Request::Promote => "promote",
         }
     }
 }
 
-impl FromStr for Wish {
+impl FromStr for Request {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        Wish::ALL.into_iter().find(|wish| wish.name() == name).ok_or(Unknown(name.into()))
+        Request::ALL.into_iter().find(|request| request.name() == name).ok_or(Unknown(name.into()))
     }
 }
 
@@ -180,8 +180,8 @@ mod tests {
         for state in State::ALL {
             assert_eq!(state.name().parse(), Ok(state));
         }
-        for wish in Wish::ALL {
-            assert_eq!(wish.name().parse(), Ok(wish));
+        for request in Request::ALL {
+            assert_eq!(request.name().parse(), Ok(request));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));
     }
@@ -189,10 +189,10 @@ mod tests {
     #[test]
     fn there_is_a_way_out_of_every_state_until_clean_up() {
         for state in State::ALL {
-            let ways = [Wish::Cancel, Wish::RollBack, Wish::Finish];
-            let open = ways.iter().filter(|wish| state.allows(**wish)).count();
+            let ways = [Request::Cancel, Request::RollBack, Request::Finish];
+            let open = ways.iter().filter(|request| state.allows(**request)).count();
             assert_eq!(open > 0, state < State::Cleanup, "{state}");
-            assert_eq!(state.allows(Wish::Cancel), state.is_before_switch());
+            assert_eq!(state.allows(Request::Cancel), state.is_before_switch());
         }
     }
 

@@ -4,7 +4,7 @@ use super::given;
 use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
 use crate::migration::{self, Subject};
-use helios_core::migration::Wish;
+use helios_core::migration::Request;
 use pgrx::prelude::*;
 use std::time::Duration;
 
@@ -27,26 +27,26 @@ fn helios_migrate_shard(shard: Option<i64>, node: Option<&str>) -> i64 {
     given(shard, "shard").and_then(|shard| start(Subject::Shard(ShardId(shard)), node)).or_raise()
 }
 
-fn wish(id: Option<i64>, wish: Wish) {
-    given(id, "migration").and_then(|id| migration::wish(id, wish)).or_raise();
+fn request(id: Option<i64>, request: Request) {
+    given(id, "migration").and_then(|id| migration::submit(id, request)).or_raise();
 }
 
 /// Stops a migration before its switch.
 #[pg_extern(sql = false)]
 fn helios_cancel_migration(id: Option<i64>) {
-    wish(id, Wish::Cancel);
+    request(id, Request::Cancel);
 }
 
 /// Takes a switch back.
 #[pg_extern(sql = false)]
 fn helios_rollback_migration(id: Option<i64>) {
-    wish(id, Wish::RollBack);
+    request(id, Request::RollBack);
 }
 
 /// Ends a rollback window.
 #[pg_extern(sql = false)]
 fn helios_finish_migration(id: Option<i64>) {
-    wish(id, Wish::Finish);
+    request(id, Request::Finish);
 }
 
 /// Waits for a migration; gives its state.

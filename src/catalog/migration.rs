@@ -3,7 +3,7 @@
 use crate::catalog::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
 use crate::pg::session::sql::{self, Row};
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Migration {
     pub source: NodeId,
     pub target: NodeId,
     pub state: State,
-    pub wish: Option<Wish>,
+    pub request: Option<Request>,
     /// The state that follows the clean-up.
     pub outcome: Option<State>,
     pub round: i32,
@@ -81,7 +81,7 @@ pub fn load(id: i64) -> Result<Migration> {
             source: NodeId(row.get(4)?.unwrap_or(0)),
             target: NodeId(row.get(5)?.unwrap_or(0)),
             state: word(row, 6, "state")?.ok_or_else(|| corrupt("state"))?,
-            wish: word(row, 7, "wish")?,
+            request: word(row, 7, "wish")?,
             outcome: word(row, 8, "outcome")?,
             round: row.get(9)?.unwrap_or(0),
             verified: row.get(10)?,
@@ -176,13 +176,13 @@ pub fn advance(id: i64, state: State) -> Result<()> {
     sql::run(update, &[id.into(), state.name().into(), state.is_last().into()])
 }
 
-/// Whether the wish is the one that the migration was loaded with. Nobody can ask for anything else until the
+/// Whether the request is the one that the migration was loaded with. Nobody can ask for anything else until the
 /// transaction ends.
-pub fn is_still_asked(migration: &Migration) -> Result<bool> {
+pub fn is_request_unchanged(migration: &Migration) -> Result<bool> {
     let select =
         "SELECT wish IS NOT DISTINCT FROM $2 FROM helios.migration WHERE id = $1 FOR UPDATE";
-    let wish = migration.wish.map(Wish::name);
-    Ok(sql::one::<bool>(select, &[migration.id.into(), wish.into()])? == Some(true))
+    let request = migration.request.map(Request::name);
+    Ok(sql::one::<bool>(select, &[migration.id.into(), request.into()])? == Some(true))
 }
 
 /// Goes to clean-up, with what is to follow it.
@@ -236,10 +236,10 @@ pub fn next_round(id: i64) -> Result<i32> {
     Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
 }
 
-/// Takes a wish back that has come true.
-pub fn fulfil(id: i64, wish: Wish) -> Result<()> {
+/// Takes a request back that has come true.
+pub fn clear_request(id: i64, request: Request) -> Result<()> {
     let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
-    sql::run(update, &[id.into(), wish.name().into()])
+    sql::run(update, &[id.into(), request.name().into()])
 }
 
 /// A migration that wants a worker.

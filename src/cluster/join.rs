@@ -43,7 +43,7 @@ pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
     ownership::stake(&*catalog::node(id)?)?;
     reference::bring_to(id)?;
     let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
-    rebalance::house_empty_shards(&nodes)?;
+    rebalance::place_empty_shards(&nodes)?;
     Ok(id)
 }
 

@@ -26,7 +26,7 @@ pub fn remove(name: &str) -> Result<()> {
     catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     let members: Vec<Rc<Node>> =
         catalog::nodes()?.iter().filter(|other| other.id != node.id).cloned().collect();
-    rebalance::house_empty_shards(&members)?;
+    rebalance::place_empty_shards(&members)?;
     let schemas = catalog::schemas_on(node.id)?;
     if !schemas.is_empty() {
         return Err(Error::new(

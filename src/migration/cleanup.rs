@@ -34,52 +34,52 @@ pub fn all(migration: &Migration) -> Result<()> {
 
 /// Opens the copy on a foreign server, where it is the one in use, before anything else is done.
 pub fn open_foreign(migration: &Migration) -> Result<()> {
-    let debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
+    let items = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
     let is_guarded =
-        debts.iter().any(|debt| Endpoint::of(debt.node).is_foreign() && debt.kind == "import");
+        items.iter().any(|item| Endpoint::of(item.node).is_foreign() && item.kind == "import");
     if !is_guarded || migration.outcome == Some(State::Finished) {
         return Ok(());
     }
-    some(migration, |debt| debt.kind == "trigger")?;
+    some(migration, |item| item.kind == "trigger")?;
     let mut source = connect(migration, migration.source)?;
     worker::attempt(|| guard::open(migration, &mut source))
 }
 
 /// Removes what is chosen. A foreign server comes last: it may never come back.
 pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Result<()> {
-    let mut debts = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
-    debts.sort_by_key(|debt| Endpoint::of(debt.node).is_foreign());
+    let mut items = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
+    items.sort_by_key(|item| Endpoint::of(item.node).is_foreign());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
     // What is on a node that does not answer is removed when it does; the others need not wait for that.
     let mut lost: BTreeMap<NodeId, Error> = BTreeMap::new();
-    for debt in debts.iter().filter(|debt| chosen(debt)) {
-        if lost.contains_key(&debt.node) {
+    for item in items.iter().filter(|item| chosen(item)) {
+        if lost.contains_key(&item.node) {
             continue;
         }
         failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
-        if Endpoint::of(debt.node) == Endpoint::Local && debt.kind == "fence" {
+        if Endpoint::of(item.node) == Endpoint::Local && item.kind == "fence" {
             worker::attempt(|| {
                 let delete = "DELETE FROM helios.fence WHERE migration = $1";
                 sql::run(delete, &[migration.id.into()])?;
-                catalog::cleanup::remove(migration.id, debt.node, &debt.kind, &debt.name)
+                catalog::cleanup::remove(migration.id, item.node, &item.kind, &item.name)
             })?;
             continue;
         }
-        let session = match sessions.remove(&debt.node) {
+        let session = match sessions.remove(&item.node) {
             Some(session) => session,
-            None => match connect(migration, debt.node) {
+            None => match connect(migration, item.node) {
                 Err(error) if error.is_class("08") => {
-                    lost.insert(debt.node, error);
+                    lost.insert(item.node, error);
                     continue;
                 }
                 session => session?,
             },
         };
-        let session = sessions.entry(debt.node).or_insert(session);
-        remove(migration, debt, session)?;
+        let session = sessions.entry(item.node).or_insert(session);
+        remove(migration, item, session)?;
         failpoint::hit(failpoint::MIGRATION_CLEANUP_AFTER)?;
         worker::attempt(|| {
-            catalog::cleanup::remove(migration.id, debt.node, &debt.kind, &debt.name)
+            catalog::cleanup::remove(migration.id, item.node, &item.kind, &item.name)
         })?;
     }
     lost.into_values().next().map_or(Ok(()), Err)
@@ -100,17 +100,17 @@ fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
     Ok(session)
 }
 
-fn remove(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> Result<()> {
+fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> Result<()> {
     let id = migration.id;
-    match debt.kind.as_str() {
-        "subscription" => channel::drop_subscription(session, &debt.name),
-        "slot" => channel::drop_slot(session, &debt.name),
+    match item.kind.as_str() {
+        "subscription" => channel::drop_subscription(session, &item.name),
+        "slot" => channel::drop_slot(session, &item.name),
         "publication" => {
-            let drop = format!("DROP PUBLICATION IF EXISTS {}", identifier(&debt.name));
+            let drop = format!("DROP PUBLICATION IF EXISTS {}", identifier(&item.name));
             session.query(&drop).map(|_| ())
         }
         // The table may be gone with its schema.
-        "identity" | "trigger" => match session.query(&debt.name) {
+        "identity" | "trigger" => match session.query(&item.name) {
             Err(error)
                 if error.is(Code::ERRCODE_UNDEFINED_TABLE)
                     || error.is(Code::ERRCODE_UNDEFINED_OBJECT)
@@ -120,15 +120,15 @@ fn remove(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> R
             }
             result => result.map(|_| ()),
         },
-        "schema" => drop_schema(id, &debt.name, session),
-        "former" => drop_former(migration, debt, session),
-        "import" => guard::remove(migration, &debt.name, Endpoint::of(debt.node), session),
+        "schema" => drop_schema(id, &item.name, session),
+        "former" => drop_former(migration, item, session),
+        "import" => guard::remove(migration, &item.name, Endpoint::of(item.node), session),
         // The name is one that only we give.
         "aside" => {
-            let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&debt.name));
+            let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&item.name));
             session.query(&drop).map(|_| ())
         }
-        "rows" => empty_shells(migration, &debt.name, session),
+        "rows" => empty_shells(migration, &item.name, session),
         "fence" => {
             session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())
         }
@@ -156,18 +156,18 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
 }
 
 /// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
-fn drop_former(migration: &Migration, debt: &CleanupItem, session: &mut Session) -> Result<()> {
-    let home = worker::attempt(|| catalog::home_of(&debt.name))?;
-    if home.is_some_and(|home| home.node == debt.node) {
+fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session) -> Result<()> {
+    let home = worker::attempt(|| catalog::home_of(&item.name))?;
+    if home.is_some_and(|home| home.node == item.node) {
         return Ok(());
     }
     session.query(&format!(
         "INSERT INTO helios.fence (schema, migration, kind, keeps) VALUES ({}, {}, 'writes', true)
          ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
-        literal(&debt.name),
+        literal(&item.name),
         migration.id
     ))?;
-    drop_schema(migration.id, &debt.name, session)
+    drop_schema(migration.id, &item.name, session)
 }
 
 /// Takes the rows out of tables here that have become shells; those that are in use keep theirs.

@@ -80,8 +80,8 @@ pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> R
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
     let wanted = if rounds > 1 { all.split_foreign_keys().0 } else { all };
     let text = script(migration, &wanted)?;
-    let silence = silence(&migration.schemas);
-    apply(migration, &[&text, &silence, &done(migration, "post_data")])
+    let disable = disable(&migration.schemas);
+    apply(migration, &[&text, &disable, &done(migration, "post_data")])
 }
 
 /// The foreign keys, where [`after_rows`] left them out.
@@ -99,14 +99,14 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool>
 
 /// A statement that switches triggers off which fire for replicated changes too, and row security that would keep these
 /// from the tables' owner.
-fn silence(schemas: &[String]) -> String {
+fn disable(schemas: &[String]) -> String {
     let body = format!(
         "DECLARE s text; BEGIN
            FOR s IN SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) {} LOOP EXECUTE s; END LOOP;
            UPDATE pg_catalog.pg_class SET relforcerowsecurity = false
             WHERE relforcerowsecurity AND relnamespace IN (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY ({}));
          END",
-        stubborn(schemas),
+        firing_always(schemas),
         names(schemas)
     );
     format!("DO {}", literal(&body))
@@ -114,20 +114,20 @@ fn silence(schemas: &[String]) -> String {
 
 /// Where the definition is there already, its triggers have to be silent before rows come. They sound again with the
 /// switch, or with the clean-up.
-pub fn silence_shells(migration: &Migration, target: &mut Session) -> Result<()> {
-    let turns = trigger_turns(target, &migration.schemas)?;
+pub fn disable_shell_triggers(migration: &Migration, target: &mut Session) -> Result<()> {
+    let changes = trigger_changes(target, &migration.schemas)?;
     worker::attempt(|| {
         let owe = |statement| {
             catalog::cleanup::add(migration.id, migration.target, "identity", statement)
         };
-        turns.voice.iter().chain(&turns.force).try_for_each(|statement| owe(statement))
+        changes.enable.iter().chain(&changes.force).try_for_each(|statement| owe(statement))
     })?;
-    let all: Vec<_> = turns.silence.iter().chain(&turns.unforce).map(String::as_str).collect();
+    let all: Vec<_> = changes.disable.iter().chain(&changes.unforce).map(String::as_str).collect();
     target.query(&all.join("; ")).map(|_| ())
 }
 
 /// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.
-fn stubborn(schemas: &[String]) -> String {
+fn firing_always(schemas: &[String]) -> String {
     format!(
         "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R')",
@@ -136,14 +136,14 @@ fn stubborn(schemas: &[String]) -> String {
 }
 
 /// Statements about such triggers, and about row security that counts for the tables' owner too.
-pub struct TriggerTurns {
+pub struct TriggerChanges {
     /// Switch them off in the copy that becomes the follower.
-    pub silence: Vec<String>,
+    pub disable: Vec<String>,
     /// Switch them on in the other.
-    pub voice: Vec<String>,
+    pub enable: Vec<String>,
     /// The same here, behind a fence. Those who wait for that hold locks on the tables, with which ALTER TABLE would be
     /// in conflict for as long as the fence stands; and nobody fires a trigger of a shell.
-    pub voice_of_shells: Vec<String>,
+    pub enable_on_shells: Vec<String>,
     /// Changes are applied with the rights of the tables' owner, whom no policy may hold up in the copy that becomes the
     /// follower. ALTER TABLE would have to wait for readers.
     pub unforce: Vec<String>,
@@ -152,14 +152,14 @@ pub struct TriggerTurns {
 }
 
 /// What is to be said to the triggers of the copy that becomes the follower, and to those of the other.
-pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<TriggerTurns> {
+pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<TriggerChanges> {
     let sql = format!(
         "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
                 format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
                        CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname),
                 format('UPDATE pg_catalog.pg_trigger SET tgenabled = %L WHERE tgrelid = %L::pg_catalog.regclass AND tgname = %L AND NOT tgisinternal',
                        t.tgenabled, t.tgrelid::regclass, t.tgname) {}",
-        stubborn(schemas)
+        firing_always(schemas)
     );
     let rows = leader.query(&sql)?;
     let column = |column| rows.iter().map(|row| text(row, column)).collect();
@@ -177,10 +177,10 @@ pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<Trigger
         };
         forced.iter().map(set).collect()
     };
-    Ok(TriggerTurns {
-        silence: column(0),
-        voice: column(1),
-        voice_of_shells: column(2),
+    Ok(TriggerChanges {
+        disable: column(0),
+        enable: column(1),
+        enable_on_shells: column(2),
         unforce: force(false),
         force: force(true),
     })

@@ -17,8 +17,8 @@ pub mod definition;
 pub mod dump;
 pub mod import;
 pub mod kind;
-pub mod mirror;
 pub mod owners;
+pub mod plain_schemas;
 pub mod preflight;
 pub mod replica_rows;
 pub mod request;
@@ -30,7 +30,7 @@ pub mod steps;
 pub mod switch;
 
 pub use replica_rows::refuse_copies;
-pub use request::{verify as verify_schema, wait, wish};
+pub use request::{submit, verify as verify_schema, wait};
 pub use run::run;
 pub use start::of_schema;
 pub use start::{Subject, start, start_distributing, start_undistributing};

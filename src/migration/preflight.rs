@@ -12,7 +12,7 @@ use crate::pg::session::sql::{self, Row};
 use crate::remote::{Rows, Session};
 use crate::replication::endpoint;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{Ends, column, names, text};
+use crate::replication::endpoints::{Endpoints, column, names, text};
 use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -20,26 +20,31 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
 /// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
-pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
+pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (source, target) =
         (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
-    check_servers(&source, &target, ends, migration.way_back)?;
+    check_servers(&source, &target, endpoints, migration.way_back)?;
     if Endpoint::of(migration.target) != Endpoint::Local {
-        check_absent(migration, &target, &mut ends.target)?;
+        check_absent(migration, &target, &mut endpoints.target)?;
     }
     match Kind::of(migration) {
-        Kind::Import => import::check(migration, ends)?,
+        Kind::Import => import::check(migration, endpoints)?,
         Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
             let place = format!("node \"{target}\"");
-            requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+            requirements::check(
+                &migration.schemas,
+                &mut endpoints.source,
+                &mut endpoints.target,
+                &place,
+            )?;
         }
     }
-    check_content(migration, &source, &mut ends.source)?;
-    owners::check(migration, &source, &endpoint::role()?, &mut ends.source)
+    check_content(migration, &source, &mut endpoints.source)?;
+    owners::check(migration, &source, &endpoint::role()?, &mut endpoints.source)
 }
 
 /// What may have changed until definitions were frozen.
-pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
+pub fn check_again(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let names = worker::attempt(|| {
         Ok([
             Endpoint::of(migration.source).name()?,
@@ -49,24 +54,34 @@ pub fn check_again(migration: &Migration, ends: &mut Ends) -> Result<()> {
     })?;
     if Kind::of(migration) != Kind::Import {
         let place = format!("node \"{}\"", names[1]);
-        requirements::check(&migration.schemas, &mut ends.source, &mut ends.target, &place)?;
+        requirements::check(
+            &migration.schemas,
+            &mut endpoints.source,
+            &mut endpoints.target,
+            &place,
+        )?;
     }
-    check_content(migration, &names[0], &mut ends.source)?;
-    owners::check(migration, &names[0], &names[2], &mut ends.source)
+    check_content(migration, &names[0], &mut endpoints.source)?;
+    owners::check(migration, &names[0], &names[2], &mut endpoints.source)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
     Error::new(code, message).detail(detail).hint(hint)
 }
 
-fn check_servers(source: &str, target: &str, ends: &mut Ends, way_back: bool) -> Result<()> {
+fn check_servers(
+    source: &str,
+    target: &str,
+    endpoints: &mut Endpoints,
+    way_back: bool,
+) -> Result<()> {
     let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
                       current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
                       current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
                       current_setting('max_logical_replication_workers')::int
                         - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
     let mut versions = Vec::new();
-    let both = [(source, &mut ends.source, way_back), (target, &mut ends.target, true)];
+    let both = [(source, &mut endpoints.source, way_back), (target, &mut endpoints.target, true)];
     for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();
@@ -128,17 +143,18 @@ fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Resu
 
 /// A copy of the same size must fit, with some room for what is written meanwhile. Sizes are known when nobody changes
 /// definitions any more. False if something was asked for while a lock was in the way.
-pub fn check_room(migration: &Migration, ends: &mut Ends) -> Result<bool> {
+pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
     let size = format!(
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'm')",
         names(&migration.schemas)
     );
     let number = |rows: Rows| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
-    let Some(size) = wait_policy::query(migration, &mut ends.source, &size)?.map(number) else {
+    let Some(size) = wait_policy::query(migration, &mut endpoints.source, &size)?.map(number)
+    else {
         return Ok(false);
     };
-    let free = number(ends.target.query("SELECT helios.free_bytes()")?);
+    let free = number(endpoints.target.query("SELECT helios.free_bytes()")?);
     let wanted = size + size / 5;
     if wanted <= free {
         return Ok(true);

@@ -8,7 +8,7 @@ use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub fn of_shard(shard: ShardId) -> Result<Vec<Migration>> {
     let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
     let ids = catalog::as_owner(|| sql::rows(select, &[shard.0.into()], number))?;
     let all = ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()?;
-    let stays = |one: &Migration| !matches!(one.wish, Some(Wish::Cancel | Wish::Finish));
+    let stays = |one: &Migration| !matches!(one.request, Some(Request::Cancel | Request::Finish));
     Ok(all.into_iter().filter(stays).collect())
 }
 
@@ -44,9 +44,9 @@ pub fn refuse_copies(shard: ShardId, shown: &str) -> Result<()> {
 }
 
 /// Asks something of a migration.
-pub fn ask(id: i64, wish: Wish) -> Result<()> {
+pub fn submit_for_replica(id: i64, request: Request) -> Result<()> {
     let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1";
-    sql::run(update, &[id.into(), wish.name().into()])
+    sql::run(update, &[id.into(), request.name().into()])
 }
 
 /// From now on the copy counts: it follows the node in use by these slots.

@@ -10,35 +10,35 @@ use crate::pg::ipc::wait;
 use crate::pg::session::sql;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints;
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{Request, State};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
 /// How often a waiting session looks.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it tells of progress.
-const TELL: Duration = Duration::from_secs(5);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Asks something of a migration; its worker does it soon after the transaction has committed.
 ///
 /// 42704 if there is none, 55000 if its state does not allow it.
-pub fn wish(id: i64, wish: Wish) -> Result<()> {
+pub fn submit(id: i64, request: Request) -> Result<()> {
     // One statement: a state that changes meanwhile is seen.
     let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
                    WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
-    let allowed = State::ALL.into_iter().filter(|state| state.allows(wish));
+    let allowed = State::ALL.into_iter().filter(|state| state.allows(request));
     let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
-    let arguments = [id.into(), wish.name().into(), allowed.into()];
+    let arguments = [id.into(), request.name().into(), allowed.into()];
     if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
-        let state = match look(id)? {
+        let state = match poll(id)? {
             Some(seen) => seen.state,
             None => migration::load(id)?.state,
         };
         if !state.is_last() && Kind::of(&migration::load(id)?) == Kind::Replica {
             return Err(refused_copy(id));
         }
-        return Err(refused(id, state, wish));
+        return Err(refused(id, state, request));
     }
     catalog::changed(); // wakes the workers at commit
     Ok(())
@@ -53,28 +53,28 @@ fn refused_copy(id: i64) -> Error {
     .hint("helios_set_replicas() removes copies, helios_promote_replica() uses one.")
 }
 
-fn refused(id: i64, state: State, wish: Wish) -> Error {
-    let (verb, hint) = match (wish, state) {
-        (Wish::Cancel, State::DualWriteBack) => {
+fn refused(id: i64, state: State, request: Request) -> Error {
+    let (verb, hint) = match (request, state) {
+        (Request::Cancel, State::DualWriteBack) => {
             ("cancelled", "It has switched: helios_rollback_migration() brings everything back.")
         }
-        (Wish::Cancel, _) => ("cancelled", "Its end cannot be changed any more."),
-        (Wish::RollBack, state) if state.is_before_switch() => {
+        (Request::Cancel, _) => ("cancelled", "Its end cannot be changed any more."),
+        (Request::RollBack, state) if state.is_before_switch() => {
             ("rolled back", "It has not switched: helios_cancel_migration() stops it.")
         }
-        (Wish::RollBack, _) => (
+        (Request::RollBack, _) => (
             "rolled back",
             "Move the schemas back with helios_migrate_schema() or helios_migrate_shard().",
         ),
-        (Wish::Finish, state) if state.is_before_switch() => {
+        (Request::Finish, state) if state.is_before_switch() => {
             ("finished", "It has not switched yet: wait with helios_wait_for_migration().")
         }
-        (Wish::Verify, state) if state.is_before_switch() => {
+        (Request::Verify, state) if state.is_before_switch() => {
             ("verified", "It compares the copies itself before it switches.")
         }
-        (Wish::Verify, _) => ("verified", "The old copy is gone, or about to go."),
-        (Wish::Finish, _) => ("finished", "Its clean-up is under way, or done."),
-        (Wish::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
+        (Request::Verify, _) => ("verified", "The old copy is gone, or about to go."),
+        (Request::Finish, _) => ("finished", "Its clean-up is under way, or done."),
+        (Request::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
     };
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -87,18 +87,18 @@ fn refused(id: i64, state: State, wish: Wish) -> Error {
 /// What can be seen of a migration whatever snapshot the caller has.
 struct Seen {
     state: State,
-    wish: bool,
+    request: bool,
     rows: (i64, i64),
     error: Option<String>,
 }
 
-fn look(id: i64) -> Result<Option<Seen>> {
+fn poll(id: i64) -> Result<Option<Seen>> {
     let table = index_scan::relation("helios", "migration").unwrap_or(pgrx::pg_sys::InvalidOid);
     let key = index_scan::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
     let rows = index_scan::scan(table, key, &[(1, index_scan::Key::Int8(id))], |row| {
         Some(Seen {
             state: row.get::<String>(8)?.parse().ok()?,
-            wish: row.get::<String>(9).is_some(),
+            request: row.get::<String>(9).is_some(),
             rows: (row.get::<i64>(12)?, row.get::<i64>(13)?),
             error: row.get::<String>(18),
         })
@@ -113,17 +113,19 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     migration::load(id)?;
     refuse_own(id)?;
     let until = timeout.map(|timeout| Instant::now() + timeout);
-    let (mut told, mut last) = (None, None);
+    let (mut reported, mut last) = (None, None);
     loop {
-        let Some(seen) = look(id)? else { return Ok(migration::load(id)?.state) };
+        let Some(seen) = poll(id)? else { return Ok(migration::load(id)?.state) };
         let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
-        let settled = rests && !seen.wish;
+        let settled = rests && !seen.request;
         if settled || seen.state.is_last() {
             return Ok(seen.state);
         }
-        if last != Some(seen.state) || told.is_none_or(|told: Instant| told.elapsed() > TELL) {
-            (last, told) = (Some(seen.state), Some(Instant::now()));
-            tell(id, &seen);
+        if last != Some(seen.state)
+            || reported.is_none_or(|reported: Instant| reported.elapsed() > REPORT_INTERVAL)
+        {
+            (last, reported) = (Some(seen.state), Some(Instant::now()));
+            report_progress(id, &seen);
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             return Err(Error::new(
@@ -133,17 +135,17 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
             .detail(format!("It is in state {}.", seen.state))
             .hint("It goes on. helios_migrations shows what it is at."));
         }
-        wait::for_any(&[], LOOK);
+        wait::for_any(&[], POLL_INTERVAL);
     }
 }
 
 /// One row of what a comparison found: table, rows on both ends, how many differ.
-pub type Found = (String, i64, i64, i64);
+pub type ComparedTable = (String, i64, i64, i64);
 
 /// Has the copies of a schema compared by its migration's worker, and waits for what comes out.
 ///
 /// 42704 if the schema has no two copies, 55000 if its migration is in another state.
-pub fn verify(schema: &str) -> Result<Vec<Found>> {
+pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
                      AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
                    ORDER BY state = 'in_step' DESC, id LIMIT 1";
@@ -156,8 +158,8 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
         .hint("There are two from the time that it moves until the migration is finished, and while it has replicas.")
     })?;
     let state = migration::load(id)?.state;
-    if !state.allows(Wish::Verify) {
-        return Err(refused(id, state, Wish::Verify));
+    if !state.allows(Request::Verify) {
+        return Err(refused(id, state, Request::Verify));
     }
     // In a transaction of its own: the worker is to see it while this one waits.
     let mut session = Endpoint::Local.session()?;
@@ -167,8 +169,8 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     ))?;
     crate::pg::ipc::worker::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
-    while look(id)?.is_some_and(|seen| seen.wish && compares(seen.state)) {
-        wait::for_any(&[], LOOK);
+    while poll(id)?.is_some_and(|seen| seen.request && compares(seen.state)) {
+        wait::for_any(&[], POLL_INTERVAL);
     }
     let found = session.query(&format!(
         "SELECT format('%I.%I', schema, relation), source_rows, target_rows, mismatches FROM helios.verification
@@ -180,7 +182,7 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     Ok(found.iter().map(row).collect())
 }
 
-fn tell(id: i64, seen: &Seen) {
+fn report_progress(id: i64, seen: &Seen) {
     let mut line = format!("migration {id}: {}", seen.state);
     if seen.state == State::Backfill {
         line.push_str(&format!(", {} of about {} rows copied", seen.rows.0, seen.rows.1));

@@ -1,6 +1,6 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
-use super::steps::{self, outcome::Next};
+use super::steps::{self, outcome::StepOutcome};
 use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;
@@ -17,17 +17,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Takes a migration from state to state until it ends or has nothing to do for now. The caller holds the lock that makes
 /// it the migration's only worker.
 pub fn run(id: i64) {
-    let mut held = None;
+    let mut old_holders = None;
     loop {
         worker::rest(Duration::ZERO); // takes in a changed configuration
         let migration = match worker::attempt(|| migration::load(id)) {
             Ok(migration) => migration,
             Err(error) => return notify(PgLogLevel::LOG, &error),
         };
-        match steps::step(&migration, &mut held) {
-            Ok(Next::Go) => {}
-            Ok(Next::Rest(time)) => return rest(id, time),
-            Ok(Next::End) => return,
+        match steps::step(&migration, &mut old_holders) {
+            Ok(StepOutcome::Continue) => {}
+            Ok(StepOutcome::Sleep(time)) => return rest(id, time),
+            Ok(StepOutcome::Ended) => return,
             Err(error) if !failed(&migration, &error) => return,
             Err(_) => {}
         }
@@ -70,7 +70,7 @@ fn failed(migration: &Migration, error: &Error) -> bool {
             let pause = back_off(tries, Duration::from_millis(250), LONGEST_PAUSE);
             migration::postpone(migration.id, &message, pause)
         }
-        false if migration::is_still_asked(migration)? => {
+        false if migration::is_request_unchanged(migration)? => {
             migration::end(migration.id, State::Failed, Some(&message))
         }
         false => Ok(()),

@@ -1,7 +1,7 @@
 //! The beginning of a migration: what can be checked at once, and its row.
 
 use super::import::shells;
-use super::mirror;
+use super::plain_schemas;
 use super::replica_rows;
 use super::requirements;
 use crate::catalog::migration::{self, Migration, NewMigration};
@@ -61,8 +61,8 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
         Subject::Schema(schema) => vec![schema.clone()],
         Subject::Shard(_) => found.schemas,
     };
-    let mut ends = [Endpoint::of(found.node).session()?, Endpoint::of(target).session()?];
-    let [from, to_node] = &mut ends;
+    let mut endpoints = [Endpoint::of(found.node).session()?, Endpoint::of(target).session()?];
+    let [from, to_node] = &mut endpoints;
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let row = kind.row(shard, &schemas, found.node, target);
     migration::insert(&NewMigration { split_from, ..row })
@@ -77,7 +77,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     catalog::set_moving(shard, true)?;
     // Plans that are kept draw numbers without a look at where the sequence is.
     invalidation::tables_changed(schema)?;
-    mirror::drop(schema)?;
+    plain_schemas::drop_on_nodes(schema)?;
     let schemas = [schema.to_owned()];
     migration::insert(&Kind::Distribute.row(shard, &schemas, NodeId::LOCAL, target))
 }
@@ -132,13 +132,13 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     for schema in catalog::schemas_of(migration.shard)? {
         catalog::forget_schema(&schema)?;
         let Some(namespace) = session::namespace(&schema) else { continue };
-        mirror::restore(&schema, &session::schema_owner(namespace)?)?;
+        plain_schemas::restore_on_nodes(&schema, &session::schema_owner(namespace)?)?;
     }
     Ok(())
 }
 
 /// The shard that is concerned.
-pub struct Found {
+pub struct ResolvedShard {
     pub shard: ShardId,
     pub node: NodeId,
     pub is_pooled: bool,
@@ -148,7 +148,7 @@ pub struct Found {
     pub shown: String,
 }
 
-pub fn find(subject: &Subject) -> Result<Found> {
+pub fn find(subject: &Subject) -> Result<ResolvedShard> {
     let (id, shown) = match subject {
         Subject::Shard(id) => (*id, format!("shard {}", id.0)),
         Subject::Schema(name) => match catalog::home_of(name)? {
@@ -161,7 +161,7 @@ pub fn find(subject: &Subject) -> Result<Found> {
             .hint("helios_shards lists them.")
     })?;
     let schemas = catalog::schemas_of(id)?;
-    Ok(Found {
+    Ok(ResolvedShard {
         shard: id,
         node: shard.node,
         is_pooled: shard.rectangle().is_some(),
@@ -202,7 +202,7 @@ pub fn check_target(node: &Node) -> Result<()> {
 
 /// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before
 /// may have begun a move, and have taken the schema out of the shard for it.
-pub fn claim(subject: &Subject) -> Result<Found> {
+pub fn claim(subject: &Subject) -> Result<ResolvedShard> {
     let mut found = find(subject)?;
     loop {
         catalog::as_owner(|| {
@@ -226,7 +226,7 @@ pub fn claim(subject: &Subject) -> Result<Found> {
     }
 }
 
-fn move_empty(found: &Found, target: NodeId) -> Result<i64> {
+fn move_empty(found: &ResolvedShard, target: NodeId) -> Result<i64> {
     catalog::lock_shard_exclusive(found.shard);
     if !catalog::schemas_of(found.shard)?.is_empty() {
         return Err(Error::new(

@@ -2,7 +2,7 @@
 
 use super::cleanup;
 use super::code::Code as TenantCode;
-use super::definition::{self, TriggerTurns};
+use super::definition::{self, TriggerChanges};
 use super::import::{guard, shells};
 use super::replica_rows;
 use crate::catalog::migration::{self, Migration};
@@ -17,7 +17,7 @@ use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{Ends, literal};
+use crate::replication::endpoints::{Endpoints, literal};
 use crate::replication::fence::{self, Fence, KeepOut};
 use crate::replication::tables::{self, Lockable};
 use helios_core::migration::State;
@@ -29,15 +29,15 @@ const WAITING: &str = "waiting for the transactions that are open on the target"
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     /// To the new copy.
-    There,
+    Forward,
     /// Back to the old one.
     Back,
 }
 
 /// What a try came to.
-pub enum Tried<T> {
+pub enum Attempt<T> {
     /// It succeeded.
     Done(T),
     /// Somebody is in the way.
@@ -53,47 +53,52 @@ struct Prepared {
     back: Vec<Channel>,
     lockable: Vec<Lockable>,
     positions: Vec<(String, String, bool)>,
-    triggers: TriggerTurns,
+    triggers: TriggerChanges,
     /// The definition of what becomes a shell here with the switch.
     shells: Option<(shells::Definition, TenantCode)>,
 }
 
 /// Tries once.
-pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
-    let (from, _) = direction(migration, way);
+pub fn attempt(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    direction: Direction,
+) -> Result<Attempt<()>> {
+    let (from, _) = publisher_and_subscriber(migration, direction);
     if Endpoint::of(from).is_foreign() {
         // Closed by a try that did not come to its end.
-        worker::attempt(|| guard::open(migration, &mut ends.source))?;
+        worker::attempt(|| guard::open(migration, &mut endpoints.source))?;
     }
     let keep_out = match Endpoint::of(from) {
         Endpoint::Local => KeepOut::Everybody,
         Endpoint::Node(_) | Endpoint::Foreign(_) => KeepOut::Writers,
     };
-    let obstacle =
-        worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration), keep_out))?;
+    let obstacle = worker::attempt(|| {
+        fence::blocking_transactions(migration, endpoints.to(from, migration), keep_out)
+    })?;
     if let Some(obstacle) = obstacle {
-        return Ok(Tried::Busy(obstacle));
+        return Ok(Attempt::Busy(obstacle));
     }
-    let prepared = prepare(migration, ends, way)?;
+    let prepared = prepare(migration, endpoints, direction)?;
     let mut outside = locker(from)?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
-    let mut stood = Duration::ZERO;
+    let mut fence_held = Duration::ZERO;
     let result = worker::attempt(|| {
         if let Some((shells, code)) = &prepared.shells {
             shells::make(migration, shells, code)?;
         }
         let tables = (&prepared.lockable[..], keep_out);
         let fence = Fence::raise(migration, from, tables, outside.as_mut())?;
-        let outcome = behind_fence(migration, ends, way, &prepared, &fence);
-        stood = fence.stood();
+        let outcome = behind_fence(migration, endpoints, direction, &prepared, &fence);
+        fence_held = fence.held_for();
         outcome?;
         // The one copy is closed before the other is open.
         match &mut outside {
             Some(session) => {
-                let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
+                let TriggerChanges { disable, unforce, .. } = &prepared.triggers;
                 // Without a way back nothing is applied to it.
                 let unforce = unforce.iter().filter(|_| migration.way_back);
-                let all: Vec<_> = silence.iter().chain(unforce).cloned().collect();
+                let all: Vec<_> = disable.iter().chain(unforce).cloned().collect();
                 guard::close(migration, session, &all)?;
                 failpoint::hit(failpoint::MIGRATION_IMPORT_CLOSED)
             }
@@ -103,19 +108,19 @@ pub fn attempt(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried
     if result.is_err() && Endpoint::of(from).is_foreign() {
         drop(outside); // what it has not committed is open again
         worker::attempt(|| match migration::load(migration.id)?.state.is_before_switch() {
-            true => guard::open(migration, &mut ends.source),
+            true => guard::open(migration, &mut endpoints.source),
             false => Ok(()),
         })?;
     }
-    if stood > Duration::ZERO {
-        worker::attempt(|| migration::stalled(migration.id, stood))?;
+    if fence_held > Duration::ZERO {
+        worker::attempt(|| migration::stalled(migration.id, fence_held))?;
     }
     match result {
         Ok(()) => {
             failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)?;
-            Ok(Tried::Done(()))
+            Ok(Attempt::Done(()))
         }
-        Err(error) if fence::is_busy(&error) => Ok(Tried::Busy(error.to_string())),
+        Err(error) if fence::is_lock_conflict(&error) => Ok(Attempt::Busy(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -128,64 +133,68 @@ fn locker(from: NodeId) -> Result<Option<Session>> {
     }
 }
 
-fn direction(migration: &Migration, way: Way) -> (NodeId, NodeId) {
-    match way {
-        Way::There => (migration.source, migration.target),
-        Way::Back => (migration.target, migration.source),
+fn publisher_and_subscriber(migration: &Migration, direction: Direction) -> (NodeId, NodeId) {
+    match direction {
+        Direction::Forward => (migration.source, migration.target),
+        Direction::Back => (migration.target, migration.source),
     }
 }
 
 /// The channels in which changes flow this way.
-pub fn channels(migration: &Migration, way: Way) -> Result<Vec<Channel>> {
-    worker::attempt(|| match way {
-        Way::There => channel::forward(migration),
-        Way::Back => channel::back(migration),
+pub fn channels(migration: &Migration, direction: Direction) -> Result<Vec<Channel>> {
+    worker::attempt(|| match direction {
+        Direction::Forward => channel::forward(migration),
+        Direction::Back => channel::back(migration),
     })
 }
 
-fn prepare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Prepared> {
-    let (from, to) = direction(migration, way);
-    let channels = channels(migration, way)?;
-    let back = match way {
-        Way::There if migration.way_back => {
-            crate::migration::switch::channels(migration, Way::Back)?
+fn prepare(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    direction: Direction,
+) -> Result<Prepared> {
+    let (from, to) = publisher_and_subscriber(migration, direction);
+    let channels = channels(migration, direction)?;
+    let back = match direction {
+        Direction::Forward if migration.way_back => {
+            crate::migration::switch::channels(migration, Direction::Back)?
         }
         _ => Vec::new(),
     };
     let mut shells = None;
-    if way == Way::There {
-        check_same(migration, ends)?;
+    if direction == Direction::Forward {
+        check_same(migration, endpoints)?;
         if Kind::of(migration) == Kind::Import {
             let definition = worker::attempt(|| {
                 let definition = shells::definition(migration, None)?;
                 shells::check_unchanged(migration, &definition).map(|()| definition)
             })?;
-            let code = TenantCode::of(&mut ends.source, &migration.schemas)?;
+            let code = TenantCode::of(&mut endpoints.source, &migration.schemas)?;
             shells = Some((definition, code)).filter(|_| Endpoint::of(to) != Endpoint::Local);
         }
     }
-    let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
-    let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
-    tables::set_positions(ends.to(to, migration), &positions, &[])?;
-    let triggers = definition::trigger_turns(ends.to(from, migration), &migration.schemas)?;
+    let lockable = tables::lockable(endpoints.to(from, migration), &migration.schemas)?;
+    let positions = tables::positions(endpoints.to(from, migration), &migration.schemas)?;
+    tables::set_positions(endpoints.to(to, migration), &positions, &[])?;
+    let triggers = definition::trigger_changes(endpoints.to(from, migration), &migration.schemas)?;
     for back in &back {
         // Most of the way, so that little is left to skip behind the fence.
-        back.skip(&mut ends.target, &mut ends.source)?;
+        back.skip(&mut endpoints.target, &mut endpoints.source)?;
     }
     Ok(Prepared { from, to, channels, back, lockable, positions, triggers, shells })
 }
 
 /// Definitions must not have changed since they were copied, and all tables must have been copied.
-fn check_same(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    let there = definition::digest(&mut ends.source, &migration.schemas)?;
+fn check_same(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
+    let there = definition::digest(&mut endpoints.source, &migration.schemas)?;
     let mut moved = worker::attempt(|| migration_table::of_migration(migration.id))?;
-    let mut all = tables::moving(&mut ends.source, &migration.schemas)?;
+    let mut all = tables::moving(&mut endpoints.source, &migration.schemas)?;
     for list in [&mut moved, &mut all] {
         list.sort_by_key(MovingTable::qualified);
     }
     let all_moved =
         moved.iter().map(MovingTable::qualified).eq(all.iter().map(MovingTable::qualified));
-    if all_moved && definition::digest(&mut ends.target, &migration.schemas)? == there {
+    if all_moved && definition::digest(&mut endpoints.target, &migration.schemas)? == there {
         return Ok(());
     }
     Err(Error::new(
@@ -198,46 +207,46 @@ fn check_same(migration: &Migration, ends: &mut Ends) -> Result<()> {
 
 fn behind_fence(
     migration: &Migration,
-    ends: &mut Ends,
-    way: Way,
+    endpoints: &mut Endpoints,
+    direction: Direction,
     prepared: &Prepared,
     fence: &Fence,
 ) -> Result<()> {
     let (from, to) = (prepared.from, prepared.to);
     failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
-    arrive(migration, ends, &prepared.channels, fence)?;
-    let positions = tables::positions(ends.to(from, migration), &migration.schemas)?;
-    tables::set_positions(ends.to(to, migration), &positions, &prepared.positions)?;
-    backfill::unlogged(migration, ends, (from, to), fence)?;
+    arrive(migration, endpoints, &prepared.channels, fence)?;
+    let positions = tables::positions(endpoints.to(from, migration), &migration.schemas)?;
+    tables::set_positions(endpoints.to(to, migration), &positions, &prepared.positions)?;
+    backfill::unlogged(migration, endpoints, (from, to), fence)?;
     for back in &prepared.back {
-        back.skip(&mut ends.target, &mut ends.source)?;
+        back.skip(&mut endpoints.target, &mut endpoints.source)?;
     }
     if fence.left().is_zero() {
         return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
     }
-    turn(migration, prepared)?;
-    note_turn(migration, prepared)?;
-    if !migration::is_still_asked(migration)? {
+    flip(migration, prepared)?;
+    note_flip(migration, prepared)?;
+    if !migration::is_request_unchanged(migration)? {
         return Err(Error::new(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
             format!("something else was asked of migration {}", migration.id),
         ));
     }
-    match way {
-        Way::There => {
+    match direction {
+        Direction::Forward => {
             migration::advance(migration.id, State::DualWriteBack)?;
             if !migration.way_back {
                 migration::end(migration.id, State::Finished, None)?;
             }
         }
-        Way::Back => migration::end(migration.id, State::RolledBack, None)?,
+        Direction::Back => migration::end(migration.id, State::RolledBack, None)?,
     }
     failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
 }
 
 /// Closes the one copy and opens the other, on both servers and in the directory. Where our transactions do not reach, a
 /// copy is closed right before this one commits, and opened behind it.
-fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
+fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (kind, id) = (Kind::of(migration), migration.id);
     let (from, to) = (Endpoint::of(prepared.from), Endpoint::of(prepared.to));
     match from {
@@ -247,21 +256,21 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
             if !kind.uses_shells(from) {
                 from.execute(&fenced(id, "writes"))?;
             }
-            let TriggerTurns { silence, unforce, .. } = &prepared.triggers;
-            silence.iter().chain(unforce).try_for_each(|statement| from.execute(statement))?;
+            let TriggerChanges { disable, unforce, .. } = &prepared.triggers;
+            disable.iter().chain(unforce).try_for_each(|statement| from.execute(statement))?;
         }
     }
-    let voice = match to {
+    let enable = match to {
         Endpoint::Foreign(_) => return shells::set_aside(migration),
-        Endpoint::Local => &prepared.triggers.voice_of_shells,
-        Endpoint::Node(_) => &prepared.triggers.voice,
+        Endpoint::Local => &prepared.triggers.enable_on_shells,
+        Endpoint::Node(_) => &prepared.triggers.enable,
     };
     to.execute("SET LOCAL helios.migration_session = on")?;
     if !kind.uses_shells(to) {
         to.execute(&fenced(id, "definition"))?;
     }
     let force = &prepared.triggers.force;
-    voice.iter().chain(force).try_for_each(|statement| to.execute(statement))?;
+    enable.iter().chain(force).try_for_each(|statement| to.execute(statement))?;
     catalog::move_shards(&[(migration.shard, to.id())])?;
     leave_newcomers(migration, from.id())?;
     if kind == Kind::Replica {
@@ -275,7 +284,7 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
 }
 
 /// Notes what is to be removed, and mended, on the copy that is not used any more.
-fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
+fn note_flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (from, to, id) = (prepared.from, prepared.to, migration.id);
     for schema in &migration.schemas {
         catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
@@ -293,9 +302,9 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
         (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => None,
     };
     if let Some((node, kind)) = later {
-        let TriggerTurns { voice, force, .. } = &prepared.triggers;
+        let TriggerChanges { enable, force, .. } = &prepared.triggers;
         let force = force.iter().filter(|_| migration.way_back);
-        let mut all = voice.iter().chain(force);
+        let mut all = enable.iter().chain(force);
         all.try_for_each(|statement| catalog::cleanup::add(id, node, kind, statement))?;
     }
     Ok(())
@@ -308,13 +317,13 @@ fn fenced(id: i64, kind: &str) -> String {
 /// Everything that was written on the one side is on the other.
 pub fn arrive(
     migration: &Migration,
-    ends: &mut Ends,
+    endpoints: &mut Endpoints,
     channels: &[Channel],
     fence: &Fence,
 ) -> Result<()> {
     for channel in channels {
-        let token = channel.mark(ends.to(channel.publisher, migration))?;
-        let subscriber = ends.to(channel.subscriber, migration);
+        let token = channel.mark(endpoints.to(channel.publisher, migration))?;
+        let subscriber = endpoints.to(channel.subscriber, migration);
         if !channel.arrived(subscriber, token, fence.until())? {
             return Err(Error::new(
                 Code::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -338,8 +347,8 @@ pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
 
 /// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions. False
 /// if something was asked for meanwhile.
-pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
-    let channels = channels(migration, Way::Back)?;
+pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
+    let channels = channels(migration, Direction::Back)?;
     let all = worker::attempt(|| {
         channels.iter().try_for_each(Channel::owe)?;
         migration_table::of_migration(migration.id)
@@ -348,18 +357,18 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
     let logged: Vec<_> = all.iter().filter(|table| table.logged).collect();
     for back in &channels {
         let there = format!("SELECT FROM pg_publication WHERE pubname = {}", literal(&back.name));
-        if ends.target.query(&there)?.is_empty() {
-            back.publish(&mut ends.target, &mut ends.source, &logged)?;
+        if endpoints.target.query(&there)?.is_empty() {
+            back.publish(&mut endpoints.target, &mut endpoints.source, &logged)?;
         }
     }
     worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
     for back in &channels {
-        if !back.slot(migration, &mut ends.target)? {
+        if !back.slot(migration, &mut endpoints.target)? {
             return Ok(false);
         }
     }
     worker::attempt(|| migration::note(migration.id, None))?;
-    let Ends { source, .. } = ends;
+    let Endpoints { source, .. } = endpoints;
     for back in &channels {
         worker::attempt(|| back.subscribe(source, false))?;
     }
@@ -369,38 +378,43 @@ pub fn prepare_back(migration: &Migration, ends: &mut Ends) -> Result<bool> {
 
 /// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the
 /// direction in which changes flow now.
-pub fn same_point(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<()>> {
-    let (from, _) = direction(migration, way);
+pub fn same_point(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    direction: Direction,
+) -> Result<Attempt<()>> {
+    let (from, _) = publisher_and_subscriber(migration, direction);
     let keep_out = KeepOut::Writers;
-    let obstacle =
-        worker::attempt(|| fence::in_the_way(migration, ends.to(from, migration), keep_out))?;
+    let obstacle = worker::attempt(|| {
+        fence::blocking_transactions(migration, endpoints.to(from, migration), keep_out)
+    })?;
     if let Some(obstacle) = obstacle {
-        return Ok(Tried::Busy(obstacle));
+        return Ok(Attempt::Busy(obstacle));
     }
-    let channels = channels(migration, way)?;
-    let lockable = tables::lockable(ends.to(from, migration), &migration.schemas)?;
+    let channels = channels(migration, direction)?;
+    let lockable = tables::lockable(endpoints.to(from, migration), &migration.schemas)?;
     let mut outside = locker(from)?;
-    let mut stood = Duration::ZERO;
+    let mut fence_held = Duration::ZERO;
     let result = worker::attempt(|| {
         let fence = Fence::raise(migration, from, (&lockable, keep_out), outside.as_mut())?;
-        arrive(migration, ends, &channels, &fence)?;
+        arrive(migration, endpoints, &channels, &fence)?;
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
-        ends.source.query(begin)?;
-        ends.target.query(begin)?;
+        endpoints.source.query(begin)?;
+        endpoints.target.query(begin)?;
         if let Some(session) = &mut outside {
             session.query("ROLLBACK")?;
         }
-        stood = fence.stood();
+        fence_held = fence.held_for();
         Ok(())
     });
-    if stood > Duration::ZERO {
-        worker::attempt(|| migration::stalled(migration.id, stood))?;
+    if fence_held > Duration::ZERO {
+        worker::attempt(|| migration::stalled(migration.id, fence_held))?;
     }
     match result {
-        Ok(()) => Ok(Tried::Done(())),
-        Err(error) if fence::is_busy(&error) => {
-            ends.roll_back()?;
-            Ok(Tried::Busy(error.to_string()))
+        Ok(()) => Ok(Attempt::Done(())),
+        Err(error) if fence::is_lock_conflict(&error) => {
+            endpoints.roll_back()?;
+            Ok(Attempt::Busy(error.to_string()))
         }
         Err(error) => Err(error),
     }

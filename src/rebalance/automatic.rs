@@ -8,7 +8,7 @@ use crate::pg::error::notify;
 use crate::pg::session::subtransaction;
 use crate::settings;
 use crate::stats;
-use helios_core::rebalance::{Patience, Seen, Watch, Wish};
+use helios_core::rebalance::{Adjustment, Delays, Seen, Watch};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
@@ -53,7 +53,7 @@ impl Automatic {
     }
 
     /// Splits and merges that are due.
-    pub fn due(&mut self) -> Result<Vec<Wish>> {
+    pub fn due(&mut self) -> Result<Vec<Adjustment>> {
         if !settings::AUTO_REBALANCE.get() {
             return Ok(Vec::new());
         }
@@ -85,22 +85,22 @@ impl Automatic {
         let least = usize::try_from(settings::INITIAL_SHARDS.get()).unwrap_or(1);
         let now = self.began.elapsed().as_secs_f64();
         let seconds = |setting: i32| f64::from(setting) / 1000.0;
-        let patience = Patience {
+        let delays = Delays {
             hot: seconds(settings::SPLIT_DELAY.get()),
             cold: seconds(settings::MERGE_DELAY.get()),
         };
-        Ok(self.watch.observe(now, &seen, nodes, least, patience))
+        Ok(self.watch.observe(now, &seen, nodes, least, delays))
     }
 
     /// Does one of them.
-    pub fn fulfil(wish: Wish) -> Result<()> {
-        match wish {
-            Wish::Split(shard) => {
+    pub fn carry_out(adjustment: Adjustment) -> Result<()> {
+        match adjustment {
+            Adjustment::Split(shard) => {
                 let by_load = split(ShardId(shard), |_| Ok(At::Load));
                 by_load.or_else(|_| split(ShardId(shard), |_| Ok(At::Bytes))).map(|_| ())
             }
             // one of them may have moved since: then they are not joined
-            Wish::Merge(one, other) => merge(ShardId(one), ShardId(other)).map(|_| ()),
+            Adjustment::Merge(one, other) => merge(ShardId(one), ShardId(other)).map(|_| ()),
         }
     }
 }

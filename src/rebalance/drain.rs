@@ -1,6 +1,6 @@
 //! Nodes that are to be emptied.
 
-use super::house_empty_shards;
+use super::place_empty_shards;
 use super::plan::{execute, prepare};
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
@@ -59,5 +59,5 @@ pub fn undrain(name: &str) -> Result<()> {
 
 fn house() -> Result<()> {
     let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
-    house_empty_shards(&nodes)
+    place_empty_shards(&nodes)
 }

@@ -17,5 +17,5 @@ pub use automatic::{Automatic, finish_merges};
 pub use drain::{drain, undrain};
 pub use moves::{migrate_matching, start_move};
 pub use plan::{Prepared, execute, prepare};
-pub use ring::house_empty_shards;
+pub use ring::place_empty_shards;
 pub use shards::{At, Merged, assign, merge, split};

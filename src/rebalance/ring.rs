@@ -7,7 +7,7 @@ use helios_core::ring::{self, Held, Member};
 use std::rc::Rc;
 
 /// Gives the ring's nodes their shares of the shards that hold no schema.
-pub fn house_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
+pub fn place_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
     let takes = |node: &&Rc<Node>| !node.is_local && node.takes_schemas && node.state != "draining";
     let mut members: Vec<Member> = nodes
         .iter()

@@ -11,7 +11,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from
 
 /// Waits until copies have applied this session's last commit; gives the slots of those that have not when the time is
 /// over. Anybody may: it tells nothing but whether slots have come past one's own commit.
-pub fn wait_for_replicas(mut slots: Vec<String>, patience: Duration) -> Result<Vec<String>> {
+pub fn wait_for_replicas(mut slots: Vec<String>, timeout: Duration) -> Result<Vec<String>> {
     // What a subscription's worker reports as replayed is what it has applied.
     let late = "SELECT s FROM pg_catalog.unnest($1) AS s
                  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() AS r
@@ -19,7 +19,7 @@ pub fn wait_for_replicas(mut slots: Vec<String>, patience: Duration) -> Result<V
                                     WHERE r.slot_name = s::name AND w.replay_lsn >= $2::pg_catalog.pg_lsn)";
     let place = session::last_commit();
     let place = format!("{:X}/{:X}", place >> 32, place & 0xFFFF_FFFF);
-    let until = Instant::now() + patience;
+    let until = Instant::now() + timeout;
     let mut pause = PAUSES.0;
     loop {
         let arguments = [slots.clone().into(), place.as_str().into()];

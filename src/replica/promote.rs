@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// How often the waiting session looks.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a promotion came to.
 pub struct Promoted {
@@ -62,7 +62,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     let (id, target) = (best.migration, best.node);
     Endpoint::of(target).session()?; // or its error: nobody is to wait for a node that does not answer
     let mut own = Endpoint::Local.session()?;
-    let wish = format!(
+    let request = format!(
         "UPDATE helios.migration SET wish = 'promote', retry_at = NULL
           WHERE id = {id} AND state IN ('in_step', 'switch', 'dual_write_back') AND wish IS NULL RETURNING id"
     );
@@ -74,7 +74,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     loop {
         if !asked {
             // In a transaction of its own: the worker is to see it while this one waits.
-            asked = !own.query(&wish)?.is_empty();
+            asked = !own.query(&request)?.is_empty();
             worker::wake(session::database_id());
         }
         let rows = own.query(&ask)?;
@@ -91,13 +91,13 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
             .detail(text(row, 2))
             .hint("helios_replicas shows the copies that are left."));
         }
-        wait::for_any(&[], LOOK);
+        wait::for_any(&[], POLL_INTERVAL);
     }
-    told(&mut own, id, target)
+    recorded_outcome(&mut own, id, target)
 }
 
 /// What the promotion has noted.
-fn told(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
+fn recorded_outcome(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
     let rows = own.query(&format!(
         "SELECT primary_lost, (extract(epoch FROM complete_until - '2000-01-01 UTC'::timestamptz) * 1000000)::bigint, bytes_behind
            FROM helios.promotion WHERE migration = {id} ORDER BY id DESC LIMIT 1"

@@ -5,12 +5,12 @@ use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::kind::Kind;
-use crate::migration::replica_rows::{ask, of_shard};
-use crate::migration::start::{self, Found};
+use crate::migration::replica_rows::{of_shard, submit_for_replica};
+use crate::migration::start::{self, ResolvedShard};
 use crate::pg::ipc::node_health;
 use crate::pg::session::sql;
 use crate::replication::endpoint::Endpoint;
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
@@ -62,7 +62,7 @@ fn refused(message: String, detail: String, hint: &str) -> Error {
     Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message).detail(detail).hint(hint)
 }
 
-fn check(found: &Found, count: i32) -> Result<()> {
+fn check(found: &ResolvedShard, count: i32) -> Result<()> {
     let message = format!("{} cannot have {count} copies", found.shown);
     if found.schemas.is_empty() {
         let hint = "Put schemas into it first; a schema has its own copies too.";
@@ -96,11 +96,11 @@ fn fit(
     // Those that are not ready go first, then the youngest.
     copies.sort_by_key(|copy| (!is_in_step(copy), copy.id));
     for copy in copies.iter().skip(wanted) {
-        let wish = match copy.state.is_before_switch() {
-            true => Wish::Cancel,
-            false => Wish::Finish,
+        let request = match copy.state.is_before_switch() {
+            true => Request::Cancel,
+            false => Request::Finish,
         };
-        catalog::as_owner(|| ask(copy.id, wish))?;
+        catalog::as_owner(|| submit_for_replica(copy.id, request))?;
     }
     let missing = wanted.saturating_sub(copies.len());
     if missing == 0 {

@@ -10,7 +10,7 @@ use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
 use crate::error::{Error, Result};
 use crate::migration::replica_rows::give_up;
-use crate::migration::switch::{self, Way};
+use crate::migration::switch::{self, Direction};
 use crate::pg::error::notify;
 use crate::pg::ipc::replica_states::{self, State};
 use crate::pg::ipc::worker;
@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long one answer of a node may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often positions of sequences are brought to the copies.
 const POSITIONS: Duration = Duration::from_secs(5);
 /// How often missing copies are looked for.
@@ -48,7 +48,7 @@ struct Watch {
     sessions: BTreeMap<NodeId, Session>,
     positions: BTreeMap<i64, Positions>,
     /// What was said of each node last, so that it is said once.
-    told: BTreeMap<NodeId, String>,
+    reported: BTreeMap<NodeId, String>,
 }
 
 /// Follows the copies until there are none, and none are wanted.
@@ -61,7 +61,7 @@ pub fn watch() {
         match worker::attempt(super::follows_any).and_then(|any| Ok((any, load()?))) {
             Ok((false, _)) => return,
             Ok((true, copies)) => {
-                watch.look(&copies, interval);
+                watch.poll(&copies, interval);
                 if positions.elapsed() >= POSITIONS {
                     positions = Instant::now();
                     watch.bring_positions(&copies);
@@ -92,8 +92,9 @@ fn load() -> Result<Vec<Followed>> {
         ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()
     })?;
     let follow = |migration: Migration| {
-        let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
-        Ok(Followed { channels: switch::channels(&migration, way)?, migration })
+        let direction =
+            if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
+        Ok(Followed { channels: switch::channels(&migration, direction)?, migration })
     };
     migrations.into_iter().map(follow).collect()
 }
@@ -106,7 +107,7 @@ struct Slot {
 }
 
 impl Watch {
-    fn look(&mut self, copies: &[Followed], interval: Duration) {
+    fn poll(&mut self, copies: &[Followed], interval: Duration) {
         let mut slots = BTreeMap::new();
         for (node, markers) in markers(copies, |channel| channel.publisher) {
             match self.ask(node, |session| publish(session, &markers)) {
@@ -143,7 +144,7 @@ impl Watch {
             None => worker::attempt(|| Endpoint::of(node).session()),
         };
         let answer = session.and_then(|mut session| {
-            session.set_time_limit(Some(Instant::now() + PATIENCE));
+            session.set_time_limit(Some(Instant::now() + ANSWER_TIMEOUT));
             let answer = question(&mut session)?;
             session.set_time_limit(None);
             self.sessions.insert(node, session);
@@ -151,14 +152,14 @@ impl Watch {
         });
         match answer {
             Ok(answer) => {
-                self.told.remove(&node);
+                self.reported.remove(&node);
                 Some(answer)
             }
             Err(error) => {
                 let line = error.to_string();
-                if self.told.get(&node) != Some(&line) {
+                if self.reported.get(&node) != Some(&line) {
                     notify(PgLogLevel::LOG, &error.context("following copies".to_owned()));
-                    self.told.insert(node, line);
+                    self.reported.insert(node, line);
                 }
                 None
             }
@@ -258,7 +259,7 @@ fn drop_out(migration: &Migration) {
     let dropped = worker::attempt(|| {
         // Whatever was asked for in between comes first.
         let now = migration::load(migration.id)?;
-        if now.state == migration.state && now.wish.is_none() {
+        if now.state == migration.state && now.request.is_none() {
             give_up(&now, reason)?;
         }
         Ok(())

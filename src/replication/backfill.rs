@@ -11,7 +11,7 @@ use crate::failpoint;
 use crate::pg::ipc::worker;
 use crate::remote::{Answer, Session, wait_for_any};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{self, Ends, column, identifier, literal};
+use crate::replication::endpoints::{self, Endpoints, column, identifier, literal};
 use crate::replication::fence::Fence;
 use crate::replication::pull::Address;
 use crate::replication::relay::relay;
@@ -27,7 +27,7 @@ const STEP: u64 = 4096;
 /// Bytes of a block.
 const BLOCK: u64 = pgrx::pg_sys::BLCKSZ as u64;
 /// How often progress is written down.
-const TELL: Duration = Duration::from_millis(500);
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A part of a table.
 struct Range {
@@ -66,15 +66,15 @@ struct Copying<'a> {
     asked: u64,
 }
 
-/// Copies the tables under a snapshot of the source. Gives false if a wish came in between.
+/// Copies the tables under a snapshot of the source. Gives false if a request came in between.
 pub fn copy(
     migration: &Migration,
-    ends: &mut Ends,
+    endpoints: &mut Endpoints,
     all: &[MovingTable],
     round: i32,
     snapshot: &str,
 ) -> Result<bool> {
-    let Ends { source, target } = ends;
+    let Endpoints { source, target } = endpoints;
     let done = all.iter().filter(|table| table.round.is_some());
     let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * BLOCK));
     let open: Vec<MovingTable> =
@@ -129,25 +129,25 @@ impl Copying<'_> {
         for _ in 0..count {
             let mut session = worker::attempt(|| Endpoint::of(self.migration.target).session())?;
             sign(self.migration, &mut session)?;
-            session.query("SET synchronous_commit = off")?; // see `tell`
+            session.query("SET synchronous_commit = off")?; // see `report_progress`
             if self.is_secret {
                 endpoints::keep_secret(&mut session)?;
             }
             streams.push(Stream { session, answer: Answer::default(), range: None });
         }
-        let mut told = Instant::now();
+        let mut reported = Instant::now();
         loop {
             for stream in &mut streams {
                 self.drive(stream)?;
             }
             if streams.iter().all(|stream| stream.range.is_none()) && self.queue.is_empty() {
-                self.tell(target)?;
+                self.report_progress(target)?;
                 return Ok(true);
             }
-            if told.elapsed() > TELL {
-                told = Instant::now();
-                self.tell(target)?;
-                if worker::attempt(|| migration::load(self.migration.id))?.wish.is_some() {
+            if reported.elapsed() > REPORT_INTERVAL {
+                reported = Instant::now();
+                self.report_progress(target)?;
+                if worker::attempt(|| migration::load(self.migration.id))?.request.is_some() {
                     streams.iter().for_each(|stream| {
                         stream.session.request_cancel();
                     });
@@ -201,7 +201,7 @@ impl Copying<'_> {
     }
 
     /// Writes down how far the copy is, and which tables are done.
-    fn tell(&mut self, target: &mut Session) -> Result<()> {
+    fn report_progress(&mut self, target: &mut Session) -> Result<()> {
         let id = self.migration.id;
         let done = std::mem::take(&mut self.done);
         if !done.is_empty() {
@@ -262,7 +262,7 @@ fn clear(table: &str) -> String {
 /// 55P03 or 57014 if that is not enough.
 pub fn unlogged(
     migration: &Migration,
-    ends: &mut Ends,
+    endpoints: &mut Endpoints,
     (from, to): (NodeId, NodeId),
     fence: &Fence,
 ) -> Result<()> {
@@ -273,14 +273,14 @@ pub fn unlogged(
     }
     let address = Endpoint::of(from).address()?;
     if address.is_secret() {
-        endpoints::keep_secret(ends.to(to, migration))?;
+        endpoints::keep_secret(endpoints.to(to, migration))?;
     }
     let source = description(&address)?;
     for table in unlogged {
-        let columns = tables::columns(ends.to(from, migration), table)?;
+        let columns = tables::columns(endpoints.to(from, migration), table)?;
         let name = table.qualified();
         let copied = if Endpoint::of(to).is_foreign() {
-            relay(&mut ends.target, &mut ends.source, &name, &columns, fence.left())
+            relay(&mut endpoints.target, &mut endpoints.source, &name, &columns, fence.left())
         } else {
             let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
             let left = fence.left().max(Duration::from_millis(1)).as_millis();
@@ -292,10 +292,10 @@ pub fn unlogged(
                 literal(&name),
                 columns.join(", ")
             );
-            ends.to(to, migration).query(&copy).map(|_| ())
+            endpoints.to(to, migration).query(&copy).map(|_| ())
         };
         if copied.is_err() {
-            ends.roll_back()?;
+            endpoints.roll_back()?;
         }
         copied?;
     }

@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How often the subscriber is asked for the marker.
-const LOOK: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Errors of the process that applies changes before it is given up.
 const MOST_ERRORS: i64 = 3;
 
@@ -245,7 +245,7 @@ impl Channel {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            wait::for_any(&[], LOOK);
+            wait::for_any(&[], POLL_INTERVAL);
         }
     }
 

@@ -32,20 +32,20 @@ pub fn flush(session: &mut Session) -> Result<()> {
 }
 
 /// Sessions to both endpoints of a migration.
-pub struct Ends {
+pub struct Endpoints {
     pub source: Session,
     pub target: Session,
 }
 
-impl Ends {
+impl Endpoints {
     /// Connects to both; must be called in a transaction.
     ///
     /// 55000 if one of them is not the server any more that it was when the move began.
     pub fn connect(migration: &Migration) -> Result<Self> {
         let source = Endpoint::of(migration.source).session()?;
-        let mut ends = Self { source, target: Endpoint::of(migration.target).session()? };
-        ends.check_histories(migration)?;
-        Ok(ends)
+        let mut endpoints = Self { source, target: Endpoint::of(migration.target).session()? };
+        endpoints.check_histories(migration)?;
+        Ok(endpoints)
     }
 
     /// A standby that took over has no slots, and may be behind what the other copy has applied.

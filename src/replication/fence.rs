@@ -46,7 +46,7 @@ impl Fence {
     }
 
     /// For how long somebody may have waited.
-    pub fn stood(&self) -> Duration {
+    pub fn held_for(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -64,17 +64,18 @@ impl Fence {
         let began = Instant::now();
         let fence = Self { began, until: began + most };
         // Half of the time for getting the locks; the rest for what has to be done behind the fence.
-        let patience = most / 2;
+        let lock_timeout = most / 2;
         let endpoint = Endpoint::of(node);
         if endpoint == Endpoint::Local {
-            close_here(&fence, patience, tables, keep_out)?;
-            limit_locks(patience.saturating_sub(fence.stood()))?;
+            lock_tables_here(&fence, lock_timeout, tables, keep_out)?;
+            limit_locks(lock_timeout.saturating_sub(fence.held_for()))?;
             catalog::lock_shard_exclusive(migration.shard);
             return Ok(fence);
         }
-        limit_locks(patience)?;
+        limit_locks(lock_timeout)?;
         catalog::lock_shard_exclusive(migration.shard);
-        let left = patience.saturating_sub(fence.stood()).max(Duration::from_millis(1)).as_millis();
+        let left =
+            lock_timeout.saturating_sub(fence.held_for()).max(Duration::from_millis(1)).as_millis();
         // A vacuum that the server itself began gives way after deadlock_timeout.
         let mut on = |statement: &str| match &mut outside {
             Some(session) => session.query(statement).map(|_| ()),
@@ -108,9 +109,9 @@ thread_local! {
 
 /// Locks tables of this server. Clients lock them before anything of ours, so they come before the shard; and in another
 /// order than the last time: a fence that waits for clients who lock them the other way round is a deadlock.
-fn close_here(
+fn lock_tables_here(
     fence: &Fence,
-    patience: Duration,
+    lock_timeout: Duration,
     tables: &[Lockable],
     keep_out: KeepOut,
 ) -> Result<()> {
@@ -121,7 +122,7 @@ fn close_here(
     IN_ORDER.set(in_order);
     for number in 0..tables.len() {
         let table = &tables[if in_order { number } else { tables.len() - 1 - number }];
-        let left = patience.saturating_sub(fence.stood());
+        let left = lock_timeout.saturating_sub(fence.held_for());
         if left.is_zero() {
             let message = format!("could not lock {} in time", table.name);
             return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, message));
@@ -142,7 +143,7 @@ fn limit_locks(time: Duration) -> Result<()> {
 }
 
 /// Whether an error only says that somebody is in the way for now.
-pub fn is_busy(error: &Error) -> bool {
+pub fn is_lock_conflict(error: &Error) -> bool {
     [
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
         Code::ERRCODE_QUERY_CANCELED,
@@ -155,7 +156,7 @@ pub fn is_busy(error: &Error) -> bool {
 
 /// Transactions that would keep a fence from being put up soon: those open for long that hold what it needs, here or on
 /// the node. None if there are none.
-pub fn in_the_way(
+pub fn blocking_transactions(
     migration: &Migration,
     node: &mut Session,
     keep_out: KeepOut,
@@ -202,7 +203,7 @@ fn node_of(migration: &Migration) -> NodeId {
 }
 
 /// Waits until no transaction uses the schema under the lock of the shard that it was taken out of.
-pub fn left_old_shard(migration: &Migration, known: &mut Option<Vec<String>>) -> Result<bool> {
+pub fn has_left_old_shard(migration: &Migration, known: &mut Option<Vec<String>>) -> Result<bool> {
     let Some(old) = migration.split_from else { return Ok(true) };
     let holders = "SELECT coalesce(array_agg(l.pid || ' ' || l.virtualtransaction), '{}')::text[] FROM pg_catalog.pg_locks l
                     WHERE l.locktype = 'object' AND l.classid = $1 AND l.objid = $2::bigint::oid AND l.granted

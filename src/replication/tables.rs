@@ -107,12 +107,12 @@ pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String
     let mut all: Vec<_> =
         given_out.into_iter().map(|row| (text(row, 0), text(row, 1), true)).collect();
     // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
-    let look = |row: &Vec<_>| {
+    let read = |row: &Vec<_>| {
         let name = text(row, 0);
         format!("SELECT {}, last_value, is_called FROM {name}", literal(&name))
     };
-    let looks: Vec<String> = others.into_iter().map(look).collect();
-    for some in looks.chunks(500) {
+    let reads: Vec<String> = others.into_iter().map(read).collect();
+    for some in reads.chunks(500) {
         let rows = source.query(&some.join(" UNION ALL "))?;
         all.extend(rows.iter().map(|row| (text(row, 0), text(row, 1), flag(row, 2))));
     }

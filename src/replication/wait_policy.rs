@@ -8,7 +8,7 @@ use crate::remote::{Answer, Rows, Session, wait_for_any};
 use std::time::{Duration, Instant};
 
 /// How often the migration is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often the answer is.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub fn query(migration: &Migration, session: &mut Session, sql: &str) -> Result<Option<Rows>> {
     session.start_query(sql)?;
     let mut answer = Answer::default();
-    let mut looked = Instant::now();
+    let mut polled = Instant::now();
     let mut given_up = false;
     loop {
         match session.poll_query(&mut answer) {
@@ -25,10 +25,10 @@ pub fn query(migration: &Migration, session: &mut Session, sql: &str) -> Result<
             _ if given_up => return Ok(None),
             result => return result,
         }
-        if !given_up && looked.elapsed() > LOOK {
-            looked = Instant::now();
+        if !given_up && polled.elapsed() > POLL_INTERVAL {
+            polled = Instant::now();
             let now = worker::attempt(|| migration::load(migration.id))?;
-            given_up = now.wish != migration.wish && session.request_cancel();
+            given_up = now.request != migration.request && session.request_cancel();
         }
         wait_for_any(&[&*session], PAUSE);
     }

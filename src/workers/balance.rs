@@ -7,7 +7,7 @@ use crate::pg::ipc::worker;
 use crate::rebalance::{self, Automatic};
 use crate::settings;
 use crate::stats;
-use helios_core::rebalance::Wish;
+use helios_core::rebalance::Adjustment;
 use pgrx::PgLogLevel;
 use pgrx::guc::GucSetting;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ fn attempt<R: Default>(work: impl FnOnce() -> Result<R>) -> R {
 
 impl Balance {
     /// Does what is due; gives the time until the next look.
-    pub fn look(&mut self) -> Duration {
+    pub fn poll(&mut self) -> Duration {
         if let Some(since) = is_due(&mut self.loads, LOADS) {
             attempt(|| {
                 stats::refresh(since);
@@ -86,11 +86,11 @@ impl Balance {
         for (_, error) in attempt(|| Ok(stats::measure(None)?.silent)) {
             notify(PgLogLevel::LOG, &error);
         }
-        for wish in attempt(|| self.automatic.due()) {
-            let done = worker::attempt(|| Automatic::fulfil(wish));
-            let what = match wish {
-                Wish::Split(shard) => format!("shard {shard} split"),
-                Wish::Merge(one, other) => format!("shards {one} and {other} merged"),
+        for adjustment in attempt(|| self.automatic.due()) {
+            let done = worker::attempt(|| Automatic::carry_out(adjustment));
+            let what = match adjustment {
+                Adjustment::Split(shard) => format!("shard {shard} split"),
+                Adjustment::Merge(one, other) => format!("shards {one} and {other} merged"),
             };
             match done {
                 Ok(()) => log(format!("{what}, for what has become of them")),

@@ -42,7 +42,7 @@ pub struct Detector {
 
 impl Detector {
     /// Looks, if a backend waits. Gives the time after which to look again, if one does.
-    pub fn look(&mut self, database: u32) -> Option<Duration> {
+    pub fn poll(&mut self, database: u32) -> Option<Duration> {
         if !backends::any_waits(database) {
             self.sessions.clear();
             return None;

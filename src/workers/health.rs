@@ -61,7 +61,7 @@ impl Watch {
     /// Looks at the nodes that it is time for: one that answers is looked at every `helios.health_interval`; one that
     /// does not, or that a session has failed with, at once, and again with growing pauses. Gives the time until the
     /// next look.
-    pub fn look(&mut self, database: u32, nodes: &[Rc<Node>]) -> Duration {
+    pub fn poll(&mut self, database: u32, nodes: &[Rc<Node>]) -> Duration {
         self.nodes.retain(|node, _| nodes.iter().any(|n| n.id.0 == *node));
         let due: Vec<Rc<Node>> = nodes
             .iter()

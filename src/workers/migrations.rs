@@ -12,7 +12,7 @@ use pgrx::PgLogLevel;
 use std::time::Duration;
 
 /// How often migrations under way are looked after.
-const LOOK: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// How often the worker that follows copies is looked after.
 const WATCH: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ pub struct Workers {
 impl Workers {
     /// Starts workers for migrations that may go on; the time until the next look, while there is something to look
     /// after.
-    pub fn look(&mut self, database: u32) -> Option<Duration> {
+    pub fn poll(&mut self, database: u32) -> Option<Duration> {
         self.running.retain(|(_, worker)| worker.is_alive());
         let found = worker::attempt(|| {
             let role = catalog::catalogs_owner()?.to_u32();
@@ -36,7 +36,7 @@ impl Workers {
             Ok(found) => found,
             Err(error) => {
                 notify(PgLogLevel::LOG, &error);
-                return Some(LOOK);
+                return Some(POLL_INTERVAL);
             }
         };
         let watches = self.running.iter().any(|(id, _)| *id == worker::REPLICAS);
@@ -62,7 +62,7 @@ impl Workers {
                 let work = MigrationWork { database, migration: one.id, role };
                 self.running.extend(Running::start_migration(work).map(|worker| (one.id, worker)));
             }
-            let again = if one.pause.is_zero() { LOOK } else { one.pause };
+            let again = if one.pause.is_zero() { POLL_INTERVAL } else { one.pause };
             next = Some(next.map_or(again, |next| next.min(again)));
         }
         next

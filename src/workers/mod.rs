@@ -126,7 +126,7 @@ pub fn run(database: u32) {
             }
         }
         // Schemas can be imported to a server that is the whole cluster.
-        let moving = migrations.look(database);
+        let moving = migrations.poll(database);
         let is_needed = !nodes.is_empty() || moving.is_some();
         worker::set_resident(database, is_needed);
         if !is_needed || (worker::is_crowded() && began.elapsed() > TURN) {
@@ -134,10 +134,10 @@ pub fn run(database: u32) {
         }
         next = moving.map_or(next, |again| next.min(again));
         if !nodes.is_empty() {
-            next = next.min(watch.look(database, &nodes)).min(balance.look());
-            next = next.min(roles.look(&nodes));
+            next = next.min(watch.poll(database, &nodes)).min(balance.poll());
+            next = next.min(roles.poll(&nodes));
         }
-        next = detector.look(database).map_or(next, |again| next.min(again));
+        next = detector.poll(database).map_or(next, |again| next.min(again));
         worker::rest(next);
     }
 }

@@ -35,7 +35,7 @@ fn interval() -> Duration {
 
 impl Roles {
     /// Does what is due; gives the time until the next look. A node that cannot be asked now is asked the next time.
-    pub fn look(&mut self, nodes: &[Rc<Node>]) -> Duration {
+    pub fn poll(&mut self, nodes: &[Rc<Node>]) -> Duration {
         let since = self.last.map(|last| last.elapsed());
         if let Some(left) = since.and_then(|since| interval().checked_sub(since)) {
             return left;

@@ -10,7 +10,7 @@ const COLD: f64 = 0.3;
 
 /// For how many seconds a shard has to be hot, and a pair cold, before anything is done.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Patience {
+pub struct Delays {
     /// Before a split (`helios.split_delay`).
     pub hot: f64,
     /// Before a merge (`helios.merge_delay`).
@@ -36,7 +36,7 @@ pub struct Seen {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum Adjustment {
     /// Split this shard.
     Split(i64),
     /// Merge these two, which lie beside each other on one node.
@@ -52,15 +52,15 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at all pooled shards. `now`: seconds since any moment; `nodes`: how many share the load; `least`: merging
-    /// leaves this many shards. A shard is in one wish at most, and its time begins anew with it.
+    /// leaves this many shards. A shard is in one adjustment at most, and its time begins anew with it.
     pub fn observe(
         &mut self,
         now: f64,
         shards: &[Seen],
         nodes: usize,
         least: usize,
-        patience: Patience,
-    ) -> Vec<Wish> {
+        delays: Delays,
+    ) -> Vec<Adjustment> {
         let fair = 1.0 / nodes.max(1) as f64;
         let hot = shards.iter().filter(|s| s.is_at_rest && s.schemas > 1 && s.part >= HOT * fair);
         let hot: HashSet<i64> = hot.map(|shard| shard.id).collect();
@@ -70,24 +70,24 @@ impl Watch {
         self.hot.retain(|id, _| hot.contains(id));
         self.cold.retain(|pair, _| cold.contains(pair));
 
-        let mut wishes = Vec::new();
+        let mut adjustments = Vec::new();
         for shard in shards.iter().filter(|shard| hot.contains(&shard.id)) {
-            if now - *self.hot.entry(shard.id).or_insert(now) >= patience.hot {
+            if now - *self.hot.entry(shard.id).or_insert(now) >= delays.hot {
                 self.hot.remove(&shard.id);
-                wishes.push(Wish::Split(shard.id));
+                adjustments.push(Adjustment::Split(shard.id));
             }
         }
         let (mut left, mut busy) = (shards.len(), HashSet::new());
         for (a, b) in cold {
             let since = now - *self.cold.entry((a, b)).or_insert(now);
-            if since >= patience.cold && left > least && !busy.contains(&a) && !busy.contains(&b) {
+            if since >= delays.cold && left > least && !busy.contains(&a) && !busy.contains(&b) {
                 self.cold.remove(&(a, b));
                 busy.extend([a, b]);
                 left -= 1;
-                wishes.push(Wish::Merge(a, b));
+                adjustments.push(Adjustment::Merge(a, b));
             }
         }
-        wishes
+        adjustments
     }
 }
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::shard::Rectangle;
 use crate::slot::SLOTS;
 
-const PATIENCE: Patience = Patience { hot: 300.0, cold: 3600.0 };
+const DELAYS: Delays = Delays { hot: 300.0, cold: 3600.0 };
 
 fn seen(parts: &[f64], nodes: &[i32]) -> Vec<Seen> {
     let width = SLOTS / parts.len() as u16;
@@ -25,21 +25,21 @@ fn hot_shards_are_split_after_five_minutes() {
     let mut watch = Watch::default();
     let shards = seen(&[0.41, 0.2, 0.2, 0.19], &[1, 1, 2, 2]);
     for second in [0.0, 60.0, 299.0] {
-        assert_eq!(watch.observe(second, &shards, 2, 4, PATIENCE), vec![]);
+        assert_eq!(watch.observe(second, &shards, 2, 4, DELAYS), vec![]);
     }
-    assert_eq!(watch.observe(300.0, &shards, 2, 4, PATIENCE), vec![Wish::Split(1)]);
-    assert_eq!(watch.observe(310.0, &shards, 2, 4, PATIENCE), vec![], "its time begins anew");
-    assert_eq!(watch.observe(610.0, &shards, 2, 4, PATIENCE), vec![Wish::Split(1)]);
+    assert_eq!(watch.observe(300.0, &shards, 2, 4, DELAYS), vec![Adjustment::Split(1)]);
+    assert_eq!(watch.observe(310.0, &shards, 2, 4, DELAYS), vec![], "its time begins anew");
+    assert_eq!(watch.observe(610.0, &shards, 2, 4, DELAYS), vec![Adjustment::Split(1)]);
 }
 
 #[test]
 fn a_quiet_moment_begins_the_time_anew() {
     let mut watch = Watch::default();
     let (hot, calm) = (seen(&[0.5, 0.5], &[1, 2]), seen(&[0.3, 0.7], &[1, 2]));
-    watch.observe(0.0, &hot, 2, 2, PATIENCE);
-    watch.observe(200.0, &calm, 2, 2, PATIENCE);
-    assert!(!watch.observe(310.0, &hot, 2, 2, PATIENCE).contains(&Wish::Split(1)));
-    assert!(watch.observe(610.0, &hot, 2, 2, PATIENCE).contains(&Wish::Split(1)));
+    watch.observe(0.0, &hot, 2, 2, DELAYS);
+    watch.observe(200.0, &calm, 2, 2, DELAYS);
+    assert!(!watch.observe(310.0, &hot, 2, 2, DELAYS).contains(&Adjustment::Split(1)));
+    assert!(watch.observe(610.0, &hot, 2, 2, DELAYS).contains(&Adjustment::Split(1)));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn what_cannot_be_split_is_left_alone() {
     shards[0].schemas = 1;
     shards[1].is_at_rest = false;
     for second in [0.0, 400.0, 800.0] {
-        assert_eq!(watch.observe(second, &shards, 2, 2, PATIENCE), vec![]);
+        assert_eq!(watch.observe(second, &shards, 2, 2, DELAYS), vec![]);
     }
 }
 
@@ -58,23 +58,26 @@ fn cold_neighbours_are_merged_after_an_hour() {
     let mut watch = Watch::default();
     // the mean is 0.2: cold is 0.06 together
     let shards = seen(&[0.03, 0.03, 0.0, 0.44, 0.5], &[1, 1, 1, 2, 2]);
-    assert_eq!(watch.observe(0.0, &shards, 9, 3, PATIENCE), vec![]);
-    let merges = |wishes: Vec<Wish>| -> Vec<Wish> {
-        wishes.into_iter().filter(|wish| matches!(wish, Wish::Merge(..))).collect()
+    assert_eq!(watch.observe(0.0, &shards, 9, 3, DELAYS), vec![]);
+    let merges = |adjustments: Vec<Adjustment>| -> Vec<Adjustment> {
+        adjustments
+            .into_iter()
+            .filter(|adjustment| matches!(adjustment, Adjustment::Merge(..)))
+            .collect()
     };
-    assert_eq!(merges(watch.observe(3599.0, &shards, 1, 3, PATIENCE)), vec![]);
+    assert_eq!(merges(watch.observe(3599.0, &shards, 1, 3, DELAYS)), vec![]);
     assert_eq!(
-        merges(watch.observe(3600.0, &shards, 1, 3, PATIENCE)),
-        vec![Wish::Merge(1, 2)],
+        merges(watch.observe(3600.0, &shards, 1, 3, DELAYS)),
+        vec![Adjustment::Merge(1, 2)],
         "each once"
     );
     let mut watch = Watch::default();
-    watch.observe(0.0, &shards, 1, 5, PATIENCE);
-    assert_eq!(watch.observe(4000.0, &shards, 1, 5, PATIENCE), vec![], "no fewer than wanted");
+    watch.observe(0.0, &shards, 1, 5, DELAYS);
+    assert_eq!(watch.observe(4000.0, &shards, 1, 5, DELAYS), vec![], "no fewer than wanted");
     let apart = seen(&[0.0, 0.0], &[1, 2]);
     let mut watch = Watch::default();
-    watch.observe(0.0, &apart, 1, 1, PATIENCE);
-    assert_eq!(watch.observe(4000.0, &apart, 1, 1, PATIENCE), vec![], "on two nodes");
+    watch.observe(0.0, &apart, 1, 1, DELAYS);
+    assert_eq!(watch.observe(4000.0, &apart, 1, 1, DELAYS), vec![], "on two nodes");
 }
 
 /// What a split makes is never merged at once, whatever the load: the two limits lie far apart.
@@ -83,7 +86,7 @@ fn halves_of_a_hot_shard_are_not_cold() {
     let mut watch = Watch::default();
     let shards = seen(&[0.2, 0.2, 0.3, 0.3], &[1, 1, 2, 2]);
     for second in 0..100 {
-        let wishes = watch.observe(f64::from(second) * 100.0, &shards, 2, 1, PATIENCE);
-        assert_eq!(wishes, vec![]);
+        let adjustments = watch.observe(f64::from(second) * 100.0, &shards, 2, 1, DELAYS);
+        assert_eq!(adjustments, vec![]);
     }
 }

@@ -63,11 +63,13 @@ pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
         let mut tries = 1;
         loop {
             match attempt(&subject, &mut node, dry_run) {
-                Err(error) if tries < TRIES && crate::replication::fence::is_busy(&error) => {
+                Err(error)
+                    if tries < TRIES && crate::replication::fence::is_lock_conflict(&error) =>
+                {
                     tries += 1;
                     wait::for_any(&[], PAUSE);
                 }
-                Err(error) if crate::replication::fence::is_busy(&error) => {
+                Err(error) if crate::replication::fence::is_lock_conflict(&error) => {
                     return Err(Error::new(
                         Code::ERRCODE_LOCK_NOT_AVAILABLE,
                         format!("could not lock the tables of schema \"{schema}\""),

@@ -51,7 +51,7 @@ impl Views {
     pub fn restore(&self, schema: &str) -> Result<()> {
         for view in &self.0 {
             subtransaction::attempt(|| sql::run(&view.restore, &[])).map_err(|error| {
-                if crate::replication::fence::is_busy(&error) {
+                if crate::replication::fence::is_lock_conflict(&error) {
                     return error;
                 }
                 Error::new(

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
 use crate::migration::{preflight, start as migration_start};
 use crate::pg::session::sql;
-use crate::replication::endpoints::Ends;
+use crate::replication::endpoints::Endpoints;
 use crate::replication::foreign_server::Server;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -45,9 +45,9 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
     catalog::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;
     let migration = migration::load(id)?;
-    let mut ends = Ends::connect(&migration)?;
+    let mut endpoints = Endpoints::connect(&migration)?;
     // As the worker will: what keeps the schema from coming is said to the one who asks for it.
-    preflight::check(&migration, &mut ends)?;
+    preflight::check(&migration, &mut endpoints)?;
     Ok(id)
 }
 

@@ -8,7 +8,9 @@ use crate::migration::requirements;
 use crate::pg::error::notify;
 use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{self, Ends, column, flag, identifier, literal, names, text};
+use crate::replication::endpoints::{
+    self, Endpoints, column, flag, identifier, literal, names, text,
+};
 use crate::replication::foreign_server;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -19,21 +21,21 @@ const OLDEST: i32 = 15;
 const OLD: i32 = 5;
 
 /// Checks the foreign server, and what it has that is needed here. Errors name what is missing, and the remedy.
-pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
-    check_server(&mut ends.source)?;
-    check_schemas(migration, &mut ends.source)?;
-    check_rights(migration, &mut ends.source)?;
-    check_writers(migration, &mut ends.source)?;
+pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
+    check_server(&mut endpoints.source)?;
+    check_schemas(migration, &mut endpoints.source)?;
+    check_rights(migration, &mut endpoints.source)?;
+    check_writers(migration, &mut endpoints.source)?;
     // The definition comes to the target, and as shells to this server.
     let mut here = Endpoint::Local.session()?;
-    for side in [&mut here, &mut ends.target] {
-        check_roles(migration, &mut ends.source, side)?;
-        check_needed(migration, &mut ends.source, side)?;
+    for side in [&mut here, &mut endpoints.target] {
+        check_roles(migration, &mut endpoints.source, side)?;
+        check_needed(migration, &mut endpoints.source, side)?;
     }
     if migration.way_back {
-        check_way_back(migration, ends)?;
+        check_way_back(migration, endpoints)?;
     }
-    tell_of_old_transactions(&mut ends.source)
+    report_old_transactions(&mut endpoints.source)
 }
 
 fn check_server(source: &mut Session) -> Result<()> {
@@ -241,7 +243,7 @@ fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session)
 }
 
 /// The slot waits for everybody who writes there, in any database.
-fn tell_of_old_transactions(source: &mut Session) -> Result<()> {
+fn report_old_transactions(source: &mut Session) -> Result<()> {
     let ask = format!(
         "SELECT string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
           WHERE backend_xid IS NOT NULL AND xact_start < clock_timestamp() - interval '{OLD} seconds' AND pid <> pg_backend_pid()"
@@ -257,17 +259,17 @@ fn tell_of_old_transactions(source: &mut Session) -> Result<()> {
 }
 
 /// Whether the foreign server reaches the target, which the way back needs: it tries, and takes it back.
-fn check_way_back(migration: &Migration, ends: &mut Ends) -> Result<()> {
+fn check_way_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let probe = identifier(&foreign_server::own_schema(migration.id)?);
     let target = Endpoint::of(migration.target).conninfo()?;
-    endpoints::keep_secret(&mut ends.source)?;
-    let tried = ends.source.query(&format!(
+    endpoints::keep_secret(&mut endpoints.source)?;
+    let tried = endpoints.source.query(&format!(
         "SET client_min_messages = error; BEGIN;
          CREATE SUBSCRIPTION {probe} CONNECTION {} PUBLICATION {probe} WITH (create_slot = false, slot_name = {probe}, copy_data = false, enabled = false)",
         literal(&target)
     ));
-    if !ends.source.is_lost() {
-        ends.source.query("ROLLBACK; RESET client_min_messages")?;
+    if !endpoints.source.is_lost() {
+        endpoints.source.query("ROLLBACK; RESET client_min_messages")?;
     }
     tried.map(|_| ()).map_err(|error| {
         Error::new(

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{self, Ends, identifier, literal, names, text};
+use crate::replication::endpoints::{self, Endpoints, identifier, literal, names, text};
 use crate::replication::foreign_server::{TOKEN, own_schema};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -33,20 +33,20 @@ fn is_ours(server: NodeId) -> Result<String> {
 }
 
 /// Makes what is needed on both ends. What is there stays.
-pub fn put(migration: &Migration, ends: &mut Ends) -> Result<()> {
+pub fn put(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let own = own_schema(migration.id)?;
     let marker = marker(&own);
-    ends.target.query(&marker)?;
-    ends.source.query(&format!("{marker}; {}", refusal(&own, migration)?))?;
+    endpoints.target.query(&marker)?;
+    endpoints.source.query(&format!("{marker}; {}", refusal(&own, migration)?))?;
     let may = "SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper";
-    if !ends.source.query(may)?.is_empty() {
+    if !endpoints.source.query(may)?.is_empty() {
         let numbers = format!(
             "SELECT array_agg(oid) FROM pg_namespace WHERE nspname = ANY ({})",
             names(&migration.schemas)
         );
-        let rows = ends.source.query(&numbers)?;
+        let rows = endpoints.source.query(&numbers)?;
         let numbers = rows.first().map(|row| text(row, 0)).unwrap_or_default();
-        ends.source.query(&freeze(&own, migration, &numbers)?)?;
+        endpoints.source.query(&freeze(&own, migration, &numbers)?)?;
     }
     Ok(())
 }
@@ -128,12 +128,12 @@ pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
     Ok(rows.iter().filter_map(|row| endpoints::column(row, 0)).collect())
 }
 
-/// Closes the schemas to writers, and commits the transaction that has locked their tables. `silence` are further
+/// Closes the schemas to writers, and commits the transaction that has locked their tables. `disable` are further
 /// statements for that transaction.
-pub fn close(migration: &Migration, locker: &mut Session, silence: &[String]) -> Result<()> {
+pub fn close(migration: &Migration, locker: &mut Session, disable: &[String]) -> Result<()> {
     let own = identifier(&own_schema(migration.id)?);
     let trigger = identifier(TRIGGER);
-    let mut all: String = silence.iter().map(|statement| format!("{statement}; ")).collect();
+    let mut all: String = disable.iter().map(|statement| format!("{statement}; ")).collect();
     let body = format!(
         "DECLARE
              t regclass;

@@ -17,7 +17,7 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// How long the switch waits for a reference table here that the schema refers to.
-const PATIENCE: &str = "500ms";
+const LOCK_TIMEOUT: &str = "500ms";
 
 /// The definition of the schemas on the foreign server: what comes before the rows and what comes behind them.
 pub type Definition = (Definitions, Definitions);
@@ -71,11 +71,11 @@ pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantC
     let own = endpoint::role()?;
     for part in [before, behind] {
         for Group { owner, statements } in part.groups(&own, code) {
-            sql::run(&part.head(PATIENCE), &[])?;
+            sql::run(&part.head(LOCK_TIMEOUT), &[])?;
             let owner = owner.map(|owner| acting::role_named(&owner)).transpose()?;
             // What the code sets is taken back at its end.
             let _as_owner = owner.map(RunAs::restricted);
-            sql::run(&part.head(PATIENCE), &[])?;
+            sql::run(&part.head(LOCK_TIMEOUT), &[])?;
             sql::run(&statements, &[])?;
         }
     }

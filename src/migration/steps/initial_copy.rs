@@ -1,6 +1,6 @@
 //! From the plan to a second copy that follows the first.
 
-use super::outcome::{Next, advance, ends};
+use super::outcome::{StepOutcome, advance, connect};
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
@@ -14,14 +14,14 @@ use crate::migration::kind::target_has_definition;
 use crate::migration::preflight;
 use crate::migration::replica_rows;
 use crate::migration::start;
-use crate::migration::switch::{self, Way};
+use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{Ends, flag, names, text};
+use crate::replication::endpoints::{Endpoints, flag, names, text};
 use crate::replication::fence;
 use crate::replication::foreign_server;
 use crate::replication::tables;
@@ -31,9 +31,9 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
 /// How often the lag is looked at while the other copy catches up.
-const CATCH_UP_LOOK: Duration = Duration::from_millis(200);
+const CATCH_UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often open transactions are.
-const DRAIN_LOOK: Duration = Duration::from_millis(100);
+const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// For how many milliseconds those may wait who use a table.
 const BRIEFLY: u32 = 200;
 /// What a migration says meanwhile.
@@ -42,14 +42,17 @@ const WAITING: &str = "waiting for the transactions that are open on the source"
 const NEAR: Duration = Duration::from_millis(500);
 
 /// Checks, then the definitions are frozen.
-pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
-    if !worker::attempt(|| fence::left_old_shard(migration, held))? {
+pub fn planned(
+    migration: &Migration,
+    old_holders: &mut Option<Vec<String>>,
+) -> Result<StepOutcome> {
+    if !worker::attempt(|| fence::has_left_old_shard(migration, old_holders))? {
         let what = "waiting for transactions that use the schema as part of its former shard";
         worker::attempt(|| migration::note(migration.id, Some(what)))?;
         worker::rest(Duration::from_millis(200));
-        return Ok(Next::Go);
+        return Ok(StepOutcome::Continue);
     }
-    let mut ends = ends(migration)?;
+    let mut endpoints = connect(migration)?;
     let kind = Kind::of(migration);
     let check_names = || match kind {
         Kind::Import => Ok(()),
@@ -57,14 +60,16 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
             start::check_still_there(migration)
         }
     };
-    worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut ends)))?;
+    worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut endpoints)))?;
     failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
-    freeze(migration, &mut ends)?;
-    if !drain(migration, &mut ends.source)? || !preflight::check_room(migration, &mut ends)? {
-        return Ok(Next::Go); // something was asked for
+    freeze(migration, &mut endpoints)?;
+    if !drain(migration, &mut endpoints.source)?
+        || !preflight::check_room(migration, &mut endpoints)?
+    {
+        return Ok(StepOutcome::Continue); // something was asked for
     }
-    preflight::check_again(migration, &mut ends)?;
-    let moving = tables::moving(&mut ends.source, &migration.schemas)?;
+    preflight::check_again(migration, &mut endpoints)?;
+    let moving = tables::moving(&mut endpoints.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
             // Shells that an import makes are defined as the tables are meanwhile.
@@ -89,10 +94,10 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
     })?;
     let known = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
-    briefly(&mut ends.source, |source| name_by_all_columns(source, &nameless))?;
+    briefly(&mut endpoints.source, |source| name_by_all_columns(source, &nameless))?;
     if target_has_definition(migration) {
         // Shells, which no dump will make so.
-        briefly(&mut ends.target, |target| name_by_all_columns(target, &nameless))?;
+        briefly(&mut endpoints.target, |target| name_by_all_columns(target, &nameless))?;
     }
     advance(migration, State::DualWrite)
 }
@@ -127,7 +132,7 @@ fn identity(table: &MovingTable) -> String {
 }
 
 /// From here on definitions of the schemas do not change, here and on the source.
-fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
+fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (id, kind) = (migration.id, Kind::of(migration));
     worker::attempt(|| match kind {
         Kind::Import => {
@@ -155,9 +160,9 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let schemas = names(&migration.schemas);
     worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
     match kind {
-        Kind::Import => worker::attempt(|| guard::put(migration, ends)),
+        Kind::Import => worker::attempt(|| guard::put(migration, endpoints)),
         Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
-            ends.source.query(&insert(&schemas)).map(|_| ())
+            endpoints.source.query(&insert(&schemas)).map(|_| ())
         }
     }
 }
@@ -173,19 +178,19 @@ fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
             return Ok(true);
         }
         worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
-        if worker::attempt(|| migration::load(migration.id))?.wish != migration.wish {
+        if worker::attempt(|| migration::load(migration.id))?.request != migration.request {
             return Ok(false);
         }
-        worker::rest(DRAIN_LOOK);
+        worker::rest(DRAIN_POLL_INTERVAL);
     }
 }
 
 /// Publication, slot, definitions, rows, indexes.
-pub fn copy(migration: &Migration) -> Result<Next> {
-    let mut ends = ends(migration)?;
+pub fn copy(migration: &Migration) -> Result<StepOutcome> {
+    let mut endpoints = connect(migration)?;
     let mut keeper = None;
-    make_copy(migration, &mut ends, &mut keeper).map_err(|error| {
-        let sessions = [Some(&mut ends.source), Some(&mut ends.target), keeper.as_mut()];
+    make_copy(migration, &mut endpoints, &mut keeper).map_err(|error| {
+        let sessions = [Some(&mut endpoints.source), Some(&mut endpoints.target), keeper.as_mut()];
         let lost = sessions.into_iter().flatten().any(|session| session.is_stale());
         match lost {
             // A program that could not connect, a snapshot that is gone with its session: it passes.
@@ -196,16 +201,20 @@ pub fn copy(migration: &Migration) -> Result<Next> {
     })
 }
 
-fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session>) -> Result<Next> {
-    backfill::end_stray_copies(migration, &mut ends.target)?;
+fn make_copy(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    keeper: &mut Option<Session>,
+) -> Result<StepOutcome> {
+    backfill::end_stray_copies(migration, &mut endpoints.target)?;
     let all = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let open: Vec<&MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).collect();
     let mut rounds = migration.round;
     if migration.state == State::DualWrite || !open.is_empty() {
-        briefly(&mut ends.target, |target| {
+        briefly(&mut endpoints.target, |target| {
             if target_has_definition(migration) {
-                definition::silence_shells(migration, target)?;
+                definition::disable_shell_triggers(migration, target)?;
             }
             backfill::empty(target, &all)
         })?;
@@ -221,34 +230,36 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
         })?;
         rounds = round;
         for earlier in 1..round {
-            end_round(migration, ends, earlier, &all)?;
+            end_round(migration, endpoints, earlier, &all)?;
         }
         for channel in &channels {
-            channel.publish(&mut ends.source, &mut ends.target, &open)?;
+            channel.publish(&mut endpoints.source, &mut endpoints.target, &open)?;
         }
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
         worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
         // The session keeps the snapshot until it is dropped.
         let session = worker::attempt(|| Endpoint::of(migration.source).replication_session())?;
         let session = keeper.insert(session);
-        let Some((first, others)) = channels.split_first() else { return Ok(Next::Go) };
-        let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {
-            return Ok(Next::Go); // something was asked for
+        let Some((first, others)) = channels.split_first() else {
+            return Ok(StepOutcome::Continue);
         };
-        others.iter().try_for_each(|channel| channel.slot_like(first, &mut ends.source))?;
+        let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {
+            return Ok(StepOutcome::Continue); // something was asked for
+        };
+        others.iter().try_for_each(|channel| channel.slot_like(first, &mut endpoints.source))?;
         failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
-        if !definition::before_rows(migration, &mut ends.target, &snapshot)? {
-            return Ok(Next::Go);
+        if !definition::before_rows(migration, &mut endpoints.target, &snapshot)? {
+            return Ok(StepOutcome::Continue);
         }
         failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
         worker::attempt(|| migration::advance(migration.id, State::Backfill))?;
-        if !backfill::copy(migration, ends, &all, round, &snapshot)? {
-            return Ok(Next::Go); // something was asked for
+        if !backfill::copy(migration, endpoints, &all, round, &snapshot)? {
+            return Ok(StepOutcome::Continue); // something was asked for
         }
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
-    if !definition::after_rows(migration, rounds, &mut ends.target)? {
-        return Ok(Next::Go);
+    if !definition::after_rows(migration, rounds, &mut endpoints.target)? {
+        return Ok(StepOutcome::Continue);
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
     advance(migration, State::CatchUp)
@@ -258,7 +269,7 @@ fn make_copy(migration: &Migration, ends: &mut Ends, keeper: &mut Option<Session
 /// applied from both they would be there twice.
 fn end_round(
     migration: &Migration,
-    ends: &mut Ends,
+    endpoints: &mut Endpoints,
     round: i32,
     tables: &[MovingTable],
 ) -> Result<()> {
@@ -267,51 +278,51 @@ fn end_round(
     for part in channel::parts(tables.iter()) {
         let channel = worker::attempt(|| Channel::forward(migration, round, part))?;
         match finished.iter().any(|table| table.part == part) {
-            true => channel.narrow(&mut ends.source, &finished)?,
-            false => cleanup::some(migration, |debt| debt.name == channel.name)?,
+            true => channel.narrow(&mut endpoints.source, &finished)?,
+            false => cleanup::some(migration, |item| item.name == channel.name)?,
         }
     }
     Ok(())
 }
 
 /// The target follows, until it is near.
-pub fn catch_up(migration: &Migration) -> Result<Next> {
-    let mut ends = ends(migration)?;
+pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
+    let mut endpoints = connect(migration)?;
     failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_BEFORE)?;
-    let channels = switch::channels(migration, Way::There)?;
+    let channels = switch::channels(migration, Direction::Forward)?;
     for channel in &channels {
-        worker::attempt(|| channel.subscribe(&mut ends.target, true))?;
+        worker::attempt(|| channel.subscribe(&mut endpoints.target, true))?;
     }
     failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_AFTER)?;
     for channel in &channels {
         loop {
-            let lag = channel.lag(&mut ends.source)?;
+            let lag = channel.lag(&mut endpoints.source)?;
             worker::attempt(|| migration::lag(migration.id, lag))?;
-            let token = channel.mark(&mut ends.source)?;
-            if channel.arrived(&mut ends.target, token, Instant::now() + NEAR)? {
+            let token = channel.mark(&mut endpoints.source)?;
+            if channel.arrived(&mut endpoints.target, token, Instant::now() + NEAR)? {
                 break;
             }
-            worker::attempt(|| channel.check_applies(&mut ends.target))?;
-            if worker::attempt(|| migration::load(migration.id))?.wish.is_some() {
-                return Ok(Next::Go);
+            worker::attempt(|| channel.check_applies(&mut endpoints.target))?;
+            if worker::attempt(|| migration::load(migration.id))?.request.is_some() {
+                return Ok(StepOutcome::Continue);
             }
-            worker::rest(CATCH_UP_LOOK);
+            worker::rest(CATCH_UP_POLL_INTERVAL);
         }
     }
-    if !link_tables(migration, &mut ends)? {
-        return Ok(Next::Go);
+    if !link_tables(migration, &mut endpoints)? {
+        return Ok(StepOutcome::Continue);
     }
-    for view in tables::materialized_views(&mut ends.source, &migration.schemas)? {
+    for view in tables::materialized_views(&mut endpoints.source, &migration.schemas)? {
         let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
-        if wait_policy::query(migration, &mut ends.target, &refresh)?.is_none() {
-            return Ok(Next::Go);
+        if wait_policy::query(migration, &mut endpoints.target, &refresh)?.is_none() {
+            return Ok(StepOutcome::Continue);
         }
     }
     // The new copy is to be planned for as the old one was.
     for table in worker::attempt(|| migration_table::of_migration(migration.id))? {
         let analyse = format!("ANALYZE {}", table.qualified());
-        if wait_policy::query(migration, &mut ends.target, &analyse)?.is_none() {
-            return Ok(Next::Go);
+        if wait_policy::query(migration, &mut endpoints.target, &analyse)?.is_none() {
+            return Ok(StepOutcome::Continue);
         }
     }
     advance(migration, State::Verify)
@@ -319,15 +330,15 @@ pub fn catch_up(migration: &Migration) -> Result<Next> {
 
 /// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
 /// moments a row may be there without the one that it needs. False if something was asked for in between.
-fn link_tables(migration: &Migration, ends: &mut Ends) -> Result<bool> {
+fn link_tables(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {
-        match definition::foreign_keys(migration, &mut ends.target) {
+        match definition::foreign_keys(migration, &mut endpoints.target) {
             Err(error) if error.is(Code::ERRCODE_FOREIGN_KEY_VIOLATION) => {
-                worker::rest(CATCH_UP_LOOK);
+                worker::rest(CATCH_UP_POLL_INTERVAL);
             }
             result => return result,
         }
     }
-    definition::foreign_keys(migration, &mut ends.target)
+    definition::foreign_keys(migration, &mut endpoints.target)
 }

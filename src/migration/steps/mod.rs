@@ -20,33 +20,33 @@ use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::replication::endpoints::literal;
-use helios_core::migration::{State, Wish};
-use outcome::{Next, end};
+use helios_core::migration::{Request, State};
+use outcome::{StepOutcome, end};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Does what the migration's state, or what is asked of it, calls for. `held` is what the worker remembers from step to
-/// step: see [`crate::replication::fence::left_old_shard`].
-pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Next> {
+/// Does what the migration's state, or what is asked of it, calls for. `old_holders` is what the worker remembers from step to
+/// step: see [`crate::replication::fence::has_left_old_shard`].
+pub fn step(migration: &Migration, old_holders: &mut Option<Vec<String>>) -> Result<StepOutcome> {
     failpoint::hit(failpoint::MIGRATION_STEP_BEFORE)?;
-    match (migration.wish, migration.state) {
-        (Some(Wish::Cancel), state) if state.is_before_switch() => {
+    match (migration.request, migration.state) {
+        (Some(Request::Cancel), state) if state.is_before_switch() => {
             return end(migration, State::Cancelled);
         }
-        (Some(Wish::RollBack), State::DualWriteBack) => return switch::roll_back(migration),
-        (Some(Wish::Finish), State::DualWriteBack) => {
+        (Some(Request::RollBack), State::DualWriteBack) => return switch::roll_back(migration),
+        (Some(Request::Finish), State::DualWriteBack) => {
             return end(migration, State::Finished);
         }
-        (Some(Wish::Verify), State::InStep | State::DualWriteBack) => {
+        (Some(Request::Verify), State::InStep | State::DualWriteBack) => {
             return verify::again(migration);
         }
-        (Some(Wish::Promote), State::InStep | State::Switch | State::DualWriteBack) => {
+        (Some(Request::Promote), State::InStep | State::Switch | State::DualWriteBack) => {
             return replica::promote(migration);
         }
         _ => {}
     }
     match migration.state {
-        State::Planned => initial_copy::planned(migration, held),
+        State::Planned => initial_copy::planned(migration, old_holders),
         State::DualWrite | State::Backfill => initial_copy::copy(migration),
         State::CatchUp => initial_copy::catch_up(migration),
         State::Verify => verify::verify(migration),
@@ -54,11 +54,13 @@ pub fn step(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<Nex
         State::Switch => switch::switch_over(migration),
         State::DualWriteBack => switch::dual_write_back(migration),
         State::Cleanup => clean_up(migration),
-        State::Finished | State::RolledBack | State::Cancelled | State::Failed => Ok(Next::End),
+        State::Finished | State::RolledBack | State::Cancelled | State::Failed => {
+            Ok(StepOutcome::Ended)
+        }
     }
 }
 
-fn clean_up(migration: &Migration) -> Result<Next> {
+fn clean_up(migration: &Migration) -> Result<StepOutcome> {
     if Kind::of(migration) == Kind::Replica {
         worker::attempt(|| replica_rows::leave(migration))?;
     }
@@ -80,5 +82,5 @@ fn clean_up(migration: &Migration) -> Result<Next> {
         literal(&migration.schemas.join(", "))
     );
     notify(PgLogLevel::LOG, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, line));
-    Ok(Next::End)
+    Ok(StepOutcome::Ended)
 }

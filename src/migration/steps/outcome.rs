@@ -2,53 +2,53 @@
 
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
-use crate::migration::switch::Tried;
+use crate::migration::switch::Attempt;
 use crate::pg::ipc::worker;
-use crate::replication::endpoints::Ends;
+use crate::replication::endpoints::Endpoints;
 use crate::settings;
 use helios_core::migration::{State, back_off};
 use std::time::{Duration, Instant};
 
 /// Outcome of one step, for the worker that runs the migration.
-pub enum Next {
+pub enum StepOutcome {
     /// Load the migration again and do its next step: its state or its request has changed.
-    Go,
+    Continue,
     /// Nothing to do until this time has passed or a request arrives; the worker exits.
-    Rest(Duration),
+    Sleep(Duration),
     /// The migration has reached its last state.
-    End,
+    Ended,
 }
 
 /// Commits the next state of a migration.
-pub fn advance(migration: &Migration, state: State) -> Result<Next> {
-    worker::attempt(|| migration::advance(migration.id, state)).map(|()| Next::Go)
+pub fn advance(migration: &Migration, state: State) -> Result<StepOutcome> {
+    worker::attempt(|| migration::advance(migration.id, state)).map(|()| StepOutcome::Continue)
 }
 
 /// Ends the migration, unless something else was asked of it since it was loaded.
-pub fn end(migration: &Migration, outcome: State) -> Result<Next> {
-    worker::attempt(|| match migration::is_still_asked(migration)? {
+pub fn end(migration: &Migration, outcome: State) -> Result<StepOutcome> {
+    worker::attempt(|| match migration::is_request_unchanged(migration)? {
         true => migration::end(migration.id, outcome, None),
         false => Ok(()),
     })
-    .map(|()| Next::Go)
+    .map(|()| StepOutcome::Continue)
 }
 
 /// Connects to both endpoints of a migration.
-pub fn ends(migration: &Migration) -> Result<Ends> {
-    worker::attempt(|| Ends::connect(migration))
+pub fn connect(migration: &Migration) -> Result<Endpoints> {
+    worker::attempt(|| Endpoints::connect(migration))
 }
 
 /// Tries until it succeeds, with growing pauses in which nobody waits. None if something was asked for in between.
-pub fn persist<T>(
+pub fn retry_until_done<T>(
     migration: &Migration,
-    mut attempt: impl FnMut() -> Result<Tried<T>>,
+    mut attempt: impl FnMut() -> Result<Attempt<T>>,
 ) -> Result<Option<T>> {
     let began = Instant::now();
     let mut tries = 0;
     loop {
         let reason = match attempt()? {
-            Tried::Done(value) => return Ok(Some(value)),
-            Tried::Busy(reason) => reason,
+            Attempt::Done(value) => return Ok(Some(value)),
+            Attempt::Busy(reason) => reason,
         };
         tries += 1;
         worker::attempt(|| migration::note(migration.id, Some(&reason)))?;
@@ -61,7 +61,7 @@ pub fn persist<T>(
                 until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200)),
             );
             let now = worker::attempt(|| migration::load(migration.id))?;
-            if now.wish != migration.wish || now.state != migration.state {
+            if now.request != migration.request || now.state != migration.state {
                 return Ok(None);
             }
         }

@@ -1,24 +1,25 @@
 //! Copies that are kept: in step, until they are promoted or no longer wanted.
 
-use super::outcome::Next;
+use super::outcome::StepOutcome;
 use super::take_over;
 use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
 use crate::migration::replica_rows;
-use crate::migration::switch::{self, Way};
+use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::replication::endpoint::Endpoint;
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{Request, State};
 use std::time::Duration;
 
 /// A copy in step needs no worker of its own: it is looked after by the one of all copies.
 const REST: Duration = Duration::from_secs(3600);
 
 /// From here on the copy may be read and promoted, and commits may wait for it.
-pub fn in_step(migration: &Migration) -> Result<Next> {
-    let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
-    let channels = switch::channels(migration, way)?;
+pub fn in_step(migration: &Migration) -> Result<StepOutcome> {
+    let direction =
+        if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
+    let channels = switch::channels(migration, direction)?;
     worker::attempt(|| {
         replica_rows::enter(
             migration,
@@ -26,23 +27,23 @@ pub fn in_step(migration: &Migration) -> Result<Next> {
         )?;
         migration::note(migration.id, None)
     })?;
-    Ok(Next::Rest(REST))
+    Ok(StepOutcome::Sleep(REST))
 }
 
 /// The copy is to be used: with the switch as long as the primary answers, else as it is.
-pub fn promote(migration: &Migration) -> Result<Next> {
+pub fn promote(migration: &Migration) -> Result<StepOutcome> {
     if !answers(migration.primary())? {
         take_over::take_over(migration)?;
-        return Ok(Next::Go);
+        return Ok(StepOutcome::Continue);
     }
     worker::attempt(|| match migration.state {
-        State::DualWriteBack => replica_rows::ask(migration.id, Wish::RollBack),
+        State::DualWriteBack => replica_rows::submit_for_replica(migration.id, Request::RollBack),
         _ => {
-            migration::fulfil(migration.id, Wish::Promote)?;
+            migration::clear_request(migration.id, Request::Promote)?;
             migration::advance(migration.id, State::Switch)
         }
     })?;
-    Ok(Next::Go)
+    Ok(StepOutcome::Continue)
 }
 
 /// Whether a node takes connections. One that says that it is starting up does, soon (57P03).

@@ -1,13 +1,13 @@
 //! The switch, the time in which it can be taken back, and the way back.
 
-use super::outcome::{Next, advance, end, ends, persist};
+use super::outcome::{StepOutcome, advance, connect, end, retry_until_done};
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::kind::Kind;
-use crate::migration::switch::{self, Way};
+use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::replication::channel::Channel;
 use crate::settings;
@@ -15,25 +15,26 @@ use helios_core::migration::State;
 use std::time::Duration;
 
 /// How often the lag of the way back is noted, and the length of the window looked up again.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const WINDOW_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The new copy takes over, if the two were found equal a short time ago.
-pub fn switch_over(migration: &Migration) -> Result<Next> {
+pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
     let is_replica = Kind::of(migration) == Kind::Replica;
     let oldest = f64::from(settings::VERIFY_MAX_AGE.get());
     // A copy in step was verified when it was made, and is compared whenever somebody asks.
     if !is_replica && migration.verified.is_none_or(|age| age > oldest) {
         return advance(migration, State::Verify);
     }
-    let mut ends = ends(migration)?;
-    if migration.way_back && !switch::prepare_back(migration, &mut ends)? {
-        return Ok(Next::Go); // something was asked for
+    let mut endpoints = connect(migration)?;
+    if migration.way_back && !switch::prepare_back(migration, &mut endpoints)? {
+        return Ok(StepOutcome::Continue); // something was asked for
     }
-    persist(migration, || switch::attempt(migration, &mut ends, Way::There)).map(|_| Next::Go)
+    retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Forward))
+        .map(|_| StepOutcome::Continue)
 }
 
 /// Changes flow back, until the window ends.
-pub fn dual_write_back(migration: &Migration) -> Result<Next> {
+pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     let is_replica = Kind::of(migration) == Kind::Replica;
     let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
     let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
@@ -43,10 +44,10 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
         return end(migration, State::Finished);
     }
     let channels = open_way_back(migration)?;
-    let mut ends = ends(migration)?;
+    let mut endpoints = connect(migration)?;
     let mut lag = 0;
     for back in &channels {
-        lag = lag.max(back.lag(&mut ends.target)?);
+        lag = lag.max(back.lag(&mut endpoints.target)?);
     }
     worker::attempt(|| {
         migration::lag(migration.id, lag)?;
@@ -55,27 +56,28 @@ pub fn dual_write_back(migration: &Migration) -> Result<Next> {
     if is_replica {
         return super::replica::in_step(migration);
     }
-    Ok(Next::Rest(left.min(LOOK_AGAIN)))
+    Ok(StepOutcome::Sleep(left.min(WINDOW_POLL_INTERVAL)))
 }
 
 /// The old copy takes over again.
-pub fn roll_back(migration: &Migration) -> Result<Next> {
+pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
     open_way_back(migration)?;
-    let mut ends = ends(migration)?;
-    persist(migration, || switch::attempt(migration, &mut ends, Way::Back)).map(|_| Next::Go)
+    let mut endpoints = connect(migration)?;
+    retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Back))
+        .map(|_| StepOutcome::Continue)
 }
 
 /// Lets changes flow back. The way there is closed first: what flows back must not come round again.
 pub fn open_way_back(migration: &Migration) -> Result<Vec<Channel>> {
-    let channels = switch::channels(migration, Way::Back)?;
-    let way_there = |debt: &CleanupItem| {
-        matches!(debt.kind.as_str(), "subscription" | "slot" | "publication")
-            && channels.iter().all(|back| debt.name != back.name)
+    let channels = switch::channels(migration, Direction::Back)?;
+    let way_there = |item: &CleanupItem| {
+        matches!(item.kind.as_str(), "subscription" | "slot" | "publication")
+            && channels.iter().all(|back| item.name != back.name)
     };
     cleanup::some(migration, way_there)?;
     failpoint::hit(failpoint::MIGRATION_REVERSE_BEFORE)?;
-    let mut ends = ends(migration)?;
-    channels.iter().try_for_each(|back| back.enable(&mut ends.source))?;
+    let mut endpoints = connect(migration)?;
+    channels.iter().try_for_each(|back| back.enable(&mut endpoints.source))?;
     failpoint::hit(failpoint::MIGRATION_REVERSE_AFTER)?;
     Ok(channels)
 }

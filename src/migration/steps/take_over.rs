@@ -7,7 +7,7 @@ use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
 use crate::migration::replica_rows::{Loss, promoted};
-use crate::migration::switch::{self, Way};
+use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::{replica_states, worker};
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
@@ -29,8 +29,9 @@ const LOCKS: Duration = Duration::from_secs(2);
 /// Makes the copy the one in use, without its primary. What the primary's node still has is noted for clean-up.
 pub fn take_over(migration: &Migration) -> Result<()> {
     let (from, to) = (migration.primary(), migration.follower());
-    let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
-    let channels = switch::channels(migration, way)?;
+    let direction =
+        if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
+    let channels = switch::channels(migration, direction)?;
     let mut copy = worker::attempt(|| Endpoint::of(to).session())?;
     check_follows(migration)?;
     let applied = settle_down(&channels, &mut copy)?;
@@ -41,13 +42,13 @@ pub fn take_over(migration: &Migration) -> Result<()> {
         channel::drop_subscription(&mut copy, &channel.name)?;
     }
     failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
-    let voice = worker::attempt(|| {
+    let enable = worker::attempt(|| {
         let mut shells = Endpoint::Local.session()?;
-        let mut turns = definition::trigger_turns(&mut shells, &migration.schemas)?;
-        turns.voice.append(&mut turns.force);
-        Ok(turns.voice)
+        let mut changes = definition::trigger_changes(&mut shells, &migration.schemas)?;
+        changes.enable.append(&mut changes.force);
+        Ok(changes.enable)
     })?;
-    worker::attempt(|| flip(migration, from, to, &voice, &loss))?;
+    worker::attempt(|| flip(migration, from, to, &enable, &loss))?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)
 }
 
@@ -110,7 +111,7 @@ fn flip(
     migration: &Migration,
     from: NodeId,
     to: NodeId,
-    voice: &[String],
+    enable: &[String],
     loss: &Loss,
 ) -> Result<()> {
     if !catalog::lock_shards_within(&[migration.shard], LOCKS)? {
@@ -125,7 +126,7 @@ fn flip(
     Endpoint::of(to)
         .execute(&format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
     Endpoint::of(to).execute(&format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
-    voice.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
+    enable.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {
         catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;

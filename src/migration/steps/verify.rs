@@ -1,63 +1,68 @@
 //! Compares the copies: before the switch, and whenever somebody asks while both are there.
 
-use super::outcome::{Next, advance, ends, persist};
+use super::outcome::{StepOutcome, advance, connect, retry_until_done};
 use super::switch::open_way_back;
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::kind::Kind;
-use crate::migration::switch::{self, Tried, Way};
+use crate::migration::switch::{self, Attempt, Direction};
 use crate::pg::ipc::worker;
-use crate::replication::endpoints::Ends;
+use crate::replication::endpoints::Endpoints;
 use crate::replication::verify as comparison;
 use crate::replication::verify::{Compared, TableName};
-use helios_core::migration::Wish;
+use helios_core::migration::Request;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// No switch without it.
 ///
 /// XX001 if the copies differ.
-pub fn verify(migration: &Migration) -> Result<Next> {
-    let mut ends = ends(migration)?;
+pub fn verify(migration: &Migration) -> Result<StepOutcome> {
+    let mut endpoints = connect(migration)?;
     failpoint::hit(failpoint::MIGRATION_VERIFY_BEFORE)?;
-    let compared = persist(migration, || compare(migration, &mut ends, Way::There))?;
+    let compared =
+        retry_until_done(migration, || compare(migration, &mut endpoints, Direction::Forward))?;
     match compared.as_deref() {
-        None => Ok(Next::Go),
+        None => Ok(StepOutcome::Continue),
         Some([]) => advance(migration, Kind::of(migration).after_verify()),
         Some([first, others @ ..]) => Err(differ(migration, first, others.len())),
     }
 }
 
 /// Because someone asked; a difference is what was asked for, not a failure.
-pub fn again(migration: &Migration) -> Result<Next> {
-    let way = match migration.state.is_before_switch() {
-        true => Way::There,
-        false => open_way_back(migration).map(|_| Way::Back)?,
+pub fn again(migration: &Migration) -> Result<StepOutcome> {
+    let direction = match migration.state.is_before_switch() {
+        true => Direction::Forward,
+        false => open_way_back(migration).map(|_| Direction::Back)?,
     };
-    let mut ends = ends(migration)?;
-    if persist(migration, || compare(migration, &mut ends, way))?.is_some() {
-        worker::attempt(|| migration::fulfil(migration.id, Wish::Verify))?;
+    let mut endpoints = connect(migration)?;
+    if retry_until_done(migration, || compare(migration, &mut endpoints, direction))?.is_some() {
+        worker::attempt(|| migration::clear_request(migration.id, Request::Verify))?;
     }
-    Ok(Next::Go)
+    Ok(StepOutcome::Continue)
 }
 
 /// Compares once, notes what was found, and gives the tables that differ.
-fn compare(migration: &Migration, ends: &mut Ends, way: Way) -> Result<Tried<Vec<Compared>>> {
-    if let Tried::Busy(reason) = switch::same_point(migration, ends, way)? {
-        return Ok(Tried::Busy(reason));
+fn compare(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    direction: Direction,
+) -> Result<Attempt<Vec<Compared>>> {
+    if let Attempt::Busy(reason) = switch::same_point(migration, endpoints, direction)? {
+        return Ok(Attempt::Busy(reason));
     }
     let tables = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let name =
         |table: &MovingTable| TableName { schema: table.schema.clone(), name: table.name.clone() };
     // What logical replication does not carry is copied by the switch itself.
     let tables: Vec<TableName> = tables.iter().filter(|table| table.logged).map(name).collect();
-    let mut compared = comparison::compare(&mut ends.source, &mut ends.target, &tables)?;
-    ends.source.query("COMMIT")?;
-    ends.target.query("COMMIT")?;
+    let mut compared = comparison::compare(&mut endpoints.source, &mut endpoints.target, &tables)?;
+    endpoints.source.query("COMMIT")?;
+    endpoints.target.query("COMMIT")?;
     worker::attempt(|| comparison::record(migration.id, &compared))?;
     compared.retain(|one| one.count > 0);
-    Ok(Tried::Done(compared))
+    Ok(Attempt::Done(compared))
 }
 
 fn differ(migration: &Migration, first: &Compared, others: usize) -> Error {

@@ -32,7 +32,7 @@ fn contents(schema: &str) -> String {
 /// Takes the schema from all nodes.
 ///
 /// 55000 if one has something in it that is not here, or something of its own that depends on it.
-pub fn drop(schema: &str) -> Result<()> {
+pub fn drop_on_nodes(schema: &str) -> Result<()> {
     let row = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
     let here: HashSet<String> = sql::rows(&contents(schema), &[], row)?.into_iter().collect();
     for node in catalog::remote_nodes()? {
@@ -74,7 +74,7 @@ fn refuse(node: &str, how: &str, schema: &str, mut own: Vec<String>) -> Result<(
 const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
 
 /// Gives the schema, which is a plain one of this server again, to all nodes.
-pub fn restore(schema: &str, owner: &str) -> Result<()> {
+pub fn restore_on_nodes(schema: &str, owner: &str) -> Result<()> {
     let schemas = [schema.to_owned()];
     let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
     let (rest, _) = dumped.divide(|entry| RELATIONS.contains(&entry.kind.as_str()));
