@@ -7,26 +7,28 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Where a migration stands.
+/// State of a migration. Its worker sets each state in the transaction that finishes the step before; the beginning of a
+/// migration sets `Planned`. Who waits, the launcher of workers and `helios_migrations` read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// Nothing was made on a node yet.
+    /// Nothing has been created on a node yet. Set when the migration begins.
     Planned,
-    /// From here no write is missed.
+    /// Definitions are frozen; the slot is about to be created, from which on no write is missed. Set when all checks hold.
     DualWrite,
-    /// Rows are copied.
+    /// Rows are being copied. Set when the slot exists and the definition is on the target.
     Backfill,
-    /// What happened since is applied.
+    /// Changes made since the snapshot are being applied. Set when all rows and indexes are there.
     CatchUp,
-    /// Both copies are compared.
+    /// The copies are being compared. Set when the target has nearly caught up, and again before a late switch.
     Verify,
-    /// The new copy is kept as it is: a replica, which follows until it is promoted or no longer wanted.
+    /// The new copy is kept as a replica, which follows until it is promoted or no longer wanted. Set, for replicas only, when
+    /// the copies were found equal.
     InStep,
-    /// The new copy takes over.
+    /// The new copy is about to take over. Set when the copies were found equal, or a replica is promoted.
     Switch,
-    /// It has; writes flow back to the old copy.
+    /// The new copy is in use, and changes are replicated back to the old one. Set by the switch's own transaction.
     DualWriteBack,
-    /// What is no longer needed is removed.
+    /// What is no longer needed is being removed. Set with the outcome that follows it.
     Cleanup,
     /// Last: moved for good.
     Finished,
@@ -104,9 +106,9 @@ impl fmt::Display for State {
     }
 }
 
-/// A word that names no state, request or outcome.
+/// A text that names no state, request or outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is no word of migrations")]
+#[error("unrecognized migration state or request \"{0}\"")]
 pub struct Unknown(pub String);
 
 impl FromStr for State {
@@ -117,7 +119,7 @@ impl FromStr for State {
     }
 }
 
-/// What someone asks of a migration under way.
+/// What a user, or the worker of replicas, asks of a migration under way. Its worker reads and clears it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Stop, and leave the old copy in use.

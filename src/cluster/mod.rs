@@ -1,4 +1,10 @@
-//! The nodes of the cluster: joining, checks, ownership, roles, and repair of what differs.
+//! The nodes of the cluster: how a server joins and leaves, what is checked on it, and how its roles and definitions are
+//! kept the same as here. Read [`join`] first.
+//!
+//! Invariant: this server says what is right. A node is changed only towards what this server has, and nothing is dropped on
+//! a node without being asked for; a server belongs to one cluster at most ([`ownership`]).
+//!
+//! Lock order: the cluster's lock, then shards, then locks on the node.
 
 pub mod adopt;
 pub mod check;

@@ -1,4 +1,4 @@
-//! What nodes have of a plain schema: the schema itself, and the types, functions and so on in it, but no relations. It goes
+//! Plain schemas on nodes. A node has of a plain schema the schema itself, and the types, functions and so on in it, but no relations. It goes
 //! from all nodes when the schema becomes a distributed one, and comes back when it is a plain one again.
 //!
 //! Invariant: nothing is dropped on a node that is not here as well.

@@ -1,4 +1,7 @@
-//! The change of the copy that clients use, there and back.
+//! The switch: changes which of the two copies clients use, forward to the new one or back to the old one.
+//!
+//! [`attempt`] is one try. It raises the fence, waits until the other copy has caught up, and changes the directory and both
+//! fences in one distributed transaction.
 
 use super::cleanup;
 use super::code::Code as TenantCode;
@@ -24,32 +27,32 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
-/// What a migration says while the slot of its way back is made.
+/// Progress message while the replication slot of the way back is created.
 const WAITING: &str = "waiting for the transactions that are open on the target";
 
-/// Which way.
+/// Direction of a switch, and of the changes that flow before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// To the new copy.
+    /// From the old copy to the new one.
     Forward,
-    /// Back to the old one.
+    /// From the new copy back to the old one.
     Back,
 }
 
-/// What a try came to.
+/// Outcome of one attempt that needs a fence.
 pub enum Attempt<T> {
-    /// It succeeded.
+    /// It succeeded, with this result.
     Done(T),
-    /// Somebody is in the way.
+    /// A conflicting transaction holds the tables, as the text says; retry later.
     Busy(String),
 }
 
-/// What was prepared before the fence, so that little is left to do behind it.
+/// What is prepared before the fence is raised, to keep the time short for which it is held.
 struct Prepared {
     from: NodeId,
     to: NodeId,
     channels: Vec<Channel>,
-    /// The channels that flow the other way from then on.
+    /// The channels that replicate in the other direction after the switch.
     back: Vec<Channel>,
     lockable: Vec<Lockable>,
     positions: Vec<(String, String, bool)>,
@@ -58,7 +61,7 @@ struct Prepared {
     shells: Option<(shells::Definition, TenantCode)>,
 }
 
-/// Tries once.
+/// Makes one attempt to switch the migration to its other copy.
 pub fn attempt(
     migration: &Migration,
     endpoints: &mut Endpoints,
@@ -125,7 +128,7 @@ pub fn attempt(
     }
 }
 
-/// The session that locks tables where our transactions do not reach.
+/// A session that locks the tables of a foreign server, which takes part in no transaction of ours.
 fn locker(from: NodeId) -> Result<Option<Session>> {
     match Endpoint::of(from) {
         endpoint @ Endpoint::Foreign(_) => worker::attempt(|| endpoint.session()).map(Some),
@@ -140,7 +143,7 @@ fn publisher_and_subscriber(migration: &Migration, direction: Direction) -> (Nod
     }
 }
 
-/// The channels in which changes flow this way.
+/// The channels that replicate in this direction.
 pub fn channels(migration: &Migration, direction: Direction) -> Result<Vec<Channel>> {
     worker::attempt(|| match direction {
         Direction::Forward => channel::forward(migration),
@@ -314,7 +317,8 @@ fn fenced(id: i64, kind: &str) -> String {
     format!("UPDATE helios.fence SET kind = '{kind}' WHERE migration = {id}")
 }
 
-/// Everything that was written on the one side is on the other.
+/// Waits until everything that was committed on the publisher has been applied on the subscriber. 55P03 if it takes longer
+/// than the fence may be held.
 pub fn arrive(
     migration: &Migration,
     endpoints: &mut Endpoints,

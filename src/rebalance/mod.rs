@@ -1,10 +1,11 @@
-//! Shards made, joined and spread over the nodes: by hand, by plan, and by themselves.
+//! Placement of shards on nodes: splitting, merging and moving them by hand, by a plan, and automatically. Read `plan` first,
+//! which turns the load into the moves that are carried out.
 //!
-//! Invariant: the pooled shards cover every slot and key once, before and after whatever is done here; a shard that
-//! holds schemas changes its node by a migration alone.
+//! Invariant: the pooled shards cover every slot and key exactly once, before and after every change. A shard that holds
+//! schemas changes its node only by a migration.
 //!
-//! Lock order: that of the directory: the cluster's lock, then shards by ascending id, all at once; whoever cannot have
-//! them soon lets go of them, so that statements never wait long behind.
+//! Lock order: the cluster's lock, then shards by ascending id, all at once. A lock that is not granted soon is given up,
+//! so that statements never queue behind it for long.
 
 mod automatic;
 mod drain;

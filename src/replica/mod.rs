@@ -1,15 +1,16 @@
-//! Replicas: further copies of a shard that are kept in step with the one in use.
+//! Replicas: further copies of a shard that are kept in step with the one in use. Read [`set`] first (how many there are to
+//! be), then [`watch`] (the worker that follows them all).
 //!
-//! A replica is made by a migration that stops short of its switch (`keeps`): the same slot and snapshot, the same rows
-//! pulled, the same comparison. From then on it follows, fenced against writers, without a worker of its own; one worker
-//! of the database writes markers for all of them and notes how far each has come. What has more than one copy does not
-//! change its definition.
+//! A replica is made by a migration that stops short of its switch ([`crate::migration::kind::Kind::Replica`]): the same slot
+//! and snapshot, the same rows pulled, the same comparison. From then on it follows, fenced against writers, without a worker
+//! of its own: one worker of the database writes markers for all replicas and notes how far each has come. The definition of
+//! a shard with replicas cannot change.
 //!
-//! Invariant: what `helios.replica` names is complete, follows the node in use, and cannot be removed or promoted while
-//! anybody holds the shard's lock. A row there is gone, and everybody who may have read it has let go of the shard,
-//! before anything is taken from the copy.
+//! Invariant: a copy that `helios.replica` names is complete, follows the node in use, and cannot be removed or promoted
+//! while anybody holds the shard's lock. Before anything is removed from a copy, its row is deleted and everybody who may
+//! have read the row has released the shard ([`crate::migration::replica_rows`]).
 //!
-//! Lock order: that of migrations.
+//! Lock order: that of [`crate::migration`].
 
 pub mod applied;
 pub mod positions;

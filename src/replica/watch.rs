@@ -47,7 +47,7 @@ type Positions = Vec<(String, String, bool)>;
 struct Watch {
     sessions: BTreeMap<NodeId, Session>,
     positions: BTreeMap<i64, Positions>,
-    /// What was said of each node last, so that it is said once.
+    /// The last message logged about each node, so that it is logged once.
     reported: BTreeMap<NodeId, String>,
 }
 

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const STEP: u64 = 4096;
 /// Bytes of a block.
 const BLOCK: u64 = pgrx::pg_sys::BLCKSZ as u64;
-/// How often progress is written down.
+/// Pause between two updates of the progress.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A part of a table.

@@ -23,12 +23,12 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How often the subscriber is asked for the marker.
+/// Pause between two checks whether the marker has arrived.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// Errors of the process that applies changes before it is given up.
 const MOST_ERRORS: i64 = 3;
 
-/// One direction.
+/// Replication from one copy to the other, for the tables of one owner.
 #[derive(Clone, Debug)]
 pub struct Channel {
     migration: i64,
@@ -86,7 +86,7 @@ impl Channel {
         catalog::cleanup::add(self.migration, self.subscriber, "subscription", &self.name)
     }
 
-    /// Makes the publication anew, and the marker on both ends.
+    /// Creates the publication, replacing an earlier one, and the marker on both ends.
     pub fn publish(
         &self,
         publisher: &mut Session,
@@ -109,7 +109,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Lets the publication have these tables alone. A subscription that is made afterwards applies nothing to others,
+    /// Reduces the publication to these tables. A subscription that is made afterwards applies nothing to others,
     /// although the slot still gives what was written to them before.
     pub fn narrow(&self, publisher: &mut Session, tables: &[&MovingTable]) -> Result<()> {
         let (name, published) = (identifier(&self.name), self.published(tables));

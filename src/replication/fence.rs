@@ -1,9 +1,9 @@
-//! The few milliseconds in which nobody writes to a shard: its lock here, which keeps routed statements out, and locks on
-//! its tables on the node, which keep everybody else out.
+//! The fence: the few milliseconds in which nobody writes to a shard. It consists of the shard's lock here, which keeps
+//! routed statements out, and of locks on its tables on the node, which keep everybody else out.
 //!
-//! Both are taken in one local transaction and last as long as that. A fence that cannot be had soon is let go again, so
-//! that nobody waits longer than `helios.max_switch_stall`; and none is tried while a transaction that is known to be
-//! long is in the way.
+//! Both are taken in one local transaction and released by its end. The lock timeout is half of
+//! `helios.max_switch_stall`, so that nobody waits longer than that; no fence is tried while a transaction that has been
+//! open for long is in the way ([`blocking_transactions`]).
 
 use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
@@ -18,7 +18,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// A fence that stands, or is being put up.
+/// A fence that is held, or is being raised.
 pub struct Fence {
     began: Instant,
     until: Instant,
@@ -35,17 +35,17 @@ pub enum KeepOut {
 }
 
 impl Fence {
-    /// How long it may still stand.
+    /// How long the fence may still be held.
     pub fn left(&self) -> Duration {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// When it must be down.
+    /// When the fence must be released.
     pub fn until(&self) -> Instant {
         self.until
     }
 
-    /// For how long somebody may have waited.
+    /// For how long the fence has been held, or waited for.
     pub fn held_for(&self) -> Duration {
         self.began.elapsed()
     }
@@ -142,7 +142,7 @@ fn limit_locks(time: Duration) -> Result<()> {
     sql::run(set, &[format!("{}ms", time.as_millis().max(1)).into()])
 }
 
-/// Whether an error only says that somebody is in the way for now.
+/// Whether an error only says that a conflicting transaction is in the way; a retry may succeed.
 pub fn is_lock_conflict(error: &Error) -> bool {
     [
         Code::ERRCODE_LOCK_NOT_AVAILABLE,

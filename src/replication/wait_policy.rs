@@ -7,9 +7,9 @@ use crate::pg::ipc::worker;
 use crate::remote::{Answer, Rows, Session, wait_for_any};
 use std::time::{Duration, Instant};
 
-/// How often the migration is looked at.
+/// Pause between two checks for a new request.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How often the answer is.
+/// Pause between two checks for the answer.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs statements and gives their rows; None if something was asked for in between. They may or may not have had

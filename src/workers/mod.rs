@@ -1,11 +1,12 @@
-//! Background workers: a launcher for the server, and a worker for each database that has nodes, or something left to
-//! do. The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over
-//! several servers, keeps the nodes balanced, and brings their roles into step with those here.
+//! Background workers: a launcher for the server, and a worker for each database that has nodes or something left to do.
+//! The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over several
+//! servers, starts the workers of migrations, keeps the nodes balanced, and brings their roles into step. Read [`install`]
+//! and the two main functions below it first.
 //!
-//! Invariant: whatever a worker does can be stopped at any point and done again. A worker leaves its database when
-//! the server is about to do something for which nobody may be connected to it (DROP DATABASE, …).
+//! Invariant: a worker can be stopped at any point, and its work done again. It leaves its database when a command is about
+//! to run for which nobody may be connected to it (DROP DATABASE, …).
 //!
-//! Lock order: none of our own; rows of `helios.transaction` are deleted after their transactions are finished.
+//! Lock order: none of its own; rows of `helios.transaction` are deleted after their transactions are finished.
 
 pub mod balance;
 pub mod deadlock;

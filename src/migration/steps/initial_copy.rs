@@ -30,18 +30,18 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
-/// How often the lag is looked at while the other copy catches up.
+/// Pause between two checks of the lag while the other copy catches up.
 const CATCH_UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How often open transactions are.
+/// Pause between two checks for transactions that are still open.
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// For how many milliseconds those may wait who use a table.
+/// Lock timeout, in milliseconds, for statements that others would queue behind.
 const BRIEFLY: u32 = 200;
-/// What a migration says meanwhile.
+/// Progress message while transactions on the source are waited for.
 const WAITING: &str = "waiting for the transactions that are open on the source";
 /// Verification begins when a marker arrives within this time.
 const NEAR: Duration = Duration::from_millis(500);
 
-/// Checks, then the definitions are frozen.
+/// State `planned`: checks both ends, then freezes the definitions.
 pub fn planned(
     migration: &Migration,
     old_holders: &mut Option<Vec<String>>,
@@ -185,7 +185,7 @@ fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
     }
 }
 
-/// Publication, slot, definitions, rows, indexes.
+/// States `dual_write` and `backfill`: publication, slot, definitions, rows, indexes.
 pub fn copy(migration: &Migration) -> Result<StepOutcome> {
     let mut endpoints = connect(migration)?;
     let mut keeper = None;
@@ -285,7 +285,7 @@ fn end_round(
     Ok(())
 }
 
-/// The target follows, until it is near.
+/// State `catch_up`: the target follows until its lag is small.
 pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
     let mut endpoints = connect(migration)?;
     failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_BEFORE)?;

@@ -1,5 +1,9 @@
-//! What the worker of a migration does in each state. A step ends with the next state committed, or changes nothing that
-//! it would mind when it is repeated.
+//! The steps of a migration: what its worker does in each state. A step either commits the next state or changes nothing that
+//! would be in the way when it is repeated. Read [`step`] first, which picks the step.
+//!
+//! Invariant: a step that returns an error can be repeated by another worker.
+//!
+//! Lock order: that of [`crate::migration`].
 
 pub mod initial_copy;
 pub mod outcome;

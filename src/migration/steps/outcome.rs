@@ -24,7 +24,7 @@ pub fn advance(migration: &Migration, state: State) -> Result<StepOutcome> {
     worker::attempt(|| migration::advance(migration.id, state)).map(|()| StepOutcome::Continue)
 }
 
-/// Ends the migration, unless something else was asked of it since it was loaded.
+/// Ends the migration with this outcome, unless another request has arrived since it was loaded.
 pub fn end(migration: &Migration, outcome: State) -> Result<StepOutcome> {
     worker::attempt(|| match migration::is_request_unchanged(migration)? {
         true => migration::end(migration.id, outcome, None),
@@ -38,7 +38,8 @@ pub fn connect(migration: &Migration) -> Result<Endpoints> {
     worker::attempt(|| Endpoints::connect(migration))
 }
 
-/// Tries until it succeeds, with growing pauses in which nobody waits. None if something was asked for in between.
+/// Repeats attempts until one succeeds. Pauses between them grow, and nobody waits during a pause. None if a request
+/// arrived or the state changed in between.
 pub fn retry_until_done<T>(
     migration: &Migration,
     mut attempt: impl FnMut() -> Result<Attempt<T>>,

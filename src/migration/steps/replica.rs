@@ -12,10 +12,10 @@ use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{Request, State};
 use std::time::Duration;
 
-/// A copy in step needs no worker of its own: it is looked after by the one of all copies.
+/// How long the worker sleeps: a replica in step is followed by the one worker of all replicas.
 const REST: Duration = Duration::from_secs(3600);
 
-/// From here on the copy may be read and promoted, and commits may wait for it.
+/// State `in_step`: registers the replica. From here on it may be read and promoted, and commits may wait for it.
 pub fn in_step(migration: &Migration) -> Result<StepOutcome> {
     let direction =
         if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
@@ -30,7 +30,7 @@ pub fn in_step(migration: &Migration) -> Result<StepOutcome> {
     Ok(StepOutcome::Sleep(REST))
 }
 
-/// The copy is to be used: with the switch as long as the primary answers, else as it is.
+/// Request `promote`: switches to the replica while the primary answers, else takes over with what the replica has.
 pub fn promote(migration: &Migration) -> Result<StepOutcome> {
     if !answers(migration.primary())? {
         take_over::take_over(migration)?;

@@ -14,10 +14,10 @@ use crate::settings;
 use helios_core::migration::State;
 use std::time::Duration;
 
-/// How often the lag of the way back is noted, and the length of the window looked up again.
+/// Pause between two updates of the lag, after which the length of the rollback window is read again.
 const WINDOW_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The new copy takes over, if the two were found equal a short time ago.
+/// State `switch`: makes the new copy the one in use, if the two were found equal recently enough.
 pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
     let is_replica = Kind::of(migration) == Kind::Replica;
     let oldest = f64::from(settings::VERIFY_MAX_AGE.get());
@@ -33,7 +33,7 @@ pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
         .map(|_| StepOutcome::Continue)
 }
 
-/// Changes flow back, until the window ends.
+/// State `dual_write_back`: changes are replicated back to the old copy until the rollback window ends.
 pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     let is_replica = Kind::of(migration) == Kind::Replica;
     let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
@@ -59,7 +59,7 @@ pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     Ok(StepOutcome::Sleep(left.min(WINDOW_POLL_INTERVAL)))
 }
 
-/// The old copy takes over again.
+/// Request `rollback`: makes the old copy the one in use again.
 pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
     open_way_back(migration)?;
     let mut endpoints = connect(migration)?;
@@ -67,7 +67,7 @@ pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
         .map(|_| StepOutcome::Continue)
 }
 
-/// Lets changes flow back. The way there is closed first: what flows back must not come round again.
+/// Starts replication back to the old copy. Removes the forward channels first, so that changes do not go in a circle.
 pub fn open_way_back(migration: &Migration) -> Result<Vec<Channel>> {
     let channels = switch::channels(migration, Direction::Back)?;
     let way_there = |item: &CleanupItem| {

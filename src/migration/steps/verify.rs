@@ -15,7 +15,7 @@ use crate::replication::verify::{Compared, TableName};
 use helios_core::migration::Request;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// No switch without it.
+/// State `verify`: compares the copies. Without it there is no switch.
 ///
 /// XX001 if the copies differ.
 pub fn verify(migration: &Migration) -> Result<StepOutcome> {
@@ -30,7 +30,7 @@ pub fn verify(migration: &Migration) -> Result<StepOutcome> {
     }
 }
 
-/// Because someone asked; a difference is what was asked for, not a failure.
+/// Request `verify`: compares the copies because somebody asked. A difference is a result, not a failure.
 pub fn again(migration: &Migration) -> Result<StepOutcome> {
     let direction = match migration.state.is_before_switch() {
         true => Direction::Forward,
