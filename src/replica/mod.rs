@@ -1,5 +1,5 @@
 //! Replicas: further copies of a shard that are kept in step with the one in use. Read [`set`] first (how many there are to
-//! be), then [`watch`] (the worker that follows them all).
+//! be), then [`mod@watch`] (the worker that follows them all).
 //!
 //! A replica is made by a migration that stops short of its switch ([`crate::migration::kind::Kind::Replica`]): the same slot
 //! and snapshot, the same rows pulled, the same comparison. From then on it follows, fenced against writers, without a worker
