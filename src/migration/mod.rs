@@ -15,6 +15,7 @@ pub mod cleanup;
 pub mod code;
 pub mod column_order;
 pub mod definition;
+pub mod direction;
 pub mod dump;
 pub mod import;
 pub mod kind;

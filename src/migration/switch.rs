@@ -6,6 +6,7 @@
 use super::cleanup;
 use super::code::Code as TenantCode;
 use super::definition::{self, TriggerChanges};
+pub use super::direction::Direction;
 use super::import::{guard, shells};
 use super::replica_rows;
 use crate::catalog::migration::{self, Migration};
@@ -29,15 +30,6 @@ use std::time::Duration;
 
 /// Progress message while the replication slot of the way back is created.
 const WAITING: &str = "waiting for the transactions that are open on the target";
-
-/// Direction of a switch, and of the changes that flow before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the old copy to the new one.
-    Forward,
-    /// From the new copy back to the old one.
-    Back,
-}
 
 /// Outcome of one attempt that needs a fence.
 pub enum Attempt<T> {
