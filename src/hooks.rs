@@ -96,7 +96,7 @@ impl ObjectHooks for Helios {
         ddl::statement_scope::record(event, object)
     }
     fn touches(object: Object) -> Result<()> {
-        ddl::fence_check::touches(object)
+        ddl::touches(object)
     }
     fn recording_failed(level: i32) {
         ddl::statement_scope::forget_statements(level);

@@ -11,6 +11,7 @@
 mod cache;
 pub mod cleanup;
 pub mod fences;
+pub mod gate;
 pub mod migration;
 pub mod migration_table;
 pub mod placement;
@@ -18,6 +19,7 @@ pub mod proof;
 mod rows;
 mod shards;
 mod store;
+mod version;
 
 pub use cache::{
     catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,

@@ -12,6 +12,7 @@ use crate::pg::session::sql::{self, Row};
 use crate::remote::{Rows, Session};
 use crate::replication::endpoints::{self, Ends, column, names, text};
 use crate::replication::wait_policy;
+use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
@@ -21,6 +22,10 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 pub fn check(migration: &Migration, ends: &mut Ends) -> Result<()> {
     let (source, target) = (endpoints::name(migration.source)?, endpoints::name(migration.target)?);
     check_servers(&source, &target, ends, migration.way_back)?;
+    if !migration.is_import() {
+        check_version(&source, &mut ends.source)?;
+    }
+    check_version(&target, &mut ends.target)?;
     if migration.target != NodeId::LOCAL {
         check_absent(migration, &target, &mut ends.target)?;
     }
@@ -104,6 +109,32 @@ fn check_servers(source: &str, target: &str, ends: &mut Ends, way_back: bool) ->
         ));
     }
     Ok(())
+}
+
+/// 55000 if a node's catalogs are in a version that this server does not work with.
+fn check_version(name: &str, session: &mut Session) -> Result<()> {
+    let ask = "SELECT extversion FROM pg_extension WHERE extname = 'helios'";
+    let version = session.query(ask)?.first().map(|row| text(row, 0)).unwrap_or_default();
+    let library = env!("CARGO_PKG_VERSION");
+    let (detail, hint) = match node_interface::standing(&version) {
+        Standing::Same | Standing::Older => return Ok(()),
+        Standing::TooOld => (
+            format!("It has version {version}, this server {library}."),
+            format!(
+                "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
+            ),
+        ),
+        Standing::Newer => (
+            format!("It has version {version}, this server {library}."),
+            format!(
+                "Install the library of version {version} here, restart the server, and run ALTER EXTENSION helios UPDATE."
+            ),
+        ),
+    };
+    let message = format!(
+        "node \"{name}\" has a version of helios that this server cannot move schemas with"
+    );
+    Err(refused(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, &detail, &hint))
 }
 
 fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Result<()> {

@@ -28,7 +28,11 @@ pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     if session_settings::has_other_login() && !query.is_utility() {
         session_user::refuse_on_node(&query.survey())?;
     }
-    if query.is_utility() || query.is_trivial() || !catalog::in_use() {
+    if query.is_utility() || query.is_trivial() {
+        return Ok(Planned::Here);
+    }
+    catalog::gate::admit()?;
+    if !catalog::in_use() {
         return Ok(Planned::Here);
     }
     let survey = query.survey();

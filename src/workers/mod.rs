@@ -96,6 +96,20 @@ pub fn launcher() {
     }
 }
 
+/// Why the database's catalogs cannot be worked on, if they are in a version that this library does not work with. The database is left
+/// alone then: whoever changes the version has it looked at again.
+fn other_version(database: u32) -> Option<crate::error::Error> {
+    worker::in_transaction(catalog::gate::refusal)?;
+    worker::set_resident(database, false);
+    worker::note(database, Work::Done);
+    // Between the two looks the version may have changed, and what was noted then was noted over.
+    let still = worker::in_transaction(catalog::gate::refusal);
+    if still.is_none() {
+        worker::note(database, Work::Pending);
+    }
+    still
+}
+
 /// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
 pub fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
@@ -105,6 +119,9 @@ pub fn run(database: u32) {
     let mut last_recovery: Option<Instant> = None;
     let mut migrations = migrations::Workers::default();
     let began = Instant::now();
+    if let Some(error) = other_version(database) {
+        return notify(PgLogLevel::LOG, &error);
+    }
     loop {
         let outcome = worker::in_transaction(|| {
             if catalog::exists() { health::nodes().map(Some) } else { Ok(None) }

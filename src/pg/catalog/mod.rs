@@ -1,5 +1,6 @@
 //! Names, objects, privileges and rows of PostgreSQL's catalogs.
 
+pub mod extension;
 pub mod index_scan;
 pub mod names;
 pub mod object;

@@ -161,6 +161,18 @@ impl Statement {
         unsafe { nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
     }
 
+    /// Whether it is an ALTER EXTENSION … UPDATE of this one.
+    pub fn alters_extension(&self, extension: &str) -> bool {
+        if self.tag() != NodeTag::T_AlterExtensionStmt {
+            return false;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let name = (*self.node::<pg_sys::AlterExtensionStmt>()).extname;
+            nodes::text(name).as_deref() == Some(extension)
+        }
+    }
+
     /// Whether it is a DROP EXTENSION of this one.
     pub fn drops_extension(&self, extension: &str) -> bool {
         if self.tag() != NodeTag::T_DropStmt {
