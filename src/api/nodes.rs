@@ -3,7 +3,7 @@
 use crate::catalog::{self, NodeId};
 use crate::cluster::{self, connect};
 use crate::error::{OrRaise, Result};
-use crate::pg::ipc::node_health::{self, State};
+use crate::shared::node_health::{self, State};
 use crate::transaction;
 use pgrx::prelude::*;
 use std::time::Instant;

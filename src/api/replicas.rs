@@ -4,7 +4,7 @@ use super::given;
 use crate::catalog::{self, ShardId};
 use crate::error::{OrRaise, Result};
 use crate::migration::{self, Subject};
-use crate::pg::ipc::replica_states;
+use crate::shared::replica_states;
 use crate::transaction;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;

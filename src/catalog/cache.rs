@@ -10,6 +10,7 @@ use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::settings::MIGRATION_SESSION;
+use crate::shared::directory_version;
 use helios_core::generation::Generational;
 use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -85,15 +86,15 @@ thread_local! {
 
 /// Looks something up in the cache, which is emptied first if it may be old.
 fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
-    let now = invalidation::epoch();
+    let now = directory_version::current();
     CACHE.with_borrow_mut(|cache| look(cache.current(now)))
 }
 
 /// Reads with `read` and keeps the result, unless it grew old while it was read.
 fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
-    let before = invalidation::epoch();
+    let before = directory_version::current();
     let value = read()?;
-    let after = invalidation::epoch();
+    let after = directory_version::current();
     CACHE.with_borrow_mut(|cache| {
         if let Some(cache) = cache.unchanged(before, after) {
             keep(cache, value.clone());
@@ -155,7 +156,7 @@ fn needed_tables() -> Result<Tables> {
 /// Changes whenever a schema may live elsewhere than before.
 #[inline]
 pub fn generation() -> (u64, u64) {
-    invalidation::epoch()
+    directory_version::current()
 }
 
 /// Whether this database has the extension, in whatever version.

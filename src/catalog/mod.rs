@@ -40,8 +40,8 @@ pub use store::{
 };
 
 use crate::error::Result;
-use crate::pg::hooks::invalidation;
 use crate::pg::ipc::lock;
+use crate::shared::directory_version;
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
 
@@ -113,5 +113,5 @@ pub fn lock_cluster() {
 
 /// The current transaction has changed the catalogs.
 pub fn changed() {
-    invalidation::directory_changed();
+    directory_version::directory_changed();
 }

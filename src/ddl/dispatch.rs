@@ -13,10 +13,10 @@ use crate::error::Result;
 use crate::failpoint;
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::hooks::utility::{Completion, Step};
-use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::pg::tree::statement::Statement;
 use crate::settings::MIGRATION_SESSION;
+use crate::shared::worker_slots;
 use crate::transaction;
 use pgrx::pg_sys::NodeTag;
 
@@ -31,7 +31,7 @@ pub fn touches(object: Object) -> Result<()> {
 /// Decides what happens with a utility statement, before the server runs it.
 pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(database) = statement.database_to_be_left() {
-        worker::hold(database);
+        worker_slots::hold(database);
     }
     if !concerns_definitions(statement.tag()) {
         return session_state::before(statement);

@@ -163,7 +163,7 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     session.query(&format!(
         "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"
     ))?;
-    crate::pg::ipc::worker::wake(crate::pg::session::database_id());
+    crate::shared::worker_slots::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
     while look(id)?.is_some_and(|seen| seen.wish && compares(seen.state)) {
         wait::for_any(&[], LOOK);

@@ -6,8 +6,8 @@ use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::start::{self, Found};
-use crate::pg::ipc::node_health;
 use crate::pg::session::sql;
+use crate::shared::node_health;
 use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -143,7 +143,7 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
                                 WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
     let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
     for node in catalog::remote_nodes()? {
-        use crate::pg::ipc::node_health::State::{Offline, Silent};
+        use crate::shared::node_health::State::{Offline, Silent};
         let health = node_health::of(node.id.0);
         let is_there = health.is_none_or(|health| !matches!(health.state, Offline | Silent));
         if taken.contains(&node.id) || !node.takes_schemas || node.state != "online" || !is_there {

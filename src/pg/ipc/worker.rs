@@ -1,4 +1,4 @@
-//! Background workers: their start, their signals, and what the server's backends tell the launcher.
+//! Background workers: their start, their signals, their transactions.
 //!
 //! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
 //! for a node.
@@ -10,14 +10,8 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
-pub use crate::pg::ipc::worker_slots::{
-    Work, forget, hold, is_crowded, is_held, note, of_database, pending, resident, set_crowded,
-    set_resident, wake,
-};
-
-/// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.
+/// Registers the launcher; once, from `_PG_init` in the postmaster.
 pub fn install() {
-    crate::pg::ipc::worker_slots::install();
     let mut worker = description(c"helios launcher", c"helios_launcher_main");
     worker.bgw_restart_time = 10;
     // SAFETY: the server copies the description.
@@ -259,7 +253,6 @@ pub unsafe fn database_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     unsafe {
         guarded(|| {
             begin(Some(database), 0);
-            crate::pg::ipc::worker_slots::arrive(database);
             H::database_worker(database);
         });
     }
@@ -280,7 +273,6 @@ pub unsafe fn migration_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     unsafe {
         guarded(|| {
             begin(Some(database), role);
-            crate::pg::ipc::worker_slots::arrive_for_migration(database);
             H::migration_worker(MigrationWork { database, migration, role });
         });
     }

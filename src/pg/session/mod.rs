@@ -6,7 +6,7 @@ pub mod client;
 pub mod encoding;
 pub mod own_settings;
 pub mod preload;
-pub mod server_start;
+pub mod server_state;
 pub mod session_settings;
 pub mod setting_types;
 pub mod settings_scan;
@@ -168,6 +168,19 @@ pub fn show_instead(text: &'static CStr) {
         pg_sys::debug_query_string = text.as_ptr();
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr());
     }
+}
+
+/// When the server started, in microseconds since 2000.
+pub fn server_started_at() -> u64 {
+    // SAFETY: reads a static.
+    u64::try_from(unsafe { pg_sys::PgStartTime }).unwrap_or(0)
+}
+
+/// After which time a wait may be a deadlock (`deadlock_timeout`).
+pub fn deadlock_timeout() -> std::time::Duration {
+    // SAFETY: a setting, in milliseconds.
+    let timeout = unsafe { pg_sys::DeadlockTimeout };
+    std::time::Duration::from_millis(u64::try_from(timeout).unwrap_or(1000))
 }
 
 /// Seconds since the server started.

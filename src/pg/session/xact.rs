@@ -166,6 +166,12 @@ fn internal(cause: &str) -> crate::error::Error {
     .detail(cause)
 }
 
+/// When the transaction began, in microseconds since 2000.
+pub fn began_at() -> i64 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
 /// Whether all statements of the transaction see what was committed when it began (REPEATABLE READ, SERIALIZABLE).
 pub fn has_one_snapshot() -> bool {
     // SAFETY: reads a static.
