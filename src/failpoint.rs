@@ -159,7 +159,8 @@ fn slot(point: &str) -> Option<usize> {
 #[cfg(feature = "failpoints")]
 mod functions {
     use super::{ALL, slot};
-    use crate::error::{Error, OrRaise, Result};
+    use crate::error::{Error, Result};
+    use crate::pg::error::OrRaise;
     use crate::shared::failpoints::{self, Action};
     use pgrx::pg_sys::errcodes::PgSqlErrorCode;
     use pgrx::prelude::*;

@@ -2,7 +2,8 @@
 
 use crate::catalog::{self, NodeId};
 use crate::cluster::{self, connect};
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
+use crate::pg::error::OrRaise;
 use crate::shared::node_health::{self, State};
 use crate::transaction;
 use pgrx::prelude::*;

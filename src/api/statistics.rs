@@ -1,6 +1,7 @@
 //! What is counted and measured of schemas.
 
-use crate::error::{Error, OrRaise, Result};
+use crate::error::{Error, Result};
+use crate::pg::error::OrRaise;
 use crate::pg::session;
 use crate::shared::schema_counters;
 use crate::stats;

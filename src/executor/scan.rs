@@ -4,11 +4,11 @@ use super::explain;
 use super::position;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::exec::custom_scan::{ClientRows, Next, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::session::client;
 use crate::pg::session::xact;
-use crate::pg::tree::FIRST_USER_OID;
 use crate::remote::{Statement, Value};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
@@ -284,7 +284,7 @@ impl NodeScan {
             return Ok(Next::End);
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::exec::explain::executing()
+            if let Some(running) = crate::pg::exec::nesting::executing_explain()
                 .filter(|r| r.analyze && context.rows_unwanted())
             {
                 self.analyze(context, &running.options)?;

@@ -5,7 +5,7 @@ use super::run::{Request, run};
 use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
-use crate::pg::catalog::names::{function_namespace, relation_name, relation_namespace};
+use crate::pg::catalog::names::{displayed_relation_name, function_namespace, relation_namespace};
 use crate::pg::tree::parser::params_are_numbered;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -59,7 +59,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         return Ok(None);
     };
     if let Some(column) = view.unfit_for_binary(relation) {
-        let table = relation_name(relation);
+        let table = displayed_relation_name(relation);
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!(
@@ -91,7 +91,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let refused = |detail: String| {
         Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot COPY into \"{}\" with its defaults", relation_name(relation)),
+            format!("cannot COPY into \"{}\" with its defaults", displayed_relation_name(relation)),
         )
         .detail(detail)
         .hint("List every column in COPY, or use a sequence of a plain schema.")
@@ -99,7 +99,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let defaults = view.defaults(relation);
     for used in &defaults.data_arguments {
         if remote(relation_namespace(used.oid))?.is_some() {
-            let sequence = relation_name(used.oid);
+            let sequence = displayed_relation_name(used.oid);
             return Err(refused(format!("A default uses {sequence}, which is on a node.")));
         }
     }

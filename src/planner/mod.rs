@@ -187,7 +187,7 @@ pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
             _ => None,
         };
         if let Some(oid) = shell {
-            let name = crate::pg::catalog::names::relation_name(oid);
+            let name = crate::pg::catalog::names::displayed_relation_name(oid);
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),

@@ -9,7 +9,7 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{self, RowDecoder};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::params::Params;
-use crate::pg::exec::plan::PlanView;
+use crate::pg::exec::plan::{self, Methods, PlanView};
 use crate::pg::exec::replan::Anew;
 use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, NodeTag};
@@ -78,13 +78,6 @@ struct State {
     callback: pg_sys::MemoryContextCallback,
 }
 
-struct Methods<T>(T);
-// SAFETY: the tables hold function pointers and static names, and are never written after they are set.
-unsafe impl<T> Sync for Methods<T> {}
-// SAFETY: as above.
-unsafe impl<T> Send for Methods<T> {}
-
-static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
 static EXEC: OnceLock<Methods<pg_sys::CustomExecMethods>> = OnceLock::new();
 
 /// Registers the scan; once, when the library is loaded.
@@ -106,45 +99,15 @@ pub(in crate::pg) fn install<S: Scan>() {
             ExplainCustomScan: Some(explain::<S>),
         })
     });
-    let scan = SCAN.get_or_init(|| {
-        Methods(pg_sys::CustomScanMethods {
-            CustomName: c"Helios".as_ptr(),
-            CreateCustomScanState: Some(create::<S>),
-        })
-    });
-    // SAFETY: the table is static.
-    unsafe { pg_sys::RegisterCustomScanMethods(&scan.0) }
-}
-
-pub(in crate::pg) fn scan_methods() -> *const pg_sys::CustomScanMethods {
-    SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
+    plan::register(create::<S>);
 }
 
 fn exec_methods() -> *const pg_sys::CustomExecMethods {
     EXEC.get().map_or(ptr::null(), |methods| &raw const methods.0)
 }
 
-/// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
-///
-/// # Safety
-/// `plan` is null or a valid plan.
-pub(in crate::pg) unsafe fn scan_of_plan(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: by the caller's promise; the casts follow the tags.
-    unsafe {
-        if plan.is_null() {
-            return false;
-        }
-        match (*plan).type_ {
-            NodeTag::T_CustomScan => {
-                ptr::eq((*plan.cast::<pg_sys::CustomScan>()).methods, scan_methods())
-            }
-            NodeTag::T_Material => scan_of_plan((*plan).lefttree),
-            _ => false,
-        }
-    }
-}
-
-/// As [`scan_of_plan`], for the running state; with whether it is at the top.
+/// The state of the scan of ours in a running plan: at its top, or under the Material node of a scrollable cursor; with
+/// whether it is at the top.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -225,7 +188,7 @@ impl ScanContext {
     }
 
     /// The plan that is being executed.
-    pub fn plan(&self) -> PlanView {
+    pub fn plan(&self) -> PlanView<'_> {
         // SAFETY: the state's plan is our custom scan, in memory that outlives the execution.
         unsafe { PlanView::new((*self.node).ss.ps.plan.cast()) }
     }

@@ -132,9 +132,16 @@ pub fn rest(time: Duration) {
     }
 }
 
+/// Whoever is in a transaction already would have its memory freed under his feet.
+fn require_no_transaction() {
+    // SAFETY: reads a variable of this backend.
+    assert!(!unsafe { pg_sys::IsTransactionState() }, "a worker's transaction within another one");
+}
+
 /// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the
 /// worker.
 pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
+    require_no_transaction();
     // SAFETY: a worker is outside any transaction here; an error unwinds to the worker's main function, and the
     // process ends, which rolls back.
     unsafe {
@@ -151,6 +158,7 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
 /// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
 /// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    require_no_transaction();
     // SAFETY: as in `in_transaction`; what a failure leaves is rolled back below.
     let transaction = std::panic::AssertUnwindSafe(|| unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();

@@ -79,8 +79,9 @@ pub fn nesting_level() -> i32 {
     backend_state::GetCurrentTransactionNestLevel()
 }
 
-/// Schema and name of a relation, quoted as SQL needs it.
-pub fn relation_name(relation: pg_sys::Oid) -> String {
+/// Schema and name of a relation, quoted as SQL needs it. For texts that people read there is
+/// `catalog::names::displayed_relation_name`.
+pub fn quoted_relation_name(relation: pg_sys::Oid) -> String {
     // SAFETY: both results are NULL or palloc'd C strings.
     let (schema, name) = unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
@@ -92,7 +93,7 @@ pub fn relation_name(relation: pg_sys::Oid) -> String {
 
 /// Keeps others from making objects in the schema until the transaction ends.
 pub fn lock_schema(namespace: pg_sys::Oid) {
-    let catalog = pg_sys::Oid::from(2615);
+    let catalog = pg_sys::NamespaceRelationId;
     crate::pg::ipc::lock::object(
         catalog,
         namespace.to_u32(),
