@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
-use crate::pg::exec::custom_scan::Scan;
+use crate::pg::exec::custom_scan::{Attempt, Scan};
 use crate::pg::exec::{copy_change, custom_scan, nesting, plan};
 use crate::pg::session::client;
 use crate::pg::tree::list;
@@ -195,7 +195,9 @@ unsafe fn pass_through<H: ExecutorHooks>(
             });
         };
         let rows_to = custom_scan::ClientRows { begin: &begin, formats, records };
-        let Some(rows) = custom_scan::run_to_client::<H::Scan>((*desc).planstate, &rows_to)? else {
+        let Attempt::Done(rows) =
+            custom_scan::run_to_client::<H::Scan>((*desc).planstate, &rows_to)?
+        else {
             if !(*desc).totaltime.is_null() {
                 pg_sys::InstrStopNode((*desc).totaltime, 0.0);
             }

@@ -1,4 +1,7 @@
-//! What this backend is and knows by name.
+//! The backend's session: its client, its transaction and subtransactions, its settings, the SQL that is run in it.
+//!
+//! Invariant: what is changed here for a while is given back at the end of its scope or (sub)transaction, however that ends.
+//! Begin with [`xact`], the transaction's callbacks.
 
 pub mod acting;
 pub(in crate::pg) mod backend_state;
