@@ -1,7 +1,7 @@
 //! The one error type of the extension: everything that PostgreSQL can say about an error, as plain data.
 //!
-//! Code below `src/pg` returns `Err(Error)`; only the trampolines in [`crate::pg::error`] raise it, so
-//! that a node's error reaches the client with every field it was born with.
+//! Functions return `Err(Error)`; only the trampolines in `pg/error.rs` raise it, so that a node's error reaches the
+//! client with every field it was born with.
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::fmt;
@@ -167,21 +167,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// Ends a `#[pg_extern]` function: gives the value, or raises the error.
-pub trait OrRaise<T> {
-    /// The value, or the error raised as a PostgreSQL ERROR.
-    fn or_raise(self) -> T;
-}
-
-impl<T> OrRaise<T> for Result<T> {
-    fn or_raise(self) -> T {
-        match self {
-            Ok(value) => value,
-            Err(error) => crate::pg::error::raise_from_guarded(error),
-        }
-    }
-}
 
 /// A text with a capital at its beginning: details and hints are sentences, messages are none.
 pub fn capitalized(text: &str) -> String {

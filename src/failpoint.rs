@@ -2,7 +2,7 @@
 //! `failpoints` only; without it a place is nothing at all.
 //!
 //! Names are `step.before` (nothing of it is done), `step.sent` (asked for, not answered) and `step.after` (done).
-//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/pg/ipc/failpoints.rs`.
+//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/shared/failpoints.rs`.
 
 use crate::error::Result;
 
@@ -136,10 +136,69 @@ points! {
 #[inline(always)]
 pub fn hit(point: &'static str) -> Result<()> {
     #[cfg(feature = "failpoints")]
-    return crate::pg::ipc::failpoints::hit(point);
+    return match slot(point) {
+        Some(slot) => crate::shared::failpoints::hit(slot, point),
+        None => Ok(()),
+    };
     #[cfg(not(feature = "failpoints"))]
     {
         let _ = point;
         Ok(())
+    }
+}
+
+#[cfg(feature = "failpoints")]
+const _: () = assert!(ALL.len() <= crate::shared::failpoints::SLOTS);
+
+#[cfg(feature = "failpoints")]
+fn slot(point: &str) -> Option<usize> {
+    ALL.iter().position(|name| *name == point)
+}
+
+/// SQL functions of tests, which declare them themselves.
+#[cfg(feature = "failpoints")]
+mod functions {
+    use super::{ALL, slot};
+    use crate::error::{Error, Result};
+    use crate::pg::error::OrRaise;
+    use crate::shared::failpoints::{self, Action};
+    use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+    use pgrx::prelude::*;
+
+    /// Sets what happens at a place: `error`, `hang`, `die`, `count` or `off`; `times` limits how often (0: for ever),
+    /// `process` to whom (0: everybody). Its hits are counted from here on.
+    #[pg_extern(sql = false)]
+    fn helios_failpoint(point: &str, action: &str, times: i32, process: i32) {
+        set(point, action, times, process).or_raise();
+    }
+
+    fn set(point: &str, action: &str, times: i32, process: i32) -> Result<()> {
+        let unknown = |what: &str, text: &str| {
+            let message = format!("unrecognized {what} \"{text}\"");
+            Error::new(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, message)
+        };
+        let slot = slot(point).ok_or_else(|| unknown("failpoint", point))?;
+        let action = match action {
+            "off" => Action::Off,
+            "count" => Action::Count,
+            "error" => Action::Error,
+            "hang" => Action::Hang,
+            "die" => Action::Die,
+            other => return Err(unknown("action", other)),
+        };
+        failpoints::set(slot, action, u32::try_from(times).unwrap_or(0), process);
+        Ok(())
+    }
+
+    /// How many times a place was passed since it was set.
+    #[pg_extern(sql = false)]
+    fn helios_failpoint_hits(point: &str) -> i64 {
+        slot(point).map_or(0, failpoints::hits)
+    }
+
+    /// The names of all places.
+    #[pg_extern(sql = false)]
+    fn helios_failpoints() -> Vec<String> {
+        ALL.iter().map(|name| (*name).to_owned()).collect()
     }
 }

@@ -24,6 +24,7 @@ use crate::pg::tree::redirect::{RedirectHooks, RelationCall, SequenceCall};
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use crate::pg::tree::{QueryTree, server_functions};
+use crate::shared::{directory_version, worker_slots};
 use crate::{catalog, ddl, planner, transaction, workers};
 use pgrx::pg_sys::Oid;
 
@@ -96,7 +97,7 @@ impl ObjectHooks for Helios {
         ddl::statement_scope::record(event, object)
     }
     fn touches(object: Object) -> Result<()> {
-        ddl::fence_check::touches(object)
+        ddl::touches(object)
     }
     fn recording_failed(level: i32) {
         ddl::statement_scope::forget_statements(level);
@@ -120,7 +121,9 @@ impl TransactionHooks for Helios {
         if let Some(level) = event.ended_level() {
             reference::forget(level);
         }
-        transaction::callbacks::on_event(event)
+        let done = transaction::callbacks::on_event(event);
+        // Behind the nodes' commit: others look for the change where it is.
+        done.and(directory_version::on_event(event))
     }
 }
 
@@ -179,9 +182,11 @@ impl WorkerHooks for Helios {
         workers::launcher();
     }
     fn database_worker(database: u32) {
+        worker_slots::arrive();
         workers::run(database);
     }
     fn migration_worker(work: MigrationWork) {
+        worker_slots::arrive_for_migration();
         workers::migrations::run(work);
     }
 }

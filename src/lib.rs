@@ -16,6 +16,7 @@ mod remote;
 mod replica;
 mod replication;
 mod settings;
+mod shared;
 mod stats;
 mod transaction;
 mod workers;
@@ -29,14 +30,7 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     pg::session::preload::require();
     settings::register();
-    pg::ipc::shared_memory::install();
-    pg::session::server_start::install();
-    pg::ipc::backends::install();
-    pg::ipc::node_health::install();
-    pg::ipc::replica_states::install();
-    pg::ipc::schema_counters::install();
-    #[cfg(feature = "failpoints")]
-    pg::ipc::failpoints::install();
+    shared::install();
     pg::ipc::worker::install();
     settings::install_grammar();
     pg::hooks::install::<hooks::Helios>();

@@ -12,6 +12,7 @@ pub mod frames;
 pub mod generation;
 pub mod lex;
 pub mod migration;
+pub mod node_interface;
 pub mod quote;
 pub mod rebalance;
 pub mod ring;

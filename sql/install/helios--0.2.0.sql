@@ -7,6 +7,16 @@ COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios librar
 
 DO $$
 BEGIN
+    IF pg_catalog.string_to_array(pg_catalog.helios_version(), '.')::pg_catalog.int4[] OPERATOR(pg_catalog.<) '{0,2,0}' THEN
+        RAISE EXCEPTION 'the loaded library of helios is %, older than these scripts', pg_catalog.helios_version()
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'They make version 0.2.0.',
+                  HINT = 'Restart the server, so that it loads the library that was installed with them.';
+    END IF;
+END $$;
+
+DO $$
+BEGIN
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
         RAISE EXCEPTION 'helios needs a database with encoding UTF8'
             USING ERRCODE = 'feature_not_supported',

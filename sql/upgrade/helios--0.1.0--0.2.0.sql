@@ -2,6 +2,17 @@
 
 -- Whatever this script leaves must equal what sql/install/helios--0.2.0.sql makes: a test compares both catalogs.
 
+-- The library of 0.1.0 would take what is made here for its own.
+DO $$
+BEGIN
+    IF pg_catalog.string_to_array(pg_catalog.helios_version(), '.')::pg_catalog.int4[] OPERATOR(pg_catalog.<) '{0,2,0}' THEN
+        RAISE EXCEPTION 'the loaded library of helios is %, older than these scripts', pg_catalog.helios_version()
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  DETAIL = 'They make version 0.2.0.',
+                  HINT = 'Restart the server, so that it loads the library that was installed with them.';
+    END IF;
+END $$;
+
 -- Comments: docs/reference is made from them.
 COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios library that this server has loaded';
 COMMENT ON COLUMN helios.cluster.id IS 'random number that marks nodes and prepared transactions as this cluster''s';

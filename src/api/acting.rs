@@ -1,7 +1,8 @@
 //! Sessions that run as somebody else for a part of a transaction.
 
-use crate::error::{Error, OrRaise, Result};
+use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
+use crate::pg::error::OrRaise;
 use crate::pg::session::{acting, sql};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;

@@ -1,8 +1,9 @@
 //! Schemas of servers outside of the cluster.
 
 use super::given;
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
 use crate::migration::{self, import::Import};
+use crate::pg::error::OrRaise;
 use crate::pg::session;
 use crate::transaction;
 use pgrx::prelude::*;

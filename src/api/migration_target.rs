@@ -1,8 +1,9 @@
 //! Copies of schemas on two nodes: what a migration calls on the node that it moves to.
 
 use super::{elements, given};
-use crate::error::{Error, OrRaise, Result};
+use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
+use crate::pg::error::OrRaise;
 use crate::pg::exec::copy_from::Format;
 use crate::pg::exec::row_scan;
 use crate::pg::exec::table_rows::{self, TableRows};

@@ -2,8 +2,9 @@
 
 use super::given;
 use crate::catalog::{self, ShardId};
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
 use crate::migration::{self, Subject};
+use crate::pg::error::OrRaise;
 use helios_core::migration::Request;
 use pgrx::prelude::*;
 use std::time::Duration;

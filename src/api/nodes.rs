@@ -2,8 +2,9 @@
 
 use crate::catalog::{self, NodeId};
 use crate::cluster::{self, connect};
-use crate::error::{OrRaise, Result};
-use crate::pg::ipc::node_health::{self, State};
+use crate::error::Result;
+use crate::pg::error::OrRaise;
+use crate::shared::node_health::{self, State};
 use crate::transaction;
 use pgrx::prelude::*;
 use std::time::Instant;

@@ -1,7 +1,7 @@
 //! Where schemas are, and where they would go.
 
 use crate::catalog::{self, placement};
-use crate::error::OrRaise;
+use crate::pg::error::OrRaise;
 use pgrx::prelude::*;
 
 /// Name of the node that a distributed schema lives on; NULL for any other schema.

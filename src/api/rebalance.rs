@@ -2,7 +2,8 @@
 
 use super::given;
 use crate::catalog;
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
+use crate::pg::error::OrRaise;
 use crate::rebalance::{self, Prepared};
 use crate::transaction;
 use helios_core::rebalance::Verdict;

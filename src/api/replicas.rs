@@ -2,10 +2,11 @@
 
 use super::given;
 use crate::catalog::{self, ShardId};
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
 use crate::migration::Subject;
-use crate::pg::ipc::replica_states;
+use crate::pg::error::OrRaise;
 use crate::replica;
+use crate::shared::replica_states;
 use crate::transaction;
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;

@@ -3,7 +3,8 @@
 use crate::ddl::convert;
 use crate::ddl::new_schema::PlacementRequest;
 use crate::ddl::schema;
-use crate::error::{Error, OrRaise, Result};
+use crate::error::{Error, Result};
+use crate::pg::error::OrRaise;
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;

@@ -2,7 +2,8 @@
 
 use super::given;
 use crate::catalog::{self, ShardId};
-use crate::error::{OrRaise, Result};
+use crate::error::Result;
+use crate::pg::error::OrRaise;
 use crate::rebalance::{self, At, Merged};
 use crate::transaction;
 use pgrx::prelude::*;

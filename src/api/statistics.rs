@@ -1,8 +1,9 @@
 //! What is counted and measured of schemas.
 
-use crate::error::{Error, OrRaise, Result};
-use crate::pg::ipc::schema_counters;
+use crate::error::{Error, Result};
+use crate::pg::error::OrRaise;
 use crate::pg::session;
+use crate::shared::schema_counters;
 use crate::stats;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::prelude::*;

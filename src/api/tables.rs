@@ -1,8 +1,9 @@
 //! Reference tables.
 
 use crate::ddl::reference;
-use crate::error::{self, Error, OrRaise};
+use crate::error::{self, Error};
 use crate::executor::reference_change;
+use crate::pg::error::OrRaise;
 use crate::pg::session::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;

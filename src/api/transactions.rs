@@ -1,6 +1,6 @@
 //! Distributed transactions: what is in doubt, finishing it, asking about one.
 
-use crate::error::OrRaise;
+use crate::pg::error::OrRaise;
 use crate::transaction::{self, Deed};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};

@@ -2,13 +2,15 @@
 
 use super::fences::Fence;
 use super::rows::{Node, NodeId, Placement, Replica, ShardId};
+use super::version::{self, Other};
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan::{self, Key, Row};
-use crate::pg::catalog::privileges;
+use crate::pg::catalog::{extension, privileges};
 use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::settings::MIGRATION_SESSION;
+use crate::shared::directory_version;
 use helios_core::generation::Generational;
 use pgrx::pg_sys::{InvalidOid, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -50,9 +52,27 @@ impl Tables {
     }
 }
 
+/// What this database has of Helios.
+#[derive(Clone)]
+enum Catalogs {
+    Missing,
+    /// In a version that this library works with.
+    Known(Tables),
+    Other(Rc<Other>),
+}
+
+impl Catalogs {
+    fn find() -> Self {
+        match version::other() {
+            Some(other) => Self::Other(Rc::new(other)),
+            None => Tables::find().map_or(Self::Missing, Self::Known),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Cache {
-    tables: Option<Option<Tables>>,
+    catalogs: Option<Catalogs>,
     nodes: Option<Rc<Vec<Rc<Node>>>>,
     homes: HashMap<Oid, Option<Placement>>,
     references: HashMap<Oid, bool>,
@@ -66,15 +86,15 @@ thread_local! {
 
 /// Looks something up in the cache, which is emptied first if it may be old.
 fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
-    let now = invalidation::epoch();
+    let now = directory_version::current();
     CACHE.with_borrow_mut(|cache| look(cache.current(now)))
 }
 
 /// Reads with `read` and keeps the result, unless it grew old while it was read.
 fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
-    let before = invalidation::epoch();
+    let before = directory_version::current();
     let value = read()?;
-    let after = invalidation::epoch();
+    let after = directory_version::current();
     CACHE.with_borrow_mut(|cache| {
         if let Some(cache) = cache.unchanged(before, after) {
             keep(cache, value.clone());
@@ -83,41 +103,65 @@ fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache
     Ok(value)
 }
 
-fn tables() -> Option<Tables> {
-    if let Some(known) = cached(|cache| cache.tables) {
+fn catalogs() -> Catalogs {
+    if let Some(known) = cached(|cache| cache.catalogs.clone()) {
         return known;
     }
     if !session::can_read_catalogs() {
-        return None;
+        return Catalogs::Missing;
+    }
+    // A script of the extension's own is making them what they are to be, and its last step is not known yet.
+    if extension::in_script_of(version::EXTENSION) {
+        return Tables::find().map_or(Catalogs::Missing, Catalogs::Known);
     }
     // Every invalidation counts while it is not known which relations matter.
     invalidation::watch([InvalidOid; 5]);
-    let found = fill(|| Ok(Tables::find()), |cache, tables| cache.tables = Some(tables)).ok()?;
-    invalidation::watch(
-        found.map_or([InvalidOid; 5], |t| [t.node, t.shard, t.schema, t.reference, t.fence]),
-    );
+    let found = fill(|| Ok(Catalogs::find()), |cache, found| cache.catalogs = Some(found));
+    let found = found.unwrap_or(Catalogs::Missing);
+    if let Catalogs::Known(t) = &found {
+        invalidation::watch([t.node, t.shard, t.schema, t.reference, t.fence]);
+    }
     found
 }
 
+/// The tables, where their version is one that this library works with.
+fn tables() -> Option<Tables> {
+    match catalogs() {
+        Catalogs::Known(tables) => Some(tables),
+        Catalogs::Missing | Catalogs::Other(_) => None,
+    }
+}
+
+/// The catalogs, where they are in another version.
+#[inline]
+pub(super) fn other() -> Option<Rc<Other>> {
+    match catalogs() {
+        Catalogs::Other(other) => Some(other),
+        Catalogs::Missing | Catalogs::Known(_) => None,
+    }
+}
+
 fn needed_tables() -> Result<Tables> {
-    tables().ok_or_else(|| {
-        Error::new(
+    match catalogs() {
+        Catalogs::Known(tables) => Ok(tables),
+        Catalogs::Other(other) => Err(other.refusal()),
+        Catalogs::Missing => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "extension \"helios\" is not installed in this database",
         )
-        .hint("Run CREATE EXTENSION helios.")
-    })
+        .hint("Run CREATE EXTENSION helios.")),
+    }
 }
 
 /// Changes whenever a schema may live elsewhere than before.
 #[inline]
 pub fn generation() -> (u64, u64) {
-    invalidation::epoch()
+    directory_version::current()
 }
 
-/// Whether this database has the extension.
+/// Whether this database has the extension, in whatever version.
 pub fn exists() -> bool {
-    tables().is_some()
+    !matches!(catalogs(), Catalogs::Missing)
 }
 
 /// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
@@ -125,8 +169,14 @@ pub fn exists() -> bool {
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
         && !worker::applies_changes()
-        && exists()
-        && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+        && match catalogs() {
+            Catalogs::Known(_) => {
+                nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+            }
+            // What it touches of Helios is refused by whoever looks at it.
+            Catalogs::Other(other) => other.has_nodes(),
+            Catalogs::Missing => false,
+        }
 }
 
 /// Owner of the catalogs: the role that changes to them are made as.
@@ -192,7 +242,11 @@ pub fn home(namespace: Oid) -> Result<Option<Placement>> {
     if let Some(home) = cached(|cache| cache.homes.get(&namespace).copied()) {
         return Ok(home);
     }
-    let Some(tables) = tables() else { return Ok(None) };
+    let tables = match catalogs() {
+        Catalogs::Known(tables) => tables,
+        Catalogs::Other(other) => return other.check_schema(namespace).map(|()| None),
+        Catalogs::Missing => return Ok(None),
+    };
     fill(
         || match session::namespace_name(namespace) {
             Some(name) => read_home(&tables, &name),
@@ -210,7 +264,11 @@ pub fn is_reference(relation: Oid) -> Result<bool> {
     if let Some(known) = cached(|cache| cache.references.get(&relation).copied()) {
         return Ok(known);
     }
-    let Some(tables) = tables() else { return Ok(false) };
+    let tables = match catalogs() {
+        Catalogs::Known(tables) => tables,
+        Catalogs::Other(other) => return other.check_reference(relation).map(|()| false),
+        Catalogs::Missing => return Ok(false),
+    };
     fill(
         || {
             let by_oid = [(1, Key::Oid(relation))];
@@ -276,9 +334,10 @@ pub fn placement_of(schema: &str) -> Result<Option<Placement>> {
 
 /// Where the schema of this name lives, this server included; None if it is no distributed schema.
 pub fn home_of(schema: &str) -> Result<Option<Placement>> {
-    match tables() {
-        Some(tables) => read_home(&tables, schema),
-        None => Ok(None),
+    match catalogs() {
+        Catalogs::Known(tables) => read_home(&tables, schema),
+        Catalogs::Other(other) => other.check_name(schema).map(|()| None),
+        Catalogs::Missing => Ok(None),
     }
 }
 
@@ -325,11 +384,14 @@ fn cluster_row() -> Result<(i64, Oid)> {
 
 /// Whether this database is a node of a cluster.
 pub fn is_node() -> bool {
-    node_of().is_some()
+    other().map_or_else(|| node_of().is_some(), |other| other.is_node())
 }
 
 /// Where the coordinator of this node says that it answers.
 pub fn coordinator_address() -> Option<String> {
+    if other().is_some() {
+        return None;
+    }
     node_of()?.1
 }
 

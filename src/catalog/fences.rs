@@ -45,7 +45,11 @@ impl Fence {
 /// written on the other copy, pass.
 #[inline]
 pub fn is_up() -> Result<bool> {
-    Ok(!fences()?.is_empty() && !MIGRATION_SESSION.get() && !worker::applies_changes())
+    let any = match cache::other() {
+        Some(other) => other.has_fences(),
+        None => !fences()?.is_empty(),
+    };
+    Ok(any && !MIGRATION_SESSION.get() && !worker::applies_changes())
 }
 
 fn fences() -> Result<Rc<Vec<Fence>>> {
@@ -56,6 +60,9 @@ fn fences() -> Result<Rc<Vec<Fence>>> {
 pub fn check_definition(namespace: Oid) -> Result<()> {
     if !is_up()? {
         return Ok(());
+    }
+    if let Some(other) = cache::other() {
+        return other.check_fence(namespace);
     }
     match fences()?.iter().find(|fence| fence.namespace == namespace) {
         Some(fence) if fence.keeps => Err(Error::new(
@@ -82,6 +89,11 @@ pub fn check_definition(namespace: Oid) -> Result<()> {
 pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
     if !is_up()? {
         return Ok(());
+    }
+    if let Some(other) = cache::other() {
+        let with_partitions = relations.flat_map(names::inheritors);
+        let mut namespaces = with_partitions.filter_map(names::relation_namespace);
+        return namespaces.try_for_each(|namespace| other.check_fence(namespace));
     }
     let fences = fences()?;
     let fenced = |relation| {

@@ -11,6 +11,7 @@
 mod cache;
 pub mod cleanup;
 pub mod fences;
+pub mod gate;
 pub mod migration;
 pub mod migration_table;
 pub mod placement;
@@ -18,6 +19,7 @@ pub mod proof;
 mod rows;
 mod shards;
 mod store;
+mod version;
 
 pub use cache::{
     catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,
@@ -38,8 +40,8 @@ pub use store::{
 };
 
 use crate::error::Result;
-use crate::pg::hooks::invalidation;
 use crate::pg::ipc::lock;
+use crate::shared::directory_version;
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
 
@@ -111,5 +113,5 @@ pub fn lock_cluster() {
 
 /// The current transaction has changed the catalogs.
 pub fn changed() {
-    invalidation::directory_changed();
+    directory_version::directory_changed();
 }

@@ -6,6 +6,7 @@
 //! more rights than it has; but it is shown to nobody. What only superusers may read is the seed of the coordinator's
 //! keys, which never leaves its server.
 
+use super::cache;
 use super::rows::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan::{self, Row};
@@ -29,6 +30,9 @@ const SEED: usize = 2;
 const COORDINATOR: usize = 3;
 
 fn identity() -> Option<Identity> {
+    if cache::other().is_some() {
+        return None; // nothing proves anything by catalogs that are not understood
+    }
     let table = index_scan::relation("helios", "identity")?;
     let read =
         |row: &Row| Some(Identity { seed: row.get(SEED)?, coordinator: row.get(COORDINATOR) });
@@ -47,6 +51,7 @@ fn message(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
+    cache::catalogs_owner()?;
     let identity = identity().ok_or_else(|| {
         Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "table helios.identity is empty")
             .hint(

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
+use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// What a server says about itself.
@@ -102,7 +103,6 @@ impl Facts {
 
     /// What does not depend on this server.
     fn judge_installation(&self) -> Vec<Finding> {
-        let library = env!("CARGO_PKG_VERSION");
         vec![
             Finding::new(
                 "library",
@@ -118,20 +118,7 @@ impl Facts {
                     }
                 },
             ),
-            Finding::new(
-                "extension",
-                self.extension.as_deref() == Some(library),
-                match &self.extension {
-                    Some(version) => {
-                        format!("Its database has helios {version}, this server {library}.")
-                    }
-                    None => "Its database does not have the extension.".into(),
-                },
-                match self.extension {
-                    Some(_) => "Run ALTER EXTENSION helios UPDATE on the node.",
-                    None => "Run CREATE EXTENSION helios on the node.",
-                },
-            ),
+            self.judge_version(),
             Finding::new(
                 "max_prepared_transactions",
                 self.max_prepared > 0,
@@ -145,6 +132,55 @@ impl Facts {
                 "Set wal_level = logical on the node and restart it.",
             ),
         ]
+    }
+}
+
+impl Facts {
+    /// What the version of the extension there means to this server. One that is older and works is no fault, but has a remedy.
+    fn judge_version(&self) -> Finding {
+        let library = env!("CARGO_PKG_VERSION");
+        let Some(version) = &self.extension else {
+            let detail = "Its database does not have the extension.".to_owned();
+            return Finding::new(
+                "extension",
+                false,
+                detail,
+                "Run CREATE EXTENSION helios on the node.",
+            );
+        };
+        let both = format!("Its database has helios {version}, this server {library}");
+        let update = format!(
+            "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
+        );
+        match node_interface::standing(version) {
+            Standing::Same => Finding::new("extension", true, format!("{both}."), ""),
+            Standing::Older => Finding {
+                remedy: Some(update),
+                ..Finding::new("extension", true, format!("{both}: older, upgrade soon."), "")
+            },
+            Standing::TooOld => Finding::new(
+                "extension",
+                false,
+                format!("{both}, which is too far apart."),
+                &update,
+            ),
+            Standing::Newer => Finding::new(
+                "extension",
+                false,
+                format!("{both}: the coordinator is to be upgraded before its nodes."),
+                &format!(
+                    "Install the library of version {version} on this server, restart it, and run ALTER EXTENSION helios UPDATE here."
+                ),
+            ),
+        }
+    }
+
+    /// 55000 where the server is not in this server's version, which a new node has to be.
+    fn check_same_version(&self, node: &str) -> Result<()> {
+        match self.judge_version() {
+            finding if finding.remedy.is_some() => Err(finding.into_error(node)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -174,6 +210,7 @@ pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
             crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
         }
     }
+    there.check_same_version(&node.name)?;
     refuse_known(node, session)?;
     refuse_other_cluster(node, session)?;
     match own_relations(&[], &[], session)? {
@@ -250,7 +287,16 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
         }
     };
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
-    findings.extend(Facts::there(&mut session)?.judge(&here));
+    match Facts::there(&mut session) {
+        Ok(there) => findings.extend(there.judge(&here)),
+        // Its library does not work with its catalogs, and says so.
+        Err(error) if error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE) => {
+            let remedy = "Run ALTER EXTENSION helios UPDATE on the node.";
+            findings.push(Finding::new("extension", false, error.to_string(), remedy));
+            return Ok(findings);
+        }
+        Err(error) => return Err(error),
+    }
     findings.push(schemas_are_there(node, &mut session)?);
     findings.push(definitions::compare(node, &mut session)?);
     let references = catalog::references()?;

@@ -3,7 +3,7 @@
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
-use crate::pg::session::server_start;
+use crate::pg::session::server_state;
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
 use helios_core::quote;
@@ -36,7 +36,7 @@ pub fn succeed(node: &Node) -> Result<()> {
         "DELETE FROM helios.coordinator WHERE cluster OPERATOR(pg_catalog.=) '{}'::pg_catalog.int8
             AND system_identifier OPERATOR(pg_catalog.<>) '{}'::pg_catalog.numeric",
         catalog::cluster_id()?,
-        server_start::system_identifier()
+        server_state::system_identifier()
     ))?;
     Ok(())
 }

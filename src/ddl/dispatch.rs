@@ -4,25 +4,34 @@
 use super::plan::Plan;
 use super::statement_scope::begin;
 use super::{
-    concurrent, dependencies, drop_list, expressions, fence_check, local_only, multi_target,
-    nested_ddl, on_node, propagate, reference, schema, send, session_state, statement_scope,
-    subscription, table_as,
+    concurrent, dependencies, drop_list, expressions, extension, fence_check, local_only,
+    multi_target, nested_ddl, on_node, propagate, reference, schema, send, session_state,
+    statement_scope, subscription, table_as,
 };
 use crate::catalog;
 use crate::error::Result;
 use crate::failpoint;
+use crate::pg::catalog::object::{self, Object};
 use crate::pg::hooks::utility::{Completion, Step};
-use crate::pg::ipc::worker;
 use crate::pg::session;
 use crate::pg::tree::statement::Statement;
 use crate::settings::MIGRATION_SESSION;
+use crate::shared::worker_slots;
 use crate::transaction;
 use pgrx::pg_sys::NodeTag;
+
+/// Told by the server of what it alters, drops or truncates, before that is done or committed.
+pub fn touches(object: Object) -> Result<()> {
+    if object::is_extension(object) {
+        catalog::gate::changed(object.id);
+    }
+    fence_check::touches(object)
+}
 
 /// Decides what happens with a utility statement, before the server runs it.
 pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(database) = statement.database_to_be_left() {
-        worker::hold(database);
+        worker_slots::hold(database);
     }
     if !concerns_definitions(statement.tag()) {
         return session_state::before(statement);
@@ -32,9 +41,10 @@ pub fn before(statement: &Statement) -> Result<Step> {
         schema::refuse_clause_without_extension(statement)?;
         return Ok(Step::pass(*statement));
     }
-    if MIGRATION_SESSION.get() {
+    if extension::of_ours(statement)? || MIGRATION_SESSION.get() {
         return Ok(Step::pass(*statement));
     }
+    catalog::gate::admit()?;
     let fenced = catalog::fences::is_up()?;
     if fenced {
         fence_check::check_named(statement)?;

@@ -50,7 +50,10 @@ pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
                 let find = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
                 match sql::in_session_path::<Oid>(find, &[name.as_str().into()])? {
                     Some(sequence) if is_remote(sequence)? => {
-                        format!("sequence {}, which is on a node", names::relation_name(sequence))
+                        format!(
+                            "sequence {}, which is on a node",
+                            names::displayed_relation_name(sequence)
+                        )
                     }
                     _ => continue,
                 }

@@ -12,6 +12,19 @@ use helios_core::quote;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
 
+/// Whether the statement is about this extension itself and concerns this server alone: each node is updated by itself, and whatever version
+/// its catalogs have, they can be updated or dropped. One transaction at a time does that.
+pub(super) fn of_ours(statement: &Statement) -> Result<bool> {
+    if statement.drops_extension("helios") {
+        return catalog::gate::may_be_dropped();
+    }
+    if !statement.alters_extension("helios") {
+        return Ok(false);
+    }
+    catalog::gate::lock_extension();
+    Ok(true)
+}
+
 /// 0A000 if the statement has put an extension, or something that becomes a part of one, into a distributed schema.
 pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
     for touched in &scope.touched {

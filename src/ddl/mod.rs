@@ -42,4 +42,4 @@ pub mod table_as;
 pub mod truncate_triggers;
 pub mod unfinished;
 
-pub use dispatch::{after, before};
+pub use dispatch::{after, before, touches};

@@ -144,8 +144,9 @@ pub(super) fn truncated(
     let listed = statement.listed().unwrap_or_default();
     let is_listed = |relation: &Oid| listed.iter().any(|item| item.relation == Some(*relation));
     let reached = emptied.iter().filter(|relation| !is_listed(relation));
-    let further: String =
-        reached.map(|&relation| format!(", ONLY {}", session::relation_name(relation))).collect();
+    let further: String = reached
+        .map(|&relation| format!(", ONLY {}", session::quoted_relation_name(relation)))
+        .collect();
     let (head, tail) = statement.around_list();
     parts.iter().try_for_each(|(node, names)| {
         send::part(*node, format!("{head}{names}{further}{tail}").as_bytes())
@@ -190,7 +191,7 @@ fn names_of(listed: &[&Listed]) -> String {
     let name = |item: &&Listed| {
         let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };
         match item.relation {
-            Some(relation) => text.push_str(&session::relation_name(relation)),
+            Some(relation) => text.push_str(&session::quoted_relation_name(relation)),
             None => text.push_str(&quote_qualified_identifier(
                 item.schema.as_deref().unwrap_or_default(),
                 &item.name,

@@ -25,7 +25,7 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
             && let Some(location) = object_location::of_named(relation)?
             && !is_there(&location, node)
         {
-            let name = session::relation_name(relation.id);
+            let name = session::quoted_relation_name(relation.id);
             return Err(refusal(statement, &name, token));
         }
     }

@@ -40,7 +40,7 @@ pub fn of(object: Object) -> Result<Option<Location>> {
         Belongs::Server => None,
         Belongs::Database => Some(rests_on(object)?),
         Belongs::Relation { relation, namespace } => {
-            let here = || Location::Coordinator(session::relation_name(relation));
+            let here = || Location::Coordinator(session::quoted_relation_name(relation));
             Some(in_schema(namespace)?.unwrap_or_else(here))
         }
         Belongs::Schema(namespace) => Some(match in_schema(namespace)? {
@@ -57,7 +57,7 @@ pub fn of_named(object: Object) -> Result<Option<Location>> {
     Ok(match of(object)? {
         None if object::is_temporary(object) => {
             Some(Location::Coordinator(match object::is_relation(object) {
-                true => format!("temporary relation {}", session::relation_name(object.id)),
+                true => format!("temporary relation {}", session::quoted_relation_name(object.id)),
                 false => "a temporary object".to_owned(),
             }))
         }
@@ -95,7 +95,7 @@ fn rests_on(object: Object) -> Result<Location> {
             let found = match object::belongs(below) {
                 Some(Belongs::Relation { relation, .. }) if is_reference(relation)? => continue,
                 Some(Belongs::Relation { relation, namespace }) => {
-                    let here = || Location::Coordinator(session::relation_name(relation));
+                    let here = || Location::Coordinator(session::quoted_relation_name(relation));
                     in_schema(namespace)?.unwrap_or_else(here)
                 }
                 Some(Belongs::Schema(namespace)) => match in_schema(namespace)? {

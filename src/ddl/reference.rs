@@ -127,7 +127,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
         if let (true, Some(what)) = (is(object.id)?, statement.alters_what_copies_lack()) {
             return Err(unsupported(format!(
                 "{what} is not supported on reference table \"{}\"",
-                names::relation_name(object.id)
+                names::displayed_relation_name(object.id)
             ))
             .hint("Run helios_undistribute_table(), the change, and helios_create_reference_table() again."));
         }

@@ -44,14 +44,14 @@ pub fn digest_of(relation: pgrx::pg_sys::Oid) -> Result<String> {
 pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
     let kind = "SELECT relkind OPERATOR(pg_catalog.=) 'r' FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
     if crate::pg::session::sql::read_one::<bool>(kind, &[relation.into()])? == Some(false) {
-        let name = crate::pg::session::relation_name(relation);
+        let name = crate::pg::session::quoted_relation_name(relation);
         let message = format!("{name} is not an ordinary table");
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
     if privileges::may_read(relation) {
         return Ok(());
     }
-    let name = crate::pg::session::relation_name(relation);
+    let name = crate::pg::session::quoted_relation_name(relation);
     let message = format!("permission denied for table {name}");
     Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message))
 }

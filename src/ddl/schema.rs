@@ -84,6 +84,10 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
 /// 55006 if a migration of the schema is under way: its name stands for the schema until the migration has ended, also
 /// before definitions are frozen.
 pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
+    if catalog::gate::refusal().is_some() {
+        // Of catalogs in another version, only names are known; no worker moves a schema meanwhile.
+        return catalog::home_of(schema).map(drop);
+    }
     let Some(id) = migration::of_schema(schema)? else { return Ok(()) };
     Err(Error::new(
         Code::ERRCODE_OBJECT_IN_USE,

@@ -56,7 +56,8 @@ pub(super) fn end(silenced: &[Trigger]) -> Result<()> {
 
 impl Trigger {
     fn switch(&self, how: &str) -> Result<()> {
-        let (table, name) = (session::relation_name(self.table), quote_identifier(&self.name));
+        let (table, name) =
+            (session::quoted_relation_name(self.table), quote_identifier(&self.name));
         locally(|| sql::run(&format!("ALTER TABLE ONLY {table} {how} TRIGGER {name}"), &[]))
     }
 }

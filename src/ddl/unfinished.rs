@@ -10,8 +10,8 @@ use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::names;
 use crate::pg::error::{catch_cancel, notify};
+use crate::pg::exec::nesting::commit_and_begin;
 use crate::pg::session::own_settings::OwnSettings;
-use crate::pg::session::xact::commit_and_begin;
 use crate::pg::session::{self, sql, subtransaction};
 use crate::remote::cancel_everything;
 use crate::transaction::{self, Mode, SafePath};
@@ -250,7 +250,7 @@ pub(super) fn alone(node: NodeId, text: &[u8], scope: &Scope, dropping: bool) ->
         cancel_everything();
     }
     match follow(node, scope, dropping) {
-        Ok(()) => commit_and_begin(),
+        Ok(()) => commit_and_begin()?,
         // The next statement about the table finds it.
         Err(later) => notify(PgLogLevel::LOG, &later),
     }

@@ -4,7 +4,8 @@ use super::run::{Request, run};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::exec::custom_scan::ScanContext;
-use crate::pg::exec::explain::{ExplainOutput, Format, printing};
+use crate::pg::exec::explain::{ExplainOutput, Format};
+use crate::pg::exec::nesting;
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::transaction::Mode;
 use helios_core::frames;
@@ -53,7 +54,7 @@ pub fn print(
     }
     let node = catalog::node(super::locate(context.plan().namespaces())?)?;
     output.property("Node", &node.name);
-    let lines = match printing() {
+    let lines = match nesting::printing_explain() {
         Some(running) if !running.analyze => on_node(context, &running.options)?,
         Some(_) => analyzed.to_vec(),
         // Whoever prints a plan without an EXPLAIN (auto_explain) gets the text; a node is not asked again.

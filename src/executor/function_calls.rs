@@ -4,6 +4,7 @@
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::hooks::function_calls::is_function_call_message;
+use crate::pg::tree::FIRST_USER_OID;
 use crate::pg::tree::server_functions::{
     Bond, asks_directory, asks_relation, bond, call_name, note_seed,
 };
@@ -14,6 +15,9 @@ use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 pub fn check(function: Oid) -> Result<()> {
     if function.to_u32() == pg_sys::F_SET_CONFIG {
         transaction::note_settings_changed();
+    }
+    if function.to_u32() >= FIRST_USER_OID {
+        catalog::gate::check_call(function)?;
     }
     if catalog::proof::is_coordinators() {
         return check_on_node(function);

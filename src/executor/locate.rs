@@ -2,6 +2,7 @@
 
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
+use crate::pg::exec::custom_scan::Attempt;
 use crate::pg::session::{self, xact};
 use crate::settings;
 use crate::transaction::{self, snapshots};
@@ -14,14 +15,15 @@ pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
     locked_node(namespaces)?.ok_or_else(moved)
 }
 
-/// As [`locate`]; None if they moved and the statement may be planned again, which takes a snapshot that sees the rows
-/// where they are now.
+/// As [`locate`]; a statement whose schemas have moved may be replanned, which takes a snapshot that sees the rows where they
+/// are now.
 ///
 /// Errors: 40001 if they moved, and the transaction has one snapshot for all of its statements.
-pub fn locate_or_replan(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
+pub fn locate_or_replan(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Attempt<NodeId>> {
     match locked_node(namespaces)? {
+        Some(node) => Ok(Attempt::Done(node)),
         None if xact::has_one_snapshot() => Err(moved()),
-        node => Ok(node),
+        None => Ok(Attempt::Replan),
     }
 }
 

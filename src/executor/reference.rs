@@ -145,7 +145,7 @@ pub fn guard_copy(relation: Oid) -> Result<()> {
     }
     let message = format!(
         "cannot change the copy of reference table \"{}\" on a node",
-        names::relation_name(relation)
+        names::displayed_relation_name(relation)
     );
     let error = Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     Err(match coordinators {
@@ -183,7 +183,7 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!(
             "cannot change reference table \"{}\" within a statement that changes it",
-            names::relation_name(relation)
+            names::displayed_relation_name(relation)
         ),
     )
     .detail("The order of the changes would not be the same on the nodes.")

@@ -5,10 +5,10 @@
 
 use crate::catalog::{self, NodeId, Replica};
 use crate::error::Result;
-use crate::pg::ipc::node_health::{self, State};
-use crate::pg::ipc::replica_states;
 use crate::pg::session;
 use crate::settings::{self, ReadFrom};
+use crate::shared::node_health::{self, State};
+use crate::shared::replica_states;
 use pgrx::pg_sys::Oid;
 use std::cell::Cell;
 

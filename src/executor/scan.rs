@@ -4,11 +4,11 @@ use super::explain;
 use super::position;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::exec::custom_scan::{ClientRows, Next, Scan, ScanContext};
+use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::session::client;
 use crate::pg::session::xact;
-use crate::pg::tree::FIRST_USER_OID;
 use crate::remote::{Statement, Value};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
@@ -44,24 +44,25 @@ pub struct NodeScan {
 }
 
 impl NodeScan {
-    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to. None if it has to
-    /// be planned again.
-    fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Option<NodeId>> {
+    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to.
+    fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Attempt<NodeId>> {
         let plan = context.plan();
-        let Some(node) = super::locate_or_replan(plan.namespaces())? else { return Ok(None) };
+        let Attempt::Done(node) = super::locate_or_replan(plan.namespaces())? else {
+            return Ok(Attempt::Replan);
+        };
         let may = alone && !plan.writes() && !self.refuses_copies;
         let copy = if may { super::replica_reads::near(plan.namespaces())? } else { None };
         self.on_copy = copy.is_some();
-        Ok(Some(copy.unwrap_or(node)))
+        Ok(Attempt::Done(copy.unwrap_or(node)))
     }
 
-    /// None if it has to be planned again.
+    /// Sends the statement to its node.
     fn start(
         &mut self,
         context: &ScanContext,
         formats: Option<&[i16]>,
         fetch: Option<Fetch>,
-    ) -> Result<Option<Execution>> {
+    ) -> Result<Attempt<Execution>> {
         let plan = context.plan();
         let mut params = context.params(plan.params());
         let mode = super::mode();
@@ -72,7 +73,9 @@ impl NodeScan {
             None => Fetch::Batch(BATCH),
         };
         let alone = mode == Mode::Autocommit && matches!(fetch, Fetch::All);
-        let Some(node) = self.place(context, alone)? else { return Ok(None) };
+        let Attempt::Done(node) = self.place(context, alone)? else {
+            return Ok(Attempt::Replan);
+        };
         super::types::translate(&mut params, node, mode)?;
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
@@ -96,11 +99,11 @@ impl NodeScan {
         if plan.unsettles() {
             transaction::forget_settings_of(node);
         }
-        Ok(Some(execution))
+        Ok(Attempt::Done(execution))
     }
 
     /// On the one in use, after a copy has failed.
-    fn start_again(&mut self, context: &ScanContext) -> Result<Option<Execution>> {
+    fn start_again(&mut self, context: &ScanContext) -> Result<Attempt<Execution>> {
         self.refuses_copies = true;
         self.start(context, None, Some(Fetch::All))
     }
@@ -115,10 +118,10 @@ impl NodeScan {
     }
 
     /// Reads all rows: a cursor that is first fetched from inside a savepoint outlives a rollback to it, and a portal on the
-    /// node that was opened inside does not. False if it has to be planned again.
-    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<bool> {
-        let Some(mut execution) = self.start(context, None, Some(Fetch::All))? else {
-            return Ok(false);
+    /// node that was opened inside does not.
+    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<Attempt<()>> {
+        let Attempt::Done(mut execution) = self.start(context, None, Some(Fetch::All))? else {
+            return Ok(Attempt::Replan);
         };
         let counted = &mut self.counted;
         let mut rows = VecDeque::new();
@@ -136,7 +139,7 @@ impl NodeScan {
                 context.add_processed(changed.saturating_sub(rows.len() as u64));
                 counted.done(changed.saturating_sub(rows.len() as u64));
                 self.kept = Some(rows);
-                return Ok(true);
+                return Ok(Attempt::Done(()));
             }
         }
     }
@@ -150,18 +153,16 @@ impl NodeScan {
 }
 
 impl NodeScan {
-    /// Runs the statement and hands its rows to the client as they are; counts them. False if it has to be planned
-    /// again.
+    /// Runs the statement and hands its rows to the client as they are; counts them.
     fn pass_on(
         &mut self,
         context: &mut ScanContext,
         to: &ClientRows<'_>,
         rows: &mut u64,
         counted: &mut Counted,
-    ) -> Result<bool> {
-        let Some(mut execution) = self.start(context, Some(&to.formats), Some(Fetch::All))? else {
-            return Ok(false);
-        };
+    ) -> Result<Attempt<()>> {
+        let started = self.start(context, Some(&to.formats), Some(Fetch::All))?;
+        let Attempt::Done(mut execution) = started else { return Ok(Attempt::Replan) };
         if !std::mem::replace(&mut self.told, true) {
             (to.begin)();
         }
@@ -186,7 +187,7 @@ impl NodeScan {
                 self.done = true;
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 counted.done(changed.saturating_sub(*rows));
-                return Ok(true);
+                return Ok(Attempt::Done(()));
             }
         }
     }
@@ -217,12 +218,12 @@ impl Scan for NodeScan {
         }
     }
 
-    fn next(&mut self, context: &mut ScanContext) -> Result<Next> {
+    fn next(&mut self, context: &mut ScanContext) -> Result<Attempt<Next>> {
         let next = self.next_row(context);
         match next {
             Err(_) => self.counted.failed(),
             // What runs here is no statement of the schema's node.
-            Ok(Next::PlanAnew) => self.counted = Counted::default(),
+            Ok(Attempt::Replan) => self.counted = Counted::default(),
             Ok(_) => {}
         }
         next
@@ -236,10 +237,10 @@ impl Scan for NodeScan {
         &mut self,
         context: &mut ScanContext,
         to: &ClientRows<'_>,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Attempt<u64>> {
         if context.plan().sql().is_empty() {
             (to.begin)();
-            return Ok(Some(0));
+            return Ok(Attempt::Done(0));
         }
         let mut counted = Counted::begin(context.plan().namespaces());
         let mut rows = 0;
@@ -253,7 +254,10 @@ impl Scan for NodeScan {
         if outcome.is_err() {
             counted.failed();
         }
-        outcome.map(|done| done.then_some(rows))
+        Ok(match outcome? {
+            Attempt::Done(()) => Attempt::Done(rows),
+            Attempt::Replan => Attempt::Replan,
+        })
     }
 
     fn rescan(&mut self) -> Result<()> {
@@ -279,37 +283,42 @@ impl Scan for NodeScan {
 }
 
 impl NodeScan {
-    fn next_row(&mut self, context: &mut ScanContext) -> Result<Next> {
+    fn next_row(&mut self, context: &mut ScanContext) -> Result<Attempt<Next>> {
         if self.done || context.plan().sql().is_empty() {
-            return Ok(Next::End);
+            return Ok(Attempt::Done(Next::End));
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::exec::explain::executing()
+            if let Some(running) = crate::pg::exec::nesting::executing_explain()
                 .filter(|r| r.analyze && context.rows_unwanted())
             {
                 self.analyze(context, &running.options)?;
-                return Ok(Next::End);
+                return Ok(Attempt::Done(Next::End));
             }
             if self.kept.is_none() {
                 self.counted = Counted::begin(context.plan().namespaces());
             }
-            if self.kept.is_none() && xact::nest_level() > self.level && !self.keep_rows(context)? {
-                return Ok(Next::PlanAnew);
+            if self.kept.is_none()
+                && xact::nest_level() > self.level
+                && self.keep_rows(context)? == Attempt::Replan
+            {
+                return Ok(Attempt::Replan);
             }
             if let Some(rows) = &mut self.kept {
-                let Some(row) = rows.pop_front() else { return Ok(Next::End) };
+                let Some(row) = rows.pop_front() else { return Ok(Attempt::Done(Next::End)) };
                 context.add_processed(1);
-                return context.store(&row).map(|()| Next::Row);
+                return context.store(&row).map(|()| Attempt::Done(Next::Row));
             }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
             let started = self.start(context, None, limit.map(Fetch::Batch));
-            self.execution = match started {
+            let started = match started {
                 Err(_) if self.on_copy => self.start_again(context)?,
                 started => started?,
             };
+            let Attempt::Done(execution) = started else { return Ok(Attempt::Replan) };
+            self.execution = Some(execution);
         }
         loop {
-            let Some(execution) = &mut self.execution else { return Ok(Next::PlanAnew) };
+            let Some(execution) = &mut self.execution else { return Ok(Attempt::Replan) };
             let counted = &mut self.counted;
             let step = execution.step(&mut |row| {
                 counted.answered();
@@ -317,7 +326,10 @@ impl NodeScan {
                 context.store(row)
             });
             if step.is_err() && self.on_copy && self.emitted == 0 {
-                self.execution = self.start_again(context)?;
+                self.execution = match self.start_again(context)? {
+                    Attempt::Done(execution) => Some(execution),
+                    Attempt::Replan => None,
+                };
                 continue;
             }
             let plan = context.plan();
@@ -325,11 +337,11 @@ impl NodeScan {
                 Step::Row => {
                     context.add_processed(1);
                     self.emitted += 1;
-                    return Ok(Next::Row);
+                    return Ok(Attempt::Done(Next::Row));
                 }
                 Step::Complete(tag) => {
                     self.finished(context, &tag);
-                    return Ok(Next::End);
+                    return Ok(Attempt::Done(Next::End));
                 }
                 Step::Suspended => {
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);

@@ -5,7 +5,8 @@ use super::run::{Request, run};
 use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
-use crate::pg::catalog::names::{function_namespace, relation_name, relation_namespace};
+use crate::pg::catalog::names::{displayed_relation_name, function_namespace, relation_namespace};
+use crate::pg::exec::custom_scan::Attempt;
 use crate::pg::tree::parser::params_are_numbered;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -47,7 +48,10 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
     let place = match remote(relation.and_then(relation_namespace))? {
         // It may have just come home: rows can be added here, but what is here may not be seen yet.
         Some(namespace) if view.is_from() => {
-            super::locate_or_replan(std::iter::once(namespace))?.map(|node| (namespace, node))
+            match super::locate_or_replan(std::iter::once(namespace))? {
+                Attempt::Done(node) => Some((namespace, node)),
+                Attempt::Replan => None,
+            }
         }
         Some(namespace) => Some((namespace, super::locate(std::iter::once(namespace))?)),
         None => None,
@@ -59,7 +63,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         return Ok(None);
     };
     if let Some(column) = view.unfit_for_binary(relation) {
-        let table = relation_name(relation);
+        let table = displayed_relation_name(relation);
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!(
@@ -91,7 +95,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let refused = |detail: String| {
         Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot COPY into \"{}\" with its defaults", relation_name(relation)),
+            format!("cannot COPY into \"{}\" with its defaults", displayed_relation_name(relation)),
         )
         .detail(detail)
         .hint("List every column in COPY, or use a sequence of a plain schema.")
@@ -99,7 +103,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let defaults = view.defaults(relation);
     for used in &defaults.data_arguments {
         if remote(relation_namespace(used.oid))?.is_some() {
-            let sequence = relation_name(used.oid);
+            let sequence = displayed_relation_name(used.oid);
             return Err(refused(format!("A default uses {sequence}, which is on a node.")));
         }
     }
@@ -130,7 +134,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     }
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
-    let Some(node) = super::locate_or_replan(std::iter::once(namespace))? else {
+    let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(false); // it has just come home
     };
     super::note_write(namespace);

@@ -4,6 +4,7 @@ use super::run::{Request, run};
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names::{relation_local_name, relation_namespace};
+use crate::pg::exec::custom_scan::Attempt;
 use crate::pg::exec::evaluate::Evaluation;
 use crate::pg::session::namespace_name;
 use crate::pg::tree::redirect::{RelationCall, SequenceCall};
@@ -92,7 +93,7 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
             format!("SELECT pg_catalog.setval({name}, {value}, {called})")
         }
     };
-    let Some(node) = super::locate_or_replan(std::iter::once(namespace))? else {
+    let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(None); // it has just come home
     };
     super::note_write(namespace);
@@ -130,7 +131,7 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
         RelationCall::IndexesSize => format!("SELECT pg_catalog.pg_indexes_size({there})"),
         RelationCall::LastValue => format!("SELECT pg_catalog.pg_sequence_last_value({there})"),
     };
-    let Some(node) = super::locate_or_replan(std::iter::once(namespace))? else {
+    let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(None); // it has just come home
     };
     let rows = transaction::query(node, sql.as_bytes(), super::mode())?;

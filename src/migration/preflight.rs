@@ -14,6 +14,7 @@ use crate::replication::endpoint;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, column, names, text};
 use crate::replication::wait_policy;
+use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
@@ -24,6 +25,10 @@ pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (source, target) =
         (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
     check_servers(&source, &target, endpoints, migration.way_back)?;
+    if Kind::of(migration) != Kind::Import {
+        check_version(&source, &mut endpoints.source)?;
+    }
+    check_version(&target, &mut endpoints.target)?;
     if Endpoint::of(migration.target) != Endpoint::Local {
         check_absent(migration, &target, &mut endpoints.target)?;
     }
@@ -122,6 +127,32 @@ fn check_servers(
         ));
     }
     Ok(())
+}
+
+/// 55000 if a node's catalogs are in a version that this server does not work with.
+fn check_version(name: &str, session: &mut Session) -> Result<()> {
+    let ask = "SELECT extversion FROM pg_extension WHERE extname = 'helios'";
+    let version = session.query(ask)?.first().map(|row| text(row, 0)).unwrap_or_default();
+    let library = env!("CARGO_PKG_VERSION");
+    let (detail, hint) = match node_interface::standing(&version) {
+        Standing::Same | Standing::Older => return Ok(()),
+        Standing::TooOld => (
+            format!("It has version {version}, this server {library}."),
+            format!(
+                "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
+            ),
+        ),
+        Standing::Newer => (
+            format!("It has version {version}, this server {library}."),
+            format!(
+                "Install the library of version {version} here, restart the server, and run ALTER EXTENSION helios UPDATE."
+            ),
+        ),
+    };
+    let message = format!(
+        "node \"{name}\" has a version of helios that this server cannot move schemas with"
+    );
+    Err(refused(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, &detail, &hint))
 }
 
 fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Result<()> {

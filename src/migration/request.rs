@@ -167,7 +167,7 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     session.query(&format!(
         "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"
     ))?;
-    crate::pg::ipc::worker::wake(crate::pg::session::database_id());
+    crate::shared::worker_slots::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
     while poll(id)?.is_some_and(|seen| seen.request && compares(seen.state)) {
         wait::for_any(&[], POLL_INTERVAL);

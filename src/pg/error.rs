@@ -62,6 +62,21 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
+/// Ends a `#[pg_extern]` function: gives the value, or raises the error.
+pub trait OrRaise<T> {
+    /// The value, or the error raised as a PostgreSQL ERROR.
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T> {
+    fn or_raise(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => raise_from_guarded(error),
+        }
+    }
+}
+
 /// Runs work that may be cancelled while it waits, and holds nothing of the server's then; a cancel becomes a value as other
 /// errors are.
 pub fn catch_cancel<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {

@@ -1,8 +1,21 @@
-//! The only room that says `unsafe`: everything that touches PostgreSQL's memory, hooks and locks, wrapped
-//! so that the rest of the extension is safe Rust.
+//! PostgreSQL: everything that touches the server's memory, hooks and locks, wrapped so that the rest of the extension is
+//! safe Rust. The only room that says `unsafe`. It calls nothing of Helios; what it still knows of it by name are two tables of
+//! functions ([`tree::redirect`], [`tree::server_functions`]), the workers' names ([`ipc::worker`]), and own settings.
 //!
-//! Invariant: no function outside this folder can cause undefined behaviour through it, and an error raised by
-//! PostgreSQL never crosses a frame with destructors.
+//! | room | job |
+//! |---|---|
+//! | [`hooks`] | what PostgreSQL calls; begin here, or in the crate's `hooks.rs`, which implements its traits |
+//! | [`exec`] | plans, the custom scan, rows in and out, nesting |
+//! | [`tree`] | views of query trees and utility statements, and copies with changes |
+//! | [`catalog`] | names, objects and rows of PostgreSQL's catalogs |
+//! | [`session`] | the backend's client, transaction, settings and SQL |
+//! | [`ipc`] | shared memory, locks, waits, workers |
+//! | [`error`] | how an error that is a value is raised |
+//!
+//! Invariant: no safe function can cause undefined behaviour, whatever it is called with (the one that is left to its caller's
+//! word is [`exec::table_rows::table_of_argument`], which takes the pointer that pgrx hands to a function). A view of something of the server's
+//! has the lifetime of that, or knows when it is gone; what only its caller can answer for is an `unsafe fn`. And an error
+//! raised by PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
 pub mod catalog;

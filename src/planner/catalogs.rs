@@ -8,8 +8,9 @@ use super::facts::Facts;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
+use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::tree::object_numbers::Misuse;
-use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
+use crate::pg::tree::{RelationUse, Survey};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
 /// Those that say the same on every server: of time zones.
@@ -73,7 +74,7 @@ fn is_other_there(relation: &RelationUse) -> bool {
 }
 
 fn refusal(catalog: Oid, node: i32) -> Result<Error> {
-    let name = names::relation_name(catalog);
+    let name = names::displayed_relation_name(catalog);
     let node = catalog::node(NodeId(node))?;
     Ok(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -3,10 +3,11 @@
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::catalog::names;
+use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::catalog::object::{self, Belongs, Object};
 use crate::pg::session;
 use crate::pg::tree::server_functions;
-use crate::pg::tree::{FIRST_USER_OID, RelationUse, Survey};
+use crate::pg::tree::{RelationUse, Survey};
 use helios_core::route::Touched;
 use pgrx::pg_sys::Oid;
 
@@ -65,7 +66,7 @@ impl Facts {
     fn add_relation(&mut self, relation: RelationUse) -> Result<()> {
         if relation.oid.to_u32() < FIRST_USER_OID {
             self.touched.push(if server_functions::holds_large_objects(relation.oid) {
-                let name = names::relation_name(relation.oid);
+                let name = names::displayed_relation_name(relation.oid);
                 Touched::LocalTable { name, write: relation.write }
             } else {
                 Touched::Catalog
@@ -76,7 +77,7 @@ impl Facts {
         if self.add_remote(namespace, relation.write)? {
             return Ok(());
         }
-        let name = || names::relation_name(relation.oid);
+        let name = || names::displayed_relation_name(relation.oid);
         match relation.kind {
             // A view is what it selects from, and that is in the query as well.
             b'v' => self.local_view = true,

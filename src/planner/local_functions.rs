@@ -1,7 +1,7 @@
 //! Calls that belong to this server: beside a distributed table they would run on its node, and act there or answer for it.
 
 use crate::error::{Error, Result};
-use crate::pg::catalog::names::relation_name;
+use crate::pg::catalog::names::displayed_relation_name;
 use crate::pg::tree::Survey;
 use crate::pg::tree::server_functions::{
     Bond, asks_directory, call_name, is_of_helios, is_view_of_helios,
@@ -27,7 +27,7 @@ pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Res
     match relations.find(ours) {
         Some((view, _)) => Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("{} cannot be read by a function that runs on a node", relation_name(view)),
+            format!("{} cannot be read by a function that runs on a node", displayed_relation_name(view)),
         )
         .detail("It shows the directory, which only the coordinator has.")
         .hint("Read it in a statement of its own, or in a function of a plain schema: these run on the coordinator.")),

@@ -28,7 +28,11 @@ pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     if session_settings::has_other_login() && !query.is_utility() {
         session_user::refuse_on_node(&query.survey())?;
     }
-    if query.is_utility() || query.is_trivial() || !catalog::in_use() {
+    if query.is_utility() || query.is_trivial() {
+        return Ok(Planned::Here);
+    }
+    catalog::gate::admit()?;
+    if !catalog::in_use() {
         return Ok(Planned::Here);
     }
     let survey = query.survey();
@@ -183,7 +187,7 @@ pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
             _ => None,
         };
         if let Some(oid) = shell {
-            let name = crate::pg::catalog::names::relation_name(oid);
+            let name = crate::pg::catalog::names::displayed_relation_name(oid);
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),

@@ -4,9 +4,9 @@ use super::moves::start_move;
 use crate::catalog::{self, Node, NodeId, Shard, ShardId};
 use crate::error::Result;
 use crate::pg::error::notify;
-use crate::pg::ipc::node_health;
 use crate::pg::session::subtransaction;
 use crate::settings;
+use crate::shared::node_health;
 use crate::stats;
 use helios_core::rebalance::{self as core, Bounds, Plan, Role};
 use pgrx::PgLogLevel;
@@ -67,7 +67,7 @@ fn bounds() -> Bounds {
 fn role(node: &Rc<Node>, silent: &[NodeId]) -> Role {
     let offline = || {
         let health = node_health::of(node.id.0);
-        use crate::pg::ipc::node_health::State::{Offline, Silent};
+        use crate::shared::node_health::State::{Offline, Silent};
         health.is_some_and(|health| matches!(health.state, Offline | Silent))
     };
     match node.state.as_str() {

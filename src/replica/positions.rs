@@ -117,7 +117,7 @@ fn furthest(column: &Column, upward: bool) -> Result<Option<i128>> {
     let select = format!(
         "SELECT pg_catalog.{function}({})::pg_catalog.numeric::pg_catalog.text FROM ONLY {}",
         column.name,
-        session::relation_name(column.table)
+        session::quoted_relation_name(column.table)
     );
     let asked = subtransaction::attempt(|| {
         let _as_owner = RunAs::owner_of(column.table)?;

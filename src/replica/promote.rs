@@ -4,10 +4,11 @@ use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::start;
-use crate::pg::ipc::{replica_states, wait, worker};
+use crate::pg::ipc::wait;
 use crate::pg::session::{self, client};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{column, flag, text};
+use crate::shared::{replica_states, worker_slots};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 use std::time::Duration;
@@ -75,7 +76,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         if !asked {
             // In a transaction of its own: the worker is to see it while this one waits.
             asked = !own.query(&request)?.is_empty();
-            worker::wake(session::database_id());
+            worker_slots::wake(session::database_id());
         }
         let rows = own.query(&ask)?;
         let row = rows.first().map(Vec::as_slice).unwrap_or_default();

@@ -7,9 +7,9 @@ use crate::migration::Subject;
 use crate::migration::kind::Kind;
 use crate::migration::replica_rows::{of_shard, submit_for_replica};
 use crate::migration::start::{self, ResolvedShard};
-use crate::pg::ipc::node_health;
 use crate::pg::session::sql;
 use crate::replication::endpoint::Endpoint;
+use crate::shared::node_health;
 use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -136,7 +136,7 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
                                 WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
     let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
     for node in catalog::remote_nodes()? {
-        use crate::pg::ipc::node_health::State::{Offline, Silent};
+        use crate::shared::node_health::State::{Offline, Silent};
         let health = node_health::of(node.id.0);
         let is_there = health.is_none_or(|health| !matches!(health.state, Offline | Silent));
         if taken.contains(&node.id) || !node.takes_schemas || node.state != "online" || !is_there {

@@ -113,7 +113,7 @@ fn start(snapshot: Option<&str>) -> String {
 /// 08001 if the source cannot be reached; the source's errors and those of the table here (23xxx and others) with the
 /// table in their context.
 pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
-    let name = session::relation_name(request.table);
+    let name = session::quoted_relation_name(request.table);
     let node = address.name.clone();
     let run = || {
         let format = match request.format {

@@ -9,9 +9,9 @@ pub use sizes::{Measured, measure, sizes, warn};
 
 use crate::catalog::{self, Shard};
 use crate::error::Result;
-use crate::pg::ipc::schema_counters::{self, Counters};
 use crate::pg::session;
 use crate::settings;
+use crate::shared::schema_counters::{self, Counters};
 use pgrx::pg_sys::Oid;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -5,9 +5,9 @@ use super::target::{refuse_silent, target};
 use crate::catalog::{self, Node};
 use crate::error::Result;
 use crate::pg::catalog::privileges;
-use crate::pg::ipc::node_health;
 use crate::remote::Session;
 use crate::settings::CONNECT_TIMEOUT;
+use crate::shared::node_health;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 

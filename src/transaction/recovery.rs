@@ -13,8 +13,8 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::catalog::{index_scan, transaction_records};
 use crate::pg::session as local;
-use crate::pg::session::server_start;
 use crate::remote::Session;
+use crate::shared::server_epoch;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -167,7 +167,7 @@ fn recover_node(
 /// later start of the coordinator than this is nobody's here: another server has been promoted, and knows of it.
 fn is_concerned(name: &str, cluster: i64, only: Option<u32>) -> bool {
     gid::part(name, cluster, local::database_id()).is_some_and(|(epoch, xid)| {
-        epoch <= server_start::epoch() && only.is_none_or(|only| only == xid)
+        epoch <= server_epoch::epoch() && only.is_none_or(|only| only == xid)
     })
 }
 

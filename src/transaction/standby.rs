@@ -7,20 +7,20 @@
 
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
-use crate::pg::ipc::node_health;
-use crate::pg::session::server_start;
+use crate::pg::session::server_state;
 use crate::remote::Session;
+use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// 25006 on a server in recovery, with the address of its primary.
 #[inline]
 pub fn refuse() -> Result<()> {
-    if server_start::in_recovery() { Err(in_recovery()) } else { Ok(()) }
+    if server_state::in_recovery() { Err(in_recovery()) } else { Ok(()) }
 }
 
 #[cold]
 fn in_recovery() -> Error {
-    let hint = match address(&server_start::primary_conninfo()) {
+    let hint = match address(&server_state::primary_conninfo()) {
         Some(address) => format!("Connect to the coordinator at {address}."),
         None => "Connect to the coordinator.".to_owned(),
     };
@@ -79,7 +79,7 @@ const REFUSED: Code = Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 /// 55000 if it knows a later one.
 pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
     let cluster = catalog::cluster_id()?;
-    let (system, timeline) = (server_start::system_identifier(), server_start::timeline());
+    let (system, timeline) = (server_state::system_identifier(), server_state::timeline());
     let select = format!(
         "SELECT system_identifier, timeline FROM helios.coordinator
           WHERE cluster OPERATOR(pg_catalog.=) '{cluster}'::pg_catalog.int8"

@@ -7,10 +7,11 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::{privileges, transaction_records};
 use crate::pg::error::notify;
-use crate::pg::ipc::worker::{self, Work};
 use crate::pg::session as local;
-use crate::pg::session::{server_start, sql};
+use crate::pg::session::sql;
 use crate::remote::Session;
+use crate::shared::server_epoch;
+use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -79,12 +80,12 @@ const ASK: &str = "SELECT pg_catalog.pg_xact_status";
 
 fn here(epoch: u128, xid: u32) -> Result<Status> {
     super::standby::refuse()?;
-    let own = server_start::epoch();
+    let own = server_epoch::epoch();
     if epoch > own {
         return Ok(Status::Unknown); // of a coordinator that was promoted after this one
     }
     // A crash came before anything of it was durable, and its id may be another's by now.
-    let lost = |id: &u64| epoch < own && *id >= server_start::first_id();
+    let lost = |id: &u64| epoch < own && *id >= server_epoch::first_id();
     let Some(id) = transaction_records::full_id(xid).filter(|id| !lost(id)) else {
         return Ok(Status::Aborted);
     };
@@ -120,7 +121,7 @@ pub fn user_prepared(name: &str) -> Result<Option<u32>> {
 /// COMMIT PREPARED or ROLLBACK PREPARED has ended a local transaction: its parts on nodes follow. Never fails: what
 /// cannot be done now is the recovery worker's business.
 pub fn finish_user_prepared(id: u32) {
-    worker::note(local::database_id(), Work::Pending);
+    worker_slots::note(local::database_id(), Work::Pending);
     let warn = |error: Error| {
         let hint = "The recovery worker will finish the transaction when the node answers.";
         notify(PgLogLevel::WARNING, &error.hint(hint));

@@ -3,9 +3,9 @@
 use super::standby;
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
-use crate::pg::ipc::node_health;
 use crate::remote::{SslMode, Target, Tcp};
 use crate::settings;
+use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -12,11 +12,11 @@ use crate::failpoint;
 use crate::pg::catalog::{index_scan, transaction_records};
 use crate::pg::error::notify;
 use crate::pg::ipc::wait::explain_cancel;
-use crate::pg::ipc::worker::{self, Work};
 use crate::pg::session as local;
-use crate::pg::session::server_start;
 use crate::pg::session::xact;
 use crate::remote::{Patience, messages};
+use crate::shared::server_epoch;
+use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
@@ -30,7 +30,7 @@ const FINISH_TIME: Duration = Duration::from_secs(10);
 pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::PREPARE_BEFORE)?;
     // Noted before anything is prepared: this process may not live to do it later.
-    worker::note(local::database_id(), Work::Pending);
+    worker_slots::note(local::database_id(), Work::Pending);
     let records = send_prepare(writers)?;
     send_release(readers)?;
     failpoint::hit(failpoint::PREPARE_SENT)?;
@@ -59,7 +59,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
 
 /// Sends PREPARE TRANSACTION to each writer; the names that it prepares under, and the nodes.
 fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
-    let (epoch, xid) = (server_start::epoch(), xact::id());
+    let (epoch, xid) = (server_epoch::epoch(), xact::id());
     let (database, cluster) = (local::database_id(), catalog::cluster_id()?);
     let mut records = Vec::with_capacity(writers.len());
     for (n, link) in (1..).zip(writers) {
@@ -117,7 +117,7 @@ pub fn commit_prepared(links: &Links) -> Result<()> {
         return Ok(());
     }
     // The records are of no use from here on; whoever tidies up may have looked before there were any.
-    worker::note(local::database_id(), Work::Pending);
+    worker_slots::note(local::database_id(), Work::Pending);
     failpoint::hit(failpoint::COMMIT_PREPARED_BEFORE)?;
     let deadline = Patience::Until(Instant::now() + FINISH_TIME);
     let mut sent = Vec::with_capacity(waiting.len());
@@ -189,7 +189,7 @@ fn give_up_unless_ready(link: &mut Link) {
 }
 
 fn left_behind(link: &Link, gid: &str, verb: &str, cause: &Error) {
-    worker::note(local::database_id(), Work::Pending);
+    worker_slots::note(local::database_id(), Work::Pending);
     let warning = Error::new(
         PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
         format!(

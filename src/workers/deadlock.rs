@@ -10,10 +10,10 @@ use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::privileges;
 use crate::pg::error::notify;
-use crate::pg::ipc::backends::{self, Backend};
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::remote::Session;
+use crate::shared::backends::{self, Backend};
 use crate::transaction;
 use helios_core::deadlock::{self, Deadlock, Transaction, Wait};
 use pgrx::PgLogLevel;
@@ -55,7 +55,7 @@ impl Detector {
         if let Err(error) = outcome {
             notify(PgLogLevel::LOG, &error);
         }
-        Some(backends::deadlock_timeout())
+        Some(crate::pg::session::deadlock_timeout())
     }
 
     fn resolve(&mut self, database: u32) -> Result<()> {

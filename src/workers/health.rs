@@ -5,10 +5,10 @@
 
 use crate::catalog::{self, Node};
 use crate::error::Result;
-use crate::pg::ipc::node_health::{self, State};
 use crate::pg::ipc::worker;
 use crate::remote;
 use crate::settings;
+use crate::shared::node_health::{self, State};
 use socket2::{SockAddr, Socket, Type};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};

@@ -19,9 +19,10 @@ pub mod roles;
 use crate::catalog;
 use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
-use crate::pg::ipc::worker::{self, Running, Work};
-use crate::pg::session::server_start;
+use crate::pg::ipc::worker::{self, Running};
 use crate::settings;
+use crate::shared::server_epoch;
+use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
 use std::time::{Duration, Instant};
 
@@ -40,19 +41,19 @@ fn recovery_interval() -> Duration {
 
 /// Main function of the launcher.
 pub fn launcher() {
-    server_start::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
+    server_epoch::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
     let mut last_started = 0;
     loop {
         running.retain(|(_, worker)| worker.is_alive());
-        let mut due = worker::pending();
-        due.extend(worker::resident());
+        let mut due = worker_slots::pending();
+        due.extend(worker_slots::resident());
         due.retain(|database| !running.iter().any(|(d, _)| d == database));
         let is_round = last_round.is_none_or(|last| last.elapsed() >= ROUND);
         if is_round || !due.is_empty() {
             let there = worker::in_transaction(index_scan::databases);
-            due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker::forget(*gone));
+            due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker_slots::forget(*gone));
             due = if is_round {
                 there
             } else {
@@ -68,7 +69,7 @@ pub fn launcher() {
         due.rotate_left(turn);
         let mut waiting = false;
         for database in due {
-            if worker::is_held(database) || running.iter().any(|(d, _)| *d == database) {
+            if worker_slots::is_held(database) || running.iter().any(|(d, _)| *d == database) {
                 continue;
             }
             let free = running.len() < MOST;
@@ -78,11 +79,11 @@ pub fn launcher() {
                     last_started = database;
                 }
                 // No slot now: the database must not be forgotten.
-                None => worker::note(database, Work::Pending),
+                None => worker_slots::note(database, Work::Pending),
             }
             waiting |= !free;
         }
-        worker::set_crowded(waiting);
+        worker_slots::set_crowded(waiting);
         // Woken by every worker that ends: that is no reason to start it again at once.
         let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
@@ -94,6 +95,20 @@ pub fn launcher() {
     }
 }
 
+/// Why the database's catalogs cannot be worked on, if they are in a version that this library does not work with. The database is left
+/// alone then: whoever changes the version has it looked at again.
+fn other_version(database: u32) -> Option<crate::error::Error> {
+    worker::in_transaction(catalog::gate::refusal)?;
+    worker::set_resident(database, false);
+    worker::note(database, Work::Done);
+    // Between the two looks the version may have changed, and what was noted then was noted over.
+    let still = worker::in_transaction(catalog::gate::refusal);
+    if still.is_none() {
+        worker::note(database, Work::Pending);
+    }
+    still
+}
+
 /// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
 pub fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
@@ -103,6 +118,9 @@ pub fn run(database: u32) {
     let mut last_recovery: Option<Instant> = None;
     let mut migrations = migrations::Workers::default();
     let began = Instant::now();
+    if let Some(error) = other_version(database) {
+        return notify(PgLogLevel::LOG, &error);
+    }
     loop {
         let outcome = worker::in_transaction(|| {
             if catalog::exists() { health::nodes().map(Some) } else { Ok(None) }
@@ -110,14 +128,14 @@ pub fn run(database: u32) {
         let nodes = match outcome {
             Ok(Some(nodes)) => nodes,
             Ok(None) => {
-                worker::set_resident(database, false);
-                return worker::note(database, Work::Done);
+                worker_slots::set_resident(database, false);
+                return worker_slots::note(database, Work::Done);
             }
             Err(error) => return notify(PgLogLevel::LOG, &error),
         };
         let mut next = recovery_interval();
         let since = last_recovery.map(|last| last.elapsed());
-        if last_recovery.is_none() || worker::of_database(database) == Work::Pending {
+        if last_recovery.is_none() || worker_slots::of_database(database) == Work::Pending {
             match since.and_then(|since| next.checked_sub(since)) {
                 Some(left) => next = left,
                 None => {
@@ -129,8 +147,8 @@ pub fn run(database: u32) {
         // Schemas can be imported to a server that is the whole cluster.
         let moving = migrations.poll(database);
         let is_needed = !nodes.is_empty() || moving.is_some();
-        worker::set_resident(database, is_needed);
-        if !is_needed || (worker::is_crowded() && began.elapsed() > TURN) {
+        worker_slots::set_resident(database, is_needed);
+        if !is_needed || (worker_slots::is_crowded() && began.elapsed() > TURN) {
             return;
         }
         next = moving.map_or(next, |again| next.min(again));

@@ -2,7 +2,8 @@
 
 use super::log::log;
 use crate::pg::error::notify;
-use crate::pg::ipc::worker::{self, Work};
+use crate::pg::ipc::worker;
+use crate::shared::worker_slots::{self, Work};
 use crate::transaction::{self, Deed};
 use pgrx::PgLogLevel;
 use std::cell::RefCell;
@@ -22,18 +23,18 @@ thread_local! {
 /// Finishes what is left behind, as far as that can be done now.
 pub fn run(database: u32) {
     // Noted first: a backend that has something new says so again, and is not overheard.
-    worker::note(database, Work::Done);
+    worker_slots::note(database, Work::Done);
     let outcome =
         worker::in_transaction(|| transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None));
     let recovered = match outcome {
         Ok(recovered) => recovered,
         Err(error) => {
-            worker::note(database, Work::Pending);
+            worker_slots::note(database, Work::Pending);
             return notify(PgLogLevel::LOG, &error);
         }
     };
     if recovered.unfinished {
-        worker::note(database, Work::Pending);
+        worker_slots::note(database, Work::Pending);
     }
     for (node, gid, deed) in &recovered.finished {
         let done = match deed {

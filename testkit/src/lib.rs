@@ -26,6 +26,7 @@ pub mod ports;
 pub mod postgres;
 pub mod processes;
 pub mod progress;
+pub mod released;
 pub mod scratch;
 pub mod server;
 

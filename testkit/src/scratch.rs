@@ -83,12 +83,15 @@ impl Scratch {
     pub fn cluster(&self, pg: &Postgres, nodes: u16, settings: &[&str]) -> Result<Cluster> {
         let shape = Shape { nodes, port: self.ports.first, pg: pg.major };
         let cluster = Cluster::new(&self.dir, shape, pg, &all_settings(settings))?;
-        cluster.make_directories()?;
-        for (i, server) in cluster.servers.iter().enumerate() {
-            copy_template(server, i)?;
-        }
+        self.fill(&cluster)?;
         cluster.start()?;
         Ok(cluster)
+    }
+
+    /// Makes the data directories of a cluster whose servers are not to be started in the usual way.
+    pub fn fill(&self, cluster: &Cluster) -> Result<()> {
+        cluster.make_directories()?;
+        cluster.servers.iter().enumerate().try_for_each(|(i, server)| copy_template(server, i))
     }
 
     /// One server without Helios, started; uses the port at `index`.
@@ -116,7 +119,8 @@ impl Drop for Scratch {
     }
 }
 
-fn all_settings(more: &[&str]) -> Vec<String> {
+/// [`SETTINGS`] and more.
+pub fn all_settings(more: &[&str]) -> Vec<String> {
     SETTINGS.iter().chain(more).map(|line| (*line).to_owned()).collect()
 }
 

@@ -1,5 +1,9 @@
 //! Names, objects, privileges and rows of PostgreSQL's catalogs.
+//!
+//! Invariant: what is looked up may be gone a moment later unless its lock is held; a missing object is a value, not an error
+//! of the server's. Begin with [`object`], which says where an object belongs.
 
+pub mod extension;
 pub mod index_scan;
 pub mod names;
 pub mod object;

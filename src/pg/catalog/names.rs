@@ -33,8 +33,8 @@ pub fn is_temporary_namespace(namespace: Oid) -> bool {
     unsafe { pg_sys::isAnyTempNamespace(namespace) }
 }
 
-/// `schema.relation`, unquoted, for messages.
-pub fn relation_name(relation: Oid) -> String {
+/// `schema.relation`, unquoted: for messages, never for SQL, which needs `session::quoted_relation_name`.
+pub fn displayed_relation_name(relation: Oid) -> String {
     // SAFETY: syscache look-ups that give palloc'd C strings or null.
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));

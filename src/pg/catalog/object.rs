@@ -3,6 +3,9 @@
 use crate::pg::catalog::index_scan::{self, Key};
 use pgrx::pg_sys::{self, Oid};
 
+/// Objects with a smaller OID came with the server.
+pub const FIRST_USER_OID: u32 = pg_sys::FirstNormalObjectId;
+
 /// Names one object, as PostgreSQL's dependency code does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
@@ -20,7 +23,7 @@ impl Object {
 
     /// A collation.
     pub fn of_collation(id: Oid) -> Self {
-        Self { class: 3456.into(), id }
+        Self { class: pg_sys::CollationRelationId, id }
     }
 }
 
@@ -51,29 +54,78 @@ struct PartOf {
 }
 
 const NONE: Oid = pg_sys::InvalidOid;
-const RELATION: u32 = 1259;
-const TYPE: u32 = 1247;
+const RELATION: u32 = pg_sys::RelationRelationId.to_u32();
+const TYPE: u32 = pg_sys::TypeRelationId.to_u32();
+const NAMESPACE: u32 = pg_sys::NamespaceRelationId.to_u32();
+const EXTENSION: u32 = pg_sys::ExtensionRelationId.to_u32();
+const TRIGGER: u32 = pg_sys::TriggerRelationId.to_u32();
+const OPERATOR_FAMILY: u32 = pg_sys::OperatorFamilyRelationId.to_u32();
+// pgrx has no names for these.
 const DEFAULT: u32 = 2604;
 const CONSTRAINT: u32 = 2606;
+const DEPEND: u32 = 2608;
 const INHERITS: u32 = 2611;
-const NAMESPACE: u32 = 2615;
-const EXTENSION: u32 = 3079;
+const REWRITE: u32 = 2618;
 const DB_ROLE_SETTING: u32 = 2964;
 const DEFAULT_ACL: u32 = 826;
+const POLICY: u32 = 3256;
+const CAST: u32 = 2605;
+const CONVERSION: u32 = 2607;
+const LANGUAGE: u32 = 2612;
+const MEMBERSHIP: u32 = 1261;
+const PARAMETER_ACL: u32 = 6243;
+const TEXT_SEARCH_DICTIONARY: u32 = 3600;
+const TEXT_SEARCH_PARSER: u32 = 3601;
+const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
+const TEXT_SEARCH_TEMPLATE: u32 = 3764;
+const TRANSFORM: u32 = 3576;
 
 const PARTS: [PartOf; 6] = [
-    PartOf { class: 2620, index: 2702, column: 2, whole: RELATION }, // pg_trigger.tgrelid
-    PartOf { class: 2618, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
-    PartOf { class: 3256, index: 3257, column: 3, whole: RELATION }, // pg_policy.polrelid
+    PartOf { class: TRIGGER, index: pg_sys::TriggerOidIndexId, column: 2, whole: RELATION }, // pg_trigger.tgrelid
+    PartOf { class: REWRITE, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
+    PartOf { class: POLICY, index: 3257, column: 3, whole: RELATION },  // pg_policy.polrelid
     PartOf { class: DEFAULT, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
-    PartOf { class: 2602, index: 2756, column: 2, whole: 2753 },     // pg_amop.amopfamily
-    PartOf { class: 2603, index: 2757, column: 2, whole: 2753 },     // pg_amproc.amprocfamily
+    PartOf {
+        class: pg_sys::AccessMethodOperatorRelationId.to_u32(),
+        index: 2756,
+        column: 2,
+        whole: OPERATOR_FAMILY,
+    }, // pg_amop.amopfamily
+    PartOf {
+        class: pg_sys::AccessMethodProcedureRelationId.to_u32(),
+        index: 2757,
+        column: 2,
+        whole: OPERATOR_FAMILY,
+    }, // pg_amproc.amprocfamily
 ];
 
-/// pg_proc, operators, collations, conversions, text search, statistics: rows with a schema of their own.
-const IN_SCHEMA: [u32; 11] = [1255, 2617, 2616, 2753, 3456, 2607, 3600, 3601, 3602, 3764, 3381];
-/// Roles, memberships, casts, languages, transforms, access methods, foreign servers and wrappers, settings' grants.
-const IN_DATABASE: [u32; 10] = [1260, 1261, 2605, 2612, 3576, 2601, 2328, 1417, 1418, 6243];
+/// Catalogs whose rows have a schema of their own.
+const IN_SCHEMA: [u32; 11] = [
+    pg_sys::ProcedureRelationId.to_u32(),
+    pg_sys::OperatorRelationId.to_u32(),
+    pg_sys::OperatorClassRelationId.to_u32(),
+    OPERATOR_FAMILY,
+    pg_sys::CollationRelationId.to_u32(),
+    CONVERSION,
+    TEXT_SEARCH_DICTIONARY,
+    TEXT_SEARCH_PARSER,
+    TEXT_SEARCH_CONFIGURATION,
+    TEXT_SEARCH_TEMPLATE,
+    pg_sys::StatisticExtRelationId.to_u32(),
+];
+/// Catalogs whose rows are in no schema and mean the same in the whole database or server.
+const IN_DATABASE: [u32; 10] = [
+    pg_sys::AuthIdRelationId.to_u32(),
+    MEMBERSHIP,
+    CAST,
+    LANGUAGE,
+    TRANSFORM,
+    pg_sys::AccessMethodRelationId.to_u32(),
+    pg_sys::ForeignDataWrapperRelationId.to_u32(),
+    pg_sys::ForeignServerRelationId.to_u32(),
+    pg_sys::UserMappingRelationId.to_u32(),
+    PARAMETER_ACL,
+];
 
 /// What the object belongs to; None if it does not exist (any more).
 pub fn belongs(object: Object) -> Option<Belongs> {
@@ -142,12 +194,12 @@ pub fn is_relation(object: Object) -> bool {
 
 /// A rewrite rule as an object.
 pub fn of_rule(rule: Oid) -> Object {
-    Object { class: 2618.into(), id: rule }
+    Object { class: REWRITE.into(), id: rule }
 }
 
 /// Whether the object is a rewrite rule, as the query of a view is one.
 pub fn is_rule(object: Object) -> bool {
-    object.class.to_u32() == 2618
+    object.class.to_u32() == REWRITE
 }
 
 /// Whether the object is a view or materialized view.
@@ -159,7 +211,7 @@ pub fn is_view(object: Object) -> bool {
 
 /// Whether the object is a policy of row security.
 pub fn is_policy(object: Object) -> bool {
-    object.class.to_u32() == 3256
+    object.class.to_u32() == POLICY
 }
 
 /// Whether the object is a sequence.
@@ -176,7 +228,7 @@ pub fn is_constraint(object: Object) -> bool {
 
 /// Whether the object is a trigger.
 pub fn is_trigger(object: Object) -> bool {
-    object.class.to_u32() == 2620
+    object.class.to_u32() == TRIGGER
 }
 
 /// Whether the object is an extension.
@@ -224,7 +276,7 @@ pub fn references(object: Object) -> Vec<Object> {
 
 fn direct_references(object: Object) -> Vec<Object> {
     let keys = [(1, Key::Oid(object.class)), (2, Key::Oid(object.id))];
-    let (depend, depender_index) = (Oid::from(2608), Oid::from(2673));
+    let (depend, depender_index) = (Oid::from(DEPEND), Oid::from(2673));
     let read = |row: &index_scan::Row| Some(Object { class: row.get(4)?, id: row.get(5)? });
     let all = index_scan::scan(depend, depender_index, &keys, read);
     // The columns of a composite type belong to a relation of its own, which depends on the type.

@@ -148,7 +148,7 @@ pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
         #[cfg(feature = "pg15")]
         return pg_sys::pg_namespace_ownercheck(namespace, pg_sys::GetUserId());
         #[cfg(not(feature = "pg15"))]
-        pg_sys::object_ownercheck(pg_sys::Oid::from(2615), namespace, pg_sys::GetUserId())
+        pg_sys::object_ownercheck(pg_sys::NamespaceRelationId, namespace, pg_sys::GetUserId())
     }
 }
 

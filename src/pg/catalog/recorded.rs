@@ -1,7 +1,7 @@
 //! What a statement names that leaves no trace in `pg_depend`, found before it runs.
 
 use crate::pg::catalog::object::{self, Object};
-use crate::pg::tree::nodes::members;
+use crate::pg::tree::list;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::{QueryTree, Survey};
 use pgrx::pg_sys::{self, NodeTag, ObjectType, Oid};
@@ -42,7 +42,7 @@ impl Statement {
 
     /// What the query of CREATE TABLE AS and its relatives touches, with its views expanded. None for other statements, and
     /// without a query.
-    pub fn table_as_survey(&self) -> Option<Survey> {
+    pub fn table_as_survey(&self) -> Option<Survey<'_>> {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return None;
         }
@@ -53,7 +53,7 @@ impl Statement {
                 return None;
             }
             let rewritten = pg_sys::QueryRewrite(pg_sys::copyObjectImpl(query.cast()).cast());
-            let first = *members::<pg_sys::Query>(rewritten).first()?;
+            let first = *list::members::<pg_sys::Query>(rewritten).first()?;
             QueryTree::new(first).map(QueryTree::survey)
         }
     }
@@ -66,7 +66,7 @@ impl Statement {
             match self.tag() {
                 NodeTag::T_CreateStmt => !(*self.node::<pg_sys::CreateStmt>()).partbound.is_null(),
                 NodeTag::T_AlterTableStmt => {
-                    let commands = members::<pg_sys::AlterTableCmd>(
+                    let commands = list::iter::<pg_sys::AlterTableCmd>(
                         (*self.node::<pg_sys::AlterTableStmt>()).cmds,
                     );
                     commands.into_iter().any(|command| computes(command))

@@ -9,23 +9,30 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{self, RowDecoder};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::params::Params;
-use crate::pg::exec::plan::PlanView;
-use crate::pg::exec::replan::Anew;
+use crate::pg::exec::plan::{self, Methods, PlanView};
+use crate::pg::exec::replan::Replanned;
 use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-/// What the next row of a scan is.
+/// Outcome of running a statement where it was planned for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Attempt<T> {
+    /// It ran, or could run, there.
+    Done(T),
+    /// What it is about is not there any more, and nothing was done yet: it has to be planned again.
+    Replan,
+}
+
+/// What the executor asked a scan for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// In the context's slot.
+    /// A row, which is in the context's slot.
     Row,
-    /// There is none any more.
+    /// There is no further row.
     End,
-    /// What the statement is about is not where it was planned for, and nothing was done yet: it is planned again.
-    PlanAnew,
 }
 
 /// State of a custom scan that is being executed.
@@ -33,12 +40,12 @@ pub trait Scan: Sized {
     /// A scan that has not started.
     fn new() -> Self;
     /// Puts the next row into the context's slot.
-    fn next(&mut self, context: &mut ScanContext) -> Result<Next>;
+    fn next(&mut self, context: &mut ScanContext) -> Result<Attempt<Next>>;
     /// Whether rows were fetched already, in the form that [`Scan::next`] needs.
     fn has_started(&self) -> bool;
-    /// Runs to the end with the rows going straight to the client; gives their number, or None if nothing was done yet
-    /// because the statement has to be planned again.
-    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows) -> Result<Option<u64>>;
+    /// Runs to the end with the rows going straight to the client; gives their number.
+    fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows)
+    -> Result<Attempt<u64>>;
     /// Starts again from the first row at the next call of [`Scan::next`].
     fn rescan(&mut self) -> Result<()>;
     /// Ends what is under way on the node.
@@ -69,8 +76,8 @@ struct State {
     /// The [`Scan`], of the type that [`install`] was called with.
     scan: *mut c_void,
     decoder: *mut RowDecoder,
-    /// All null where the statement was not planned again.
-    anew: Anew,
+    /// All null where the statement was not replanned.
+    replanned: Replanned,
     /// Rows wanted by the running call of the executor; 0 means all.
     limit: u64,
     /// Nobody looks at the rows.
@@ -78,13 +85,6 @@ struct State {
     callback: pg_sys::MemoryContextCallback,
 }
 
-struct Methods<T>(T);
-// SAFETY: the tables hold function pointers and static names, and are never written after they are set.
-unsafe impl<T> Sync for Methods<T> {}
-// SAFETY: as above.
-unsafe impl<T> Send for Methods<T> {}
-
-static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
 static EXEC: OnceLock<Methods<pg_sys::CustomExecMethods>> = OnceLock::new();
 
 /// Registers the scan; once, when the library is loaded.
@@ -106,45 +106,15 @@ pub(in crate::pg) fn install<S: Scan>() {
             ExplainCustomScan: Some(explain::<S>),
         })
     });
-    let scan = SCAN.get_or_init(|| {
-        Methods(pg_sys::CustomScanMethods {
-            CustomName: c"Helios".as_ptr(),
-            CreateCustomScanState: Some(create::<S>),
-        })
-    });
-    // SAFETY: the table is static.
-    unsafe { pg_sys::RegisterCustomScanMethods(&scan.0) }
-}
-
-pub(in crate::pg) fn scan_methods() -> *const pg_sys::CustomScanMethods {
-    SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
+    plan::register(create::<S>);
 }
 
 fn exec_methods() -> *const pg_sys::CustomExecMethods {
     EXEC.get().map_or(ptr::null(), |methods| &raw const methods.0)
 }
 
-/// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
-///
-/// # Safety
-/// `plan` is null or a valid plan.
-pub(in crate::pg) unsafe fn scan_of_plan(plan: *mut pg_sys::Plan) -> bool {
-    // SAFETY: by the caller's promise; the casts follow the tags.
-    unsafe {
-        if plan.is_null() {
-            return false;
-        }
-        match (*plan).type_ {
-            NodeTag::T_CustomScan => {
-                ptr::eq((*plan.cast::<pg_sys::CustomScan>()).methods, scan_methods())
-            }
-            NodeTag::T_Material => scan_of_plan((*plan).lefttree),
-            _ => false,
-        }
-    }
-}
-
-/// As [`scan_of_plan`], for the running state; with whether it is at the top.
+/// The state of the scan of ours in a running plan: at its top, or under the Material node of a scrollable cursor; with
+/// whether it is at the top.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -184,18 +154,18 @@ pub(in crate::pg) unsafe fn set_demand(
     }
 }
 
-/// Lets the scan at the top of `planstate` send its rows straight to the client; `None` if there is no such scan, or its
-/// statement has to be planned again.
+/// Lets the scan at the top of `planstate` send its rows straight to the client; without such a scan the executor has to
+/// do what it does with a statement that is replanned.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
 pub(in crate::pg) unsafe fn run_to_client<S: Scan>(
     planstate: *mut pg_sys::PlanState,
     client: &ClientRows<'_>,
-) -> Result<Option<u64>> {
+) -> Result<Attempt<u64>> {
     // SAFETY: by the caller's promise.
     unsafe {
-        let Some((state, true)) = state_of(planstate) else { return Ok(None) };
+        let Some((state, true)) = state_of(planstate) else { return Ok(Attempt::Replan) };
         let mut context = ScanContext { node: state.cast() };
         (*(*state).scan.cast::<S>()).run_to_client(&mut context, client)
     }
@@ -225,7 +195,7 @@ impl ScanContext {
     }
 
     /// The plan that is being executed.
-    pub fn plan(&self) -> PlanView {
+    pub fn plan(&self) -> PlanView<'_> {
         // SAFETY: the state's plan is our custom scan, in memory that outlives the execution.
         unsafe { PlanView::new((*self.node).ss.ps.plan.cast()) }
     }
@@ -345,20 +315,20 @@ unsafe extern "C-unwind" fn begin(
 unsafe extern "C-unwind" fn exec<S: Scan>(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
-    // SAFETY: called by the executor with a State of ours. What is planned again runs outside of `trampoline`, as
-    // `Anew` wants it.
+    // SAFETY: called by the executor with a State of ours. What is replanned runs outside of `trampoline`, as
+    // [`Replanned`] wants it.
     unsafe {
         let state = node.cast::<State>();
         let mut context = ScanContext { node };
         let slot = trampoline(ptr::null_mut(), || Ok(context.clear()));
-        if (*state).anew.next(node) {
+        if (*state).replanned.next(node) {
             return slot;
         }
-        if trampoline(Next::End, || (*(*state).scan.cast::<S>()).next(&mut context))
-            == Next::PlanAnew
+        if trampoline(Attempt::Done(Next::End), || (*(*state).scan.cast::<S>()).next(&mut context))
+            == Attempt::Replan
         {
-            (*state).anew = Anew::run(node);
-            (*state).anew.next(node);
+            (*state).replanned = Replanned::run(node);
+            (*state).replanned.next(node);
         }
         slot
     }
@@ -369,7 +339,7 @@ unsafe extern "C-unwind" fn rescan<S: Scan>(node: *mut pg_sys::CustomScanState) 
     unsafe {
         let state = node.cast::<State>();
         trampoline((), || {
-            (*state).anew.end();
+            (*state).replanned.end();
             (*(*state).scan.cast::<S>()).rescan()
         })
     }
@@ -380,7 +350,7 @@ unsafe extern "C-unwind" fn end<S: Scan>(node: *mut pg_sys::CustomScanState) {
     unsafe {
         let state = node.cast::<State>();
         trampoline((), || {
-            (*state).anew.end();
+            (*state).replanned.end();
             (*(*state).scan.cast::<S>()).end()
         })
     }
@@ -396,7 +366,7 @@ unsafe extern "C-unwind" fn explain<S: Scan>(
         trampoline((), || {
             let mut context = ScanContext { node };
             let mut output = ExplainOutput::new(es);
-            if (*node.cast::<State>()).anew.is_some() {
+            if (*node.cast::<State>()).replanned.is_some() {
                 output.property("Node", "planned again for this server");
                 return Ok(());
             }

@@ -3,12 +3,7 @@
 use crate::pg::exec::nesting;
 use crate::pg::tree::list;
 use pgrx::pg_sys::{self, NodeTag, Oid};
-use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-
-thread_local! {
-    static RUNNING: RefCell<Option<Running>> = const { RefCell::new(None) };
-}
 
 /// Output of a running EXPLAIN.
 pub struct ExplainOutput {
@@ -63,17 +58,6 @@ impl ExplainOutput {
     }
 }
 
-/// An EXPLAIN that is running.
-#[derive(Debug, Clone)]
-pub struct Running {
-    /// Its options as text for a node, without the parentheses.
-    pub options: String,
-    /// Whether it executes the statement.
-    pub analyze: bool,
-    /// Nesting depth of the EXPLAIN itself.
-    depth: u32,
-}
-
 /// Notes the EXPLAIN that begins, with the options that the client gave.
 ///
 /// # Safety
@@ -96,8 +80,7 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
             });
         }
     }
-    let depth = nesting::depth();
-    RUNNING.set(Some(Running { options: options.join(", "), analyze, depth }));
+    nesting::explain_begins(options.join(", "), analyze);
 }
 
 /// Namespace of the table that an `EXPLAIN ANALYZE CREATE TABLE AS` makes.
@@ -105,7 +88,9 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
 /// # Safety
 /// `statement` is a valid, analysed ExplainStmt.
 pub(in crate::pg) unsafe fn made_in(statement: *mut pg_sys::ExplainStmt) -> Option<Oid> {
-    RUNNING.with_borrow(|running| running.as_ref().filter(|r| r.analyze).map(|_| ()))?;
+    if !nesting::explain_executes() {
+        return None;
+    }
     // SAFETY: by the caller's promise; the casts follow the tags.
     unsafe {
         let query = (*statement).query;
@@ -119,23 +104,4 @@ pub(in crate::pg) unsafe fn made_in(statement: *mut pg_sys::ExplainStmt) -> Opti
         let into = (*inner.cast::<pg_sys::CreateTableAsStmt>()).into;
         Some(pg_sys::RangeVarGetCreationNamespace((*into).rel))
     }
-}
-
-/// Sets the running EXPLAIN; gives the one before.
-pub(in crate::pg) fn replace(running: Option<Running>) -> Option<Running> {
-    RUNNING.replace(running)
-}
-
-/// The EXPLAIN that is printing its plan, if there is one.
-pub fn printing() -> Option<Running> {
-    at_depth(nesting::depth())
-}
-
-/// The EXPLAIN whose own statement is being executed, if there is one; what functions in that statement run does not count.
-pub fn executing() -> Option<Running> {
-    at_depth(nesting::depth().checked_sub(1)?)
-}
-
-fn at_depth(depth: u32) -> Option<Running> {
-    RUNNING.with_borrow(|running| running.as_ref().filter(|r| r.depth == depth).cloned())
 }

@@ -1,4 +1,7 @@
-//! Plans, scans, rows and triggers: what takes part in the execution of a statement.
+//! Plans and their execution: the custom scan that runs a statement on a node, rows in and out, triggers, nesting.
+//!
+//! Invariant: what is on the executor's stack while PostgreSQL runs owns nothing with a destructor. Begin with
+//! [`custom_scan`].
 
 pub mod bulk_insert;
 pub mod copy_change;

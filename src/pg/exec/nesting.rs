@@ -4,12 +4,12 @@
 //! The executor and utility hooks run PostgreSQL's part of their work in here. Whether that ends well or by an error, what
 //! was before is put back; the error goes on with all its fields, as with PostgreSQL's own `PG_FINALLY`.
 
+use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
-use crate::pg::exec::explain;
 use crate::pg::tree::enclosing::{self, Enclosing};
 use cee_scape::call_with_sigsetjmp;
-use pgrx::pg_sys;
-use std::cell::Cell;
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
+use std::cell::{Cell, RefCell};
 
 unsafe extern "C-unwind" {
     // Not the binding of pgrx: its guard would catch what is thrown here.
@@ -18,6 +18,7 @@ unsafe extern "C-unwind" {
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static EXPLAIN: RefCell<Option<Explain>> = const { RefCell::new(None) };
 }
 
 /// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
@@ -32,6 +33,41 @@ pub fn depth() -> u32 {
 pub fn is_nested() -> bool {
     // SAFETY: reads a variable of this backend.
     DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
+}
+
+/// An EXPLAIN that is running.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// Its options as text for a node, without the parentheses.
+    pub options: String,
+    /// Whether it executes the statement.
+    pub analyze: bool,
+    /// Nesting depth of the EXPLAIN itself.
+    depth: u32,
+}
+
+/// Notes the EXPLAIN that begins, with its options as text for a node.
+pub(in crate::pg) fn explain_begins(options: String, analyze: bool) {
+    EXPLAIN.set(Some(Explain { options, analyze, depth: depth() }));
+}
+
+/// Whether an EXPLAIN is running that executes its statement.
+pub(in crate::pg) fn explain_executes() -> bool {
+    EXPLAIN.with_borrow(|explain| explain.as_ref().is_some_and(|explain| explain.analyze))
+}
+
+/// The EXPLAIN that is printing its plan, if there is one.
+pub fn printing_explain() -> Option<Explain> {
+    at_depth(depth())
+}
+
+/// The EXPLAIN whose own statement is being executed, if there is one; what functions in that statement run does not count.
+pub fn executing_explain() -> Option<Explain> {
+    at_depth(depth().checked_sub(1)?)
+}
+
+fn at_depth(depth: u32) -> Option<Explain> {
+    EXPLAIN.with_borrow(|running| running.as_ref().filter(|r| r.depth == depth).cloned())
 }
 
 /// Runs a statement of the executor, one deeper; calls `ended` when a statement of the client's has run.
@@ -56,13 +92,13 @@ pub(in crate::pg) unsafe fn utility(
     body: impl FnOnce(),
 ) {
     let before = DEPTH.get();
-    let enclosing = enclosing::replace(Some(statement));
-    let explain = explain::replace(None);
+    let enclosing = enclosing::enter(statement);
+    let explain = EXPLAIN.take();
     DEPTH.set(before + u32::from(deeper));
     let restore = || {
         DEPTH.set(before);
-        enclosing::replace(enclosing);
-        explain::replace(explain);
+        enclosing::leave(enclosing);
+        EXPLAIN.set(explain);
     };
     // SAFETY: by the caller's promise.
     unsafe { finally(body, restore, ended) }
@@ -96,4 +132,27 @@ unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce(), ended: impl FnOnc
             });
         }
     }
+}
+
+/// Commits what the statement has done so far and goes on in another transaction, as VACUUM does.
+///
+/// Errors: 25001 in a transaction block or a function, where what is under way belongs to the transaction that would end.
+pub fn commit_and_begin() -> Result<()> {
+    // SAFETY: reads variables of this backend.
+    if depth() > 1 || unsafe { pg_sys::IsInTransactionBlock(true) } {
+        return Err(Error::new(
+            Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
+            "cannot commit within a transaction block or a function",
+        ));
+    }
+    // SAFETY: nothing of the transaction that ends is used afterwards: the statement is the client's own, and its tree is
+    // older.
+    unsafe {
+        while pg_sys::ActiveSnapshotSet() {
+            pg_sys::PopActiveSnapshot();
+        }
+        pg_sys::CommitTransactionCommand();
+        pg_sys::StartTransactionCommand();
+    }
+    Ok(())
 }

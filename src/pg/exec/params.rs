@@ -7,7 +7,7 @@
 use pgrx::pg_sys::{self, Oid};
 use std::ops::Range;
 
-use crate::pg::tree::FIRST_USER_OID;
+use crate::pg::catalog::object::FIRST_USER_OID;
 
 /// Parameters in the order of their numbers.
 #[derive(Debug, Default)]
@@ -69,7 +69,15 @@ impl Params {
     }
 
     /// Adds the parameter with this number (from 1, ascending); numbers left out become NULLs.
-    pub(in crate::pg) fn put(&mut self, id: usize, of_type: Oid, value: Option<pg_sys::Datum>) {
+    ///
+    /// # Safety
+    /// The value is one of the type.
+    pub(in crate::pg) unsafe fn put(
+        &mut self,
+        id: usize,
+        of_type: Oid,
+        value: Option<pg_sys::Datum>,
+    ) {
         while self.types.len() + 1 < id {
             self.add(&pg_sys::ParamExternData::default());
         }

@@ -3,13 +3,14 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
 //! them, and drops a cached plan when one of them changes.
 
-use crate::pg::exec::custom_scan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
 use crate::pg::tree::{QueryTree, expression_tree_walker, names_relation, query_tree_walker};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr;
+use std::sync::OnceLock;
 
 unsafe extern "C-unwind" {
     // Called many times for each plan: one guard around the plan, not one a call.
@@ -69,8 +70,56 @@ pub struct RemotePlan {
 
 /// The fields of a [`RemotePlan`] as they lie in a plan tree.
 #[derive(Clone, Copy)]
-pub struct PlanView {
+pub struct PlanView<'a> {
     private: *mut pg_sys::List,
+    plan: PhantomData<&'a pg_sys::CustomScan>,
+}
+
+/// A table of functions that PostgreSQL keeps a pointer to.
+pub(in crate::pg) struct Methods<T>(pub(in crate::pg) T);
+// SAFETY: the tables hold function pointers and static names, and are never written after they are set.
+unsafe impl<T> Sync for Methods<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for Methods<T> {}
+
+static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
+
+type Create = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScan) -> *mut pg_sys::Node;
+
+/// Registers the custom scan of plans that run on a node; once, when the library is loaded.
+pub(in crate::pg) fn register(create: Create) {
+    let scan = SCAN.get_or_init(|| {
+        Methods(pg_sys::CustomScanMethods {
+            CustomName: c"Helios".as_ptr(),
+            CreateCustomScanState: Some(create),
+        })
+    });
+    // SAFETY: the table is static.
+    unsafe { pg_sys::RegisterCustomScanMethods(&scan.0) }
+}
+
+fn scan_methods() -> *const pg_sys::CustomScanMethods {
+    SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
+}
+
+/// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
+///
+/// # Safety
+/// `plan` is null or a valid plan.
+pub(in crate::pg) unsafe fn scan_of_plan(plan: *mut pg_sys::Plan) -> bool {
+    // SAFETY: by the caller's promise; the casts follow the tags.
+    unsafe {
+        if plan.is_null() {
+            return false;
+        }
+        match (*plan).type_ {
+            NodeTag::T_CustomScan => {
+                ptr::eq((*plan.cast::<pg_sys::CustomScan>()).methods, scan_methods())
+            }
+            NodeTag::T_Material => scan_of_plan((*plan).lefttree),
+            _ => false,
+        }
+    }
 }
 
 /// Builds the plan for `query`.
@@ -96,7 +145,7 @@ unsafe fn build_unguarded(
     // memory context, as the query does.
     unsafe {
         let scan = node::<pg_sys::CustomScan>(NodeTag::T_CustomScan);
-        (*scan).methods = custom_scan::scan_methods();
+        (*scan).methods = scan_methods();
         let select = (*query).commandType == pg_sys::CmdType::CMD_SELECT;
         let columns = if select { (*query).targetList } else { (*query).returningList };
         let returns = select || !columns.is_null();
@@ -234,12 +283,14 @@ unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::Lis
     }
 }
 
-impl PlanView {
+impl<'a> PlanView<'a> {
+    /// A view of a plan that [`build`] has made.
+    ///
     /// # Safety
-    /// `scan` is a custom scan made by [`build`] (or a copy of it) that outlives the view.
+    /// `scan` is a custom scan made by [`build`] (or a copy of it) that outlives `'a`.
     pub(in crate::pg) unsafe fn new(scan: *mut pg_sys::CustomScan) -> Self {
         // SAFETY: by the caller's promise.
-        Self { private: unsafe { (*scan).custom_private } }
+        Self { private: unsafe { (*scan).custom_private }, plan: PhantomData }
     }
 
     fn number(&self, index: usize) -> c_int {
@@ -253,7 +304,7 @@ impl PlanView {
     }
 
     /// Text to send.
-    pub fn sql(&self) -> &[u8] {
+    pub fn sql(&self) -> &'a [u8] {
         // SAFETY: the text lives as long as the plan.
         unsafe { CStr::from_ptr(self.sql_pointer()).to_bytes() }
     }
@@ -290,7 +341,7 @@ impl PlanView {
     }
 
     /// See [`RemotePlan::namespaces`].
-    pub fn namespaces(&self) -> impl Iterator<Item = Oid> + Clone {
+    pub fn namespaces(&self) -> impl Iterator<Item = Oid> + Clone + use<'a> {
         // SAFETY: the third member is a list of OIDs (null if empty).
         unsafe { list::oids(list::nth(self.private, 2)) }
     }

@@ -1,4 +1,4 @@
-//! A statement that is planned again while it runs, because its schema has moved since it was planned.
+//! A statement that is replanned while it runs, because its schema has moved since it was planned.
 //!
 //! It runs through SPI, with a snapshot of its own. Its rows are kept, in memory and then on disk, until the executor
 //! asks for them. No guard of ours is around what PostgreSQL does for it, so that errors pass with all their fields: here
@@ -52,10 +52,10 @@ unsafe extern "C-unwind" {
     fn cstring_to_text(text: *const c_char) -> *mut pg_sys::text;
 }
 
-/// What such a statement has given.
+/// The rows of a replanned statement.
 #[derive(Clone, Copy)]
-pub(in crate::pg) struct Anew {
-    /// Null where no statement was planned again.
+pub(in crate::pg) struct Replanned {
+    /// Null where no statement was replanned.
     rows: *mut pg_sys::Tuplestorestate,
     /// Where a row is taken apart.
     row: *mut pg_sys::TupleTableSlot,
@@ -63,7 +63,7 @@ pub(in crate::pg) struct Anew {
     changed: u64,
 }
 
-impl Anew {
+impl Replanned {
     /// Runs the statement of a scan.
     ///
     /// # Safety
@@ -96,7 +96,7 @@ impl Anew {
     }
 
     /// Puts the next row into the scan's slot, which is empty, and counts changed rows as the executor does. False if no
-    /// statement was planned again.
+    /// statement was replanned.
     ///
     /// # Safety
     /// `node` is the scan that [`Self::run`] was called for.
@@ -126,7 +126,7 @@ impl Anew {
         true
     }
 
-    /// Whether a statement was planned again, and its rows are kept.
+    /// Whether a statement was replanned, and its rows are kept.
     pub(in crate::pg) fn is_some(&self) -> bool {
         !self.rows.is_null()
     }
@@ -213,7 +213,7 @@ unsafe fn execute(
                     Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
                     "a distributed schema moved after the statement was planned",
                 )
-                .detail("The statement could not be planned again.")
+                .detail("The statement could not be replanned.")
                 .hint("Run the transaction again."))
             });
         }

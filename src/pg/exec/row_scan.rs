@@ -5,6 +5,7 @@
 //! superusers' (a base type can be made by nobody else).
 
 use crate::error::{Error, Result};
+use crate::pg::error::raise_from_guarded;
 use crate::pg::exec::row_trigger::{Values, values};
 use crate::pg::ipc::wait::check_for_interrupts;
 use crate::pg::session::own_settings::OwnSettings;
@@ -64,6 +65,7 @@ fn with_tuples(
     // with its transaction.
     unsafe {
         let table = pg_sys::table_open(relation, lock as c_int);
+        require_storage(table);
         let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetTransactionSnapshot());
         let none = pg_sys::InvalidOid;
         let scan = pg_sys::systable_beginscan(table, none, false, snapshot, 0, ptr::null_mut());
@@ -114,4 +116,17 @@ pub fn hash(row: &Values) -> i64 {
     }
     // SAFETY: reads so many bytes.
     unsafe { hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, 0) as i64 }
+}
+
+/// Raises 42809 for a relation that no access method stores, such as a view: it cannot be scanned.
+///
+/// # Safety
+/// The relation is open.
+pub(in crate::pg) unsafe fn require_storage(relation: pg_sys::Relation) {
+    // SAFETY: the caller's word.
+    let is_stored = unsafe { !(*relation).rd_tableam.is_null() };
+    if !is_stored {
+        let message = "the relation has no rows of its own";
+        raise_from_guarded(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
+    }
 }

@@ -4,7 +4,7 @@
 //! server's lock queue, where a deadlock is seen, and not one here and one on the node.
 
 use crate::pg::catalog::names::inheritors;
-use crate::pg::tree::nodes::members;
+use crate::pg::tree::list;
 use crate::pg::tree::statement::{Listed, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
@@ -140,7 +140,7 @@ impl Statement {
 unsafe fn has_option(options: *mut pg_sys::List, name: &std::ffi::CStr) -> bool {
     // SAFETY: the caller's word; names end with NUL, and an option without a value is on.
     unsafe {
-        members::<pg_sys::DefElem>(options).into_iter().any(|option| {
+        list::iter::<pg_sys::DefElem>(options).any(|option| {
             std::ffi::CStr::from_ptr((*option).defname) == name && pg_sys::defGetBoolean(option)
         })
     }

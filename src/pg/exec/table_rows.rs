@@ -5,15 +5,20 @@
 //! nothing but output functions and whatever it calls itself.
 
 use crate::error::{Error, Result};
+use crate::pg::exec::row_scan::require_storage;
 use crate::pg::ipc::wait::check_for_interrupts;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::{AnyElement, FromDatum};
-use std::ffi::c_int;
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
 use std::ptr;
+use std::rc::Rc;
 
 /// A scan under way. It ends with the last row; one that is given up before belongs to a failed query, whose end
-/// releases what it holds.
+/// releases what it holds. Behind the end of its query it gives no rows any more.
 pub struct TableRows {
+    /// The memory that the scan lies in has not been freed.
+    lives: Rc<Cell<bool>>,
     table: pg_sys::Relation,
     scan: pg_sys::SysScanDesc,
     snapshot: pg_sys::Snapshot,
@@ -42,10 +47,11 @@ impl TableRows {
         // SAFETY: relation, snapshot and scan belong to the resource owner of the query, as those of its own scans do.
         unsafe {
             let table = pg_sys::table_open(table, pg_sys::AccessShareLock as c_int);
+            require_storage(table);
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot());
             let none = pg_sys::InvalidOid;
             let scan = pg_sys::systable_beginscan(table, none, false, snapshot, 0, ptr::null_mut());
-            Self { table, scan, snapshot }
+            Self { lives: watch_memory(), table, scan, snapshot }
         }
     }
 }
@@ -54,7 +60,7 @@ impl Iterator for TableRows {
     type Item = AnyElement;
 
     fn next(&mut self) -> Option<AnyElement> {
-        if self.scan.is_null() {
+        if self.scan.is_null() || !self.lives.get() {
             return None;
         }
         check_for_interrupts();
@@ -74,4 +80,26 @@ impl Iterator for TableRows {
             AnyElement::from_polymorphic_datum(row, false, (*descriptor).tdtypeid)
         }
     }
+}
+
+/// True until the current memory context is emptied.
+///
+/// # Safety
+/// There is a current memory context.
+unsafe fn watch_memory() -> Rc<Cell<bool>> {
+    let lives = Rc::new(Cell::new(true));
+    // SAFETY: the callback lies in the memory whose end it is called at, once.
+    unsafe {
+        let callback = pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>())
+            .cast::<pg_sys::MemoryContextCallback>();
+        (*callback).func = Some(memory_goes);
+        (*callback).arg = Rc::into_raw(Rc::clone(&lives)).cast_mut().cast();
+        pg_sys::MemoryContextRegisterResetCallback(pg_sys::CurrentMemoryContext, callback);
+    }
+    lives
+}
+
+unsafe extern "C-unwind" fn memory_goes(lives: *mut c_void) {
+    // SAFETY: made by `watch_memory`, and taken back once.
+    unsafe { Rc::from_raw(lives.cast::<Cell<bool>>()) }.set(false);
 }

@@ -131,7 +131,7 @@ impl Called {
         if crate::pg::session::namespace_name(namespace).as_deref() == Some("helios") {
             return Ok(());
         }
-        let table = names::relation_name(self.relation());
+        let table = names::displayed_relation_name(self.relation());
         Err(violated(self.function, &format!("table \"{table}\" is none of the extension's own")))
     }
 }

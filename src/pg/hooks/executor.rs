@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
-use crate::pg::exec::custom_scan::Scan;
-use crate::pg::exec::{copy_change, custom_scan, explain, nesting};
+use crate::pg::exec::custom_scan::{Attempt, Scan};
+use crate::pg::exec::{copy_change, custom_scan, nesting, plan};
 use crate::pg::session::client;
 use crate::pg::tree::list;
 use pgrx::pg_sys;
@@ -82,7 +82,7 @@ unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) ->
     // SAFETY: a finished plan's range table is a list of range table entries.
     unsafe {
         let statement = (*desc).plannedstmt;
-        if custom_scan::scan_of_plan((*statement).planTree) {
+        if plan::scan_of_plan((*statement).planTree) {
             return Ok(());
         }
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)
@@ -172,7 +172,7 @@ unsafe fn pass_through<H: ExecutorHooks>(
             || direction != pg_sys::ScanDirection::ForwardScanDirection
             || !custom_scan::is_fresh::<H::Scan>((*desc).planstate)
             || !client::speaks_database_encoding()
-            || explain::executing().is_some()
+            || nesting::executing_explain().is_some()
         {
             return Ok(false);
         }
@@ -195,7 +195,9 @@ unsafe fn pass_through<H: ExecutorHooks>(
             });
         };
         let rows_to = custom_scan::ClientRows { begin: &begin, formats, records };
-        let Some(rows) = custom_scan::run_to_client::<H::Scan>((*desc).planstate, &rows_to)? else {
+        let Attempt::Done(rows) =
+            custom_scan::run_to_client::<H::Scan>((*desc).planstate, &rows_to)?
+        else {
             if !(*desc).totaltime.is_null() {
                 pg_sys::InstrStopNode((*desc).totaltime, 0.0);
             }

@@ -117,7 +117,11 @@ unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
                 return;
             }
             let pass = Step::pass(statement);
-            let step = trampoline(pass, || H::before_utility(&statement));
+            let step = trampoline(pass, || {
+                let step = H::before_utility(&statement)?;
+                step.statement.planned(); // of a call that is under way
+                Ok(step)
+            });
             let (planned, read_only_tree) = match step.statement.planned() {
                 same if same == planned => (same, read_only_tree),
                 copy => (copy, false),

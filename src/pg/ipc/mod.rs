@@ -1,13 +1,10 @@
-//! Shared memory, locks, waits and background workers.
+//! Shared memory, locks, waits, processes and background workers.
+//!
+//! Invariant: whatever waits here can be interrupted, or is said to be short. Begin with [`wait`], which every statement on a
+//! node goes through.
 
-pub mod backends;
-#[cfg(feature = "failpoints")]
-pub mod failpoints;
 pub mod lock;
-pub mod node_health;
-pub mod replica_states;
-pub mod schema_counters;
+pub mod process;
 pub mod shared_memory;
 pub mod wait;
 pub mod worker;
-pub mod worker_slots;

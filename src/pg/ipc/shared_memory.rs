@@ -1,26 +1,368 @@
-//! What all backends of the server share: the generation number of the directory.
+//! Memory that all processes of the server share, typed so that safe code can do no harm with it.
+//!
+//! A structure is a static of one of three kinds: [`Locked`] (behind a lock of its own), [`Unlocked`] (atomics) and [`Table`]
+//! (as many entries of atomics as a setting says). The postmaster asks for all of them at once ([`install`]), and processes
+//! find them where it did: they are forked from it.
+//!
+//! Invariant: what lies in shared memory is [`Plain`]: valid when all of its bits are zero, which it is when the server
+//! starts, and the same in every process. References into it live as long as the process; a mutable one only as long as the
+//! lock is held.
 
-#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
+use pgrx::pg_sys;
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicI64, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::Relaxed,
+};
 
-use pgrx::prelude::*;
-use pgrx::{PgAtomic, pg_shmem_init};
-use std::sync::atomic::{AtomicU64, Ordering};
+/// Types whose values mean the same in every process, and for which all bits zero are a valid value.
+///
+/// Declare structs with [`plain_struct!`] and enums with [`plain_enum!`], which see to it that this is true.
+///
+/// # Safety
+/// No pointer, reference or handle of a process is in it; it needs no destructor; zeroed memory is a valid value.
+pub unsafe trait Plain: 'static {}
 
-// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
-static GENERATION: PgAtomic<AtomicU64> = unsafe { PgAtomic::new(c"helios_generation") };
+macro_rules! plain {
+    ($($of_type:ty),*) => {
+        // SAFETY: numbers, truth values and their atomics.
+        $(unsafe impl Plain for $of_type {})*
+    };
+}
+plain!(bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32, f64);
+plain!(AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize);
+// SAFETY: plain values side by side.
+unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+// SAFETY: plain values side by side.
+unsafe impl<A: Plain, B: Plain> Plain for (A, B) {}
 
-/// Asks the postmaster for the memory.
-pub fn install() {
-    pg_shmem_init!(GENERATION = AtomicU64::new(1));
+/// Declares a struct that may lie in shared memory; every field has to be [`Plain`].
+macro_rules! plain_struct {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $name:ident {
+            $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $of_type:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $($(#[$field_meta])* $field_vis $field: $of_type,)*
+        }
+        // SAFETY: a struct of plain fields, which the constant below proves.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::pg::ipc::shared_memory::Plain for $name {}
+        const _: () = {
+            const fn is_plain<T: $crate::pg::ipc::shared_memory::Plain>() {}
+            $(is_plain::<$of_type>();)*
+        };
+    };
+}
+pub(crate) use plain_struct;
+
+/// Declares an enum without data that may lie in shared memory; zeroed memory is its first variant.
+macro_rules! plain_enum {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident {
+            $($(#[$variant_meta:meta])* $variant:ident,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[repr(u8)]
+        $vis enum $name {
+            $($(#[$variant_meta])* $variant,)*
+        }
+        // SAFETY: a number without explicit values, of which the first is 0.
+        #[allow(unsafe_code)]
+        unsafe impl $crate::pg::ipc::shared_memory::Plain for $name {}
+    };
+}
+pub(crate) use plain_enum;
+
+/// A structure that [`install`] asks the postmaster for.
+///
+/// # Safety
+/// Only the three kinds of this file implement it.
+pub unsafe trait Structure: Sync {
+    /// Its name, which nothing else in shared memory has.
+    fn name(&self) -> &'static CStr;
+    /// Its size in bytes, which does not change while the server runs.
+    fn size(&self) -> usize;
+    /// Whether it has a lock of its own.
+    fn is_locked(&self) -> bool;
+    /// Called with its memory, which is zeroed at first.
+    ///
+    /// # Safety
+    /// The memory has [`Self::size`] bytes, is aligned to a cache line, and is used for nothing else.
+    unsafe fn attach(&self, memory: *mut u8);
 }
 
-/// Number of committed changes to any database's directory since the server started.
-#[inline]
-pub fn generation() -> u64 {
-    GENERATION.get().load(Ordering::Acquire)
+/// A value behind a lock of its own.
+pub struct Locked<T> {
+    name: &'static CStr,
+    value: AtomicPtr<T>,
+    lock: AtomicPtr<pg_sys::LWLock>,
 }
 
-/// Tells every backend that the directory has changed.
-pub fn next_generation() {
-    GENERATION.get().fetch_add(1, Ordering::AcqRel);
+impl<T: Plain + Send> Locked<T> {
+    /// A structure of this name, to be given to [`install`].
+    pub const fn new(name: &'static CStr) -> Self {
+        Self { name, value: AtomicPtr::new(ptr::null_mut()), lock: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Waits until nobody changes the value, and keeps it as it is until the guard is dropped.
+    pub fn share(&'static self) -> Shared<T> {
+        let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_SHARED);
+        // SAFETY: attached memory, zeroed or written through `exclusive`; writers wait for the lock.
+        Shared { value: unsafe { &*value }, _lock: lock }
+    }
+
+    /// Waits until nobody else uses the value, and keeps it from others until the guard is dropped.
+    pub fn exclusive(&'static self) -> Exclusive<T> {
+        let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_EXCLUSIVE);
+        // SAFETY: as above; the lock keeps everybody else out, this process too: it would wait for itself.
+        Exclusive { value: unsafe { &mut *value }, _lock: lock }
+    }
+
+    fn acquire(&self, mode: pg_sys::LWLockMode::Type) -> (Lock, *mut T) {
+        let (lock, value) = (self.lock.load(Relaxed), self.value.load(Relaxed));
+        assert!(!value.is_null(), "shared memory is used before it is there");
+        // SAFETY: a lock of the server's; waits without interrupts.
+        unsafe { pg_sys::LWLockAcquire(lock, mode) };
+        (Lock(lock), value)
+    }
+}
+
+// SAFETY: by the trait's promise the memory is this structure's alone.
+unsafe impl<T: Plain + Send> Structure for Locked<T> {
+    fn name(&self) -> &'static CStr {
+        self.name
+    }
+    fn size(&self) -> usize {
+        size_of::<T>()
+    }
+    fn is_locked(&self) -> bool {
+        true
+    }
+    unsafe fn attach(&self, memory: *mut u8) {
+        const { assert!(align_of::<T>() <= ALIGNMENT) };
+        // SAFETY: the tranche was asked for under this name, with one lock.
+        let lock = unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(self.name.as_ptr())).lock };
+        self.lock.store(lock, Relaxed);
+        self.value.store(memory.cast(), Relaxed);
+    }
+}
+
+/// A lock that is held.
+struct Lock(*mut pg_sys::LWLock);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // SAFETY: the lock is held, unless an error of the server's is on its way up: that sets the counter to 0, and the end
+        // of the transaction releases all locks.
+        unsafe {
+            if pg_sys::InterruptHoldoffCount > 0 {
+                pg_sys::LWLockRelease(self.0);
+            }
+        }
+    }
+}
+
+/// The value of a [`Locked`], which nobody changes meanwhile.
+pub struct Shared<T: 'static> {
+    value: &'static T,
+    _lock: Lock,
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
+/// The value of a [`Locked`], for this process alone.
+pub struct Exclusive<T: 'static> {
+    value: &'static mut T,
+    _lock: Lock,
+}
+
+impl<T> Deref for Exclusive<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
+impl<T> DerefMut for Exclusive<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value
+    }
+}
+
+/// Atomics without a lock.
+pub struct Unlocked<T> {
+    name: &'static CStr,
+    value: AtomicPtr<T>,
+}
+
+impl<T: Plain + Sync> Unlocked<T> {
+    /// A structure of this name, to be given to [`install`].
+    pub const fn new(name: &'static CStr) -> Self {
+        Self { name, value: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// The value that all processes share.
+    #[inline]
+    pub fn get(&'static self) -> &'static T {
+        let value = self.value.load(Relaxed);
+        assert!(!value.is_null(), "shared memory is used before it is there");
+        // SAFETY: attached memory, zeroed, and changed through atomics only.
+        unsafe { &*value }
+    }
+}
+
+// SAFETY: by the trait's promise the memory is this structure's alone.
+unsafe impl<T: Plain + Sync> Structure for Unlocked<T> {
+    fn name(&self) -> &'static CStr {
+        self.name
+    }
+    fn size(&self) -> usize {
+        size_of::<T>()
+    }
+    fn is_locked(&self) -> bool {
+        false
+    }
+    unsafe fn attach(&self, memory: *mut u8) {
+        const { assert!(align_of::<T>() <= ALIGNMENT) };
+        self.value.store(memory.cast(), Relaxed);
+    }
+}
+
+/// As many entries of atomics as there are to be when the server starts.
+pub struct Table<E> {
+    name: &'static CStr,
+    wanted: fn() -> usize,
+    entries: AtomicPtr<E>,
+    count: AtomicUsize,
+    of: PhantomData<E>,
+}
+
+impl<E: Plain + Sync> Table<E> {
+    /// A structure of this name, to be given to [`install`]; `wanted` is asked once for the number of entries.
+    pub const fn new(name: &'static CStr, wanted: fn() -> usize) -> Self {
+        let entries = AtomicPtr::new(ptr::null_mut());
+        Self { name, wanted, entries, count: AtomicUsize::new(0), of: PhantomData }
+    }
+
+    /// The entries that all processes share; none before they are there.
+    #[inline]
+    pub fn entries(&'static self) -> &'static [E] {
+        let entries = self.entries.load(Relaxed);
+        if entries.is_null() {
+            return &[];
+        }
+        // SAFETY: attached memory for `count` entries, zeroed, and changed through atomics only.
+        unsafe { std::slice::from_raw_parts(entries, self.count.load(Relaxed)) }
+    }
+}
+
+// SAFETY: by the trait's promise the memory is this structure's alone. The number of entries is asked for once.
+unsafe impl<E: Plain + Sync> Structure for Table<E> {
+    fn name(&self) -> &'static CStr {
+        self.name
+    }
+    fn size(&self) -> usize {
+        if self.count.load(Relaxed) == 0 {
+            self.count.store((self.wanted)(), Relaxed);
+        }
+        self.count.load(Relaxed) * size_of::<E>()
+    }
+    fn is_locked(&self) -> bool {
+        false
+    }
+    unsafe fn attach(&self, memory: *mut u8) {
+        const { assert!(align_of::<E>() <= ALIGNMENT) };
+        self.entries.store(memory.cast(), Relaxed);
+    }
+}
+
+/// What the server aligns shared memory to.
+const ALIGNMENT: usize = 64;
+/// Number of the server's lock for adding to shared memory (AddinShmemInitLock).
+const ADDIN_LOCK: usize = 21;
+
+static STRUCTURES: OnceLock<&[&dyn Structure]> = OnceLock::new();
+static PREVIOUS: OnceLock<Previous> = OnceLock::new();
+
+struct Previous {
+    request: pg_sys::shmem_request_hook_type,
+    startup: pg_sys::shmem_startup_hook_type,
+}
+
+/// Asks the postmaster for the memory of all structures; once, from `_PG_init`, when settings are known.
+pub fn install(structures: &'static [&'static dyn Structure]) {
+    let is_twice = |name| structures.iter().filter(|one| one.name() == name).count() > 1;
+    assert!(
+        !structures.iter().any(|one| is_twice(one.name())),
+        "a name in shared memory is used twice"
+    );
+    assert!(STRUCTURES.set(structures).is_ok(), "shared memory is asked for twice");
+    // SAFETY: the postmaster is alone while it loads libraries; the hooks call those that were there before.
+    unsafe {
+        PREVIOUS.get_or_init(|| Previous {
+            request: pg_sys::shmem_request_hook,
+            startup: pg_sys::shmem_startup_hook,
+        });
+        pg_sys::shmem_request_hook = Some(request);
+        pg_sys::shmem_startup_hook = Some(startup);
+    }
+}
+
+fn structures() -> &'static [&'static dyn Structure] {
+    STRUCTURES.get().copied().unwrap_or_default()
+}
+
+unsafe extern "C-unwind" fn request() {
+    // SAFETY: only the postmaster runs this, in one thread.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.request) {
+            previous();
+        }
+        for one in structures() {
+            pg_sys::RequestAddinShmemSpace(one.size() + ALIGNMENT);
+            if one.is_locked() {
+                pg_sys::RequestNamedLWLockTranche(one.name().as_ptr(), 1);
+            }
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn startup() {
+    // SAFETY: the postmaster runs this, after each crash again; the memory is as large as asked for, aligned to a cache line,
+    // and zeroed here before anybody else sees it.
+    unsafe {
+        if let Some(previous) = PREVIOUS.get().and_then(|p| p.startup) {
+            previous();
+        }
+        let lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_LOCK)).lock;
+        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+        for one in structures() {
+            let mut found = false;
+            let memory = pg_sys::ShmemInitStruct(one.name().as_ptr(), one.size(), &mut found);
+            let memory = memory.cast::<u8>();
+            assert!(memory.addr().is_multiple_of(ALIGNMENT), "shared memory is not aligned");
+            if !found {
+                ptr::write_bytes(memory, 0, one.size());
+            }
+            one.attach(memory);
+        }
+        pg_sys::LWLockRelease(lock);
+    }
 }

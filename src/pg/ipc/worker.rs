@@ -1,4 +1,4 @@
-//! Background workers: their start, their signals, and what the server's backends tell the launcher.
+//! Background workers: their start, their signals, their transactions.
 //!
 //! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
 //! for a node.
@@ -10,14 +10,8 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
-pub use crate::pg::ipc::worker_slots::{
-    Work, forget, hold, is_crowded, is_held, note, of_database, pending, resident, set_crowded,
-    set_resident, wake,
-};
-
-/// Asks for shared memory and registers the launcher. Called once, from `_PG_init` in the postmaster.
+/// Registers the launcher; once, from `_PG_init` in the postmaster.
 pub fn install() {
-    crate::pg::ipc::worker_slots::install();
     let mut worker = description(c"helios launcher", c"helios_launcher_main");
     worker.bgw_restart_time = 10;
     // SAFETY: the server copies the description.
@@ -138,9 +132,16 @@ pub fn rest(time: Duration) {
     }
 }
 
+/// Whoever is in a transaction already would have its memory freed under his feet.
+fn require_no_transaction() {
+    // SAFETY: reads a variable of this backend.
+    assert!(!unsafe { pg_sys::IsTransactionState() }, "a worker's transaction within another one");
+}
+
 /// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the
 /// worker.
 pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
+    require_no_transaction();
     // SAFETY: a worker is outside any transaction here; an error unwinds to the worker's main function, and the
     // process ends, which rolls back.
     unsafe {
@@ -157,6 +158,7 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
 /// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
 /// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    require_no_transaction();
     // SAFETY: as in `in_transaction`; what a failure leaves is rolled back below.
     let transaction = std::panic::AssertUnwindSafe(|| unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
@@ -259,7 +261,6 @@ pub unsafe fn database_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     unsafe {
         guarded(|| {
             begin(Some(database), 0);
-            crate::pg::ipc::worker_slots::arrive(database);
             H::database_worker(database);
         });
     }
@@ -280,7 +281,6 @@ pub unsafe fn migration_worker<H: WorkerHooks>(database: pg_sys::Datum) {
     unsafe {
         guarded(|| {
             begin(Some(database), role);
-            crate::pg::ipc::worker_slots::arrive_for_migration(database);
             H::migration_worker(MigrationWork { database, migration, role });
         });
     }

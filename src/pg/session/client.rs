@@ -147,8 +147,13 @@ pub struct CopyReader {
 impl CopyReader {
     /// A reader with an empty buffer.
     pub fn new() -> Self {
-        // SAFETY: palloc'd in the current memory context, which outlives the statement.
-        Self { buffer: unsafe { pg_sys::makeStringInfo() } }
+        // SAFETY: changes a variable of this backend and back; the buffer is freed by Drop.
+        unsafe {
+            let before = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            let buffer = pg_sys::makeStringInfo();
+            pg_sys::MemoryContextSwitchTo(before);
+            Self { buffer }
+        }
     }
 
     /// Waits for the next message. Errors: 08P01 for a message that has no place in COPY, 08006 if the client is gone.
@@ -208,5 +213,15 @@ impl CopyReader {
         }
         check_for_interrupts();
         result
+    }
+}
+
+impl Drop for CopyReader {
+    fn drop(&mut self) {
+        // SAFETY: both were allocated by `new`, for this reader alone.
+        unsafe {
+            pg_sys::pfree((*self.buffer).data.cast());
+            pg_sys::pfree(self.buffer.cast());
+        }
     }
 }

@@ -1,4 +1,7 @@
-//! What this backend is and knows by name.
+//! The backend's session: its client, its transaction and subtransactions, its settings, the SQL that is run in it.
+//!
+//! Invariant: what is changed here for a while is given back at the end of its scope or (sub)transaction, however that ends.
+//! Begin with [`xact`], the transaction's callbacks.
 
 pub mod acting;
 pub(in crate::pg) mod backend_state;
@@ -6,7 +9,7 @@ pub mod client;
 pub mod encoding;
 pub mod own_settings;
 pub mod preload;
-pub mod server_start;
+pub mod server_state;
 pub mod session_settings;
 pub mod setting_types;
 pub mod settings_scan;
@@ -79,8 +82,9 @@ pub fn nesting_level() -> i32 {
     backend_state::GetCurrentTransactionNestLevel()
 }
 
-/// Schema and name of a relation, quoted as SQL needs it.
-pub fn relation_name(relation: pg_sys::Oid) -> String {
+/// Schema and name of a relation, quoted as SQL needs it. For texts that people read there is
+/// `catalog::names::displayed_relation_name`.
+pub fn quoted_relation_name(relation: pg_sys::Oid) -> String {
     // SAFETY: both results are NULL or palloc'd C strings.
     let (schema, name) = unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
@@ -92,7 +96,7 @@ pub fn relation_name(relation: pg_sys::Oid) -> String {
 
 /// Keeps others from making objects in the schema until the transaction ends.
 pub fn lock_schema(namespace: pg_sys::Oid) {
-    let catalog = pg_sys::Oid::from(2615);
+    let catalog = pg_sys::NamespaceRelationId;
     crate::pg::ipc::lock::object(
         catalog,
         namespace.to_u32(),
@@ -168,6 +172,19 @@ pub fn show_instead(text: &'static CStr) {
         pg_sys::debug_query_string = text.as_ptr();
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr());
     }
+}
+
+/// When the server started, in microseconds since 2000.
+pub fn server_started_at() -> u64 {
+    // SAFETY: reads a static.
+    u64::try_from(unsafe { pg_sys::PgStartTime }).unwrap_or(0)
+}
+
+/// After which time a wait may be a deadlock (`deadlock_timeout`).
+pub fn deadlock_timeout() -> std::time::Duration {
+    // SAFETY: a setting, in milliseconds.
+    let timeout = unsafe { pg_sys::DeadlockTimeout };
+    std::time::Duration::from_millis(u64::try_from(timeout).unwrap_or(1000))
 }
 
 /// Seconds since the server started.

@@ -1,6 +1,7 @@
 //! The library works only from the postmaster on: shared memory and the scanner are prepared there.
 
-use crate::error::{Error, OrRaise};
+use crate::error::Error;
+use crate::pg::error::OrRaise;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 
 /// Refuses to be loaded later than at the server's start (55000).

@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 /// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
 pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// What a coordinator proves itself by to its node; see [`crate::catalog::proof`].
+/// What a coordinator proves itself by to its node; see `catalog::proof`.
 static COORDINATOR_PROOF: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// Whether the client of the coordinator that this session works for has logged in there as another role.

@@ -75,19 +75,6 @@ unsafe extern "C-unwind" fn transaction_event<H: TransactionHooks>(
     unsafe { dispatch::<H>(event) }
 }
 
-/// Commits what the statement has done so far and goes on in another transaction, as VACUUM does. Only for statements that
-/// cannot be in a transaction block.
-pub fn commit_and_begin() {
-    // SAFETY: nothing of the transaction that ends is used afterwards; the statement's tree is older.
-    unsafe {
-        while pg_sys::ActiveSnapshotSet() {
-            pg_sys::PopActiveSnapshot();
-        }
-        pg_sys::CommitTransactionCommand();
-        pg_sys::StartTransactionCommand();
-    }
-}
-
 /// What of the local transaction's writes is undone again.
 #[derive(Default)]
 struct Undone {
@@ -164,6 +151,12 @@ fn internal(cause: &str) -> crate::error::Error {
         "could not finish the transaction's work on its nodes",
     )
     .detail(cause)
+}
+
+/// When the transaction began, in microseconds since 2000.
+pub fn began_at() -> i64 {
+    // SAFETY: reads a variable of this backend.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
 /// Whether all statements of the transaction see what was committed when it began (REPEATABLE READ, SERIALIZABLE).

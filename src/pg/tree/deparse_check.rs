@@ -51,7 +51,7 @@ fn analyzed(text: &CString) -> Vec<*mut pg_sys::Query> {
     unsafe {
         let raw = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);
         let mut queries = Vec::new();
-        for statement in crate::pg::tree::nodes::members::<pg_sys::RawStmt>(raw) {
+        for statement in crate::pg::tree::list::iter::<pg_sys::RawStmt>(raw) {
             let is_query = matches!(
                 (*(*statement).stmt).type_,
                 NodeTag::T_SelectStmt

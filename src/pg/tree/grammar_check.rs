@@ -42,7 +42,7 @@ struct Tree(*mut pg_sys::List);
 impl Tree {
     fn statements(&self) -> Vec<*mut pg_sys::RawStmt> {
         // SAFETY: the parser gives a list of RawStmt.
-        unsafe { crate::pg::tree::nodes::members(self.0) }
+        unsafe { crate::pg::tree::list::members(self.0) }
     }
 
     /// The same statements at the same places.

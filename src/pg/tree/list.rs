@@ -64,3 +64,12 @@ pub(in crate::pg) unsafe fn iter<T>(
     // SAFETY: as above; the index is within the list.
     (0..length).map(move |i| unsafe { nth(list, i) })
 }
+
+/// The members of a list of nodes as a vector, for who needs them more than once or by number.
+///
+/// # Safety
+/// As for [`iter`].
+pub(in crate::pg) unsafe fn members<T>(list: *const pg_sys::List) -> Vec<*mut T> {
+    // SAFETY: by the caller's promise.
+    unsafe { iter(list) }.collect()
+}

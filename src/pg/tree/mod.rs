@@ -1,4 +1,10 @@
-//! Safe views of PostgreSQL's query trees: what a query touches, where its text is, which parameters it has.
+//! Safe views of PostgreSQL's trees: what a query touches, where its text is, which parameters it has; what a utility
+//! statement names, and copies of it with changes.
+//!
+//! "Node" means a node of a cluster everywhere else; here a member of a parse tree is a parse node (`pg_sys::Node`).
+//!
+//! Invariant: a view lives no longer than the tree that it shows. Begin with [`QueryTree`] for what the planner gets, and
+//! with [`statement::Statement`] for the rest.
 
 pub mod deparse;
 pub mod deparse_check;
@@ -9,6 +15,7 @@ pub mod list;
 pub mod nodes;
 pub mod object_numbers;
 pub mod parser;
+mod query;
 pub mod redirect;
 pub mod server_functions;
 pub mod statement;
@@ -20,122 +27,8 @@ mod survey;
 pub mod table_numbers;
 pub mod utility_view;
 
-use pgrx::pg_sys::{self, NodeTag};
-use std::marker::PhantomData;
-use std::ptr::NonNull;
-
+pub use query::{QueryTree, Source};
 pub use survey::{ParamUse, RelationUse, Survey};
 pub(in crate::pg) use survey::{
-    data_function, expression_tree_walker, names_relation, query_tree_walker, survey_expression,
+    expression_tree_walker, names_relation, query_tree_walker, survey_expression,
 };
-
-/// Objects with a smaller OID came with the server (`FirstNormalObjectId`).
-pub const FIRST_USER_OID: u32 = 16384;
-
-/// An analysed query that PostgreSQL handed to a hook.
-#[derive(Clone, Copy)]
-pub struct QueryTree<'a> {
-    query: NonNull<pg_sys::Query>,
-    lifetime: PhantomData<&'a pg_sys::Query>,
-}
-
-impl<'a> QueryTree<'a> {
-    /// # Safety
-    /// `query` is null or a valid analysed query that outlives `'a`.
-    pub unsafe fn new(query: *mut pg_sys::Query) -> Option<Self> {
-        NonNull::new(query).map(|query| Self { query, lifetime: PhantomData })
-    }
-
-    /// The tree itself, for the rest of this room.
-    pub(in crate::pg) fn as_ptr(self) -> *mut pg_sys::Query {
-        self.query.as_ptr()
-    }
-
-    fn get(&self) -> &'a pg_sys::Query {
-        // SAFETY: valid for 'a by the promise of `new`.
-        unsafe { self.query.as_ref() }
-    }
-
-    /// Whether this is a utility statement, which no planner sees.
-    pub fn is_utility(self) -> bool {
-        self.get().commandType == pg_sys::CmdType::CMD_UTILITY
-    }
-
-    /// Whether it changes data or locks rows.
-    pub fn writes(self) -> bool {
-        let q = self.get();
-        q.commandType != pg_sys::CmdType::CMD_SELECT || q.hasModifyingCTE || q.hasForUpdate
-    }
-
-    /// Whether a rewritten query means something that its deparsed text would not: checks of a view, row security under the
-    /// rights of a view's owner, or a view as the target of UPDATE, DELETE or MERGE.
-    pub fn is_beyond_words(self) -> bool {
-        use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
-        let q = self.get();
-        !q.withCheckOptions.is_null()
-            || q.hasRowSecurity
-            || !matches!(q.commandType, CMD_SELECT | CMD_INSERT)
-    }
-
-    /// Whether this is an assignment of a procedural language to an element of an array or a field of a record, which has no
-    /// form as a query.
-    pub fn assigns_element(self) -> bool {
-        // SAFETY: a valid target list; the casts follow the tags.
-        unsafe {
-            self.get().commandType == pg_sys::CmdType::CMD_SELECT
-                && super::tree::list::iter::<pg_sys::TargetEntry>(self.get().targetList).any(
-                    |entry| {
-                        let expr = (*entry).expr.cast::<pg_sys::Node>();
-                        match (*expr).type_ {
-                            NodeTag::T_FieldStore => true,
-                            NodeTag::T_SubscriptingRef => {
-                                !(*expr.cast::<pg_sys::SubscriptingRef>()).refassgnexpr.is_null()
-                            }
-                            _ => false,
-                        }
-                    },
-                )
-        }
-    }
-
-    /// Where it comes from: the client's statement or a rule.
-    pub fn source(self) -> Source {
-        let q = self.get();
-        match q.querySource {
-            pg_sys::QuerySource::QSRC_ORIGINAL | pg_sys::QuerySource::QSRC_PARSER => {
-                Source::Statement
-            }
-            pg_sys::QuerySource::QSRC_INSTEAD_RULE if q.canSetTag => Source::Statement,
-            pg_sys::QuerySource::QSRC_INSTEAD_RULE => Source::InsteadRule,
-            _ => Source::AlsoRule,
-        }
-    }
-
-    /// Byte offset and length of the statement in its source text; length 0 means to the end, offset -1 unknown.
-    pub fn location(self) -> (i32, i32) {
-        (self.get().stmt_location, self.get().stmt_len)
-    }
-
-    /// Whether it names any relation or calls anything at all that could be elsewhere: a cheap test before a survey.
-    pub fn is_trivial(self) -> bool {
-        let q = self.get();
-        q.rtable.is_null() && q.targetList.is_null()
-    }
-
-    /// Walks the whole tree, sub-selects and CTEs included.
-    pub fn survey(self) -> Survey {
-        // SAFETY: `Self::new`; a query is a node.
-        unsafe { survey_expression(self.query.as_ptr().cast()) }
-    }
-}
-
-/// Where a query comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The statement itself, or the rule's query that stands for it.
-    Statement,
-    /// A further query of an INSTEAD rule.
-    InsteadRule,
-    /// A query that a rule runs beside the statement.
-    AlsoRule,
-}

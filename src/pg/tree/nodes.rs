@@ -1,5 +1,6 @@
-//! Small readers of PostgreSQL's lists, strings and range variables.
+//! Small readers of PostgreSQL's strings, options and range variables. Lists have a file of their own.
 
+use crate::pg::tree::list;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString, c_char};
 
@@ -17,21 +18,6 @@ pub fn palloc_text(text: &str) -> *mut c_char {
     let text = CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default();
     // SAFETY: `text` ends with NUL and outlives the copy.
     unsafe { pg_sys::pstrdup(text.as_ptr()) }
-}
-
-/// The members of a list of pointers.
-///
-/// # Safety
-/// `list` is NULL or a valid list of pointers to `T`.
-pub unsafe fn members<T>(list: *mut pg_sys::List) -> Vec<*mut T> {
-    if list.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the caller's word.
-    unsafe {
-        let length = usize::try_from((*list).length).unwrap_or(0);
-        (0..length).map(|i| (*(*list).elements.add(i)).ptr_value.cast::<T>()).collect()
-    }
 }
 
 /// The text of a String node.
@@ -55,7 +41,7 @@ pub unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
 pub unsafe fn option(options: *mut pg_sys::List, name: &str) -> Option<String> {
     // SAFETY: the caller's word.
     unsafe {
-        let given = members::<pg_sys::DefElem>(options).into_iter();
+        let given = list::iter::<pg_sys::DefElem>(options);
         let mut named = given.filter(|option| text((**option).defname).as_deref() == Some(name));
         named.next().and_then(|option| string((*option).arg))
     }

@@ -6,7 +6,7 @@
 //! whatever else sees it would take it for a number of this server. The other way round, a number that a client gives is
 //! one of here.
 
-use crate::pg::tree::FIRST_USER_OID;
+use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::tree::list;
 use crate::pg::tree::nodes;
 use crate::pg::tree::table_numbers;

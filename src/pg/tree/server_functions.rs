@@ -88,7 +88,7 @@ const LARGE_OBJECT: [RangeInclusive<u32>; 10] = [
 pub fn bond(function: Oid) -> Option<Bond> {
     let oid = function.to_u32();
     let among = |ranges: &[RangeInclusive<u32>]| ranges.iter().any(|range| range.contains(&oid));
-    if oid >= crate::pg::tree::FIRST_USER_OID {
+    if oid >= crate::pg::catalog::object::FIRST_USER_OID {
         None
     } else if among(&SESSION) {
         Some(Bond::Session)
@@ -103,14 +103,31 @@ pub fn bond(function: Oid) -> Option<Bond> {
     }
 }
 
+/// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
+pub(in crate::pg) fn data_function(oid: Oid) -> Option<bool> {
+    match oid.to_u32() {
+        pg_sys::F_NEXTVAL
+        | pg_sys::F_SETVAL_REGCLASS_INT8
+        | pg_sys::F_SETVAL_REGCLASS_INT8_BOOL => Some(true),
+        pg_sys::F_CURRVAL
+        | pg_sys::F_PG_SEQUENCE_LAST_VALUE
+        | pg_sys::F_PG_RELATION_SIZE_REGCLASS
+        | pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT
+        | pg_sys::F_PG_TOTAL_RELATION_SIZE
+        | pg_sys::F_PG_TABLE_SIZE
+        | pg_sys::F_PG_INDEXES_SIZE => Some(false),
+        _ => None,
+    }
+}
+
 /// Whether a function that came with the server answers from, or changes, a relation that only its arguments name.
 pub fn asks_relation(function: Oid) -> bool {
-    function.to_u32() == pg_sys::F_LASTVAL || crate::pg::tree::data_function(function).is_some()
+    function.to_u32() == pg_sys::F_LASTVAL || data_function(function).is_some()
 }
 
 /// Whether it matters that this function is about to be called.
 pub fn is_watched(function: Oid) -> bool {
-    function.to_u32() >= crate::pg::tree::FIRST_USER_OID
+    function.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
         || matches!(function.to_u32(), pg_sys::F_SET_CONFIG | pg_sys::F_SETSEED)
         || asks_relation(function)
         || bond(function) == Some(Bond::LargeObject)
@@ -126,7 +143,7 @@ pub fn holds_large_objects(relation: Oid) -> bool {
 pub fn asks_directory(function: Oid) -> bool {
     // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
     unsafe {
-        function.to_u32() >= crate::pg::tree::FIRST_USER_OID
+        function.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
             && pg_sys::get_func_namespace(function).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
             && nodes::text(pg_sys::get_func_name(function))
                 .is_some_and(|name| name.starts_with("helios_") && name != "helios_key_slot")
@@ -137,7 +154,7 @@ pub fn asks_directory(function: Oid) -> bool {
 pub fn is_view_of_helios(view: Oid) -> bool {
     // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
     unsafe {
-        view.to_u32() >= crate::pg::tree::FIRST_USER_OID
+        view.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
             && pg_sys::get_rel_namespace(view).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
             && nodes::text(pg_sys::get_rel_name(view)).is_some_and(|n| n.starts_with("helios_"))
     }

@@ -1,17 +1,21 @@
 //! A utility statement on its way through the server: safe views of its tree, and copies with changes.
 
 use crate::error::Error;
-use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::enclosing::{self, Call};
+use crate::pg::tree::list;
+use crate::pg::tree::nodes;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char};
 
-/// A utility statement that is being executed. Valid while its hook runs, which is how long anybody has it.
+/// A utility statement that is being executed. It can be read while the call of the hook is under way that it was given to;
+/// later every method panics, because the tree is gone.
 #[derive(Clone, Copy)]
 pub struct Statement {
     planned: *mut pg_sys::PlannedStmt,
     source: *const c_char,
     context: pg_sys::ProcessUtilityContext::Type,
     has_parameters: bool,
+    call: Call,
 }
 
 /// The head of CREATE SCHEMA.
@@ -41,15 +45,17 @@ pub struct Listed {
 }
 
 impl Statement {
+    /// The statement of the innermost call of the utility hook.
+    ///
     /// # Safety
-    /// The arguments are those of a call of the utility hook that has not returned yet.
-    pub unsafe fn new(
+    /// The arguments are those of that call.
+    pub(in crate::pg) unsafe fn new(
         planned: *mut pg_sys::PlannedStmt,
         source: *const c_char,
         context: pg_sys::ProcessUtilityContext::Type,
         has_parameters: bool,
     ) -> Self {
-        Self { planned, source, context, has_parameters }
+        Self { planned, source, context, has_parameters, call: enclosing::call() }
     }
 
     /// Whether its text refers to parameters or variables, whose values are not in the text.
@@ -57,8 +63,9 @@ impl Statement {
         self.has_parameters
     }
 
-    /// The statement for PostgreSQL.
-    pub fn planned(&self) -> *mut pg_sys::PlannedStmt {
+    /// The statement for PostgreSQL, which has not been freed.
+    pub(in crate::pg) fn planned(&self) -> *mut pg_sys::PlannedStmt {
+        assert!(enclosing::is_under_way(self.call), "a statement is looked at behind its end");
         self.planned
     }
 
@@ -70,13 +77,13 @@ impl Statement {
 
     /// What kind of statement it is.
     pub fn tag(&self) -> NodeTag {
-        // SAFETY: as `new` promises.
-        unsafe { (*(*self.planned).utilityStmt).type_ }
+        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        unsafe { (*(*self.planned()).utilityStmt).type_ }
     }
 
     pub(in crate::pg) fn node<T>(&self) -> *mut T {
-        // SAFETY: as `new` promises.
-        unsafe { (*self.planned).utilityStmt.cast() }
+        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        unsafe { (*self.planned()).utilityStmt.cast() }
     }
 
     /// Part of another statement, which is sent whole.
@@ -112,7 +119,7 @@ impl Statement {
 
     /// The whole text that the statement is part of.
     pub fn source(&self) -> &[u8] {
-        if self.source.is_null() {
+        if self.planned().is_null() || self.source.is_null() {
             return &[];
         }
         // SAFETY: as `new` promises; the text ends with NUL.
@@ -121,15 +128,15 @@ impl Statement {
 
     /// Where the statement's own text starts in the whole.
     pub fn start(&self) -> usize {
-        // SAFETY: as `new` promises.
-        let start = unsafe { (*self.planned).stmt_location };
+        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        let start = unsafe { (*self.planned()).stmt_location };
         usize::try_from(start).unwrap_or(0).min(self.source().len())
     }
 
     /// The statement's own text.
     pub fn text(&self) -> &[u8] {
-        // SAFETY: as `new` promises.
-        let length = usize::try_from(unsafe { (*self.planned).stmt_len }).unwrap_or(0);
+        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        let length = usize::try_from(unsafe { (*self.planned()).stmt_len }).unwrap_or(0);
         let rest = &self.source()[self.start()..];
         if length == 0 { rest } else { &rest[..length.min(rest.len())] }
     }
@@ -177,7 +184,7 @@ impl Statement {
                 crate::pg::catalog::privileges::role_name(oid)
             });
             let name = nodes::text((*node).schemaname).or_else(|| owner.clone())?;
-            let has_elements = !members::<pg_sys::Node>((*node).schemaElts).is_empty();
+            let has_elements = !list::members::<pg_sys::Node>((*node).schemaElts).is_empty();
             Some(CreateSchema { name, owner, if_not_exists: (*node).if_not_exists, has_elements })
         }
     }
@@ -208,7 +215,7 @@ impl Statement {
             if (*node).removeType != pg_sys::ObjectType::OBJECT_SCHEMA {
                 return None;
             }
-            let names = members((*node).objects).into_iter().filter_map(|name| nodes::string(name));
+            let names = list::iter((*node).objects).filter_map(|name| nodes::string(name));
             Some((names.collect(), (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE))
         }
     }
@@ -288,7 +295,7 @@ impl Statement {
 /// A valid list of RangeVars.
 unsafe fn plain(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
     // SAFETY: the caller's word.
-    unsafe { members(list) }.into_iter().map(|name| (name, Vec::new())).collect()
+    unsafe { list::members(list) }.into_iter().map(|name| (name, Vec::new())).collect()
 }
 
 fn one(name: *mut pg_sys::RangeVar) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
@@ -300,11 +307,11 @@ fn one(name: *mut pg_sys::RangeVar) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)>
 unsafe fn vacuumed(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
     // SAFETY: the caller's word.
     unsafe {
-        let relations = members::<pg_sys::VacuumRelation>(list).into_iter();
+        let relations = list::iter::<pg_sys::VacuumRelation>(list);
         relations
             .filter(|relation| !(**relation).relation.is_null())
             .map(|relation| {
-                let columns = members((*relation).va_cols).into_iter();
+                let columns = list::iter((*relation).va_cols);
                 ((*relation).relation, columns.filter_map(|column| nodes::string(column)).collect())
             })
             .collect()

@@ -2,7 +2,8 @@
 //! computes for the rows of a table.
 
 use crate::error::Result;
-use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::list;
+use crate::pg::tree::nodes;
 use crate::pg::tree::redirect;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::survey_expression;
@@ -32,7 +33,7 @@ impl RawCall {
     pub fn first_text(&self) -> Option<String> {
         // SAFETY: a valid call; the casts follow the tags.
         unsafe {
-            let mut argument = *members::<pg_sys::Node>((*self.call).args).first()?;
+            let mut argument = *list::members::<pg_sys::Node>((*self.call).args).first()?;
             while (*argument).type_ == NodeTag::T_TypeCast {
                 argument = (*argument.cast::<pg_sys::TypeCast>()).arg;
             }
@@ -143,9 +144,9 @@ impl Statement {
         let mut calls = Vec::new();
         // SAFETY: the tags say what the nodes are; these two commands have a column's definition.
         unsafe {
-            for command in
-                members::<pg_sys::AlterTableCmd>((*self.node::<pg_sys::AlterTableStmt>()).cmds)
-            {
+            for command in list::members::<pg_sys::AlterTableCmd>(
+                (*self.node::<pg_sys::AlterTableStmt>()).cmds,
+            ) {
                 if !matches!(
                     (*command).subtype,
                     AlterTableType::AT_AddColumn | AlterTableType::AT_AlterColumnType
@@ -154,7 +155,7 @@ impl Statement {
                 }
                 let column = (*command).def.cast::<pg_sys::ColumnDef>();
                 calls.extend(raw_calls((*column).raw_default));
-                for constraint in members::<pg_sys::Constraint>((*column).constraints) {
+                for constraint in list::iter::<pg_sys::Constraint>((*column).constraints) {
                     calls.extend(raw_calls((*constraint).raw_expr));
                 }
             }
@@ -180,7 +181,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
     unsafe {
         if (*node).type_ == NodeTag::T_FuncCall {
             let call = node.cast::<pg_sys::FuncCall>();
-            let names = members::<pg_sys::Node>((*call).funcname);
+            let names = list::members::<pg_sys::Node>((*call).funcname);
             let mut names = names.into_iter().filter_map(|name| nodes::string(name));
             let name = match (names.next(), names.next(), names.next()) {
                 (Some(name), None, _) => Some(name),

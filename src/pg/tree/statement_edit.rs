@@ -1,6 +1,7 @@
 //! Copies of a statement that differ in one respect: what the shell is to do is often less than what was said.
 
-use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::list;
+use crate::pg::tree::nodes;
 use crate::pg::tree::statement::{Listed, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
@@ -74,7 +75,7 @@ impl Statement {
                 NodeTag::T_VacuumStmt => &raw mut (*copy.node::<pg_sys::VacuumStmt>()).rels,
                 _ => return copy,
             };
-            let all = members::<std::ffi::c_void>(*list);
+            let all = list::members::<std::ffi::c_void>(*list);
             let kept = keep.iter().filter_map(|&i| all.get(i));
             *list = kept.fold(std::ptr::null_mut(), |list, &member| pg_sys::lappend(list, member));
         }
@@ -92,8 +93,11 @@ impl Statement {
             let is_multi = (*set).kind == pg_sys::VariableSetKind::VAR_SET_MULTI;
             let is_snapshot =
                 is_multi && nodes::text((*set).name).as_deref() == Some("TRANSACTION SNAPSHOT");
-            let first =
-                if is_snapshot { members::<pg_sys::A_Const>((*set).args) } else { Vec::new() };
+            let first = if is_snapshot {
+                list::members::<pg_sys::A_Const>((*set).args)
+            } else {
+                Vec::new()
+            };
             first.first().and_then(|constant| nodes::text((**constant).val.sval.sval))
         }
     }
@@ -104,7 +108,7 @@ impl Statement {
         // SAFETY: as above; the text is copied into the context of the tree.
         unsafe {
             let set = copy.node::<pg_sys::VariableSetStmt>();
-            for constant in members::<pg_sys::A_Const>((*set).args) {
+            for constant in list::iter::<pg_sys::A_Const>((*set).args) {
                 (*constant).val.sval.sval = nodes::palloc_text(identifier);
             }
         }
@@ -177,7 +181,7 @@ impl Statement {
                 let constraints = match (*definition).type_ {
                     NodeTag::T_Constraint => vec![definition.cast::<pg_sys::Constraint>()],
                     NodeTag::T_ColumnDef => {
-                        members((*definition.cast::<pg_sys::ColumnDef>()).constraints)
+                        list::members((*definition.cast::<pg_sys::ColumnDef>()).constraints)
                     }
                     _ => continue,
                 };
@@ -267,7 +271,7 @@ impl Statement {
                     only: false,
                 }
             };
-            Some(members::<pg_sys::List>((*node).objects).into_iter().map(index).collect())
+            Some(list::iter::<pg_sys::List>((*node).objects).map(index).collect())
         }
     }
 
@@ -289,6 +293,6 @@ impl Statement {
             return Vec::new();
         }
         // SAFETY: the tag says what the node is; its commands are all of one kind.
-        unsafe { members((*self.node::<pg_sys::AlterTableStmt>()).cmds) }
+        unsafe { list::members((*self.node::<pg_sys::AlterTableStmt>()).cmds) }
     }
 }

@@ -2,7 +2,8 @@
 //! they touched, and to know it before anything is done.
 
 use crate::pg::catalog::object::{self, Object};
-use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::list;
+use crate::pg::tree::nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, GrantTargetType, InvalidOid, NodeTag, ObjectType, Oid};
 
@@ -59,7 +60,7 @@ impl Statement {
                 }
                 NodeTag::T_DropStmt => {
                     let node = self.node::<pg_sys::DropStmt>();
-                    let names = members((*node).objects).into_iter();
+                    let names = list::iter((*node).objects);
                     let kind = (*node).removeType;
                     names.filter_map(|name| dropped(kind, name)).collect()
                 }
@@ -76,8 +77,8 @@ impl Statement {
         let node = self.node::<pg_sys::CreateStmt>();
         // SAFETY: the tag says what the node is, and so what its lists hold.
         unsafe {
-            let parents = members((*node).inhRelations).into_iter();
-            let elements = members::<pg_sys::Node>((*node).tableElts).into_iter();
+            let parents = list::iter((*node).inhRelations);
+            let elements = list::iter::<pg_sys::Node>((*node).tableElts);
             let liked = elements
                 .filter(|element| (**element).type_ == NodeTag::T_TableLikeClause)
                 .map(|element| (*element.cast::<pg_sys::TableLikeClause>()).relation);
@@ -105,7 +106,7 @@ impl Statement {
                 }
                 relation((*(*object).pubtable).relation)
             };
-            members(objects).into_iter().filter_map(object).collect()
+            list::iter(objects).filter_map(object).collect()
         }
     }
 
@@ -133,7 +134,8 @@ impl Statement {
         }
         // SAFETY: the tag says what the node is.
         unsafe {
-            let names = members::<pg_sys::Node>((*self.node::<pg_sys::CreateTrigStmt>()).funcname);
+            let names =
+                list::members::<pg_sys::Node>((*self.node::<pg_sys::CreateTrigStmt>()).funcname);
             nodes::string(*names.last()?)
         }
     }
@@ -161,6 +163,18 @@ impl Statement {
         unsafe { nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
     }
 
+    /// Whether it is an ALTER EXTENSION … UPDATE of this one.
+    pub fn alters_extension(&self, extension: &str) -> bool {
+        if self.tag() != NodeTag::T_AlterExtensionStmt {
+            return false;
+        }
+        // SAFETY: the tag says what the node is.
+        unsafe {
+            let name = (*self.node::<pg_sys::AlterExtensionStmt>()).extname;
+            nodes::text(name).as_deref() == Some(extension)
+        }
+    }
+
     /// Whether it is a DROP EXTENSION of this one.
     pub fn drops_extension(&self, extension: &str) -> bool {
         if self.tag() != NodeTag::T_DropStmt {
@@ -170,8 +184,7 @@ impl Statement {
         // SAFETY: the tag says what the node is; extensions are dropped by String nodes.
         unsafe {
             (*node).removeType == ObjectType::OBJECT_EXTENSION
-                && members((*node).objects)
-                    .into_iter()
+                && list::iter((*node).objects)
                     .any(|name| nodes::string(name).as_deref() == Some(extension))
         }
     }
@@ -183,7 +196,7 @@ impl Statement {
         }
         let node = self.node::<pg_sys::DropOwnedStmt>();
         // SAFETY: the tag says what the node is; its roles are role specifications.
-        let roles = unsafe { members::<pg_sys::RoleSpec>((*node).roles) };
+        let roles = unsafe { list::members::<pg_sys::RoleSpec>((*node).roles) };
         // SAFETY: as above; looks into the system cache.
         Some(
             roles.into_iter().map(|role| unsafe { pg_sys::get_rolespec_oid(role, true) }).collect(),
@@ -198,7 +211,7 @@ impl Statement {
         let node = self.node::<pg_sys::GrantStmt>();
         // SAFETY: the tag says what the node is; what its objects are follows from their type.
         unsafe {
-            let objects = members::<pg_sys::Node>((*node).objects);
+            let objects = list::members::<pg_sys::Node>((*node).objects);
             let names = || objects.iter().filter_map(|&name| nodes::string(name));
             if (*node).targtype == GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA {
                 let schemas =
@@ -266,7 +279,7 @@ unsafe fn data_type(name: *mut pg_sys::List) -> Option<Object> {
     unsafe {
         let name = pg_sys::makeTypeNameFromNameList(name);
         let oid = pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true);
-        (oid != InvalidOid).then_some(Object { class: pg_sys::Oid::from(1247), id: oid })
+        (oid != InvalidOid).then_some(Object { class: pg_sys::TypeRelationId, id: oid })
     }
 }
 

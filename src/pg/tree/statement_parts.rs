@@ -2,7 +2,8 @@
 //! differ between servers.
 
 use crate::pg::catalog::privileges;
-use crate::pg::tree::nodes::{self, members};
+use crate::pg::tree::list;
+use crate::pg::tree::nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
@@ -32,7 +33,7 @@ impl Statement {
                 _ => nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(node.cast())))?,
             };
             let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
-            let length = members::<pg_sys::Node>((*node).objects).len();
+            let length = list::members::<pg_sys::Node>((*node).objects).len();
             Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" }, length })
         }
     }
@@ -51,7 +52,7 @@ impl Statement {
         }
         // SAFETY: the tag says what the node is, and so what its list holds.
         unsafe {
-            let names = members::<pg_sys::RangeVar>(
+            let names = list::iter::<pg_sys::RangeVar>(
                 (*self.node::<pg_sys::ConstraintsSetStmt>()).constraints,
             );
             let name = |name: *mut pg_sys::RangeVar| {
@@ -130,7 +131,7 @@ impl Statement {
                     nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
                 }
                 NodeTag::T_DropStmt => {
-                    let names = members((*self.node::<pg_sys::DropStmt>()).objects);
+                    let names = list::members((*self.node::<pg_sys::DropStmt>()).objects);
                     nodes::relation(pg_sys::makeRangeVarFromNameList(*names.first()?))
                 }
                 _ => None,
@@ -158,7 +159,7 @@ impl Statement {
                 NodeTag::T_VacuumStmt => {
                     let node = self.node::<pg_sys::VacuumStmt>();
                     let verb = if (*node).is_vacuumcmd { "VACUUM" } else { "ANALYZE" };
-                    let options = members::<pg_sys::DefElem>((*node).options).into_iter();
+                    let options = list::iter::<pg_sys::DefElem>((*node).options);
                     let options: Vec<String> =
                         options.map(|option| vacuum_option(option)).collect();
                     let options = match options.is_empty() {
@@ -180,14 +181,14 @@ impl Statement {
         let node = self.node::<pg_sys::GrantStmt>();
         // SAFETY: the tag says what the node is, and so what its lists hold.
         unsafe {
-            let privileges = members::<pg_sys::AccessPriv>((*node).privileges).into_iter();
+            let privileges = list::iter::<pg_sys::AccessPriv>((*node).privileges);
             let mut privileges: Vec<String> =
                 privileges.filter_map(|privilege| nodes::text((*privilege).priv_name)).collect();
             if privileges.is_empty() {
                 privileges.push("ALL".into());
             }
             let grantees: Vec<String> =
-                members((*node).grantees).into_iter().map(|role| role_text(role)).collect();
+                list::iter((*node).grantees).map(|role| role_text(role)).collect();
             let (what, database) = (privileges.join(", "), quote_identifier(database));
             let grantor = match (*node).grantor.is_null() {
                 true => String::new(),

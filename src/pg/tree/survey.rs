@@ -1,13 +1,13 @@
 //! What a query touches: one walk over its tree.
 
-use super::FIRST_USER_OID;
 use crate::error::Result;
-use crate::pg::catalog::object::Object;
+use crate::pg::catalog::object::{FIRST_USER_OID, Object};
 use crate::pg::tree::object_numbers::{self, Misuse, Verdict};
-use crate::pg::tree::server_functions::{Bond, bond};
+use crate::pg::tree::server_functions::{Bond, bond, data_function};
 use crate::pg::tree::{list, redirect, table_numbers};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
+use std::marker::PhantomData;
 use std::ptr;
 
 pub(in crate::pg) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
@@ -56,7 +56,7 @@ pub struct ParamUse {
 
 /// What a query touches.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct Survey<'a> {
     /// Relations, each once.
     pub relations: Vec<RelationUse>,
     /// Functions that did not come with the server, each once.
@@ -88,20 +88,22 @@ pub struct Survey {
     policies: Vec<*mut pg_sys::Node>,
     /// Whether the walk is in one.
     in_policy: bool,
+    /// The pointers above lead into the tree that was surveyed.
+    tree: PhantomData<&'a pg_sys::Query>,
 }
 
 /// Walks a query or an expression, sub-selects and CTEs included.
 ///
 /// # Safety
-/// `node` is null, a valid query or a valid expression.
-pub(in crate::pg) unsafe fn survey_expression(node: *mut pg_sys::Node) -> Survey {
+/// `node` is null, a valid query or a valid expression, and outlives `'a`.
+pub(in crate::pg) unsafe fn survey_expression<'a>(node: *mut pg_sys::Node) -> Survey<'a> {
     let mut survey = Survey::default();
     // SAFETY: by the caller's promise; the context outlives the walk.
     unsafe { visit(node, ptr::from_mut(&mut survey).cast()) };
     survey
 }
 
-impl Survey {
+impl Survey<'_> {
     /// Turns calls whose effect on nodes only the call itself shows to functions that take care of it, and those of
     /// relations that `may_move`. For a query that PostgreSQL is about to plan here.
     pub fn redirect(&self, may_move: impl Fn(Oid) -> Result<bool>) -> Result<()> {
@@ -134,7 +136,7 @@ impl Survey {
     /// Walks an expression as well.
     ///
     /// # Safety
-    /// `node` is null or a valid expression.
+    /// `node` is null or a valid expression that lives as long as what was surveyed before.
     pub(in crate::pg) unsafe fn add_expression(&mut self, node: *mut pg_sys::Node) {
         // SAFETY: by the caller's promise; the context outlives the walk.
         unsafe { visit(node, ptr::from_mut(self).cast()) };
@@ -178,23 +180,6 @@ impl Survey {
             }
             _ => self.bound = self.bound.or_else(|| bond(oid).map(|bond| (oid, bond))),
         }
-    }
-}
-
-/// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
-pub(in crate::pg) fn data_function(oid: Oid) -> Option<bool> {
-    match oid.to_u32() {
-        pg_sys::F_NEXTVAL
-        | pg_sys::F_SETVAL_REGCLASS_INT8
-        | pg_sys::F_SETVAL_REGCLASS_INT8_BOOL => Some(true),
-        pg_sys::F_CURRVAL
-        | pg_sys::F_PG_SEQUENCE_LAST_VALUE
-        | pg_sys::F_PG_RELATION_SIZE_REGCLASS
-        | pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT
-        | pg_sys::F_PG_TOTAL_RELATION_SIZE
-        | pg_sys::F_PG_TABLE_SIZE
-        | pg_sys::F_PG_INDEXES_SIZE => Some(false),
-        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::pg::tree::list;
 use crate::pg::tree::{ParamUse, Survey, survey_expression};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
 use std::ptr;
 
 /// A COPY statement.
@@ -50,16 +51,15 @@ impl CopyView {
 
     /// What the defaults of the columns that COPY … FROM does not list do with relations that they name: the server
     /// computes these defaults without planning a query.
-    pub fn defaults(&self, relation: Oid) -> Survey {
+    pub fn defaults(&self, relation: Oid) -> Survey<'_> {
         let mut survey = Survey::default();
-        // SAFETY: the relation is locked and stays open while its descriptor is read; the expressions are made here,
-        // as COPY makes them.
+        // SAFETY: the relation is locked to the end of the transaction and stays open while its descriptor is read; the
+        // expressions are made here, as COPY makes them, in memory of the statement.
         unsafe {
-            let listed: Vec<String> = crate::pg::tree::nodes::members((*self.statement).attlist)
-                .into_iter()
+            let listed: Vec<String> = crate::pg::tree::list::iter((*self.statement).attlist)
                 .filter_map(|name| crate::pg::tree::nodes::string(name))
                 .collect();
-            let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
+            let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as c_int);
             for number in 1..=(*(*opened).rd_rel).relnatts {
                 let name =
                     crate::pg::tree::nodes::text(pg_sys::get_attname(relation, number, true));
@@ -87,8 +87,7 @@ impl CopyView {
             if format.as_deref() != Some("binary") {
                 return None;
             }
-            let listed: Vec<String> = crate::pg::tree::nodes::members((*self.statement).attlist)
-                .into_iter()
+            let listed: Vec<String> = crate::pg::tree::list::iter((*self.statement).attlist)
                 .filter_map(|name| crate::pg::tree::nodes::string(name))
                 .collect();
             let copied = (1..=pg_sys::AttrNumber::MAX)
@@ -194,7 +193,7 @@ impl CallView {
     }
 
     /// Begins the output of the result row; `None` if the procedure gives none.
-    pub fn output(&self) -> Option<RowOutput> {
+    pub fn output(&self) -> Option<RowOutput<'_>> {
         // SAFETY: an analysed CALL; the descriptor is palloc'd or null.
         unsafe {
             let descriptor = pg_sys::CallStmtResultDesc(self.statement);
@@ -205,15 +204,16 @@ impl CallView {
 }
 
 /// Rows from a node on their way to a statement's destination.
-pub struct RowOutput {
+pub struct RowOutput<'a> {
     dest: *mut pg_sys::DestReceiver,
+    call: PhantomData<&'a pg_sys::CallStmt>,
     slot: *mut pg_sys::TupleTableSlot,
     decoder: RowDecoder,
 }
 
-impl RowOutput {
+impl RowOutput<'_> {
     /// # Safety
-    /// Both are valid and outlive the output.
+    /// Both are valid and outlive the lifetime of the output.
     unsafe fn new(dest: *mut pg_sys::DestReceiver, descriptor: pg_sys::TupleDesc) -> Self {
         // SAFETY: by the caller's promise; the guard's closure owns nothing.
         unsafe {
@@ -224,7 +224,7 @@ impl RowOutput {
                     startup(dest, pg_sys::CmdType::CMD_SELECT as c_int, descriptor);
                 }
             });
-            Self { dest, slot, decoder: RowDecoder::new(descriptor) }
+            Self { dest, call: PhantomData, slot, decoder: RowDecoder::new(descriptor) }
         }
     }
 

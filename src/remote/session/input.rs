@@ -112,7 +112,7 @@ impl Session {
     /// Waits for data. A wait that lasts is shown to those who look for deadlocks over several servers.
     fn wait_for_answer(&mut self, patience: Patience, long: &mut Option<LongWait>) -> Result<()> {
         let may_be_deadlock = matches!(patience, Patience::Interruptible | Patience::Commit);
-        let limit = (may_be_deadlock && long.is_none()).then(backends::deadlock_timeout);
+        let limit = (may_be_deadlock && long.is_none()).then(crate::pg::session::deadlock_timeout);
         let woken = self.wait_at_most(Interest::Read, patience, limit)?;
         match long {
             Some(wait) if woken.latch && self.deadlock.is_empty() => {

@@ -12,12 +12,12 @@ use super::reply::Report;
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
-use crate::pg::ipc::backends::{self, LongWait};
 use crate::pg::ipc::wait::{
     Interest, SocketWait, Woken, bounded, check_for_interrupts, due, exit_with_postmaster,
     hold_cancels, hold_interrupts, last_moment, owe_latch,
 };
 use crate::pg::session::encoding;
+use crate::shared::backends::{self, LongWait};
 use helios_core::frames::{Frame, FrameBuffer};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::Cell;

@@ -15,7 +15,7 @@ use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::pg::hooks::invalidation;
-use crate::pg::ipc::{node_health, wait};
+use crate::pg::ipc::wait;
 use crate::pg::session as local;
 use crate::pg::session::xact;
 use crate::remote::settings::{Snapshot, difference};
@@ -23,6 +23,7 @@ use crate::remote::{
     Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
 };
 use crate::settings;
+use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::VecDeque;

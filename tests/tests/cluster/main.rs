@@ -48,3 +48,4 @@ mod snapshots;
 mod transaction_commands;
 mod transactions;
 mod unfit_nodes;
+mod upgrade;

@@ -20,7 +20,7 @@ use testkit::postgres::{MAJORS, Postgres};
 use prototypes::Prototype;
 
 /// Where the server declares what the extension uses. What is not there in a version is left out.
-const HEADERS: [&str; 45] = [
+const HEADERS: [&str; 47] = [
     "access/genam.h",
     "access/heapam.h",
     "access/parallel.h",
@@ -49,6 +49,7 @@ const HEADERS: [&str; 45] = [
     "nodes/makefuncs.h",
     "nodes/nodeFuncs.h",
     "nodes/params.h",
+    "optimizer/planmain.h",
     "optimizer/planner.h",
     "parser/parser.h",
     "parser/scanner.h",
@@ -65,6 +66,7 @@ const HEADERS: [&str; 45] = [
     "tcop/utility.h",
     "utils/builtins.h",
     "utils/guc_tables.h",
+    "utils/lsyscache.h",
     "utils/snapmgr.h",
 ];
 

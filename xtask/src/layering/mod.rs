@@ -22,7 +22,7 @@ use sources::Sources;
 
 /// Rooms of the extension from top to bottom: folders of `src`, or files there. A room may use those on lower lines
 /// and itself; rooms on one line may use each other, as long as no circle of files comes of it.
-const ROOMS: [&[&str]; 11] = [
+const ROOMS: [&[&str]; 12] = [
     &["lib"],
     &["hooks", "api", "workers"],
     &["cluster", "ddl", "planner", "rebalance", "replica"],
@@ -30,8 +30,9 @@ const ROOMS: [&[&str]; 11] = [
     &["replication"],
     &["transaction"],
     &["remote", "catalog"],
+    &["failpoint"],
     &["shared"],
-    &["settings", "failpoint"],
+    &["settings"],
     &["pg"],
     &["error"],
 ];

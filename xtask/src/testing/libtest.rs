@@ -1,4 +1,4 @@
-//! Rust's own test runner: shown as it runs, counted from what it prints.
+//! Rust's own test runner: shown as it runs, counted from the JSON that it prints (docs/decisions/test-results-as-json.md).
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
 
 use super::Counts;
 use super::checks::EXTENSION;
@@ -18,12 +19,18 @@ use testkit::processes;
 /// Tests wait more than they compute, so more run at once than there are processors.
 const THREADS: &str = "--test-threads=4";
 
+/// The runner's JSON is unstable. The variable that allows it is for the test programs only: set for the compiler, it
+/// would make everything be built again.
+const JSON: [&str; 3] = ["-Zunstable-options", "--format=json", THREADS];
+const RUNNER: &str = r#"target."cfg(all())".runner = ["env", "RUSTC_BOOTSTRAP=1"]"#;
+
 /// When nothing has been said for so long, what is under way will never end. Builds are silent too.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Runs the tests of one package that match a filter, all without filters.
 pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
-    run_selected(&["--package", package], environment, filters)
+    // Not those in documentation, of which there are none: rustdoc is no test program.
+    run_selected(&["--tests", "--package", package], environment, filters)
 }
 
 /// Runs the tests within the extension's own sources. They run without a server, so they cannot
@@ -41,8 +48,8 @@ fn run_selected(
 ) -> Result<Counts> {
     let skips = paths::target().join(format!("skips.{}", std::process::id()));
     let mut cargo = command::cargo();
-    cargo.args(["test", "--no-fail-fast"]).args(selected);
-    cargo.arg("--").arg(THREADS).args(filters);
+    cargo.args(["test", "--no-fail-fast", "--config", RUNNER]).args(selected);
+    cargo.arg("--").args(JSON).args(filters);
     cargo.envs(environment.iter().map(|(name, value)| (name, value))).env("HELIOS_SKIPS", &skips);
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
@@ -84,8 +91,8 @@ fn listen(
         match lines.recv_timeout(patience) {
             Ok(line) => {
                 let line = String::from_utf8_lossy(&line?).into_owned();
-                if tally.read(&line) {
-                    println!("{line}");
+                if let Some(shown) = tally.read(&line) {
+                    println!("{shown}");
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -119,36 +126,67 @@ struct Tally {
     slow: Vec<String>,
 }
 
+/// One line of the runner's output.
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    event: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    stdout: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    passed: u64,
+    #[serde(default)]
+    failed: u64,
+    #[serde(default)]
+    ignored: u64,
+    #[serde(default)]
+    exec_time: f64,
+}
+
 impl Tally {
-    /// Reads one line; returns whether it is worth showing.
-    fn read(&mut self, line: &str) -> bool {
-        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
-            self.started += 1;
-            self.slow.clear();
-            return false;
-        }
-        if let Some(test) = line.strip_prefix("test ") {
-            if let Some((name, _)) = test.split_once(" has been running for over ") {
-                self.slow.push(name.to_owned());
-            } else if let Some((name, _)) = test.split_once(" ... ") {
-                self.slow.retain(|slow| slow != name);
+    /// Reads one line; returns what of it is worth showing.
+    fn read(&mut self, line: &str) -> Option<String> {
+        let Ok(event) = serde_json::from_str::<Event>(line) else {
+            return (!line.is_empty()).then(|| line.to_owned());
+        };
+        match (event.kind.as_str(), event.event.as_str()) {
+            ("suite", "started") => {
+                self.started += 1;
+                self.slow.clear();
+                None
             }
+            ("suite", _) => self.add(&event),
+            ("test", "started") => None,
+            ("test", "timeout") => {
+                let shown = format!("test {} has been running for long", event.name);
+                self.slow.push(event.name);
+                Some(shown)
+            }
+            ("test", outcome) => {
+                self.slow.retain(|slow| *slow != event.name);
+                let output = [event.message, event.stdout].join("");
+                let output =
+                    if outcome == "failed" { format!("\n{output}") } else { String::new() };
+                Some(format!("test {} ... {outcome}{output}", event.name).trim_end().to_owned())
+            }
+            _ => None,
         }
-        let Some(summary) = line.strip_prefix("test result: ") else {
-            return !line.is_empty();
-        };
+    }
+
+    /// Adds the summary of a program.
+    fn add(&mut self, summary: &Event) -> Option<String> {
         self.ended += 1;
-        let number = |name: &str| -> u64 {
-            let part = summary.split(['.', ';']).find_map(|part| part.trim().strip_suffix(name));
-            part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
-        };
-        let counts = Counts {
-            passed: number("passed"),
-            failed: number("failed"),
-            skipped: number("ignored"),
-        };
+        let (passed, failed, skipped) = (summary.passed, summary.failed, summary.ignored);
+        let counts = Counts { passed, failed, skipped };
         self.counts.add(counts);
-        counts != Counts::default()
+        let seconds = summary.exec_time;
+        (counts != Counts::default())
+            .then(|| format!("test result: {}. {counts} in {seconds:.2} s", summary.event))
     }
 
     /// The totals. A program that ended without a summary has crashed; a failure without any
@@ -177,8 +215,12 @@ mod tests {
         tally.finish(success, skipped)
     }
 
-    const GOOD: &str = "running 3 tests\ntest a ... ok\ntest b ... ignored, no network\n\
-        test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s";
+    const STARTED: &str = r#"{ "type": "suite", "event": "started", "test_count": 3 }"#;
+    const GOOD: &str = r#"{ "type": "suite", "event": "started", "test_count": 3 }
+        { "type": "test", "event": "started", "name": "a" }
+        { "type": "test", "name": "a", "event": "ok", "exec_time": 0.1 }
+        { "type": "test", "name": "b", "event": "ignored", "message": "no network" }
+        { "type": "suite", "event": "ok", "passed": 2, "failed": 0, "ignored": 1, "measured": 0, "filtered_out": 0, "exec_time": 0.1 }"#;
 
     #[test]
     fn summaries_are_added_up() {
@@ -188,23 +230,30 @@ mod tests {
 
     #[test]
     fn failures_are_counted() {
-        let text =
-            "running 2 tests\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured";
-        assert_eq!(tally(text, false, 0), Counts { passed: 1, failed: 1, skipped: 0 });
+        let ended =
+            r#"{ "type": "suite", "event": "failed", "passed": 1, "failed": 1, "ignored": 0 }"#;
+        assert_eq!(
+            tally(&format!("{STARTED}\n{ended}"), false, 0),
+            Counts { passed: 1, failed: 1, skipped: 0 }
+        );
     }
 
     #[test]
     fn crashed_program_counts_as_failed() {
-        let text = format!("{GOOD}\nrunning 5 tests\ntest c ... ok");
+        let text = format!(
+            "{GOOD}\n{STARTED}\n{{ \"type\": \"test\", \"name\": \"c\", \"event\": \"ok\" }}"
+        );
         assert_eq!(tally(&text, false, 0), Counts { passed: 2, failed: 1, skipped: 1 });
     }
 
     #[test]
     fn program_that_hangs_is_ended_and_counts_as_failed() {
-        let text = "running 3 tests\ntest a has been running for over 60 seconds\n\
-            test b has been running for over 60 seconds\ntest a ... ok";
+        let event =
+            |name, event| format!(r#"{{ "type": "test", "event": "{event}", "name": "{name}" }}"#);
+        let lines =
+            [STARTED.to_owned(), event("a", "timeout"), event("b", "timeout"), event("a", "ok")];
         let (sender, receiver) = mpsc::channel();
-        for line in text.lines() {
+        for line in lines {
             sender.send(Ok(line.into())).unwrap();
         }
         let sender = std::cell::RefCell::new(Some(sender));
@@ -212,6 +261,16 @@ mod tests {
         let tally = listen(&receiver, Duration::from_millis(50), end).unwrap();
         assert_eq!(tally.slow, ["b"]);
         assert_eq!(tally.finish(false, 0), Counts { passed: 0, failed: 1, skipped: 0 });
+    }
+
+    #[test]
+    fn failures_are_shown_with_what_they_printed() {
+        let mut tally = Tally::default();
+        let failed =
+            r#"{ "type": "test", "name": "a", "event": "failed", "stdout": "panicked at\nb" }"#;
+        assert_eq!(tally.read(failed).unwrap(), "test a ... failed\npanicked at\nb");
+        assert_eq!(tally.read("not of the runner").unwrap(), "not of the runner");
+        assert_eq!(tally.read(STARTED), None);
     }
 
     #[test]

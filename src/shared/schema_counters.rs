@@ -4,47 +4,50 @@
 //! few additions to one cache line, without any lock. An entry is claimed by setting its key, and given back only when
 //! its schema is gone. Two backends may claim two entries for one schema at the same moment: readers add them up.
 
+use crate::pg::ipc::shared_memory::{Table, Unlocked, plain_struct};
 use crate::pg::session;
-use pgrx::pg_sys;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Key of an entry that is free again; entries behind it may still be in use.
 const GONE: u64 = u64::MAX;
 /// Entries a schema may be away from its place: beyond, it is not counted.
 const REACH: usize = 256;
 
-/// One schema of one database. All zero: free.
-#[repr(C, align(64))]
-#[derive(Default)]
-struct Entry {
-    /// Database and schema, each by its OID.
-    key: AtomicU64,
-    calls: AtomicU64,
-    rows: AtomicU64,
-    bytes: AtomicU64,
-    micros: AtomicU64,
-    errors: AtomicU64,
-    /// `micros` when the load was last computed.
-    seen_micros: AtomicU64,
-    /// Seconds of statements a second, an f64.
-    load: AtomicU64,
-    /// Bytes on its node when last asked, plus one; 0: never.
-    size: AtomicU64,
+plain_struct! {
+    /// One schema of one database. All zero: free.
+    #[repr(C, align(64))]
+    pub(super) struct Entry {
+        /// Database and schema, each by its OID.
+        key: AtomicU64,
+        calls: AtomicU64,
+        rows: AtomicU64,
+        bytes: AtomicU64,
+        micros: AtomicU64,
+        errors: AtomicU64,
+        /// `micros` when the load was last computed.
+        seen_micros: AtomicU64,
+        /// Seconds of statements a second, an f64.
+        load: AtomicU64,
+        /// Bytes on its node when last asked, plus one; 0: never.
+        size: AtomicU64,
+    }
 }
 
-/// What stands before the entries.
-#[repr(C, align(64))]
-struct Head {
-    /// When counting began (microseconds since 2000).
-    since: AtomicU64,
-    /// Statements of schemas that found no entry.
-    uncounted: AtomicU64,
+plain_struct! {
+    /// What belongs to no schema.
+    #[repr(C, align(64))]
+    pub(super) struct Head {
+        /// When counting began (microseconds since 2000); 0: with the server.
+        since: AtomicU64,
+        /// Statements of schemas that found no entry.
+        uncounted: AtomicU64,
+    }
 }
 
-static TABLE: AtomicPtr<Head> = AtomicPtr::new(std::ptr::null_mut());
+pub(super) static SINCE: Unlocked<Head> = Unlocked::new(c"helios_schemas_since");
+pub(super) static ENTRIES: Table<Entry> = Table::new(c"helios_schemas", capacity);
 
 thread_local! {
     static KNOWN: RefCell<HashMap<u32, usize>> = RefCell::default();
@@ -76,74 +79,8 @@ fn capacity() -> usize {
     (schemas + schemas / 2).next_power_of_two().max(1024)
 }
 
-fn bytes() -> usize {
-    size_of::<Head>() + capacity() * size_of::<Entry>()
-}
-
-/// Asks the postmaster for the memory. Called once, from `_PG_init`, when the settings are known.
-pub fn install() {
-    // SAFETY: the hooks live as long as the process, and call those that were there before.
-    unsafe {
-        PREVIOUS_REQUEST = pg_sys::shmem_request_hook;
-        pg_sys::shmem_request_hook = Some(request);
-        PREVIOUS_STARTUP = pg_sys::shmem_startup_hook;
-        pg_sys::shmem_startup_hook = Some(startup);
-    }
-}
-
-static mut PREVIOUS_REQUEST: pg_sys::shmem_request_hook_type = None;
-static mut PREVIOUS_STARTUP: pg_sys::shmem_startup_hook_type = None;
-
-unsafe extern "C-unwind" fn request() {
-    // SAFETY: only the postmaster runs this, in one thread.
-    unsafe {
-        if let Some(previous) = PREVIOUS_REQUEST {
-            previous();
-        }
-        pg_sys::RequestAddinShmemSpace(bytes());
-    }
-}
-
-unsafe extern "C-unwind" fn startup() {
-    // SAFETY: the server's main thread alone runs this; the memory is as large as asked for, aligned to a cache line,
-    // and zeroed here before anybody else sees it. All-zero is a valid table.
-    unsafe {
-        if let Some(previous) = PREVIOUS_STARTUP {
-            previous();
-        }
-        let lock = &raw mut (*pg_sys::MainLWLockArray.add(ADDIN_LOCK)).lock;
-        pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
-        let mut found = false;
-        let memory = pg_sys::ShmemInitStruct(c"helios_schemas".as_ptr(), bytes(), &mut found);
-        if !found {
-            std::ptr::write_bytes(memory.cast::<u8>(), 0, bytes());
-            (*memory.cast::<Head>()).since.store(now(), Relaxed);
-        }
-        pg_sys::LWLockRelease(lock);
-        TABLE.store(memory.cast(), Relaxed);
-    }
-}
-
-/// Number of the server's lock for adding to shared memory (AddinShmemInitLock).
-const ADDIN_LOCK: usize = 21;
-
 fn now() -> u64 {
-    // SAFETY: reads the clock.
-    unsafe { pg_sys::GetCurrentTimestamp() as u64 }
-}
-
-fn head() -> Option<&'static Head> {
-    // SAFETY: null, or shared memory that lives as long as the process and holds atomics only.
-    unsafe { TABLE.load(Relaxed).as_ref() }
-}
-
-fn entries() -> &'static [Entry] {
-    let head = TABLE.load(Relaxed);
-    if head.is_null() {
-        return &[];
-    }
-    // SAFETY: `capacity` entries follow the head; the setting cannot change while the server runs.
-    unsafe { std::slice::from_raw_parts(head.add(1).cast::<c_void>().cast(), capacity()) }
+    u64::try_from(session::clock()).unwrap_or(0)
 }
 
 fn key(schema: u32) -> u64 {
@@ -158,7 +95,7 @@ fn places(key: u64, count: usize) -> impl Iterator<Item = usize> {
 
 /// The schema's entry, made if there is none and `make` says so.
 fn find(schema: u32, make: bool) -> Option<usize> {
-    let (key, entries) = (key(schema), entries());
+    let (key, entries) = (key(schema), ENTRIES.entries());
     if entries.is_empty() {
         return None;
     }
@@ -189,7 +126,7 @@ fn find(schema: u32, make: bool) -> Option<usize> {
 #[inline]
 fn own(schema: u32) -> Option<&'static Entry> {
     let (last, at) = LAST.get();
-    let entries = entries();
+    let entries = ENTRIES.entries();
     if last == schema
         && let Some(entry) = entries.get(at)
         && entry.key.load(Relaxed) == key(schema)
@@ -199,7 +136,7 @@ fn own(schema: u32) -> Option<&'static Entry> {
     let known = KNOWN.with_borrow(|known| known.get(&schema).copied());
     let still = known.filter(|&at| entries[at].key.load(Relaxed) == key(schema));
     let Some(at) = still.or_else(|| find(schema, true)) else {
-        head()?.uncounted.fetch_add(1, Relaxed);
+        SINCE.get().uncounted.fetch_add(1, Relaxed);
         return None;
     };
     KNOWN.with_borrow_mut(|known| known.insert(schema, at));
@@ -233,7 +170,7 @@ pub fn set_size(schema: u32, bytes: u64) {
 
 fn of_this_database() -> impl Iterator<Item = (u32, &'static Entry)> {
     let database = session::database_id();
-    entries().iter().filter_map(move |entry| {
+    ENTRIES.entries().iter().filter_map(move |entry| {
         let key = entry.key.load(Relaxed);
         (key != GONE && key >> 32 == u64::from(database)).then_some((key as u32, entry))
     })
@@ -290,15 +227,18 @@ pub fn reset(only: Option<u32>) {
     of_this_database()
         .filter(|(schema, _)| only.is_none_or(|only| only == *schema))
         .for_each(|(_, entry)| clear(entry));
-    if let (None, Some(head)) = (only, head()) {
-        head.since.store(now(), Relaxed);
-        head.uncounted.store(0, Relaxed);
+    if only.is_none() {
+        SINCE.get().since.store(now(), Relaxed);
+        SINCE.get().uncounted.store(0, Relaxed);
     }
 }
 
 /// Seconds since counting began, and statements of schemas that found no place in the table.
 pub fn age() -> (f64, u64) {
-    let Some(head) = head() else { return (0.0, 0) };
-    let since = now().saturating_sub(head.since.load(Relaxed));
-    (since as f64 / 1e6, head.uncounted.load(Relaxed))
+    let since = match SINCE.get().since.load(Relaxed) {
+        0 => session::server_started_at(),
+        reset => reset,
+    };
+    let uncounted = SINCE.get().uncounted.load(Relaxed);
+    (now().saturating_sub(since) as f64 / 1e6, uncounted)
 }

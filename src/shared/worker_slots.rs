@@ -1,20 +1,21 @@
 //! What backends, workers and the launcher tell each other about the databases of the server.
 
-#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
+use crate::pg::ipc::process;
+use crate::pg::ipc::shared_memory::{Locked, plain_enum, plain_struct};
+use crate::pg::session;
 
-use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
-
-/// What is known of a database's prepared transactions.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub enum Work {
-    /// Nothing yet.
-    #[default]
-    Unknown,
-    /// Everything was finished when last looked at.
-    Done,
-    /// Something may have to be finished or tidied up.
-    Pending,
+plain_enum! {
+    /// What is known of a database's prepared transactions.
+    #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+    pub enum Work {
+        /// Nothing yet.
+        #[default]
+        Unknown,
+        /// Everything was finished when last looked at.
+        Done,
+        /// Something may have to be finished or tidied up.
+        Pending,
+    }
 }
 
 const SLOTS: usize = 256;
@@ -24,43 +25,31 @@ const MIGRATIONS: usize = 8;
 /// leave a database.
 const HOLD: i64 = 8_000_000;
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    database: u32,
-    work: Work,
-    /// A worker is wanted as long as the database has nodes.
-    resident: bool,
-    /// Process id of the worker; 0: none.
-    worker: i32,
-    /// Process ids of the workers of its migrations.
-    migrations: [i32; MIGRATIONS],
-    /// No worker until then (microseconds since 2000).
-    held_until: i64,
-}
-
-#[derive(Clone, Copy)]
-struct Slots {
-    databases: [Slot; SLOTS],
-    /// Databases wait for another one's worker to make room.
-    crowded: bool,
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self { databases: [Slot::default(); SLOTS], crowded: false }
+plain_struct! {
+    #[derive(Clone, Copy, Default)]
+    struct Slot {
+        database: u32,
+        work: Work,
+        /// A worker is wanted as long as the database has nodes.
+        resident: bool,
+        /// Process id of the worker; 0: none.
+        worker: i32,
+        /// Process ids of the workers of its migrations.
+        migrations: [i32; MIGRATIONS],
+        /// No worker until then (microseconds since 2000).
+        held_until: i64,
     }
 }
 
-// SAFETY: plain values, meaningful in every process.
-unsafe impl PGRXSharedMemory for Slots {}
-
-// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
-static WORK: PgLwLock<Slots> = unsafe { PgLwLock::new(c"helios_work") };
-
-/// Asks the postmaster for the memory.
-pub(in crate::pg) fn install() {
-    pg_shmem_init!(WORK);
+plain_struct! {
+    pub(super) struct Slots {
+        databases: [Slot; SLOTS],
+        /// Databases wait for another one's worker to make room.
+        crowded: bool,
+    }
 }
+
+pub(super) static WORK: Locked<Slots> = Locked::new(c"helios_work");
 
 /// Changes a database's slot. When every slot is taken, a database with nothing to do makes room; the launcher's
 /// rounds find what found no slot.
@@ -120,40 +109,33 @@ pub fn set_resident(database: u32, resident: bool) {
     change(database, |slot| slot.resident = resident);
 }
 
-/// This process is the database's worker until it ends.
-pub(in crate::pg) fn arrive(database: u32) {
-    // SAFETY: set once at the start of the process; the callback lives as long as that.
-    let pid = unsafe {
-        pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::from(database));
-        pg_sys::MyProcPid
-    };
-    change(database, |slot| slot.worker = pid);
+/// This process is the worker of its database until it ends.
+pub fn arrive() {
+    let pid = process::own_id();
+    process::at_exit(leave);
+    change(session::database_id(), |slot| slot.worker = pid);
 }
 
-/// This process works on a migration of the database until it ends.
-pub(in crate::pg) fn arrive_for_migration(database: u32) {
-    // SAFETY: set once at the start of the process; the callback lives as long as that.
-    let pid = unsafe {
-        pg_sys::before_shmem_exit(Some(leave_migration), pg_sys::Datum::from(database));
-        pg_sys::MyProcPid
-    };
-    change(database, |slot| {
+/// This process works on a migration of its database until it ends.
+pub fn arrive_for_migration() {
+    let pid = process::own_id();
+    process::at_exit(leave_migration);
+    change(session::database_id(), |slot| {
         if let Some(free) = slot.migrations.iter_mut().find(|pid| **pid == 0) {
             *free = pid;
         }
     });
 }
 
-unsafe extern "C-unwind" fn leave_migration(_code: i32, database: pg_sys::Datum) {
-    // SAFETY: reads a static.
-    let own = unsafe { pg_sys::MyProcPid };
-    change(database.value() as u32, |slot| {
+fn leave_migration(_code: i32) {
+    let own = process::own_id();
+    change(session::database_id(), |slot| {
         slot.migrations.iter_mut().filter(|pid| **pid == own).for_each(|pid| *pid = 0);
     });
 }
 
-unsafe extern "C-unwind" fn leave(code: i32, database: pg_sys::Datum) {
-    change(database.value() as u32, |slot| {
+fn leave(code: i32) {
+    change(session::database_id(), |slot| {
         slot.worker = 0;
         // It did not come to its end: what it was at has to be begun again.
         if code != 0 {
@@ -166,31 +148,27 @@ unsafe extern "C-unwind" fn leave(code: i32, database: pg_sys::Datum) {
 pub fn wake(database: u32) {
     let pid = read(database, |slot| slot.worker);
     if pid != 0 {
-        crate::pg::ipc::backends::set_latch(pid);
+        process::set_latch(pid);
     }
 }
 
 /// Sends a database's workers away for a while: the server is about to do something for which nobody may be connected
 /// to the database.
 pub fn hold(database: u32) {
-    // SAFETY: reads the clock.
-    let until = unsafe { pg_sys::GetCurrentTimestamp() } + HOLD;
+    let until = session::clock() + HOLD;
     let mut workers = Vec::new();
     change(database, |slot| {
         slot.held_until = until;
         workers = slot.migrations.to_vec();
         workers.push(slot.worker);
     });
-    for worker in workers.into_iter().filter(|pid| *pid != 0) {
-        // SAFETY: a worker clears its slot before it ends, so the signal reaches it or nobody.
-        unsafe { libc::kill(worker, libc::SIGTERM) };
-    }
+    // A worker clears its slot before it ends, so the signal reaches it or nobody.
+    workers.into_iter().filter(|pid| *pid != 0).for_each(process::terminate);
 }
 
 /// Whether no worker may be started for a database now.
 pub fn is_held(database: u32) -> bool {
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let now = session::clock();
     read(database, |slot| slot.held_until) > now
 }
 
@@ -202,7 +180,7 @@ pub fn set_crowded(crowded: bool) {
         slots.databases.iter().map(|slot| slot.worker).filter(|pid| *pid != 0).collect();
     drop(slots);
     if crowded {
-        workers.into_iter().for_each(crate::pg::ipc::backends::set_latch);
+        workers.into_iter().for_each(process::set_latch);
     }
 }
 

@@ -4,12 +4,11 @@
 //! Nothing is written here on the usual way of a statement: only when a session is made or closed, and when a wait
 //! takes longer than `deadlock_timeout`.
 
-#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
-
-use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
+use crate::pg::ipc::process;
+use crate::pg::ipc::shared_memory::{Locked, plain_struct};
+use crate::pg::session::{self, xact};
+use crate::shared::worker_slots;
 use std::cell::Cell;
-use std::time::Duration;
 
 /// Backends that can show something at a time. Deadlocks in which others take part are not found.
 const BACKENDS: usize = 2048;
@@ -18,19 +17,21 @@ const SESSIONS: usize = 64;
 /// Members of a deadlock that its victim can name.
 const MEMBERS: usize = 8;
 
-#[derive(Clone, Copy)]
-struct Slot {
-    /// Process id; 0: the slot is free.
-    pid: i32,
-    database: u32,
-    /// Node and process id there; (0, 0): none.
-    sessions: [(i32, i32); SESSIONS],
-    /// Since when it waits for a node, once that was long; 0: it does not.
-    waiting_since: i64,
-    /// When its transaction began.
-    begun: i64,
-    /// Process ids here of the deadlock whose victim it is; all 0: it is none.
-    deadlock: [i32; MEMBERS],
+plain_struct! {
+    #[derive(Clone, Copy)]
+    pub(super) struct Slot {
+        /// Process id; 0: the slot is free.
+        pid: i32,
+        database: u32,
+        /// Node and process id there; (0, 0): none.
+        sessions: [(i32, i32); SESSIONS],
+        /// Since when it waits for a node, once that was long; 0: it does not.
+        waiting_since: i64,
+        /// When its transaction began.
+        begun: i64,
+        /// Process ids here of the deadlock whose victim it is; all 0: it is none.
+        deadlock: [i32; MEMBERS],
+    }
 }
 
 const FREE: Slot = Slot {
@@ -42,34 +43,11 @@ const FREE: Slot = Slot {
     deadlock: [0; MEMBERS],
 };
 
-#[derive(Clone, Copy)]
-struct Slots([Slot; BACKENDS]);
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self([FREE; BACKENDS])
-    }
-}
-
-// SAFETY: plain values, meaningful in every process.
-unsafe impl PGRXSharedMemory for Slots {}
-
-// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
-static SLOTS: PgLwLock<Slots> = unsafe { PgLwLock::new(c"helios_backends") };
+pub(super) static SLOTS: Locked<[Slot; BACKENDS]> = Locked::new(c"helios_backends");
 
 thread_local! {
     /// This backend's slot.
     static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-}
-
-/// Asks the postmaster for the memory.
-pub fn install() {
-    pg_shmem_init!(SLOTS);
-}
-
-fn own_pid() -> i32 {
-    // SAFETY: set once at the start of the process.
-    unsafe { pg_sys::MyProcPid }
 }
 
 /// This backend's slot, taken if it had none; None when all are taken.
@@ -78,20 +56,17 @@ fn claim() -> Option<usize> {
         return Some(at);
     }
     let mut slots = SLOTS.exclusive();
-    let at = slots.0.iter().position(|slot| slot.pid == 0)?;
-    // SAFETY: reads a variable of this backend.
-    let database = unsafe { pg_sys::MyDatabaseId }.to_u32();
-    slots.0[at] = Slot { pid: own_pid(), database, ..FREE };
+    let at = slots.iter().position(|slot| slot.pid == 0)?;
+    slots[at] = Slot { pid: process::own_id(), database: session::database_id(), ..FREE };
     drop(slots);
     OWN.set(Some(at));
-    // SAFETY: the callback lives as long as the process.
-    unsafe { pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::null()) }
+    process::at_exit(leave);
     Some(at)
 }
 
-unsafe extern "C-unwind" fn leave(_code: i32, _argument: pg_sys::Datum) {
+fn leave(_code: i32) {
     if let Some(at) = OWN.take() {
-        SLOTS.exclusive().0[at] = FREE;
+        SLOTS.exclusive()[at] = FREE;
     }
 }
 
@@ -99,7 +74,7 @@ unsafe extern "C-unwind" fn leave(_code: i32, _argument: pg_sys::Datum) {
 pub fn opened(node: i32, pid: i32) {
     let Some(at) = claim() else { return };
     let mut slots = SLOTS.exclusive();
-    if let Some(free) = slots.0[at].sessions.iter_mut().find(|session| session.1 == 0) {
+    if let Some(free) = slots[at].sessions.iter_mut().find(|session| session.1 == 0) {
         *free = (node, pid);
     }
 }
@@ -108,15 +83,9 @@ pub fn opened(node: i32, pid: i32) {
 pub fn closed(node: i32, pid: i32) {
     let Some(at) = OWN.get() else { return };
     let mut slots = SLOTS.exclusive();
-    if let Some(session) = slots.0[at].sessions.iter_mut().find(|s| **s == (node, pid)) {
+    if let Some(session) = slots[at].sessions.iter_mut().find(|s| **s == (node, pid)) {
         *session = (0, 0);
     }
-}
-
-/// After which time a wait may be a deadlock.
-pub fn deadlock_timeout() -> Duration {
-    // SAFETY: a setting, in milliseconds.
-    Duration::from_millis(u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1000))
 }
 
 /// Shows, as long as it lives, that this backend waits for a node.
@@ -129,29 +98,26 @@ impl LongWait {
     pub fn begin() -> Option<Self> {
         let slot = claim()?;
         let mut slots = SLOTS.exclusive();
-        // SAFETY: reads the clock, and a variable of this backend.
-        let (now, begun) = unsafe {
-            (pg_sys::GetCurrentTimestamp(), pg_sys::GetCurrentTransactionStartTimestamp())
-        };
-        let own = &mut slots.0[slot];
+        let (now, begun) = (session::clock(), xact::began_at());
+        let own = &mut slots[slot];
         (own.waiting_since, own.begun, own.deadlock) = (now, begun, [0; MEMBERS]);
         let database = own.database;
         drop(slots);
-        crate::pg::ipc::worker::wake(database);
+        worker_slots::wake(database);
         Some(Self { slot })
     }
 
     /// Process ids here of the deadlock whose victim this wait has become; none if it has not.
     pub fn deadlock(&self) -> Vec<i32> {
         let slots = SLOTS.share();
-        slots.0[self.slot].deadlock.iter().copied().filter(|&pid| pid != 0).collect()
+        slots[self.slot].deadlock.iter().copied().filter(|&pid| pid != 0).collect()
     }
 }
 
 impl Drop for LongWait {
     fn drop(&mut self) {
         let mut slots = SLOTS.exclusive();
-        let own = &mut slots.0[self.slot];
+        let own = &mut slots[self.slot];
         (own.waiting_since, own.deadlock) = (0, [0; MEMBERS]);
     }
 }
@@ -171,13 +137,13 @@ pub struct Backend {
 
 /// Whether a backend of the database has waited for a node for long.
 pub fn any_waits(database: u32) -> bool {
-    SLOTS.share().0.iter().any(|s| s.pid != 0 && s.database == database && s.waiting_since != 0)
+    SLOTS.share().iter().any(|s| s.pid != 0 && s.database == database && s.waiting_since != 0)
 }
 
 /// The backends of a database.
 pub fn of_database(database: u32) -> Vec<Backend> {
     let slots = SLOTS.share();
-    let ours = slots.0.iter().filter(|slot| slot.pid != 0 && slot.database == database);
+    let ours = slots.iter().filter(|slot| slot.pid != 0 && slot.database == database);
     ours.map(|slot| Backend {
         pid: slot.pid,
         sessions: slot.sessions.iter().copied().filter(|session| session.1 != 0).collect(),
@@ -190,7 +156,7 @@ pub fn of_database(database: u32) -> Vec<Backend> {
 /// Makes a backend the victim of a deadlock, if it is still in the same wait: it raises 40P01 by itself.
 pub fn condemn(pid: i32, waiting_since: i64, members: &[i32]) {
     let mut slots = SLOTS.exclusive();
-    let Some(slot) = slots.0.iter_mut().find(|s| s.pid == pid && s.waiting_since == waiting_since)
+    let Some(slot) = slots.iter_mut().find(|s| s.pid == pid && s.waiting_since == waiting_since)
     else {
         return;
     };
@@ -198,17 +164,5 @@ pub fn condemn(pid: i32, waiting_since: i64, members: &[i32]) {
         *to = *member;
     }
     drop(slots);
-    set_latch(pid);
-}
-
-/// Wakes a process of this server, if it is still there.
-pub fn set_latch(pid: i32) {
-    // SAFETY: the entry of the process array stays valid memory when the process ends; a latch set too often is
-    // harmless.
-    unsafe {
-        let process = pg_sys::BackendPidGetProc(pid);
-        if !process.is_null() {
-            pg_sys::SetLatch(&raw mut (*process).procLatch);
-        }
-    }
+    process::set_latch(pid);
 }

@@ -2,60 +2,47 @@
 //!
 //! A copy that nothing is noted of is taken for one that is far behind, and that commits wait for.
 
-#![allow(unexpected_cfgs)] // pg_shmem_init asks for versions that this crate has no feature for
-
+use crate::pg::ipc::shared_memory::{Locked, plain_struct};
 use crate::pg::session;
-use pgrx::prelude::*;
-use pgrx::{PGRXSharedMemory, PgLwLock, pg_shmem_init};
 
-/// What is known of a copy.
-#[derive(Clone, Copy, Default, Debug)]
-pub struct State {
-    /// The migration that made it.
-    pub migration: i64,
-    /// Whatever was committed before this moment (microseconds since 2000) has been applied; 0: not known.
-    pub complete_until: i64,
-    /// When it was looked at.
-    pub seen: i64,
-    /// Bytes of the log that it has not confirmed.
-    pub bytes: i64,
-    /// End of the log that it follows, at that moment; 0: not known.
-    pub log_end: i64,
-    /// When it did not confirm a commit in time; 0: it does. It is not waited for until a later moment has been applied.
-    pub degraded: i64,
+plain_struct! {
+    /// What is known of a copy.
+    #[derive(Clone, Copy, Default, Debug)]
+    pub struct State {
+        /// The migration that made it.
+        pub migration: i64,
+        /// Whatever was committed before this moment (microseconds since 2000) has been applied; 0: not known.
+        pub complete_until: i64,
+        /// When it was looked at.
+        pub seen: i64,
+        /// Bytes of the log that it has not confirmed.
+        pub bytes: i64,
+        /// End of the log that it follows, at that moment; 0: not known.
+        pub log_end: i64,
+        /// When it did not confirm a commit in time; 0: it does. It is not waited for until a later moment has been applied.
+        pub degraded: i64,
+    }
 }
 
 /// Copies in step on all databases of the server. One more is neither read from nor known to be degraded.
 const COPIES: usize = 4096;
 
-#[derive(Clone, Copy, Default)]
-struct Slot {
-    database: u32,
-    state: State,
-}
-
-#[derive(Clone, Copy)]
-struct Slots {
-    used: usize,
-    slots: [Slot; COPIES],
-}
-
-impl Default for Slots {
-    fn default() -> Self {
-        Self { used: 0, slots: [Slot::default(); COPIES] }
+plain_struct! {
+    #[derive(Clone, Copy, Default)]
+    struct Slot {
+        database: u32,
+        state: State,
     }
 }
 
-// SAFETY: plain values, meaningful in every process.
-unsafe impl PGRXSharedMemory for Slots {}
-
-// SAFETY: the name is unique to this use, and the memory is asked for in `install`, from `_PG_init`.
-static STATES: PgLwLock<Slots> = unsafe { PgLwLock::new(c"helios_replicas") };
-
-/// Asks the postmaster for the memory.
-pub fn install() {
-    pg_shmem_init!(STATES);
+plain_struct! {
+    pub(super) struct Slots {
+        used: usize,
+        slots: [Slot; COPIES],
+    }
 }
+
+pub(super) static STATES: Locked<Slots> = Locked::new(c"helios_replicas");
 
 impl Slots {
     fn find(&mut self, database: u32, migration: i64) -> Option<&mut State> {

@@ -1,0 +1,90 @@
+//! What tests have set for the failpoints, in shared memory, so that a background worker meets it too. A server that
+//! restarts after a crash has forgotten it: a place where a process died does not kill the next one.
+
+use crate::error::{Error, Result};
+use crate::pg::ipc::process;
+use crate::pg::ipc::shared_memory::{Locked, plain_enum, plain_struct};
+use crate::pg::ipc::wait::check_for_interrupts;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use std::time::Duration;
+
+plain_enum! {
+    #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+    pub enum Action {
+        #[default]
+        Off,
+        /// Nothing but counting.
+        Count,
+        Error,
+        Hang,
+        Die,
+    }
+}
+
+plain_struct! {
+    #[derive(Clone, Copy, Default)]
+    pub(super) struct Entry {
+        action: Action,
+        /// How many more times it is done; 0 for no limit.
+        left: u32,
+        /// The only process that it counts for; 0 for all.
+        process: i32,
+        hits: i64,
+    }
+}
+
+/// Failpoints that there may be.
+pub const SLOTS: usize = 64;
+
+pub(super) static ENTRIES: Locked<[Entry; SLOTS]> = Locked::new(c"helios_failpoints");
+
+/// Does what is set for the failpoint of this number and name. `hang` lasts until it is switched off, or cancelled where a cancel is possible.
+pub fn hit(slot: usize, point: &str) -> Result<()> {
+    match take(slot) {
+        Action::Off | Action::Count => Ok(()),
+        Action::Error => Err(Error::new(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("failpoint \"{point}\""),
+        )),
+        Action::Hang => {
+            while ENTRIES.share()[slot].action == Action::Hang {
+                std::thread::sleep(Duration::from_millis(5));
+                check_for_interrupts();
+            }
+            Ok(())
+        }
+        Action::Die => {
+            process::die();
+            Ok(())
+        }
+    }
+}
+
+fn take(slot: usize) -> Action {
+    let mut entries = ENTRIES.exclusive();
+    let entry = &mut entries[slot];
+    let is_meant = entry.process == 0 || entry.process == process::own_id();
+    if entry.action == Action::Off || !is_meant {
+        return Action::Off;
+    }
+    entry.hits += 1;
+    let action = entry.action;
+    if action != Action::Hang && entry.left > 0 {
+        entry.left -= 1;
+        if entry.left == 0 {
+            entry.action = Action::Count;
+        }
+    }
+    action
+}
+
+/// Sets what happens at a failpoint: `left` limits how often (0: for ever), `process` to whom (0: everybody). Its hits are
+/// counted from here on.
+pub fn set(slot: usize, action: Action, left: u32, process: i32) {
+    ENTRIES.exclusive()[slot] = Entry { action, left, process, hits: 0 };
+}
+
+/// How many times a failpoint was passed since it was set.
+pub fn hits(slot: usize) -> i64 {
+    ENTRIES.share()[slot].hits
+}
