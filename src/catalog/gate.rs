@@ -11,6 +11,7 @@ use crate::pg::hooks::invalidation;
 use crate::pg::ipc::lock;
 use crate::pg::session::session_settings;
 use crate::pg::tree::server_functions::call_name;
+use crate::shared::directory_version;
 use pgrx::pg_sys::{ExtensionRelationId, Oid};
 
 /// The error of everything that needs the catalogs, if they are in another version.
@@ -53,7 +54,7 @@ pub fn lock_extension() {
 /// Tells all backends, here and on standbys, to look at the version again, and the workers when the transaction has committed.
 pub fn changed(extension: Oid) {
     if extension::installed(EXTENSION).is_some_and(|installed| installed.oid == extension) {
-        invalidation::directory_changed();
+        directory_version::directory_changed();
         invalidation::tell(ExtensionRelationId);
     }
 }

@@ -40,23 +40,38 @@ pub(super) fn other() -> Option<Other> {
     if WORKS_WITH.contains(&version.as_str()) {
         return None;
     }
-    let names = |table, column| {
-        let found = extension::column::<Name>(relation("helios", table)?, column)?;
-        Some(found.into_iter().flatten().map(|name| name.0).collect())
+    // An older version had all tables: one that is not there has been dropped by DROP EXTENSION, which comes to others after it.
+    let was_dropped =
+        |table| relation("helios", table).is_none() && compare(&version, LIBRARY) == Ordering::Less;
+    let names = |table, column| match was_dropped(table) {
+        true => Some(Vec::new()),
+        false => {
+            let found = extension::column::<Name>(relation("helios", table)?, column)?;
+            Some(found.into_iter().flatten().map(|name| name.0).collect())
+        }
     };
-    let local = || extension::column::<bool>(relation("helios", "node")?, c"is_local");
-    let member = || extension::column::<i64>(relation("helios", "cluster")?, c"node_of");
-    let copied = || {
-        let table = relation("helios", "reference_table")?;
-        Some(extension::column::<Oid>(table, c"relation")?.into_iter().flatten().collect())
+    let local = || match was_dropped("node") {
+        true => Some(Vec::new()),
+        false => extension::column::<bool>(relation("helios", "node")?, c"is_local"),
+    };
+    let member = || match was_dropped("cluster") {
+        true => Some(Vec::new()),
+        false => extension::column::<i64>(relation("helios", "cluster")?, c"node_of"),
+    };
+    let copied = || match was_dropped("reference_table") {
+        true => Some(Vec::new()),
+        false => {
+            let table = relation("helios", "reference_table")?;
+            Some(extension::column::<Oid>(table, c"relation")?.into_iter().flatten().collect())
+        }
     };
     Some(Other {
-        version,
         has_nodes: local().map(|rows| rows.contains(&Some(false))),
         is_node: member().map(|rows| rows.iter().any(Option::is_some)),
         schemas: names("schema", c"name"),
         fenced: names("fence", c"schema"),
         references: copied(),
+        version,
     })
 }
 

@@ -3,8 +3,8 @@
 
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::function_calls::is_function_call_message;
-use crate::pg::tree::FIRST_USER_OID;
 use crate::pg::tree::server_functions::{
     Bond, asks_directory, asks_relation, bond, call_name, note_seed,
 };

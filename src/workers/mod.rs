@@ -99,12 +99,12 @@ pub fn launcher() {
 /// alone then: whoever changes the version has it looked at again.
 fn other_version(database: u32) -> Option<crate::error::Error> {
     worker::in_transaction(catalog::gate::refusal)?;
-    worker::set_resident(database, false);
-    worker::note(database, Work::Done);
+    worker_slots::set_resident(database, false);
+    worker_slots::note(database, Work::Done);
     // Between the two looks the version may have changed, and what was noted then was noted over.
     let still = worker::in_transaction(catalog::gate::refusal);
     if still.is_none() {
-        worker::note(database, Work::Pending);
+        worker_slots::note(database, Work::Pending);
     }
     still
 }

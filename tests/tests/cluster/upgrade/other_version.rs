@@ -73,6 +73,8 @@ fn statements_about_helios_are_refused_and_all_others_run() {
         cluster.coordinator().client("pg_dump", "statements_before").unwrap().output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     client.batch_execute("DROP TABLE plain.t CASCADE").unwrap();
+    client.batch_execute("DROP EXTENSION helios").unwrap();
+    client.batch_execute(&format!("CREATE EXTENSION helios VERSION '{BEFORE}'")).unwrap();
     client
         .batch_execute("ALTER EXTENSION helios UPDATE; CREATE SCHEMA tenant DISTRIBUTED")
         .unwrap();
