@@ -165,6 +165,9 @@ pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()>
 
 /// Drops each schema that the statement dropped here where else it is. A plain schema is on every node.
 pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
+    if !catalog::in_use() {
+        return Ok(());
+    }
     let dropped = scope.dropped_schemas();
     let mut nodes = Vec::new();
     let mut plain = Vec::new();

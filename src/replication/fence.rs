@@ -53,7 +53,7 @@ impl Fence {
     /// Puts it up around the shard, whose rows are on this node. To be called in a transaction, whose end takes it
     /// down; on a server outside of the cluster, that of the transaction which the session `outside` begins.
     ///
-    /// 55P03, 57014 or 40P01 (see [`is_busy`]) if it cannot be had in time.
+    /// 55P03, 57014 or 40P01 if it cannot be had in time.
     pub fn raise(
         migration: &Migration,
         node: NodeId,

@@ -1,7 +1,7 @@
 //! Background workers: a launcher for the server, and a worker for each database that has nodes or something left to do.
 //! The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over several
-//! servers, starts the workers of migrations, keeps the nodes balanced, and brings their roles into step. Read [`install`]
-//! and the two main functions below it first.
+//! servers, starts the workers of migrations, keeps the nodes balanced, and brings their roles into step. Read [`launcher`]
+//! and [`run`] first.
 //!
 //! Invariant: a worker can be stopped at any point, and its work done again. It leaves its database when a command is about
 //! to run for which nobody may be connected to it (DROP DATABASE, …).

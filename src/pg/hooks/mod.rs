@@ -2,7 +2,7 @@
 //! it looks up in the library by name.
 //!
 //! Each file has a trait with what the extension does there, and the functions that PostgreSQL calls, which are generic over
-//! the implementor of that trait: the compiler binds them in [`install`] and [`entry_points!`], and nothing is looked up when
+//! the implementor of that trait: the compiler binds them in [`install`] and `entry_points!`, and nothing is looked up when
 //! a hook is called. The one implementor stands in the crate's `hooks.rs`; begin to read there.
 //!
 //! Invariant: a hook is a plain function without a guard around PostgreSQL's own part, so that an error of the server's own

@@ -64,6 +64,7 @@ fn statements_about_helios_are_refused_and_all_others_run() {
         "ANALYZE",
         "CREATE MATERIALIZED VIEW plain.m AS SELECT * FROM plain.t",
         "REFRESH MATERIALIZED VIEW plain.m",
+        "CREATE SCHEMA other; DROP SCHEMA other",
         "COMMENT ON SCHEMA plain IS 'plain'",
         "ALTER SCHEMA plain RENAME TO simple; ALTER SCHEMA simple RENAME TO plain",
     ] {
