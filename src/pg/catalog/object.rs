@@ -74,6 +74,7 @@ const CONVERSION: u32 = 2607;
 const LANGUAGE: u32 = 2612;
 const MEMBERSHIP: u32 = 1261;
 const PARAMETER_ACL: u32 = 6243;
+const EXTENDED_STATISTICS: u32 = 3381; // pg_statistic_ext: not bound for every version
 const TEXT_SEARCH_DICTIONARY: u32 = 3600;
 const TEXT_SEARCH_PARSER: u32 = 3601;
 const TEXT_SEARCH_CONFIGURATION: u32 = 3602;
@@ -111,7 +112,7 @@ const IN_SCHEMA: [u32; 11] = [
     TEXT_SEARCH_PARSER,
     TEXT_SEARCH_CONFIGURATION,
     TEXT_SEARCH_TEMPLATE,
-    pg_sys::StatisticExtRelationId.to_u32(),
+    EXTENDED_STATISTICS,
 ];
 /// Catalogs whose rows are in no schema and mean the same in the whole database or server.
 const IN_DATABASE: [u32; 10] = [
