@@ -6,8 +6,8 @@
 //! waited for everybody who did not see it.
 
 use super::cache;
+use super::tables::FenceRow;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::Row;
 use crate::pg::catalog::names;
 use crate::pg::ipc::worker;
 use crate::pg::session;
@@ -29,14 +29,13 @@ pub struct Fence {
 
 impl Fence {
     /// None: there is no such schema here.
-    pub(super) fn from_row(row: &Row) -> Option<Self> {
-        let schema = row.name(1)?;
+    pub(super) fn from_row(row: FenceRow) -> Option<Self> {
         Some(Self {
-            namespace: session::namespace(&schema)?,
-            schema,
-            migration: row.get(2)?,
-            writes: row.get::<String>(3)? == "writes",
-            keeps: row.get(4)?,
+            namespace: session::namespace(&row.schema.0)?,
+            schema: row.schema.0,
+            migration: row.migration,
+            writes: row.kind == "writes",
+            keeps: row.keeps,
         })
     }
 }

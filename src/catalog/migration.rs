@@ -1,10 +1,12 @@
 //! Rows of `helios.migration`: the migrations, and what is asked of them.
 
+use crate::catalog::tables::MigrationProgressRow;
 use crate::catalog::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
+use crate::pg::catalog::table::{Column, Table};
 use crate::pg::session::sql::{self, Row};
 use helios_core::migration::{State, Wish};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::time::Duration;
 
 /// What a schema becomes by moving from or to this server.
@@ -283,4 +285,33 @@ pub fn waiting() -> Result<Vec<Waiting>> {
             })
         })
     })
+}
+
+/// How far a migration is, whatever snapshot the caller has.
+pub struct Progress {
+    pub state: State,
+    /// Whether something is asked of it.
+    pub is_asked: bool,
+    pub rows_done: i64,
+    pub rows_total: i64,
+    pub error: Option<String>,
+}
+
+/// How far a migration is; None if there is none of this number.
+pub fn progress_of(id: i64) -> Result<Option<Progress>> {
+    const ID: Column<MigrationProgressRow, i64> = Column::named("id");
+    let Some(table) = Table::find("migration_pkey") else { return Ok(None) };
+    let Some(row) = table.first(&[ID.equals(id)])? else { return Ok(None) };
+    Ok(Some(Progress {
+        state: row.state.parse().map_err(|_| corrupt("state"))?,
+        is_asked: row.wish.is_some(),
+        rows_done: row.rows_done,
+        rows_total: row.rows_total,
+        error: row.error,
+    }))
+}
+
+/// The OID of `helios.migration`, whose objects the workers' locks are taken on.
+pub fn catalog() -> Option<Oid> {
+    Table::<MigrationProgressRow>::find("").map(Table::oid)
 }

@@ -18,6 +18,8 @@ pub mod proof;
 mod rows;
 mod shards;
 mod store;
+mod tables;
+pub mod transaction;
 
 pub use cache::{
     catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,
@@ -32,9 +34,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
-    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards,
-    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
-    schemas_on, set_moving, take_local_out, unfinished_transactions,
+    forget_reference, forget_schema, insert_schema, move_shards, moving_schemas, password,
+    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
+    take_local_out,
 };
 
 use crate::error::Result;

@@ -1,7 +1,7 @@
-//! Rows of the catalogs as values. The column numbers are those of `sql/install/`'s newest script.
+//! What the catalogs tell, as values.
 
+use super::tables::NodeRow;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::Row;
 use helios_core::shard::{Bounds, Rectangle};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
@@ -69,23 +69,20 @@ pub struct Node {
 
 impl Node {
     /// `cluster` is this one.
-    pub(super) fn from_row(row: &Row, cluster: Option<i64>) -> Option<Self> {
-        let hosts: Vec<String> = row.get(3)?;
-        let ports: Vec<i32> = row.get(4)?;
+    pub(super) fn from_row(row: NodeRow, cluster: Option<i64>) -> Self {
         let address = |(host, port): (String, i32)| Address { host, port: port as u16 };
-        let options: Vec<String> = row.get(6)?;
-        Some(Self {
-            id: NodeId(row.get(1)?),
-            name: row.name(2)?,
-            addresses: hosts.into_iter().zip(ports).map(address).collect(),
-            database: row.name(5)?,
-            options: options.iter().map(|option| split_option(option)).collect(),
-            is_local: row.get(7)?,
-            state: row.get(9)?,
-            weight: row.get(10)?,
-            takes_schemas: row.get(11)?,
-            is_foreign: row.get::<bool>(7) != Some(true) && row.get(12) != cluster,
-        })
+        Self {
+            id: NodeId(row.id),
+            name: row.name.0,
+            addresses: row.hosts.into_iter().zip(row.ports).map(address).collect(),
+            database: row.database.0,
+            options: row.options.iter().map(|option| split_option(option)).collect(),
+            is_local: row.is_local,
+            state: row.state,
+            weight: row.weight,
+            takes_schemas: row.takes_schemas,
+            is_foreign: !row.is_local && Some(row.cluster) != cluster,
+        }
     }
 
     /// 55000 for a node of another cluster, whose data are not ours to change or to show.

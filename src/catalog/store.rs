@@ -3,9 +3,11 @@
 
 use super::cache::catalogs_owner;
 use super::rows::{Address, NodeId, ShardId};
+use super::tables::CredentialRow;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::{self, Key, Row};
 use crate::pg::catalog::privileges::RunAs;
+use crate::pg::catalog::table::{Column, Table};
+use crate::pg::catalog::value::Name;
 use crate::pg::session::sql;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -167,22 +169,6 @@ pub fn remove_node(node: NodeId) -> Result<()> {
     })
 }
 
-/// Names of the transactions that are committed here and perhaps still prepared on a node.
-pub fn unfinished_transactions(node: NodeId) -> Result<Vec<String>> {
-    as_owner(|| {
-        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
-        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
-    })
-}
-
-/// Forgets transactions that are no longer prepared on a node.
-pub fn forget_transactions(node: NodeId, finished: &[String]) -> Result<()> {
-    as_owner(|| {
-        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
-        sql::run(delete, &[node.0.into(), finished.to_vec().into()])
-    })
-}
-
 /// Names of the distributed schemas on a node, in order.
 pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     as_owner(|| {
@@ -237,13 +223,13 @@ pub fn forget_reference(relation: Oid) -> Result<()> {
 }
 
 /// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
-pub fn password(node: NodeId, role: &str) -> Option<String> {
-    let relation = |name| index_scan::relation("helios", name);
-    let (table, key) = (relation("credential")?, relation("credential_node_role_key")?);
-    let read = |row: &Row| (row.get::<i32>(1), row.get::<String>(3));
-    let rows = index_scan::scan(table, key, &[(2, Key::Name(role))], read);
-    let of = |node| rows.iter().find(|(of, _)| *of == node);
-    of(Some(node.0)).or_else(|| of(None)).and_then(|(_, password)| password.clone())
+pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
+    const ROLE: Column<CredentialRow, Name> = Column::named("role");
+    let Some(table) = Table::find("credential_node_role_key") else { return Ok(None) };
+    let mut rows = table.rows(&[ROLE.equals(Name(role.to_owned()))])?;
+    rows.retain(|row| row.node.is_none_or(|of| of == node.0));
+    rows.sort_by_key(|row| row.node.is_none());
+    Ok(rows.into_iter().next().map(|row| row.password))
 }
 
 /// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.

@@ -1,9 +1,8 @@
 //! What is asked of migrations under way, and waiting for them.
 
-use crate::catalog::migration;
+use crate::catalog::migration::{self, Progress};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
 use crate::pg::session::sql;
@@ -29,7 +28,7 @@ pub fn wish(id: i64, wish: Wish) -> Result<()> {
     let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
     let arguments = [id.into(), wish.name().into(), allowed.into()];
     if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
-        let state = match look(id)? {
+        let state = match migration::progress_of(id)? {
             Some(seen) => seen.state,
             None => migration::load(id)?.state,
         };
@@ -82,28 +81,6 @@ fn refused(id: i64, state: State, wish: Wish) -> Error {
     .hint(hint)
 }
 
-/// What can be seen of a migration whatever snapshot the caller has.
-struct Seen {
-    state: State,
-    wish: bool,
-    rows: (i64, i64),
-    error: Option<String>,
-}
-
-fn look(id: i64) -> Result<Option<Seen>> {
-    let table = index_scan::relation("helios", "migration").unwrap_or(pgrx::pg_sys::InvalidOid);
-    let key = index_scan::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
-    let rows = index_scan::scan(table, key, &[(1, index_scan::Key::Int8(id))], |row| {
-        Some(Seen {
-            state: row.get::<String>(8)?.parse().ok()?,
-            wish: row.get::<String>(9).is_some(),
-            rows: (row.get::<i64>(12)?, row.get::<i64>(13)?),
-            error: row.get::<String>(18),
-        })
-    });
-    Ok(rows.into_iter().flatten().next())
-}
-
 /// Waits until a migration has switched (or been rolled back), or ended; gives its state. Tells of the progress.
 ///
 /// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
@@ -113,9 +90,9 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     let until = timeout.map(|timeout| Instant::now() + timeout);
     let (mut told, mut last) = (None, None);
     loop {
-        let Some(seen) = look(id)? else { return Ok(migration::load(id)?.state) };
+        let Some(seen) = migration::progress_of(id)? else { return Ok(migration::load(id)?.state) };
         let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
-        let settled = rests && !seen.wish;
+        let settled = rests && !seen.is_asked;
         if settled || seen.state.is_last() {
             return Ok(seen.state);
         }
@@ -165,7 +142,7 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     ))?;
     crate::pg::ipc::worker::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
-    while look(id)?.is_some_and(|seen| seen.wish && compares(seen.state)) {
+    while migration::progress_of(id)?.is_some_and(|seen| seen.is_asked && compares(seen.state)) {
         wait::for_any(&[], LOOK);
     }
     let found = session.query(&format!(
@@ -178,10 +155,10 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
     Ok(found.iter().map(row).collect())
 }
 
-fn tell(id: i64, seen: &Seen) {
+fn tell(id: i64, seen: &Progress) {
     let mut line = format!("migration {id}: {}", seen.state);
     if seen.state == State::Backfill {
-        line.push_str(&format!(", {} of about {} rows copied", seen.rows.0, seen.rows.1));
+        line.push_str(&format!(", {} of about {} rows copied", seen.rows_done, seen.rows_total));
     }
     if let Some(error) = &seen.error {
         line.push_str(&format!(" ({error})"));

@@ -18,8 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Runs a migration until it ends, or waits for its rollback window to end.
 pub fn run(work: worker::MigrationWork) {
     let id = work.migration;
-    let catalog =
-        worker::attempt(|| Ok(crate::pg::catalog::index_scan::relation("helios", "migration")));
+    let catalog = worker::attempt(|| Ok(migration::catalog()));
     let Ok(Some(catalog)) = catalog else { return };
     // One worker at a time, whoever started it.
     if !lock::try_for_session(catalog, id as u32) {

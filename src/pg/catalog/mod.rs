@@ -1,10 +1,11 @@
 //! Names, objects, privileges and rows of PostgreSQL's catalogs.
 
-pub mod index_scan;
+pub mod databases;
 pub mod names;
 pub mod object;
 pub mod privileges;
 pub mod recorded;
 pub mod roles;
-pub mod transaction_records;
+pub mod table;
 pub mod types;
+pub mod value;

@@ -1,6 +1,6 @@
 //! Where a database object belongs: to a schema, to a table, or to the database as a whole.
 
-use crate::pg::catalog::index_scan::{self, Key};
+use crate::pg::catalog::table::{Column, catalog_table, system_rows};
 use pgrx::pg_sys::{self, Oid};
 
 /// Names one object, as PostgreSQL's dependency code does.
@@ -45,9 +45,23 @@ pub enum Belongs {
 /// An object of a catalog whose rows point to the object that they are a part of.
 struct PartOf {
     class: u32,
-    index: u32,
-    column: usize,
+    /// The column that points to the whole.
+    whole_of: fn(Oid) -> Option<Oid>,
     whole: u32,
+}
+
+/// A function that reads a column of type oid in the row of an object, found by its OID.
+macro_rules! linked {
+    ($catalog:literal = $class:expr, $index:expr, $column:ident) => {{
+        catalog_table! {
+            struct Link: "pg_catalog".$catalog { $column: Oid, } by { oid: Oid, }
+        }
+        |id: Oid| -> Option<Oid> {
+            const OID: Column<Link, Oid> = Column::named("oid");
+            let rows: Vec<Link> = system_rows($class, $index, &[OID.equals(id)]);
+            rows.first().map(|row| row.$column)
+        }
+    }};
 }
 
 const NONE: Oid = pg_sys::InvalidOid;
@@ -62,12 +76,16 @@ const DB_ROLE_SETTING: u32 = 2964;
 const DEFAULT_ACL: u32 = 826;
 
 const PARTS: [PartOf; 6] = [
-    PartOf { class: 2620, index: 2702, column: 2, whole: RELATION }, // pg_trigger.tgrelid
-    PartOf { class: 2618, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
-    PartOf { class: 3256, index: 3257, column: 3, whole: RELATION }, // pg_policy.polrelid
-    PartOf { class: DEFAULT, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
-    PartOf { class: 2602, index: 2756, column: 2, whole: 2753 },     // pg_amop.amopfamily
-    PartOf { class: 2603, index: 2757, column: 2, whole: 2753 },     // pg_amproc.amprocfamily
+    PartOf { class: 2620, whole_of: linked!("pg_trigger" = 2620, 2702, tgrelid), whole: RELATION },
+    PartOf { class: 2618, whole_of: linked!("pg_rewrite" = 2618, 2692, ev_class), whole: RELATION },
+    PartOf { class: 3256, whole_of: linked!("pg_policy" = 3256, 3257, polrelid), whole: RELATION },
+    PartOf {
+        class: DEFAULT,
+        whole_of: linked!("pg_attrdef" = DEFAULT, 2657, adrelid),
+        whole: RELATION,
+    },
+    PartOf { class: 2602, whole_of: linked!("pg_amop" = 2602, 2756, amopfamily), whole: 2753 },
+    PartOf { class: 2603, whole_of: linked!("pg_amproc" = 2603, 2757, amprocfamily), whole: 2753 },
 ];
 
 /// pg_proc, operators, collations, conversions, text search, statistics: rows with a schema of their own.
@@ -85,17 +103,14 @@ pub fn belongs(object: Object) -> Option<Belongs> {
         NAMESPACE => schema(id),
         EXTENSION => Some(extension(id)),
         DB_ROLE_SETTING if id == NONE => Some(Belongs::Database),
-        DEFAULT_ACL => match linked(object.class, 828, 3, id)? {
+        DEFAULT_ACL => match linked!("pg_default_acl" = DEFAULT_ACL, 828, defaclnamespace)(id)? {
             NONE => Some(Belongs::Database),
             namespace => schema(namespace),
         },
         class if IN_SCHEMA.contains(&class) => schema(namespace_of(object)?),
         class if IN_DATABASE.contains(&class) => Some(Belongs::Database),
         class => match PARTS.iter().find(|part| part.class == class) {
-            Some(part) => {
-                let whole = linked(object.class, part.index, part.column, id)?;
-                belongs(Object { class: part.whole.into(), id: whole })
-            }
+            Some(part) => belongs(Object { class: part.whole.into(), id: (part.whole_of)(id)? }),
             None => Some(Belongs::Server),
         },
     }
@@ -210,27 +225,47 @@ pub fn child_of_inheritance(object: Object) -> Object {
 pub fn references(object: Object) -> Vec<Object> {
     let mut all = direct_references(object);
     if is_relation(object) {
-        let read = |row: &index_scan::Row| row.get::<Oid>(1);
-        let by_table = [(2, Key::Oid(object.id))];
-        for default in
-            index_scan::scan(DEFAULT.into(), 2656.into(), &by_table, read).into_iter().flatten()
-        {
-            let default = Object { class: DEFAULT.into(), id: default };
+        for default in defaults(object.id) {
+            let default = Object { class: DEFAULT.into(), id: default.oid };
             all.extend(direct_references(default).into_iter().filter(|below| *below != object));
         }
     }
     all
 }
 
+catalog_table! {
+    struct Default: "pg_catalog"."pg_attrdef" {
+        oid: Oid,
+    } by {
+        adrelid: Oid,
+    }
+}
+
+/// The defaults of a table's columns.
+fn defaults(table: Oid) -> Vec<Default> {
+    const TABLE: Column<Default, Oid> = Column::named("adrelid");
+    system_rows(DEFAULT, 2656, &[TABLE.equals(table)])
+}
+
+catalog_table! {
+    struct Dependency: "pg_catalog"."pg_depend" {
+        refclassid: Oid,
+        refobjid: Oid,
+    } by {
+        classid: Oid,
+        objid: Oid,
+    }
+}
+
 fn direct_references(object: Object) -> Vec<Object> {
-    let keys = [(1, Key::Oid(object.class)), (2, Key::Oid(object.id))];
-    let (depend, depender_index) = (Oid::from(2608), Oid::from(2673));
-    let read = |row: &index_scan::Row| Some(Object { class: row.get(4)?, id: row.get(5)? });
-    let all = index_scan::scan(depend, depender_index, &keys, read);
+    const CLASS: Column<Dependency, Oid> = Column::named("classid");
+    const ID: Column<Dependency, Oid> = Column::named("objid");
+    let all = system_rows(2608, 2673, &[CLASS.equals(object.class), ID.equals(object.id)]);
+    let all = all.iter().map(|d: &Dependency| Object { class: d.refclassid, id: d.refobjid });
     // The columns of a composite type belong to a relation of its own, which depends on the type.
     let row = type_fields(object.id).filter(|_| object.class.to_u32() == TYPE);
     let row = row.map(|fields| fields.row).filter(|&row| row != NONE).map(of_relation);
-    all.into_iter().flatten().chain(row).collect()
+    all.chain(row).collect()
 }
 
 fn relation(id: Oid) -> Option<Belongs> {
@@ -296,35 +331,35 @@ fn data_type(id: Oid) -> Option<Belongs> {
     }
 }
 
+catalog_table! {
+    struct Constraint: "pg_catalog"."pg_constraint" {
+        connamespace: Oid,
+        conrelid: Oid,
+        contypid: Oid,
+    } by {
+        oid: Oid,
+    }
+}
+
 fn constraint(id: Oid) -> Option<Belongs> {
-    // pg_constraint: connamespace, conrelid, contypid; version 18 has one column more in front of the latter two.
-    let (namespace, table, domain) = if cfg!(feature = "pg18") { (3, 9, 10) } else { (3, 8, 9) };
-    let read = |row: &index_scan::Row| {
-        Some((row.get::<Oid>(namespace)?, row.get::<Oid>(table)?, row.get::<Oid>(domain)?))
-    };
-    let rows = index_scan::scan(CONSTRAINT.into(), 2667.into(), &[(1, Key::Oid(id))], read);
-    match rows.into_iter().flatten().next()? {
-        (namespace, NONE, NONE) => schema(namespace),
-        (_, NONE, domain) => data_type(domain),
-        (_, table, _) => relation(table),
+    const OID: Column<Constraint, Oid> = Column::named("oid");
+    let rows: Vec<Constraint> = system_rows(CONSTRAINT, 2667, &[OID.equals(id)]);
+    let row = rows.first()?;
+    match (row.conrelid, row.contypid) {
+        (NONE, NONE) => schema(row.connamespace),
+        (NONE, domain) => data_type(domain),
+        (table, _) => relation(table),
     }
 }
 
 /// Extensions are everywhere, except one whose objects are in a schema of their own choice: that schema says where.
 fn extension(id: Oid) -> Belongs {
-    match linked(EXTENSION.into(), 3080, 4, id) {
+    match linked!("pg_extension" = EXTENSION, 3080, extnamespace)(id) {
         Some(namespace) if crate::pg::session::namespace_name(namespace).is_some() => {
             Belongs::Schema(namespace)
         }
         _ => Belongs::Database,
     }
-}
-
-/// A column of type oid in the row of the object.
-fn linked(class: Oid, index: u32, column: usize, id: Oid) -> Option<Oid> {
-    let rows =
-        index_scan::scan(class, index.into(), &[(1, Key::Oid(id))], |row| row.get::<Oid>(column));
-    rows.into_iter().flatten().next()
 }
 
 fn namespace_of(object: Object) -> Option<Oid> {
