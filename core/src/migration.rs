@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The last states as SQL constants, for lists of IN: `state NOT IN ({ENDED})` says that a migration is under way.
+pub const ENDED: &str = "'finished', 'rolled_back', 'cancelled', 'failed'";
+
 /// Where a migration stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
@@ -75,7 +78,7 @@ impl State {
         }
     }
 
-    /// Whether nothing follows.
+    /// Whether nothing follows; in SQL, [`ENDED`].
     pub fn is_last(self) -> bool {
         self >= State::Finished
     }
@@ -184,6 +187,13 @@ mod tests {
             assert_eq!(wish.name().parse(), Ok(wish));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));
+    }
+
+    #[test]
+    fn last_states_are_the_same_in_sql() {
+        let last = State::ALL.into_iter().filter(|state| state.is_last());
+        let quoted: Vec<_> = last.map(|state| format!("'{state}'")).collect();
+        assert_eq!(quoted.join(", "), ENDED);
     }
 
     #[test]

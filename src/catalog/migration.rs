@@ -5,7 +5,7 @@ use crate::catalog::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
 use crate::pg::catalog::table::{Column, Table};
 use crate::pg::session::sql::{self, Row};
-use helios_core::migration::{State, Wish};
+use helios_core::migration::{ENDED, State, Wish};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::time::Duration;
 
@@ -74,43 +74,46 @@ fn corrupt(what: &str) -> Error {
     Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("helios.migration holds an unknown {what}"))
 }
 
-fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Result<Option<T>> {
-    row.get::<String>(column)?.map(|word| word.parse().map_err(|_| corrupt(what))).transpose()
+fn word<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    row.option::<String>(column)?.map(|word| word.parse().map_err(|_| corrupt(column))).transpose()
 }
 
-/// The migration of this number; 42704 if there is none.
-pub fn load(id: i64) -> Result<Migration> {
-    let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
-                         extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back,
-                         keeps, histories
-                    FROM helios.migration WHERE id = $1";
-    let read = |row: &Row<'_>| {
-        Ok(Migration {
-            id: row.get(1)?.unwrap_or(0),
-            shard: ShardId(row.get(2)?.unwrap_or(0)),
-            schemas: row.get(3)?.unwrap_or_default(),
-            source: NodeId(row.get(4)?.unwrap_or(0)),
-            target: NodeId(row.get(5)?.unwrap_or(0)),
-            state: word(row, 6, "state")?.ok_or_else(|| corrupt("state"))?,
-            wish: word(row, 7, "wish")?,
-            outcome: word(row, 8, "outcome")?,
-            round: row.get(9)?.unwrap_or(0),
-            verified: row.get(10)?,
-            switched: row.get(11)?,
-            tries: row.get(12)?.unwrap_or(0),
-            split_from: row.get::<i64>(13)?.map(ShardId),
-            becomes: match row.get::<String>(14)?.as_deref() {
+impl Migration {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            id: row.value("id")?,
+            shard: ShardId(row.value("shard")?),
+            split_from: row.option("split_from")?.map(ShardId),
+            becomes: match row.option::<String>("becomes")?.as_deref() {
                 None => None,
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
-            way_back: row.get(15)?.unwrap_or(true),
-            keeps: row.get(16)?.unwrap_or(false),
-            histories: row.get(17)?,
+            schemas: row.value("schemas")?,
+            source: NodeId(row.value("source")?),
+            target: NodeId(row.value("target")?),
+            state: word(row, "state")?.ok_or_else(|| corrupt("state"))?,
+            wish: word(row, "wish")?,
+            outcome: word(row, "outcome")?,
+            round: row.value("round")?,
+            verified: row.option("verified")?,
+            switched: row.option("switched")?,
+            tries: row.value("tries")?,
+            keeps: row.value("keeps")?,
+            way_back: row.value("way_back")?,
+            histories: row.option("histories")?,
         })
-    };
-    let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
+    }
+}
+
+/// The migration of this number; 42704 if there is none.
+pub fn load(id: i64) -> Result<Migration> {
+    let select = "SELECT id, shard, split_from, becomes, schemas::text[], source, target, state, wish, outcome, round, tries,
+                         extract(epoch FROM clock_timestamp() - verified)::double precision AS verified,
+                         extract(epoch FROM clock_timestamp() - switched)::double precision AS switched,
+                         keeps, way_back, histories
+                    FROM helios.migration WHERE id = $1";
+    let rows = as_owner(|| sql::read_rows(select, &[id.into()], Migration::from_row))?;
     rows.into_iter().next().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("migration {id} does not exist"))
             .hint("helios_migrations lists them.")
@@ -154,25 +157,27 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
 
 /// The migration under way that moves a shard; those that keep copies of it are others.
 pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
-    let select = "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps AND state NOT IN ({ENDED})"
+    );
     // Whoever asks may have waited for the one that began it: the snapshot of its statement is too old.
-    as_owner(|| sql::one(select, &[shard.0.into()]))
+    as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
 /// The migration under way that moves a shard or keeps a copy of it.
 pub fn any_of_shard(shard: ShardId) -> Result<Option<i64>> {
-    let select = "SELECT max(id) FROM helios.migration WHERE shard = $1
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let select =
+        format!("SELECT max(id) FROM helios.migration WHERE shard = $1 AND state NOT IN ({ENDED})");
     // The snapshot of the statement is too old, as above.
-    as_owner(|| sql::one(select, &[shard.0.into()]))
+    as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
 /// Migrations under way that have this node at one of their ends.
 pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
-    let select = "SELECT id FROM helios.migration WHERE $1 IN (source, target)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed') ORDER BY id";
-    as_owner(|| sql::read_rows(select, &[node.0.into()], |row| Ok(row.get(1)?.unwrap_or(0))))
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE $1 IN (source, target) AND state NOT IN ({ENDED}) ORDER BY id"
+    );
+    as_owner(|| sql::read_rows(&select, &[node.0.into()], |row| row.value("id")))
 }
 
 /// Enters a state, and forgets the troubles on the way to it.
@@ -269,22 +274,23 @@ pub struct Waiting {
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target,
-                         state NOT IN ('in_step', 'dual_write_back', 'cleanup') AND coalesce(retry_at <= clock_timestamp(), true),
-                         greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
-                    FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                   ORDER BY state = 'planned', id";
-    as_owner(|| {
-        sql::read_rows(select, &[], |row| {
-            Ok(Waiting {
-                id: row.get(1)?.unwrap_or(0),
-                source: NodeId(row.get(2)?.unwrap_or(0)),
-                target: NodeId(row.get(3)?.unwrap_or(0)),
-                busy: row.get(4)?.unwrap_or(true),
-                pause: Duration::try_from_secs_f64(row.get(5)?.unwrap_or(0.0)).unwrap_or_default(),
-            })
+    let select = format!(
+        "SELECT id, source, target,
+                state NOT IN ('in_step', 'dual_write_back', 'cleanup') AND coalesce(retry_at <= clock_timestamp(), true) AS busy,
+                greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision AS pause
+           FROM helios.migration WHERE state NOT IN ({ENDED}) ORDER BY state = 'planned', id"
+    );
+    let read = |row: &Row<'_>| {
+        let pause: f64 = row.option("pause")?.unwrap_or(0.0);
+        Ok(Waiting {
+            id: row.value("id")?,
+            source: NodeId(row.value("source")?),
+            target: NodeId(row.value("target")?),
+            busy: row.value("busy")?,
+            pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
         })
-    })
+    };
+    as_owner(|| sql::read_rows(&select, &[], read))
 }
 
 /// How far a migration is, whatever snapshot the caller has.

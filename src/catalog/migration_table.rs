@@ -64,14 +64,14 @@ pub fn of_migration(id: i64) -> Result<Vec<MovingTable>> {
                    WHERE migration = $1 ORDER BY blocks DESC, schema, name";
     sql::rows(select, &[id.into()], |row| {
         Ok(MovingTable {
-            schema: row.get(1)?.unwrap_or_default(),
-            name: row.get(2)?.unwrap_or_default(),
-            identity: row.get(3)?,
-            logged: row.get(4)?.unwrap_or(true),
-            blocks: row.get::<i64>(5)?.unwrap_or(0) as u64,
-            rows: row.get::<i64>(6)?.unwrap_or(0) as u64,
-            round: row.get(7)?,
-            part: row.get(8)?.unwrap_or(0),
+            schema: row.value("schema")?,
+            name: row.value("name")?,
+            identity: row.option("identity")?,
+            logged: row.value("logged")?,
+            blocks: row.value::<i64>("blocks")? as u64,
+            rows: row.value::<i64>("rows")? as u64,
+            round: row.option("round")?,
+            part: row.value("part")?,
         })
     })
 }
