@@ -10,7 +10,7 @@ use super::tables::FenceRow;
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::ipc::worker;
-use crate::pg::session;
+use crate::pg::session::{self, sql};
 use crate::settings::MIGRATION_SESSION;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
@@ -105,6 +105,11 @@ pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Takes a migration's fences on this server down.
+pub fn lift(migration: i64) -> Result<()> {
+    sql::run("DELETE FROM helios.fence WHERE migration = $1", &[migration.into()])
 }
 
 fn refusal(message: String, migration: i64) -> Error {

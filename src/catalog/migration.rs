@@ -1,12 +1,12 @@
 //! Rows of `helios.migration`: the migrations, and what is asked of them.
 
-use crate::catalog::tables::MigrationProgressRow;
-use crate::catalog::{NodeId, ShardId, as_owner};
+pub use super::migration_progress::*;
+
+use super::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
-use crate::pg::catalog::table::{Column, Table};
 use crate::pg::session::sql::{self, Row};
 use helios_core::migration::{ENDED, State, Wish};
-use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
 /// What a schema becomes by moving from or to this server.
@@ -16,6 +16,16 @@ pub enum Becomes {
     Distributed,
     /// An ordinary schema of this server.
     Plain,
+}
+
+impl Becomes {
+    /// The word for it in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Distributed => "distributed",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 /// A migration as its row tells.
@@ -70,7 +80,7 @@ impl Migration {
     }
 }
 
-fn corrupt(what: &str) -> Error {
+pub(super) fn corrupt(what: &str) -> Error {
     Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("helios.migration holds an unknown {what}"))
 }
 
@@ -136,10 +146,7 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
     let insert =
         "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes, keeps)
                   VALUES ($1, $2::name[], $3, $4, $5, $6, $7) RETURNING id";
-    let becomes = new.becomes.map(|becomes| match becomes {
-        Becomes::Distributed => "distributed",
-        Becomes::Plain => "plain",
-    });
+    let becomes = new.becomes.map(Becomes::name);
     let (schemas, split_from) = (new.schemas.to_vec(), new.split_from.map(|shard| shard.0));
     let (source, target) = (new.source.0, new.target.0);
     let arguments = [
@@ -180,85 +187,6 @@ pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
     as_owner(|| sql::read_rows(&select, &[node.0.into()], |row| row.value("id")))
 }
 
-/// Enters a state, and forgets the troubles on the way to it.
-pub fn advance(id: i64, state: State) -> Result<()> {
-    let update = "UPDATE helios.migration SET state = $2, error = CASE WHEN outcome = 'failed' THEN error END,
-                         tries = 0, retry_at = NULL,
-                         copying = CASE WHEN $2 = 'backfill' THEN coalesce(copying, clock_timestamp()) ELSE copying END,
-                         copied = CASE WHEN $2 = 'catch_up' THEN clock_timestamp() ELSE copied END,
-                         verified = CASE WHEN $2 IN ('switch', 'in_step') THEN clock_timestamp() ELSE verified END,
-                         switched = CASE WHEN $2 = 'dual_write_back' THEN clock_timestamp() ELSE switched END,
-                         ended = CASE WHEN $3 THEN clock_timestamp() END
-                   WHERE id = $1";
-    sql::run(update, &[id.into(), state.name().into(), state.is_last().into()])
-}
-
-/// Whether the wish is the one that the migration was loaded with. Nobody can ask for anything else until the
-/// transaction ends.
-pub fn is_still_asked(migration: &Migration) -> Result<bool> {
-    let select =
-        "SELECT wish IS NOT DISTINCT FROM $2 FROM helios.migration WHERE id = $1 FOR UPDATE";
-    let wish = migration.wish.map(Wish::name);
-    Ok(sql::one::<bool>(select, &[migration.id.into(), wish.into()])? == Some(true))
-}
-
-/// Goes to clean-up, with what is to follow it.
-pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
-    let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
-                   WHERE id = $1";
-    sql::run("DELETE FROM helios.replica WHERE migration = $1", &[id.into()])?;
-    sql::run(update, &[id.into(), outcome.name().into(), error.into()])
-}
-
-/// Notes why a step did not succeed, and when it is tried again.
-pub fn postpone(id: i64, error: &str, pause: Duration) -> Result<()> {
-    let update = "UPDATE helios.migration SET error = $2, tries = tries + 1,
-                         retry_at = clock_timestamp() + make_interval(secs => $3) WHERE id = $1";
-    sql::run(update, &[id.into(), error.into(), pause.as_secs_f64().into()])
-}
-
-/// Notes what a migration waits for; None when it waits no more.
-pub fn note(id: i64, what: Option<&str>) -> Result<()> {
-    let update =
-        "UPDATE helios.migration SET error = $2 WHERE id = $1 AND error IS DISTINCT FROM $2";
-    sql::run(update, &[id.into(), what.into()])
-}
-
-/// Notes how far the copy is.
-pub fn progress(id: i64, rows: u64, bytes: u64) -> Result<()> {
-    let update = "UPDATE helios.migration SET rows_done = $2, rows_total = greatest(rows_total, $2), bytes_done = $3 WHERE id = $1";
-    sql::run(update, &[id.into(), (rows as i64).into(), (bytes as i64).into()])
-}
-
-/// Notes by how many bytes of the log the other copy is behind.
-pub fn lag(id: i64, bytes: i64) -> Result<()> {
-    sql::run("UPDATE helios.migration SET lag = $2 WHERE id = $1", &[id.into(), bytes.into()])
-}
-
-/// Notes how long a fence stood.
-pub fn stalled(id: i64, time: Duration) -> Result<()> {
-    let update = "UPDATE helios.migration SET stall = greatest(stall, $2) WHERE id = $1";
-    sql::run(update, &[id.into(), (time.as_secs_f64() * 1000.0).into()])
-}
-
-/// Notes which servers source and target are, when that is known first.
-pub fn histories(id: i64, now: &[String]) -> Result<()> {
-    let update = "UPDATE helios.migration SET histories = $2 WHERE id = $1 AND histories IS NULL";
-    as_owner(|| sql::run(update, &[id.into(), now.to_vec().into()]))
-}
-
-/// Begins another round; gives its number.
-pub fn next_round(id: i64) -> Result<i32> {
-    let update = "UPDATE helios.migration SET round = round + 1 WHERE id = $1 RETURNING round";
-    Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
-}
-
-/// Takes a wish back that has come true.
-pub fn fulfil(id: i64, wish: Wish) -> Result<()> {
-    let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
-    sql::run(update, &[id.into(), wish.name().into()])
-}
-
 /// A migration that wants a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
@@ -293,31 +221,20 @@ pub fn waiting() -> Result<Vec<Waiting>> {
     as_owner(|| sql::read_rows(&select, &[], read))
 }
 
-/// How far a migration is, whatever snapshot the caller has.
-pub struct Progress {
-    pub state: State,
-    /// Whether something is asked of it.
-    pub is_asked: bool,
-    pub rows_done: i64,
-    pub rows_total: i64,
-    pub error: Option<String>,
+/// The migration under way that has a second copy of a schema: one that keeps it in step before others.
+pub fn with_second_copy(schema: &str) -> Result<Option<i64>> {
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas) AND state NOT IN ({ENDED})
+          ORDER BY state = 'in_step' DESC, id LIMIT 1"
+    );
+    as_owner(|| sql::read_one(&select, &[schema.into()]))
 }
 
-/// How far a migration is; None if there is none of this number.
-pub fn progress_of(id: i64) -> Result<Option<Progress>> {
-    const ID: Column<MigrationProgressRow, i64> = Column::named("id");
-    let Some(table) = Table::find("migration_pkey") else { return Ok(None) };
-    let Some(row) = table.first(&[ID.equals(id)])? else { return Ok(None) };
-    Ok(Some(Progress {
-        state: row.state.parse().map_err(|_| corrupt("state"))?,
-        is_asked: row.wish.is_some(),
-        rows_done: row.rows_done,
-        rows_total: row.rows_total,
-        error: row.error,
-    }))
-}
-
-/// The OID of `helios.migration`, whose objects the workers' locks are taken on.
-pub fn catalog() -> Option<Oid> {
-    Table::<MigrationProgressRow>::find("").map(Table::oid)
+/// Locks the row of a migration's shard until the transaction ends: exclusively, or against being locked exclusively.
+pub fn lock_shard_row(shard: ShardId, exclusively: bool) -> Result<()> {
+    let lock = match exclusively {
+        true => "SELECT id FROM helios.shard WHERE id = $1 FOR UPDATE",
+        false => "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE",
+    };
+    as_owner(|| sql::one::<i64>(lock, &[shard.0.into()]).map(drop))
 }

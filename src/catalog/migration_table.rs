@@ -82,3 +82,8 @@ pub fn set_copied(id: i64, table: &MovingTable, round: i32) -> Result<()> {
     let (schema, name) = (table.schema.as_str(), table.name.as_str());
     sql::run(update, &[id.into(), schema.into(), name.into(), round.into()])
 }
+
+/// Forgets the tables of a migration that is over.
+pub fn forget(migration: i64) -> Result<()> {
+    sql::run("DELETE FROM helios.migration_table WHERE migration = $1", &[migration.into()])
+}

@@ -11,15 +11,19 @@
 mod cache;
 pub mod cleanup;
 pub mod fences;
+pub mod foreign_server;
 pub mod migration;
+mod migration_progress;
 pub mod migration_table;
 pub mod placement;
 pub mod proof;
+pub mod replica;
 mod rows;
 mod shards;
 mod store;
 mod tables;
 pub mod transaction;
+pub mod verification;
 
 pub use cache::{
     catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,

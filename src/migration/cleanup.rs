@@ -10,7 +10,6 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::ipc::worker;
-use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel;
@@ -56,8 +55,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Res
         failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
         if debt.node == NodeId::LOCAL && debt.kind == "fence" {
             worker::attempt(|| {
-                let delete = "DELETE FROM helios.fence WHERE migration = $1";
-                sql::run(delete, &[migration.id.into()])?;
+                catalog::fences::lift(migration.id)?;
                 catalog::cleanup::remove(migration.id, debt.node, &debt.kind, &debt.name)
             })?;
             continue;

@@ -28,8 +28,7 @@ pub mod steps;
 pub mod switch;
 
 pub use crate::replica::{
-    advance_sequences, follows_any, promote, refuse_copies, refuse_node, set_replicas,
-    wait_for_replicas,
+    advance_sequences, promote, refuse_copies, refuse_node, set_replicas, wait_for_replicas,
 };
 pub use request::{verify as verify_schema, wait, wish};
 pub use run::run;

@@ -5,7 +5,6 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
-use crate::pg::session::sql;
 use crate::replication::endpoints;
 use helios_core::migration::{State, Wish};
 use pgrx::PgLogLevel;
@@ -21,13 +20,7 @@ const TELL: Duration = Duration::from_secs(5);
 ///
 /// 42704 if there is none, 55000 if its state does not allow it.
 pub fn wish(id: i64, wish: Wish) -> Result<()> {
-    // One statement: a state that changes meanwhile is seen.
-    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
-                   WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
-    let allowed = State::ALL.into_iter().filter(|state| state.allows(wish));
-    let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
-    let arguments = [id.into(), wish.name().into(), allowed.into()];
-    if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
+    if !migration::ask_if_allowed(id, wish)? {
         let state = match migration::progress_of(id)? {
             Some(seen) => seen.state,
             None => migration::load(id)?.state,
@@ -119,11 +112,7 @@ pub type Found = (String, i64, i64, i64);
 ///
 /// 42704 if the schema has no two copies, 55000 if its migration is in another state.
 pub fn verify(schema: &str) -> Result<Vec<Found>> {
-    let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                   ORDER BY state = 'in_step' DESC, id LIMIT 1";
-    let id = catalog::as_owner(|| sql::read_one::<i64>(select, &[schema.into()]))?;
-    let id = id.ok_or_else(|| {
+    let id = migration::with_second_copy(schema)?.ok_or_else(|| {
         Error::new(
             Code::ERRCODE_UNDEFINED_OBJECT,
             format!("schema \"{schema}\" has no second copy"),
@@ -167,10 +156,7 @@ fn tell(id: i64, seen: &Progress) {
 }
 
 fn refuse_own(id: i64) -> Result<()> {
-    let own =
-        "SELECT xmin::text = (pg_current_xact_id_if_assigned()::text::numeric % 4294967296)::text
-                 FROM helios.migration WHERE id = $1";
-    if catalog::as_owner(|| sql::read_one::<bool>(own, &[id.into()]))? != Some(true) {
+    if !migration::is_own(id)? {
         return Ok(());
     }
     Err(Error::new(

@@ -7,7 +7,7 @@ use crate::catalog::migration::{self, Becomes, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::hooks::invalidation;
-use crate::pg::session::{self, sql};
+use crate::pg::session::{self};
 use crate::replica;
 use crate::replication::endpoints;
 use helios_core::migration::State;
@@ -97,8 +97,7 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
 /// Begins to bring a schema home, to be a plain one here.
 pub fn start_undistributing(schema: &str) -> Result<i64> {
     let id = start(&Subject::Schema(schema.to_owned()), NodeId::LOCAL)?;
-    let update = "UPDATE helios.migration SET becomes = 'plain' WHERE id = $1";
-    catalog::as_owner(|| sql::run(update, &[id.into()]))?;
+    migration::set_becomes(id, Becomes::Plain)?;
     Ok(id)
 }
 
@@ -107,10 +106,7 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
 pub fn of_schema(schema: &str) -> Result<Option<i64>> {
     let mut home = catalog::home_of(schema)?;
     while let Some(place) = home {
-        catalog::as_owner(|| {
-            let lock = "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE";
-            sql::one::<i64>(lock, &[place.shard.0.into()])
-        })?;
+        migration::lock_shard_row(place.shard, false)?;
         let again = catalog::home_of(schema)?;
         if again.is_some_and(|again| again.shard == place.shard) {
             return migration::any_of_shard(place.shard);
@@ -224,10 +220,7 @@ pub fn check_target(node: &Node) -> Result<()> {
 pub fn claim(subject: &Subject) -> Result<Found> {
     let mut found = find(subject)?;
     loop {
-        catalog::as_owner(|| {
-            let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
-            sql::one::<String>(lock, &[found.shard.0.into()])
-        })?;
+        migration::lock_shard_row(found.shard, true)?;
         let claimed = found.shard;
         found = find(subject)?;
         if found.shard == claimed {

@@ -12,7 +12,6 @@ use crate::failpoint;
 use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
-use crate::replica;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoints::{self, Ends, literal};
@@ -255,7 +254,7 @@ fn turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
     catalog::move_shards(&[(migration.shard, to)])?;
     leave_newcomers(migration, from)?;
     if migration.keeps {
-        replica::promoted(migration, None)?;
+        catalog::replica::promoted(migration, None)?;
     }
     if from == NodeId::LOCAL || to == NodeId::LOCAL {
         // Plans for the tables here are plans for shells from now on, or the other way round.

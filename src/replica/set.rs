@@ -1,13 +1,13 @@
 //! How many copies there are to be.
 
-use super::{ask, of_shard};
+use super::of_shard;
 use crate::catalog::migration::{self, Migration, NewMigration};
+use crate::catalog::replica::Unfit;
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::start::{self, Found};
 use crate::pg::ipc::node_health;
-use crate::pg::session::sql;
 use helios_core::migration::{State, Wish};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -98,7 +98,7 @@ fn fit(
             true => Wish::Cancel,
             false => Wish::Finish,
         };
-        catalog::as_owner(|| ask(copy.id, wish))?;
+        catalog::as_owner(|| migration::ask(copy.id, wish))?;
     }
     let missing = wanted.saturating_sub(copies.len());
     if missing == 0 {
@@ -137,10 +137,6 @@ fn is_in_step(copy: &Migration) -> bool {
 
 /// Nodes that can take a copy, those that have least first.
 fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
-    let others = "SELECT count(*) FROM helios.migration WHERE keeps AND target = $1
-                     AND state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')";
-    let left = "SELECT EXISTS (SELECT FROM helios.cleanup c JOIN helios.migration m ON m.id = c.migration
-                                WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
     let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
     for node in catalog::remote_nodes()? {
         use crate::pg::ipc::node_health::State::{Offline, Silent};
@@ -149,12 +145,10 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
         if taken.contains(&node.id) || !node.takes_schemas || node.state != "online" || !is_there {
             continue;
         }
-        let id = node.id.0;
-        let keeps = catalog::as_owner(|| sql::one::<bool>(left, &[shard.0.into(), id.into()]))?;
-        if keeps == Some(true) {
+        if catalog::replica::has_remains(shard, node.id)? {
             continue;
         }
-        let copies = catalog::as_owner(|| sql::one::<i64>(others, &[id.into()]))?.unwrap_or(0);
+        let copies = catalog::replica::count_on(node.id)?;
         let has = catalog::schemas_on(node.id)?.len() as f64 + copies as f64 + 1.0;
         found.push((has / node.weight, node));
     }
@@ -164,23 +158,8 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
 
 /// Makes up for copies that were lost or promoted; for the worker that follows them.
 pub fn make_up() -> Result<()> {
-    let select = "SELECT s.id, s.node, s.replicas FROM helios.shard s
-                   WHERE s.replicas > 1 AND s.node <> 0 AND EXISTS (SELECT FROM helios.schema c WHERE c.shard = s.id)
-                     AND (SELECT count(*) FROM helios.migration m WHERE m.shard = s.id AND m.keeps
-                             AND m.state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')) <> s.replicas - 1
-                     AND NOT EXISTS (SELECT FROM helios.migration m WHERE m.shard = s.id AND
-                             (NOT m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                              OR m.keeps AND (m.state = 'switch' OR m.wish IS NOT NULL)
-                              OR m.keeps AND m.outcome = 'failed'
-                                 AND coalesce(m.ended, clock_timestamp()) > clock_timestamp() - make_interval(secs => $1)))
-                     FOR UPDATE OF s SKIP LOCKED";
-    let row = |row: &sql::Row<'_>| {
-        let (shard, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(2)?.unwrap_or(0));
-        Ok((ShardId(shard), NodeId(node), row.get::<i32>(3)?.unwrap_or(1)))
-    };
-    let short = catalog::as_owner(|| sql::rows(select, &[AGAIN.into()], row))?;
-    for (shard, node, count) in short {
-        if !fit(shard, node, count, None, false)?.is_empty() {
+    for Unfit { shard, node, replicas } in catalog::replica::unfit(AGAIN)? {
+        if !fit(shard, node, replicas, None, false)?.is_empty() {
             catalog::changed();
         }
     }

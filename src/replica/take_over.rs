@@ -1,7 +1,7 @@
 //! A copy takes over from a node that does not answer.
 
-use super::{Loss, promoted};
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::replica::{Loss, promoted};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;

@@ -6,14 +6,14 @@
 //! known to be back.
 
 use super::{give_up, set};
-use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::switch::{self, Way};
 use crate::pg::error::notify;
 use crate::pg::ipc::replica_states::{self, State};
 use crate::pg::ipc::worker;
-use crate::pg::session::{self, sql};
+use crate::pg::session::{self};
 use crate::remote::Session;
 use crate::replication::channel::Channel;
 use crate::replication::endpoints::{self, column, flag, literal, text};
@@ -56,7 +56,7 @@ pub fn watch() {
     loop {
         let interval = interval();
         let began = Instant::now();
-        match worker::attempt(super::follows_any).and_then(|any| Ok((any, load()?))) {
+        match worker::attempt(catalog::replica::any).and_then(|any| Ok((any, load()?))) {
             Ok((false, _)) => return,
             Ok((true, copies)) => {
                 watch.look(&copies, interval);
@@ -85,8 +85,7 @@ fn interval() -> Duration {
 /// The copies in step.
 fn load() -> Result<Vec<Followed>> {
     let migrations = worker::attempt(|| {
-        let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
-        let ids = sql::rows("SELECT migration FROM helios.replica ORDER BY 1", &[], number)?;
+        let ids = catalog::replica::in_step()?;
         ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()
     })?;
     let follow = |migration: Migration| {

@@ -27,7 +27,7 @@ impl Workers {
         self.running.retain(|(_, worker)| worker.is_alive());
         let found = worker::attempt(|| {
             let role = catalog::catalogs_owner()?.to_u32();
-            Ok((catalog::migration::waiting()?, migration::follows_any()?, role))
+            Ok((catalog::migration::waiting()?, catalog::replica::any()?, role))
         });
         let (waiting, follows, role) = match found {
             Ok(found) => found,

@@ -16,7 +16,8 @@ pub mod guard;
 pub mod relay;
 pub mod shells;
 
-pub use crate::replication::foreign_server::{load, note_definition, unreachable};
+pub use crate::catalog::foreign_server::{load, note_definition};
+pub use crate::replication::foreign_server::unreachable;
 pub use begin::{Import, start};
 pub use check::check;
 pub use guard::TOKEN;

@@ -15,7 +15,6 @@ use crate::migration::switch::{self, Way};
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::remote::Session;
-use crate::replica;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoints::{Ends, flag, names, replication_session, text};
@@ -74,7 +73,7 @@ pub fn planned(migration: &Migration, held: &mut Option<Vec<String>>) -> Result<
             catalog::cleanup::add(migration.id, migration.target, kind, schema)?;
         }
         if migration.keeps {
-            replica::share_identities(migration)?;
+            catalog::replica::share_identities(migration)?;
         }
         migration_table::add(migration.id, &moving)
     })?;

@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
-use crate::pg::session::sql;
 use crate::replication::endpoints::{Ends, literal};
 use crate::settings;
 use helios_core::migration::{State, Wish, back_off};
@@ -121,10 +120,7 @@ fn clean_up(migration: &Migration) -> Result<Next> {
     cleanup::all(migration)?;
     let outcome = migration.outcome.unwrap_or(State::Failed);
     worker::attempt(|| {
-        sql::run(
-            "DELETE FROM helios.migration_table WHERE migration = $1",
-            &[migration.id.into()],
-        )?;
+        catalog::migration_table::forget(migration.id)?;
         catalog::set_moving(migration.shard, false)?;
         start::settle(migration, outcome)?;
         migration::advance(migration.id, outcome)

@@ -1,6 +1,7 @@
 //! Copies that are kept: in step, until they are promoted or no longer wanted.
 
 use super::Next;
+use crate::catalog;
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
 use crate::migration::switch::{self, Way};
@@ -17,7 +18,10 @@ pub fn in_step(migration: &Migration) -> Result<Next> {
     let way = if migration.state.is_before_switch() { Way::There } else { Way::Back };
     let channels = switch::channels(migration, way)?;
     worker::attempt(|| {
-        replica::enter(migration, channels.iter().map(|channel| channel.name.clone()).collect())?;
+        catalog::replica::insert(
+            migration,
+            channels.iter().map(|channel| channel.name.clone()).collect(),
+        )?;
         migration::note(migration.id, None)
     })?;
     Ok(Next::Rest(REST))
@@ -30,7 +34,7 @@ pub fn promote(migration: &Migration) -> Result<Next> {
         return Ok(Next::Go);
     }
     worker::attempt(|| match migration.state {
-        State::DualWriteBack => replica::ask(migration.id, Wish::RollBack),
+        State::DualWriteBack => migration::ask(migration.id, Wish::RollBack),
         _ => {
             migration::fulfil(migration.id, Wish::Promote)?;
             migration::advance(migration.id, State::Switch)
