@@ -7,6 +7,7 @@ use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::ipc::worker;
+use crate::remote::Record;
 use crate::remote::Session;
 use crate::replication::endpoints::{self, identifier, literal, names, text};
 use crate::replication::wait_policy;
@@ -160,7 +161,7 @@ pub fn trigger_turns(leader: &mut Session, schemas: &[String]) -> Result<Trigger
         names(schemas)
     ))?;
     let force = |on: bool| {
-        let set = |row: &Vec<_>| {
+        let set = |row: &Record| {
             let table = literal(&text(row, 0));
             format!(
                 "UPDATE pg_catalog.pg_class SET relforcerowsecurity = {on} WHERE oid = {table}::pg_catalog.regclass"

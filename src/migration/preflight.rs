@@ -66,7 +66,7 @@ fn check_servers(source: &str, target: &str, ends: &mut Ends, way_back: bool) ->
     let both = [(source, &mut ends.source, way_back), (target, &mut ends.target, true)];
     for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.first().map(|row| &**row).unwrap_or_default();
         if text(row, 0) != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

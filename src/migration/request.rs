@@ -5,6 +5,7 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
+use crate::remote::Record;
 use crate::replication::endpoints;
 use helios_core::migration::{State, Wish};
 use pgrx::PgLogLevel;
@@ -135,13 +136,15 @@ pub fn verify(schema: &str) -> Result<Vec<Found>> {
         wait::for_any(&[], LOOK);
     }
     let found = session.query(&format!(
-        "SELECT format('%I.%I', schema, relation), source_rows, target_rows, mismatches FROM helios.verification
+        "SELECT format('%I.%I', schema, relation) AS name, source_rows, target_rows, mismatches FROM helios.verification
           WHERE migration = {id} AND compared >= '2000-01-01'::timestamptz + {began} * interval '1 microsecond' ORDER BY 1"
     ))?;
-    let number = |row: &[Option<String>], at| endpoints::column(row, at).unwrap_or(0);
-    let row =
-        |row: &Vec<_>| (endpoints::text(row, 0), number(row, 1), number(row, 2), number(row, 3));
-    Ok(found.iter().map(row).collect())
+    let number = |row: &Record, column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
+    let read = |row: &Record| {
+        let (source, target) = (number(row, "source_rows")?, number(row, "target_rows")?);
+        Ok((row.text("name")?, source, target, number(row, "mismatches")?))
+    };
+    found.iter().map(read).collect()
 }
 
 fn tell(id: i64, seen: &Progress) {

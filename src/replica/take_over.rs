@@ -11,7 +11,7 @@ use crate::migration::switch::{self, Way};
 use crate::pg::ipc::{replica_states, worker};
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
-use crate::replication::endpoints::{self, column, literal, names, text};
+use crate::replication::endpoints::{self, literal, names, text};
 use crate::replication::fence;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -76,7 +76,7 @@ fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String
     let (mut last, mut since) = (None, Instant::now());
     loop {
         let rows = copy.query(&ask)?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.first().map(|row| &**row).unwrap_or_default();
         let now = (row.first().cloned().flatten(), text(row, 1));
         if last.as_ref() != Some(&now) {
             (last, since) = (Some(now), Instant::now());
@@ -95,11 +95,11 @@ fn loss(
 ) -> Result<Loss> {
     let of: Vec<_> = channels.iter().map(|channel| literal(channel.direction())).collect();
     let rows = copy.query(&format!(
-        "SELECT nullif(min(token), 0) FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
+        "SELECT nullif(min(token), 0) AS token FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
         migration.id,
         of.join(", ")
     ))?;
-    let complete_until = rows.first().and_then(|row| column(row, 0));
+    let complete_until = rows.first().map_or(Ok(None), |row| row.parsed("token"))?;
     let known = replica_states::of(migration.id).map(|state| state.log_end).filter(|&end| end > 0);
     let applied = applied.and_then(|place| place.parse::<i64>().ok());
     let bytes = known.zip(applied).map(|(end, place)| (end - place).max(0));

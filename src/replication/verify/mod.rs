@@ -15,7 +15,7 @@ pub mod shape;
 use crate::catalog::verification::{self, Verification};
 use crate::error::Result;
 use crate::pg::exec::copy_from::PINNED;
-use crate::remote::{Rows, Session};
+use crate::remote::{Record, Rows, Session};
 use crate::replication::endpoints::{column, flag, literal, text};
 use reader::Reader;
 use shape::Shape;
@@ -206,8 +206,7 @@ pub fn contents(session: &mut Session, schema: &str) -> Result<(Vec<TableName>, 
         literal(schema)
     ))?;
     let (sequences, tables): (Vec<_>, Vec<_>) = rows.iter().partition(|row| flag(row, 1));
-    let name =
-        |row: &Vec<Option<String>>| TableName { schema: schema.to_owned(), name: text(row, 0) };
+    let name = |row: &Record| TableName { schema: schema.to_owned(), name: text(row, 0) };
     Ok((tables.into_iter().map(name).collect(), sequences.into_iter().map(name).collect()))
 }
 
