@@ -114,12 +114,16 @@ pub fn exists() -> bool {
 }
 
 /// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
-/// the sessions of a migration nothing does, and for what changes call that are applied to a copy.
+/// the sessions of a migration nothing does, and for what changes call that are applied to a copy. True if the table of
+/// nodes does not fit (55000): whoever asks for one then gets that error, and no shell is taken for an empty table.
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
         && !worker::applies_changes()
         && exists()
-        && nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
+        && nodes().map_or_else(
+            |error| error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+            |nodes| nodes.iter().any(|node| !node.is_local),
+        )
 }
 
 /// Owner of the catalogs: the role that changes to them are made as.

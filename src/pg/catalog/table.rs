@@ -346,7 +346,7 @@ fn mismatch<R: TableRow>(detail: String) -> Error {
         format!("table {}.{} is not as this version of Helios expects it", R::SCHEMA, R::TABLE),
     )
     .detail(detail)
-    .hint("If the extension's version is older than the library's, run ALTER EXTENSION helios UPDATE. If the table was altered by hand, undo that.")
+    .hint("If the extension's version is older than the library's, run ALTER EXTENSION helios UPDATE. If the table was altered by hand, undo that as a superuser, after SET helios.migration_session = on.")
 }
 
 /// Whether a snapshot shows the row version in a slot.
