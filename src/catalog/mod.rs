@@ -15,6 +15,7 @@ pub mod foreign_server;
 pub mod migration;
 mod migration_progress;
 pub mod migration_table;
+pub mod on_node;
 pub mod placement;
 pub mod proof;
 pub mod replica;

@@ -4,6 +4,7 @@ use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
 use super::import;
 use crate::catalog::migration::Migration;
+use crate::catalog::on_node;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::ipc::worker;
@@ -15,20 +16,11 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
 fn done(migration: &Migration, step: &str) -> String {
-    format!(
-        "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({}, {}, 0)",
-        migration.id,
-        literal(step)
-    )
+    on_node::add_marker(migration.id, step)
 }
 
 fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bool> {
-    let ask = format!(
-        "SELECT FROM helios.migration_marker WHERE migration = {} AND direction = {}",
-        migration.id,
-        literal(step)
-    );
-    Ok(!target.query(&ask)?.is_empty())
+    Ok(!target.query(&on_node::find_marker(migration.id, step))?.is_empty())
 }
 
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
@@ -37,13 +29,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
     if migration.has_definition() || is_done(migration, target, "pre_data")? {
         return Ok(true);
     }
-    let mut fence = format!(
-        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
-         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
-        migration.id,
-        migration.keeps,
-        names(&migration.schemas)
-    );
+    let mut fence = on_node::fence_writes(migration);
     let definition = if migration.is_import() {
         if migration.target == NodeId::LOCAL {
             for schema in &migration.schemas {

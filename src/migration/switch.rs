@@ -289,7 +289,7 @@ fn note_turn(migration: &Migration, prepared: &Prepared) -> Result<()> {
 }
 
 fn fenced(id: i64, kind: &str) -> String {
-    format!("UPDATE helios.fence SET kind = '{kind}' WHERE migration = {id}")
+    catalog::on_node::set_fence_kind(id, kind)
 }
 
 /// Everything that was written on the one side is on the other.

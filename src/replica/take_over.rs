@@ -123,7 +123,7 @@ fn flip(
     fence::on(to, "SET LOCAL helios.migration_session = on")?;
     let schemas = names(&migration.schemas);
     fence::on(to, &format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
-    fence::on(to, &format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
+    fence::on(to, &catalog::on_node::lift_fences(id))?;
     voice.iter().try_for_each(|statement| fence::on(to, statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {

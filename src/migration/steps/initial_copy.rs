@@ -17,7 +17,7 @@ use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
-use crate::replication::endpoints::{Ends, flag, names, replication_session, text};
+use crate::replication::endpoints::{Ends, flag, replication_session, text};
 use crate::replication::fence;
 use crate::replication::tables;
 use crate::replication::wait_policy;
@@ -133,18 +133,11 @@ fn freeze(migration: &Migration, ends: &mut Ends) -> Result<()> {
             .into_iter()
             .try_for_each(|node| catalog::cleanup::add(id, node, "fence", "")),
     })?;
-    let insert = |schemas: &str| {
-        format!(
-            "INSERT INTO helios.fence (schema, migration, kind, keeps)
-             SELECT s, {id}, 'definition', {} FROM unnest({schemas}) AS s ON CONFLICT DO NOTHING",
-            migration.keeps
-        )
-    };
-    let schemas = names(&migration.schemas);
-    worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
+    let fence = catalog::on_node::fence_definitions(migration);
+    worker::attempt(|| sql::run(&fence, &[]))?;
     match migration.is_import() {
         true => worker::attempt(|| guard::put(migration, ends)),
-        false => ends.source.query(&insert(&schemas)).map(|_| ()),
+        false => ends.source.query(&fence).map(|_| ()),
     }
 }
 
