@@ -7,6 +7,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+/// The last states as SQL constants, for lists of IN: `state NOT IN ({ENDED})` says that a migration is under way.
+pub const ENDED: &str = "'finished', 'rolled_back', 'cancelled', 'failed'";
+
 /// State of a migration. Its worker sets each state in the transaction that finishes the step before; the beginning of a
 /// migration sets `Planned`. Who waits, the launcher of workers and `helios_migrations` read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +80,7 @@ impl State {
         }
     }
 
-    /// Whether nothing follows.
+    /// Whether nothing follows; in SQL, [`ENDED`].
     pub fn is_last(self) -> bool {
         self >= State::Finished
     }
@@ -186,6 +189,13 @@ mod tests {
             assert_eq!(request.name().parse(), Ok(request));
         }
         assert_eq!("moving".parse::<State>(), Err(Unknown("moving".into())));
+    }
+
+    #[test]
+    fn last_states_are_the_same_in_sql() {
+        let last = State::ALL.into_iter().filter(|state| state.is_last());
+        let quoted: Vec<_> = last.map(|state| format!("'{state}'")).collect();
+        assert_eq!(quoted.join(", "), ENDED);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! This backend's copy of the directory, filled as it is asked for.
 
-use super::fences::Fence;
-use super::rows::{Node, NodeId, Placement, Replica, ShardId};
+use super::rows::{Fence, Node, NodeId, Placement, Replica, ShardId};
+use super::tables::{
+    ClusterRow, FenceRow, NodeRow, ReferenceTableRow, ReplicaRow, SchemaRow, ShardNodeRow,
+};
 use super::version::{self, Other};
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::{self, Key, Row};
+use crate::pg::catalog::table::{Column, Table};
+use crate::pg::catalog::value::{Name, RegClass};
 use crate::pg::catalog::{extension, privileges};
 use crate::pg::hooks::invalidation;
 use crate::pg::ipc::worker;
@@ -17,38 +20,39 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The tables and the indexes that they are read by.
+/// The tables, with the indexes that they are read by.
 #[derive(Clone, Copy)]
 struct Tables {
-    node: Oid,
-    node_key: Oid,
-    shard: Oid,
-    shard_key: Oid,
-    schema: Oid,
-    schema_key: Oid,
-    reference: Oid,
-    reference_key: Oid,
-    fence: Oid,
-    replica: Oid,
-    replica_key: Oid,
+    node: Table<NodeRow>,
+    shard: Table<ShardNodeRow>,
+    schema: Table<SchemaRow>,
+    reference: Table<ReferenceTableRow>,
+    fence: Table<FenceRow>,
+    replica: Table<ReplicaRow>,
 }
 
 impl Tables {
     fn find() -> Option<Self> {
-        let relation = |name| index_scan::relation("helios", name);
         Some(Self {
-            node: relation("node")?,
-            node_key: relation("node_pkey")?,
-            shard: relation("shard")?,
-            shard_key: relation("shard_pkey")?,
-            schema: relation("schema")?,
-            schema_key: relation("schema_pkey")?,
-            reference: relation("reference_table")?,
-            reference_key: relation("reference_table_pkey")?,
-            fence: relation("fence")?,
-            replica: relation("replica")?,
-            replica_key: relation("replica_shard")?,
+            node: Table::find("node_pkey")?,
+            shard: Table::find("shard_pkey")?,
+            schema: Table::find("schema_pkey")?,
+            reference: Table::find("reference_table_pkey")?,
+            fence: Table::find("")?,
+            replica: Table::find("replica_shard")?,
         })
+    }
+
+    /// Whether all have the columns that are read.
+    fn fit(&self) -> bool {
+        let cluster = Table::<ClusterRow>::find("");
+        cluster.is_some_and(Table::fits)
+            && self.node.fits()
+            && self.shard.fits()
+            && self.schema.fits()
+            && self.reference.fits()
+            && self.fence.fits()
+            && self.replica.fits()
     }
 }
 
@@ -112,14 +116,15 @@ fn catalogs() -> Catalogs {
     }
     // A script of the extension's own is making them what they are to be, and its last step is not known yet.
     if extension::in_script_of(version::EXTENSION) {
-        return Tables::find().map_or(Catalogs::Missing, Catalogs::Known);
+        return Tables::find().filter(Tables::fit).map_or(Catalogs::Missing, Catalogs::Known);
     }
     // Every invalidation counts while it is not known which relations matter.
     invalidation::watch([InvalidOid; 5]);
     let found = fill(|| Ok(Catalogs::find()), |cache, found| cache.catalogs = Some(found));
     let found = found.unwrap_or(Catalogs::Missing);
     if let Catalogs::Known(t) = &found {
-        invalidation::watch([t.node, t.shard, t.schema, t.reference, t.fence]);
+        let oids = [t.node.oid(), t.shard.oid(), t.schema.oid(), t.reference.oid(), t.fence.oid()];
+        invalidation::watch(oids);
     }
     found
 }
@@ -165,14 +170,16 @@ pub fn exists() -> bool {
 }
 
 /// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
-/// the sessions of a migration nothing does, and for what changes call that are applied to a copy.
+/// the sessions of a migration nothing does, and for what changes call that are applied to a copy. True if the table of
+/// nodes does not fit (55000): whoever asks for one then gets that error, and no shell is taken for an empty table.
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
         && !worker::applies_changes()
         && match catalogs() {
-            Catalogs::Known(_) => {
-                nodes().is_ok_and(|nodes| nodes.iter().any(|node| !node.is_local))
-            }
+            Catalogs::Known(_) => nodes().map_or_else(
+                |error| error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                |nodes| nodes.iter().any(|node| !node.is_local),
+            ),
             // What it touches of Helios is refused by whoever looks at it.
             Catalogs::Other(other) => other.has_nodes(),
             Catalogs::Missing => false,
@@ -181,11 +188,11 @@ pub fn in_use() -> bool {
 
 /// Owner of the catalogs: the role that changes to them are made as.
 pub fn catalogs_owner() -> Result<Oid> {
-    privileges::owner_of_relation(needed_tables()?.node)
+    privileges::owner_of_relation(needed_tables()?.node.oid())
 }
 
 pub(super) fn shard_table() -> Option<Oid> {
-    tables().map(|tables| tables.shard)
+    tables().map(|tables| tables.shard.oid())
 }
 
 /// All nodes, by id.
@@ -197,9 +204,9 @@ pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
     fill(
         || {
             let cluster = own_cluster()?;
-            let read = |row: &Row| Node::from_row(row, cluster);
-            let rows = index_scan::scan(tables.node, tables.node_key, &[], read);
-            let mut nodes: Vec<Rc<Node>> = rows.into_iter().flatten().map(Rc::new).collect();
+            let rows = tables.node.all()?.into_iter();
+            let mut nodes: Vec<Rc<Node>> =
+                rows.map(|row| Rc::new(Node::from_row(row, cluster))).collect();
             nodes.sort_by_key(|node| node.id);
             Ok(Rc::new(nodes))
         },
@@ -271,9 +278,8 @@ pub fn is_reference(relation: Oid) -> Result<bool> {
     };
     fill(
         || {
-            let by_oid = [(1, Key::Oid(relation))];
-            let rows = index_scan::scan(tables.reference, tables.reference_key, &by_oid, |_| ());
-            Ok(!rows.is_empty())
+            const RELATION: Column<ReferenceTableRow, RegClass> = Column::named("relation");
+            Ok(tables.reference.first(&[RELATION.equals(RegClass(relation))])?.is_some())
         },
         |cache, is| {
             cache.references.insert(relation, is);
@@ -288,10 +294,7 @@ pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
     }
     let Some(tables) = tables() else { return Ok(Rc::default()) };
     fill(
-        || {
-            let rows = index_scan::scan(tables.fence, InvalidOid, &[], Fence::from_row);
-            Ok(Rc::new(rows.into_iter().flatten().collect()))
-        },
+        || Ok(Rc::new(tables.fence.all()?.into_iter().filter_map(Fence::from_row).collect())),
         |cache, fences| cache.fences = Some(fences),
     )
 }
@@ -304,18 +307,17 @@ pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
     let Some(tables) = tables() else { return Ok(Rc::default()) };
     fill(
         || {
-            let by_shard = [(2, Key::Int8(shard.0))];
-            let read = |row: &Row| Some((row.get(1)?, NodeId(row.get(3)?), row.get(4)?));
-            let rows = index_scan::scan(tables.replica, tables.replica_key, &by_shard, read);
-            let replica = |(migration, node, slots): (i64, NodeId, Vec<String>)| {
+            const SHARD: Column<ReplicaRow, i64> = Column::named("shard");
+            let replica = |row: ReplicaRow| {
                 Ok(Replica {
-                    migration,
-                    node,
-                    name: crate::catalog::cache::node(node)?.name.clone(),
-                    slots,
+                    migration: row.migration,
+                    node: NodeId(row.node),
+                    name: node(NodeId(row.node))?.name.clone(),
+                    slots: row.slots,
                 })
             };
-            Ok(Rc::new(rows.into_iter().flatten().map(replica).collect::<Result<_>>()?))
+            let rows = tables.replica.rows(&[SHARD.equals(shard.0)])?.into_iter();
+            Ok(Rc::new(rows.map(replica).collect::<Result<_>>()?))
         },
         |cache, replicas| {
             cache.replicas.insert(shard, replicas);
@@ -324,7 +326,7 @@ pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
 }
 
 pub(super) fn reference_catalog() -> Option<Oid> {
-    tables().map(|tables| tables.reference)
+    tables().map(|tables| tables.reference.oid())
 }
 
 /// Where the schema of this name lives; None if it is no distributed schema or lives on this server.
@@ -346,13 +348,11 @@ fn elsewhere(home: Option<Placement>) -> Option<Placement> {
 }
 
 fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
-    let by_name = [(1, Key::Name(schema))];
-    let read = |row: &Row| row.get::<i64>(2);
-    let rows = index_scan::scan(tables.schema, tables.schema_key, &by_name, read);
-    let Some(shard) = rows.into_iter().flatten().next() else { return Ok(None) };
-    let read = |row: &Row| row.get::<i32>(4);
-    let rows = index_scan::scan(tables.shard, tables.shard_key, &[(1, Key::Int8(shard))], read);
-    let node = rows.into_iter().flatten().next().ok_or_else(|| {
+    const NAME: Column<SchemaRow, Name> = Column::named("name");
+    const ID: Column<ShardNodeRow, i64> = Column::named("id");
+    let row = tables.schema.first(&[NAME.equals(Name(schema.to_owned()))])?;
+    let Some(SchemaRow { shard }) = row else { return Ok(None) };
+    let ShardNodeRow { node } = tables.shard.first(&[ID.equals(shard)])?.ok_or_else(|| {
         Error::new(
             Code::ERRCODE_DATA_CORRUPTED,
             format!("shard {shard} of schema \"{schema}\" is not in the directory"),
@@ -363,44 +363,43 @@ fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
 
 /// The number that makes this cluster's nodes and prepared transactions its own.
 pub fn cluster_id() -> Result<i64> {
-    Ok(cluster_row()?.0)
+    Ok(cluster_row()?.id)
 }
 
 /// As [`cluster_id`]; None in a copy of the database that the cluster was made in.
 fn own_cluster() -> Result<Option<i64>> {
-    let (id, database) = cluster_row()?;
-    Ok((database.to_u32() == session::database_id()).then_some(id))
+    let row = cluster_row()?;
+    Ok((row.database.to_u32() == session::database_id()).then_some(row.id))
 }
 
-fn cluster_row() -> Result<(i64, Oid)> {
+fn cluster_row() -> Result<ClusterRow> {
     needed_tables()?;
-    let table = index_scan::relation("helios", "cluster").unwrap_or(InvalidOid);
-    let read = |row: &Row| Some((row.get::<i64>(2)?, row.get::<Oid>(4)?));
-    let rows = index_scan::scan(table, InvalidOid, &[], read);
-    rows.into_iter().flatten().next().ok_or_else(|| {
+    let row = Table::find("").map_or(Ok(None), |table| table.first(&[]))?;
+    row.ok_or_else(|| {
         Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
     })
 }
 
 /// Whether this database is a node of a cluster.
-pub fn is_node() -> bool {
-    other().map_or_else(|| node_of().is_some(), |other| other.is_node())
+pub fn is_node() -> Result<bool> {
+    match catalogs() {
+        Catalogs::Known(_) => Ok(node_of()?.is_some()),
+        Catalogs::Other(other) => Ok(other.is_node()),
+        Catalogs::Missing => Ok(false),
+    }
 }
 
 /// Where the coordinator of this node says that it answers.
-pub fn coordinator_address() -> Option<String> {
-    if other().is_some() {
-        return None;
+pub fn coordinator_address() -> Result<Option<String>> {
+    match catalogs() {
+        Catalogs::Known(_) => Ok(node_of()?.and_then(|row| row.coordinator)),
+        Catalogs::Other(_) | Catalogs::Missing => Ok(None),
     }
-    node_of()?.1
 }
 
-/// The cluster that has this database as a node, and its coordinator's address. A copy of a node's database is none.
-fn node_of() -> Option<(i64, Option<String>)> {
-    let table = index_scan::relation("helios", "cluster")?;
-    let read = |row: &Row| {
-        let ours = row.get::<Oid>(4)?.to_u32() == session::database_id();
-        Some((row.get::<i64>(5).filter(|_| ours)?, row.get::<String>(6)))
-    };
-    index_scan::scan(table, InvalidOid, &[], read).into_iter().flatten().next()
+/// The row of a cluster that has this database as a node. A copy of a node's database is none.
+fn node_of() -> Result<Option<ClusterRow>> {
+    let row: Option<ClusterRow> = Table::find("").map_or(Ok(None), |table| table.first(&[]))?;
+    let is_ours = |row: &ClusterRow| row.database.to_u32() == session::database_id();
+    Ok(row.filter(|row| row.node_of.is_some() && is_ours(row)))
 }

@@ -31,9 +31,9 @@ pub fn of_migration(id: i64) -> Result<Vec<CleanupItem>> {
                    ORDER BY array_position('{subscription,slot,publication,rows,former,schema,identity,trigger,aside,fence,marker,import}', kind), id";
     sql::rows(select, &[id.into()], |row| {
         Ok(CleanupItem {
-            node: NodeId(row.get(1)?.unwrap_or(0)),
-            kind: row.get(2)?.unwrap_or_default(),
-            name: row.get(3)?.unwrap_or_default(),
+            node: NodeId(row.value("node")?),
+            kind: row.value("kind")?,
+            name: row.value("name")?,
         })
     })
 }

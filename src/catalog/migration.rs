@@ -1,9 +1,13 @@
 //! Rows of `helios.migration`: the migrations, and what is asked of them.
 
-use crate::catalog::{NodeId, ShardId, as_owner};
+pub use super::migration_progress::*;
+
+use super::tables::MigrationProgressRow;
+use super::{NodeId, ShardId, as_owner};
 use crate::error::{Error, Result};
+use crate::pg::catalog::table::{Column, Table};
 use crate::pg::session::sql::{self, Row};
-use helios_core::migration::{Request, State};
+use helios_core::migration::{ENDED, Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
@@ -14,6 +18,16 @@ pub enum Becomes {
     Distributed,
     /// An ordinary schema of this server.
     Plain,
+}
+
+impl Becomes {
+    /// The word for it in the catalog.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Distributed => "distributed",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 /// A migration as its row tells.
@@ -62,43 +76,46 @@ fn corrupt(what: &str) -> Error {
     Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("helios.migration holds an unknown {what}"))
 }
 
-fn word<T: std::str::FromStr>(row: &Row<'_>, column: usize, what: &str) -> Result<Option<T>> {
-    row.get::<String>(column)?.map(|word| word.parse().map_err(|_| corrupt(what))).transpose()
+fn word<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
+    row.option::<String>(column)?.map(|word| word.parse().map_err(|_| corrupt(column))).transpose()
 }
 
-/// The migration of this number; 42704 if there is none.
-pub fn load(id: i64) -> Result<Migration> {
-    let select = "SELECT id, shard, schemas::text[], source, target, state, wish, outcome, round,
-                         extract(epoch FROM clock_timestamp() - verified)::double precision,
-                         extract(epoch FROM clock_timestamp() - switched)::double precision, tries, split_from, becomes, way_back,
-                         keeps, histories
-                    FROM helios.migration WHERE id = $1";
-    let read = |row: &Row<'_>| {
-        Ok(Migration {
-            id: row.get(1)?.unwrap_or(0),
-            shard: ShardId(row.get(2)?.unwrap_or(0)),
-            schemas: row.get(3)?.unwrap_or_default(),
-            source: NodeId(row.get(4)?.unwrap_or(0)),
-            target: NodeId(row.get(5)?.unwrap_or(0)),
-            state: word(row, 6, "state")?.ok_or_else(|| corrupt("state"))?,
-            request: word(row, 7, "wish")?,
-            outcome: word(row, 8, "outcome")?,
-            round: row.get(9)?.unwrap_or(0),
-            verified: row.get(10)?,
-            switched: row.get(11)?,
-            tries: row.get(12)?.unwrap_or(0),
-            split_from: row.get::<i64>(13)?.map(ShardId),
-            becomes: match row.get::<String>(14)?.as_deref() {
+impl Migration {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            id: row.value("id")?,
+            shard: ShardId(row.value("shard")?),
+            split_from: row.option("split_from")?.map(ShardId),
+            becomes: match row.option::<String>("becomes")?.as_deref() {
                 None => None,
                 Some("plain") => Some(Becomes::Plain),
                 Some(_) => Some(Becomes::Distributed),
             },
-            way_back: row.get(15)?.unwrap_or(true),
-            keeps: row.get(16)?.unwrap_or(false),
-            histories: row.get(17)?,
+            schemas: row.value("schemas")?,
+            source: NodeId(row.value("source")?),
+            target: NodeId(row.value("target")?),
+            state: word(row, "state")?.ok_or_else(|| corrupt("state"))?,
+            request: word(row, "wish")?,
+            outcome: word(row, "outcome")?,
+            round: row.value("round")?,
+            verified: row.option("verified")?,
+            switched: row.option("switched")?,
+            tries: row.value("tries")?,
+            keeps: row.value("keeps")?,
+            way_back: row.value("way_back")?,
+            histories: row.option("histories")?,
         })
-    };
-    let rows = as_owner(|| sql::read_rows(select, &[id.into()], read))?;
+    }
+}
+
+/// The migration of this number; 42704 if there is none.
+pub fn load(id: i64) -> Result<Migration> {
+    let select = "SELECT id, shard, split_from, becomes, schemas::text[], source, target, state, wish, outcome, round, tries,
+                         extract(epoch FROM clock_timestamp() - verified)::double precision AS verified,
+                         extract(epoch FROM clock_timestamp() - switched)::double precision AS switched,
+                         keeps, way_back, histories
+                    FROM helios.migration WHERE id = $1";
+    let rows = as_owner(|| sql::read_rows(select, &[id.into()], Migration::from_row))?;
     rows.into_iter().next().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("migration {id} does not exist"))
             .hint("helios_migrations lists them.")
@@ -121,10 +138,7 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
     let insert =
         "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes, keeps)
                   VALUES ($1, $2::name[], $3, $4, $5, $6, $7) RETURNING id";
-    let becomes = new.becomes.map(|becomes| match becomes {
-        Becomes::Distributed => "distributed",
-        Becomes::Plain => "plain",
-    });
+    let becomes = new.becomes.map(Becomes::name);
     let (schemas, split_from) = (new.schemas.to_vec(), new.split_from.map(|shard| shard.0));
     let (source, target) = (new.source.0, new.target.0);
     let arguments = [
@@ -142,38 +156,27 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
 
 /// The migration under way that moves a shard; those that keep copies of it are others.
 pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
-    let select = "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps AND state NOT IN ({ENDED})"
+    );
     // Whoever asks may have waited for the one that began it: the snapshot of its statement is too old.
-    as_owner(|| sql::one(select, &[shard.0.into()]))
+    as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
 /// The migration under way that moves a shard or keeps a copy of it.
 pub fn any_of_shard(shard: ShardId) -> Result<Option<i64>> {
-    let select = "SELECT max(id) FROM helios.migration WHERE shard = $1
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let select =
+        format!("SELECT max(id) FROM helios.migration WHERE shard = $1 AND state NOT IN ({ENDED})");
     // The snapshot of the statement is too old, as above.
-    as_owner(|| sql::one(select, &[shard.0.into()]))
+    as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
 /// Migrations under way that have this node at one of their ends.
 pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
-    let select = "SELECT id FROM helios.migration WHERE $1 IN (source, target)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed') ORDER BY id";
-    as_owner(|| sql::read_rows(select, &[node.0.into()], |row| Ok(row.get(1)?.unwrap_or(0))))
-}
-
-/// Enters a state, and forgets the troubles on the way to it.
-pub fn advance(id: i64, state: State) -> Result<()> {
-    let update = "UPDATE helios.migration SET state = $2, error = CASE WHEN outcome = 'failed' THEN error END,
-                         tries = 0, retry_at = NULL,
-                         copying = CASE WHEN $2 = 'backfill' THEN coalesce(copying, clock_timestamp()) ELSE copying END,
-                         copied = CASE WHEN $2 = 'catch_up' THEN clock_timestamp() ELSE copied END,
-                         verified = CASE WHEN $2 IN ('switch', 'in_step') THEN clock_timestamp() ELSE verified END,
-                         switched = CASE WHEN $2 = 'dual_write_back' THEN clock_timestamp() ELSE switched END,
-                         ended = CASE WHEN $3 THEN clock_timestamp() END
-                   WHERE id = $1";
-    sql::run(update, &[id.into(), state.name().into(), state.is_last().into()])
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE $1 IN (source, target) AND state NOT IN ({ENDED}) ORDER BY id"
+    );
+    as_owner(|| sql::read_rows(&select, &[node.0.into()], |row| row.value("id")))
 }
 
 /// Whether the request is the one that the migration was loaded with. Nobody can ask for anything else until the
@@ -185,61 +188,28 @@ pub fn is_request_unchanged(migration: &Migration) -> Result<bool> {
     Ok(sql::one::<bool>(select, &[migration.id.into(), request.into()])? == Some(true))
 }
 
-/// Goes to clean-up, with what is to follow it.
-pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
-    let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
-                   WHERE id = $1";
-    sql::run("DELETE FROM helios.replica WHERE migration = $1", &[id.into()])?;
-    sql::run(update, &[id.into(), outcome.name().into(), error.into()])
+/// How far a migration is, whatever snapshot the caller has.
+pub struct Progress {
+    pub state: State,
+    /// Whether something is asked of it.
+    pub has_request: bool,
+    pub rows_done: i64,
+    pub rows_total: i64,
+    pub error: Option<String>,
 }
 
-/// Notes why a step did not succeed, and when it is tried again.
-pub fn postpone(id: i64, error: &str, pause: Duration) -> Result<()> {
-    let update = "UPDATE helios.migration SET error = $2, tries = tries + 1,
-                         retry_at = clock_timestamp() + make_interval(secs => $3) WHERE id = $1";
-    sql::run(update, &[id.into(), error.into(), pause.as_secs_f64().into()])
-}
-
-/// Notes what a migration waits for; None when it waits no more.
-pub fn note(id: i64, what: Option<&str>) -> Result<()> {
-    let update =
-        "UPDATE helios.migration SET error = $2 WHERE id = $1 AND error IS DISTINCT FROM $2";
-    sql::run(update, &[id.into(), what.into()])
-}
-
-/// Notes how far the copy is.
-pub fn progress(id: i64, rows: u64, bytes: u64) -> Result<()> {
-    let update = "UPDATE helios.migration SET rows_done = $2, rows_total = greatest(rows_total, $2), bytes_done = $3 WHERE id = $1";
-    sql::run(update, &[id.into(), (rows as i64).into(), (bytes as i64).into()])
-}
-
-/// Notes by how many bytes of the log the other copy is behind.
-pub fn lag(id: i64, bytes: i64) -> Result<()> {
-    sql::run("UPDATE helios.migration SET lag = $2 WHERE id = $1", &[id.into(), bytes.into()])
-}
-
-/// Notes how long a fence stood.
-pub fn stalled(id: i64, time: Duration) -> Result<()> {
-    let update = "UPDATE helios.migration SET stall = greatest(stall, $2) WHERE id = $1";
-    sql::run(update, &[id.into(), (time.as_secs_f64() * 1000.0).into()])
-}
-
-/// Notes which servers source and target are, when that is known first.
-pub fn histories(id: i64, now: &[String]) -> Result<()> {
-    let update = "UPDATE helios.migration SET histories = $2 WHERE id = $1 AND histories IS NULL";
-    as_owner(|| sql::run(update, &[id.into(), now.to_vec().into()]))
-}
-
-/// Begins another round; gives its number.
-pub fn next_round(id: i64) -> Result<i32> {
-    let update = "UPDATE helios.migration SET round = round + 1 WHERE id = $1 RETURNING round";
-    Ok(sql::one::<i32>(update, &[id.into()])?.unwrap_or(0))
-}
-
-/// Takes a request back that has come true.
-pub fn clear_request(id: i64, request: Request) -> Result<()> {
-    let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
-    sql::run(update, &[id.into(), request.name().into()])
+/// How far a migration is; None if there is none of this number.
+pub fn progress_of(id: i64) -> Result<Option<Progress>> {
+    const ID: Column<MigrationProgressRow, i64> = Column::named("id");
+    let Some(table) = Table::find("migration_pkey") else { return Ok(None) };
+    let Some(row) = table.first(&[ID.equals(id)])? else { return Ok(None) };
+    Ok(Some(Progress {
+        state: row.state.parse().map_err(|_| corrupt("state"))?,
+        has_request: row.wish.is_some(),
+        rows_done: row.rows_done,
+        rows_total: row.rows_total,
+        error: row.error,
+    }))
 }
 
 /// A migration that wants a worker.
@@ -257,20 +227,39 @@ pub struct Waiting {
 
 /// Migrations that have not ended, in the order of their turns.
 pub fn waiting() -> Result<Vec<Waiting>> {
-    let select = "SELECT id, source, target,
-                         state NOT IN ('in_step', 'dual_write_back', 'cleanup') AND coalesce(retry_at <= clock_timestamp(), true),
-                         greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision
-                    FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                   ORDER BY state = 'planned', id";
-    as_owner(|| {
-        sql::read_rows(select, &[], |row| {
-            Ok(Waiting {
-                id: row.get(1)?.unwrap_or(0),
-                source: NodeId(row.get(2)?.unwrap_or(0)),
-                target: NodeId(row.get(3)?.unwrap_or(0)),
-                busy: row.get(4)?.unwrap_or(true),
-                pause: Duration::try_from_secs_f64(row.get(5)?.unwrap_or(0.0)).unwrap_or_default(),
-            })
+    let select = format!(
+        "SELECT id, source, target,
+                state NOT IN ('in_step', 'dual_write_back', 'cleanup') AND coalesce(retry_at <= clock_timestamp(), true) AS busy,
+                greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::double precision AS pause
+           FROM helios.migration WHERE state NOT IN ({ENDED}) ORDER BY state = 'planned', id"
+    );
+    let read = |row: &Row<'_>| {
+        let pause: f64 = row.option("pause")?.unwrap_or(0.0);
+        Ok(Waiting {
+            id: row.value("id")?,
+            source: NodeId(row.value("source")?),
+            target: NodeId(row.value("target")?),
+            busy: row.value("busy")?,
+            pause: Duration::try_from_secs_f64(pause).unwrap_or_default(),
         })
-    })
+    };
+    as_owner(|| sql::read_rows(&select, &[], read))
+}
+
+/// The migration under way that has a second copy of a schema: one that keeps it in step before others.
+pub fn with_second_copy(schema: &str) -> Result<Option<i64>> {
+    let select = format!(
+        "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas) AND state NOT IN ({ENDED})
+          ORDER BY state = 'in_step' DESC, id LIMIT 1"
+    );
+    as_owner(|| sql::read_one(&select, &[schema.into()]))
+}
+
+/// Locks the row of a migration's shard until the transaction ends: exclusively, or against being locked exclusively.
+pub fn lock_shard_row(shard: ShardId, exclusively: bool) -> Result<()> {
+    let lock = match exclusively {
+        true => "SELECT id FROM helios.shard WHERE id = $1 FOR UPDATE",
+        false => "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE",
+    };
+    as_owner(|| sql::one::<i64>(lock, &[shard.0.into()]).map(drop))
 }

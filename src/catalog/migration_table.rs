@@ -64,14 +64,14 @@ pub fn of_migration(id: i64) -> Result<Vec<MovingTable>> {
                    WHERE migration = $1 ORDER BY blocks DESC, schema, name";
     sql::rows(select, &[id.into()], |row| {
         Ok(MovingTable {
-            schema: row.get(1)?.unwrap_or_default(),
-            name: row.get(2)?.unwrap_or_default(),
-            identity: row.get(3)?,
-            logged: row.get(4)?.unwrap_or(true),
-            blocks: row.get::<i64>(5)?.unwrap_or(0) as u64,
-            rows: row.get::<i64>(6)?.unwrap_or(0) as u64,
-            round: row.get(7)?,
-            part: row.get(8)?.unwrap_or(0),
+            schema: row.value("schema")?,
+            name: row.value("name")?,
+            identity: row.option("identity")?,
+            logged: row.value("logged")?,
+            blocks: row.value::<i64>("blocks")? as u64,
+            rows: row.value::<i64>("rows")? as u64,
+            round: row.option("round")?,
+            part: row.value("part")?,
         })
     })
 }
@@ -81,4 +81,9 @@ pub fn set_copied(id: i64, table: &MovingTable, round: i32) -> Result<()> {
     let update = "UPDATE helios.migration_table SET round = $4 WHERE migration = $1 AND schema = $2::name AND name = $3::name";
     let (schema, name) = (table.schema.as_str(), table.name.as_str());
     sql::run(update, &[id.into(), schema.into(), name.into(), round.into()])
+}
+
+/// Forgets the tables of a migration that is over.
+pub fn forget(migration: i64) -> Result<()> {
+    sql::run("DELETE FROM helios.migration_table WHERE migration = $1", &[migration.into()])
 }

@@ -11,14 +11,21 @@
 mod cache;
 pub mod cleanup;
 pub mod fences;
+pub mod foreign_server;
 pub mod gate;
 pub mod migration;
+mod migration_progress;
 pub mod migration_table;
+pub mod on_node;
 pub mod placement;
 pub mod proof;
+pub mod replica;
 mod rows;
 mod shards;
 mod store;
+mod tables;
+pub mod transaction;
+pub mod verification;
 mod version;
 
 pub use cache::{
@@ -34,9 +41,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
-    forget_reference, forget_schema, forget_transactions, insert_schema, move_shards,
-    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
-    schemas_on, set_moving, take_local_out, unfinished_transactions,
+    forget_reference, forget_schema, insert_schema, move_shards, moving_schemas, password,
+    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
+    take_local_out,
 };
 
 use crate::error::Result;

@@ -8,35 +8,22 @@
 
 use super::cache;
 use super::rows::NodeId;
+use super::tables::IdentityRow;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::{self, Row};
+use crate::pg::catalog::table::Table;
 use crate::pg::session::{self, session_settings, sql};
-use pgrx::pg_sys::{InvalidOid, errcodes::PgSqlErrorCode as Code};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use ring::hmac;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use std::cell::Cell;
 use std::fmt::Write;
 
 /// What this server is to others.
-struct Identity {
-    /// Everything else is derived from it.
-    seed: String,
-    /// The public key that the coordinator of this node has left here.
-    coordinator: Option<String>,
-}
-
-/// Columns of `helios.identity`, from 1.
-const SEED: usize = 2;
-const COORDINATOR: usize = 3;
-
-fn identity() -> Option<Identity> {
+fn identity() -> Result<Option<IdentityRow>> {
     if cache::other().is_some() {
-        return None; // nothing proves anything by catalogs that are not understood
+        return Ok(None); // nothing proves anything by catalogs that are not understood
     }
-    let table = index_scan::relation("helios", "identity")?;
-    let read =
-        |row: &Row| Some(Identity { seed: row.get(SEED)?, coordinator: row.get(COORDINATOR) });
-    index_scan::scan(table, InvalidOid, &[], read).into_iter().next()?
+    Table::find("").map_or(Ok(None), |table| table.first(&[]))
 }
 
 /// Lengths keep two lists of parts from being the same bytes.
@@ -52,7 +39,7 @@ fn message(parts: &[&[u8]]) -> Vec<u8> {
 
 fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
     cache::catalogs_owner()?;
-    let identity = identity().ok_or_else(|| {
+    let identity = identity()?.ok_or_else(|| {
         Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "table helios.identity is empty")
             .hint(
                 "Run INSERT INTO helios.identity DEFAULT VALUES, then SELECT helios_adopt_nodes().",
@@ -90,7 +77,7 @@ pub fn is_signed(parts: &[&[u8]], signature: &str) -> bool {
 }
 
 fn is_signature(parts: &[&[u8]], signature: &str) -> Option<bool> {
-    let key = UnparsedPublicKey::new(&ED25519, from_hex(&identity()?.coordinator?)?);
+    let key = UnparsedPublicKey::new(&ED25519, from_hex(&identity().ok()??.coordinator?)?);
     Some(key.verify(&message(parts), &from_hex(signature)?).is_ok())
 }
 

@@ -1,9 +1,10 @@
-//! Rows of the catalogs as values. The column numbers are those of `sql/install/`'s newest script.
+//! What the catalogs tell, as values.
 
+use super::tables::{FenceRow, NodeRow};
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::Row;
+use crate::pg::session;
 use helios_core::shard::{Bounds, Rectangle};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::BTreeMap;
 
 /// Names a node.
@@ -69,23 +70,20 @@ pub struct Node {
 
 impl Node {
     /// `cluster` is this one.
-    pub(super) fn from_row(row: &Row, cluster: Option<i64>) -> Option<Self> {
-        let hosts: Vec<String> = row.get(3)?;
-        let ports: Vec<i32> = row.get(4)?;
+    pub(super) fn from_row(row: NodeRow, cluster: Option<i64>) -> Self {
         let address = |(host, port): (String, i32)| Address { host, port: port as u16 };
-        let options: Vec<String> = row.get(6)?;
-        Some(Self {
-            id: NodeId(row.get(1)?),
-            name: row.name(2)?,
-            addresses: hosts.into_iter().zip(ports).map(address).collect(),
-            database: row.name(5)?,
-            options: options.iter().map(|option| split_option(option)).collect(),
-            is_local: row.get(7)?,
-            state: row.get(9)?,
-            weight: row.get(10)?,
-            takes_schemas: row.get(11)?,
-            is_foreign: row.get::<bool>(7) != Some(true) && row.get(12) != cluster,
-        })
+        Self {
+            id: NodeId(row.id),
+            name: row.name.0,
+            addresses: row.hosts.into_iter().zip(row.ports).map(address).collect(),
+            database: row.database.0,
+            options: row.options.iter().map(|option| split_option(option)).collect(),
+            is_local: row.is_local,
+            state: row.state,
+            weight: row.weight,
+            takes_schemas: row.takes_schemas,
+            is_foreign: !row.is_local && Some(row.cluster) != cluster,
+        }
     }
 
     /// 55000 for a node of another cluster, whose data are not ours to change or to show.
@@ -145,5 +143,30 @@ impl Shard {
             Bounds::Pooled(rectangle) => Some(rectangle),
             Bounds::Dedicated => None,
         }
+    }
+}
+
+/// What a migration keeps from being changed.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    pub(super) namespace: Oid,
+    pub(super) schema: String,
+    pub(super) migration: i64,
+    /// Rows too, not only the definition.
+    pub(super) writes: bool,
+    /// As long as there is a further copy, not only while it moves.
+    pub(super) keeps: bool,
+}
+
+impl Fence {
+    /// None: there is no such schema here.
+    pub(super) fn from_row(row: FenceRow) -> Option<Self> {
+        Some(Self {
+            namespace: session::namespace(&row.schema.0)?,
+            schema: row.schema.0,
+            migration: row.migration,
+            writes: row.kind == "writes",
+            keeps: row.keeps,
+        })
     }
 }

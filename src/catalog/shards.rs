@@ -4,6 +4,7 @@ use super::rows::{NodeId, Shard, ShardId};
 use super::store::{as_owner, touch};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
+use helios_core::migration::ENDED;
 use helios_core::shard::{Bounds, KeyRange, Rectangle};
 use helios_core::slot;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -47,12 +48,11 @@ fn read(which: &str, id: Option<ShardId>) -> Result<Vec<Shard>> {
     let select = format!(
         "WITH moving(shard, schemas) AS MATERIALIZED (
             SELECT shard, schemas FROM helios.migration
-             WHERE NOT (keeps AND state = 'cleanup') AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed'))
-         SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to,
-                (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id),
+             WHERE NOT (keeps AND state = 'cleanup') AND state NOT IN ({ENDED}))
+         SELECT s.id, s.kind, s.node, s.slot_from, s.slot_to, s.key_from, s.key_to, s.replicas,
+                (SELECT count(*) FROM helios.schema c WHERE c.shard = s.id) AS schemas,
                 s.state <> 'active' OR s.id IN (SELECT shard FROM moving)
-                OR s.id IN (SELECT c.shard FROM moving m JOIN helios.schema c ON c.name = ANY (m.schemas)),
-                s.replicas
+                OR s.id IN (SELECT c.shard FROM moving m JOIN helios.schema c ON c.name = ANY (m.schemas)) AS is_moving
            FROM helios.shard s {which} ORDER BY s.id"
     );
     let arguments: Vec<_> = id.iter().map(|id| id.0.into()).collect();
@@ -60,21 +60,20 @@ fn read(which: &str, id: Option<ShardId>) -> Result<Vec<Shard>> {
 }
 
 fn from_row(row: &sql::Row<'_>) -> Result<Shard> {
-    let slot = |column| Ok::<_, Error>(row.get::<i32>(column)?.unwrap_or(0) as u16);
-    let bounds = match row.get::<String>(2)?.as_deref() {
-        Some("dedicated") => Bounds::Dedicated,
+    let bounds = match row.value::<String>("kind")?.as_str() {
+        "dedicated" => Bounds::Dedicated,
         _ => Bounds::Pooled(Rectangle {
-            slots: slot(4)?..slot(5)?,
-            keys: KeyRange { from: row.get(6)?, to: row.get(7)? },
+            slots: row.value::<i32>("slot_from")? as u16..row.value::<i32>("slot_to")? as u16,
+            keys: KeyRange { from: row.option("key_from")?, to: row.option("key_to")? },
         }),
     };
     Ok(Shard {
-        id: ShardId(row.get::<i64>(1)?.unwrap_or(0)),
+        id: ShardId(row.value("id")?),
         bounds,
-        node: NodeId(row.get::<i32>(3)?.unwrap_or(0)),
-        schemas: row.get::<i64>(8)?.unwrap_or(0) as u64,
-        is_moving: row.get::<bool>(9)?.unwrap_or(false),
-        replicas: row.get::<i32>(10)?.unwrap_or(1),
+        node: NodeId(row.value("node")?),
+        schemas: row.value::<i64>("schemas")? as u64,
+        is_moving: row.value("is_moving")?,
+        replicas: row.value("replicas")?,
     })
 }
 
@@ -83,8 +82,8 @@ pub fn residents(shard: ShardId) -> Result<Vec<Resident>> {
     let select = "SELECT name::text, key FROM helios.schema WHERE shard = $1";
     as_owner(|| {
         sql::rows(select, &[shard.0.into()], |row| {
-            let name = row.get::<String>(1)?.unwrap_or_default();
-            let key = row.get::<String>(2)?;
+            let name = row.value::<String>("name")?;
+            let key = row.option::<String>("key")?;
             Ok(Resident { key: key.unwrap_or_else(|| slot::key_of(&name).to_owned()), name })
         })
     })
@@ -99,8 +98,7 @@ pub fn schema_names() -> Result<Vec<String>> {
 pub fn shards_of_schemas() -> Result<Vec<(String, ShardId)>> {
     as_owner(|| {
         sql::read_rows("SELECT name::text, shard FROM helios.schema", &[], |row| {
-            let shard = row.get::<i64>(2)?.unwrap_or(0);
-            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+            Ok((row.value("name")?, ShardId(row.value("shard")?)))
         })
     })
 }
@@ -110,10 +108,7 @@ pub fn homes() -> Result<HashMap<String, NodeId>> {
     let select =
         "SELECT c.name::text, s.node FROM helios.schema c JOIN helios.shard s ON s.id = c.shard";
     let rows = as_owner(|| {
-        sql::read_rows(select, &[], |row| {
-            let node = row.get::<i32>(2)?.unwrap_or(0);
-            Ok((row.get::<String>(1)?.unwrap_or_default(), NodeId(node)))
-        })
+        sql::read_rows(select, &[], |row| Ok((row.value("name")?, NodeId(row.value("node")?))))
     })?;
     Ok(rows.into_iter().collect())
 }
@@ -171,12 +166,14 @@ fn set_bounds(shard: ShardId, bounds: &Rectangle) -> Result<()> {
 
 /// Pairs of shards to be joined whose migration is over, with its number.
 pub fn merges_due() -> Result<Vec<(ShardId, ShardId, i64)>> {
-    let select = "SELECT w.stays, w.goes, w.migration FROM helios.merge w LEFT JOIN helios.migration m ON m.id = w.migration
-                   WHERE m.id IS NULL OR m.state IN ('finished', 'rolled_back', 'cancelled', 'failed')";
+    let select = format!(
+        "SELECT w.stays, w.goes, w.migration FROM helios.merge w LEFT JOIN helios.migration m ON m.id = w.migration
+          WHERE m.id IS NULL OR m.state IN ({ENDED})"
+    );
     as_owner(|| {
-        sql::read_rows(select, &[], |row| {
-            let number = |column| Ok::<_, Error>(row.get::<i64>(column)?.unwrap_or(0));
-            Ok((ShardId(number(1)?), ShardId(number(2)?), number(3)?))
+        sql::read_rows(&select, &[], |row| {
+            let (stays, goes) = (row.value("stays")?, row.value("goes")?);
+            Ok((ShardId(stays), ShardId(goes), row.value("migration")?))
         })
     })
 }
@@ -193,17 +190,17 @@ pub fn schemas_like(node: NodeId, pattern: &str) -> Result<Vec<(String, ShardId)
                    WHERE s.node = $1 AND c.name::text LIKE $2 ORDER BY 1";
     as_owner(|| {
         sql::rows(select, &[node.0.into(), pattern.into()], |row| {
-            let shard = row.get::<i64>(2)?.unwrap_or(0);
-            Ok((row.get::<String>(1)?.unwrap_or_default(), ShardId(shard)))
+            Ok((row.value("name")?, ShardId(row.value("shard")?)))
         })
     })
 }
 
 /// Migrations that have not ended, those whose way back is still open not counted.
 pub fn migrations_under_way() -> Result<i64> {
-    let select = "SELECT count(*) FROM helios.migration
-                   WHERE state NOT IN ('in_step', 'dual_write_back', 'finished', 'rolled_back', 'cancelled', 'failed')";
-    as_owner(|| Ok(sql::read_one(select, &[])?.unwrap_or(0)))
+    let select = format!(
+        "SELECT count(*) FROM helios.migration WHERE state NOT IN ('in_step', 'dual_write_back', {ENDED})"
+    );
+    as_owner(|| Ok(sql::read_one(&select, &[])?.unwrap_or(0)))
 }
 
 /// Bytes a second of the last migrations that have switched; None if there are none.

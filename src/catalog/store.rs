@@ -3,10 +3,13 @@
 
 use super::cache::catalogs_owner;
 use super::rows::{Address, NodeId, ShardId};
+use super::tables::CredentialRow;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::{self, Key, Row};
 use crate::pg::catalog::privileges::RunAs;
+use crate::pg::catalog::table::{Column, Table};
+use crate::pg::catalog::value::Name;
 use crate::pg::session::sql;
+use helios_core::migration::ENDED;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -39,7 +42,7 @@ pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
 pub fn forget_schema(name: &str) -> Result<()> {
     as_owner(|| {
         let delete = "WITH gone AS (DELETE FROM helios.schema WHERE name = $1::name RETURNING shard) SELECT shard FROM gone";
-        for shard in sql::rows(delete, &[name.into()], |row| row.get::<i64>(1))? {
+        for shard in sql::rows(delete, &[name.into()], |row| row.value::<i64>("shard"))? {
             let delete = "DELETE FROM helios.shard WHERE id = $1 AND kind = 'dedicated'";
             sql::run(delete, &[shard.into()])?;
         }
@@ -89,7 +92,7 @@ pub fn set_moving(shard: ShardId, moving: bool) -> Result<()> {
 pub fn schemas_of(shard: ShardId) -> Result<Vec<String>> {
     as_owner(|| {
         let select = "SELECT name::text FROM helios.schema WHERE shard = $1 ORDER BY 1";
-        sql::rows(select, &[shard.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+        sql::rows(select, &[shard.0.into()], |row| row.value("name"))
     })
 }
 
@@ -167,37 +170,22 @@ pub fn remove_node(node: NodeId) -> Result<()> {
     })
 }
 
-/// Names of the transactions that are committed here and perhaps still prepared on a node.
-pub fn unfinished_transactions(node: NodeId) -> Result<Vec<String>> {
-    as_owner(|| {
-        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
-        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
-    })
-}
-
-/// Forgets transactions that are no longer prepared on a node.
-pub fn forget_transactions(node: NodeId, finished: &[String]) -> Result<()> {
-    as_owner(|| {
-        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
-        sql::run(delete, &[node.0.into(), finished.to_vec().into()])
-    })
-}
-
 /// Names of the distributed schemas on a node, in order.
 pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     as_owner(|| {
         let select =
             "SELECT c.name::text FROM helios.schema c JOIN helios.shard s ON s.id = c.shard
                        WHERE s.node = $1 ORDER BY 1";
-        sql::rows(select, &[node.0.into()], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))
+        sql::rows(select, &[node.0.into()], |row| row.value("name"))
     })
 }
 
 /// The distributed schemas that move now.
 pub fn moving_schemas() -> Result<Vec<String>> {
-    let select = "SELECT unnest(schemas)::text FROM helios.migration
-                   WHERE NOT keeps AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
-    as_owner(|| sql::read_rows(select, &[], |row| Ok(row.get::<String>(1)?.unwrap_or_default())))
+    let select = format!(
+        "SELECT unnest(schemas)::text AS schema FROM helios.migration WHERE NOT keeps AND state NOT IN ({ENDED})"
+    );
+    as_owner(|| sql::read_rows(&select, &[], |row| row.value("schema")))
 }
 
 /// A reference table.
@@ -211,13 +199,12 @@ pub struct ReferenceTable {
 /// All reference tables, in the order in which they were made.
 pub fn references() -> Result<Vec<ReferenceTable>> {
     as_owner(|| {
-        let select = "SELECT c.oid, format('%I.%I', n.nspname, c.relname)
+        let select = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
                         FROM helios.reference_table r JOIN pg_class c ON c.oid = r.relation
                              JOIN pg_namespace n ON n.oid = c.relnamespace
                        ORDER BY r.created, 2";
         sql::rows(select, &[], |row| {
-            let relation = row.get::<Oid>(1)?.unwrap_or(pgrx::pg_sys::InvalidOid);
-            Ok(ReferenceTable { relation, name: row.get::<String>(2)?.unwrap_or_default() })
+            Ok(ReferenceTable { relation: row.value("oid")?, name: row.value("name")? })
         })
     })
 }
@@ -237,13 +224,13 @@ pub fn forget_reference(relation: Oid) -> Result<()> {
 }
 
 /// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
-pub fn password(node: NodeId, role: &str) -> Option<String> {
-    let relation = |name| index_scan::relation("helios", name);
-    let (table, key) = (relation("credential")?, relation("credential_node_role_key")?);
-    let read = |row: &Row| (row.get::<i32>(1), row.get::<String>(3));
-    let rows = index_scan::scan(table, key, &[(2, Key::Name(role))], read);
-    let of = |node| rows.iter().find(|(of, _)| *of == node);
-    of(Some(node.0)).or_else(|| of(None)).and_then(|(_, password)| password.clone())
+pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
+    const ROLE: Column<CredentialRow, Name> = Column::named("role");
+    let Some(table) = Table::find("credential_node_role_key") else { return Ok(None) };
+    let mut rows = table.rows(&[ROLE.equals(Name(role.to_owned()))])?;
+    rows.retain(|row| row.node.is_none_or(|of| of == node.0));
+    rows.sort_by_key(|row| row.node.is_none());
+    Ok(rows.into_iter().next().map(|row| row.password))
 }
 
 /// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.

@@ -5,8 +5,9 @@
 //! are not. The cache keeps what was found; the doors are in `gate.rs`.
 
 use crate::error::{Error, Result};
-use crate::pg::catalog::extension::{self, Installed, Name};
-use crate::pg::catalog::index_scan::relation;
+use crate::pg::catalog::extension::{self, Installed};
+use crate::pg::catalog::names::relation;
+use crate::pg::catalog::value::{Name, RegClass};
 use crate::pg::session;
 use helios_core::node_interface::compare;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
@@ -62,7 +63,8 @@ pub(super) fn other() -> Option<Other> {
         true => Some(Vec::new()),
         false => {
             let table = relation("helios", "reference_table")?;
-            Some(extension::column::<Oid>(table, c"relation")?.into_iter().flatten().collect())
+            let found = extension::column::<RegClass>(table, c"relation")?;
+            Some(found.into_iter().flatten().map(|relation| relation.0).collect())
         }
     };
     Some(Other {

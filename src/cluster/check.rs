@@ -65,7 +65,7 @@ impl Facts {
 
     fn there(session: &mut Session) -> Result<Self> {
         let rows = session.query(FACTS)?;
-        Ok(Self::read(rows.first().map_or(&[], Vec::as_slice)))
+        Ok(Self::read(rows.first().map_or(&[], |row| &**row)))
     }
 
     /// What makes a node of a server; `here` is this server.

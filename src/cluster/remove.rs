@@ -54,7 +54,7 @@ pub fn remove(name: &str) -> Result<()> {
 
 /// A node that still has to commit something cannot go.
 fn finish_transactions(node: &Node) -> Result<()> {
-    let recorded = catalog::unfinished_transactions(node.id)?;
+    let recorded = catalog::transaction::unfinished(node.id)?;
     if recorded.is_empty() {
         return Ok(());
     }
@@ -74,5 +74,5 @@ fn finish_transactions(node: &Node) -> Result<()> {
         .detail(format!("Committed here and still prepared there: {}.", open.join(", ")))
         .hint("They are being finished; try again in a moment."));
     }
-    catalog::forget_transactions(node.id, &finished)
+    catalog::transaction::forget(node.id, &finished)
 }

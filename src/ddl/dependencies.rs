@@ -9,6 +9,7 @@ use super::object_location::{self, Location};
 use super::statement_scope::StatementScope;
 use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
+use crate::pg::catalog::references;
 use crate::pg::hooks::object_access::Event;
 
 /// An error if something that the statement made or altered leans on what is not where it is.
@@ -20,7 +21,7 @@ pub(super) fn check_all(scope: &StatementScope) -> Result<()> {
 /// An error if the object leans on what is not where it is.
 pub(super) fn check(object: Object) -> Result<()> {
     let Some(location) = object_location::of_named(object)? else { return Ok(()) };
-    for below in object::references(object) {
+    for below in references::of(object) {
         if object::is_given(below) {
             continue;
         }

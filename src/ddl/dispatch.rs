@@ -55,7 +55,7 @@ pub fn before(statement: &Statement) -> Result<Step> {
     if nested_ddl::concerns(statement) {
         return Ok(begin(*statement, Plan::NestedDdl));
     }
-    if on_node::concerns(statement) {
+    if on_node::concerns(statement)? {
         on_node::before(statement)?;
         return Ok(begin(*statement, Plan::OnNode));
     }

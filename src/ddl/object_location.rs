@@ -4,6 +4,7 @@ use crate::catalog::{self, NodeId, Placement};
 use crate::error::Result;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::catalog::references;
 use crate::pg::session;
 use pgrx::pg_sys::Oid;
 use std::collections::HashSet;
@@ -88,7 +89,7 @@ fn rests_on(object: Object) -> Result<Location> {
     let mut open = vec![object];
     let mut location = Location::EveryNode;
     while let Some(next) = open.pop() {
-        for below in object::references(next) {
+        for below in references::of(next) {
             if object::is_given(below) || !seen.insert(below) {
                 continue;
             }

@@ -16,7 +16,7 @@ use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Whether the statement may define something on a node, and comes from one of the node's own clients.
-pub(super) fn concerns(statement: &Statement) -> bool {
+pub(super) fn concerns(statement: &Statement) -> Result<bool> {
     let works_on_rows = matches!(
         statement.tag(),
         NodeTag::T_VacuumStmt
@@ -26,7 +26,10 @@ pub(super) fn concerns(statement: &Statement) -> bool {
             | NodeTag::T_LockStmt
             | NodeTag::T_TruncateStmt
     );
-    !works_on_rows && !catalog::in_use() && catalog::is_node() && !catalog::proof::is_coordinators()
+    Ok(!works_on_rows
+        && !catalog::in_use()
+        && catalog::is_node()?
+        && !catalog::proof::is_coordinators())
 }
 
 /// What changes objects without telling that it has touched them, or tells it too late.
@@ -61,7 +64,7 @@ pub(super) fn after(scope: &StatementScope) -> Result<()> {
 }
 
 fn refusal() -> Error {
-    let hint = match catalog::coordinator_address() {
+    let hint = match catalog::coordinator_address().ok().flatten() {
         Some(address) => format!("Connect to the coordinator at {address}."),
         None => "Connect to the coordinator.".to_owned(),
     };

@@ -6,17 +6,17 @@
 use super::import::guard;
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::Migration;
+use crate::catalog::on_node;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::kind::Kind;
 use crate::pg::ipc::worker;
-use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{flag, identifier, literal};
+use crate::replication::endpoints::{identifier, literal};
 use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -59,8 +59,7 @@ pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Res
         failpoint::hit(failpoint::MIGRATION_CLEANUP_BEFORE)?;
         if Endpoint::of(item.node) == Endpoint::Local && item.kind == "fence" {
             worker::attempt(|| {
-                let delete = "DELETE FROM helios.fence WHERE migration = $1";
-                sql::run(delete, &[migration.id.into()])?;
+                catalog::fences::lift(migration.id)?;
                 catalog::cleanup::remove(migration.id, item.node, &item.kind, &item.name)
             })?;
             continue;
@@ -129,12 +128,8 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
             session.query(&drop).map(|_| ())
         }
         "rows" => empty_shells(migration, &item.name, session),
-        "fence" => {
-            session.query(&format!("DELETE FROM helios.fence WHERE migration = {id}")).map(|_| ())
-        }
-        "marker" => session
-            .query(&format!("DELETE FROM helios.migration_marker WHERE migration = {id}"))
-            .map(|_| ()),
+        "fence" => session.query(&on_node::lift_fences(id)).map(|_| ()),
+        "marker" => session.query(&on_node::forget_markers(id)).map(|_| ()),
         other => Err(Error::new(
             Code::ERRCODE_DATA_CORRUPTED,
             format!("helios.cleanup holds an unknown kind \"{other}\""),
@@ -143,12 +138,7 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
 }
 
 fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
-    // With a lock: a switch that is prepared here, and committed elsewhere, is about to change the row.
-    let fenced = format!(
-        "SELECT kind = 'writes' FROM helios.fence WHERE migration = {id} AND schema = {} FOR UPDATE",
-        literal(schema)
-    );
-    if !session.query(&fenced)?.first().is_some_and(|row| flag(row, 0)) {
+    if session.query(&on_node::find_write_fence(id, schema))?.is_empty() {
         return Ok(());
     }
     session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
@@ -161,12 +151,7 @@ fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session)
     if home.is_some_and(|home| home.node == item.node) {
         return Ok(());
     }
-    session.query(&format!(
-        "INSERT INTO helios.fence (schema, migration, kind, keeps) VALUES ({}, {}, 'writes', true)
-         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
-        literal(&item.name),
-        migration.id
-    ))?;
+    session.query(&on_node::fence_former(migration.id, &item.name))?;
     drop_schema(migration.id, &item.name, session)
 }
 

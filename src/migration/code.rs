@@ -121,7 +121,8 @@ pub const CTES: &str = "
 impl Code {
     /// Asks the server that the definitions come from.
     pub fn of(session: &mut Session, schemas: &[String]) -> Result<Self> {
-        Ok(Self::read(session.query(&Self::query(schemas))?))
+        let rows = session.query(&Self::query(schemas))?.into_iter();
+        Ok(Self::read(rows.map(|row| row.into_iter().collect()).collect()))
     }
 
     /// Asks this server.

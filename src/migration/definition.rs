@@ -5,34 +5,26 @@ use super::dump::{self, Definitions, Section};
 use super::import;
 use crate::catalog;
 use crate::catalog::migration::Migration;
+use crate::catalog::on_node;
 use crate::error::Result;
 use crate::migration::kind::Kind;
 use crate::migration::kind::target_has_definition;
 use crate::pg::ipc::worker;
+use crate::remote::Record;
 use crate::remote::Session;
 use crate::replication::endpoint;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{identifier, literal, names, text};
-use crate::replication::foreign_server;
 use crate::replication::wait_policy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
 fn done(migration: &Migration, step: &str) -> String {
-    format!(
-        "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({}, {}, 0)",
-        migration.id,
-        literal(step)
-    )
+    on_node::add_marker(migration.id, step)
 }
 
 fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bool> {
-    let ask = format!(
-        "SELECT FROM helios.migration_marker WHERE migration = {} AND direction = {}",
-        migration.id,
-        literal(step)
-    );
-    Ok(!target.query(&ask)?.is_empty())
+    Ok(!target.query(&on_node::find_marker(migration.id, step))?.is_empty())
 }
 
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
@@ -41,15 +33,8 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
     if target_has_definition(migration) || is_done(migration, target, "pre_data")? {
         return Ok(true);
     }
-    let kind = Kind::of(migration);
-    let mut fence = format!(
-        "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
-         ON CONFLICT (schema, migration) DO UPDATE SET kind = 'writes'",
-        migration.id,
-        kind == Kind::Replica,
-        names(&migration.schemas)
-    );
-    let definition = if kind == Kind::Import {
+    let mut fence = on_node::fence_writes(migration);
+    let definition = if Kind::of(migration) == Kind::Import {
         if Endpoint::of(migration.target) == Endpoint::Local {
             for schema in &migration.schemas {
                 // What kept the name.
@@ -58,7 +43,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
         }
         worker::attempt(|| {
             let definition = import::shells::definition(migration, Some(snapshot))?;
-            foreign_server::note_definition(
+            catalog::foreign_server::note_definition(
                 migration.source,
                 &import::shells::digest(&definition),
             )?;
@@ -169,7 +154,7 @@ pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<Trigg
         names(schemas)
     ))?;
     let force = |on: bool| {
-        let set = |row: &Vec<_>| {
+        let set = |row: &Record| {
             let table = literal(&text(row, 0));
             format!(
                 "UPDATE pg_catalog.pg_class SET relforcerowsecurity = {on} WHERE oid = {table}::pg_catalog.regclass"

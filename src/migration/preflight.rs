@@ -89,7 +89,7 @@ fn check_servers(
     let both = [(source, &mut endpoints.source, way_back), (target, &mut endpoints.target, true)];
     for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.first().map(|row| &**row).unwrap_or_default();
         if text(row, 0) != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -1,15 +1,13 @@
 //! What is asked of migrations under way, and waiting for them.
 
 use crate::catalog;
-use crate::catalog::migration;
+use crate::catalog::migration::{self, Progress};
 use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
-use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
-use crate::pg::session::sql;
+use crate::remote::Record;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints;
 use helios_core::migration::{Request, State};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -24,14 +22,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 ///
 /// 42704 if there is none, 55000 if its state does not allow it.
 pub fn submit(id: i64, request: Request) -> Result<()> {
-    // One statement: a state that changes meanwhile is seen.
-    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
-                   WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
-    let allowed = State::ALL.into_iter().filter(|state| state.allows(request));
-    let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
-    let arguments = [id.into(), request.name().into(), allowed.into()];
-    if catalog::as_owner(|| sql::one::<i64>(update, &arguments))?.is_none() {
-        let state = match poll(id)? {
+    if !migration::submit_if_allowed(id, request)? {
+        let state = match migration::progress_of(id)? {
             Some(seen) => seen.state,
             None => migration::load(id)?.state,
         };
@@ -84,28 +76,6 @@ fn refused(id: i64, state: State, request: Request) -> Error {
     .hint(hint)
 }
 
-/// What can be seen of a migration whatever snapshot the caller has.
-struct Seen {
-    state: State,
-    request: bool,
-    rows: (i64, i64),
-    error: Option<String>,
-}
-
-fn poll(id: i64) -> Result<Option<Seen>> {
-    let table = index_scan::relation("helios", "migration").unwrap_or(pgrx::pg_sys::InvalidOid);
-    let key = index_scan::relation("helios", "migration_pkey").unwrap_or(pgrx::pg_sys::InvalidOid);
-    let rows = index_scan::scan(table, key, &[(1, index_scan::Key::Int8(id))], |row| {
-        Some(Seen {
-            state: row.get::<String>(8)?.parse().ok()?,
-            request: row.get::<String>(9).is_some(),
-            rows: (row.get::<i64>(12)?, row.get::<i64>(13)?),
-            error: row.get::<String>(18),
-        })
-    });
-    Ok(rows.into_iter().flatten().next())
-}
-
 /// Waits until a migration has switched (or been rolled back), or ended; gives its state. Tells of the progress.
 ///
 /// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
@@ -115,9 +85,9 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     let until = timeout.map(|timeout| Instant::now() + timeout);
     let (mut reported, mut last) = (None, None);
     loop {
-        let Some(seen) = poll(id)? else { return Ok(migration::load(id)?.state) };
+        let Some(seen) = migration::progress_of(id)? else { return Ok(migration::load(id)?.state) };
         let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
-        let settled = rests && !seen.request;
+        let settled = rests && !seen.has_request;
         if settled || seen.state.is_last() {
             return Ok(seen.state);
         }
@@ -146,11 +116,7 @@ pub type ComparedTable = (String, i64, i64, i64);
 ///
 /// 42704 if the schema has no two copies, 55000 if its migration is in another state.
 pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
-    let select = "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                   ORDER BY state = 'in_step' DESC, id LIMIT 1";
-    let id = catalog::as_owner(|| sql::read_one::<i64>(select, &[schema.into()]))?;
-    let id = id.ok_or_else(|| {
+    let id = migration::with_second_copy(schema)?.ok_or_else(|| {
         Error::new(
             Code::ERRCODE_UNDEFINED_OBJECT,
             format!("schema \"{schema}\" has no second copy"),
@@ -169,23 +135,25 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     ))?;
     crate::shared::worker_slots::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
-    while poll(id)?.is_some_and(|seen| seen.request && compares(seen.state)) {
+    while migration::progress_of(id)?.is_some_and(|seen| seen.has_request && compares(seen.state)) {
         wait::for_any(&[], POLL_INTERVAL);
     }
     let found = session.query(&format!(
-        "SELECT format('%I.%I', schema, relation), source_rows, target_rows, mismatches FROM helios.verification
+        "SELECT format('%I.%I', schema, relation) AS name, source_rows, target_rows, mismatches FROM helios.verification
           WHERE migration = {id} AND compared >= '2000-01-01'::timestamptz + {began} * interval '1 microsecond' ORDER BY 1"
     ))?;
-    let number = |row: &[Option<String>], at| endpoints::column(row, at).unwrap_or(0);
-    let row =
-        |row: &Vec<_>| (endpoints::text(row, 0), number(row, 1), number(row, 2), number(row, 3));
-    Ok(found.iter().map(row).collect())
+    let number = |row: &Record, column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
+    let read = |row: &Record| {
+        let (source, target) = (number(row, "source_rows")?, number(row, "target_rows")?);
+        Ok((row.text("name")?, source, target, number(row, "mismatches")?))
+    };
+    found.iter().map(read).collect()
 }
 
-fn report_progress(id: i64, seen: &Seen) {
+fn report_progress(id: i64, seen: &Progress) {
     let mut line = format!("migration {id}: {}", seen.state);
     if seen.state == State::Backfill {
-        line.push_str(&format!(", {} of about {} rows copied", seen.rows.0, seen.rows.1));
+        line.push_str(&format!(", {} of about {} rows copied", seen.rows_done, seen.rows_total));
     }
     if let Some(error) = &seen.error {
         line.push_str(&format!(" ({error})"));
@@ -194,10 +162,7 @@ fn report_progress(id: i64, seen: &Seen) {
 }
 
 fn refuse_own(id: i64) -> Result<()> {
-    let own =
-        "SELECT xmin::text = (pg_current_xact_id_if_assigned()::text::numeric % 4294967296)::text
-                 FROM helios.migration WHERE id = $1";
-    if catalog::as_owner(|| sql::read_one::<bool>(own, &[id.into()]))? != Some(true) {
+    if !migration::is_own(id)? {
         return Ok(());
     }
     Err(Error::new(

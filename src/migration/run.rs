@@ -5,7 +5,6 @@ use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
-use crate::pg::session::sql;
 use helios_core::migration::{State, back_off};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -35,10 +34,7 @@ pub fn run(id: i64) {
 }
 
 fn rest(id: i64, time: Duration) {
-    let update = "UPDATE helios.migration SET retry_at = CASE WHEN wish IS NULL THEN clock_timestamp() + make_interval(secs => $2) END
-                   WHERE id = $1";
-    let noted = worker::attempt(|| sql::run(update, &[id.into(), time.as_secs_f64().into()]));
-    if let Err(error) = noted {
+    if let Err(error) = worker::attempt(|| migration::rest(id, time)) {
         notify(PgLogLevel::LOG, &error);
     }
 }

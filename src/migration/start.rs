@@ -9,7 +9,7 @@ use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
 use crate::pg::hooks::invalidation;
-use crate::pg::session::{self, sql};
+use crate::pg::session;
 use crate::replication::endpoint::Endpoint;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -92,10 +92,7 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
 pub fn of_schema(schema: &str) -> Result<Option<i64>> {
     let mut home = catalog::home_of(schema)?;
     while let Some(place) = home {
-        catalog::as_owner(|| {
-            let lock = "SELECT id FROM helios.shard WHERE id = $1 FOR SHARE";
-            sql::one::<i64>(lock, &[place.shard.0.into()])
-        })?;
+        migration::lock_shard_row(place.shard, false)?;
         let again = catalog::home_of(schema)?;
         if again.is_some_and(|again| again.shard == place.shard) {
             return migration::any_of_shard(place.shard);
@@ -205,10 +202,7 @@ pub fn check_target(node: &Node) -> Result<()> {
 pub fn claim(subject: &Subject) -> Result<ResolvedShard> {
     let mut found = find(subject)?;
     loop {
-        catalog::as_owner(|| {
-            let lock = "SELECT state FROM helios.shard WHERE id = $1 FOR UPDATE";
-            sql::one::<String>(lock, &[found.shard.0.into()])
-        })?;
+        migration::lock_shard_row(found.shard, true)?;
         let claimed = found.shard;
         found = find(subject)?;
         if found.shard == claimed {

@@ -8,7 +8,6 @@ use super::code::Code as TenantCode;
 use super::definition::{self, TriggerChanges};
 pub use super::direction::Direction;
 use super::import::{guard, shells};
-use super::replica_rows;
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::catalog::{self, NodeId};
@@ -269,7 +268,7 @@ fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     catalog::move_shards(&[(migration.shard, to.id())])?;
     leave_newcomers(migration, from.id())?;
     if kind == Kind::Replica {
-        replica_rows::promoted(migration, None)?;
+        catalog::replica::promoted(migration, None)?;
     }
     if from == Endpoint::Local || to == Endpoint::Local {
         // Plans for the tables here are plans for shells from now on, or the other way round.
@@ -306,7 +305,7 @@ fn note_flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
 }
 
 fn fenced(id: i64, kind: &str) -> String {
-    format!("UPDATE helios.fence SET kind = '{kind}' WHERE migration = {id}")
+    catalog::on_node::set_fence_kind(id, kind)
 }
 
 /// Waits until everything that was committed on the publisher has been applied on the subscriber. 55P03 if it takes longer

@@ -26,20 +26,11 @@ pub use watch::watch;
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::session::sql;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-
-/// Whether there is a copy to be followed, or to be made.
-pub fn follows_any() -> Result<bool> {
-    let select = "SELECT EXISTS (SELECT FROM helios.replica) OR EXISTS (SELECT FROM helios.shard WHERE replicas > 1)";
-    Ok(catalog::as_owner(|| sql::read_one::<bool>(select, &[]))?.unwrap_or(false))
-}
 
 /// 55006 for a node that has copies, or what has copies elsewhere.
 pub fn refuse_node(node: NodeId, message: String) -> Result<()> {
-    let select = "SELECT string_agg(DISTINCT shard::text, ', ') FROM helios.migration WHERE keeps AND $1 IN (source, target)
-                     AND state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')";
-    match catalog::as_owner(|| sql::read_one::<String>(select, &[node.0.into()]))? {
+    match catalog::replica::shards_at(node)? {
         None => Ok(()),
         Some(shards) => Err(Error::new(Code::ERRCODE_OBJECT_IN_USE, message)
             .detail(format!("It has copies of shards that are kept, or shards that have copies: {shards}."))

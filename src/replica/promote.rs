@@ -7,7 +7,6 @@ use crate::migration::start;
 use crate::pg::ipc::wait;
 use crate::pg::session::{self, client};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{column, flag, text};
 use crate::shared::{replica_states, worker_slots};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
@@ -68,7 +67,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
           WHERE id = {id} AND state IN ('in_step', 'switch', 'dual_write_back') AND wish IS NULL RETURNING id"
     );
     let ask = format!(
-        "SELECT (SELECT node FROM helios.shard WHERE id = {}), state, error FROM helios.migration WHERE id = {id}",
+        "SELECT (SELECT node FROM helios.shard WHERE id = {}) AS node, state, error FROM helios.migration WHERE id = {id}",
         found.shard.0
     );
     let mut asked = false;
@@ -79,17 +78,17 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
             worker_slots::wake(session::database_id());
         }
         let rows = own.query(&ask)?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-        if column(row, 0) == Some(target.0) {
-            break;
-        }
-        let state = text(row, 1);
-        if row.is_empty() || ["cleanup", "failed", "cancelled"].contains(&state.as_str()) {
+        let (state, error) = match rows.first() {
+            Some(row) if row.parsed("node")? == Some(target.0) => break,
+            Some(row) => (row.text("state")?, row.text("error")?),
+            None => Default::default(),
+        };
+        if rows.is_empty() || ["cleanup", "failed", "cancelled"].contains(&state.as_str()) {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("the copy of {} could not be promoted", found.shown),
             )
-            .detail(text(row, 2))
+            .detail(error)
             .hint("helios_replicas shows the copies that are left."));
         }
         wait::for_any(&[], POLL_INTERVAL);
@@ -100,14 +99,20 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
 /// What the promotion has noted.
 fn recorded_outcome(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
     let rows = own.query(&format!(
-        "SELECT primary_lost, (extract(epoch FROM complete_until - '2000-01-01 UTC'::timestamptz) * 1000000)::bigint, bytes_behind
+        "SELECT primary_lost, bytes_behind,
+                (extract(epoch FROM complete_until - '2000-01-01 UTC'::timestamptz) * 1000000)::bigint AS complete_until
            FROM helios.promotion WHERE migration = {id} ORDER BY id DESC LIMIT 1"
     ))?;
-    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
-    Ok(Promoted {
-        node: catalog::node(node)?.name.clone(),
-        primary_lost: flag(row, 0),
-        complete_until: column(row, 1),
-        bytes_behind: column(row, 2),
-    })
+    let node = catalog::node(node)?.name.clone();
+    match rows.first() {
+        Some(row) => Ok(Promoted {
+            node,
+            primary_lost: row.flag("primary_lost")?,
+            complete_until: row.parsed("complete_until")?,
+            bytes_behind: row.parsed("bytes_behind")?,
+        }),
+        None => {
+            Ok(Promoted { node, primary_lost: false, complete_until: None, bytes_behind: None })
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! How many copies there are to be.
 
 use crate::catalog::migration::{self, Migration, NewMigration};
+use crate::catalog::replica::Unfit;
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::kind::Kind;
-use crate::migration::replica_rows::{of_shard, submit_for_replica};
+use crate::migration::replica_rows::of_shard;
 use crate::migration::start::{self, ResolvedShard};
-use crate::pg::session::sql;
 use crate::replication::endpoint::Endpoint;
 use crate::shared::node_health;
 use helios_core::migration::{Request, State};
@@ -100,7 +100,7 @@ fn fit(
             true => Request::Cancel,
             false => Request::Finish,
         };
-        catalog::as_owner(|| submit_for_replica(copy.id, request))?;
+        catalog::as_owner(|| migration::submit(copy.id, request))?;
     }
     let missing = wanted.saturating_sub(copies.len());
     if missing == 0 {
@@ -130,10 +130,6 @@ fn is_in_step(copy: &Migration) -> bool {
 
 /// Nodes that can take a copy, those that have least first.
 fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
-    let others = "SELECT count(*) FROM helios.migration WHERE keeps AND target = $1
-                     AND state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')";
-    let left = "SELECT EXISTS (SELECT FROM helios.cleanup c JOIN helios.migration m ON m.id = c.migration
-                                WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
     let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
     for node in catalog::remote_nodes()? {
         use crate::shared::node_health::State::{Offline, Silent};
@@ -142,13 +138,10 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
         if taken.contains(&node.id) || !node.takes_schemas || node.state != "online" || !is_there {
             continue;
         }
-        let id = node.id.0;
-        let has_leftovers =
-            catalog::as_owner(|| sql::one::<bool>(left, &[shard.0.into(), id.into()]))?;
-        if has_leftovers == Some(true) {
+        if catalog::replica::has_remains(shard, node.id)? {
             continue;
         }
-        let copies = catalog::as_owner(|| sql::one::<i64>(others, &[id.into()]))?.unwrap_or(0);
+        let copies = catalog::replica::count_on(node.id)?;
         let has = catalog::schemas_on(node.id)?.len() as f64 + copies as f64 + 1.0;
         found.push((has / node.weight, node));
     }
@@ -158,23 +151,8 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
 
 /// Makes up for copies that were lost or promoted; for the worker that follows them.
 pub fn make_up() -> Result<()> {
-    let select = "SELECT s.id, s.node, s.replicas FROM helios.shard s
-                   WHERE s.replicas > 1 AND s.node <> 0 AND EXISTS (SELECT FROM helios.schema c WHERE c.shard = s.id)
-                     AND (SELECT count(*) FROM helios.migration m WHERE m.shard = s.id AND m.keeps
-                             AND m.state NOT IN ('cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')) <> s.replicas - 1
-                     AND NOT EXISTS (SELECT FROM helios.migration m WHERE m.shard = s.id AND
-                             (NOT m.keeps AND m.state NOT IN ('finished', 'rolled_back', 'cancelled', 'failed')
-                              OR m.keeps AND (m.state = 'switch' OR m.wish IS NOT NULL)
-                              OR m.keeps AND m.outcome = 'failed'
-                                 AND coalesce(m.ended, clock_timestamp()) > clock_timestamp() - make_interval(secs => $1)))
-                     FOR UPDATE OF s SKIP LOCKED";
-    let row = |row: &sql::Row<'_>| {
-        let (shard, node) = (row.get::<i64>(1)?.unwrap_or(0), row.get::<i32>(2)?.unwrap_or(0));
-        Ok((ShardId(shard), NodeId(node), row.get::<i32>(3)?.unwrap_or(1)))
-    };
-    let short = catalog::as_owner(|| sql::rows(select, &[AGAIN.into()], row))?;
-    for (shard, node, count) in short {
-        if !fit(shard, node, count, None, false)?.is_empty() {
+    for Unfit { shard, node, replicas } in catalog::replica::unfit(AGAIN)? {
+        if !fit(shard, node, replicas, None, false)?.is_empty() {
             catalog::changed();
         }
     }

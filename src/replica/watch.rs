@@ -6,18 +6,18 @@
 //! known to be back.
 
 use super::set;
-use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::replica_rows::give_up;
 use crate::migration::switch::{self, Direction};
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
-use crate::pg::session::{self, sql};
-use crate::remote::Session;
+use crate::pg::session;
+use crate::remote::{Record, Session};
 use crate::replication::channel::Channel;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{column, flag, literal, text};
+use crate::replication::endpoints::literal;
 use crate::replication::tables;
 use crate::settings;
 use crate::shared::replica_states::{self, State};
@@ -58,7 +58,7 @@ pub fn watch() {
     loop {
         let interval = interval();
         let began = Instant::now();
-        match worker::attempt(super::follows_any).and_then(|any| Ok((any, load()?))) {
+        match worker::attempt(catalog::replica::any).and_then(|any| Ok((any, load()?))) {
             Ok((false, _)) => return,
             Ok((true, copies)) => {
                 watch.poll(&copies, interval);
@@ -87,8 +87,7 @@ fn interval() -> Duration {
 /// The copies in step.
 fn load() -> Result<Vec<Followed>> {
     let migrations = worker::attempt(|| {
-        let number = |row: &sql::Row<'_>| Ok(row.get::<i64>(1)?.unwrap_or(0));
-        let ids = sql::rows("SELECT migration FROM helios.replica ORDER BY 1", &[], number)?;
+        let ids = catalog::replica::in_step()?;
         ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()
     })?;
     let follow = |migration: Migration| {
@@ -208,17 +207,19 @@ fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slo
     let names: Vec<_> = markers.iter().map(|(_, _, slot)| literal(slot)).collect();
     let rows = session.query(&format!(
         "UPDATE helios.migration_marker SET token = {now} WHERE (migration, direction) IN ({});
-         SELECT n, s.slot_name IS NULL OR s.wal_status = 'lost',
-                pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint
+         SELECT n AS slot, s.slot_name IS NULL OR s.wal_status = 'lost' AS lost,
+                pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint AS bytes,
+                (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS log_end
            FROM unnest(ARRAY[{}]::name[]) AS n LEFT JOIN pg_replication_slots s ON s.slot_name = n",
         keys(markers),
         names.join(", ")
     ))?;
-    let slot = |row: &Vec<Option<String>>| {
-        let (bytes, log_end) = (column(row, 2).unwrap_or(0), column(row, 3).unwrap_or(0));
-        (text(row, 0), Slot { lost: flag(row, 1), bytes, log_end })
+    let slot = |row: &Record| {
+        let bytes = row.parsed("bytes")?.unwrap_or(0);
+        let log_end = row.parsed("log_end")?.unwrap_or(0);
+        Ok((row.text("slot")?, Slot { lost: row.flag("lost")?, bytes, log_end }))
     };
-    Ok(rows.iter().map(slot).collect())
+    rows.iter().map(slot).collect()
 }
 
 /// The markers that a subscriber has.
@@ -227,9 +228,11 @@ fn arrived(session: &mut Session, markers: &[Marker]) -> Result<Vec<((i64, Strin
         "SELECT migration, direction, token FROM helios.migration_marker WHERE (migration, direction) IN ({})",
         keys(markers)
     ))?;
-    let token =
-        |row: &Vec<Option<String>>| Some(((column(row, 0)?, text(row, 1)), column::<i64>(row, 2)?));
-    Ok(rows.iter().filter_map(token).collect())
+    let token = |row: &Record| {
+        let key = (row.parsed("migration")?.unwrap_or(0), row.text("direction")?);
+        Ok((key, row.parsed("token")?.unwrap_or(0)))
+    };
+    rows.iter().map(token).collect()
 }
 
 fn state(

@@ -164,7 +164,7 @@ impl Copying<'_> {
     fn drive(&mut self, stream: &mut Stream) -> Result<()> {
         if let Some(range) = &stream.range {
             let Some(rows) = stream.session.poll_query(&mut stream.answer)? else { return Ok(()) };
-            let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+            let row = rows.first().map(|row| &**row).unwrap_or_default();
             self.rows += column::<u64>(row, 0).unwrap_or(0);
             self.bytes += range.to.map_or(0, |to| (to - range.from) * BLOCK);
             let table = range.table;

@@ -51,7 +51,7 @@ impl Endpoint {
     /// Its name, for messages.
     pub fn name(self) -> Result<String> {
         match self {
-            Self::Foreign(id) => Ok(foreign_server::load(id)?.name()),
+            Self::Foreign(id) => Ok(catalog::foreign_server::load(id)?.name()),
             Self::Local | Self::Node(_) => Ok(catalog::node(self.id())?.name.clone()),
         }
     }
@@ -59,7 +59,7 @@ impl Endpoint {
     /// The role that migrations connect to it as.
     fn role(self) -> Result<String> {
         match self {
-            Self::Foreign(id) => Ok(foreign_server::load(id)?.role),
+            Self::Foreign(id) => Ok(catalog::foreign_server::load(id)?.role),
             Self::Local | Self::Node(_) => role(),
         }
     }
@@ -67,7 +67,9 @@ impl Endpoint {
     /// The password file that libpq is to read for it.
     fn passfile(self) -> Result<Option<String>> {
         match self {
-            Self::Foreign(id) => Ok(foreign_server::load(id)?.passfile().map(str::to_owned)),
+            Self::Foreign(id) => {
+                Ok(catalog::foreign_server::load(id)?.passfile().map(str::to_owned))
+            }
             Self::Local | Self::Node(_) => Ok(None),
         }
     }
@@ -76,7 +78,7 @@ impl Endpoint {
     pub fn target(self) -> Result<Target> {
         match self {
             Self::Foreign(id) => {
-                let mut target = foreign_server::load(id)?.target()?;
+                let mut target = catalog::foreign_server::load(id)?.target()?;
                 target.parameters = connection_settings::unprivileged();
                 target.parameters.push((foreign_server::TOKEN, catalog::proof::of_import(id)?));
                 Ok(target)

@@ -1,8 +1,8 @@
-//! Where a foreign server is: from the connection string to the row in `helios.foreign_server`, and back.
+//! Where a foreign server is: from the connection string to its row, and from there to a session.
 
-use crate::catalog::{self, NodeId, as_owner};
+use crate::catalog;
+pub use crate::catalog::foreign_server::ForeignServer as Server;
 use crate::error::{Error, Result};
-use crate::pg::session::sql;
 use crate::remote::{SslMode, Target, Tcp};
 use crate::{settings, transaction};
 use helios_core::conninfo;
@@ -22,18 +22,6 @@ pub const TOKEN: &str = "helios_import.token";
 /// Name of the schema that a migration has for its own objects, on the foreign server and on the target.
 pub fn own_schema(migration: i64) -> Result<String> {
     Ok(format!("helios_import_{}_{migration}", catalog::cluster_id()?))
-}
-
-/// A PostgreSQL server outside of the cluster, as a connection string describes it.
-#[derive(Clone)]
-pub struct Server {
-    hosts: Vec<String>,
-    ports: Vec<u16>,
-    database: String,
-    /// The role to be there.
-    pub role: String,
-    password: Option<String>,
-    options: BTreeMap<String, String>,
 }
 
 fn invalid(message: impl Into<Vec<u8>>) -> Error {
@@ -113,26 +101,6 @@ impl Server {
         let (host, port) = first.map_or(("", 0), |(host, port)| (host.as_str(), *port));
         format!("{host}:{port}/{}", self.database)
     }
-
-    /// Writes it down for a migration.
-    pub fn insert(&self, id: NodeId, migration: i64) -> Result<()> {
-        let insert = "INSERT INTO helios.foreign_server (id, migration, hosts, ports, database, role, password, options)
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-        let ports: Vec<i32> = self.ports.iter().map(|port| i32::from(*port)).collect();
-        let options: Vec<String> =
-            self.options.iter().map(|(word, value)| format!("{word}={value}")).collect();
-        let arguments = [
-            id.0.into(),
-            migration.into(),
-            self.hosts.clone().into(),
-            ports.into(),
-            self.database.as_str().into(),
-            self.role.as_str().into(),
-            self.password.as_deref().into(),
-            options.into(),
-        ];
-        as_owner(|| sql::run(insert, &arguments))
-    }
 }
 
 fn ports(text: &str, hosts: usize) -> Result<Vec<u16>> {
@@ -149,52 +117,6 @@ fn ports(text: &str, hosts: usize) -> Result<Vec<u16>> {
         count if count == hosts => Ok(all),
         _ => Err(invalid("the connection string has another number of ports than of hosts")),
     }
-}
-
-/// The foreign server of this number; 42704 if there is none.
-pub fn load(id: NodeId) -> Result<Server> {
-    let select = "SELECT hosts, ports, database, role, password, options FROM helios.foreign_server WHERE id = $1";
-    let rows = as_owner(|| {
-        sql::read_rows(select, &[id.0.into()], |row| {
-            let ports: Vec<i32> = row.get(2)?.unwrap_or_default();
-            let options: Vec<String> = row.get(6)?.unwrap_or_default();
-            let split =
-                |option: &String| option.split_once('=').map(|(w, v)| (w.to_owned(), v.to_owned()));
-            Ok(Server {
-                hosts: row.get(1)?.unwrap_or_default(),
-                ports: ports.iter().filter_map(|port| u16::try_from(*port).ok()).collect(),
-                database: row.get(3)?.unwrap_or_default(),
-                role: row.get(4)?.unwrap_or_default(),
-                password: row.get(5)?,
-                options: options.iter().filter_map(split).collect(),
-            })
-        })
-    })?;
-    rows.into_iter().next().ok_or_else(|| {
-        Error::new(
-            Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("foreign server {} does not exist", id.0),
-        )
-    })
-}
-
-/// Notes a digest of the definition that was copied.
-pub fn note_definition(id: NodeId, digest: &str) -> Result<()> {
-    let update = "UPDATE helios.foreign_server SET definition = $2 WHERE id = $1";
-    sql::run(update, &[id.0.into(), digest.into()])
-}
-
-/// The digest of the definition that was copied.
-pub fn noted_definition(id: NodeId) -> Result<Option<String>> {
-    let select = "SELECT definition FROM helios.foreign_server WHERE id = $1";
-    as_owner(|| sql::read_one(select, &[id.0.into()]))
-}
-
-/// An import that is over needs the password no more.
-pub fn forget_password(id: NodeId) -> Result<()> {
-    as_owner(|| {
-        sql::run("UPDATE helios.foreign_server SET password = NULL WHERE id = $1", &[id.0.into()])
-    })
 }
 
 /// The error of a connection to a foreign server, as one who gave the connection string needs it.

@@ -2,8 +2,8 @@
 
 use crate::catalog::migration_table::MovingTable;
 use crate::error::Result;
-use crate::remote::Session;
-use crate::replication::endpoints::{column, flag, literal, names, text};
+use crate::remote::{Record, Session};
+use crate::replication::endpoints::{literal, names};
 
 /// Tables with rows of their own: ordinary ones and leaves of partitioned ones.
 ///
@@ -11,11 +11,13 @@ use crate::replication::endpoints::{column, flag, literal, names, text};
 /// it moves; `identity` is the clause that takes that back.
 pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTable>> {
     let sql = format!(
-        "SELECT n.nspname, c.relname, c.relpersistence <> 'u', pg_relation_size(c.oid) / current_setting('block_size')::bigint,
-                CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / w.width END::bigint, c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
-                OR c.relreplident = 'd' AND k.there,
-                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END,
-                dense_rank() OVER (ORDER BY pg_get_userbyid(c.relowner)) - 1
+        "SELECT n.nspname, c.relname, c.relpersistence <> 'u' AS logged,
+                pg_relation_size(c.oid) / current_setting('block_size')::bigint AS blocks,
+                CASE WHEN c.reltuples > 0 THEN c.reltuples ELSE pg_relation_size(c.oid) / w.width END::bigint AS rows,
+                c.relpersistence = 'u' OR c.relreplident IN ('f', 'i') AND (c.relreplident = 'f' OR i.exact)
+                OR c.relreplident = 'd' AND k.there AS stays,
+                CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END AS identity,
+                dense_rank() OVER (ORDER BY pg_get_userbyid(c.relowner)) - 1 AS part
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
                 LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
@@ -26,17 +28,20 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
         names(schemas)
     );
     let rows = source.query(&sql)?;
-    let table = |row: Vec<Option<String>>| MovingTable {
-        schema: text(&row, 0),
-        name: text(&row, 1),
-        logged: flag(&row, 2),
-        blocks: column(&row, 3).unwrap_or(0),
-        rows: column(&row, 4).unwrap_or(0),
-        identity: (!flag(&row, 5)).then(|| text(&row, 6)),
-        round: None,
-        part: column(&row, 7).unwrap_or(0),
+    let table = |row: &Record| {
+        let identity = row.text("identity")?;
+        Ok(MovingTable {
+            schema: row.text("nspname")?,
+            name: row.text("relname")?,
+            logged: row.flag("logged")?,
+            blocks: row.parsed("blocks")?.unwrap_or(0),
+            rows: row.parsed("rows")?.unwrap_or(0),
+            identity: (!row.flag("stays")?).then_some(identity),
+            round: None,
+            part: row.parsed("part")?.unwrap_or(0),
+        })
     };
-    Ok(rows.into_iter().map(table).collect())
+    rows.iter().map(table).collect()
 }
 
 /// Tables that no query of ours may be planned for: the planner computes what is constant in expressions of their
@@ -67,12 +72,13 @@ pub struct Lockable {
 /// Everything that LOCK TABLE takes: tables, and partitioned ones above them.
 pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<Lockable>> {
     let sql = format!(
-        "SELECT format('%I.%I', n.nspname, c.relname), c.relpersistence <> 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relpersistence <> 'u' AS logged FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'p') ORDER BY c.oid",
         names(schemas)
     );
-    let lockable = |row: Vec<_>| Lockable { name: text(&row, 0), logged: flag(&row, 1) };
-    Ok(source.query(&sql)?.into_iter().map(lockable).collect())
+    let lockable =
+        |row: &Record| Ok(Lockable { name: row.text("name")?, logged: row.flag("logged")? });
+    source.query(&sql)?.iter().map(lockable).collect()
 }
 
 /// Columns that rows are copied with: all but generated ones.
@@ -98,23 +104,27 @@ pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Ve
 /// Positions of the sequences: rows of (name, last value, whether it was given out).
 pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String, String, bool)>> {
     let sql = format!(
-        "SELECT format('%I.%I', schemaname, sequencename), last_value FROM pg_sequences
+        "SELECT format('%I.%I', schemaname, sequencename) AS name, last_value FROM pg_sequences
           WHERE schemaname = ANY ({}) ORDER BY 1",
         names(schemas)
     );
     let rows = source.query(&sql)?;
-    let (given_out, others): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row[1].is_some());
-    let mut all: Vec<_> =
-        given_out.into_iter().map(|row| (text(row, 0), text(row, 1), true)).collect();
-    // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
-    let read = |row: &Vec<_>| {
-        let name = text(row, 0);
-        format!("SELECT {}, last_value, is_called FROM {name}", literal(&name))
-    };
-    let reads: Vec<String> = others.into_iter().map(read).collect();
+    let (mut all, mut reads) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let name = row.text("name")?;
+        match row.option("last_value")? {
+            Some(value) => all.push((name, value.to_owned(), true)),
+            // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
+            None => reads.push(format!(
+                "SELECT {} AS name, last_value, is_called FROM {name}",
+                literal(&name)
+            )),
+        }
+    }
     for some in reads.chunks(500) {
-        let rows = source.query(&some.join(" UNION ALL "))?;
-        all.extend(rows.iter().map(|row| (text(row, 0), text(row, 1), flag(row, 2))));
+        for row in &source.query(&some.join(" UNION ALL "))? {
+            all.push((row.text("name")?, row.text("last_value")?, row.flag("is_called")?));
+        }
     }
     Ok(all)
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
 use crate::pg::error::notify;
 use crate::pg::session::{self, sql};
+use crate::remote::Record;
 use crate::remote::Session;
 use crate::shared::schema_counters;
 use crate::transaction;
@@ -97,7 +98,7 @@ fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
         });
     };
     let malformed = || Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "a node sent a malformed size");
-    let size = |row: Vec<Option<String>>| {
+    let size = |row: Record| {
         let mut columns = row.into_iter().flatten();
         let name = columns.next()?;
         Some((name, columns.next()?.parse().ok()?))

@@ -11,7 +11,6 @@ use super::introduction::connect;
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::catalog::{index_scan, transaction_records};
 use crate::pg::session as local;
 use crate::remote::Session;
 use crate::shared::server_epoch;
@@ -157,7 +156,7 @@ fn recover_node(
     }
     if !forget.is_empty() {
         failpoint::hit(failpoint::RECOVERY_FORGET_BEFORE)?;
-        catalog::forget_transactions(node.id, &forget)?;
+        catalog::transaction::forget(node.id, &forget)?;
         failpoint::hit(failpoint::RECOVERY_FORGET_AFTER)?;
     }
     Ok(())
@@ -174,7 +173,7 @@ fn is_concerned(name: &str, cluster: i64, only: Option<u32>) -> bool {
 /// Whether the local transaction that it is part of has not ended: it runs, or is itself prepared.
 fn is_running(name: &str, cluster: i64) -> bool {
     gid::part(name, cluster, local::database_id())
-        .is_none_or(|(_, xid)| transaction_records::is_running(xid))
+        .is_none_or(|(_, xid)| local::transaction_ids::is_running(xid))
 }
 
 /// Prepared transactions on a node that we are concerned with.
@@ -195,12 +194,12 @@ pub fn in_doubt(per_node: Duration) -> Result<Vec<InDoubt>> {
         match in_doubt_on(&node, per_node) {
             Ok(some) => found.extend(some),
             Err(error) => {
-                let recorded = transaction_records::all(records_table()?, node.id.0).into_iter();
-                found.extend(recorded.map(|(gid, since)| InDoubt {
+                let recorded = catalog::transaction::records(&node)?.into_iter();
+                found.extend(recorded.map(|record| InDoubt {
                     node: node.name.clone(),
-                    gid,
+                    gid: record.gid,
                     state: "committed",
-                    since: Some(since),
+                    since: Some(record.since),
                     error: Some(error.to_string()),
                 }));
             }
@@ -236,16 +235,10 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
     Ok(found)
 }
 
-fn records_table() -> Result<pgrx::pg_sys::Oid> {
-    index_scan::relation("helios", "transaction").ok_or_else(|| {
-        Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
-    })
-}
-
 /// Committed records for a node, whatever this transaction's snapshot shows.
 fn records(node: &Node) -> Result<BTreeSet<String>> {
-    let rows = transaction_records::all(records_table()?, node.id.0);
-    Ok(rows.into_iter().map(|(gid, _)| gid).collect())
+    let records = catalog::transaction::records(node)?;
+    Ok(records.into_iter().map(|record| record.gid).collect())
 }
 
 /// Finishes one; that someone else has done it in the meantime is as good.

@@ -8,7 +8,7 @@
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::pg::session::server_state;
-use crate::remote::Session;
+use crate::remote::{Record, Session};
 use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -107,12 +107,11 @@ pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
 }
 
 /// What a node says of its coordinator.
-type Known = [Vec<Option<String>>];
+type Known = [Record];
 
 fn parse(known: &Known) -> Option<(u64, u32)> {
     let row = known.first()?;
-    let column = |at: usize| row.get(at)?.as_deref();
-    Some((column(0)?.parse().ok()?, column(1)?.parse().ok()?))
+    Some((row.parsed("system_identifier").ok()??, row.parsed("timeline").ok()??))
 }
 
 /// Whether the node knows of an older state of this coordinator, or none.

@@ -5,10 +5,10 @@ use super::recovery::recover;
 use super::target::target;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::catalog::{privileges, transaction_records};
+use crate::pg::catalog::privileges;
 use crate::pg::error::notify;
 use crate::pg::session as local;
-use crate::pg::session::sql;
+use crate::pg::session::{sql, transaction_ids};
 use crate::remote::Session;
 use crate::shared::server_epoch;
 use crate::shared::worker_slots::{self, Work};
@@ -86,7 +86,7 @@ fn here(epoch: u128, xid: u32) -> Result<Status> {
     }
     // A crash came before anything of it was durable, and its id may be another's by now.
     let lost = |id: &u64| epoch < own && *id >= server_epoch::first_id();
-    let Some(id) = transaction_records::full_id(xid).filter(|id| !lost(id)) else {
+    let Some(id) = transaction_ids::full_id(xid).filter(|id| !lost(id)) else {
         return Ok(Status::Aborted);
     };
     let id = id.to_string();

@@ -26,7 +26,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
         sslrootcert: None,
         sslcert: None,
         sslkey: None,
-        password: catalog::password(node.id, role),
+        password: catalog::password(node.id, role)?,
         passfile: passfile(),
         proof: catalog::proof::of_session(node.id, role),
         connect_timeout: Duration::from_millis(

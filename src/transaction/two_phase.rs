@@ -9,7 +9,6 @@ use super::registry::Links;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::catalog::{index_scan, transaction_records};
 use crate::pg::error::notify;
 use crate::pg::ipc::wait::explain_cancel;
 use crate::pg::session as local;
@@ -49,10 +48,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
         return Err(if stopped { explain_cancel(error) } else { error });
     }
     failpoint::hit(failpoint::PREPARE_AFTER)?;
-    let table = index_scan::relation("helios", "transaction").ok_or_else(|| {
-        Error::new(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "helios.transaction does not exist")
-    })?;
-    transaction_records::insert(table, &records);
+    catalog::transaction::insert(&records)?;
     xact::force_durable_commit();
     failpoint::hit(failpoint::RECORD_AFTER)
 }

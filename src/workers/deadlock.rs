@@ -12,7 +12,7 @@ use crate::pg::catalog::privileges;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
-use crate::remote::Session;
+use crate::remote::{Rows, Session};
 use crate::shared::backends::{self, Backend};
 use crate::transaction;
 use helios_core::deadlock::{self, Deadlock, Transaction, Wait};
@@ -124,7 +124,7 @@ impl Detector {
         rows.filter_map(|row| Some((number(row.first()?)?, number(row.get(1)?)?))).collect()
     }
 
-    fn query(&mut self, node: i32) -> Result<Vec<Vec<Option<String>>>> {
+    fn query(&mut self, node: i32) -> Result<Rows> {
         let mut session = match self.sessions.remove(&node) {
             Some(session) => session,
             None => {

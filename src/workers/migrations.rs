@@ -2,7 +2,6 @@
 
 use crate::catalog;
 use crate::migration;
-use crate::pg::catalog::index_scan;
 use crate::pg::error::notify;
 use crate::pg::ipc::lock;
 use crate::pg::ipc::worker::{self, MigrationWork, Running};
@@ -30,7 +29,7 @@ impl Workers {
         self.running.retain(|(_, worker)| worker.is_alive());
         let found = worker::attempt(|| {
             let role = catalog::catalogs_owner()?.to_u32();
-            Ok((catalog::migration::waiting()?, replica::follows_any()?, role))
+            Ok((catalog::migration::waiting()?, catalog::replica::any()?, role))
         });
         let (waiting, follows, role) = match found {
             Ok(found) => found,
@@ -72,7 +71,7 @@ impl Workers {
 /// Main function of the worker of one migration, or of the worker that follows all replicas of a database.
 pub fn run(work: MigrationWork) {
     let id = work.migration;
-    let table = worker::attempt(|| Ok(index_scan::relation("helios", "migration")));
+    let table = worker::attempt(|| Ok(catalog::migration::catalog()));
     let Ok(Some(table)) = table else { return };
     // One worker at a time, whoever started it.
     if !lock::try_for_session(table, id as u32) {

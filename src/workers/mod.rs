@@ -17,7 +17,7 @@ pub mod recovery;
 pub mod roles;
 
 use crate::catalog;
-use crate::pg::catalog::index_scan;
+use crate::pg::catalog::databases;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker::{self, Running};
 use crate::settings;
@@ -52,7 +52,7 @@ pub fn launcher() {
         due.retain(|database| !running.iter().any(|(d, _)| d == database));
         let is_round = last_round.is_none_or(|last| last.elapsed() >= ROUND);
         if is_round || !due.is_empty() {
-            let there = worker::in_transaction(index_scan::databases);
+            let there = worker::in_transaction(databases::connectable);
             due.iter().filter(|d| !there.contains(d)).for_each(|gone| worker_slots::forget(*gone));
             due = if is_round {
                 there

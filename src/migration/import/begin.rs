@@ -2,14 +2,12 @@
 
 use super::shells;
 use crate::catalog::migration;
-use crate::catalog::{self, NodeId, placement};
-use crate::error::{Error, Result};
+use crate::catalog::{self, placement};
+use crate::error::Result;
 use crate::migration::kind::Kind;
 use crate::migration::{preflight, start as migration_start};
-use crate::pg::session::sql;
 use crate::replication::endpoints::Endpoints;
 use crate::replication::foreign_server::Server;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// What is asked for.
 pub struct Import<'a> {
@@ -38,22 +36,14 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let shard = catalog::dedicated_shard(import.schema, target)?;
     catalog::insert_schema(import.schema, helios_core::slot::key_of(import.schema), shard)?;
     catalog::set_moving(shard, true)?;
-    let source = new_number()?;
+    let source = catalog::foreign_server::new_number()?;
     let schemas = [import.schema.to_owned()];
     let id = migration::insert(&Kind::Import.row(shard, &schemas, source, target))?;
     server.insert(source, id)?;
-    let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
-    catalog::as_owner(|| sql::run(update, &[id.into(), import.way_back.into()]))?;
+    migration::set_way_back(id, import.way_back)?;
     let migration = migration::load(id)?;
     let mut endpoints = Endpoints::connect(&migration)?;
     // As the worker will: what keeps the schema from coming is said to the one who asks for it.
     preflight::check(&migration, &mut endpoints)?;
     Ok(id)
-}
-
-fn new_number() -> Result<NodeId> {
-    let next = "SELECT (- nextval('helios.foreign_server_id'))::integer";
-    let id = catalog::as_owner(|| sql::one::<i32>(next, &[]))?;
-    id.map(NodeId)
-        .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the foreign server has no number"))
 }

@@ -6,6 +6,7 @@ use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
 use crate::migration::requirements;
 use crate::pg::error::notify;
+use crate::remote::Rows;
 use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{
@@ -42,7 +43,7 @@ fn check_server(source: &mut Session) -> Result<()> {
     let ask = "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
                       pg_is_in_recovery()";
     let rows = source.query(ask)?;
-    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let row = rows.first().map(|row| &**row).unwrap_or_default();
     let version: i32 = column(row, 0).unwrap_or(0);
     let unfit = |message: &str, detail: String, hint: &str| {
         Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).detail(detail).hint(hint)
@@ -98,7 +99,7 @@ fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
            FROM pg_roles WHERE rolname = current_user"
     );
     let rows = source.query(&ask)?;
-    let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+    let row = rows.first().map(|row| &**row).unwrap_or_default();
     if flag(row, 0) {
         return Ok(());
     }
@@ -167,7 +168,7 @@ fn check_writers(migration: &Migration, source: &mut Session) -> Result<()> {
     Ok(())
 }
 
-fn list(rows: Vec<Vec<Option<String>>>) -> Vec<String> {
+fn list(rows: Rows) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
 }
 

@@ -11,7 +11,6 @@ use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, acting, sql};
 use crate::replication::endpoint;
 use crate::replication::endpoints::{identifier, names};
-use crate::replication::foreign_server;
 use helios_core::archive::Entry;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -43,7 +42,7 @@ pub fn digest((before, behind): &Definition) -> String {
 
 /// 55000 if the definition is not what it was when it was copied.
 pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
-    match foreign_server::noted_definition(migration.source)? {
+    match catalog::foreign_server::noted_definition(migration.source)? {
         Some(before) if before != digest(now) => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "the definition of the schema has changed on the foreign server during the import",
@@ -122,8 +121,8 @@ pub fn set_aside(migration: &Migration) -> Result<()> {
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
-    sql::run("DELETE FROM helios.fence WHERE migration = $1", &[migration.id.into()])?;
-    foreign_server::forget_password(migration.source)?;
+    catalog::fences::lift(migration.id)?;
+    catalog::foreign_server::forget_password(migration.source)?;
     if outcome == State::Finished {
         return Ok(());
     }

@@ -12,7 +12,6 @@ use crate::migration::import::guard;
 use crate::migration::kind::Kind;
 use crate::migration::kind::target_has_definition;
 use crate::migration::preflight;
-use crate::migration::replica_rows;
 use crate::migration::start;
 use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
@@ -21,7 +20,7 @@ use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{Endpoints, flag, names, text};
+use crate::replication::endpoints::{Endpoints, flag, text};
 use crate::replication::fence;
 use crate::replication::foreign_server;
 use crate::replication::tables;
@@ -88,7 +87,7 @@ pub fn planned(
             catalog::cleanup::add(migration.id, migration.target, item, schema)?;
         }
         if kind == Kind::Replica {
-            replica_rows::share_identities(migration)?;
+            catalog::replica::share_identities(migration)?;
         }
         migration_table::add(migration.id, &moving)
     })?;
@@ -150,19 +149,12 @@ fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
                 .try_for_each(|node| catalog::cleanup::add(id, node, "fence", ""))
         }
     })?;
-    let insert = |schemas: &str| {
-        format!(
-            "INSERT INTO helios.fence (schema, migration, kind, keeps)
-             SELECT s, {id}, 'definition', {} FROM unnest({schemas}) AS s ON CONFLICT DO NOTHING",
-            kind == Kind::Replica
-        )
-    };
-    let schemas = names(&migration.schemas);
-    worker::attempt(|| sql::run(&insert(&schemas), &[]))?;
+    let fence = catalog::on_node::fence_definitions(migration);
+    worker::attempt(|| sql::run(&fence, &[]))?;
     match kind {
         Kind::Import => worker::attempt(|| guard::put(migration, endpoints)),
         Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
-            endpoints.source.query(&insert(&schemas)).map(|_| ())
+            endpoints.source.query(&fence).map(|_| ())
         }
     }
 }

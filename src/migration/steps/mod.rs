@@ -22,7 +22,6 @@ use crate::failpoint;
 use crate::migration::kind::Kind;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
-use crate::pg::session::sql;
 use crate::replication::endpoints::literal;
 use helios_core::migration::{Request, State};
 use outcome::{StepOutcome, end};
@@ -72,10 +71,7 @@ fn clean_up(migration: &Migration) -> Result<StepOutcome> {
     cleanup::all(migration)?;
     let outcome = migration.outcome.unwrap_or(State::Failed);
     worker::attempt(|| {
-        sql::run(
-            "DELETE FROM helios.migration_table WHERE migration = $1",
-            &[migration.id.into()],
-        )?;
+        catalog::migration_table::forget(migration.id)?;
         catalog::set_moving(migration.shard, false)?;
         start::settle(migration, outcome)?;
         migration::advance(migration.id, outcome)

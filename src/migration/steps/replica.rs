@@ -2,10 +2,9 @@
 
 use super::outcome::StepOutcome;
 use super::take_over;
-use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::migration::replica_rows;
 use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::replication::endpoint::Endpoint;
@@ -21,7 +20,7 @@ pub fn in_step(migration: &Migration) -> Result<StepOutcome> {
         if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
     let channels = switch::channels(migration, direction)?;
     worker::attempt(|| {
-        replica_rows::enter(
+        catalog::replica::insert(
             migration,
             channels.iter().map(|channel| channel.name.clone()).collect(),
         )?;
@@ -37,7 +36,7 @@ pub fn promote(migration: &Migration) -> Result<StepOutcome> {
         return Ok(StepOutcome::Continue);
     }
     worker::attempt(|| match migration.state {
-        State::DualWriteBack => replica_rows::submit_for_replica(migration.id, Request::RollBack),
+        State::DualWriteBack => migration::submit(migration.id, Request::RollBack),
         _ => {
             migration::clear_request(migration.id, Request::Promote)?;
             migration::advance(migration.id, State::Switch)

@@ -1,18 +1,18 @@
 //! A copy takes over from a node that does not answer.
 
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::replica::{Loss, promoted};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
-use crate::migration::replica_rows::{Loss, promoted};
 use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{column, literal, names, text};
+use crate::replication::endpoints::{literal, names, text};
 use crate::shared::replica_states;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -78,7 +78,7 @@ fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String
     let (mut last, mut since) = (None, Instant::now());
     loop {
         let rows = copy.query(&ask)?;
-        let row = rows.first().map(Vec::as_slice).unwrap_or_default();
+        let row = rows.first().map(|row| &**row).unwrap_or_default();
         let now = (row.first().cloned().flatten(), text(row, 1));
         if last.as_ref() != Some(&now) {
             (last, since) = (Some(now), Instant::now());
@@ -97,11 +97,11 @@ fn loss(
 ) -> Result<Loss> {
     let of: Vec<_> = channels.iter().map(|channel| literal(channel.direction())).collect();
     let rows = copy.query(&format!(
-        "SELECT nullif(min(token), 0) FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
+        "SELECT nullif(min(token), 0) AS token FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
         migration.id,
         of.join(", ")
     ))?;
-    let complete_until = rows.first().and_then(|row| column(row, 0));
+    let complete_until = rows.first().map_or(Ok(None), |row| row.parsed("token"))?;
     let known = replica_states::of(migration.id).map(|state| state.log_end).filter(|&end| end > 0);
     let applied = applied.and_then(|place| place.parse::<i64>().ok());
     let bytes = known.zip(applied).map(|(end, place)| (end - place).max(0));
@@ -126,7 +126,7 @@ fn flip(
     let schemas = names(&migration.schemas);
     Endpoint::of(to)
         .execute(&format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
-    Endpoint::of(to).execute(&format!("DELETE FROM helios.fence WHERE migration = {id}"))?;
+    Endpoint::of(to).execute(&catalog::on_node::lift_fences(id))?;
     enable.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {

@@ -3,12 +3,15 @@
 //! Invariant: what is looked up may be gone a moment later unless its lock is held; a missing object is a value, not an error
 //! of the server's. Begin with [`object`], which says where an object belongs.
 
+pub mod databases;
 pub mod extension;
-pub mod index_scan;
 pub mod names;
 pub mod object;
 pub mod privileges;
 pub mod recorded;
+pub mod references;
 pub mod roles;
-pub mod transaction_records;
+pub mod table;
+mod table_insert;
 pub mod types;
+pub mod value;

@@ -2,7 +2,7 @@
 
 use crate::pg::tree::{list, nodes};
 use pgrx::pg_sys::{self, Oid};
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::ptr;
 
 unsafe extern "C-unwind" {
@@ -11,6 +11,20 @@ unsafe extern "C-unwind" {
         lock_mode: c_int,
         parent_counts: *mut *mut pg_sys::List,
     ) -> *mut pg_sys::List;
+}
+
+/// Relation of this name, if it exists.
+pub fn relation(schema: &str, name: &str) -> Option<Oid> {
+    let (schema, name) = (CString::new(schema).ok()?, CString::new(name).ok()?);
+    // SAFETY: both texts end with NUL and outlive the calls, which only look into the system caches.
+    unsafe {
+        let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
+        if namespace == Oid::INVALID {
+            return None;
+        }
+        let oid = pg_sys::get_relname_relid(name.as_ptr(), namespace);
+        (oid != Oid::INVALID).then_some(oid)
+    }
 }
 
 /// Namespace of a relation, if it exists.

@@ -1,6 +1,6 @@
 //! Where a database object belongs: to a schema, to a table, or to the database as a whole.
 
-use crate::pg::catalog::index_scan::{self, Key};
+use crate::pg::catalog::table::{Column, catalog_table, system_rows};
 use pgrx::pg_sys::{self, Oid};
 
 /// Objects with a smaller OID came with the server.
@@ -48,22 +48,48 @@ pub enum Belongs {
 /// An object of a catalog whose rows point to the object that they are a part of.
 struct PartOf {
     class: u32,
-    index: u32,
-    column: usize,
+    /// The column that points to the whole.
+    whole_of: fn(Oid) -> Option<Oid>,
     whole: u32,
+}
+
+/// A function that reads a column of type oid in the row of an object, found by its OID.
+macro_rules! linked {
+    ($catalog:literal = $class:expr, $index:expr, $column:ident) => {{
+        catalog_table! {
+            struct Link: "pg_catalog".$catalog { $column: Oid, } by { oid: Oid, }
+        }
+        |id: Oid| -> Option<Oid> {
+            const OID: Column<Link, Oid> = Column::named("oid");
+            let rows: Vec<Link> = system_rows($class, $index, &[OID.equals(id)]);
+            rows.first().map(|row| row.$column)
+        }
+    }};
+}
+
+/// A catalog whose rows belong to what one of their columns points to.
+macro_rules! part {
+    ($catalog:literal = $class:expr, $index:expr, $column:ident of $whole:expr) => {
+        PartOf {
+            class: $class,
+            whole_of: linked!($catalog = $class, $index, $column),
+            whole: $whole,
+        }
+    };
 }
 
 const NONE: Oid = pg_sys::InvalidOid;
 const RELATION: u32 = pg_sys::RelationRelationId.to_u32();
-const TYPE: u32 = pg_sys::TypeRelationId.to_u32();
+pub(super) const TYPE: u32 = pg_sys::TypeRelationId.to_u32();
 const NAMESPACE: u32 = pg_sys::NamespaceRelationId.to_u32();
 const EXTENSION: u32 = pg_sys::ExtensionRelationId.to_u32();
 const TRIGGER: u32 = pg_sys::TriggerRelationId.to_u32();
 const OPERATOR_FAMILY: u32 = pg_sys::OperatorFamilyRelationId.to_u32();
+const AMOP: u32 = pg_sys::AccessMethodOperatorRelationId.to_u32();
+const AMPROC: u32 = pg_sys::AccessMethodProcedureRelationId.to_u32();
 // pgrx has no names for these.
-const DEFAULT: u32 = 2604;
+pub(super) const DEFAULT: u32 = 2604;
 const CONSTRAINT: u32 = 2606;
-const DEPEND: u32 = 2608;
 const INHERITS: u32 = 2611;
 const REWRITE: u32 = 2618;
 const DB_ROLE_SETTING: u32 = 2964;
@@ -82,22 +108,12 @@ const TEXT_SEARCH_TEMPLATE: u32 = 3764;
 const TRANSFORM: u32 = 3576;
 
 const PARTS: [PartOf; 6] = [
-    PartOf { class: TRIGGER, index: pg_sys::TriggerOidIndexId, column: 2, whole: RELATION }, // pg_trigger.tgrelid
-    PartOf { class: REWRITE, index: 2692, column: 3, whole: RELATION }, // pg_rewrite.ev_class
-    PartOf { class: POLICY, index: 3257, column: 3, whole: RELATION },  // pg_policy.polrelid
-    PartOf { class: DEFAULT, index: 2657, column: 2, whole: RELATION }, // pg_attrdef.adrelid
-    PartOf {
-        class: pg_sys::AccessMethodOperatorRelationId.to_u32(),
-        index: 2756,
-        column: 2,
-        whole: OPERATOR_FAMILY,
-    }, // pg_amop.amopfamily
-    PartOf {
-        class: pg_sys::AccessMethodProcedureRelationId.to_u32(),
-        index: 2757,
-        column: 2,
-        whole: OPERATOR_FAMILY,
-    }, // pg_amproc.amprocfamily
+    part!("pg_trigger" = TRIGGER, pg_sys::TriggerOidIndexId, tgrelid of RELATION),
+    part!("pg_rewrite" = REWRITE, 2692, ev_class of RELATION),
+    part!("pg_policy" = POLICY, 3257, polrelid of RELATION),
+    part!("pg_attrdef" = DEFAULT, 2657, adrelid of RELATION),
+    part!("pg_amop" = AMOP, 2756, amopfamily of OPERATOR_FAMILY),
+    part!("pg_amproc" = AMPROC, 2757, amprocfamily of OPERATOR_FAMILY),
 ];
 
 /// Catalogs whose rows have a schema of their own.
@@ -138,17 +154,14 @@ pub fn belongs(object: Object) -> Option<Belongs> {
         NAMESPACE => schema(id),
         EXTENSION => Some(extension(id)),
         DB_ROLE_SETTING if id == NONE => Some(Belongs::Database),
-        DEFAULT_ACL => match linked(object.class, 828, 3, id)? {
+        DEFAULT_ACL => match linked!("pg_default_acl" = DEFAULT_ACL, 828, defaclnamespace)(id)? {
             NONE => Some(Belongs::Database),
             namespace => schema(namespace),
         },
         class if IN_SCHEMA.contains(&class) => schema(namespace_of(object)?),
         class if IN_DATABASE.contains(&class) => Some(Belongs::Database),
         class => match PARTS.iter().find(|part| part.class == class) {
-            Some(part) => {
-                let whole = linked(object.class, part.index, part.column, id)?;
-                belongs(Object { class: part.whole.into(), id: whole })
-            }
+            Some(part) => belongs(Object { class: part.whole.into(), id: (part.whole_of)(id)? }),
             None => Some(Belongs::Server),
         },
     }
@@ -258,34 +271,6 @@ pub fn child_of_inheritance(object: Object) -> Object {
     if object.class.to_u32() == INHERITS { of_relation(object.id) } else { object }
 }
 
-/// The objects that this one was made from, as pg_depend has them, a table's defaults included; parts count for their
-/// whole.
-pub fn references(object: Object) -> Vec<Object> {
-    let mut all = direct_references(object);
-    if is_relation(object) {
-        let read = |row: &index_scan::Row| row.get::<Oid>(1);
-        let by_table = [(2, Key::Oid(object.id))];
-        for default in
-            index_scan::scan(DEFAULT.into(), 2656.into(), &by_table, read).into_iter().flatten()
-        {
-            let default = Object { class: DEFAULT.into(), id: default };
-            all.extend(direct_references(default).into_iter().filter(|below| *below != object));
-        }
-    }
-    all
-}
-
-fn direct_references(object: Object) -> Vec<Object> {
-    let keys = [(1, Key::Oid(object.class)), (2, Key::Oid(object.id))];
-    let (depend, depender_index) = (Oid::from(DEPEND), Oid::from(2673));
-    let read = |row: &index_scan::Row| Some(Object { class: row.get(4)?, id: row.get(5)? });
-    let all = index_scan::scan(depend, depender_index, &keys, read);
-    // The columns of a composite type belong to a relation of its own, which depends on the type.
-    let row = type_fields(object.id).filter(|_| object.class.to_u32() == TYPE);
-    let row = row.map(|fields| fields.row).filter(|&row| row != NONE).map(of_relation);
-    all.into_iter().flatten().chain(row).collect()
-}
-
 fn relation(id: Oid) -> Option<Belongs> {
     // SAFETY: looks into the system cache.
     let namespace = unsafe { pg_sys::get_rel_namespace(id) };
@@ -310,15 +295,15 @@ fn schema(namespace: Oid) -> Option<Belongs> {
 }
 
 /// What pg_type says of a type.
-struct TypeFields {
+pub(super) struct TypeFields {
     namespace: Oid,
     /// The relation whose rows have this type.
-    row: Oid,
+    pub(super) row: Oid,
     /// The type of the elements, of an array.
     element: Oid,
 }
 
-fn type_fields(id: Oid) -> Option<TypeFields> {
+pub(super) fn type_fields(id: Oid) -> Option<TypeFields> {
     // SAFETY: the tuple is released after its fields were copied.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
@@ -349,35 +334,35 @@ fn data_type(id: Oid) -> Option<Belongs> {
     }
 }
 
+catalog_table! {
+    struct Constraint: "pg_catalog"."pg_constraint" {
+        connamespace: Oid,
+        conrelid: Oid,
+        contypid: Oid,
+    } by {
+        oid: Oid,
+    }
+}
+
 fn constraint(id: Oid) -> Option<Belongs> {
-    // pg_constraint: connamespace, conrelid, contypid; version 18 has one column more in front of the latter two.
-    let (namespace, table, domain) = if cfg!(feature = "pg18") { (3, 9, 10) } else { (3, 8, 9) };
-    let read = |row: &index_scan::Row| {
-        Some((row.get::<Oid>(namespace)?, row.get::<Oid>(table)?, row.get::<Oid>(domain)?))
-    };
-    let rows = index_scan::scan(CONSTRAINT.into(), 2667.into(), &[(1, Key::Oid(id))], read);
-    match rows.into_iter().flatten().next()? {
-        (namespace, NONE, NONE) => schema(namespace),
-        (_, NONE, domain) => data_type(domain),
-        (_, table, _) => relation(table),
+    const OID: Column<Constraint, Oid> = Column::named("oid");
+    let rows: Vec<Constraint> = system_rows(CONSTRAINT, 2667, &[OID.equals(id)]);
+    let row = rows.first()?;
+    match (row.conrelid, row.contypid) {
+        (NONE, NONE) => schema(row.connamespace),
+        (NONE, domain) => data_type(domain),
+        (table, _) => relation(table),
     }
 }
 
 /// Extensions are everywhere, except one whose objects are in a schema of their own choice: that schema says where.
 fn extension(id: Oid) -> Belongs {
-    match linked(EXTENSION.into(), 3080, 4, id) {
+    match linked!("pg_extension" = EXTENSION, 3080, extnamespace)(id) {
         Some(namespace) if crate::pg::session::namespace_name(namespace).is_some() => {
             Belongs::Schema(namespace)
         }
         _ => Belongs::Database,
     }
-}
-
-/// A column of type oid in the row of the object.
-fn linked(class: Oid, index: u32, column: usize, id: Oid) -> Option<Oid> {
-    let rows =
-        index_scan::scan(class, index.into(), &[(1, Key::Oid(id))], |row| row.get::<Oid>(column));
-    rows.into_iter().flatten().next()
 }
 
 fn namespace_of(object: Object) -> Option<Oid> {

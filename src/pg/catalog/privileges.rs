@@ -1,6 +1,7 @@
 //! Who the current code runs as.
 
 use crate::error::{Error, Result};
+use crate::pg::catalog::table::{Column, catalog_table, system_rows};
 use crate::pg::session::own_settings::OwnSettings;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CStr;
@@ -198,23 +199,26 @@ pub fn may_read(relation: pg_sys::Oid) -> bool {
     }
 }
 
+catalog_table! {
+    struct Extension: "pg_catalog"."pg_extension" {
+        extowner: pg_sys::Oid,
+    } by {
+        oid: pg_sys::Oid,
+    }
+}
+
 /// Owner of an extension, if it exists.
 pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
+    const OID: Column<Extension, pg_sys::Oid> = Column::named("oid");
     let name = std::ffi::CString::new(name).ok()?;
     // SAFETY: the text ends with NUL and outlives the call; looks into the catalogs.
-    unsafe {
-        let extension = pg_sys::get_extension_oid(name.as_ptr(), true);
-        if extension == pg_sys::InvalidOid {
-            return None;
-        }
-        let rows = crate::pg::catalog::index_scan::scan(
-            pg_sys::ExtensionRelationId,
-            pg_sys::InvalidOid,
-            &[],
-            |row| Some((row.get::<pg_sys::Oid>(1)?, row.get::<pg_sys::Oid>(3)?)),
-        );
-        rows.into_iter().flatten().find(|(id, _)| *id == extension).map(|(_, owner)| owner)
+    let extension = unsafe { pg_sys::get_extension_oid(name.as_ptr(), true) };
+    if extension == pg_sys::InvalidOid {
+        return None;
     }
+    let catalog = pg_sys::ExtensionRelationId.to_u32();
+    let rows = system_rows(catalog, pg_sys::ExtensionOidIndexId, &[OID.equals(extension)]);
+    rows.first().map(|row: &Extension| row.extowner)
 }
 
 /// Whether the current user has the rights of an extension's owner.

@@ -1,6 +1,7 @@
 //! What a statement names that leaves no trace in `pg_depend`, found before it runs.
 
 use crate::pg::catalog::object::{self, Object};
+use crate::pg::catalog::references;
 use crate::pg::tree::list;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::{QueryTree, Survey};
@@ -33,7 +34,7 @@ impl Statement {
             let normal = pg_sys::DependencyType::DEPENDENCY_NORMAL;
             pg_sys::recordDependencyOnExpr(&address, query, std::ptr::null_mut(), normal);
             pg_sys::CommandCounterIncrement();
-            let found = object::references(depender);
+            let found = references::of(depender);
             pg_sys::deleteDependencyRecordsFor(depender.class, depender.id, false);
             pg_sys::CommandCounterIncrement();
             found

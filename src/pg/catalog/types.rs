@@ -49,3 +49,26 @@ pub fn install() {
 unsafe extern "C-unwind" fn changed(_arg: pg_sys::Datum, _cache: c_int, _hash: u32) {
     CHANGES.set(CHANGES.get() + 1);
 }
+
+/// The attribute at `index` (from 0).
+///
+/// # Safety
+/// `descriptor` is valid and has more than `index` attributes.
+pub(in crate::pg) unsafe fn tuple_attribute(
+    descriptor: pg_sys::TupleDesc,
+    index: usize,
+) -> *mut pg_sys::FormData_pg_attribute {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        return (*descriptor).attrs.as_mut_ptr().add(index);
+        // From 18 on the full attributes lie behind the compact ones (TupleDescAttrAddress).
+        #[cfg(feature = "pg18")]
+        return (*descriptor)
+            .compact_attrs
+            .as_mut_ptr()
+            .add((*descriptor).natts as usize)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(index);
+    }
+}

@@ -5,7 +5,7 @@
 //! COPY asks for a table made in the same transaction, which several sessions at once cannot have; here the caller
 //! answers for it.
 
-use crate::pg::exec::decode::tuple_attribute;
+use crate::pg::catalog::types::tuple_attribute;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr;

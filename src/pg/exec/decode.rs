@@ -1,6 +1,7 @@
 //! Turns rows as a node sends them (text format) into the values of a tuple slot.
 
 use crate::error::{Error, Result};
+use crate::pg::catalog::types::tuple_attribute;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 use std::ffi::c_char;
 use std::ptr;
@@ -135,27 +136,4 @@ fn malformed(what: &str) -> Error {
     )
     .detail(what)
     .hint("SELECT * FROM helios_check_cluster() shows which definitions differ.")
-}
-
-/// The attribute at `index` (from 0).
-///
-/// # Safety
-/// `descriptor` is valid and has more than `index` attributes.
-pub(in crate::pg) unsafe fn tuple_attribute(
-    descriptor: pg_sys::TupleDesc,
-    index: usize,
-) -> *mut pg_sys::FormData_pg_attribute {
-    // SAFETY: by the caller's promise.
-    unsafe {
-        #[cfg(not(feature = "pg18"))]
-        return (*descriptor).attrs.as_mut_ptr().add(index);
-        // From 18 on the full attributes lie behind the compact ones (TupleDescAttrAddress).
-        #[cfg(feature = "pg18")]
-        return (*descriptor)
-            .compact_attrs
-            .as_mut_ptr()
-            .add((*descriptor).natts as usize)
-            .cast::<pg_sys::FormData_pg_attribute>()
-            .add(index);
-    }
 }

@@ -5,8 +5,8 @@
 //! is nothing that would have to be dropped.
 
 use crate::error::Error;
+use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::error::trampoline;
-use crate::pg::exec::decode::tuple_attribute;
 use crate::pg::exec::plan::PlanView;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{c_char, c_int, c_void};

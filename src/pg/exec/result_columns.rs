@@ -1,6 +1,6 @@
 //! The columns of a result as numbers that are cheap to compare.
 
-use crate::pg::exec::decode::tuple_attribute;
+use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::tree::list;
 use helios_core::frames::ColumnsDigest;
 use pgrx::pg_sys::{self, Oid};

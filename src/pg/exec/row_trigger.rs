@@ -112,7 +112,7 @@ pub(in crate::pg) unsafe fn values(
         pg_sys::heap_deform_tuple(tuple, descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
         let mut texts = Values::with_capacity(columns);
         for column in 0..columns {
-            let attribute = crate::pg::exec::decode::tuple_attribute(descriptor, column);
+            let attribute = crate::pg::catalog::types::tuple_attribute(descriptor, column);
             if nulls[column] || (*attribute).attisdropped {
                 texts.push(None);
                 continue;

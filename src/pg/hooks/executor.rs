@@ -235,7 +235,7 @@ unsafe fn client_formats(
         }
         let formats = std::slice::from_raw_parts((*portal).formats, columns);
         for (i, &format) in formats.iter().enumerate() {
-            let of_type = (*crate::pg::exec::decode::tuple_attribute(descriptor, i)).atttypid;
+            let of_type = (*crate::pg::catalog::types::tuple_attribute(descriptor, i)).atttypid;
             if format != 0 && of_type == pg_sys::RECORDOID {
                 records.push(i);
             } else if format != 0 && !crate::pg::exec::params::same_binary_everywhere(of_type) {

@@ -15,6 +15,7 @@ pub mod setting_types;
 pub mod settings_scan;
 pub mod sql;
 pub mod subtransaction;
+pub mod transaction_ids;
 pub mod xact;
 
 use pgrx::pg_sys;

@@ -19,6 +19,18 @@ impl Row<'_> {
     pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>> {
         checked(self.0.get::<T>(column))
     }
+
+    /// The column of this name as the type asked for; None for NULL.
+    pub fn option<T: FromDatum + IntoDatum>(&self, column: &str) -> Result<Option<T>> {
+        checked(self.0.get_by_name(column))
+    }
+
+    /// As [`Self::option`]; XX001 for NULL.
+    pub fn value<T: FromDatum + IntoDatum>(&self, column: &str) -> Result<T> {
+        self.option(column)?.ok_or_else(|| {
+            Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("null value in column \"{column}\""))
+        })
+    }
 }
 
 /// Runs a statement for its effect. It names everything in full: settings that it changes are to last.

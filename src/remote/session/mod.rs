@@ -4,7 +4,7 @@ mod failure;
 mod input;
 mod query;
 
-pub use query::{Answer, Rows, wait_for_any};
+pub use query::{Answer, wait_for_any};
 
 use super::cancel::CancelKey;
 use super::messages;
@@ -278,10 +278,4 @@ impl Drop for Session {
             let _ = self.stream.write(&[b'X', 0, 0, 0, 4]);
         }
     }
-}
-
-/// The columns of a DataRow body as text; a body that is cut short ends early.
-pub fn text_row(body: &[u8]) -> Vec<Option<String>> {
-    let columns = helios_core::frames::columns(body).into_iter().flatten().flatten();
-    columns.map(|c| c.map(|c| String::from_utf8_lossy(c).into_owned())).collect()
 }

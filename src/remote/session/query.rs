@@ -1,13 +1,13 @@
 //! Whole statements by the simple protocol, for API functions and workers.
 
 use super::*;
-
-/// Rows of a result as text.
-pub type Rows = Vec<Vec<Option<String>>>;
+use crate::remote::record::{Record, Rows, column_names, text_row};
+use std::rc::Rc;
 
 /// What has arrived of the answer to [`Session::start_query`].
 #[derive(Default)]
 pub struct Answer {
+    columns: Rc<[String]>,
     rows: Rows,
     failed: Option<Error>,
 }
@@ -60,7 +60,8 @@ impl Session {
 
     fn take_answer(&mut self, answer: &mut Answer, frame: &Frame) -> Result<Option<Rows>> {
         match frame.kind {
-            b'D' => answer.rows.push(text_row(frame)),
+            b'T' => answer.columns = column_names(frame),
+            b'D' => answer.rows.push(Record::new(answer.columns.clone(), text_row(frame))),
             b'E' => {
                 let error = self.error(frame);
                 if self.lost {
@@ -73,7 +74,7 @@ impl Session {
                 self.flush(Patience::Interruptible)?;
             }
             b'Z' => {
-                let Answer { rows, failed } = std::mem::take(answer);
+                let Answer { rows, failed, .. } = std::mem::take(answer);
                 return failed.map_or(Ok(Some(rows)), Err);
             }
             _ => {}

@@ -13,10 +13,10 @@ pub mod narrow;
 pub mod reader;
 pub mod shape;
 
+use crate::catalog::verification::{self, Verification};
 use crate::error::Result;
 use crate::pg::exec::copy_from::PINNED;
-use crate::pg::session::sql;
-use crate::remote::{Rows, Session};
+use crate::remote::{Record, Rows, Session};
 use crate::replication::endpoints::{column, flag, literal, text};
 pub use mismatch::{Compared, TableName};
 use mismatch::{Mismatch, MismatchKind, both};
@@ -90,8 +90,7 @@ pub fn contents(session: &mut Session, schema: &str) -> Result<(Vec<TableName>, 
         literal(schema)
     ))?;
     let (sequences, tables): (Vec<_>, Vec<_>) = rows.iter().partition(|row| flag(row, 1));
-    let name =
-        |row: &Vec<Option<String>>| TableName { schema: schema.to_owned(), name: text(row, 0) };
+    let name = |row: &Record| TableName { schema: schema.to_owned(), name: text(row, 0) };
     Ok((tables.into_iter().map(name).collect(), sequences.into_iter().map(name).collect()))
 }
 
@@ -140,33 +139,18 @@ fn row_text(row: &[Option<String>]) -> String {
 
 /// Puts what was found in the place of what was found for this migration before. To be called in a transaction.
 pub fn record(migration: i64, all: &[Compared]) -> Result<()> {
-    // Its mismatches go with it.
-    sql::run("DELETE FROM helios.verification WHERE migration = $1", &[migration.into()])?;
+    verification::forget(migration)?;
     for Compared { table, source_rows, target_rows, count, kept } in all {
-        let insert = "INSERT INTO helios.verification (migration, schema, relation, source_rows, target_rows, mismatches)
-                      VALUES ($1, $2::name, $3::name, $4, $5, $6)";
-        let (schema, name) = (table.schema.as_str(), table.name.as_str());
-        let count = i64::try_from(*count).unwrap_or(i64::MAX);
-        let values = [
-            migration.into(),
-            schema.into(),
-            name.into(),
-            (*source_rows).into(),
-            (*target_rows).into(),
-            count.into(),
-        ];
-        sql::run(insert, &values)?;
-        let insert = "INSERT INTO helios.mismatch (migration, schema, relation, kind, key)
-                      VALUES ($1, $2::name, $3::name, $4, $5)";
+        let found = Verification {
+            schema: &table.schema,
+            relation: &table.name,
+            source_rows: *source_rows,
+            target_rows: *target_rows,
+            mismatches: i64::try_from(*count).unwrap_or(i64::MAX),
+        };
+        verification::insert(migration, &found)?;
         for Mismatch { kind, key } in kept {
-            let values = [
-                migration.into(),
-                schema.into(),
-                name.into(),
-                kind.name().into(),
-                key.as_str().into(),
-            ];
-            sql::run(insert, &values)?;
+            verification::insert_mismatch(migration, &found, kind.name(), key)?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 use super::mismatch::{Compared, MismatchKind, both};
 use super::shape::Shape;
 use crate::error::Result;
-use crate::remote::{Rows, Session};
+use crate::remote::{Record, Rows, Session};
 use crate::replication::endpoints::{column, text};
 use std::collections::{HashMap, VecDeque};
 
@@ -92,7 +92,7 @@ struct Stream {
 impl Stream {
     fn take(&mut self, rows: Rows) {
         self.ended = rows.len() < FETCHED;
-        let item = |row: Vec<Option<String>>| Item {
+        let item = |row: Record| Item {
             key: text(&row, 0),
             hash: column(&row, 1).unwrap_or(0),
             count: column(&row, 2).unwrap_or(0),

@@ -1,7 +1,7 @@
 //! A table's columns and key, and the expressions that stand for its rows.
 
 use super::mismatch::TableName;
-use crate::remote::Rows;
+use crate::remote::{Record, Rows};
 use crate::replication::endpoints::{column, flag, identifier, literal, text};
 use pgrx::pg_sys;
 
@@ -69,13 +69,13 @@ impl Shape {
 
     /// None: there is no such table.
     pub fn read(rows: &Rows) -> Option<Self> {
-        let read = |row: &Vec<Option<String>>| Column {
+        let read = |row: &Record| Column {
             name: text(row, 0),
             written: text(row, 1),
             type_oid: column(row, 2).unwrap_or(0),
             in_key: flag(row, 3),
         };
-        let has_column = |row: &&Vec<Option<String>>| row.first().is_some_and(Option::is_some);
+        let has_column = |row: &&Record| row.first().is_some_and(Option::is_some);
         let columns = rows.iter().filter(has_column).map(read).collect();
         (!rows.is_empty()).then_some(Self { columns })
     }

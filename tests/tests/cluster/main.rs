@@ -8,6 +8,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod altered_catalogs;
 mod catalogs_beside;
 mod copies_compared;
 mod definitions_compared;

@@ -1,0 +1,126 @@
+//! The tables of schema `helios` as they are read and written without SQL: one struct each, a field a column.
+
+use crate::pg::catalog::table::catalog_table;
+use crate::pg::catalog::value::{Name, RegClass, Timestamp};
+use pgrx::pg_sys::Oid;
+
+catalog_table! {
+    /// A row of `helios.cluster`.
+    pub struct ClusterRow: "helios"."cluster" {
+        pub id: i64,
+        /// The database that the cluster was made in: a copy has another one.
+        pub database: Oid,
+        /// The cluster that has this database as a node.
+        pub node_of: Option<i64>,
+        /// Where the coordinator of that cluster answers.
+        pub coordinator: Option<String>,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.identity`.
+    pub struct IdentityRow: "helios"."identity" {
+        /// The keys of this server are derived from it.
+        pub seed: String,
+        /// The public key that the coordinator of this node has left here.
+        pub coordinator: Option<String>,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.node`.
+    pub struct NodeRow: "helios"."node" {
+        pub id: i32,
+        pub name: Name,
+        pub hosts: Vec<String>,
+        pub ports: Vec<i32>,
+        pub database: Name,
+        /// Connection options as key=value.
+        pub options: Vec<String>,
+        pub is_local: bool,
+        pub state: String,
+        pub weight: f64,
+        pub takes_schemas: bool,
+        /// The cluster that the node was added to.
+        pub cluster: i64,
+    }
+}
+
+catalog_table! {
+    /// Where a row of `helios.shard` says that the shard is.
+    pub struct ShardNodeRow: "helios"."shard" {
+        pub node: i32,
+    } by {
+        id: i64,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.schema`.
+    pub struct SchemaRow: "helios"."schema" {
+        pub shard: i64,
+    } by {
+        name: Name,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.reference_table`.
+    pub struct ReferenceTableRow: "helios"."reference_table" {} by {
+        relation: RegClass,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.fence`.
+    pub struct FenceRow: "helios"."fence" {
+        pub schema: Name,
+        pub migration: i64,
+        pub kind: String,
+        pub keeps: bool,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.replica`.
+    pub struct ReplicaRow: "helios"."replica" {
+        pub migration: i64,
+        pub node: i32,
+        pub slots: Vec<String>,
+    } by {
+        shard: i64,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.credential`.
+    pub struct CredentialRow: "helios"."credential" {
+        /// NULL: every node.
+        pub node: Option<i32>,
+        pub password: String,
+    } by {
+        role: Name,
+    }
+}
+
+catalog_table! {
+    /// A row of `helios.transaction`.
+    pub struct TransactionRow: "helios"."transaction" {
+        pub gid: String,
+        pub node: i32,
+        pub created: Timestamp,
+    }
+}
+
+catalog_table! {
+    /// How far a row of `helios.migration` says that the migration is.
+    pub struct MigrationProgressRow: "helios"."migration" {
+        pub state: String,
+        pub wish: Option<String>,
+        pub rows_done: i64,
+        pub rows_total: i64,
+        pub error: Option<String>,
+    } by {
+        id: i64,
+    }
+}

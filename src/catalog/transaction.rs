@@ -1,0 +1,58 @@
+//! Rows of `helios.transaction`: the distributed transactions that are committed. They are written straight into the
+//! table: at pre-commit a statement through the planner would cost more than the prepared transactions themselves.
+
+use super::store::as_owner;
+use super::tables::TransactionRow;
+use super::{Node, NodeId};
+use crate::error::{Error, Result};
+use crate::pg::catalog::table::{Column, Table};
+use crate::pg::catalog::value::Timestamp;
+use crate::pg::session::sql;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+
+/// A transaction that is committed here and perhaps still prepared on a node.
+pub struct CommitRecord {
+    /// The name that it was prepared under.
+    pub gid: String,
+    /// When the record was written, in seconds since 1970.
+    pub since: f64,
+}
+
+fn table() -> Result<Table<TransactionRow>> {
+    Table::find("").ok_or_else(|| {
+        Error::new(Code::ERRCODE_UNDEFINED_TABLE, "table helios.transaction does not exist")
+    })
+}
+
+/// The commit records for a node, whatever this transaction's snapshot shows.
+pub fn records(node: &Node) -> Result<Vec<CommitRecord>> {
+    let of_node = table()?.all()?.into_iter().filter(|row| row.node == node.id.0);
+    Ok(of_node.map(|row| CommitRecord { gid: row.gid, since: row.created.unix() }).collect())
+}
+
+/// Adds a commit record for each (gid, node) to the current transaction.
+pub fn insert(records: &[(String, i32)]) -> Result<()> {
+    const GID: Column<TransactionRow, String> = Column::named("gid");
+    const NODE: Column<TransactionRow, i32> = Column::named("node");
+    const CREATED: Column<TransactionRow, Timestamp> = Column::named("created");
+    let table = table()?;
+    records.iter().try_for_each(|(gid, node)| {
+        table.insert(&[GID.set(gid.clone()), NODE.set(*node), CREATED.set(Timestamp::now())])
+    })
+}
+
+/// Names of the transactions that are committed here and perhaps still prepared on a node.
+pub fn unfinished(node: NodeId) -> Result<Vec<String>> {
+    as_owner(|| {
+        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
+        sql::rows(select, &[node.0.into()], |row| row.value("gid"))
+    })
+}
+
+/// Forgets transactions that are no longer prepared on a node.
+pub fn forget(node: NodeId, finished: &[String]) -> Result<()> {
+    as_owner(|| {
+        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
+        sql::run(delete, &[node.0.into(), finished.to_vec().into()])
+    })
+}

@@ -1,0 +1,56 @@
+//! What a database object was made from, as `pg_depend` has it.
+
+use crate::pg::catalog::object::{DEFAULT, Object, TYPE, is_relation, of_relation, type_fields};
+use crate::pg::catalog::table::{Column, catalog_table, system_rows};
+use pgrx::pg_sys::Oid;
+
+/// `DependRelationId`, which pgrx does not have.
+const DEPEND: u32 = 2608;
+
+/// The objects that this one was made from, as pg_depend has them, a table's defaults included; parts count for their
+/// whole.
+pub fn of(object: Object) -> Vec<Object> {
+    let mut all = direct_references(object);
+    if is_relation(object) {
+        for default in defaults(object.id) {
+            let default = Object { class: DEFAULT.into(), id: default.oid };
+            all.extend(direct_references(default).into_iter().filter(|below| *below != object));
+        }
+    }
+    all
+}
+
+catalog_table! {
+    struct Default: "pg_catalog"."pg_attrdef" {
+        oid: Oid,
+    } by {
+        adrelid: Oid,
+    }
+}
+
+/// The defaults of a table's columns.
+fn defaults(table: Oid) -> Vec<Default> {
+    const TABLE: Column<Default, Oid> = Column::named("adrelid");
+    system_rows(DEFAULT, 2656, &[TABLE.equals(table)])
+}
+
+catalog_table! {
+    struct Dependency: "pg_catalog"."pg_depend" {
+        refclassid: Oid,
+        refobjid: Oid,
+    } by {
+        classid: Oid,
+        objid: Oid,
+    }
+}
+
+fn direct_references(object: Object) -> Vec<Object> {
+    const CLASS: Column<Dependency, Oid> = Column::named("classid");
+    const ID: Column<Dependency, Oid> = Column::named("objid");
+    let all = system_rows(DEPEND, 2673, &[CLASS.equals(object.class), ID.equals(object.id)]);
+    let all = all.iter().map(|d: &Dependency| Object { class: d.refclassid, id: d.refobjid });
+    // The columns of a composite type belong to a relation of its own, which depends on the type.
+    let row = type_fields(object.id).filter(|_| object.class.to_u32() == TYPE);
+    let row = row.map(|fields| fields.row).filter(|&row| row != Oid::INVALID).map(of_relation);
+    all.chain(row).collect()
+}

@@ -1,0 +1,379 @@
+//! Reads rows of ordinary tables the way PostgreSQL reads its own catalogs: through an index, with a snapshot taken at
+//! that moment. So what is read is current even inside a statement whose own snapshot is older. And it takes no
+//! predicate locks: what a SERIALIZABLE transaction reads here is not the client's.
+//!
+//! Invariant: no value is read as a type that it does not have. A [`TableRow`] names the columns that it wants and
+//! their types; each scan looks them up in the descriptor of the table that it has open and locked, and refuses a table
+//! that lacks one. A [`Column`] exists only for a column that its row declares with that type: another one does not
+//! compile. So a table that somebody has altered by hand gives an error, wherever its columns are now.
+
+use super::value::{KeyValue, Value, Writable};
+use crate::error::{Error, Result};
+use crate::pg::catalog::names;
+use crate::pg::catalog::types::tuple_attribute;
+use pgrx::pg_sys;
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+/// A column that a [`TableRow`] reads or writes.
+pub struct ColumnDef {
+    name: &'static str,
+    type_oid: u32,
+    type_name: &'static str,
+}
+
+impl ColumnDef {
+    /// The column of this name, of the PostgreSQL type that `V` stands for.
+    pub const fn of<V: Value>(name: &'static str) -> Self {
+        Self { name, type_oid: V::TYPE, type_name: V::TYPE_NAME }
+    }
+}
+
+/// A row of one table as a struct; [`catalog_table!`] writes it.
+pub trait TableRow: Sized {
+    /// Schema of the table.
+    const SCHEMA: &'static str;
+    /// Name of the table.
+    const TABLE: &'static str;
+    /// The columns that are used.
+    const COLUMNS: &'static [ColumnDef];
+    /// Takes a row apart.
+    fn from_row(row: &Row<'_, Self>) -> Result<Self>;
+}
+
+/// Handle of a column of `R` that holds values of type `V`.
+pub struct Column<R, V> {
+    at: usize,
+    of: PhantomData<fn() -> (R, V)>,
+}
+
+impl<R, V> Clone for Column<R, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R, V> Copy for Column<R, V> {}
+
+impl<R: TableRow, V: Value> Column<R, V> {
+    /// The column of this name. In a constant, a name or type that `R` does not declare is a compile error.
+    pub const fn named(name: &str) -> Self {
+        let mut at = 0;
+        while !same(R::COLUMNS[at].name, name) {
+            at += 1;
+        }
+        assert!(
+            R::COLUMNS[at].type_oid == V::TYPE,
+            "the row declares this column with another type"
+        );
+        Self { at, of: PhantomData }
+    }
+}
+
+impl<R: TableRow, V: KeyValue> Column<R, V> {
+    /// Restricts a scan to rows in which the column has this value.
+    pub fn equals(self, value: V) -> Key<R> {
+        Key { at: self.at, function: V::EQUALS, value: value.datum(), of: PhantomData }
+    }
+}
+
+impl<R: TableRow, V: Writable> Column<R, V> {
+    /// Gives the column of a new row a value.
+    pub fn set(self, value: V) -> Assignment<R> {
+        Assignment { at: self.at, value: value.datum(), of: PhantomData }
+    }
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// A condition on rows of `R`; see [`Column::equals`].
+pub struct Key<R> {
+    at: usize,
+    function: u32,
+    value: pg_sys::Datum,
+    of: PhantomData<fn() -> R>,
+}
+
+/// The value of one column of a new row of `R`; see [`Column::set`].
+pub struct Assignment<R> {
+    pub(super) at: usize,
+    pub(super) value: pg_sys::Datum,
+    of: PhantomData<fn() -> R>,
+}
+
+/// The row that a scan is at.
+pub struct Row<'a, R> {
+    numbers: &'a [usize],
+    values: &'a [pg_sys::Datum],
+    nulls: &'a [bool],
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R: TableRow> Row<'_, R> {
+    /// The value of a column; XX001 for NULL where `V` has none.
+    pub fn get<V: Value>(&self, column: Column<R, V>) -> Result<V> {
+        let number = self.numbers[column.at];
+        // SAFETY: the scan has found the column there, of type `V::TYPE`, and its row is still there.
+        unsafe { V::read(self.values[number], self.nulls[number]) }.ok_or_else(|| {
+            let column = R::COLUMNS[column.at].name;
+            Error::new(
+                Code::ERRCODE_DATA_CORRUPTED,
+                format!("null value in column \"{column}\" of table {}.{}", R::SCHEMA, R::TABLE),
+            )
+        })
+    }
+}
+
+/// Every row of one of PostgreSQL's own catalogs that all keys hold for. The server's version, which the library is
+/// compiled for, says what its columns are: an error is raised, as other errors in its catalogs are.
+pub fn system_rows<R: TableRow>(catalog: u32, index: u32, keys: &[Key<R>]) -> Vec<R> {
+    let rows = Table::at(catalog.into(), index.into()).rows(keys);
+    rows.unwrap_or_else(|error| crate::pg::error::raise_from_guarded(error))
+}
+
+/// A table whose rows are read as `R`.
+pub struct Table<R> {
+    pub(super) relation: pg_sys::Oid,
+    index: pg_sys::Oid,
+    of: PhantomData<fn() -> R>,
+}
+
+impl<R> Clone for Table<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Table<R> {}
+
+impl<R: TableRow> Table<R> {
+    /// The table, if it exists, with the index of this name to be read by (empty: none).
+    pub fn find(index: &str) -> Option<Self> {
+        let relation = names::relation(R::SCHEMA, R::TABLE)?;
+        let index = names::relation(R::SCHEMA, index).unwrap_or(pg_sys::InvalidOid);
+        Some(Self::at(relation, index))
+    }
+
+    /// A table and one of its indexes by their OIDs.
+    pub fn at(relation: pg_sys::Oid, index: pg_sys::Oid) -> Self {
+        Self { relation, index, of: PhantomData }
+    }
+
+    /// The table's OID.
+    pub fn oid(self) -> pg_sys::Oid {
+        self.relation
+    }
+
+    /// All rows.
+    pub fn all(self) -> Result<Vec<R>> {
+        self.rows(&[])
+    }
+
+    /// The first row that all keys hold for.
+    pub fn first(self, keys: &[Key<R>]) -> Result<Option<R>> {
+        Ok(self.rows(keys)?.into_iter().next())
+    }
+
+    /// Every row that all keys hold for. With an index, the keys are on its first columns.
+    pub fn rows(self, keys: &[Key<R>]) -> Result<Vec<R>> {
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        // SAFETY: the relation is open, with a lock, until the end, and so is its descriptor; the keys hold what they
+        // point to until they are dropped by the caller; errors that are raised on the way release everything through
+        // the resource owner, and those that are values come after the scan was closed.
+        unsafe {
+            let relation = pg_sys::table_open(self.relation, lock);
+            let found = match numbers::<R>(relation) {
+                Ok(numbers) => self.scan(relation, &numbers, keys),
+                Err(error) => Err(error),
+            };
+            pg_sys::table_close(relation, lock);
+            found
+        }
+    }
+
+    /// # Safety
+    /// `relation` is this table, open; `numbers` are those of its columns.
+    unsafe fn scan(
+        self,
+        relation: pg_sys::Relation,
+        numbers: &[usize],
+        keys: &[Key<R>],
+    ) -> Result<Vec<R>> {
+        // SAFETY: by the caller's promise; the key entries outlive the scan; an index is used only if it is the table's.
+        unsafe {
+            let is_ours = self.index != pg_sys::InvalidOid
+                && pg_sys::IndexGetRelation(self.index, true) == self.relation;
+            let index = if is_ours { self.index } else { pg_sys::InvalidOid };
+            let mut entries: Vec<_> =
+                keys.iter().map(|key| scan_key(numbers[key.at], key.function, key.value)).collect();
+            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.relation));
+            // All versions of the rows; which one counts is seen below. A scan that looks for itself takes predicate locks.
+            let scan = pg_sys::systable_beginscan(
+                relation,
+                index,
+                is_ours,
+                &raw mut pg_sys::SnapshotAnyData,
+                entries.len() as i32,
+                entries.as_mut_ptr(),
+            );
+            let descriptor = (*relation).rd_att;
+            let columns = (*descriptor).natts as usize;
+            let (mut values, mut nulls) =
+                (vec![pg_sys::Datum::null(); columns], vec![true; columns]);
+            let (mut found, mut failed) = (Vec::new(), None);
+            while failed.is_none() {
+                let tuple = pg_sys::systable_getnext(scan);
+                if tuple.is_null() {
+                    break;
+                }
+                if !is_seen(relation, (*scan).slot, snapshot) {
+                    continue;
+                }
+                let (to, null) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+                pg_sys::heap_deform_tuple(tuple, descriptor, to, null);
+                let row = Row { numbers, values: &values, nulls: &nulls, of: PhantomData };
+                match R::from_row(&row) {
+                    Ok(row) => found.push(row),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            pg_sys::systable_endscan(scan);
+            pg_sys::UnregisterSnapshot(snapshot);
+            failed.map_or(Ok(found), Err)
+        }
+    }
+
+    /// Whether the table has all columns of `R`.
+    pub fn fits(self) -> bool {
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        // SAFETY: the relation is open until its columns were looked up.
+        unsafe {
+            let relation = pg_sys::table_open(self.relation, lock);
+            let fits = numbers::<R>(relation).is_ok();
+            pg_sys::table_close(relation, lock);
+            fits
+        }
+    }
+}
+
+/// Where the columns of `R` are in the table, from 0; 55000 if it lacks one, or has it with another type.
+///
+/// # Safety
+/// `relation` is open.
+pub(super) unsafe fn numbers<R: TableRow>(relation: pg_sys::Relation) -> Result<Vec<usize>> {
+    // SAFETY: by the caller's promise: a descriptor has `natts` attributes, and names in it end with NUL.
+    unsafe {
+        if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
+            return Err(mismatch::<R>("It is not an ordinary table.".to_owned()));
+        }
+        let descriptor = (*relation).rd_att;
+        let find = |wanted: &ColumnDef| {
+            let attribute = |number: &usize| {
+                let attribute = &*tuple_attribute(descriptor, *number);
+                let name = CStr::from_ptr(attribute.attname.data.as_ptr());
+                !attribute.attisdropped && name.to_bytes() == wanted.name.as_bytes()
+            };
+            let number = (0..(*descriptor).natts as usize).find(attribute).ok_or_else(|| {
+                mismatch::<R>(format!("The table has no column \"{}\".", wanted.name))
+            })?;
+            let found = (*tuple_attribute(descriptor, number)).atttypid;
+            if found.to_u32() == wanted.type_oid {
+                return Ok(number);
+            }
+            Err(mismatch::<R>(format!(
+                "Column \"{}\" is of type {}, not {}.",
+                wanted.name,
+                CStr::from_ptr(pg_sys::format_type_be(found)).to_string_lossy(),
+                wanted.type_name
+            )))
+        };
+        R::COLUMNS.iter().map(find).collect()
+    }
+}
+
+pub(super) fn mismatch<R: TableRow>(detail: String) -> Error {
+    Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!("table {}.{} is not as this version of Helios expects it", R::SCHEMA, R::TABLE),
+    )
+    .detail(detail)
+    .hint("If the extension's version is older than the library's, run ALTER EXTENSION helios UPDATE. If the table was altered by hand, undo that as a superuser, after SET helios.migration_session = on.")
+}
+
+/// Whether a snapshot shows the row version in a slot.
+///
+/// # Safety
+/// The slot is that of a scan of this relation, at a row.
+unsafe fn is_seen(
+    relation: pg_sys::Relation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+) -> bool {
+    // SAFETY: by the caller's promise; every table has an access method with this function, which raises errors of its
+    // own, and the closure owns nothing.
+    unsafe {
+        let satisfies = (*(*relation).rd_tableam).tuple_satisfies_snapshot;
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            satisfies.is_some_and(|satisfies| satisfies(relation, slot, snapshot))
+        })
+    }
+}
+
+/// # Safety
+/// `function` compares values of the column's type, which `value` is, and what it points to outlives the key.
+unsafe fn scan_key(number: usize, function: u32, value: pg_sys::Datum) -> pg_sys::ScanKeyData {
+    // SAFETY: a zeroed ScanKeyData is what ScanKeyInit fills.
+    unsafe {
+        let mut entry: pg_sys::ScanKeyData = std::mem::zeroed();
+        let strategy = pg_sys::BTEqualStrategyNumber as u16;
+        pg_sys::ScanKeyInit(&mut entry, number as i16 + 1, strategy, function.into(), value);
+        entry
+    }
+}
+
+/// Declares a struct as the row of a table: each field is the column of its name, of the field's type. Columns behind
+/// `by` are there to look rows up by.
+macro_rules! catalog_table {
+    ($(#[$doc:meta])* $vis:vis struct $row:ident: $schema:literal . $table:literal {
+        $($(#[$note:meta])* $seen:vis $field:ident: $type:ty,)*
+    } $(by { $($key:ident: $key_type:ty,)+ })?) => {
+        $(#[$doc])*
+        $vis struct $row {
+            $($(#[$note])* $seen $field: $type,)*
+        }
+
+        impl $crate::pg::catalog::table::TableRow for $row {
+            const SCHEMA: &'static str = $schema;
+            const TABLE: &'static str = $table;
+            const COLUMNS: &'static [$crate::pg::catalog::table::ColumnDef] = &[
+                $($crate::pg::catalog::table::ColumnDef::of::<$type>(stringify!($field)),)*
+                $($($crate::pg::catalog::table::ColumnDef::of::<$key_type>(stringify!($key)),)+)?
+            ];
+
+            #[allow(unused_variables)] // a row without fields only has to be there
+            fn from_row(row: &$crate::pg::catalog::table::Row<'_, Self>) -> $crate::error::Result<Self> {
+                Ok(Self {
+                    $($field: row.get(const {
+                        $crate::pg::catalog::table::Column::<Self, $type>::named(stringify!($field))
+                    })?,)*
+                })
+            }
+        }
+    };
+}
+
+pub(crate) use catalog_table;
