@@ -25,7 +25,7 @@ pub use cancel::cancel_everything;
 pub use helios_core::frames::Frame;
 pub use messages::{Statement, Value};
 pub use record::{Record, Rows, text_row};
-pub use session::{Answer, Patience, Session, wait_for_any};
+pub use session::{Answer, Session, WaitPolicy, wait_for_any};
 pub use socket::resolve;
 pub use statements::{Known, StatementCache};
 pub use target::{SslMode, Target, Tcp};
