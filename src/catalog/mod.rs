@@ -38,6 +38,7 @@ pub use store::{
     moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
     schemas_on, set_moving, take_local_out, unfinished_transactions,
 };
+pub use version::is_refusal as is_version_refusal;
 
 use crate::error::Result;
 use crate::pg::ipc::lock;

@@ -123,6 +123,9 @@ pub fn run(database: u32) {
     }
     loop {
         let outcome = worker::in_transaction(|| {
+            if let Some(error) = catalog::gate::refusal() {
+                return Err(error);
+            }
             if catalog::exists() { health::nodes().map(Some) } else { Ok(None) }
         });
         let nodes = match outcome {
