@@ -115,11 +115,12 @@ fn catalogs() -> Catalogs {
         return Tables::find().map_or(Catalogs::Missing, Catalogs::Known);
     }
     // Every invalidation counts while it is not known which relations matter.
-    invalidation::watch([InvalidOid; 5]);
+    invalidation::watch([InvalidOid; 6]);
     let found = fill(|| Ok(Catalogs::find()), |cache, found| cache.catalogs = Some(found));
     let found = found.unwrap_or(Catalogs::Missing);
     if let Catalogs::Known(t) = &found {
-        invalidation::watch([t.node, t.shard, t.schema, t.reference, t.fence]);
+        let version = pgrx::pg_sys::ExtensionRelationId; // see `gate::changed`
+        invalidation::watch([t.node, t.shard, t.schema, t.reference, t.fence, version]);
     }
     found
 }

@@ -151,8 +151,9 @@ impl Other {
         }
     }
 
-    /// Whether nothing is lost, but what this database knows, when the extension is dropped.
+    /// Whether nothing is lost, but what this database knows, when the extension is dropped: there are no nodes that would
+    /// have to be told, or that have transactions to be finished.
     pub(super) fn holds_nothing(&self) -> bool {
-        !self.has_nodes() || self.schemas.as_ref().is_some_and(Vec::is_empty)
+        !self.has_nodes()
     }
 }
