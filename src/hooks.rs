@@ -121,9 +121,11 @@ impl TransactionHooks for Helios {
         if let Some(level) = event.ended_level() {
             reference::forget(level);
         }
-        let done = transaction::callbacks::on_event(event);
-        // Behind the nodes' commit: others look for the change where it is.
-        done.and(directory_version::on_event(event))
+        transaction::callbacks::on_event(event)
+    }
+    // Behind the nodes' commit: others look for the change where it is.
+    fn after_transaction(event: Event) -> Result<()> {
+        directory_version::on_event(event)
     }
 }
 

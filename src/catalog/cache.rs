@@ -119,12 +119,14 @@ fn catalogs() -> Catalogs {
         return Tables::find().filter(Tables::fit).map_or(Catalogs::Missing, Catalogs::Known);
     }
     // Every invalidation counts while it is not known which relations matter.
-    invalidation::watch([InvalidOid; 5]);
+    invalidation::watch([InvalidOid; 6]);
     let found = fill(|| Ok(Catalogs::find()), |cache, found| cache.catalogs = Some(found));
     let found = found.unwrap_or(Catalogs::Missing);
     if let Catalogs::Known(t) = &found {
+        let version = pgrx::pg_sys::ExtensionRelationId; // see `gate::changed`
         let oids = [t.node.oid(), t.shard.oid(), t.schema.oid(), t.reference.oid(), t.fence.oid()];
-        invalidation::watch(oids);
+        let [node, shard, schema, reference, fence] = oids;
+        invalidation::watch([node, shard, schema, reference, fence, version]);
     }
     found
 }

@@ -45,6 +45,7 @@ pub use store::{
     put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
     take_local_out,
 };
+pub use version::is_refusal as is_version_refusal;
 
 use crate::error::Result;
 use crate::pg::ipc::lock;

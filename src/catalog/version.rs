@@ -23,6 +23,16 @@ pub const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 /// Versions of the catalogs whose rows this library understands.
 const WORKS_WITH: [&str; 1] = [LIBRARY];
 
+/// How the message of [`Other::refusal`] begins, on this server and on nodes.
+const REFUSAL: &str = "the installed version of extension \"helios\" is";
+
+/// Whether an error says that catalogs, here or on the node that it comes from, are in another version than their server's
+/// library works with: it passes once somebody has finished the upgrade.
+pub fn is_refusal(error: &Error) -> bool {
+    error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+        && error.to_string().starts_with(REFUSAL)
+}
+
 /// Catalogs in a version that this library does not work with.
 pub struct Other {
     version: String,
@@ -83,7 +93,7 @@ impl Other {
         let error = Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!(
-                "the installed version of extension \"helios\" is {}, but the loaded library works with {}",
+                "{REFUSAL} {}, but the loaded library works with {}",
                 self.version,
                 WORKS_WITH.join(", ")
             ),
@@ -143,8 +153,9 @@ impl Other {
         }
     }
 
-    /// Whether nothing is lost, but what this database knows, when the extension is dropped.
+    /// Whether nothing is lost, but what this database knows, when the extension is dropped: there are no nodes that would
+    /// have to be told, or that have transactions to be finished.
     pub(super) fn holds_nothing(&self) -> bool {
-        !self.has_nodes() || self.schemas.as_ref().is_some_and(Vec::is_empty)
+        !self.has_nodes()
     }
 }

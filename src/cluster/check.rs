@@ -270,6 +270,11 @@ fn refuse_other_cluster(node: &Node, session: &mut Session) -> Result<()> {
     .hint("Remove its nodes there first."))
 }
 
+fn hint_of(error: &Error) -> Option<String> {
+    let hint = error.fields().hint.as_ref();
+    hint.map(|text| String::from_utf8_lossy(text).into_owned())
+}
+
 /// Looks at a node of the cluster, without changing anything.
 pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let here = Facts::here()?;
@@ -279,20 +284,18 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let mut session = match connect(node) {
         Ok(session) => session,
         Err(error) => {
-            let text = |bytes: &Option<Vec<u8>>| {
-                bytes.as_ref().map(|text| String::from_utf8_lossy(text).into_owned())
-            };
-            let (detail, hint) = (Some(error.to_string()), text(&error.fields().hint));
+            let (detail, hint) = (Some(error.to_string()), hint_of(&error));
             return Ok(vec![Finding { check: "connection", ok: false, detail, remedy: hint }]);
         }
     };
     let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
     match Facts::there(&mut session) {
         Ok(there) => findings.extend(there.judge(&here)),
-        // Its library does not work with its catalogs, and says so.
-        Err(error) if error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE) => {
-            let remedy = "Run ALTER EXTENSION helios UPDATE on the node.";
-            findings.push(Finding::new("extension", false, error.to_string(), remedy));
+        // Its library does not work with its catalogs, and says what to do there.
+        Err(error) if catalog::is_version_refusal(&error) => {
+            let (detail, remedy) = (Some(error.to_string()), hint_of(&error));
+            let remedy = remedy.map(|hint| format!("On the node: {hint}"));
+            findings.push(Finding { check: "extension", ok: false, detail, remedy });
             return Ok(findings);
         }
         Err(error) => return Err(error),

@@ -165,8 +165,8 @@ pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()>
 
 /// Drops each schema that the statement dropped here where else it is. A plain schema is on every node.
 pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
-    if !catalog::in_use() {
-        return Ok(());
+    if catalog::gate::refusal().is_some() && !catalog::in_use() {
+        return Ok(()); // the catalogs' version is another, and there are no nodes
     }
     let dropped = scope.dropped_schemas();
     let mut nodes = Vec::new();

@@ -33,6 +33,7 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
 
 /// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
 pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<Option<u64>> {
+    catalog::gate::admit()?;
     let fenced = view.is_from() && fences::is_up()?;
     if !fenced && !catalog::in_use() {
         return Ok(None);
@@ -117,6 +118,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
 
 /// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
 pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<bool> {
+    catalog::gate::admit()?;
     if !catalog::in_use() {
         return Ok(false);
     }

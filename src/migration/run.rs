@@ -1,7 +1,10 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
 use super::steps::{self, outcome::StepOutcome};
-use crate::catalog::migration::{self, Migration};
+use crate::catalog::{
+    self,
+    migration::{self, Migration},
+};
 use crate::error::Error;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
@@ -50,7 +53,10 @@ fn is_passing(error: &Error) -> bool {
         Code::ERRCODE_CRASH_SHUTDOWN,
         Code::ERRCODE_CANNOT_CONNECT_NOW,
     ];
-    error.is_class("08") || error.is_class("40") || codes.into_iter().any(|code| error.is(code))
+    error.is_class("08")
+        || error.is_class("40")
+        || codes.into_iter().any(|code| error.is(code))
+        || catalog::is_version_refusal(error)
 }
 
 /// Deals with a step that did not succeed; true if the migration goes on at once.

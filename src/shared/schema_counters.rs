@@ -233,12 +233,16 @@ pub fn reset(only: Option<u32>) {
     }
 }
 
+/// Counting begins now, unless it has begun since the counters were last made: with the server, and again when it has
+/// restarted after a crash.
+pub fn begin() {
+    let _ = SINCE.get().since.compare_exchange(0, now(), Relaxed, Relaxed);
+}
+
 /// Seconds since counting began, and statements of schemas that found no place in the table.
 pub fn age() -> (f64, u64) {
-    let since = match SINCE.get().since.load(Relaxed) {
-        0 => session::server_started_at(),
-        reset => reset,
-    };
+    begin();
+    let since = SINCE.get().since.load(Relaxed);
     let uncounted = SINCE.get().uncounted.load(Relaxed);
     (now().saturating_sub(since) as f64 / 1e6, uncounted)
 }

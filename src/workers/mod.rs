@@ -21,6 +21,7 @@ use crate::pg::catalog::databases;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker::{self, Running};
 use crate::settings;
+use crate::shared::schema_counters;
 use crate::shared::server_epoch;
 use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
@@ -41,6 +42,7 @@ fn recovery_interval() -> Duration {
 
 /// Main function of the launcher.
 pub fn launcher() {
+    schema_counters::begin();
     server_epoch::epoch(); // the sooner, the fewer ids lie between the server's start and what is noted of it
     let mut running: Vec<(u32, Running)> = Vec::new();
     let mut last_round: Option<Instant> = None;
@@ -123,6 +125,9 @@ pub fn run(database: u32) {
     }
     loop {
         let outcome = worker::in_transaction(|| {
+            if let Some(error) = catalog::gate::refusal() {
+                return Err(error);
+            }
             if catalog::exists() { health::nodes().map(Some) } else { Ok(None) }
         });
         let nodes = match outcome {

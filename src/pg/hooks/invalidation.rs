@@ -10,7 +10,7 @@ use std::cell::Cell;
 thread_local! {
     static EPOCH: Cell<u64> = const { Cell::new(1) };
     static RELATIONS: Cell<u64> = const { Cell::new(0) };
-    static WATCHED: Cell<[pg_sys::Oid; 5]> = const { Cell::new([pg_sys::InvalidOid; 5]) };
+    static WATCHED: Cell<[pg_sys::Oid; 6]> = const { Cell::new([pg_sys::InvalidOid; 6]) };
 }
 
 /// Registers the callbacks. Called once, from `_PG_init`.
@@ -37,7 +37,7 @@ pub fn relations() -> u64 {
 }
 
 /// The relations whose invalidation matters; all of them invalid: every relation does.
-pub fn watch(relations: [pg_sys::Oid; 5]) {
+pub fn watch(relations: [pg_sys::Oid; 6]) {
     WATCHED.set(relations);
 }
 

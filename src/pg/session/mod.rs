@@ -175,12 +175,6 @@ pub fn show_instead(text: &'static CStr) {
     }
 }
 
-/// When the server started, in microseconds since 2000.
-pub fn server_started_at() -> u64 {
-    // SAFETY: reads a static.
-    u64::try_from(unsafe { pg_sys::PgStartTime }).unwrap_or(0)
-}
-
 /// After which time a wait may be a deadlock (`deadlock_timeout`).
 pub fn deadlock_timeout() -> std::time::Duration {
     // SAFETY: a setting, in milliseconds.

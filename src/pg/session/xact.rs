@@ -40,6 +40,8 @@ impl Event {
 pub trait TransactionHooks {
     /// Called with every event. An error is raised where one is possible, and shown as a warning elsewhere.
     fn transaction(event: Event) -> Result<()>;
+    /// Called behind [`Self::transaction`], whatever became of that where errors are warnings.
+    fn after_transaction(event: Event) -> Result<()>;
 }
 
 /// Registers the callbacks; once, when the library is loaded.
@@ -130,13 +132,23 @@ unsafe extern "C-unwind" fn subtransaction_event<H: TransactionHooks>(
 /// # Safety
 /// Only from a callback's frame that owns nothing.
 unsafe fn dispatch<H: TransactionHooks>(event: Event) {
+    // SAFETY: the caller's word.
+    unsafe {
+        call(event, H::transaction);
+        call(event, H::after_transaction);
+    }
+}
+
+/// # Safety
+/// As [`dispatch`].
+unsafe fn call(event: Event, hook: fn(Event) -> Result<()>) {
     if matches!(event, Event::PreCommit | Event::PrePrepare) {
         // SAFETY: the caller's word; errors are allowed at these moments.
-        return unsafe { trampoline((), || H::transaction(event)) };
+        return unsafe { trampoline((), || hook(event)) };
     }
     // An error that left this callback would take the backend down (or the server, in a commit): whatever is
     // raised ends here. What was left undone is the business of the recovery worker.
-    let failed = pgrx::PgTryBuilder::new(|| H::transaction(event))
+    let failed = pgrx::PgTryBuilder::new(|| hook(event))
         .catch_others(|cause| Err(internal(&format!("{cause:?}"))))
         .catch_rust_panic(|cause| Err(internal(&format!("{cause:?}"))))
         .execute();

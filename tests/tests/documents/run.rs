@@ -1,6 +1,7 @@
 //! Runs the steps of one page on a cluster of its own.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -106,7 +107,11 @@ impl Run {
             Step::Stop(node) => self.cluster.node_named(&node).stop(Shutdown::Fast).unwrap(),
             Step::Start(node) => self.cluster.node_named(&node).start().unwrap(),
             Step::Foreign(host, database) => self.start_foreign(host, &database),
-            Step::Skip(reason, line) => eprintln!("{}, line {line}: not run: {reason}", self.page),
+            Step::Skip(reason, line) => {
+                // Not eprintln: the output of passing tests is hidden.
+                let mut stderr = std::io::stderr().lock();
+                writeln!(stderr, "{}, line {line}: not run: {reason}", self.page).unwrap();
+            }
             Step::NeedsPython => {
                 self.python = helios_tests::python();
                 self.no_commands = self.python.is_none();

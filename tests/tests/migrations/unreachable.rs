@@ -68,3 +68,28 @@ fn a_move_is_cancelled_while_its_target_is_away() {
     finish(&mut client, id);
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["1001"]);
 }
+
+/// A node that was restarted with a new library refuses its coordinator until its catalogs follow.
+#[test]
+fn a_target_whose_upgrade_is_not_finished_is_waited_for() {
+    let (cluster, mut client) = tenant();
+    let place = "migration.indexes.before";
+    let id = begin_up_to(&cluster, place, "node-2");
+    let set_version = |version: &str| {
+        let update =
+            format!("UPDATE pg_extension SET extversion = '{version}' WHERE extname = 'helios'");
+        cluster.node(2).connect("helios").unwrap().batch_execute(&update).unwrap();
+    };
+    let mut node = cluster.node(2).connect("helios").unwrap();
+    let version = text(&mut node, "SELECT extversion FROM pg_extension WHERE extname = 'helios'");
+    drop(node);
+    set_version("0.1.0");
+    cluster.restart_node(2);
+    go_on(&cluster, place);
+    wait_to_show(&mut client, id, "installed version of extension");
+    set_version(&version[0]);
+    assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
+    assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["1000"]);
+    finish(&mut client, id);
+    assert_clean(&cluster, &["t"]);
+}

@@ -218,7 +218,7 @@ fn node_refuses_until_it_is_updated(cluster: &Cluster) {
     }
     client.batch_execute("INSERT INTO b.t (v) VALUES ('elsewhere')").unwrap();
     let fault = "SELECT ok, remedy FROM helios_check_cluster() WHERE node = 'node-1' AND \"check\" = 'extension'";
-    assert_eq!(text(&mut client, fault), ["f|Run ALTER EXTENSION helios UPDATE on the node."]);
+    assert_eq!(text(&mut client, fault), ["f|On the node: Run ALTER EXTENSION helios UPDATE."]);
     let mut node = cluster.connect_to_node(1);
     refused_before(&mut node, "SELECT helios.free_bytes()");
     node.batch_execute("ALTER EXTENSION helios UPDATE").unwrap();

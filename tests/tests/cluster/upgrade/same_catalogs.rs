@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 const DESCRIBE: &str = include_str!("describe.sql");
 
 #[test]
-fn updated_catalogs_are_those_of_a_new_installation() {
+fn smoke_updated_catalogs_are_those_of_a_new_installation() {
     let cluster = Cluster::shared();
     let mut fresh = new_database(cluster, "installed_anew");
     fresh.batch_execute("CREATE EXTENSION helios").unwrap();
