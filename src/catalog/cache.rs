@@ -1,7 +1,6 @@
 //! This backend's copy of the directory, filled as it is asked for.
 
-use super::fences::Fence;
-use super::rows::{Node, NodeId, Placement, Replica, ShardId};
+use super::rows::{Fence, Node, NodeId, Placement, Replica, ShardId};
 use super::version::{self, Other};
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan::{self, Key, Row};

@@ -6,40 +6,13 @@
 //! waited for everybody who did not see it.
 
 use super::cache;
+use super::rows::Fence;
 use crate::error::{Error, Result};
-use crate::pg::catalog::index_scan::Row;
 use crate::pg::catalog::names;
 use crate::pg::ipc::worker;
-use crate::pg::session;
 use crate::settings::MIGRATION_SESSION;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
-
-/// What a migration keeps from being changed.
-#[derive(Clone, Debug)]
-pub struct Fence {
-    namespace: Oid,
-    schema: String,
-    migration: i64,
-    /// Rows too, not only the definition.
-    writes: bool,
-    /// As long as there is a further copy, not only while it moves.
-    keeps: bool,
-}
-
-impl Fence {
-    /// None: there is no such schema here.
-    pub(super) fn from_row(row: &Row) -> Option<Self> {
-        let schema = row.name(1)?;
-        Some(Self {
-            namespace: session::namespace(&schema)?,
-            schema,
-            migration: row.get(2)?,
-            writes: row.get::<String>(3)? == "writes",
-            keeps: row.get(4)?,
-        })
-    }
-}
 
 /// Whether a schema is fenced against this backend. A migration's own sessions, and the workers that apply what was
 /// written on the other copy, pass.

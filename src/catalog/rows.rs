@@ -2,8 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::index_scan::Row;
+use crate::pg::session;
 use helios_core::shard::{Bounds, Rectangle};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::BTreeMap;
 
 /// Names a node.
@@ -145,5 +146,31 @@ impl Shard {
             Bounds::Pooled(rectangle) => Some(rectangle),
             Bounds::Dedicated => None,
         }
+    }
+}
+
+/// What a migration keeps from being changed.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    pub(super) namespace: Oid,
+    pub(super) schema: String,
+    pub(super) migration: i64,
+    /// Rows too, not only the definition.
+    pub(super) writes: bool,
+    /// As long as there is a further copy, not only while it moves.
+    pub(super) keeps: bool,
+}
+
+impl Fence {
+    /// None: there is no such schema here.
+    pub(super) fn from_row(row: &Row) -> Option<Self> {
+        let schema = row.name(1)?;
+        Some(Self {
+            namespace: session::namespace(&schema)?,
+            schema,
+            migration: row.get(2)?,
+            writes: row.get::<String>(3)? == "writes",
+            keeps: row.get(4)?,
+        })
     }
 }
