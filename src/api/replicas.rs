@@ -112,9 +112,9 @@ fn helios_replica_states() -> States {
 /// On a node: waits until copies have applied this session's last commit, so many milliseconds at most; gives the slots of
 /// those that have not.
 #[pg_extern(sql = false)]
-fn helios_wait_for_replicas(slots: Array<'_, String>, patience: i32) -> Vec<String> {
-    let patience = Duration::from_millis(u64::try_from(patience).unwrap_or(0));
-    let wait = || replica::wait_for_replicas(super::elements(Some(slots), "slots")?, patience);
+fn helios_wait_for_replicas(slots: Array<'_, String>, timeout: i32) -> Vec<String> {
+    let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
+    let wait = || replica::wait_for_replicas(super::elements(Some(slots), "slots")?, timeout);
     wait().or_raise()
 }
 

@@ -1,7 +1,7 @@
 //! Distributed transactions: what is in doubt, finishing it, asking about one.
 
 use crate::pg::error::OrRaise;
-use crate::transaction::{self, Deed};
+use crate::transaction::{self, RecoveryAction};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,8 @@ fn helios_recover_transactions() -> Deeds {
     let recovered = transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None).or_raise();
     let done = recovered.finished.into_iter().map(|(node, gid, deed)| {
         let action = match deed {
-            Deed::Committed => "committed",
-            Deed::RolledBack => "rolled back",
+            RecoveryAction::Committed => "committed",
+            RecoveryAction::RolledBack => "rolled back",
         };
         (node, Some(gid), action.to_owned(), None)
     });

@@ -14,7 +14,7 @@ use crate::replication::endpoint;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{identifier, literal, names, text};
 use crate::replication::foreign_server;
-use crate::replication::wait_policy;
+use crate::replication::interruptible;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
@@ -230,7 +230,7 @@ fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
         all.push_str(";\n");
     }
     all.push_str("COMMIT");
-    let made = wait_policy::query(migration, &mut session, &all);
+    let made = interruptible::query(migration, &mut session, &all);
     made.map(|rows| rows.is_some()).map_err(|error| {
         match error.is(Code::ERRCODE_INSUFFICIENT_PRIVILEGE) {
             true => error.hint(

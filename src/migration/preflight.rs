@@ -13,7 +13,7 @@ use crate::remote::{Rows, Session};
 use crate::replication::endpoint;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, column, names, text};
-use crate::replication::wait_policy;
+use crate::replication::interruptible;
 use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -181,7 +181,7 @@ pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<bo
         names(&migration.schemas)
     );
     let number = |rows: Rows| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
-    let Some(size) = wait_policy::query(migration, &mut endpoints.source, &size)?.map(number)
+    let Some(size) = interruptible::query(migration, &mut endpoints.source, &size)?.map(number)
     else {
         return Ok(false);
     };

@@ -8,8 +8,8 @@ use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::tree::{ParamUse, QueryTree, Survey};
 use crate::pg::tree::{deparse, enclosing, parser};
+use helios_core::embedded_query;
 use helios_core::lex::Rules;
-use helios_core::wrapped;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -95,7 +95,7 @@ fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
         _ => source.len(),
     };
     let rules = Rules { standard_conforming_strings: parser::standard_conforming_strings() };
-    let range = wrapped::query_range(&source[start..end], rules)?;
+    let range = embedded_query::range(&source[start..end], rules)?;
     Some((start + range.start, start + range.end))
 }
 

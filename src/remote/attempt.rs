@@ -1,6 +1,6 @@
 //! One attempt to connect: an address and its deadline.
 
-use super::session::Patience;
+use super::session::WaitPolicy;
 use super::target::Target;
 use socket2::SockAddr;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    pub fn patience(&self) -> Patience {
-        Patience::InterruptibleUntil(self.deadline)
+    pub fn policy(&self) -> WaitPolicy {
+        WaitPolicy::InterruptibleUntil(self.deadline)
     }
 }

@@ -141,7 +141,7 @@ impl Attempt<'_> {
         let wait = SocketWait::new(socket.as_raw_fd())?;
         let node = Rc::from(self.target.name.as_str());
         let mut session = Session::new(Stream::new(socket), wait, node);
-        while !session.wait(Interest::Connected, self.patience())?.writable {}
+        while !session.wait(Interest::Connected, self.policy())?.writable {}
         if let Some(error) = session.stream().socket().take_error().map_err(lost)? {
             return Err(lost(error));
         }

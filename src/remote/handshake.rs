@@ -24,7 +24,7 @@ use std::rc::Rc;
 /// A node's timeouts, whether its server, database or role has them, are meant for its own clients. Those of a session's
 /// client hold on this server, and a session idles while the client is busy elsewhere. What a session was given up for ends
 /// by itself, also where a request to cancel came too early or not at all.
-const PATIENCE: [(&str, &str); 4] = [
+const NODE_TIMEOUTS: [(&str, &str); 4] = [
     ("client_connection_check_interval", "1s"),
     ("statement_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
@@ -47,7 +47,7 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     ];
     let own = settings_scan::starting_values();
     let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let all = parameters.into_iter().chain(own).chain(PATIENCE);
+    let all = parameters.into_iter().chain(own).chain(NODE_TIMEOUTS);
     // Tells the node's own Helios that shells elsewhere follow the definitions made here.
     let all = all.chain(proof.map(|proof| ("helios.coordinator_proof", proof)));
     let further = attempt.target.parameters.iter();
@@ -66,7 +66,7 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
 /// Everything between AuthenticationOk and ReadyForQuery.
 fn finish(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     loop {
-        let frame = session.next(attempt.patience())?;
+        let frame = session.next(attempt.policy())?;
         match frame.kind {
             b'K' => {
                 let (Some(process), Some(secret)) = (number(&frame, 0), number(&frame, 4)) else {
@@ -115,7 +115,7 @@ fn start_tls(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
             Ok(false) => {
                 let sending = session.stream().tls().is_some_and(|tls| tls.wants_write());
                 let interest = if sending { Interest::ReadWrite } else { Interest::Read };
-                session.wait(interest, attempt.patience())?;
+                session.wait(interest, attempt.policy())?;
             }
             Err(e) => return Err(connection_error(format!("TLS: {e}"))),
         }
@@ -127,7 +127,7 @@ fn read(attempt: &Attempt<'_>, session: &mut Session, bytes: &mut [u8]) -> Resul
         match session.stream().read(bytes) {
             Ok(n) => return Ok(n),
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                session.wait(Interest::Read, attempt.patience())?;
+                session.wait(Interest::Read, attempt.policy())?;
             }
             Err(e) => return Err(connection_error(e.to_string())),
         }
@@ -136,7 +136,7 @@ fn read(attempt: &Attempt<'_>, session: &mut Session, bytes: &mut [u8]) -> Resul
 
 fn authenticate(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     loop {
-        let frame = session.next(attempt.patience())?;
+        let frame = session.next(attempt.policy())?;
         let code = match frame.kind {
             b'R' => number(&frame, 0),
             b'E' => return Err(session.error(&frame)),
@@ -195,7 +195,7 @@ fn scram(attempt: &Attempt<'_>, session: &mut Session, frame: &Frame) -> Result<
 }
 
 fn sasl_message(attempt: &Attempt<'_>, session: &mut Session, code: i32) -> Result<Frame> {
-    let frame = session.next(attempt.patience())?;
+    let frame = session.next(attempt.policy())?;
     match frame.kind {
         b'R' if number(&frame, 0) == Some(code) => Ok(frame),
         b'E' => Err(session.error(&frame)),
@@ -240,7 +240,7 @@ fn send(
     let mut message = BytesMut::new();
     write(&mut message).map_err(|e| connection_error(e.to_string()))?;
     session.output().extend_from_slice(&message);
-    session.flush(attempt.patience())
+    session.flush(attempt.policy())
 }
 
 fn number(body: &[u8], at: usize) -> Option<i32> {

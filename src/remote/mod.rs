@@ -23,7 +23,7 @@ mod trust;
 pub use cancel::cancel_everything;
 pub use helios_core::frames::Frame;
 pub use messages::{Statement, Value};
-pub use session::{Answer, Patience, Rows, Session, text_row, wait_for_any};
+pub use session::{Answer, Rows, Session, WaitPolicy, text_row, wait_for_any};
 pub use socket::resolve;
 pub use statements::{Known, StatementCache};
 pub use target::{SslMode, Target, Tcp};

@@ -18,7 +18,7 @@ use crate::replication::apply_role::{self, Owner};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, column, flag, identifier, literal, text};
 use crate::replication::foreign_server;
-use crate::replication::wait_policy;
+use crate::replication::interruptible;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -139,7 +139,7 @@ impl Channel {
             "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
             identifier(&self.name)
         );
-        let rows = wait_policy::query(migration, session, &create)?;
+        let rows = interruptible::query(migration, session, &create)?;
         Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
     }
 
@@ -162,7 +162,7 @@ impl Channel {
             "SELECT pg_create_logical_replication_slot({name}, 'pgoutput')
               WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
         );
-        Ok(wait_policy::query(migration, publisher, &create)?.is_some())
+        Ok(interruptible::query(migration, publisher, &create)?.is_some())
     }
 
     /// Makes the subscription, if it is not there. It belongs to a role with the rights of the tables' owner, and runs

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::pg::exec::copy_from::{self, Format, PINNED, Source};
 use crate::pg::ipc::wait::check_for_interrupts;
 use crate::pg::session::{self, sql};
-use crate::remote::{Frame, Patience, Session, SslMode, Target, Tcp, messages};
+use crate::remote::{Frame, Session, SslMode, Target, Tcp, WaitPolicy, messages};
 use crate::replication::connection_settings;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use serde::{Deserialize, Serialize};
@@ -271,13 +271,13 @@ impl<'a> Rows<'a> {
     fn begin(&mut self, request: &Request, name: &str, format: Format) -> Result<()> {
         messages::command(self.session.output(), copy_command(request, name, format).as_bytes())?;
         self.session.sync();
-        self.session.flush(Patience::Interruptible)
+        self.session.flush(WaitPolicy::Interruptible)
     }
 
     /// The next piece of data; false at the end of the data.
     fn advance(&mut self) -> Result<bool> {
         loop {
-            let frame = self.session.next(Patience::Interruptible)?;
+            let frame = self.session.next(WaitPolicy::Interruptible)?;
             match frame.kind {
                 b'd' => {
                     (self.rows, self.bytes) = (self.rows + 1, self.bytes + frame.len() as u64);
@@ -295,7 +295,7 @@ impl<'a> Rows<'a> {
     /// Reads to the end of what the source has to say. An error here is one of the source's.
     fn finish(&mut self) -> Result<()> {
         loop {
-            let frame = self.session.next(Patience::Interruptible)?;
+            let frame = self.session.next(WaitPolicy::Interruptible)?;
             match frame.kind {
                 b'd' | b'c' | b'C' => {}
                 b'Z' => return Ok(()),

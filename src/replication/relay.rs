@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::pg::exec::copy_from::PINNED;
-use crate::remote::{Patience, Session, messages};
+use crate::remote::{Session, WaitPolicy, messages};
 use crate::replication::endpoints::identifier;
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub fn relay(
     let quietly = "SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper";
     to.query(&format!("{pinned}; {quietly}; DELETE FROM ONLY {table}"))?;
     to.start_query(&format!("COPY {table}{list} FROM STDIN"))?;
-    let frame = to.next(Patience::Interruptible)?;
+    let frame = to.next(WaitPolicy::Interruptible)?;
     match frame.kind {
         b'G' => {}
         b'E' => return Err(to.error(&frame)),
@@ -44,12 +44,12 @@ pub fn relay(
     from.start_query(&format!("COPY {table}{list} TO STDOUT"))?;
     let mut failed = None;
     loop {
-        let frame = from.next(Patience::Interruptible)?;
+        let frame = from.next(WaitPolicy::Interruptible)?;
         match frame.kind {
             b'd' => {
                 messages::copy_data(to.output(), &frame)?;
                 if to.unsent() >= PIECE {
-                    to.flush(Patience::Interruptible)?;
+                    to.flush(WaitPolicy::Interruptible)?;
                 }
             }
             b'E' => failed = Some(from.error(&frame)),
@@ -61,7 +61,7 @@ pub fn relay(
         None => messages::bare(to.output(), b'c'),
         Some(_) => messages::copy_fail(to.output(), "the rows could not be read")?,
     }
-    to.flush(Patience::Interruptible)?;
+    to.flush(WaitPolicy::Interruptible)?;
     let copied = to.finish_query();
     if let Some(error) = failed {
         return Err(error);

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -83,8 +83,8 @@ fn ask(node: &Node) -> Result<Option<Session>> {
     transaction::refuse_silent(node)?;
     let role = privileges::session_user();
     let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
-    session.set_time_limit(Some(Instant::now() + PATIENCE));
-    let limit = PATIENCE.as_millis();
+    session.set_time_limit(Some(Instant::now() + TIME_LIMIT));
+    let limit = TIME_LIMIT.as_millis();
     session.start_query(&format!("SET statement_timeout = {limit}; {SIZES}"))?;
     Ok(Some(session))
 }

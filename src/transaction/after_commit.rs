@@ -14,7 +14,7 @@ use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::session::xact;
-use crate::remote::Patience;
+use crate::remote::WaitPolicy;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
@@ -63,10 +63,10 @@ fn commit_there(link: &mut Link) -> Result<()> {
     if link.session.is_lost() {
         return Err(registry::lost_earlier(link));
     }
-    let patience = Patience::Until(Instant::now() + TIME);
+    let policy = WaitPolicy::Until(Instant::now() + TIME);
     send_end(link, b"COMMIT")?;
-    link.session.flush(patience)?;
-    read_end(link, patience).map(|_| ())
+    link.session.flush(policy)?;
+    read_end(link, policy).map(|_| ())
 }
 
 fn warn(link: &Link, error: &Error) {

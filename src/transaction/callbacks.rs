@@ -12,7 +12,7 @@ use crate::failpoint;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait::{self, pay_latch, process_exits};
 use crate::pg::session::xact::Event;
-use crate::remote::{Patience, cancel_everything, messages};
+use crate::remote::{WaitPolicy, cancel_everything, messages};
 use pgrx::PgLogLevel;
 use std::time::{Duration, Instant};
 
@@ -115,8 +115,8 @@ fn abort_link(link: &mut Link) {
     if link.prepared.is_some() && link.session.is_busy() {
         // Whether it is prepared is worth waiting for: the session can then undo it by itself.
         link.session.request_cancel();
-        let patience = Patience::Until(Instant::now() + ROLLBACK_TIME);
-        if two_phase::prepared(link, patience).is_err() && link.session.is_busy() {
+        let policy = WaitPolicy::Until(Instant::now() + ROLLBACK_TIME);
+        if two_phase::prepared(link, policy).is_err() && link.session.is_busy() {
             link.session.give_up();
         }
     }
@@ -139,11 +139,11 @@ fn roll_back(link: &mut Link) {
     if link.session.is_lost() {
         return;
     }
-    let patience = Patience::Until(Instant::now() + ROLLBACK_TIME);
+    let policy = WaitPolicy::Until(Instant::now() + ROLLBACK_TIME);
     let done = messages::command(link.session.output(), b"ROLLBACK").and_then(|()| {
         link.session.sync();
-        link.session.flush(patience)?;
-        read_end(link, patience)
+        link.session.flush(policy)?;
+        read_end(link, policy)
     });
     if done.is_err() || link.session.status() != b'I' {
         // Closing the connection rolls back as well.

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::failpoint;
 use crate::pg::ipc::wait::explain_cancel;
 use crate::pg::session::xact;
-use crate::remote::Patience;
+use crate::remote::WaitPolicy;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn parties() -> Result<Parties> {
     let mut parties = Parties { writers: Links::new(), readers: Links::new() };
     for link in registry::all() {
         let mut l = super::execution::borrow(&link)?;
-        l.settle(Patience::Interruptible)?;
+        l.settle(WaitPolicy::Interruptible)?;
         let wrote = l.block.wrote();
         if !l.block.is_open() || (l.block.is_afterwards() && !wrote) {
             continue;
@@ -76,7 +76,7 @@ fn release(readers: &Links) -> Result<()> {
         return Ok(());
     }
     send_release(readers)?;
-    end_release(readers, Patience::Commit)
+    end_release(readers, WaitPolicy::Commit)
 }
 
 /// One node wrote, and nothing was written here: its COMMIT is the decision.
@@ -95,11 +95,11 @@ fn decide_there(writer: &RefCell<Link>, readers: &Links) -> Result<()> {
 fn commit(link: &mut Link, readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::COMMIT_BEFORE)?;
     let answer = send_end(link, b"COMMIT")
-        .and_then(|()| link.session.flush(Patience::Commit))
+        .and_then(|()| link.session.flush(WaitPolicy::Commit))
         .and_then(|()| failpoint::hit(failpoint::COMMIT_SENT))
-        .and_then(|()| read_end(link, Patience::Commit));
+        .and_then(|()| read_end(link, WaitPolicy::Commit));
     // A reader's refusal changes nothing any more: without SERIALIZABLE there is none that would matter.
-    let _ = end_release(readers, Patience::Until(Instant::now() + RELEASE_TIME));
+    let _ = end_release(readers, WaitPolicy::Until(Instant::now() + RELEASE_TIME));
     match answer {
         Ok(tag) if tag == "COMMIT" => {
             let own = link.own_gid();

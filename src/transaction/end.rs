@@ -4,7 +4,7 @@ use super::link::Link;
 use super::registry::Links;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::remote::{Patience, messages};
+use crate::remote::{WaitPolicy, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// Asks the readers to commit.
@@ -16,7 +16,7 @@ pub fn send_release(readers: &Links) -> Result<()> {
     for reader in readers {
         let mut reader = super::execution::borrow(reader)?;
         send_end(&mut reader, b"COMMIT")?;
-        match reader.session.flush(Patience::Commit) {
+        match reader.session.flush(WaitPolicy::Commit) {
             Err(error) if !reader.session.is_lost() => return Err(error),
             _ => {}
         }
@@ -25,11 +25,11 @@ pub fn send_release(readers: &Links) -> Result<()> {
 }
 
 /// Reads what the readers answer.
-pub fn end_release(readers: &Links, patience: Patience) -> Result<()> {
+pub fn end_release(readers: &Links, policy: WaitPolicy) -> Result<()> {
     let mut refused = Ok(());
     for reader in readers {
         let mut reader = super::execution::borrow(reader)?;
-        let answer = read_end(&mut reader, patience);
+        let answer = read_end(&mut reader, policy);
         let committed = matches!(&answer, Ok(tag) if tag == "COMMIT");
         let lost = reader.session.is_lost();
         if lost || reader.session.status() == b'I' {
@@ -67,10 +67,10 @@ pub fn send_end(link: &mut Link, command: &[u8]) -> Result<()> {
 }
 
 /// Reads the answers to [`send_end`]: the tag of the last command, or the first error.
-pub fn read_end(link: &mut Link, patience: Patience) -> Result<String> {
+pub fn read_end(link: &mut Link, policy: WaitPolicy) -> Result<String> {
     let (mut tag, mut failed) = (String::new(), None);
     loop {
-        let frame = link.session.next(patience)?;
+        let frame = link.session.next(policy)?;
         match frame.kind {
             b'C' => {
                 helios_core::frames::command_tag(&frame).unwrap_or_default().clone_into(&mut tag)

@@ -8,7 +8,7 @@ use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::pg::ipc::wait::explain_cancel;
-use crate::remote::{Patience, Statement, text_row};
+use crate::remote::{Statement, WaitPolicy, text_row};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
@@ -116,7 +116,7 @@ impl Execution {
         }
         let (mut discarded, mut cancelled) = (0, false);
         while link.is_current(&self.reader.stream) {
-            let Some(row) = link.advance(Patience::Interruptible)? else { break };
+            let Some(row) = link.advance(WaitPolicy::Interruptible)? else { break };
             discarded += row.len();
             if discarded > DISCARD && !cancelled && link.may_cancel() {
                 cancelled = link.session.request_cancel();
@@ -154,7 +154,7 @@ impl Reader {
         let frame = {
             let mut link = borrow(&self.link)?;
             if link.is_current(&self.stream) {
-                link.advance(Patience::Interruptible)?
+                link.advance(WaitPolicy::Interruptible)?
             } else {
                 None
             }

@@ -44,7 +44,7 @@ pub use execution::{
     Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
 };
 pub use mode::{Fetch, Mode};
-pub use recovery::{Deed, in_doubt, recover};
+pub use recovery::{RecoveryAction, in_doubt, recover};
 pub use registry::sessions_made;
 pub use safe_path::SafePath;
 pub use sessions::{

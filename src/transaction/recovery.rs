@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// What was done with one prepared transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum RecoveryAction {
     /// COMMIT PREPARED.
     Committed,
     /// ROLLBACK PREPARED.
@@ -33,7 +33,7 @@ pub enum Deed {
 #[derive(Debug, Default)]
 pub struct Recovered {
     /// Prepared transactions that were finished: node, name, how.
-    pub finished: Vec<(String, String, Deed)>,
+    pub finished: Vec<(String, String, RecoveryAction)>,
     /// Whether something is left for the next run.
     pub unfinished: bool,
     /// What could not be done: the node, the transaction's name if it is about one, and why.
@@ -138,11 +138,11 @@ fn recover_node(
     let decision = decide(&p, |gid| still_running.contains(gid), &t, &q);
     result.unfinished |= decision.wait;
     let mut forget = decision.forget;
-    let commit = decision.commit.into_iter().map(|gid| (gid, Deed::Committed));
-    let roll_back = decision.roll_back.into_iter().map(|gid| (gid, Deed::RolledBack));
+    let commit = decision.commit.into_iter().map(|gid| (gid, RecoveryAction::Committed));
+    let roll_back = decision.roll_back.into_iter().map(|gid| (gid, RecoveryAction::RolledBack));
     for (gid, deed) in commit.chain(roll_back) {
         match finish(&mut session, deed, &gid) {
-            Ok(()) if deed == Deed::Committed => {
+            Ok(()) if deed == RecoveryAction::Committed => {
                 forget.push(gid.clone());
                 result.finished.push((node.name.clone(), gid, deed));
             }
@@ -249,12 +249,12 @@ fn records(node: &Node) -> Result<BTreeSet<String>> {
 }
 
 /// Finishes one; that someone else has done it in the meantime is as good.
-fn finish(session: &mut Session, deed: Deed, gid: &str) -> Result<()> {
+fn finish(session: &mut Session, deed: RecoveryAction, gid: &str) -> Result<()> {
     let (verb, before, after) = match deed {
-        Deed::Committed => {
+        RecoveryAction::Committed => {
             ("COMMIT", failpoint::RECOVERY_COMMIT_BEFORE, failpoint::RECOVERY_COMMIT_AFTER)
         }
-        Deed::RolledBack => {
+        RecoveryAction::RolledBack => {
             ("ROLLBACK", failpoint::RECOVERY_ROLLBACK_BEFORE, failpoint::RECOVERY_ROLLBACK_AFTER)
         }
     };

@@ -79,7 +79,7 @@ fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
     if expected.is_empty() {
         return Vec::new();
     }
-    let patience =
+    let timeout =
         Duration::from_millis(u64::try_from(settings::REPLICA_TIMEOUT.get()).unwrap_or(0));
     owe_latch();
     let mut questions = Vec::new();
@@ -89,12 +89,12 @@ fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
             if one.id() != node || !std::mem::take(&mut one.wrote) {
                 continue;
             }
-            let asked = ask(&mut one, &replicas, patience);
+            let asked = ask(&mut one, &replicas, timeout);
             drop(one);
             questions.push(Question { link: Rc::clone(&link), replicas: replicas.clone(), asked });
         }
     }
-    let until = Instant::now() + patience + GRACE;
+    let until = Instant::now() + timeout + GRACE;
     let missed = questions.into_iter().filter_map(|question| question.end(until)).collect();
     pay_latch();
     missed
@@ -131,7 +131,7 @@ enum Missed {
     Lost(Error),
 }
 
-fn ask(link: &mut Link, replicas: &[Replica], patience: Duration) -> Result<()> {
+fn ask(link: &mut Link, replicas: &[Replica], timeout: Duration) -> Result<()> {
     if link.session.is_lost() || !link.session.is_at_rest() || link.session.status() != b'I' {
         return Err(Error::new(Code::ERRCODE_CONNECTION_FAILURE, "the session has ended"));
     }
@@ -143,7 +143,7 @@ fn ask(link: &mut Link, replicas: &[Replica], patience: Duration) -> Result<()> 
     let sql = format!(
         "SELECT pg_catalog.unnest(helios.wait_for_replicas(ARRAY[{}]::pg_catalog.text[], {}))",
         slots.join(", "),
-        patience.as_millis()
+        timeout.as_millis()
     );
     link.session.start_query(&sql)
 }

@@ -14,7 +14,7 @@ use crate::pg::error::notify;
 use crate::pg::ipc::wait::explain_cancel;
 use crate::pg::session as local;
 use crate::pg::session::xact;
-use crate::remote::{Patience, messages};
+use crate::remote::{WaitPolicy, messages};
 use crate::shared::server_epoch;
 use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
@@ -36,11 +36,11 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::PREPARE_SENT)?;
     let mut failed = None;
     for link in writers {
-        if let Err(error) = prepared(&mut *super::execution::borrow(link)?, Patience::Commit) {
+        if let Err(error) = prepared(&mut *super::execution::borrow(link)?, WaitPolicy::Commit) {
             failed.get_or_insert(error);
         }
     }
-    if let Err(error) = end_release(readers, Patience::Commit) {
+    if let Err(error) = end_release(readers, WaitPolicy::Commit) {
         failed.get_or_insert(error);
     }
     if let Some(error) = failed {
@@ -71,15 +71,15 @@ fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
         send_end(&mut link, format!("PREPARE TRANSACTION '{gid}'").as_bytes())?;
         // From here on the node may be left with it, whatever else happens.
         link.prepared = Some(gid.clone());
-        link.session.flush(Patience::Commit)?;
+        link.session.flush(WaitPolicy::Commit)?;
         records.push((gid, link.node.id.0));
     }
     Ok(records)
 }
 
 /// Reads the answer to PREPARE TRANSACTION. Without an answer the name stays noted: it may be prepared.
-pub fn prepared(link: &mut Link, patience: Patience) -> Result<()> {
-    let answer = read_end(link, patience);
+pub fn prepared(link: &mut Link, policy: WaitPolicy) -> Result<()> {
+    let answer = read_end(link, policy);
     if link.session.is_lost() {
         link.ended(false);
         return answer.map(|_| ());
@@ -119,7 +119,7 @@ pub fn commit_prepared(links: &Links) -> Result<()> {
     // The records are of no use from here on; whoever tidies up may have looked before there were any.
     worker_slots::note(local::database_id(), Work::Pending);
     failpoint::hit(failpoint::COMMIT_PREPARED_BEFORE)?;
-    let deadline = Patience::Until(Instant::now() + FINISH_TIME);
+    let deadline = WaitPolicy::Until(Instant::now() + FINISH_TIME);
     let mut sent = Vec::with_capacity(waiting.len());
     for (n, link) in waiting.iter().enumerate() {
         if n > 0 {
@@ -156,7 +156,7 @@ pub fn leave_to_recovery(links: &Links) {
 /// After a local rollback: a transaction that this session left prepared is rolled back.
 pub fn roll_back_prepared(link: &mut Link) {
     let Some(gid) = link.prepared.take() else { return };
-    let deadline = Patience::Until(Instant::now() + FINISH_TIME);
+    let deadline = WaitPolicy::Until(Instant::now() + FINISH_TIME);
     let outcome = failpoint::hit(failpoint::ROLLBACK_PREPARED_BEFORE)
         .and_then(|()| send_finish(link, "ROLLBACK", &gid, deadline))
         .and_then(|()| read_end(link, deadline))
@@ -172,14 +172,14 @@ pub fn roll_back_prepared(link: &mut Link) {
     }
 }
 
-fn send_finish(link: &mut Link, verb: &str, gid: &str, patience: Patience) -> Result<()> {
+fn send_finish(link: &mut Link, verb: &str, gid: &str, policy: WaitPolicy) -> Result<()> {
     if link.session.is_lost() {
         return Err(super::registry::lost_earlier(link));
     }
     let sql = format!("{verb} PREPARED '{gid}'");
     messages::command(link.session.output(), sql.as_bytes())?;
     link.session.sync();
-    link.session.flush(patience)
+    link.session.flush(policy)
 }
 
 fn give_up_unless_ready(link: &mut Link) {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::log::log;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Looks in a row without any sign before a node counts as silent: one may be lost.
 const SILENT_LOOKS: u32 = 2;
 
@@ -143,7 +143,7 @@ fn ask(nodes: &[Rc<Node>]) -> Vec<(i32, Answer)> {
         .flat_map(|node| node.addresses.iter().map(|a| (node.id.0, a)))
         .map(|(node, address)| Probe::start(node, &address.host, address.port))
         .collect();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + PROBE_TIMEOUT;
     let mut pause = Duration::from_millis(1);
     while probes.iter().any(|probe| probe.answer == Answer::Waiting) && Instant::now() < until {
         worker::rest(pause);

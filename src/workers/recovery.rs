@@ -4,7 +4,7 @@ use super::log::log;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::shared::worker_slots::{self, Work};
-use crate::transaction::{self, Deed};
+use crate::transaction::{self, RecoveryAction};
 use pgrx::PgLogLevel;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -38,8 +38,8 @@ pub fn run(database: u32) {
     }
     for (node, gid, deed) in &recovered.finished {
         let done = match deed {
-            Deed::Committed => "committed",
-            Deed::RolledBack => "rolled back",
+            RecoveryAction::Committed => "committed",
+            RecoveryAction::RolledBack => "rolled back",
         };
         log(format!(
             "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""

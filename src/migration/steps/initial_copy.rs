@@ -24,8 +24,8 @@ use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, flag, names, text};
 use crate::replication::fence;
 use crate::replication::foreign_server;
+use crate::replication::interruptible;
 use crate::replication::tables;
-use crate::replication::wait_policy;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
@@ -314,14 +314,14 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
     }
     for view in tables::materialized_views(&mut endpoints.source, &migration.schemas)? {
         let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
-        if wait_policy::query(migration, &mut endpoints.target, &refresh)?.is_none() {
+        if interruptible::query(migration, &mut endpoints.target, &refresh)?.is_none() {
             return Ok(StepOutcome::Continue);
         }
     }
     // The new copy is to be planned for as the old one was.
     for table in worker::attempt(|| migration_table::of_migration(migration.id))? {
         let analyse = format!("ANALYZE {}", table.qualified());
-        if wait_policy::query(migration, &mut endpoints.target, &analyse)?.is_none() {
+        if interruptible::query(migration, &mut endpoints.target, &analyse)?.is_none() {
             return Ok(StepOutcome::Continue);
         }
     }

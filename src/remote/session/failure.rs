@@ -21,7 +21,7 @@ impl Session {
         if self.open != Open::Nothing {
             self.sync();
         }
-        self.flush(Patience::Until(until)).is_ok()
+        self.flush(WaitPolicy::Until(until)).is_ok()
     }
 
     /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort; false if it

@@ -13,18 +13,18 @@ impl Session {
     /// The next message that matters to the caller. Notices are raised, parameters noted, notifications (a
     /// session to a node never listens) dropped.
     #[inline]
-    pub fn next(&mut self, patience: Patience) -> Result<Frame> {
+    pub fn next(&mut self, policy: WaitPolicy) -> Result<Frame> {
         loop {
             match self.next_frame() {
                 Ok(Some(frame)) => match frame.kind {
                     b'D' | b'd' => return Ok(frame),
                     _ => {
-                        if let Some(frame) = self.note(frame, patience) {
+                        if let Some(frame) = self.note(frame, policy) {
                             return Ok(frame);
                         }
                     }
                 },
-                Ok(None) => self.fill(patience)?,
+                Ok(None) => self.fill(policy)?,
                 Err(error) => {
                     self.lost = true;
                     return Err(error.context(self.context_line()));
@@ -39,24 +39,24 @@ impl Session {
             self.read_once()?;
         }
         while let Some(frame) = self.next_frame()? {
-            if let Some(frame) = self.note(frame, Patience::Interruptible) {
+            if let Some(frame) = self.note(frame, WaitPolicy::Interruptible) {
                 return Ok(Some(frame));
             }
         }
         Ok(None)
     }
 
-    pub(super) fn note(&mut self, frame: Frame, patience: Patience) -> Option<Frame> {
+    pub(super) fn note(&mut self, frame: Frame, policy: WaitPolicy) -> Option<Frame> {
         match frame.kind {
             b'N' => {
                 let report = Report::parse(&frame).map(|report| self.in_our_encoding(report));
                 drop(frame);
                 let Ok(report) = report else { return None };
                 let notice = report.error.context(self.context_line());
-                match patience {
-                    Patience::Until(_) => {}
+                match policy {
+                    WaitPolicy::Until(_) => {}
                     // Raising a notice looks at interrupts.
-                    Patience::Commit => hold_interrupts(|| notify(report.level, &notice)),
+                    WaitPolicy::Commit => hold_interrupts(|| notify(report.level, &notice)),
                     _ => notify(report.level, &notice),
                 }
                 None
@@ -69,7 +69,7 @@ impl Session {
             b'Z' => {
                 self.status = frame.first().copied().unwrap_or(b'I');
                 self.outstanding = self.outstanding.saturating_sub(1);
-                if matches!(patience, Patience::Commit) {
+                if matches!(policy, WaitPolicy::Commit) {
                     // The node has decided: a cancel comes too late, there and here.
                     hold_cancels();
                 }
@@ -97,23 +97,23 @@ impl Session {
     }
 
     #[cold]
-    pub(super) fn fill(&mut self, patience: Patience) -> Result<()> {
-        if matches!(patience, Patience::Interruptible | Patience::InterruptibleUntil(_)) {
+    pub(super) fn fill(&mut self, policy: WaitPolicy) -> Result<()> {
+        if matches!(policy, WaitPolicy::Interruptible | WaitPolicy::InterruptibleUntil(_)) {
             check_for_interrupts();
         }
         let mut long = None;
         let mut wait_first = std::mem::take(&mut self.await_reply);
         while std::mem::take(&mut wait_first) || !self.read_once()? {
-            self.wait_for_answer(patience, &mut long)?;
+            self.wait_for_answer(policy, &mut long)?;
         }
         Ok(())
     }
 
     /// Waits for data. A wait that lasts is shown to those who look for deadlocks over several servers.
-    fn wait_for_answer(&mut self, patience: Patience, long: &mut Option<LongWait>) -> Result<()> {
-        let may_be_deadlock = matches!(patience, Patience::Interruptible | Patience::Commit);
+    fn wait_for_answer(&mut self, policy: WaitPolicy, long: &mut Option<LongWait>) -> Result<()> {
+        let may_be_deadlock = matches!(policy, WaitPolicy::Interruptible | WaitPolicy::Commit);
         let limit = (may_be_deadlock && long.is_none()).then(crate::pg::session::deadlock_timeout);
-        let woken = self.wait_at_most(Interest::Read, patience, limit)?;
+        let woken = self.wait_at_most(Interest::Read, policy, limit)?;
         match long {
             Some(wait) if woken.latch && self.deadlock.is_empty() => {
                 self.deadlock = wait.deadlock();
@@ -140,27 +140,27 @@ impl Session {
         }
     }
 
-    /// Waits for the socket with the patience given; looks at interrupts as it allows.
+    /// Waits for the socket with the policy given; looks at interrupts as it allows.
     pub(in crate::remote) fn wait(
         &mut self,
         interest: Interest,
-        patience: Patience,
+        policy: WaitPolicy,
     ) -> Result<Woken> {
-        self.wait_at_most(interest, patience, None)
+        self.wait_at_most(interest, policy, None)
     }
 
     /// The same, but not longer than the limit.
     fn wait_at_most(
         &mut self,
         interest: Interest,
-        patience: Patience,
+        policy: WaitPolicy,
         limit: Option<Duration>,
     ) -> Result<Woken> {
-        let (deadline, wake) = match patience {
-            Patience::Interruptible => (self.time_limit, None),
-            Patience::InterruptibleUntil(moment) => (Some(moment), None),
-            Patience::Until(moment) => (Some(bounded(moment)), None),
-            Patience::Commit => {
+        let (deadline, wake) = match policy {
+            WaitPolicy::Interruptible => (self.time_limit, None),
+            WaitPolicy::InterruptibleUntil(moment) => (Some(moment), None),
+            WaitPolicy::Until(moment) => (Some(bounded(moment)), None),
+            WaitPolicy::Commit => {
                 let due = due();
                 self.ask_to_stop(due);
                 (due.map(last_moment), due)
@@ -174,18 +174,22 @@ impl Session {
         let left = deadline.map(left).into_iter().chain(limit).chain(wake).min();
         let woken = self.wait.wait(interest, left);
         if woken.postmaster_died {
-            match patience {
-                Patience::Interruptible | Patience::InterruptibleUntil(_) => exit_with_postmaster(),
-                Patience::Until(_) | Patience::Commit => {
+            match policy {
+                WaitPolicy::Interruptible | WaitPolicy::InterruptibleUntil(_) => {
+                    exit_with_postmaster()
+                }
+                WaitPolicy::Until(_) | WaitPolicy::Commit => {
                     return Err(self.lost("this server is going down"));
                 }
             }
         }
         if woken.latch {
-            match patience {
-                Patience::Interruptible | Patience::InterruptibleUntil(_) => check_for_interrupts(),
-                Patience::Until(_) => owe_latch(),
-                Patience::Commit => {} // looked at before the next wait
+            match policy {
+                WaitPolicy::Interruptible | WaitPolicy::InterruptibleUntil(_) => {
+                    check_for_interrupts()
+                }
+                WaitPolicy::Until(_) => owe_latch(),
+                WaitPolicy::Commit => {} // looked at before the next wait
             }
         }
         Ok(woken)
@@ -205,7 +209,7 @@ impl Session {
         while !self.lost {
             match self.next_frame() {
                 Ok(Some(frame)) => {
-                    if let Some(frame) = self.note(frame, Patience::Until(until)) {
+                    if let Some(frame) = self.note(frame, WaitPolicy::Until(until)) {
                         return Some(frame);
                     }
                 }

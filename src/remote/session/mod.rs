@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 const OUTPUT: usize = 256 * 1024;
 /// How long, and how politely, to wait for a node.
 #[derive(Clone, Copy, Debug)]
-pub enum Patience {
+pub enum WaitPolicy {
     /// Until it answers, or an interrupt of this backend raises an error.
     Interruptible,
     /// The same, but not beyond this moment.
@@ -227,18 +227,18 @@ impl Session {
 
     /// Sends everything written. While the socket is full, what arrives is read, so that a node that answers
     /// before it reads on cannot block both sides.
-    pub fn flush(&mut self, patience: Patience) -> Result<()> {
+    pub fn flush(&mut self, policy: WaitPolicy) -> Result<()> {
         if let Some(key) = &self.cancel {
             key.set_busy(true); // also for requests that end with Flush instead of Sync
         }
         while self.sent < self.output.len() {
             match self.stream.write(&self.output[self.sent..]) {
                 Ok(n) => self.sent += n,
-                Err(e) => self.blocked(e, patience)?,
+                Err(e) => self.blocked(e, policy)?,
             }
         }
         while let Err(e) = self.stream.flush() {
-            self.blocked(e, patience)?;
+            self.blocked(e, policy)?;
         }
         self.output.clear();
         self.sent = 0;
@@ -247,11 +247,11 @@ impl Session {
         Ok(())
     }
 
-    fn blocked(&mut self, error: io::Error, patience: Patience) -> Result<()> {
+    fn blocked(&mut self, error: io::Error, policy: WaitPolicy) -> Result<()> {
         if error.kind() != io::ErrorKind::WouldBlock {
             return Err(self.write_failed(&error));
         }
-        if self.wait(Interest::ReadWrite, patience)?.readable {
+        if self.wait(Interest::ReadWrite, policy)?.readable {
             self.read_once()?;
         }
         Ok(())

@@ -18,7 +18,7 @@ impl Session {
         self.start_query(sql)?;
         let mut answer = Answer::default();
         loop {
-            let frame = self.next(Patience::Interruptible)?;
+            let frame = self.next(WaitPolicy::Interruptible)?;
             if let Some(rows) = self.take_answer(&mut answer, &frame)? {
                 return Ok(rows);
             }
@@ -29,14 +29,14 @@ impl Session {
     pub fn start_query(&mut self, sql: &str) -> Result<()> {
         messages::query(self.output(), sql.as_bytes())?;
         self.expect_ready();
-        self.flush(Patience::Interruptible)
+        self.flush(WaitPolicy::Interruptible)
     }
 
     /// Takes what has arrived of the answer; the rows, once it is complete. Never waits.
     pub fn poll_query(&mut self, answer: &mut Answer) -> Result<Option<Rows>> {
         loop {
             while let Some(frame) = self.next_frame()? {
-                let Some(frame) = self.note(frame, Patience::Interruptible) else { continue };
+                let Some(frame) = self.note(frame, WaitPolicy::Interruptible) else { continue };
                 if let Some(rows) = self.take_answer(answer, &frame)? {
                     return Ok(Some(rows));
                 }
@@ -51,7 +51,7 @@ impl Session {
     pub fn finish_query(&mut self) -> Result<Rows> {
         let mut answer = Answer::default();
         loop {
-            let frame = self.next(Patience::Interruptible)?;
+            let frame = self.next(WaitPolicy::Interruptible)?;
             if let Some(rows) = self.take_answer(&mut answer, &frame)? {
                 return Ok(rows);
             }
@@ -70,7 +70,7 @@ impl Session {
             }
             b'G' => {
                 messages::copy_fail(self.output(), "COPY is not possible here")?;
-                self.flush(Patience::Interruptible)?;
+                self.flush(WaitPolicy::Interruptible)?;
             }
             b'Z' => {
                 let Answer { rows, failed } = std::mem::take(answer);

@@ -5,16 +5,16 @@ use super::*;
 
 impl Link {
     /// Reads the request under way to its end; rows go to memory.
-    pub fn settle(&mut self, patience: Patience) -> Result<()> {
+    pub fn settle(&mut self, policy: WaitPolicy) -> Result<()> {
         while self.is_closing && !self.session.is_lost() {
-            let frame = match self.session.next(patience) {
+            let frame = match self.session.next(policy) {
                 Ok(frame) => frame,
                 Err(error) => return Err(self.lost(error)),
             };
             self.take(&frame)?;
         }
         while let Some(stream) = self.current.clone() {
-            if let Some(row) = self.advance(patience)? {
+            if let Some(row) = self.advance(policy)? {
                 let mut stream = stream.borrow_mut();
                 if !stream.abandoned {
                     stream.keep(&row);
@@ -26,16 +26,16 @@ impl Link {
 
     /// The next row of the request under way; None when it has ended, and its stream knows how.
     #[inline]
-    pub fn advance(&mut self, patience: Patience) -> Result<Option<Frame>> {
-        let patience = match patience {
+    pub fn advance(&mut self, policy: WaitPolicy) -> Result<Option<Frame>> {
+        let policy = match policy {
             // The node commits by itself: what it says counts, not what happens here meanwhile.
-            Patience::Interruptible if self.request.autocommit && self.request.writes => {
-                Patience::Commit
+            WaitPolicy::Interruptible if self.request.autocommit && self.request.writes => {
+                WaitPolicy::Commit
             }
-            patience => patience,
+            policy => policy,
         };
         loop {
-            let frame = match self.session.next(patience) {
+            let frame = match self.session.next(policy) {
                 Ok(frame) => frame,
                 Err(error) => return Err(self.lost(error)),
             };

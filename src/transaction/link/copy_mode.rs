@@ -6,7 +6,7 @@ impl Link {
     /// Reads up to the answer that starts a COPY: its type and body.
     pub fn advance_to_copy(&mut self) -> Result<(u8, Vec<u8>)> {
         while self.request.failed.is_none() && self.request.tag.is_none() {
-            let frame = match self.session.next(Patience::Interruptible) {
+            let frame = match self.session.next(WaitPolicy::Interruptible) {
                 Ok(frame) => frame,
                 Err(error) => return Err(self.lost(error)),
             };
@@ -21,7 +21,7 @@ impl Link {
         }
         let failed = self.request.failed.clone();
         self.end_copy()?;
-        self.settle(Patience::Interruptible)?;
+        self.settle(WaitPolicy::Interruptible)?;
         Err(failed.unwrap_or_else(|| {
             Error::new(
                 PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
@@ -57,7 +57,7 @@ impl Link {
             messages::command(self.session.output(), &sql)?;
         }
         self.end_pipeline()?;
-        match self.session.flush(Patience::Interruptible) {
+        match self.session.flush(WaitPolicy::Interruptible) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.lost(error)),
         }
@@ -65,7 +65,7 @@ impl Link {
 
     /// Sends the data written so far, and looks whether the node has refused it meanwhile.
     pub fn push_copy(&mut self) -> Result<()> {
-        if let Err(error) = self.session.flush(Patience::Interruptible) {
+        if let Err(error) = self.session.flush(WaitPolicy::Interruptible) {
             return Err(self.lost(error));
         }
         match self.session.try_next() {
@@ -78,7 +78,7 @@ impl Link {
         match self.request.failed.clone() {
             Some(error) => {
                 self.end_copy()?;
-                self.settle(Patience::Interruptible)?;
+                self.settle(WaitPolicy::Interruptible)?;
                 Err(error)
             }
             None => Ok(()),

@@ -20,7 +20,7 @@ use crate::pg::session as local;
 use crate::pg::session::xact;
 use crate::remote::settings::{Snapshot, difference};
 use crate::remote::{
-    Frame, Known, Patience, Session, Statement, StatementCache, messages, text_row,
+    Frame, Known, Session, Statement, StatementCache, WaitPolicy, messages, text_row,
 };
 use crate::settings;
 use crate::shared::node_health;

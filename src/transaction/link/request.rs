@@ -15,7 +15,7 @@ impl Link {
         if self.session.is_open() {
             self.end_copy()?; // one that nobody finished
         }
-        self.settle(Patience::Interruptible)?;
+        self.settle(WaitPolicy::Interruptible)?;
         let autocommit = matches!(mode, Mode::Autocommit) && !self.block.is_open();
         self.request = Request { autocommit, ..Request::default() };
         self.effects.clear();
@@ -29,7 +29,7 @@ impl Link {
         self.follow_settings()?;
         if autocommit && !self.effects.is_empty() {
             let stream = self.submit()?;
-            self.settle(Patience::Interruptible)?;
+            self.settle(WaitPolicy::Interruptible)?;
             if let Some(Outcome::Failed(error)) = stream.borrow_mut().outcome.take() {
                 return Err(error);
             }
@@ -79,7 +79,7 @@ impl Link {
         let Self { session, effects, .. } = self;
         let written = steps.iter().try_for_each(|step| send_step(session, effects, *step));
         self.session.sync();
-        if written.is_ok() && self.session.flush(Patience::Until(until)).is_ok() {
+        if written.is_ok() && self.session.flush(WaitPolicy::Until(until)).is_ok() {
             self.drain(until);
         }
         if self.session.is_busy() {
@@ -290,7 +290,7 @@ impl Link {
         let written = self.close_leftovers();
         self.session.sync();
         self.is_closing = true;
-        if written.is_err() || self.session.flush(Patience::Until(until)).is_err() {
+        if written.is_err() || self.session.flush(WaitPolicy::Until(until)).is_err() {
             self.session.give_up();
         }
     }
@@ -300,7 +300,7 @@ impl Link {
         let level = if self.request.autocommit { 0 } else { level };
         let stream = Rc::new(RefCell::new(Stream::new(level)));
         self.current = Some(Rc::clone(&stream));
-        match self.session.flush(Patience::Interruptible) {
+        match self.session.flush(WaitPolicy::Interruptible) {
             Ok(()) => Ok(stream),
             Err(error) => Err(self.lost(error)),
         }

@@ -5,11 +5,11 @@
 use crate::lex::{Rules, Token, tokens};
 use std::ops::Range;
 
-/// Bytes of the query in `statement`: the statement itself if it is a query, the wrapped query if it wraps one, `None`
+/// Bytes of the query in `statement`: the statement itself if it is a query, the embedded query if it embeds one, `None`
 /// if its text alone does not say (`EXECUTE`, `SELECT … INTO`, anything else).
 ///
 /// `statement` is one statement, known to parse; what stands behind its semicolon does not count.
-pub fn query_range(statement: &[u8], rules: Rules) -> Option<Range<usize>> {
+pub fn range(statement: &[u8], rules: Rules) -> Option<Range<usize>> {
     let all: Vec<Token> =
         tokens(statement, rules).take_while(|t| !t.is_mark(statement, ";")).collect();
     let rest = inner(statement, &all)?;
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     fn query(statement: &str) -> Option<&str> {
-        query_range(statement.as_bytes(), Rules::default()).map(|range| &statement[range])
+        range(statement.as_bytes(), Rules::default()).map(|range| &statement[range])
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn wrapped_queries_are_found() {
+    fn embedded_queries_are_found() {
         assert_eq!(query("explain select 1"), Some("select 1"));
         assert_eq!(
             query("EXPLAIN (analyze, buffers off) update t set a = 1"),
