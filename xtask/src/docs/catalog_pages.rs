@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use postgres::Client;
 
-use super::reference::{Page, cell, sentence};
+use super::page::{Page, cell, sentence};
 
 /// Functions of the extension in a schema, with names and types of output columns as two arrays. Constructors that
 /// PostgreSQL makes with a range type are left out.

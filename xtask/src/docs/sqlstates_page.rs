@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::reference::{Page, cell};
+use super::page::{Page, cell};
 use super::sqlstates::{RAISED, RECOGNIZED};
 use crate::scripts;
 use testkit::paths;

@@ -3,6 +3,7 @@
 //! offers and nobody takes.
 
 mod arrows;
+mod items;
 mod mentions;
 mod sources;
 #[cfg(test)]
