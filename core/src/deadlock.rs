@@ -34,6 +34,8 @@ pub struct Deadlock {
     pub members: Vec<Transaction>,
     /// Process id, here, of the one to cancel.
     pub victim: i32,
+    /// Whether another one of this server waits on a node and is no candidate yet: it may be younger.
+    pub early: bool,
 }
 
 /// The deadlocks among the waits. `candidates`: backends that can be cancelled where they wait, with the start of
@@ -48,14 +50,18 @@ pub fn find(waits: &BTreeSet<Wait>, candidates: &BTreeMap<i32, i64>) -> Vec<Dead
     groups
         .filter_map(|group| {
             let members: BTreeSet<Transaction> = group.into_iter().collect();
-            let mut servers = waits
+            let inner: Vec<&Wait> = waits
                 .iter()
                 .filter(|wait| members.contains(&wait.waiter) && members.contains(&wait.holder))
-                .map(|wait| wait.server);
-            let first = servers.next()?;
-            if servers.all(|server| server == first) {
+                .collect();
+            let first = inner.first()?.server;
+            if inner.iter().all(|wait| wait.server == first) {
                 return None; // that server's own deadlock detector sees it
             }
+            let early = inner.iter().any(|wait| match wait.waiter {
+                Transaction::Here(pid) => wait.server != 0 && !candidates.contains_key(&pid),
+                Transaction::There(..) => false,
+            });
             let victim = members
                 .iter()
                 .filter_map(|member| match member {
@@ -63,7 +69,7 @@ pub fn find(waits: &BTreeSet<Wait>, candidates: &BTreeMap<i32, i64>) -> Vec<Dead
                     Transaction::There(..) => None,
                 })
                 .max()?;
-            Some(Deadlock { members: members.into_iter().collect(), victim: victim.1 })
+            Some(Deadlock { members: members.into_iter().collect(), victim: victim.1, early })
         })
         .collect()
 }
@@ -82,7 +88,21 @@ mod tests {
     fn two_nodes_and_the_youngest_is_the_victim() {
         let waits = waits(&[(Here(1), Here(2), 1), (Here(2), Here(1), 2)]);
         let found = find(&waits, &BTreeMap::from([(1, 500), (2, 400)]));
-        assert_eq!(found, [Deadlock { members: vec![Here(1), Here(2)], victim: 1 }]);
+        assert_eq!(found, [Deadlock { members: vec![Here(1), Here(2)], victim: 1, early: false }]);
+    }
+
+    #[test]
+    fn one_that_has_not_waited_for_long_may_be_younger() {
+        let waits = waits(&[(Here(1), Here(2), 1), (Here(2), Here(1), 2)]);
+        let found = find(&waits, &BTreeMap::from([(1, 500)]));
+        assert_eq!(found, [Deadlock { members: vec![Here(1), Here(2)], victim: 1, early: true }]);
+    }
+
+    #[test]
+    fn one_that_waits_here_never_becomes_a_candidate() {
+        let waits = waits(&[(Here(1), Here(2), 1), (Here(2), Here(1), 0)]);
+        let found = find(&waits, &BTreeMap::from([(1, 500)]));
+        assert_eq!(found, [Deadlock { members: vec![Here(1), Here(2)], victim: 1, early: false }]);
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! A backend that has waited for a node longer than `deadlock_timeout` says so in shared memory and wakes this
 //! worker, which asks the nodes concerned, and this server, who waits for whom, merges the answers, and cancels the
 //! youngest transaction of a cycle with 40P01. The answers are not of the same moment: what looks like a deadlock counts
-//! only if it is still there when asked again.
+//! only if it is still there when asked again. Who has just begun to wait is no candidate yet, and may be the youngest:
+//! the worker leaves it the time to become one.
 
 use super::log::log;
 use crate::catalog::{self, NodeId};
@@ -38,6 +39,8 @@ pub struct Detector {
     /// Kept while somebody waits.
     sessions: BTreeMap<i32, Session>,
     last: Option<Instant>,
+    /// Deadlocks whose members are not all candidates yet, with the time when they were first seen.
+    early: BTreeMap<Vec<Transaction>, Instant>,
 }
 
 impl Detector {
@@ -45,6 +48,7 @@ impl Detector {
     pub fn poll(&mut self, database: u32) -> Option<Duration> {
         if !backends::any_waits(database) {
             self.sessions.clear();
+            self.early.clear();
             return None;
         }
         if let Some(left) = self.last.and_then(|last| PAUSE.checked_sub(last.elapsed())) {
@@ -67,11 +71,12 @@ impl Detector {
             .collect();
         let mut waits = self.waits(&before)?;
         if deadlock::find(&waits, &candidates).is_empty() {
+            self.early.clear();
             return Ok(());
         }
         let again = self.waits(&backends::of_database(database))?;
         waits.retain(|wait| again.contains(wait));
-        for deadlock in deadlock::find(&waits, &candidates) {
+        for deadlock in self.ripe(deadlock::find(&waits, &candidates)) {
             let victim = before.iter().find(|backend| backend.pid == deadlock.victim);
             if let Some(since) = victim.and_then(|backend| backend.waiting_since) {
                 backends::condemn(deadlock.victim, since, &members_here(&deadlock));
@@ -79,6 +84,23 @@ impl Detector {
             }
         }
         Ok(())
+    }
+
+    /// Those whose members are all candidates, or have had the time to become it: a wait is shown after
+    /// `deadlock_timeout`, which a session can have set higher than this worker's.
+    fn ripe(&mut self, found: Vec<Deadlock>) -> Vec<Deadlock> {
+        let patience = 2 * crate::pg::session::deadlock_timeout();
+        let before = std::mem::take(&mut self.early);
+        let mut ripe = Vec::new();
+        for deadlock in found {
+            let since = before.get(&deadlock.members).copied().unwrap_or_else(Instant::now);
+            if deadlock.early && since.elapsed() < patience {
+                self.early.insert(deadlock.members, since);
+            } else {
+                ripe.push(deadlock);
+            }
+        }
+        ripe
     }
 
     /// Who waits for whom, here and on every node where somebody who waits has a session.

@@ -7,7 +7,6 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
-mod libraries;
 mod pgbench;
 
 use std::process::{Command, ExitStatus, Stdio};
@@ -16,6 +15,11 @@ use std::time::{Duration, Instant};
 use helios_tests::{Cluster, PlainServer};
 use testkit::cluster::DATABASE;
 use testkit::server::Server;
+
+/// Where the client programs are.
+fn programs() -> std::path::PathBuf {
+    std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
 
 /// How long one program may run.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -146,10 +150,10 @@ fn shortened(line: &str) -> String {
 }
 
 fn python(schema: &str, file: &str, environment: &[(&str, &str)]) {
-    let Some(interpreter) = libraries::python() else { return };
+    let Some(interpreter) = helios_tests::python() else { return };
     same_on_both(schema, 0, |_| {
         let mut command = Command::new(&interpreter);
-        command.arg(libraries::programs().join(file)).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.arg(programs().join(file)).env("PYTHONDONTWRITEBYTECODE", "1");
         command.envs(environment.iter().copied());
         command
     });
@@ -177,10 +181,10 @@ fn django_with_server_side_binding() {
 
 #[test]
 fn node_postgres() {
-    let Some(modules) = libraries::node_modules() else { return };
+    let Some(modules) = helios_tests::node_modules() else { return };
     same_on_both("tenant_node", 0, |_| {
         let mut command = Command::new("node");
-        command.arg("--no-deprecation").arg(libraries::programs().join("node_client.js"));
+        command.arg("--no-deprecation").arg(programs().join("node_client.js"));
         command.env("NODE_PATH", &modules);
         command
     });
@@ -194,7 +198,7 @@ fn psql() {
     same_on_both(schema, 3, |server| {
         // A copy in the server's directory, because its user may not read the checkout. psql names
         // the file in its messages, so that the name must be the same on both sides.
-        std::fs::copy(libraries::programs().join(file), server.sockets.join(file)).unwrap();
+        std::fs::copy(programs().join(file), server.sockets.join(file)).unwrap();
         let mut command = server.client("psql", DATABASE).unwrap();
         command.args(["--no-psqlrc", "--variable", &format!("TENANT={schema}"), "--file", file]);
         command.current_dir(&server.sockets).env("PGOPTIONS", format!("-c search_path={schema}"));

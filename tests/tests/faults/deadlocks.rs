@@ -64,6 +64,23 @@ fn deadlock_over_two_nodes_ends_with_the_youngest() {
     run(&mut young, "UPDATE a.t SET v = 3 WHERE id = 1; UPDATE b.t SET v = 3 WHERE id = 1");
 }
 
+/// The older one has waited for long when the cycle closes, the younger one only begins to: it is the victim still.
+#[test]
+fn deadlock_ends_with_the_youngest_though_it_has_just_begun_to_wait() {
+    let (cluster, _client) = two_tenants();
+    let (mut old, mut young) = (wire(&cluster), wire(&cluster));
+    run(&mut young, "SET deadlock_timeout = '350ms'"); // shows its wait some looks later than the other one
+    run(&mut old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
+    run(&mut young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
+    old.send_simple("UPDATE b.t SET v = 1 WHERE id = 1").unwrap();
+    wait_for_lock(&cluster, 2, "SET v = 1");
+    let events = young.simple("UPDATE a.t SET v = 2 WHERE id = 1", None).unwrap();
+    assert_code(&events, "40P01");
+    run(&mut young, "ROLLBACK");
+    let events = old.until_ready(None).unwrap();
+    assert!(events.contains(&Event::Complete("UPDATE 1".to_owned())), "{events:?}");
+}
+
 /// One waits on a node, the other one here: only the first can be told.
 #[test]
 fn deadlock_between_a_node_and_the_coordinator() {

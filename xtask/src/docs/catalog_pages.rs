@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, bail};
 use postgres::Client;
 
-use super::reference::{Page, cell, sentence};
+use super::page::{Page, cell, sentence};
 
 /// Functions of the extension in a schema, with names and types of output columns as two arrays. Constructors that
 /// PostgreSQL makes with a range type are left out.
@@ -53,8 +53,8 @@ pub fn functions(client: &mut Client) -> Result<Page> {
 /// Functions that Helios calls itself.
 pub fn internal_functions(client: &mut Client) -> Result<Page> {
     let text = "# Internal functions\n\nYou can look up here what a function in schema `helios` does when you meet one in a log, \
-        a plan or a privilege check. Helios calls them: do not call them yourself, and do not grant them. They may change with \
-        every version.\n";
+        a plan or a privilege check. Helios calls them: do not call them yourself, and do not grant them, except where \
+        [Security](../operations/security.md) says so. They may change with every version.\n";
     let text = list_functions(client, "helios", text.to_owned())?;
     Ok(Page { name: "internal-functions.md", text })
 }
@@ -100,8 +100,9 @@ pub fn views(client: &mut Client) -> Result<Page> {
 /// Tables in schema `helios`.
 pub fn catalogs(client: &mut Client) -> Result<Page> {
     let text = "# Catalogs\n\nYou can look up here what Helios keeps in its own tables, in schema `helios` of the coordinator and \
-        of each node. Read them through the [views](views.md) where there is one; change them with the [functions](functions.md) \
-        only.\n";
+        of each node. Read them through the [views](views.md) where there is one, and change them with the \
+        [functions](functions.md). By hand change only what a page tells you to: addresses in `helios.node`, passwords in \
+        `helios.credential`, and what [Troubleshooting](../operations/troubleshooting.md) says.\n";
     let text = list_relations(client, "r", "helios.", text.to_owned())?;
     Ok(Page { name: "catalogs.md", text })
 }

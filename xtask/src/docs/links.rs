@@ -17,7 +17,8 @@ use testkit::paths;
 const FOLDERS: [&str; 3] = ["docs", "benches", "tests/clients"];
 
 /// What paths of the checkout begin with where they stand as `code`.
-const ROOMS: [&str; 8] = ["src", "core", "xtask", "tests", "sql", "docs", "benches", "pg_regress"];
+const ROOMS: [&str; 9] =
+    ["src", "core", "xtask", "testkit", "tests", "sql", "docs", "benches", "pg_regress"];
 
 /// The book's table of contents.
 const CONTENTS: &str = "docs/SUMMARY.md";

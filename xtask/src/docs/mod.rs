@@ -5,6 +5,7 @@ pub mod links;
 pub mod reference;
 
 mod catalog_pages;
+mod page;
 #[cfg(test)]
 mod questions;
 mod settings_page;

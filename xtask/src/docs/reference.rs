@@ -10,20 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 
+use super::page::Page;
 use super::{catalog_pages, settings_page, sqlstates_page};
 use testkit::cluster::DATABASE;
 use testkit::paths;
 use testkit::postgres::Postgres;
 use testkit::scratch::Scratch;
-
-/// One file of `docs/reference/`.
-#[derive(Debug)]
-pub struct Page {
-    /// The file's name.
-    pub name: &'static str,
-    /// What the file holds.
-    pub text: String,
-}
 
 /// The last line of every page.
 const FOOTER: &str = "\n---\n\nMade by `cargo xtask docs reference`; do not edit. Comments in \
@@ -123,44 +115,9 @@ fn difference(old: &str, new: &str) -> String {
     "line ends".to_owned()
 }
 
-/// Text that may stand in a cell of a table, and means itself: comments name arguments and files with `_`, `*` and `<`.
-pub(super) fn cell(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '|' | '*' | '<' | '>' | '`' | '\\' => shown.extend(['\\', letter]),
-            '\n' => shown.push(' '),
-            _ => shown.push(letter),
-        }
-    }
-    shown
-}
-
-/// A comment as a sentence of a page: begins with a capital letter and ends with a period.
-pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    // A name stays as it is written.
-    let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
-    let mut shown: String = match letters.next() {
-        Some(letter) if !first.contains('_') => letter.to_uppercase().chain(letters).collect(),
-        _ => text.to_owned(),
-    };
-    if !shown.ends_with(['.', '!', '?']) {
-        shown.push('.');
-    }
-    cell(&shown)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn comments_become_sentences_that_mean_themselves() {
-        assert_eq!(sentence("one migration"), "One migration.");
-        assert_eq!(sentence("helios_x of a|b"), "helios_x of a\\|b.");
-        assert_eq!(sentence("Ends. "), "Ends. .".to_owned());
-    }
 
     #[test]
     fn lagging_missing_and_foreign_pages_are_faults() {

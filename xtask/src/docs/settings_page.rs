@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use postgres::Client;
 
-use super::reference::{Page, cell, sentence};
+use super::page::{Page, cell, sentence};
 
 const SETTINGS: &str = "
     SELECT name, vartype, boot_val, unit, min_val, max_val, enumvals, context, short_desc, extra_desc

@@ -16,7 +16,7 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "CONNECTION_FAILURE",
-        "A connection to a node, or the client's own, was lost. Nothing was committed unless the error is 08007; run the transaction again.",
+        "A connection to a node, or the client's own, was lost. As an ERROR: nothing was committed, run the transaction again. As a WARNING after COMMIT: the transaction is committed, and recovery finishes it on the node; do not run it again.",
     ),
     (
         "TRANSACTION_RESOLUTION_UNKNOWN",

@@ -1,18 +1,16 @@
-//! The page of SQLSTATEs: those that the sources raise, with the codes from the server's header and the meanings from
-//! [`RAISED`]. A code that the sources use and nobody has explained is an error, and so is the opposite.
+//! The page of SQLSTATEs: those that the sources raise, with codes and names from the server's list and the meanings
+//! from [`RAISED`]. A code that the sources use and nobody has explained is an error, and so is the opposite.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::reference::{Page, cell};
+use super::page::{Page, cell};
 use super::sqlstates::{RAISED, RECOGNIZED};
 use crate::scripts;
-use testkit::command;
 use testkit::paths;
 use testkit::postgres::Postgres;
 
@@ -23,19 +21,20 @@ pub fn sqlstates(pg: &Postgres) -> Result<Page> {
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
-    let codes = codes(pg)?;
+    let conditions = conditions(pg)?;
     let mut text = "# SQLSTATEs\n\nYou find here every SQLSTATE that Helios itself raises, and what to do about each. Errors that a \
         node raises arrive as the node raised them, with the node in their context, and are not listed: PostgreSQL's manual \
         explains them.\n\n| SQLSTATE | condition | when Helios raises it, and the remedy |\n|---|---|---|\n"
         .to_owned();
     let mut rows = Vec::new();
     for (name, meaning) in RAISED {
-        let code = codes.get(*name).with_context(|| format!("{name} is no SQLSTATE"))?;
-        rows.push((code, name.to_lowercase(), meaning));
+        let condition = conditions.get(*name);
+        let condition = condition.with_context(|| format!("{name} is no condition with a name"))?;
+        rows.push((&condition.code, &condition.name, meaning));
     }
     rows.sort();
     for (code, name, meaning) in rows {
-        writeln!(text, "| `{code}` | {} | {} |", cell(&name), cell(meaning))?;
+        writeln!(text, "| `{code}` | {} | {} |", cell(name), cell(meaning))?;
     }
     Ok(Page { name: "sqlstates.md", text })
 }
@@ -87,23 +86,34 @@ fn faults(used: &BTreeSet<String>) -> Vec<String> {
     new.chain(gone).collect()
 }
 
-/// Five-character codes by name, from the server's `utils/errcodes.h`.
-fn codes(pg: &Postgres) -> Result<BTreeMap<String, String>> {
-    let include = command::output(Command::new(&pg.pg_config).arg("--includedir-server"))?;
-    let path = Path::new(include.trim()).join("utils/errcodes.h");
-    let header =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(defined(&header))
+/// A SQLSTATE as users write it.
+#[derive(Debug, PartialEq, Eq)]
+struct Condition {
+    /// Its five characters.
+    code: String,
+    /// Its name in PL/pgSQL.
+    name: String,
 }
 
-fn defined(header: &str) -> BTreeMap<String, String> {
-    let definition = |line: &str| {
-        let (name, value) = line.strip_prefix("#define ERRCODE_")?.split_once(' ')?;
-        let letters = value.strip_prefix("MAKE_SQLSTATE(")?.strip_suffix(')')?;
-        let code: String = letters.chars().filter(char::is_ascii_alphanumeric).collect();
-        Some((name.to_owned(), code))
+/// Conditions by the names of their macros, without `ERRCODE_`, from the server's `errcodes.txt`. A macro's name is not always
+/// that of its condition: some have a prefix for their class.
+fn conditions(pg: &Postgres) -> Result<BTreeMap<String, Condition>> {
+    let path = pg.sharedir.join("errcodes.txt");
+    let list =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(listed(&list))
+}
+
+/// Lines of four words: code, severity, macro, name. Some have no name, because another macro has the same code and the name.
+fn listed(list: &str) -> BTreeMap<String, Condition> {
+    let condition = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (code, _severity) = (words.next()?, words.next()?);
+        let name_of_macro = words.next()?.strip_prefix("ERRCODE_")?;
+        let name = words.next()?;
+        Some((name_of_macro.to_owned(), Condition { code: code.to_owned(), name: name.to_owned() }))
     };
-    header.lines().filter_map(definition).collect()
+    list.lines().filter_map(condition).collect()
 }
 
 #[cfg(test)]
@@ -111,10 +121,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_read_from_the_header() {
-        let header = "/* x */\n#define ERRCODE_DISK_FULL MAKE_SQLSTATE('5','3','1','0','0')\n#define ELSE 1\n";
-        let expected = BTreeMap::from([("DISK_FULL".to_owned(), "53100".to_owned())]);
-        assert_eq!(defined(header), expected);
+    fn codes_and_names_are_those_of_the_list() {
+        let list = "# x\nSection: Class 40\n\n40001    E    ERRCODE_T_R_SERIALIZATION_FAILURE    serialization_failure\n\
+                    53100    E    ERRCODE_DISK_FULL    disk_full\n2200L    E    ERRCODE_WITHOUT_A_NAME\n";
+        let expected = [
+            ("DISK_FULL", "53100", "disk_full"),
+            ("T_R_SERIALIZATION_FAILURE", "40001", "serialization_failure"),
+        ];
+        let expected = expected.map(|(of_macro, code, name)| {
+            (of_macro.to_owned(), Condition { code: code.to_owned(), name: name.to_owned() })
+        });
+        assert_eq!(listed(list), BTreeMap::from(expected));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{ImplItemFn, Item, ItemUse, Macro, Path, UseTree};
 
-use super::sources;
+use super::items;
 
 /// A path and the line it stands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Mention {
 /// All paths in these items, without what only tests compile and without `use` declarations at the top.
 pub fn of_items(items: &[Item]) -> Vec<Mention> {
     let mut found = Mentions(Vec::new());
-    sources::visit_items(&mut found, items);
+    items::visit_items(&mut found, items);
     found.0
 }
 
@@ -45,7 +45,7 @@ impl<'a> Visit<'a> for Mentions {
     }
 
     fn visit_impl_item_fn(&mut self, function: &'a ImplItemFn) {
-        if !sources::is_test(&function.attrs) {
+        if !items::is_test(&function.attrs) {
             visit::visit_impl_item_fn(self, function);
         }
     }

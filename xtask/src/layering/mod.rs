@@ -3,7 +3,7 @@
 //! offers and nobody takes.
 
 mod arrows;
-mod known;
+mod items;
 mod mentions;
 mod sources;
 #[cfg(test)]
@@ -11,13 +11,13 @@ mod tests;
 mod unused;
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Result;
 use proc_macro2::{TokenStream, TokenTree};
 
 use arrows::Arrows;
-use known::Known;
 use sources::Sources;
 
 /// Rooms of the extension from top to bottom: folders of `src`, or files there. A room may use those on lower lines
@@ -43,28 +43,17 @@ const UNSAFE_ROOM: &str = "pg";
 /// Longest file allowed, in lines: about 400 are aimed at.
 const LONGEST: usize = 420;
 
-/// When this variable is set, what is found is written into the list of what is known.
-const ACCEPT: &str = "HELIOS_ACCEPT_LAYERS";
-
 /// Checks the extension and the core of a checkout; returns the violations, each with its place.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let extension = Sources::read(&root.join("src"))?;
-    if std::env::var_os(ACCEPT).is_some() {
-        accept(&extension, root)?;
-    }
-    let mut found = violations(&extension, &Known::of_checkout(root)?);
+    let mut found = violations(&extension);
     let core = Sources::read(&root.join("core/src"))?;
     found.extend(unused::check(&core, &extension));
     Ok(found)
 }
 
-/// Writes what these sources do against the layout into the list of what is known.
-fn accept(sources: &Sources, root: &Path) -> Result<()> {
-    seen(sources, &Arrows::find(sources)).write(root)
-}
-
-/// What breaks the layout of these sources and is not known.
-fn violations(sources: &Sources, known: &Known) -> Vec<String> {
+/// What breaks the layout of these sources.
+fn violations(sources: &Sources) -> Vec<String> {
     let mut found = Vec::new();
     for file in &sources.files {
         let shown = Path::new("src").join(&file.name);
@@ -88,8 +77,20 @@ fn violations(sources: &Sources, known: &Known) -> Vec<String> {
         }
     }
     let arrows = Arrows::find(sources);
-    let seen = seen(sources, &arrows);
-    found.extend(known.faults(&seen, |from, to| ties(sources, &arrows, from, to)));
+    let tie = |from: &str, to: &str| {
+        ties(sources, &arrows, from, to).map(|ties| format!("src/{from} uses src/{to}: {ties}"))
+    };
+    for (from, to) in upward(sources, &arrows) {
+        found.push(format!("upward: {}", tie(&from, &to).unwrap_or_default()));
+    }
+    for circle in circles(sources, &arrows) {
+        let mut text = format!("a circle of {} files:", circle.len());
+        let pairs = circle.iter().flat_map(|from| circle.iter().map(move |to| (from, to)));
+        for tie in pairs.filter_map(|(from, to)| tie(from, to)) {
+            let _ = write!(text, "\n    {tie}");
+        }
+        found.push(text);
+    }
     found
 }
 
@@ -109,11 +110,6 @@ fn unsafe_lines(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
             _ => {}
         }
     }
-}
-
-/// What these sources do against the layout, known or not.
-fn seen(sources: &Sources, arrows: &Arrows) -> Known {
-    Known { upward: upward(sources, arrows), circles: circles(sources, arrows) }
 }
 
 /// The uses of a higher room.

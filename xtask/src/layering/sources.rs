@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use proc_macro2::TokenStream;
-use syn::visit::Visit;
-use syn::{Attribute, Item, UseTree, Visibility};
+use syn::{Item, UseTree, Visibility};
 
+use super::items::{attributes, is_test};
 use super::mentions::{self, Mention};
 
 /// One module: a file, or a `mod name { … }` in one.
@@ -185,35 +185,6 @@ fn file_of(src: &Path, path: &[String]) -> PathBuf {
     if src.join(&inside).exists() { inside } else { folder.with_extension("rs") }
 }
 
-/// Is this item compiled for tests only?
-pub fn is_test(attributes: &[Attribute]) -> bool {
-    attributes.iter().any(|attribute| {
-        attribute.path().is_ident("test")
-            || attribute.path().is_ident("cfg")
-                && attribute.parse_args::<syn::Ident>().is_ok_and(|argument| argument == "test")
-    })
-}
-
-/// The attributes of an item.
-pub fn attributes(item: &Item) -> &[Attribute] {
-    match item {
-        Item::Const(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
-        Item::Fn(item) => &item.attrs,
-        Item::ForeignMod(item) => &item.attrs,
-        Item::Impl(item) => &item.attrs,
-        Item::Macro(item) => &item.attrs,
-        Item::Mod(item) => &item.attrs,
-        Item::Static(item) => &item.attrs,
-        Item::Struct(item) => &item.attrs,
-        Item::Trait(item) => &item.attrs,
-        Item::Type(item) => &item.attrs,
-        Item::Union(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
-        _ => &[],
-    }
-}
-
 /// The name that an item defines.
 fn defined(item: &Item) -> Option<String> {
     let name = match item {
@@ -229,11 +200,4 @@ fn defined(item: &Item) -> Option<String> {
         _ => return None,
     };
     Some(name.to_string())
-}
-
-/// Visits items, but not those of tests and not modules, which are visited by themselves.
-pub fn visit_items<'a>(visitor: &mut impl Visit<'a>, items: &'a [Item]) {
-    let code = items.iter().filter(|item| !is_test(attributes(item)));
-    code.filter(|item| !matches!(item, Item::Mod(_) | Item::Use(_)))
-        .for_each(|item| visitor.visit_item(item));
 }

@@ -11,7 +11,8 @@ use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 use syn::{ImplItemFn, Item, ItemImpl, Visibility};
 
-use super::sources::{self, Sources};
+use super::items;
+use super::sources::Sources;
 
 /// A named piece of code and the names in it.
 struct Piece {
@@ -40,7 +41,7 @@ pub fn check(core: &Sources, extension: &Sources) -> Vec<String> {
     for (index, file) in core.files.iter().enumerate() {
         let Ok(syntax) = syn::parse2::<syn::File>(file.tokens.clone()) else { continue };
         let mut collector = Collector::default();
-        sources::visit_items(&mut collector, &syntax.items);
+        items::visit_items(&mut collector, &syntax.items);
         pieces.extend(collector.pieces.into_iter().map(|piece| (index, piece)));
     }
     let mut reached = vec![false; pieces.len()];
@@ -133,7 +134,7 @@ impl<'a> Visit<'a> for Collector {
     }
 
     fn visit_impl_item_fn(&mut self, function: &'a ImplItemFn) {
-        if !sources::is_test(&function.attrs) {
+        if !items::is_test(&function.attrs) {
             self.add(function.sig.ident.to_string(), &function.vis, function);
         }
     }

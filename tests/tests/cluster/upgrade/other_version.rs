@@ -158,8 +158,7 @@ fn server_killed_in_the_middle_of_an_update_has_the_version_before() {
     let cluster = Cluster::start(0);
     let server = cluster.coordinator();
     let ready = || {
-        let log = std::fs::read(server.log()).unwrap();
-        let log = String::from_utf8_lossy(&log[before_start..]).into_owned();
+        let log = String::from_utf8_lossy(&std::fs::read(server.log()).unwrap()).into_owned();
         log.matches("ready to accept connections").count()
     };
     let mut client = database_before(&cluster, "killed_before");
@@ -193,7 +192,8 @@ fn workers_wait_for_the_update_and_say_so_once() {
     server.start().unwrap();
     let said = format!("the installed version of extension \"helios\" is {BEFORE}");
     let lines = || {
-        let log = String::from_utf8_lossy(&std::fs::read(server.log()).unwrap()).into_owned();
+        let log = std::fs::read(server.log()).unwrap();
+        let log = String::from_utf8_lossy(&log[before_start..]).into_owned();
         log.lines().filter(|line| line.contains("LOG:") && line.contains(&said)).count()
     };
     wait_until("the worker's line", BOUND, || match lines() {
