@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod dependencies;
 pub mod docs;
 pub mod extension;
 pub mod headers;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
+use crate::dependencies;
 use crate::docs;
 use crate::extension;
 use crate::headers;
@@ -59,13 +60,14 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 10] = [
+const CHECKS: [&str; 11] = [
     "format",
     "lint",
     "docs",
     "links",
     "layers",
     "headers",
+    "dependencies",
     "scripts",
     "build",
     "symbols",
@@ -137,6 +139,7 @@ impl Run {
         self.check("links", docs::links::check);
         self.check("layers", checks::layers);
         self.check("headers", headers::check);
+        self.check("dependencies", dependencies::check);
         self.check("scripts", released::check);
     }
 
