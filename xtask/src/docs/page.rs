@@ -24,6 +24,7 @@ pub(super) fn cell(text: &str) -> String {
 
 /// A comment as a sentence of a page: begins with a capital letter and ends with a period.
 pub(super) fn sentence(text: &str) -> String {
+    let text = text.trim();
     let mut letters = text.chars();
     // A name stays as it is written.
     let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
@@ -45,6 +46,6 @@ mod tests {
     fn comments_become_sentences_that_mean_themselves() {
         assert_eq!(sentence("one migration"), "One migration.");
         assert_eq!(sentence("helios_x of a|b"), "helios_x of a\\|b.");
-        assert_eq!(sentence("Ends. "), "Ends. .".to_owned());
+        assert_eq!(sentence("Ends. "), "Ends.");
     }
 }

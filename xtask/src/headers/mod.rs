@@ -1,6 +1,9 @@
 //! Compares what the extension declares of the server by hand with the server's own headers: for each version whose
 //! headers are installed, a C file with the same declarations is compiled after theirs, and a difference is a compile
 //! error. The linker would notice a missing function, but neither a changed argument nor a changed result.
+//!
+//! Not compared: what is constant, and the layout of structures that are declared by hand. There is one of those, the
+//! table of methods behind `PqCommMethods` (`src/pg/session/client.rs`), for which the server's own type stands here.
 
 mod prototypes;
 #[cfg(test)]
