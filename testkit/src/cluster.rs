@@ -47,7 +47,7 @@ impl std::fmt::Display for Shape {
 
 /// A cluster in a directory, running or not.
 #[derive(Debug, Clone)]
-pub struct Cluster {
+pub struct LocalCluster {
     /// Its directory.
     pub dir: PathBuf,
     /// What it looks like.
@@ -62,7 +62,7 @@ pub fn default_dir(port: u16) -> PathBuf {
     PathBuf::from(format!("/var/tmp/helios-{port}"))
 }
 
-impl Cluster {
+impl LocalCluster {
     /// Describes a cluster; touches nothing.
     pub fn new(dir: &Path, shape: Shape, pg: &Postgres, settings: &[String]) -> Result<Self> {
         shape.check()?;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cluster::{Cluster, Shape};
+use crate::cluster::{LocalCluster, Shape};
 use crate::command;
 use crate::ports::Ports;
 use crate::postgres::Postgres;
@@ -80,16 +80,16 @@ impl Scratch {
     }
 
     /// A cluster of this directory's, started; `settings` are added to every server's.
-    pub fn cluster(&self, pg: &Postgres, nodes: u16, settings: &[&str]) -> Result<Cluster> {
+    pub fn cluster(&self, pg: &Postgres, nodes: u16, settings: &[&str]) -> Result<LocalCluster> {
         let shape = Shape { nodes, port: self.ports.first, pg: pg.major };
-        let cluster = Cluster::new(&self.dir, shape, pg, &all_settings(settings))?;
+        let cluster = LocalCluster::new(&self.dir, shape, pg, &all_settings(settings))?;
         self.fill(&cluster)?;
         cluster.start()?;
         Ok(cluster)
     }
 
     /// Makes the data directories of a cluster whose servers are not to be started in the usual way.
-    pub fn fill(&self, cluster: &Cluster) -> Result<()> {
+    pub fn fill(&self, cluster: &LocalCluster) -> Result<()> {
         cluster.make_directories()?;
         cluster.servers.iter().enumerate().try_for_each(|(i, server)| copy_template(server, i))
     }

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 
 use super::Transport;
 use super::drain::Stream;
-use testkit::cluster::{Cluster, DATABASE};
+use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::postgres::Postgres;
 use testkit::processes;
@@ -64,7 +64,7 @@ pub struct Cpu {
 pub struct Targets {
     /// The ways.
     pub all: Vec<Target>,
-    cluster: Cluster,
+    cluster: LocalCluster,
     bouncer: Child,
     scratch: Scratch,
     transport: Transport,
@@ -162,7 +162,7 @@ fn host(transport: Transport, scratch: &Scratch) -> String {
     }
 }
 
-fn node(cluster: &Cluster) -> &Server {
+fn node(cluster: &LocalCluster) -> &Server {
     &cluster.nodes()[0]
 }
 
@@ -180,7 +180,7 @@ fn write(scratch: &Scratch, name: &str, content: &str) -> Result<PathBuf> {
 
 fn start_bouncer(
     scratch: &Scratch,
-    cluster: &Cluster,
+    cluster: &LocalCluster,
     port: u16,
     transport: Transport,
 ) -> Result<Child> {
@@ -216,7 +216,7 @@ fn start_bouncer(
 
 /// Creates the distributed schema `bench` with pgbench's tables and one for COPY, and foreign
 /// tables for them in a database of their own.
-fn fill(cluster: &Cluster, host: &str) -> Result<()> {
+fn fill(cluster: &LocalCluster, host: &str) -> Result<()> {
     let coordinator = cluster.coordinator();
     let mut client = coordinator.connect(DATABASE)?;
     client.batch_execute(&format!(

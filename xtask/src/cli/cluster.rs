@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use testkit::cluster::{self, Cluster, DATABASE, Shape};
+use testkit::cluster::{self, DATABASE, LocalCluster, Shape};
 use testkit::progress::Step;
 use testkit::server::Shutdown;
 use xtask::{extension, registry, setup};
@@ -59,10 +59,10 @@ pub fn run(command: Command) -> Result<ExitCode> {
 }
 
 /// Starts a cluster, building and installing the extension first.
-pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
+pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<LocalCluster> {
     shape.check()?;
     let dir = absolute(&dir.unwrap_or_else(|| cluster::default_dir(shape.port)))?;
-    if let Some(running) = Cluster::load(&dir)?.filter(Cluster::is_running) {
+    if let Some(running) = LocalCluster::load(&dir)?.filter(LocalCluster::is_running) {
         if running.shape != shape {
             bail!(
                 "a cluster with {} runs in {}; end it with: cargo xtask cluster stop --dir {}",
@@ -80,7 +80,7 @@ pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
     extension::build_and_install(&pg)?;
     let step = Step::start(format!("starting a cluster with {shape}"));
     registry::add(&dir)?;
-    let cluster = Cluster::new(&dir, shape, &pg, &[])?;
+    let cluster = LocalCluster::new(&dir, shape, &pg, &[])?;
     if let Err(error) = cluster.start() {
         registry::remove(&dir)?;
         return Err(error);
@@ -91,12 +91,12 @@ pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<Cluster> {
 
 /// As [`start`] in the default directory, with the extension as it is in the checkout: a cluster
 /// that runs with an older one is started anew.
-pub fn start_current(shape: Shape) -> Result<Cluster> {
+pub fn start_current(shape: Shape) -> Result<LocalCluster> {
     let pg = setup::required_postgres(shape.pg)?;
     eprintln!("building the extension …");
     let library = extension::build(&pg)?;
     if extension::install(&pg, &library)?
-        && let Some(old) = Cluster::load(&cluster::default_dir(shape.port))?
+        && let Some(old) = LocalCluster::load(&cluster::default_dir(shape.port))?
     {
         old.stop(Shutdown::Fast)?;
     }
@@ -143,7 +143,7 @@ fn status(which: &Which) -> Result<ExitCode> {
 }
 
 /// The clusters that are meant.
-fn find(which: &Which) -> Result<Vec<Cluster>> {
+fn find(which: &Which) -> Result<Vec<LocalCluster>> {
     let mut dirs = match &which.dir {
         Some(dir) => vec![absolute(dir)?],
         None => registry::directories()?,
@@ -154,7 +154,7 @@ fn find(which: &Which) -> Result<Vec<Cluster>> {
     let mut found = Vec::new();
     for dir in dirs {
         // A directory that somebody removed holds no cluster any more.
-        let Some(cluster) = Cluster::load(&dir)? else { continue };
+        let Some(cluster) = LocalCluster::load(&dir)? else { continue };
         if which.port.is_none_or(|port| port == cluster.shape.port) {
             found.push(cluster);
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use postgres::Client;
 
-use testkit::cluster::Cluster;
+use testkit::cluster::LocalCluster;
 use testkit::migrations;
 use testkit::progress::Step;
 
@@ -13,7 +13,7 @@ use testkit::progress::Step;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Takes out the nodes that an earlier run has added, so that this one can add one again.
-pub fn remove_added(cluster: &mut Cluster, client: &mut Client) -> Result<()> {
+pub fn remove_added(cluster: &mut LocalCluster, client: &mut Client) -> Result<()> {
     while let Some(node) = cluster.added().last() {
         let step = Step::start(format!("taking out {} of an earlier run", node.name));
         client.query("SELECT helios_drain_node($1)", &[&node.name])?;
@@ -42,7 +42,7 @@ fn wait_until_empty(client: &mut Client, node: &str) -> Result<()> {
 }
 
 /// Adds a node and lets the cluster spread its tenants; the cluster with it.
-pub fn show(cluster: &Cluster, client: &mut Client) -> Result<Cluster> {
+pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<LocalCluster> {
     println!("\nOne more node, and the plan that fills it:\n");
     let step = Step::start("adding a node");
     let cluster = cluster.add_node()?;

@@ -14,7 +14,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 
-use testkit::cluster::{Cluster, DATABASE};
+use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::progress::Step;
 
@@ -33,7 +33,7 @@ const QUERIES: &str = include_str!("../../demo/queries.sql");
 const SHOWN: &str = "elm";
 
 /// Fills a running cluster with tenants, runs queries, shows where everything is, moves a tenant, adds a node.
-pub fn run(mut cluster: Cluster) -> Result<()> {
+pub fn run(mut cluster: LocalCluster) -> Result<()> {
     let mut client = cluster.coordinator().connect(DATABASE)?;
     moving::end_former(&mut client)?;
     drop_tenants(&mut client)?;
@@ -102,7 +102,7 @@ fn load(client: &mut Client) -> Result<()> {
 }
 
 /// Asks the coordinator for each tenant's node, and that node itself for the rows.
-fn show_places(cluster: &Cluster, client: &mut Client) -> Result<()> {
+fn show_places(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     println!(
         "  {:<10} {:<12} {:>7} {:>7} {:>7} {:>7}",
         "tenant", "node", "users", "orders", "items", "events"
@@ -128,7 +128,7 @@ fn show_places(cluster: &Cluster, client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-fn show_queries(cluster: &Cluster) -> Result<()> {
+fn show_queries(cluster: &LocalCluster) -> Result<()> {
     let mut psql = cluster.coordinator().client("psql", DATABASE)?;
     psql.env("PGOPTIONS", format!("-c search_path={SHOWN}"));
     psql.args(["--no-psqlrc", "--quiet", "--echo-queries", "--pset=pager=off"]);
@@ -137,7 +137,7 @@ fn show_queries(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn show_ways(cluster: &Cluster) {
+fn show_ways(cluster: &LocalCluster) {
     let url = cluster.url();
     let dir = cluster.dir.display();
     println!("\nConnect:          psql {url}");

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use postgres::Client;
 
 use super::{SHOWN, TENANTS};
-use testkit::cluster::Cluster;
+use testkit::cluster::LocalCluster;
 use testkit::ledger::{self, Ledger, Statement, now};
 use testkit::migrations::{self, Seen};
 use testkit::progress::Step;
@@ -33,7 +33,7 @@ pub fn end_former(client: &mut Client) -> Result<()> {
 }
 
 /// Moves it there, back, and there again; fails if a client saw an error or a write is lost.
-pub fn show(cluster: &Cluster, client: &mut Client) -> Result<()> {
+pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     let home: String = client.query_one("SELECT helios_node_for_schema($1)", &[&SHOWN])?.get(0);
     let Some(other) = cluster.nodes().iter().find(|node| node.name != home) else { return Ok(()) };
     let other = other.name.as_str();

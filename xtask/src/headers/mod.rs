@@ -2,8 +2,9 @@
 //! headers are installed, a C file with the same declarations is compiled after theirs, and a difference is a compile
 //! error. The linker would notice a missing function, but neither a changed argument nor a changed result.
 //!
-//! Not compared: what is constant, and the layout of structures that are declared by hand. There is one of those, the
-//! table of methods behind `PqCommMethods` (`src/pg/session/client.rs`), for which the server's own type stands here.
+//! Not compared: what is constant, and the layout of structures that are declared by hand. There are two of those: the
+//! table of methods behind `PqCommMethods` (`src/pg/session/client.rs`), for which the server's own type stands here, and
+//! the head of printtup.c's receiver (`src/pg/hooks/executor.rs`), which is in no header.
 
 mod prototypes;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::Counts;
-use testkit::cluster::{Cluster, DATABASE};
+use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::paths;
 use testkit::postgres::Postgres;
@@ -51,7 +51,7 @@ fn listed(schedule: &Path, filters: &[String]) -> Result<Vec<String>> {
 pub(super) fn run_program(
     program: &Path,
     pg: &Postgres,
-    cluster: &Cluster,
+    cluster: &LocalCluster,
     tests: &[String],
 ) -> Result<Counts> {
     let input = paths::workspace().join("pg_regress");

@@ -13,7 +13,7 @@ use postgres::Client;
 use super::Options;
 use pgbench::Application;
 pub use table::{TITLE, table};
-use testkit::cluster::{Cluster, DATABASE};
+use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::ledger::{Account, Ledger, Statement, Written, now};
 use testkit::migrations::{self, History};
@@ -149,7 +149,7 @@ pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
 }
 
 /// A tenant on the first node: rows of about 100 bytes to 1 kB. Gives its megabytes and rows.
-fn fill(cluster: &Cluster, schema: &str, megabytes: u32) -> Result<(f64, i64)> {
+fn fill(cluster: &LocalCluster, schema: &str, megabytes: u32) -> Result<(f64, i64)> {
     const SOME: i64 = 50_000;
     let step = Step::start(format!("filling a tenant with {megabytes} MB"));
     let mut client = cluster.coordinator().connect(DATABASE)?;
@@ -243,7 +243,7 @@ fn moved(
 /// Moves a tenant while pgbench and the ledger's clients write to it, and another client to another tenant.
 fn under_load(
     scratch: &Scratch,
-    cluster: &Cluster,
+    cluster: &LocalCluster,
     schema: &str,
     (megabytes, rows): (f64, i64),
     moves: impl FnOnce(&mut Client, &Step) -> Result<Vec<Move>>,
