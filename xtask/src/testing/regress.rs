@@ -138,11 +138,11 @@ mod tests {
 
     #[test]
     fn schedule_is_read_in_order_and_filtered() {
-        let path = std::env::temp_dir().join(format!("helios-schedule-{}", std::process::id()));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("schedule");
         fs::write(&path, "# comment\ntest: one two\n\ntest: three\n").unwrap();
         let all = listed(&path, &[]).unwrap();
         let some = listed(&path, &["tw".to_owned(), "thr".to_owned()]).unwrap();
-        fs::remove_file(&path).unwrap();
         assert_eq!(all, ["one", "two", "three"]);
         assert_eq!(some, ["two", "three"]);
     }
