@@ -44,12 +44,13 @@ pub fn set_fence_kind(migration: i64, kind: &str) -> String {
     format!("UPDATE helios.fence SET kind = {} WHERE migration = {migration}", literal(kind))
 }
 
-/// Gives a row if the schema is kept from being written for the migration. With a lock: a switch that is prepared on the
-/// node, and committed elsewhere, is about to change the row.
-pub fn find_write_fence(migration: i64, schema: &str) -> String {
+/// Tells in column `against_writes` whether the migration's fence keeps the schema from being written; no row without a
+/// fence. With a lock: a switch that is prepared on the node, and committed elsewhere, is about to change the row. So the
+/// kind is a column, and no condition, which would be tested on the row as it was before the lock.
+pub fn lock_fence(migration: i64, schema: &str) -> String {
     format!(
-        "SELECT FROM (SELECT kind FROM helios.fence WHERE migration = {migration} AND schema = {} FOR UPDATE) AS f
-          WHERE kind = 'writes'",
+        "SELECT kind = 'writes' AS against_writes FROM helios.fence
+          WHERE migration = {migration} AND schema = {} FOR UPDATE",
         literal(schema)
     )
 }

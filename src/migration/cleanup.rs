@@ -138,7 +138,8 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
 }
 
 fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
-    if session.query(&on_node::find_write_fence(id, schema))?.is_empty() {
+    let fence = session.query(&on_node::lock_fence(id, schema))?;
+    if !fence.first().map_or(Ok(false), |row| row.flag("against_writes"))? {
         return Ok(());
     }
     session.query(&format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(schema)))?;
