@@ -50,7 +50,8 @@ pub fn named_elsewhere(survey: &Survey, namespaces: &[Oid]) -> Result<Option<Obj
     for &object in &survey.named {
         let elsewhere = match object::belongs(object) {
             Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-                catalog::home(namespace)?.is_some_and(|home| Some(home.node) != node)
+                catalog::any_placement(namespace)?
+                    .is_some_and(|placement| Some(placement.node) != node)
             }
             Some(Belongs::Server) => true,
             _ => false,
@@ -148,7 +149,7 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
 /// Whether the relation is here now, but may be elsewhere when the statement runs.
 pub fn may_move(relation: Oid) -> Result<bool> {
     match names::relation_namespace(relation) {
-        Some(namespace) => Ok(catalog::home(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
         None => Ok(false),
     }
 }
