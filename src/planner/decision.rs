@@ -1,7 +1,6 @@
 //! Decides where a query runs: gathers what it touches, as plain data, and asks the route.
 
-use super::relations::{holds_rows, may_move};
-use super::remote::OnNode;
+use super::relations::{OnNode, holds_rows, may_move};
 use super::{catalogs, remote};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};

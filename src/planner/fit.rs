@@ -1,7 +1,7 @@
 //! What a node cannot run as it is written here.
 
-use super::remote::OnNode;
-use super::{catalogs, local_functions, relations, session_user};
+use super::relations::{self, OnNode};
+use super::{catalogs, local_functions, session_user};
 use crate::error::{Error, Result};
 use crate::pg::catalog::object;
 use crate::pg::session::xact;

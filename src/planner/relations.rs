@@ -1,10 +1,21 @@
-//! Where relations and other named objects are.
+//! Where a query's relations and other named objects are.
 
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::{self, Belongs, FIRST_USER_OID, Object};
 use pgrx::pg_sys::Oid;
+
+/// Where a query runs that runs on a node.
+pub(super) struct OnNode {
+    pub node: i32,
+    /// The namespaces of what it touches there.
+    pub namespaces: Vec<Oid>,
+    /// It names a view of a plain schema, which the node does not have.
+    pub local_view: bool,
+    /// It names a relation that came with the server.
+    pub catalogs: bool,
+}
 
 /// Whether relations of this `relkind` hold rows of their own (or stand for some that do).
 pub fn holds_rows(kind: u8) -> bool {

@@ -5,6 +5,7 @@
 //! node's business), and remembered until it is planned.
 
 use super::fit;
+use super::relations::OnNode;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::pg::exec::plan::RemotePlan;
@@ -14,21 +15,10 @@ use crate::pg::tree::{ParamUse, QueryTree, Source, Survey};
 use crate::pg::tree::{deparse, enclosing, parser};
 use helios_core::embedded_query;
 use helios_core::lex::Rules;
-use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-
-/// Where a query runs that runs on a node.
-pub(super) struct OnNode {
-    pub node: i32,
-    /// The namespaces of what it touches there.
-    pub namespaces: Vec<Oid>,
-    /// It names a view of a plain schema, which the node does not have.
-    pub local_view: bool,
-    /// It names a relation that came with the server.
-    pub catalogs: bool,
-}
 
 /// Text for a node.
 struct Text {
