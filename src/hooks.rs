@@ -38,7 +38,7 @@ crate::pg::hooks::entry_points::entry_points!(Helios);
 // post_parse_analyze_hook, planner_hook
 impl PlannerHooks for Helios {
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
-        planner::text::remember(query, source, named_variables)
+        planner::remote::remember(query, source, named_variables)
     }
     fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
         planner::plan(query, source)

@@ -12,7 +12,7 @@ const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 /// The part of a schema's name that places it: what stands between the first `{` and the first `}`
 /// behind it, or the whole name if there is no such pair or nothing in between.
 pub fn key_of(name: &str) -> &str {
-    let tag = name.split_once('{').and_then(|(_, behind)| behind.split_once('}'));
+    let tag = name.split_once('{').and_then(|(_, tail)| tail.split_once('}'));
     match tag {
         Some((tag, _)) if !tag.is_empty() => tag,
         _ => name,

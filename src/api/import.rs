@@ -24,7 +24,7 @@ fn helios_import_schema(
             connection: given(connection, "connection")?,
             schema: given(schema, "schema")?,
             node,
-            way_back: way_back.unwrap_or(true),
+            reverse_channel: way_back.unwrap_or(true),
         })
     };
     start().or_raise()

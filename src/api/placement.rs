@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 /// Name of the node that a distributed schema lives on; NULL for any other schema.
 #[pg_extern(sql = false)]
 fn helios_node_for_schema(schema: &str) -> Option<String> {
-    let node = || match catalog::home_of(schema)? {
-        Some(home) => Ok(Some(catalog::node(home.node)?.name.clone())),
+    let node = || match catalog::any_placement_of(schema)? {
+        Some(placement) => Ok(Some(catalog::node(placement.node)?.name.clone())),
         None => Ok(None),
     };
     node().or_raise()

@@ -42,7 +42,7 @@ fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> Strin
     given(schema).and_then(|name| convert::distribute(name, &request)).or_raise()
 }
 
-/// Brings a distributed schema home.
+/// Undistributes a schema: moves it back to the coordinator as a plain schema.
 #[pg_extern(sql = false)]
 fn helios_undistribute_schema(schema: &str) {
     convert::undistribute(schema).or_raise();

@@ -57,7 +57,7 @@ fn helios_measure_sizes() -> i64 {
     measure().or_raise()
 }
 
-/// Begins counting anew, for one schema or all.
+/// Resets the counters, for one schema or all.
 #[pg_extern(sql = false)]
 fn helios_reset_statistics(schema: Option<&str>) {
     let reset = || -> Result<()> {

@@ -44,7 +44,7 @@ impl Tables {
     }
 
     /// Whether all have the columns that are read.
-    fn fit(&self) -> bool {
+    fn match_library(&self) -> bool {
         let cluster = Table::<ClusterRow>::find("");
         cluster.is_some_and(Table::fits)
             && self.node.fits()
@@ -78,7 +78,7 @@ impl Catalogs {
 struct Cache {
     catalogs: Option<Catalogs>,
     nodes: Option<Rc<Vec<Rc<Node>>>>,
-    homes: HashMap<Oid, Option<Placement>>,
+    placements: HashMap<Oid, Option<Placement>>,
     references: HashMap<Oid, bool>,
     fences: Option<Rc<Vec<Fence>>>,
     replicas: HashMap<ShardId, Rc<Vec<Replica>>>,
@@ -116,7 +116,9 @@ fn catalogs() -> Catalogs {
     }
     // A script of the extension's own is making them what they are to be, and its last step is not known yet.
     if extension::in_script_of(version::EXTENSION) {
-        return Tables::find().filter(Tables::fit).map_or(Catalogs::Missing, Catalogs::Known);
+        return Tables::find()
+            .filter(Tables::match_library)
+            .map_or(Catalogs::Missing, Catalogs::Known);
     }
     // Every invalidation counts while it is not known which relations matter.
     invalidation::watch([InvalidOid; 6]);
@@ -242,14 +244,14 @@ pub fn node_named(name: &str) -> Result<Rc<Node>> {
 /// Where the schema lives; None if it is no distributed schema or lives on this server.
 #[inline]
 pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
-    Ok(elsewhere(home(namespace)?))
+    Ok(elsewhere(any_placement(namespace)?))
 }
 
 /// Where the schema lives, this server included; None if it is no distributed schema.
 #[inline]
-pub fn home(namespace: Oid) -> Result<Option<Placement>> {
-    if let Some(home) = cached(|cache| cache.homes.get(&namespace).copied()) {
-        return Ok(home);
+pub fn any_placement(namespace: Oid) -> Result<Option<Placement>> {
+    if let Some(placement) = cached(|cache| cache.placements.get(&namespace).copied()) {
+        return Ok(placement);
     }
     let tables = match catalogs() {
         Catalogs::Known(tables) => tables,
@@ -258,11 +260,11 @@ pub fn home(namespace: Oid) -> Result<Option<Placement>> {
     };
     fill(
         || match session::namespace_name(namespace) {
-            Some(name) => read_home(&tables, &name),
+            Some(name) => read_placement(&tables, &name),
             None => Ok(None),
         },
-        |cache, home| {
-            cache.homes.insert(namespace, home);
+        |cache, placement| {
+            cache.placements.insert(namespace, placement);
         },
     )
 }
@@ -333,23 +335,23 @@ pub(super) fn reference_catalog() -> Option<Oid> {
 
 /// Where the schema of this name lives; None if it is no distributed schema or lives on this server.
 pub fn placement_of(schema: &str) -> Result<Option<Placement>> {
-    Ok(elsewhere(home_of(schema)?))
+    Ok(elsewhere(any_placement_of(schema)?))
 }
 
 /// Where the schema of this name lives, this server included; None if it is no distributed schema.
-pub fn home_of(schema: &str) -> Result<Option<Placement>> {
+pub fn any_placement_of(schema: &str) -> Result<Option<Placement>> {
     match catalogs() {
-        Catalogs::Known(tables) => read_home(&tables, schema),
+        Catalogs::Known(tables) => read_placement(&tables, schema),
         Catalogs::Other(other) => other.check_name(schema).map(|()| None),
         Catalogs::Missing => Ok(None),
     }
 }
 
-fn elsewhere(home: Option<Placement>) -> Option<Placement> {
-    home.filter(|home| home.node != NodeId::LOCAL)
+fn elsewhere(placement: Option<Placement>) -> Option<Placement> {
+    placement.filter(|placement| placement.node != NodeId::LOCAL)
 }
 
-fn read_home(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
+fn read_placement(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
     const NAME: Column<SchemaRow, Name> = Column::named("name");
     const ID: Column<ShardNodeRow, i64> = Column::named("id");
     let row = tables.schema.first(&[NAME.equals(Name(schema.to_owned()))])?;

@@ -55,7 +55,7 @@ pub struct Migration {
     /// It makes a further copy, and keeps it, instead of moving.
     pub keeps: bool,
     /// Whether writes flow back to the old copy after the switch.
-    pub way_back: bool,
+    pub reverse_channel: bool,
     /// Which servers source and target were when it began.
     pub histories: Option<Vec<String>>,
 }
@@ -102,7 +102,7 @@ impl Migration {
             switched: row.option("switched")?,
             tries: row.value("tries")?,
             keeps: row.value("keeps")?,
-            way_back: row.value("way_back")?,
+            reverse_channel: row.value("way_back")?,
             histories: row.option("histories")?,
         })
     }

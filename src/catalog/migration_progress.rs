@@ -109,9 +109,9 @@ pub fn rest(id: i64, time: Duration) -> Result<()> {
 }
 
 /// Says whether writes are to flow back to the old copy after the switch.
-pub fn set_way_back(id: i64, way_back: bool) -> Result<()> {
+pub fn set_reverse_channel(id: i64, reverse_channel: bool) -> Result<()> {
     let update = "UPDATE helios.migration SET way_back = $2 WHERE id = $1";
-    as_owner(|| sql::run(update, &[id.into(), way_back.into()]))
+    as_owner(|| sql::run(update, &[id.into(), reverse_channel.into()]))
 }
 
 /// Whether the current transaction has begun the migration.

@@ -29,15 +29,15 @@ pub mod verification;
 mod version;
 
 pub use cache::{
-    catalogs_owner, cluster_id, coordinator_address, exists, generation, home, home_of, in_use,
-    is_node, is_reference, node, node_named, nodes, placement, placement_of, remote_nodes,
-    replicas,
+    any_placement, any_placement_of, catalogs_owner, cluster_id, coordinator_address, exists,
+    generation, in_use, is_node, is_reference, node, node_named, nodes, placement, placement_of,
+    remote_nodes, replicas,
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{
-    Resident, forget_merge, homes, join_shards, merges_due, migration_rate, migrations_under_way,
-    note_merge, residents, schema_names, schemas_like, set_node_state, set_replicas, shard, shards,
-    shards_of_schemas, split_shard,
+    Resident, forget_merge, join_shards, merges_due, migration_rate, migrations_under_way,
+    nodes_of_schemas, note_merge, residents, schema_names, schemas_like, set_node_state,
+    set_replicas, shard, shards, shards_of_schemas, split_shard,
 };
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,

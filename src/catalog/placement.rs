@@ -89,8 +89,9 @@ fn pooled(name: &str) -> Result<Target> {
 
 fn least_loaded() -> Result<Rc<Node>> {
     let mut least: Option<(f64, Rc<Node>)> = None;
-    let fit = |node: &&Rc<Node>| node.takes_schemas && node.state == "online" && !node.is_foreign;
-    for node in nodes()?.iter().filter(fit) {
+    let is_eligible =
+        |node: &&Rc<Node>| node.takes_schemas && node.state == "online" && !node.is_foreign;
+    for node in nodes()?.iter().filter(is_eligible) {
         let load = (schemas_on(node.id)?.len() + 1) as f64 / node.weight;
         if least.as_ref().is_none_or(|(best, _)| load < *best) {
             least = Some((load, node.clone()));

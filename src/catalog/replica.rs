@@ -53,7 +53,7 @@ pub fn has_remains(shard: ShardId, node: NodeId) -> Result<bool> {
 }
 
 /// A shard that has more or fewer copies than it is to have.
-pub struct Unfit {
+pub struct CopyDeficit {
     pub shard: ShardId,
     pub node: NodeId,
     /// How many there are to be, the one in use included.
@@ -62,7 +62,7 @@ pub struct Unfit {
 
 /// Shards whose copies are to be made up for, locked until the transaction ends. One whose copy has failed is left alone
 /// for `pause` seconds.
-pub fn unfit(pause: f64) -> Result<Vec<Unfit>> {
+pub fn copy_deficits(pause: f64) -> Result<Vec<CopyDeficit>> {
     let select = format!(
         "SELECT s.id, s.node, s.replicas FROM helios.shard s
           WHERE s.replicas > 1 AND s.node <> 0 AND EXISTS (SELECT FROM helios.schema c WHERE c.shard = s.id)
@@ -77,7 +77,7 @@ pub fn unfit(pause: f64) -> Result<Vec<Unfit>> {
     );
     let read = |row: &sql::Row<'_>| {
         let (shard, node) = (ShardId(row.value("id")?), NodeId(row.value("node")?));
-        Ok(Unfit { shard, node, replicas: row.value("replicas")? })
+        Ok(CopyDeficit { shard, node, replicas: row.value("replicas")? })
     };
     as_owner(|| sql::rows(&select, &[pause.into()], read))
 }

@@ -104,7 +104,7 @@ pub fn shards_of_schemas() -> Result<Vec<(String, ShardId)>> {
 }
 
 /// All distributed schemas with their nodes.
-pub fn homes() -> Result<HashMap<String, NodeId>> {
+pub fn nodes_of_schemas() -> Result<HashMap<String, NodeId>> {
     let select =
         "SELECT c.name::text, s.node FROM helios.schema c JOIN helios.shard s ON s.id = c.shard";
     let rows = as_owner(|| {

@@ -101,8 +101,8 @@ fn addresses(hosts: &str, port: u16) -> Result<Vec<Address>> {
         let host = host.trim();
         let (name, written) = match host.strip_prefix('[') {
             Some(rest) => {
-                let (name, behind) = rest.split_once(']').ok_or_else(|| invalid(host))?;
-                (name, behind.strip_prefix(':'))
+                let (name, port) = rest.split_once(']').ok_or_else(|| invalid(host))?;
+                (name, port.strip_prefix(':'))
             }
             None if host.matches(':').count() == 1 => {
                 let (name, written) = host.split_once(':').ok_or_else(|| invalid(host))?;

@@ -15,8 +15,8 @@ use pgrx::spi::quote_identifier;
 /// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
 pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
     let namespace = existing(name)?;
-    if let Some(home) = catalog::home_of(name)? {
-        let node = catalog::node(home.node)?;
+    if let Some(placement) = catalog::any_placement_of(name)? {
+        let node = catalog::node(placement.node)?;
         return Err(Error::new(
             Code::ERRCODE_DUPLICATE_OBJECT,
             format!("schema \"{name}\" is a distributed schema already"),
@@ -49,7 +49,7 @@ pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
 /// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
 pub fn undistribute(name: &str) -> Result<()> {
     let namespace = existing(name)?;
-    let Some(Placement { shard, node }) = catalog::home_of(name)? else {
+    let Some(Placement { shard, node }) = catalog::any_placement_of(name)? else {
         return Err(Error::new(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("schema \"{name}\" is not a distributed schema"),

@@ -165,7 +165,7 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
         send::to(*node, text)?;
     }
     for schema in dropped {
-        if catalog::home_of(&schema)?.is_some() {
+        if catalog::any_placement_of(&schema)?.is_some() {
             catalog::forget_schema(&schema)?;
         }
     }

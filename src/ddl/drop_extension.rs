@@ -57,7 +57,7 @@ fn refuse_to_lose_schemas() -> Result<()> {
             )
             .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
             .hint(
-                "Drop these schemas first, or bring them home with helios_undistribute_schema.",
+                "Drop these schemas first, or undistribute them with helios_undistribute_schema().",
             ));
         }
     }

@@ -31,7 +31,7 @@ pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
         .hint("Call it in a statement of its own: SELECT lastval()."));
     }
     let may_move = |relation: Oid| match names::relation_namespace(relation) {
-        Some(namespace) => Ok(catalog::home(namespace)?.is_some()),
+        Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
         None => Ok(false),
     };
     let routed = statement.with_routed_arguments(may_move)?;

@@ -72,7 +72,7 @@ pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
 fn distributed_schema(object: Object) -> Result<Option<String>> {
     Ok(match object::belongs(object) {
         Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-            match catalog::home(namespace)? {
+            match catalog::any_placement(namespace)? {
                 Some(_) => session::namespace_name(namespace),
                 None => None,
             }

@@ -31,7 +31,7 @@ pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     }
     let mut elsewhere = Vec::new();
     for namespace in search_path() {
-        let away = match catalog::home(namespace)? {
+        let away = match catalog::any_placement(namespace)? {
             Some(place) => Some(place.node) != node,
             None => names::is_temporary_namespace(namespace),
         };

@@ -73,7 +73,7 @@ fn is_reference(relation: Oid) -> Result<bool> {
 
 /// The location that a distributed schema gives to all in it; None for another schema.
 fn in_schema(namespace: Oid) -> Result<Option<Location>> {
-    let Some(place) = catalog::home(namespace)? else { return Ok(None) };
+    let Some(place) = catalog::any_placement(namespace)? else { return Ok(None) };
     let name = session::namespace_name(namespace).unwrap_or_default();
     Ok(Some(if place.node == NodeId::LOCAL {
         Location::Coordinator(name)
@@ -85,12 +85,12 @@ fn in_schema(namespace: Oid) -> Result<Option<Location>> {
 /// An object of no distributed schema is everywhere, unless it was made from a table, or from something in a
 /// distributed schema, which are in one place.
 fn rests_on(object: Object) -> Result<Location> {
-    let mut seen = HashSet::from([object]);
+    let mut visited = HashSet::from([object]);
     let mut open = vec![object];
     let mut location = Location::EveryNode;
     while let Some(next) = open.pop() {
         for below in references::of(next) {
-            if object::is_given(below) || !seen.insert(below) {
+            if object::is_given(below) || !visited.insert(below) {
                 continue;
             }
             let found = match object::belongs(below) {

@@ -203,7 +203,7 @@ fn has_references(schema: Oid) -> Result<bool> {
 /// Moving between schemas is a change of name only where both live at one place.
 fn check_move(object: Object, schema: &str) -> Result<()> {
     let Some(from) = object_location::of(object)? else { return Ok(()) };
-    let to = catalog::home_of(schema)?;
+    let to = catalog::any_placement_of(schema)?;
     let stays = match (&from, to) {
         (Location::Node(from, _), Some(to)) => from.node == to.node,
         (Location::Node(..), None) => false,
@@ -232,5 +232,5 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
         "cannot move an object into a schema that lives elsewhere",
     )
     .detail(format!("{}; {to}.", error::capitalized(&from)))
-    .hint("Make it anew in the other schema and copy the data."))
+    .hint("Create it in the other schema and copy the data."))
 }

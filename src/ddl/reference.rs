@@ -164,7 +164,7 @@ pub(super) fn after(scope: &StatementScope, statement: &Statement) -> Result<()>
     }
 }
 
-/// After ALTER TABLE: rows that it computed anew must be the same everywhere.
+/// After ALTER TABLE: rows that it rewrote must be the same everywhere.
 fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -> Result<()> {
     if !catalog::is_reference(relation)? {
         return Ok(());

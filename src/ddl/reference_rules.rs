@@ -26,7 +26,7 @@ pub fn check(table: &ReferenceTable) -> Result<()> {
         return Err(Error::new(Code::ERRCODE_DUPLICATE_OBJECT, message));
     }
     let namespace = names::relation_namespace(table.relation).unwrap_or(pgrx::pg_sys::InvalidOid);
-    if catalog::home(namespace)?.is_some() {
+    if catalog::any_placement(namespace)?.is_some() {
         let schema = session::namespace_name(namespace).unwrap_or_default();
         let message = format!("table {} is in a distributed schema", table.name);
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)

@@ -75,7 +75,7 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
     }
     session::lock_schema(namespace);
     refuse_while_moving(old, "rename")?;
-    match catalog::home_of(old)? {
+    match catalog::any_placement_of(old)? {
         Some(_) => placement::check_name(new),
         None => Ok(()),
     }
@@ -86,7 +86,7 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
 pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
     if catalog::gate::refusal().is_some() {
         // Of catalogs in another version, only names are known; no worker moves a schema meanwhile.
-        return catalog::home_of(schema).map(drop);
+        return catalog::any_placement_of(schema).map(drop);
     }
     let Some(id) = migration::of_schema(schema)? else { return Ok(()) };
     Err(Error::new(
@@ -150,10 +150,10 @@ pub(super) fn created(
 }
 
 pub(super) fn renamed(old: &str, new: &str, statement: &Statement) -> Result<()> {
-    match catalog::home_of(old)? {
-        Some(home) => {
+    match catalog::any_placement_of(old)? {
+        Some(placement) => {
             catalog::rename_schema(old, new)?;
-            match home.node {
+            match placement.node {
                 NodeId::LOCAL => Ok(()),
                 node => send::own(node, statement),
             }
@@ -172,9 +172,9 @@ pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
     let mut nodes = Vec::new();
     let mut plain = Vec::new();
     for schema in &dropped {
-        match catalog::home_of(schema)? {
-            Some(home) if home.node == NodeId::LOCAL => {}
-            Some(home) => nodes.push((home.node, schema.as_str())),
+        match catalog::any_placement_of(schema)? {
+            Some(placement) if placement.node == NodeId::LOCAL => {}
+            Some(placement) => nodes.push((placement.node, schema.as_str())),
             None => plain.push(schema.as_str()),
         }
     }
@@ -211,8 +211,8 @@ pub fn create(
     let _taken_back = Directive;
     DIRECTIVE.replace(Some(request));
     sql::run(&text, &[])?;
-    match catalog::home_of(name)? {
-        Some(home) => Ok(catalog::node(home.node)?.name.clone()),
+    match catalog::any_placement_of(name)? {
+        Some(placement) => Ok(catalog::node(placement.node)?.name.clone()),
         None => Err(Error::new(
             Code::ERRCODE_DUPLICATE_SCHEMA,
             format!("schema \"{name}\" already exists and is not a distributed schema"),
@@ -244,7 +244,7 @@ fn label_schema(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
                 format!("\"{other}\" is not a valid security label of helios"),
             )
-            .hint("The label is 'distributed', or NULL to bring the schema home."));
+            .hint("The label is 'distributed', or NULL to undistribute the schema."));
         }
     }
     Ok(Step::done(statement))
@@ -300,14 +300,14 @@ fn request_of(statement: &Statement, clause: &clause::Clause) -> Result<Placemen
         node: clause.node.as_ref().map(|node| node.text.clone()),
         ..PlacementRequest::default()
     };
-    let mut seen = Vec::new();
+    let mut names = Vec::new();
     for option in &clause.options {
         let blame = |error: Error, at: &clause::Name| statement.blame(error, at.position);
-        if seen.contains(&option.name.text.as_str()) {
+        if names.contains(&option.name.text.as_str()) {
             let error = Error::new(Code::ERRCODE_SYNTAX_ERROR, "conflicting or redundant options");
             return Err(blame(error, &option.name));
         }
-        seen.push(option.name.text.as_str());
+        names.push(option.name.text.as_str());
         match option.name.text.as_str() {
             "key" => request.key = Some(option.value.text.clone()),
             "strategy" => {

@@ -20,7 +20,7 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::Oid;
 
 /// How long locks on shells are waited for, which others queue behind.
-const BRIEFLY: &std::ffi::CStr = c"1s";
+const LOCK_TIMEOUT: &std::ffi::CStr = c"1s";
 
 /// The tables that are looked at.
 #[derive(Clone, Debug)]
@@ -128,7 +128,7 @@ pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> 
         return Ok(());
     }
     subtransaction::attempt(|| {
-        let _briefly = OwnSettings::begin(&[(c"lock_timeout", BRIEFLY)]);
+        let _settings = OwnSettings::begin(&[(c"lock_timeout", LOCK_TIMEOUT)]);
         changes.iter().try_for_each(|change| match change {
             Change::Definition(sql) => locally(|| sql::run(sql, &[])),
             Change::Catalog(sql) => catalog::as_owner(|| sql::run(sql, &[])),

@@ -240,5 +240,5 @@ fn differs(table: &Table, node: NodeId, wanted: u64, done: u64) -> Error {
         format!("reference table {} differs on node \"{node}\"", table.name),
     )
     .detail(format!("A change of {wanted} rows found {done} there."))
-    .hint("helios_check_cluster() compares the copies. To make them anew, run helios_undistribute_table() and helios_create_reference_table().")
+    .hint("helios_check_cluster() compares the copies. To copy them again, run helios_undistribute_table() and helios_create_reference_table().")
 }

@@ -6,7 +6,7 @@
 use crate::catalog::{self, NodeId, Replica};
 use crate::error::Result;
 use crate::pg::session;
-use crate::settings::{self, ReadFrom};
+use crate::settings;
 use crate::shared::node_health::{self, State};
 use crate::shared::replica_states;
 use pgrx::pg_sys::Oid;
@@ -17,12 +17,9 @@ thread_local! {
     static TURN: Cell<usize> = Cell::new(std::process::id() as usize);
 }
 
-/// A node with copies of all these schemas that are near enough, if the session wants to read from copies and there is
-/// one. The schemas' shards are locked.
+/// A node with copies of all these schemas that are near enough, if there is one; for sessions that want to read from
+/// copies. The schemas' shards are locked.
 pub fn near(namespaces: impl Iterator<Item = Oid>) -> Result<Option<NodeId>> {
-    if settings::READ_FROM.get() == ReadFrom::Primary {
-        return Ok(None);
-    }
     let mut nodes: Option<Vec<NodeId>> = None;
     for namespace in namespaces {
         let Some(place) = catalog::placement(namespace)? else { return Ok(None) };

@@ -10,6 +10,7 @@ use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::session::client;
 use crate::pg::session::xact;
 use crate::remote::{Statement, Value};
+use crate::settings::{self, ReadFrom};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, Step};
 use helios_core::frames;
@@ -50,7 +51,8 @@ impl NodeScan {
         let Attempt::Done(node) = super::locate_or_replan(plan.namespaces())? else {
             return Ok(Attempt::Replan);
         };
-        let may = alone && !plan.writes() && !self.refuses_copies;
+        let wanted = settings::READ_FROM.get() == ReadFrom::Any;
+        let may = wanted && alone && !plan.writes() && !self.refuses_copies;
         let copy = if may { super::replica_reads::near(plan.namespaces())? } else { None };
         self.on_copy = copy.is_some();
         Ok(Attempt::Done(copy.unwrap_or(node)))
@@ -76,7 +78,9 @@ impl NodeScan {
         let Attempt::Done(node) = self.place(context, alone)? else {
             return Ok(Attempt::Replan);
         };
-        super::types::translate(&mut params, node, mode)?;
+        if params.has_user_types() {
+            super::types::translate(&mut params, node, mode)?;
+        }
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
         // What is decoded here can still fail here, after a node that was alone in its transaction has committed.

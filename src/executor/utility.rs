@@ -47,7 +47,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         return Ok(None);
     }
     let place = match remote(relation.and_then(relation_namespace))? {
-        // It may have just come home: rows can be added here, but what is here may not be seen yet.
+        // It may have just been undistributed: rows can be added here, but what is here may not be seen yet.
         Some(namespace) if view.is_from() => {
             match super::locate_or_replan(std::iter::once(namespace))? {
                 Attempt::Done(node) => Some((namespace, node)),
@@ -137,7 +137,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
-        return Ok(false); // it has just come home
+        return Ok(false); // it has just been undistributed
     };
     super::note_write(namespace);
     let request = Request {

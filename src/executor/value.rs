@@ -23,17 +23,17 @@ thread_local! {
 fn stays_here(namespace: Oid) -> Result<bool> {
     HELD.set(None);
     loop {
-        match catalog::home(namespace)? {
+        match catalog::any_placement(namespace)? {
             None => return Ok(true),
-            Some(home) if home.node != NodeId::LOCAL => {
+            Some(placement) if placement.node != NodeId::LOCAL => {
                 done();
                 return Ok(false);
             }
-            Some(home) if HELD.get() == Some(home.shard) => return Ok(true),
-            Some(home) => {
+            Some(placement) if HELD.get() == Some(placement.shard) => return Ok(true),
+            Some(placement) => {
                 done();
-                catalog::lock_shard_shared(home.shard);
-                HELD.set(Some(home.shard));
+                catalog::lock_shard_shared(placement.shard);
+                HELD.set(Some(placement.shard));
             }
         }
     }
@@ -94,7 +94,7 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
         }
     };
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
-        return Ok(None); // it has just come home
+        return Ok(None); // it has just been undistributed
     };
     super::note_write(namespace);
     let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
@@ -132,7 +132,7 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
         RelationCall::LastValue => format!("SELECT pg_catalog.pg_sequence_last_value({there})"),
     };
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
-        return Ok(None); // it has just come home
+        return Ok(None); // it has just been undistributed
     };
     let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
     Ok(Some(rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok())))

@@ -148,8 +148,8 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
 
 /// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
 fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session) -> Result<()> {
-    let home = worker::attempt(|| catalog::home_of(&item.name))?;
-    if home.is_some_and(|home| home.node == item.node) {
+    let placement = worker::attempt(|| catalog::any_placement_of(&item.name))?;
+    if placement.is_some_and(|placement| placement.node == item.node) {
         return Ok(());
     }
     session.query(&on_node::fence_former(migration.id, &item.name))?;

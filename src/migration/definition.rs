@@ -105,9 +105,14 @@ pub fn disable_shell_triggers(migration: &Migration, target: &mut Session) -> Re
         let owe = |statement| {
             catalog::cleanup::add(migration.id, migration.target, "identity", statement)
         };
-        changes.enable.iter().chain(&changes.force).try_for_each(|statement| owe(statement))
+        changes
+            .enable
+            .iter()
+            .chain(&changes.force_row_security)
+            .try_for_each(|statement| owe(statement))
     })?;
-    let all: Vec<_> = changes.disable.iter().chain(&changes.unforce).map(String::as_str).collect();
+    let all: Vec<_> =
+        changes.disable.iter().chain(&changes.no_force_row_security).map(String::as_str).collect();
     target.query(&all.join("; ")).map(|_| ())
 }
 
@@ -131,9 +136,9 @@ pub struct TriggerChanges {
     pub enable_on_shells: Vec<String>,
     /// Changes are applied with the rights of the tables' owner, whom no policy may hold up in the copy that becomes the
     /// follower. ALTER TABLE would have to wait for readers.
-    pub unforce: Vec<String>,
+    pub no_force_row_security: Vec<String>,
     /// Put him under the policies again in the other.
-    pub force: Vec<String>,
+    pub force_row_security: Vec<String>,
 }
 
 /// What is to be said to the triggers of the copy that becomes the follower, and to those of the other.
@@ -153,7 +158,7 @@ pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<Trigg
           WHERE n.nspname = ANY ({}) AND c.relforcerowsecurity ORDER BY c.oid",
         names(schemas)
     ))?;
-    let force = |on: bool| {
+    let set_force = |on: bool| {
         let set = |row: &Record| {
             let table = literal(&text(row, 0));
             format!(
@@ -166,8 +171,8 @@ pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<Trigg
         disable: column(0),
         enable: column(1),
         enable_on_shells: column(2),
-        unforce: force(false),
-        force: force(true),
+        no_force_row_security: set_force(false),
+        force_row_security: set_force(true),
     })
 }
 

@@ -24,7 +24,7 @@ const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (source, target) =
         (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
-    check_servers(&source, &target, endpoints, migration.way_back)?;
+    check_servers(&source, &target, endpoints, migration.reverse_channel)?;
     if Kind::of(migration) != Kind::Import {
         check_version(&source, &mut endpoints.source)?;
     }
@@ -78,7 +78,7 @@ fn check_servers(
     source: &str,
     target: &str,
     endpoints: &mut Endpoints,
-    way_back: bool,
+    reverse_channel: bool,
 ) -> Result<()> {
     let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
                       current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
@@ -86,7 +86,8 @@ fn check_servers(
                       current_setting('max_logical_replication_workers')::int
                         - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
     let mut versions = Vec::new();
-    let both = [(source, &mut endpoints.source, way_back), (target, &mut endpoints.target, true)];
+    let both =
+        [(source, &mut endpoints.source, reverse_channel), (target, &mut endpoints.target, true)];
     for (name, session, subscribes) in both {
         let rows = session.query(ask)?;
         let row = rows.first().map(|row| &**row).unwrap_or_default();

@@ -24,7 +24,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 pub fn submit(id: i64, request: Request) -> Result<()> {
     if !migration::submit_if_allowed(id, request)? {
         let state = match migration::progress_of(id)? {
-            Some(seen) => seen.state,
+            Some(progress) => progress.state,
             None => migration::load(id)?.state,
         };
         if !state.is_last() && Kind::of(&migration::load(id)?) == Kind::Replica {
@@ -85,24 +85,26 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     let until = timeout.map(|timeout| Instant::now() + timeout);
     let (mut reported, mut last) = (None, None);
     loop {
-        let Some(seen) = migration::progress_of(id)? else { return Ok(migration::load(id)?.state) };
-        let rests = matches!(seen.state, State::InStep | State::DualWriteBack);
-        let settled = rests && !seen.has_request;
-        if settled || seen.state.is_last() {
-            return Ok(seen.state);
+        let Some(progress) = migration::progress_of(id)? else {
+            return Ok(migration::load(id)?.state);
+        };
+        let rests = matches!(progress.state, State::InStep | State::DualWriteBack);
+        let settled = rests && !progress.has_request;
+        if settled || progress.state.is_last() {
+            return Ok(progress.state);
         }
-        if last != Some(seen.state)
+        if last != Some(progress.state)
             || reported.is_none_or(|reported: Instant| reported.elapsed() > REPORT_INTERVAL)
         {
-            (last, reported) = (Some(seen.state), Some(Instant::now()));
-            report_progress(id, &seen);
+            (last, reported) = (Some(progress.state), Some(Instant::now()));
+            report_progress(id, &progress);
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             return Err(Error::new(
                 Code::ERRCODE_QUERY_CANCELED,
                 format!("migration {id} has not switched in time"),
             )
-            .detail(format!("It is in state {}.", seen.state))
+            .detail(format!("It is in state {}.", progress.state))
             .hint("It goes on. helios_migrations shows what it is at."));
         }
         wait::for_any(&[], POLL_INTERVAL);
@@ -135,7 +137,9 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     ))?;
     crate::shared::worker_slots::wake(crate::pg::session::database_id());
     let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
-    while migration::progress_of(id)?.is_some_and(|seen| seen.has_request && compares(seen.state)) {
+    while migration::progress_of(id)?
+        .is_some_and(|progress| progress.has_request && compares(progress.state))
+    {
         wait::for_any(&[], POLL_INTERVAL);
     }
     let found = session.query(&format!(
@@ -150,12 +154,15 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     found.iter().map(read).collect()
 }
 
-fn report_progress(id: i64, seen: &Progress) {
-    let mut line = format!("migration {id}: {}", seen.state);
-    if seen.state == State::Backfill {
-        line.push_str(&format!(", {} of about {} rows copied", seen.rows_done, seen.rows_total));
+fn report_progress(id: i64, progress: &Progress) {
+    let mut line = format!("migration {id}: {}", progress.state);
+    if progress.state == State::Backfill {
+        line.push_str(&format!(
+            ", {} of about {} rows copied",
+            progress.rows_done, progress.rows_total
+        ));
     }
-    if let Some(error) = &seen.error {
+    if let Some(error) = &progress.error {
         line.push_str(&format!(" ({error})"));
     }
     notify(PgLogLevel::NOTICE, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, line));

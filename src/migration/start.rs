@@ -90,14 +90,14 @@ pub fn start_undistributing(schema: &str) -> Result<i64> {
 /// The migration under way that has this distributed schema. One that begins meanwhile waits for the end of the local
 /// transaction.
 pub fn of_schema(schema: &str) -> Result<Option<i64>> {
-    let mut home = catalog::home_of(schema)?;
-    while let Some(place) = home {
+    let mut placement = catalog::any_placement_of(schema)?;
+    while let Some(place) = placement {
         migration::lock_shard_row(place.shard, false)?;
-        let again = catalog::home_of(schema)?;
+        let again = catalog::any_placement_of(schema)?;
         if again.is_some_and(|again| again.shard == place.shard) {
             return migration::any_of_shard(place.shard);
         }
-        home = again;
+        placement = again;
     }
     Ok(None)
 }
@@ -105,8 +105,8 @@ pub fn of_schema(schema: &str) -> Result<Option<i64>> {
 /// 3F000 if a schema is not there any more that the migration is to move. Its name may stand for another one.
 pub fn check_still_there(migration: &Migration) -> Result<()> {
     for schema in &migration.schemas {
-        let home = catalog::home_of(schema)?;
-        if home.is_none_or(|home| home.shard != migration.shard) {
+        let placement = catalog::any_placement_of(schema)?;
+        if placement.is_none_or(|placement| placement.shard != migration.shard) {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_SCHEMA_NAME,
                 format!("schema \"{schema}\" was renamed or dropped before the migration began"),
@@ -148,8 +148,8 @@ pub struct ResolvedShard {
 pub fn find(subject: &Subject) -> Result<ResolvedShard> {
     let (id, shown) = match subject {
         Subject::Shard(id) => (*id, format!("shard {}", id.0)),
-        Subject::Schema(name) => match catalog::home_of(name)? {
-            Some(home) => (home.shard, format!("schema \"{name}\"")),
+        Subject::Schema(name) => match catalog::any_placement_of(name)? {
+            Some(placement) => (placement.shard, format!("schema \"{name}\"")),
             None => return Err(not_distributed(name)?),
         },
     };

@@ -89,10 +89,11 @@ pub fn attempt(
         // The one copy is closed before the other is open.
         match &mut outside {
             Some(session) => {
-                let TriggerChanges { disable, unforce, .. } = &prepared.triggers;
+                let TriggerChanges { disable, no_force_row_security, .. } = &prepared.triggers;
                 // Without a way back nothing is applied to it.
-                let unforce = unforce.iter().filter(|_| migration.way_back);
-                let all: Vec<_> = disable.iter().chain(unforce).cloned().collect();
+                let no_force_row_security =
+                    no_force_row_security.iter().filter(|_| migration.reverse_channel);
+                let all: Vec<_> = disable.iter().chain(no_force_row_security).cloned().collect();
                 guard::close(migration, session, &all)?;
                 failpoint::hit(failpoint::MIGRATION_IMPORT_CLOSED)
             }
@@ -150,7 +151,7 @@ fn prepare(
     let (from, to) = publisher_and_subscriber(migration, direction);
     let channels = channels(migration, direction)?;
     let back = match direction {
-        Direction::Forward if migration.way_back => {
+        Direction::Forward if migration.reverse_channel => {
             crate::migration::switch::channels(migration, Direction::Back)?
         }
         _ => Vec::new(),
@@ -229,7 +230,7 @@ fn behind_fence(
     match direction {
         Direction::Forward => {
             migration::advance(migration.id, State::DualWriteBack)?;
-            if !migration.way_back {
+            if !migration.reverse_channel {
                 migration::end(migration.id, State::Finished, None)?;
             }
         }
@@ -250,8 +251,11 @@ fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
             if !kind.uses_shells(from) {
                 from.execute(&fenced(id, "writes"))?;
             }
-            let TriggerChanges { disable, unforce, .. } = &prepared.triggers;
-            disable.iter().chain(unforce).try_for_each(|statement| from.execute(statement))?;
+            let TriggerChanges { disable, no_force_row_security, .. } = &prepared.triggers;
+            disable
+                .iter()
+                .chain(no_force_row_security)
+                .try_for_each(|statement| from.execute(statement))?;
         }
     }
     let enable = match to {
@@ -263,8 +267,8 @@ fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     if !kind.uses_shells(to) {
         to.execute(&fenced(id, "definition"))?;
     }
-    let force = &prepared.triggers.force;
-    enable.iter().chain(force).try_for_each(|statement| to.execute(statement))?;
+    let force_row_security = &prepared.triggers.force_row_security;
+    enable.iter().chain(force_row_security).try_for_each(|statement| to.execute(statement))?;
     catalog::move_shards(&[(migration.shard, to.id())])?;
     leave_newcomers(migration, from.id())?;
     if kind == Kind::Replica {
@@ -296,9 +300,9 @@ fn note_flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
         (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => None,
     };
     if let Some((node, kind)) = later {
-        let TriggerChanges { enable, force, .. } = &prepared.triggers;
-        let force = force.iter().filter(|_| migration.way_back);
-        let mut all = enable.iter().chain(force);
+        let TriggerChanges { enable, force_row_security, .. } = &prepared.triggers;
+        let force_row_security = force_row_security.iter().filter(|_| migration.reverse_channel);
+        let mut all = enable.iter().chain(force_row_security);
         all.try_for_each(|statement| catalog::cleanup::add(id, node, kind, statement))?;
     }
     Ok(())

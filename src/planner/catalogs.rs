@@ -4,7 +4,6 @@
 //! some and needs rows of a node is refused; one that needs views of tenants only, which are here as well, runs here. What
 //! functions read on a node is not seen.
 
-use super::facts::Facts;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -28,17 +27,17 @@ const ROLES: [&str; 7] = [
 ];
 
 /// Whether a statement can run here, although it names something of a node: nothing but views over catalogs.
-pub(super) fn suffice(survey: &Survey, facts: &Facts) -> Result<bool> {
+pub(super) fn suffice(survey: &Survey, namespaces: &[Oid]) -> Result<bool> {
     if read_by(survey).is_none() || survey.lastval || !survey.data_arguments.is_empty() {
         return Ok(false);
     }
     for relation in &survey.relations {
-        if relation.kind != b'v' && super::facts::is_remote(relation.oid)? {
+        if relation.kind != b'v' && super::relations::is_remote(relation.oid)? {
             return Ok(false);
         }
     }
     let of_tenant = |function: &Oid| {
-        names::function_namespace(*function).is_some_and(|of| facts.namespaces.contains(&of))
+        names::function_namespace(*function).is_some_and(|of| namespaces.contains(&of))
     };
     Ok(!survey.functions.iter().any(of_tenant))
 }

@@ -13,11 +13,9 @@ use crate::pg::session::{sql, xact};
 use crate::pg::tree::Survey;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
-/// 0A000 for a statement that would be told the wrong `session_user` on a node.
+/// 0A000 for a statement that would be told the wrong `session_user` on a node, in a session that logs in there as another
+/// role than here.
 pub fn refuse_other(survey: &Survey) -> Result<()> {
-    if !xact::has_other_session_user() {
-        return Ok(());
-    }
     let asks = match survey.session_user {
         true => Some("The statement".to_owned()),
         false => asked_by(survey)?,

@@ -8,7 +8,7 @@ use crate::pg::error::notify;
 use crate::pg::session::subtransaction;
 use crate::settings;
 use crate::stats;
-use helios_core::rebalance::{Adjustment, Delays, Seen, Watch};
+use helios_core::rebalance::{Adjustment, Delays, ShardLoad, Watch};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
@@ -68,9 +68,9 @@ impl Automatic {
             let load = if load >= LITTLE { of(weight.load, load) } else { 0.0 };
             of(weight.bytes, bytes).max(load)
         };
-        let seen = |shard: &Shard| {
+        let measure = |shard: &Shard| {
             let bounds = shard.rectangle()?.clone();
-            Some(Seen {
+            Some(ShardLoad {
                 id: shard.id.0,
                 node: shard.node.0,
                 bounds,
@@ -79,7 +79,7 @@ impl Automatic {
                 is_at_rest: !shard.is_moving,
             })
         };
-        let seen: Vec<Seen> = shards.iter().filter_map(seen).collect();
+        let loads: Vec<ShardLoad> = shards.iter().filter_map(measure).collect();
         let takes = |node: &&std::rc::Rc<catalog::Node>| node.takes_schemas;
         let nodes = catalog::nodes()?.iter().filter(takes).count();
         let least = usize::try_from(settings::INITIAL_SHARDS.get()).unwrap_or(1);
@@ -89,7 +89,7 @@ impl Automatic {
             hot: seconds(settings::SPLIT_DELAY.get()),
             cold: seconds(settings::MERGE_DELAY.get()),
         };
-        Ok(self.watch.observe(now, &seen, nodes, least, delays))
+        Ok(self.watch.observe(now, &loads, nodes, least, delays))
     }
 
     /// Does one of them.

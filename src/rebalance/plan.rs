@@ -40,7 +40,7 @@ pub fn prepare() -> Result<Prepared> {
     let shards: Vec<Shard> =
         catalog::shards()?.into_iter().filter(|shard| shard.schemas > 0).collect();
     let weights = stats::weights(&shards, &sizes)?;
-    let seen = |shard: &Shard| {
+    let describe = |shard: &Shard| {
         let weight = weights.get(&shard.id.0).copied().unwrap_or_default();
         core::Shard {
             id: shard.id.0,
@@ -51,8 +51,8 @@ pub fn prepare() -> Result<Prepared> {
             is_movable: !shard.is_moving && !silent.contains(&shard.node),
         }
     };
-    let seen: Vec<core::Shard> = shards.iter().map(seen).collect();
-    let plan = core::plan(&nodes, &seen, &bounds());
+    let described: Vec<core::Shard> = shards.iter().map(describe).collect();
+    let plan = core::plan(&nodes, &described, &bounds());
     let schemas = shards.iter().map(|shard| (shard.id.0, shard.schemas)).collect();
     Ok(Prepared { plan, schemas, rate: catalog::migration_rate()?.unwrap_or(USUAL_RATE) })
 }

@@ -90,7 +90,7 @@ mod tests {
             &f.column,
             &f.data_type,
         ];
-        let seen: Vec<u8> = texts
+        let client_context: Vec<u8> = texts
             .into_iter()
             .chain([&f.constraint, &f.file, &f.routine])
             .flatten()
@@ -98,7 +98,7 @@ mod tests {
             .copied()
             .collect();
         assert_eq!(
-            (f.message.as_slice(), seen.as_slice()),
+            (f.message.as_slice(), client_context.as_slice()),
             (b"m".as_slice(), b"dhqwstcdnfr".as_slice())
         );
     }

@@ -2,7 +2,7 @@
 //! used first out. Found by text, parameter types and the result's columns, which the node has confirmed for what it has prepared.
 //!
 //! A statement prepared before a table changed may no longer run ("cached plan must not change result type"),
-//! while the client, who has its own statement parsed anew, has no part in that. So each entry knows the state of
+//! while the client, who has its own statement parsed again, has no part in that. So each entry knows the state of
 //! definitions that it was prepared under, and is prepared again when that is another one.
 
 use super::messages::Statement;

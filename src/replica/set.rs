@@ -1,7 +1,7 @@
 //! How many copies there are to be.
 
 use crate::catalog::migration::{self, Migration, NewMigration};
-use crate::catalog::replica::Unfit;
+use crate::catalog::replica::CopyDeficit;
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
@@ -55,7 +55,7 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
         _ => (found.shard, None),
     };
     catalog::set_replicas(shard, count)?;
-    fit(shard, found.node, count, split_from, true)
+    adjust_copies(shard, found.node, count, split_from, true)
 }
 
 fn refused(message: String, detail: String, hint: &str) -> Error {
@@ -84,7 +84,7 @@ fn check(found: &ResolvedShard, count: i32) -> Result<()> {
 
 /// Begins to make the copies that are missing, and to remove those that are too many. Where there is no node for one it is
 /// an error if somebody `insists`, and left for later otherwise.
-fn fit(
+fn adjust_copies(
     shard: ShardId,
     primary: NodeId,
     count: i32,
@@ -150,9 +150,9 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
 }
 
 /// Makes up for copies that were lost or promoted; for the worker that follows them.
-pub fn make_up() -> Result<()> {
-    for Unfit { shard, node, replicas } in catalog::replica::unfit(AGAIN)? {
-        if !fit(shard, node, replicas, None, false)?.is_empty() {
+pub fn replace_lost_copies() -> Result<()> {
+    for CopyDeficit { shard, node, replicas } in catalog::replica::copy_deficits(AGAIN)? {
+        if !adjust_copies(shard, node, replicas, None, false)?.is_empty() {
             catalog::changed();
         }
     }

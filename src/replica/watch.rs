@@ -1,5 +1,5 @@
 //! The worker that follows all copies in step of a database: markers, how far each copy is, positions of sequences, and
-//! copies that have to be made anew.
+//! copies that have to be rebuilt.
 //!
 //! A marker is the time at which it was written, so that one seen on a copy says until when the copy is complete. A node
 //! that does not answer delays the look at the others by a few seconds at most, and is left out after that until it is
@@ -71,7 +71,7 @@ pub fn watch() {
         }
         if made_up.is_none_or(|last| last.elapsed() >= MAKE_UP) {
             made_up = Some(Instant::now());
-            if let Err(error) = worker::attempt(set::make_up) {
+            if let Err(error) = worker::attempt(set::replace_lost_copies) {
                 notify(PgLogLevel::LOG, &error);
             }
         }

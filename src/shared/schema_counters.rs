@@ -192,7 +192,7 @@ pub fn all() -> HashMap<u32, Counters> {
     all
 }
 
-/// Computes every schema's load anew, `seconds` after it was done last; what was before counts half after
+/// Computes every schema's load, `seconds` after it was done last; what was before counts half after
 /// `half_life` seconds. Entries of schemas that `exists` does not know become free. Called by one process at a time.
 pub fn refresh(seconds: f64, half_life: f64, exists: impl Fn(u32) -> bool) {
     let kept = 0.5f64.powf(seconds / half_life);
@@ -222,7 +222,7 @@ fn clear(entry: &Entry) {
     }
 }
 
-/// Begins counting anew, for one schema of this database or for all. Sizes stay: they are no count.
+/// Resets the counters, for one schema of this database or for all. Sizes stay: they are no count.
 pub fn reset(only: Option<u32>) {
     of_this_database()
         .filter(|(schema, _)| only.is_none_or(|only| only == *schema))

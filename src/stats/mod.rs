@@ -108,7 +108,7 @@ pub fn known_sizes() -> Result<HashMap<String, f64>> {
     Ok(counters()?.into_iter().filter_map(size).collect())
 }
 
-/// Computes the loads anew; `since` is when that was done last.
+/// Recomputes the loads; `since` is the time of the last computation.
 pub fn refresh(since: Duration) {
     let exists = |schema: u32| session::namespace_name(Oid::from(schema)).is_some();
     schema_counters::refresh(since.as_secs_f64().max(0.001), HALF_LIFE, exists);

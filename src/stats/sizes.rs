@@ -43,11 +43,13 @@ pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
 pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
     let nodes = catalog::nodes()?;
     let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
-    let homes = catalog::homes()?;
+    let nodes_of_schemas = catalog::nodes_of_schemas()?;
     let mut errors = Vec::new();
     let mut asked = Vec::new();
-    for node in
-        nodes.iter().filter(wanted).filter(|node| homes.values().any(|home| *home == node.id))
+    for node in nodes
+        .iter()
+        .filter(wanted)
+        .filter(|node| nodes_of_schemas.values().any(|other| *other == node.id))
     {
         match ask(node) {
             Ok(session) => asked.push((node, session)),
@@ -59,7 +61,9 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
         match answer(session) {
             Ok(rows) => {
                 // A schema of the same name on another node is a copy that a migration keeps.
-                let here = rows.into_iter().filter(|(name, _)| homes.get(name) == Some(&node.id));
+                let here = rows
+                    .into_iter()
+                    .filter(|(name, _)| nodes_of_schemas.get(name) == Some(&node.id));
                 sizes.extend(here.map(|(name, bytes)| (name, bytes as f64)));
             }
             Err(error) => {

@@ -51,16 +51,7 @@ pub fn start(
         Fetch::Batch(rows) => Some((l.new_portal(), rows)),
     };
     let mode = if portal.is_some() { Mode::Transaction } else { mode };
-    let written = l.begin(mode, writes).and_then(|()| {
-        l.bind(st, portal.map(|(number, _)| number))?;
-        l.execute(portal)?;
-        if writes { l.ask_for_id() } else { Ok(()) }
-    });
-    if let Err(error) = written {
-        l.discard_request();
-        return Err(error);
-    }
-    let stream = l.submit()?;
+    let stream = l.request(st, mode, portal, writes)?;
     drop(l);
     let reader = Reader { link, stream };
     Ok(Execution { reader, portal: portal.map(|(number, _)| number), mode, writes })

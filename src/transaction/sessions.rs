@@ -59,7 +59,7 @@ pub fn close_sessions() {
 }
 
 /// A statement that was started on a node may change settings or the role there by itself: a function of the
-/// user's, set_config(), a procedure. The next request sets everything anew, so that nothing of it outlives the
+/// user's, set_config(), a procedure. The next request sets everything again, so that nothing of it outlives the
 /// statement unseen. To be called right behind [`super::start`].
 pub fn forget_settings_of(node: NodeId) {
     for link in registry::all() {

@@ -89,12 +89,12 @@ impl Detector {
     /// Those whose members are all candidates, or have had the time to become it: a wait is shown after
     /// `deadlock_timeout`, which a session can have set higher than this worker's.
     fn ripe(&mut self, found: Vec<Deadlock>) -> Vec<Deadlock> {
-        let patience = 2 * crate::pg::session::deadlock_timeout();
+        let grace = 2 * crate::pg::session::deadlock_timeout();
         let before = std::mem::take(&mut self.early);
         let mut ripe = Vec::new();
         for deadlock in found {
             let since = before.get(&deadlock.members).copied().unwrap_or_else(Instant::now);
-            if deadlock.early && since.elapsed() < patience {
+            if deadlock.early && since.elapsed() < grace {
                 self.early.insert(deadlock.members, since);
             } else {
                 ripe.push(deadlock);

@@ -3,13 +3,13 @@ use crate::lex::tests::sql_bytes;
 use proptest::prelude::*;
 
 /// What the server sees of `CREATE SCHEMA…` after blanking.
-fn seen(statement: &str) -> String {
+fn blanked(statement: &str) -> String {
     let mut text = statement.as_bytes().to_vec();
-    let behind = text.to_ascii_lowercase().windows(6).position(|w| w == b"schema").unwrap() + 6;
-    let held = text.get(behind).copied();
-    let rest = text.get(behind + 1..).unwrap_or_default();
+    let clause = text.to_ascii_lowercase().windows(6).position(|w| w == b"schema").unwrap() + 6;
+    let held = text.get(clause).copied();
+    let rest = text.get(clause + 1..).unwrap_or_default();
     if let Some(range) = after_schema(held, rest) {
-        blank(&mut text[behind + 1..][range]);
+        blank(&mut text[clause + 1..][range]);
     }
     String::from_utf8(text).unwrap()
 }
@@ -27,7 +27,7 @@ fn found(statement: &str) -> Option<&str> {
         }
         None => statement.to_string(),
     };
-    assert_eq!(seen(statement), expected);
+    assert_eq!(blanked(statement), expected);
     text
 }
 
@@ -99,7 +99,7 @@ fn plain_meanings() {
         "select 1",
     ] {
         if statement.contains("schema") {
-            assert_eq!(seen(statement), statement);
+            assert_eq!(blanked(statement), statement);
         }
         assert_eq!(read(statement.as_bytes()), Ok(None), "{statement}");
     }
@@ -173,7 +173,7 @@ fn malformed() {
         let statement = format!("create schema x distributed {clause}");
         let kept = statement.len() - left.len();
         let expected = format!("create schema x {}{left}", " ".repeat(kept - 16));
-        assert_eq!(seen(&statement), expected);
+        assert_eq!(blanked(&statement), expected);
         let error = read(statement.as_bytes()).unwrap_err();
         if token.is_empty() {
             assert_eq!(error.position, statement.len());
@@ -192,7 +192,7 @@ fn what_follows_is_the_servers_to_judge() {
     assert_eq!(found("create schema x distributed authorization bob"), Some("distributed"));
     assert_eq!(found("create schema x distributed distributed"), Some("distributed"));
     // an operator directly behind it makes it a column's name to the scanner's hook
-    assert_eq!(seen("create schema x distributed = 1"), "create schema x distributed = 1");
+    assert_eq!(blanked("create schema x distributed = 1"), "create schema x distributed = 1");
 }
 
 #[test]
@@ -217,14 +217,14 @@ fn held_byte() {
 #[test]
 fn characters_are_still_counted_right() {
     let statement = "create schema x distributed on node ñö  select";
-    let text = seen(statement);
+    let text = blanked(statement);
     assert_eq!(text.len(), statement.len());
     assert_eq!(text.chars().count(), statement.chars().count());
     assert_eq!(text.find("select"), statement.find("select"));
     assert_eq!(read(text.as_bytes()), Ok(None));
     let shape = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(shape, "create schema x /*ñö */ select");
-    assert_eq!(seen("create schema x distributed\n on node n"), {
+    assert_eq!(blanked("create schema x distributed\n on node n"), {
         format!("create schema x {}\n{}", " ".repeat(11), " ".repeat(10))
     });
 }
@@ -273,7 +273,7 @@ proptest! {
     #[test]
     fn malformed_clauses_never_pass(tail in words()) {
         let statement = format!("create schema x distributed {tail}");
-        let left = seen(&statement);
+        let left = blanked(&statement);
         prop_assert_eq!(left.len(), statement.len());
         let next = lex::token_at(left.as_bytes(), "create schema x".len(), RULES);
         let taken = next.is_none_or(|token| {
@@ -292,7 +292,7 @@ proptest! {
     #[test]
     fn any_words(head in words(), tail in words()) {
         let statement = format!("create schema {head} distributed {tail}");
-        let left = seen(&statement);
+        let left = blanked(&statement);
         prop_assert_eq!(left.chars().count(), statement.chars().count());
         if let Ok(Some(clause)) = read(statement.as_bytes()) {
             prop_assert!(statement[clause.range].starts_with("distributed"));

@@ -106,9 +106,9 @@ pub fn described_columns(
 
 /// Behind the name: table (4 bytes), column (2), type (4), its size (2) and modifier (4), format (2).
 fn described_column<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
-    let (name, behind) = c_string(rest)?;
-    let (fixed, behind) = take::<18>(behind)?;
-    *rest = behind;
+    let (name, tail) = c_string(rest)?;
+    let (fixed, tail) = take::<18>(tail)?;
+    *rest = tail;
     Some((name, u32::from_be_bytes([fixed[6], fixed[7], fixed[8], fixed[9]])))
 }
 
@@ -146,12 +146,12 @@ pub fn error_fields(body: &[u8]) -> Result<ErrorFields<'_>, FrameError> {
     let mut fields = ErrorFields::default();
     let mut rest = body;
     loop {
-        let (&kind, behind) = rest.split_first().ok_or(MALFORMED)?;
+        let (&kind, tail) = rest.split_first().ok_or(MALFORMED)?;
         if kind == 0 {
-            return if behind.is_empty() { Ok(fields) } else { Err(MALFORMED) };
+            return if tail.is_empty() { Ok(fields) } else { Err(MALFORMED) };
         }
-        let (value, behind) = c_string(behind).ok_or(MALFORMED)?;
-        rest = behind;
+        let (value, tail) = c_string(tail).ok_or(MALFORMED)?;
+        rest = tail;
         let slot = match kind {
             b'S' => &mut fields.severity,
             b'V' => &mut fields.severity_nonlocalized,

@@ -143,16 +143,16 @@ proptest! {
     #[test]
     fn tokens_stay_in_bounds_and_in_order(text in sql_bytes(), standard: bool) {
         let rules = Rules { standard_conforming_strings: standard };
-        let mut behind = 0;
+        let mut end = 0;
         for token in tokens(&text, rules) {
-            prop_assert!(behind <= token.start && token.start < token.end);
+            prop_assert!(end <= token.start && token.start < token.end);
             prop_assert!(token.end <= text.len());
-            prop_assert_eq!(skip_space(&text, behind), token.start);
+            prop_assert_eq!(skip_space(&text, end), token.start);
             let _ = identifier(&text, token, b'\\').is_ok_and(|name| name.len() <= 63);
             let _ = string(&text, token, b'!').is_ok();
-            behind = token.end;
+            end = token.end;
         }
-        prop_assert_eq!(skip_space(&text, behind), text.len());
+        prop_assert_eq!(skip_space(&text, end), text.len());
     }
 
     #[test]

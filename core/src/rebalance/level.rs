@@ -80,8 +80,8 @@ impl<'a> Level<'a> {
         let widest = (0..open.len()).filter(|node| *node != from).map(room).fold(0.0, f64::max);
         let excess = -room(from);
         let fits = excess.min(widest);
-        let behind = shards.partition_point(|&shard| weights[shard] <= fits);
-        if let Some(at) = self.best(shards, behind, stock) {
+        let end = shards.partition_point(|&shard| weights[shard] <= fits);
+        if let Some(at) = self.best(shards, end, stock) {
             let weight = weights[shards[at]];
             let to = emptiest(weight).filter(|&to| weight <= room(to));
             let widest = || {
@@ -90,7 +90,7 @@ impl<'a> Level<'a> {
             return Some((at, to.or_else(widest)?));
         }
         // nothing fits: the lightest one that is left, if the fullest gets better by it
-        let at = (behind..shards.len()).find(|&at| !stock.is_taken(at))?;
+        let at = (end..shards.len()).find(|&at| !stock.is_taken(at))?;
         let weight = weights[shards[at]];
         let to = emptiest(weight)?;
         let after = (carried[to] + weight) / open[to].weight;
@@ -98,12 +98,12 @@ impl<'a> Level<'a> {
     }
 
     /// Of the largest shards before this place that are left, the one to move.
-    fn best(&self, shards: &[usize], behind: usize, stock: &mut Stock) -> Option<usize> {
+    fn best(&self, shards: &[usize], end: usize, stock: &mut Stock) -> Option<usize> {
         let worth = |at: usize| {
             let shard = shards[at];
             self.cluster.weights[shard] / self.cluster.shards[shard].bytes.max(1.0)
         };
-        let largest = stock.last_before(behind)?;
+        let largest = stock.last_before(end)?;
         let mut best = (worth(largest), largest);
         let mut at = largest;
         for _ in 1..LOOKED_AT {
@@ -141,8 +141,8 @@ impl Stock {
     }
 
     /// The last place before this one that is left.
-    fn last_before(&mut self, behind: usize) -> Option<usize> {
-        let mut at = behind;
+    fn last_before(&mut self, end: usize) -> Option<usize> {
+        let mut at = end;
         while self.left[at] as usize != at {
             let next = self.left[self.left[at] as usize];
             self.left[at] = next;

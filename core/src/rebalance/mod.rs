@@ -22,7 +22,7 @@ mod tests;
 #[cfg(test)]
 mod watch_tests;
 
-pub use watch::{Adjustment, Delays, Seen, Watch};
+pub use watch::{Adjustment, Delays, ShardLoad, Watch};
 
 use level::Level;
 use std::collections::BTreeMap;

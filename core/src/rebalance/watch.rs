@@ -1,4 +1,4 @@
-//! Which shards to split or merge by themselves: with patience, so that a busy minute or a quiet one changes nothing.
+//! Which shards to split or merge by themselves: after a delay, so that one busy or idle minute changes nothing.
 
 use crate::shard::Rectangle;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +19,7 @@ pub struct Delays {
 
 /// A pooled shard as it is seen at one moment.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct ShardLoad {
     /// Its id.
     pub id: i64,
     /// Its node.
@@ -52,11 +52,11 @@ pub struct Watch {
 
 impl Watch {
     /// Looks at all pooled shards. `now`: seconds since any moment; `nodes`: how many share the load; `least`: merging
-    /// leaves this many shards. A shard is in one adjustment at most, and its time begins anew with it.
+    /// leaves this many shards. A shard is in one adjustment at most, and its timer restarts with it.
     pub fn observe(
         &mut self,
         now: f64,
-        shards: &[Seen],
+        shards: &[ShardLoad],
         nodes: usize,
         least: usize,
         delays: Delays,
@@ -92,10 +92,10 @@ impl Watch {
 }
 
 /// Pairs on one node that could be one, each shard with the next in order.
-fn neighbours(shards: &[Seen]) -> impl Iterator<Item = (&Seen, &Seen)> {
-    let mut sorted: Vec<&Seen> = shards.iter().collect();
-    let place = |seen: &Seen| (seen.bounds.slots.start, seen.bounds.keys.from.clone());
-    sorted.sort_by_cached_key(|seen| place(seen));
+fn neighbours(shards: &[ShardLoad]) -> impl Iterator<Item = (&ShardLoad, &ShardLoad)> {
+    let mut sorted: Vec<&ShardLoad> = shards.iter().collect();
+    let place = |shard: &ShardLoad| (shard.bounds.slots.start, shard.bounds.keys.from.clone());
+    sorted.sort_by_cached_key(|shard| place(shard));
     let pairs: Vec<_> = sorted.windows(2).map(|pair| (pair[0], pair[1])).collect();
     pairs.into_iter().filter(|(a, b)| {
         a.node == b.node && a.is_at_rest && b.is_at_rest && a.bounds.join(&b.bounds).is_some()

@@ -65,8 +65,8 @@ impl Ring {
     fn walk(&self, key: &[u8]) -> impl Iterator<Item = (u32, i32)> + '_ {
         let start = hash(key);
         let first = self.tokens.partition_point(|&(token, _)| token < start);
-        let (before, behind) = self.tokens.split_at(first);
-        behind.iter().chain(before).map(move |&(token, id)| (token.wrapping_sub(start), id))
+        let (before, after) = self.tokens.split_at(first);
+        after.iter().chain(before).map(move |&(token, id)| (token.wrapping_sub(start), id))
     }
 }
 

@@ -90,7 +90,7 @@ fn subject(schema: &str) -> Result<Subject> {
             format!("schema \"{schema}\" does not exist"),
         ));
     };
-    let place = catalog::home_of(schema)?.filter(|place| place.node != NodeId::LOCAL);
+    let place = catalog::any_placement_of(schema)?.filter(|place| place.node != NodeId::LOCAL);
     let Some(place) = place else {
         return Err(Error::new(
             Code::ERRCODE_WRONG_OBJECT_TYPE,
@@ -127,18 +127,18 @@ fn subject(schema: &str) -> Result<Subject> {
 
 /// Locks and repairs, in a subtransaction: if the locks cannot be had now, those that could are let go.
 fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<Action>> {
-    let mut seen = None;
+    let mut actions = None;
     let result = subtransaction::attempt(|| {
         lock(subject)?;
         node.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
-        seen = Some(locked(subject, node)?);
+        actions = Some(locked(subject, node)?);
         match dry_run {
             true => Err(Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, "taken back")),
             false => Ok(()),
         }
     });
     node.query("ROLLBACK")?;
-    match (result, seen) {
+    match (result, actions) {
         (Err(error), Some(actions)) if dry_run && error.is(Code::ERRCODE_SUCCESSFUL_COMPLETION) => {
             Ok(actions)
         }
@@ -157,7 +157,7 @@ fn lock(subject: &Subject) -> Result<()> {
         sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", text(&row, 0)), &[])?;
     }
     catalog::lock_shard_exclusive(subject.place.shard);
-    match catalog::home_of(&subject.schema)? {
+    match catalog::any_placement_of(&subject.schema)? {
         Some(place) if place == subject.place => Ok(()),
         _ => Err(Error::new(
             Code::ERRCODE_T_R_SERIALIZATION_FAILURE,

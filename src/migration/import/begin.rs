@@ -18,7 +18,7 @@ pub struct Import<'a> {
     /// The node that it goes to; None: where its name places it.
     pub node: Option<&'a str>,
     /// Whether writes are to flow back after the switch.
-    pub way_back: bool,
+    pub reverse_channel: bool,
 }
 
 /// Begins to take a schema over; gives the migration's number. The move itself begins when the local transaction has
@@ -40,7 +40,7 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let schemas = [import.schema.to_owned()];
     let id = migration::insert(&Kind::Import.row(shard, &schemas, source, target))?;
     server.insert(source, id)?;
-    migration::set_way_back(id, import.way_back)?;
+    migration::set_reverse_channel(id, import.reverse_channel)?;
     let migration = migration::load(id)?;
     let mut endpoints = Endpoints::connect(&migration)?;
     // As the worker will: what keeps the schema from coming is said to the one who asks for it.

@@ -33,8 +33,8 @@ pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
         check_roles(migration, &mut endpoints.source, side)?;
         check_needed(migration, &mut endpoints.source, side)?;
     }
-    if migration.way_back {
-        check_way_back(migration, endpoints)?;
+    if migration.reverse_channel {
+        check_reverse_channel(migration, endpoints)?;
     }
     report_old_transactions(&mut endpoints.source)
 }
@@ -113,7 +113,7 @@ fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
     if !text(row, 3).is_empty() {
         lacks.push(format!("it does not own {}", text(row, 3)));
     }
-    if migration.way_back {
+    if migration.reverse_channel {
         lacks.push("it cannot make a subscription, which the way back needs".to_owned());
     }
     if lacks.is_empty() {
@@ -260,7 +260,7 @@ fn report_old_transactions(source: &mut Session) -> Result<()> {
 }
 
 /// Whether the foreign server reaches the target, which the way back needs: it tries, and takes it back.
-fn check_way_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
+fn check_reverse_channel(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let probe = identifier(&foreign_server::own_schema(migration.id)?);
     let target = Endpoint::of(migration.target).conninfo()?;
     endpoints::keep_secret(&mut endpoints.source)?;

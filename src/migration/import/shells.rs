@@ -33,10 +33,10 @@ pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<Defin
 }
 
 /// A number that differs where two definitions do.
-pub fn digest((before, behind): &Definition) -> String {
+pub fn digest((pre_data, post_data): &Definition) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    before.digest(&mut context);
-    behind.digest(&mut context);
+    pre_data.digest(&mut context);
+    post_data.digest(&mut context);
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -60,7 +60,11 @@ pub fn reserve(schema: &str) -> Result<()> {
 }
 
 /// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
-pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantCode) -> Result<()> {
+pub fn make(
+    migration: &Migration,
+    (pre_data, post_data): &Definition,
+    code: &TenantCode,
+) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     let mut all = String::from("SET LOCAL helios.migration_session = on;\n");
     for schema in &migration.schemas {
@@ -68,7 +72,7 @@ pub fn make(migration: &Migration, (before, behind): &Definition, code: &TenantC
     }
     sql::run(&all, &[])?;
     let own = endpoint::role()?;
-    for part in [before, behind] {
+    for part in [pre_data, post_data] {
         for Group { owner, statements } in part.groups(&own, code) {
             sql::run(&part.head(LOCK_TIMEOUT), &[])?;
             let owner = owner.map(|owner| acting::role_named(&owner)).transpose()?;

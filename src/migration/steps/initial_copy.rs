@@ -34,7 +34,7 @@ const CATCH_UP_POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause between two checks for transactions that are still open.
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Lock timeout, in milliseconds, for statements that others would queue behind.
-const BRIEFLY: u32 = 200;
+const LOCK_TIMEOUT: u32 = 200;
 /// Progress message while transactions on the source are waited for.
 const WAITING: &str = "waiting for the transactions that are open on the source";
 /// Verification begins when a marker arrives within this time.
@@ -104,7 +104,7 @@ pub fn planned(
 /// Does what needs locks on tables that are in use. Whoever uses them next waits behind those locks while they cannot be
 /// had, so that they are given up soon; the migration comes back later.
 fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
-    session.query(&format!("SET lock_timeout = {BRIEFLY}"))?;
+    session.query(&format!("SET lock_timeout = {LOCK_TIMEOUT}"))?;
     work(session).map_err(|error| match error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE) {
         true => Error::new(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,

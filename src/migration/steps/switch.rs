@@ -26,7 +26,7 @@ pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
         return advance(migration, State::Verify);
     }
     let mut endpoints = connect(migration)?;
-    if migration.way_back && !switch::prepare_back(migration, &mut endpoints)? {
+    if migration.reverse_channel && !switch::prepare_back(migration, &mut endpoints)? {
         return Ok(StepOutcome::Continue); // something was asked for
     }
     retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Forward))
@@ -43,7 +43,7 @@ pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     if left.is_zero() && !is_replica {
         return end(migration, State::Finished);
     }
-    let channels = open_way_back(migration)?;
+    let channels = open_reverse_channel(migration)?;
     let mut endpoints = connect(migration)?;
     let mut lag = 0;
     for back in &channels {
@@ -61,14 +61,14 @@ pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
 
 /// Request `rollback`: makes the old copy the one in use again.
 pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
-    open_way_back(migration)?;
+    open_reverse_channel(migration)?;
     let mut endpoints = connect(migration)?;
     retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Back))
         .map(|_| StepOutcome::Continue)
 }
 
 /// Starts replication back to the old copy. Removes the forward channels first, so that changes do not go in a circle.
-pub fn open_way_back(migration: &Migration) -> Result<Vec<Channel>> {
+pub fn open_reverse_channel(migration: &Migration) -> Result<Vec<Channel>> {
     let channels = switch::channels(migration, Direction::Back)?;
     let way_there = |item: &CleanupItem| {
         matches!(item.kind.as_str(), "subscription" | "slot" | "publication")

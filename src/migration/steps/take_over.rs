@@ -46,7 +46,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     let enable = worker::attempt(|| {
         let mut shells = Endpoint::Local.session()?;
         let mut changes = definition::trigger_changes(&mut shells, &migration.schemas)?;
-        changes.enable.append(&mut changes.force);
+        changes.enable.append(&mut changes.force_row_security);
         Ok(changes.enable)
     })?;
     worker::attempt(|| flip(migration, from, to, &enable, &loss))?;

@@ -1,7 +1,7 @@
 //! Compares the copies: before the switch, and whenever somebody asks while both are there.
 
 use super::outcome::{StepOutcome, advance, connect, retry_until_done};
-use super::switch::open_way_back;
+use super::switch::open_reverse_channel;
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ pub fn verify(migration: &Migration) -> Result<StepOutcome> {
 pub fn again(migration: &Migration) -> Result<StepOutcome> {
     let direction = match migration.state.is_before_switch() {
         true => Direction::Forward,
-        false => open_way_back(migration).map(|_| Direction::Back)?,
+        false => open_reverse_channel(migration).map(|_| Direction::Back)?,
     };
     let mut endpoints = connect(migration)?;
     if retry_until_done(migration, || compare(migration, &mut endpoints, direction))?.is_some() {

@@ -349,11 +349,11 @@ unsafe fn scan_key(number: usize, function: u32, value: pg_sys::Datum) -> pg_sys
 /// `by` are there to look rows up by.
 macro_rules! catalog_table {
     ($(#[$doc:meta])* $vis:vis struct $row:ident: $schema:literal . $table:literal {
-        $($(#[$note:meta])* $seen:vis $field:ident: $type:ty,)*
+        $($(#[$note:meta])* $visibility:vis $field:ident: $type:ty,)*
     } $(by { $($key:ident: $key_type:ty,)+ })?) => {
         $(#[$doc])*
         $vis struct $row {
-            $($(#[$note])* $seen $field: $type,)*
+            $($(#[$note])* $visibility $field: $type,)*
         }
 
         impl $crate::pg::catalog::table::TableRow for $row {

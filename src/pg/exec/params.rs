@@ -25,6 +25,11 @@ impl Params {
         &self.types
     }
 
+    /// Whether there are parameters whose type is not the same on every server.
+    pub fn has_user_types(&self) -> bool {
+        !self.user_types.is_empty()
+    }
+
     /// Index and type (here) of the parameters whose type is not the same on every server.
     pub fn user_types(&self) -> Vec<(usize, Oid)> {
         self.user_types.clone()

@@ -21,7 +21,7 @@ unsafe extern "C-unwind" {
     fn lappend_int(list: *mut pg_sys::List, member: c_int) -> *mut pg_sys::List;
     fn lappend_oid(list: *mut pg_sys::List, member: Oid) -> *mut pg_sys::List;
     #[cfg(not(feature = "pg15"))]
-    fn list_concat(list: *mut pg_sys::List, behind: *const pg_sys::List) -> *mut pg_sys::List;
+    fn list_concat(list: *mut pg_sys::List, tail: *const pg_sys::List) -> *mut pg_sys::List;
     #[cfg(feature = "pg18")]
     fn bms_add_range(
         set: *mut pg_sys::Bitmapset,

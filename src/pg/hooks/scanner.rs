@@ -31,7 +31,7 @@ const UNKNOWN: i32 = -1;
 static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
 static CREATE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 /// The byte behind SCHEMA, seen while the scanner was still at CREATE.
-static BEHIND: AtomicI32 = AtomicI32::new(UNKNOWN);
+static LAST_BYTE: AtomicI32 = AtomicI32::new(UNKNOWN);
 /// Set while the stock scanner is wanted.
 static BYPASS: AtomicBool = AtomicBool::new(false);
 static STATE: OnceLock<Result<(), String>> = OnceLock::new();
@@ -83,7 +83,7 @@ unsafe extern "C-unwind" fn hash(key: *const c_void, length: usize) -> c_int {
         let text = unsafe { std::slice::from_raw_parts(word, WORD) };
         if text.eq_ignore_ascii_case(b"create") {
             // SAFETY: reads only the word's page, or has the kernel read.
-            BEHIND.store(unsafe { byte_behind_schema(word) }, Relaxed);
+            LAST_BYTE.store(unsafe { byte_behind_schema(word) }, Relaxed);
             CREATE.store(word, Relaxed);
         } else if text.eq_ignore_ascii_case(b"schema") {
             let create = CREATE.swap(std::ptr::null_mut(), Relaxed);
@@ -129,18 +129,18 @@ unsafe fn found_create_schema(create: *mut u8, gap: usize) {
         }
         let length = libc::strlen(held.add(1).cast());
         let rest = std::slice::from_raw_parts_mut(held.add(1), length);
-        let behind = u8::try_from(BEHIND.load(Relaxed)).ok();
-        if let Some(range) = find_clause(behind, rest) {
+        let last_byte = u8::try_from(LAST_BYTE.load(Relaxed)).ok();
+        if let Some(range) = find_clause(last_byte, rest) {
             clause::blank(&mut rest[range]);
         }
     }
 }
 
-fn find_clause(behind: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
+fn find_clause(last_byte: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
     const DISTRIBUTED: &[u8] = b"distributed";
     let mentioned = rest.windows(DISTRIBUTED.len()).any(|w| w.eq_ignore_ascii_case(DISTRIBUTED));
     // A panic here would end the backend: the reader is total, and this makes sure of it.
-    let find = || clause::after_schema(behind, rest);
+    let find = || clause::after_schema(last_byte, rest);
     mentioned.then(|| std::panic::catch_unwind(find).unwrap_or(None)).flatten()
 }
 

@@ -128,7 +128,7 @@ impl Drop for SocketWait {
     }
 }
 
-/// Waits until one of the sockets can be read or the time is over. For those who wait seldom: the set is made anew
+/// Waits until one of the sockets can be read or the time is over. For those who wait seldom: the set is rebuilt
 /// each time. Looks at interrupts.
 pub fn for_any(sockets: &[RawFd], time: Duration) {
     const NOTHING: *mut std::ffi::c_void = ptr::null_mut();

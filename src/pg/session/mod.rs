@@ -168,7 +168,7 @@ pub fn last_commit() -> u64 {
 /// Shows another text in the place of the statement under way, in `pg_stat_activity` and in the log of its errors: for
 /// statements that hold a password.
 pub fn show_instead(text: &'static CStr) {
-    // SAFETY: the text lasts; the server sets the variable anew with each statement.
+    // SAFETY: the text lasts; the server sets the variable again with each statement.
     unsafe {
         pg_sys::debug_query_string = text.as_ptr();
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, text.as_ptr());

@@ -95,7 +95,7 @@ enum Raw {
 #[derive(Default)]
 pub struct Scanner {
     always: Vec<Record>,
-    seen: Vec<(Record, Raw)>,
+    recorded: Vec<(Record, Raw)>,
     beyond_reach: Option<Record>,
 }
 
@@ -123,12 +123,12 @@ impl Scanner {
                     records.iter().copied().filter(|&r| followed(r) && !self.always.contains(&r));
                 let always = self.always.clone();
                 for record in always.into_iter().chain(rest) {
-                    same &= note(&mut self.seen, at, record);
+                    same &= note(&mut self.recorded, at, record);
                     at += 1;
                 }
             });
-            same &= at == self.seen.len() && beyond_reach == self.beyond_reach;
-            self.seen.truncate(at);
+            same &= at == self.recorded.len() && beyond_reach == self.beyond_reach;
+            self.recorded.truncate(at);
             self.beyond_reach = beyond_reach;
             !same
         }
@@ -143,7 +143,7 @@ impl Scanner {
     /// The settings of the last look, sorted by name.
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings: Vec<_> = self
-            .seen
+            .recorded
             .iter()
             .map(|(record, _)| {
                 // SAFETY: as in `look`, which was called just before.
@@ -295,7 +295,7 @@ unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
 }
 
 /// Compares the entry at a position with the setting and replaces it if it differs.
-unsafe fn note(seen: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool {
+unsafe fn note(recorded: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool {
     // SAFETY: the caller's word: the record is valid, `variable` points to a value of its type.
     unsafe {
         let word = match (*record).vartype {
@@ -313,7 +313,7 @@ unsafe fn note(seen: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool
             }
             _ => None,
         };
-        if let Some((old, raw)) = seen.get(at)
+        if let Some((old, raw)) = recorded.get(at)
             && *old == record
         {
             match (raw, word) {
@@ -323,9 +323,9 @@ unsafe fn note(seen: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool
             }
         }
         let raw = word.map_or_else(|| Raw::Text(string(record).to_vec()), Raw::Word);
-        match seen.get_mut(at) {
+        match recorded.get_mut(at) {
             Some(entry) => *entry = (record, raw),
-            None => seen.push((record, raw)),
+            None => recorded.push((record, raw)),
         }
         false
     }

@@ -59,7 +59,7 @@ pub(in crate::pg) unsafe fn judge(node: *mut pg_sys::Node) -> Verdict {
 ///
 /// # Safety
 /// `node` is a valid node of an analysed query.
-pub(in crate::pg) unsafe fn name_behind(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
+pub(in crate::pg) unsafe fn name_of_conversion(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
     // SAFETY: by the caller's promise.
     unsafe {
         match converted(node) {
@@ -162,8 +162,8 @@ unsafe fn comparison(node: *mut pg_sys::Node) -> Verdict {
 unsafe fn is_of_name(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a valid expression.
     unsafe {
-        let behind = name_behind(node);
-        behind != node && is_name(pg_sys::exprType(behind))
+        let name = name_of_conversion(node);
+        name != node && is_name(pg_sys::exprType(name))
     }
 }
 

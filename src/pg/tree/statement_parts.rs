@@ -1,4 +1,4 @@
-//! Pieces of statements that are put together anew: for lists that are split between nodes, and for names that
+//! Pieces of statements that are reassembled: for lists that are split between nodes, and for names that
 //! differ between servers.
 
 use crate::pg::catalog::privileges;

@@ -255,7 +255,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 // Both numbers are the node's; what is beside the column is still looked at.
                 pg_sys::check_functions_in_node(node, Some(note_function), context);
                 return table_numbers::others(node.cast())
-                    .any(|other| visit(object_numbers::name_behind(other), context));
+                    .any(|other| visit(object_numbers::name_of_conversion(other), context));
             }
             NodeTag::T_Const => {
                 survey.add_named(Object::of_type((*node.cast::<pg_sys::Const>()).consttype));
@@ -326,7 +326,7 @@ unsafe fn visit_policy(conditions: *mut pg_sys::Node, context: *mut c_void) -> b
 unsafe fn visit_consumer(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     unsafe extern "C-unwind" fn visit_names(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
         // SAFETY: as `visit`.
-        unsafe { !node.is_null() && visit(object_numbers::name_behind(node), context) }
+        unsafe { !node.is_null() && visit(object_numbers::name_of_conversion(node), context) }
     }
     // SAFETY: a node that `visit` was called with. Its children are its arguments, in a list of their own.
     unsafe {

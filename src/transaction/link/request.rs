@@ -4,6 +4,27 @@
 use super::*;
 
 impl Link {
+    /// Sends a statement; `portal` is its number and how many rows are wanted of it, where not all are. `writes`: it may
+    /// change data.
+    pub fn request(
+        &mut self,
+        st: &Statement<'_>,
+        mode: Mode,
+        portal: Option<(u32, u32)>,
+        writes: bool,
+    ) -> Result<Rc<RefCell<Stream>>> {
+        let written = self.begin(mode, writes).and_then(|()| {
+            self.bind(st, portal.map(|(number, _)| number))?;
+            self.execute(portal)?;
+            if writes { self.ask_for_id() } else { Ok(()) }
+        });
+        if let Err(error) = written {
+            self.discard_request();
+            return Err(error);
+        }
+        self.submit()
+    }
+
     /// Readies the session for a request: reads what is still under way into memory, then writes whatever
     /// brings transaction and settings up to date.
     ///

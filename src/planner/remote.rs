@@ -1,12 +1,17 @@
-//! The text that goes to the node.
+//! The plan for a node, and the text in it.
 //!
 //! The client's own text goes as it is. Inside procedural languages the text names variables, which only PostgreSQL can
 //! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
 //! node's business), and remembered until it is planned.
 
+use super::fit;
+use super::relations::OnNode;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::tree::{ParamUse, QueryTree, Survey};
+use crate::pg::exec::plan::RemotePlan;
+use crate::pg::exec::{evaluate, nesting};
+use crate::pg::hooks::planner::Planned;
+use crate::pg::tree::{ParamUse, QueryTree, Source, Survey};
 use crate::pg::tree::{deparse, enclosing, parser};
 use helios_core::embedded_query;
 use helios_core::lex::Rules;
@@ -16,10 +21,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Text for a node.
-pub struct Text {
-    pub sql: Vec<u8>,
+struct Text {
+    sql: Vec<u8>,
     /// Characters of the client's text before it; `None` if the text was deparsed.
-    pub offset: Option<i32>,
+    offset: Option<i32>,
 }
 
 /// Deparsed texts kept in a backend; all are forgotten when there are more.
@@ -30,7 +35,7 @@ thread_local! {
     static DEPARSED: RefCell<HashMap<u64, Result<Vec<u8>>>> = RefCell::new(HashMap::new());
 }
 
-/// Deparses a query whose text names variables, to be found again by [`of`].
+/// Deparses a query whose text names variables, to be found again by [`plan`].
 pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
     if !named_variables || query.is_utility() || query.is_trivial() || !catalog::in_use() {
         return Ok(());
@@ -49,8 +54,46 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
     Ok(())
 }
 
-/// The text of a query that runs on a node.
-pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
+/// The plan of a query that runs on a node.
+///
+/// Errors: 0A000 if a part of it cannot.
+pub(super) fn plan(
+    query: QueryTree<'_>,
+    source: &[u8],
+    survey: Survey<'_>,
+    place: OnNode,
+) -> Result<Planned> {
+    fit::check(query, &survey, &place)?;
+    let text = match query.source() {
+        Source::Statement if place.local_view => expanded(query)?,
+        Source::Statement => own_or_deparsed(query, source, &survey)?,
+        // The node's own rules run what belongs to the statement.
+        Source::AlsoRule => Text { sql: Vec::new(), offset: None },
+        Source::InsteadRule => {
+            return Err(fit::unsupported(
+                "rules with several INSTEAD actions are not supported in a distributed schema",
+            )
+            .hint("Use an INSTEAD OF trigger."));
+        }
+    };
+    let volatile = survey.calls_volatile_function();
+    let plan = RemotePlan {
+        sql: text.sql,
+        offset: text.offset,
+        params: survey.params.iter().map(|p| p.id).max().unwrap_or(0),
+        writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
+        unsettles: volatile,
+        namespaces: place.namespaces,
+    };
+    Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
+        Planned::Expression(plan, survey.params)
+    } else {
+        Planned::Remote(plan)
+    })
+}
+
+/// The client's own text, or the one that was remembered.
+fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
     if parser::params_are_numbered(source, &survey.params)
         && let Some((start, end)) = own_text(query, source)
     {
@@ -70,7 +113,7 @@ pub fn of(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> 
 /// The text of a query after rewriting, with its views expanded: the node does not have those of plain schemas.
 ///
 /// Errors: 0A000 if the rewritten query means something that SQL has no words for.
-pub fn expanded(query: QueryTree<'_>) -> Result<Text> {
+fn expanded(query: QueryTree<'_>) -> Result<Text> {
     if query.is_beyond_words() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,

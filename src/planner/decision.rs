@@ -1,27 +1,64 @@
-//! Gathers what a query touches, as plain data for the route.
+//! Decides where a query runs: gathers what it touches, as plain data, and asks the route.
 
-use crate::catalog;
-use crate::error::Result;
+use super::relations::{OnNode, holds_rows, may_move};
+use super::{catalogs, remote};
+use crate::catalog::{self, NodeId};
+use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
-use crate::pg::catalog::object::{self, Belongs, Object};
+use crate::pg::hooks::planner::Planned;
 use crate::pg::session;
 use crate::pg::tree::server_functions;
-use crate::pg::tree::{RelationUse, Survey};
-use helios_core::route::Touched;
-use pgrx::pg_sys::Oid;
+use crate::pg::tree::{QueryTree, RelationUse, Survey};
+use helios_core::route::{self, Route, Touched};
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
 /// What a query touches, and the namespaces of everything remote among it.
 #[derive(Default)]
-pub struct Facts {
-    pub touched: Vec<Touched>,
-    pub namespaces: Vec<Oid>,
+struct Facts {
+    touched: Vec<Touched>,
+    namespaces: Vec<Oid>,
     /// A view of a plain schema is among it, which a node does not have.
-    pub local_view: bool,
+    local_view: bool,
+    /// A relation that came with the server is among it.
+    catalogs: bool,
+}
+
+/// Surveys a query and decides; a query for a node gets its plan.
+pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+    let survey = query.survey();
+    let facts = gather(&survey)?;
+    match route::route(&facts.touched, &node_name) {
+        Route::Here => {
+            survey.redirect(may_move)?;
+            Ok(Planned::Here)
+        }
+        Route::Refused(reason) => {
+            Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
+                .detail(reason.detail)
+                .hint(reason.hint))
+        }
+        Route::Node { .. } if facts.catalogs && catalogs::suffice(&survey, &facts.namespaces)? => {
+            survey.redirect(may_move)?;
+            Ok(Planned::Here)
+        }
+        Route::Node { node, .. } => {
+            let Facts { namespaces, local_view, catalogs, .. } = facts;
+            remote::plan(query, source, survey, OnNode { node, namespaces, local_view, catalogs })
+        }
+    }
+}
+
+fn node_name(id: i32) -> String {
+    match catalog::node(NodeId(id)) {
+        Ok(node) => node.name.clone(),
+        // Its row is gone since the placement was read; the number still says which one it was.
+        Err(_) => format!("node {id}"),
+    }
 }
 
 /// Looks up where everything that `survey` found lives.
-pub fn gather(survey: &Survey) -> Result<Facts> {
+fn gather(survey: &Survey) -> Result<Facts> {
     let mut facts = Facts::default();
     for relation in survey.relations.iter().chain(&survey.data_arguments) {
         facts.add_relation(*relation)?;
@@ -37,34 +74,10 @@ pub fn gather(survey: &Survey) -> Result<Facts> {
     Ok(facts)
 }
 
-/// A type or collation in the statement that the node with these schemas has not: one of another node's schema, or a
-/// temporary one.
-pub fn named_elsewhere(survey: &Survey, namespaces: &[Oid]) -> Result<Option<Object>> {
-    if survey.named.is_empty() {
-        return Ok(None);
-    }
-    let node = match namespaces.first() {
-        Some(&namespace) => catalog::placement(namespace)?.map(|place| place.node),
-        None => None,
-    };
-    for &object in &survey.named {
-        let elsewhere = match object::belongs(object) {
-            Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-                catalog::home(namespace)?.is_some_and(|home| Some(home.node) != node)
-            }
-            Some(Belongs::Server) => true,
-            _ => false,
-        };
-        if elsewhere {
-            return Ok(Some(object));
-        }
-    }
-    Ok(None)
-}
-
 impl Facts {
     fn add_relation(&mut self, relation: RelationUse) -> Result<()> {
         if relation.oid.to_u32() < FIRST_USER_OID {
+            self.catalogs = true;
             self.touched.push(if server_functions::holds_large_objects(relation.oid) {
                 let name = names::displayed_relation_name(relation.oid);
                 Touched::LocalTable { name, write: relation.write }
@@ -126,29 +139,5 @@ impl Facts {
             self.touched.push(Touched::LastValue { node: None });
         }
         Ok(())
-    }
-}
-
-/// Whether relations of this `relkind` hold rows of their own (or stand for some that do).
-pub fn holds_rows(kind: u8) -> bool {
-    matches!(kind, b'r' | b'p' | b'm' | b'f' | b't')
-}
-
-/// Whether the relation is a shell.
-pub fn is_remote(relation: Oid) -> Result<bool> {
-    if relation.to_u32() < FIRST_USER_OID {
-        return Ok(false);
-    }
-    match names::relation_namespace(relation) {
-        Some(namespace) => Ok(catalog::placement(namespace)?.is_some()),
-        None => Ok(false),
-    }
-}
-
-/// Whether the relation is here now, but may be elsewhere when the statement runs.
-pub fn may_move(relation: Oid) -> Result<bool> {
-    match names::relation_namespace(relation) {
-        Some(namespace) => Ok(catalog::home(namespace)?.is_some()),
-        None => Ok(false),
     }
 }

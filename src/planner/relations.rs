@@ -1,0 +1,65 @@
+//! Where a query's relations and other named objects are.
+
+use crate::catalog;
+use crate::error::Result;
+use crate::pg::catalog::names;
+use crate::pg::catalog::object::{self, Belongs, FIRST_USER_OID, Object};
+use pgrx::pg_sys::Oid;
+
+/// Where a query runs that runs on a node.
+pub(super) struct OnNode {
+    pub node: i32,
+    /// The namespaces of what it touches there.
+    pub namespaces: Vec<Oid>,
+    /// It names a view of a plain schema, which the node does not have.
+    pub local_view: bool,
+    /// It names a relation that came with the server.
+    pub catalogs: bool,
+}
+
+/// Whether relations of this `relkind` hold rows of their own (or stand for some that do).
+pub fn holds_rows(kind: u8) -> bool {
+    matches!(kind, b'r' | b'p' | b'm' | b'f' | b't')
+}
+
+/// Whether the relation is a shell.
+pub fn is_remote(relation: Oid) -> Result<bool> {
+    if relation.to_u32() < FIRST_USER_OID {
+        return Ok(false);
+    }
+    match names::relation_namespace(relation) {
+        Some(namespace) => Ok(catalog::placement(namespace)?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Whether the relation is here now, but may be elsewhere when the statement runs.
+pub fn may_move(relation: Oid) -> Result<bool> {
+    match names::relation_namespace(relation) {
+        Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// A type or collation in the statement that the node with these schemas has not: one of another node's schema, or a
+/// temporary one.
+pub fn named_elsewhere(named: &[Object], namespaces: &[Oid]) -> Result<Option<Object>> {
+    let node = match namespaces.first() {
+        Some(&namespace) => catalog::placement(namespace)?.map(|place| place.node),
+        None => None,
+    };
+    for &object in named {
+        let elsewhere = match object::belongs(object) {
+            Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
+                catalog::any_placement(namespace)?
+                    .is_some_and(|placement| Some(placement.node) != node)
+            }
+            Some(Belongs::Server) => true,
+            _ => false,
+        };
+        if elsewhere {
+            return Ok(Some(object));
+        }
+    }
+    Ok(None)
+}
