@@ -174,14 +174,20 @@ pub fn exists() -> bool {
 }
 
 /// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
-/// the sessions of a migration nothing does, and for what changes call that are applied to a copy. True if the table of
-/// nodes does not fit (55000): whoever asks for one then gets that error, and no shell is taken for an empty table.
+/// the sessions of a migration nothing does, and for what changes call that are applied to a copy. True if the nodes
+/// cannot be read: whoever asks for one then gets that error, and no shell is taken for an empty table. Until a script of
+/// the extension's own has made the cluster there are none.
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
         && !worker::applies_changes()
         && match catalogs() {
             Catalogs::Known(_) => nodes().map_or_else(
-                |error| error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                |_| {
+                    !matches!(
+                        Table::<ClusterRow>::find("").map(|table| table.first(&[])),
+                        Some(Ok(None))
+                    )
+                },
                 |nodes| nodes.iter().any(|node| !node.is_local),
             ),
             // What it touches of Helios is refused by whoever looks at it.

@@ -41,14 +41,6 @@ pub fn insert(records: &[(String, i32)]) -> Result<()> {
     })
 }
 
-/// Names of the transactions that are committed here and perhaps still prepared on a node.
-pub fn unfinished(node: NodeId) -> Result<Vec<String>> {
-    as_owner(|| {
-        let select = "SELECT gid FROM helios.transaction WHERE node = $1";
-        sql::rows(select, &[node.0.into()], |row| row.value("gid"))
-    })
-}
-
 /// Forgets transactions that are no longer prepared on a node.
 pub fn forget(node: NodeId, finished: &[String]) -> Result<()> {
     as_owner(|| {

@@ -54,14 +54,14 @@ pub fn remove(name: &str) -> Result<()> {
 
 /// A node that still has to commit something cannot go.
 fn finish_transactions(node: &Node) -> Result<()> {
-    let recorded = catalog::transaction::unfinished(node.id)?;
-    if recorded.is_empty() {
+    let records = catalog::transaction::records(node)?;
+    if records.is_empty() {
         return Ok(());
     }
     let rows = connect(node)?.query("SELECT gid FROM pg_catalog.pg_prepared_xacts")?;
     let prepared: Vec<String> = rows.into_iter().flatten().flatten().collect();
     let (open, finished): (Vec<_>, Vec<_>) =
-        recorded.into_iter().partition(|gid| prepared.contains(gid));
+        records.into_iter().map(|record| record.gid).partition(|gid| prepared.contains(gid));
     if !open.is_empty() {
         let count = open.len();
         return Err(Error::new(

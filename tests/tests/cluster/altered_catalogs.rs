@@ -26,3 +26,19 @@ fn columns_are_found_wherever_they_are() {
     let row = other.query_one(places, &[]).unwrap();
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("node-1", "node-2"));
 }
+
+#[test]
+fn a_null_among_the_nodes_is_an_error_and_no_empty_table() {
+    let cluster = Cluster::start(1);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA one DISTRIBUTED; CREATE TABLE one.t AS SELECT 1 AS x; \
+             ALTER TABLE helios.node ALTER weight DROP NOT NULL; \
+             UPDATE helios.node SET weight = NULL WHERE NOT is_local",
+        )
+        .unwrap();
+    let error = cluster.connect().query("SELECT x FROM one.t", &[]).unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("XX001"), "{error:?}");
+    assert!(error.as_db_error().is_some_and(|e| e.message().contains("helios.node")), "{error:?}");
+}
