@@ -44,20 +44,26 @@ fn value(client: &mut Client, schema: &str) -> i32 {
     client.query_one(&format!("SELECT v FROM {schema}.t WHERE id = 1"), &[]).unwrap().get(0)
 }
 
+/// Both change a row of a tenant each, then wait for the other one: the one that began last is the victim, and the other
+/// one goes on.
+fn young_one_ends_it(cluster: &Cluster, old: &mut Wire, young: &mut Wire) {
+    run(old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
+    run(young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
+    old.send_simple("UPDATE b.t SET v = 1 WHERE id = 1").unwrap();
+    wait_for_lock(cluster, 2, "SET v = 1");
+    let events = young.simple("UPDATE a.t SET v = 2 WHERE id = 1", None).unwrap();
+    assert_code(&events, "40P01");
+    assert_eq!(events.last(), Some(&Event::Ready('E')));
+    run(young, "ROLLBACK");
+    let events = old.until_ready(None).unwrap();
+    assert!(events.contains(&Event::Complete("UPDATE 1".to_owned())), "{events:?}");
+}
+
 #[test]
 fn deadlock_over_two_nodes_ends_with_the_youngest() {
     let (cluster, mut client) = two_tenants();
     let (mut old, mut young) = (wire(&cluster), wire(&cluster));
-    run(&mut old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
-    run(&mut young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
-    old.send_simple("UPDATE b.t SET v = 1 WHERE id = 1").unwrap();
-    wait_for_lock(&cluster, 2, "SET v = 1");
-    let events = young.simple("UPDATE a.t SET v = 2 WHERE id = 1", None).unwrap();
-    assert_code(&events, "40P01");
-    assert_eq!(events.last(), Some(&Event::Ready('E')));
-    run(&mut young, "ROLLBACK");
-    let events = old.until_ready(None).unwrap();
-    assert!(events.contains(&Event::Complete("UPDATE 1".to_owned())), "{events:?}");
+    young_one_ends_it(&cluster, &mut old, &mut young);
     run(&mut old, "COMMIT");
     assert_eq!((value(&mut client, "a"), value(&mut client, "b")), (1, 1));
     // Both sessions go on.
@@ -70,15 +76,7 @@ fn deadlock_ends_with_the_youngest_though_it_has_just_begun_to_wait() {
     let (cluster, _client) = two_tenants();
     let (mut old, mut young) = (wire(&cluster), wire(&cluster));
     run(&mut young, "SET deadlock_timeout = '350ms'"); // shows its wait some looks later than the other one
-    run(&mut old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
-    run(&mut young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
-    old.send_simple("UPDATE b.t SET v = 1 WHERE id = 1").unwrap();
-    wait_for_lock(&cluster, 2, "SET v = 1");
-    let events = young.simple("UPDATE a.t SET v = 2 WHERE id = 1", None).unwrap();
-    assert_code(&events, "40P01");
-    run(&mut young, "ROLLBACK");
-    let events = old.until_ready(None).unwrap();
-    assert!(events.contains(&Event::Complete("UPDATE 1".to_owned())), "{events:?}");
+    young_one_ends_it(&cluster, &mut old, &mut young);
 }
 
 /// One waits on a node, the other one here: only the first can be told.
