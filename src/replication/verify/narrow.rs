@@ -177,6 +177,7 @@ fn judge(
 mod tests {
     use super::super::mismatch::TableName;
     use super::*;
+    use std::rc::Rc;
 
     fn items(all: &[(&str, i64, u64)]) -> Vec<Item> {
         let item = |&(key, hash, count): &(&str, i64, u64)| Item {
@@ -219,8 +220,10 @@ mod tests {
 
     #[test]
     fn a_stream_waits_for_the_end_of_a_key() {
-        let row = |key: &str| -> Vec<Option<String>> {
-            [key, "1", "1", key].into_iter().map(|text| Some(text.to_owned())).collect()
+        let columns: Rc<[String]> = ["key", "hash", "count", "shown"].map(str::to_owned).into();
+        let row = |key: &str| {
+            let values = [key, "1", "1", key].map(|text| Some(text.to_owned()));
+            Record::new(Rc::clone(&columns), values.into())
         };
         let mut stream = Stream::default();
         assert!(!stream.is_ready());
