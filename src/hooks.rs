@@ -6,7 +6,8 @@
 //! Invariant: nothing is decided here. A line names the room; what has to come in an order says why.
 
 use crate::error::Result;
-use crate::executor::{self, function_calls, reference, reference_change, scan::NodeScan, value};
+use crate::executor::scan::NodeScan;
+use crate::executor::{self, function_calls, reference_change, reference_writes, scalar};
 use crate::pg::catalog::object::Object;
 use crate::pg::exec::copy_change::{Accepted, CopyChangeHooks, Request};
 use crate::pg::exec::evaluate::{EvaluateHooks, Evaluation};
@@ -38,7 +39,7 @@ crate::pg::hooks::entry_points::entry_points!(Helios);
 // post_parse_analyze_hook, planner_hook
 impl PlannerHooks for Helios {
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
-        planner::remote::remember(query, source, named_variables)
+        planner::remote_query::remember(query, source, named_variables)
     }
     fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
         planner::plan(query, source)
@@ -119,7 +120,7 @@ impl TransactionHooks for Helios {
     fn transaction(event: Event) -> Result<()> {
         // Whatever may fail below, notes of a transaction that has ended must not be found by the next one.
         if let Some(level) = event.ended_level() {
-            reference::forget(level);
+            reference_writes::forget(level);
         }
         transaction::callbacks::on_event(event)
     }
@@ -132,20 +133,20 @@ impl TransactionHooks for Helios {
 // helios.evaluate()
 impl EvaluateHooks for Helios {
     fn evaluate(evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
-        value::evaluate(evaluation)
+        scalar::evaluate(evaluation)
     }
 }
 
 // helios.routed_nextval() and the like, which stand in for PostgreSQL's functions in plans
 impl RedirectHooks for Helios {
     fn sequence(sequence: Oid, call: SequenceCall) -> Result<Option<i64>> {
-        value::sequence(sequence, call)
+        scalar::sequence(sequence, call)
     }
     fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
-        value::relation_data(relation, call)
+        scalar::relation_data(relation, call)
     }
     fn redirected_call_ended() {
-        value::done();
+        scalar::done();
     }
     fn set_config_called() {
         transaction::note_settings_changed();
@@ -164,10 +165,10 @@ impl TriggerHooks for Helios {
         invalidation::tell(table);
     }
     fn reference_write(table: Oid, fired: Fired) -> Result<()> {
-        reference::fired(table, fired)
+        reference_writes::fired(table, fired)
     }
     fn reference_copy(table: Oid) -> Result<()> {
-        reference::guard_copy(table)
+        reference_writes::guard_copy(table)
     }
 }
 

@@ -39,8 +39,11 @@ fn lookups(criterion: &mut Criterion) {
     };
 
     CACHE.with_borrow_mut(|cache| {
-        let home = |schema: u32| Some((i64::from(schema % 64), (schema % NODES as u32) as i32));
-        cache.current(NOW).extend((0..SCHEMAS).map(|schema| (schema + 16_384, home(schema))));
+        let placement_of =
+            |schema: u32| Some((i64::from(schema % 64), (schema % NODES as u32) as i32));
+        cache
+            .current(NOW)
+            .extend((0..SCHEMAS).map(|schema| (schema + 16_384, placement_of(schema))));
     });
     criterion.bench_function("schema → shard and node", |bencher| {
         bencher.iter(|| placement(black_box(next() as u32 + 16_384)).unwrap());

@@ -2,7 +2,8 @@
 
 use super::given;
 use crate::error::Result;
-use crate::migration::{self, import::Import};
+use crate::migration;
+use crate::migration::import::Import;
 use crate::pg::error::OrRaise;
 use crate::pg::session;
 use crate::transaction;

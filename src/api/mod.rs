@@ -12,11 +12,11 @@ pub mod migrations;
 pub mod nodes;
 pub mod placement;
 pub mod rebalance;
+pub mod reference_tables;
 pub mod replicas;
 pub mod schemas;
 pub mod shards;
 pub mod statistics;
-pub mod tables;
 pub mod transactions;
 
 use crate::error::{Error, Result};

@@ -21,7 +21,7 @@ fn helios_add_node(
     options: Option<Array<'_, String>>,
 ) -> i32 {
     let options = super::elements(options, "options").or_raise();
-    let wanted = cluster::join::Wanted {
+    let request = cluster::join::NodeRequest {
         name: name.unwrap_or_default(),
         host: host.unwrap_or_default(),
         port: port.unwrap_or(5432),
@@ -32,7 +32,7 @@ fn helios_add_node(
     };
     let add = || {
         let _path = transaction::SafePath::begin();
-        cluster::join::add(wanted)
+        cluster::join::add(request)
     };
     add().or_raise().0
 }
@@ -83,11 +83,11 @@ fn helios_probe_node(node: i32) -> Probe {
     })
 }
 
-type Seen = TableIterator<'static, (name!(state, &'static str), name!(seconds, f64))>;
+type Health = TableIterator<'static, (name!(state, &'static str), name!(seconds, f64))>;
 
 /// What the database's worker knows of a node, and for how many seconds it has been so; no row if nothing.
 #[pg_extern(sql = false)]
-fn helios_node_health(node: i32) -> Seen {
+fn helios_node_health(node: i32) -> Health {
     let word = |state| match state {
         State::Online => "online",
         State::Degraded => "degraded",

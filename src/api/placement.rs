@@ -1,6 +1,6 @@
 //! Where schemas are, and where they would go.
 
-use crate::catalog::{self, placement};
+use crate::catalog::{self, placement_strategy};
 use crate::pg::error::OrRaise;
 use pgrx::prelude::*;
 
@@ -17,7 +17,8 @@ fn helios_node_for_schema(schema: &str) -> Option<String> {
 /// Name of the node that a schema of this name would be placed on.
 #[pg_extern(sql = false)]
 fn helios_node_for_key(key: &str) -> String {
-    let node = || Ok(catalog::node(placement::target(key, None, None)?.node())?.name.clone());
+    let node =
+        || Ok(catalog::node(placement_strategy::target(key, None, None)?.node())?.name.clone());
     node().or_raise()
 }
 

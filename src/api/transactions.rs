@@ -29,7 +29,7 @@ fn helios_in_doubt() -> Doubts {
     )
 }
 
-type Deeds = TableIterator<
+type RecoveryActions = TableIterator<
     'static,
     (
         name!(node, String),
@@ -41,10 +41,10 @@ type Deeds = TableIterator<
 
 /// Finishes what is in doubt, as the recovery worker does; tells what it did and what it could not do.
 #[pg_extern(sql = false)]
-fn helios_recover_transactions() -> Deeds {
+fn helios_recover_transactions() -> RecoveryActions {
     let recovered = transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None).or_raise();
-    let done = recovered.finished.into_iter().map(|(node, gid, deed)| {
-        let action = match deed {
+    let done = recovered.finished.into_iter().map(|(node, gid, action)| {
+        let action = match action {
             RecoveryAction::Committed => "committed",
             RecoveryAction::RolledBack => "rolled back",
         };

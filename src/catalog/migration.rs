@@ -36,7 +36,7 @@ pub struct Migration {
     pub id: i64,
     pub shard: ShardId,
     /// The shard that the schema was taken out of for this move.
-    pub split_from: Option<ShardId>,
+    pub former_shard: Option<ShardId>,
     /// What the schema becomes when the migration is finished; None: it stays distributed.
     pub becomes: Option<Becomes>,
     pub schemas: Vec<String>,
@@ -85,7 +85,7 @@ impl Migration {
         Ok(Self {
             id: row.value("id")?,
             shard: ShardId(row.value("shard")?),
-            split_from: row.option("split_from")?.map(ShardId),
+            former_shard: row.option("split_from")?.map(ShardId),
             becomes: match row.option::<String>("becomes")?.as_deref() {
                 None => None,
                 Some("plain") => Some(Becomes::Plain),
@@ -125,7 +125,7 @@ pub fn load(id: i64) -> Result<Migration> {
 /// A migration that is about to be written down.
 pub struct NewMigration<'a> {
     pub shard: ShardId,
-    pub split_from: Option<ShardId>,
+    pub former_shard: Option<ShardId>,
     pub becomes: Option<Becomes>,
     pub schemas: &'a [String],
     pub source: NodeId,
@@ -139,14 +139,14 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
         "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes, keeps)
                   VALUES ($1, $2::name[], $3, $4, $5, $6, $7) RETURNING id";
     let becomes = new.becomes.map(Becomes::name);
-    let (schemas, split_from) = (new.schemas.to_vec(), new.split_from.map(|shard| shard.0));
+    let (schemas, former_shard) = (new.schemas.to_vec(), new.former_shard.map(|shard| shard.0));
     let (source, target) = (new.source.0, new.target.0);
     let arguments = [
         new.shard.0.into(),
         schemas.into(),
         source.into(),
         target.into(),
-        split_from.into(),
+        former_shard.into(),
         becomes.into(),
         new.keeps.into(),
     ];

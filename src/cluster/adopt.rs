@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, Node};
 use crate::cluster::ownership;
-use crate::ddl::reference;
+use crate::ddl::reference_table;
 use crate::error::{Error, Result};
 use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
@@ -45,8 +45,8 @@ fn warn_of_prepared(node: &Node) -> Result<()> {
 /// The rows of reference tables here are as old as the dump; those of the nodes are of now.
 fn warn_of_other_rows(node: &Node) -> Result<()> {
     for table in catalog::references()? {
-        let here = reference::digest(&table)?;
-        let text = reference::digest_there(&table);
+        let here = reference_table::digest(&table)?;
+        let text = reference_table::digest_there(&table);
         let rows = transaction::query(node.id, text.as_bytes(), Mode::Transaction)?;
         if rows.into_iter().flatten().flatten().next().as_ref() == Some(&here) {
             continue;

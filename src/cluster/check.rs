@@ -5,7 +5,7 @@ use crate::cluster::connect;
 use crate::cluster::finding::Finding;
 use crate::cluster::ownership;
 use crate::cluster::{definitions, role_check};
-use crate::ddl::reference;
+use crate::ddl::reference_table;
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
@@ -330,8 +330,8 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
 fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Finding> {
     let mut different = Vec::new();
     for table in references {
-        let here = reference::digest(table)?;
-        let there = match session.query(&reference::digest_there(table)) {
+        let here = reference_table::digest(table)?;
+        let there = match session.query(&reference_table::digest_there(table)) {
             Ok(rows) => rows.into_iter().flatten().flatten().next().unwrap_or_default(),
             Err(error) => error.to_string(),
         };

@@ -4,7 +4,7 @@ use crate::catalog::{self, Address, NewNode, Node, NodeId};
 use crate::cluster::connect;
 use crate::cluster::ownership;
 use crate::cluster::{check, sync};
-use crate::ddl::reference;
+use crate::ddl::reference_table;
 use crate::error::{Error, Result};
 use crate::pg::session;
 use crate::rebalance;
@@ -12,7 +12,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
 /// What the caller says about a node.
-pub struct Wanted<'a> {
+pub struct NodeRequest<'a> {
     pub name: &'a str,
     pub host: &'a str,
     pub port: i32,
@@ -23,8 +23,8 @@ pub struct Wanted<'a> {
 }
 
 /// Checks the server, brings it up to date, writes it into the directory, and gives it its share of the empty shards.
-pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
-    let node = described(&wanted)?;
+pub fn add(request: NodeRequest<'_>) -> Result<NodeId> {
+    let node = described(&request)?;
     catalog::lock_cluster();
     catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     refuse_known(&node)?;
@@ -35,37 +35,38 @@ pub fn add(wanted: Wanted<'_>) -> Result<NodeId> {
         name: &node.name,
         addresses: &node.addresses,
         database: &node.database,
-        options: &wanted.options,
+        options: &request.options,
         weight: node.weight,
         takes_schemas: node.takes_schemas,
     })?;
     catalog::take_local_out()?;
     ownership::stake(&*catalog::node(id)?)?;
-    reference::bring_to(id)?;
+    reference_table::bring_to(id)?;
     let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
     rebalance::place_empty_shards(&nodes)?;
     Ok(id)
 }
 
-fn described(wanted: &Wanted<'_>) -> Result<Node> {
+fn described(request: &NodeRequest<'_>) -> Result<Node> {
     let invalid = |message: String| Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message);
-    if wanted.name.is_empty() || wanted.name.len() > 63 || wanted.name.contains('\0') {
+    if request.name.is_empty() || request.name.len() > 63 || request.name.contains('\0') {
         return Err(Error::new(
             Code::ERRCODE_INVALID_NAME,
-            format!("invalid name of a node: \"{}\"", wanted.name),
+            format!("invalid name of a node: \"{}\"", request.name),
         )
         .hint("A name has 1 to 63 bytes."));
     }
-    let port = u16::try_from(wanted.port).ok().filter(|port| *port > 0).ok_or_else(|| {
-        invalid(format!("invalid port {}", wanted.port)).hint("A port is a number from 1 to 65535.")
+    let port = u16::try_from(request.port).ok().filter(|port| *port > 0).ok_or_else(|| {
+        invalid(format!("invalid port {}", request.port))
+            .hint("A port is a number from 1 to 65535.")
     })?;
-    if !(wanted.weight.is_finite() && wanted.weight > 0.0) {
-        return Err(invalid(format!("invalid weight {}", wanted.weight))
+    if !(request.weight.is_finite() && request.weight > 0.0) {
+        return Err(invalid(format!("invalid weight {}", request.weight))
             .hint("A weight is a number above zero; 1 is ordinary."));
     }
-    let addresses = addresses(wanted.host, port)?;
+    let addresses = addresses(request.host, port)?;
     let mut options = std::collections::BTreeMap::new();
-    for option in &wanted.options {
+    for option in &request.options {
         let (key, value) = option.split_once('=').ok_or_else(|| {
             invalid(format!("invalid connection option \"{option}\""))
                 .hint("Options are written key=value.")
@@ -79,14 +80,14 @@ fn described(wanted: &Wanted<'_>) -> Result<Node> {
     }
     Ok(Node {
         id: NodeId(-1),
-        name: wanted.name.to_owned(),
+        name: request.name.to_owned(),
         addresses,
-        database: wanted.database.clone().unwrap_or_else(session::database),
+        database: request.database.clone().unwrap_or_else(session::database),
         options,
         is_local: false,
         state: "online".into(),
-        weight: wanted.weight,
-        takes_schemas: wanted.takes_schemas,
+        weight: request.weight,
+        takes_schemas: request.takes_schemas,
         is_foreign: false,
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{connect, ownership};
 use crate::catalog::{self, Node};
-use crate::ddl::reference;
+use crate::ddl::reference_table;
 use crate::error::{Error, Result};
 use crate::rebalance;
 use crate::replica;
@@ -47,7 +47,7 @@ pub fn remove(name: &str) -> Result<()> {
         .hint("Finish the migration with helios_finish_migration(), or cancel it with helios_cancel_migration()."));
     }
     finish_transactions(&node)?;
-    reference::take_from(&node)?;
+    reference_table::take_from(&node)?;
     ownership::release(&node)?;
     catalog::remove_node(node.id)
 }

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::pg::catalog::object;
 use crate::pg::hooks::utility::Step;
 use crate::pg::session::{self, sql};
-use crate::pg::tree::statement::{Listed, Statement};
+use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::Oid;
 
 /// None: another statement, or one about this server's own tables.
@@ -55,7 +55,7 @@ fn place_of(relation: Oid) -> Result<Option<catalog::Placement>> {
 const SEARCH_PATH: &str = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]";
 
 /// Indexes that are to be dropped and are not here may be on a node, where a statement was killed.
-pub(super) fn find_left_ones(indexes: &[Listed]) -> Result<()> {
+pub(super) fn find_left_ones(indexes: &[RelationTarget]) -> Result<()> {
     for index in indexes.iter().filter(|index| index.relation.is_none()) {
         let schemas = match &index.schema {
             Some(schema) => vec![schema.clone()],

@@ -75,7 +75,7 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     let namespace = session::namespace(name).ok_or_else(|| {
         Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
     })?;
-    catalog::placement::check_name(name)?;
+    catalog::placement_strategy::check_name(name)?;
     if !privileges::owns_schema(namespace) {
         return Err(Error::new(
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,

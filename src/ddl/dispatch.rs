@@ -1,11 +1,11 @@
 //! What happens to a utility statement before and after the server runs it: which of the rules in this room concerns
 //! it, in which order. Begin here to follow a definition.
 
-use super::plan::Plan;
+use super::follow_up::FollowUp;
 use super::statement_scope::begin;
 use super::{
     concurrent, dependencies, drop_list, expressions, extension, fence_check, local_only,
-    multi_target, nested_ddl, on_node, propagate, reference, schema, send, session_state,
+    multi_target, nested_ddl, on_node, propagate, reference_table, schema, send, session_commands,
     statement_scope, subscription, table_as,
 };
 use crate::catalog;
@@ -34,7 +34,7 @@ pub fn before(statement: &Statement) -> Result<Step> {
         worker_slots::hold(database);
     }
     if !concerns_definitions(statement.tag()) {
-        return session_state::before(statement);
+        return session_commands::before(statement);
     }
     subscription::check(statement)?;
     if !catalog::exists() {
@@ -53,11 +53,11 @@ pub fn before(statement: &Statement) -> Result<Step> {
         return Ok(Step::pass(*statement));
     }
     if nested_ddl::concerns(statement) {
-        return Ok(begin(*statement, Plan::NestedDdl));
+        return Ok(begin(*statement, FollowUp::NestedDdl));
     }
     if on_node::concerns(statement)? {
         on_node::before(statement)?;
-        return Ok(begin(*statement, Plan::OnNode));
+        return Ok(begin(*statement, FollowUp::OnNode));
     }
     failpoint::hit(failpoint::DEFINITION_BEFORE)?;
     let routed = expressions::route_arguments(statement)?;
@@ -68,8 +68,10 @@ pub fn before(statement: &Statement) -> Result<Step> {
     }
     if !catalog::in_use() {
         return Ok(match statement.tag() {
-            NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => begin(*statement, Plan::Bookkeeping),
-            _ if fenced => begin(*statement, Plan::Bookkeeping),
+            NodeTag::T_DropStmt | NodeTag::T_DropOwnedStmt => {
+                begin(*statement, FollowUp::Bookkeeping)
+            }
+            _ if fenced => begin(*statement, FollowUp::Bookkeeping),
             _ => Step::pass(*statement),
         });
     }
@@ -79,7 +81,7 @@ pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = table_as::before(statement)? {
         return Ok(step);
     }
-    reference::before(statement)?;
+    reference_table::before(statement)?;
     if let Some(step) = concurrent::before(statement)? {
         return Ok(step);
     }
@@ -101,58 +103,58 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
     fence_check::check_made(&scope)?;
     let dropped = scope.dropped_schemas();
     let completion = match &scope.plan {
-        Plan::Bookkeeping => None,
-        Plan::NestedDdl => {
+        FollowUp::Bookkeeping => None,
+        FollowUp::NestedDdl => {
             nested_ddl::after(&scope)?;
             None
         }
-        Plan::OnNode => {
+        FollowUp::OnNode => {
             on_node::after(&scope)?;
             None
         }
-        Plan::DropList(parts) => {
+        FollowUp::DropList(parts) => {
             drop_list::after(parts)?;
             None
         }
-        Plan::Lock => {
+        FollowUp::Lock => {
             multi_target::locked(statement)?;
             None
         }
-        Plan::TruncateReferences { parts, silenced } => {
+        FollowUp::TruncateReferences { parts, silenced } => {
             multi_target::truncated(statement, parts, silenced)?;
             None
         }
-        Plan::CreateSchema(plan) => {
+        FollowUp::CreateSchema(plan) => {
             schema::created(plan, &scope, statement)?;
             None
         }
-        Plan::PlainSchema { text } => {
+        FollowUp::PlainSchema { text } => {
             dependencies::check_all(&scope)?;
             send::to_all(text.as_bytes())?;
             None
         }
-        Plan::RenameSchema { old, new } => {
+        FollowUp::RenameSchema { old, new } => {
             schema::renamed(old, new, statement)?;
             None
         }
-        Plan::DropSchemas { cascade } => {
+        FollowUp::DropSchemas { cascade } => {
             schema::dropped(&scope, *cascade)?;
             None
         }
-        Plan::ImportSnapshot(nodes) => {
+        FollowUp::ImportSnapshot(nodes) => {
             transaction::snapshots::imported(nodes.clone());
             None
         }
-        Plan::FinishPrepared { transaction } => {
+        FollowUp::FinishPrepared { transaction } => {
             transaction::finish_user_prepared(*transaction);
             None
         }
-        Plan::TableAs { node } => table_as::after(*node, &scope, statement)?,
-        Plan::Everywhere => {
+        FollowUp::TableAs { node } => table_as::after(*node, &scope, statement)?,
+        FollowUp::Everywhere => {
             send::own_to_all(statement)?;
             None
         }
-        Plan::Touched { models } => {
+        FollowUp::Touched { models } => {
             propagate::after(&scope, models, statement)?;
             None
         }
@@ -160,7 +162,7 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
     for schema in &dropped {
         schema::refuse_while_moving(schema, "drop")?;
     }
-    reference::after(&scope, statement)?;
+    reference_table::after(&scope, statement)?;
     for (node, text) in &scope.later {
         send::to(*node, text)?;
     }

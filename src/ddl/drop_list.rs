@@ -1,8 +1,8 @@
 //! DROP of a list whose members live in different places: this server drops them all here, and each node gets a DROP of
 //! those that it has, all in one: what refers to a reference table goes with it.
 
+use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
-use super::plan::Plan;
 use super::send;
 use super::statement_scope::begin;
 use crate::catalog::{self, NodeId};
@@ -15,18 +15,18 @@ use crate::pg::tree::statement::Statement;
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(drop) = statement.drop_list() else { return Ok(None) };
     let named = statement.named();
-    let mut listed: Vec<(Location, Object)> = Vec::new();
+    let mut found: Vec<(Location, Object)> = Vec::new();
     for &object in &named {
-        listed.extend(object_location::of_named(object)?.map(|location| (location, object)));
+        found.extend(object_location::of_named(object)?.map(|location| (location, object)));
     }
-    let one_place = listed.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
+    let one_place = found.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
     // The name of a missing one could mean something there, as far as other names are a part of it.
-    if one_place && (drop.length == 1 || listed.len() == drop.length) {
+    if one_place && (drop.length == 1 || found.len() == drop.length) {
         return Ok(None);
     }
     let mut parts = Vec::new();
     for node in catalog::remote_nodes()? {
-        let there = listed.iter().filter(|(location, _)| match location {
+        let there = found.iter().filter(|(location, _)| match location {
             Location::Coordinator(_) => false,
             Location::Node(place, _) => place.node == node.id,
             Location::EveryNode => true,
@@ -39,7 +39,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             parts.push((node.id, text));
         }
     }
-    Ok(Some(begin(*statement, Plan::DropList(parts))))
+    Ok(Some(begin(*statement, FollowUp::DropList(parts))))
 }
 
 fn is_same_place(one: &Location, other: &Location) -> bool {

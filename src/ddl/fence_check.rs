@@ -16,11 +16,11 @@ use pgrx::pg_sys::NodeTag;
 /// coordinator before it has gone to a node, and before several transactions of its own have done half of it.
 pub(super) fn check_named(statement: &Statement) -> Result<()> {
     match statement.tag() {
-        NodeTag::T_TruncateStmt => return check_all(listed(statement)),
+        NodeTag::T_TruncateStmt => return check_all(target_tables(statement)),
         // The rows of a materialized view are written.
         NodeTag::T_RefreshMatViewStmt => {
             return fences::check_writes(
-                &mut listed(statement).into_iter().map(|object| object.id),
+                &mut target_tables(statement).into_iter().map(|object| object.id),
             );
         }
         _ => {}
@@ -45,9 +45,9 @@ pub(super) fn check_named(statement: &Statement) -> Result<()> {
     }
 }
 
-fn listed(statement: &Statement) -> Vec<Object> {
-    let listed = statement.listed().unwrap_or_default().into_iter();
-    let relations = listed.filter_map(|item| item.relation);
+fn target_tables(statement: &Statement) -> Vec<Object> {
+    let targets = statement.relation_targets().unwrap_or_default().into_iter();
+    let relations = targets.filter_map(|item| item.relation);
     relations.flat_map(names::inheritors).map(object::of_relation).collect()
 }
 

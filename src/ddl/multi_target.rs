@@ -5,25 +5,25 @@
 //! transactions could wait for each other, one here and one on the node, and neither server would see it.
 
 use super::concurrent;
+use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
-use super::plan::Plan;
 use super::statement_scope::begin;
 use super::unfinished::{self, Scope};
 use super::{send, truncate_triggers};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::executor::reference;
+use crate::executor::reference_writes;
 use crate::pg::catalog::object::{self, Belongs};
 use crate::pg::hooks::utility::Step;
 use crate::pg::session;
-use crate::pg::tree::statement::{Listed, Statement};
+use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::{NodeTag, Oid};
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 use std::collections::BTreeMap;
 
 /// The relations that a statement lists, by where they are.
 struct Places {
-    listed: Vec<Listed>,
+    targets: Vec<RelationTarget>,
     here: Vec<usize>,
     nodes: BTreeMap<NodeId, Vec<usize>>,
 }
@@ -31,9 +31,9 @@ struct Places {
 impl Places {
     /// None: another statement, or one that lists no shell.
     fn of(statement: &Statement) -> Result<Option<Self>> {
-        let Some(listed) = statement.listed() else { return Ok(None) };
+        let Some(targets) = statement.relation_targets() else { return Ok(None) };
         let (mut here, mut nodes) = (Vec::new(), BTreeMap::<NodeId, Vec<usize>>::new());
-        for (i, item) in listed.iter().enumerate() {
+        for (i, item) in targets.iter().enumerate() {
             // One that is missing is an error of the whole statement: the server finds the words.
             let Some(relation) = item.relation else { return Ok(None) };
             match object::belongs(object::of_relation(relation)) {
@@ -44,13 +44,13 @@ impl Places {
                 _ => here.push(i),
             }
         }
-        Ok((!nodes.is_empty()).then_some(Self { listed, here, nodes }))
+        Ok((!nodes.is_empty()).then_some(Self { targets, here, nodes }))
     }
 
     fn send(&self, statement: &Statement) -> Result<()> {
         let whole = self.here.is_empty() && self.nodes.len() == 1;
         for (&node, numbers) in &self.nodes {
-            let part: Vec<&Listed> = numbers.iter().map(|&i| &self.listed[i]).collect();
+            let part: Vec<&RelationTarget> = numbers.iter().map(|&i| &self.targets[i]).collect();
             if whole {
                 send_one(statement, node, statement.text(), &part)?;
             } else {
@@ -67,27 +67,27 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         return reindex_schema(statement, &schema);
     }
     if statement.tag() == NodeTag::T_ReindexStmt {
-        concurrent::find_left_ones(&statement.listed().unwrap_or_default())?;
+        concurrent::find_left_ones(&statement.relation_targets().unwrap_or_default())?;
     }
     if let Some(step) = truncate_references(statement)? {
         return Ok(Some(step));
     }
     let Some(places) = Places::of(statement)? else { return Ok(None) };
     if statement.tag() == NodeTag::T_LockStmt {
-        return Ok(Some(begin(*statement, Plan::Lock)));
+        return Ok(Some(begin(*statement, FollowUp::Lock)));
     }
     if statement.is_vacuum() {
         session::refuse_transaction_block(statement.is_top_level(), c"VACUUM");
     }
-    let remote: Vec<&Listed> =
-        places.nodes.values().flatten().map(|&i| &places.listed[i]).collect();
+    let remote: Vec<&RelationTarget> =
+        places.nodes.values().flatten().map(|&i| &places.targets[i]).collect();
     statement.lock_shells(&remote);
     places.send(statement)?;
     Ok(Some(match statement.tag() {
         // Which index a table is clustered on is a part of its definition.
         NodeTag::T_ClusterStmt => Step::pass(*statement),
         _ if places.here.is_empty() => Step::done(statement),
-        _ => Step::pass(statement.with_listed(&places.here)),
+        _ => Step::pass(statement.with_targets(&places.here)),
     }))
 }
 
@@ -106,9 +106,9 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     if statement.tag() != NodeTag::T_TruncateStmt {
         return Ok(None);
     }
-    let listed = statement.listed().unwrap_or_default();
+    let targets = statement.relation_targets().unwrap_or_default();
     let mut places = Vec::new();
-    for item in &listed {
+    for item in &targets {
         // One that is missing is an error of the whole statement: the server finds the words.
         let Some(relation) = item.relation else { return Ok(None) };
         places.push(object_location::of(object::of_relation(relation))?);
@@ -118,18 +118,18 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     }
     let mut parts = Vec::new();
     for node in catalog::remote_nodes()? {
-        let there = listed.iter().zip(&places).filter(|(_, place)| match place {
+        let there = targets.iter().zip(&places).filter(|(_, place)| match place {
             Some(Location::Node(place, _)) => place.node == node.id,
             Some(Location::EveryNode) => true,
             _ => false,
         });
-        let there: Vec<&Listed> = there.map(|(item, _)| item).collect();
+        let there: Vec<&RelationTarget> = there.map(|(item, _)| item).collect();
         parts.push((node.id, names_of(&there)));
     }
-    let relations = listed.iter().filter_map(|item| item.relation).collect();
+    let relations = targets.iter().filter_map(|item| item.relation).collect();
     let silenced = truncate_triggers::begin(relations)?;
-    reference::begin_truncation();
-    Ok(Some(begin(*statement, Plan::TruncateReferences { parts, silenced })))
+    reference_writes::begin_truncation();
+    Ok(Some(begin(*statement, FollowUp::TruncateReferences { parts, silenced })))
 }
 
 /// After the server truncated reference tables and the shells of what refers to them. Reference tables that only CASCADE
@@ -139,11 +139,11 @@ pub(super) fn truncated(
     parts: &[(NodeId, String)],
     silenced: &[truncate_triggers::Trigger],
 ) -> Result<()> {
-    let emptied = reference::end_truncation();
+    let emptied = reference_writes::end_truncation();
     truncate_triggers::end(silenced)?;
-    let listed = statement.listed().unwrap_or_default();
-    let is_listed = |relation: &Oid| listed.iter().any(|item| item.relation == Some(*relation));
-    let reached = emptied.iter().filter(|relation| !is_listed(relation));
+    let targets = statement.relation_targets().unwrap_or_default();
+    let is_target = |relation: &Oid| targets.iter().any(|item| item.relation == Some(*relation));
+    let reached = emptied.iter().filter(|relation| !is_target(relation));
     let further: String = reached
         .map(|&relation| format!(", ONLY {}", session::quoted_relation_name(relation)))
         .collect();
@@ -153,9 +153,14 @@ pub(super) fn truncated(
     })
 }
 
-fn send_one(statement: &Statement, node: NodeId, text: &[u8], listed: &[&Listed]) -> Result<()> {
+fn send_one(
+    statement: &Statement,
+    node: NodeId,
+    text: &[u8],
+    targets: &[&RelationTarget],
+) -> Result<()> {
     let scope = (statement.tag() == NodeTag::T_ReindexStmt)
-        .then(|| Scope::of(listed.iter().filter_map(|item| item.relation)));
+        .then(|| Scope::of(targets.iter().filter_map(|item| item.relation)));
     let commits_itself = matches!(
         statement.tag(),
         NodeTag::T_VacuumStmt | NodeTag::T_ReindexStmt | NodeTag::T_ClusterStmt
@@ -181,14 +186,14 @@ fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
 }
 
 /// The statement with only some of its relations, each by its full name.
-fn text_for(statement: &Statement, listed: &[&Listed]) -> String {
+fn text_for(statement: &Statement, targets: &[&RelationTarget]) -> String {
     let (head, tail) = statement.around_list();
-    format!("{head}{}{tail}", names_of(listed))
+    format!("{head}{}{tail}", names_of(targets))
 }
 
 /// A list of relations, each by its full name.
-fn names_of(listed: &[&Listed]) -> String {
-    let name = |item: &&Listed| {
+fn names_of(targets: &[&RelationTarget]) -> String {
+    let name = |item: &&RelationTarget| {
         let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };
         match item.relation {
             Some(relation) => text.push_str(&session::quoted_relation_name(relation)),
@@ -203,6 +208,6 @@ fn names_of(listed: &[&Listed]) -> String {
         }
         text
     };
-    let names: Vec<String> = listed.iter().map(name).collect();
+    let names: Vec<String> = targets.iter().map(name).collect();
     names.join(", ")
 }

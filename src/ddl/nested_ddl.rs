@@ -14,7 +14,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 pub(super) fn concerns(statement: &Statement) -> bool {
     !statement.is_top_level()
         && !statement_scope::is_inside()
-        && statement.listed().is_none()
+        && statement.relation_targets().is_none()
         && proof::is_coordinators()
 }
 

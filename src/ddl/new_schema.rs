@@ -1,6 +1,6 @@
 //! A schema that becomes a distributed one: where it goes, and its row in the catalog.
 
-use crate::catalog::{self, placement};
+use crate::catalog::{self, placement_strategy};
 use crate::error::Result;
 use crate::settings::PlacementStrategy;
 use helios_core::slot;
@@ -18,11 +18,14 @@ pub struct PlacementRequest {
 }
 
 /// The place, held until the transaction ends.
-pub(super) fn locked_target(schema: &str, request: &PlacementRequest) -> Result<placement::Target> {
+pub(super) fn locked_target(
+    schema: &str,
+    request: &PlacementRequest,
+) -> Result<placement_strategy::Target> {
     let key = request.key.as_deref().unwrap_or(schema);
-    let find = || placement::target(key, request.node.as_deref(), request.strategy);
+    let find = || placement_strategy::target(key, request.node.as_deref(), request.strategy);
     let mut target = find()?;
-    while let placement::Target::Pooled(shard, _) = target {
+    while let placement_strategy::Target::Pooled(shard, _) = target {
         catalog::lock_shard_shared(shard);
         let again = find()?;
         if again == target {
@@ -34,10 +37,10 @@ pub(super) fn locked_target(schema: &str, request: &PlacementRequest) -> Result<
 }
 
 /// Writes the schema into the catalog, on the shard that its target names.
-pub(super) fn register(schema: &str, key: &str, target: placement::Target) -> Result<()> {
+pub(super) fn register(schema: &str, key: &str, target: placement_strategy::Target) -> Result<()> {
     let shard = match target {
-        placement::Target::Pooled(shard, _) => shard,
-        placement::Target::Dedicated(node) => catalog::dedicated_shard(schema, node)?,
+        placement_strategy::Target::Pooled(shard, _) => shard,
+        placement_strategy::Target::Dedicated(node) => catalog::dedicated_shard(schema, node)?,
     };
     catalog::insert_schema(schema, slot::key_of(key), shard)
 }

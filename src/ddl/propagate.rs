@@ -1,8 +1,8 @@
 //! Which nodes a definition goes to, and sending it there.
 
+use super::follow_up::FollowUp;
 use super::locations::{Locations, Reach};
 use super::object_location::{self, Location};
-use super::plan::Plan;
 use super::statement_scope::{StatementScope, begin};
 use super::{dependencies, expressions, extension, large_objects, names_in_text, send};
 use crate::catalog::{self, NodeId};
@@ -21,7 +21,7 @@ use pgrx::pg_sys::{NodeTag, Oid};
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     match statement.tag() {
         NodeTag::T_DropOwnedStmt | NodeTag::T_ReassignOwnedStmt | NodeTag::T_GrantRoleStmt => {
-            return Ok(begin(*statement, Plan::Everywhere));
+            return Ok(begin(*statement, FollowUp::Everywhere));
         }
         _ => {}
     }
@@ -51,7 +51,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     }
     let shell = !locations.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
-    Ok(begin(run, Plan::Touched { models: statement.models() }))
+    Ok(begin(run, FollowUp::Touched { models: statement.models() }))
 }
 
 /// Sends what the server has run to where it belongs.

@@ -1,10 +1,10 @@
 //! Distributed schemas: made, renamed, dropped.
 
+use super::follow_up::{FollowUp, NewSchema};
 use super::new_schema::{PlacementRequest, locked_target, plain_schema, register};
-use super::plan::{NewSchema, Plan};
 use super::statement_scope::{StatementScope, begin};
 use super::{convert, dependencies, drop_extension, send};
-use crate::catalog::{self, NodeId, placement};
+use crate::catalog::{self, NodeId, placement_strategy};
 use crate::error::{Error, Result};
 use crate::migration;
 use crate::pg::catalog::privileges;
@@ -48,13 +48,13 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     }
     if let Some((old, new)) = statement.rename_schema() {
         before_rename(&old, &new)?;
-        return Ok(Some(begin(*statement, Plan::RenameSchema { old, new })));
+        return Ok(Some(begin(*statement, FollowUp::RenameSchema { old, new })));
     }
     if let Some((schema, label)) = statement.our_label() {
         return label_schema(statement, schema, label.as_deref()).map(Some);
     }
     if let Some((_, cascade)) = statement.drop_schemas() {
-        return Ok(Some(begin(*statement, Plan::DropSchemas { cascade })));
+        return Ok(Some(begin(*statement, FollowUp::DropSchemas { cascade })));
     }
     if statement.drops_extension("helios") {
         drop_extension::before()?;
@@ -76,7 +76,7 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
     session::lock_schema(namespace);
     refuse_while_moving(old, "rename")?;
     match catalog::any_placement_of(old)? {
-        Some(_) => placement::check_name(new),
+        Some(_) => placement_strategy::check_name(new),
         None => Ok(()),
     }
 }
@@ -111,11 +111,11 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
     }
     let Some(request) = request else {
         return Ok(match catalog::in_use() {
-            true => begin(*statement, Plan::PlainSchema { text: plain_text(statement, head) }),
+            true => begin(*statement, FollowUp::PlainSchema { text: plain_text(statement, head) }),
             false => Step::pass(*statement),
         });
     };
-    let checked = placement::check_name(&head.name);
+    let checked = placement_strategy::check_name(&head.name);
     let target =
         checked.and_then(|()| locked_target(&head.name, &request)).map_err(
             |error| match &clause {
@@ -133,7 +133,7 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
     blank_if_not_exists(&mut text);
     let name = head.name.clone();
     let key = request.key.unwrap_or_else(|| name.clone());
-    Ok(begin(*statement, Plan::CreateSchema(NewSchema { name, key, target, text })))
+    Ok(begin(*statement, FollowUp::CreateSchema(NewSchema { name, key, target, text })))
 }
 
 pub(super) fn created(

@@ -3,8 +3,8 @@
 //! Invariant: a scope is there from `before` to `after` of its statement, and is gone once the (sub)transaction in
 //! which it began is.
 
+use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
-use super::plan::Plan;
 use crate::catalog::NodeId;
 use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
@@ -33,7 +33,7 @@ pub struct StatementScope {
     /// Nesting level of the subtransaction it began in.
     level: i32,
     /// What is to be done at its end.
-    pub plan: Plan,
+    pub plan: FollowUp,
     /// What it touched.
     pub touched: Vec<Touched>,
     /// What statements inside it (of event triggers) have for nodes: it comes after its own.
@@ -53,11 +53,11 @@ thread_local! {
 }
 
 /// The server runs the statement; `plan` is followed when it has.
-pub(super) fn begin(statement: Statement, plan: Plan) -> Step {
+pub(super) fn begin(statement: Statement, plan: FollowUp) -> Step {
     Step { frame: Some(push(plan)), ..Step::pass(statement) }
 }
 
-fn push(plan: Plan) -> usize {
+fn push(plan: FollowUp) -> usize {
     SCOPES.with_borrow_mut(|scopes| {
         scopes.push(StatementScope {
             level: session::nesting_level(),
@@ -79,7 +79,7 @@ pub(super) fn pop(scope: usize) -> StatementScope {
     });
     popped.unwrap_or(StatementScope {
         level: 0,
-        plan: Plan::Bookkeeping,
+        plan: FollowUp::Bookkeeping,
         touched: Vec::new(),
         later: Vec::new(),
     })

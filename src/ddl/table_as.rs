@@ -1,8 +1,8 @@
 //! CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW in a distributed schema: the shell gets the definition,
 //! the node the rows.
 
+use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
-use super::plan::Plan;
 use super::statement_scope::{StatementScope, begin};
 use super::{propagate, send};
 use crate::catalog::{self, NodeId};
@@ -41,7 +41,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if let Some(survey) = statement.table_as_survey() {
         crate::planner::refuse_numbers(&survey, place.node)?;
     }
-    Ok(Some(begin(statement.with_no_data(), Plan::TableAs { node: place.node })))
+    Ok(Some(begin(statement.with_no_data(), FollowUp::TableAs { node: place.node })))
 }
 
 fn is_there(location: &Location, node: NodeId) -> bool {

@@ -3,7 +3,7 @@
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::catalog::names::{relation_local_name, relation_namespace};
-use crate::pg::catalog::roles;
+use crate::pg::catalog::server_file_rights;
 use crate::pg::exec::result_columns;
 use crate::pg::session::client::{self, CopyInput, CopyReader};
 use crate::pg::session::namespace_name;
@@ -59,7 +59,7 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     let text = match &statement.data {
         Data::Client => statement.sql.to_vec(),
         file_or_program => {
-            roles::require_server_files(
+            server_file_rights::require(
                 statement.from,
                 matches!(file_or_program, Data::Program(_)),
             )?;

@@ -1,6 +1,6 @@
 //! EXPLAIN of a statement that runs on a node: the node's name and, beneath it, the node's own plan.
 
-use super::run::{Request, run};
+use super::remote_statement::{RemoteStatement, run};
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::exec::custom_scan::ScanContext;
@@ -21,7 +21,7 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
     }
     let before = sql.len() as i32;
     sql.extend_from_slice(plan.sql());
-    let request = Request {
+    let remote = RemoteStatement {
         node,
         sql: &sql,
         offset: plan.offset().map(|offset| offset - before),
@@ -32,7 +32,7 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
         columns: ResultColumns::default(),
     };
     let mut lines = Vec::new();
-    run(&request, &mut params, &mut |row| {
+    run(&remote, &mut params, &mut |row| {
         let first = frames::columns(row).ok().and_then(|mut c| c.next());
         if let Some(Ok(Some(text))) = first {
             lines.push(String::from_utf8_lossy(text).into_owned());

@@ -79,7 +79,7 @@ impl NodeScan {
             return Ok(Attempt::Replan);
         };
         if params.has_user_types() {
-            super::types::translate(&mut params, node, mode)?;
+            super::remote_types::translate(&mut params, node, mode)?;
         }
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();

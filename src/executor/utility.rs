@@ -1,7 +1,7 @@
 //! Utility statements that move rows: COPY of a table on a node, CALL of a procedure on a node.
 
 use super::copy::{self, CopyStatement, Data};
-use super::run::{Request, run};
+use super::remote_statement::{RemoteStatement, run};
 use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
@@ -63,7 +63,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         }
         return Ok(None);
     };
-    if let Some(column) = view.unfit_for_binary(relation) {
+    if let Some(column) = view.column_without_portable_binary(relation) {
         let table = displayed_relation_name(relation);
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -140,7 +140,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
         return Ok(false); // it has just been undistributed
     };
     super::note_write(namespace);
-    let request = Request {
+    let remote = RemoteStatement {
         node,
         sql: &sql,
         offset: own_text.then_some(command.characters_before()),
@@ -151,7 +151,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
         columns: view.columns(),
     };
     let mut output = view.output();
-    run(&request, &mut params, &mut |row| match &mut output {
+    run(&remote, &mut params, &mut |row| match &mut output {
         Some(output) => output.row(row),
         None => Ok(()),
     })?;

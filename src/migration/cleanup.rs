@@ -6,7 +6,7 @@
 use super::import::guard;
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::Migration;
-use crate::catalog::on_node;
+use crate::catalog::remote_sql;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -128,8 +128,8 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
             session.query(&drop).map(|_| ())
         }
         "rows" => empty_shells(migration, &item.name, session),
-        "fence" => session.query(&on_node::lift_fences(id)).map(|_| ()),
-        "marker" => session.query(&on_node::forget_markers(id)).map(|_| ()),
+        "fence" => session.query(&remote_sql::lift_fences(id)).map(|_| ()),
+        "marker" => session.query(&remote_sql::forget_markers(id)).map(|_| ()),
         other => Err(Error::new(
             Code::ERRCODE_DATA_CORRUPTED,
             format!("helios.cleanup holds an unknown kind \"{other}\""),
@@ -138,7 +138,7 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
 }
 
 fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
-    let fence = session.query(&on_node::lock_fence(id, schema))?;
+    let fence = session.query(&remote_sql::lock_fence(id, schema))?;
     if !fence.first().map_or(Ok(false), |row| row.flag("against_writes"))? {
         return Ok(());
     }
@@ -152,7 +152,7 @@ fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session)
     if placement.is_some_and(|placement| placement.node == item.node) {
         return Ok(());
     }
-    session.query(&on_node::fence_former(migration.id, &item.name))?;
+    session.query(&remote_sql::fence_former(migration.id, &item.name))?;
     drop_schema(migration.id, &item.name, session)
 }
 
@@ -165,7 +165,7 @@ fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> R
     if session.query(&is_shell)?.is_empty() {
         return Ok(());
     }
-    let mut tables = crate::replication::tables::moving(session, &[schema.to_owned()])?;
+    let mut tables = crate::replication::source_catalogs::moving(session, &[schema.to_owned()])?;
     // Clients lock shells in orders of their own. This gives way where that is a deadlock, and would again in the same
     // order.
     if migration.tries % 2 == 1 {

@@ -3,28 +3,26 @@
 use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
 use super::import;
-use crate::catalog;
 use crate::catalog::migration::Migration;
-use crate::catalog::on_node;
+use crate::catalog::{self, remote_sql};
 use crate::error::Result;
 use crate::migration::kind::Kind;
 use crate::migration::kind::target_has_definition;
 use crate::pg::ipc::worker;
 use crate::remote::Record;
 use crate::remote::Session;
-use crate::replication::endpoint;
-use crate::replication::endpoint::Endpoint;
+use crate::replication::endpoint::{self, Endpoint};
 use crate::replication::endpoints::{identifier, literal, names, text};
 use crate::replication::interruptible;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
 fn done(migration: &Migration, step: &str) -> String {
-    on_node::add_marker(migration.id, step)
+    remote_sql::add_marker(migration.id, step)
 }
 
 fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bool> {
-    Ok(!target.query(&on_node::find_marker(migration.id, step))?.is_empty())
+    Ok(!target.query(&remote_sql::find_marker(migration.id, step))?.is_empty())
 }
 
 /// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
@@ -33,7 +31,7 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
     if target_has_definition(migration) || is_done(migration, target, "pre_data")? {
         return Ok(true);
     }
-    let mut fence = on_node::fence_writes(migration);
+    let mut fence = remote_sql::fence_writes(migration);
     let definition = if Kind::of(migration) == Kind::Import {
         if Endpoint::of(migration.target) == Endpoint::Local {
             for schema in &migration.schemas {

@@ -49,7 +49,7 @@ impl Kind {
             Self::Move | Self::Replica | Self::Import => None,
         };
         let keeps = self == Self::Replica;
-        NewMigration { shard, split_from: None, becomes, schemas, source, target, keeps }
+        NewMigration { shard, former_shard: None, becomes, schemas, source, target, keeps }
     }
 
     /// Whether the copy at this endpoint consists of the shells that this server has for a distributed schema: its

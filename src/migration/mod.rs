@@ -25,14 +25,14 @@ pub mod preflight;
 pub mod replica_rows;
 pub mod request;
 pub mod requirements;
-pub mod run;
 pub mod schemaless;
 pub mod start;
 pub mod steps;
 pub mod switch;
+pub mod worker;
 
 pub use replica_rows::refuse_copies;
 pub use request::{submit, verify as verify_schema, wait};
-pub use run::run;
 pub use start::of_schema;
 pub use start::{Subject, start, start_distributing, start_undistributing};
+pub use worker::run;

@@ -48,7 +48,7 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
-    let (shard, split_from) = match (subject, found.is_pooled || found.schemas.len() > 1) {
+    let (shard, former_shard) = match (subject, found.is_pooled || found.schemas.len() > 1) {
         (Subject::Schema(schema), true) => {
             let own = catalog::dedicated_shard(schema, found.node)?;
             catalog::put_schema(schema, own)?;
@@ -65,7 +65,7 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     let [from, to_node] = &mut endpoints;
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let row = kind.row(shard, &schemas, found.node, target);
-    migration::insert(&NewMigration { split_from, ..row })
+    migration::insert(&NewMigration { former_shard, ..row })
 }
 
 /// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered

@@ -22,7 +22,7 @@ use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, literal};
 use crate::replication::fence::{self, Fence, KeepOut};
-use crate::replication::tables::{self, Lockable};
+use crate::replication::source_catalogs::{self, Lockable};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
@@ -168,9 +168,9 @@ fn prepare(
             shells = Some((definition, code)).filter(|_| Endpoint::of(to) != Endpoint::Local);
         }
     }
-    let lockable = tables::lockable(endpoints.to(from, migration), &migration.schemas)?;
-    let positions = tables::positions(endpoints.to(from, migration), &migration.schemas)?;
-    tables::set_positions(endpoints.to(to, migration), &positions, &[])?;
+    let lockable = source_catalogs::lockable(endpoints.to(from, migration), &migration.schemas)?;
+    let positions = source_catalogs::positions(endpoints.to(from, migration), &migration.schemas)?;
+    source_catalogs::set_positions(endpoints.to(to, migration), &positions, &[])?;
     let triggers = definition::trigger_changes(endpoints.to(from, migration), &migration.schemas)?;
     for back in &back {
         // Most of the way, so that little is left to skip behind the fence.
@@ -183,7 +183,7 @@ fn prepare(
 fn check_same(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let there = definition::digest(&mut endpoints.source, &migration.schemas)?;
     let mut moved = worker::attempt(|| migration_table::of_migration(migration.id))?;
-    let mut all = tables::moving(&mut endpoints.source, &migration.schemas)?;
+    let mut all = source_catalogs::moving(&mut endpoints.source, &migration.schemas)?;
     for list in [&mut moved, &mut all] {
         list.sort_by_key(MovingTable::qualified);
     }
@@ -210,8 +210,8 @@ fn behind_fence(
     let (from, to) = (prepared.from, prepared.to);
     failpoint::hit(failpoint::MIGRATION_FENCE_AFTER)?;
     arrive(migration, endpoints, &prepared.channels, fence)?;
-    let positions = tables::positions(endpoints.to(from, migration), &migration.schemas)?;
-    tables::set_positions(endpoints.to(to, migration), &positions, &prepared.positions)?;
+    let positions = source_catalogs::positions(endpoints.to(from, migration), &migration.schemas)?;
+    source_catalogs::set_positions(endpoints.to(to, migration), &positions, &prepared.positions)?;
     backfill::unlogged(migration, endpoints, (from, to), fence)?;
     for back in &prepared.back {
         back.skip(&mut endpoints.target, &mut endpoints.source)?;
@@ -309,7 +309,7 @@ fn note_flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
 }
 
 fn fenced(id: i64, kind: &str) -> String {
-    catalog::on_node::set_fence_kind(id, kind)
+    catalog::remote_sql::set_fence_kind(id, kind)
 }
 
 /// Waits until everything that was committed on the publisher has been applied on the subscriber. 55P03 if it takes longer
@@ -391,7 +391,7 @@ pub fn same_point(
         return Ok(Attempt::Busy(obstacle));
     }
     let channels = channels(migration, direction)?;
-    let lockable = tables::lockable(endpoints.to(from, migration), &migration.schemas)?;
+    let lockable = source_catalogs::lockable(endpoints.to(from, migration), &migration.schemas)?;
     let mut outside = locker(from)?;
     let mut fence_held = Duration::ZERO;
     let result = worker::attempt(|| {

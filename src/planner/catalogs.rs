@@ -8,7 +8,7 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
-use crate::pg::tree::object_numbers::Misuse;
+use crate::pg::tree::object_numbers::OidMisuse;
 use crate::pg::tree::{RelationUse, Survey};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
@@ -88,16 +88,16 @@ fn refusal(catalog: Oid, node: i32) -> Result<Error> {
     )))
 }
 
-fn misuse(how: Misuse, node: i32) -> Result<Error> {
+fn misuse(how: OidMisuse, node: i32) -> Result<Error> {
     let node = catalog::node(NodeId(node))?;
     let detail =
         format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
     let (message, hint) = match how {
-        Misuse::Seen => (
+        OidMisuse::Exposed => (
             "cannot use the OID of an object as a number in a statement that runs on a node",
             "Leave the cast to a number out: as regclass, regtype and the like, it is the object's name on both.",
         ),
-        Misuse::Given => (
+        OidMisuse::Supplied => (
             "cannot take a number for the OID of an object in a statement that runs on a node",
             "Give the object's name: a text or a value of type regclass, regtype and the like.",
         ),

@@ -1,7 +1,7 @@
 //! Decides where a query runs: gathers what it touches, as plain data, and asks the route.
 
 use super::relations::{OnNode, holds_rows, may_move};
-use super::{catalogs, remote};
+use super::{catalogs, remote_query};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -44,7 +44,12 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
         }
         Route::Node { node, .. } => {
             let Facts { namespaces, local_view, catalogs, .. } = facts;
-            remote::plan(query, source, survey, OnNode { node, namespaces, local_view, catalogs })
+            remote_query::plan(
+                query,
+                source,
+                survey,
+                OnNode { node, namespaces, local_view, catalogs },
+            )
         }
     }
 }

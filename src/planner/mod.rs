@@ -7,11 +7,11 @@
 
 mod catalogs;
 mod decision;
-mod fit;
 pub mod local_functions;
 mod relations;
-pub mod remote;
+pub mod remote_query;
 mod session_user;
+pub mod unsupported;
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};

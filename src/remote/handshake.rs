@@ -3,7 +3,7 @@
 
 use super::attempt::Attempt;
 use super::cancel::CancelKey;
-use super::passfile::{self, Wanted};
+use super::passfile::{self, PassfileKey};
 use super::session::Session;
 use super::target::SslMode;
 use super::tls;
@@ -219,13 +219,13 @@ fn password(attempt: &Attempt<'_>) -> Result<String> {
         }
     };
     let Some(path) = &attempt.target.passfile else { return Err(missing(None)) };
-    let wanted = Wanted {
+    let key = PassfileKey {
         host: attempt.host,
         port: attempt.port,
         database: &attempt.target.database,
         user: attempt.user,
     };
-    match passfile::lookup(path, wanted) {
+    match passfile::lookup(path, key) {
         Ok(Some(password)) => Ok(password),
         Ok(None) => Err(missing(None)),
         Err(e) => Err(missing(Some(e.to_string()))),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 /// What to look for.
 #[derive(Clone, Copy)]
-pub struct Wanted<'a> {
+pub struct PassfileKey<'a> {
     /// Host name or socket directory, as given for the node.
     pub host: &'a str,
     /// Port.
@@ -36,7 +36,7 @@ pub enum PassfileError {
 }
 
 /// The password of the first line that matches, if there is one. A missing file has no lines.
-pub fn lookup(path: &Path, wanted: Wanted<'_>) -> Result<Option<String>, PassfileError> {
+pub fn lookup(path: &Path, key: PassfileKey<'_>) -> Result<Option<String>, PassfileError> {
     let shown = || path.display().to_string();
     let meta = match fs::metadata(path) {
         Ok(meta) => meta,
@@ -50,26 +50,26 @@ pub fn lookup(path: &Path, wanted: Wanted<'_>) -> Result<Option<String>, Passfil
         return Err(PassfileError::Permissions(shown()));
     }
     let text = fs::read(path).map_err(|e| PassfileError::Unreadable(shown(), e))?;
-    Ok(find(&String::from_utf8_lossy(&text), wanted))
+    Ok(find(&String::from_utf8_lossy(&text), key))
 }
 
-fn find(text: &str, wanted: Wanted<'_>) -> Option<String> {
-    let port = wanted.port.to_string();
+fn find(text: &str, key: PassfileKey<'_>) -> Option<String> {
+    let port = key.port.to_string();
     // libpq files its default socket directory under "localhost".
-    let default_socket = ["/tmp", "/var/run/postgresql"].contains(&wanted.host);
+    let default_socket = ["/tmp", "/var/run/postgresql"].contains(&key.host);
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
-        let rest = field(line, wanted.host)
+        let rest = field(line, key.host)
             .or_else(|| default_socket.then(|| field(line, "localhost")).flatten())?;
         let rest = field(rest, &port)?;
-        let rest = field(rest, wanted.database)?;
-        let rest = field(rest, wanted.user)?;
+        let rest = field(rest, key.database)?;
+        let rest = field(rest, key.user)?;
         let password = unescape(rest.trim_end_matches('\r'));
         (!password.is_empty()).then_some(password)
     })
 }
 
 /// What follows the line's first field, if that field matches.
-fn field<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
+fn field<'a>(line: &'a str, expected: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix("*:") {
         return Some(rest);
     }
@@ -79,7 +79,7 @@ fn field<'a>(line: &'a str, wanted: &str) -> Option<&'a str> {
         escaped = c == '\\' && !escaped;
         stop.then_some(at)
     })?;
-    (unescape(&line[..end]) == wanted).then(|| &line[end + 1..])
+    (unescape(&line[..end]) == expected).then(|| &line[end + 1..])
 }
 
 fn unescape(field: &str) -> String {
@@ -107,7 +107,7 @@ mod tests {
         localhost:*:*:*:local\n";
 
     fn ask(host: &str, port: u16, user: &str) -> Option<String> {
-        find(FILE, Wanted { host, port, database: "app", user })
+        find(FILE, PassfileKey { host, port, database: "app", user })
     }
 
     #[test]
@@ -124,12 +124,12 @@ mod tests {
     fn a_file_that_others_can_read_is_refused() {
         let path = std::env::temp_dir().join(format!("helios-passfile-{}", std::process::id()));
         fs::write(&path, "*:*:*:*:secret\n").unwrap();
-        let wanted = Wanted { host: "h", port: 1, database: "d", user: "u" };
+        let key = PassfileKey { host: "h", port: 1, database: "d", user: "u" };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(lookup(&path, wanted), Err(PassfileError::Permissions(_))));
+        assert!(matches!(lookup(&path, key), Err(PassfileError::Permissions(_))));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(lookup(&path, wanted).unwrap().as_deref(), Some("secret"));
+        assert_eq!(lookup(&path, key).unwrap().as_deref(), Some("secret"));
         fs::remove_file(&path).unwrap();
-        assert!(lookup(&path, wanted).unwrap().is_none());
+        assert!(lookup(&path, key).unwrap().is_none());
     }
 }

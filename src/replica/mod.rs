@@ -12,16 +12,16 @@
 //!
 //! Lock order: that of [`crate::migration`].
 
-pub mod applied;
 pub mod positions;
 pub mod promote;
 pub mod set;
+pub mod wait_for_apply;
 pub mod watch;
 
-pub use applied::wait_for_replicas;
 pub use positions::advance_sequences;
 pub use promote::promote;
 pub use set::set_replicas;
+pub use wait_for_apply::wait_for_replicas;
 pub use watch::watch;
 
 use crate::catalog::{self, NodeId};

@@ -46,7 +46,7 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     if count > 1 {
         check(&found, count)?;
     }
-    let (shard, split_from) = match (subject, takes_part) {
+    let (shard, former_shard) = match (subject, takes_part) {
         (Subject::Schema(schema), true) => {
             let own = catalog::dedicated_shard(schema, found.node)?;
             catalog::put_schema(schema, own)?;
@@ -55,7 +55,7 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
         _ => (found.shard, None),
     };
     catalog::set_replicas(shard, count)?;
-    adjust_copies(shard, found.node, count, split_from, true)
+    adjust_copies(shard, found.node, count, former_shard, true)
 }
 
 fn refused(message: String, detail: String, hint: &str) -> Error {
@@ -88,7 +88,7 @@ fn adjust_copies(
     shard: ShardId,
     primary: NodeId,
     count: i32,
-    split_from: Option<ShardId>,
+    former_shard: Option<ShardId>,
     insists: bool,
 ) -> Result<Vec<i64>> {
     let wanted = usize::try_from(count - 1).unwrap_or(0);
@@ -119,7 +119,7 @@ fn adjust_copies(
     let begin = |target: &Rc<Node>| {
         start::check_target(target)?;
         let row = Kind::Replica.row(shard, &schemas, primary, target.id);
-        migration::insert(&NewMigration { split_from, ..row })
+        migration::insert(&NewMigration { former_shard, ..row })
     };
     free.iter().take(missing).map(begin).collect()
 }

@@ -18,7 +18,7 @@ use crate::remote::{Record, Session};
 use crate::replication::channel::Channel;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::literal;
-use crate::replication::tables;
+use crate::replication::source_catalogs;
 use crate::settings;
 use crate::shared::replica_states::{self, State};
 use pgrx::PgLogLevel;
@@ -39,7 +39,7 @@ struct Followed {
     channels: Vec<Channel>,
 }
 
-/// Positions of sequences, as `tables::positions` gives them.
+/// Positions of sequences, as `source_catalogs::positions` gives them.
 type Positions = Vec<(String, String, bool)>;
 
 /// What the worker remembers.
@@ -171,11 +171,15 @@ impl Watch {
         for copy in copies {
             let Migration { id, schemas, .. } = &copy.migration;
             let (from, to) = (copy.migration.primary(), copy.migration.follower());
-            let Some(now) = self.ask(from, |session| tables::positions(session, schemas)) else {
+            let Some(now) = self.ask(from, |session| source_catalogs::positions(session, schemas))
+            else {
                 continue;
             };
             let before = self.positions.get(id).cloned().unwrap_or_default();
-            if self.ask(to, |session| tables::set_positions(session, &now, &before)).is_some() {
+            if self
+                .ask(to, |session| source_catalogs::set_positions(session, &now, &before))
+                .is_some()
+            {
                 self.positions.insert(*id, now);
             }
         }

@@ -15,7 +15,7 @@ use crate::replication::endpoints::{self, Endpoints, column, identifier, literal
 use crate::replication::fence::Fence;
 use crate::replication::pull::Address;
 use crate::replication::relay::relay;
-use crate::replication::tables;
+use crate::replication::source_catalogs;
 use crate::settings;
 use helios_core::migration::ranges;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -79,8 +79,9 @@ pub fn copy(
     let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * BLOCK));
     let open: Vec<MovingTable> =
         all.iter().filter(|table| table.round.is_none() && table.logged).cloned().collect();
-    let columns = open.iter().map(|t| tables::columns(source, t)).collect::<Result<Vec<_>>>()?;
-    let unplannable = tables::unplannable(source, &migration.schemas)?;
+    let columns =
+        open.iter().map(|t| source_catalogs::columns(source, t)).collect::<Result<Vec<_>>>()?;
+    let unplannable = source_catalogs::unplannable(source, &migration.schemas)?;
     let source_address = worker::attempt(|| Endpoint::of(migration.source).address())?;
     let mut copying = Copying {
         migration,
@@ -277,7 +278,7 @@ pub fn unlogged(
     }
     let source = description(&address)?;
     for table in unlogged {
-        let columns = tables::columns(endpoints.to(from, migration), table)?;
+        let columns = source_catalogs::columns(endpoints.to(from, migration), table)?;
         let name = table.qualified();
         let copied = if Endpoint::of(to).is_foreign() {
             relay(&mut endpoints.target, &mut endpoints.source, &name, &columns, fence.left())

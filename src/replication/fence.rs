@@ -12,7 +12,7 @@ use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{literal, names, text};
-use crate::replication::tables::Lockable;
+use crate::replication::source_catalogs::Lockable;
 use crate::settings;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::cell::Cell;
@@ -204,7 +204,7 @@ fn node_of(migration: &Migration) -> NodeId {
 
 /// Waits until no transaction uses the schema under the lock of the shard that it was taken out of.
 pub fn has_left_old_shard(migration: &Migration, known: &mut Option<Vec<String>>) -> Result<bool> {
-    let Some(old) = migration.split_from else { return Ok(true) };
+    let Some(old) = migration.former_shard else { return Ok(true) };
     let holders = "SELECT coalesce(array_agg(l.pid || ' ' || l.virtualtransaction), '{}')::text[] FROM pg_catalog.pg_locks l
                     WHERE l.locktype = 'object' AND l.classid = $1 AND l.objid = $2::bigint::oid AND l.granted
                       AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())";

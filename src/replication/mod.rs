@@ -19,5 +19,5 @@ pub mod foreign_server;
 pub mod interruptible;
 pub mod pull;
 pub mod relay;
-pub mod tables;
+pub mod source_catalogs;
 pub mod verify;

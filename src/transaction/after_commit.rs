@@ -9,7 +9,7 @@
 use super::end::{read_end, send_end};
 use super::link::Link;
 use super::mode::Mode;
-use super::{execution, registry};
+use super::{execution, links};
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
@@ -26,14 +26,14 @@ const TIME: Duration = Duration::from_secs(5);
 /// rolled back with it.
 pub fn execute(node: NodeId, sql: &[u8]) -> Result<()> {
     execution::execute(node, sql, Mode::Transaction, false)?;
-    let link = registry::link(node)?;
+    let link = links::link(node)?;
     execution::borrow(&link)?.block.commits_afterwards(xact::nest_level());
     Ok(())
 }
 
 /// PREPARE TRANSACTION would leave nobody to commit it.
 pub(super) fn refuse_to_prepare() -> Result<()> {
-    if !registry::any(|link| link.block.is_afterwards()) {
+    if !links::any(|link| link.block.is_afterwards()) {
         return Ok(());
     }
     Err(Error::new(
@@ -46,7 +46,7 @@ pub(super) fn refuse_to_prepare() -> Result<()> {
 
 /// After the local commit. Raises nothing: a node that does not answer is named in a warning.
 pub(super) fn commit() {
-    for link in registry::all() {
+    for link in links::all() {
         let Ok(mut link) = link.try_borrow_mut() else { continue };
         if !link.block.is_afterwards() {
             continue;
@@ -61,7 +61,7 @@ pub(super) fn commit() {
 
 fn commit_there(link: &mut Link) -> Result<()> {
     if link.session.is_lost() {
-        return Err(registry::lost_earlier(link));
+        return Err(links::lost_earlier(link));
     }
     let policy = WaitPolicy::Until(Instant::now() + TIME);
     send_end(link, b"COMMIT")?;

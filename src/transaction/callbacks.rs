@@ -6,7 +6,7 @@
 
 use super::end::read_end;
 use super::link::Link;
-use super::{after_commit, client_settings, commit, registry, synchronous_replicas, two_phase};
+use super::{after_commit, client_settings, commit, links, synchronous_replicas, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::notify;
@@ -25,7 +25,7 @@ const CANCEL_TIME: Duration = Duration::from_secs(1);
 /// The listener of the local transaction.
 pub fn on_event(event: Event) -> Result<()> {
     let result = match event {
-        _ if registry::is_concerned() => handle(event),
+        _ if links::is_concerned() => handle(event),
         // What ran outside of transaction blocks is committed on its node.
         Event::PreCommit => synchronous_replicas::before_commit(),
         _ => Ok(()),
@@ -60,19 +60,19 @@ fn handle(event: Event) -> Result<()> {
             commit::before_prepare()
         }
         Event::Prepare => {
-            two_phase::leave_prepared(&registry::all());
-            registry::forget_lost();
+            two_phase::leave_prepared(&links::all());
+            links::forget_lost();
             pay_latch();
             failpoint::hit(failpoint::USER_PREPARE_AFTER)
         }
         Event::Commit => {
-            let links = registry::all();
+            let links = links::all();
             let finished = two_phase::commit_prepared(&links);
             if finished.is_err() {
                 two_phase::leave_to_recovery(&links);
             }
             after_commit::commit();
-            registry::forget_lost();
+            links::forget_lost();
             pay_latch();
             finished
         }
@@ -81,7 +81,7 @@ fn handle(event: Event) -> Result<()> {
             Ok(())
         }
         Event::SubCommit(level) => {
-            for link in registry::all() {
+            for link in links::all() {
                 if let Ok(mut link) = link.try_borrow_mut() {
                     link.released(level);
                 }
@@ -97,7 +97,7 @@ fn handle(event: Event) -> Result<()> {
 
 fn abort() {
     let mut interrupted_in_use = false;
-    for link in registry::all() {
+    for link in links::all() {
         match link.try_borrow_mut() {
             Ok(mut link) => abort_link(&mut link),
             // The backend ends on top of the frames that use this link: its socket closes with the process.
@@ -107,7 +107,7 @@ fn abort() {
     if interrupted_in_use {
         cancel_everything();
     }
-    registry::forget_lost();
+    links::forget_lost();
     pay_latch();
 }
 
@@ -152,7 +152,7 @@ fn roll_back(link: &mut Link) {
 }
 
 fn sub_abort(level: u32) {
-    for link in registry::all() {
+    for link in links::all() {
         let Ok(mut link) = link.try_borrow_mut() else { continue };
         if link.has_request_within(level) {
             stop(&mut link);

@@ -8,8 +8,8 @@
 
 use super::end::{end_release, read_end, rolled_back, send_end, send_release};
 use super::link::{Link, unknown_outcome};
-use super::registry::Links;
-use super::{registry, synchronous_replicas, two_phase};
+use super::links::Links;
+use super::{links, synchronous_replicas, two_phase};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::ipc::wait::explain_cancel;
@@ -49,7 +49,7 @@ pub fn before_prepare() -> Result<()> {
 
 fn parties() -> Result<Parties> {
     let mut parties = Parties { writers: Links::new(), readers: Links::new() };
-    for link in registry::all() {
+    for link in links::all() {
         let mut l = super::execution::borrow(&link)?;
         l.settle(WaitPolicy::Interruptible)?;
         let wrote = l.block.wrote();
@@ -58,7 +58,7 @@ fn parties() -> Result<Parties> {
         }
         if l.session.is_lost() {
             if wrote {
-                return Err(registry::lost_earlier(&l));
+                return Err(links::lost_earlier(&l));
             }
             l.ended(false); // it only read: nothing is lost with it
             continue;

@@ -1,7 +1,7 @@
 //! COPY on a node: its data in either direction, untouched.
 
 use super::execution::{Reader, Step, borrow};
-use super::{Mode, registry};
+use super::{Mode, links};
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::session::xact;
@@ -18,7 +18,7 @@ pub struct Copy {
 
 /// Starts a COPY. With `client_encoding` the data is in that encoding, else in the database's.
 pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>) -> Result<Copy> {
-    let link = registry::link(node)?;
+    let link = links::link(node)?;
     let mut l = borrow(&link)?;
     // Direction is not known yet: a COPY that only reads and fails costs no more for having been called a write.
     let written = l.begin(mode, true).and_then(|()| {

@@ -1,7 +1,7 @@
 //! The commands that end transactions on nodes, and their answers.
 
 use super::link::Link;
-use super::registry::Links;
+use super::links::Links;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::remote::{WaitPolicy, messages};

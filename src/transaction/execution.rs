@@ -1,9 +1,9 @@
 //! A statement under way on a node, read row by row.
 
 use super::link::Link;
+use super::links;
 use super::mode::{Fetch, Mode};
-use super::registry;
-use super::stream::{Outcome, Stream, row_at};
+use super::result_stream::{Outcome, ResultStream, row_at};
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
@@ -44,7 +44,7 @@ pub fn start(
     fetch: Fetch,
     writes: bool,
 ) -> Result<Execution> {
-    let link = registry::link(node)?;
+    let link = links::link(node)?;
     let mut l = borrow(&link)?;
     let portal = match fetch {
         Fetch::All => None,
@@ -76,7 +76,7 @@ impl Execution {
     pub fn more(&mut self, batch: u32) -> Result<()> {
         let mut link = borrow(&self.reader.link)?;
         if link.session.is_lost() {
-            return Err(registry::lost_earlier(&link));
+            return Err(links::lost_earlier(&link));
         }
         let (number, level) = match self.portal.map(|number| (number, link.portal_level(number))) {
             Some((number, Some(level))) => (number, level),
@@ -132,7 +132,7 @@ impl Drop for Execution {
 /// Reads the result of one request on a link.
 pub(super) struct Reader {
     pub link: Rc<RefCell<Link>>,
-    pub stream: Rc<RefCell<Stream>>,
+    pub stream: Rc<RefCell<ResultStream>>,
 }
 
 impl Reader {
@@ -203,7 +203,7 @@ pub fn execute(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<Str
 /// Runs statements that write, in one round trip; gives the number of rows that they changed.
 pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
     let Some((last, ahead)) = statements.split_last() else { return Ok(0) };
-    let link = registry::link(node)?;
+    let link = links::link(node)?;
     let mut l = borrow(&link)?;
     let written = l.begin(Mode::Transaction, true).and_then(|()| {
         ahead.iter().try_for_each(|sql| l.ahead(sql))?;
@@ -230,7 +230,7 @@ pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
 ///
 /// Errors: 42804 if its result has other columns.
 pub fn check_columns(node: NodeId, sql: &[u8], columns: ResultColumns, mode: Mode) -> Result<()> {
-    let link = registry::link(node)?;
+    let link = links::link(node)?;
     let mut l = borrow(&link)?;
     if let Err(error) = l.begin(mode, false).and_then(|()| l.describe(sql, columns)) {
         l.discard_request();

@@ -10,7 +10,6 @@
 //! Lock order: none of our own; locks on nodes are taken in the order of the client's statements.
 
 pub mod after_commit;
-pub mod applied;
 pub mod block;
 pub mod callbacks;
 pub mod client_settings;
@@ -22,16 +21,17 @@ pub mod execution;
 pub mod gid;
 pub mod introduction;
 pub mod link;
+pub mod links;
 pub mod mode;
+pub mod node_settings;
 pub mod portals;
 pub mod recovery;
-pub mod registry;
+pub mod result_stream;
 pub mod safe_path;
 pub mod sessions;
 pub mod snapshots;
 pub mod standby;
 pub mod status;
-pub mod stream;
 pub mod synchronous_replicas;
 pub mod target;
 pub mod two_phase;
@@ -43,9 +43,9 @@ pub use copy_data::{Copy, copy};
 pub use execution::{
     Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
 };
+pub use links::sessions_made;
 pub use mode::{Fetch, Mode};
 pub use recovery::{RecoveryAction, in_doubt, recover};
-pub use registry::sessions_made;
 pub use safe_path::SafePath;
 pub use sessions::{
     close_portals, close_sessions, forget_settings_of, forget_statements, has_written, in_use,

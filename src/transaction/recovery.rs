@@ -139,13 +139,13 @@ fn recover_node(
     let mut forget = decision.forget;
     let commit = decision.commit.into_iter().map(|gid| (gid, RecoveryAction::Committed));
     let roll_back = decision.roll_back.into_iter().map(|gid| (gid, RecoveryAction::RolledBack));
-    for (gid, deed) in commit.chain(roll_back) {
-        match finish(&mut session, deed, &gid) {
-            Ok(()) if deed == RecoveryAction::Committed => {
+    for (gid, action) in commit.chain(roll_back) {
+        match finish(&mut session, action, &gid) {
+            Ok(()) if action == RecoveryAction::Committed => {
                 forget.push(gid.clone());
-                result.finished.push((node.name.clone(), gid, deed));
+                result.finished.push((node.name.clone(), gid, action));
             }
-            Ok(()) => result.finished.push((node.name.clone(), gid, deed)),
+            Ok(()) => result.finished.push((node.name.clone(), gid, action)),
             // Somebody is at it this moment, or it cannot be finished: no reason to leave the others.
             Err(error) if !session.is_lost() => {
                 result.unfinished = true;
@@ -242,8 +242,8 @@ fn records(node: &Node) -> Result<BTreeSet<String>> {
 }
 
 /// Finishes one; that someone else has done it in the meantime is as good.
-fn finish(session: &mut Session, deed: RecoveryAction, gid: &str) -> Result<()> {
-    let (verb, before, after) = match deed {
+fn finish(session: &mut Session, action: RecoveryAction, gid: &str) -> Result<()> {
+    let (verb, before, after) = match action {
         RecoveryAction::Committed => {
             ("COMMIT", failpoint::RECOVERY_COMMIT_BEFORE, failpoint::RECOVERY_COMMIT_AFTER)
         }

@@ -9,7 +9,7 @@
 //! already.
 
 use super::link::Link;
-use super::registry;
+use super::links;
 use crate::catalog::{NodeId, Replica};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
@@ -84,7 +84,7 @@ fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
     owe_latch();
     let mut questions = Vec::new();
     for (node, replicas) in by_node(expected) {
-        for link in registry::all() {
+        for link in links::all() {
             let Ok(mut one) = link.try_borrow_mut() else { continue };
             if one.id() != node || !std::mem::take(&mut one.wrote) {
                 continue;

@@ -5,7 +5,7 @@
 use super::end::{end_release, read_end, rolled_back, send_end, send_release};
 use super::gid::Gid;
 use super::link::Link;
-use super::registry::Links;
+use super::links::Links;
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::failpoint;
@@ -170,7 +170,7 @@ pub fn roll_back_prepared(link: &mut Link) {
 
 fn send_finish(link: &mut Link, verb: &str, gid: &str, policy: WaitPolicy) -> Result<()> {
     if link.session.is_lost() {
-        return Err(super::registry::lost_earlier(link));
+        return Err(super::links::lost_earlier(link));
     }
     let sql = format!("{verb} PREPARED '{gid}'");
     messages::command(link.session.output(), sql.as_bytes())?;

@@ -36,8 +36,8 @@ pub fn run(database: u32) {
     if recovered.unfinished {
         worker_slots::note(database, Work::Pending);
     }
-    for (node, gid, deed) in &recovered.finished {
-        let done = match deed {
+    for (node, gid, action) in &recovered.finished {
+        let done = match action {
             RecoveryAction::Committed => "committed",
             RecoveryAction::RolledBack => "rolled back",
         };

@@ -10,9 +10,9 @@ use crate::ledger::now;
 /// How often a migration is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A migration as it is seen at one moment.
+/// A migration as it is status at one moment.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct MigrationStatus {
     /// Its state.
     pub state: String,
     /// Rows copied, and about how many there are.
@@ -23,13 +23,13 @@ pub struct Seen {
     pub stall: Option<f64>,
     /// What it waits for, or failed with.
     pub error: Option<String>,
-    wish: bool,
+    has_request: bool,
 }
 
-impl Seen {
+impl MigrationStatus {
     /// Is it in a state, with nothing more asked of it?
     pub fn is_settled(&self, state: &str) -> bool {
-        self.state == state && !self.wish
+        self.state == state && !self.has_request
     }
 
     /// Will nothing come of it any more?
@@ -38,7 +38,7 @@ impl Seen {
     }
 }
 
-/// When a migration was first seen in each state.
+/// When a migration was first status in each state.
 pub type History = Vec<(String, Duration)>;
 
 /// Begins to move a schema.
@@ -62,18 +62,18 @@ pub fn finish(client: &mut Client, id: i64) -> Result<()> {
 }
 
 /// Looks at a migration once.
-pub fn look(client: &mut Client, id: i64) -> Result<Seen> {
+pub fn status(client: &mut Client, id: i64) -> Result<MigrationStatus> {
     let query =
         "SELECT v.state, v.rows_done, v.rows_total, v.lag, v.stall, v.error, m.wish IS NOT NULL
                    FROM helios_migrations v JOIN helios.migration m USING (id) WHERE id = $1";
     let row = client.query_one(query, &[&id]).with_context(|| format!("migration {id}"))?;
-    Ok(Seen {
+    Ok(MigrationStatus {
         state: row.get(0),
         rows: (row.get(1), row.get(2)),
         lag: row.get(3),
         stall: row.get(4),
         error: row.get(5),
-        wish: row.get(6),
+        has_request: row.get(6),
     })
 }
 
@@ -82,21 +82,21 @@ pub fn watch(
     client: &mut Client,
     id: i64,
     until: &str,
-    mut tell: impl FnMut(&Seen),
+    mut report: impl FnMut(&MigrationStatus),
 ) -> Result<History> {
     let mut history = History::new();
     loop {
-        let seen = look(client, id)?;
-        if history.last().is_none_or(|(state, _)| *state != seen.state) {
-            history.push((seen.state.clone(), now()));
+        let status = status(client, id)?;
+        if history.last().is_none_or(|(state, _)| *state != status.state) {
+            history.push((status.state.clone(), now()));
         }
-        tell(&seen);
-        if seen.is_settled(until) {
+        report(&status);
+        if status.is_settled(until) {
             return Ok(history);
         }
-        if seen.has_ended() {
-            let why = seen.error.unwrap_or_default();
-            bail!("migration {id} ended as {}, not as {until}: {why}", seen.state);
+        if status.has_ended() {
+            let why = status.error.unwrap_or_default();
+            bail!("migration {id} ended as {}, not as {until}: {why}", status.state);
         }
         std::thread::sleep(LOOK);
     }

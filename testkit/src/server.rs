@@ -21,7 +21,7 @@ pub const ROLE: &str = "postgres";
 pub const HOST: &str = "127.0.0.1";
 
 /// How long a server may take to start or stop before that is an error.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a server ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,11 +106,11 @@ impl Server {
     /// alone; what a killed one left behind is cleared away.
     pub fn start(&self) -> Result<()> {
         if self.pid().is_some() {
-            return self.wait_until_ready(Instant::now() + PATIENCE);
+            return self.wait_until_ready(Instant::now() + TIMEOUT);
         }
         self.configure()?;
         self.clear_stale_locks()?;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         loop {
             check_port_free(self.port)?;
             match self.start_once() {
@@ -131,7 +131,7 @@ impl Server {
         let log = self.log();
         let before = fs::metadata(&log).map_or(0, |meta| meta.len());
         let mut pg_ctl = command::as_server_user(self.pg.program("pg_ctl"))?;
-        pg_ctl.args(["start", "--wait", "--silent", "--timeout", &PATIENCE.as_secs().to_string()]);
+        pg_ctl.args(["start", "--wait", "--silent", "--timeout", &TIMEOUT.as_secs().to_string()]);
         pg_ctl.arg("--pgdata").arg(&self.data).arg("--log").arg(&log);
         if let Err(error) = command::output(&mut pg_ctl) {
             let said = read_from(&log, before).unwrap_or_default();
@@ -158,7 +158,7 @@ impl Server {
         for signal in [first, Signal::QUIT, Signal::KILL] {
             // It may end between look and signal; the wait below sees that.
             let _ = kill_process(pid, signal);
-            let until = Instant::now() + PATIENCE;
+            let until = Instant::now() + TIMEOUT;
             while Instant::now() < until {
                 if self.pid().is_none() {
                     return Ok(());
@@ -179,7 +179,7 @@ impl Server {
             // One that has ended meanwhile is what we want.
             let _ = kill_process(*pid, Signal::KILL);
         }
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while all.iter().any(|pid| processes::is_alive(*pid)) {
             if Instant::now() > until {
                 bail!("processes of {} survive SIGKILL", self.name);

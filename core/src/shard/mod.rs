@@ -96,10 +96,10 @@ fn middle_key(from: Option<&str>, to: Option<&str>) -> Option<String> {
     let key = format!("{}{}", &low[..common], spelled(middle, DEPTH));
     let between = KeyRange { from: from.map(str::to_owned), to: to.map(str::to_owned) };
     let shortened = (1..=key.len() - common).filter_map(|length| key.get(..common + length));
-    let mut fit = shortened.filter(|key| between.contains(key) && Some(*key) != from);
+    let mut candidates = shortened.filter(|key| between.contains(key) && Some(*key) != from);
     let middle = value(&key);
     let near = |key: &&str| value(key).abs_diff(middle) <= high.abs_diff(value(low)) / 8;
-    fit.find(near).map(str::to_owned)
+    candidates.find(near).map(str::to_owned)
 }
 
 /// A number in the base of the characters, without the lowest characters at its end, which say nothing.

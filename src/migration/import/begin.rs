@@ -2,7 +2,7 @@
 
 use super::shells;
 use crate::catalog::migration;
-use crate::catalog::{self, placement};
+use crate::catalog::{self, placement_strategy};
 use crate::error::Result;
 use crate::migration::kind::Kind;
 use crate::migration::{preflight, start as migration_start};
@@ -30,7 +30,7 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     let server = Server::parse(import.connection)?;
     catalog::lock_cluster_shared();
     shells::check_free(import.schema)?;
-    let target = placement::target(import.schema, import.node, None)?.node();
+    let target = placement_strategy::target(import.schema, import.node, None)?.node();
     migration_start::check_target(&*catalog::node(target)?)?;
     catalog::as_owner(|| shells::reserve(import.schema))?;
     let shard = catalog::dedicated_shard(import.schema, target)?;

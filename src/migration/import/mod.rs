@@ -11,9 +11,9 @@
 //! Lock order: as of migrations; the foreign server's tables come after everything here.
 
 pub mod begin;
-pub mod check;
 pub mod guard;
+pub mod preflight;
 pub mod shells;
 
 pub use begin::{Import, start};
-pub use check::check;
+pub use preflight::check;

@@ -142,7 +142,7 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
 /// Whether a name is free here; 42P06 if not.
 pub fn check_free(schema: &str) -> Result<()> {
     if session::namespace(schema).is_none() {
-        catalog::placement::check_name(schema)?;
+        catalog::placement_strategy::check_name(schema)?;
         return Ok(());
     }
     Err(Error::new(Code::ERRCODE_DUPLICATE_SCHEMA, format!("schema \"{schema}\" already exists"))

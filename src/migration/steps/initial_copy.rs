@@ -24,7 +24,7 @@ use crate::replication::endpoints::{Endpoints, flag, text};
 use crate::replication::fence;
 use crate::replication::foreign_server;
 use crate::replication::interruptible;
-use crate::replication::tables;
+use crate::replication::source_catalogs;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
@@ -68,7 +68,7 @@ pub fn planned(
         return Ok(StepOutcome::Continue); // something was asked for
     }
     preflight::check_again(migration, &mut endpoints)?;
-    let moving = tables::moving(&mut endpoints.source, &migration.schemas)?;
+    let moving = source_catalogs::moving(&mut endpoints.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
             // Shells that an import makes are defined as the tables are meanwhile.
@@ -149,7 +149,7 @@ fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
                 .try_for_each(|node| catalog::cleanup::add(id, node, "fence", ""))
         }
     })?;
-    let fence = catalog::on_node::fence_definitions(migration);
+    let fence = catalog::remote_sql::fence_definitions(migration);
     worker::attempt(|| sql::run(&fence, &[]))?;
     match kind {
         Kind::Import => worker::attempt(|| guard::put(migration, endpoints)),
@@ -304,7 +304,7 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
     if !link_tables(migration, &mut endpoints)? {
         return Ok(StepOutcome::Continue);
     }
-    for view in tables::materialized_views(&mut endpoints.source, &migration.schemas)? {
+    for view in source_catalogs::materialized_views(&mut endpoints.source, &migration.schemas)? {
         let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
         if interruptible::query(migration, &mut endpoints.target, &refresh)?.is_none() {
             return Ok(StepOutcome::Continue);

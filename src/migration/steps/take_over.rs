@@ -126,7 +126,7 @@ fn flip(
     let schemas = names(&migration.schemas);
     Endpoint::of(to)
         .execute(&format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
-    Endpoint::of(to).execute(&catalog::on_node::lift_fences(id))?;
+    Endpoint::of(to).execute(&catalog::remote_sql::lift_fences(id))?;
     enable.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {

@@ -10,7 +10,7 @@ pub mod object;
 pub mod privileges;
 pub mod recorded;
 pub mod references;
-pub mod roles;
+pub mod server_file_rights;
 pub mod table;
 mod table_insert;
 pub mod types;

@@ -1,6 +1,6 @@
 //! Names and namespaces of relations and functions.
 
-use crate::pg::tree::{list, nodes};
+use crate::pg::tree::{list, parse_nodes};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CString, c_int};
 use std::ptr;
@@ -53,7 +53,7 @@ pub fn displayed_relation_name(relation: Oid) -> String {
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
         let name = pg_sys::get_rel_name(relation);
-        match (nodes::text(schema), nodes::text(name)) {
+        match (parse_nodes::text(schema), parse_nodes::text(name)) {
             (Some(schema), Some(name)) => format!("{schema}.{name}"),
             (None, Some(name)) => name,
             _ => format!("relation {}", relation.to_u32()),
@@ -77,7 +77,7 @@ pub fn table_of_index(relation: Oid) -> Option<Oid> {
 /// The relation's own name, if it exists.
 pub fn relation_local_name(relation: Oid) -> Option<String> {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
-    unsafe { nodes::text(pg_sys::get_rel_name(relation)) }
+    unsafe { parse_nodes::text(pg_sys::get_rel_name(relation)) }
 }
 
 /// Whether the relation is a view.

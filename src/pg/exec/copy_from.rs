@@ -111,7 +111,7 @@ pub fn copy_from(
 /// A String node.
 fn string(text: &str) -> *mut c_void {
     // SAFETY: the text is a palloc'd copy that the node keeps.
-    unsafe { pg_sys::makeString(crate::pg::tree::nodes::palloc_text(text)).cast() }
+    unsafe { pg_sys::makeString(crate::pg::tree::parse_nodes::palloc_text(text)).cast() }
 }
 
 /// COPY's callback: as the server's own for a subscription's initial copy.

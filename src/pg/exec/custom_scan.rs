@@ -9,7 +9,7 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{self, RowDecoder};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::params::Params;
-use crate::pg::exec::plan::{self, Methods, PlanView};
+use crate::pg::exec::remote_plan::{self, Methods, PlanView};
 use crate::pg::exec::replan::Replanned;
 use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, NodeTag};
@@ -106,7 +106,7 @@ pub(in crate::pg) fn install<S: Scan>() {
             ExplainCustomScan: Some(explain::<S>),
         })
     });
-    plan::register(create::<S>);
+    remote_plan::register(create::<S>);
 }
 
 fn exec_methods() -> *const pg_sys::CustomExecMethods {

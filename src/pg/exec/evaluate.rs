@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
 use crate::pg::exec::params::Params;
-use crate::pg::exec::plan::RemotePlan;
+use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
 use crate::pg::tree::redirect::look_up;

@@ -12,7 +12,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod nesting;
 pub mod params;
-pub mod plan;
+pub mod remote_plan;
 pub mod replan;
 pub mod result_columns;
 pub mod row_scan;

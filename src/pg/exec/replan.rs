@@ -7,7 +7,7 @@
 use crate::error::Error;
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::error::trampoline;
-use crate::pg::exec::plan::PlanView;
+use crate::pg::exec::remote_plan::PlanView;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr;

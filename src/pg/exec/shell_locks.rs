@@ -5,7 +5,7 @@
 
 use crate::pg::catalog::names::inheritors;
 use crate::pg::tree::list;
-use crate::pg::tree::statement::{Listed, Statement};
+use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
 // The server's own constants have a type narrower than the rights' in some versions.
@@ -16,10 +16,10 @@ const ACL_MAINTAIN: pg_sys::AclMode = 1 << 14;
 impl Statement {
     /// Locks relations that the statement lists, and what PostgreSQL would lock along with them, until the transaction
     /// ends. One that the current user may not do this to is left alone: the node says so.
-    pub fn lock_shells(&self, listed: &[&Listed]) {
+    pub fn lock_shells(&self, targets: &[&RelationTarget]) {
         let Some(mode) = self.lock_mode() else { return };
         let mut truncated = Vec::new();
-        for item in listed {
+        for item in targets {
             let Some(relation) = item.relation.filter(|&relation| self.may_lock(relation)) else {
                 continue;
             };

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::custom_scan::{Attempt, Scan};
-use crate::pg::exec::{copy_change, custom_scan, nesting, plan};
+use crate::pg::exec::{copy_change, custom_scan, nesting, remote_plan};
 use crate::pg::session::client;
 use crate::pg::tree::list;
 use pgrx::pg_sys;
@@ -82,7 +82,7 @@ unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) ->
     // SAFETY: a finished plan's range table is a list of range table entries.
     unsafe {
         let statement = (*desc).plannedstmt;
-        if plan::scan_of_plan((*statement).planTree) {
+        if remote_plan::scan_of_plan((*statement).planTree) {
             return Ok(());
         }
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)

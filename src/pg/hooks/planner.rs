@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::evaluate;
-use crate::pg::exec::plan::{self, RemotePlan};
+use crate::pg::exec::remote_plan::{self, RemotePlan};
 use crate::pg::tree::list;
 use crate::pg::tree::{ParamUse, QueryTree};
 use pgrx::pg_sys;
@@ -105,7 +105,7 @@ unsafe fn plan_remote<H: PlannerHooks>(
     let (query, text) = unsafe { (QueryTree::new(parse), source_text(source)) };
     let Some(query) = query else { return Ok(ptr::null_mut()) };
     Ok(match H::plan(query, text)? {
-        Planned::Remote(remote) => plan::build(query, &remote, options),
+        Planned::Remote(remote) => remote_plan::build(query, &remote, options),
         Planned::Expression(remote, params) => {
             evaluate::substitute(query, &remote, &params);
             ptr::null_mut()

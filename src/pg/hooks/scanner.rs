@@ -83,7 +83,7 @@ unsafe extern "C-unwind" fn hash(key: *const c_void, length: usize) -> c_int {
         let text = unsafe { std::slice::from_raw_parts(word, WORD) };
         if text.eq_ignore_ascii_case(b"create") {
             // SAFETY: reads only the word's page, or has the kernel read.
-            LAST_BYTE.store(unsafe { byte_behind_schema(word) }, Relaxed);
+            LAST_BYTE.store(unsafe { byte_after_schema(word) }, Relaxed);
             CREATE.store(word, Relaxed);
         } else if text.eq_ignore_ascii_case(b"schema") {
             let create = CREATE.swap(std::ptr::null_mut(), Relaxed);
@@ -148,15 +148,15 @@ fn find_clause(last_byte: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
 ///
 /// # Safety
 /// `create` points to six bytes that can be read.
-unsafe fn byte_behind_schema(create: *const u8) -> i32 {
+unsafe fn byte_after_schema(create: *const u8) -> i32 {
     let held = create.wrapping_add(WORD);
     let room = PAGE - (held as usize % PAGE) - 1;
     let start = held.wrapping_add(1);
     if held as usize / PAGE == create as usize / PAGE && room > 0 {
         // SAFETY: the rest of a page of which a byte can be read can be read.
         let here = unsafe { std::slice::from_raw_parts(start, room) };
-        if let Some(seen) = peek(here) {
-            return seen;
+        if let Some(byte) = peek(here) {
+            return byte;
         }
     }
     let mut copy = [0u8; GAP];

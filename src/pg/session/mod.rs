@@ -90,7 +90,7 @@ pub fn quoted_relation_name(relation: pg_sys::Oid) -> String {
     let (schema, name) = unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
         let name = pg_sys::get_rel_name(relation);
-        (crate::pg::tree::nodes::text(schema), crate::pg::tree::nodes::text(name))
+        (crate::pg::tree::parse_nodes::text(schema), crate::pg::tree::parse_nodes::text(name))
     };
     pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
 }
@@ -121,7 +121,9 @@ pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
 pub fn setting(name: &str) -> Option<String> {
     let name = CString::new(name).ok()?;
     // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
-    unsafe { crate::pg::tree::nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false)) }
+    unsafe {
+        crate::pg::tree::parse_nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false))
+    }
 }
 
 /// OID of this database.

@@ -8,17 +8,17 @@
 
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use crate::pg::tree::table_numbers;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
 /// What a query does with an object's number that it cannot do on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Misuse {
+pub enum OidMisuse {
     /// A name becomes a number that leaves the statement, or meets numbers of this server.
-    Seen,
+    Exposed,
     /// A number becomes a name, or is asked about.
-    Given,
+    Supplied,
 }
 
 /// What there is to say of a node of a query's tree.
@@ -28,7 +28,7 @@ pub(in crate::pg) enum Verdict {
     /// Its arguments are numbers that nobody else sees: what they are made from is to be looked at, and not they.
     Consumes,
     /// It is not for a node.
-    Misused(Misuse),
+    Misused(OidMisuse),
 }
 
 /// Judges a node. What calls nothing and converts nothing costs the comparison of its tag.
@@ -84,12 +84,12 @@ unsafe fn conversion_or_call(node: *mut pg_sys::Node) -> Verdict {
         };
         let from = pg_sys::exprType(argument);
         if is_name(from) && is_number(to) && !is_the_same_everywhere(argument) {
-            Verdict::Misused(Misuse::Seen)
+            Verdict::Misused(OidMisuse::Exposed)
         } else if is_number(from) && is_name(to) {
             match is_of_name(argument) {
                 true => Verdict::Consumes,
                 false if is_the_same_everywhere(argument) => Verdict::Fine,
-                false => Verdict::Misused(Misuse::Given),
+                false => Verdict::Misused(OidMisuse::Supplied),
             }
         } else {
             Verdict::Fine
@@ -121,7 +121,7 @@ unsafe fn call(call: *mut pg_sys::FuncExpr) -> Verdict {
         let known = |number| is_of_name(number) || is_the_same_everywhere(number);
         match numbers.all(|(_, number)| known(number)) {
             true => Verdict::Consumes,
-            false => Verdict::Misused(Misuse::Given),
+            false => Verdict::Misused(OidMisuse::Supplied),
         }
     }
 }
@@ -129,7 +129,7 @@ unsafe fn call(call: *mut pg_sys::FuncExpr) -> Verdict {
 /// Not those that only compare, compute or convert.
 unsafe fn asks_about_objects(function: Oid) -> bool {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
-    let name = unsafe { nodes::text(pg_sys::get_func_name(function)) }.unwrap_or_default();
+    let name = unsafe { parse_nodes::text(pg_sys::get_func_name(function)) }.unwrap_or_default();
     let counts = ["oid", "hashoid", "btoid", "int", "lo"];
     !counts.iter().any(|start| name.starts_with(start))
 }
@@ -153,7 +153,7 @@ unsafe fn comparison(node: *mut pg_sys::Node) -> Verdict {
             |argument: *mut pg_sys::Node| named(argument) || is_the_same_everywhere(argument);
         match list::iter::<pg_sys::Node>(arguments).all(there) {
             true => Verdict::Consumes,
-            false => Verdict::Misused(Misuse::Seen),
+            false => Verdict::Misused(OidMisuse::Exposed),
         }
     }
 }

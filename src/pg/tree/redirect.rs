@@ -206,7 +206,7 @@ pub unsafe fn relation_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) 
     unsafe {
         let fork = pg_sys::text_to_cstring(argument(fcinfo, 1) as *mut pg_sys::text);
         on_relation::<H>(fcinfo, fork, pg_relation_size, |fork| {
-            RelationCall::Size(crate::pg::tree::nodes::text(fork).unwrap_or_default())
+            RelationCall::Size(crate::pg::tree::parse_nodes::text(fork).unwrap_or_default())
         })
     }
 }

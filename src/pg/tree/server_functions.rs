@@ -1,6 +1,6 @@
 //! Functions of PostgreSQL whose effect or answer belongs to the server or session that they run on.
 
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -145,7 +145,7 @@ pub fn asks_directory(function: Oid) -> bool {
     unsafe {
         function.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
             && pg_sys::get_func_namespace(function).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
-            && nodes::text(pg_sys::get_func_name(function))
+            && parse_nodes::text(pg_sys::get_func_name(function))
                 .is_some_and(|name| name.starts_with("helios_") && name != "helios_key_slot")
     }
 }
@@ -156,7 +156,8 @@ pub fn is_view_of_helios(view: Oid) -> bool {
     unsafe {
         view.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
             && pg_sys::get_rel_namespace(view).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
-            && nodes::text(pg_sys::get_rel_name(view)).is_some_and(|n| n.starts_with("helios_"))
+            && parse_nodes::text(pg_sys::get_rel_name(view))
+                .is_some_and(|n| n.starts_with("helios_"))
     }
 }
 
@@ -165,13 +166,14 @@ pub fn is_of_helios(function: Oid) -> bool {
     // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
     unsafe {
         let namespace = pg_sys::get_func_namespace(function);
-        nodes::text(pg_sys::get_namespace_name(namespace)).is_some_and(|name| name == "helios")
+        parse_nodes::text(pg_sys::get_namespace_name(namespace))
+            .is_some_and(|name| name == "helios")
     }
 }
 
 /// `name()`, for messages.
 pub fn call_name(function: Oid) -> String {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
-    let name = unsafe { nodes::text(pg_sys::get_func_name(function)) };
+    let name = unsafe { parse_nodes::text(pg_sys::get_func_name(function)) };
     format!("{}()", name.unwrap_or_else(|| format!("function {}", function.to_u32())))
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::pg::tree::enclosing::{self, Call};
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char};
 
@@ -31,7 +31,7 @@ pub struct CreateSchema {
 }
 
 /// A relation that a statement lists.
-pub struct Listed {
+pub struct RelationTarget {
     /// The relation, if it exists.
     pub relation: Option<Oid>,
     /// Its schema as written.
@@ -107,7 +107,7 @@ impl Statement {
             use pg_sys::TransactionStmtKind::*;
             let finishes =
                 matches!((*node).kind, TRANS_STMT_COMMIT_PREPARED | TRANS_STMT_ROLLBACK_PREPARED);
-            if finishes { crate::pg::tree::nodes::text((*node).gid) } else { None }
+            if finishes { crate::pg::tree::parse_nodes::text((*node).gid) } else { None }
         }
     }
 
@@ -183,7 +183,7 @@ impl Statement {
                 let oid = pg_sys::get_rolespec_oid(role, false);
                 crate::pg::catalog::privileges::role_name(oid)
             });
-            let name = nodes::text((*node).schemaname).or_else(|| owner.clone())?;
+            let name = parse_nodes::text((*node).schemaname).or_else(|| owner.clone())?;
             let has_elements = !list::members::<pg_sys::Node>((*node).schemaElts).is_empty();
             Some(CreateSchema { name, owner, if_not_exists: (*node).if_not_exists, has_elements })
         }
@@ -198,8 +198,8 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         unsafe {
             let is_schema = (*node).renameType == pg_sys::ObjectType::OBJECT_SCHEMA;
-            let names =
-                is_schema.then(|| (nodes::text((*node).subname), nodes::text((*node).newname)));
+            let names = is_schema
+                .then(|| (parse_nodes::text((*node).subname), parse_nodes::text((*node).newname)));
             names.and_then(|(old, new)| old.zip(new))
         }
     }
@@ -215,7 +215,7 @@ impl Statement {
             if (*node).removeType != pg_sys::ObjectType::OBJECT_SCHEMA {
                 return None;
             }
-            let names = list::iter((*node).objects).filter_map(|name| nodes::string(name));
+            let names = list::iter((*node).objects).filter_map(|name| parse_nodes::string(name));
             Some((names.collect(), (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE))
         }
     }
@@ -226,20 +226,20 @@ impl Statement {
         unsafe {
             match self.tag() {
                 NodeTag::T_AlterSubscriptionStmt => {
-                    nodes::text((*self.node::<pg_sys::AlterSubscriptionStmt>()).subname)
+                    parse_nodes::text((*self.node::<pg_sys::AlterSubscriptionStmt>()).subname)
                 }
                 NodeTag::T_DropSubscriptionStmt => {
-                    nodes::text((*self.node::<pg_sys::DropSubscriptionStmt>()).subname)
+                    parse_nodes::text((*self.node::<pg_sys::DropSubscriptionStmt>()).subname)
                 }
                 NodeTag::T_RenameStmt => {
                     let node = self.node::<pg_sys::RenameStmt>();
                     let is_one = (*node).renameType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
-                    is_one.then(|| nodes::string((*node).object)).flatten()
+                    is_one.then(|| parse_nodes::string((*node).object)).flatten()
                 }
                 NodeTag::T_AlterOwnerStmt => {
                     let node = self.node::<pg_sys::AlterOwnerStmt>();
                     let is_one = (*node).objectType == pg_sys::ObjectType::OBJECT_SUBSCRIPTION;
-                    is_one.then(|| nodes::string((*node).object)).flatten()
+                    is_one.then(|| parse_nodes::string((*node).object)).flatten()
                 }
                 _ => None,
             }
@@ -254,18 +254,18 @@ impl Statement {
         let node = self.node::<pg_sys::SecLabelStmt>();
         // SAFETY: the tag says what the node is; a schema is labelled by a String node.
         unsafe {
-            if nodes::text((*node).provider).as_deref() != Some("helios") {
+            if parse_nodes::text((*node).provider).as_deref() != Some("helios") {
                 return None;
             }
             let is_schema = (*node).objtype == pg_sys::ObjectType::OBJECT_SCHEMA;
-            let schema = is_schema.then(|| nodes::string((*node).object)).flatten();
-            Some((schema, nodes::text((*node).label)))
+            let schema = is_schema.then(|| parse_nodes::string((*node).object)).flatten();
+            Some((schema, parse_nodes::text((*node).label)))
         }
     }
 
     /// The relations that TRUNCATE, LOCK, VACUUM, ANALYZE, REFRESH, CLUSTER or REINDEX lists; None if the statement
     /// is another one or works without a list.
-    pub fn listed(&self) -> Option<Vec<Listed>> {
+    pub fn relation_targets(&self) -> Option<Vec<RelationTarget>> {
         // SAFETY: the tag says what the node is.
         unsafe {
             let names: Vec<(*mut pg_sys::RangeVar, Vec<String>)> = match self.tag() {
@@ -279,14 +279,14 @@ impl Statement {
                 NodeTag::T_VacuumStmt => vacuumed((*self.node::<pg_sys::VacuumStmt>()).rels),
                 _ => return None,
             };
-            let listed = |(name, columns): (*mut pg_sys::RangeVar, Vec<String>)| Listed {
-                relation: nodes::relation(name),
-                schema: nodes::text((*name).schemaname),
-                name: nodes::text((*name).relname).unwrap_or_default(),
+            let target = |(name, columns): (*mut pg_sys::RangeVar, Vec<String>)| RelationTarget {
+                relation: parse_nodes::relation(name),
+                schema: parse_nodes::text((*name).schemaname),
+                name: parse_nodes::text((*name).relname).unwrap_or_default(),
                 columns,
                 only: !(*name).inh,
             };
-            (!names.is_empty()).then(|| names.into_iter().map(listed).collect())
+            (!names.is_empty()).then(|| names.into_iter().map(target).collect())
         }
     }
 }
@@ -312,7 +312,10 @@ unsafe fn vacuumed(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<S
             .filter(|relation| !(**relation).relation.is_null())
             .map(|relation| {
                 let columns = list::iter((*relation).va_cols);
-                ((*relation).relation, columns.filter_map(|column| nodes::string(column)).collect())
+                (
+                    (*relation).relation,
+                    columns.filter_map(|column| parse_nodes::string(column)).collect(),
+                )
             })
             .collect()
     }

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use crate::pg::tree::redirect;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::survey_expression;
@@ -44,7 +44,7 @@ impl RawCall {
             if (*constant).isnull {
                 return None;
             }
-            nodes::string((&raw mut (*constant).val).cast())
+            parse_nodes::string((&raw mut (*constant).val).cast())
         }
     }
 }
@@ -104,8 +104,8 @@ impl Statement {
                     }
                     let copy = self.copy();
                     for (ours, call) in named(&copy) {
-                        let schema = pg_sys::makeString(nodes::palloc_text("helios"));
-                        let name = pg_sys::makeString(nodes::palloc_text(ours));
+                        let schema = pg_sys::makeString(parse_nodes::palloc_text("helios"));
+                        let name = pg_sys::makeString(parse_nodes::palloc_text(ours));
                         let list = pg_sys::lappend(ptr::null_mut(), schema.cast());
                         (*call.call).funcname = pg_sys::lappend(list, name.cast());
                     }
@@ -182,7 +182,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
         if (*node).type_ == NodeTag::T_FuncCall {
             let call = node.cast::<pg_sys::FuncCall>();
             let names = list::members::<pg_sys::Node>((*call).funcname);
-            let mut names = names.into_iter().filter_map(|name| nodes::string(name));
+            let mut names = names.into_iter().filter_map(|name| parse_nodes::string(name));
             let name = match (names.next(), names.next(), names.next()) {
                 (Some(name), None, _) => Some(name),
                 (Some(schema), Some(name), None) if schema == "pg_catalog" => Some(name),

@@ -1,8 +1,8 @@
 //! Copies of a statement that differ in one respect: what the shell is to do is often less than what was said.
 
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
-use crate::pg::tree::statement::{Listed, Statement};
+use crate::pg::tree::parse_nodes;
+use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
 /// CREATE TABLE AS, SELECT INTO or CREATE MATERIALIZED VIEW.
@@ -34,9 +34,9 @@ impl Statement {
         // SAFETY: the tag says what the node is; its query has been analysed.
         unsafe {
             let into = (*node).into;
-            let name = crate::pg::tree::nodes::text((*(*into).rel).relname)?;
+            let name = crate::pg::tree::parse_nodes::text((*(*into).rel).relname)?;
             let namespace = pg_sys::RangeVarGetCreationNamespace((*into).rel);
-            let c_name = crate::pg::tree::nodes::palloc_text(&name);
+            let c_name = crate::pg::tree::parse_nodes::palloc_text(&name);
             let exists = pg_sys::get_relname_relid(c_name, namespace) != pg_sys::InvalidOid;
             let query = (*node).query;
             let utility = (*query).type_ == NodeTag::T_Query
@@ -63,7 +63,7 @@ impl Statement {
     }
 
     /// The statement with only the listed relations of these numbers.
-    pub fn with_listed(&self, keep: &[usize]) -> Self {
+    pub fn with_targets(&self, keep: &[usize]) -> Self {
         let copy = self.copy();
         // SAFETY: the tag says what the node is.
         unsafe {
@@ -91,14 +91,14 @@ impl Statement {
         unsafe {
             let set = self.node::<pg_sys::VariableSetStmt>();
             let is_multi = (*set).kind == pg_sys::VariableSetKind::VAR_SET_MULTI;
-            let is_snapshot =
-                is_multi && nodes::text((*set).name).as_deref() == Some("TRANSACTION SNAPSHOT");
+            let is_snapshot = is_multi
+                && parse_nodes::text((*set).name).as_deref() == Some("TRANSACTION SNAPSHOT");
             let first = if is_snapshot {
                 list::members::<pg_sys::A_Const>((*set).args)
             } else {
                 Vec::new()
             };
-            first.first().and_then(|constant| nodes::text((**constant).val.sval.sval))
+            first.first().and_then(|constant| parse_nodes::text((**constant).val.sval.sval))
         }
     }
 
@@ -109,7 +109,7 @@ impl Statement {
         unsafe {
             let set = copy.node::<pg_sys::VariableSetStmt>();
             for constant in list::iter::<pg_sys::A_Const>((*set).args) {
-                (*constant).val.sval.sval = nodes::palloc_text(identifier);
+                (*constant).val.sval.sval = parse_nodes::palloc_text(identifier);
             }
         }
         copy
@@ -245,13 +245,16 @@ impl Statement {
         unsafe {
             let command =
                 commands.into_iter().find(|command| kinds.contains(&(**command).subtype))?;
-            let parent = nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)?;
-            Some((parent, nodes::relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name)))
+            let parent = parse_nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)?;
+            Some((
+                parent,
+                parse_nodes::relation((*(*command).def.cast::<pg_sys::PartitionCmd>()).name),
+            ))
         }
     }
 
     /// The indexes that DROP INDEX names.
-    pub fn dropped_indexes(&self) -> Option<Vec<Listed>> {
+    pub fn dropped_indexes(&self) -> Option<Vec<RelationTarget>> {
         if self.tag() != NodeTag::T_DropStmt {
             return None;
         }
@@ -263,10 +266,10 @@ impl Statement {
             }
             let index = |name: *mut pg_sys::List| {
                 let name = pg_sys::makeRangeVarFromNameList(name);
-                Listed {
-                    relation: nodes::relation(name),
-                    schema: nodes::text((*name).schemaname),
-                    name: nodes::text((*name).relname).unwrap_or_default(),
+                RelationTarget {
+                    relation: parse_nodes::relation(name),
+                    schema: parse_nodes::text((*name).schemaname),
+                    name: parse_nodes::text((*name).relname).unwrap_or_default(),
                     columns: Vec::new(),
                     only: false,
                 }

@@ -3,7 +3,7 @@
 
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, GrantTargetType, InvalidOid, NodeTag, ObjectType, Oid};
 
@@ -101,7 +101,7 @@ impl Statement {
             };
             let object = |object: *mut pg_sys::PublicationObjSpec| {
                 if (*object).pubtable.is_null() {
-                    let schema = nodes::text((*object).name)?;
+                    let schema = parse_nodes::text((*object).name)?;
                     return crate::pg::session::namespace(&schema).map(object::of_schema);
                 }
                 relation((*(*object).pubtable).relation)
@@ -123,7 +123,7 @@ impl Statement {
                 true if (*node).objectType == ObjectType::OBJECT_EXTENSION => None,
                 true => address((*node).objectType, (*node).object, pg_sys::AccessExclusiveLock),
             };
-            moved.zip(nodes::text((*node).newschema))
+            moved.zip(parse_nodes::text((*node).newschema))
         }
     }
 
@@ -136,7 +136,7 @@ impl Statement {
         unsafe {
             let names =
                 list::members::<pg_sys::Node>((*self.node::<pg_sys::CreateTrigStmt>()).funcname);
-            nodes::string(*names.last()?)
+            parse_nodes::string(*names.last()?)
         }
     }
 
@@ -160,7 +160,7 @@ impl Statement {
             return None;
         }
         // SAFETY: the tag says what the node is.
-        unsafe { nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
+        unsafe { parse_nodes::text((*self.node::<pg_sys::AlterObjectSchemaStmt>()).newschema) }
     }
 
     /// Whether it is an ALTER EXTENSION … UPDATE of this one.
@@ -171,7 +171,7 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         unsafe {
             let name = (*self.node::<pg_sys::AlterExtensionStmt>()).extname;
-            nodes::text(name).as_deref() == Some(extension)
+            parse_nodes::text(name).as_deref() == Some(extension)
         }
     }
 
@@ -185,7 +185,7 @@ impl Statement {
         unsafe {
             (*node).removeType == ObjectType::OBJECT_EXTENSION
                 && list::iter((*node).objects)
-                    .any(|name| nodes::string(name).as_deref() == Some(extension))
+                    .any(|name| parse_nodes::string(name).as_deref() == Some(extension))
         }
     }
 
@@ -212,7 +212,7 @@ impl Statement {
         // SAFETY: the tag says what the node is; what its objects are follows from their type.
         unsafe {
             let objects = list::members::<pg_sys::Node>((*node).objects);
-            let names = || objects.iter().filter_map(|&name| nodes::string(name));
+            let names = || objects.iter().filter_map(|&name| parse_nodes::string(name));
             if (*node).targtype == GrantTargetType::ACL_TARGET_ALL_IN_SCHEMA {
                 let schemas =
                     names().filter_map(|name| crate::pg::session::namespace(&name)).collect();
@@ -287,7 +287,7 @@ unsafe fn data_type(name: *mut pg_sys::List) -> Option<Object> {
 /// A valid RangeVar.
 unsafe fn relation(name: *mut pg_sys::RangeVar) -> Option<Object> {
     // SAFETY: the caller's word.
-    unsafe { nodes::relation(name) }.map(object::of_relation)
+    unsafe { parse_nodes::relation(name) }.map(object::of_relation)
 }
 
 /// # Safety

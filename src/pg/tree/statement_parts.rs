@@ -3,7 +3,7 @@
 
 use crate::pg::catalog::privileges;
 use crate::pg::tree::list;
-use crate::pg::tree::nodes;
+use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
@@ -30,7 +30,9 @@ impl Statement {
             let verb = match (*node).removeType {
                 // As a routine, an aggregate is named by its input types, and has a name without any.
                 pg_sys::ObjectType::OBJECT_AGGREGATE => "DROP ROUTINE".into(),
-                _ => nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(node.cast())))?,
+                _ => parse_nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(
+                    node.cast(),
+                )))?,
             };
             let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
             let length = list::members::<pg_sys::Node>((*node).objects).len();
@@ -56,8 +58,8 @@ impl Statement {
                 (*self.node::<pg_sys::ConstraintsSetStmt>()).constraints,
             );
             let name = |name: *mut pg_sys::RangeVar| {
-                let schema = nodes::text((*name).schemaname);
-                (schema, nodes::text((*name).relname).unwrap_or_default())
+                let schema = parse_nodes::text((*name).schemaname);
+                (schema, parse_nodes::text((*name).relname).unwrap_or_default())
             };
             Some(names.into_iter().map(name).collect())
         }
@@ -69,20 +71,22 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         let name = unsafe {
             match self.tag() {
-                NodeTag::T_DropdbStmt => nodes::text((*self.node::<pg_sys::DropdbStmt>()).dbname),
+                NodeTag::T_DropdbStmt => {
+                    parse_nodes::text((*self.node::<pg_sys::DropdbStmt>()).dbname)
+                }
                 NodeTag::T_CreatedbStmt => {
                     let options = (*self.node::<pg_sys::CreatedbStmt>()).options;
-                    nodes::option(options, "template")
+                    parse_nodes::option(options, "template")
                 }
                 NodeTag::T_AlterDatabaseStmt => {
                     let node = self.node::<pg_sys::AlterDatabaseStmt>();
-                    nodes::option((*node).options, "tablespace")
-                        .and_then(|_| nodes::text((*node).dbname))
+                    parse_nodes::option((*node).options, "tablespace")
+                        .and_then(|_| parse_nodes::text((*node).dbname))
                 }
                 NodeTag::T_RenameStmt => {
                     let node = self.node::<pg_sys::RenameStmt>();
                     ((*node).renameType == pg_sys::ObjectType::OBJECT_DATABASE)
-                        .then(|| nodes::text((*node).subname))
+                        .then(|| parse_nodes::text((*node).subname))
                         .flatten()
                 }
                 _ => None,
@@ -115,7 +119,7 @@ impl Statement {
         // SAFETY: the tag says what the node is.
         unsafe {
             let is_schema = (*node).kind == pg_sys::ReindexObjectType::REINDEX_OBJECT_SCHEMA;
-            is_schema.then(|| nodes::text((*node).name)).flatten()
+            is_schema.then(|| parse_nodes::text((*node).name)).flatten()
         }
     }
 
@@ -125,14 +129,14 @@ impl Statement {
         unsafe {
             match self.tag() {
                 NodeTag::T_IndexStmt => {
-                    nodes::relation((*self.node::<pg_sys::IndexStmt>()).relation)
+                    parse_nodes::relation((*self.node::<pg_sys::IndexStmt>()).relation)
                 }
                 NodeTag::T_AlterTableStmt => {
-                    nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
+                    parse_nodes::relation((*self.node::<pg_sys::AlterTableStmt>()).relation)
                 }
                 NodeTag::T_DropStmt => {
                     let names = list::members((*self.node::<pg_sys::DropStmt>()).objects);
-                    nodes::relation(pg_sys::makeRangeVarFromNameList(*names.first()?))
+                    parse_nodes::relation(pg_sys::makeRangeVarFromNameList(*names.first()?))
                 }
                 _ => None,
             }
@@ -182,8 +186,9 @@ impl Statement {
         // SAFETY: the tag says what the node is, and so what its lists hold.
         unsafe {
             let privileges = list::iter::<pg_sys::AccessPriv>((*node).privileges);
-            let mut privileges: Vec<String> =
-                privileges.filter_map(|privilege| nodes::text((*privilege).priv_name)).collect();
+            let mut privileges: Vec<String> = privileges
+                .filter_map(|privilege| parse_nodes::text((*privilege).priv_name))
+                .collect();
             if privileges.is_empty() {
                 privileges.push("ALL".into());
             }
@@ -222,7 +227,7 @@ unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
         if (*role).roletype == pg_sys::RoleSpecType::ROLESPEC_PUBLIC {
             return "PUBLIC".into();
         }
-        quote_identifier(nodes::text(pg_sys::get_rolespec_name(role)).unwrap_or_default())
+        quote_identifier(parse_nodes::text(pg_sys::get_rolespec_name(role)).unwrap_or_default())
     }
 }
 
@@ -231,11 +236,11 @@ unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
 unsafe fn vacuum_option(option: *mut pg_sys::DefElem) -> String {
     // SAFETY: the caller's word; defGetString reads every kind of value that the grammar allows.
     unsafe {
-        let name = nodes::text((*option).defname).unwrap_or_default();
+        let name = parse_nodes::text((*option).defname).unwrap_or_default();
         match (*option).arg.is_null() {
             true => name,
             false => {
-                let value = nodes::text(pg_sys::defGetString(option)).unwrap_or_default();
+                let value = parse_nodes::text(pg_sys::defGetString(option)).unwrap_or_default();
                 format!("{name} {value}")
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
-use crate::pg::tree::object_numbers::{self, Misuse, Verdict};
+use crate::pg::tree::object_numbers::{self, OidMisuse, Verdict};
 use crate::pg::tree::server_functions::{Bond, bond, data_function};
 use crate::pg::tree::{list, redirect, table_numbers};
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -78,7 +78,7 @@ pub struct Survey<'a> {
     /// `tableoid` is used as a number: it is another one on a node than here.
     pub table_number: bool,
     /// An object's number is given, or would be seen.
-    pub object_number: Option<Misuse>,
+    pub object_number: Option<OidMisuse>,
     /// `session_user` is read.
     pub session_user: bool,
     /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is

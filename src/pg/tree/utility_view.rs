@@ -57,12 +57,12 @@ impl CopyView {
         // expressions are made here, as COPY makes them, in memory of the statement.
         unsafe {
             let listed: Vec<String> = crate::pg::tree::list::iter((*self.statement).attlist)
-                .filter_map(|name| crate::pg::tree::nodes::string(name))
+                .filter_map(|name| crate::pg::tree::parse_nodes::string(name))
                 .collect();
             let opened = pg_sys::relation_open(relation, pg_sys::AccessShareLock as c_int);
             for number in 1..=(*(*opened).rd_rel).relnatts {
                 let name =
-                    crate::pg::tree::nodes::text(pg_sys::get_attname(relation, number, true));
+                    crate::pg::tree::parse_nodes::text(pg_sys::get_attname(relation, number, true));
                 let given = listed.is_empty() || name.is_none_or(|name| listed.contains(&name));
                 let dropped = pg_sys::get_atttype(relation, number) == Oid::INVALID;
                 if given || dropped || pg_sys::get_attgenerated(relation, number) != 0 {
@@ -80,19 +80,22 @@ impl CopyView {
     }
 
     /// The first column that cannot travel in binary form between two servers, if that form is wanted.
-    pub fn unfit_for_binary(&self, relation: Oid) -> Option<String> {
+    pub fn column_without_portable_binary(&self, relation: Oid) -> Option<String> {
         // SAFETY: the option list and the column list of a valid statement; syscache look-ups.
         unsafe {
-            let format = crate::pg::tree::nodes::option((*self.statement).options, "format");
+            let format = crate::pg::tree::parse_nodes::option((*self.statement).options, "format");
             if format.as_deref() != Some("binary") {
                 return None;
             }
             let listed: Vec<String> = crate::pg::tree::list::iter((*self.statement).attlist)
-                .filter_map(|name| crate::pg::tree::nodes::string(name))
+                .filter_map(|name| crate::pg::tree::parse_nodes::string(name))
                 .collect();
             let copied = (1..=pg_sys::AttrNumber::MAX)
                 .map_while(|n| {
-                    Some((n, crate::pg::tree::nodes::text(pg_sys::get_attname(relation, n, true))?))
+                    Some((
+                        n,
+                        crate::pg::tree::parse_nodes::text(pg_sys::get_attname(relation, n, true))?,
+                    ))
                 })
                 .filter(|(_, name)| listed.is_empty() || listed.contains(name));
             copied.into_iter().find_map(|(number, name)| {

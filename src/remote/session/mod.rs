@@ -2,9 +2,9 @@
 
 mod failure;
 mod input;
-mod query;
+pub mod simple_query;
 
-pub use query::{Answer, wait_for_any};
+pub use simple_query::{Answer, wait_for_any};
 
 use super::cancel::CancelKey;
 use super::messages;

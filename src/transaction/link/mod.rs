@@ -4,13 +4,13 @@
 mod answers;
 mod columns;
 pub mod copy_mode;
-mod request;
+pub mod pipeline;
 
-use super::applied::Applied;
 use super::block::{Block, Step};
 use super::gid::Gid;
 use super::mode::Mode;
-use super::stream::{Outcome, Stream};
+use super::node_settings::NodeSettings;
+use super::result_stream::{Outcome, ResultStream};
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
@@ -77,11 +77,11 @@ pub struct Link {
     pub block: Block,
     /// Name of the transaction that this session left prepared, until it is resolved.
     pub prepared: Option<String>,
-    applied: Applied,
+    applied: NodeSettings,
     statements: StatementCache,
     effects: VecDeque<Effect>,
     request: Request,
-    current: Option<Rc<RefCell<Stream>>>,
+    current: Option<Rc<RefCell<ResultStream>>>,
     closing: Vec<u32>,
     /// The node was told to close portals, and the answer is still to come.
     pub is_closing: bool,
@@ -105,7 +105,7 @@ impl Link {
             node,
             block: Block::default(),
             prepared: None,
-            applied: Applied::default(),
+            applied: NodeSettings::default(),
             statements: StatementCache::default(),
             effects: VecDeque::new(),
             request: Request::default(),
@@ -201,7 +201,7 @@ impl Link {
         self.statements.clear();
     }
 
-    pub fn is_current(&self, stream: &Rc<RefCell<Stream>>) -> bool {
+    pub fn is_current(&self, stream: &Rc<RefCell<ResultStream>>) -> bool {
         self.current.as_ref().is_some_and(|current| Rc::ptr_eq(current, stream))
     }
 

@@ -66,8 +66,8 @@ fn case(cluster: &Cluster, place: &str, way: Way, question: &str) {
         Way::Back | Way::Finish => {
             let id = crate::switch(&mut client, "t", other);
             cluster.failpoint(place, "hang", 0, 0);
-            let wish = if way == Way::Back { "rollback" } else { "finish" };
-            client.query(&format!("SELECT helios_{wish}_migration($1)"), &[&id]).unwrap();
+            let request = if way == Way::Back { "rollback" } else { "finish" };
+            client.query(&format!("SELECT helios_{request}_migration($1)"), &[&id]).unwrap();
             id
         }
     };

@@ -15,7 +15,6 @@ mod crashes;
 mod details;
 mod failover;
 mod full_disk;
-mod home;
 mod hostile_text;
 mod imports;
 mod inheritance;
@@ -25,6 +24,7 @@ mod owners;
 mod plain_on_nodes;
 mod races;
 mod refusals;
+mod requests;
 mod rights;
 mod schemaless;
 mod sessions;
@@ -32,10 +32,10 @@ mod tenant_code;
 mod timeouts;
 mod types;
 mod under_load;
+mod undistribute;
 mod unreachable;
 mod verification;
 mod waiting;
-mod wishes;
 
 use helios_tests::{
     BOUND, Cluster, Stop, assert_clean, assert_clean_on, node_of, text, wait_until,

@@ -23,7 +23,7 @@ fn held_at(place: &str) -> (Cluster, Client, i64) {
     (cluster, client, id)
 }
 
-/// The way there must be closed before the way back opens, also when nothing came between the switch and the wish.
+/// The way there must be closed before the way back opens, also when nothing came between the switch and the request.
 #[test]
 fn rows_do_not_go_round_when_the_way_back_is_asked_for_right_after_the_switch() {
     let (cluster, mut client, id) = held_at("migration.switch.after");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::drain::drain;
+use super::receiver::drain;
 use super::targets::{SCALE, Target, Targets};
 use super::{Options, median};
 use testkit::cluster::DATABASE;

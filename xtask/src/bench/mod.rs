@@ -7,8 +7,8 @@
 
 mod bulk;
 mod distributed;
-mod drain;
 mod migration;
+mod receiver;
 mod report;
 mod short;
 mod targets;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Pid;
 
 use super::Transport;
-use super::drain::Stream;
+use super::receiver::Stream;
 use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::postgres::Postgres;

@@ -79,7 +79,7 @@ fn finish_all(client: &mut Client, step: &Step, ids: &[i64]) -> Result<()> {
     while !open.is_empty() {
         let (mut done, mut all) = (0, 0);
         for id in ids {
-            let seen = migrations::look(client, *id)?;
+            let seen = migrations::status(client, *id)?;
             done += u64::try_from(seen.rows.0).unwrap_or(0);
             all += u64::try_from(seen.rows.1.max(seen.rows.0)).unwrap_or(0);
             if seen.is_settled("dual_write_back") {

@@ -8,7 +8,7 @@ use postgres::Client;
 use super::{SHOWN, TENANTS};
 use testkit::cluster::LocalCluster;
 use testkit::ledger::{self, Ledger, Statement, now};
-use testkit::migrations::{self, Seen};
+use testkit::migrations::{self, MigrationStatus};
 use testkit::progress::Step;
 
 /// Clients that write to the tenant.
@@ -94,7 +94,7 @@ fn go_on(
 }
 
 /// A bar of the rows that are copied, and what goes on.
-pub fn show_progress(step: &Step, seen: &Seen) {
+pub fn show_progress(step: &Step, seen: &MigrationStatus) {
     let rows = [seen.rows.0, seen.rows.1].map(|rows| u64::try_from(rows).unwrap_or(0));
     // How many there are is an estimate.
     step.progress(&seen.state, rows[0], rows[1].max(rows[0]));

@@ -4,8 +4,8 @@ mod bad_input;
 mod contents;
 mod crashes;
 mod passwords;
+mod requests;
 mod under_load;
-mod wishes;
 
 use helios_tests::{BOUND, Cluster, PlainServer, pg, wait_until};
 use postgres::Client;

@@ -236,7 +236,7 @@ fn moved(
     let ended = now();
     let states = history.iter().zip(ends.chain([ended]));
     let states = states.map(|((state, from), to)| (state.clone(), (*from, to)));
-    let stall = migrations::look(client, id)?.stall;
+    let stall = migrations::status(client, id)?.stall;
     Ok(Move { what, span: (began, ended), states: states.collect(), stall })
 }
 

@@ -1,10 +1,9 @@
 //! The worker of one migration: takes it from state to state until there is nothing to do for now.
 
-use super::steps::{self, outcome::StepOutcome};
-use crate::catalog::{
-    self,
-    migration::{self, Migration},
-};
+use super::steps;
+use super::steps::outcome::StepOutcome;
+use crate::catalog;
+use crate::catalog::migration::{self, Migration};
 use crate::error::Error;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;

@@ -16,7 +16,7 @@ pub enum Outcome {
 
 /// Rows that were read ahead, and how the request ended.
 #[derive(Default)]
-pub struct Stream {
+pub struct ResultStream {
     rows: Vec<u8>,
     at: usize,
     /// Set once ReadyForQuery has arrived.
@@ -29,7 +29,7 @@ pub struct Stream {
     pub level: u32,
 }
 
-impl Stream {
+impl ResultStream {
     /// Of a request at a nesting level (0: outside a transaction block).
     pub fn new(level: u32) -> Self {
         Self { level, ..Self::default() }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_in_order() {
-        let mut stream = Stream::default();
+        let mut stream = ResultStream::default();
         assert!(stream.take_rows().is_none());
         stream.keep(b"one");
         stream.keep(b"");

@@ -4,11 +4,11 @@
 //! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
 //! node's business), and remembered until it is planned.
 
-use super::fit;
 use super::relations::OnNode;
+use super::unsupported;
 use crate::catalog;
 use crate::error::{Error, Result};
-use crate::pg::exec::plan::RemotePlan;
+use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::{evaluate, nesting};
 use crate::pg::hooks::planner::Planned;
 use crate::pg::tree::{ParamUse, QueryTree, Source, Survey};
@@ -63,14 +63,14 @@ pub(super) fn plan(
     survey: Survey<'_>,
     place: OnNode,
 ) -> Result<Planned> {
-    fit::check(query, &survey, &place)?;
+    unsupported::check(query, &survey, &place)?;
     let text = match query.source() {
         Source::Statement if place.local_view => expanded(query)?,
         Source::Statement => own_or_deparsed(query, source, &survey)?,
         // The node's own rules run what belongs to the statement.
         Source::AlsoRule => Text { sql: Vec::new(), offset: None },
         Source::InsteadRule => {
-            return Err(fit::unsupported(
+            return Err(unsupported::unsupported(
                 "rules with several INSTEAD actions are not supported in a distributed schema",
             )
             .hint("Use an INSTEAD OF trigger."));

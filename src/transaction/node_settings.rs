@@ -6,7 +6,7 @@ use std::rc::Rc;
 /// The settings of one session on a node. A setting made inside a (sub)transaction goes back when that is
 /// rolled back, so the state before is kept for each level that changed something.
 #[derive(Debug, Default)]
-pub struct Applied {
+pub struct NodeSettings {
     now: Rc<Snapshot>,
     epoch: u64,
     /// Something on the node may have changed settings by itself: what is sent next must not rest on `now`.
@@ -15,7 +15,7 @@ pub struct Applied {
     before: Vec<(u32, Rc<Snapshot>, bool)>,
 }
 
-impl Applied {
+impl NodeSettings {
     /// What the session has.
     pub fn now(&self) -> &Rc<Snapshot> {
         &self.now
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn every_level_goes_back_to_what_was_before_it() {
-        let mut a = Applied::default();
+        let mut a = NodeSettings::default();
         a.set(role("one"), 1, 1);
         a.set(role("one again"), 2, 1);
         a.set(role("three"), 3, 3);
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_released_level_goes_back_with_its_parent() {
-        let mut a = Applied::default();
+        let mut a = NodeSettings::default();
         a.set(role("three"), 1, 3);
         a.set(role("four"), 1, 4);
         a.release(4);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_a_rollback_brings_back_is_as_unknown_as_it_was() {
-        let mut a = Applied::default();
+        let mut a = NodeSettings::default();
         a.set(role("one"), 1, 1);
         a.forget();
         assert_eq!(a.epoch(), 0);
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_commit_keeps_everything() {
-        let mut a = Applied::default();
+        let mut a = NodeSettings::default();
         a.set(role("one"), 1, 1);
         a.commit();
         a.roll_back(0);

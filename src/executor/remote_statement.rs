@@ -1,6 +1,7 @@
-//! One statement on its node, from its parameters to its last row: for what is run at once and not as a plan's node.
+//! One statement on its node, from its parameters to its last row, for callers without a plan: EXPLAIN, CALL, expressions,
+//! sequences.
 
-use super::{mode, position, types};
+use super::{mode, position, remote_types};
 use crate::catalog::NodeId;
 use crate::error::Result;
 use crate::pg::exec::params::Params;
@@ -8,8 +9,8 @@ use crate::pg::exec::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 
-/// What is to be run.
-pub struct Request<'a> {
+/// A statement for a node, with what its session has to know of it.
+pub struct RemoteStatement<'a> {
     pub node: NodeId,
     pub sql: &'a [u8],
     /// Characters of the client's text before the statement, if it is the client's own.
@@ -27,28 +28,28 @@ pub struct Request<'a> {
 
 /// Runs it; gives every row, with its columns as text, to `on_row`.
 pub fn run(
-    request: &Request<'_>,
+    remote: &RemoteStatement<'_>,
     params: &mut Params,
     on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let mode = request.mode.unwrap_or_else(mode);
-    types::translate(params, request.node, mode)?;
+    let mode = remote.mode.unwrap_or_else(mode);
+    remote_types::translate(params, remote.node, mode)?;
     let values: Vec<Value> =
         params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
     let statement = Statement {
-        sql: request.sql,
+        sql: remote.sql,
         types: params.types(),
         values: &values,
         result_formats: &[],
-        reuse: request.reuse,
-        columns: request.columns,
+        reuse: remote.reuse,
+        columns: remote.columns,
     };
-    let moved = |error| position::relocate(error, request.offset, request.sql);
+    let moved = |error| position::relocate(error, remote.offset, remote.sql);
     let mut execution =
-        transaction::start(request.node, &statement, mode, Fetch::All, request.writes)
+        transaction::start(remote.node, &statement, mode, Fetch::All, remote.writes)
             .map_err(moved)?;
-    if request.unsettles {
-        transaction::forget_settings_of(request.node);
+    if remote.unsettles {
+        transaction::forget_settings_of(remote.node);
     }
     loop {
         if let Step::Complete(_) = execution.step(on_row).map_err(moved)? {

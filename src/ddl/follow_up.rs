@@ -1,12 +1,12 @@
 //! What is left to do for a statement once the server has run it on the shells.
 
 use super::truncate_triggers;
-use crate::catalog::{NodeId, placement};
+use crate::catalog::{NodeId, placement_strategy};
 use crate::pg::catalog::object::Object;
 use std::collections::BTreeMap;
 
 /// What is to be done after the server ran the statement.
-pub enum Plan {
+pub enum FollowUp {
     /// Forget the schemas that it dropped; nothing else.
     Bookkeeping,
     /// On a node, inside a function: refuse it if it touched what shells must have too.
@@ -46,7 +46,7 @@ pub struct NewSchema {
     /// What places it.
     pub key: String,
     /// Where it goes.
-    pub target: placement::Target,
+    pub target: placement_strategy::Target,
     /// The statement for its node.
     pub text: Vec<u8>,
 }

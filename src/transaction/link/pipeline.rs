@@ -12,7 +12,7 @@ impl Link {
         mode: Mode,
         portal: Option<(u32, u32)>,
         writes: bool,
-    ) -> Result<Rc<RefCell<Stream>>> {
+    ) -> Result<Rc<RefCell<ResultStream>>> {
         let written = self.begin(mode, writes).and_then(|()| {
             self.bind(st, portal.map(|(number, _)| number))?;
             self.execute(portal)?;
@@ -278,13 +278,13 @@ impl Link {
     }
 
     /// Ends the pipeline and sends it. The answers belong to the stream given back.
-    pub fn submit(&mut self) -> Result<Rc<RefCell<Stream>>> {
+    pub fn submit(&mut self) -> Result<Rc<RefCell<ResultStream>>> {
         self.end_pipeline()?;
         self.send(xact::nest_level())
     }
 
     /// The same for a portal of an outer nesting level: its rows outlive the current one.
-    pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+    pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<ResultStream>>> {
         self.end_pipeline()?;
         self.send(level)
     }
@@ -317,9 +317,9 @@ impl Link {
     }
 
     /// Sends the pipeline, which may have to be ended later.
-    pub fn send(&mut self, level: u32) -> Result<Rc<RefCell<Stream>>> {
+    pub fn send(&mut self, level: u32) -> Result<Rc<RefCell<ResultStream>>> {
         let level = if self.request.autocommit { 0 } else { level };
-        let stream = Rc::new(RefCell::new(Stream::new(level)));
+        let stream = Rc::new(RefCell::new(ResultStream::new(level)));
         self.current = Some(Rc::clone(&stream));
         match self.session.flush(WaitPolicy::Interruptible) {
             Ok(()) => Ok(stream),

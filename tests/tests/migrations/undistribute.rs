@@ -1,4 +1,4 @@
-//! Schemas of this server become distributed with all that is in them, and come home again.
+//! Schemas of this server become distributed with all that is in them, and plain again (`helios_undistribute_schema`).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 

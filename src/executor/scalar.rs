@@ -1,6 +1,6 @@
 //! Single values from a node: expressions of procedural languages, and sequences that only a call names.
 
-use super::run::{Request, run};
+use super::remote_statement::{RemoteStatement, run};
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names::{relation_local_name, relation_namespace};
@@ -52,7 +52,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     if evaluation.writes {
         evaluation.namespaces.iter().take(1).copied().for_each(super::note_write);
     }
-    let request = Request {
+    let remote = RemoteStatement {
         node,
         sql: &evaluation.sql,
         offset: None,
@@ -63,7 +63,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
         columns: evaluation.columns,
     };
     let mut value = None;
-    run(&request, &mut evaluation.params, &mut |row| {
+    run(&remote, &mut evaluation.params, &mut |row| {
         let first = frames::columns(row).ok().and_then(|mut columns| columns.next());
         value = first.and_then(|column| column.ok().flatten().map(<[u8]>::to_vec));
         Ok(())

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
 /// Errors with 42501 unless the current user may let the server read (`from`) or write files, or run programs.
-pub fn require_server_files(from: bool, program: bool) -> Result<()> {
+pub fn require(from: bool, program: bool) -> Result<()> {
     let (role, name, what) = match (program, from) {
         (true, true) => (
             pg_sys::ROLE_PG_EXECUTE_SERVER_PROGRAM,

@@ -1,7 +1,7 @@
 //! SET CONSTRAINTS, SET TRANSACTION SNAPSHOT and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
 //! which the nodes themselves follow.
 
-use super::plan::Plan;
+use super::follow_up::FollowUp;
 use super::statement_scope::begin;
 use super::{expressions, send};
 use crate::catalog::{self, NodeId};
@@ -25,14 +25,14 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
         && catalog::in_use()
         && let Some(transaction) = transaction::user_prepared(&gid)?
     {
-        return Ok(begin(*statement, Plan::FinishPrepared { transaction }));
+        return Ok(begin(*statement, FollowUp::FinishPrepared { transaction }));
     }
     if let Some(identifier) = statement.snapshot_to_import()
         && catalog::in_use()
     {
         let (own, nodes) = transaction::snapshots::parse(&identifier)?;
         transaction::snapshots::check_unused()?;
-        return Ok(begin(statement.with_snapshot(&own), Plan::ImportSnapshot(nodes)));
+        return Ok(begin(statement.with_snapshot(&own), FollowUp::ImportSnapshot(nodes)));
     }
     set_constraints(statement)?;
     expressions::route_arguments(statement)

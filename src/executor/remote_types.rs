@@ -59,7 +59,7 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
     })?;
     KNOWN.with_borrow_mut(|known| {
         // A schema that went away and came back meanwhile has other types than those the node was asked for.
-        if known.grounds == crate::executor::types::grounds() {
+        if known.grounds == crate::executor::remote_types::grounds() {
             known.oids.insert(key, oid);
         }
     });

@@ -45,26 +45,26 @@ fn check_server(source: &mut Session) -> Result<()> {
     let rows = source.query(ask)?;
     let row = rows.first().map(|row| &**row).unwrap_or_default();
     let version: i32 = column(row, 0).unwrap_or(0);
-    let unfit = |message: &str, detail: String, hint: &str| {
+    let unsupported = |message: &str, detail: String, hint: &str| {
         Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).detail(detail).hint(hint)
     };
     let here = i32::try_from(pgrx::pg_sys::PG_VERSION_NUM / 10000).unwrap_or(0);
     if version < OLDEST || version > here {
-        return Err(unfit(
+        return Err(unsupported(
             "the foreign server has a version that schemas cannot be imported from",
             format!("It runs PostgreSQL {version}; this server runs {here}."),
             "Versions from 15 to this server's own can be imported from.",
         ));
     }
     if text(row, 1) != "UTF8" {
-        return Err(unfit(
+        return Err(unsupported(
             "the foreign database has another encoding than UTF8",
             format!("It has encoding {}.", text(row, 1)),
             "Dump the schema and restore it here.",
         ));
     }
     if flag(row, 2) {
-        return Err(unfit(
+        return Err(unsupported(
             "the foreign server is a standby",
             "Nothing can be made there.".to_owned(),
             "Name its primary in the connection string.",

@@ -1,6 +1,6 @@
 //! Reference tables.
 
-use crate::ddl::reference;
+use crate::ddl::reference_table;
 use crate::error::{self, Error};
 use crate::executor::reference_change;
 use crate::pg::error::OrRaise;
@@ -24,19 +24,21 @@ fn given(table: Option<&str>) -> error::Result<Oid> {
 /// Puts a copy of a table, with its rows, on every node.
 #[pg_extern(sql = false)]
 fn helios_create_reference_table(table: Option<&str>) {
-    given(table).and_then(reference::create).or_raise();
+    given(table).and_then(reference_table::create).or_raise();
 }
 
 /// Makes a reference table an ordinary table of this server.
 #[pg_extern(sql = false)]
 fn helios_undistribute_table(table: Option<&str>) {
-    given(table).and_then(reference::undistribute).or_raise();
+    given(table).and_then(reference_table::undistribute).or_raise();
 }
 
 /// Number of rows of a table and a sum of their hashes.
 #[pg_extern(sql = false)]
 fn helios_reference_digest(reference: Oid) -> String {
-    reference::require_reader(reference).and_then(|()| reference::digest_of(reference)).or_raise()
+    reference_table::require_reader(reference)
+        .and_then(|()| reference_table::digest_of(reference))
+        .or_raise()
 }
 
 /// A number for one request of the coordinator to change the copy of a reference table on this node.

@@ -136,7 +136,7 @@ fn the_window_ends_by_itself() {
 }
 
 #[test]
-fn wishes_that_come_at_the_wrong_time() {
+fn requests_that_come_at_the_wrong_time() {
     let (_cluster, mut client) = tenant(&[]);
     let id = switch(&mut client, "t", "node-2");
     let refused = |client: &mut Client, function: &str, id: i64| {
