@@ -5,26 +5,30 @@
 //!
 //! Invariant: nothing is decided here. A line names the room; what has to come in an order says why.
 
+use crate::catalog::trigger_functions::{DirectoryChanged, FenceChanged};
 use crate::error::Result;
-use crate::executor::scan::NodeScan;
-use crate::executor::{self, function_calls, reference_change, reference_writes, scalar};
+use crate::executor::reference_triggers::{ReferenceCopy, ReferenceWrite};
+use crate::executor::{
+    self, function_calls, reference_change, reference_writes, scalar, scan::NodeScan,
+    server_functions,
+};
 use crate::pg::catalog::object::Object;
-use crate::pg::exec::copy_change::{Accepted, CopyChangeHooks, Request};
-use crate::pg::exec::evaluate::{EvaluateHooks, Evaluation};
-use crate::pg::exec::row_trigger::Fired;
-use crate::pg::exec::triggers::TriggerHooks;
+use crate::pg::exec::copy_change::{self, Accepted, CopyChangeHooks, Request};
+use crate::pg::exec::evaluate::{self, EvaluateHooks, Evaluation};
+use crate::pg::exec::redirected_calls::{self, RedirectHooks, RelationCall, SequenceCall};
+use crate::pg::exec::triggers;
+use crate::pg::hooks::Hooks;
 use crate::pg::hooks::executor::ExecutorHooks;
 use crate::pg::hooks::function_calls::FunctionHooks;
 use crate::pg::hooks::object_access::{Event as ObjectEvent, ObjectHooks};
-use crate::pg::hooks::planner::{Planned, PlannerHooks};
+use crate::pg::hooks::planner::{Planned, PlannerHooks, Review};
+use crate::pg::hooks::run_by::RunBy;
 use crate::pg::hooks::utility::{Completion, Step, UtilityHooks};
-use crate::pg::hooks::{Hooks, invalidation};
-use crate::pg::ipc::worker::{MigrationWork, WorkerHooks};
+use crate::pg::ipc::worker::{self, Assignment, DatabaseWorker, ServerWorker};
 use crate::pg::session::xact::{Event, TransactionHooks};
-use crate::pg::tree::redirect::{RedirectHooks, RelationCall, SequenceCall};
+use crate::pg::tree::QueryTree;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::utility_view::{CallView, CopyView};
-use crate::pg::tree::{QueryTree, server_functions};
 use crate::shared::{directory_version, worker_slots};
 use crate::{catalog, ddl, planner, transaction, workers};
 use pgrx::pg_sys::Oid;
@@ -33,8 +37,6 @@ use pgrx::pg_sys::Oid;
 pub struct Helios;
 
 impl Hooks for Helios {}
-
-crate::pg::hooks::entry_points::entry_points!(Helios);
 
 // post_parse_analyze_hook, planner_hook
 impl PlannerHooks for Helios {
@@ -47,8 +49,8 @@ impl PlannerHooks for Helios {
     fn may_inline(query: QueryTree<'_>) -> bool {
         planner::may_inline(query)
     }
-    fn must_replan(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
-        planner::reads_shell(relations)
+    fn review(relations: &mut dyn Iterator<Item = Oid>) -> Result<Review> {
+        planner::review(relations)
     }
 }
 
@@ -75,10 +77,10 @@ impl UtilityHooks for Helios {
     fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>> {
         ddl::after(frame, statement)
     }
-    fn copy(view: &CopyView, statement: &Statement) -> Result<Option<u64>> {
+    fn copy(view: &CopyView, statement: &Statement) -> Result<RunBy<u64>> {
         executor::utility::copy(view, statement)
     }
-    fn call(view: &CallView, statement: &Statement) -> Result<bool> {
+    fn call(view: &CallView, statement: &Statement) -> Result<RunBy> {
         executor::utility::call(view, statement)
     }
     fn explained_table(namespace: Oid) -> Result<()> {
@@ -156,22 +158,6 @@ impl RedirectHooks for Helios {
     }
 }
 
-// helios.directory_changed() and the extension's other trigger functions
-impl TriggerHooks for Helios {
-    fn directory_changed() {
-        catalog::changed();
-    }
-    fn fence_changed(table: Oid) {
-        invalidation::tell(table);
-    }
-    fn reference_write(table: Oid, fired: Fired) -> Result<()> {
-        reference_writes::fired(table, fired)
-    }
-    fn reference_copy(table: Oid) -> Result<()> {
-        reference_writes::guard_copy(table)
-    }
-}
-
 // helios.change_copy()
 impl CopyChangeHooks for Helios {
     fn accept(request: &Request) -> Result<Accepted> {
@@ -180,16 +166,52 @@ impl CopyChangeHooks for Helios {
 }
 
 // Main functions of background workers
-impl WorkerHooks for Helios {
-    fn launcher() {
+struct Launcher;
+struct Worker;
+struct MigrationWorker;
+
+impl ServerWorker for Launcher {
+    fn run() {
         workers::launcher();
     }
-    fn database_worker(database: u32) {
+}
+impl DatabaseWorker for Worker {
+    fn run(assignment: Assignment) {
         worker_slots::arrive();
-        workers::run(database);
+        workers::run(assignment.database);
     }
-    fn migration_worker(work: MigrationWork) {
+}
+impl DatabaseWorker for MigrationWorker {
+    fn run(assignment: Assignment) {
         worker_slots::arrive_for_migration();
-        workers::migrations::run(work);
+        workers::migrations::run(assignment.task);
+    }
+}
+
+// The symbols of the library: functions of LANGUAGE c, and the workers' main functions
+crate::pg::hooks::entry_points::entry_points! {
+    functions {
+        helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper => evaluate::evaluate::<Helios>;
+        helios_change_copy_wrapper, pg_finfo_helios_change_copy_wrapper => copy_change::change_copy::<Helios>;
+        helios_directory_changed_wrapper, pg_finfo_helios_directory_changed_wrapper => triggers::run::<DirectoryChanged>;
+        helios_fence_changed_wrapper, pg_finfo_helios_fence_changed_wrapper => triggers::run::<FenceChanged>;
+        helios_reference_write_wrapper, pg_finfo_helios_reference_write_wrapper => triggers::run::<ReferenceWrite>;
+        helios_reference_copy_wrapper, pg_finfo_helios_reference_copy_wrapper => triggers::run::<ReferenceCopy>;
+        helios_nextval_wrapper, pg_finfo_helios_nextval_wrapper => redirected_calls::nextval::<Helios>;
+        helios_currval_wrapper, pg_finfo_helios_currval_wrapper => redirected_calls::currval::<Helios>;
+        helios_setval_wrapper, pg_finfo_helios_setval_wrapper => redirected_calls::setval::<Helios>;
+        helios_setval3_wrapper, pg_finfo_helios_setval3_wrapper => redirected_calls::setval3::<Helios>;
+        helios_set_config_wrapper, pg_finfo_helios_set_config_wrapper => redirected_calls::set_config::<Helios>;
+        helios_relation_size_wrapper, pg_finfo_helios_relation_size_wrapper => redirected_calls::relation_size::<Helios>;
+        helios_total_size_wrapper, pg_finfo_helios_total_size_wrapper => redirected_calls::total_size::<Helios>;
+        helios_table_size_wrapper, pg_finfo_helios_table_size_wrapper => redirected_calls::table_size::<Helios>;
+        helios_indexes_size_wrapper, pg_finfo_helios_indexes_size_wrapper => redirected_calls::indexes_size::<Helios>;
+        helios_last_value_wrapper, pg_finfo_helios_last_value_wrapper => redirected_calls::last_value::<Helios>;
+        helios_export_snapshot_wrapper, pg_finfo_helios_export_snapshot_wrapper => redirected_calls::export_snapshot::<Helios>;
+    }
+    workers {
+        helios_launcher_main => worker::server_worker::<Launcher>;
+        helios_worker_main => worker::database_worker::<Worker>;
+        helios_migration_main => worker::database_worker::<MigrationWorker>;
     }
 }

@@ -31,7 +31,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::session::preload::require();
     settings::register();
     shared::install();
-    pg::ipc::worker::install();
+    pg::ipc::worker::install(&workers::LAUNCHER);
     settings::install_grammar();
     pg::hooks::install::<hooks::Helios>();
 }

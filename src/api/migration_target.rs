@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
 use crate::pg::error::OrRaise;
 use crate::pg::exec::copy_from::Format;
+use crate::pg::exec::function_call::FunctionCall;
 use crate::pg::exec::row_scan;
-use crate::pg::exec::table_rows::{self, TableRows};
+use crate::pg::exec::table_rows::TableRows;
 use crate::pg::session;
 use crate::replication::pull::{self, Address, Pulled, Request};
 use crate::replication::verify::{self, Compared};
@@ -99,11 +100,11 @@ fn rows_of(compared: Compared) -> Vec<Row> {
 #[pg_extern(sql = false)]
 fn helios_table_rows(
     _row: Option<pgrx::AnyElement>,
-    call: pgrx::pg_sys::FunctionCallInfo,
+    call: FunctionCall<'_>,
 ) -> SetOfIterator<'static, pgrx::AnyElement> {
     let begin = || -> Result<TableRows> {
         require_superuser()?;
-        Ok(TableRows::of(table_rows::table_of_argument(call)?))
+        Ok(TableRows::of(call.table_of_argument(0)?))
     };
     SetOfIterator::new(begin().or_raise())
 }

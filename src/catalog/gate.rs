@@ -7,10 +7,10 @@ use super::cache;
 use super::version::EXTENSION;
 use crate::error::{Error, Result};
 use crate::pg::catalog::extension::{self, Installed};
+use crate::pg::catalog::names::displayed_call;
 use crate::pg::hooks::invalidation;
 use crate::pg::ipc::lock;
-use crate::pg::session::session_settings;
-use crate::pg::tree::server_functions::call_name;
+use crate::settings::session;
 use crate::shared::directory_version;
 use pgrx::pg_sys::{ExtensionRelationId, Oid};
 
@@ -23,7 +23,7 @@ pub fn refusal() -> Option<Error> {
 /// On a node whose catalogs are in another version: an error for its coordinator, whose sessions cannot be told from those of others.
 #[inline]
 pub fn admit() -> Result<()> {
-    match session_settings::claims_to_be_coordinators() {
+    match session::claims_to_be_coordinators() {
         true => refusal().map_or(Ok(()), Err),
         false => Ok(()),
     }
@@ -37,7 +37,7 @@ pub fn check_call(function: Oid) -> Result<()> {
     if cache::other().is_none() || !extension::has_c_function(EXTENSION, function) {
         return Ok(());
     }
-    let name = call_name(function);
+    let name = displayed_call(function);
     match ALWAYS.iter().any(|always| name.starts_with(always)) {
         true => Ok(()),
         false => refusal().map_or(Ok(()), Err),

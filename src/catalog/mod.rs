@@ -16,6 +16,7 @@ pub mod gate;
 pub mod migration;
 mod migration_progress;
 pub mod migration_table;
+pub mod own_objects;
 pub mod placement_strategy;
 pub mod proof;
 pub mod remote_sql;
@@ -25,6 +26,7 @@ mod shards;
 mod store;
 mod tables;
 pub mod transaction;
+pub mod trigger_functions;
 pub mod verification;
 mod version;
 

@@ -10,8 +10,10 @@ use super::cache;
 use super::rows::NodeId;
 use super::tables::IdentityRow;
 use crate::error::{Error, Result};
+use crate::pg::catalog::privileges;
 use crate::pg::catalog::table::Table;
-use crate::pg::session::{self, session_settings, sql};
+use crate::pg::session::{self, sql};
+use crate::settings;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use ring::hmac;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -95,7 +97,7 @@ thread_local! {
 /// that claim to, until the claim is proven.
 #[inline]
 pub fn is_coordinators() -> bool {
-    PROVEN.get() || (session_settings::claims_to_be_coordinators() && prove())
+    PROVEN.get() || (settings::session::claims_to_be_coordinators() && prove())
 }
 
 fn prove() -> bool {
@@ -105,7 +107,8 @@ fn prove() -> bool {
 }
 
 fn is_right() -> Option<bool> {
-    let (given, role) = session_settings::coordinator_proof()?;
+    let given = settings::session::coordinator_proof()?;
+    let role = privileges::login_role()?;
     is_signature(&[b"session", role.as_bytes()], &given)
 }
 

@@ -4,6 +4,7 @@
 use crate::catalog;
 use crate::error::{Error, Result};
 use crate::executor;
+use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
 use crate::pg::hooks::utility::Step;
 use crate::pg::session::sql;
@@ -34,7 +35,7 @@ pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
         Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
         None => Ok(false),
     };
-    let routed = statement.with_routed_arguments(may_move)?;
+    let routed = statement.with_redirected_arguments::<KnownFunctions>(may_move)?;
     Ok(Step::pass(routed.unwrap_or(*statement)))
 }
 

@@ -50,7 +50,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         before_rename(&old, &new)?;
         return Ok(Some(begin(*statement, FollowUp::RenameSchema { old, new })));
     }
-    if let Some((schema, label)) = statement.our_label() {
+    if let Some((schema, label)) = statement.label_of("helios") {
         return label_schema(statement, schema, label.as_deref()).map(Some);
     }
     if let Some((_, cascade)) = statement.drop_schemas() {

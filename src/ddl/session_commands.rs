@@ -6,9 +6,9 @@ use super::statement_scope::begin;
 use super::{expressions, send};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
+use crate::executor::server_functions;
 use crate::pg::hooks::utility::Step;
 use crate::pg::session;
-use crate::pg::tree::server_functions;
 use crate::pg::tree::statement::Statement;
 use crate::transaction;
 

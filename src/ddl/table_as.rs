@@ -7,6 +7,7 @@ use super::statement_scope::{StatementScope, begin};
 use super::{propagate, send};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::hooks::utility::{Completion, Step};
 use crate::pg::tree::statement::Statement;
@@ -38,7 +39,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             return Err(elsewhere(&table.name, object, &location, place.node)?);
         }
     }
-    if let Some(survey) = statement.table_as_survey() {
+    if let Some(survey) = statement.table_as_survey::<KnownFunctions>() {
         crate::planner::refuse_numbers(&survey, place.node)?;
     }
     Ok(Some(begin(statement.with_no_data(), FollowUp::TableAs { node: place.node })))

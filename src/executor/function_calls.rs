@@ -1,13 +1,13 @@
 //! Looks at functions that are about to be called, whatever way leads to them: a plan, an expression of a procedural
 //! language, a default, or a FunctionCall message of the client, which neither planner nor executor sees.
 
+use super::server_functions::{Bond, asks_relation, bond, note_seed};
 use crate::catalog;
+use crate::catalog::own_objects::asks_directory;
 use crate::error::{Error, Result};
+use crate::pg::catalog::names::displayed_call;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::function_calls::is_function_call_message;
-use crate::pg::tree::server_functions::{
-    Bond, asks_directory, asks_relation, bond, call_name, note_seed,
-};
 use crate::transaction;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
@@ -45,7 +45,7 @@ fn check_on_node(function: Oid) -> Result<()> {
     };
     Err(Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{} cannot be called by a function that runs on a node", call_name(function)),
+        format!("{} cannot be called by a function that runs on a node", displayed_call(function)),
     )
     .detail(detail)
     .hint("Call it in a statement of its own, or in a function of a plain schema: these run on the coordinator."))
@@ -53,7 +53,7 @@ fn check_on_node(function: Oid) -> Result<()> {
 
 /// The message's arguments are not known yet, and its result would come from the empty copy here.
 fn by_message(function: Oid) -> Error {
-    let name = call_name(function);
+    let name = displayed_call(function);
     Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("{name} cannot be called by a FunctionCall message"),

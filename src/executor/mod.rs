@@ -8,16 +8,20 @@
 pub mod copy;
 pub mod explain;
 pub mod function_calls;
+pub mod function_rules;
 pub mod locate;
 pub mod position;
+mod redirect;
 pub mod reference_change;
 pub mod reference_text;
+pub mod reference_triggers;
 pub mod reference_writes;
 pub mod remote_statement;
 pub mod remote_types;
 pub mod replica_reads;
 pub mod scalar;
 pub mod scan;
+pub mod server_functions;
 pub mod session_state;
 pub mod utility;
 

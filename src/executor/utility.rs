@@ -1,12 +1,14 @@
 //! Utility statements that move rows: COPY of a table on a node, CALL of a procedure on a node.
 
 use super::copy::{self, CopyStatement, Data};
+use super::function_rules::KnownFunctions;
 use super::remote_statement::{RemoteStatement, run};
 use crate::catalog::{self, fences};
 use crate::error::{Error, Result};
 use crate::pg;
 use crate::pg::catalog::names::{displayed_relation_name, function_namespace, relation_namespace};
 use crate::pg::exec::custom_scan::Attempt;
+use crate::pg::hooks::run_by::RunBy;
 use crate::pg::tree::parser::params_are_numbered;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -31,12 +33,12 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
     }
 }
 
-/// Runs a COPY of a table on a node and gives its number of rows; `None` leaves the statement to PostgreSQL.
-pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<Option<u64>> {
+/// Runs a COPY of a table on a node and gives its number of rows.
+pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<RunBy<u64>> {
     catalog::gate::admit()?;
     let fenced = view.is_from() && fences::is_up()?;
     if !fenced && !catalog::in_use() {
-        return Ok(None);
+        return Ok(RunBy::Server);
     }
     let relation = view.relation();
     let here = remote(relation.and_then(relation_namespace))?.is_none();
@@ -44,7 +46,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         fences::check_writes(&mut relation.into_iter())?;
     }
     if !catalog::in_use() {
-        return Ok(None);
+        return Ok(RunBy::Server);
     }
     let place = match remote(relation.and_then(relation_namespace))? {
         // It may have just been undistributed: rows can be added here, but what is here may not be seen yet.
@@ -61,7 +63,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         if let Some(relation) = relation.filter(|_| view.is_from()) {
             check_defaults(view, relation)?;
         }
-        return Ok(None);
+        return Ok(RunBy::Server);
     };
     if let Some(column) = view.column_without_portable_binary(relation) {
         let table = displayed_relation_name(relation);
@@ -88,7 +90,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         from: view.is_from(),
         data,
     })
-    .map(Some)
+    .map(RunBy::Extension)
 }
 
 /// A default that takes numbers from a tenant's sequence would take them from the shell.
@@ -101,7 +103,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
         .detail(detail)
         .hint("List every column in COPY, or use a sequence of a plain schema.")
     };
-    let defaults = view.defaults(relation);
+    let defaults = view.defaults::<KnownFunctions>(relation);
     for used in &defaults.data_arguments {
         if remote(relation_namespace(used.oid))?.is_some() {
             let sequence = displayed_relation_name(used.oid);
@@ -116,14 +118,14 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     }
 }
 
-/// Runs a CALL of a procedure on a node; false leaves the statement to PostgreSQL.
-pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<bool> {
+/// Runs a CALL of a procedure on a node.
+pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<RunBy> {
     catalog::gate::admit()?;
     if !catalog::in_use() {
-        return Ok(false);
+        return Ok(RunBy::Server);
     }
     let Some(namespace) = remote(function_namespace(view.procedure()))? else {
-        return Ok(false);
+        return Ok(RunBy::Server);
     };
     let uses = view.param_uses();
     let own_text = params_are_numbered(command.source(), &uses);
@@ -137,7 +139,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
-        return Ok(false); // it has just been undistributed
+        return Ok(RunBy::Server); // it has just been undistributed
     };
     super::note_write(namespace);
     let remote = RemoteStatement {
@@ -158,5 +160,5 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     if let Some(output) = output {
         output.finish();
     }
-    Ok(true)
+    Ok(RunBy::Extension(()))
 }

@@ -13,7 +13,7 @@ use crate::remote::Record;
 use crate::remote::Session;
 use crate::replication::endpoint::{self, Endpoint};
 use crate::replication::endpoints::{identifier, literal, names, text};
-use crate::replication::interruptible;
+use crate::replication::interruptible::{self, Interruptible};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A transaction on the target leaves this behind, so that it is known to have committed.
@@ -25,11 +25,14 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
     Ok(!target.query(&remote_sql::find_marker(migration.id, step))?.is_empty())
 }
 
-/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there. As with all
-/// definitions, false if something was asked for in between.
-pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) -> Result<bool> {
+/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
+pub fn before_rows(
+    migration: &Migration,
+    target: &mut Session,
+    snapshot: &str,
+) -> Result<Interruptible> {
     if target_has_definition(migration) || is_done(migration, target, "pre_data")? {
-        return Ok(true);
+        return Ok(Interruptible::Completed(()));
     }
     let mut fence = remote_sql::fence_writes(migration);
     let definition = if Kind::of(migration) == Kind::Import {
@@ -55,9 +58,13 @@ pub fn before_rows(migration: &Migration, target: &mut Session, snapshot: &str) 
 }
 
 /// Indexes, constraints, triggers, policies, …, for rows that came in so many rounds.
-pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> Result<bool> {
+pub fn after_rows(
+    migration: &Migration,
+    rounds: i32,
+    target: &mut Session,
+) -> Result<Interruptible> {
     if target_has_definition(migration) || is_done(migration, target, "post_data")? {
-        return Ok(true);
+        return Ok(Interruptible::Completed(()));
     }
     let all = dumped(migration, Section::PostData, None)?;
     // Tables of several rounds are not of one moment: their foreign keys have to wait.
@@ -68,12 +75,12 @@ pub fn after_rows(migration: &Migration, rounds: i32, target: &mut Session) -> R
 }
 
 /// The foreign keys, where [`after_rows`] left them out.
-pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<bool> {
+pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<Interruptible> {
     if target_has_definition(migration)
         || migration.round <= 1
         || is_done(migration, target, "foreign_keys")?
     {
-        return Ok(true);
+        return Ok(Interruptible::Completed(()));
     }
     let all = dumped(migration, Section::PostData, None)?;
     let text = script(migration, &all.split_foreign_keys().1)?;
@@ -210,7 +217,7 @@ fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
 }
 
 /// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
-fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
+fn apply(migration: &Migration, texts: &[&str]) -> Result<Interruptible> {
     let mut session = worker::attempt(|| Endpoint::of(migration.target).session())?;
     let mut all = String::from("BEGIN;\n");
     for text in texts {
@@ -219,7 +226,7 @@ fn apply(migration: &Migration, texts: &[&str]) -> Result<bool> {
     }
     all.push_str("COMMIT");
     let made = interruptible::query(migration, &mut session, &all);
-    made.map(|rows| rows.is_some()).map_err(|error| {
+    made.map(|rows| rows.map(drop)).map_err(|error| {
         match error.is(Code::ERRCODE_INSUFFICIENT_PRIVILEGE) {
             true => error.hint(
                 "Definitions that run code are made with the rights of the objects' owners: GRANT them what they lack.",

@@ -12,7 +12,7 @@ use crate::pg::session::sql::{self, Row};
 use crate::remote::{Rows, Session};
 use crate::replication::endpoint::{self, Endpoint};
 use crate::replication::endpoints::{Endpoints, column, names, text};
-use crate::replication::interruptible;
+use crate::replication::interruptible::{self, Interruptible};
 use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -173,22 +173,22 @@ fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Resu
 }
 
 /// A copy of the same size must fit, with some room for what is written meanwhile. Sizes are known when nobody changes
-/// definitions any more. False if something was asked for while a lock was in the way.
-pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
+/// definitions any more.
+pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<Interruptible> {
     let size = format!(
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relkind IN ('r', 'm')",
         names(&migration.schemas)
     );
     let number = |rows: Rows| rows.first().and_then(|row| column::<i64>(row, 0)).unwrap_or(0);
-    let Some(size) = interruptible::query(migration, &mut endpoints.source, &size)?.map(number)
-    else {
-        return Ok(false);
+    let size = interruptible::query(migration, &mut endpoints.source, &size)?.map(number);
+    let Interruptible::Completed(size) = size else {
+        return Ok(Interruptible::Interrupted);
     };
     let free = number(endpoints.target.query("SELECT helios.free_bytes()")?);
     let wanted = size + size / 5;
     if wanted <= free {
-        return Ok(true);
+        return Ok(Interruptible::Completed(()));
     }
     let target = worker::attempt(|| Endpoint::of(migration.target).name())?;
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);

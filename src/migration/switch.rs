@@ -22,6 +22,7 @@ use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, literal};
 use crate::replication::fence::{self, Fence, KeepOut};
+use crate::replication::interruptible::Interruptible;
 use crate::replication::source_catalogs::{self, Lockable};
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -344,9 +345,8 @@ pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     Ok(())
 }
 
-/// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions. False
-/// if something was asked for meanwhile.
-pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
+/// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions.
+pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<Interruptible> {
     let channels = channels(migration, Direction::Back)?;
     let all = worker::attempt(|| {
         channels.iter().try_for_each(Channel::owe)?;
@@ -362,8 +362,8 @@ pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<
     }
     worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
     for back in &channels {
-        if !back.slot(migration, &mut endpoints.target)? {
-            return Ok(false);
+        if back.slot(migration, &mut endpoints.target)?.is_interrupted() {
+            return Ok(Interruptible::Interrupted);
         }
     }
     worker::attempt(|| migration::note(migration.id, None))?;
@@ -372,7 +372,7 @@ pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<
         worker::attempt(|| back.subscribe(source, false))?;
     }
     failpoint::hit(failpoint::MIGRATION_BACK_AFTER)?;
-    Ok(true)
+    Ok(Interruptible::Completed(()))
 }
 
 /// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the

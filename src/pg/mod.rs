@@ -1,6 +1,6 @@
 //! PostgreSQL: everything that touches the server's memory, hooks and locks, wrapped so that the rest of the extension is
-//! safe Rust. The only room that says `unsafe`. It calls nothing of Helios; what it still knows of it by name are two tables of
-//! functions ([`tree::redirect`], [`tree::server_functions`]), the workers' names ([`ipc::worker`]), and own settings.
+//! safe Rust. The only room that says `unsafe`. It calls nothing of Helios: what the extension decides comes as an argument, or
+//! through a trait that the compiler binds ([`tree::function_rules`], those of [`hooks`]).
 //!
 //! | room | job |
 //! |---|---|
@@ -12,8 +12,7 @@
 //! | [`ipc`] | shared memory, locks, waits, workers |
 //! | [`error`] | how an error that is a value is raised |
 //!
-//! Invariant: no safe function can cause undefined behaviour, whatever it is called with (the one that is left to its caller's
-//! word is [`exec::table_rows::table_of_argument`], which takes the pointer that pgrx hands to a function). A view of something of the server's
+//! Invariant: no safe function can cause undefined behaviour, whatever it is called with. A view of something of the server's
 //! has the lifetime of that, or knows when it is gone; what only its caller can answer for is an `unsafe fn`. And an error
 //! raised by PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]

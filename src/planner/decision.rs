@@ -4,11 +4,12 @@ use super::relations::{OnNode, holds_rows, may_move};
 use super::{catalogs, remote_query};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::executor::function_rules::KnownFunctions;
+use crate::executor::server_functions;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::planner::Planned;
 use crate::pg::session;
-use crate::pg::tree::server_functions;
 use crate::pg::tree::{QueryTree, RelationUse, Survey};
 use helios_core::route::{self, Route, Touched};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -26,11 +27,11 @@ struct Facts {
 
 /// Surveys a query and decides; a query for a node gets its plan.
 pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
-    let survey = query.survey();
+    let survey = query.survey::<KnownFunctions>();
     let facts = gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
         Route::Here => {
-            survey.redirect(may_move)?;
+            survey.redirect::<KnownFunctions>(may_move)?;
             Ok(Planned::Here)
         }
         Route::Refused(reason) => {
@@ -39,7 +40,7 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
                 .hint(reason.hint))
         }
         Route::Node { .. } if facts.catalogs && catalogs::suffice(&survey, &facts.namespaces)? => {
-            survey.redirect(may_move)?;
+            survey.redirect::<KnownFunctions>(may_move)?;
             Ok(Planned::Here)
         }
         Route::Node { node, .. } => {

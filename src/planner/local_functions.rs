@@ -1,20 +1,21 @@
 //! Calls that belong to this server: beside a distributed table they would run on its node, and act there or answer for it.
 
+use crate::catalog::own_objects::{asks_directory, is_internal, is_own_view};
 use crate::error::{Error, Result};
-use crate::pg::catalog::names::displayed_relation_name;
+use crate::executor::server_functions::{Bond, bond};
+use crate::pg::catalog::names::{displayed_call, displayed_relation_name};
 use crate::pg::tree::Survey;
-use crate::pg::tree::server_functions::{
-    Bond, asks_directory, call_name, is_of_helios, is_view_of_helios,
-};
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// 0A000 if a statement that runs on a node calls a function that belongs here.
 pub(super) fn check(survey: &Survey) -> Result<()> {
-    if let Some((function, bond)) = survey.bound {
+    if let Some((function, bond)) =
+        survey.bound.and_then(|function| Some((function, bond(function)?)))
+    {
         return Err(refusal(function, bond));
     }
-    let belongs_here = |function: &&Oid| asks_directory(**function) || is_of_helios(**function);
+    let belongs_here = |function: &&Oid| asks_directory(**function) || is_internal(**function);
     match survey.functions.iter().find(belongs_here) {
         Some(&function) => Err(directory_refusal(function)),
         None => Ok(()),
@@ -23,7 +24,7 @@ pub(super) fn check(survey: &Survey) -> Result<()> {
 
 /// 0A000 if a function that runs on a node looks at the directory through one of Helios' views: here it is empty.
 pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Result<()> {
-    let ours = |(oid, kind): &(Oid, u8)| *kind == b'v' && is_view_of_helios(*oid);
+    let ours = |(oid, kind): &(Oid, u8)| *kind == b'v' && is_own_view(*oid);
     match relations.find(ours) {
         Some((view, _)) => Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
@@ -38,13 +39,13 @@ pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Res
 fn beside(function: Oid) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{} cannot be called beside a distributed table", call_name(function)),
+        format!("{} cannot be called beside a distributed table", displayed_call(function)),
     )
 }
 
 fn refusal(function: Oid, bond: Bond) -> Error {
     let error = beside(function);
-    let name = call_name(function);
+    let name = displayed_call(function);
     match bond {
         Bond::Session => error
             .detail("It would act on the node and not on this session.")
@@ -70,6 +71,6 @@ fn directory_refusal(function: Oid) -> Error {
         .detail("It answers from the directory, which only the coordinator has, and the statement runs on the table's node.")
         .hint(format!(
             "Call {} in a statement of its own, or on rows that CREATE TEMPORARY TABLE … AS has brought here.",
-            call_name(function)
+            displayed_call(function)
         ))
 }

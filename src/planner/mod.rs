@@ -15,16 +15,17 @@ pub mod unsupported;
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::executor::function_rules::KnownFunctions;
 use crate::pg::exec::nesting;
-use crate::pg::hooks::planner::Planned;
-use crate::pg::session::session_settings;
+use crate::pg::hooks::planner::{Planned, Review};
 use crate::pg::tree::QueryTree;
+use crate::settings::session;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
 /// Decides whether PostgreSQL or a node plans and runs a query.
 pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
-    if session_settings::has_other_login() && !query.is_utility() {
-        session_user::refuse_on_node(&query.survey())?;
+    if session::has_other_login() && !query.is_utility() {
+        session_user::refuse_on_node(&query.survey::<KnownFunctions>())?;
     }
     if query.is_utility() || query.is_trivial() {
         return Ok(Planned::Here);
@@ -44,18 +45,18 @@ pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<(
     })
 }
 
-/// Whether one of the relations of a plan is a shell, which must not be read.
-pub fn reads_shell(relations: &mut dyn Iterator<Item = Oid>) -> Result<bool> {
+/// Looks for shells, which must not be read, among the relations of a plan.
+pub fn review(relations: &mut dyn Iterator<Item = Oid>) -> Result<Review> {
     if !catalog::in_use() {
-        return Ok(false);
+        return Ok(Review::Keep);
     }
     for oid in relations {
         // A view is what it reads, and that is among them as well.
         if relations::is_remote(oid)? && !crate::pg::catalog::names::is_view(oid) {
-            return Ok(true);
+            return Ok(Review::Replan);
         }
     }
-    Ok(false)
+    Ok(Review::Keep)
 }
 
 /// Whether the query calls functions of users, which PostgreSQL may inline.
@@ -63,7 +64,7 @@ pub fn may_inline(query: QueryTree<'_>) -> bool {
     !query.is_utility()
         && !query.is_trivial()
         && catalog::in_use()
-        && !query.survey().functions.is_empty()
+        && !query.survey::<KnownFunctions>().functions.is_empty()
 }
 
 fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {

@@ -7,7 +7,10 @@
 use super::relations::OnNode;
 use super::unsupported;
 use crate::catalog;
+use crate::catalog::own_objects::SCHEMA;
 use crate::error::{Error, Result};
+use crate::executor::function_rules::KnownFunctions;
+use crate::pg::catalog::names;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::{evaluate, nesting};
 use crate::pg::hooks::planner::Planned;
@@ -15,7 +18,7 @@ use crate::pg::tree::{ParamUse, QueryTree, Source, Survey};
 use crate::pg::tree::{deparse, enclosing, parser};
 use helios_core::embedded_query;
 use helios_core::lex::Rules;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -40,7 +43,7 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
     if !named_variables || query.is_utility() || query.is_trivial() || !catalog::in_use() {
         return Ok(());
     }
-    let survey = query.survey();
+    let survey = query.survey::<KnownFunctions>();
     if parser::params_are_numbered(source, &survey.params) {
         return Ok(());
     }
@@ -86,9 +89,20 @@ pub(super) fn plan(
         namespaces: place.namespaces,
     };
     Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
-        Planned::Expression(plan, survey.params)
+        Planned::Expression { plan, params: survey.params, function: evaluator()? }
     } else {
         Planned::Remote(plan)
+    })
+}
+
+/// The function that computes an expression on its node.
+fn evaluator() -> Result<Oid> {
+    names::function(SCHEMA, "evaluate", &evaluate::SIGNATURE).ok_or_else(|| {
+        Error::new(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
+            format!("function {SCHEMA}.evaluate() does not exist"),
+        )
+        .hint("It is part of extension \"helios\": drop and create the extension again.")
     })
 }
 

@@ -3,6 +3,7 @@
 
 use super::attempt::Attempt;
 use super::cancel::CancelKey;
+use super::followed_settings::FROM_THE_START;
 use super::passfile::{self, PassfileKey};
 use super::session::Session;
 use super::target::SslMode;
@@ -45,7 +46,7 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         ("client_encoding", encoding.as_str()),
         ("application_name", "helios"),
     ];
-    let own = settings_scan::starting_values();
+    let own = settings_scan::reset_values(&FROM_THE_START);
     let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let all = parameters.into_iter().chain(own).chain(NODE_TIMEOUTS);
     // Tells the node's own Helios that shells elsewhere follow the definitions made here.

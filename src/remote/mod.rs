@@ -7,6 +7,7 @@
 mod attempt;
 mod cancel;
 mod connect;
+pub mod followed_settings;
 mod handshake;
 pub mod messages;
 mod passfile;

@@ -13,6 +13,7 @@ use crate::remote::{Answer, Session, wait_for_any};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, Endpoints, column, identifier, literal};
 use crate::replication::fence::Fence;
+use crate::replication::interruptible::Interruptible;
 use crate::replication::pull::Address;
 use crate::replication::relay::relay;
 use crate::replication::source_catalogs;
@@ -66,14 +67,14 @@ struct Copying<'a> {
     asked: u64,
 }
 
-/// Copies the tables under a snapshot of the source. Gives false if a request came in between.
+/// Copies the tables under a snapshot of the source.
 pub fn copy(
     migration: &Migration,
     endpoints: &mut Endpoints,
     all: &[MovingTable],
     round: i32,
     snapshot: &str,
-) -> Result<bool> {
+) -> Result<Interruptible> {
     let Endpoints { source, target } = endpoints;
     let done = all.iter().filter(|table| table.round.is_some());
     let (rows, bytes) = done.fold((0, 0), |(r, b), t| (r + t.rows, b + t.blocks * BLOCK));
@@ -123,7 +124,7 @@ impl Copying<'_> {
         }
     }
 
-    fn run(&mut self, target: &mut Session) -> Result<bool> {
+    fn run(&mut self, target: &mut Session) -> Result<Interruptible> {
         let count = usize::try_from(settings::MIGRATION_STREAMS.get()).unwrap_or(1);
         let count = count.min(self.queue.len()).max(1);
         let mut streams = Vec::with_capacity(count);
@@ -143,7 +144,7 @@ impl Copying<'_> {
             }
             if streams.iter().all(|stream| stream.range.is_none()) && self.queue.is_empty() {
                 self.report_progress(target)?;
-                return Ok(true);
+                return Ok(Interruptible::Completed(()));
             }
             if reported.elapsed() > REPORT_INTERVAL {
                 reported = Instant::now();
@@ -152,7 +153,7 @@ impl Copying<'_> {
                     streams.iter().for_each(|stream| {
                         stream.session.request_cancel();
                     });
-                    return Ok(false);
+                    return Ok(Interruptible::Interrupted);
                 }
             }
             let busy: Vec<&Session> =

@@ -18,7 +18,7 @@ use crate::replication::apply_role::{self, Owner};
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{self, column, flag, identifier, literal, text};
 use crate::replication::foreign_server;
-use crate::replication::interruptible;
+use crate::replication::interruptible::{self, Interruptible};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -129,12 +129,12 @@ impl Channel {
     }
 
     /// Makes the slot, with a snapshot that others can use as long as this replication session to the publisher lives.
-    /// It waits for all open transactions that write; None if something was asked for meanwhile.
+    /// It waits for all open transactions that write.
     pub fn slot_with_snapshot(
         &self,
         migration: &Migration,
         session: &mut Session,
-    ) -> Result<Option<String>> {
+    ) -> Result<Interruptible<String>> {
         let create = format!(
             "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
             identifier(&self.name)
@@ -154,15 +154,14 @@ impl Channel {
         Ok(())
     }
 
-    /// Makes the slot, where no snapshot is needed; one that is there stays. False if something was asked for while it
-    /// waited.
-    pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<bool> {
+    /// Makes the slot, where no snapshot is needed; one that is there stays.
+    pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<Interruptible> {
         let name = literal(&self.name);
         let create = format!(
             "SELECT pg_create_logical_replication_slot({name}, 'pgoutput')
               WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = {name})"
         );
-        Ok(interruptible::query(migration, publisher, &create)?.is_some())
+        Ok(interruptible::query(migration, publisher, &create)?.map(drop))
     }
 
     /// Makes the subscription, if it is not there. It belongs to a role with the rights of the tables' owner, and runs

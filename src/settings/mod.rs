@@ -2,6 +2,7 @@
 
 mod migrations;
 mod replicas;
+pub mod session;
 
 pub use migrations::{
     MAX_CONCURRENT_MIGRATIONS, MAX_SWITCH_STALL, MIGRATION_RATE, MIGRATION_STREAMS,
@@ -10,16 +11,15 @@ pub use migrations::{
 pub use replicas::{
     MAX_REPLICA_LAG, READ_FROM, REPLICA_INTERVAL, REPLICA_TIMEOUT, ReadFrom, SYNCHRONOUS_REPLICAS,
 };
+pub use session::MIGRATION_SESSION;
 
 use crate::error::Error;
-use crate::pg::session::session_settings;
 use helios_core::quote;
 use pgrx::PgLogLevel;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::ffi::CString;
 
-pub use crate::pg::session::session_settings::MIGRATION_SESSION;
 pub use crate::pg::session::setting_types::PlacementStrategy;
 
 /// Whether `CREATE SCHEMA … DISTRIBUTED` is taught to the server's scanner.
@@ -101,7 +101,7 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    session_settings::register();
+    session::register();
     GucRegistry::define_bool_guc(
         c"helios.name_single_writes",
         c"Names writing statements outside of transaction blocks, so that their outcome can be asked for if the reply is lost.",

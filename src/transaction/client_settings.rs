@@ -5,12 +5,12 @@ use crate::pg::catalog::privileges;
 use crate::pg::exec::nesting;
 use crate::pg::session::settings_scan::{Scanner, reload_time};
 use crate::pg::session::xact;
+use crate::remote::followed_settings::FOLLOWED;
 use crate::remote::settings::Snapshot;
 use pgrx::pg_sys::Oid;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-#[derive(Default)]
 struct Follow {
     scanner: Scanner,
     /// The role that statements on nodes run as, if the session there has to be told.
@@ -19,7 +19,11 @@ struct Follow {
 }
 
 thread_local! {
-    static FOLLOW: RefCell<Follow> = RefCell::default();
+    static FOLLOW: RefCell<Follow> = RefCell::new(Follow {
+        scanner: Scanner::new(&FOLLOWED),
+        role: None,
+        snapshot: Rc::default(),
+    });
     /// Grows whenever the snapshot changes; 0 is no snapshot.
     static EPOCH: Cell<u64> = const { Cell::new(0) };
     static SEEN: Cell<(Oid, Oid, i64)> = const { Cell::new((Oid::INVALID, Oid::INVALID, 0)) };

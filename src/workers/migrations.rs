@@ -4,11 +4,19 @@ use crate::catalog;
 use crate::migration;
 use crate::pg::error::notify;
 use crate::pg::ipc::lock;
-use crate::pg::ipc::worker::{self, MigrationWork, Running};
+use crate::pg::ipc::worker::{self, Assignment, Kind, Running};
 use crate::replica;
 use crate::settings;
 use pgrx::PgLogLevel;
+use std::ffi::CString;
 use std::time::Duration;
+
+/// The worker of a migration, whose task is the migration's number.
+const WORKER: Kind =
+    Kind { name: c"helios migration", library: c"helios", main: c"helios_migration_main" };
+
+/// The task of the worker that follows copies in step.
+const REPLICAS: i64 = 0;
 
 /// How often migrations under way are looked after.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -38,11 +46,10 @@ impl Workers {
                 return Some(POLL_INTERVAL);
             }
         };
-        let watches = self.running.iter().any(|(id, _)| *id == worker::REPLICAS);
+        let watches = self.running.iter().any(|(id, _)| *id == REPLICAS);
         if follows && !watches {
-            let work = MigrationWork { database, migration: worker::REPLICAS, role };
-            let started = Running::start_migration(work);
-            self.running.extend(started.map(|worker| (worker::REPLICAS, worker)));
+            let started = start(Assignment { database, role, task: REPLICAS });
+            self.running.extend(started.map(|worker| (REPLICAS, worker)));
         }
         let mut taken = Vec::new();
         let mut busy = 0;
@@ -58,8 +65,8 @@ impl Workers {
             }
             let runs = self.running.iter().any(|(id, _)| *id == one.id);
             if has_room && !runs && one.pause.is_zero() {
-                let work = MigrationWork { database, migration: one.id, role };
-                self.running.extend(Running::start_migration(work).map(|worker| (one.id, worker)));
+                let started = start(Assignment { database, role, task: one.id });
+                self.running.extend(started.map(|worker| (one.id, worker)));
             }
             let again = if one.pause.is_zero() { POLL_INTERVAL } else { one.pause };
             next = Some(next.map_or(again, |next| next.min(again)));
@@ -68,9 +75,17 @@ impl Workers {
     }
 }
 
+/// Starts a worker for a migration, or for all copies in step; None when the server has no slot left for one.
+fn start(assignment: Assignment) -> Option<Running> {
+    let name = match assignment.task {
+        REPLICAS => "helios replicas".to_owned(),
+        id => format!("helios migration {id}"),
+    };
+    Running::start(&WORKER, &CString::new(name).unwrap_or_default(), assignment)
+}
+
 /// Main function of the worker of one migration, or of the worker that follows all replicas of a database.
-pub fn run(work: MigrationWork) {
-    let id = work.migration;
+pub fn run(id: i64) {
     let table = worker::attempt(|| Ok(catalog::migration::catalog()));
     let Ok(Some(table)) = table else { return };
     // One worker at a time, whoever started it.
@@ -78,7 +93,7 @@ pub fn run(work: MigrationWork) {
         return;
     }
     match id {
-        worker::REPLICAS => replica::watch(),
+        REPLICAS => replica::watch(),
         id => migration::run(id),
     }
 }

@@ -19,13 +19,21 @@ pub mod roles;
 use crate::catalog;
 use crate::pg::catalog::databases;
 use crate::pg::error::notify;
-use crate::pg::ipc::worker::{self, Running};
+use crate::pg::ipc::worker::{self, Assignment, Kind, Running};
 use crate::settings;
 use crate::shared::schema_counters;
 use crate::shared::server_epoch;
 use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
 use std::time::{Duration, Instant};
+
+/// The launcher, as the postmaster knows it.
+pub const LAUNCHER: Kind =
+    Kind { name: c"helios launcher", library: c"helios", main: c"helios_launcher_main" };
+
+/// The worker of a database.
+const WORKER: Kind =
+    Kind { name: c"helios worker", library: c"helios", main: c"helios_worker_main" };
 
 /// Every database is looked at when the server starts, and again after this time, in case nobody could say that
 /// it has something to do.
@@ -75,7 +83,7 @@ pub fn launcher() {
                 continue;
             }
             let free = running.len() < MOST;
-            match if free { Running::start(database) } else { None } {
+            match if free { start(database) } else { None } {
                 Some(worker) => {
                     running.push((database, worker));
                     last_started = database;
@@ -95,6 +103,11 @@ pub fn launcher() {
             }
         }
     }
+}
+
+/// Starts the worker of a database; None when the server has no slot left for one.
+fn start(database: u32) -> Option<Running> {
+    Running::start(&WORKER, WORKER.name, Assignment { database, role: 0, task: 0 })
 }
 
 /// Why the database's catalogs cannot be worked on, if they are in a version that this library does not work with. The database is left

@@ -23,7 +23,7 @@ use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{Endpoints, flag, text};
 use crate::replication::fence;
 use crate::replication::foreign_server;
-use crate::replication::interruptible;
+use crate::replication::interruptible::{self, Interruptible};
 use crate::replication::source_catalogs;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -62,10 +62,10 @@ pub fn planned(
     worker::attempt(|| check_names().and_then(|()| preflight::check(migration, &mut endpoints)))?;
     failpoint::hit(failpoint::MIGRATION_PUBLISH_BEFORE)?;
     freeze(migration, &mut endpoints)?;
-    if !drain(migration, &mut endpoints.source)?
-        || !preflight::check_room(migration, &mut endpoints)?
+    if drain(migration, &mut endpoints.source)?.is_interrupted()
+        || preflight::check_room(migration, &mut endpoints)?.is_interrupted()
     {
-        return Ok(StepOutcome::Continue); // something was asked for
+        return Ok(StepOutcome::Continue);
     }
     preflight::check_again(migration, &mut endpoints)?;
     let moving = source_catalogs::moving(&mut endpoints.source, &migration.schemas)?;
@@ -160,18 +160,18 @@ fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
 }
 
 /// Waits for the transactions that were open on the source when definitions were frozen: one of them may have made a
-/// table that nobody sees yet. False if something was asked for in between.
-fn drain(migration: &Migration, source: &mut Session) -> Result<bool> {
+/// table that nobody sees yet.
+fn drain(migration: &Migration, source: &mut Session) -> Result<Interruptible> {
     let next = source.query("SELECT txid_snapshot_xmax(txid_current_snapshot())")?;
     let next = next.first().map(|row| text(row, 0)).unwrap_or_default();
     let ended = format!("SELECT txid_snapshot_xmin(txid_current_snapshot()) >= {next}");
     loop {
         if source.query(&ended)?.first().is_some_and(|row| flag(row, 0)) {
-            return Ok(true);
+            return Ok(Interruptible::Completed(()));
         }
         worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
         if worker::attempt(|| migration::load(migration.id))?.request != migration.request {
-            return Ok(false);
+            return Ok(Interruptible::Interrupted);
         }
         worker::rest(DRAIN_POLL_INTERVAL);
     }
@@ -235,22 +235,24 @@ fn make_copy(
         let Some((first, others)) = channels.split_first() else {
             return Ok(StepOutcome::Continue);
         };
-        let Some(snapshot) = first.slot_with_snapshot(migration, session)? else {
-            return Ok(StepOutcome::Continue); // something was asked for
+        let Interruptible::Completed(snapshot) = first.slot_with_snapshot(migration, session)?
+        else {
+            return Ok(StepOutcome::Continue);
         };
         others.iter().try_for_each(|channel| channel.slot_like(first, &mut endpoints.source))?;
         failpoint::hit(failpoint::MIGRATION_SLOT_AFTER)?;
-        if !definition::before_rows(migration, &mut endpoints.target, &snapshot)? {
+        let target = &mut endpoints.target;
+        if definition::before_rows(migration, target, &snapshot)?.is_interrupted() {
             return Ok(StepOutcome::Continue);
         }
         failpoint::hit(failpoint::MIGRATION_DEFINITION_AFTER)?;
         worker::attempt(|| migration::advance(migration.id, State::Backfill))?;
-        if !backfill::copy(migration, endpoints, &all, round, &snapshot)? {
-            return Ok(StepOutcome::Continue); // something was asked for
+        if backfill::copy(migration, endpoints, &all, round, &snapshot)?.is_interrupted() {
+            return Ok(StepOutcome::Continue);
         }
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_BEFORE)?;
-    if !definition::after_rows(migration, rounds, &mut endpoints.target)? {
+    if definition::after_rows(migration, rounds, &mut endpoints.target)?.is_interrupted() {
         return Ok(StepOutcome::Continue);
     }
     failpoint::hit(failpoint::MIGRATION_INDEXES_AFTER)?;
@@ -301,19 +303,19 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
             worker::rest(CATCH_UP_POLL_INTERVAL);
         }
     }
-    if !link_tables(migration, &mut endpoints)? {
+    if link_tables(migration, &mut endpoints)?.is_interrupted() {
         return Ok(StepOutcome::Continue);
     }
     for view in source_catalogs::materialized_views(&mut endpoints.source, &migration.schemas)? {
         let refresh = format!("REFRESH MATERIALIZED VIEW {view}");
-        if interruptible::query(migration, &mut endpoints.target, &refresh)?.is_none() {
+        if interruptible::query(migration, &mut endpoints.target, &refresh)?.is_interrupted() {
             return Ok(StepOutcome::Continue);
         }
     }
     // The new copy is to be planned for as the old one was.
     for table in worker::attempt(|| migration_table::of_migration(migration.id))? {
         let analyse = format!("ANALYZE {}", table.qualified());
-        if interruptible::query(migration, &mut endpoints.target, &analyse)?.is_none() {
+        if interruptible::query(migration, &mut endpoints.target, &analyse)?.is_interrupted() {
             return Ok(StepOutcome::Continue);
         }
     }
@@ -321,8 +323,8 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
 }
 
 /// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
-/// moments a row may be there without the one that it needs. False if something was asked for in between.
-fn link_tables(migration: &Migration, endpoints: &mut Endpoints) -> Result<bool> {
+/// moments a row may be there without the one that it needs.
+fn link_tables(migration: &Migration, endpoints: &mut Endpoints) -> Result<Interruptible> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {
         match definition::foreign_keys(migration, &mut endpoints.target) {

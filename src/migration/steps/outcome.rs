@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::migration::switch::Attempt;
 use crate::pg::ipc::worker;
 use crate::replication::endpoints::Endpoints;
+use crate::replication::interruptible::Interruptible;
 use crate::settings;
 use helios_core::migration::{State, back_off};
 use std::time::{Duration, Instant};
@@ -38,17 +39,17 @@ pub fn connect(migration: &Migration) -> Result<Endpoints> {
     worker::attempt(|| Endpoints::connect(migration))
 }
 
-/// Repeats attempts until one succeeds. Pauses between them grow, and nobody waits during a pause. None if a request
-/// arrived or the state changed in between.
+/// Repeats attempts until one succeeds. Pauses between them grow, and nobody waits during a pause. A state that somebody else
+/// has changed interrupts it as a request does.
 pub fn retry_until_done<T>(
     migration: &Migration,
     mut attempt: impl FnMut() -> Result<Attempt<T>>,
-) -> Result<Option<T>> {
+) -> Result<Interruptible<T>> {
     let began = Instant::now();
     let mut tries = 0;
     loop {
         let reason = match attempt()? {
-            Attempt::Done(value) => return Ok(Some(value)),
+            Attempt::Done(value) => return Ok(Interruptible::Completed(value)),
             Attempt::Busy(reason) => reason,
         };
         tries += 1;
@@ -63,7 +64,7 @@ pub fn retry_until_done<T>(
             );
             let now = worker::attempt(|| migration::load(migration.id))?;
             if now.request != migration.request || now.state != migration.state {
-                return Ok(None);
+                return Ok(Interruptible::Interrupted);
             }
         }
     }

@@ -26,8 +26,10 @@ pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
         return advance(migration, State::Verify);
     }
     let mut endpoints = connect(migration)?;
-    if migration.reverse_channel && !switch::prepare_back(migration, &mut endpoints)? {
-        return Ok(StepOutcome::Continue); // something was asked for
+    if migration.reverse_channel
+        && switch::prepare_back(migration, &mut endpoints)?.is_interrupted()
+    {
+        return Ok(StepOutcome::Continue);
     }
     retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Forward))
         .map(|_| StepOutcome::Continue)

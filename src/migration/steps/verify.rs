@@ -10,6 +10,7 @@ use crate::migration::kind::Kind;
 use crate::migration::switch::{self, Attempt, Direction};
 use crate::pg::ipc::worker;
 use crate::replication::endpoints::Endpoints;
+use crate::replication::interruptible::Interruptible;
 use crate::replication::verify as comparison;
 use crate::replication::verify::{Compared, TableName};
 use helios_core::migration::Request;
@@ -23,10 +24,10 @@ pub fn verify(migration: &Migration) -> Result<StepOutcome> {
     failpoint::hit(failpoint::MIGRATION_VERIFY_BEFORE)?;
     let compared =
         retry_until_done(migration, || compare(migration, &mut endpoints, Direction::Forward))?;
-    match compared.as_deref() {
-        None => Ok(StepOutcome::Continue),
-        Some([]) => advance(migration, Kind::of(migration).after_verify()),
-        Some([first, others @ ..]) => Err(differ(migration, first, others.len())),
+    let Interruptible::Completed(compared) = compared else { return Ok(StepOutcome::Continue) };
+    match compared.as_slice() {
+        [] => advance(migration, Kind::of(migration).after_verify()),
+        [first, others @ ..] => Err(differ(migration, first, others.len())),
     }
 }
 
@@ -37,7 +38,8 @@ pub fn again(migration: &Migration) -> Result<StepOutcome> {
         false => open_reverse_channel(migration).map(|_| Direction::Back)?,
     };
     let mut endpoints = connect(migration)?;
-    if retry_until_done(migration, || compare(migration, &mut endpoints, direction))?.is_some() {
+    let compared = retry_until_done(migration, || compare(migration, &mut endpoints, direction))?;
+    if !compared.is_interrupted() {
         worker::attempt(|| migration::clear_request(migration.id, Request::Verify))?;
     }
     Ok(StepOutcome::Continue)

@@ -41,6 +41,32 @@ pub fn function_namespace(function: Oid) -> Option<Oid> {
     (namespace != Oid::INVALID).then_some(namespace)
 }
 
+/// The function's own name, if it exists.
+pub fn function_local_name(function: Oid) -> Option<String> {
+    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    unsafe { parse_nodes::text(pg_sys::get_func_name(function)) }
+}
+
+/// `name()`, for messages.
+pub fn displayed_call(function: Oid) -> String {
+    let name = function_local_name(function);
+    format!("{}()", name.unwrap_or_else(|| format!("function {}", function.to_u32())))
+}
+
+/// Function of this name with exactly these argument types, if it exists.
+pub fn function(schema: &str, name: &str, arguments: &[Oid]) -> Option<Oid> {
+    let count = c_int::try_from(arguments.len()).ok()?;
+    // SAFETY: a list of two strings of the server's; the types outlive the call.
+    let found = unsafe {
+        let [schema, name] =
+            [schema, name].map(|part| pg_sys::makeString(parse_nodes::palloc_text(part)));
+        let names = pg_sys::lappend(ptr::null_mut(), schema.cast());
+        let names = pg_sys::lappend(names, name.cast());
+        pg_sys::LookupFuncName(names, count, arguments.as_ptr(), true)
+    };
+    (found != Oid::INVALID).then_some(found)
+}
+
 /// Whether the namespace holds temporary relations (anyone's).
 pub fn is_temporary_namespace(namespace: Oid) -> bool {
     // SAFETY: a syscache look-up.

@@ -136,6 +136,20 @@ pub fn role_name(role: pg_sys::Oid) -> String {
     unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
 }
 
+/// The role that the client has logged in as, whatever SET SESSION AUTHORIZATION says now; None if it is gone, or its name is
+/// not in UTF-8.
+pub fn login_role() -> Option<String> {
+    // SAFETY: the result is NULL, for a role that is gone, or a palloc'd C string.
+    let name = unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::GetAuthenticatedUserId(), true);
+        if name.is_null() {
+            return None;
+        }
+        CStr::from_ptr(name)
+    };
+    name.to_str().ok().map(str::to_owned)
+}
+
 /// Name of the role that the client logged in as (or took with SET SESSION AUTHORIZATION).
 pub fn session_user() -> String {
     // SAFETY: reads a backend-local variable.

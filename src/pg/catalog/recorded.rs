@@ -2,6 +2,7 @@
 
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::catalog::references;
+use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::list;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::{QueryTree, Survey};
@@ -43,7 +44,7 @@ impl Statement {
 
     /// What the query of CREATE TABLE AS and its relatives touches, with its views expanded. None for other statements, and
     /// without a query.
-    pub fn table_as_survey(&self) -> Option<Survey<'_>> {
+    pub fn table_as_survey<R: FunctionRules>(&self) -> Option<Survey<'_>> {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return None;
         }
@@ -55,7 +56,7 @@ impl Statement {
             }
             let rewritten = pg_sys::QueryRewrite(pg_sys::copyObjectImpl(query.cast()).cast());
             let first = *list::members::<pg_sys::Query>(rewritten).first()?;
-            QueryTree::new(first).map(QueryTree::survey)
+            QueryTree::new(first).map(QueryTree::survey::<R>)
         }
     }
 

@@ -7,10 +7,10 @@
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
+use crate::pg::exec::function_call::argument;
 use crate::pg::exec::nesting;
 use crate::pg::session::xact;
 use crate::pg::tree::list;
-use crate::pg::tree::redirect::argument;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_int, c_long};

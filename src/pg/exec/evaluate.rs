@@ -1,7 +1,7 @@
 //! Expressions that are computed on a node: `x := tenant.f(1)` in PL/pgSQL.
 //!
 //! Procedural languages compute a query without FROM as an expression of its plan, which must be a Result node. Such a
-//! query's expression is turned to a call of `helios.evaluate` with the text to send, and planned by PostgreSQL.
+//! query's expression is turned to a call of an SQL function that gets the text to send, and planned by PostgreSQL.
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
@@ -9,7 +9,6 @@ use crate::pg::exec::params::Params;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
-use crate::pg::tree::redirect::look_up;
 use crate::pg::tree::{ParamUse, QueryTree};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode};
 use std::collections::BTreeMap;
@@ -59,8 +58,17 @@ pub fn is_expression(query: QueryTree<'_>) -> bool {
     }
 }
 
-/// Puts the call of `helios.evaluate` in the place of the query's expression.
-pub(in crate::pg) fn substitute(query: QueryTree<'_>, plan: &RemotePlan, params: &[ParamUse]) {
+/// Argument types of the SQL function that [`evaluate`] answers; the last stands for any number of parameters.
+pub const SIGNATURE: [Oid; 4] =
+    [pg_sys::INTERNALOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::ANYOID];
+
+/// Puts a call of `function` in the place of the query's expression.
+pub(in crate::pg) fn substitute(
+    query: QueryTree<'_>,
+    plan: &RemotePlan,
+    params: &[ParamUse],
+    function: Oid,
+) {
     let types: BTreeMap<i32, ParamUse> = params.iter().map(|p| (p.id, *p)).collect();
     let join = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(",");
     // SAFETY: a valid query; nothing behind the guard has to be dropped.
@@ -77,8 +85,6 @@ pub(in crate::pg) fn substitute(query: QueryTree<'_>, plan: &RemotePlan, params:
         columns.described,
         columns.own_types,
     );
-    let signature = [pg_sys::INTERNALOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::ANYOID];
-    let function = look_up("evaluate", &signature);
     // SAFETY: nodes are built in the planner's memory context; the target list has one entry.
     unsafe {
         let entry = list::nth::<pg_sys::TargetEntry>((*query.as_ptr()).targetList, 0);
@@ -138,7 +144,7 @@ unsafe fn text_constant(text: &[u8]) -> *mut pg_sys::Const {
     }
 }
 
-/// The SQL function `helios.evaluate`.
+/// Answers the SQL function that [`substitute`] puts into a query.
 ///
 /// # Safety
 /// Called by the function manager, from a frame that owns nothing with a destructor.
@@ -182,7 +188,7 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
         if (*fcinfo).nargs as usize != ids.len().max(1) + 3 {
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                "helios.evaluate was called with other arguments than planned",
+                "function was called with other arguments than planned",
             ));
         }
         Ok(Evaluation {

@@ -4,10 +4,9 @@
 //! owner's rights to run safely, which he may not have. One over this function plans nothing of the table's, and runs
 //! nothing but output functions and whatever it calls itself.
 
-use crate::error::{Error, Result};
 use crate::pg::exec::row_scan::require_storage;
 use crate::pg::ipc::wait::check_for_interrupts;
-use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::pg_sys::{self, Oid};
 use pgrx::{AnyElement, FromDatum};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -22,23 +21,6 @@ pub struct TableRows {
     table: pg_sys::Relation,
     scan: pg_sys::SysScanDesc,
     snapshot: pg_sys::Snapshot,
-}
-
-/// The table whose row type a function's first argument has.
-///
-/// 42809 if there is none.
-pub fn table_of_argument(call: pg_sys::FunctionCallInfo) -> Result<Oid> {
-    // SAFETY: the call is under way; the lookups go to the system caches.
-    let (table, kind) = unsafe {
-        let argument = pg_sys::get_fn_expr_argtype((*call).flinfo, 0);
-        let table = pg_sys::get_typ_typrelid(argument);
-        (table, pg_sys::get_rel_relkind(table))
-    };
-    if kind != b'r' as std::ffi::c_char {
-        let message = "the argument is no row of an ordinary table";
-        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
-    }
-    Ok(table)
 }
 
 impl TableRows {

@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::custom_scan::{Attempt, Scan};
 use crate::pg::exec::{copy_change, custom_scan, nesting, remote_plan};
+use crate::pg::hooks::run_by::RunBy;
 use crate::pg::session::client;
 use crate::pg::tree::list;
 use pgrx::pg_sys;
@@ -117,7 +118,8 @@ unsafe extern "C-unwind" fn run<H: ExecutorHooks>(
         nesting::execute(H::statement_ended, || {
             let unwanted = (*(*desc).dest).mydest == pg_sys::CommandDest::DestNone;
             custom_scan::set_demand((*desc).planstate, count, unwanted);
-            if trampoline(false, || pass_through::<H>(desc, direction, count)) {
+            let run_by = trampoline(RunBy::Server, || pass_through::<H>(desc, direction, count));
+            if run_by == RunBy::Extension(()) {
                 return;
             }
             match PREVIOUS.get().and_then(|p| p.run) {
@@ -151,12 +153,12 @@ struct PrintReceiver {
     portal: pg_sys::Portal,
 }
 
-/// Runs a whole result to the client without decoding its rows, where that gives the same bytes; false if not.
+/// Runs a whole result to the client without decoding its rows, where that gives the same bytes.
 unsafe fn pass_through<H: ExecutorHooks>(
     desc: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
-) -> Result<bool> {
+) -> Result<RunBy> {
     // SAFETY: the executor's own descriptor; a destination of kind Remote(Execute) is a DR_printtup.
     unsafe {
         let dest = (*desc).dest;
@@ -174,11 +176,11 @@ unsafe fn pass_through<H: ExecutorHooks>(
             || !client::speaks_database_encoding()
             || nesting::executing_explain().is_some()
         {
-            return Ok(false);
+            return Ok(RunBy::Server);
         }
         let portal = (*dest.cast::<PrintReceiver>()).portal;
         let Some((formats, records)) = client_formats(portal, (*desc).tupDesc) else {
-            return Ok(false);
+            return Ok(RunBy::Server);
         };
         let before = pg_sys::CurrentMemoryContext;
         pg_sys::CurrentMemoryContext = (*(*desc).estate).es_query_cxt;
@@ -202,7 +204,7 @@ unsafe fn pass_through<H: ExecutorHooks>(
                 pg_sys::InstrStopNode((*desc).totaltime, 0.0);
             }
             pg_sys::CurrentMemoryContext = before;
-            return Ok(false);
+            return Ok(RunBy::Server);
         };
         (*(*desc).estate).es_processed = rows;
         let shutdown = (*dest).rShutdown;
@@ -216,7 +218,7 @@ unsafe fn pass_through<H: ExecutorHooks>(
         }
         (*desc).already_executed = true;
         pg_sys::CurrentMemoryContext = before;
-        Ok(true)
+        Ok(RunBy::Extension(()))
     }
 }
 

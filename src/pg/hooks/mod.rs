@@ -14,14 +14,13 @@ pub mod function_calls;
 pub mod invalidation;
 pub mod object_access;
 pub mod planner;
+pub mod run_by;
 pub mod scanner;
 pub mod utility;
 
 use crate::pg::catalog::types;
-use crate::pg::exec::{copy_change, evaluate, triggers};
-use crate::pg::ipc::worker;
+use crate::pg::exec::{copy_change, evaluate, redirected_calls};
 use crate::pg::session::{acting, xact};
-use crate::pg::tree::redirect;
 
 /// Everything that PostgreSQL calls the extension for.
 pub trait Hooks:
@@ -32,10 +31,8 @@ pub trait Hooks:
     + function_calls::FunctionHooks
     + xact::TransactionHooks
     + evaluate::EvaluateHooks
-    + redirect::RedirectHooks
-    + triggers::TriggerHooks
+    + redirected_calls::RedirectHooks
     + copy_change::CopyChangeHooks
-    + worker::WorkerHooks
 {
 }
 

@@ -21,8 +21,17 @@ pub trait PlannerHooks {
     /// Whether the query calls functions that PostgreSQL may inline while it plans, so that its plan can name relations
     /// that the query does not.
     fn may_inline(query: QueryTree<'_>) -> bool;
-    /// Whether a plan made by PostgreSQL must be replaced by one for a node, given the relations that it names.
-    fn must_replan(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<bool>;
+    /// Looks at a plan made by PostgreSQL of such a query, given the relations that it names.
+    fn review(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<Review>;
+}
+
+/// What becomes of a plan made by PostgreSQL.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Review {
+    /// It is used.
+    Keep,
+    /// An inlined function has brought in a relation that must not be read here: the query is planned for a node.
+    Replan,
 }
 
 /// Who plans a query.
@@ -31,8 +40,15 @@ pub enum Planned {
     Here,
     /// It runs on a node.
     Remote(RemotePlan),
-    /// It is an expression with these parameters, and is computed on a node.
-    Expression(RemotePlan, Vec<ParamUse>),
+    /// It is an expression, and is computed on a node.
+    Expression {
+        plan: RemotePlan,
+        /// Its parameters.
+        params: Vec<ParamUse>,
+        /// The SQL function whose call takes its place: one that [`evaluate::evaluate`] answers, with the arguments
+        /// [`evaluate::SIGNATURE`].
+        function: pg_sys::Oid,
+    },
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -106,8 +122,8 @@ unsafe fn plan_remote<H: PlannerHooks>(
     let Some(query) = query else { return Ok(ptr::null_mut()) };
     Ok(match H::plan(query, text)? {
         Planned::Remote(remote) => remote_plan::build(query, &remote, options),
-        Planned::Expression(remote, params) => {
-            evaluate::substitute(query, &remote, &params);
+        Planned::Expression { plan, params, function } => {
+            evaluate::substitute(query, &plan, &params, function);
             ptr::null_mut()
         }
         Planned::Here => ptr::null_mut(),
@@ -136,7 +152,7 @@ unsafe fn replan<H: PlannerHooks>(
     // range table entries of nothing, so that facts are gathered from them as well.
     unsafe {
         let relations = list::oids((*local).relationOids);
-        if !H::must_replan(&mut relations.clone())? {
+        if H::review(&mut relations.clone())? == Review::Keep {
             return Ok(ptr::null_mut());
         }
         for oid in relations {

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::{explain, nesting};
 use crate::pg::hooks::executor::ExecutorHooks;
+use crate::pg::hooks::run_by::RunBy;
 use crate::pg::tree::enclosing::Enclosing;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::utility_view::{CallView, CopyView};
@@ -50,10 +51,10 @@ pub trait UtilityHooks {
     fn before_utility(statement: &Statement) -> Result<Step>;
     /// Called after the server ran a statement, with the frame of its step and the original statement.
     fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>>;
-    /// Runs a COPY and gives the number of rows, or leaves it to the server.
-    fn copy(view: &CopyView, statement: &Statement) -> Result<Option<u64>>;
-    /// Runs a CALL; false leaves it to the server.
-    fn call(view: &CallView, statement: &Statement) -> Result<bool>;
+    /// Runs a COPY and gives the number of rows.
+    fn copy(view: &CopyView, statement: &Statement) -> Result<RunBy<u64>>;
+    /// Runs a CALL.
+    fn call(view: &CallView, statement: &Statement) -> Result<RunBy>;
     /// Called with the schema in which an EXPLAIN ANALYZE CREATE TABLE AS would make its table.
     fn explained_table(namespace: Oid) -> Result<()>;
     /// Called after what may have changed the session's settings: SET, RESET and DISCARD, DO and CALL, `set_config()`.
@@ -112,8 +113,10 @@ unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
         nesting::utility(enclosing, deeper, H::statement_ended, || {
             let statement = Statement::new(planned, source, context, !parameters.is_null());
             let tag = statement.tag();
-            if trampoline(false, || move_rows::<H>(&statement, parameters, destination, completion))
-            {
+            let run_by = trampoline(RunBy::Server, || {
+                move_rows::<H>(&statement, parameters, destination, completion)
+            });
+            if run_by == RunBy::Extension(()) {
                 return;
             }
             let pass = Step::pass(statement);
@@ -150,7 +153,7 @@ unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
     }
 }
 
-/// Runs COPY and CALL on a node; false leaves the statement to the server.
+/// Runs COPY and CALL on a node.
 ///
 /// # Safety
 /// The arguments are those of the hook.
@@ -159,18 +162,20 @@ unsafe fn move_rows<H: UtilityHooks>(
     parameters: pg_sys::ParamListInfo,
     destination: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
-) -> Result<bool> {
+) -> Result<RunBy> {
     // SAFETY: the tag says what the node is; the rest is the caller's promise.
     unsafe {
         match statement.tag() {
             NodeTag::T_CopyStmt => {
                 let view = CopyView::new(statement.node());
-                let Some(rows) = H::copy(&view, statement)? else { return Ok(false) };
+                let RunBy::Extension(rows) = H::copy(&view, statement)? else {
+                    return Ok(RunBy::Server);
+                };
                 if !completion.is_null() {
                     (*completion).commandTag = pg_sys::CommandTag::CMDTAG_COPY;
                     (*completion).nprocessed = rows;
                 }
-                Ok(true)
+                Ok(RunBy::Extension(()))
             }
             NodeTag::T_CallStmt => {
                 let view = CallView::new(statement.node(), parameters, destination);
@@ -178,12 +183,12 @@ unsafe fn move_rows<H: UtilityHooks>(
             }
             NodeTag::T_ExplainStmt => {
                 explain::begins(statement.node());
-                match explain::made_in(statement.node()) {
-                    Some(namespace) => H::explained_table(namespace).map(|()| false),
-                    None => Ok(false),
+                if let Some(namespace) = explain::made_in(statement.node()) {
+                    H::explained_table(namespace)?;
                 }
+                Ok(RunBy::Server)
             }
-            _ => Ok(false),
+            _ => Ok(RunBy::Server),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Heavyweight locks on things that are no relations.
 
 use crate::error::Result;
+use crate::pg::session::own_settings::set_in_level;
 use crate::pg::session::subtransaction;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CString;
@@ -77,19 +78,9 @@ pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> Re
 /// Waits for locks end after this time, or the session's `lock_timeout`, until the subtransaction ends.
 fn limit(wait: Duration) {
     let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX).max(1);
-    // SAFETY: reads and changes a setting of this backend; the texts end with NUL and outlive the calls.
-    unsafe {
-        let limit = if pg_sys::LockTimeout > 0 { wait.min(pg_sys::LockTimeout) } else { wait };
-        let limit = CString::new(limit.to_string()).unwrap_or_default();
-        pg_sys::set_config_option(
-            c"lock_timeout".as_ptr(),
-            limit.as_ptr(),
-            pg_sys::GucContext::PGC_USERSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
+    // SAFETY: reads a variable of this backend.
+    let own = unsafe { pg_sys::LockTimeout };
+    let limit = if own > 0 { wait.min(own) } else { wait };
+    let limit = CString::new(limit.to_string()).unwrap_or_default();
+    set_in_level(c"lock_timeout", &limit);
 }

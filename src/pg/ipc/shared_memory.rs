@@ -5,10 +5,20 @@
 //! find them where it did: they are forked from it.
 //!
 //! Invariant: what lies in shared memory is [`Plain`]: valid when all of its bits are zero, which it is when the server
-//! starts, and the same in every process. References into it live as long as the process; a mutable one only as long as the
-//! lock is held.
+//! starts, and the same in every process. References into it live as long as the process; those behind a lock are given out
+//! only while this process holds it, which is asked of the server each time.
+//!
+//! What a lock promises is what PostgreSQL's rules for LWLocks give:
+//! - interrupts are held off while it is held: a cancel or a request to end waits for its release;
+//! - an error that the server raises meanwhile forgets that interrupts were held off, but not the lock. Whoever rolls back the
+//!   transaction or the subtransaction releases it; outside of one, only the end of the process does. The guard's drop comes
+//!   before both when the error unwinds through it, and releases the lock itself;
+//! - a subtransaction that is rolled back while the guard lives (code that catches errors was called) releases it too. The
+//!   next access is refused by a panic, and the drop has nothing to do.
+//!
+//! So hold a guard for reading and writing memory, and call nothing of the server's meanwhile that may fail.
 
-use pgrx::pg_sys;
+use pgrx::pg_sys::{self, LWLock};
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -105,7 +115,7 @@ pub unsafe trait Structure: Sync {
 pub struct Locked<T> {
     name: &'static CStr,
     value: AtomicPtr<T>,
-    lock: AtomicPtr<pg_sys::LWLock>,
+    lock: AtomicPtr<LWLock>,
 }
 
 impl<T: Plain + Send> Locked<T> {
@@ -117,15 +127,13 @@ impl<T: Plain + Send> Locked<T> {
     /// Waits until nobody changes the value, and keeps it as it is until the guard is dropped.
     pub fn share(&'static self) -> Shared<T> {
         let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_SHARED);
-        // SAFETY: attached memory, zeroed or written through `exclusive`; writers wait for the lock.
-        Shared { value: unsafe { &*value }, _lock: lock }
+        Shared { value, lock }
     }
 
     /// Waits until nobody else uses the value, and keeps it from others until the guard is dropped.
     pub fn exclusive(&'static self) -> Exclusive<T> {
         let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_EXCLUSIVE);
-        // SAFETY: as above; the lock keeps everybody else out, this process too: it would wait for itself.
-        Exclusive { value: unsafe { &mut *value }, _lock: lock }
+        Exclusive { value, lock }
     }
 
     fn acquire(&self, mode: pg_sys::LWLockMode::Type) -> (Lock, *mut T) {
@@ -157,52 +165,81 @@ unsafe impl<T: Plain + Send> Structure for Locked<T> {
     }
 }
 
-/// A lock that is held.
-struct Lock(*mut pg_sys::LWLock);
+unsafe extern "C-unwind" {
+    // Not the binding of pgrx: its guard costs more than the answer, and it raises nothing.
+    fn LWLockHeldByMe(lock: *mut LWLock) -> bool;
+}
+
+/// A lock that was taken, and is released when this is dropped if nobody has done so before.
+struct Lock(*mut LWLock);
+
+impl Lock {
+    #[inline]
+    fn is_held(&self) -> bool {
+        // SAFETY: a lock of the server's; looks at this process' list of held locks.
+        unsafe { LWLockHeldByMe(self.0) }
+    }
+
+    #[inline]
+    fn require(&self) {
+        assert!(self.is_held(), "a lock on shared memory was released while its guard was in use");
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // SAFETY: the lock is held, unless an error of the server's is on its way up: that sets the counter to 0, and the end
-        // of the transaction releases all locks.
+        if !self.is_held() {
+            return;
+        }
+        // SAFETY: the lock is held. Releasing it ends one hold of interrupts, which an error of the server's has forgotten:
+        // without it the counter would wrap around, and no interrupt be served any more.
         unsafe {
-            if pg_sys::InterruptHoldoffCount > 0 {
-                pg_sys::LWLockRelease(self.0);
+            if pg_sys::InterruptHoldoffCount == 0 {
+                pg_sys::InterruptHoldoffCount = 1;
             }
+            pg_sys::LWLockRelease(self.0);
         }
     }
 }
 
 /// The value of a [`Locked`], which nobody changes meanwhile.
 pub struct Shared<T: 'static> {
-    value: &'static T,
-    _lock: Lock,
+    value: *const T,
+    lock: Lock,
 }
 
 impl<T> Deref for Shared<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value
+        self.lock.require();
+        // SAFETY: attached memory, zeroed or written through `exclusive`; writers wait for the lock.
+        unsafe { &*self.value }
     }
 }
 
 /// The value of a [`Locked`], for this process alone.
 pub struct Exclusive<T: 'static> {
-    value: &'static mut T,
-    _lock: Lock,
+    value: *mut T,
+    lock: Lock,
 }
 
 impl<T> Deref for Exclusive<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value
+        self.lock.require();
+        // SAFETY: attached memory, zeroed or written through `exclusive`; the lock keeps everybody else out, this process too:
+        // it would wait for itself.
+        unsafe { &*self.value }
     }
 }
 
 impl<T> DerefMut for Exclusive<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value
+        self.lock.require();
+        // SAFETY: as in `deref`.
+        unsafe { &mut *self.value }
     }
 }
 

@@ -10,9 +10,20 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::time::Duration;
 
-/// Registers the launcher; once, from `_PG_init` in the postmaster.
-pub fn install() {
-    let mut worker = description(c"helios launcher", c"helios_launcher_main");
+/// A kind of background worker.
+pub struct Kind {
+    /// What the server calls it in its log and in `pg_stat_activity.backend_type`.
+    pub name: &'static CStr,
+    /// The library that its main function is in.
+    pub library: &'static CStr,
+    /// The symbol of its main function: one that calls [`server_worker`] or [`database_worker`].
+    pub main: &'static CStr,
+}
+
+/// Has the server run a worker that is connected to no database as long as it runs itself, and again ten seconds after it
+/// failed; once, from `_PG_init` in the postmaster.
+pub fn install(kind: &Kind) {
+    let mut worker = description(kind);
     worker.bgw_restart_time = 10;
     // SAFETY: the server copies the description.
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
@@ -23,12 +34,12 @@ pub fn applies_changes() -> bool {
     backend_state::IsLogicalWorker()
 }
 
-fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
+fn description(kind: &Kind) -> pg_sys::BackgroundWorker {
     let mut worker = pg_sys::BackgroundWorker::default();
-    copy(&mut worker.bgw_name, name);
-    copy(&mut worker.bgw_type, name);
-    copy(&mut worker.bgw_library_name, c"helios");
-    copy(&mut worker.bgw_function_name, function);
+    copy(&mut worker.bgw_name, kind.name);
+    copy(&mut worker.bgw_type, kind.name);
+    copy(&mut worker.bgw_library_name, kind.library);
+    copy(&mut worker.bgw_function_name, kind.main);
     worker.bgw_flags =
         (pg_sys::BGWORKER_SHMEM_ACCESS | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as c_int;
     worker.bgw_start_time = pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished;
@@ -36,8 +47,13 @@ fn description(name: &CStr, function: &CStr) -> pg_sys::BackgroundWorker {
     worker
 }
 
+/// Copies a text, cut off where there is no room for more of it.
 fn copy(to: &mut [c_char], text: &CStr) {
-    for (to, &from) in to.iter_mut().zip(text.to_bytes_with_nul()) {
+    let Some(room) = to.len().checked_sub(1) else { return };
+    let bytes = text.to_bytes();
+    let bytes = &bytes[..bytes.len().min(room)];
+    to.fill(0);
+    for (to, &from) in to.iter_mut().zip(bytes) {
         *to = from as c_char;
     }
 }
@@ -47,40 +63,39 @@ pub struct Running {
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
 
-/// What a migration's worker has to know: its migration, and the role that it works as.
+/// What a worker that is connected to a database is told when it starts.
 #[derive(Clone, Copy, Debug)]
-pub struct MigrationWork {
-    /// The database that has the migration.
+pub struct Assignment {
+    /// The database.
     pub database: u32,
-    /// The migration's number.
-    pub migration: i64,
-    /// Owner of the catalogs.
+    /// The role that it works as; 0 is the server's first superuser.
     pub role: u32,
+    /// What it is to work on.
+    pub task: i64,
 }
 
-/// In the place of a migration's number: the worker that follows copies in step.
-pub const REPLICAS: i64 = 0;
-
-impl Running {
-    /// Starts the worker of a database; None when the server has no slot left for one.
-    pub fn start(database: u32) -> Option<Self> {
-        let mut worker = description(c"helios worker", c"helios_worker_main");
-        worker.bgw_main_arg = pg_sys::Datum::from(database);
-        Self::register(worker)
+impl Assignment {
+    fn to_bytes(self) -> [u8; 12] {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l]) =
+            (self.task.to_ne_bytes(), self.role.to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l]
     }
 
-    /// Starts the worker of a migration, or of all copies in step; None when the server has no slot left for one.
-    pub fn start_migration(work: MigrationWork) -> Option<Self> {
-        let name = match work.migration {
-            REPLICAS => "helios replicas".to_owned(),
-            number => format!("helios migration {number}"),
-        };
-        let name = std::ffi::CString::new(name);
-        let mut worker = description(c"helios migration", c"helios_migration_main");
-        copy(&mut worker.bgw_name, &name.unwrap_or_default());
-        worker.bgw_main_arg = pg_sys::Datum::from(work.database);
-        let extra = work.migration.to_ne_bytes().into_iter().chain(work.role.to_ne_bytes());
-        for (to, from) in worker.bgw_extra.iter_mut().zip(extra) {
+    fn from_bytes(database: u32, bytes: [u8; 12]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        let task = i64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+        Self { database, role: u32::from_ne_bytes([i, j, k, l]), task }
+    }
+}
+
+impl Running {
+    /// Starts a worker that is connected to a database, under a name of its own; None when the server has no slot left for
+    /// one.
+    pub fn start(kind: &Kind, name: &CStr, assignment: Assignment) -> Option<Self> {
+        let mut worker = description(kind);
+        copy(&mut worker.bgw_name, name);
+        worker.bgw_main_arg = pg_sys::Datum::from(assignment.database);
+        for (to, from) in worker.bgw_extra.iter_mut().zip(assignment.to_bytes()) {
             *to = from as c_char;
         }
         Self::register(worker)
@@ -201,7 +216,7 @@ fn begin(database: Option<u32>, role: u32) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
             Some(database) => {
                 pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
-                // A role or database that only reads by default does not mean Helios' own work; and the owner of a
+                // A role or database that only reads by default does not mean the extension's own work; and the owner of a
                 // database, who can set its search path, is no superuser.
                 let settings = TIMEOUTS.iter().map(|setting| (*setting, c"0"));
                 let own = [
@@ -227,61 +242,46 @@ const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 const TIMEOUTS: [&CStr; 2] = [c"lock_timeout", c"transaction_timeout"];
 
-/// What the background workers do.
-pub trait WorkerHooks {
-    /// The launcher, connected to no database; does not return.
-    fn launcher();
-    /// A database's worker, connected to it; its process ends when it returns.
-    fn database_worker(database: u32);
-    /// A migration's worker, connected to its database; its process ends when it returns.
-    fn migration_worker(work: MigrationWork);
+/// A worker that is connected to no database.
+pub trait ServerWorker {
+    /// Does not return.
+    fn run();
 }
 
-/// Main function of the launcher.
+/// A worker that is connected to a database.
+pub trait DatabaseWorker {
+    /// The process ends when it returns.
+    fn run(assignment: Assignment);
+}
+
+/// Main function of a worker of the server.
 ///
 /// # Safety
 /// Called by the server at the start of a background worker's process, from a frame that owns nothing with a destructor.
-pub unsafe fn launcher<H: WorkerHooks>(_none: pg_sys::Datum) {
+pub unsafe fn server_worker<W: ServerWorker>(_none: pg_sys::Datum) {
     // SAFETY: by the caller's promise.
     unsafe {
         guarded(|| {
             begin(None, 0);
-            H::launcher();
+            W::run();
         });
     }
 }
 
-/// Main function of a database's worker.
+/// Main function of a worker of a database.
 ///
 /// # Safety
-/// As [`launcher`].
-pub unsafe fn database_worker<H: WorkerHooks>(database: pg_sys::Datum) {
-    let database = database.value() as u32;
-    // SAFETY: by the caller's promise.
-    unsafe {
-        guarded(|| {
-            begin(Some(database), 0);
-            H::database_worker(database);
-        });
-    }
-}
-
-/// Main function of a migration's worker.
-///
-/// # Safety
-/// As [`launcher`].
-pub unsafe fn migration_worker<H: WorkerHooks>(database: pg_sys::Datum) {
+/// As [`server_worker`], of a worker that [`Running::start`] has described.
+pub unsafe fn database_worker<W: DatabaseWorker>(database: pg_sys::Datum) {
     // SAFETY: set in every background worker before its main function runs.
-    let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra }.map(|byte| byte as u8);
-    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = extra;
-    let migration = i64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let role = u32::from_ne_bytes([i, j, k, l]);
-    let database = database.value() as u32;
+    let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra };
+    let bytes = std::array::from_fn(|i| extra[i] as u8);
+    let assignment = Assignment::from_bytes(database.value() as u32, bytes);
     // SAFETY: by the caller's promise.
     unsafe {
         guarded(|| {
-            begin(Some(database), role);
-            H::migration_worker(MigrationWork { database, migration, role });
+            begin(Some(assignment.database), assignment.role);
+            W::run(assignment);
         });
     }
 }

@@ -7,10 +7,10 @@ pub mod acting;
 pub(in crate::pg) mod backend_state;
 pub mod client;
 pub mod encoding;
+pub mod hooked_settings;
 pub mod own_settings;
 pub mod preload;
 pub mod server_state;
-pub mod session_settings;
 pub mod setting_types;
 pub mod settings_scan;
 pub mod sql;
@@ -124,6 +124,12 @@ pub fn setting(name: &str) -> Option<String> {
     unsafe {
         crate::pg::tree::parse_nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false))
     }
+}
+
+/// Has every cached plan of this backend made again before it is used.
+pub fn forget_plans() {
+    // SAFETY: marks the plans of this backend.
+    unsafe { pg_sys::ResetPlanCache() }
 }
 
 /// OID of this database.

@@ -1,4 +1,4 @@
-//! The settings (GUCs) that a node has to follow, read straight from the server's own records: comparing
+//! The settings (GUCs) that a session on another server has to follow, read straight from the server's own records: comparing
 //! them with what was seen before allocates nothing and formats nothing.
 
 use pgrx::pg_sys;
@@ -15,73 +15,17 @@ pub struct Setting {
     pub privileged: bool,
 }
 
-/// These must be equal on both sides whoever set them: they shape what values look like, which objects
-/// names mean, and what a transaction is.
-const ALWAYS: [&CStr; 15] = [
-    c"DateStyle",
-    c"IntervalStyle",
-    c"TimeZone",
-    c"bytea_output",
-    c"default_text_search_config",
-    c"default_transaction_deferrable",
-    c"default_transaction_isolation",
-    c"default_transaction_read_only",
-    c"extra_float_digits",
-    c"lc_monetary",
-    c"lc_numeric",
-    c"lc_time",
-    c"search_path",
-    c"standard_conforming_strings",
-    c"xmlbinary",
-];
-
-/// These shape results as well, but hardly anybody sets them in a session: a session on a node begins with the values that
-/// RESET gives here, whatever the node's configuration, database and role say.
-const FROM_THE_START: [&CStr; 12] = [
-    c"array_nulls",
-    c"backslash_quote",
-    c"check_function_bodies",
-    c"client_min_messages",
-    c"default_toast_compression",
-    c"escape_string_warning",
-    c"gin_fuzzy_search_limit",
-    c"lock_timeout",
-    c"quote_all_identifiers",
-    c"row_security",
-    c"transform_null_equals",
-    c"xmloption",
-];
-
-/// Settings of superusers that change what a statement does: where one cannot follow, nothing may run.
-const DECISIVE: [&CStr; 2] = [c"session_replication_role", c"plpgsql.variable_conflict"];
-
-/// These say something about the client's connection or transaction here, or are followed by other means. A
-/// statement that takes too long is cancelled from here: a timer on the node would also run while settings
-/// are brought up to date.
-const NEVER: [&str; 22] = [
-    "client_connection_check_interval",
-    "client_encoding",
-    "dynamic_library_path",
-    "idle_in_transaction_session_timeout",
-    "idle_session_timeout",
-    "is_superuser",
-    "local_preload_libraries",
-    "role",
-    "seed",
-    "session_authorization",
-    "session_preload_libraries",
-    "statement_timeout",
-    "tcp_keepalives_count",
-    "tcp_keepalives_idle",
-    "tcp_keepalives_interval",
-    "tcp_user_timeout",
-    "transaction_deferrable",
-    "transaction_isolation",
-    "transaction_read_only",
-    "transaction_timeout",
-    "trace_notify",
-    "exit_on_error",
-];
+/// Which settings a session on another server follows.
+pub struct Followed {
+    /// Whoever set them.
+    pub always: &'static [&'static CStr],
+    /// Settings of superusers without which nothing may run there.
+    pub decisive: &'static [&'static CStr],
+    /// Not even if the client has set them.
+    pub never: &'static [&'static str],
+    /// As [`Self::never`]: all whose names begin so.
+    pub never_of: &'static str,
+}
 
 type Record = *mut pg_sys::config_generic;
 
@@ -91,29 +35,43 @@ enum Raw {
     Text(Vec<u8>),
 }
 
-/// What was seen at the last look.
-#[derive(Default)]
+/// What was seen at the last look. The pointers in it are compared, and followed only where a walk has just found them again:
+/// a SET can free those of settings that no library has defined.
 pub struct Scanner {
+    followed: &'static Followed,
+    /// Settings of the server's own, which stay where they are.
     always: Vec<Record>,
     recorded: Vec<(Record, Raw)>,
-    beyond_reach: Option<Record>,
+    beyond_reach: Option<(Record, Vec<u8>)>,
 }
 
 impl Scanner {
+    /// A scanner that has seen nothing yet.
+    pub const fn new(followed: &'static Followed) -> Self {
+        Self { followed, always: Vec::new(), recorded: Vec::new(), beyond_reach: None }
+    }
+
     /// Looks at all settings; true if something differs from the last look.
     pub fn look(&mut self) -> bool {
+        self.walk(|_| ())
+    }
+
+    /// As [`Self::look`], and hands each setting that is followed to `seen`, valid as long as that call.
+    fn walk(&mut self, mut seen: impl FnMut(Record)) -> bool {
         // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
         unsafe {
             let mut at = 0;
             let mut same = true;
             let mut beyond_reach = None;
-            // Called for each setting that a node follows, in a stable order.
+            let rules = self.followed;
+            // In a stable order.
             with_records(|records| {
                 if self.always.is_empty() {
-                    self.always = ALWAYS.iter().filter_map(|name| find(records, name)).collect();
+                    self.always =
+                        rules.always.iter().filter_map(|name| find(records, name)).collect();
                 }
                 let mut followed = |record: Record| {
-                    let follows = Follows::of(record);
+                    let follows = Follows::of(record, rules);
                     if follows == Follows::Cannot && beyond_reach.is_none() {
                         beyond_reach = Some(record);
                     }
@@ -124,38 +82,37 @@ impl Scanner {
                 let always = self.always.clone();
                 for record in always.into_iter().chain(rest) {
                     same &= note(&mut self.recorded, at, record);
+                    seen(record);
                     at += 1;
                 }
             });
-            same &= at == self.recorded.len() && beyond_reach == self.beyond_reach;
+            let known = self.beyond_reach.as_ref().map(|(record, _)| *record);
+            same &= at == self.recorded.len() && beyond_reach == known;
             self.recorded.truncate(at);
-            self.beyond_reach = beyond_reach;
+            self.beyond_reach = beyond_reach.map(|record| (record, name(record).to_vec()));
             !same
         }
     }
 
-    /// A setting that changes what statements do, and that the session's user may not change on a node.
+    /// A setting that changes what statements do, and that the session's user may not change on another server, as of the
+    /// last look.
     pub fn beyond_reach(&self) -> Option<Vec<u8>> {
-        // SAFETY: as in `look`, which was called just before.
-        self.beyond_reach.map(|record| unsafe { name(record) }.to_vec())
+        self.beyond_reach.as_ref().map(|(_, name)| name.clone())
     }
 
-    /// The settings of the last look, sorted by name.
-    pub fn settings(&self) -> Vec<Setting> {
-        let mut settings: Vec<_> = self
-            .recorded
-            .iter()
-            .map(|(record, _)| {
-                // SAFETY: as in `look`, which was called just before.
-                unsafe {
-                    Setting {
-                        name: name(*record).to_vec(),
-                        value: text(*record),
-                        privileged: (**record).context == pg_sys::GucContext::PGC_SUSET,
-                    }
+    /// The settings as they are now, sorted by name.
+    pub fn settings(&mut self) -> Vec<Setting> {
+        let mut settings = Vec::new();
+        self.walk(|record| {
+            // SAFETY: a record that the walk has just found.
+            settings.push(unsafe {
+                Setting {
+                    name: name(record).to_vec(),
+                    value: text(record),
+                    privileged: (*record).context == pg_sys::GucContext::PGC_SUSET,
                 }
-            })
-            .collect();
+            });
+        });
         settings.sort_by(|a, b| a.name.cmp(&b.name));
         settings
     }
@@ -193,13 +150,13 @@ unsafe fn find(records: &[Record], name: &CStr) -> Option<Record> {
     records.iter().copied().find(|&r| unsafe { CStr::from_ptr((*r).name) } == name)
 }
 
-/// With what values the settings of [`FROM_THE_START`] begin, on nodes as here.
-pub fn starting_values() -> Vec<(String, String)> {
+/// The values that RESET gives to settings with these names, where they are words or whole numbers.
+pub fn reset_values(names: &[&CStr]) -> Vec<(String, String)> {
     let mut values = Vec::new();
     // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
     unsafe {
         with_records(|records| {
-            for record in FROM_THE_START.iter().filter_map(|name| find(records, name)) {
+            for record in names.iter().filter_map(|name| find(records, name)) {
                 if let Some(value) = reset_text(record) {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                     values.push((text(name(record)), text(&value)));
@@ -215,7 +172,7 @@ unsafe fn name<'a>(record: Record) -> &'a [u8] {
     unsafe { CStr::from_ptr((*record).name).to_bytes() }
 }
 
-/// Whether a session on a node follows a setting.
+/// Whether a session on another server follows a setting.
 #[derive(PartialEq)]
 enum Follows {
     Yes,
@@ -230,7 +187,7 @@ impl Follows {
     /// A placeholder that exists is one more than one that does not, whatever its value: `current_setting(…, true)` gives
     /// an empty text or NULL, and it stays when what was set is taken back.
     #[inline]
-    unsafe fn of(record: Record) -> Self {
+    unsafe fn of(record: Record, rules: &Followed) -> Self {
         // SAFETY: the caller's word.
         unsafe {
             let fields = &*record;
@@ -248,25 +205,28 @@ impl Follows {
                 pg_sys::GucContext::PGC_SUSET => {
                     let (user, _) = crate::pg::session::xact::users();
                     if fields.srole != user && !pg_sys::superuser_arg(user) {
-                        return Self::without_rights(record);
+                        return Self::without_rights(record, rules);
                     }
                 }
                 _ => return Self::No,
             }
             let name = name(record);
-            let ours = name.len() > 7 && name[..7].eq_ignore_ascii_case(b"helios.");
-            let never = ours || NEVER.iter().any(|never| never.as_bytes() == name);
+            let prefix = rules.never_of.as_bytes();
+            let has_prefix =
+                name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
+            let never = has_prefix || rules.never.iter().any(|never| never.as_bytes() == name);
             if never { Self::No } else { Self::Yes }
         }
     }
 
     /// For a setting that a function with more rights has set in this session.
-    unsafe fn without_rights(record: Record) -> Self {
+    unsafe fn without_rights(record: Record, rules: &Followed) -> Self {
         // SAFETY: the caller's word.
         unsafe {
-            let decisive = DECISIVE.iter().any(|decisive| decisive.to_bytes() == name(record))
-                && (*record).source > pg_sys::GucSource::PGC_S_DATABASE_USER
-                && reset_text(record).is_some_and(|reset| reset != text(record));
+            let decisive =
+                rules.decisive.iter().any(|decisive| decisive.to_bytes() == name(record))
+                    && (*record).source > pg_sys::GucSource::PGC_S_DATABASE_USER
+                    && reset_text(record).is_some_and(|reset| reset != text(record));
             if decisive { Self::Cannot } else { Self::No }
         }
     }

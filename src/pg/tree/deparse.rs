@@ -1,6 +1,7 @@
 //! Text of a query, made by PostgreSQL itself from its tree.
 
 use crate::error::Result;
+use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::tree::QueryTree;
 use crate::pg::tree::{deparse_marks, list};
 use pgrx::pg_sys::{self, NodeTag};
@@ -48,24 +49,7 @@ const SETTINGS: [(&CStr, &CStr); 4] = [
 unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
     // SAFETY: by the caller's promise.
     unsafe { deparse_marks::make_readable(copy) }?;
-    // SAFETY: by the caller's promise. The setting is restored with its nest level; an error restores it with the
-    // (sub)transaction.
-    unsafe {
-        let level = pg_sys::NewGUCNestLevel();
-        for (name, value) in SETTINGS {
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
-        }
-        let text = pg_sys::pg_get_querydef(copy, false);
-        pg_sys::AtEOXact_GUC(true, level);
-        Ok(CStr::from_ptr(text).to_bytes().to_vec())
-    }
+    let _readable = OwnSettings::begin(&SETTINGS);
+    // SAFETY: by the caller's promise; gives a palloc'd C string.
+    unsafe { Ok(CStr::from_ptr(pg_sys::pg_get_querydef(copy, false)).to_bytes().to_vec()) }
 }

@@ -1,5 +1,6 @@
 //! A query tree that a hook got from PostgreSQL.
 
+use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::list;
 use crate::pg::tree::survey::{Survey, survey_expression};
 use pgrx::pg_sys::{self, NodeTag};
@@ -97,9 +98,9 @@ impl<'a> QueryTree<'a> {
     }
 
     /// Walks the whole tree, sub-selects and CTEs included.
-    pub fn survey(self) -> Survey<'a> {
+    pub fn survey<R: FunctionRules>(self) -> Survey<'a> {
         // SAFETY: by the promise of `new` for 'a; a query is a node.
-        unsafe { survey_expression(self.query.as_ptr().cast()) }
+        unsafe { survey_expression::<R>(self.query.as_ptr().cast()) }
     }
 }
 

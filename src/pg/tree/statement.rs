@@ -246,15 +246,15 @@ impl Statement {
         }
     }
 
-    /// SECURITY LABEL FOR helios ON SCHEMA: the schema and the label.
-    pub fn our_label(&self) -> Option<(Option<String>, Option<String>)> {
+    /// SECURITY LABEL FOR this provider: the schema, if it is one that gets the label, and the label.
+    pub fn label_of(&self, provider: &str) -> Option<(Option<String>, Option<String>)> {
         if self.tag() != NodeTag::T_SecLabelStmt {
             return None;
         }
         let node = self.node::<pg_sys::SecLabelStmt>();
         // SAFETY: the tag says what the node is; a schema is labelled by a String node.
         unsafe {
-            if parse_nodes::text((*node).provider).as_deref() != Some("helios") {
+            if parse_nodes::text((*node).provider).as_deref() != Some(provider) {
                 return None;
             }
             let is_schema = (*node).objtype == pg_sys::ObjectType::OBJECT_SCHEMA;

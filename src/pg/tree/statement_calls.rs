@@ -2,9 +2,9 @@
 //! computes for the rows of a table.
 
 use crate::error::Result;
+use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::list;
 use crate::pg::tree::parse_nodes;
-use crate::pg::tree::redirect;
 use crate::pg::tree::statement::Statement;
 use crate::pg::tree::survey_expression;
 use pgrx::pg_sys::{self, NodeTag, Oid};
@@ -80,9 +80,9 @@ impl Statement {
         self.tag() == NodeTag::T_CallStmt || self.execute().is_some()
     }
 
-    /// The statement with calls of sequences' functions, and of `set_config`, in its arguments turned to those that ask
-    /// the node; None if it has none. For EXECUTE, and CALL of a procedure that runs here.
-    pub fn with_routed_arguments(
+    /// The statement with the calls in its arguments redirected that are to be; None if it has none. For EXECUTE, and CALL
+    /// of a procedure that runs here.
+    pub fn with_redirected_arguments<R: FunctionRules>(
         &self,
         may_move: impl Fn(Oid) -> Result<bool>,
     ) -> Result<Option<Self>> {
@@ -96,16 +96,16 @@ impl Statement {
                         calls
                             .into_iter()
                             .flatten()
-                            .filter_map(|call| Some((redirect::named(&call.name)?, call)))
+                            .filter_map(|call| Some((R::target_of_name(&call.name)?, call)))
                             .collect::<Vec<_>>()
                     };
                     if named(self).is_empty() {
                         return Ok(None);
                     }
                     let copy = self.copy();
-                    for (ours, call) in named(&copy) {
-                        let schema = pg_sys::makeString(parse_nodes::palloc_text("helios"));
-                        let name = pg_sys::makeString(parse_nodes::palloc_text(ours));
+                    for ((schema, name), call) in named(&copy) {
+                        let [schema, name] = [schema, name]
+                            .map(|part| pg_sys::makeString(parse_nodes::palloc_text(part)));
                         let list = pg_sys::lappend(ptr::null_mut(), schema.cast());
                         (*call.call).funcname = pg_sys::lappend(list, name.cast());
                     }
@@ -115,11 +115,11 @@ impl Statement {
                     let expression = |statement: &Self| {
                         (*statement.node::<pg_sys::CallStmt>()).funcexpr.cast::<pg_sys::Node>()
                     };
-                    if !survey_expression(expression(self)).is_redirectable() {
+                    if !survey_expression::<R>(expression(self)).is_redirectable() {
                         return Ok(None);
                     }
                     let copy = self.copy();
-                    survey_expression(expression(&copy)).redirect(may_move)?;
+                    survey_expression::<R>(expression(&copy)).redirect::<R>(may_move)?;
                     Ok(Some(copy))
                 }
                 _ => Ok(None),

@@ -2,9 +2,9 @@
 
 use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
+use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};
 use crate::pg::tree::object_numbers::{self, OidMisuse, Verdict};
-use crate::pg::tree::server_functions::{Bond, bond, data_function};
-use crate::pg::tree::{list, redirect, table_numbers};
+use crate::pg::tree::{list, table_numbers};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -73,15 +73,15 @@ pub struct Survey<'a> {
     pub current_of: bool,
     /// `set_config()` is called: the session's settings may change.
     pub set_config: bool,
-    /// A function is called that works on the session or server that it runs on, or tells something of it.
-    pub bound: Option<(Oid, Bond)>,
+    /// A function is called that acts on the session or server that it runs on, or tells something of it: the first one.
+    pub bound: Option<Oid>,
     /// `tableoid` is used as a number: it is another one on a node than here.
     pub table_number: bool,
     /// An object's number is given, or would be seen.
     pub object_number: Option<OidMisuse>,
     /// `session_user` is read.
     pub session_user: bool,
-    /// Calls that [`Survey::redirect`] can turn to Helios' own functions, with the relation that is their argument if it is
+    /// Calls that [`Survey::redirect`] can turn to other functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
     /// Lists of policies' conditions that the walk will come to.
@@ -96,17 +96,19 @@ pub struct Survey<'a> {
 ///
 /// # Safety
 /// `node` is null, a valid query or a valid expression, and outlives `'a`.
-pub(in crate::pg) unsafe fn survey_expression<'a>(node: *mut pg_sys::Node) -> Survey<'a> {
+pub(in crate::pg) unsafe fn survey_expression<'a, R: FunctionRules>(
+    node: *mut pg_sys::Node,
+) -> Survey<'a> {
     let mut survey = Survey::default();
     // SAFETY: by the caller's promise; the context outlives the walk.
-    unsafe { visit(node, ptr::from_mut(&mut survey).cast()) };
+    unsafe { visit::<R>(node, ptr::from_mut(&mut survey).cast()) };
     survey
 }
 
 impl Survey<'_> {
     /// Turns calls whose effect on nodes only the call itself shows to functions that take care of it, and those of
     /// relations that `may_move`. For a query that PostgreSQL is about to plan here.
-    pub fn redirect(&self, may_move: impl Fn(Oid) -> Result<bool>) -> Result<()> {
+    pub fn redirect<R: FunctionRules>(&self, may_move: impl Fn(Oid) -> Result<bool>) -> Result<()> {
         for &(call, relation) in &self.redirectable {
             if let Some(relation) = relation
                 && !may_move(relation)?
@@ -115,8 +117,8 @@ impl Survey<'_> {
             }
             // SAFETY: nodes of the tree that was surveyed, which the planner may change.
             unsafe {
-                if let Some(ours) = redirect::target((*call).funcid) {
-                    (*call).funcid = ours;
+                if let Some(target) = R::target((*call).funcid) {
+                    (*call).funcid = target;
                 }
             }
         }
@@ -137,9 +139,12 @@ impl Survey<'_> {
     ///
     /// # Safety
     /// `node` is null or a valid expression that lives as long as what was surveyed before.
-    pub(in crate::pg) unsafe fn add_expression(&mut self, node: *mut pg_sys::Node) {
+    pub(in crate::pg) unsafe fn add_expression<R: FunctionRules>(
+        &mut self,
+        node: *mut pg_sys::Node,
+    ) {
         // SAFETY: by the caller's promise; the context outlives the walk.
-        unsafe { visit(node, ptr::from_mut(self).cast()) };
+        unsafe { visit::<R>(node, ptr::from_mut(self).cast()) };
     }
 
     /// Whether a function that is not the server's own may change something.
@@ -168,7 +173,7 @@ impl Survey<'_> {
         }
     }
 
-    fn add_function(&mut self, oid: Oid) {
+    fn add_function<R: FunctionRules>(&mut self, oid: Oid) {
         match oid.to_u32() {
             pg_sys::F_LASTVAL => self.lastval = true,
             pg_sys::F_SESSION_USER => self.session_user = true,
@@ -178,7 +183,7 @@ impl Survey<'_> {
                     self.functions.push(oid);
                 }
             }
-            _ => self.bound = self.bound.or_else(|| bond(oid).map(|bond| (oid, bond))),
+            _ => self.bound = self.bound.or_else(|| R::is_bound(oid).then_some(oid)),
         }
     }
 }
@@ -196,7 +201,10 @@ pub(in crate::pg) fn names_relation(entry: &pg_sys::RangeTblEntry) -> bool {
     }
 }
 
-unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+unsafe extern "C-unwind" fn visit<R: FunctionRules>(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
     if node.is_null() {
         return false;
     }
@@ -206,13 +214,13 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
         match object_numbers::judge(node) {
             Verdict::Fine => (),
             Verdict::Misused(how) => survey.object_number = survey.object_number.or(Some(how)),
-            Verdict::Consumes => return visit_consumer(node, context),
+            Verdict::Consumes => return visit_consumer::<R>(node, context),
         }
         match (*node).type_ {
             NodeTag::T_Query => {
                 // Range table entries themselves are visited before what is inside them.
                 let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
-                return query_tree_walker(node.cast(), visit, context, flags);
+                return query_tree_walker(node.cast(), visit::<R>, context, flags);
             }
             NodeTag::T_RangeTblEntry => {
                 let rte = &*node.cast::<pg_sys::RangeTblEntry>();
@@ -230,12 +238,12 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
                 return false;
             }
             NodeTag::T_List if survey.policies.contains(&node) => {
-                return visit_policy(node, context);
+                return visit_policy::<R>(node, context);
             }
             NodeTag::T_WithCheckOption => {
                 let check = &*node.cast::<pg_sys::WithCheckOption>();
                 if check.kind != pg_sys::WCOKind::WCO_VIEW_CHECK {
-                    return visit_policy(check.qual, context);
+                    return visit_policy::<R>(check.qual, context);
                 }
             }
             NodeTag::T_Param => {
@@ -253,9 +261,9 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             NodeTag::T_Var => survey.table_number |= table_numbers::is_one(node),
             NodeTag::T_OpExpr if table_numbers::is_comparison(node.cast()) => {
                 // Both numbers are the node's; what is beside the column is still looked at.
-                pg_sys::check_functions_in_node(node, Some(note_function), context);
+                pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
                 return table_numbers::others(node.cast())
-                    .any(|other| visit(object_numbers::name_of_conversion(other), context));
+                    .any(|other| visit::<R>(object_numbers::name_of_conversion(other), context));
             }
             NodeTag::T_Const => {
                 survey.add_named(Object::of_type((*node.cast::<pg_sys::Const>()).consttype));
@@ -280,19 +288,19 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             }
             NodeTag::T_FuncExpr => {
                 let call = &*node.cast::<pg_sys::FuncExpr>();
-                let function = redirect::original(call.funcid);
-                survey.add_function(function);
-                let write = data_function(function);
-                let constant = write.and_then(|_| constant_relation(call));
-                if let Some((relation, write)) = constant.zip(write) {
-                    note_data_argument(survey, relation, write);
+                let function = R::original(call.funcid);
+                survey.add_function::<R>(function);
+                let access = R::relation_access(function);
+                let constant = access.and_then(|_| constant_relation(call));
+                if let Some((relation, access)) = constant.zip(access) {
+                    note_data_argument(survey, relation, access == RelationAccess::Changes);
                 }
-                if redirect::applies_to(function) {
+                if R::is_redirected(function) {
                     survey.redirectable.push((node.cast(), constant));
                 }
             }
             NodeTag::T_OpExpr if (*node.cast::<pg_sys::OpExpr>()).opfuncid != Oid::INVALID => {
-                survey.add_function((*node.cast::<pg_sys::OpExpr>()).opfuncid);
+                survey.add_function::<R>((*node.cast::<pg_sys::OpExpr>()).opfuncid);
             }
             // The most frequent ones that call nothing themselves.
             NodeTag::T_List
@@ -301,21 +309,24 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
             | NodeTag::T_RangeTblRef
             | NodeTag::T_BoolExpr => {}
             _ => {
-                pg_sys::check_functions_in_node(node, Some(note_function), context);
+                pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
             }
         }
-        expression_tree_walker(node, visit, context)
+        expression_tree_walker(node, visit::<R>, context)
     }
 }
 
 /// Visits the conditions of policies.
-unsafe fn visit_policy(conditions: *mut pg_sys::Node, context: *mut c_void) -> bool {
+unsafe fn visit_policy<R: FunctionRules>(
+    conditions: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
     // SAFETY: `visit` was called with the node that has them, and with this context, the Survey of `survey`.
     unsafe {
         let within = std::mem::replace(&mut (*context.cast::<Survey>()).in_policy, true);
         let stop = match (*conditions).type_ {
-            NodeTag::T_List => expression_tree_walker(conditions, visit, context),
-            _ => visit(conditions, context),
+            NodeTag::T_List => expression_tree_walker(conditions, visit::<R>, context),
+            _ => visit::<R>(conditions, context),
         };
         (*context.cast::<Survey>()).in_policy = within;
         stop
@@ -323,21 +334,27 @@ unsafe fn visit_policy(conditions: *mut pg_sys::Node, context: *mut c_void) -> b
 }
 
 /// Visits what takes numbers of objects, and what those are made from.
-unsafe fn visit_consumer(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
-    unsafe extern "C-unwind" fn visit_names(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+unsafe fn visit_consumer<R: FunctionRules>(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    unsafe extern "C-unwind" fn visit_names<R: FunctionRules>(
+        node: *mut pg_sys::Node,
+        context: *mut c_void,
+    ) -> bool {
         // SAFETY: as `visit`.
-        unsafe { !node.is_null() && visit(object_numbers::name_of_conversion(node), context) }
+        unsafe { !node.is_null() && visit::<R>(object_numbers::name_of_conversion(node), context) }
     }
     // SAFETY: a node that `visit` was called with. Its children are its arguments, in a list of their own.
     unsafe {
-        pg_sys::check_functions_in_node(node, Some(note_function), context);
-        expression_tree_walker(node, visit_names, context)
+        pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
+        expression_tree_walker(node, visit_names::<R>, context)
     }
 }
 
-unsafe extern "C-unwind" fn note_function(oid: Oid, context: *mut c_void) -> bool {
+unsafe extern "C-unwind" fn note_function<R: FunctionRules>(
+    oid: Oid,
+    context: *mut c_void,
+) -> bool {
     // SAFETY: `context` is the Survey of `survey`.
-    unsafe { (*context.cast::<Survey>()).add_function(oid) };
+    unsafe { (*context.cast::<Survey>()).add_function::<R>(oid) };
     false
 }
 

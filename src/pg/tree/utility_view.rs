@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::pg::exec::decode::{self, RowDecoder};
 use crate::pg::exec::params::Params;
 use crate::pg::exec::result_columns::{self, ResultColumns};
+use crate::pg::tree::function_rules::{FunctionRules, NoRules};
 use crate::pg::tree::list;
 use crate::pg::tree::{ParamUse, Survey, survey_expression};
 use pgrx::pg_sys::{self, Oid};
@@ -51,7 +52,7 @@ impl CopyView {
 
     /// What the defaults of the columns that COPY … FROM does not list do with relations that they name: the server
     /// computes these defaults without planning a query.
-    pub fn defaults(&self, relation: Oid) -> Survey<'_> {
+    pub fn defaults<R: FunctionRules>(&self, relation: Oid) -> Survey<'_> {
         let mut survey = Survey::default();
         // SAFETY: the relation is locked to the end of the transaction and stays open while its descriptor is read; the
         // expressions are made here, as COPY makes them, in memory of the statement.
@@ -71,7 +72,7 @@ impl CopyView {
                 let default = pg_sys::build_column_default(opened, number.into());
                 if !default.is_null() {
                     let planned = pg_sys::expression_planner(default.cast());
-                    survey.add_expression(planned.cast());
+                    survey.add_expression::<R>(planned.cast());
                 }
             }
             pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
@@ -160,7 +161,7 @@ impl CallView {
     /// References to parameters in the arguments.
     pub fn param_uses(&self) -> Vec<ParamUse> {
         // SAFETY: a valid expression.
-        unsafe { survey_expression((*self.statement).funcexpr.cast()) }.params
+        unsafe { survey_expression::<NoRules>((*self.statement).funcexpr.cast()) }.params
     }
 
     /// `CALL …` with the arguments deparsed by PostgreSQL.

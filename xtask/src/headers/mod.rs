@@ -24,7 +24,7 @@ use testkit::postgres::{MAJORS, Postgres};
 use prototypes::Prototype;
 
 /// Where the server declares what the extension uses. What is not there in a version is left out.
-const HEADERS: [&str; 47] = [
+const HEADERS: [&str; 48] = [
     "access/genam.h",
     "access/heapam.h",
     "access/parallel.h",
@@ -63,6 +63,7 @@ const HEADERS: [&str; 47] = [
     "rewrite/rewriteHandler.h",
     "storage/ipc.h",
     "storage/lmgr.h",
+    "storage/lwlock.h",
     "storage/predicate.h",
     "storage/proc.h",
     "storage/procarray.h",

@@ -1,15 +1,12 @@
-//! Functions of PostgreSQL that a query here may call with something of a node as their argument, which only the call
-//! itself shows (`nextval(some_variable)`), or whose effect the sessions to nodes must hear of (`set_config`).
-//!
-//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature (and another name: tools look for theirs by name) in schema `helios`, which
-//! ask the node, or note the effect and go on to PostgreSQL's own.
+//! Functions that stand in for PostgreSQL's own in plans: they ask the extension first, which may know the answer from
+//! another server, and go on to PostgreSQL's where it does not.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
+use crate::pg::exec::function_call::argument;
 use pgrx::pg_sys::{self, Oid};
 use pgrx::{FromDatum, IntoDatum};
-use std::cell::Cell;
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 use std::ptr;
 
 /// A function of sequences.
@@ -38,7 +35,7 @@ pub enum RelationCall {
     LastValue,
 }
 
-/// What the redirected functions do besides PostgreSQL's own.
+/// What functions that stand in for PostgreSQL's do besides calling them.
 pub trait RedirectHooks {
     /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until
     /// [`Self::redirected_call_ended`] is called.
@@ -53,96 +50,7 @@ pub trait RedirectHooks {
     fn snapshot_exported(identifier: &str) -> Result<String>;
 }
 
-const COUNT: usize = 12;
-/// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
-const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
-    (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_CURRVAL, "routed_currval", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_SETVAL_REGCLASS_INT8, "routed_setval", &[pg_sys::REGCLASSOID, pg_sys::INT8OID]),
-    (
-        pg_sys::F_SETVAL_REGCLASS_INT8_BOOL,
-        "routed_setval",
-        &[pg_sys::REGCLASSOID, pg_sys::INT8OID, pg_sys::BOOLOID],
-    ),
-    (
-        pg_sys::F_SET_CONFIG,
-        "followed_set_config",
-        &[pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::BOOLOID],
-    ),
-    (pg_sys::F_PG_RELATION_SIZE_REGCLASS, "routed_relation_size", &[pg_sys::REGCLASSOID]),
-    (
-        pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT,
-        "routed_relation_size",
-        &[pg_sys::REGCLASSOID, pg_sys::TEXTOID],
-    ),
-    (pg_sys::F_PG_TOTAL_RELATION_SIZE, "routed_total_relation_size", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_PG_TABLE_SIZE, "routed_table_size", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_PG_INDEXES_SIZE, "routed_indexes_size", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_PG_SEQUENCE_LAST_VALUE, "routed_sequence_last_value", &[pg_sys::REGCLASSOID]),
-    (pg_sys::F_PG_EXPORT_SNAPSHOT, "shared_snapshot", &[]),
-];
-
-thread_local! {
-    static OURS: Cell<Option<[Oid; COUNT]>> = const { Cell::new(None) };
-}
-
-/// Whether calls of this function are redirected.
-pub(in crate::pg) fn applies_to(function: Oid) -> bool {
-    FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
-}
-
-/// Ours for a function of PostgreSQL's by its name, whatever its arguments.
-pub(in crate::pg) fn named(name: &str) -> Option<&'static str> {
-    match name {
-        "nextval" => Some("routed_nextval"),
-        "currval" => Some("routed_currval"),
-        "setval" => Some("routed_setval"),
-        "set_config" => Some("followed_set_config"),
-        _ => None,
-    }
-}
-
-/// PostgreSQL's function where a call was turned to ours already.
-pub(in crate::pg) fn original(function: Oid) -> Oid {
-    let at = OURS.get().and_then(|ours| ours.iter().position(|of| *of == function));
-    at.map_or(function, |at| FUNCTIONS[at].0.into())
-}
-
-/// The function to call instead; `None` if the extension in this database does not have it.
-pub(in crate::pg) fn target(function: Oid) -> Option<Oid> {
-    let at = FUNCTIONS.iter().position(|(theirs, ..)| *theirs == function.to_u32())?;
-    let known = OURS.get().filter(|ours| exists(ours[at]));
-    let ours = match known {
-        Some(ours) => ours,
-        None => {
-            let found = FUNCTIONS.map(|(_, name, arguments)| look_up(name, arguments));
-            OURS.set(Some(found));
-            found
-        }
-    };
-    (ours[at] != Oid::INVALID).then_some(ours[at])
-}
-
-fn exists(function: Oid) -> bool {
-    // SAFETY: a syscache look-up.
-    function != Oid::INVALID && unsafe { pg_sys::get_func_namespace(function) } != Oid::INVALID
-}
-
-/// A function of schema `helios`.
-pub(in crate::pg) fn look_up(name: &str, arguments: &[Oid]) -> Oid {
-    let name = CString::new(name).unwrap_or_default();
-    // SAFETY: a list of two palloc'd strings; a missing function gives an invalid OID.
-    unsafe {
-        let mut names = pg_sys::lappend(
-            std::ptr::null_mut(),
-            pg_sys::makeString(pg_sys::pstrdup(c"helios".as_ptr())).cast(),
-        );
-        names = pg_sys::lappend(names, pg_sys::makeString(pg_sys::pstrdup(name.as_ptr())).cast());
-        pg_sys::LookupFuncName(names, arguments.len() as i32, arguments.as_ptr(), true)
-    }
-}
-
-/// `helios.routed_nextval(regclass)`.
+/// Stands in for `nextval(regclass)`.
 ///
 /// # Safety
 /// Called by the function manager with this function's arguments, from a frame that owns nothing with a destructor.
@@ -151,7 +59,7 @@ pub unsafe fn nextval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     unsafe { on_sequence::<H>(fcinfo, SequenceCall::Advance, nextval_oid) }
 }
 
-/// `helios.routed_currval(regclass)`.
+/// Stands in for `currval(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -160,7 +68,7 @@ pub unsafe fn currval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     unsafe { on_sequence::<H>(fcinfo, SequenceCall::Current, currval_oid) }
 }
 
-/// `helios.routed_setval(regclass, bigint)`.
+/// Stands in for `setval(regclass, bigint)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -171,7 +79,7 @@ pub unsafe fn setval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_s
     }
 }
 
-/// `helios.routed_setval(regclass, bigint, boolean)`.
+/// Stands in for `setval(regclass, bigint, boolean)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -184,7 +92,7 @@ pub unsafe fn setval3<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     }
 }
 
-/// `helios.followed_set_config(text, text, boolean)`.
+/// Stands in for `set_config(text, text, boolean)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -197,7 +105,7 @@ pub unsafe fn set_config<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// `helios.routed_relation_size(regclass, text)`.
+/// Stands in for `pg_relation_size(regclass, text)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -211,7 +119,7 @@ pub unsafe fn relation_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) 
     }
 }
 
-/// `helios.routed_total_relation_size(regclass)`.
+/// Stands in for `pg_total_relation_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -222,7 +130,7 @@ pub unsafe fn total_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// `helios.routed_table_size(regclass)`.
+/// Stands in for `pg_table_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -231,7 +139,7 @@ pub unsafe fn table_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize) }
 }
 
-/// `helios.routed_indexes_size(regclass)`.
+/// Stands in for `pg_indexes_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -240,7 +148,7 @@ pub unsafe fn indexes_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -
     unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize) }
 }
 
-/// `helios.routed_sequence_last_value(regclass)`.
+/// Stands in for `pg_sequence_last_value(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -251,7 +159,7 @@ pub unsafe fn last_value<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// `helios.shared_snapshot()`.
+/// Stands in for `pg_export_snapshot()`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -294,13 +202,6 @@ unsafe extern "C-unwind" {
     fn pg_indexes_size(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn pg_sequence_last_value(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
     fn pg_export_snapshot(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum;
-}
-
-/// # Safety
-/// `fcinfo` is valid and has more than `index` arguments.
-pub(in crate::pg) unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
-    // SAFETY: by the caller's promise.
-    unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() }
 }
 
 /// # Safety

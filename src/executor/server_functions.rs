@@ -1,6 +1,8 @@
 //! Functions of PostgreSQL whose effect or answer belongs to the server or session that they run on.
 
-use crate::pg::tree::parse_nodes;
+use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::session;
+use crate::pg::tree::function_rules::RelationAccess;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ops::RangeInclusive;
@@ -26,8 +28,7 @@ thread_local! {
 /// `setseed` is about to be called. Plans that were made before may call `random`.
 pub fn note_seed() {
     if !SEEDED.replace(true) {
-        // SAFETY: marks the plans of this backend.
-        unsafe { pg_sys::ResetPlanCache() };
+        session::forget_plans();
     }
 }
 
@@ -88,7 +89,7 @@ const LARGE_OBJECT: [RangeInclusive<u32>; 10] = [
 pub fn bond(function: Oid) -> Option<Bond> {
     let oid = function.to_u32();
     let among = |ranges: &[RangeInclusive<u32>]| ranges.iter().any(|range| range.contains(&oid));
-    if oid >= crate::pg::catalog::object::FIRST_USER_OID {
+    if oid >= FIRST_USER_OID {
         None
     } else if among(&SESSION) {
         Some(Bond::Session)
@@ -103,31 +104,31 @@ pub fn bond(function: Oid) -> Option<Bond> {
     }
 }
 
-/// Functions with a relation as first argument whose answer depends on its data, and whether they change it.
-pub(in crate::pg) fn data_function(oid: Oid) -> Option<bool> {
-    match oid.to_u32() {
+/// What a function does with the data of the relation that is its first argument.
+pub(super) fn relation_access(function: Oid) -> Option<RelationAccess> {
+    match function.to_u32() {
         pg_sys::F_NEXTVAL
         | pg_sys::F_SETVAL_REGCLASS_INT8
-        | pg_sys::F_SETVAL_REGCLASS_INT8_BOOL => Some(true),
+        | pg_sys::F_SETVAL_REGCLASS_INT8_BOOL => Some(RelationAccess::Changes),
         pg_sys::F_CURRVAL
         | pg_sys::F_PG_SEQUENCE_LAST_VALUE
         | pg_sys::F_PG_RELATION_SIZE_REGCLASS
         | pg_sys::F_PG_RELATION_SIZE_REGCLASS_TEXT
         | pg_sys::F_PG_TOTAL_RELATION_SIZE
         | pg_sys::F_PG_TABLE_SIZE
-        | pg_sys::F_PG_INDEXES_SIZE => Some(false),
+        | pg_sys::F_PG_INDEXES_SIZE => Some(RelationAccess::Reads),
         _ => None,
     }
 }
 
 /// Whether a function that came with the server answers from, or changes, a relation that only its arguments name.
 pub fn asks_relation(function: Oid) -> bool {
-    function.to_u32() == pg_sys::F_LASTVAL || data_function(function).is_some()
+    function.to_u32() == pg_sys::F_LASTVAL || relation_access(function).is_some()
 }
 
 /// Whether it matters that this function is about to be called.
 pub fn is_watched(function: Oid) -> bool {
-    function.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
+    function.to_u32() >= FIRST_USER_OID
         || matches!(function.to_u32(), pg_sys::F_SET_CONFIG | pg_sys::F_SETSEED)
         || asks_relation(function)
         || bond(function) == Some(Bond::LargeObject)
@@ -137,43 +138,4 @@ pub fn is_watched(function: Oid) -> bool {
 /// `pg_largeobject_metadata`.
 pub fn holds_large_objects(relation: Oid) -> bool {
     matches!(relation.to_u32(), 2613 | 2995)
-}
-
-/// Whether this is one of Helios' own functions for users, which answer from the directory or act on the cluster.
-pub fn asks_directory(function: Oid) -> bool {
-    // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
-    unsafe {
-        function.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
-            && pg_sys::get_func_namespace(function).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
-            && parse_nodes::text(pg_sys::get_func_name(function))
-                .is_some_and(|name| name.starts_with("helios_") && name != "helios_key_slot")
-    }
-}
-
-/// Whether a view is one of Helios' own.
-pub fn is_view_of_helios(view: Oid) -> bool {
-    // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
-    unsafe {
-        view.to_u32() >= crate::pg::catalog::object::FIRST_USER_OID
-            && pg_sys::get_rel_namespace(view).to_u32() == pg_sys::PG_CATALOG_NAMESPACE
-            && parse_nodes::text(pg_sys::get_rel_name(view))
-                .is_some_and(|n| n.starts_with("helios_"))
-    }
-}
-
-/// Whether this is a function of schema `helios`: Helios' own, or what its views call.
-pub fn is_of_helios(function: Oid) -> bool {
-    // SAFETY: syscache look-ups that give a namespace, and a palloc'd C string or null.
-    unsafe {
-        let namespace = pg_sys::get_func_namespace(function);
-        parse_nodes::text(pg_sys::get_namespace_name(namespace))
-            .is_some_and(|name| name == "helios")
-    }
-}
-
-/// `name()`, for messages.
-pub fn call_name(function: Oid) -> String {
-    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
-    let name = unsafe { parse_nodes::text(pg_sys::get_func_name(function)) };
-    format!("{}()", name.unwrap_or_else(|| format!("function {}", function.to_u32())))
 }

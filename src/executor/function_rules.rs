@@ -1,0 +1,34 @@
+//! What surveys of queries are told about functions: which belong to a server, which ask for data of a relation, and which
+//! calls are redirected.
+
+use super::{redirect, server_functions};
+use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};
+use pgrx::pg_sys::Oid;
+
+/// The extension's rules for functions.
+pub struct KnownFunctions;
+
+impl FunctionRules for KnownFunctions {
+    #[inline]
+    fn is_bound(function: Oid) -> bool {
+        server_functions::bond(function).is_some()
+    }
+    #[inline]
+    fn relation_access(function: Oid) -> Option<RelationAccess> {
+        server_functions::relation_access(function)
+    }
+    #[inline]
+    fn is_redirected(function: Oid) -> bool {
+        redirect::applies_to(function)
+    }
+    #[inline]
+    fn original(function: Oid) -> Oid {
+        redirect::original(function)
+    }
+    fn target(function: Oid) -> Option<Oid> {
+        redirect::target(function)
+    }
+    fn target_of_name(name: &str) -> Option<(&'static str, &'static str)> {
+        redirect::target_of_name(name)
+    }
+}

@@ -1,0 +1,68 @@
+//! The call of an SQL function, for what its arguments' values do not say.
+
+use crate::error::{Error, Result};
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::pg_sys::{self, FunctionCallInfoBaseData, Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use std::marker::PhantomData;
+
+/// A call of an SQL function that is under way: a parameter of its Rust function that the function does not have in SQL.
+/// Only pgrx makes one, for the function that it runs, and it cannot outlive the call.
+pub struct FunctionCall<'call> {
+    call: pg_sys::FunctionCallInfo,
+    lifetime: PhantomData<&'call FunctionCallInfoBaseData>,
+}
+
+impl FunctionCall<'_> {
+    /// The table whose row type the argument at this position has, NULL or not.
+    ///
+    /// Errors: 42809 if there is none.
+    pub fn table_of_argument(&self, position: u8) -> Result<Oid> {
+        // SAFETY: the call is under way for the lifetime of `self`. The server answers with an invalid OID for a position
+        // that the call does not have; the lookups go to the system caches.
+        let (table, kind) = unsafe {
+            let argument = pg_sys::get_fn_expr_argtype((*self.call).flinfo, position.into());
+            let table = pg_sys::get_typ_typrelid(argument);
+            (table, pg_sys::get_rel_relkind(table))
+        };
+        if kind as u8 != pg_sys::RELKIND_RELATION {
+            let message = "the argument is not a row of an ordinary table";
+            return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
+        }
+        Ok(table)
+    }
+}
+
+// SAFETY: pgrx makes the argument from the call that it runs the function for, which outlives `'call`.
+unsafe impl<'call> ArgAbi<'call> for FunctionCall<'call> {
+    unsafe fn unbox_arg_unchecked(argument: Arg<'_, 'call>) -> Self {
+        // SAFETY: this one is taken from the call itself, and not from a value.
+        let call = unsafe { argument.unbox_unchecked::<pg_sys::FunctionCallInfo>() };
+        Self { call, lifetime: PhantomData }
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+// SAFETY: says what pgrx says of the pointer that it stands for: nothing of it is in the function's SQL.
+unsafe impl SqlTranslatable for FunctionCall<'_> {
+    const TYPE_IDENT: &'static str = FunctionCallInfoBaseData::TYPE_IDENT;
+    const TYPE_ORIGIN: TypeOrigin = FunctionCallInfoBaseData::TYPE_ORIGIN;
+    const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> =
+        FunctionCallInfoBaseData::ARGUMENT_SQL;
+    const RETURN_SQL: std::result::Result<ReturnsRef, ReturnsError> =
+        FunctionCallInfoBaseData::RETURN_SQL;
+}
+
+/// The value of an argument.
+///
+/// # Safety
+/// `fcinfo` is valid and has more than `index` arguments.
+pub(in crate::pg) unsafe fn argument(fcinfo: pg_sys::FunctionCallInfo, index: usize) -> usize {
+    // SAFETY: by the caller's promise.
+    unsafe { (*(*fcinfo).args.as_ptr().add(index)).value.value() }
+}

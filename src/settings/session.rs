@@ -1,0 +1,72 @@
+//! Settings that say what a session is for. A client reaches none of them: it cannot set them, or what it sets proves
+//! nothing.
+
+use crate::pg::session::hooked_settings::{
+    self, Described, SuperusersSwitch, define_secret, define_switch,
+};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::{CStr, CString};
+
+/// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
+pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// What a coordinator proves itself by to its node; see `catalog::proof`.
+static COORDINATOR_PROOF: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Whether the client of the coordinator that this session works for has logged in there as another role.
+static OTHER_LOGIN: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Name of the setting that says so in the start-up message of a session.
+pub const OTHER_LOGIN_NAME: &str = "helios.other_login";
+
+struct MigrationSession;
+
+impl SuperusersSwitch for MigrationSession {
+    const DESCRIBED: Described = Described {
+        name: c"helios.migration_session",
+        short: c"Set by a migration for its sessions to nodes.",
+        long: c"Statements run on this server's own tables, shells and fenced schemas included; nothing is sent to nodes.",
+    };
+    const REFUSAL: &'static CStr =
+        c"permission denied to set parameter \"helios.migration_session\"";
+}
+
+pub(super) fn register() {
+    let hidden = GucFlags::NO_SHOW_ALL | GucFlags::DISALLOW_IN_FILE;
+    define_switch::<MigrationSession>(&MIGRATION_SESSION, hidden);
+    GucRegistry::define_bool_guc(
+        c"helios.other_login",
+        c"Set by a coordinator for a session that code runs in as its owner.",
+        c"Statements that read session_user are refused in it: the client's login is another one.",
+        &OTHER_LOGIN,
+        GucContext::Backend,
+        hidden,
+    );
+    define_secret(
+        Described {
+            name: c"helios.coordinator_proof",
+            short: c"Given by a coordinator when it connects to its node.",
+            long: c"Nobody can set it later, and it is never shown.",
+        },
+        &COORDINATOR_PROOF,
+        hidden | GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+/// Whether `session_user` is not the client's login here.
+#[inline]
+pub fn has_other_login() -> bool {
+    OTHER_LOGIN.get()
+}
+
+/// Whether the client has given a proof, be it right or wrong.
+#[inline]
+pub fn claims_to_be_coordinators() -> bool {
+    hooked_settings::is_given(&COORDINATOR_PROOF)
+}
+
+/// The proof that this session's client gave when it connected.
+pub fn coordinator_proof() -> Option<String> {
+    let proof = COORDINATOR_PROOF.get().filter(|proof| !proof.is_empty())?;
+    proof.into_string().ok()
+}
