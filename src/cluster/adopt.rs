@@ -33,10 +33,13 @@ fn warn_of_prepared(node: &Node) -> Result<()> {
         rows.into_iter().flatten().flatten().filter(|gid| !gid.starts_with(&ours)).collect();
     if !left.is_empty() {
         let message =
-            format!("node \"{}\" holds prepared transactions of its old cluster", node.name);
+            format!("node \"{}\" has prepared transactions of its previous cluster", node.name);
         let warning = Error::new(Code::ERRCODE_WARNING, message)
-            .detail(format!("Nothing here tells whether they were committed: {}.", left.join(", ")))
-            .hint("Decide, and run COMMIT PREPARED or ROLLBACK PREPARED on the node.");
+            .detail(format!(
+                "The directory does not record whether they were committed: {}.",
+                left.join(", ")
+            ))
+            .hint("Run COMMIT PREPARED or ROLLBACK PREPARED for each of them on the node.");
         crate::pg::error::notify(PgLogLevel::WARNING, &warning);
     }
     Ok(())
@@ -52,12 +55,14 @@ fn warn_of_other_rows(node: &Node) -> Result<()> {
             continue;
         }
         let message = format!(
-            "reference table {} has other rows here than on node \"{}\"",
+            "rows of reference table {} differ from those on node \"{}\"",
             table.name, node.name
         );
         let warning = Error::new(Code::ERRCODE_WARNING, message)
-            .detail("The rows here came out of the dump. Changes of rows that are not the same on the node will fail.")
-            .hint("Run helios_undistribute_table(), bring the rows here up to date, and run helios_create_reference_table() again; helios_check_cluster() compares them.");
+            .detail("The local rows were restored from a dump. Updating or deleting a row that differs on the node \
+                will fail.")
+            .hint("Run helios_undistribute_table(), bring the local rows up to date, and run \
+                helios_create_reference_table() again. Use helios_check_cluster() to compare the copies.");
         crate::pg::error::notify(PgLogLevel::WARNING, &warning);
     }
     Ok(())

@@ -76,7 +76,7 @@ impl Facts {
                 "major version",
                 major(self.version) == major(here.version),
                 format!(
-                    "It runs PostgreSQL {}, this server {}.",
+                    "The node runs PostgreSQL {}, this server runs {}.",
                     self.version_text, here.version_text
                 ),
                 "Use the same major version of PostgreSQL on all nodes.",
@@ -84,14 +84,17 @@ impl Facts {
             Finding::new(
                 "encoding",
                 self.encoding == here.encoding,
-                format!("Its database has encoding {}, this one {}.", self.encoding, here.encoding),
+                format!(
+                    "The node's database has encoding {}, this database has {}.",
+                    self.encoding, here.encoding
+                ),
                 "Create the node's database with the same encoding.",
             ),
             Finding::new(
                 "collation",
                 self.collation == here.collation,
                 format!(
-                    "Its database has collation \"{}\", this one \"{}\".",
+                    "The node's database has collation \"{}\", this database has \"{}\".",
                     self.collation, here.collation
                 ),
                 "Create the node's database with the same collation, or text may sort differently on it.",
@@ -109,7 +112,7 @@ impl Facts {
                 self.preloaded,
                 match self.preloaded {
                     true => "The library is loaded.".into(),
-                    false => "Its server has not loaded helios.".into(),
+                    false => "The helios library is not loaded on the node.".into(),
                 },
                 match self.available {
                     true => "Set shared_preload_libraries = 'helios' on the node and restart it.",
@@ -122,13 +125,13 @@ impl Facts {
             Finding::new(
                 "max_prepared_transactions",
                 self.max_prepared > 0,
-                format!("max_prepared_transactions is {} there.", self.max_prepared),
+                format!("max_prepared_transactions is {} on the node.", self.max_prepared),
                 "Set max_prepared_transactions to at least max_connections on the node and restart it.",
             ),
             Finding::new(
                 "wal_level",
                 self.wal_level == "logical",
-                format!("wal_level is {} there.", self.wal_level),
+                format!("wal_level is \"{}\" on the node.", self.wal_level),
                 "Set wal_level = logical on the node and restart it.",
             ),
         ]
@@ -140,7 +143,7 @@ impl Facts {
     fn judge_version(&self) -> Finding {
         let library = env!("CARGO_PKG_VERSION");
         let Some(version) = &self.extension else {
-            let detail = "Its database does not have the extension.".to_owned();
+            let detail = "Extension helios is not installed in the node's database.".to_owned();
             return Finding::new(
                 "extension",
                 false,
@@ -148,7 +151,7 @@ impl Facts {
                 "Run CREATE EXTENSION helios on the node.",
             );
         };
-        let both = format!("Its database has helios {version}, this server {library}");
+        let both = format!("The node has helios {version}, this server has {library}");
         let update = format!(
             "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
         );
@@ -156,18 +159,23 @@ impl Facts {
             Standing::Same => Finding::new("extension", true, format!("{both}."), ""),
             Standing::Older => Finding {
                 remedy: Some(update),
-                ..Finding::new("extension", true, format!("{both}: older, upgrade soon."), "")
+                ..Finding::new(
+                    "extension",
+                    true,
+                    format!("{both}; the node should be upgraded soon."),
+                    "",
+                )
             },
             Standing::TooOld => Finding::new(
                 "extension",
                 false,
-                format!("{both}, which is too far apart."),
+                format!("{both}; these versions are not compatible."),
                 &update,
             ),
             Standing::Newer => Finding::new(
                 "extension",
                 false,
-                format!("{both}: the coordinator is to be upgraded before its nodes."),
+                format!("{both}; the coordinator must be upgraded before its nodes."),
                 &format!(
                     "Install the library of version {version} on this server, restart it, and run ALTER EXTENSION helios UPDATE here."
                 ),
@@ -227,10 +235,10 @@ fn refuse_itself(node: &Node, session: &mut Session) -> Result<()> {
     if sql::one::<String>(SELF, &[])? == there.flatten() {
         return Err(Error::new(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("server \"{}\" is this server itself", node.name),
+            format!("cannot add this server as node \"{}\"", node.name),
         )
-        .detail("It is a part of the cluster already, as node \"coordinator\".")
-        .hint("Give the address of another server, or the name of another database."));
+        .detail("This server is already part of the cluster, as node \"coordinator\".")
+        .hint("Specify the address of another server, or another database name."));
     }
     Ok(())
 }
@@ -246,10 +254,13 @@ fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
         if rows.into_iter().next().and_then(|row| row.into_iter().next()) == there {
             return Err(Error::new(
                 Code::ERRCODE_DUPLICATE_OBJECT,
-                format!("server \"{}\" is node \"{}\" already", node.name, known.name),
+                format!(
+                    "cannot add node \"{}\" because it is already node \"{}\"",
+                    node.name, known.name
+                ),
             )
-            .detail("The two addresses lead to one server and database.")
-            .hint("Give the address of another server, or the name of another database."));
+            .detail("Both addresses refer to the same server and database.")
+            .hint("Specify the address of another server, or another database name."));
         }
     }
     Ok(())
@@ -267,7 +278,7 @@ fn refuse_other_cluster(node: &Node, session: &mut Session) -> Result<()> {
         format!("server \"{}\" is the coordinator of another cluster", node.name),
     )
     .detail(format!("Its nodes: {}.", names.join(", ")))
-    .hint("Remove its nodes there first."))
+    .hint("Remove its nodes with helios_remove_node() on that coordinator first."))
 }
 
 fn hint_of(error: &Error) -> Option<String> {
@@ -288,7 +299,8 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
             return Ok(vec![Finding { check: "connection", ok: false, detail, remedy: hint }]);
         }
     };
-    let mut findings = vec![Finding::new("connection", true, "It answers.".into(), "")];
+    let mut findings =
+        vec![Finding::new("connection", true, "The node accepts connections.".into(), "")];
     match Facts::there(&mut session) {
         Ok(there) => findings.extend(there.judge(&here)),
         // Its library does not work with its catalogs, and says what to do there.
@@ -319,10 +331,11 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
     let missing: Vec<&str> =
         schemas.iter().filter(|s| !there.contains(s)).map(String::as_str).collect();
     let detail = match missing.is_empty() {
-        true => format!("All {} distributed schemas are there.", schemas.len()),
-        false => format!("Missing there: {}.", missing.join(", ")),
+        true => format!("All {} distributed schemas exist on the node.", schemas.len()),
+        false => format!("Missing on the node: {}.", missing.join(", ")),
     };
-    let remedy = "Restore the node's database from its backup, or drop the schemas here.";
+    let remedy =
+        "Restore the node's database from its backup, or drop the schemas on the coordinator.";
     Ok(Finding::new("schemas", missing.is_empty(), detail, remedy))
 }
 
@@ -336,14 +349,16 @@ fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Fin
             Err(error) => error.to_string(),
         };
         if there != here {
-            different.push(format!("{}: {there}, here {here}", table.name));
+            different
+                .push(format!("{}: {there} on the node, {here} on the coordinator", table.name));
         }
     }
     let detail = match different.is_empty() {
-        true => format!("All {} reference tables have the rows of this server.", references.len()),
+        true => format!("All {} reference tables match the coordinator.", references.len()),
         false => format!("Different: {}.", different.join("; ")),
     };
-    let remedy = "Run helios_undistribute_table() and helios_create_reference_table() to copy the rows of this server again.";
+    let remedy = "Run helios_undistribute_table() and helios_create_reference_table() to copy the rows to the nodes \
+        again.";
     Ok(Finding::new("reference tables", different.is_empty(), detail, remedy))
 }
 
@@ -351,11 +366,13 @@ fn is_ours(session: &mut Session) -> Result<Finding> {
     let ours = catalog::cluster_id()?;
     let holder = ownership::holder(session)?;
     let detail = match holder {
-        Some(holder) if holder == ours => "It belongs to this cluster.".into(),
-        Some(holder) => format!("It says that it belongs to cluster {holder}; this is {ours}."),
-        None => "It says that it belongs to no cluster.".into(),
+        Some(holder) if holder == ours => "The node belongs to this cluster.".into(),
+        Some(holder) => {
+            format!("The node is registered in cluster {holder}; this is cluster {ours}.")
+        }
+        None => "The node is not registered in any cluster.".into(),
     };
-    let remedy = "Find out whether another coordinator uses the node. If none does, run SELECT helios_adopt_nodes() here.";
+    let remedy = "Make sure that no other coordinator uses the node, then run SELECT helios_adopt_nodes() here.";
     Ok(Finding::new("cluster", holder == Some(ours), detail, remedy))
 }
 
@@ -385,12 +402,16 @@ fn own_relations(
         .filter(|name| !references.iter().any(|table| table.name == *name))
         .collect();
     let detail = match own.len() {
-        0 => "It has no relations of its own.".into(),
+        0 => "The node has no relations unknown to the coordinator.".into(),
         count if count > SHOWN => {
-            format!("It has {count} relations of its own, first: {}.", own[..SHOWN].join(", "))
+            format!(
+                "The node has {count} relations unknown to the coordinator; the first are: {}.",
+                own[..SHOWN].join(", ")
+            )
         }
-        _ => format!("It has: {}.", own.join(", ")),
+        _ => format!("Unknown to the coordinator: {}.", own.join(", ")),
     };
-    let remedy = "Use an empty database, or drop them there, so that no statement finds them instead of a tenant's.";
-    Ok(Finding::new("relations of its own", own.is_empty(), detail, remedy))
+    let remedy = "Use an empty database, or drop the relations on the node: a statement could find them instead of a \
+        tenant's.";
+    Ok(Finding::new("unknown relations", own.is_empty(), detail, remedy))
 }

@@ -58,12 +58,16 @@ pub fn compare(node: &Node, session: &mut Session) -> Result<Finding> {
         .map(|(schema, _)| schema)
         .collect();
     let detail = match differ.is_empty() {
-        true => format!("All {} schemas are defined as their shells are.", nodes.len()),
+        true => format!(
+            "The definitions of all {} schemas match the coordinator's shells.",
+            nodes.len()
+        ),
         false => objects(&lines::query(&differ, ALL), session)?,
     };
     let remedy = match differ.first() {
         Some(schema) => format!(
-            "Find out who changed them there. SELECT * FROM helios_repair_schema({}, dry_run => true) shows what brings the definitions here into step with the node's; without dry_run it does.",
+            "Find out who changed them on the node. SELECT * FROM helios_repair_schema({}, dry_run => true) shows how \
+                the definitions here would be repaired to match the node's; without dry_run it repairs them.",
             helios_core::quote::literal(schema)
         ),
         None => String::new(),
@@ -85,7 +89,7 @@ fn objects(query: &str, session: &mut Session) -> Result<String> {
         .map(|object| match (named(&shells, object), named(&nodes, object)) {
             (true, true) => format!("{object} differs"),
             (true, false) => format!("{object} is missing on the node"),
-            _ => format!("{object} is on the node only"),
+            _ => format!("{object} exists only on the node"),
         })
         .collect();
     if objects.len() > SHOWN {

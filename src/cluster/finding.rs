@@ -23,7 +23,7 @@ impl Finding {
 
     /// The finding as an error about a server that is to become a node.
     pub fn into_error(self, node: &str) -> Error {
-        let message = format!("server \"{node}\" cannot be a node: {}", self.check);
+        let message = format!("cannot add node \"{node}\": {} check failed", self.check);
         let error = Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);
         let error = error.detail(self.detail.unwrap_or_default());
         error.hint(self.remedy.unwrap_or_default())

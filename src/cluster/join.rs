@@ -52,28 +52,28 @@ fn described(request: &NodeRequest<'_>) -> Result<Node> {
     if request.name.is_empty() || request.name.len() > 63 || request.name.contains('\0') {
         return Err(Error::new(
             Code::ERRCODE_INVALID_NAME,
-            format!("invalid name of a node: \"{}\"", request.name),
+            format!("invalid node name: \"{}\"", request.name),
         )
-        .hint("A name has 1 to 63 bytes."));
+        .hint("A node name must have 1 to 63 bytes."));
     }
     let port = u16::try_from(request.port).ok().filter(|port| *port > 0).ok_or_else(|| {
         invalid(format!("invalid port {}", request.port))
-            .hint("A port is a number from 1 to 65535.")
+            .hint("Port numbers range from 1 to 65535.")
     })?;
     if !(request.weight.is_finite() && request.weight > 0.0) {
         return Err(invalid(format!("invalid weight {}", request.weight))
-            .hint("A weight is a number above zero; 1 is ordinary."));
+            .hint("The weight must be greater than zero; the default is 1."));
     }
     let addresses = addresses(request.host, port)?;
     let mut options = std::collections::BTreeMap::new();
     for option in &request.options {
         let (key, value) = option.split_once('=').ok_or_else(|| {
             invalid(format!("invalid connection option \"{option}\""))
-                .hint("Options are written key=value.")
+                .hint("Write options as key=value.")
         })?;
         if key == "password" {
-            return Err(invalid("a password is not a connection option".into()).hint(
-                "Insert it into helios.credential, or write it into the server's passfile.",
+            return Err(invalid("password is not allowed as a connection option".into()).hint(
+                "Store it in helios.credential or in the server's password file (helios.passfile).",
             ));
         }
         options.insert(key.to_owned(), value.to_owned());
@@ -96,7 +96,7 @@ fn described(request: &NodeRequest<'_>) -> Result<Node> {
 fn addresses(hosts: &str, port: u16) -> Result<Vec<Address>> {
     let invalid = |host: &str| {
         Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("invalid address \"{host}\""))
-            .hint("An address is host or host:port; write IPv6 as [address]:port.")
+            .hint("Write addresses as host or host:port, and IPv6 addresses as [address]:port.")
     };
     let one = |host: &str| -> Result<Address> {
         let host = host.trim();
@@ -140,11 +140,11 @@ fn refuse_known(node: &Node) -> Result<()> {
             return Err(Error::new(
                 Code::ERRCODE_DUPLICATE_OBJECT,
                 format!(
-                    "node \"{}\" has address {}:{} already",
+                    "address of node \"{}\" is already {}:{}",
                     known.name, address.host, address.port
                 ),
             )
-            .detail(format!("Its database is \"{}\" too.", known.database)));
+            .detail(format!("Its database is also \"{}\".", known.database)));
         }
     }
     Ok(())

@@ -50,7 +50,8 @@ pub fn check(node: &Node, session: &mut Session) -> Result<()> {
         )
         .detail(format!("It belongs to cluster {cluster}."))
         .hint(
-            "Remove it there with helios_remove_node. If that cluster is gone, run on the server: \
+            "Remove it from that cluster with helios_remove_node(). If that cluster no longer exists, run this on the \
+                server: \
                UPDATE helios.cluster SET node_of = NULL",
         )),
         _ => Ok(()),
@@ -76,9 +77,9 @@ fn free(cluster: i64) -> String {
 pub fn release(node: &Node) -> Result<()> {
     let cluster = catalog::cluster_id()?;
     if let Err(error) = transaction::execute_afterwards(node.id, free(cluster).as_bytes()) {
-        let message = format!("could not tell node \"{}\" that it is free", node.name);
+        let message = format!("could not release node \"{}\"", node.name);
         let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
-            "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",
+            "Before adding it to another cluster, run this on the node: UPDATE helios.cluster SET node_of = NULL",
         );
         crate::pg::error::notify(PgLogLevel::WARNING, &warning);
     }

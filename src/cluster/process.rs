@@ -80,7 +80,7 @@ pub fn run(
     command.stdin(Stdio::null()).stdout(create(output)?).stderr(create(&errors)?);
     let child = command.spawn().map_err(|e| {
         failed(&format!("run {}", path.display()), &e)
-            .hint(format!("Install PostgreSQL's {program} next to the server."))
+            .hint(format!("Install PostgreSQL's {program} in the server's bin directory."))
     })?;
     let mut running = Running(child);
     let status = loop {

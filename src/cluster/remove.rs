@@ -20,7 +20,7 @@ pub fn remove(name: &str) -> Result<()> {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("cannot remove node \"{name}\""),
         )
-        .detail("It is this server itself.")
+        .detail("The coordinator cannot be removed from its own cluster.")
         .hint("DROP EXTENSION helios ends the cluster."));
     }
     catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
@@ -43,7 +43,7 @@ pub fn remove(name: &str) -> Result<()> {
             Code::ERRCODE_OBJECT_IN_USE,
             format!("cannot remove node \"{name}\" because migration {id} uses it"),
         )
-        .detail("It still holds a copy of what moves.")
+        .detail("The node still has a copy of the schemas being moved.")
         .hint("Finish the migration with helios_finish_migration(), or cancel it with helios_cancel_migration()."));
     }
     finish_transactions(&node)?;
@@ -67,12 +67,15 @@ fn finish_transactions(node: &Node) -> Result<()> {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
             format!(
-                "cannot remove node \"{}\" because of {count} unfinished transactions",
+                "cannot remove node \"{}\" because it has {count} unfinished prepared transactions",
                 node.name
             ),
         )
-        .detail(format!("Committed here and still prepared there: {}.", open.join(", ")))
-        .hint("They are being finished; try again in a moment."));
+        .detail(format!(
+            "Committed on the coordinator, but still prepared on the node: {}.",
+            open.join(", ")
+        ))
+        .hint("The recovery worker is finishing them; try again in a moment."));
     }
     catalog::transaction::forget(node.id, &finished)
 }

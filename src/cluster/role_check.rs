@@ -11,12 +11,18 @@ pub fn compare(node: &Node) -> Result<Vec<Finding>> {
     let differences = match roles::differences(node) {
         Ok(differences) => differences,
         Err(error) => {
-            let remedy = "The owner of extension helios must be able to connect to the node, as a superuser there.";
+            let remedy =
+                "The owner of extension helios must be able to connect to the node as a superuser.";
             return Ok(vec![Finding::new("roles", false, error.to_string(), remedy)]);
         }
     };
     if differences.is_empty() {
-        return Ok(vec![Finding::new("roles", true, "They are those of this server.".into(), "")]);
+        return Ok(vec![Finding::new(
+            "roles",
+            true,
+            "Roles on the node match the coordinator.".into(),
+            "",
+        )]);
     }
     let finding = |difference: &roles::Difference| {
         let detail = format!("{}.", error::capitalized(&difference.detail()));
@@ -24,8 +30,13 @@ pub fn compare(node: &Node) -> Result<Vec<Finding>> {
     };
     let mut findings: Vec<Finding> = differences.iter().take(SHOWN).map(finding).collect();
     if differences.len() > SHOWN {
-        let more = format!("There are {} further differences.", differences.len() - SHOWN);
-        findings.push(Finding::new("roles", false, more, "Look again when those above are gone."));
+        let more = format!("There are {} more differences.", differences.len() - SHOWN);
+        findings.push(Finding::new(
+            "roles",
+            false,
+            more,
+            "Run the check again when the differences above are resolved.",
+        ));
     }
     Ok(findings)
 }

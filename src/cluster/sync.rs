@@ -61,14 +61,14 @@ fn dump(scratch: &Scratch) -> Result<Vec<u8>> {
         ["--format=custom", "--section=pre-data", "--exclude-table=*.*", "--encoding=UTF8"];
     process::run("pg_dump", &server, &arguments, &file, scratch)?;
     std::fs::read(&file).map_err(|error| {
-        let message = format!("could not read the definitions of this server: {error}");
+        let message = format!("could not read the definitions on this server: {error}");
         Error::new(Code::ERRCODE_IO_ERROR, message)
     })
 }
 
 fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {
     let entries = archive::entries(&dump(scratch)?).map_err(|error| {
-        let message = "could not read what pg_dump has written";
+        let message = "could not read the output of pg_dump";
         Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message).detail(error.to_string())
     })?;
     let entries = choose(entries, &identities_there(session)?)?;
@@ -84,7 +84,7 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
     session.query(&text).map(drop).map_err(|error| {
         let node = &node.name;
         error.hint(format!(
-            "Make the definitions that node \"{node}\" needs by hand, or drop them here."
+            "Create the definitions that node \"{node}\" needs by hand, or drop them on the coordinator."
         ))
     })
 }

@@ -132,7 +132,7 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
         "marker" => session.query(&remote_sql::forget_markers(id)).map(|_| ()),
         other => Err(Error::new(
             Code::ERRCODE_DATA_CORRUPTED,
-            format!("helios.cleanup holds an unknown kind \"{other}\""),
+            format!("unrecognized kind \"{other}\" in helios.cleanup"),
         )),
     }
 }

@@ -229,7 +229,8 @@ fn apply(migration: &Migration, texts: &[&str]) -> Result<Interruptible> {
     made.map(|rows| rows.map(drop)).map_err(|error| {
         match error.is(Code::ERRCODE_INSUFFICIENT_PRIVILEGE) {
             true => error.hint(
-                "Definitions that run code are made with the rights of the objects' owners: GRANT them what they lack.",
+                "Definitions that run code are created with the privileges of the objects' owners. Grant them the \
+                    missing privileges.",
             ),
             false => error,
         }

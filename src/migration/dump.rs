@@ -248,12 +248,9 @@ pub fn definitions(
         command.arg(format!("--schema={}", pattern(schema)));
     }
     let entries = archive::entries(&run(command)?).map_err(|error| {
-        Error::new(
-            Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
-            "could not read what pg_dump has written",
-        )
-        .detail(error.to_string())
-        .hint("Migrations need the pg_dump that comes with the server.")
+        Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "could not read the output of pg_dump")
+            .detail(error.to_string())
+            .hint("Migrations require the pg_dump of the server's own installation.")
     })?;
     // The archive says of the database what restoring it into another one leaves out.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
@@ -304,9 +301,9 @@ impl Drop for Running {
 fn run(mut command: Command) -> Result<Vec<u8>> {
     let failed = |what: &str, error: std::io::Error| {
         Error::new(Code::ERRCODE_SYSTEM_ERROR, format!("could not {what} pg_dump: {error}"))
-            .hint("Migrations need the pg_dump that comes with the server.")
+            .hint("Migrations require the pg_dump of the server's own installation.")
     };
-    let prepare = |error| failed("make a temporary file for", error);
+    let prepare = |error| failed("create a temporary file for", error);
     let (mut output, mut errors) =
         (tempfile::tempfile().map_err(prepare)?, tempfile::tempfile().map_err(prepare)?);
     let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(prepare);

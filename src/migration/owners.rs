@@ -26,10 +26,10 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
     );
     let mut obstacles = vec![
         (
-            "owners of tables may not execute functions of the tables' expressions",
+            "owners of tables lack permission to execute functions used in the tables' expressions",
             functions(&schemas),
         ),
-        ("tables with FORCE ROW LEVEL SECURITY can have no further copies", forced),
+        ("tables with FORCE ROW LEVEL SECURITY cannot have replicas", forced),
     ];
     if !target_has_definition(migration) {
         obstacles.extend(definitions(&schemas, &own));
@@ -39,8 +39,10 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
         let Some(first) = rows.first() else { continue };
         let all: Vec<String> = rows.iter().map(|row| endpoints::text(row, 0)).collect();
         let hint = match endpoints::text(first, 1).as_str() {
-            "" => format!("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY.", all[0]),
-            remedy => format!("{remedy}: this code runs with the owner's rights only."),
+            "" => format!("Run ALTER TABLE {} NO FORCE ROW LEVEL SECURITY.", all[0]),
+            remedy => {
+                format!("Run {remedy}: the code runs with the privileges of the table's owner.")
+            }
         };
         let message = format!("{what} (node \"{node}\")");
         return Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
@@ -122,14 +124,20 @@ fn definitions(schemas: &str, own: &str) -> Vec<(&'static str, String)> {
     );
     vec![
         (
-            "owners of objects whose definition runs code may not create them in their schema",
+            "owners of objects with definitions that run code lack permission to create them",
             strangers,
         ),
-        ("tables whose definition runs code have other owners than their parents", parents),
         (
-            "owners of tables may not refer to others whose indexes, statistics or checks run code",
+            "owners of tables with definitions that run code differ from those of their parents",
+            parents,
+        ),
+        (
+            "owners of tables lack permission to reference tables whose indexes, statistics or checks run code",
             keys,
         ),
-        ("owners of functions whose definition runs code may not create them", untrusted),
+        (
+            "owners of functions with definitions that run code lack permission to create them",
+            untrusted,
+        ),
     ]
 }

@@ -61,11 +61,11 @@ fn refuse(node: &str, how: &str, schema: &str, mut own: Vec<String>) -> Result<(
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("node \"{node}\" has objects of its own {how} schema \"{schema}\""),
+        format!("node \"{node}\" has objects unknown to the coordinator {how} schema \"{schema}\""),
     )
-    .detail(format!("They would be lost: {}{more}.", own.join(", ")))
+    .detail(format!("These objects would be lost: {}{more}.", own.join(", ")))
     .hint(
-        "Somebody made them on the node itself. Drop them there, or move them to another schema.",
+        "They were created on the node directly. Drop them on the node, or move them to another schema.",
     ))
 }
 

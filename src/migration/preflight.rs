@@ -93,9 +93,9 @@ fn check_servers(
         if text(row, 0) != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("node \"{name}\" does not log what a migration needs"),
-                &format!("wal_level is {}.", text(row, 0)),
-                "Set wal_level = logical there and restart it.",
+                format!("logical decoding is not enabled on node \"{name}\""),
+                &format!("wal_level is \"{}\".", text(row, 0)),
+                "Set wal_level = logical on the node and restart it.",
             ));
         }
         versions.push(column::<i32>(row, 1).unwrap_or(0));
@@ -111,9 +111,11 @@ fn check_servers(
             if left.unwrap_or(0) < 1 {
                 return Err(refused(
                     Code::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-                    format!("node \"{name}\" has no room for another migration"),
-                    &format!("All that {setting} allows is in use."),
-                    &format!("Raise {setting} there, or wait for other migrations to end."),
+                    format!("too many migrations on node \"{name}\""),
+                    &format!("All {setting} are in use."),
+                    &format!(
+                        "Increase {setting} on the node, or wait for other migrations to end."
+                    ),
                 ));
             }
         }
@@ -121,9 +123,12 @@ fn check_servers(
     if versions[1] < versions[0] {
         return Err(refused(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("node \"{target}\" is older than node \"{source}\""),
-            &format!("They run PostgreSQL {} and {}.", versions[1], versions[0]),
-            "Upgrade the target, or choose another one.",
+            format!("node \"{target}\" runs an older version of PostgreSQL than node \"{source}\""),
+            &format!(
+                "The target runs PostgreSQL {}, the source runs PostgreSQL {}.",
+                versions[1], versions[0]
+            ),
+            "Upgrade the target, or choose another node.",
         ));
     }
     Ok(())
@@ -137,20 +142,20 @@ fn check_version(name: &str, session: &mut Session) -> Result<()> {
     let (detail, hint) = match node_interface::standing(&version) {
         Standing::Same | Standing::Older => return Ok(()),
         Standing::TooOld => (
-            format!("It has version {version}, this server {library}."),
+            format!("The node has helios {version}, this server has {library}."),
             format!(
                 "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
             ),
         ),
         Standing::Newer => (
-            format!("It has version {version}, this server {library}."),
+            format!("The node has helios {version}, this server has {library}."),
             format!(
                 "Install the library of version {version} here, restart the server, and run ALTER EXTENSION helios UPDATE."
             ),
         ),
     };
     let message = format!(
-        "node \"{name}\" has a version of helios that this server cannot move schemas with"
+        "version of helios on node \"{name}\" does not support moving schemas with this server"
     );
     Err(refused(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message, &detail, &hint))
 }
@@ -166,9 +171,9 @@ fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Resu
     }
     Err(refused(
         Code::ERRCODE_DUPLICATE_SCHEMA,
-        format!("node \"{node}\" has a schema of the same name already"),
+        format!("a schema with the same name already exists on node \"{node}\""),
         &format!("Schemas: {}.", there.join(", ")),
-        "Somebody made it on the node itself. Look at it, and drop it there if it is of no use.",
+        "It was created on the node directly. If it is not needed, drop it on the node.",
     ))
 }
 
@@ -194,14 +199,14 @@ pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<In
     let megabytes = |bytes: i64| format!("{:.1} MB", bytes as f64 / 1e6);
     Err(refused(
         Code::ERRCODE_DISK_FULL,
-        format!("node \"{target}\" has not enough free disk space"),
+        format!("not enough free disk space on node \"{target}\""),
         &format!(
-            "The schemas take {}; of the {} wanted for them, {} are free.",
+            "The schemas have {}; the move requires {}, but only {} is free.",
             megabytes(size),
             megabytes(wanted),
             megabytes(free)
         ),
-        "Make room there, or choose another node.",
+        "Free disk space on the node, or choose another node.",
     ))
 }
 
@@ -257,7 +262,7 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
                 "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                   WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'f'"
             ),
-            "Drop them, and make them again on the other node.",
+            "Drop them, and create them again after the move.",
         ),
         (
             "extensions in a schema cannot move with it",
@@ -275,7 +280,7 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
                   WHERE n.nspname = ANY ({schemas}) AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p')
                     AND (t.typname = 'lo' OR t.oid = 'oid'::regtype AND EXISTS (SELECT FROM pg_largeobject_metadata))"
             ),
-            "Keep the contents in a column of type bytea.",
+            "Store the contents in columns of type bytea.",
         ),
         (
             "objects outside the schema depend on it",
@@ -283,9 +288,10 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
             "Drop them, or move them into the schema.",
         ),
         (
-            "what is no part of the schema, but made from it, cannot move",
+            "objects that depend on the schema without belonging to it cannot move",
             members,
-            "Drop it, or take it out (ALTER PUBLICATION … DROP, ALTER OPERATOR FAMILY … DROP), and make it again after the move.",
+            "Drop them or their members (ALTER PUBLICATION … DROP, ALTER OPERATOR FAMILY … DROP), and create them \
+                again after the move.",
         ),
         (
             "invalid indexes cannot move",
@@ -293,7 +299,7 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
                 "SELECT x.indexrelid::regclass::text FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_namespace n ON n.oid = i.relnamespace
                   WHERE n.nspname = ANY ({schemas}) AND i.relkind = 'i' AND NOT (x.indisvalid AND x.indisready AND x.indislive)"
             ),
-            "DROP INDEX removes them, REINDEX INDEX makes them valid.",
+            "Drop them with DROP INDEX, or rebuild them with REINDEX INDEX.",
         ),
         (
             "partitions that are being detached cannot move",
@@ -301,7 +307,7 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
                 "SELECT format('%s of %s', h.inhrelid::regclass, h.inhparent::regclass) FROM pg_inherits h JOIN pg_class c ON c.oid = h.inhrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ({schemas}) AND h.inhdetachpending"
             ),
-            "ALTER TABLE … DETACH PARTITION … FINALIZE ends it.",
+            "Complete the detach with ALTER TABLE … DETACH PARTITION … FINALIZE.",
         ),
     ]
 }
@@ -310,20 +316,20 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
 fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
     [
         (
-            "unlogged tables are too big to be copied while writers wait",
+            "unlogged tables are too large to be copied while writers wait",
             format!(
                 "SELECT format('%s of %s', c.oid::regclass, pg_size_pretty(pg_relation_size(c.oid)))
                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                   WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'r' AND c.relpersistence = 'u' AND pg_relation_size(c.oid) > {MOST_UNLOGGED}"
             ),
-            "ALTER TABLE … SET LOGGED, or TRUNCATE them.",
+            "Use ALTER TABLE … SET LOGGED, or TRUNCATE them.",
         ),
         (
-            "a prepared transaction of a user is open",
+            "a user's prepared transaction is in progress",
             "SELECT format('%L of %s since %s', gid, owner, prepared) FROM pg_prepared_xacts
               WHERE database = current_database() AND gid NOT LIKE 'helios\\_%'"
                 .to_owned(),
-            "COMMIT PREPARED or ROLLBACK PREPARED it.",
+            "Finish it with COMMIT PREPARED or ROLLBACK PREPARED.",
         ),
     ]
 }

@@ -32,10 +32,10 @@ pub fn refuse_copies(shard: ShardId, shown: &str) -> Result<()> {
     let nodes: Vec<String> = nodes.collect::<Result<_>>()?;
     Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("{shown} has copies on other nodes"),
+        format!("{shown} has replicas on other nodes"),
     )
-    .detail(format!("Nodes with a copy: {}.", nodes.join(", ")))
-    .hint("helios_promote_replica() makes one of them the one in use; helios_set_replicas(…, 1) removes them."))
+    .detail(format!("Nodes with a replica: {}.", nodes.join(", ")))
+    .hint("Use helios_promote_replica() to switch to one of them, or helios_set_replicas(…, 1) to remove them."))
 }
 
 /// Waits for those who may still read a copy that does not count any more, and leaves the other copies of the shard what
@@ -44,7 +44,10 @@ pub fn refuse_copies(shard: ShardId, shown: &str) -> Result<()> {
 /// 55P03 while somebody does.
 pub fn leave(migration: &Migration) -> Result<()> {
     if !catalog::lock_shards_within(&[migration.shard], LEAVE)? {
-        return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "transactions use the schemas"));
+        return Err(Error::new(
+            Code::ERRCODE_LOCK_NOT_AVAILABLE,
+            "transactions are still using the schemas",
+        ));
     }
     catalog::replica::hand_over_identities(migration)
 }

@@ -40,39 +40,39 @@ pub fn submit(id: i64, request: Request) -> Result<()> {
 fn refused_copy(id: i64) -> Error {
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("migration {id} keeps a copy"),
+        format!("migration {id} maintains a replica"),
     )
-    .hint("helios_set_replicas() removes copies, helios_promote_replica() uses one.")
+    .hint("Use helios_set_replicas() to remove replicas, or helios_promote_replica() to switch to one.")
 }
 
 fn refused(id: i64, state: State, request: Request) -> Error {
     let (verb, hint) = match (request, state) {
         (Request::Cancel, State::DualWriteBack) => {
-            ("cancelled", "It has switched: helios_rollback_migration() brings everything back.")
+            ("cancelled", "It has already switched. Use helios_rollback_migration() to undo it.")
         }
-        (Request::Cancel, _) => ("cancelled", "Its end cannot be changed any more."),
+        (Request::Cancel, _) => ("cancelled", "Its outcome can no longer be changed."),
         (Request::RollBack, state) if state.is_before_switch() => {
-            ("rolled back", "It has not switched: helios_cancel_migration() stops it.")
+            ("rolled back", "It has not switched yet. Use helios_cancel_migration() to stop it.")
         }
         (Request::RollBack, _) => (
             "rolled back",
-            "Move the schemas back with helios_migrate_schema() or helios_migrate_shard().",
+            "To move the schemas back, use helios_migrate_schema() or helios_migrate_shard().",
         ),
         (Request::Finish, state) if state.is_before_switch() => {
-            ("finished", "It has not switched yet: wait with helios_wait_for_migration().")
+            ("finished", "It has not switched yet. Use helios_wait_for_migration() to wait for it.")
         }
         (Request::Verify, state) if state.is_before_switch() => {
-            ("verified", "It compares the copies itself before it switches.")
+            ("verified", "The migration compares the copies itself before it switches.")
         }
-        (Request::Verify, _) => ("verified", "The old copy is gone, or about to go."),
-        (Request::Finish, _) => ("finished", "Its clean-up is under way, or done."),
-        (Request::Promote, _) => ("promoted", "helios_promote_replica() uses a copy that is kept."),
+        (Request::Verify, _) => ("verified", "The old copy has been removed or is being removed."),
+        (Request::Finish, _) => ("finished", "Its cleanup is in progress or complete."),
+        (Request::Promote, _) => ("promoted", "Use helios_promote_replica() to promote a replica."),
     };
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         format!("migration {id} cannot be {verb}"),
     )
-    .detail(format!("It is in state {state}."))
+    .detail(format!("The migration is in state \"{state}\"."))
     .hint(hint)
 }
 
@@ -102,10 +102,10 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
         if until.is_some_and(|until| Instant::now() >= until) {
             return Err(Error::new(
                 Code::ERRCODE_QUERY_CANCELED,
-                format!("migration {id} has not switched in time"),
+                format!("timed out waiting for migration {id}"),
             )
-            .detail(format!("It is in state {}.", progress.state))
-            .hint("It goes on. helios_migrations shows what it is at."));
+            .detail(format!("The migration is in state \"{}\".", progress.state))
+            .hint("The migration continues. The view helios_migrations shows its progress."));
         }
         wait::for_any(&[], POLL_INTERVAL);
     }
@@ -121,9 +121,11 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     let id = migration::with_second_copy(schema)?.ok_or_else(|| {
         Error::new(
             Code::ERRCODE_UNDEFINED_OBJECT,
-            format!("schema \"{schema}\" has no second copy"),
+            format!("schema \"{schema}\" does not have a second copy"),
         )
-        .hint("There are two from the time that it moves until the migration is finished, and while it has replicas.")
+        .hint(
+            "A schema has a second copy until its migration is finished, or while it has replicas.",
+        )
     })?;
     let state = migration::load(id)?.state;
     if !state.allows(Request::Verify) {
@@ -174,7 +176,7 @@ fn refuse_own(id: i64) -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("migration {id} begins when this transaction has committed"),
+        format!("migration {id} does not start before this transaction commits"),
     )
     .hint("COMMIT, then wait."))
 }

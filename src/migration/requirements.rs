@@ -161,7 +161,7 @@ pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
     remedies.dedup();
     Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("schema \"{schema}\" needs what {place} does not have"),
+        format!("schema \"{schema}\" depends on objects that do not exist on {place}"),
     )
     .detail(format!("{detail}."))
     .hint(remedies.join(" "))

@@ -39,7 +39,7 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     if found.node == target {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{} is on node \"{}\" already", found.shown, to.name),
+            format!("{} is already on node \"{}\"", found.shown, to.name),
         )
         .hint("Choose another node."));
     }
@@ -109,9 +109,9 @@ pub fn check_still_there(migration: &Migration) -> Result<()> {
         if placement.is_none_or(|placement| placement.shard != migration.shard) {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_SCHEMA_NAME,
-                format!("schema \"{schema}\" was renamed or dropped before the migration began"),
+                format!("schema \"{schema}\" was renamed or dropped before the migration started"),
             )
-            .hint("Begin the move again."));
+            .hint("Start the move again."));
         }
     }
     Ok(())
@@ -155,7 +155,7 @@ pub fn find(subject: &Subject) -> Result<ResolvedShard> {
     };
     let shard = catalog::shards()?.into_iter().find(|shard| shard.id == id).ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("shard {} does not exist", id.0))
-            .hint("helios_shards lists them.")
+            .hint("The view helios_shards lists the shards.")
     })?;
     let schemas = catalog::schemas_of(id)?;
     Ok(ResolvedShard {
@@ -175,12 +175,12 @@ fn not_distributed(name: &str) -> Result<Error> {
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("schema \"{name}\" is not a distributed schema"),
         )
-        .hint("helios_distribute_schema makes it one."),
+        .hint("Use helios_distribute_schema() to distribute it."),
         false => Error::new(
             Code::ERRCODE_INVALID_SCHEMA_NAME,
             format!("schema \"{name}\" does not exist"),
         )
-        .hint("helios_schemas lists the distributed schemas."),
+        .hint("The view helios_schemas lists the distributed schemas."),
     })
 }
 
@@ -213,10 +213,11 @@ pub fn claim(subject: &Subject) -> Result<ResolvedShard> {
         None => Ok(found),
         Some(id) => Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
-            format!("{} is moving already", found.shown),
+            format!("{} is already being moved", found.shown),
         )
-        .detail(format!("Migration {id} is at it."))
-        .hint("Wait for it (helios_wait_for_migration), cancel it (helios_cancel_migration), or finish it (helios_finish_migration).")),
+        .detail(format!("Migration {id} is in progress."))
+        .hint("Wait for it with helios_wait_for_migration(), cancel it with helios_cancel_migration(), or finish it \
+            with helios_finish_migration().")),
     }
 }
 
@@ -225,7 +226,7 @@ fn move_empty(found: &ResolvedShard, target: NodeId) -> Result<i64> {
     if !catalog::schemas_of(found.shard)?.is_empty() {
         return Err(Error::new(
             Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
-            format!("{} has got a schema in the meantime", found.shown),
+            format!("{} received a schema concurrently", found.shown),
         )
         .hint("Try again."));
     }

@@ -29,7 +29,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
 /// Progress message while the replication slot of the way back is created.
-const WAITING: &str = "waiting for the transactions that are open on the target";
+const WAITING: &str = "waiting for open transactions on the target";
 
 /// Outcome of one attempt that needs a fence.
 pub enum Attempt<T> {
@@ -195,10 +195,10 @@ fn check_same(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "the definitions of the schemas have changed during the move",
+        "the definitions of the schemas were changed during the move",
     )
-    .detail("The copies on the two nodes are defined differently.")
-    .hint("Begin the move again."))
+    .detail("The definitions on the two nodes differ.")
+    .hint("Start the move again."))
 }
 
 fn behind_fence(
@@ -218,14 +218,14 @@ fn behind_fence(
         back.skip(&mut endpoints.target, &mut endpoints.source)?;
     }
     if fence.left().is_zero() {
-        return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "the switch took too long"));
+        return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, "timed out during the switch"));
     }
     flip(migration, prepared)?;
     note_flip(migration, prepared)?;
     if !migration::is_request_unchanged(migration)? {
         return Err(Error::new(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
-            format!("something else was asked of migration {}", migration.id),
+            format!("migration {} received another request", migration.id),
         ));
     }
     match direction {
@@ -327,7 +327,7 @@ pub fn arrive(
         if !channel.arrived(subscriber, token, fence.until())? {
             return Err(Error::new(
                 Code::ERRCODE_LOCK_NOT_AVAILABLE,
-                "the other copy did not catch up in time",
+                "timed out waiting for the other copy to catch up",
             ));
         }
     }

@@ -23,15 +23,15 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
             .hint(hint)
     };
     if node.is_local {
-        let hint = "Move what lives here with helios_migrate(), or helios_migrate_schema().";
-        return Err(refused("It is this server itself.".into(), hint));
+        let hint = "To move schemas away from it, use helios_migrate() or helios_migrate_schema().";
+        return Err(refused("The coordinator cannot be drained.".into(), hint));
     }
     let takes = |other: &&Rc<Node>| {
         other.id != node.id && other.takes_schemas && other.state == "online" && !other.is_foreign
     };
     if catalog::nodes()?.iter().filter(takes).count() == 0 {
         let hint = "Add a node with helios_add_node first.";
-        return Err(refused("No other node takes schemas.".into(), hint));
+        return Err(refused("No other node accepts new schemas.".into(), hint));
     }
     replica::refuse_node(node.id, format!("cannot drain node \"{name}\""))?;
     catalog::set_node_state(node.id, "draining", false)?;
@@ -50,8 +50,8 @@ pub fn undrain(name: &str) -> Result<()> {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("node \"{name}\" is not draining"),
         )
-        .detail(format!("Its state is {}.", node.state))
-        .hint("helios_nodes shows the state of each node."));
+        .detail(format!("The state of the node is \"{}\".", node.state))
+        .hint("The view helios_nodes shows the state of each node."));
     }
     catalog::set_node_state(node.id, "online", true)?;
     house()

@@ -21,7 +21,8 @@ pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<V
             Code::ERRCODE_INVALID_SCHEMA_NAME,
             format!("no schema on node \"{}\" matches \"{pattern}\"", source.name),
         )
-        .hint("The pattern is one of LIKE: % stands for any characters. helios_schemas shows what is where."));
+        .hint("The pattern has the syntax of LIKE, in which % matches any sequence of characters. The view \
+            helios_schemas shows where each schema is."));
     }
     let here = |shard: &Shard| shard.node == source.id && shard.schemas > 0;
     let mut migrations = Vec::new();

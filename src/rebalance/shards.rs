@@ -37,7 +37,7 @@ impl At {
             let slot = text.parse().ok().filter(|slot| *slot < SLOTS);
             slot.map(Cut::Slot).ok_or_else(|| {
                 invalid(format!("invalid slot \"{text}\""))
-                    .hint("Slots are numbers from 0 to 16383.")
+                    .hint("Slot numbers range from 0 to 16383.")
             })
         };
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -51,8 +51,9 @@ impl At {
             _ if is_number => slot(text)?,
             _ if shard.keys != Default::default() => Cut::Key(text.to_owned()),
             _ => {
-                return Err(invalid(format!("invalid point to split a shard at: \"{text}\""))
-                    .hint("Give midpoint, load, bytes, a slot (or slot:n), or a key as key:k."));
+                return Err(invalid(format!("invalid split point: \"{text}\"")).hint(
+                    "Specify midpoint, load, bytes, a slot number (or slot:n), or a key (key:k).",
+                ));
             }
         };
         Ok(Self::Point(cut))
@@ -117,8 +118,8 @@ fn find_cut(shard: &Shard, bounds: &Rectangle, at: &At, residents: &[Resident]) 
     let weights: HashMap<String, f64> = match at {
         At::Midpoint => {
             return bounds.midpoint().ok_or_else(|| {
-                unsplittable(shard, "Nothing lies between its bounds.".into())
-                    .hint("Name a point as slot:n or key:k.")
+                unsplittable(shard, "There is no slot or key between its bounds.".into())
+                    .hint("Specify a split point as slot:n or key:k.")
             });
         }
         At::Point(cut) => return Ok(cut.clone()),
@@ -136,10 +137,13 @@ fn find_cut(shard: &Shard, bounds: &Rectangle, at: &At, residents: &[Resident]) 
     bounds.median(&weighed).ok_or_else(|| {
         let what = if *at == At::Load { "load" } else { "bytes" };
         let detail = match weighed.iter().filter(|item| item.weight > 0.0).count() {
-            0 => format!("None of its {} schemas has any {what} yet.", residents.len()),
-            _ => format!("All of its {what} lie with one key."),
+            0 => format!(
+                "No {what} has been measured for any of its {} schemas yet.",
+                residents.len()
+            ),
+            _ => format!("All of its {what} belong to a single key."),
         };
-        unsplittable(shard, detail).hint("Split it at its midpoint, or at a point given.")
+        unsplittable(shard, detail).hint("Split it at its midpoint, or specify a split point.")
     })
 }
 
@@ -157,8 +161,8 @@ fn outside(shard: &Shard, bounds: &Rectangle, cut: &Cut) -> Error {
         Cut::Key(key) => format!("key \"{key}\""),
     };
     invalid(format!("cannot split shard {} at {point}", shard.id.0))
-        .detail(format!("It holds {}.", describe(bounds)))
-        .hint("The point is the first slot or key of the upper part; no part may be empty.")
+        .detail(format!("The shard covers {}.", describe(bounds)))
+        .hint("The split point is the first slot or key of the upper part; neither part may be empty.")
 }
 
 /// Bounds for people.
@@ -166,9 +170,11 @@ fn describe(bounds: &Rectangle) -> String {
     let slots = format!("slots {} to {}", bounds.slots.start, bounds.slots.end - 1);
     match (&bounds.keys.from, &bounds.keys.to) {
         (None, None) => slots,
-        (Some(from), None) => format!("{slots} with keys from \"{from}\" on"),
+        (Some(from), None) => format!("{slots} with keys from \"{from}\""),
         (None, Some(to)) => format!("{slots} with keys before \"{to}\""),
-        (Some(from), Some(to)) => format!("{slots} with keys from \"{from}\" to before \"{to}\""),
+        (Some(from), Some(to)) => {
+            format!("{slots} with keys from \"{from}\" up to but not including \"{to}\"")
+        }
     }
 }
 
@@ -178,7 +184,7 @@ fn describe(bounds: &Rectangle) -> String {
 pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     if one == other {
         return Err(invalid(format!("cannot merge shard {} with itself", one.0))
-            .hint("Name two shards that lie beside each other."));
+            .hint("Specify two adjacent shards."));
     }
     [one, other].into_iter().try_for_each(|id| joinable(id).map(|_| ()))?;
     lock(&[one, other])?;
@@ -187,13 +193,13 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     let joined = a_bounds.join(b_bounds).ok_or_else(|| {
         invalid(format!("cannot merge shards {} and {}", a.id.0, b.id.0))
             .detail(format!(
-                "They do not lie beside each other: shard {} holds {}, shard {} {}.",
+                "The shards are not adjacent: shard {} covers {}, shard {} covers {}.",
                 a.id.0,
                 describe(a_bounds),
                 b.id.0,
                 describe(b_bounds)
             ))
-            .hint("Merge shards that have a whole side in common; the view helios_slots shows them in order.")
+            .hint("Merge shards that share a complete border; the view helios_slots lists shards in order.")
     })?;
     let (stays, goes) = if a.schemas >= b.schemas { (&a, &b) } else { (&b, &a) };
     if stays.node != goes.node {
@@ -232,13 +238,13 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
     let slot = |slot: i32| {
         u16::try_from(slot).ok().filter(|slot| *slot < SLOTS).ok_or_else(|| {
             invalid(format!("slot {slot} does not exist"))
-                .hint("Slots are numbers from 0 to 16383.")
+                .hint("Slot numbers range from 0 to 16383.")
         })
     };
     let (first, last) = (slot(from)?, slot(to)?);
     if first > last {
-        return Err(invalid(format!("slots {from} to {to} are none"))
-            .hint("Give the first slot, then the last one."));
+        return Err(invalid(format!("invalid slot range: {from} to {to}"))
+            .hint("The first slot must not be greater than the last one."));
     }
     let slots = first..last + 1;
     let concerned = |shard: &Shard| {
@@ -290,8 +296,8 @@ fn lock(shards: &[ShardId]) -> Result<()> {
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
         format!("could not lock shard {}", names.join(", ")),
     )
-    .detail("Transactions that use it stay open.")
-    .hint("Try again when they have ended; pg_locks shows them with locktype object."))
+    .detail("Open transactions are using the shard.")
+    .hint("Try again when these transactions have ended; they hold locks of locktype object in pg_locks."))
 }
 
 fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
@@ -310,9 +316,9 @@ fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_OBJECT_IN_USE,
-        format!("cannot {what} shard {} while it moves", shard.id.0),
+        format!("cannot {what} shard {} while it is being moved", shard.id.0),
     )
-    .detail("A migration of it, or of one of its schemas, is under way.")
+    .detail("A migration of the shard or of one of its schemas is in progress.")
     .hint("Wait for the migration with helios_wait_for_migration(), or cancel it with helios_cancel_migration()."))
 }
 
@@ -323,7 +329,7 @@ fn pooled<'a>(shard: &'a Shard, what: &str) -> Result<&'a Rectangle> {
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("cannot {what} shard {}", shard.id.0),
         )
-        .detail("It is a dedicated shard: it holds one schema.")
-        .hint("Only pooled shards are split and merged; helios_migrate_schema() moves a schema.")),
+        .detail("It is a dedicated shard, which holds a single schema.")
+        .hint("Only pooled shards can be split or merged. To move a schema, use helios_migrate_schema().")),
     }
 }

@@ -33,7 +33,8 @@ pub fn refuse_node(node: NodeId, message: String) -> Result<()> {
     match catalog::replica::shards_at(node)? {
         None => Ok(()),
         Some(shards) => Err(Error::new(Code::ERRCODE_OBJECT_IN_USE, message)
-            .detail(format!("It has copies of shards that are kept, or shards that have copies: {shards}."))
-            .hint("helios_replicas shows them. helios_promote_replica() makes a copy elsewhere the one in use, helios_set_replicas(shard, 1) removes copies.")),
+            .detail(format!("The node has replicas of shards, or shards with replicas: {shards}."))
+            .hint("The view helios_replicas shows them. Use helios_promote_replica() to switch to a replica on another \
+                node, or helios_set_replicas(shard, 1) to remove replicas.")),
     }
 }

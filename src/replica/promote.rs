@@ -37,7 +37,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
             Code::ERRCODE_ACTIVE_SQL_TRANSACTION,
             "helios_promote_replica cannot run inside a transaction block",
         )
-        .hint("Another process does it, which would wait for this transaction."));
+        .hint("A background process promotes the replica and would wait for this transaction."));
     }
     let found = start::find(subject)?;
     let replicas = catalog::replicas(found.shard)?;
@@ -51,13 +51,13 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         let where_ = node.map_or(String::new(), |node| format!(" on node \"{}\"", node.name));
         Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("{} has no copy in step{where_}", found.shown),
+            format!("{} has no replica in sync{where_}", found.shown),
         )
         .detail(match names.is_empty() {
-            true => "It has none on any node.".to_owned(),
-            false => format!("Nodes with a copy in step: {}.", names.join(", ")),
+            true => "No node has a replica in sync.".to_owned(),
+            false => format!("Nodes with a replica in sync: {}.", names.join(", ")),
         })
-        .hint("helios_replicas shows the copies; helios_set_replicas() makes some.")
+        .hint("The view helios_replicas shows the replicas. Use helios_set_replicas() to create replicas.")
     })?;
     let (id, target) = (best.migration, best.node);
     Endpoint::of(target).session()?; // or its error: nobody is to wait for a node that does not answer
@@ -86,10 +86,10 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         if rows.is_empty() || ["cleanup", "failed", "cancelled"].contains(&state.as_str()) {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("the copy of {} could not be promoted", found.shown),
+                format!("could not promote the replica of {}", found.shown),
             )
             .detail(error)
-            .hint("helios_replicas shows the copies that are left."));
+            .hint("The view helios_replicas shows the remaining replicas."));
         }
         wait::for_any(&[], POLL_INTERVAL);
     }

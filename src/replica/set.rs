@@ -25,9 +25,9 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     if count < 1 {
         return Err(Error::new(
             Code::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("{count} is no number of copies"),
+            format!("invalid number of copies: {count}"),
         )
-        .hint("The one in use is counted: 1 means no further ones."));
+        .hint("The primary counts as a copy: 1 means no replicas."));
     }
     catalog::lock_cluster_shared();
     let found = start::claim(subject)?;
@@ -35,9 +35,9 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     let takes_part = matches!(subject, Subject::Schema(_)) && shared;
     if takes_part && found.replicas > 1 {
         return Err(refused(
-            format!("{} has its copies with the other schemas of its shard", found.shown),
-            "The shard's copies hold all its schemas.".to_owned(),
-            &format!("Name the shard: helios_set_replicas({}, {count}).", found.shard.0),
+            format!("replicas of {} belong to its shard", found.shown),
+            "The shard's replicas contain all of its schemas.".to_owned(),
+            &format!("Specify the shard instead: helios_set_replicas({}, {count}).", found.shard.0),
         ));
     }
     if takes_part && count == 1 {
@@ -65,18 +65,22 @@ fn refused(message: String, detail: String, hint: &str) -> Error {
 fn check(found: &ResolvedShard, count: i32) -> Result<()> {
     let message = format!("{} cannot have {count} copies", found.shown);
     if found.schemas.is_empty() {
-        let hint = "Put schemas into it first; a schema has its own copies too.";
-        return Err(refused(message, "It holds no schema.".to_owned(), hint));
+        let hint = "Create a schema in it first, or set the number of copies of a single schema.";
+        return Err(refused(message, "The shard contains no schemas.".to_owned(), hint));
     }
     if Endpoint::of(found.node) == Endpoint::Local {
-        let detail = "It is on the coordinator itself.".to_owned();
-        return Err(refused(message, detail, "Move it to a node first: helios_migrate_schema()."));
+        let detail = "Schemas on the coordinator cannot have replicas.".to_owned();
+        return Err(refused(
+            message,
+            detail,
+            "Move it to another node with helios_migrate_schema() first.",
+        ));
     }
     catalog::node(found.node)?.check_ours()?;
     let nodes = catalog::remote_nodes()?;
     let others = nodes.iter().filter(|node| node.takes_schemas && node.id != found.node).count();
     if usize::try_from(count).unwrap_or(usize::MAX) > others + 1 {
-        let detail = format!("Besides its own, {others} nodes take schemas.");
+        let detail = format!("Only {others} other nodes accept schemas.");
         return Err(refused(message, detail, "Add nodes with helios_add_node()."));
     }
     Ok(())
@@ -110,9 +114,10 @@ fn adjust_copies(
     let free = candidates(shard, &taken)?;
     if insists && free.len() < missing {
         return Err(refused(
-            format!("there is no node for {} more copies", missing - free.len()),
-            "The others are offline, draining, or not rid yet of a copy that they had.".to_owned(),
-            "helios_nodes shows the state of the nodes. Try again later, or ask for fewer copies.",
+            format!("not enough nodes for {} more copies", missing - free.len()),
+            "The other nodes are offline, draining, or have not removed a previous copy yet."
+                .to_owned(),
+            "The view helios_nodes shows the state of the nodes. Try again later, or request fewer copies.",
         ));
     }
     let schemas = catalog::schemas_of(shard)?;

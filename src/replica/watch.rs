@@ -124,7 +124,7 @@ impl Watch {
         }
         let states: Vec<State> = copies.iter().map(|copy| state(copy, &slots, &tokens)).collect();
         for migration in replica_states::note(&states) {
-            log(format!("the copy that migration {migration} keeps is in step again"));
+            log(format!("the replica maintained by migration {migration} is in sync again"));
         }
         let followed = |one: &&Followed| {
             one.channels.iter().any(|channel| slots.get(&channel.name).is_some_and(|s| s.lost))
@@ -261,8 +261,7 @@ fn state(
 
 /// What is not in the log any more cannot be followed.
 fn drop_out(migration: &Migration) {
-    let reason =
-        "the replication slot is gone: raise max_slot_wal_keep_size, or a failover has lost it";
+    let reason = "the replication slot was invalidated (max_slot_wal_keep_size may be too small) or lost in a failover";
     let dropped = worker::attempt(|| {
         // Whatever was asked for in between comes first.
         let now = migration::load(migration.id)?;
@@ -272,9 +271,10 @@ fn drop_out(migration: &Migration) {
         Ok(())
     });
     match dropped {
-        Ok(()) => {
-            log(format!("the copy that migration {} keeps is given up: {reason}", migration.id))
-        }
+        Ok(()) => log(format!(
+            "abandoning the replica maintained by migration {}: {reason}",
+            migration.id
+        )),
         Err(error) => notify(PgLogLevel::LOG, &error),
     }
 }

@@ -48,10 +48,10 @@ pub fn owner<'a>(
         [row] => Ok(Owner::Other { owner: text(row, 0) }),
         _ => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "tables of the schemas have other owners than when the move began",
+            "owners of tables were changed during the move",
         )
-        .detail("Changes are applied to each table with the rights of its owner.")
-        .hint("Begin the move again.")),
+        .detail("Changes are applied to each table with the privileges of its owner.")
+        .hint("Start the move again.")),
     }
 }
 

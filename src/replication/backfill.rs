@@ -315,7 +315,7 @@ pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<(
         if Instant::now() >= until {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_IN_USE,
-                format!("sessions of migration {} do not end on its target", migration.id),
+                format!("sessions of migration {} are still running on its target", migration.id),
             ));
         }
         worker::rest(Duration::from_millis(50));

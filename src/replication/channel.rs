@@ -259,10 +259,10 @@ impl Channel {
             Some(row) if !flag(row, 1) => Ok(column(row, 0).unwrap_or(0)),
             _ => Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                format!("replication slot \"{}\" is gone", self.name),
+                format!("replication slot \"{}\" no longer exists or was invalidated", self.name),
             )
-            .detail("Changes made during the move can no longer be followed.")
-            .hint("Raise max_slot_wal_keep_size on the node, and begin the move again.")),
+            .detail("Changes made during the move can no longer be replicated.")
+            .hint("Increase max_slot_wal_keep_size on the node, and start the move again.")),
         }
     }
 
@@ -280,10 +280,10 @@ impl Channel {
         let name = Endpoint::of(self.subscriber).name()?;
         Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            format!("node \"{name}\" cannot apply the changes made during the move"),
+            format!("could not apply changes made during the move on node \"{name}\""),
         )
         .detail(format!("Subscription \"{}\" has failed {errors} times.", self.name))
-        .hint("The log of that node says why."))
+        .hint("See the log of that node for the reason."))
     }
 
     /// Moves the slot past everything that the publisher has written so far, and the subscription, which does not run

@@ -140,7 +140,7 @@ impl Endpoint {
             }
             Self::Foreign(_) => Err(Error::new(
                 Code::ERRCODE_INTERNAL_ERROR,
-                "a foreign server takes part in no transaction of the cluster",
+                "foreign server cannot participate in a transaction of the cluster",
             )),
         }
     }

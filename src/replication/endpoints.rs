@@ -62,14 +62,14 @@ impl Endpoints {
         };
         let name = Endpoint::of(node).name()?;
         let hint = match migration.state.is_before_switch() {
-            true => "Begin the move again.",
+            true => "Start the move again.",
             false => {
-                "helios_finish_migration() ends the migration; the schemas stay where they are."
+                "Use helios_finish_migration() to end the migration and keep the schemas where they are."
             }
         };
-        let message = format!("another server has taken over node \"{name}\" since the move began");
+        let message = format!("node \"{name}\" failed over to another server during the move");
         Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
-            .detail("What the two copies have in common is not known any more: replication slots do not come along.")
+            .detail("The replication slots were lost in the failover, so it is unknown how far the two copies agree.")
             .hint(hint))
     }
 

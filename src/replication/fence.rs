@@ -124,7 +124,7 @@ fn lock_tables_here(
         let table = &tables[if in_order { number } else { tables.len() - 1 - number }];
         let left = lock_timeout.saturating_sub(fence.held_for());
         if left.is_zero() {
-            let message = format!("could not lock {} in time", table.name);
+            let message = format!("could not lock {} before the timeout", table.name);
             return Err(Error::new(Code::ERRCODE_LOCK_NOT_AVAILABLE, message));
         }
         limit_locks(left)?;
@@ -170,7 +170,7 @@ pub fn blocking_transactions(
     let arguments = [catalog.into(), migration.shard.0.into(), seconds.into()];
     if let Some(pids) = sql::read_one::<String>(holders, &arguments)? {
         return Ok(Some(format!(
-            "waiting for transactions of the processes {pids} here, which use its schemas"
+            "waiting for transactions of processes {pids} on the coordinator that use its schemas"
         )));
     }
     let (harmless, do_what) = match keep_out {
@@ -193,7 +193,7 @@ pub fn blocking_transactions(
     }
     let name = Endpoint::of(node_of(migration)).name()?;
     Ok(Some(format!(
-        "waiting for transactions of the processes {pids} on node {}, which {do_what} its schemas",
+        "waiting for transactions of processes {pids} on node {} that {do_what} its schemas",
         literal(&name)
     )))
 }

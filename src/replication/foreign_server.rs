@@ -26,7 +26,8 @@ pub fn own_schema(migration: i64) -> Result<String> {
 
 fn invalid(message: impl Into<Vec<u8>>) -> Error {
     Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
-        .hint("It is one of libpq's: host=10.0.0.9 port=5432 dbname=shop user=postgres, or postgresql://postgres@10.0.0.9/shop.")
+        .hint("Use a libpq connection string, such as host=10.0.0.9 port=5432 dbname=shop user=postgres, or \
+            postgresql://postgres@10.0.0.9/shop.")
 }
 
 impl Server {
@@ -38,7 +39,8 @@ impl Server {
             .map_err(|error| invalid(format!("invalid connection string: {error}")))?;
         let mut words: BTreeMap<String, String> = pairs.into_iter().collect();
         let mut take = |word: &str| words.remove(word).filter(|value| !value.is_empty());
-        let needed = |word: &str| invalid(format!("the connection string has no {word}"));
+        let needed =
+            |word: &str| invalid(format!("missing parameter \"{word}\" in connection string"));
         let hosts = take("hostaddr").or(take("host")).ok_or_else(|| needed("host"))?;
         let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
         let role = take("user").ok_or_else(|| needed("user"))?;
@@ -54,11 +56,10 @@ impl Server {
         let options: BTreeMap<String, String> =
             OPTIONS.iter().filter_map(|word| Some(((*word).to_owned(), take(word)?))).collect();
         if words.values().any(|value| !value.is_empty()) {
-            return Err(invalid("the connection string has a keyword that is not known here")
-                .detail(format!(
-                    "Known are host, hostaddr, port, dbname, user, password, {}.",
-                    OPTIONS.join(", ")
-                )));
+            return Err(invalid("unrecognized parameter in connection string").detail(format!(
+                "Valid parameters are host, hostaddr, port, dbname, user, password, {}.",
+                OPTIONS.join(", ")
+            )));
         }
         let server = Self { hosts, ports, database, role, password, options };
         server.target()?;
@@ -108,14 +109,16 @@ fn ports(text: &str, hosts: usize) -> Result<Vec<u16>> {
         "" => Ok(5432),
         text => match text.parse::<u16>() {
             Ok(port) if port > 0 => Ok(port),
-            _ => Err(invalid("the connection string has an invalid port")),
+            _ => Err(invalid("invalid port in connection string")),
         },
     };
     let all = text.split(',').map(port).collect::<Result<Vec<_>>>()?;
     match all.len() {
         1 => Ok(vec![all[0]; hosts]),
         count if count == hosts => Ok(all),
-        _ => Err(invalid("the connection string has another number of ports than of hosts")),
+        _ => {
+            Err(invalid("number of ports in connection string does not match the number of hosts"))
+        }
     }
 }
 
@@ -131,5 +134,5 @@ pub fn unreachable(error: Error) -> Error {
     let code = Code::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION;
     Error::new(code, "could not connect to the foreign server")
         .detail(detail)
-        .hint("Check that it runs, the connection string, and its pg_hba.conf.")
+        .hint("Check that the server is running, and check the connection string and the server's pg_hba.conf.")
 }

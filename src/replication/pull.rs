@@ -179,7 +179,7 @@ impl Address {
         if self.hosts.is_empty() || self.hosts.len() != self.ports.len() {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                "a source has as many ports as hosts, and at least one",
+                "a source must have at least one host, and as many ports as hosts",
             ));
         }
         let mut target = Target {

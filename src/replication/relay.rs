@@ -59,7 +59,7 @@ pub fn relay(
     }
     match &failed {
         None => messages::bare(to.output(), b'c'),
-        Some(_) => messages::copy_fail(to.output(), "the rows could not be read")?,
+        Some(_) => messages::copy_fail(to.output(), "could not read the rows")?,
     }
     to.flush(WaitPolicy::Interruptible)?;
     let copied = to.finish_query();

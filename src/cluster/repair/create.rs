@@ -123,7 +123,10 @@ fn make(subject: &Subject, entry: &Entry, statements: &str, runs_code: bool) -> 
     };
     subtransaction::attempt(run).map_err(|error| {
         let object = format!("{} {}", entry.kind.to_lowercase(), entry.name);
-        error.context(format!("while {object} of node \"{}\" was made here", subject.node))
+        error.context(format!(
+            "while creating {object} from its definition on node \"{}\"",
+            subject.node
+        ))
     })
 }
 
@@ -137,13 +140,13 @@ fn owner_who_may(entry: &Entry, schema: &str) -> Result<Oid> {
         return acting::role_named(&entry.owner);
     }
     let message = format!(
-        "cannot repair schema \"{schema}\" because \"{}\" may not create {} {} in it",
+        "cannot repair schema \"{schema}\" because role \"{}\" lacks permission to create {} {}",
         entry.owner,
         entry.kind.to_lowercase(),
         entry.name
     );
     Err(Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message)
-        .detail("Its definition runs code, which is done with the rights of its owner.")
+        .detail("Its definition runs code, so it is created with the privileges of its owner.")
         .hint(format!(
             "GRANT CREATE, USAGE ON SCHEMA {} TO {}",
             identifier(schema),

@@ -60,7 +60,7 @@ impl Differences {
         let is_there = self.node_only.iter().any(|line| line.object == object);
         match (is_here, is_missing, is_there) {
             (true, true, false) if !object.starts_with("privileges of ") => "missing on the node",
-            (false, _, true) if !object.starts_with("privileges of ") => "on the node only",
+            (false, _, true) if !object.starts_with("privileges of ") => "only on the node",
             _ => "differs",
         }
     }
@@ -75,7 +75,9 @@ pub fn differences(subject: &Subject, node: &mut Session) -> Result<Differences>
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("schema \"{}\" is missing on node \"{}\"", subject.schema, subject.node),
         )
-        .hint("Restore the node's database from its backup, or drop the schema here."));
+        .hint(
+            "Restore the node's database from its backup, or drop the schema on the coordinator.",
+        ));
     }
     let shells: BTreeSet<&Line> = here.iter().map(|here| &here.line).collect();
     let nodes: BTreeSet<&Line> = there.iter().collect();

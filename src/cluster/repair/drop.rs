@@ -35,10 +35,10 @@ pub fn differing(
             &line.object,
             how,
             match (unit, how) {
-                (None, _) => "made",
+                (None, _) => "created",
                 (Some(_), "missing on the node") if line.object == line.key => "dropped",
-                (Some(_), _) if line.object == line.key => "made again",
-                (Some(_), _) => "made again with what it belongs to",
+                (Some(_), _) if line.object == line.key => "recreated",
+                (Some(_), _) => "recreated with the object it belongs to",
             },
         ));
     }
@@ -54,11 +54,11 @@ pub fn differing(
     }
     for view in closure.iter().filter(|goes| goes.is_view) {
         if views.set_aside(&view.identity)? {
-            note(Action::new(&view.shown, "looks at what is made again", "kept"));
+            note(Action::new(&view.shown, "depends on a recreated object", "kept"));
         }
     }
     for goes in closure.iter().filter(|goes| goes.inside && goes.is_whole) {
-        note(Action::new(&goes.shown, "belongs to what differs", "made again"));
+        note(Action::new(&goes.shown, "depends on an object that differs", "recreated"));
         sql::run(&goes.statement, &[])?;
     }
     Ok(())
@@ -150,13 +150,13 @@ fn refusal(subject: &Subject, outside: &[&Goes]) -> Error {
     Error::new(
         Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
         format!(
-            "cannot repair schema \"{}\" because objects of other schemas depend on what differs",
+            "cannot repair schema \"{}\" because objects in other schemas depend on objects that differ",
             subject.schema
         ),
     )
-    .detail(format!("They would be dropped, or lose columns or defaults: {detail}."))
+    .detail(format!("These objects would be dropped or lose columns or defaults: {detail}."))
     .hint(format!(
-        "Drop them, run SELECT * FROM helios_repair_schema({}), and make them again.",
+        "Drop them, run SELECT * FROM helios_repair_schema({}), and create them again.",
         literal(&subject.schema)
     ))
 }

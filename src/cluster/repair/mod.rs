@@ -74,8 +74,8 @@ pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
                         Code::ERRCODE_LOCK_NOT_AVAILABLE,
                         format!("could not lock the tables of schema \"{schema}\""),
                     )
-                    .detail("Open transactions use them; those of other sessions are in pg_locks.")
-                    .hint("Try again when they have ended."));
+                    .detail("Open transactions hold conflicting locks; see pg_locks.")
+                    .hint("Try again when these transactions have ended."));
                 }
                 result => return result,
             }
@@ -96,8 +96,8 @@ fn subject(schema: &str) -> Result<Subject> {
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("schema \"{schema}\" has no shells"),
         )
-        .detail("Only schemas that live on a node have.")
-        .hint("helios_schemas lists the distributed schemas."));
+        .detail("Only distributed schemas on other nodes have shells.")
+        .hint("The view helios_schemas lists the distributed schemas."));
     };
     fences::check_definition(namespace)?;
     if let Some(id) = start::of_schema(schema)? {
@@ -120,7 +120,7 @@ fn subject(schema: &str) -> Result<Subject> {
                 node.name
             ),
         )
-        .hint("Run it in a transaction of its own."));
+        .hint("Run it in a separate transaction."));
     }
     Ok(Subject { schema: schema.to_owned(), place, node: node.name.clone() })
 }
@@ -133,7 +133,7 @@ fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<A
         node.query("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
         actions = Some(locked(subject, node)?);
         match dry_run {
-            true => Err(Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, "taken back")),
+            true => Err(Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, "revoked")),
             false => Ok(()),
         }
     });
@@ -161,7 +161,7 @@ fn lock(subject: &Subject) -> Result<()> {
         Some(place) if place == subject.place => Ok(()),
         _ => Err(Error::new(
             Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
-            format!("schema \"{}\" has moved in the meantime", subject.schema),
+            format!("schema \"{}\" was moved by a concurrent migration", subject.schema),
         )),
     }
 }
@@ -208,7 +208,8 @@ fn locked(subject: &Subject, node: &mut Session) -> Result<Vec<Action>> {
         format!("could not repair schema \"{}\"", subject.schema),
     )
     .detail(format!("Still different: {}.", told.join("; ")))
-    .hint("Make the same definitions on both: in a session with helios.migration_session = on, which only superusers can set, a definition runs on one server alone."))
+    .hint("Create the same definitions on both servers. In a session with helios.migration_session = on, which only \
+        superusers can set, DDL runs on that server only."))
 }
 
 /// Owners, then privileges, then comments: all that is changed without making the object again.

@@ -56,7 +56,8 @@ impl Views {
                 }
                 Error::new(
                     Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
-                    format!("cannot repair schema \"{schema}\" because view {} needs what the node has not", view.name),
+                    format!("cannot repair schema \"{schema}\" because view {} depends on objects that the node does \
+                        not have", view.name),
                 )
                 .detail(error.to_string())
                 .hint(format!(

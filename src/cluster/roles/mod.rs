@@ -55,9 +55,9 @@ pub fn bring_all(node: &Node, session: &mut Session) -> Result<()> {
     if !privileges::is_superuser() {
         return Err(Error::new(
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "must be superuser to give a node the roles of this server",
+            "must be superuser to copy the roles of this server to a node",
         )
-        .detail("Their passwords are among what the node gets."));
+        .detail("The roles' passwords are copied, too."));
     }
     let user = privileges::session_user();
     session.query(SILENT)?;

@@ -38,22 +38,23 @@ impl Difference {
     /// What differs. Passwords are not shown.
     pub fn detail(&self) -> String {
         match self {
-            Self::Missing(fact) => format!("{} is missing there", subject(fact)),
+            Self::Missing(fact) => format!("{} is missing on the node", subject(fact)),
             Self::Other { here, there } => match here.kind {
-                Kind::Password => format!("{} is another one there", subject(here)),
+                Kind::Password => format!("{} differs on the node", subject(here)),
                 _ => {
-                    let shown =
-                        |value: &str| if value.is_empty() { "no option" } else { value }.to_owned();
+                    let shown = |value: &str| {
+                        if value.is_empty() { "without options" } else { value }.to_owned()
+                    };
                     format!(
-                        "{} is {} there, {} here",
+                        "{} is {} on the node, {} on the coordinator",
                         subject(here),
                         shown(&there.value),
                         shown(&here.value)
                     )
                 }
             },
-            Self::Extra(fact) => format!("{} is there and not here", subject(fact)),
-            Self::Alone(role) => format!("role \"{role}\" is there and not here"),
+            Self::Extra(fact) => format!("{} exists only on the node", subject(fact)),
+            Self::Alone(role) => format!("role \"{role}\" exists only on the node"),
         }
     }
 
@@ -62,13 +63,15 @@ impl Difference {
         match self {
             Self::Alone(role) => {
                 let role = quote_identifier(role);
-                format!("Run DROP ROLE {role} on the node if nobody needs it, or CREATE ROLE {role} here.")
+                format!("Run DROP ROLE {role} on the node if the role is not needed, or CREATE ROLE {role} on the \
+                    coordinator.")
             }
             Self::Other { here, .. } if here.kind == Kind::Password && here.value.is_empty() => {
                 let role = quote_identifier(&here.role);
-                format!("Sessions to the node may need it, so it stays. Run ALTER ROLE {role} PASSWORD NULL on the node if they do not, or give the role the same password here.")
+                format!("The password is kept because sessions to the node may need it. Run ALTER ROLE {role} PASSWORD \
+                    NULL on the node if they do not, or set the same password on the coordinator.")
             }
-            _ => "The worker brings it into step within seconds; if it stays, the coordinator's log says why.".into(),
+            _ => "The background worker corrects it within seconds; if it does not, see the coordinator's log.".into(),
         }
     }
 
@@ -111,8 +114,8 @@ fn subject(fact: &Fact) -> String {
         Kind::Setting => format!("setting {about} of {who}"),
         Kind::DatabaseSetting => format!("setting {about} of {who} in the database"),
         Kind::Comment => format!("the comment on {who}"),
-        Kind::DatabaseRight => format!("right {about} of {who} on the database"),
-        Kind::ParameterRight => format!("right {about} of {who}"),
+        Kind::DatabaseRight => format!("privilege {about} of {who} on the database"),
+        Kind::ParameterRight => format!("privilege {about} of {who}"),
     }
 }
 

@@ -64,8 +64,8 @@ fn marker(own: &str) -> String {
 fn refusal(own: &str, migration: &Migration) -> Result<String> {
     let (own, ours, migration) = (identifier(own), is_ours(migration.source)?, migration.id);
     let hint = literal(&format!(
-        "Connect to the coordinator of that cluster, which has the schema under the same name. \
-         DROP SCHEMA {own} CASCADE opens this copy again, which then goes its own way."
+        "Connect to the coordinator of that cluster, which has the schema under the same name. To use this copy \
+            independently of the cluster, run DROP SCHEMA {own} CASCADE."
     ));
     Ok(format!(
         "CREATE OR REPLACE FUNCTION {own}.refuse_write() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $helios$
@@ -199,10 +199,11 @@ pub fn gone_for_good(migration: &Migration, error: Error) -> Error {
     if !error.is_class("08") {
         return error;
     }
-    Error::new(Code::ERRCODE_CONNECTION_FAILURE, "what the import has left on the foreign server cannot be removed")
+    Error::new(Code::ERRCODE_CONNECTION_FAILURE, "could not remove the import's objects from the foreign server")
         .detail(error.to_string())
         .hint(format!(
-            "It is tried again. If that server is gone for good: DELETE FROM helios.cleanup WHERE migration = {} AND node = {}.",
+            "The removal will be retried. If that server no longer exists, run DELETE FROM helios.cleanup WHERE \
+                migration = {} AND node = {}.",
             migration.id, migration.source.0
         ))
 }

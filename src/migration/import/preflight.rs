@@ -51,23 +51,25 @@ fn check_server(source: &mut Session) -> Result<()> {
     let here = i32::try_from(pgrx::pg_sys::PG_VERSION_NUM / 10000).unwrap_or(0);
     if version < OLDEST || version > here {
         return Err(unsupported(
-            "the foreign server has a version that schemas cannot be imported from",
-            format!("It runs PostgreSQL {version}; this server runs {here}."),
-            "Versions from 15 to this server's own can be imported from.",
+            "cannot import from this version of PostgreSQL",
+            format!(
+                "The foreign server runs PostgreSQL {version}; this server runs PostgreSQL {here}."
+            ),
+            "The foreign server must run PostgreSQL 15 or later, but not a later version than this server.",
         ));
     }
     if text(row, 1) != "UTF8" {
         return Err(unsupported(
-            "the foreign database has another encoding than UTF8",
-            format!("It has encoding {}.", text(row, 1)),
-            "Dump the schema and restore it here.",
+            "encoding of the foreign database is not UTF8",
+            format!("Its encoding is {}.", text(row, 1)),
+            "Dump the schema with pg_dump and restore it on this server instead.",
         ));
     }
     if flag(row, 2) {
         return Err(unsupported(
-            "the foreign server is a standby",
-            "Nothing can be made there.".to_owned(),
-            "Name its primary in the connection string.",
+            "cannot import from a standby",
+            "An import creates objects on the foreign server.".to_owned(),
+            "Specify the primary in the connection string.",
         ));
     }
     Ok(())
@@ -82,7 +84,7 @@ fn check_schemas(migration: &Migration, source: &mut Session) -> Result<()> {
                 format!("schema \"{schema}\" does not exist on the foreign server"),
             )
             .hint(
-                "Names are case-sensitive here; the database is the one of the connection string.",
+                "Schema names are case-sensitive here. The database is the one named in the connection string.",
             ));
         }
     }
@@ -105,24 +107,25 @@ fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
     }
     let mut lacks = Vec::new();
     if !flag(row, 1) {
-        lacks.push("it has not the attribute REPLICATION".to_owned());
+        lacks.push("it does not have the REPLICATION attribute".to_owned());
     }
     if !flag(row, 2) {
-        lacks.push("it cannot create a schema in the database".to_owned());
+        lacks.push("it does not have the CREATE privilege on the database".to_owned());
     }
     if !text(row, 3).is_empty() {
-        lacks.push(format!("it does not own {}", text(row, 3)));
+        lacks.push(format!("it is not the owner of {}", text(row, 3)));
     }
     if migration.reverse_channel {
-        lacks.push("it cannot make a subscription, which the way back needs".to_owned());
+        lacks.push("it cannot create the subscription that a rollback requires".to_owned());
     }
     if lacks.is_empty() {
         return Ok(());
     }
-    let message = format!("role \"{}\" of the foreign server lacks rights", text(row, 4));
+    let message = format!("permission denied for role \"{}\" on the foreign server", text(row, 4));
     Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
-        .detail(format!("It is no superuser, and {}.", lacks.join("; ")))
-        .hint("Connect as a superuser; or, with way_back => false, as a role with REPLICATION that owns the tables and may create in the database."))
+        .detail(format!("The role is not a superuser, and {}.", lacks.join("; ")))
+        .hint("Connect as a superuser. With way_back => false, a role is sufficient that has the REPLICATION \
+            attribute, the CREATE privilege on the database, and owns the tables."))
 }
 
 /// Whoever writes past the triggers on the tables themselves would be missed.
@@ -131,30 +134,30 @@ fn check_writers(migration: &Migration, source: &mut Session) -> Result<()> {
     let inside = format!("(SELECT oid FROM pg_namespace WHERE nspname = ANY ({schemas}))");
     let obstacles = [
         (
-            "tables of the schema are written through tables outside of it",
+            "tables of the schema have parent tables in other schemas",
             format!(
                 "SELECT format('%s below %s', i.inhrelid::regclass, i.inhparent::regclass)
                    FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent
                   WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN {inside} AND p.relnamespace NOT IN {inside}"
             ),
-            "DETACH the partitions, or end the inheritance.",
+            "Detach the partitions, or remove the inheritance (ALTER TABLE ... NO INHERIT).",
         ),
         (
-            "tables of the schema follow a subscription",
+            "tables of the schema are the target of a subscription",
             format!(
                 "SELECT r.srrelid::regclass::text FROM pg_subscription_rel r JOIN pg_class c ON c.oid = r.srrelid
                   WHERE c.relnamespace IN {inside}"
             ),
-            "End the subscription there first.",
+            "Drop the subscription on the foreign server first.",
         ),
         (
-            "the schema was taken over by a cluster before",
+            "the schema has already been imported into a cluster",
             format!(
                 "SELECT DISTINCT t.tgrelid::regclass::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
                   WHERE t.tgname = {} AND t.tgenabled <> 'D' AND c.relnamespace IN {inside}",
                 literal(guard::TRIGGER)
             ),
-            "If the copy on the foreign server is to be used again: the error that a write there gets says how.",
+            "To use the copy on the foreign server again, follow the hint of the error that a write to it raises.",
         ),
     ];
     for (what, ask, hint) in obstacles {
@@ -204,11 +207,11 @@ fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) 
         missing.iter().map(|role| format!("CREATE ROLE {}", identifier(role))).collect();
     Err(Error::new(
         Code::ERRCODE_UNDEFINED_OBJECT,
-        format!("roles that the schema names do not exist here: {}", missing.join(", ")),
+        format!("roles used by the schema do not exist on this cluster: {}", missing.join(", ")),
     )
-    .detail("They own something in it, or are granted something.")
+    .detail("These roles own objects in the schema or have privileges on them.")
     .hint(format!(
-        "On the coordinator, from where roles come to all nodes: {}.",
+        "Create the roles on the coordinator, which copies them to all nodes: {}.",
         create.join("; ")
     )))
 }
@@ -224,21 +227,25 @@ fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session)
     extensions.dedup();
     let (shown, hint): (Vec<_>, _) = if extensions.is_empty() {
         let shown = missing.iter().map(|need| need.shown.clone()).collect();
-        (shown, "Make them on the coordinator first. A table that foreign keys refer to has to be a reference table: SELECT helios_create_reference_table(…).".to_owned())
+        (shown, "Create them on the coordinator first. A table referenced by foreign keys must be a reference table: \
+            SELECT helios_create_reference_table(…).".to_owned())
     } else {
         let create: Vec<_> = extensions
             .iter()
             .map(|name| format!("CREATE EXTENSION {}", identifier(name)))
             .collect();
         let hint = format!(
-            "On the coordinator, from where extensions come to all nodes: {}.",
+            "Create the extensions on the coordinator, which creates them on all nodes: {}.",
             create.join("; ")
         );
         (extensions.iter().map(|name| format!("extension {name}")).collect(), hint)
     };
     Err(Error::new(
         Code::ERRCODE_UNDEFINED_OBJECT,
-        format!("the schema needs what does not exist here: {}", shown.join(", ")),
+        format!(
+            "the schema depends on objects that do not exist on this cluster: {}",
+            shown.join(", ")
+        ),
     )
     .hint(hint))
 }
@@ -252,7 +259,7 @@ fn report_old_transactions(source: &mut Session) -> Result<()> {
     let pids = source.query(&ask)?.first().map(|row| text(row, 0)).unwrap_or_default();
     if !pids.is_empty() {
         let what = format!(
-            "the import begins when transactions of the foreign server have ended: processes {pids}"
+            "the import waits for transactions on the foreign server to end: processes {pids}"
         );
         notify(PgLogLevel::NOTICE, &Error::new(Code::ERRCODE_SUCCESSFUL_COMPLETION, what));
     }
@@ -275,9 +282,11 @@ fn check_reverse_channel(migration: &Migration, endpoints: &mut Endpoints) -> Re
     tried.map(|_| ()).map_err(|error| {
         Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "the foreign server cannot follow the new copy, which the way back needs",
+            "the foreign server cannot replicate from the new copy, which a rollback requires",
         )
         .detail(error.to_string())
-        .hint("It must reach the node at the addresses in helios.node, as the owner of Helios' catalogs. Without it, import with way_back => false: then there is no helios_rollback_migration().")
+        .hint("The foreign server must be able to connect to the node at its addresses in helios.node as the owner of \
+            extension helios. Otherwise, import with way_back => false; helios_rollback_migration() is then not \
+            available.")
     })
 }

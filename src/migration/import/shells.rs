@@ -45,9 +45,9 @@ pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
     match catalog::foreign_server::noted_definition(migration.source)? {
         Some(before) if before != digest(now) => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "the definition of the schema has changed on the foreign server during the import",
+            "the definition of the schema was changed on the foreign server during the import",
         )
-        .hint("Begin the import again.")),
+        .hint("Start the import again.")),
         _ => Ok(()),
     }
 }
@@ -147,7 +147,7 @@ pub fn check_free(schema: &str) -> Result<()> {
     }
     Err(Error::new(Code::ERRCODE_DUPLICATE_SCHEMA, format!("schema \"{schema}\" already exists"))
         .hint(format!(
-            "Drop it, or rename one of the two: ALTER SCHEMA {} RENAME TO {}.",
+            "Drop it, or rename one of the schemas: ALTER SCHEMA {} RENAME TO {}.",
             identifier(schema),
             identifier(&format!("old_{schema}"))
         )))

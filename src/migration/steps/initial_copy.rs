@@ -36,7 +36,7 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// Lock timeout, in milliseconds, for statements that others would queue behind.
 const LOCK_TIMEOUT: u32 = 200;
 /// Progress message while transactions on the source are waited for.
-const WAITING: &str = "waiting for the transactions that are open on the source";
+const WAITING: &str = "waiting for open transactions on the source";
 /// Verification begins when a marker arrives within this time.
 const NEAR: Duration = Duration::from_millis(500);
 
@@ -46,7 +46,7 @@ pub fn planned(
     old_holders: &mut Option<Vec<String>>,
 ) -> Result<StepOutcome> {
     if !worker::attempt(|| fence::has_left_old_shard(migration, old_holders))? {
-        let what = "waiting for transactions that use the schema as part of its former shard";
+        let what = "waiting for transactions that use the schema through its former shard";
         worker::attempt(|| migration::note(migration.id, Some(what)))?;
         worker::rest(Duration::from_millis(200));
         return Ok(StepOutcome::Continue);
@@ -110,7 +110,7 @@ fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>)
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
             "waiting for transactions that use tables of the schema",
         )
-        .hint("pg_locks shows them. It is tried again and again."),
+        .hint("See pg_locks. The migration keeps retrying."),
         false => error,
     })?;
     session.query("SET lock_timeout = 0").map(|_| ())

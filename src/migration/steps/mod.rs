@@ -77,7 +77,7 @@ fn clean_up(migration: &Migration) -> Result<StepOutcome> {
         migration::advance(migration.id, outcome)
     })?;
     let line = format!(
-        "migration {} of {} is over: {outcome}",
+        "migration {} of {} has ended: {outcome}",
         migration.id,
         literal(&migration.schemas.join(", "))
     );

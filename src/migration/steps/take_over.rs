@@ -61,7 +61,7 @@ fn check_follows(migration: &Migration) -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("the copy that migration {} keeps is not in step", migration.id),
+        format!("the replica maintained by migration {} is not in sync", migration.id),
     ))
 }
 
@@ -118,7 +118,7 @@ fn flip(
     if !catalog::lock_shards_within(&[migration.shard], LOCKS)? {
         return Err(Error::new(
             Code::ERRCODE_LOCK_NOT_AVAILABLE,
-            "transactions still use the schemas on the lost node",
+            "transactions are still using the schemas on the lost node",
         ));
     }
     let id = migration.id;

@@ -75,7 +75,7 @@ fn differ(migration: &Migration, first: &Compared, others: usize) -> Error {
     Error::new(Code::ERRCODE_DATA_CORRUPTED, "the two copies differ")
         .detail(format!("{first}{more}."))
         .hint(format!(
-            "The view helios_mismatches names the rows: SELECT * FROM helios_mismatches WHERE migration = {}.",
+            "To list the rows, run SELECT * FROM helios_mismatches WHERE migration = {}.",
             migration.id
         ))
 }

@@ -61,7 +61,7 @@ fn one(
     let (Some(shape), Some(other)) = (Shape::read(&there), Shape::read(&here)) else {
         let place = if there.is_empty() { "source" } else { "target" };
         compared
-            .add(MismatchKind::Definition, 1, || format!("there is no such table on the {place}"));
+            .add(MismatchKind::Definition, 1, || format!("table does not exist on the {place}"));
         return Ok(compared);
     };
     if let Some(difference) = shape.difference(&other) {
@@ -109,7 +109,7 @@ pub fn compare_sequences(
         for (answer, place) in [(one, "source"), (other, "target")] {
             if !answer.first().is_some_and(|row| flag(row, 0)) {
                 compared.add(MismatchKind::Definition, 1, || {
-                    format!("there is no such sequence on the {place}")
+                    format!("sequence does not exist on the {place}")
                 });
                 return Ok(compared);
             }

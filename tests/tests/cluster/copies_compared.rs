@@ -224,9 +224,9 @@ fn all_differences_are_counted_and_some_are_kept() {
         "{rows:?}"
     );
     let expected = [
-        "many.gone: definition there is no such table on the target",
+        "many.gone: definition table does not exist on the target",
         "many.other: definition the target has no column i integer",
-        "many.s: definition there is no such sequence on the target",
+        "many.s: definition sequence does not exist on the target",
     ];
     assert_eq!(others, expected.iter().collect::<Vec<_>>());
 }

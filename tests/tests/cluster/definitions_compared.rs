@@ -16,7 +16,7 @@ const CHANGES: [(&str, &str, &str); 14] = [
     (
         "ALTER TABLE log ADD more int",
         "ALTER TABLE log DROP more",
-        "column more of log is on the node only",
+        "column more of log exists only on the node",
     ),
     (
         "ALTER TABLE users ALTER mail SET DEFAULT 'x'",
@@ -31,7 +31,7 @@ const CHANGES: [(&str, &str, &str); 14] = [
     (
         "CREATE INDEX extra_index ON users (mail)",
         "DROP INDEX extra_index",
-        "index extra_index is on the node only",
+        "index extra_index exists only on the node",
     ),
     (
         "ALTER TABLE users ADD CONSTRAINT c CHECK (years < 9)",
@@ -51,7 +51,7 @@ const CHANGES: [(&str, &str, &str); 14] = [
     (
         "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "DROP FUNCTION one()",
-        "function one() is on the node only",
+        "function one() exists only on the node",
     ),
     (
         "ALTER TYPE level RENAME VALUE 'low' TO 'l'",

@@ -266,7 +266,7 @@ fn bad_input_for_balance_is_refused() {
     let cases = [
         ("SELECT helios_drain_node('nowhere')", "42704", "nowhere"),
         ("SELECT helios_drain_node(NULL)", "22004", "name"),
-        ("SELECT helios_drain_node('coordinator')", "55000", "this server itself"),
+        ("SELECT helios_drain_node('coordinator')", "55000", "coordinator cannot be drained"),
         ("SELECT helios_drain_node('node-1')", "55000", "No other node"),
         ("SELECT helios_undrain_node('node-1')", "55000", "not draining"),
         ("SELECT helios_migrate('nowhere', 'node-1')", "42704", "nowhere"),

@@ -228,7 +228,7 @@ fn what_cannot_be_repaired_is_told_with_the_remedy() {
     let repair = "SELECT * FROM helios_repair_schema('everything')";
     // A type that a table of another schema has rows of.
     node.batch_execute("ALTER TYPE level ADD VALUE 'more'").unwrap();
-    refused(&mut client, repair, "2BP01", "objects of other schemas depend");
+    refused(&mut client, repair, "2BP01", "objects in other schemas depend");
     client.batch_execute("ALTER TABLE local_one.kept ALTER l TYPE text").unwrap();
     assert!(!text(&mut client, repair).is_empty());
     assert_eq!(text(&mut client, "SELECT l FROM local_one.kept"), ["low"]);

@@ -102,11 +102,11 @@ fn each_difference_is_told_and_what_only_a_node_has_stays() {
     let found = findings(&mut client);
     for words in [
         "Role \"mallory\" is NOSUPERUSER INHERIT CREATEROLE",
-        "The password of role \"mallory\" is another one there",
-        "Membership of \"mallory\" in role \"other\" is there and not here",
-        "Membership of \"mallory\" in role \"grp\" is missing there",
-        "Setting work_mem of role \"mallory\" is 5MB there, 3MB here",
-        "Role \"stranger\" is there and not here.|Run DROP ROLE stranger on the node",
+        "The password of role \"mallory\" differs on the node",
+        "Membership of \"mallory\" in role \"other\" exists only on the node",
+        "Membership of \"mallory\" in role \"grp\" is missing on the node",
+        "Setting work_mem of role \"mallory\" is 5MB on the node, 3MB on the coordinator",
+        "Role \"stranger\" exists only on the node.|Run DROP ROLE stranger on the node",
     ] {
         assert!(found.iter().any(|line| line.contains(words)), "{words:?} is not in {found:#?}");
     }

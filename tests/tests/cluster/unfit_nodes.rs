@@ -33,7 +33,7 @@ fn unfit(settings: &[&str]) -> (SqlState, String, String) {
 fn library_not_loaded() {
     let (code, text, hint) = unfit(&["wal_level = logical", "max_prepared_transactions = 9"]);
     assert_eq!(code, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE);
-    assert!(text.contains("\"unfit\" cannot be a node: library"), "{text}");
+    assert!(text.contains("\"unfit\": library check failed"), "{text}");
     assert!(hint.contains("shared_preload_libraries"), "{hint}");
 }
 
@@ -104,7 +104,10 @@ fn relations_of_its_own() {
     define_on_node(&mut there, "CREATE SEQUENCE public.catches");
     let rows = client.query(wrong, &[]).unwrap();
     let found: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(found, [("relations of its own".into(), "It has: public.catches.".into())]);
+    assert_eq!(
+        found,
+        [("unknown relations".into(), "Unknown to the coordinator: public.catches.".into())]
+    );
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn what_a_node_has_of_its_own_is_not_dropped() {
     ] {
         let mut node = cluster.connect_to_node(number);
         define_on_node(&mut node, made);
-        refused(&mut client, distribute, "55000", "objects of its own");
+        refused(&mut client, distribute, "55000", "objects unknown to the coordinator");
         let error = client.simple_query(distribute).map(|_| ()).unwrap_err();
         assert!(error.as_db_error().unwrap().detail().unwrap().contains(named), "{error:?}");
         define_on_node(&mut node, end);

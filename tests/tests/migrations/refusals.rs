@@ -49,14 +49,14 @@ fn two_moves_of_one_schema() {
         &mut client,
         "SELECT helios_migrate_schema('t', 'node-3')",
         "55006",
-        "is moving already",
+        "is already being moved",
     );
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     refused(
         &mut client,
         "SELECT helios_migrate_schema('t', 'node-3')",
         "55006",
-        "is moving already",
+        "is already being moved",
     );
     finish(&mut client, id);
     let id = switch(&mut client, "t", "node-3");
@@ -104,7 +104,7 @@ fn what_cannot_move_is_found_before_anything_is_touched() {
         "BEGIN; CREATE TABLE t.p (x int); DROP TABLE t.p; PREPARE TRANSACTION 'mine'",
     )
     .unwrap();
-    fails(&cluster, &mut client, "a prepared transaction of a user is open");
+    fails(&cluster, &mut client, "a user's prepared transaction is in progress");
     node.batch_execute("ROLLBACK PREPARED 'mine'").unwrap();
     behind_its_back(&cluster, 2, "CREATE SCHEMA t");
     let id = begin(&mut client, "t", "node-2");

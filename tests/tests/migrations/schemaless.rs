@@ -130,6 +130,6 @@ fn what_cannot_move_is_named() {
         &mut client,
         "SELECT helios_distribute_schema('home', 'node-1')",
         "55000",
-        "made from it, cannot move",
+        "without belonging to it cannot move",
     );
 }

@@ -137,7 +137,7 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
         // With a key, it comes as far as the switch; without, rows are known by all columns when nobody reads them.
         let words = match key {
             "" => "waiting for transactions that use tables of the schema",
-            _ => "here, which use its schemas",
+            _ => "on the coordinator that use its schemas",
         };
         let mut number = 0;
         wait_until(words, BOUND, || {
@@ -212,7 +212,7 @@ fn one_snapshot_is_kept_while_a_schema_becomes_distributed() {
     wait_until("the switch waits, or is over", BOUND, || {
         let seen = shown(&mut client, id);
         let over = seen.contains("dual_write_back");
-        if over || seen.contains("waiting for transactions of the processes") {
+        if over || seen.contains("waiting for transactions of processes") {
             Ok(())
         } else {
             Err(seen)

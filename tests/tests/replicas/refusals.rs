@@ -1,4 +1,4 @@
-//! What copies stand in the way of, and what is no number of copies: a clear message, and nothing changes.
+//! What copies stand in the way of, and invalid numbers of copies: a clear message, and nothing changes.
 
 use helios_tests::{BOUND, refused, wait_until};
 
@@ -17,8 +17,8 @@ fn wrong_arguments() {
     let empty =
         text(&mut client, "SELECT min(id) FROM helios.shard WHERE kind = 'pooled'").concat();
     for (sql, code, words) in [
-        ("SELECT helios_set_replicas('t', 0)", "22023", "0 is no number of copies"),
-        ("SELECT helios_set_replicas('t', -1)", "22023", "no number of copies"),
+        ("SELECT helios_set_replicas('t', 0)", "22023", "invalid number of copies: 0"),
+        ("SELECT helios_set_replicas('t', -1)", "22023", "invalid number of copies"),
         ("SELECT helios_set_replicas('t', 3)", "55000", "cannot have 3 copies"),
         ("SELECT helios_set_replicas('t', NULL)", "22004", "copies"),
         ("SELECT helios_set_replicas(NULL::text, 2)", "22004", "schema"),
@@ -27,7 +27,7 @@ fn wrong_arguments() {
         ("SELECT helios_set_replicas('plain', 2)", "42809", "not a distributed schema"),
         ("SELECT helios_set_replicas(4711, 2)", "42704", "shard 4711 does not exist"),
         (&format!("SELECT helios_set_replicas({empty}, 2)"), "55000", "cannot have 2 copies"),
-        ("SELECT * FROM helios_promote_replica('t')", "55000", "has no copy in step"),
+        ("SELECT * FROM helios_promote_replica('t')", "55000", "has no replica in sync"),
         ("SELECT * FROM helios_promote_replica('nowhere')", "3F000", "does not exist"),
         ("SELECT * FROM helios_promote_replica('t', 'node-9')", "42704", "node-9"),
         ("SELECT * FROM helios_promote_replica(4711)", "42704", "4711"),
@@ -73,13 +73,13 @@ fn what_copies_stand_in_the_way_of() {
     let id = text(&mut client, "SELECT migration FROM helios_replicas WHERE 't' = ANY (schemas)")
         .concat();
     for (sql, code, words) in [
-        ("SELECT helios_migrate_schema('t', 'node-3')", "55000", "has copies on other nodes"),
-        ("SELECT helios_undistribute_schema('t')", "55000", "has copies on other nodes"),
-        ("SELECT helios_undistribute_schema('bare')", "55000", "has copies on other nodes"),
+        ("SELECT helios_migrate_schema('t', 'node-3')", "55000", "has replicas on other nodes"),
+        ("SELECT helios_undistribute_schema('t')", "55000", "has replicas on other nodes"),
+        ("SELECT helios_undistribute_schema('bare')", "55000", "has replicas on other nodes"),
         (
             &format!("SELECT helios_migrate_shard({shard}, 'node-3')"),
             "55000",
-            "has copies on other nodes",
+            "has replicas on other nodes",
         ),
         (&format!("SELECT helios_split_shard({shard})"), "55006", "while it has copies"),
         (
@@ -87,7 +87,7 @@ fn what_copies_stand_in_the_way_of() {
             "55006",
             "while it has copies",
         ),
-        ("SELECT helios_set_replicas('pooled', 3)", "55000", "with the other schemas of its shard"),
+        ("SELECT helios_set_replicas('pooled', 3)", "55000", "belong to its shard"),
         ("DROP SCHEMA t CASCADE", "55006", "while it has copies"),
         ("ALTER SCHEMA t RENAME TO u", "55006", "while it has copies"),
         ("TRUNCATE t.a", "55006", "while it has copies"),
@@ -95,8 +95,8 @@ fn what_copies_stand_in_the_way_of() {
         ("SELECT helios_drain_node('node-1')", "55006", "cannot drain node \"node-1\""),
         (&format!("SELECT helios_drain_node('{copy}')"), "55006", "cannot drain"),
         (&format!("SELECT helios_remove_node('{copy}')"), "55006", "cannot remove"),
-        (&format!("SELECT helios_cancel_migration({id})"), "55000", "keeps a copy"),
-        (&format!("SELECT helios_finish_migration({id})"), "55000", "keeps a copy"),
+        (&format!("SELECT helios_cancel_migration({id})"), "55000", "maintains a replica"),
+        (&format!("SELECT helios_finish_migration({id})"), "55000", "maintains a replica"),
         ("BEGIN; SELECT helios_promote_replica('t')", "25001", "transaction block"),
     ] {
         refused(&mut client, sql, code, words);

@@ -44,7 +44,7 @@ fn code_of_a_reference_table_never_runs_as_a_superuser() {
         w.tenant.batch_execute("ALTER TABLE pl.keyless DROP COLUMN more").unwrap();
         w.write("pl");
         let same = "SELECT bool_and(ok), max(detail) FROM helios_check_cluster() WHERE \"check\" = 'reference tables'";
-        assert_eq!(text(&mut w.admin, same), ["t|All 2 reference tables have the rows of this server."]);
+        assert_eq!(text(&mut w.admin, same), ["t|All 2 reference tables match the coordinator."]);
     });
     watched.phase("add a node", |w| {
         let (host, port) = w.node_address(2);

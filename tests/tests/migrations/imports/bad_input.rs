@@ -149,7 +149,7 @@ fn what_the_schema_needs(stage: &mut Stage, there: &mut Client) {
 fn rights(stage: &mut Stage, there: &mut Client) {
     there.batch_execute("CREATE ROLE weak LOGIN").unwrap();
     let weak = stage.abroad.conninfo().replace("user=postgres", "user=weak");
-    for words in ["REPLICATION", "cannot create a schema", "does not own t.a", "subscription"] {
+    for words in ["REPLICATION", "CREATE privilege", "not the owner of t.a", "subscription"] {
         stage.refused(&format!("'{weak}', 't'"), "42501", words);
     }
     there.batch_execute("DROP ROLE weak").unwrap();

@@ -56,7 +56,7 @@ fn cancelled_before_the_slot_while_rows_come_and_before_the_switch() {
     let mut other = abroad.connect();
     other.batch_execute("BEGIN; INSERT INTO t.a (v) VALUES ('open')").unwrap();
     let id = begin(&mut client, &abroad.conninfo(), "t", "node-1");
-    reaches(&mut client, id, "waiting for the transactions");
+    reaches(&mut client, id, "waiting for open transactions");
     other.batch_execute("COMMIT").unwrap();
     reaches_state(&mut client, id, "backfill");
     // Meanwhile the name is taken, and there is nothing to see.
