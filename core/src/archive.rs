@@ -20,11 +20,11 @@ pub enum Unreadable {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoArchive => f.write_str("The output is no archive in custom format."),
+            Self::NoArchive => f.write_str("The output is not an archive in custom format."),
             Self::Version(major, minor) => {
-                write!(f, "Version {major}.{minor} of the archive format is not known.")
+                write!(f, "Version {major}.{minor} of the archive format is not supported.")
             }
-            Self::Damaged => f.write_str("The archive is damaged."),
+            Self::Damaged => f.write_str("The archive is corrupted."),
         }
     }
 }

@@ -7,13 +7,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConninfoError {
     /// A keyword without a value.
-    #[error("missing \"=\" after the word at position {0}")]
+    #[error("missing \"=\" after parameter at position {0}")]
     NoEquals(usize),
     /// A value in quotes that does not end.
     #[error("unterminated quoted value at position {0}")]
     Unterminated(usize),
     /// A `%` without two hexadecimal digits, or one that makes no UTF-8.
-    #[error("invalid percent-encoded text in the part at position {0}")]
+    #[error("invalid percent-encoded token at position {0}")]
     Percent(usize),
     /// A `[` without `]`, or something else behind it.
     #[error("invalid IPv6 address at position {0}")]

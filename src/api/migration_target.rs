@@ -152,7 +152,7 @@ fn helios_free_bytes() -> i64 {
         let directory = session::database_directory();
         let stat = rustix::fs::statvfs(&directory).map_err(|error| {
             let message =
-                format!("cannot look at the disk of \"{}\": {error}", directory.display());
+                format!("could not get disk usage of \"{}\": {error}", directory.display());
             Error::new(Code::ERRCODE_IO_ERROR, message)
         })?;
         Ok(i64::try_from(stat.f_bavail.saturating_mul(stat.f_frsize)).unwrap_or(i64::MAX))
@@ -166,20 +166,19 @@ fn require_superuser() -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-        "must be superuser to work on the copies of a migration",
+        "must be superuser to access the copies of a migration",
     ))
 }
 
 fn address(json: pgrx::JsonB) -> Result<Address> {
-    serde_json::from_value(json.0).map_err(|e| invalid(format!("invalid address of a server: {e}")))
+    serde_json::from_value(json.0).map_err(|e| invalid(format!("invalid server address: {e}")))
 }
 
 fn table(name: &str) -> Result<pg_sys::Oid> {
     let select = "SELECT c.oid FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind = 'r'";
     crate::pg::session::sql::read_one::<pg_sys::Oid>(select, &[name.into()])?.ok_or_else(|| {
-        Error::new(Code::ERRCODE_UNDEFINED_TABLE, format!("table {name} does not exist")).hint(
-            "Rows are copied into ordinary tables and single partitions, named with their schema.",
-        )
+        Error::new(Code::ERRCODE_UNDEFINED_TABLE, format!("table {name} does not exist"))
+            .hint("The target must be the qualified name of an ordinary table or a partition.")
     })
 }
 
@@ -192,7 +191,7 @@ fn format_named(name: &str) -> Result<Format> {
         "binary" => Ok(Format::Binary),
         "text" => Ok(Format::Text),
         _ => Err(invalid(format!("invalid format \"{name}\""))
-            .hint("It is binary or text, or NULL to choose by the types.")),
+            .hint("Valid formats are binary and text; NULL selects one by the data types.")),
     }
 }
 

@@ -44,6 +44,6 @@ fn given<T>(value: Option<T>, name: &str) -> Result<T> {
             Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
             format!("argument \"{name}\" must not be NULL"),
         )
-        .hint(format!("Give a value for {name}."))
+        .hint(format!("Specify a value for {name}."))
     })
 }

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 /// the statement touches the table, and send it where a distributed one is.
 fn given(table: Option<&str>) -> error::Result<Oid> {
     let missing =
-        || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "the name of the table is missing");
+        || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "table name must not be NULL");
     let name = table.ok_or_else(missing)?;
     let found = sql::in_session_path::<Oid>(
         "SELECT $1::pg_catalog.regclass::pg_catalog.oid",

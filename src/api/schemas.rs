@@ -11,12 +11,11 @@ use pgrx::prelude::*;
 
 fn given(schema: Option<&str>) -> Result<&str> {
     match schema {
-        None => Err(Error::new(
-            Code::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            "the name of the schema is missing",
-        )),
-        Some("") => Err(Error::new(Code::ERRCODE_INVALID_NAME, "invalid name of a schema: \"\"")
-            .hint("A name has 1 to 63 bytes.")),
+        None => {
+            Err(Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "schema name must not be NULL"))
+        }
+        Some("") => Err(Error::new(Code::ERRCODE_INVALID_NAME, "invalid schema name: \"\"")
+            .hint("A schema name must have 1 to 63 bytes.")),
         Some(name) => Ok(name),
     }
 }

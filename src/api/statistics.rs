@@ -67,7 +67,7 @@ fn helios_reset_statistics(schema: Option<&str>) {
                     Code::ERRCODE_INVALID_SCHEMA_NAME,
                     format!("schema \"{name}\" does not exist"),
                 )
-                .hint("NULL, or no argument, means all schemas.")
+                .hint("Use NULL or no argument for all schemas.")
             })?),
             None => None,
         };

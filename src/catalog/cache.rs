@@ -385,9 +385,7 @@ fn own_cluster() -> Result<Option<i64>> {
 fn cluster_row() -> Result<ClusterRow> {
     needed_tables()?;
     let row = Table::find("").map_or(Ok(None), |table| table.first(&[]))?;
-    row.ok_or_else(|| {
-        Error::new(Code::ERRCODE_DATA_CORRUPTED, "the cluster has no row in helios.cluster")
-    })
+    row.ok_or_else(|| Error::new(Code::ERRCODE_DATA_CORRUPTED, "table helios.cluster is empty"))
 }
 
 /// Whether this database is a node of a cluster.

@@ -41,11 +41,12 @@ pub fn check_definition(namespace: Oid) -> Result<()> {
     match fences()?.iter().find(|fence| fence.namespace == namespace) {
         Some(fence) if fence.keeps => Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
-            format!("cannot change schema \"{}\" while it has copies on other nodes", fence.schema),
+            format!("cannot change schema \"{}\" while it has replicas on other nodes", fence.schema),
         )
-        .detail("Definitions and TRUNCATE would not reach them.")
+        .detail("DDL and TRUNCATE are not replicated.")
         .hint(format!(
-            "SELECT helios_set_replicas({}, 1) on the coordinator removes the copies (or that for its shard); make them again after the change.",
+            "Remove the replicas with SELECT helios_set_replicas({}, 1) on the coordinator (or for its shard), and \
+                create them again after the change.",
             helios_core::quote::literal(&fence.schema)
         ))),
         Some(fence) => Err(refusal(
@@ -84,7 +85,7 @@ pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_IN_USE,
                 format!(
-                    "schema \"{}\" is a copy that migration {} keeps; it is not written here",
+                    "cannot write to schema \"{}\": it is a copy maintained by migration {}",
                     fence.schema, fence.migration
                 ),
             )
@@ -101,8 +102,8 @@ pub fn lift(migration: i64) -> Result<()> {
 
 fn refusal(message: String, migration: i64) -> Error {
     Error::new(Code::ERRCODE_OBJECT_IN_USE, message)
-        .detail("Definitions and TRUNCATE would not reach both copies.")
+        .detail("DDL and TRUNCATE are not replicated between the two copies.")
         .hint(format!(
-            "Wait until the migration has ended, or end it with SELECT helios_cancel_migration({migration})."
+            "Wait for the migration to end, or cancel it with SELECT helios_cancel_migration({migration})."
         ))
 }

@@ -59,8 +59,9 @@ impl ForeignServer {
 pub fn new_number() -> Result<NodeId> {
     let next = "SELECT (- nextval('helios.foreign_server_id'))::integer";
     let id = as_owner(|| sql::one::<i32>(next, &[]))?;
-    id.map(NodeId)
-        .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the foreign server has no number"))
+    id.map(NodeId).ok_or_else(|| {
+        Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not assign an ID to the foreign server")
+    })
 }
 
 /// The foreign server of this number; 42704 if there is none.

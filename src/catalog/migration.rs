@@ -73,7 +73,7 @@ impl Migration {
 }
 
 fn corrupt(what: &str) -> Error {
-    Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("helios.migration holds an unknown {what}"))
+    Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("unrecognized {what} in helios.migration"))
 }
 
 fn word<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> Result<Option<T>> {
@@ -118,7 +118,7 @@ pub fn load(id: i64) -> Result<Migration> {
     let rows = as_owner(|| sql::read_rows(select, &[id.into()], Migration::from_row))?;
     rows.into_iter().next().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("migration {id} does not exist"))
-            .hint("helios_migrations lists them.")
+            .hint("The view helios_migrations lists the migrations.")
     })
 }
 
@@ -150,8 +150,9 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
         becomes.into(),
         new.keeps.into(),
     ];
-    as_owner(|| sql::one::<i64>(insert, &arguments))?
-        .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new migration has no number"))
+    as_owner(|| sql::one::<i64>(insert, &arguments))?.ok_or_else(|| {
+        Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not assign an ID to the migration")
+    })
 }
 
 /// The migration under way that moves a shard; those that keep copies of it are others.

@@ -38,7 +38,7 @@ pub fn check_name(schema: &str) -> Result<()> {
         Code::ERRCODE_RESERVED_NAME,
         format!("schema \"{schema}\" cannot be a distributed schema"),
     )
-    .hint("Make a schema for each tenant."))
+    .hint("Create a schema for each tenant."))
 }
 
 /// Finds the place for a schema by its key: on the node asked for, else as the strategy says, by default that of
@@ -82,7 +82,7 @@ fn pooled(name: &str) -> Result<Target> {
     shards()?.into_iter().find(holds).map(target).ok_or_else(|| {
         Error::new(
             Code::ERRCODE_DATA_CORRUPTED,
-            format!("no shard holds slot {slot} with key \"{key}\""),
+            format!("no shard covers slot {slot} with key \"{key}\""),
         )
     })
 }
@@ -98,7 +98,7 @@ fn least_loaded() -> Result<Rc<Node>> {
         }
     }
     least.map(|(_, node)| node).ok_or_else(|| {
-        Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "no node takes new schemas")
-            .hint("Add one with helios_add_node, or update takes_schemas in helios.node.")
+        Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "no node accepts new schemas")
+            .hint("Add a node with helios_add_node(), or set takes_schemas in helios.node.")
     })
 }

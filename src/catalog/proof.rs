@@ -54,8 +54,9 @@ fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
 /// The keys that a node knows this coordinator by: those of another node would prove nothing there.
 fn keys_for(node: NodeId) -> Result<Ed25519KeyPair> {
     let seed = derived(&[b"node", node.0.to_string().as_bytes()])?;
-    Ed25519KeyPair::from_seed_unchecked(seed.as_ref())
-        .map_err(|_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "a key cannot be made of 32 bytes"))
+    Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| {
+        Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not create a key from 32 bytes")
+    })
 }
 
 /// The public key that a node of this cluster gets.

@@ -95,9 +95,10 @@ impl Node {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             format!("node \"{}\" belongs to another cluster", self.name),
         )
-        .detail("The directory of this database came out of a dump or a copy of that cluster's coordinator.")
-        .hint("If that coordinator is gone for good, SELECT helios_adopt_nodes() makes this database the coordinator of its nodes. \
-               If this is to be a copy, DROP EXTENSION helios makes the schemas ordinary ones of this database; restore their rows then."))
+        .detail("The directory of this database was restored from a dump, or is a copy of that cluster's coordinator.")
+        .hint("If that coordinator no longer exists, run SELECT helios_adopt_nodes() to make this database the \
+            coordinator of its nodes. If this database is meant to be a copy, run DROP EXTENSION helios to turn the \
+            schemas into ordinary ones, and then restore their rows."))
     }
 }
 

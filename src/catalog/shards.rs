@@ -128,8 +128,9 @@ pub fn split_shard(
         let [from, to] = [gives.slots.start, gives.slots.end].map(i32::from);
         let (key_from, key_to) = (gives.keys.from.clone(), gives.keys.to.clone());
         let arguments = [shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()];
-        let new = sql::one::<i64>(insert, &arguments)?
-            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))?;
+        let new = sql::one::<i64>(insert, &arguments)?.ok_or_else(|| {
+            Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not assign an ID to the shard")
+        })?;
         set_bounds(shard, keeps)?;
         let update = "UPDATE helios.schema SET shard = $1 WHERE name = ANY ($2::text[]::name[])";
         sql::run(update, &[new.into(), schemas.to_vec().into()])?;

@@ -67,8 +67,9 @@ pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
         let insert =
             "INSERT INTO helios.shard (name, kind, node) VALUES ($1, 'dedicated', $2) RETURNING id";
         let id = sql::one::<i64>(insert, &[schema.into(), node.0.into()])?;
-        id.map(ShardId)
-            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new shard has no id"))
+        id.map(ShardId).ok_or_else(|| {
+            Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not assign an ID to the shard")
+        })
     })
 }
 
@@ -127,8 +128,9 @@ pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
                 node.takes_schemas.into(),
             ],
         )?;
-        id.map(NodeId)
-            .ok_or_else(|| Error::new(Code::ERRCODE_INTERNAL_ERROR, "the new node has no id"))
+        id.map(NodeId).ok_or_else(|| {
+            Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not assign an ID to the node")
+        })
     })
 }
 

@@ -21,7 +21,7 @@ pub fn remove(name: &str) -> Result<()> {
             format!("cannot remove node \"{name}\""),
         )
         .detail("The coordinator cannot be removed from its own cluster.")
-        .hint("DROP EXTENSION helios ends the cluster."));
+        .hint("To remove the whole cluster, run DROP EXTENSION helios."));
     }
     catalog::nodes()?.iter().try_for_each(|node| node.check_ours())?;
     let members: Vec<Rc<Node>> =

@@ -19,9 +19,9 @@ pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
         let node = catalog::node(placement.node)?;
         return Err(Error::new(
             Code::ERRCODE_DUPLICATE_OBJECT,
-            format!("schema \"{name}\" is a distributed schema already"),
+            format!("schema \"{name}\" is already distributed"),
         )
-        .detail(format!("It lives on node \"{}\".", node.name)));
+        .detail(format!("It is on node \"{}\".", node.name)));
     }
     extension::check_none_in(namespace, name)?;
     let target = locked_target(name, request)?;
@@ -114,10 +114,10 @@ fn has_contents(name: &str) -> Result<bool> {
 fn tell_of_migration(name: &str, id: i64) {
     let notice = Error::new(
         Code::ERRCODE_SUCCESSFUL_COMPLETION,
-        format!("migration {id} moves what is in schema \"{name}\""),
+        format!("started migration {id} of schema \"{name}\""),
     )
     .hint(format!(
-        "SELECT helios_wait_for_migration({id}) waits for it, once this transaction has committed."
+        "To wait for the migration, run SELECT helios_wait_for_migration({id}) after this transaction has committed."
     ));
     crate::pg::error::notify(pgrx::PgLogLevel::NOTICE, &notice);
 }

@@ -40,7 +40,8 @@ pub(super) fn check(object: Object) -> Result<()> {
     Ok(())
 }
 
-const HINT: &str = "Write names with their schema, or set search_path, so that they mean objects of the same schema.";
+const HINT: &str = "Qualify the names with their schema, or set search_path so that they refer to objects of the same \
+    schema.";
 
 fn may_lean(object: Object, location: &Location, below: Object, other: &Location) -> bool {
     match (location, other) {

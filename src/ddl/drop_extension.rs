@@ -21,7 +21,9 @@ pub(super) fn before() -> Result<()> {
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "cannot drop extension helios in a transaction that has written on nodes",
         )
-        .detail("What it wrote could not be committed together with the end of the cluster.")
+        .detail(
+            "Its writes on nodes cannot be committed atomically with the removal of the cluster.",
+        )
         .hint("Commit the transaction first, then run DROP EXTENSION helios."));
     }
     for node in catalog::remote_nodes()? {
@@ -43,7 +45,7 @@ pub(super) fn refuse_to_drop_us(roles: &[pgrx::pg_sys::Oid]) -> Result<()> {
             "cannot drop objects owned by role \"{owner}\" because extension helios is one of them"
         ),
     )
-    .detail("Its nodes would not be let go.")
+    .detail("DROP OWNED would not release the nodes of the cluster.")
     .hint("Run DROP EXTENSION helios first, or REASSIGN OWNED to another superuser."))
 }
 
@@ -57,7 +59,7 @@ fn refuse_to_lose_schemas() -> Result<()> {
             )
             .detail(format!("Node \"{}\" holds: {}.", node.name, schemas.join(", ")))
             .hint(
-                "Drop these schemas first, or undistribute them with helios_undistribute_schema().",
+                "First drop these schemas, or undistribute them with helios_undistribute_schema().",
             ));
         }
     }

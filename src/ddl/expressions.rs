@@ -27,9 +27,9 @@ pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
     {
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "lastval() cannot be an argument of EXECUTE after a number was drawn on a node",
+            "cannot use lastval() as an argument of EXECUTE after nextval() was called on a node",
         )
-        .hint("Call it in a statement of its own: SELECT lastval()."));
+        .hint("Call it in a separate statement: SELECT lastval()."));
     }
     let may_move = |relation: Oid| match names::relation_namespace(relation) {
         Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
@@ -46,7 +46,7 @@ pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
             continue;
         }
         let what = match call.first_text() {
-            None => "a sequence whose name is computed, and which may be on a node".to_owned(),
+            None => "a sequence with a computed name, which may be on a node".to_owned(),
             Some(name) => {
                 let find = "SELECT pg_catalog.to_regclass($1)::pg_catalog.oid";
                 match sql::in_session_path::<Oid>(find, &[name.as_str().into()])? {
@@ -64,8 +64,8 @@ pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("cannot compute a table's rows from {what}"),
         )
-        .detail("ALTER TABLE computes them on this server, without asking a node.")
-        .hint("Change the table without the expression, and then its rows with UPDATE; or use a sequence of a plain schema."));
+        .detail("ALTER TABLE computes the rows on this server without contacting a node.")
+        .hint("Alter the table without the expression and then update its rows, or use a sequence in a plain schema."));
     }
     Ok(())
 }

@@ -45,9 +45,9 @@ pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()>
             format!("cannot add {name} to an extension"),
         )
         .detail(format!(
-            "It is in distributed schema \"{schema}\", on one node, and extensions are on every node."
+            "The object is in distributed schema \"{schema}\" on a single node, but extensions exist on every node."
         ))
-        .hint("Make it in a plain schema, and add that."));
+        .hint("Create the object in a plain schema and add that one."));
     }
     Ok(())
 }
@@ -62,9 +62,9 @@ pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
     let one = names.split(", ").next().unwrap_or_default().to_owned();
     Err(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("schema \"{schema}\" has extensions and cannot be a distributed schema"),
+        format!("cannot distribute schema \"{schema}\" because it contains extensions"),
     )
-    .detail(format!("Its extensions are: {names}. What is in other schemas may use them."))
+    .detail(format!("Objects in other schemas may use its extensions: {names}."))
     .hint(format!("Move each to a plain schema: ALTER EXTENSION {one} SET SCHEMA public.")))
 }
 
@@ -86,15 +86,16 @@ fn refusal(name: &str, schema: &str, statement: &Statement) -> Error {
     let plain = "public";
     let hint = match statement.tag() {
         NodeTag::T_CreateExtensionStmt => format!(
-            "Use CREATE EXTENSION {name} SCHEMA {plain}, which is for all tenants, and have {plain} in the search_path behind {}.",
+            "Use CREATE EXTENSION {name} SCHEMA {plain} to create the extension for all tenants, and put {plain} after \
+                {} in search_path.",
             quote::identifier(schema)
         ),
         _ => format!("Use ALTER EXTENSION {name} SET SCHEMA {plain}."),
     };
     Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("extension {name} cannot be in distributed schema \"{schema}\""),
+        format!("cannot put extension {name} into distributed schema \"{schema}\""),
     )
-    .detail("It would be on one node only, and could not move with the schema.")
+    .detail("The extension would exist on one node only, and could not move with the schema.")
     .hint(hint)
 }

@@ -9,10 +9,10 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
     match statement.trigger_function() {
         Some(function) if function == "lo_manage" => Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot use lo_manage() for a table of a distributed schema",
+            "cannot use lo_manage() on a table of a distributed schema",
         )
-        .detail("Large objects are on the coordinator, and the trigger would look for them on the table's node.")
-        .hint("Call lo_unlink() in a statement of its own, in the transaction that changes the row.")),
+        .detail("Large objects are stored on the coordinator, but the trigger runs on the table's node.")
+        .hint("Call lo_unlink() in a separate statement of the transaction that changes the row.")),
         _ => Ok(()),
     }
 }

@@ -61,7 +61,7 @@ impl Locations {
         let mut parts = Vec::new();
         for (node, schema) in &self.nodes {
             let node = catalog::node(*node)?;
-            parts.push(format!("schema \"{schema}\" lives on node \"{}\"", node.name));
+            parts.push(format!("schema \"{schema}\" is on node \"{}\"", node.name));
         }
         if let Some(name) = &self.here {
             parts.push(format!("{name} is on this server"));
@@ -71,9 +71,9 @@ impl Locations {
         }
         Ok(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "a definition cannot reach over several nodes",
+            "DDL command affects objects on more than one node",
         )
         .detail(format!("{}.", error::capitalized(&parts.join(", "))))
-        .hint("Use one statement for each schema."))
+        .hint("Use a separate command for each schema."))
     }
 }

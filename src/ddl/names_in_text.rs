@@ -130,9 +130,9 @@ fn rules() -> Rules {
 fn refusal(statement: &Statement, name: &str, token: Token) -> Error {
     let error = Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("name \"{name}\" would mean something else on the node of this definition"),
+        format!("name \"{name}\" would refer to a different object on the node"),
     )
-    .detail("What it means here is in a schema that the node does not have.")
-    .hint("Write the name with its schema, or set search_path without that schema.");
+    .detail("The object that it refers to is in a schema that does not exist on the node.")
+    .hint("Qualify the name with its schema, or remove that schema from search_path.");
     statement.blame(error, token.start)
 }

@@ -28,10 +28,10 @@ pub(super) fn after(scope: &StatementScope) -> Result<()> {
         if lives {
             return Err(Error::new(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "a function that runs on a node cannot change definitions",
+                "cannot execute DDL in a function that runs on a node",
             )
-            .detail("The coordinator would not know of the change.")
-            .hint("Use DO, or a function or procedure outside of distributed schemas: these run on the coordinator."));
+            .detail("The coordinator would not be aware of the change.")
+            .hint("Use DO, or a function or procedure in a plain schema; these run on the coordinator."));
         }
     }
     Ok(())

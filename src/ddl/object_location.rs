@@ -107,7 +107,7 @@ fn rests_on(object: Object) -> Result<Location> {
                         continue;
                     }
                 },
-                Some(Belongs::Server) => Location::Coordinator("something temporary".into()),
+                Some(Belongs::Server) => Location::Coordinator("a temporary object".into()),
                 Some(Belongs::Database) | None => continue,
             };
             location = match (location, found) {

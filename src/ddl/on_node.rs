@@ -68,9 +68,9 @@ fn refusal() -> Error {
         Some(address) => format!("Connect to the coordinator at {address}."),
         None => "Connect to the coordinator.".to_owned(),
     };
-    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot change definitions on a node")
+    Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "cannot execute DDL on a node")
         .detail(
-            "This server is a node of a cluster, whose coordinator would not know of the change.",
+            "This server is a node of a cluster, and the coordinator would not be aware of the change.",
         )
         .hint(hint)
 }

@@ -30,10 +30,12 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
             let node = catalog::node(place.node)?;
             return Err(Error::new(
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                format!("tables of schema \"{schema}\" cannot be published from here"),
+                format!(
+                    "cannot publish tables of distributed schema \"{schema}\" from the coordinator"
+                ),
             )
             .detail(format!("Their rows are on node \"{}\".", node.name))
-            .hint("Make the publication on the node."));
+            .hint("Create the publication on the node."));
         }
     }
     if let Some((object, schema)) = statement.set_schema() {
@@ -216,21 +218,21 @@ fn check_move(object: Object, schema: &str) -> Result<()> {
     let place = |name: &str, location: Option<NodeId>| -> Result<String> {
         Ok(match location {
             Some(node) => {
-                format!("schema \"{name}\" lives on node \"{}\"", catalog::node(node)?.name)
+                format!("schema \"{name}\" is on node \"{}\"", catalog::node(node)?.name)
             }
             None => format!("schema \"{name}\" is not a distributed schema"),
         })
     };
     let from = match from {
         Location::Node(place_of, name) => place(&name, Some(place_of.node))?,
-        Location::Coordinator(name) => format!("relation {name} lives on this server"),
+        Location::Coordinator(name) => format!("relation {name} is on this server"),
         Location::EveryNode => "the object is on every node".to_owned(),
     };
     let to = place(schema, to.map(|to| to.node))?;
     Err(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot move an object into a schema that lives elsewhere",
+        "cannot move an object into a schema on another server",
     )
     .detail(format!("{}; {to}.", error::capitalized(&from)))
-    .hint("Create it in the other schema and copy the data."))
+    .hint("Create the object in the other schema and copy the data."))
 }

@@ -124,7 +124,7 @@ fn copy_rows(node: NodeId, table: &ReferenceTable, place: &str) -> Result<()> {
     match sent {
         Ok(()) => copy.finish().map(|_| ()),
         Err(error) => {
-            copy.fail("the rows could not be read");
+            copy.fail("could not read the rows");
             Err(error)
         }
     }

@@ -22,7 +22,7 @@ pub fn own_table(table: &ReferenceTable) -> Result<()> {
 /// Errors for what cannot become a reference table: 42710, 42809 and 0A000, with the reason.
 pub fn check(table: &ReferenceTable) -> Result<()> {
     if catalog::is_reference(table.relation)? {
-        let message = format!("table {} is a reference table already", table.name);
+        let message = format!("table {} is already a reference table", table.name);
         return Err(Error::new(Code::ERRCODE_DUPLICATE_OBJECT, message));
     }
     let namespace = names::relation_namespace(table.relation).unwrap_or(pgrx::pg_sys::InvalidOid);
@@ -30,8 +30,8 @@ pub fn check(table: &ReferenceTable) -> Result<()> {
         let schema = session::namespace_name(namespace).unwrap_or_default();
         let message = format!("table {} is in a distributed schema", table.name);
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message)
-            .detail(format!("Schema \"{schema}\" lives on one node."))
-            .hint("Make the reference table in a plain schema."));
+            .detail(format!("Schema \"{schema}\" is on a single node."))
+            .hint("Create the reference table in a plain schema."));
     }
     let select = "SELECT CASE c.relkind WHEN 'r' THEN NULL WHEN 'p' THEN 'a partitioned table' WHEN 'v' THEN 'a view'
                           WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table' WHEN 'S' THEN 'a sequence'
@@ -60,18 +60,22 @@ pub fn check_shape(table: &ReferenceTable) -> Result<()> {
     let refused =
         |column: usize, message: &str, hint: &str| (column, message.to_owned(), hint.to_owned());
     let rules = [
-        refused(1, "has no primary key", "Add one: copies find their rows by it."),
-        refused(2, "inherits from tables or has children", "Use a table without inheritance."),
+        refused(
+            1,
+            "has no primary key",
+            "Add a primary key, which identifies the rows in the copies.",
+        ),
+        refused(2, "has inheritance parents or children", "Use a table without inheritance."),
         refused(
             3,
-            "has row security",
-            "Reference tables are for all tenants: drop its policies, or keep the table in a distributed schema.",
+            "has row-level security",
+            "Disable row-level security and drop the policies, or keep the table in a distributed schema.",
         ),
         refused(4, "has rules", "Use triggers instead."),
         refused(
             5,
-            "has a foreign key to a table that nodes do not have",
-            "Make that table a reference table first, or drop the foreign key.",
+            "has a foreign key to a table that does not exist on nodes",
+            "Make the referenced table a reference table first, or drop the foreign key.",
         ),
         refused(6, "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
     ];

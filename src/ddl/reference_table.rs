@@ -103,7 +103,7 @@ pub fn take_from(node: &Node) -> Result<()> {
         let message = format!("could not drop the reference tables of node \"{}\"", node.name);
         let warning = Error::new(Code::ERRCODE_WARNING, message)
             .detail(error.to_string())
-            .hint(format!("Drop them there: {}.", names.join(", ")));
+            .hint(format!("Drop them on the node: {}.", names.join(", ")));
         crate::pg::error::notify(pgrx::PgLogLevel::WARNING, &warning);
     }
     Ok(())
@@ -118,7 +118,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
         && is(relation)?
     {
         return Err(unsupported("CONCURRENTLY is not supported on a reference table".into())
-            .hint("Leave CONCURRENTLY out."));
+            .hint("Use the command without CONCURRENTLY."));
     }
     if statement.tag() != NodeTag::T_AlterTableStmt {
         return Ok(());
@@ -129,7 +129,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
                 "{what} is not supported on reference table \"{}\"",
                 names::displayed_relation_name(object.id)
             ))
-            .hint("Run helios_undistribute_table(), the change, and helios_create_reference_table() again."));
+            .hint("Run helios_undistribute_table(), make the change, and run helios_create_reference_table() again."));
         }
     }
     Ok(())
@@ -176,8 +176,8 @@ fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -
         let message =
             format!("cannot add a column with a sequence to reference table {}", table.name);
         return Err(unsupported(message)
-            .detail("Sequences are on the coordinator alone.")
-            .hint("Run helios_undistribute_table(), the change, and helios_create_reference_table() again."));
+            .detail("Sequences exist on the coordinator only.")
+            .hint("Run helios_undistribute_table(), make the change, and run helios_create_reference_table() again."));
     }
     if !statement.computes_rows() {
         return Ok(());
@@ -188,8 +188,8 @@ fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -
         if rows.into_iter().flatten().flatten().next().as_ref() != Some(&here) {
             let message = format!("cannot alter reference table {} this way", table.name);
             return Err(unsupported(message)
-                .detail(format!("Its rows would differ between this server and node \"{}\".", node.name))
-                .hint("Add the column without a volatile default, fill it with UPDATE, then set the default."));
+                .detail(format!("The rows would differ between this server and node \"{}\".", node.name))
+                .hint("Add the column without a volatile default, fill it with UPDATE, and then set the default."));
         }
     }
     Ok(())
@@ -231,7 +231,7 @@ fn refuse_on_node() -> Result<()> {
     match sql::one::<bool>("SELECT node_of IS NOT NULL FROM helios.cluster", &[])? {
         Some(true) => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "cannot make a reference table on a node",
+            "cannot create a reference table on a node",
         )
         .detail("This server is a node of a cluster.")
         .hint("Connect to the coordinator.")),
@@ -248,7 +248,7 @@ fn refuse_old_snapshot() -> Result<()> {
     let message =
         format!("cannot copy reference tables in a transaction with isolation level {level}");
     Err(unsupported(message)
-        .detail("It may not see rows that have been committed since it began.")
+        .detail("The transaction may not see rows that were committed after it started.")
         .hint("Use READ COMMITTED."))
 }
 
@@ -283,9 +283,11 @@ fn refuse_referrers(table: &ReferenceTable) -> Result<()> {
     })?;
     for (name, namespace) in referrers {
         if catalog::placement(namespace.unwrap_or(pgrx::pg_sys::InvalidOid))?.is_some() {
-            let message = format!("cannot make {} a table of this server alone", table.name);
+            let message = format!("cannot undistribute reference table {}", table.name);
             return Err(Error::new(Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, message)
-                .detail(format!("Table {name} of a distributed schema has a foreign key to it."))
+                .detail(format!(
+                    "Table {name} in a distributed schema has a foreign key that references it."
+                ))
                 .hint("Drop the foreign key first."));
         }
     }

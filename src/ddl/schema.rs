@@ -32,7 +32,7 @@ pub fn refuse_clause_without_extension(statement: &Statement) -> Result<()> {
         Ok(Some(clause)) => Err(statement.blame(
             Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "distributed schemas need the extension \"helios\" in this database",
+                "distributed schemas require extension \"helios\" in this database",
             )
             .hint("Run CREATE EXTENSION helios."),
             clause.range.start,
@@ -93,9 +93,10 @@ pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
         Code::ERRCODE_OBJECT_IN_USE,
         format!("cannot {verb} schema \"{schema}\": migration {id} is in progress"),
     )
-    .detail("The migration knows the schema by its name.")
+    .detail("The migration identifies the schema by its name.")
     .hint(format!(
-        "Wait until it has ended (SELECT helios_wait_for_migration({id})), or end it with SELECT helios_cancel_migration({id})."
+        "Wait for it with SELECT helios_wait_for_migration({id}), or cancel it with SELECT \
+            helios_cancel_migration({id})."
     )))
 }
 
@@ -217,7 +218,7 @@ pub fn create(
             Code::ERRCODE_DUPLICATE_SCHEMA,
             format!("schema \"{name}\" already exists and is not a distributed schema"),
         )
-        .hint("Use helios_distribute_schema.")),
+        .hint("Use helios_distribute_schema() to distribute it.")),
     }
 }
 
@@ -227,8 +228,12 @@ fn label_schema(
     label: Option<&str>,
 ) -> Result<Step> {
     let Some(schema) = schema else {
-        return Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, "helios labels only schemas")
-            .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "security labels of provider \"helios\" are \
+            supported for schemas only",
+        )
+        .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
     };
     match label {
         Some("distributed") => {
@@ -242,9 +247,9 @@ fn label_schema(
         Some(other) => {
             return Err(Error::new(
                 Code::ERRCODE_INVALID_PARAMETER_VALUE,
-                format!("\"{other}\" is not a valid security label of helios"),
+                format!("\"{other}\" is not a valid security label for provider \"helios\""),
             )
-            .hint("The label is 'distributed', or NULL to undistribute the schema."));
+            .hint("Use 'distributed', or NULL to undistribute the schema."));
         }
     }
     Ok(Step::done(statement))
@@ -265,9 +270,9 @@ fn check_may_call(function: &str) -> Result<()> {
         Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
         format!("permission denied for function {name}"),
     )
-    .detail("A security label of helios needs the same rights as the function that does this.")
+    .detail("The security label requires EXECUTE privilege on the function that does the same.")
     .hint(format!(
-        "GRANT EXECUTE ON FUNCTION {function} TO {} allows both.",
+        "Run GRANT EXECUTE ON FUNCTION {function} TO {} to allow both.",
         quote_identifier(&user)
     )))
 }
@@ -316,14 +321,14 @@ fn request_of(statement: &Statement, clause: &clause::Clause) -> Result<Placemen
                     let message =
                         format!("unrecognized placement strategy \"{}\"", option.value.text);
                     let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
-                        .hint("Strategies: hash, range, composite, least_loaded.");
+                        .hint("Valid strategies are hash, range, composite, and least_loaded.");
                     blame(error, &option.value)
                 })?);
             }
             other => {
-                let message = format!("unrecognized option \"{other}\" of a distributed schema");
+                let message = format!("unrecognized distributed schema option \"{other}\"");
                 let error = Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
-                    .hint("Options: key, strategy.");
+                    .hint("Valid options are key and strategy.");
                 return Err(blame(error, &option.name));
             }
         }

@@ -14,8 +14,9 @@ pub(super) fn check(statement: &Statement) -> Result<()> {
                 Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 format!("permission denied for subscription {name}"),
             )
-            .detail("Migrations make such subscriptions, and only superusers change them.")
-            .hint("Choose a name that does not begin with helios_ for a subscription of your own."))
+            .detail("Names that begin with \"helios_\" are reserved for migrations, whose subscriptions only \
+                superusers can change.")
+            .hint("Choose another name for the subscription."))
         }
         _ => Ok(()),
     }

@@ -26,10 +26,13 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             if table.from_prepared { "the result of a prepared statement" } else { "parameters" };
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot make \"{}\" from {what}", table.name),
+            format!("cannot create table \"{}\" from {what}", table.name),
         )
-        .detail(format!("Its rows are made on node \"{}\", from the statement's text.", node.name))
-        .hint("Make the table first, then use INSERT."));
+        .detail(format!(
+            "The table is filled on node \"{}\" from the text of the statement.",
+            node.name
+        ))
+        .hint("Create the table first, then use INSERT."));
     }
     for object in statement.table_as_references() {
         if !object::is_given(object)
@@ -63,10 +66,10 @@ fn elsewhere(table: &str, object: Object, location: &Location, node: NodeId) -> 
     let node = catalog::node(node)?;
     Ok(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot make \"{table}\" from what is not on its node"),
+        format!("cannot create table \"{table}\" from objects that are not on its node"),
     )
-    .detail(format!("{name} {place}; the rows are made on node \"{}\".", node.name))
-    .hint(format!("Make \"{table}\" WITH NO DATA from its columns first, then use INSERT; or write names with their schema.")))
+    .detail(format!("{name} {place}, but the table is filled on node \"{}\".", node.name))
+    .hint(format!("Create table \"{table}\" first and fill it with INSERT, or qualify the names with their schema.")))
 }
 
 /// Makes it on the node; gives the number of rows, if any were made.

@@ -70,7 +70,7 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
 fn moved() -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
-        "a distributed schema moved after the statement was planned",
+        "a distributed schema was moved after the statement was planned",
     )
     .hint("Run the transaction again.")
 }

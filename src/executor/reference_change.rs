@@ -140,7 +140,7 @@ pub fn accept(request: &Request) -> Result<Accepted> {
     if nesting::is_nested() || !number.as_ref().is_some_and(is_signed) {
         let message = "permission denied to change the copy of a reference table as another role";
         return Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
-            .detail("Only the coordinator of this node may ask for that.")
+            .detail("Only the coordinator of this node may do that.")
             .hint("Change the reference table on the coordinator."));
     }
     let select = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n

@@ -159,8 +159,8 @@ impl Table {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot update identity column {} of a reference table", column.name),
             )
-            .detail("Nodes cannot be given the new value of a column that is GENERATED ALWAYS.")
-            .hint("Delete the row and insert another one."));
+            .detail("The new value of a GENERATED ALWAYS column cannot be sent to nodes.")
+            .hint("Delete the row and insert a new one."));
         }
         let mut text = format!("UPDATE ONLY {} SET ", self.name).into_bytes();
         for (i, column) in changed.iter().enumerate() {

@@ -150,10 +150,10 @@ pub fn guard_copy(relation: Oid) -> Result<()> {
     let error = Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message);
     Err(match coordinators {
         true => error
-            .detail("A function or trigger of a distributed schema runs on the node, and the change would be made there alone.")
-            .hint("Change the reference table in a statement of its own."),
+            .detail("A function or trigger of a distributed schema runs on the node and would change this copy only.")
+            .hint("Change the reference table in a separate statement."),
         false => error
-            .detail("The change would be made on this node alone.")
+            .detail("The change would be made on this node only.")
             .hint("Connect to the coordinator."),
     })
 }
@@ -186,8 +186,8 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
             names::displayed_relation_name(relation)
         ),
     )
-    .detail("The order of the changes would not be the same on the nodes.")
-    .hint("Make the change in a statement of its own, or in a BEFORE trigger through NEW."))
+    .detail("The nodes would apply the changes in a different order.")
+    .hint("Make the change in a separate statement, or modify NEW in a BEFORE trigger."))
 }
 
 /// The nodes besides this server, by number. Those of another cluster give an error when they are written to.
@@ -239,6 +239,7 @@ fn differs(table: &Table, node: NodeId, wanted: u64, done: u64) -> Error {
         Code::ERRCODE_DATA_CORRUPTED,
         format!("reference table {} differs on node \"{node}\"", table.name),
     )
-    .detail(format!("A change of {wanted} rows found {done} there."))
-    .hint("helios_check_cluster() compares the copies. To copy them again, run helios_undistribute_table() and helios_create_reference_table().")
+    .detail(format!("A change of {wanted} rows affected {done} rows on the node."))
+    .hint("Use helios_check_cluster() to compare the copies. To copy the table again, run helios_undistribute_table() \
+        and helios_create_reference_table().")
 }

@@ -54,7 +54,7 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
     let oid = oid.ok_or_else(|| {
         Error::new(
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
-            format!("type \"{name}\" has no OID on its node"),
+            format!("type \"{name}\" does not exist on its node"),
         )
     })?;
     KNOWN.with_borrow_mut(|known| {

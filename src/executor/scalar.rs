@@ -102,7 +102,7 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     value.map(Some).ok_or_else(|| {
         Error::new(
             PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
-            format!("a node gave no number for sequence {name}"),
+            format!("no value received from a node for sequence {name}"),
         )
     })
 }

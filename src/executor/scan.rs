@@ -361,8 +361,9 @@ impl NodeScan {
 ///
 /// Errors: 0A000 if a record of the row has a column of such a type.
 fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
-    let malformed =
-        |_| Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "a node sent a malformed row");
+    let malformed = |_| {
+        Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "malformed row received from a node")
+    };
     let values: Vec<Option<&[u8]>> =
         frames::columns(row).and_then(|columns| columns.collect()).map_err(malformed)?;
     let portable = records.iter().all(|&i| match values.get(i) {
@@ -374,9 +375,9 @@ fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
     }
     Err(Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot send an anonymous record with columns of user-made types in binary form",
+        "cannot send an anonymous record with columns of user-defined types in binary format",
     )
-    .hint("Ask for the text format, or select the columns one by one."))
+    .hint("Request the text format, or select the columns individually."))
 }
 
 /// Type OIDs of the columns of a record in binary form.

@@ -23,7 +23,7 @@ pub fn explained_table(namespace: Oid) -> Result<()> {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         "EXPLAIN ANALYZE CREATE TABLE AS is not supported in a distributed schema",
     )
-    .hint("Use EXPLAIN ANALYZE of the query alone."))
+    .hint("Use EXPLAIN ANALYZE on the query only."))
 }
 
 fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
@@ -73,8 +73,8 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
                 "cannot COPY column \"{column}\" of distributed table \"{table}\" in binary format"
             ),
         )
-        .detail("Its binary form holds OIDs, which are other ones on the table's node than here.")
-        .hint("Use the text or CSV format, or leave the column out."));
+        .detail("Its binary format contains OIDs, which are different on the table's node.")
+        .hint("Use the text or CSV format, or omit the column."));
     }
     let data = match view.server_side() {
         None => Data::Client,
@@ -98,21 +98,24 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let refused = |detail: String| {
         Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot COPY into \"{}\" with its defaults", displayed_relation_name(relation)),
+            format!(
+                "cannot COPY into table \"{}\" with its default values",
+                displayed_relation_name(relation)
+            ),
         )
         .detail(detail)
-        .hint("List every column in COPY, or use a sequence of a plain schema.")
+        .hint("List all columns in COPY, or use a sequence in a plain schema.")
     };
     let defaults = view.defaults::<KnownFunctions>(relation);
     for used in &defaults.data_arguments {
         if remote(relation_namespace(used.oid))?.is_some() {
             let sequence = displayed_relation_name(used.oid);
-            return Err(refused(format!("A default uses {sequence}, which is on a node.")));
+            return Err(refused(format!("A column default uses {sequence}, which is on a node.")));
         }
     }
     match defaults.names_at_run_time() {
         true => Err(refused(
-            "A default computes the name of a sequence, which may be on a node.".into(),
+            "A column default computes the name of a sequence, which may be on a node.".into(),
         )),
         false => Ok(()),
     }

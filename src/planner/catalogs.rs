@@ -80,26 +80,26 @@ fn refusal(catalog: Oid, node: i32) -> Result<Error> {
         format!("cannot read {name} in a statement that runs on a node"),
     )
     .detail(format!(
-        "On node \"{}\" it shows that server, with other OIDs, databases, settings and sessions.",
+        "On node \"{}\" it would show the OIDs, databases, settings and sessions of that server.",
         node.name
     ))
     .hint(format!(
-        "Read {name} in a statement of its own, and give what it finds as parameters, such as = ANY ($1)."
+        "Read {name} in a separate statement, and pass the result as a parameter, for example = ANY ($1)."
     )))
 }
 
 fn misuse(how: OidMisuse, node: i32) -> Result<Error> {
     let node = catalog::node(NodeId(node))?;
     let detail =
-        format!("The statement runs on node \"{}\", where objects have other OIDs.", node.name);
+        format!("The statement runs on node \"{}\", where objects have different OIDs.", node.name);
     let (message, hint) = match how {
         OidMisuse::Exposed => (
             "cannot use the OID of an object as a number in a statement that runs on a node",
-            "Leave the cast to a number out: as regclass, regtype and the like, it is the object's name on both.",
+            "Omit the cast to a number: a value of regclass, regtype and so on is sent as the object's name.",
         ),
         OidMisuse::Supplied => (
-            "cannot take a number for the OID of an object in a statement that runs on a node",
-            "Give the object's name: a text or a value of type regclass, regtype and the like.",
+            "cannot use a number as the OID of an object in a statement that runs on a node",
+            "Use the object's name: a value of type text, regclass, regtype and so on.",
         ),
     };
     Ok(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).detail(detail).hint(hint))

@@ -41,7 +41,7 @@ pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
 /// other numbers than here.
 pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<()> {
     catalogs::check(query, node.0).map_err(|error| {
-        error.hint("Make the table in a plain schema, or bring the rows to the coordinator and back by COPY.")
+        error.hint("Create the table in a plain schema, or transfer the rows through the coordinator with COPY.")
     })
 }
 
@@ -97,10 +97,8 @@ pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
                 PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
                 format!("cannot use the local copy of distributed table \"{name}\""),
             )
-            .detail(
-                "Its rows are on a node; this plan would have read or changed the empty copy here.",
-            )
-            .hint("Run the statement on its own, not through the path that led here."));
+            .detail("Its rows are on a node; this plan would read or change the empty local copy.")
+            .hint("Run the statement directly instead of through this code path."));
         }
     }
     Ok(())

@@ -133,7 +133,7 @@ fn expanded(query: QueryTree<'_>) -> Result<Text> {
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             "cannot change rows of a distributed table through this view or function",
         )
-        .detail("The view is in a plain schema, so the node does not know it, and its checks cannot be sent along.")
+        .detail("The view is in a plain schema and does not exist on the node, so the node cannot enforce its checks.")
         .hint("Create the view in the distributed schema."));
     }
     Ok(Text { sql: deparse::rewritten_text(query)?, offset: None })

@@ -24,11 +24,11 @@ pub fn refuse_other(survey: &Survey) -> Result<()> {
     let (login, there) = (privileges::session_user(), privileges::role_name(xact::users().0));
     Err(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot read session_user on a node where the session logs in as another role",
+        "cannot use session_user on a node in a session that is logged in as another role",
     )
-    .detail(format!("{asks} reads it, and would see \"{there}\" there instead of \"{login}\"."))
+    .detail(format!("{asks} reads session_user, which would be \"{there}\" on the node instead of \"{login}\"."))
     .hint(
-        "Assign session_user to a variable first and use that, or make the function SECURITY INVOKER.",
+        "Assign session_user to a variable first and use the variable, or make the function SECURITY INVOKER.",
     ))
 }
 
@@ -41,10 +41,10 @@ pub fn refuse_on_node(survey: &Survey) -> Result<()> {
     let here = privileges::session_user();
     Err(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot read session_user on a node where the session logs in as another role",
+        "cannot use session_user on a node in a session that is logged in as another role",
     )
-    .detail(format!("It would be \"{here}\", and not the role that the client logged in as."))
-    .hint("Pass session_user as an argument, or make the function that was called first SECURITY INVOKER."))
+    .detail(format!("It would be \"{here}\" instead of the role that the client logged in as."))
+    .hint("Pass session_user as an argument, or make the outermost function SECURITY INVOKER."))
 }
 
 /// What of the code that the statement may run names `session_user`.

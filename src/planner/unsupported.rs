@@ -17,8 +17,10 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
         session_user::refuse_other(survey)?;
     }
     if survey.set_config {
-        return Err(unsupported("set_config() cannot be called beside a distributed table")
-            .hint("Call it in a statement of its own, before this one."));
+        return Err(unsupported(
+            "cannot call set_config() in a statement with a distributed table",
+        )
+        .hint("Call it in a separate statement before this one."));
     }
     if survey.bound.is_some() || !survey.functions.is_empty() {
         local_functions::check(survey)?;
@@ -28,13 +30,13 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
             .hint("Assign it to a plain variable first."));
     }
     if survey.table_number {
-        return Err(unsupported("tableoid of a distributed table cannot be used as a number")
-            .detail("Tables have other OIDs on their node than here.")
-            .hint("Use tableoid::regclass, which is the table's name on both."));
+        return Err(unsupported("cannot use tableoid of a distributed table as a number")
+            .detail("Tables have different OIDs on their node.")
+            .hint("Use tableoid::regclass, which yields the table's name on both servers."));
     }
     if survey.current_of {
         return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
-            .hint("Name the row by its key instead."));
+            .hint("Identify the row by its key instead."));
     }
     if survey.named.is_empty() {
         return Ok(());
@@ -47,12 +49,13 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
 
 fn is_elsewhere(name: &str) -> Error {
     unsupported(&format!("{name} is not on the node of this statement"))
-        .detail("Its name would mean something else there, or nothing.")
-        .hint("Write the name with the schema of the statement's tables, or set search_path.")
+        .detail("On the node, the name would refer to another object or to none.")
+        .hint("Qualify the name with the schema of the statement's tables, or set search_path.")
 }
 
 /// 0A000 for a part of a statement.
 pub(super) fn unsupported(part: &str) -> Error {
-    Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, part)
-        .detail("The statement runs on a node as it is written, and this part of it cannot.")
+    Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, part).detail(
+        "The text of the statement is sent to a node, where this part of it cannot be evaluated.",
+    )
 }

@@ -307,10 +307,10 @@ fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
     if shard.replicas > 1 {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
-            format!("cannot {what} shard {} while it has copies on other nodes", shard.id.0),
+            format!("cannot {what} shard {} while it has replicas on other nodes", shard.id.0),
         )
         .hint(format!(
-            "SELECT helios_set_replicas({}, 1) removes them; make them again after the change.",
+            "Remove them with SELECT helios_set_replicas({}, 1), and create them again after the change.",
             shard.id.0
         )));
     }

@@ -181,7 +181,8 @@ fn refused(target: &Target, host: &str, port: u16, error: &Error) -> Error {
     match &error.fields().hint {
         Some(hint) => refused.hint(hint.clone()),
         None => refused
-            .hint("The role must exist on the node, have LOGIN, and be allowed to connect by its pg_hba.conf."),
+            .hint("The role must exist on the node, have the LOGIN attribute, and be allowed to connect by the node's \
+                pg_hba.conf."),
     }
 }
 
@@ -192,5 +193,5 @@ fn unreachable(target: &Target, reasons: &[String]) -> Error {
         format!("could not connect to node \"{}\" at {}", target.name, addresses.join(", ")),
     )
     .detail(reasons.join("\n"))
-    .hint("Check that the node is running and that its addresses in helios.node are right.")
+    .hint("Check that the node is running and that its addresses in helios.node are correct.")
 }

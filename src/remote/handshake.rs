@@ -103,11 +103,15 @@ fn start_tls(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         b'N' if attempt.target.sslmode == SslMode::Prefer => return Ok(()),
         b'N' => {
             return Err(connection_error(
-                "the node does not offer TLS, and its sslmode demands it",
+                "the node does not support TLS, but its sslmode requires it",
             )
-            .hint("Set ssl = on on the node, or the node's option sslmode to prefer."));
+            .hint("Set ssl = on in the node's configuration, or set the node option sslmode to prefer."));
         }
-        _ => return Err(connection_error("the node closed the connection when asked for TLS")),
+        _ => {
+            return Err(connection_error(
+                "the node closed the connection in response to the TLS request",
+            ));
+        }
     }
     session.stream().start_tls(tls::connection(attempt.target, attempt.host)?);
     loop {
@@ -163,7 +167,7 @@ fn authenticate(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
             _ => {
                 return Err(Error::new(
                     PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-                    "the node asks for a kind of authentication that Helios does not know",
+                    "the node requested an unsupported authentication method",
                 )
                 .hint(
                     "Use scram-sha-256, md5, password, cert or trust in the node's pg_hba.conf.",
@@ -211,9 +215,9 @@ fn password(attempt: &Attempt<'_>) -> Result<String> {
     let missing = |detail: Option<String>| {
         let error = Error::new(
             PgSqlErrorCode::ERRCODE_INVALID_PASSWORD,
-            format!("the node wants a password for role \"{}\", and none is known", attempt.user),
+            format!("no password available for role \"{}\" on the node", attempt.user),
         )
-        .hint("Add the role's password to helios.credential, or to the password file of the server's operating system user (helios.passfile).");
+        .hint("Store the role's password in helios.credential or in the server's password file (helios.passfile).");
         match detail {
             Some(detail) => error.detail(detail),
             None => error,
@@ -252,9 +256,9 @@ fn number(body: &[u8], at: usize) -> Option<i32> {
 fn in_clear() -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-        "the node asks for the password in clear, on a connection without TLS",
+        "the node requested a clear-text password on a connection without TLS",
     )
-    .hint("Use scram-sha-256 instead of password in the node's pg_hba.conf, or TLS.")
+    .hint("Use scram-sha-256 instead of password in the node's pg_hba.conf, or enable TLS.")
 }
 
 fn wrong_password(reason: &io::Error) -> Error {

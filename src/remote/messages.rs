@@ -56,10 +56,7 @@ fn message(
     out.extend([0; 4]);
     body(out)?;
     let length = i32::try_from(out.len() - at).map_err(|_| {
-        Error::new(
-            PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            "message to a node would be longer than 2 GB",
-        )
+        Error::new(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, "message to a node exceeds 2 GB")
     })?;
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());
     Ok(())
@@ -69,7 +66,7 @@ fn text(out: &mut Vec<u8>, text: &[u8]) -> Result<()> {
     if text.contains(&0) {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_SYNTAX_ERROR,
-            "text for a node contains a NUL byte",
+            "text sent to a node contains a NUL byte",
         ));
     }
     out.extend_from_slice(text);
@@ -81,7 +78,7 @@ fn count(out: &mut Vec<u8>, n: usize, what: &str) -> Result<()> {
     let n = u16::try_from(n).map_err(|_| {
         Error::new(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("more than 65535 {what} in a statement"),
+            format!("statement has more than 65535 {what}"),
         )
     })?;
     out.extend(n.to_be_bytes());
@@ -123,7 +120,7 @@ pub fn bind(
                     let length = i32::try_from(bytes.len()).map_err(|_| {
                         Error::new(
                             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                            "parameter longer than 2 GB",
+                            "parameter exceeds 2 GB",
                         )
                     })?;
                     out.extend(length.to_be_bytes());

@@ -27,9 +27,9 @@ impl Record {
     pub fn option(&self, column: &str) -> Result<Option<&str>> {
         let at = self.columns.iter().position(|name| name == column);
         let value = at.and_then(|at| self.values.get(at));
-        value
-            .map(Option::as_deref)
-            .ok_or_else(|| unexpected(format!("the server's answer has no column \"{column}\"")))
+        value.map(Option::as_deref).ok_or_else(|| {
+            unexpected(format!("column \"{column}\" is missing in the server's response"))
+        })
     }
 
     /// As [`Self::option`]; empty for NULL.
@@ -42,7 +42,7 @@ impl Record {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
                 unexpected(format!(
-                    "unexpected value in column \"{column}\" of the server's answer"
+                    "unexpected value in column \"{column}\" of the server's response"
                 ))
             })
         };

@@ -135,18 +135,18 @@ impl Target {
                     let seconds =
                         value.parse().ok().filter(|s| (1..=3600).contains(s)).ok_or_else(|| {
                             invalid(format!("invalid connect_timeout \"{value}\""))
-                                .hint("It is a number of seconds from 1 to 3600.")
+                                .hint("connect_timeout must be between 1 and 3600 seconds.")
                         })?;
                     self.connect_timeout = Duration::from_secs(seconds);
                 }
                 _ => {
-                    return Err(invalid(format!("unknown node option \"{name}\""))
+                    return Err(invalid(format!("unrecognized node option \"{name}\""))
                         .hint(format!("Valid options are: {}.", OPTIONS.join(", "))));
                 }
             }
         }
         if self.sslcert.is_some() != self.sslkey.is_some() {
-            return Err(invalid("node options sslcert and sslkey must be given together"));
+            return Err(invalid("node options sslcert and sslkey must be specified together"));
         }
         Ok(())
     }
@@ -161,7 +161,7 @@ fn ssl_mode(value: &str) -> Result<SslMode> {
         "verify-full" => SslMode::VerifyFull,
         _ => {
             return Err(invalid(format!("invalid sslmode \"{value}\""))
-                .hint("It is one of: disable, prefer, require, verify-ca, verify-full."));
+                .hint("Valid values are disable, prefer, require, verify-ca, and verify-full."));
         }
     })
 }

@@ -38,7 +38,7 @@ pub fn connection(target: &Target, host: &str) -> Result<ClientConnection> {
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| broken(format!("\"{host}\" is not a host name that TLS can verify")))?;
+        .map_err(|_| broken(format!("cannot verify host name \"{host}\" with TLS")))?;
     ClientConnection::new(Arc::new(config), name)
         .map_err(|e| broken(format!("cannot set up TLS: {e}")))
 }
@@ -87,10 +87,10 @@ fn verifier(
     }
     let path = target.sslrootcert.as_ref().ok_or_else(|| {
         broken(format!(
-            "node \"{}\" has an sslmode that verifies certificates, but no sslrootcert",
+            "missing sslrootcert for node \"{}\", whose sslmode verifies certificates",
             target.name
         ))
-        .hint("Set the node's option sslrootcert to a file of trusted certificates.")
+        .hint("Set the node option sslrootcert to a file with trusted certificates.")
     })?;
     let trusted = certificates("sslrootcert", path)?;
     let by_name = target.sslmode == SslMode::VerifyFull;
@@ -106,7 +106,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     if meta.mode() & forbidden != 0 {
         return Err(broken(format!("sslkey \"{}\" has group or world access", path.display()))
             .hint(
-                "Its permissions must be u=rw (0600) or less; u=rw,g=r (0640) if root owns it.",
+                "File must have permissions u=rw (0600) or less if owned by the database user, or permissions u=rw,g=r \
+                    (0640) or less if owned by root.",
             ));
     }
     PrivateKeyDer::from_pem_file(path).map_err(|e| unreadable("sslkey", path, &e))

@@ -63,8 +63,8 @@ impl Chain {
     ) -> Result<(), Error> {
         if parsed(end_entity)?.tbs_certificate.version == Version::V1 {
             return Err(Error::General(
-                "the node's certificate is of X.509 version 1, which does not say what it may be \
-                 used for; make it with an extension, such as subjectAltName"
+                "the node's certificate is an X.509 version 1 certificate, which is not supported; create it with an \
+                    extension such as subjectAltName"
                     .into(),
             ));
         }
@@ -113,7 +113,7 @@ fn check_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result
         return Ok(());
     }
     Err(Error::General(format!(
-        "the node's certificate is for \"{}\", not for \"{}\"",
+        "the node's certificate for \"{}\" does not match host name \"{}\"",
         common.unwrap_or_default(),
         name.to_str()
     )))

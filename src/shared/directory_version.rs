@@ -46,7 +46,7 @@ pub fn on_event(event: Event) -> Result<()> {
                 Code::ERRCODE_FEATURE_NOT_SUPPORTED,
                 "cannot PREPARE a transaction that has changed the cluster's directory",
             )
-            .hint("Commit it without PREPARE TRANSACTION."));
+            .hint("Use COMMIT instead of PREPARE TRANSACTION."));
         }
         Event::Commit => {
             CHANGED.set(false);

@@ -67,7 +67,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
                 sizes.extend(here.map(|(name, bytes)| (name, bytes as f64)));
             }
             Err(error) => {
-                let line = format!("asking node \"{}\" for sizes", node.name);
+                let line = format!("while reading schema sizes from node \"{}\"", node.name);
                 errors.push((node.id, error.context(line)));
             }
         }
@@ -101,7 +101,8 @@ fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
             Ok((row.get::<String>(1)?.unwrap_or_default(), bytes.max(0) as u64))
         });
     };
-    let malformed = || Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "a node sent a malformed size");
+    let malformed =
+        || Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "malformed size received from a node");
     let size = |row: Record| {
         let mut columns = row.into_iter().flatten();
         let name = columns.next()?;

@@ -40,8 +40,8 @@ pub(super) fn refuse_to_prepare() -> Result<()> {
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         "cannot PREPARE a transaction that drops extension helios",
     )
-    .detail("Its nodes are let go when it commits.")
-    .hint("Run DROP EXTENSION helios in a transaction of its own, and commit that with COMMIT."))
+    .detail("The nodes are released when the transaction commits.")
+    .hint("Run DROP EXTENSION helios in a separate transaction that ends with COMMIT."))
 }
 
 /// After the local commit. Raises nothing: a node that does not answer is named in a warning.
@@ -70,9 +70,9 @@ fn commit_there(link: &mut Link) -> Result<()> {
 }
 
 fn warn(link: &Link, error: &Error) {
-    let message = format!("could not tell node \"{}\" that it is free", link.node.name);
+    let message = format!("could not release node \"{}\"", link.node.name);
     let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
-        "Before another cluster takes it, run on it: UPDATE helios.cluster SET node_of = NULL",
+        "Before adding it to another cluster, run this on the node: UPDATE helios.cluster SET node_of = NULL",
     );
     notify(PgLogLevel::WARNING, &warning);
 }

@@ -60,7 +60,7 @@ pub fn start(
 /// Nothing borrows a link while other code runs, so this fails only if that rule is broken.
 pub(super) fn borrow(link: &RefCell<Link>) -> Result<RefMut<'_, Link>> {
     link.try_borrow_mut().map_err(|_| {
-        Error::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "session to a node is already in use")
+        Error::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "session with a node is already in use")
     })
 }
 
@@ -83,7 +83,7 @@ impl Execution {
             _ => {
                 return Err(Error::new(
                     PgSqlErrorCode::ERRCODE_INVALID_CURSOR_NAME,
-                    "the rows on the node are gone with the transaction that asked for them",
+                    "cannot fetch from a portal on the node because its transaction has ended",
                 ));
             }
         };
@@ -176,7 +176,7 @@ impl Reader {
             }
             None => Err(Error::new(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                "statement on a node was read beyond its end",
+                "attempt to read past the end of a statement on a node",
             )),
         }
     }

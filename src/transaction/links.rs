@@ -101,10 +101,12 @@ fn refuse_split(node: NodeId, user: (Oid, bool), name: &str) -> Result<()> {
     }
     Err(Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("one transaction cannot use node \"{name}\" as two users after it has written there"),
+        format!(
+            "cannot use node \"{name}\" as two users in one transaction that has written there"
+        ),
     )
-    .detail("A function that runs as its owner (SECURITY DEFINER) has a session of its own on the node.")
-    .hint("Make the function SECURITY INVOKER, or call it in a transaction of its own."))
+    .detail("A SECURITY DEFINER function uses a separate session on the node.")
+    .hint("Make the function SECURITY INVOKER, or call it in a separate transaction."))
 }
 
 fn is_usable(link: &RefCell<Link>, node: &Rc<Node>) -> Result<bool> {
@@ -127,7 +129,7 @@ fn is_usable(link: &RefCell<Link>, node: &Rc<Node>) -> Result<bool> {
 fn busy(node: &str) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
-        format!("the session to node \"{node}\" is in use by a statement that called this one"),
+        format!("the session with node \"{node}\" is in use by the calling statement"),
     )
 }
 
@@ -137,8 +139,8 @@ pub fn lost_earlier(link: &Link) -> Error {
         PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
         format!("the connection to node \"{}\" was lost in this transaction", link.node.name),
     )
-    .detail("What the transaction did there is rolled back.")
-    .hint("Roll the transaction back and run it again.")
+    .detail("Changes made by the transaction on the node have been rolled back.")
+    .hint("Roll back the transaction and run it again.")
 }
 
 /// Every link, to look at.

@@ -81,7 +81,7 @@ pub fn command_for(node: &catalog::Node) -> Result<Option<Vec<u8>>> {
                 format!("the imported snapshot does not cover node \"{}\"", node.name),
             )
             .detail("It was exported by a replication slot, or before the node was part of the cluster.")
-            .hint("Export it here, in a transaction: SELECT pg_export_snapshot().")),
+            .hint("Export the snapshot in a transaction on this server: SELECT pg_export_snapshot().")),
         }
     })
 }
@@ -106,9 +106,9 @@ pub fn check_place(schema: &str, node: NodeId) -> Result<()> {
     }
     Err(Error::new(
         Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
-        format!("schema \"{schema}\" has moved since the snapshot was exported"),
+        format!("schema \"{schema}\" was moved after the snapshot was exported"),
     )
-    .hint("Begin again with a new snapshot."))
+    .hint("Export a new snapshot and try again."))
 }
 
 /// The local transaction has ended.

@@ -28,7 +28,7 @@ fn in_recovery() -> Error {
         Code::ERRCODE_READ_ONLY_SQL_TRANSACTION,
         "cannot use distributed schemas during recovery",
     )
-    .detail("This server is a standby of the coordinator; what it knows of the nodes may be out of date.")
+    .detail("This server is a standby of the coordinator, and its directory may be out of date.")
     .hint(hint)
 }
 
@@ -135,13 +135,14 @@ fn refusal(node: &Node, same_system: bool, at: u32, timeline: u32) -> Error {
     if same_system {
         return error
             .detail(format!(
-                "A server that was promoted to timeline {at} uses it; this server is on timeline {timeline}."
+                "It is used by a server that was promoted to timeline {at}; this server is on timeline {timeline}."
             ))
-            .hint("Make this server a standby of the one that was promoted (with pg_rewind or a new base backup), or stop it.");
+            .hint("Make this server a standby of the promoted server (with pg_rewind or a new base backup), or stop \
+                it.");
     }
     error
-        .detail("A server with another system identifier uses it for the same cluster.")
-        .hint("If that server is gone, run SELECT helios_adopt_nodes() here.")
+        .detail("It is used for the same cluster by a server with another system identifier.")
+        .hint("If that server no longer exists, run SELECT helios_adopt_nodes() here.")
 }
 
 /// Whether an error is that of a node which knows a later coordinator.

@@ -63,10 +63,12 @@ pub fn status(name: &str) -> Result<Status> {
             format!("\"{name}\" is not the name of a transaction of this database"),
         )
         .detail(detail.to_owned())
-        .hint("Names are in the detail of errors with SQLSTATE 08007, and in helios_transactions.")
+        .hint("Transaction names are shown in the detail of errors with SQLSTATE 08007 and in the view \
+            helios_transactions.")
     };
-    let gid = Gid::parse(name, catalog::cluster_id()?)
-        .ok_or_else(|| no_such("It is not written like one of this cluster's."))?;
+    let gid = Gid::parse(name, catalog::cluster_id()?).ok_or_else(|| {
+        no_such("It does not have the format of a transaction name of this cluster.")
+    })?;
     if gid.database() != local::database_id() {
         return Err(no_such("It belongs to another database of this server."));
     }
@@ -123,7 +125,8 @@ pub fn user_prepared(name: &str) -> Result<Option<u32>> {
 pub fn finish_user_prepared(id: u32) {
     worker_slots::note(local::database_id(), Work::Pending);
     let warn = |error: Error| {
-        let hint = "The recovery worker will finish the transaction when the node answers.";
+        let hint =
+            "The recovery worker will finish the transaction when the node is available again.";
         notify(PgLogLevel::WARNING, &error.hint(hint));
     };
     match recover(FOLLOW_TIME, Instant::now() + FOLLOW_TIME, Some(id)) {

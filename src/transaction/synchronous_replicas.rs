@@ -182,7 +182,7 @@ fn answer(link: &mut Link, until: Instant) -> Result<Option<Missed>> {
         let now = Instant::now();
         if now >= until {
             link.session.give_up();
-            return Err(Error::new(Code::ERRCODE_CONNECTION_FAILURE, "the node does not answer"));
+            return Err(Error::new(Code::ERRCODE_CONNECTION_FAILURE, "no response from the node"));
         }
         if !cancelled && interrupt_pending() {
             cancelled = true;
@@ -195,26 +195,28 @@ fn answer(link: &mut Link, until: Instant) -> Result<Option<Missed>> {
 
 fn warn(replica: &Replica, missed: &Missed) {
     let (detail, degrades) = match missed {
-        Missed::Late(_) => ("It did not confirm within helios.replica_timeout.".to_owned(), true),
-        Missed::Cancelled => ("Waiting for it was cancelled.".to_owned(), false),
+        Missed::Late(_) => {
+            ("The replica did not confirm within helios.replica_timeout.".to_owned(), true)
+        }
+        Missed::Cancelled => ("The wait for the replica was canceled.".to_owned(), false),
         Missed::Failed(error) | Missed::Lost(error) => {
-            (format!("The node that it follows cannot say: {error}."), false)
+            (format!("Could not read the replica's position from its primary: {error}."), false)
         }
     };
     let is_new = degrades && replica_states::degrade(replica.migration);
     let more = match is_new {
-        true => " Commits do not wait for it any more until it is in step again.",
+        true => " Commits will not wait for this replica until it is in sync again.",
         false => "",
     };
     let warning = Error::new(
         Code::ERRCODE_WARNING,
         format!(
-            "the transaction is committed, but the copy on node \"{}\" may not have it yet",
+            "the transaction has been committed, but might not have been applied on the replica on node \"{}\"",
             replica.name
         ),
     )
     .detail(format!("{detail}{more}"))
-    .hint("helios_replicas shows how far the copies are.");
+    .hint("The view helios_replicas shows the state of the replicas.");
     notify(PgLogLevel::WARNING, &warning);
 }
 
@@ -222,10 +224,10 @@ fn unknown_outcome(replica: &Replica, error: &Error) -> Error {
     Error::new(
         Code::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
         format!(
-            "the transaction was committed on a node that was lost before the copy on node \"{}\" confirmed it",
+            "the transaction was committed on a node that was lost before the replica on node \"{}\" confirmed it",
             replica.name
         ),
     )
     .detail(error.to_string())
-    .hint("Look for what it wrote before it is repeated: it may be missing where the copy takes over.")
+    .hint("Check the data before running the transaction again: its changes may be missing if the replica is promoted.")
 }

@@ -63,6 +63,6 @@ pub fn refuse_silent(node: &Node) -> Result<()> {
         PgSqlErrorCode::ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
         format!("node \"{}\" is offline", node.name),
     )
-    .detail(format!("It has not answered for {seconds:.0} seconds."))
-    .hint("It is tried again every helios.health_interval; helios_nodes shows its state."))
+    .detail(format!("The node has not responded for {seconds:.0} seconds."))
+    .hint("The connection is retried every helios.health_interval. The view helios_nodes shows the node's state."))
 }

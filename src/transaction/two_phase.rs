@@ -188,12 +188,9 @@ fn left_behind(link: &Link, gid: &str, verb: &str, cause: &Error) {
     worker_slots::note(local::database_id(), Work::Pending);
     let warning = Error::new(
         PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
-        format!(
-            "could not {verb} prepared transaction \"{gid}\" on node \"{}\" yet",
-            link.node.name
-        ),
+        format!("could not {verb} prepared transaction \"{gid}\" on node \"{}\"", link.node.name),
     )
     .detail(cause.to_string())
-    .hint("The recovery worker will do it when the node answers.");
+    .hint("The recovery worker will retry when the node is available again.");
     notify(PgLogLevel::WARNING, &warning);
 }

@@ -68,14 +68,14 @@ impl Balance {
         let events = is_due(&mut self.events, EVENTS).is_some();
         if events {
             for (left, gone) in attempt(rebalance::finish_merges) {
-                log(format!("shard {} has been merged into shard {}", gone.0, left.0));
+                log(format!("merged shard {} into shard {}", gone.0, left.0));
             }
         }
         let wanted = events && attempt(|| self.automatic.is_wanted());
         if is_due(&mut self.plan, interval(&settings::REBALANCE_INTERVAL)).is_some() || wanted {
             let started = attempt(|| self.automatic.balance());
             if !started.is_empty() {
-                log(format!("{} shards are being moved to balance the nodes", started.len()));
+                log(format!("started moving {} shards to balance the nodes", started.len()));
             }
         }
         EVENTS
@@ -89,12 +89,12 @@ impl Balance {
         for adjustment in attempt(|| self.automatic.due()) {
             let done = worker::attempt(|| Automatic::carry_out(adjustment));
             let what = match adjustment {
-                Adjustment::Split(shard) => format!("shard {shard} split"),
-                Adjustment::Merge(one, other) => format!("shards {one} and {other} merged"),
+                Adjustment::Split(shard) => format!("split shard {shard}"),
+                Adjustment::Merge(one, other) => format!("merge shards {one} and {other}"),
             };
             match done {
-                Ok(()) => log(format!("{what}, for what has become of them")),
-                Err(error) => log(format!("could not have {what}: {error}")),
+                Ok(()) => log(format!("automatic adjustment completed: {what}")),
+                Err(error) => log(format!("could not {what}: {error}")),
             }
         }
     }

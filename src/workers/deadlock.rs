@@ -139,7 +139,7 @@ impl Detector {
         let answer = self.query(node);
         if let Err(error) = &answer {
             self.sessions.remove(&node);
-            log(format!("could not look for deadlocks on node {node}: {error}"));
+            log(format!("could not check for deadlocks on node {node}: {error}"));
         }
         let number = |column: &Option<String>| column.as_ref()?.parse::<i32>().ok();
         let rows = answer.unwrap_or_default().into_iter();
@@ -186,14 +186,14 @@ fn described(deadlock: &Deadlock, waits: &BTreeSet<Wait>) -> String {
         })
         .map(|wait| {
             let place = match wait.server {
-                0 => "here".to_owned(),
+                0 => "on the coordinator".to_owned(),
                 node => format!("on node {node}"),
             };
-            format!("{} waits {place} for {}", name(wait.waiter), name(wait.holder))
+            format!("{} waits for {} {place}", name(wait.waiter), name(wait.holder))
         });
     let lines: Vec<String> = lines.collect();
     format!(
-        "deadlock over several servers: {}; process {} is cancelled",
+        "distributed deadlock detected: {}; canceling process {}",
         lines.join(", "),
         deadlock.victim
     )

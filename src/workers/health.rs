@@ -130,9 +130,9 @@ impl Watched {
 fn word(state: State) -> &'static str {
     match state {
         State::Online => "online",
-        State::Degraded => "degraded: not all of its addresses answer",
-        State::Offline => "offline: no connection can be made",
-        State::Silent => "offline: it does not answer",
+        State::Degraded => "degraded: some of its addresses do not respond",
+        State::Offline => "offline: could not connect",
+        State::Silent => "offline: no response",
     }
 }
 

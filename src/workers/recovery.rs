@@ -41,9 +41,7 @@ pub fn run(database: u32) {
             RecoveryAction::Committed => "committed",
             RecoveryAction::RolledBack => "rolled back",
         };
-        log(format!(
-            "{done} prepared transaction \"{gid}\" that was left behind on node \"{node}\""
-        ));
+        log(format!("{done} unfinished prepared transaction \"{gid}\" on node \"{node}\""));
     }
     REFUSED.with_borrow_mut(|refused| {
         refused.retain(|node| recovered.failed.iter().any(|(failed, _, _)| failed == node));
@@ -55,7 +53,7 @@ pub fn run(database: u32) {
         }
         let what = match gid {
             Some(gid) => format!("finish prepared transaction \"{gid}\""),
-            None => "look after prepared transactions".to_owned(),
+            None => "recover prepared transactions".to_owned(),
         };
         log(format!("could not {what} on node \"{node}\": {error}"));
     }

@@ -65,18 +65,15 @@ impl Roles {
             // It does not answer, or roles are being changed: the next time.
             Err(error) if error.is_class("08") || error.is_class("55") => return,
             Err(error) => {
-                return log(format!(
-                    "could not look at the roles of node \"{}\": {error}",
-                    node.name
-                ));
+                return log(format!("could not read the roles of node \"{}\": {error}", node.name));
             }
         };
         for done in &step.done {
-            log(format!("roles of node \"{}\" brought into step: {done}", node.name));
+            log(format!("synchronized roles of node \"{}\": {done}", node.name));
         }
         let said = self.nodes.remove(&node.id.0).map(|known| known.failed).unwrap_or_default();
         for failed in step.failed.iter().filter(|failed| !said.contains(failed)) {
-            log(format!("could not bring roles of node \"{}\" into step: {failed}", node.name));
+            log(format!("could not synchronize roles of node \"{}\": {failed}", node.name));
         }
         // What failed is tried again with the next round.
         let confirmed = Confirmed { digest, at: Instant::now(), failed: step.failed };

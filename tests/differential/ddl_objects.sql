@@ -227,13 +227,13 @@ SELECT * FROM made_in_do, made_in_execute
 
 CREATE FUNCTION make_table(name text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('CREATE TABLE %I (x int)', name); END $$
 
--- differs: a function that runs on a node cannot change definitions
+-- differs: cannot execute DDL in a function that runs on a node
 SELECT make_table('made by function')
 
--- differs: a function that runs on a node cannot change definitions
+-- differs: cannot execute DDL in a function that runs on a node
 SELECT * FROM "made by function"
 
--- differs: a function that runs on a node cannot change definitions
+-- differs: cannot execute DDL in a function that runs on a node
 SELECT make_table('made by function')
 
 DO $$ BEGIN PERFORM 1; EXECUTE format('CREATE TABLE %I (x int)', 'made by DO'); END $$

@@ -173,7 +173,7 @@ impl<'a> Parser<'a> {
         if self.keyword("on") {
             let found = self.keyword("node");
             self.expect(found, "NODE")?;
-            node = Some(self.name("the name of a node")?);
+            node = Some(self.name("a node name")?);
         }
         let options = if self.keyword("with") { self.options()? } else { Vec::new() };
         Ok(Clause { range: start..self.at, node, options })
@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
         self.expect(found, "\"(\"")?;
         let mut options = Vec::new();
         loop {
-            let name = self.name("the name of an option")?;
+            let name = self.name("an option name")?;
             let found = self.mark("=");
             self.expect(found, "\"=\"")?;
             options.push(ClauseOption { name, value: self.value()? });
@@ -208,7 +208,7 @@ impl<'a> Parser<'a> {
     }
 
     fn value(&mut self) -> Result<Name, Fault> {
-        const EXPECTED: &str = "a word, a string or a number";
+        const EXPECTED: &str = "an identifier, a string, or a number";
         let text = self.text;
         let Some(token) = self.peek() else { return Err(self.fault(EXPECTED)) };
         // these start a schema element or an owner: the value is missing

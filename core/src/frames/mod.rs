@@ -22,7 +22,7 @@ pub use buffer::{Frame, FrameBuffer};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The length word is less than its own size, or more than PostgreSQL ever sends.
-    #[error("node sent a message of invalid length {0}")]
+    #[error("message with invalid length {0} received from a node")]
     Length(u32),
     /// A body that does not hold what its type says.
     #[error("malformed {0} message")]

@@ -32,14 +32,12 @@ impl Refusal {
             .collect();
         // a node that only lastval() leads to
         let bare = nodes.iter().filter(|node| !remote.iter().any(|(_, known)| known == *node));
-        places.extend(
-            bare.map(|node| {
-                format!("the sequence last advanced is on node \"{}\"", node_name(*node))
-            }),
-        );
+        places.extend(bare.map(|node| {
+            format!("the sequence last used by nextval() is on node \"{}\"", node_name(*node))
+        }));
         places.extend(local.iter().map(|thing| match thing {
             Touched::Reference { name, .. } => {
-                format!("reference table \"{name}\" would be changed or locked on every node")
+                format!("reference table \"{name}\" must be changed or locked on every node")
             }
             _ => format!("{} is on the coordinator", name(thing)),
         }));
@@ -52,18 +50,17 @@ impl Refusal {
             (
                 "statement touches a distributed schema and changes or locks a reference table"
                     .to_string(),
-                "Run separate statements in one transaction. With FOR UPDATE or FOR SHARE, name the \
-                 tables of the distributed schema after OF.",
+                "Run separate statements in one transaction. With FOR UPDATE or FOR SHARE, list the tables of the \
+                    distributed schema after OF.",
             )
         } else if local.is_empty() {
             (
                 format!("statement touches distributed schemas on {} nodes", nodes.len()),
-                "Run a statement for each node, or move the schemas to one node with \
-                 helios_migrate_schema().",
+                "Run a separate statement for each node, or move the schemas to one node with helios_migrate_schema().",
             )
         } else {
             (
-                "statement touches a distributed schema and objects of the coordinator".to_string(),
+                "statement touches a distributed schema and objects on the coordinator".to_string(),
                 "Create the objects in the distributed schema, or run separate statements.",
             )
         };
@@ -77,7 +74,7 @@ fn name(thing: &Touched) -> String {
         Touched::Reference { name, .. } => format!("reference table \"{name}\""),
         Touched::TempTable { name } => format!("temporary table \"{name}\""),
         Touched::LocalSequence { name } => format!("sequence \"{name}\""),
-        Touched::LastValue { .. } => "the sequence last advanced".into(),
+        Touched::LastValue { .. } => "the sequence last used by nextval()".into(),
         Touched::Remote { schema, .. } => format!("schema \"{schema}\""),
         Touched::Catalog => "the system catalog".into(),
     }

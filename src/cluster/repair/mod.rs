@@ -103,10 +103,11 @@ fn subject(schema: &str) -> Result<Subject> {
     if let Some(id) = start::of_schema(schema)? {
         return Err(Error::new(
             Code::ERRCODE_OBJECT_IN_USE,
-            format!("cannot repair schema \"{schema}\" while migration {id} moves it or keeps a copy"),
+            format!("cannot repair schema \"{schema}\" while migration {id} moves or replicates it"),
         )
         .hint(format!(
-            "SELECT helios_finish_migration({id}) ends it, SELECT helios_set_replicas({}, 1) removes copies.",
+            "To end a migration, run SELECT helios_finish_migration({id}); to remove replicas, run SELECT \
+                helios_set_replicas({}, 1).",
             literal(schema)
         )));
     }

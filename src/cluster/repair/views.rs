@@ -61,7 +61,7 @@ impl Views {
                 )
                 .detail(error.to_string())
                 .hint(format!(
-                    "DROP VIEW {}; then SELECT * FROM helios_repair_schema({}); and make the view again.",
+                    "Run DROP VIEW {} and SELECT * FROM helios_repair_schema({}), and create the view again.",
                     view.name,
                     literal(schema)
                 ))

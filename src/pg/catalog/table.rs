@@ -63,10 +63,7 @@ impl<R: TableRow, V: Value> Column<R, V> {
         while !same(R::COLUMNS[at].name, name) {
             at += 1;
         }
-        assert!(
-            R::COLUMNS[at].type_oid == V::TYPE,
-            "the row declares this column with another type"
-        );
+        assert!(R::COLUMNS[at].type_oid == V::TYPE, "column is declared with another type");
         Self { at, of: PhantomData }
     }
 }
@@ -278,7 +275,7 @@ pub(super) unsafe fn numbers<R: TableRow>(relation: pg_sys::Relation) -> Result<
     // SAFETY: by the caller's promise: a descriptor has `natts` attributes, and names in it end with NUL.
     unsafe {
         if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
-            return Err(mismatch::<R>("It is not an ordinary table.".to_owned()));
+            return Err(mismatch::<R>("The relation is not an ordinary table.".to_owned()));
         }
         let descriptor = (*relation).rd_att;
         let find = |wanted: &ColumnDef| {
@@ -308,10 +305,11 @@ pub(super) unsafe fn numbers<R: TableRow>(relation: pg_sys::Relation) -> Result<
 pub(super) fn mismatch<R: TableRow>(detail: String) -> Error {
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        format!("table {}.{} is not as this version of Helios expects it", R::SCHEMA, R::TABLE),
+        format!("unexpected definition of table {}.{}", R::SCHEMA, R::TABLE),
     )
     .detail(detail)
-    .hint("If the extension's version is older than the library's, run ALTER EXTENSION helios UPDATE. If the table was altered by hand, undo that as a superuser, after SET helios.migration_session = on.")
+    .hint("If the extension's version is older than the library's, run ALTER EXTENSION helios UPDATE. If the table was \
+        altered manually, undo that as a superuser after SET helios.migration_session = on.")
 }
 
 /// Whether a snapshot shows the row version in a slot.

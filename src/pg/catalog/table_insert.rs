@@ -46,7 +46,7 @@ unsafe fn form<R: TableRow>(
             let attribute = &*tuple_attribute(descriptor, number);
             if !attribute.attisdropped && (attribute.attnotnull || attribute.atthasdef) {
                 return Err(mismatch::<R>(format!(
-                    "The table has a column \"{}\" that this version of Helios does not fill.",
+                    "The table has a column \"{}\" that is unknown to this version of Helios.",
                     CStr::from_ptr(attribute.attname.data.as_ptr()).to_string_lossy()
                 )));
             }

@@ -198,7 +198,7 @@ unsafe fn execute(relation: Oid, text: *const c_char) -> u64 {
             if plan.is_null() { ptr::null_mut() } else { pg_sys::SPI_plan_get_plan_sources(plan) };
         if list::len(sources) != 1 {
             trampoline((), || {
-                let message = "a change of a reference table's copy must be one statement";
+                let message = "change of a reference table's copy must be a single statement";
                 Err(Error::new(Code::ERRCODE_SYNTAX_ERROR, message))
             });
         }

@@ -367,7 +367,7 @@ unsafe extern "C-unwind" fn explain<S: Scan>(
             let mut context = ScanContext { node };
             let mut output = ExplainOutput::new(es);
             if (*node.cast::<State>()).replanned.is_some() {
-                output.property("Node", "planned again for this server");
+                output.property("Node", "replanned for this server");
                 return Ok(());
             }
             (*(*node.cast::<State>()).scan.cast::<S>()).explain(&mut context, &mut output)

@@ -107,7 +107,7 @@ impl RowDecoder {
         }
         if self.starts.len() != self.columns.len() {
             return Err(malformed(&format!(
-                "{} columns instead of {}",
+                "received {} columns instead of {}",
                 self.starts.len(),
                 self.columns.len()
             )));
@@ -132,8 +132,8 @@ pub(in crate::pg) unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
 fn malformed(what: &str) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-        "a node returned a row with other columns than the definitions here say",
+        "columns of a row received from a node do not match the local definitions",
     )
     .detail(what)
-    .hint("SELECT * FROM helios_check_cluster() shows which definitions differ.")
+    .hint("To see which definitions differ, run SELECT * FROM helios_check_cluster().")
 }

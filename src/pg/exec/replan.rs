@@ -86,7 +86,7 @@ impl Replanned {
                 (*estate).es_query_cxt,
                 true, // a cursor may outlive what its values are stored in
                 without_modifiers(columns),
-                c"the statement gives other columns since its schema has moved".as_ptr(),
+                c"result columns of the statement changed after its schema was moved".as_ptr(),
             );
             let processed = execute(plan.sql_pointer(), params, receiver);
             pg_sys::CurrentMemoryContext = before;
@@ -211,7 +211,7 @@ unsafe fn execute(
             trampoline((), || {
                 Err(Error::new(
                     Code::ERRCODE_T_R_SERIALIZATION_FAILURE,
-                    "a distributed schema moved after the statement was planned",
+                    "a distributed schema was moved after the statement was planned",
                 )
                 .detail("The statement could not be replanned.")
                 .hint("Run the transaction again."))

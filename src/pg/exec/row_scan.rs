@@ -19,7 +19,7 @@ unsafe extern "C-unwind" {
 
 /// As [`each`], for the one row of a sequence: last value, numbers in the log, whether the value was given out.
 ///
-/// 42809 if the relation is no sequence (any more).
+/// 42809 if relation is not a sequence (any more).
 pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
     // SAFETY: locks for the rest of the transaction, so that it stays what it is; looks into the system cache.
     let kind = unsafe {
@@ -27,7 +27,7 @@ pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) 
         pg_sys::get_rel_relkind(relation)
     };
     if kind != b'S' as std::ffi::c_char {
-        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, "the relation is no sequence"));
+        return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, "relation is not a sequence"));
     }
     each(relation, take)
 }
@@ -126,7 +126,7 @@ pub(in crate::pg) unsafe fn require_storage(relation: pg_sys::Relation) {
     // SAFETY: the caller's word.
     let is_stored = unsafe { !(*relation).rd_tableam.is_null() };
     if !is_stored {
-        let message = "the relation has no rows of its own";
+        let message = "relation does not have storage";
         raise_from_guarded(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
 }

@@ -223,9 +223,7 @@ fn swap(function: usize) -> Result<usize, String> {
         let slot = (&raw const (*table).hash).cast::<usize>().cast_mut();
         let permissions = permissions_of(slot as usize)?;
         if permissions.contains('x') {
-            return Err(format!(
-                "the table of key words lies in executable memory ({permissions})"
-            ));
+            return Err(format!("keyword table is in executable memory ({permissions})"));
         }
         let size = libc::sysconf(libc::_SC_PAGESIZE).max(PAGE as libc::c_long) as usize;
         let page = (slot as usize & !(size - 1)) as *mut c_void;
@@ -233,7 +231,7 @@ fn swap(function: usize) -> Result<usize, String> {
         let allow = libc::PROT_READ | libc::PROT_WRITE;
         if protected && libc::mprotect(page, size, allow) != 0 {
             let error = std::io::Error::last_os_error();
-            return Err(format!("the table of key words cannot be made writable: {error}"));
+            return Err(format!("could not make keyword table writable: {error}"));
         }
         let before = slot.read_volatile();
         slot.write_volatile(function);
@@ -246,7 +244,7 @@ fn swap(function: usize) -> Result<usize, String> {
 
 fn permissions_of(address: usize) -> Result<String, String> {
     let maps = std::fs::read_to_string("/proc/self/maps")
-        .map_err(|error| format!("cannot read /proc/self/maps: {error}"))?;
+        .map_err(|error| format!("could not read /proc/self/maps: {error}"))?;
     let holds = |line: &&str| {
         let bounds = line.split_whitespace().next().and_then(|range| range.split_once('-'));
         let number = |text| usize::from_str_radix(text, 16).ok();
@@ -259,7 +257,7 @@ fn permissions_of(address: usize) -> Result<String, String> {
     let permissions = line.and_then(|line| line.split_whitespace().nth(1));
     permissions
         .map(str::to_owned)
-        .ok_or_else(|| "the table of key words is in no mapping".to_owned())
+        .ok_or_else(|| "keyword table is not in a memory mapping".to_owned())
 }
 
 /// The clause parses, in several spellings, key words are found as before, and memory can be read without touching
@@ -267,14 +265,14 @@ fn permissions_of(address: usize) -> Result<String, String> {
 fn self_test() -> Result<(), String> {
     let (known, mut read) = (*b"helios", [0u8; 6]);
     if read_by_kernel(known.as_ptr(), &mut read) != known.len() || read != known {
-        return Err("self-test failed: the system does not let a process read its memory".into());
+        return Err("self-test failed: the process cannot read its own memory".into());
     }
     for word in [c"schema", c"create", c"select", c"zone"] {
         // SAFETY: both arguments live for ever.
         let found =
             unsafe { pg_sys::ScanKeywordLookup(word.as_ptr(), &raw const pg_sys::ScanKeywords) };
         if found < 0 {
-            return Err("self-test failed: key words are no longer found".into());
+            return Err("self-test failed: keywords were not recognized".into());
         }
     }
     for text in [
@@ -292,7 +290,7 @@ fn self_test() -> Result<(), String> {
         .catch_others(|_| false)
         .execute();
         if !parsed {
-            return Err("self-test failed: the clause is not understood".into());
+            return Err("self-test failed: clause was not recognized".into());
         }
     }
     Ok(())

@@ -138,7 +138,7 @@ impl<T: Plain + Send> Locked<T> {
 
     fn acquire(&self, mode: pg_sys::LWLockMode::Type) -> (Lock, *mut T) {
         let (lock, value) = (self.lock.load(Relaxed), self.value.load(Relaxed));
-        assert!(!value.is_null(), "shared memory is used before it is there");
+        assert!(!value.is_null(), "shared memory is accessed before it is initialized");
         // SAFETY: a lock of the server's; waits without interrupts.
         unsafe { pg_sys::LWLockAcquire(lock, mode) };
         (Lock(lock), value)
@@ -259,7 +259,7 @@ impl<T: Plain + Sync> Unlocked<T> {
     #[inline]
     pub fn get(&'static self) -> &'static T {
         let value = self.value.load(Relaxed);
-        assert!(!value.is_null(), "shared memory is used before it is there");
+        assert!(!value.is_null(), "shared memory is accessed before it is initialized");
         // SAFETY: attached memory, zeroed, and changed through atomics only.
         unsafe { &*value }
     }
@@ -346,11 +346,8 @@ struct Previous {
 /// Asks the postmaster for the memory of all structures; once, from `_PG_init`, when settings are known.
 pub fn install(structures: &'static [&'static dyn Structure]) {
     let is_twice = |name| structures.iter().filter(|one| one.name() == name).count() > 1;
-    assert!(
-        !structures.iter().any(|one| is_twice(one.name())),
-        "a name in shared memory is used twice"
-    );
-    assert!(STRUCTURES.set(structures).is_ok(), "shared memory is asked for twice");
+    assert!(!structures.iter().any(|one| is_twice(one.name())), "shared memory name is not unique");
+    assert!(STRUCTURES.set(structures).is_ok(), "shared memory is requested twice");
     // SAFETY: the postmaster is alone while it loads libraries; the hooks call those that were there before.
     unsafe {
         PREVIOUS.get_or_init(|| Previous {

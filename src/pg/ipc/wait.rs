@@ -51,10 +51,10 @@ impl SocketWait {
             if !pg_sys::AcquireExternalFD() {
                 return Err(Error::new(
                     PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
-                    "out of file descriptors for sessions to nodes",
+                    "out of file descriptors for sessions with nodes",
                 )
                 .hint(
-                    "Raise max_files_per_process and the operating system's limit on open files.",
+                    "Increase max_files_per_process and the operating system's limit on open files.",
                 ));
             }
             let set = create_set_of(3);

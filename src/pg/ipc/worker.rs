@@ -150,7 +150,7 @@ pub fn rest(time: Duration) {
 /// Whoever is in a transaction already would have its memory freed under his feet.
 fn require_no_transaction() {
     // SAFETY: reads a variable of this backend.
-    assert!(!unsafe { pg_sys::IsTransactionState() }, "a worker's transaction within another one");
+    assert!(!unsafe { pg_sys::IsTransactionState() }, "nested transaction in a background worker");
 }
 
 /// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the

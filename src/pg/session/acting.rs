@@ -56,7 +56,7 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
     if context != 0 {
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot change the role within a function that runs as its owner",
+            "cannot set role within security-definer function",
         ));
     }
     if !may_become(user, role) {
@@ -65,7 +65,7 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
             Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
             format!("permission denied to run as role \"{name}\""),
         )
-        .detail("Only members of a role may run as it."));
+        .detail("Only members of the role may run as it."));
     }
     let level = session::nesting_level();
     let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE

@@ -13,7 +13,7 @@ pub fn require() {
     }
     let refusal: crate::error::Result<()> = Err(Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "helios must be loaded when the server starts",
+        "helios must be loaded via \"shared_preload_libraries\"",
     )
     .hint("Set shared_preload_libraries = 'helios' in postgresql.conf and restart the server."));
     refusal.or_raise();

@@ -160,7 +160,7 @@ unsafe fn call(event: Event, hook: fn(Event) -> Result<()>) {
 fn internal(cause: &str) -> crate::error::Error {
     crate::error::Error::new(
         pg_sys::errcodes::PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        "could not finish the transaction's work on its nodes",
+        "could not finish the transaction on its nodes",
     )
     .detail(cause)
 }

@@ -23,12 +23,12 @@ pub(in crate::pg) unsafe fn make_readable(query: *mut pg_sys::Query) -> Result<(
         Some(of_type) => Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!(
-                "cannot send a CYCLE clause with marks of type {} to a node from a procedural language",
+                "cannot send a CYCLE clause with mark values of type {} to a node from a procedural language",
                 types::qualified_name(of_type)
             ),
         )
-        .detail("PostgreSQL has no text for such marks that it would understand again.")
-        .hint("Use marks of type text, integer, numeric or boolean, or run the query with EXECUTE.")),
+        .detail("PostgreSQL cannot deparse mark values of this type.")
+        .hint("Use mark values of type text, integer, numeric or boolean, or run the query with EXECUTE.")),
     }
 }
 

@@ -65,7 +65,7 @@ impl Statement {
 
     /// The statement for PostgreSQL, which has not been freed.
     pub(in crate::pg) fn planned(&self) -> *mut pg_sys::PlannedStmt {
-        assert!(enclosing::is_under_way(self.call), "a statement is looked at behind its end");
+        assert!(enclosing::is_under_way(self.call), "attempt to access a statement past its end");
         self.planned
     }
 

@@ -211,7 +211,7 @@ impl Statement {
             | Kind::AT_EnableTrigAll
             | Kind::AT_DisableTrigAll
             | Kind::AT_EnableTrigUser
-            | Kind::AT_DisableTrigUser => Some("switching triggers on or off"),
+            | Kind::AT_DisableTrigUser => Some("enabling or disabling triggers"),
             Kind::AT_AddIdentity | Kind::AT_SetIdentity | Kind::AT_DropIdentity => {
                 Some("changing an identity column")
             }
@@ -219,8 +219,8 @@ impl Statement {
             | Kind::AT_DropInherit
             | Kind::AT_AttachPartition
             | Kind::AT_DetachPartition => Some("inheritance"),
-            Kind::AT_SetLogged | Kind::AT_SetUnLogged => Some("SET LOGGED or UNLOGGED"),
-            Kind::AT_EnableRowSecurity | Kind::AT_ForceRowSecurity => Some("row security"),
+            Kind::AT_SetLogged | Kind::AT_SetUnLogged => Some("SET LOGGED or SET UNLOGGED"),
+            Kind::AT_EnableRowSecurity | Kind::AT_ForceRowSecurity => Some("row-level security"),
             Kind::AT_AddOf | Kind::AT_DropOf => Some("the type of a typed table"),
             _ => None,
         })

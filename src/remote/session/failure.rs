@@ -125,7 +125,7 @@ fn deadlock_error(members: &[i32]) -> Error {
     let members: Vec<String> = members.iter().map(i32::to_string).collect();
     Error::new(PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED, "deadlock detected")
         .detail(format!(
-            "Transactions of the processes {} of the coordinator wait for each other on several servers.",
+            "Transactions of coordinator processes {} wait for each other on several servers.",
             members.join(", ")
         ))
         .hint("See server log for query details.")

@@ -168,7 +168,7 @@ impl Session {
         };
         let left = |moment: Instant| moment.saturating_duration_since(Instant::now());
         if deadline.map(left) == Some(Duration::ZERO) {
-            return Err(self.lost("no answer in time"));
+            return Err(self.lost("timed out waiting for a response"));
         }
         let wake = wake.map(left).filter(|time| !time.is_zero());
         let left = deadline.map(left).into_iter().chain(limit).chain(wake).min();
@@ -179,7 +179,7 @@ impl Session {
                     exit_with_postmaster()
                 }
                 WaitPolicy::Until(_) | WaitPolicy::Commit => {
-                    return Err(self.lost("this server is going down"));
+                    return Err(self.lost("this server is shutting down"));
                 }
             }
         }

@@ -139,29 +139,31 @@ impl Link {
     pub(super) fn explain(&mut self, error: Error) -> Error {
         match self.effects.front() {
             Some(Effect::Settings(settings, _)) => {
-                let error = error.context("taking over the client's settings and role");
+                let error = error.context("while applying the client's settings and role");
                 match &settings.role {
                     Some(role) if error.is(PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE) => {
                         let role = String::from_utf8_lossy(role).into_owned();
                         error.hint(format!(
-                            "Statements on a node run as the client's current role; grant \"{role}\" to the session's user, on the node too."
+                            "Statements on a node run as the client's current role. Grant role \"{role}\" to the \
+                                session's user, also on the node."
                         ))
                     }
                     _ if error.is(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE)
                         || error.is(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT) =>
                     {
                         error.hint(format!(
-                            "What this session sets must be valid on node \"{}\" too. RESET the setting, or make it valid there.",
+                            "Settings of the session must also be valid on node \"{}\". Reset the setting, or make it \
+                                valid on the node.",
                             self.node.name
                         ))
                     }
                     _ => error,
                 }
             }
-            Some(Effect::Step(_)) => error.context("following the local transaction"),
+            Some(Effect::Step(_)) => error.context("while following the local transaction"),
             Some(Effect::Counted) => error,
             Some(Effect::Encoding(_) | Effect::Done) => {
-                error.context("taking over the client's settings")
+                error.context("while applying the client's settings")
             }
             None => {
                 let prepared = match self.request.statement {

@@ -28,12 +28,14 @@ impl Link {
                 let columns: Vec<String> = columns.iter().map(|&(n, t)| column(n, t)).collect();
                 format!("The node returns ({}).", columns.join(", "))
             }
-            None => "The node's description of them is malformed.".to_owned(),
+            None => "The row description sent by the node is malformed.".to_owned(),
         };
         let mut error = self.other_columns(&said);
         // It has run all the same, in the round trip in which it was described.
         if self.request.autocommit && self.request.writes {
-            error = error.detail(format!("{said} What the statement changed is committed there."));
+            error = error.detail(format!(
+                "{said} Changes made by the statement have been committed on the node."
+            ));
         }
         self.request.failed.get_or_insert(error);
     }
@@ -43,10 +45,10 @@ impl Link {
         let node = &self.node.name;
         Error::new(
             PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-            format!("node \"{node}\" returns other columns than the definitions here say"),
+            format!("result columns from node \"{node}\" do not match the local definitions"),
         )
         .detail(said)
-        .hint("SELECT * FROM helios_check_cluster() shows which definitions differ.")
+        .hint("To see which definitions differ, run SELECT * FROM helios_check_cluster().")
     }
 }
 

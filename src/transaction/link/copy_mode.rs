@@ -25,7 +25,7 @@ impl Link {
         Err(failed.unwrap_or_else(|| {
             Error::new(
                 PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION,
-                "the node did not take the statement for a COPY",
+                "the node did not execute the statement as a COPY",
             )
         }))
     }

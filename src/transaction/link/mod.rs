@@ -271,19 +271,20 @@ pub fn unknown_outcome(gid: Option<String>, cause: &Error) -> Error {
         Some(gid) => (
             format!("Transaction \"{gid}\": {cause}"),
             format!(
-                "SELECT helios_transaction_status('{gid}') tells what became of it, once the node answers."
+                "To find out its outcome, run SELECT helios_transaction_status('{gid}') when the node is available \
+                    again."
             ),
         ),
         None => (
             cause.to_string(),
-            "Look at the data before you run the statement again. \
-             With helios.name_single_writes = on it would have a name to ask for."
+            "Check the data before running the statement again. Set helios.name_single_writes = on to be able to query \
+                the outcome of such transactions."
                 .to_owned(),
         ),
     };
     let mut error = Error::new(
         PgSqlErrorCode::ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
-        "the node was lost before it said whether the transaction is committed",
+        "connection to the node was lost before the outcome of the transaction was known",
     )
     .detail(detail)
     .hint(hint);

@@ -119,10 +119,10 @@ impl Link {
             "a SERIALIZABLE READ ONLY DEFERRABLE transaction cannot read on two nodes",
         )
         .detail(format!(
-            "It has read on another node before \"{}\"; their snapshots are not of one moment.",
+            "It has already read from another node than \"{}\", and the nodes' snapshots are not synchronized.",
             self.node.name
         ))
-        .hint("Read each node in a transaction of its own."))
+        .hint("Read from each node in a separate transaction."))
     }
 
     pub(super) fn follow_settings(&mut self) -> Result<()> {
@@ -163,10 +163,11 @@ impl Link {
         let setting = String::from_utf8_lossy(setting);
         Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("setting \"{setting}\" cannot be followed on node \"{}\"", self.node.name),
+            format!("cannot apply setting \"{setting}\" on node \"{}\"", self.node.name),
         )
-        .detail("A function with other rights has changed it, and the session's user may not.")
-        .hint("Run the statements that need it inside of that function, or have the function set it back.")
+        .detail("A function with different privileges changed the setting, but the session's user lacks permission to \
+            set it.")
+        .hint("Run the statements that need the setting inside that function, or let the function restore it.")
     }
 
     pub(super) fn close_leftovers(&mut self) -> Result<()> {

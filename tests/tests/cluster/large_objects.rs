@@ -69,13 +69,13 @@ fn functions_of_large_objects_are_refused_beside_a_tenants_table() {
         "WITH o AS (SELECT lo_create(0) AS o) INSERT INTO lo_beside.t SELECT 2, o FROM o",
         "DO $$ DECLARE o oid; BEGIN SELECT lo_create(0) INTO o FROM lo_beside.t; END $$",
     ] {
-        refused(&mut client, sql, "0A000", "beside a distributed table");
+        refused(&mut client, sql, "0A000", "in a statement with a distributed table");
     }
     for sql in [
         "SELECT count(*) FROM lo_beside.t JOIN pg_largeobject o ON o.loid = t.object",
         "SELECT count(*) FROM lo_beside.t JOIN pg_largeobject_metadata o ON o.oid = t.object",
     ] {
-        refused(&mut client, sql, "0A000", "objects of the coordinator");
+        refused(&mut client, sql, "0A000", "objects on the coordinator");
     }
     nodes_have_none();
 }

@@ -68,7 +68,7 @@ fn names_are_names_and_numbers_are_refused() {
     let mut client = schema("numbers");
     let own: u32 = client.query_one("SELECT 't'::regclass::oid", &[]).unwrap().get(0);
     let seen = "cannot use the OID of an object as a number";
-    let given = "cannot take a number for the OID of an object";
+    let given = "cannot use a number as the OID of an object";
     for (query, words) in [
         ("SELECT 't'::regclass::oid FROM t", seen),
         ("SELECT 't'::regclass::int8 FROM t", seen),

@@ -136,7 +136,7 @@ fn functions_that_speak_of_the_server_are_refused_beside_a_tenants_table() {
             format!("SELECT {call} FROM speaks.tenants"),
             format!("WITH x AS (SELECT {call}) SELECT * FROM x, speaks.tenants"),
         ] {
-            refused(&mut client, &sql, "0A000", "beside a distributed table");
+            refused(&mut client, &sql, "0A000", "in a statement with a distributed table");
         }
     }
     client
@@ -162,7 +162,7 @@ fn numbers_that_follow_from_a_seed_are_this_sessions() {
         &mut client,
         "SELECT setseed(0.5) FROM seeded.tenants",
         "0A000",
-        "beside a distributed table",
+        "in a statement with a distributed table",
     );
     let seed = "SELECT setseed(0.5)";
     let draw = "SELECT random()";
@@ -170,7 +170,7 @@ fn numbers_that_follow_from_a_seed_are_this_sessions() {
     let first = text(&mut client, draw);
     client.batch_execute(seed).unwrap();
     for sql in [rows, "EXECUTE early", "SELECT 1 FROM seeded.tenants ORDER BY random()"] {
-        refused(&mut client, sql, "0A000", "beside a distributed table");
+        refused(&mut client, sql, "0A000", "in a statement with a distributed table");
     }
     assert_eq!(text(&mut client, draw), first);
     client
@@ -183,7 +183,7 @@ fn numbers_that_follow_from_a_seed_are_this_sessions() {
         &mut client,
         "SELECT f FROM seeded.tenants, seeded.seeds() AS f",
         "0A000",
-        "by a function that runs on a node",
+        "in a function that runs on a node",
     );
     client.batch_execute("DISCARD ALL").unwrap();
     client.batch_execute(rows).unwrap();

@@ -305,7 +305,7 @@ fn shell_sequence_gives_no_default() {
         "ALTER TABLE public.fine ALTER v SET DEFAULT nextval('q.t_id_seq')",
         "CREATE TABLE q.other (id int DEFAULT nextval('public.own'))",
     ] {
-        crate::refused(&mut client, sql, "0A000", &["lives on node", "on this server"]);
+        crate::refused(&mut client, sql, "0A000", &["is on node", "on this server"]);
     }
     let sql = "ALTER TABLE public.fine ADD COLUMN w int DEFAULT nextval('q.t_id_seq')";
     crate::refused(&mut client, sql, "0A000", &["q.t_id_seq, which is on a node"]);

@@ -85,7 +85,7 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "SYNTAX_ERROR",
-        "The clause DISTRIBUTED has conflicting or unknown options, or a text for a node contains a NUL byte.",
+        "The clause DISTRIBUTED has conflicting or unknown options, or a text sent to a node contains a NUL byte.",
     ),
     ("INVALID_NAME", "A name is empty or longer than 63 bytes, or a path is not absolute."),
     (
@@ -126,7 +126,7 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "PROGRAM_LIMIT_EXCEEDED",
-        "A message to a node would be longer than 2 GB, or a statement has more than 65535 parameters.",
+        "A message to a node exceeds 2 GB, or a statement has more than 65535 parameters.",
     ),
     (
         "OBJECT_NOT_IN_PREREQUISITE_STATE",
