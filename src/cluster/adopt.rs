@@ -1,4 +1,4 @@
-//! Taking over the nodes of a directory that was restored from a dump.
+//! Adoption of the nodes listed in a directory that was restored from a dump.
 
 use crate::catalog::{self, Node};
 use crate::cluster::ownership;
@@ -8,7 +8,7 @@ use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// All nodes of the directory become this cluster's; gives their number. All of them must answer.
+/// Registers all nodes of the directory with this cluster and returns their number. Every node must be reachable.
 pub fn adopt() -> Result<i32> {
     catalog::lock_cluster();
     catalog::adopt_nodes()?;
@@ -22,7 +22,8 @@ pub fn adopt() -> Result<i32> {
     Ok(nodes.len() as i32)
 }
 
-/// What the old coordinator left prepared can be decided by nobody but people: its commit records are not in a dump.
+/// Warns of transactions that the old coordinator left prepared. Only a person can decide their outcome, because commit
+/// records are not dumped.
 fn warn_of_prepared(node: &Node) -> Result<()> {
     let select = "SELECT gid FROM pg_catalog.pg_prepared_xacts
                    WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database()
@@ -45,7 +46,7 @@ fn warn_of_prepared(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// The rows of reference tables here are as old as the dump; those of the nodes are of now.
+/// Warns of reference tables whose local rows, restored from the dump, differ from the current ones on the node.
 fn warn_of_other_rows(node: &Node) -> Result<()> {
     for table in catalog::references()? {
         let here = reference_table::digest(&table)?;

@@ -1,4 +1,4 @@
-//! What a server must be like to be a node.
+//! Checks of a server that is, or is about to become, a node.
 
 use crate::catalog::{self, Node, ReferenceTable};
 use crate::cluster::connect;
@@ -13,7 +13,7 @@ use crate::transaction::{self, Mode};
 use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// What a server says about itself.
+/// Properties that a server reports about itself.
 struct Facts {
     version: i32,
     version_text: String,
@@ -68,7 +68,7 @@ impl Facts {
         Ok(Self::read(rows.first().map_or(&[], |row| &**row)))
     }
 
-    /// What makes a node of a server; `here` is this server.
+    /// Checks whether the server can be a node of the cluster whose coordinator is `here`.
     fn judge(&self, here: &Facts) -> Vec<Finding> {
         let major = |version: i32| version / 10_000;
         let mut findings = vec![
@@ -104,7 +104,7 @@ impl Facts {
         findings
     }
 
-    /// What does not depend on this server.
+    /// The checks that do not compare the server with the coordinator.
     fn judge_installation(&self) -> Vec<Finding> {
         vec![
             Finding::new(
@@ -139,7 +139,8 @@ impl Facts {
 }
 
 impl Facts {
-    /// What the version of the extension there means to this server. One that is older and works is no fault, but has a remedy.
+    /// Compares the extension's version on the node with that of this server. An older, compatible version passes, but
+    /// with a remedy.
     fn judge_version(&self) -> Finding {
         let library = env!("CARGO_PKG_VERSION");
         let Some(version) = &self.extension else {
@@ -183,7 +184,7 @@ impl Facts {
         }
     }
 
-    /// 55000 where the server is not in this server's version, which a new node has to be.
+    /// 55000 unless the server has this server's version of the extension, which a new node must have.
     fn check_same_version(&self, node: &str) -> Result<()> {
         match self.judge_version() {
             finding if finding.remedy.is_some() => Err(finding.into_error(node)),
@@ -192,7 +193,7 @@ impl Facts {
     }
 }
 
-/// Looks at a server that is to be a node; mends what it can, and fails with the first thing that it cannot.
+/// Checks a server that is about to become a node. Fixes what it can; fails with the first problem that it cannot fix.
 pub fn prepare(node: &Node, session: &mut Session) -> Result<()> {
     let here = Facts::here()?;
     let mut there = Facts::there(session)?;
@@ -243,11 +244,12 @@ fn refuse_itself(node: &Node, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// One server under two names would wait for itself: each shared definition goes to both in one transaction.
+/// A server registered under two names would deadlock with itself: each shared definition goes to both in one
+/// transaction.
 fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
     let there = session.query(SELF)?.into_iter().next().and_then(|row| row.into_iter().next());
     for known in catalog::remote_nodes()?.iter().filter(|known| known.name != node.name) {
-        // A node that cannot be reached is not the one that was just reached.
+        // An unreachable node cannot be the server that was just reached.
         let Ok(rows) = transaction::query(known.id, SELF.as_bytes(), Mode::Transaction) else {
             continue;
         };
@@ -286,7 +288,7 @@ fn hint_of(error: &Error) -> Option<String> {
     hint.map(|text| String::from_utf8_lossy(text).into_owned())
 }
 
-/// Looks at a node of the cluster, without changing anything.
+/// Checks a node of the cluster without changing anything.
 pub fn examine(node: &Node) -> Result<Vec<Finding>> {
     let here = Facts::here()?;
     if node.is_local {
@@ -303,7 +305,7 @@ pub fn examine(node: &Node) -> Result<Vec<Finding>> {
         vec![Finding::new("connection", true, "The node accepts connections.".into(), "")];
     match Facts::there(&mut session) {
         Ok(there) => findings.extend(there.judge(&here)),
-        // Its library does not work with its catalogs, and says what to do there.
+        // The node's library and catalogs are of incompatible versions; its error says what to do.
         Err(error) if catalog::is_version_refusal(&error) => {
             let (detail, remedy) = (Some(error.to_string()), hint_of(&error));
             let remedy = remedy.map(|hint| format!("On the node: {hint}"));
@@ -339,7 +341,7 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
     Ok(Finding::new("schemas", missing.is_empty(), detail, remedy))
 }
 
-/// Every reference table has the rows that it has here.
+/// Checks that the rows of every reference table match the coordinator's.
 fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Finding> {
     let mut different = Vec::new();
     for table in references {
@@ -376,8 +378,8 @@ fn is_ours(session: &mut Session) -> Result<Finding> {
     Ok(Finding::new("cluster", holder == Some(ours), detail, remedy))
 }
 
-/// Statements go to a node with the names that the client wrote. A relation that is on the node alone would take the
-/// place of a tenant's if its schema comes first in the search path.
+/// Statements are sent to a node with the names that the client wrote. A relation that exists only on the node would
+/// mask a tenant's relation if its schema comes first in search_path.
 fn own_relations(
     tenants: &[String],
     references: &[ReferenceTable],

@@ -1,7 +1,7 @@
-//! Whether shells and nodes are defined alike: a digest for each schema, computed by the same query on both sides; where
-//! two differ, their lines tell which objects do.
+//! Checks whether the definitions of shells match those on the nodes: the same query computes a digest of each schema
+//! on both sides; where digests differ, a comparison of the lines finds the objects that do.
 //!
-//! What the lines are is told by [`crate::cluster::repair::lines`], which the repair works with as well.
+//! [`crate::cluster::repair::lines`] describes the lines, which the repair uses, too.
 
 use crate::catalog::{self, Node};
 use crate::cluster::finding::Finding;
@@ -17,14 +17,14 @@ const SHOWN: usize = 20;
 
 const DIGESTS: &str = r#"SELECT schema::text, md5(string_agg(md5(concat_ws(' ', object, line, role)), '' ORDER BY object COLLATE "C", md5(line)))
                            FROM lines GROUP BY schema"#;
-/// What one side has granted more than the other is a difference of the object's privileges.
+/// A privilege granted on one side only is a difference of the object's privileges.
 const ALL: &str = "SELECT schema::text || '.' || object, string_agg(concat_ws(' ', line, role), '; ' ORDER BY line) FROM lines
                     WHERE aspect = 'privileges' GROUP BY schema, object
                    UNION ALL SELECT schema::text || '.' || object, line FROM lines WHERE aspect <> 'privileges'";
 
-/// Rows of two columns, on the node.
+/// Runs a query with two result columns on the node.
 fn there(session: &mut Session, query: &str) -> Result<Vec<(String, String)>> {
-    // Compiling the query takes ten times as long as running it.
+    // JIT compilation of the query takes ten times as long as running it.
     let rows = session.query(&format!("SET search_path = pg_catalog; SET jit = off; {query}"))?;
     Ok(rows
         .into_iter()
@@ -35,7 +35,7 @@ fn there(session: &mut Session, query: &str) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// Rows of two columns, of this server.
+/// Runs a query with two result columns on this server.
 fn here(query: &str) -> Result<Vec<(String, String)>> {
     let _own = OwnSettings::begin(&[(c"jit", c"off")]);
     sql::read_rows(query, &[], |row| {
@@ -44,7 +44,7 @@ fn here(query: &str) -> Result<Vec<(String, String)>> {
     })
 }
 
-/// Compares the schemas of a node with their shells. Those that move are compared when they have.
+/// Compares the schemas of a node with their shells. Schemas being moved are skipped.
 pub fn compare(node: &Node, session: &mut Session) -> Result<Finding> {
     let mut schemas = catalog::schemas_on(node.id)?;
     let moving = catalog::moving_schemas()?;
@@ -75,7 +75,7 @@ pub fn compare(node: &Node, session: &mut Session) -> Result<Finding> {
     Ok(Finding::new("definitions", differ.is_empty(), detail, &remedy))
 }
 
-/// Which objects differ.
+/// Lists the objects that differ.
 fn objects(query: &str, session: &mut Session) -> Result<String> {
     let sorted =
         |rows: Vec<(String, String)>| -> BTreeSet<(String, String)> { rows.into_iter().collect() };

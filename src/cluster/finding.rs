@@ -11,7 +11,7 @@ pub struct Finding {
     pub ok: bool,
     /// What was found.
     pub detail: Option<String>,
-    /// How to mend what was found; None if the check passed.
+    /// How to fix the problem; None if the check passed.
     pub remedy: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Finding {
         Self { check, ok, detail: Some(detail), remedy }
     }
 
-    /// The finding as an error about a server that is to become a node.
+    /// Converts the finding to an error about a server that cannot become a node.
     pub fn into_error(self, node: &str) -> Error {
         let message = format!("cannot add node \"{node}\": {} check failed", self.check);
         let error = Error::new(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, message);

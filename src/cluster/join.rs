@@ -1,4 +1,4 @@
-//! Adding a node.
+//! Adds a node to the cluster.
 
 use crate::catalog::{self, Address, NewNode, Node, NodeId};
 use crate::cluster::connect;
@@ -11,7 +11,7 @@ use crate::rebalance;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// What the caller says about a node.
+/// Arguments of `helios_add_node()`.
 pub struct NodeRequest<'a> {
     pub name: &'a str,
     pub host: &'a str,
@@ -22,7 +22,7 @@ pub struct NodeRequest<'a> {
     pub options: Vec<String>,
 }
 
-/// Checks the server, brings it up to date, writes it into the directory, and gives it its share of the empty shards.
+/// Checks and prepares the server, adds it to the directory, and assigns it its share of the empty shards.
 pub fn add(request: NodeRequest<'_>) -> Result<NodeId> {
     let node = described(&request)?;
     catalog::lock_cluster();
@@ -92,7 +92,7 @@ fn described(request: &NodeRequest<'_>) -> Result<Node> {
     })
 }
 
-/// `host`, `host:port` or `[v6]:port`, several with commas between; `port` where none is written.
+/// Parses a comma-separated list of `host`, `host:port` or `[v6]:port`; `port` is the default.
 fn addresses(hosts: &str, port: u16) -> Result<Vec<Address>> {
     let invalid = |host: &str| {
         Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, format!("invalid address \"{host}\""))

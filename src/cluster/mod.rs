@@ -1,8 +1,8 @@
-//! The nodes of the cluster: how a server joins and leaves, what is checked on it, and how its roles and definitions are
-//! kept the same as here. Read [`join`] first.
+//! The nodes of the cluster: how a server joins and leaves, how it is checked, and how its roles and definitions are
+//! kept the same as the coordinator's. Read [`join`] first.
 //!
-//! Invariant: this server says what is right. A node is changed only towards what this server has, and nothing is dropped on
-//! a node without being asked for; a server belongs to one cluster at most ([`ownership`]).
+//! Invariants: the coordinator is authoritative. A node is only changed to match the coordinator, and nothing is
+//! dropped on a node unless requested. A server belongs to at most one cluster ([`ownership`]).
 //!
 //! Lock order: the cluster's lock, then shards, then locks on the node.
 
@@ -26,7 +26,7 @@ use crate::remote::Session;
 use crate::transaction;
 use std::rc::Rc;
 
-/// A session of its own to a node, as the client's role.
+/// Opens a separate session with a node as the client's role.
 pub fn connect(node: &Node) -> Result<Session> {
     transaction::refuse_silent(node)?;
     let role = privileges::session_user();

@@ -1,4 +1,5 @@
-//! Which cluster a node belongs to, written on the node itself: two coordinators must not share a node unawares.
+//! The cluster that a node belongs to, recorded on the node itself, so that two coordinators cannot share a node by
+//! accident.
 
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
@@ -11,7 +12,7 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// Makes the node this cluster's own, in the current transaction.
+/// Registers the node with this cluster in the current transaction.
 pub fn stake(node: &Node) -> Result<()> {
     let here = catalog::node(NodeId::LOCAL)?;
     let addresses: Vec<String> =
@@ -28,7 +29,7 @@ pub fn stake(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Lets a node forget that a server with another system identifier was this cluster's coordinator.
+/// Clears the record on a node of a former coordinator with another system identifier.
 pub fn succeed(node: &Node) -> Result<()> {
     let role = privileges::session_user();
     let mut session = Session::connect(&Rc::new(transaction::target(node, &role)?), &role)?;
@@ -41,7 +42,7 @@ pub fn succeed(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// An error if a server is another cluster's node.
+/// Raises an error if the server is a node of another cluster.
 pub fn check(node: &Node, session: &mut Session) -> Result<()> {
     match holder(session)? {
         Some(cluster) if cluster != catalog::cluster_id()? => Err(Error::new(
@@ -58,13 +59,13 @@ pub fn check(node: &Node, session: &mut Session) -> Result<()> {
     }
 }
 
-/// The cluster that a server is a node of, as it says itself.
+/// Returns the cluster that the server is registered with as a node.
 pub fn holder(session: &mut Session) -> Result<Option<i64>> {
     let rows = session.query("SELECT node_of FROM helios.cluster")?;
     Ok(rows.into_iter().flatten().flatten().next().and_then(|id| id.parse().ok()))
 }
 
-/// What makes a node nobody's.
+/// Statement that releases a node.
 fn free(cluster: i64) -> String {
     format!(
         "WITH freed AS (UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster} RETURNING 1)
@@ -72,8 +73,8 @@ fn free(cluster: i64) -> String {
     )
 }
 
-/// Lets a node go, for other clusters to take, when the current transaction commits. The node may be gone for good,
-/// which must not keep it in the cluster: if it cannot be told, a warning says so.
+/// Releases a node for other clusters when the current transaction commits. An unreachable node must not block its
+/// removal, so failure to release it is only a warning.
 pub fn release(node: &Node) -> Result<()> {
     let cluster = catalog::cluster_id()?;
     if let Err(error) = transaction::execute_afterwards(node.id, free(cluster).as_bytes()) {

@@ -1,4 +1,4 @@
-//! Programs of PostgreSQL run for a moment: they obey cancel and timeouts of the statement that waits for them.
+//! Runs PostgreSQL's client programs; they obey cancellation and timeouts of the calling statement.
 
 use crate::error::{Error, Result};
 use crate::pg::ipc::wait;
@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// A directory that is gone with all in it when this is dropped.
+/// A temporary directory, removed with its contents on drop.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes one that only the server's user can look into.
+    /// Creates a directory that only the server's user can access.
     pub fn new() -> Result<Self> {
         use std::os::unix::fs::DirBuilderExt;
         let name = format!("helios-{}-{}", std::process::id(), session::clock());
@@ -26,7 +26,7 @@ impl Scratch {
         Ok(Self(path))
     }
 
-    /// A file in it.
+    /// Path of a file in the directory.
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
@@ -34,7 +34,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed now is only left behind in the temporary directory.
+        // A failed removal merely leaves files behind in the temporary directory.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -43,24 +43,25 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Only if it still runs: the statement was cancelled.
+        // Still running only if the statement was canceled.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Where a program connects to.
+/// Connection parameters of a client program.
 pub struct Server<'a> {
-    /// Hosts and ports, with commas between, as libpq takes them.
+    /// Comma-separated hosts, as in libpq's `host` parameter; ports likewise.
     pub host: &'a str,
     pub port: &'a str,
     pub database: &'a str,
     pub user: &'a str,
-    /// Further libpq variables, such as PGSSLMODE and PGPASSWORD.
+    /// Additional libpq environment variables, such as PGSSLMODE and PGPASSWORD.
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// Runs a program of the server's own version; its output goes to the file. 38000 with what it said if it fails.
+/// Runs a program of the server's own version and redirects its output to the file. 38000 with its error output on
+/// failure.
 pub fn run(
     program: &str,
     server: &Server<'_>,

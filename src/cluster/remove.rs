@@ -1,4 +1,4 @@
-//! Takes a node out of the cluster.
+//! Removes a node from the cluster.
 
 use super::{connect, ownership};
 use crate::catalog::{self, Node};
@@ -10,7 +10,7 @@ use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// Takes a node that holds no schema, copy or unfinished transaction out of the cluster.
+/// Removes a node that has no schemas, replicas or unfinished transactions.
 pub fn remove(name: &str) -> Result<()> {
     let _path = transaction::SafePath::begin();
     catalog::lock_cluster();
@@ -52,7 +52,7 @@ pub fn remove(name: &str) -> Result<()> {
     catalog::remove_node(node.id)
 }
 
-/// A node that still has to commit something cannot go.
+/// Finishes prepared transactions on the node; a node with transactions still to be committed cannot be removed.
 fn finish_transactions(node: &Node) -> Result<()> {
     let records = catalog::transaction::records(node)?;
     if records.is_empty() {

@@ -1,11 +1,11 @@
-//! Whether a node has the roles of this server.
+//! Checks whether a node's roles match the coordinator's.
 
 use crate::catalog::Node;
 use crate::cluster::finding::Finding;
 use crate::cluster::roles;
 use crate::error::{self, Result};
 
-/// Roles are one thing for a cluster: each difference is a finding.
+/// Returns one finding for each difference.
 pub fn compare(node: &Node) -> Result<Vec<Finding>> {
     const SHOWN: usize = 100;
     let differences = match roles::differences(node) {

@@ -1,7 +1,7 @@
-//! What a new node must have before it takes data: roles, extensions, plain schemas, and the types, functions and
-//! so on in them. Tables stay where they are.
+//! Creates what a new node requires before it accepts data: roles, extensions, plain schemas, and the types, functions
+//! and other objects in them. Tables of plain schemas stay on the coordinator.
 //!
-//! Every step can be repeated: what the node has already is left as it is.
+//! Every step is idempotent: existing objects are left alone.
 
 use crate::catalog::{self, Node, NodeId};
 use crate::cluster::process::{self, Scratch, Server};
@@ -19,14 +19,14 @@ use helios_core::archive::{self, Entry};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::{HashMap, HashSet};
 
-/// Gives the node what tenants share.
+/// Copies shared objects to the node.
 pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
     roles::bring_all(node, session)?;
     let scratch = Scratch::new()?;
     copy_definitions(node, &scratch, session)
 }
 
-/// pg_dump of all that is shared, here and as the caller.
+/// Dumps all shared objects of this server as the caller.
 fn dump(scratch: &Scratch) -> Result<Vec<u8>> {
     let here = catalog::node(NodeId::LOCAL)?;
     let user = privileges::session_user();
@@ -76,7 +76,7 @@ fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Re
     if definitions.entries.is_empty() {
         return Ok(());
     }
-    // A node that was of this cluster before, and could not be told that it is free, takes definitions from migrations only.
+    // A former node of this cluster that could not be released accepts DDL from migrations only.
     let settings = "SET helios.migration_session = on;\n";
     let code = TenantCode::here(&[])?;
     let script = definitions.script(&privileges::session_user(), &code, settings);
@@ -130,17 +130,17 @@ fn identities_here() -> Result<HashMap<Object, String>> {
     Ok(rows.into_iter().collect())
 }
 
-/// What is done with an entry of the dump.
+/// What to do with an entry of the dump.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Choice {
     Restore,
-    /// The node has it: comments and grants on it are still wanted.
+    /// The object exists on the node; comments and privileges are still copied.
     Has,
     Leave,
 }
 
-/// The entries that the node is to get: objects that live everywhere and that it does not have, and comments and grants on
-/// objects that live everywhere; and those that say how the text is to be read.
+/// Selects the entries to be executed on the node: missing shared objects, comments and privileges of shared objects,
+/// and the settings needed to read the text.
 fn choose(entries: Vec<Entry>, there: &HashSet<String>) -> Result<Vec<Entry>> {
     let here = identities_here()?;
     let mut choices: HashMap<i64, Choice> = HashMap::new();

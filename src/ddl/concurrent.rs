@@ -1,9 +1,9 @@
 //! CREATE INDEX, DROP INDEX and DETACH PARTITION with CONCURRENTLY: several transactions on the node, which has the
-//! rows; an ordinary change of the shell, which has none.
+//! rows; an ordinary command on the shell, which has none.
 //!
-//! The node comes first, because its work can be waited for without holding a lock here, and cannot be undone. If it
-//! fails there, the shell gets what was left ([`unfinished`]). If this server fails afterwards, the error says what the
-//! node has done already, and the next statement about the table makes up for it.
+//! The node comes first, because its work does not require holding a lock here and cannot be undone. If it fails there,
+//! the shell gets what was left behind ([`unfinished`]). If this server fails afterwards, the error says what the node
+//! has already done, and the next command on the table repairs it.
 
 use super::unfinished::{self, Scope};
 use crate::catalog;
@@ -14,7 +14,7 @@ use crate::pg::session::{self, sql};
 use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::Oid;
 
-/// None: another statement, or one about this server's own tables.
+/// None for another command, or one on local tables.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if let Some(indexes) = statement.dropped_indexes() {
         find_left_ones(&indexes)?;
@@ -54,7 +54,7 @@ fn place_of(relation: Oid) -> Result<Option<catalog::Placement>> {
 
 const SEARCH_PATH: &str = "SELECT pg_catalog.current_schemas(false)::pg_catalog.text[]";
 
-/// Indexes that are to be dropped and are not here may be on a node, where a statement was killed.
+/// Indexes to be dropped that do not exist here may exist on a node, left behind by an interrupted command.
 pub(super) fn find_left_ones(indexes: &[RelationTarget]) -> Result<()> {
     for index in indexes.iter().filter(|index| index.relation.is_none()) {
         let schemas = match &index.schema {

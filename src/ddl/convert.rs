@@ -1,5 +1,4 @@
-//! Schemas that are there already: a plain one becomes a distributed one, and the other way round. What is in it moves by
-//! a migration.
+//! Conversion of existing schemas: a plain one becomes distributed, or vice versa. A migration moves the contents.
 
 use super::new_schema::{PlacementRequest, locked_target, plain_schema, register};
 use super::outside_references;
@@ -12,7 +11,7 @@ use crate::pg::session::{self, sql};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::quote_identifier;
 
-/// `helios_distribute_schema`: an existing schema becomes a distributed one; gives the name of its node.
+/// `helios_distribute_schema`: distributes an existing schema; returns the name of its node.
 pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
     let namespace = existing(name)?;
     if let Some(placement) = catalog::any_placement_of(name)? {
@@ -46,7 +45,7 @@ pub fn distribute(name: &str, request: &PlacementRequest) -> Result<String> {
     Ok(catalog::node(target.node())?.name.clone())
 }
 
-/// `helios_undistribute_schema`: a distributed schema becomes a plain one of this server.
+/// `helios_undistribute_schema`: turns a distributed schema into a plain one on this server.
 pub fn undistribute(name: &str) -> Result<()> {
     let namespace = existing(name)?;
     let Some(Placement { shard, node }) = catalog::any_placement_of(name)? else {
@@ -70,7 +69,7 @@ pub fn undistribute(name: &str) -> Result<()> {
     send::to_all(text.as_bytes())
 }
 
-/// The schema, which the current user must own.
+/// Looks up the schema, which the current user must own.
 fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     let namespace = session::namespace(name).ok_or_else(|| {
         Error::new(Code::ERRCODE_INVALID_SCHEMA_NAME, format!("schema \"{name}\" does not exist"))
@@ -85,10 +84,10 @@ fn existing(name: &str) -> Result<pgrx::pg_sys::Oid> {
     Ok(namespace)
 }
 
-/// Keeps the schema from being renamed, dropped and filled until the transaction ends.
+/// Blocks renaming, dropping and adding objects to the schema until the transaction ends.
 fn lock(name: &str, namespace: pgrx::pg_sys::Oid) -> Result<()> {
     session::lock_schema(namespace);
-    // Whoever had the lock before may have given it another name.
+    // It may have been renamed by a previous holder of the lock.
     if existing(name)? == namespace {
         return Ok(());
     }
@@ -99,7 +98,7 @@ fn lock(name: &str, namespace: pgrx::pg_sys::Oid) -> Result<()> {
     .hint("Try again."))
 }
 
-/// 42501 if the current user has not the rights of the schema's owner.
+/// 42501 unless the current user has the privileges of the schema's owner.
 pub fn check_owner(name: &str) -> Result<()> {
     existing(name).map(|_| ())
 }

@@ -1,8 +1,9 @@
-//! What a definition leans on: everything that a statement makes or alters is looked at, with all that it was made
-//! from, as `pg_depend` has it.
+//! Dependencies of definitions: checks everything that a command creates or alters, and everything that it depends on
+//! according to `pg_depend`.
 //!
-//! Invariant: what is on a node leans only on what that node has. A node has no names but those that are here as well, so
-//! a name of the statement's text that means such a thing here means the same there, by the same `search_path`.
+//! Invariant: objects on a node depend only on objects that exist on that node. All names on a node also exist here, so
+//! a name in the command's text that refers to such an object here refers to the same object there, with the same
+//! `search_path`.
 
 use super::locations::Locations;
 use super::object_location::{self, Location};
@@ -12,13 +13,13 @@ use crate::pg::catalog::object::{self, Object};
 use crate::pg::catalog::references;
 use crate::pg::hooks::object_access::Event;
 
-/// An error if something that the statement made or altered leans on what is not where it is.
+/// Raises an error if something that the command created or altered depends on an object elsewhere.
 pub(super) fn check_all(scope: &StatementScope) -> Result<()> {
     let left = scope.touched.iter().filter(|touched| touched.event != Event::Dropped);
     left.map(|touched| touched.object).try_for_each(check)
 }
 
-/// An error if the object leans on what is not where it is.
+/// Raises an error if the object depends on an object elsewhere.
 pub(super) fn check(object: Object) -> Result<()> {
     let Some(location) = object_location::of_named(object)? else { return Ok(()) };
     for below in references::of(object) {
@@ -46,10 +47,11 @@ const HINT: &str = "Qualify the names with their schema, or set search_path so t
 fn may_lean(object: Object, location: &Location, below: Object, other: &Location) -> bool {
     match (location, other) {
         (Location::Node(one, _), Location::Node(other, _)) => one.node == other.node,
-        // A copy of a reference table has no sequences, and what else is here alone has its own rules.
+        // A copy of a reference table has no sequences; other objects on this server have their own rules.
         (_, Location::EveryNode)
         | (Location::Coordinator(_) | Location::EveryNode, Location::Coordinator(_)) => true,
-        // What is here may use a tenant's types and functions, which are here as well; of the rows, only views.
+        // Local objects may use a tenant's types and functions, which exist here as well; of its relations, only views
+        // may be used by them.
         (Location::Coordinator(_), Location::Node(..)) => {
             !object::is_relation(below) || object::is_rule(object) || object::is_view(object)
         }

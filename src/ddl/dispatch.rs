@@ -1,5 +1,5 @@
-//! What happens to a utility statement before and after the server runs it: which of the rules in this room concerns
-//! it, in which order. Begin here to follow a definition.
+//! Processing of a utility command before and after the server runs it: which rules of this module apply, in which
+//! order. Start reading here to follow a DDL command.
 
 use super::follow_up::FollowUp;
 use super::statement_scope::begin;
@@ -20,7 +20,7 @@ use crate::shared::worker_slots;
 use crate::transaction;
 use pgrx::pg_sys::NodeTag;
 
-/// Told by the server of what it alters, drops or truncates, before that is done or committed.
+/// Called for objects that the server is about to alter, drop or truncate.
 pub fn touches(object: Object) -> Result<()> {
     if object::is_extension(object) {
         catalog::gate::changed(object.id);
@@ -28,7 +28,7 @@ pub fn touches(object: Object) -> Result<()> {
     fence_check::touches(object)
 }
 
-/// Decides what happens with a utility statement, before the server runs it.
+/// Decides how to process a utility command before the server runs it.
 pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(database) = statement.database_to_be_left() {
         worker_slots::hold(database);
@@ -91,11 +91,11 @@ pub fn before(statement: &Statement) -> Result<Step> {
     propagate::before(statement)
 }
 
-/// Follows the plan of a utility statement after the server ran it. `scope` is what [`before`] gave; `statement` the
-/// original one.
+/// Carries out the follow-up of a utility command after the server ran it. `scope` is the result of [`before`];
+/// `statement` is the original one.
 pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> {
     let scope = statement_scope::pop(scope);
-    // DROP EXTENSION helios leaves nothing to keep right.
+    // After DROP EXTENSION helios there is nothing left to maintain.
     if !catalog::exists() {
         return Ok(None);
     }
@@ -175,8 +175,8 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
     Ok(completion)
 }
 
-/// Statements that neither define anything nor are the node's business; most of all those that must work outside a
-/// transaction or in a failed one.
+/// Commands that do not define anything and do not concern nodes; in particular those that must work outside a
+/// transaction or in an aborted one.
 fn concerns_definitions(tag: NodeTag) -> bool {
     !matches!(
         tag,

@@ -1,7 +1,7 @@
-//! The end of the cluster: DROP EXTENSION helios, and what else would take the extension away.
+//! Removal of the cluster: DROP EXTENSION helios, and other commands that would drop the extension.
 //!
-//! Invariant: nothing is done, and nothing told, before it is clear that the current user may do it; and nodes are let go
-//! when the statement's transaction commits, not before.
+//! Invariant: nothing is done or reported before the user's permission has been checked; and nodes are released when
+//! the command's transaction commits, not before.
 
 use crate::catalog;
 use crate::cluster::ownership;
@@ -10,7 +10,7 @@ use crate::pg::catalog::privileges;
 use crate::transaction;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// DROP EXTENSION helios. Whoever may not do that is told so by PostgreSQL, and nothing else.
+/// DROP EXTENSION helios. Without permission, the user gets PostgreSQL's error and nothing else.
 pub(super) fn before() -> Result<()> {
     if !privileges::owns_extension("helios") {
         return Ok(());
@@ -32,7 +32,7 @@ pub(super) fn before() -> Result<()> {
     Ok(())
 }
 
-/// DROP OWNED does not ask what the end of the cluster has to ask.
+/// DROP OWNED does not perform the checks of DROP EXTENSION.
 pub(super) fn refuse_to_drop_us(roles: &[pgrx::pg_sys::Oid]) -> Result<()> {
     let Some(owner) = privileges::owner_of_extension("helios") else { return Ok(()) };
     if !roles.contains(&owner) || !privileges::has_rights_of(owner) {

@@ -1,5 +1,5 @@
-//! DROP of a list whose members live in different places: this server drops them all here, and each node gets a DROP of
-//! those that it has, all in one: what refers to a reference table goes with it.
+//! DROP of a list of objects in different places: this server drops them all, and each node gets a single DROP of those
+//! that it has, so that objects referring to a reference table are dropped with it.
 
 use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
@@ -11,7 +11,7 @@ use crate::pg::catalog::object::{self, Object};
 use crate::pg::hooks::utility::Step;
 use crate::pg::tree::statement::Statement;
 
-/// None: another statement, or one whose objects are all there and in one place, which gets its own text.
+/// None for another command, or one whose objects all exist in one place, which is sent with its own text.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(drop) = statement.drop_list() else { return Ok(None) };
     let named = statement.named();
@@ -20,7 +20,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
         found.extend(object_location::of_named(object)?.map(|location| (location, object)));
     }
     let one_place = found.windows(2).all(|pair| is_same_place(&pair[0].0, &pair[1].0));
-    // The name of a missing one could mean something there, as far as other names are a part of it.
+    // The qualified name of a missing object could refer to something there.
     if one_place && (drop.length == 1 || found.len() == drop.length) {
         return Ok(None);
     }

@@ -1,5 +1,5 @@
-//! Expressions of utility statements, which are computed here without a query that could be routed: a sequence in one may
-//! be on a node.
+//! Expressions in utility commands, which are evaluated here without a query that could be routed: they may refer to a
+//! sequence on a node.
 
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -12,10 +12,10 @@ use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Functions that ask or change the sequence that their first argument names.
+/// Functions that read or change the sequence named by their first argument.
 const OF_SEQUENCES: [&str; 3] = ["nextval", "currval", "setval"];
 
-/// EXECUTE, also in EXPLAIN and CREATE TABLE AS, and CALL with arguments that ask nodes where they have to.
+/// EXECUTE, also in EXPLAIN and CREATE TABLE AS, and CALL, with arguments that must be evaluated on nodes.
 pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
     if !statement.has_arguments() || !catalog::in_use() {
         return Ok(Step::pass(*statement));
@@ -39,7 +39,7 @@ pub(super) fn route_arguments(statement: &Statement) -> Result<Step> {
     Ok(Step::pass(routed.unwrap_or(*statement)))
 }
 
-/// 0A000 if ALTER TABLE of a table that is here would ask a node's sequence for each row.
+/// 0A000 if ALTER TABLE of a local table would have to call a node's sequence for each row.
 pub(super) fn check_rewrite(statement: &Statement) -> Result<()> {
     for call in statement.rewriting_calls() {
         if !OF_SEQUENCES.contains(&call.name.as_str()) {

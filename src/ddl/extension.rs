@@ -1,5 +1,5 @@
-//! Extensions belong to everybody: each is on every node, in a plain schema. What uses one may live anywhere, and an
-//! extension inside a distributed schema could neither be reached from elsewhere nor move with it.
+//! Extensions are shared: each exists on every node, in a plain schema. Objects that use an extension may be anywhere,
+//! and an extension inside a distributed schema could neither be accessed from elsewhere nor move with it.
 
 use super::statement_scope::StatementScope;
 use crate::catalog;
@@ -12,8 +12,8 @@ use helios_core::quote;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
 
-/// Whether the statement is about this extension itself and concerns this server alone: each node is updated by itself, and whatever version
-/// its catalogs have, they can be updated or dropped. One transaction at a time does that.
+/// Whether the command is about extension helios itself and concerns this server only: each node is updated separately,
+/// and can be updated or dropped whatever version its catalogs have. Only one transaction at a time does that.
 pub(super) fn of_ours(statement: &Statement) -> Result<bool> {
     if statement.drops_extension("helios") {
         return catalog::gate::may_be_dropped();
@@ -25,7 +25,7 @@ pub(super) fn of_ours(statement: &Statement) -> Result<bool> {
     Ok(true)
 }
 
-/// 0A000 if the statement has put an extension, or something that becomes a part of one, into a distributed schema.
+/// 0A000 if the command has put an extension, or a member of one, into a distributed schema.
 pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
     for touched in &scope.touched {
         if touched.event != Event::Dropped
@@ -52,8 +52,8 @@ pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()>
     Ok(())
 }
 
-/// 0A000 if a plain schema that is to become a distributed one has an extension: tables anywhere may lean on that, and
-/// every node has it.
+/// 0A000 if a plain schema to be distributed contains an extension: tables anywhere may depend on it, and every node
+/// has it.
 pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
     let find =
         "SELECT pg_catalog.string_agg(pg_catalog.quote_ident(extname), ', ' ORDER BY extname)
@@ -68,7 +68,7 @@ pub(super) fn check_none_in(namespace: Oid, schema: &str) -> Result<()> {
     .hint(format!("Move each to a plain schema: ALTER EXTENSION {one} SET SCHEMA public.")))
 }
 
-/// The distributed schema that the object is in, if it is in one.
+/// The distributed schema that contains the object, if any.
 fn distributed_schema(object: Object) -> Result<Option<String>> {
     Ok(match object::belongs(object) {
         Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
@@ -81,7 +81,7 @@ fn distributed_schema(object: Object) -> Result<Option<String>> {
     })
 }
 
-/// `name` is quoted where it has to be.
+/// `name` is quoted as needed.
 fn refusal(name: &str, schema: &str, statement: &Statement) -> Error {
     let plain = "public";
     let hint = match statement.tag() {

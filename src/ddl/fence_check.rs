@@ -1,5 +1,5 @@
-//! Definitions in a schema that a migration keeps as it is are refused: what a statement names before it runs, what
-//! it alters or drops when the server comes to it, what it made when it has run.
+//! Rejects DDL in a schema frozen by a migration: objects that a command names before it runs, objects that it alters
+//! or drops when the server accesses them, objects that it created when it has run.
 
 use super::statement_scope::StatementScope;
 use crate::catalog::fences;
@@ -12,12 +12,12 @@ use crate::pg::tree::statement::Statement;
 use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::NodeTag;
 
-/// 55006 if the statement names something in a fenced schema. What can be known early is refused early: on the
-/// coordinator before it has gone to a node, and before several transactions of its own have done half of it.
+/// 55006 if the command names an object in a fenced schema. Errors are raised as early as possible: on the coordinator
+/// before anything is sent to a node, and before a command has completed some of its own transactions.
 pub(super) fn check_named(statement: &Statement) -> Result<()> {
     match statement.tag() {
         NodeTag::T_TruncateStmt => return check_all(target_tables(statement)),
-        // The rows of a materialized view are written.
+        // REFRESH writes the rows of a materialized view.
         NodeTag::T_RefreshMatViewStmt => {
             return fences::check_writes(
                 &mut target_tables(statement).into_iter().map(|object| object.id),
@@ -51,12 +51,12 @@ fn target_tables(statement: &Statement) -> Vec<Object> {
     relations.flat_map(names::inheritors).map(object::of_relation).collect()
 }
 
-/// Told by the server of what it alters, drops or truncates, before that is done or committed.
+/// Called for objects that the server is about to alter, drop or truncate.
 pub fn touches(object: Object) -> Result<()> {
     if fences::is_up()? { check(object) } else { Ok(()) }
 }
 
-/// 55006 if something was made in a fenced schema.
+/// 55006 if something was created in a fenced schema.
 pub(super) fn check_made(scope: &StatementScope) -> Result<()> {
     if !fences::is_up()? {
         return Ok(());

@@ -1,52 +1,52 @@
-//! What is left to do for a statement once the server has run it on the shells.
+//! What remains to be done for a command after the server has run it on the shells.
 
 use super::truncate_triggers;
 use crate::catalog::{NodeId, placement_strategy};
 use crate::pg::catalog::object::Object;
 use std::collections::BTreeMap;
 
-/// What is to be done after the server ran the statement.
+/// Follow-up of a command after the server has run it.
 pub enum FollowUp {
     /// Forget the schemas that it dropped; nothing else.
     Bookkeeping,
-    /// On a node, inside a function: refuse it if it touched what shells must have too.
+    /// On a node, inside a function: reject it if it touched anything that shells must have, too.
     NestedDdl,
-    /// On a node, from one of its own clients: refuse it if it touched anything of a schema.
+    /// On a node, from one of the node's own clients: reject it if it touched anything in a schema.
     OnNode,
-    /// Drop on each node what it has of the list.
+    /// On each node, drop the objects of the list that it has.
     DropList(Vec<(NodeId, String)>),
     /// Lock the tables on their nodes.
     Lock,
-    /// Truncate on each node what it has of the list; triggers of shells are on again.
+    /// On each node, truncate the tables of the list that it has; enable triggers of shells again.
     TruncateReferences { parts: Vec<(NodeId, String)>, silenced: Vec<truncate_triggers::Trigger> },
-    /// Send it to the nodes of what it touched; `models` are the tables that a new one is like.
+    /// Send it to the nodes of the objects that it touched; `models` are the tables of LIKE clauses.
     Touched { models: Vec<Object> },
     /// Send it to every node.
     Everywhere,
-    /// Write the new schema into the directory, and make it on its node.
+    /// Add the new schema to the directory, and create it on its node.
     CreateSchema(NewSchema),
-    /// Make the plain schema on every node.
+    /// Create the plain schema on every node.
     PlainSchema { text: String },
-    /// The directory follows, then the node or nodes.
+    /// Update the directory, then the node or nodes.
     RenameSchema { old: String, new: String },
-    /// Drop each schema where it is.
+    /// Drop each schema on its node.
     DropSchemas { cascade: bool },
-    /// The node makes the rows.
+    /// Fill the table on the node.
     TableAs { node: NodeId },
-    /// Nodes that join the transaction import these snapshots.
+    /// Import these snapshots on nodes that join the transaction.
     ImportSnapshot(BTreeMap<NodeId, String>),
-    /// The parts of the local transaction that was prepared, and is ended now, are ended on their nodes.
+    /// Finish the parts of the prepared transaction on their nodes.
     FinishPrepared { transaction: u32 },
 }
 
-/// A distributed schema that is being made.
+/// A distributed schema being created.
 pub struct NewSchema {
     /// Its name.
     pub name: String,
-    /// What places it.
+    /// The key by which it is placed.
     pub key: String,
-    /// Where it goes.
+    /// Its placement.
     pub target: placement_strategy::Target,
-    /// The statement for its node.
+    /// The command for its node.
     pub text: Vec<u8>,
 }

@@ -1,10 +1,10 @@
-//! Large objects are all on this server, so nothing that runs on a node may be made to work on them.
+//! Large objects are stored on this server only, so code that runs on a node must not access them.
 
 use crate::error::{Error, Result};
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// 0A000 if the statement gives a tenant's table the trigger of the extension `lo`.
+/// 0A000 if the command creates a trigger of extension `lo` on a tenant's table.
 pub(super) fn check(statement: &Statement) -> Result<()> {
     match statement.trigger_function() {
         Some(function) if function == "lo_manage" => Err(Error::new(

@@ -1,15 +1,15 @@
-//! Definitions of Helios' own that concern this server alone.
+//! Internal DDL of Helios that concerns this server only.
 
 use std::cell::Cell;
 
 thread_local!(static ACTIVE: Cell<bool> = const { Cell::new(false) });
 
-/// Whether the utility hook is to let statements pass.
+/// Whether the utility hook shall pass commands through.
 pub(super) fn is_active() -> bool {
     ACTIVE.get()
 }
 
-/// Runs statements that no node follows.
+/// Runs commands that are not sent to nodes.
 pub(super) fn locally<T>(work: impl FnOnce() -> T) -> T {
     struct Restore(bool);
     impl Drop for Restore {

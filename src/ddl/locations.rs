@@ -1,4 +1,4 @@
-//! The places that a statement reaches, taken together: whether it can run at all, and where.
+//! The combined locations of the objects that a command touches: whether it can run at all, and where.
 
 use super::object_location::Location;
 use crate::catalog::{self, NodeId};
@@ -6,7 +6,7 @@ use crate::error::{self, Error, Result};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
-/// Where a statement has to run besides this server.
+/// Where a command must run in addition to this server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reach {
     Here,
@@ -14,14 +14,14 @@ pub(super) enum Reach {
     All,
 }
 
-/// The locations of what a statement touched.
+/// Locations of the objects that a command touched.
 #[derive(Default)]
 pub(super) struct Locations {
-    /// Nodes, with one schema on each.
+    /// Nodes, with one affected schema each.
     pub(super) nodes: BTreeMap<NodeId, String>,
-    /// A relation of this server alone.
+    /// A relation that exists on this server only.
     pub(super) here: Option<String>,
-    /// Something that tenants share was touched.
+    /// A shared object was touched.
     pub(super) everywhere: bool,
 }
 
@@ -44,13 +44,13 @@ impl Locations {
         }
     }
 
-    /// An error if the statement cannot be run at one place.
+    /// Raises an error if the command cannot run in one place.
     pub(super) fn check(&self) -> Result<()> {
         let places = self.nodes.len() + usize::from(self.here.is_some());
         if places > 1 { Err(self.refusal()?) } else { Ok(()) }
     }
 
-    /// As [`Self::check`], for names in the statement's text: what tenants share is no part of one place either.
+    /// Like [`Self::check`], for names in the command's text, where shared objects count as another place.
     pub(super) fn check_named(&self) -> Result<()> {
         let places =
             self.nodes.len() + usize::from(self.here.is_some()) + usize::from(self.everywhere);

@@ -1,12 +1,12 @@
-//! Utility statements: distributed schemas, and definitions that have to be the same on shells and nodes.
+//! Utility commands: distributed schemas, and DDL that must be executed on both shells and nodes.
 //!
-//! A statement runs on the shells first, so that errors come early and permissions are checked here. What it
-//! touched is noted on the way; then its own text goes to the nodes where those objects live, in the same
-//! transaction: both or neither.
+//! A command runs on the shells first, so that errors are raised early and permissions are checked here. The objects
+//! that it touches are recorded; then its own text is sent to the nodes of those objects in the same transaction, so
+//! that it takes effect on both or on neither.
 //!
-//! Invariant: a statement that does not touch a distributed schema, or an object that tenants share, behaves
-//! exactly as without Helios; and no statement ends successfully with shell and node defined differently.
-//! Lock order: what PostgreSQL locks for the statement, then the shard's lock, then the node's own locks.
+//! Invariant: a command that touches neither a distributed schema nor a shared object behaves exactly as without
+//! Helios; and no command succeeds if it leaves shell and node with different definitions.
+//! Lock order: the locks that PostgreSQL takes for the command, then the shard's lock, then the node's own locks.
 //! Read first: `dispatch.rs`.
 
 pub mod concurrent;

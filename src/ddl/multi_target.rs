@@ -1,8 +1,8 @@
-//! Statements that work on the rows or files of the relations that they list: TRUNCATE, LOCK, VACUUM, ANALYZE,
-//! REFRESH, CLUSTER, REINDEX. The node does the work; there is nothing to do on a shell but to lock it.
+//! Commands that process the rows or files of a list of relations: TRUNCATE, LOCK, VACUUM, ANALYZE, REFRESH, CLUSTER,
+//! REINDEX. The node does the work; a shell is only locked.
 //!
-//! Lock order: the shell as the server would lock the table, then the node's own locks. The other way round, two
-//! transactions could wait for each other, one here and one on the node, and neither server would see it.
+//! Lock order: the shell, as the server would lock the table, then the node's own locks. In the opposite order, two
+//! transactions could wait for each other, one here and one on the node, which neither server would detect.
 
 use super::concurrent;
 use super::follow_up::FollowUp;
@@ -21,7 +21,7 @@ use pgrx::pg_sys::{NodeTag, Oid};
 use pgrx::spi::{quote_identifier, quote_qualified_identifier};
 use std::collections::BTreeMap;
 
-/// The relations that a statement lists, by where they are.
+/// The relations listed by a command, by location.
 struct Places {
     targets: Vec<RelationTarget>,
     here: Vec<usize>,
@@ -29,12 +29,12 @@ struct Places {
 }
 
 impl Places {
-    /// None: another statement, or one that lists no shell.
+    /// None for another command, or one that lists no shell.
     fn of(statement: &Statement) -> Result<Option<Self>> {
         let Some(targets) = statement.relation_targets() else { return Ok(None) };
         let (mut here, mut nodes) = (Vec::new(), BTreeMap::<NodeId, Vec<usize>>::new());
         for (i, item) in targets.iter().enumerate() {
-            // One that is missing is an error of the whole statement: the server finds the words.
+            // A missing relation is an error of the whole command, which the server raises.
             let Some(relation) = item.relation else { return Ok(None) };
             match object::belongs(object::of_relation(relation)) {
                 Some(Belongs::Relation { namespace, .. }) => match catalog::placement(namespace)? {
@@ -61,7 +61,7 @@ impl Places {
     }
 }
 
-/// None: another statement, or one about this server's own relations.
+/// None for another command, or one on local relations.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     if let Some(schema) = statement.reindexed_schema() {
         return reindex_schema(statement, &schema);
@@ -84,14 +84,14 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     statement.lock_shells(&remote);
     places.send(statement)?;
     Ok(Some(match statement.tag() {
-        // Which index a table is clustered on is a part of its definition.
+        // The index on which a table is clustered is part of its definition.
         NodeTag::T_ClusterStmt => Step::pass(*statement),
         _ if places.here.is_empty() => Step::done(statement),
         _ => Step::pass(statement.with_targets(&places.here)),
     }))
 }
 
-/// LOCK, which the server ran on the shells.
+/// LOCK, after the server ran it on the shells.
 pub(super) fn locked(statement: &Statement) -> Result<()> {
     match Places::of(statement)? {
         Some(places) => places.send(statement),
@@ -99,9 +99,9 @@ pub(super) fn locked(statement: &Statement) -> Result<()> {
     }
 }
 
-/// TRUNCATE of reference tables, with the tenants' tables that refer to them in its list or by CASCADE. The server runs it
-/// on the shells too, which have no rows: it finds all that refers, checks rights, and gives the errors and notices. Each
-/// node gets one statement with what it has of the list.
+/// TRUNCATE of reference tables, with tenants' tables that refer to them in its list or by CASCADE. The server also
+/// runs it on the shells, which have no rows: it finds all referencing tables, checks permissions, and raises errors
+/// and notices. Each node gets one command with the tables of the list that it has.
 fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     if statement.tag() != NodeTag::T_TruncateStmt {
         return Ok(None);
@@ -109,7 +109,7 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     let targets = statement.relation_targets().unwrap_or_default();
     let mut places = Vec::new();
     for item in &targets {
-        // One that is missing is an error of the whole statement: the server finds the words.
+        // A missing relation is an error of the whole command, which the server raises.
         let Some(relation) = item.relation else { return Ok(None) };
         places.push(object_location::of(object::of_relation(relation))?);
     }
@@ -132,8 +132,8 @@ fn truncate_references(statement: &Statement) -> Result<Option<Step>> {
     Ok(Some(begin(*statement, FollowUp::TruncateReferences { parts, silenced })))
 }
 
-/// After the server truncated reference tables and the shells of what refers to them. Reference tables that only CASCADE
-/// has reached here join the lists of the nodes.
+/// After the server truncated reference tables and the shells that refer to them, adds reference tables that were only
+/// reached by CASCADE to the lists of the nodes.
 pub(super) fn truncated(
     statement: &Statement,
     parts: &[(NodeId, String)],
@@ -185,13 +185,13 @@ fn reindex_schema(statement: &Statement, schema: &str) -> Result<Option<Step>> {
     Ok(Some(Step::done(statement)))
 }
 
-/// The statement with only some of its relations, each by its full name.
+/// The command for some of its relations, with qualified names.
 fn text_for(statement: &Statement, targets: &[&RelationTarget]) -> String {
     let (head, tail) = statement.around_list();
     format!("{head}{}{tail}", names_of(targets))
 }
 
-/// A list of relations, each by its full name.
+/// A list of qualified relation names.
 fn names_of(targets: &[&RelationTarget]) -> String {
     let name = |item: &&RelationTarget| {
         let mut text = if item.only { "ONLY ".to_owned() } else { String::new() };

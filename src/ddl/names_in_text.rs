@@ -1,7 +1,7 @@
-//! Names in the text of a statement that leave no trace in `pg_depend`, as those in `ALTER COLUMN … TYPE … USING`.
+//! Names in the text of a command that leave no trace in `pg_depend`, such as those in `ALTER COLUMN … TYPE … USING`.
 //!
-//! Such statements are rare, so the text is read without regard to its grammar: a word that names something in a schema
-//! of the search path that the node does not have is refused, whatever it means where it stands.
+//! Such commands are rare, so their text is scanned without regard to grammar: a word that is the name of an object in
+//! a schema of the search path that the node does not have is rejected, whatever its meaning in this place.
 
 use super::object_location::{self, Location};
 use crate::catalog::{self, NodeId};
@@ -14,7 +14,7 @@ use crate::pg::tree::statement::Statement;
 use helios_core::lex::{self, Kind, Rules, Token};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
-/// An error if the statement, which is to run on this node or on all (None), could mean something else there.
+/// Raises an error if the command, to be run on this node or on all (None), could mean something else there.
 pub(super) fn check(statement: &Statement, node: Option<NodeId>) -> Result<()> {
     if !statement.names_without_trace() {
         return Ok(());
@@ -59,7 +59,7 @@ fn is_there(location: &Location, node: Option<NodeId>) -> bool {
     }
 }
 
-/// One of these names that something in these schemas has.
+/// One of these names that is the name of an object in these schemas.
 fn named_in(schemas: &[Oid], names: Vec<String>) -> Result<Option<String>> {
     let _path = OwnSettings::safe_path();
     let select = "SELECT name FROM (
@@ -73,7 +73,7 @@ fn named_in(schemas: &[Oid], names: Vec<String>) -> Result<Option<String>> {
     sql::read_one::<String>(select, &[schemas.to_vec().into(), names.into()])
 }
 
-/// The names and operators of the text that stand without a schema.
+/// The unqualified names and operators in the text.
 fn words(text: &[u8]) -> Vec<(String, Token)> {
     let tokens: Vec<Token> = lex::tokens(text, rules()).collect();
     let mut found = Vec::new();
@@ -92,7 +92,7 @@ fn words(text: &[u8]) -> Vec<(String, Token)> {
     found
 }
 
-/// The strings of the text that could be names without a schema: those that are cast, or the first argument of a call.
+/// String constants that could contain unqualified names: those that are cast, or the first argument of a call.
 fn strings(text: &[u8]) -> Vec<(String, Token)> {
     let tokens: Vec<Token> = lex::tokens(text, rules()).collect();
     let mut found = Vec::new();
@@ -105,14 +105,14 @@ fn strings(text: &[u8]) -> Vec<(String, Token)> {
     found
 }
 
-/// Whether what stands behind these tokens is the first argument of a call.
+/// Whether the token after these is the first argument of a call.
 fn is_argument(text: &[u8], before: &[Token]) -> bool {
     let [.., name, parenthesis] = before else { return false };
     let keyword = ["in", "from", "to", "using"].iter().any(|word| name.is_word(text, word));
     parenthesis.is_mark(text, "(") && !keyword && lex::identifier(text, *name, b'\\').is_ok()
 }
 
-/// The one name that a string holds, before a list of arguments or nothing.
+/// The single name that a string contains, followed by an argument list or nothing.
 fn name_in(text: &[u8], token: Token) -> Option<String> {
     let value = lex::string(text, token, b'\\').ok()?;
     let bytes = value.as_bytes();

@@ -1,5 +1,5 @@
-//! On a node: a function that a coordinator's statement runs here must not change definitions, because the
-//! coordinator would not notice, and its shells would differ from the tables here.
+//! On a node: a function called by a coordinator's statement must not execute DDL, because the coordinator would not be
+//! aware of it, and its shells would differ from the tables here.
 
 use super::object_location;
 use super::statement_scope::{self, StatementScope};
@@ -9,8 +9,8 @@ use crate::pg::hooks::object_access::Event;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Whether the statement comes from a function that a coordinator's statement runs. What an event trigger does belongs
-/// to the coordinator's own definition.
+/// Whether the command comes from a function called by a coordinator's statement. The actions of an event trigger
+/// belong to the coordinator's own DDL command.
 pub(super) fn concerns(statement: &Statement) -> bool {
     !statement.is_top_level()
         && !statement_scope::is_inside()
@@ -18,7 +18,7 @@ pub(super) fn concerns(statement: &Statement) -> bool {
         && proof::is_coordinators()
 }
 
-/// An error if the statement touched anything but temporary objects.
+/// Raises an error if the command touched anything but temporary objects.
 pub(super) fn after(scope: &StatementScope) -> Result<()> {
     for touched in &scope.touched {
         let lives = match touched.event {

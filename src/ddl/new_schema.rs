@@ -1,4 +1,4 @@
-//! A schema that becomes a distributed one: where it goes, and its row in the catalog.
+//! Placement of a schema that becomes distributed, and its row in the catalog.
 
 use crate::catalog::{self, placement_strategy};
 use crate::error::Result;
@@ -9,15 +9,15 @@ use pgrx::spi::quote_identifier;
 /// How a new schema is to be placed.
 #[derive(Clone, Default)]
 pub struct PlacementRequest {
-    /// On this node.
+    /// Place it on this node.
     pub node: Option<String>,
-    /// By this strategy instead of the cluster's.
+    /// Use this strategy instead of the cluster's default.
     pub strategy: Option<PlacementStrategy>,
-    /// By this key instead of its name.
+    /// Use this key instead of its name.
     pub key: Option<String>,
 }
 
-/// The place, held until the transaction ends.
+/// Determines the placement and locks it until the transaction ends.
 pub(super) fn locked_target(
     schema: &str,
     request: &PlacementRequest,
@@ -36,7 +36,7 @@ pub(super) fn locked_target(
     Ok(target)
 }
 
-/// Writes the schema into the catalog, on the shard that its target names.
+/// Inserts the schema into the catalog, on the target's shard.
 pub(super) fn register(schema: &str, key: &str, target: placement_strategy::Target) -> Result<()> {
     let shard = match target {
         placement_strategy::Target::Pooled(shard, _) => shard,
@@ -45,7 +45,7 @@ pub(super) fn register(schema: &str, key: &str, target: placement_strategy::Targ
     catalog::insert_schema(schema, slot::key_of(key), shard)
 }
 
-/// The statement that makes a plain schema on a node.
+/// The command that creates a plain schema on a node.
 pub(super) fn plain_schema(name: &str, owner: &str) -> String {
     let (name, owner) = (quote_identifier(name), quote_identifier(owner));
     format!("CREATE SCHEMA IF NOT EXISTS {name} AUTHORIZATION {owner}")

@@ -1,4 +1,4 @@
-//! Where an object lives, and so which nodes have to follow what is done to it.
+//! The location of an object, which determines the nodes to which commands on it are sent.
 
 use crate::catalog::{self, NodeId, Placement};
 use crate::error::Result;
@@ -9,19 +9,19 @@ use crate::pg::session;
 use pgrx::pg_sys::Oid;
 use std::collections::HashSet;
 
-/// Where an object lives.
+/// Location of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// On one node, in the distributed schema of this name.
     Node(Placement, String),
-    /// On this server alone: the relation of this name, or something made from one.
+    /// On this server only: the relation of this name, or something created from one.
     Coordinator(String),
-    /// Wherever tenants are.
+    /// On all nodes.
     EveryNode,
 }
 
 impl Location {
-    /// The name of what gives the location.
+    /// Name of the object that determines the location.
     fn name(&self) -> &str {
         match self {
             Location::Node(_, name) | Location::Coordinator(name) => name,
@@ -30,12 +30,12 @@ impl Location {
     }
 }
 
-/// Where the object lives; None if it is gone or of no concern (temporary, or of the server's own).
+/// The location of an object; None if it no longer exists or is irrelevant (temporary or built-in).
 pub fn of(object: Object) -> Result<Option<Location>> {
     let Some(belongs) = object::belongs(object) else { return Ok(None) };
     Ok(match belongs {
         Belongs::Relation { relation, .. } if is_reference(relation)? => {
-            // What a trigger does to the rows here is copied with the rows.
+            // The effects of a trigger on rows here are replicated with the rows.
             (!object::is_trigger(object)).then_some(Location::EveryNode)
         }
         Belongs::Server => None,
@@ -52,8 +52,8 @@ pub fn of(object: Object) -> Result<Option<Location>> {
     })
 }
 
-/// Where an object lives that a statement names or leans on: what is temporary is on this server alone, and its name
-/// means another object on a node.
+/// The location of an object that a command names or depends on: a temporary object is on this server only, and its
+/// name refers to another object on a node.
 pub fn of_named(object: Object) -> Result<Option<Location>> {
     Ok(match of(object)? {
         None if object::is_temporary(object) => {
@@ -71,7 +71,7 @@ fn is_reference(relation: Oid) -> Result<bool> {
     catalog::is_reference(names::table_of_index(relation).unwrap_or(relation))
 }
 
-/// The location that a distributed schema gives to all in it; None for another schema.
+/// The location of all objects in a distributed schema; None for another schema.
 fn in_schema(namespace: Oid) -> Result<Option<Location>> {
     let Some(place) = catalog::any_placement(namespace)? else { return Ok(None) };
     let name = session::namespace_name(namespace).unwrap_or_default();
@@ -82,7 +82,7 @@ fn in_schema(namespace: Oid) -> Result<Option<Location>> {
     }))
 }
 
-/// An object of no distributed schema is everywhere, unless it was made from a table, or from something in a
+/// An object outside of distributed schemas is everywhere, unless it depends on a table or on an object in a
 /// distributed schema, which are in one place.
 fn rests_on(object: Object) -> Result<Location> {
     let mut visited = HashSet::from([object]);
@@ -124,7 +124,7 @@ fn rests_on(object: Object) -> Result<Location> {
     Ok(location)
 }
 
-/// Whether this is an object of a schema, or a schema, and no extension has made it.
+/// Whether this is a schema or an object in one, and not a member of an extension.
 pub(super) fn is_in_schema(object: Object) -> bool {
     matches!(object::belongs(object), Some(Belongs::Relation { .. } | Belongs::Schema(_)))
 }

@@ -1,8 +1,8 @@
-//! On a node: definitions come from its coordinator alone, whose shells would differ from the tables here otherwise.
+//! On a node: DDL is only accepted from the coordinator, whose shells would otherwise differ from the tables here.
 //!
-//! What a client may still do: everything temporary, work on rows and files (TRUNCATE, VACUUM, REINDEX, …), and what
-//! belongs to the server or database and not to a schema (roles, extensions, publications, subscriptions). A superuser
-//! who has to mend something by hand sets `helios.migration_session`.
+//! Clients may still do everything with temporary objects, process rows and files (TRUNCATE, VACUUM, REINDEX, …), and
+//! change objects of the server or database that belong to no schema (roles, extensions, publications, subscriptions).
+//! A superuser who must repair something manually sets `helios.migration_session`.
 
 use super::object_location::is_in_schema;
 use super::statement_scope::StatementScope;
@@ -15,7 +15,7 @@ use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::NodeTag;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Whether the statement may define something on a node, and comes from one of the node's own clients.
+/// Whether the command may execute DDL on a node and comes from one of the node's own clients.
 pub(super) fn concerns(statement: &Statement) -> Result<bool> {
     let works_on_rows = matches!(
         statement.tag(),
@@ -32,9 +32,9 @@ pub(super) fn concerns(statement: &Statement) -> Result<bool> {
         && !catalog::proof::is_coordinators())
 }
 
-/// What changes objects without telling that it has touched them, or tells it too late.
+/// Rejects commands that do not report the objects that they change, or report them too late.
 pub(super) fn before(statement: &Statement) -> Result<()> {
-    // It commits more than once: what it has touched would be known too late.
+    // It commits more than once, so touched objects would be known too late.
     let subject = statement.is_concurrent().then(|| statement.subject());
     if subject.flatten().is_some_and(|relation| is_in_schema(object::of_relation(relation))) {
         return Err(refusal());
@@ -54,7 +54,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
     }
 }
 
-/// An error if the statement touched anything of a schema that is not temporary.
+/// Raises an error if the command touched a non-temporary object in a schema.
 pub(super) fn after(scope: &StatementScope) -> Result<()> {
     let touched = scope.touched.iter().any(|touched| match touched.event {
         Event::Dropped => touched.in_schema,

@@ -1,5 +1,6 @@
-//! What a schema of this server refers to outside of itself, before it becomes a distributed one: all of it must be on
-//! the schema's node, and nothing that stays here may need what goes, but for views, which look in from here.
+//! References of a schema on this server to objects outside of it, before it is distributed: all of these must exist on
+//! the schema's node, and no object that stays here may depend on one that moves, except for views, which work from
+//! here.
 
 use super::object_location::{self, Location};
 use crate::catalog::{self, NodeId};
@@ -11,10 +12,10 @@ use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::sql;
 use crate::transaction::{self, Mode};
 
-/// How many columns the rows of [`requirements::query`] have.
+/// Number of columns in the rows of [`requirements::query`].
 const COLUMNS: usize = 11;
 
-/// 0A000 or 55000 with everything that is in the way, and the remedy for each.
+/// 0A000 or 55000 with all obstacles, and the remedy for each.
 pub(super) fn check(schema: &str, target: NodeId) -> Result<()> {
     let schemas = [schema.to_owned()];
     let node = catalog::node(target)?;

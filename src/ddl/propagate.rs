@@ -1,4 +1,4 @@
-//! Which nodes a definition goes to, and sending it there.
+//! Determines the nodes to which a DDL command is sent, and sends it.
 
 use super::follow_up::FollowUp;
 use super::locations::{Locations, Reach};
@@ -17,7 +17,7 @@ use crate::pg::tree::statement_names::Granted;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::pg_sys::{NodeTag, Oid};
 
-/// What can be known before anything is done.
+/// The checks that are possible before anything is done.
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     match statement.tag() {
         NodeTag::T_DropOwnedStmt | NodeTag::T_ReassignOwnedStmt | NodeTag::T_GrantRoleStmt => {
@@ -56,7 +56,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     Ok(begin(run, FollowUp::Touched { models: statement.models() }))
 }
 
-/// Sends what the server has run to where it belongs.
+/// Sends a command that the server has run to the nodes concerned.
 pub(super) fn after(
     scope: &StatementScope,
     models: &[Object],
@@ -87,7 +87,7 @@ pub(super) fn after(
     }
 }
 
-/// An error if what was made rests on relations of another place.
+/// Raises an error if a created object depends on relations in another place.
 pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
     reach_of(scope, &[], statement).map(|_| ())
 }
@@ -104,7 +104,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
             Event::Created | Event::Altered => {
                 dependencies::check(touched.object)?;
                 match object_location::of(touched.object)? {
-                    // It has lost what it had of a relation of this server, and looks like something shared now.
+                    // It no longer depends on a local relation, and now looks like a shared object.
                     Some(Location::EveryNode) if statement.tag() == NodeTag::T_DropStmt => {}
                     Some(location) => made.add(location),
                     None => {}
@@ -112,7 +112,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
             }
         }
     }
-    // After a DROP its names mean what is next in the search path; what it dropped has been noted.
+    // After a DROP, its names refer to the next objects in the search path; the dropped objects have been recorded.
     let named = match statement.tag() {
         NodeTag::T_DropStmt => Vec::new(),
         _ => statement.named(),
@@ -122,7 +122,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
             made.add(location);
         }
     }
-    // A table of this server may be like one elsewhere, but not the other way round.
+    // A local table may be created LIKE one elsewhere, but not vice versa.
     for object in models {
         match object_location::of_named(*object)? {
             Some(Location::EveryNode) | None => {}
@@ -132,7 +132,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
             Some(_) => {}
         }
     }
-    // What tenants share may pull things down or along in many places; all else is one place's business.
+    // A command on a shared object may affect dependent objects in many places; all others belong to one place.
     if !(made.everywhere || gone.everywhere)
         || statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
     {
@@ -196,13 +196,13 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
     Ok(locations.reach())
 }
 
-/// Whether a plain schema has reference tables, which are all that nodes have in it.
+/// Whether a plain schema contains reference tables, the only relations that nodes have in it.
 fn has_references(schema: Oid) -> Result<bool> {
     let tables = catalog::references()?;
     Ok(tables.iter().any(|table| names::relation_namespace(table.relation) == Some(schema)))
 }
 
-/// Moving between schemas is a change of name only where both live at one place.
+/// Moving an object to another schema only changes its name if both schemas are in the same place.
 fn check_move(object: Object, schema: &str) -> Result<()> {
     let Some(from) = object_location::of(object)? else { return Ok(()) };
     let to = catalog::any_placement_of(schema)?;

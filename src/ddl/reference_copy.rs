@@ -1,8 +1,8 @@
-//! Reference tables: the copy on a node, with its rows.
+//! The copy of a reference table on a node, with its rows.
 //!
-//! Invariant: what the table's owner wrote (generated columns, checks, indexes) runs with no more rights than his. So
-//! the table is made and filled by the owner, in a schema of its own where he may do that; then a superuser puts it in
-//! its place. Indexes are left to PostgreSQL, which becomes the table's owner for them.
+//! Invariant: code written by the table's owner (generated columns, checks, indexes) runs with the owner's privileges
+//! only. So the table is created and filled by the owner, in a temporary schema where he may do that; then a superuser
+//! moves it to its place. Indexes are left to PostgreSQL, which switches to the table's owner for them.
 
 use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
@@ -12,17 +12,17 @@ use crate::pg::session::sql;
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Name of the trigger: it sorts before those that people write.
+/// Name of the trigger; it sorts before usual names.
 const COPY: &str = "\"!helios_copy\"";
 
-/// Number and hash of the rows of the copy here, of what is committed on all nodes: writers are kept out until the
-/// transaction ends.
+/// Number and hash of the rows of the local copy, as committed on all nodes: writers are blocked until the transaction
+/// ends.
 pub fn digest(table: &ReferenceTable) -> Result<String> {
     catalog::lock_reference_shared(table.relation);
     digest_of(table.relation)
 }
 
-/// The query that gives [`digest`] on a node.
+/// The query that returns [`digest`] on a node.
 pub fn digest_there(table: &ReferenceTable) -> String {
     let name = helios_core::quote::literal(&table.name);
     format!("SELECT helios.reference_digest({name}::pg_catalog.regclass)")
@@ -39,8 +39,8 @@ pub fn digest_of(relation: pgrx::pg_sys::Oid) -> Result<String> {
     Ok(format!("{rows} rows, sum {sum}"))
 }
 
-/// 42501 unless the current user may read the table, of which a digest tells something. 42809 for what has no rows of its
-/// own to scan: views, partitioned tables.
+/// 42501 unless the current user may read the table, because a digest reveals information about it. 42809 for relations
+/// without storage: views, partitioned tables.
 pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
     let kind = "SELECT relkind OPERATOR(pg_catalog.=) 'r' FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) $1";
     if crate::pg::session::sql::read_one::<bool>(kind, &[relation.into()])? == Some(false) {
@@ -56,13 +56,13 @@ pub fn require_reader(relation: pgrx::pg_sys::Oid) -> Result<()> {
     Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message))
 }
 
-/// One statement that makes the copy.
+/// One of the statements that create the copy.
 struct Statement {
     by_owner: bool,
     text: String,
 }
 
-/// Makes the copy on a node, with its rows. The table is locked against writers, or the cluster is.
+/// Creates the copy on a node, with its rows. The table or the cluster is locked against writers.
 pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     let run = |text: &str| {
         transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
@@ -79,7 +79,7 @@ pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     by_owner.iter().try_for_each(|statement| run(&statement.text))?;
     copy_rows(node, table, &place)?;
     run("RELEASE SAVEPOINT helios_owner")?;
-    // The owner's code may have changed the session's settings, the search path first of all.
+    // The owner's code may have changed the session's settings, in particular search_path.
     transaction::forget_settings_of(node);
     by_us.iter().try_for_each(|statement| run(&statement.text))?;
     run(&format!(

@@ -1,4 +1,4 @@
-//! What can be a reference table.
+//! Requirements for reference tables.
 
 use crate::catalog::{self, ReferenceTable};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::{self, sql};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// 42501 if the user has not the rights of the table's owner.
+/// 42501 unless the user has the privileges of the table's owner.
 pub fn own_table(table: &ReferenceTable) -> Result<()> {
     let select = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = $1";
     match sql::one::<bool>(select, &[table.relation.into()])? {
@@ -19,7 +19,7 @@ pub fn own_table(table: &ReferenceTable) -> Result<()> {
     }
 }
 
-/// Errors for what cannot become a reference table: 42710, 42809 and 0A000, with the reason.
+/// Errors for tables that cannot become reference tables: 42710, 42809 and 0A000, with the reason.
 pub fn check(table: &ReferenceTable) -> Result<()> {
     if catalog::is_reference(table.relation)? {
         let message = format!("table {} is already a reference table", table.name);
@@ -55,7 +55,7 @@ pub fn check(table: &ReferenceTable) -> Result<()> {
     check_shape(table)
 }
 
-/// What a reference table must be like, now and later: 0A000 if it is not.
+/// Checks the requirements that a reference table must always meet: 0A000 if it does not.
 pub fn check_shape(table: &ReferenceTable) -> Result<()> {
     let refused =
         |column: usize, message: &str, hint: &str| (column, message.to_owned(), hint.to_owned());

@@ -1,10 +1,10 @@
-//! Reference tables: every server has the whole table, so that tenants join with it and refer to it where they are.
+//! Reference tables: every server has the complete table, so that tenants can join with it and refer to it locally.
 //!
-//! The coordinator's copy is the table itself, with its triggers and sequences. Those on the nodes have what reading and
-//! foreign keys of tenants need: columns, keys, indexes, checks, owner and grants.
+//! The coordinator's copy is the table itself, with its triggers and sequences. The copies on the nodes have what
+//! tenants need for reading and foreign keys: columns, keys, indexes, checks, owner and privileges.
 //!
-//! Invariant: a transaction that commits leaves the same rows on all nodes. Rows get there with [`create`] and
-//! [`bring_to`], and from the trigger of the coordinator's table.
+//! Invariant: a committed transaction leaves the same rows on all nodes. Rows are copied by [`create`] and
+//! [`bring_to`], and by the trigger of the coordinator's table.
 //! Lock order: the cluster's lock, the table, its lock as a reference table.
 
 use super::local_only::locally;
@@ -26,10 +26,10 @@ use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
 
-/// Names of the triggers: they sort before those that people write.
+/// Names of the triggers; they sort before usual names.
 const WRITE: &str = "\"!helios_write";
 
-/// `helios_create_reference_table`: a table of this server becomes a reference table.
+/// `helios_create_reference_table`: turns a table on this server into a reference table.
 pub fn create(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
     refuse_old_snapshot()?;

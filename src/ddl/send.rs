@@ -1,4 +1,4 @@
-//! Sends definitions to nodes, inside the client's transaction.
+//! Sends DDL to nodes inside the client's transaction.
 
 use super::statement_scope;
 use crate::catalog::{self, NodeId};
@@ -11,15 +11,15 @@ use crate::transaction::{self, Mode};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::NodeTag;
 
-/// Runs a definition on one node. Notices are those that this server gave already.
+/// Runs a DDL command on one node. Its notices are dropped, because this server has already raised them.
 ///
-/// While a dump is restored, the nodes are another cluster's: then the shells alone get their definition,
-/// and a notice says so.
+/// While a dump is restored, the nodes belong to another cluster: then the command runs on the shells only, and a
+/// notice says so.
 pub fn to(node: NodeId, text: &[u8]) -> Result<()> {
     define(node, text, true)
 }
 
-/// `warnings_too`: the node's warnings are those that this server gave already.
+/// `warnings_too`: also drop the node's warnings, which this server has already raised.
 fn define(node: NodeId, text: &[u8], warnings_too: bool) -> Result<()> {
     if let Err(not_ours) = catalog::node(node)?.check_ours() {
         crate::pg::error::notify(PgLogLevel::NOTICE, &not_ours);
@@ -34,15 +34,15 @@ fn define(node: NodeId, text: &[u8], warnings_too: bool) -> Result<()> {
     failpoint::hit(failpoint::DEFINITION_SEND_AFTER)
 }
 
-/// Runs work on rows on one node, or a definition that makes some; gives its command tag.
+/// Runs a command that processes or creates rows on one node; returns its command tag.
 pub fn work(node: NodeId, statement: &Statement) -> Result<String> {
     let done = transaction::execute(node, statement.text(), Mode::Transaction, true);
     done.map_err(|error| statement.shift(error))
 }
 
-/// Runs the statement's own text on one node.
+/// Runs the command's own text on one node.
 pub fn own(node: NodeId, statement: &Statement) -> Result<()> {
-    // Rows, which only the node has, may run functions that warn.
+    // Rows exist on the node only, and may run functions that raise warnings.
     let has_rows = matches!(
         statement.tag(),
         NodeTag::T_AlterTableStmt | NodeTag::T_IndexStmt | NodeTag::T_AlterDomainStmt
@@ -50,12 +50,12 @@ pub fn own(node: NodeId, statement: &Statement) -> Result<()> {
     define(node, statement.text(), !has_rows).map_err(|error| statement.shift(error))
 }
 
-/// Runs the statement's own text on every node but this server.
+/// Runs the command's own text on every other node.
 pub fn own_to_all(statement: &Statement) -> Result<()> {
     to_all(statement.text()).map_err(|error| statement.shift(error))
 }
 
-/// Runs the statement on every node but this server.
+/// Runs the command on every other node.
 pub fn to_all(text: &[u8]) -> Result<()> {
     for node in catalog::remote_nodes()? {
         to(node.id, text)?;
@@ -63,8 +63,8 @@ pub fn to_all(text: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Makes a function on every node. Its text may name tables that are on this server alone, which is no fault until
-/// it is called there.
+/// Creates a function on every node. Its text may name tables that exist on this server only, which is no error until
+/// the function is called there.
 pub fn function_to_all(statement: &Statement) -> Result<()> {
     let mine = session::setting("check_function_bodies").unwrap_or_else(|| "on".into());
     let restore = format!("SET LOCAL check_function_bodies = {mine}");
@@ -86,12 +86,12 @@ pub fn grant_on_database(statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-/// Runs the statement on one node so that it commits by itself, and gives its command tag.
+/// Runs the command on one node outside of the transaction, and returns its command tag.
 pub fn alone(node: NodeId, text: &[u8]) -> Result<String> {
     transaction::execute(node, text, Mode::Autocommit, true)
 }
 
-/// Runs work on the rows of some of the statement's relations on one node.
+/// Runs work on the rows of some of the command's relations on one node.
 pub fn part(node: NodeId, text: &[u8]) -> Result<()> {
     transaction::execute(node, text, Mode::Transaction, true)?;
     Ok(())

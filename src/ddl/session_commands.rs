@@ -1,5 +1,5 @@
-//! SET CONSTRAINTS, SET TRANSACTION SNAPSHOT and DEALLOCATE ALL, which sessions to nodes have to follow; COMMIT PREPARED and ROLLBACK PREPARED,
-//! which the nodes themselves follow.
+//! SET CONSTRAINTS, SET TRANSACTION SNAPSHOT and DEALLOCATE ALL, which must also be applied to sessions with nodes;
+//! COMMIT PREPARED and ROLLBACK PREPARED, which must be executed on the nodes, too.
 
 use super::follow_up::FollowUp;
 use super::statement_scope::begin;
@@ -12,7 +12,7 @@ use crate::pg::session;
 use crate::pg::tree::statement::Statement;
 use crate::transaction;
 
-/// Before the server runs the statement.
+/// Called before the server runs the command.
 pub(super) fn before(statement: &Statement) -> Result<Step> {
     if statement.deallocates_all() {
         transaction::forget_statements();
@@ -38,7 +38,7 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     expressions::route_arguments(statement)
 }
 
-/// The server checks the names; the constraints of distributed schemas are looked at on their nodes.
+/// The server checks the names; the constraints of distributed schemas are checked on their nodes.
 fn set_constraints(statement: &Statement) -> Result<()> {
     let Some(names) = statement.set_constraints() else { return Ok(()) };
     if !catalog::in_use() {

@@ -1,7 +1,7 @@
-//! What the statements that are being executed have touched so far: a stack, since a statement can run others.
+//! The objects touched so far by the commands being executed: a stack, because commands can be nested.
 //!
-//! Invariant: a scope is there from `before` to `after` of its statement, and is gone once the (sub)transaction in
-//! which it began is.
+//! Invariant: a scope exists from `before` to `after` of its command, and is removed when the (sub)transaction in which
+//! it began ends.
 
 use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
@@ -16,27 +16,27 @@ use std::cell::RefCell;
 
 /// An object that a statement touched.
 pub struct Touched {
-    /// What happened to it.
+    /// The kind of event.
     pub event: Event,
-    /// Which one.
+    /// The object.
     pub object: Object,
-    /// Where it was, if it is gone now.
+    /// Its location, if it no longer exists.
     pub location: Option<Location>,
     /// Its name, if it was a schema.
     pub schema: Option<String>,
-    /// Whether it was a schema or in one, if it is gone now.
+    /// Whether it was a schema or in one, if it no longer exists.
     pub in_schema: bool,
 }
 
-/// One statement on its way.
+/// A command being executed.
 pub struct StatementScope {
-    /// Nesting level of the subtransaction it began in.
+    /// Nesting level of the subtransaction in which it began.
     level: i32,
     /// What is to be done at its end.
     pub plan: FollowUp,
-    /// What it touched.
+    /// The objects that it touched.
     pub touched: Vec<Touched>,
-    /// What statements inside it (of event triggers) have for nodes: it comes after its own.
+    /// DDL for nodes from nested commands (of event triggers), to be sent after its own.
     pub later: Vec<(NodeId, Vec<u8>)>,
 }
 
@@ -52,7 +52,7 @@ thread_local! {
     static SCOPES: RefCell<Vec<StatementScope>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The server runs the statement; `plan` is followed when it has.
+/// Lets the server run the command; `plan` is carried out afterwards.
 pub(super) fn begin(statement: Statement, plan: FollowUp) -> Step {
     Step { frame: Some(push(plan)), ..Step::pass(statement) }
 }
@@ -85,12 +85,12 @@ pub(super) fn pop(scope: usize) -> StatementScope {
     })
 }
 
-/// Whether a definition is under way that this one is inside of, as those of event triggers are.
+/// Whether this command is nested in another DDL command, like those of event triggers.
 pub(super) fn is_inside() -> bool {
     SCOPES.with_borrow(|scopes| !scopes.is_empty())
 }
 
-/// Keeps a definition for after the statement that this one runs inside of; false if there is none.
+/// Queues a command to be sent after the enclosing one; false if there is none.
 pub(super) fn keep_for_later(node: NodeId, text: &[u8]) -> bool {
     SCOPES.with_borrow_mut(|scopes| match scopes.last_mut() {
         Some(outer) => {
@@ -101,10 +101,10 @@ pub(super) fn keep_for_later(node: NodeId, text: &[u8]) -> bool {
     })
 }
 
-/// Drops the scopes of statements that began in a subtransaction of this level or deeper: they failed.
+/// Removes the scopes of commands that began in a subtransaction of this level or deeper, because they failed.
 pub fn forget_statements(level: i32) {
     SCOPES.with(|scopes| {
-        // In the middle of a push or pop nothing raises, so the list is never borrowed here.
+        // No error can be raised while the list is borrowed, so it is never borrowed here.
         if let Ok(mut scopes) = scopes.try_borrow_mut() {
             scopes.retain(|scope| scope.level < level);
             object_access::set_recording(!scopes.is_empty());
@@ -112,7 +112,7 @@ pub fn forget_statements(level: i32) {
     });
 }
 
-/// Notes what happened to an object, in the innermost statement.
+/// Records an event on an object in the innermost command.
 pub fn record(event: Event, object: Object) -> Result<()> {
     let known = SCOPES.with_borrow(|scopes| {
         let touched = scopes.last().map(|scope| &scope.touched);
@@ -123,7 +123,7 @@ pub fn record(event: Event, object: Object) -> Result<()> {
     }
     let in_schema = event == Event::Dropped && object_location::is_in_schema(object);
     let (location, schema) = match event {
-        // The parts of an extension go with it.
+        // Members of an extension are dropped with it.
         Event::Dropped if object::is_part_of_extension(object) => return Ok(()),
         Event::Dropped => {
             let schema = object::as_schema(object).and_then(session::namespace_name);

@@ -1,5 +1,5 @@
-//! CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW in a distributed schema: the shell gets the definition,
-//! the node the rows.
+//! CREATE TABLE AS, SELECT INTO, CREATE MATERIALIZED VIEW in a distributed schema: the shell gets the definition, the
+//! node computes the rows.
 
 use super::follow_up::FollowUp;
 use super::object_location::{self, Location};
@@ -13,7 +13,7 @@ use crate::pg::hooks::utility::{Completion, Step};
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// None: another statement, or one that makes a relation elsewhere.
+/// None for another command, or one that creates a relation elsewhere.
 pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let Some(table) = statement.table_as() else { return Ok(None) };
     let Some(place) = catalog::placement(table.namespace)? else { return Ok(None) };
@@ -56,7 +56,7 @@ fn is_there(location: &Location, node: NodeId) -> bool {
     }
 }
 
-/// The rows are made on the node, where the query's text would mean something else, or nothing.
+/// The rows are computed on the node, where the query's text could refer to other objects or to none.
 fn elsewhere(table: &str, object: Object, location: &Location, node: NodeId) -> Result<Error> {
     let name = object::identity(object)?.unwrap_or_default();
     let place = match location {
@@ -72,7 +72,7 @@ fn elsewhere(table: &str, object: Object, location: &Location, node: NodeId) -> 
     .hint(format!("Create table \"{table}\" first and fill it with INSERT, or qualify the names with their schema.")))
 }
 
-/// Makes it on the node; gives the number of rows, if any were made.
+/// Creates it on the node; returns the number of rows, if any were computed.
 pub(super) fn after(
     node: NodeId,
     scope: &StatementScope,

@@ -1,4 +1,4 @@
-//! Triggers of shells for TRUNCATE, which fire on the node and not here.
+//! TRUNCATE triggers of shells, which fire on the node and not here.
 
 use super::local_only::locally;
 use crate::catalog;
@@ -8,15 +8,15 @@ use crate::pg::session::{self, sql};
 use pgrx::pg_sys::{InvalidOid, Oid};
 use pgrx::spi::quote_identifier;
 
-/// A trigger that is switched off.
+/// A trigger that has been disabled.
 pub struct Trigger {
     table: Oid,
     name: String,
-    /// How it was switched on: `ENABLE`, `ENABLE REPLICA` or `ENABLE ALWAYS`.
+    /// How it was enabled: `ENABLE`, `ENABLE REPLICA` or `ENABLE ALWAYS`.
     enable: String,
 }
 
-/// Switches off the triggers for TRUNCATE of all shells that are truncated with these relations, or by CASCADE.
+/// Disables the TRUNCATE triggers of all shells that are truncated with these relations or by CASCADE.
 pub(super) fn begin(relations: Vec<Oid>) -> Result<Vec<Trigger>> {
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     let select = "WITH RECURSIVE leaning (child, parent) AS (
@@ -48,7 +48,7 @@ pub(super) fn begin(relations: Vec<Oid>) -> Result<Vec<Trigger>> {
     Ok(silenced)
 }
 
-/// Switches them on again, each as it was.
+/// Enables them again as before.
 pub(super) fn end(silenced: &[Trigger]) -> Result<()> {
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     silenced.iter().try_for_each(|trigger| trigger.switch(&trigger.enable))

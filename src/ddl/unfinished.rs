@@ -1,8 +1,8 @@
-//! What a statement with CONCURRENTLY leaves on its node when it fails: an invalid index, a partition that is being
-//! detached. PostgreSQL shows that, and so must the shell, or nobody could drop, rebuild or finish it.
+//! What a failed command with CONCURRENTLY leaves behind on its node: an invalid index, or a partition pending detach.
+//! PostgreSQL shows that, and so must the shell, or nobody could drop, rebuild or finish it.
 //!
-//! The node is asked, after a failure and before the next statement of the kind, and the shell follows. An index of a
-//! toast table has another name on each server, and is left out.
+//! After a failure and before the next command of this kind, the node's state is read and applied to the shell. An
+//! index on a TOAST table has another name on each server and is omitted.
 
 use super::local_only::locally;
 use super::send;
@@ -19,7 +19,7 @@ use helios_core::quote::{identifier, literal, qualified};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::Oid;
 
-/// How long locks on shells are waited for, which others queue behind.
+/// Lock timeout for shells, behind which others queue.
 const LOCK_TIMEOUT: &std::ffi::CStr = c"1s";
 
 /// The tables that are looked at.

@@ -1,7 +1,8 @@
-//! Removes what a migration has left on nodes: one noted thing after the other, each gone before its note is.
+//! Removes a migration's leftovers from nodes: one recorded item after the other; an item's row is deleted after the
+//! object is gone.
 //!
-//! A schema is dropped only where the fence says that it is the copy which nobody writes to. So a note that is wrong,
-//! or old, costs nothing.
+//! A schema is only dropped if its fence says that it is a copy to which nobody writes. So an incorrect or outdated row
+//! does no harm.
 
 use super::import::guard;
 use crate::catalog::cleanup::CleanupItem;
@@ -22,7 +23,7 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
-/// The kind of clean-up that removes a copy of a schema: shells stay, without their rows.
+/// Kind of the cleanup item that removes a copy of a schema: shells remain, without their rows.
 pub fn copy_kind(migration: &Migration, node: NodeId) -> &'static str {
     if Kind::of(migration).uses_shells(Endpoint::of(node)) { "rows" } else { "schema" }
 }
@@ -32,7 +33,7 @@ pub fn all(migration: &Migration) -> Result<()> {
     some(migration, |_| true)
 }
 
-/// Opens the copy on a foreign server, where it is the one in use, before anything else is done.
+/// Reopens the copy on a foreign server, if it is the active one, before anything else is done.
 pub fn open_foreign(migration: &Migration) -> Result<()> {
     let items = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
     let is_guarded =
@@ -45,12 +46,12 @@ pub fn open_foreign(migration: &Migration) -> Result<()> {
     worker::attempt(|| guard::open(migration, &mut source))
 }
 
-/// Removes what is chosen. A foreign server comes last: it may never come back.
+/// Removes the chosen items. A foreign server comes last, because it may never come back.
 pub fn some(migration: &Migration, chosen: impl Fn(&CleanupItem) -> bool) -> Result<()> {
     let mut items = worker::attempt(|| catalog::cleanup::of_migration(migration.id))?;
     items.sort_by_key(|item| Endpoint::of(item.node).is_foreign());
     let mut sessions: BTreeMap<NodeId, Session> = BTreeMap::new();
-    // What is on a node that does not answer is removed when it does; the others need not wait for that.
+    // Items on an unreachable node are removed later; the others need not wait for them.
     let mut lost: BTreeMap<NodeId, Error> = BTreeMap::new();
     for item in items.iter().filter(|item| chosen(item)) {
         if lost.contains_key(&item.node) {
@@ -94,7 +95,7 @@ fn connect(migration: &Migration, node: NodeId) -> Result<Session> {
     if node == migration.target {
         backfill::end_stray_copies(migration, &mut session)?;
     }
-    // What is in use is tried again later: those who use it next wait behind this.
+    // Objects in use are retried later, because others would queue behind this lock request.
     session.query(&format!("SET lock_timeout = {}", settings::MAX_SWITCH_STALL.get()))?;
     Ok(session)
 }
@@ -108,7 +109,7 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
             let drop = format!("DROP PUBLICATION IF EXISTS {}", identifier(&item.name));
             session.query(&drop).map(|_| ())
         }
-        // The table may be gone with its schema.
+        // The table may have been dropped with its schema.
         "identity" | "trigger" => match session.query(&item.name) {
             Err(error)
                 if error.is(Code::ERRCODE_UNDEFINED_TABLE)
@@ -122,7 +123,7 @@ fn remove(migration: &Migration, item: &CleanupItem, session: &mut Session) -> R
         "schema" => drop_schema(id, &item.name, session),
         "former" => drop_former(migration, item, session),
         "import" => guard::remove(migration, &item.name, Endpoint::of(item.node), session),
-        // The name is one that only we give.
+        // Only Helios generates such names.
         "aside" => {
             let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", identifier(&item.name));
             session.query(&drop).map(|_| ())
@@ -146,7 +147,7 @@ fn drop_schema(id: i64, schema: &str, session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// What was in use on a node that was lost, and is not any more: nobody is to write it now that the node is back.
+/// Closes the former active copy on a node that was lost: it must not be written now that the node is back.
 fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session) -> Result<()> {
     let placement = worker::attempt(|| catalog::any_placement_of(&item.name))?;
     if placement.is_some_and(|placement| placement.node == item.node) {
@@ -156,7 +157,7 @@ fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session)
     drop_schema(migration.id, &item.name, session)
 }
 
-/// Takes the rows out of tables here that have become shells; those that are in use keep theirs.
+/// Truncates tables on this server that have become shells; tables in use are skipped.
 fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> Result<()> {
     let is_shell = format!(
         "SELECT FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE c.name = {} AND s.node <> 0",
@@ -166,15 +167,15 @@ fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> R
         return Ok(());
     }
     let mut tables = crate::replication::source_catalogs::moving(session, &[schema.to_owned()])?;
-    // Clients lock shells in orders of their own. This gives way where that is a deadlock, and would again in the same
-    // order.
+    // Clients may lock shells in any order. On a deadlock this transaction must be the victim, and a retry would lock
+    // in the same order.
     if migration.tries % 2 == 1 {
         tables.reverse();
     }
     if !tables.is_empty() {
         let all: Vec<_> =
             tables.iter().map(|table| format!("ONLY {}", table.qualified())).collect();
-        // No trigger is to fire.
+        // Triggers must not fire.
         session.query(&format!(
             "BEGIN; SET LOCAL session_replication_role = replica; TRUNCATE {}; COMMIT",
             all.join(", ")

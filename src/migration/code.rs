@@ -1,12 +1,13 @@
-//! Definitions that run code as soon as they are made.
+//! Definitions that run code when they are created.
 //!
-//! Most do not: CREATE INDEX becomes the table's owner by itself, defaults and bodies of functions are only read. But a
-//! literal of a type that holds domains (an array of one) is checked when the text is read, and what is constant in
-//! generated columns, keys of partitions and checks of tables that exist is computed. Such definitions are made with
-//! the rights of the objects' owners; all others need nothing of them.
+//! Most do not: CREATE INDEX switches to the table's owner by itself, and defaults and function bodies are only parsed.
+//! But a literal of a type that contains domains (for example an array of one) is checked when it is parsed, and
+//! constant expressions in generated columns, partition keys and checks of existing tables are evaluated. Such
+//! definitions are created with the privileges of the objects' owners; all others need no privileges of theirs.
 //!
-//! Code is what somebody other than a superuser can write: every function with another owner; and, where it is called
-//! with rows or values, whatever is not immutable, as some functions of PostgreSQL's own run a text that they are given.
+//! Code is anything that a non-superuser can write: every function not owned by a superuser, and, where it is called
+//! with rows or values, everything that is not immutable, because some of PostgreSQL's own functions execute text
+//! passed to them.
 
 use crate::error::Result;
 use crate::pg::session::sql;
@@ -15,18 +16,18 @@ use crate::replication::endpoints::{names, text};
 use helios_core::archive::Entry;
 use std::collections::{HashMap, HashSet};
 
-/// Objects of a server, by catalog and row.
+/// Objects of a server, by catalog and OID.
 #[derive(Clone, Debug, Default)]
 pub struct Code {
     running: HashSet<(u32, u32)>,
-    /// Tables whose checks or keys run code when one of them becomes a partition of another.
+    /// Tables whose checks or keys run code when they are attached as partitions or have partitions attached.
     attached: HashSet<u32>,
-    /// Foreign keys whose check would plan a query with code in it: their tables and names.
+    /// Foreign keys whose validation would plan a query that contains code: their tables and names.
     keys: HashMap<u32, (String, String)>,
 }
 
-/// What the queries about code begin with: `running(class, object, relation)`, with the table that an object belongs to;
-/// `attached(relation)`; `planned(relation)`, tables for which planning a query runs code.
+/// Common table expressions for queries about code: `running(class, object, relation)`, with the table that an object
+/// belongs to; `attached(relation)`; `planned(relation)`, the tables for which planning a query runs code.
 pub const CTES: &str = "
     written(class, object) AS MATERIALIZED (
         SELECT 'pg_proc'::regclass::oid, p.oid FROM pg_proc p
@@ -119,13 +120,13 @@ pub const CTES: &str = "
                WHERE u.class = 'pg_type'::regclass AND u.holder AND t.typdefaultbin IS NOT NULL)";
 
 impl Code {
-    /// Asks the server that the definitions come from.
+    /// Reads them from the server that has the definitions.
     pub fn of(session: &mut Session, schemas: &[String]) -> Result<Self> {
         let rows = session.query(&Self::query(schemas))?.into_iter();
         Ok(Self::read(rows.map(|row| row.into_iter().collect()).collect()))
     }
 
-    /// Asks this server.
+    /// Reads them from this server.
     pub fn here(schemas: &[String]) -> Result<Self> {
         let row = |row: &sql::Row<'_>| (1..=5).map(|at| row.get::<String>(at)).collect();
         Ok(Self::read(sql::rows(&Self::query(schemas), &[], row)?))
@@ -167,7 +168,7 @@ impl Code {
         code
     }
 
-    /// Whether making this object runs code. `all` are the entries that it may depend on.
+    /// Whether creating this object runs code. `all` are the entries that it may depend on.
     pub fn runs_in(&self, entry: &Entry, all: &[Entry]) -> bool {
         if entry.kind == "TABLE ATTACH" {
             let is_attached =
@@ -177,7 +178,7 @@ impl Code {
         self.running.contains(&(entry.class, entry.object))
     }
 
-    /// The table and the name of a foreign key that is not to be checked when it is made.
+    /// Table and name of a foreign key that must not be validated when it is created.
     pub fn unchecked_key(&self, entry: &Entry) -> Option<&(String, String)> {
         if entry.kind == "FK CONSTRAINT" { self.keys.get(&entry.object) } else { None }
     }

@@ -1,8 +1,8 @@
-//! Columns of children in the order that they have.
+//! Preserves the column order of inheritance children.
 //!
-//! A child whose parent got a column later has that column behind its own. pg_dump writes `CREATE TABLE … INHERITS`, which
-//! puts all columns of parents first. So such a child has for a moment one more parent, before the others, whose columns
-//! are in the right order: those of the others are merged with them.
+//! If a parent got a column after the child was created, the column comes after the child's own ones. pg_dump writes
+//! `CREATE TABLE … INHERITS`, which puts all inherited columns first. So the child temporarily gets an additional first
+//! parent whose columns are in the right order, and the columns of the other parents are merged with them.
 
 use crate::error::Result;
 use crate::remote::Session;
@@ -10,8 +10,8 @@ use crate::replication::endpoints::{identifier, names, text};
 use helios_core::archive::Entry;
 use helios_core::lex;
 
-/// Children whose columns would come in another order: the number of the table, its full name, its schema, and the columns
-/// of the parent for a moment, with what has to be said about them afterwards.
+/// Children whose columns would be in another order: the table's OID, qualified name, schema, and the columns of the
+/// temporary parent, with the statements needed afterwards.
 const QUERY: &str = "
     SELECT c.oid::text, format('%I.%I', n.nspname, c.relname), n.nspname,
            string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -35,7 +35,7 @@ const QUERY: &str = "
      GROUP BY c.oid, n.nspname, c.relname
     HAVING array_agg(a.attname ORDER BY a.attnum) <> array_agg(a.attname ORDER BY inherited.place NULLS LAST, a.attnum)";
 
-/// Makes children in a dump of these schemas get their columns in the order of the source.
+/// Adapts a dump of these schemas so that children keep the column order that they have on the source.
 pub fn keep(entries: &mut [Entry], schemas: &[String], source: &mut Session) -> Result<()> {
     for row in source.query(&QUERY.replace("SCHEMAS", &names(schemas)))? {
         let (oid, child) = (text(&row, 0).parse().unwrap_or(0), text(&row, 1));
@@ -60,7 +60,7 @@ pub fn keep(entries: &mut [Entry], schemas: &[String], source: &mut Session) -> 
     Ok(())
 }
 
-/// Where the parents' names begin in CREATE TABLE … INHERITS (…).
+/// Position of the parents' names in CREATE TABLE … INHERITS (…).
 fn parents(definition: &str) -> Option<usize> {
     let source = definition.as_bytes();
     let rules = lex::Rules { standard_conforming_strings: true };

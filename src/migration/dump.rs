@@ -1,7 +1,7 @@
-//! pg_dump: the definitions of schemas, object by object.
+//! Definitions of schemas, object by object, from pg_dump.
 //!
-//! They come from the table of contents of pg_dump's own archive, so that nothing that a user can write (names,
-//! comments, bodies of functions) is ever taken for the border between two objects.
+//! They are read from the table of contents of pg_dump's own archive format, so that nothing that a user can write
+//! (names, comments, function bodies) can be mistaken for the border between two objects.
 
 use super::code::Code as TenantCode;
 use super::column_order;
@@ -20,32 +20,32 @@ use std::io::{Read, Seek};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// What is dumped.
+/// Sections of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Everything that rows need to be put in.
+    /// Everything needed before rows are copied.
     PreData,
-    /// Indexes, constraints, triggers, and what else comes behind the rows.
+    /// Indexes, constraints, triggers, and everything else that is created after rows are copied.
     PostData,
 }
 
-/// What makes the objects of schemas, without rows: an entry for each object, and for each comment, grant and label.
+/// Definitions of the objects of schemas: one entry for each object, comment, privilege and label.
 #[derive(Clone, Debug)]
 pub struct Definitions {
     pub entries: Vec<Entry>,
-    /// How the text of the entries is to be read.
+    /// The settings with which the entries must be read.
     settings: String,
     with_tablespaces: bool,
 }
 
-/// Statements that run with the rights of one role.
+/// Statements that run with the privileges of one role.
 pub struct Group {
-    /// The role; None: the one that makes the definitions.
+    /// The role; None for the role that creates the definitions.
     pub owner: Option<String>,
     pub statements: String,
 }
 
-/// What is set for the next objects.
+/// Current settings for the next objects.
 #[derive(Default)]
 struct Place<'a> {
     tablespace: Option<&'a str>,
@@ -53,7 +53,7 @@ struct Place<'a> {
 }
 
 impl Definitions {
-    /// Divides them: the others, and those that are chosen, with all that depends on them.
+    /// Splits them into the remaining entries and the chosen ones with all entries that depend on them.
     pub fn divide(self, chosen: impl Fn(&Entry) -> bool) -> (Self, Self) {
         let Self { entries, settings, with_tablespaces } = self;
         let (rest, taken) = archive::divide(entries, chosen);
@@ -61,17 +61,17 @@ impl Definitions {
         (of(rest), of(taken))
     }
 
-    /// Divides them: everything else, and the foreign keys.
+    /// Splits them into foreign keys and all others.
     pub fn split_foreign_keys(self) -> (Self, Self) {
         self.divide(|entry| entry.kind == "FK CONSTRAINT")
     }
 
-    /// The statements that say how the text of the entries is to be read.
+    /// The statements that set how the entries must be read.
     pub fn settings(&self) -> &str {
         &self.settings
     }
 
-    /// These entries, among which those are that say how the text of the others is to be read.
+    /// Creates definitions from entries, which include the settings needed to read the others.
     pub fn of(entries: Vec<Entry>, with_tablespaces: bool) -> Self {
         let (settings, entries): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(Entry::is_setting);
@@ -79,9 +79,9 @@ impl Definitions {
         Self { entries, settings, with_tablespaces }
     }
 
-    /// The statements that make the objects in one transaction of a session of `own`, all in one text. Those that run code
-    /// do so with the rights of the objects' owners. `session` is what the session has set for itself, as statements: what
-    /// the owners' code sets is taken back, and that along with it.
+    /// The statements that create the objects in one transaction of a session of `own`, as one text. Those that run
+    /// code use the privileges of the objects' owners. `session` contains the session's own settings as statements,
+    /// because resetting what an owner's code has set resets them as well.
     pub fn script(&self, own: &str, code: &TenantCode, session: &str) -> String {
         let head = self.head("0");
         let mut script = format!("{session}{head}");
@@ -97,12 +97,13 @@ impl Definitions {
         script
     }
 
-    /// Whether making this entry runs code, so that its owner has to make it and not `own`.
+    /// Whether creating this entry runs code, so that its owner and not `own` must create it.
     pub fn runs_code(&self, entry: &Entry, own: &str, code: &TenantCode) -> bool {
         !entry.owner.is_empty() && entry.owner != own && code.runs_in(entry, &self.entries)
     }
 
-    /// The statements of one of the entries, whatever is set in the session; without its owner if he makes it himself.
+    /// The statements of one entry, independent of the session's settings; without an owner clause if the owner creates
+    /// it himself.
     pub fn alone(&self, entry: &Entry, by_owner: bool, code: &TenantCode) -> String {
         let (mut all, place) = (String::new(), &mut Place::default());
         self.place(entry, place, &mut all);
@@ -110,7 +111,7 @@ impl Definitions {
         all
     }
 
-    /// What is set in a session before the statements of the entries.
+    /// The settings to be made before the entries' statements.
     pub fn head(&self, lock_timeout: &str) -> String {
         format!(
             "SET statement_timeout = 0;
@@ -127,8 +128,8 @@ impl Definitions {
         )
     }
 
-    /// For each entry what pg_restore would run (its place, its definition, its owner), in their order; those of one owner
-    /// that run code together. `own` is the role that makes the others.
+    /// What pg_restore would run for each entry (its placement, definition and owner), in order; entries of one owner
+    /// that run code are grouped. `own` is the role that creates the others.
     pub fn groups(&self, own: &str, code: &TenantCode) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         let mut place = Place::default();
@@ -137,7 +138,7 @@ impl Definitions {
             let owner = runs_code.then_some(entry.owner.as_str());
             let is_same = groups.last().is_some_and(|last| last.owner.as_deref() == owner);
             if !is_same {
-                // The code may have set anything.
+                // The code may have changed any setting.
                 place = Place::default();
                 let owner = owner.map(str::to_owned);
                 groups.push(Group { owner, statements: String::new() });
@@ -150,7 +151,7 @@ impl Definitions {
         groups
     }
 
-    /// Sets where the entry's object is to be stored and how, if that is not set already.
+    /// Sets the tablespace and access method of the entry's object unless they are set already.
     fn place<'a>(&self, entry: &'a Entry, place: &mut Place<'a>, all: &mut String) {
         if let Some(name) = entry.tablespace.as_deref().filter(|_| self.with_tablespaces)
             && place.tablespace != Some(name)
@@ -167,7 +168,7 @@ impl Definitions {
         }
     }
 
-    /// Adds to a digest what the objects are, but not their numbers in this dump.
+    /// Adds the objects to a digest, without their IDs in this dump.
     pub fn digest(&self, context: &mut ring::digest::Context) {
         for entry in &self.entries {
             let schema = entry.schema.as_deref().unwrap_or_default();
@@ -189,7 +190,7 @@ impl Definitions {
     }
 }
 
-/// What makes the object of an entry, and gives it to its owner.
+/// Statements that create the object of an entry and set its owner.
 fn statements(entry: &Entry, gives: bool, code: &TenantCode) -> String {
     let mut all = match code.unchecked_key(entry) {
         Some((table, name)) => unchecked(&entry.definition, table, name),
@@ -209,8 +210,8 @@ fn statements(entry: &Entry, gives: bool, code: &TenantCode) -> String {
     all
 }
 
-/// A foreign key that holds without having been checked. It holds where the rows come from, and nobody writes here before
-/// they have been compared with those; to check it would be to plan a query with code in it.
+/// Makes a foreign key NOT VALID, then marks it as validated. It is valid where the rows come from, and nobody writes
+/// here before they have been compared with those; validation would plan a query that contains code.
 fn unchecked(definition: &str, table: &str, name: &str) -> String {
     let definition = definition.trim_end().trim_end_matches(';');
     let (table, name) = (literal(table), literal(name));
@@ -224,9 +225,9 @@ fn unchecked(definition: &str, table: &str, name: &str) -> String {
     )
 }
 
-/// What makes the schemas of a node.
+/// Dumps the schemas of a node.
 ///
-/// 58000 if pg_dump cannot be run, 38000 with what it says if it fails.
+/// 58000 if pg_dump cannot be run, 38000 with its error output if it fails.
 pub fn definitions(
     node: NodeId,
     schemas: &[String],
@@ -252,7 +253,7 @@ pub fn definitions(
             .detail(error.to_string())
             .hint("Migrations require the pg_dump of the server's own installation.")
     })?;
-    // The archive says of the database what restoring it into another one leaves out.
+    // The archive contains database properties, which are not restored into another database.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
     let mut definitions = Definitions::of(entries, !Endpoint::of(node).is_foreign());
     let entries = &mut definitions.entries;
@@ -268,7 +269,7 @@ pub fn definitions(
     Ok(definitions)
 }
 
-/// A pattern of psql that matches one name only.
+/// A psql pattern that matches a single name.
 fn pattern(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -287,12 +288,12 @@ fn command(target: &Target, words: Vec<(&'static str, String)>) -> Command {
     command
 }
 
-/// Ends the process with the wait for it.
+/// Kills the process when the wait for it ends.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended by itself, or nobody wants its answer: either way there is nothing to do about an error.
+        // The process has exited, or its output is not wanted anymore; an error does not matter either way.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -8,23 +8,24 @@ use crate::catalog::{NodeId, ShardId};
 use crate::replication::endpoint::Endpoint;
 use helios_core::migration::State;
 
-/// What a migration is for.
+/// The purpose of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// A shard, or a schema of it, moves from one node to another.
+    /// A shard, or one of its schemas, moves from one node to another.
     Move,
     /// A plain schema of this server becomes a distributed schema on a node; its tables here become shells.
     Distribute,
-    /// A distributed schema comes back to this server and becomes a plain one.
+    /// A distributed schema moves to this server and becomes a plain one.
     Undistribute,
-    /// A further copy of a shard is made and kept in step; the migration switches only when the copy is promoted.
+    /// A replica of a shard is created and follows the primary; the migration switches only when the replica is
+    /// promoted.
     Replica,
-    /// A schema of a foreign server is taken over; this server gets shells for it with the switch.
+    /// A schema of a foreign server is imported; this server gets shells for it with the switch.
     Import,
 }
 
 impl Kind {
-    /// The kind of a migration. It never changes: follows from the row's columns that are written once.
+    /// The kind of a migration. It never changes, because it follows from columns that are written once.
     pub fn of(migration: &Migration) -> Self {
         match (Endpoint::of(migration.source), migration.becomes) {
             (Endpoint::Foreign(_), _) => Self::Import,
@@ -52,17 +53,17 @@ impl Kind {
         NewMigration { shard, former_shard: None, becomes, schemas, source, target, keeps }
     }
 
-    /// Whether the copy at this endpoint consists of the shells that this server has for a distributed schema: its
-    /// definition is there from the beginning, and stays when the rows go.
+    /// Whether the copy at this endpoint consists of this server's shells of a distributed schema: the definition
+    /// exists from the beginning, and remains when the rows are removed.
     pub fn uses_shells(self, endpoint: Endpoint) -> bool {
         match (self, endpoint) {
-            // Shells are made by the switch.
+            // The switch creates the shells.
             (Self::Import, _) | (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => false,
             (_, Endpoint::Local) => true,
         }
     }
 
-    /// The state that follows when both copies were found equal.
+    /// The next state after both copies were found equal.
     pub fn after_verify(self) -> State {
         match self {
             Self::Replica => State::InStep,
@@ -80,7 +81,7 @@ impl Kind {
     }
 }
 
-/// Whether the target has the schemas' definition before the migration begins, as shells.
+/// Whether the schemas' definition exists on the target before the migration starts, as shells.
 pub fn target_has_definition(migration: &Migration) -> bool {
     Kind::of(migration).uses_shells(Endpoint::of(migration.target))
 }

@@ -1,15 +1,15 @@
-//! The online move of a shard to another node, and its relatives: [`kind`] names them all. Read [`steps`] first, which does
+//! The online move of a shard to another node and its variants, which [`kind`] lists. Read [`steps`] first, which does
 //! the work of each state.
 //!
-//! A worker of its own takes each migration from state to state (`helios_core::migration`). Every committed write reaches
-//! both copies, by PostgreSQL's logical replication, from before the rows are copied until the migration is finished or
-//! rolled back.
+//! A separate worker takes each migration from state to state (`helios_core::migration`). Logical replication delivers
+//! every committed write to both copies, from before the rows are copied until the migration is finished or rolled
+//! back.
 //!
-//! Invariant: a worker can stop at any point; the next one resumes from the last committed state and repeats at most one
-//! step. What a step creates on a node is in `helios.cleanup` before it is created. The directory, the fence of the old copy
-//! and that of the new one change in one distributed transaction.
+//! Invariant: a worker can stop at any point; the next one resumes from the last committed state and repeats at most
+//! one step. Everything that a step creates on a node is recorded in `helios.cleanup` before it is created. The
+//! directory, the fence of the old copy and that of the new one change in one distributed transaction.
 //!
-//! Lock order: the shard's lock here, then tables on the source, then rows of `helios.fence`.
+//! Lock order: the shard's lock on the coordinator, then tables on the source, then rows of `helios.fence`.
 
 pub mod cleanup;
 pub mod code;

@@ -1,7 +1,8 @@
-//! What the owners of a schema's objects need for a move: their code runs with their rights, and no others.
+//! Privileges that the owners of a schema's objects need for a move, because their code runs with their privileges
+//! only.
 //!
-//! Owners who may do less than a superuser are in nobody's way as long as no code of theirs has to run: see
-//! [`super::code`] for the definitions that run some.
+//! An owner's missing privileges do not matter as long as none of his code must run: see [`super::code`] for the
+//! definitions that run code.
 
 use super::code;
 use crate::catalog::migration::Migration;
@@ -12,8 +13,7 @@ use crate::remote::Session;
 use crate::replication::endpoints::{self, names};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// 55000 where an owner lacks something, with the remedy.
-/// `own` is the role that makes the definitions.
+/// 55000 if an owner lacks a privilege, with the remedy. `own` is the role that creates the definitions.
 pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session) -> Result<()> {
     let own = endpoints::literal(own);
     let schemas = names(&migration.schemas);
@@ -52,7 +52,7 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
     Ok(())
 }
 
-/// Functions that rows of a table call, and its owner may not execute: he copies the rows.
+/// Functions that are called for a table's rows and that its owner, who copies the rows, may not execute.
 fn functions(schemas: &str) -> String {
     format!(
         "WITH expression(relation, class, object) AS (
@@ -74,7 +74,7 @@ fn functions(schemas: &str) -> String {
     )
 }
 
-/// What keeps owners from making those of their objects whose definition runs code.
+/// Missing privileges to create objects whose definition runs code.
 fn definitions(schemas: &str, own: &str) -> Vec<(&'static str, String)> {
     let running = format!(
         "WITH RECURSIVE {}, object AS (

@@ -1,7 +1,7 @@
-//! Plain schemas on nodes. A node has of a plain schema the schema itself, and the types, functions and so on in it, but no relations. It goes
-//! from all nodes when the schema becomes a distributed one, and comes back when it is a plain one again.
+//! Plain schemas on nodes. A node has the schema itself and its types, functions and so on, but no relations. The
+//! schema is dropped on all nodes when it becomes distributed, and created again when it becomes a plain one again.
 //!
-//! Invariant: nothing is dropped on a node that is not here as well.
+//! Invariant: nothing is dropped on a node that does not exist on the coordinator, too.
 
 use super::code::Code as TenantCode;
 use super::dump::{self, Section};
@@ -15,7 +15,7 @@ use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashSet;
 
-/// What is in the schema, but for parts of other objects.
+/// Objects in the schema, except for those that are parts of other objects.
 fn contents(schema: &str) -> String {
     format!(
         "SELECT i.type || ' ' || i.identity, (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.type <> 'composite type')::text
@@ -28,9 +28,9 @@ fn contents(schema: &str) -> String {
     )
 }
 
-/// Takes the schema from all nodes.
+/// Drops the schema on all nodes.
 ///
-/// 55000 if one has something in it that is not here, or something of its own that depends on it.
+/// 55000 if a node has objects in it, or depending on it, that the coordinator does not have.
 pub fn drop_on_nodes(schema: &str) -> Result<()> {
     let row = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
     let here: HashSet<String> = sql::rows(&contents(schema), &[], row)?.into_iter().collect();
@@ -69,10 +69,10 @@ fn refuse(node: &str, how: &str, schema: &str, mut own: Vec<String>) -> Result<(
     ))
 }
 
-/// Kinds of entries that only this server has.
+/// Kinds of entries that exist on the coordinator only.
 const RELATIONS: [&str; 5] = ["TABLE", "VIEW", "MATERIALIZED VIEW", "SEQUENCE", "FOREIGN TABLE"];
 
-/// Gives the schema, which is a plain one of this server again, to all nodes.
+/// Creates the schema, which has become a plain one again, on all nodes.
 pub fn restore_on_nodes(schema: &str, owner: &str) -> Result<()> {
     let schemas = [schema.to_owned()];
     let dumped = dump::definitions(NodeId::LOCAL, &schemas, Section::PreData, None)?;
@@ -89,12 +89,12 @@ pub fn restore_on_nodes(schema: &str, owner: &str) -> Result<()> {
         Endpoint::of(node.id).execute("SET LOCAL check_function_bodies = off")?;
         Endpoint::of(node.id).execute("SET LOCAL helios.migration_session = on")?;
         for entry in rest.entries.iter().filter(|entry| entry.kind != "SCHEMA") {
-            // One statement, whatever the entry consists of.
+            // Executes an entry with any number of statements as a single one.
             let runs_code = rest.runs_code(entry, &own, &code);
             let made = literal(&rest.alone(entry, runs_code, &code));
             let text = match runs_code {
                 false => format!("BEGIN EXECUTE {made}; END"),
-                // A block with handlers is a subtransaction, which the role lasts for.
+                // A block with an exception handler is a subtransaction, at whose end the role is restored.
                 true => format!(
                     "BEGIN PERFORM helios.run_as({}); EXECUTE {made}; EXCEPTION WHEN no_data_found THEN RAISE; END",
                     literal(&entry.owner)
@@ -104,7 +104,7 @@ pub fn restore_on_nodes(schema: &str, owner: &str) -> Result<()> {
                 Endpoint::of(node.id).execute(&format!("DO {}", literal(&text)))
             });
             match made {
-                // What leans on a relation of another schema is on this server alone.
+                // Objects that depend on a relation of another schema exist on the coordinator only.
                 Err(error) if !is_elsewhere(&error) => return Err(error),
                 _ => {}
             }
@@ -113,7 +113,7 @@ pub fn restore_on_nodes(schema: &str, owner: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether an error says that something is missing on the node.
+/// Whether an error says that an object does not exist on the node.
 fn is_elsewhere(error: &Error) -> bool {
     [
         Code::ERRCODE_UNDEFINED_TABLE,

@@ -1,6 +1,7 @@
-//! Replicas of a shard as the catalog knows them ([`crate::catalog::replica`]), for the migrations that make and keep them.
+//! Replicas of a shard as recorded in the catalog ([`crate::catalog::replica`]), for the migrations that create and
+//! maintain them.
 //!
-//! Invariant: a row of `helios.replica` exists only while its replica is complete and follows the copy in use. The row is
+//! Invariant: a row of `helios.replica` exists only while its replica is complete and follows the primary. The row is
 //! deleted first; then [`leave`] waits for the transactions that may have read it; only then is anything removed.
 
 use crate::catalog::migration::{self, Migration};
@@ -10,10 +11,10 @@ use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
-/// For how long statements may wait behind a copy that waits for those that read it.
+/// Limits the time for which statements may have to queue behind a replica's removal.
 const LEAVE: Duration = Duration::from_millis(100);
 
-/// Copies of a shard that are there or being made, the oldest first; those about to be removed are not counted.
+/// Replicas of a shard that exist or are being created, oldest first, without those about to be removed.
 pub fn of_shard(shard: ShardId) -> Result<Vec<Migration>> {
     let ids = catalog::replica::of_shard(shard)?;
     let all = ids.into_iter().map(migration::load).collect::<Result<Vec<_>>>()?;
@@ -21,7 +22,7 @@ pub fn of_shard(shard: ShardId) -> Result<Vec<Migration>> {
     Ok(all.into_iter().filter(stays).collect())
 }
 
-/// 55000 for a shard that has copies, or is to have some.
+/// 55000 for a shard that has replicas or shall have some.
 pub fn refuse_copies(shard: ShardId, shown: &str) -> Result<()> {
     let copies = of_shard(shard)?;
     let wanted = catalog::shard(shard)?.replicas > 1;
@@ -38,10 +39,10 @@ pub fn refuse_copies(shard: ShardId, shown: &str) -> Result<()> {
     .hint("Use helios_promote_replica() to switch to one of them, or helios_set_replicas(…, 1) to remove them."))
 }
 
-/// Waits for those who may still read a copy that does not count any more, and leaves the other copies of the shard what
-/// they need on the node in use.
+/// Waits for transactions that may still read a deregistered replica, and hands the replica identities that other
+/// replicas need on the primary over to them.
 ///
-/// 55P03 while somebody does.
+/// 55P03 while there are such transactions.
 pub fn leave(migration: &Migration) -> Result<()> {
     if !catalog::lock_shards_within(&[migration.shard], LEAVE)? {
         return Err(Error::new(
@@ -52,7 +53,7 @@ pub fn leave(migration: &Migration) -> Result<()> {
     catalog::replica::hand_over_identities(migration)
 }
 
-/// A copy that cannot follow any more: it goes, and the reason is kept.
+/// Removes a replica that cannot follow anymore and records the reason.
 pub fn give_up(migration: &Migration, reason: &str) -> Result<()> {
     let outcome = match migration.state.is_before_switch() {
         true => State::Failed,

@@ -1,4 +1,4 @@
-//! What is asked of migrations under way, and waiting for them.
+//! Requests to migrations in progress, and waiting for them.
 
 use crate::catalog;
 use crate::catalog::migration::{self, Progress};
@@ -13,14 +13,14 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
-/// How often a waiting session looks.
+/// How often a waiting session polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How often it tells of progress.
+/// Interval between progress reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Asks something of a migration; its worker does it soon after the transaction has committed.
+/// Submits a request to a migration; its worker acts on it after the transaction has committed.
 ///
-/// 42704 if there is none, 55000 if its state does not allow it.
+/// 42704 if the migration does not exist, 55000 if its state does not allow the request.
 pub fn submit(id: i64, request: Request) -> Result<()> {
     if !migration::submit_if_allowed(id, request)? {
         let state = match migration::progress_of(id)? {
@@ -36,7 +36,7 @@ pub fn submit(id: i64, request: Request) -> Result<()> {
     Ok(())
 }
 
-/// What happens to a copy that is kept follows from how many there are to be.
+/// Replicas are managed by the number of copies wanted.
 fn refused_copy(id: i64) -> Error {
     Error::new(
         Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -76,9 +76,9 @@ fn refused(id: i64, state: State, request: Request) -> Error {
     .hint(hint)
 }
 
-/// Waits until a migration has switched (or been rolled back), or ended; gives its state. Tells of the progress.
+/// Waits until a migration has switched (or been rolled back) or ended, reports progress, and returns its state.
 ///
-/// 57014 when the time is over, 55000 if the migration was begun by the transaction that waits.
+/// 57014 on timeout, 55000 if the migration was started by the waiting transaction.
 pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     migration::load(id)?;
     refuse_own(id)?;
@@ -111,12 +111,12 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     }
 }
 
-/// One row of what a comparison found: table, rows on both ends, how many differ.
+/// Result of comparing a table: name, number of rows on both ends, number of differences.
 pub type ComparedTable = (String, i64, i64, i64);
 
-/// Has the copies of a schema compared by its migration's worker, and waits for what comes out.
+/// Lets the worker of a schema's migration compare the two copies, and waits for the result.
 ///
-/// 42704 if the schema has no two copies, 55000 if its migration is in another state.
+/// 42704 if the schema does not have two copies, 55000 if the migration's state does not allow it.
 pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     let id = migration::with_second_copy(schema)?.ok_or_else(|| {
         Error::new(
@@ -131,7 +131,7 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     if !state.allows(Request::Verify) {
         return Err(refused(id, state, Request::Verify));
     }
-    // In a transaction of its own: the worker is to see it while this one waits.
+    // Use a separate transaction, which the worker can see while this one waits.
     let mut session = Endpoint::Local.session()?;
     let began = crate::pg::session::clock();
     session.query(&format!(

@@ -1,16 +1,16 @@
-//! What schemas need outside of themselves: it must be where they go.
+//! Objects outside of schemas on which they depend, and which must exist at their destination.
 
 use crate::error::{Error, Result};
 use crate::remote::Session;
 use crate::replication::endpoints::{identifier, literal, names, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Everything in the schemas, as (class, oid): the beginning of queries.
+/// Query for all objects in the schemas, as (class, oid), for use in other queries.
 pub fn objects(schemas: &[String]) -> String {
     format!("WITH {}", inside(schemas))
 }
 
-/// The queries `inside`, the schemas, and `object`, everything in them, as they are named in a WITH clause.
+/// Common table expressions `inside`, the schemas, and `object`, all objects in them.
 pub fn inside(schemas: &[String]) -> String {
     let of = |catalog: &str, schema: &str| {
         format!(
@@ -44,7 +44,7 @@ pub fn inside(schemas: &[String]) -> String {
         below("pg_rewrite", "ev_class"),
         below("pg_trigger", "tgrelid"),
         below("pg_policy", "polrelid"),
-        // In no schema, but a part of what they are made from.
+        // Objects without a schema that are parts of objects in the schemas.
         "SELECT 'pg_cast'::regclass, x.oid FROM pg_cast x WHERE x.oid >= 16384
             AND (EXISTS (SELECT FROM pg_type t WHERE t.oid IN (x.castsource, x.casttarget) AND t.typnamespace IN (SELECT oid FROM inside))
                  OR EXISTS (SELECT FROM pg_proc p WHERE p.oid = x.castfunc AND p.pronamespace IN (SELECT oid FROM inside)))"
@@ -61,28 +61,28 @@ pub fn inside(schemas: &[String]) -> String {
     )
 }
 
-/// Something outside of the schemas that something inside needs.
+/// An object outside of the schemas on which an object inside depends.
 #[derive(Clone, Debug)]
 pub struct Need {
-    /// The extension that it belongs to, or is.
+    /// The extension to which it belongs, or that it is.
     pub extension: Option<String>,
-    /// As people read it.
+    /// Its description for users.
     pub shown: String,
-    /// What `pg_get_object_address` takes.
+    /// Arguments for `pg_get_object_address`.
     address: [String; 3],
-    /// Its catalog, and its row there.
+    /// Its catalog and OID.
     pub object: (u32, u32),
-    /// Its full name.
+    /// Its qualified name.
     identity: String,
-    /// What needs it, as people read it.
+    /// Description of the object that depends on it.
     pub needed_by: String,
-    /// The kind of link: `foreign key`, `partition`, `child`, or empty.
+    /// Kind of the dependency: `foreign key`, `partition`, `child`, or empty.
     link: String,
-    /// The table that is linked.
+    /// The dependent table.
     table: String,
 }
 
-/// The query that finds them; [`Need::of_row`] reads its rows, whose columns are all text.
+/// The query that finds them. All result columns are text; see [`Need::of_row`].
 pub fn query(schemas: &[String]) -> String {
     format!(
         "{} SELECT DISTINCT ON (e.extname, d.refclassid, d.refobjid) e.extname::text, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0),
@@ -108,7 +108,7 @@ pub fn query(schemas: &[String]) -> String {
 }
 
 impl Need {
-    /// A row of [`query`].
+    /// Reads a row of [`query`].
     pub fn of_row(row: &[Option<String>]) -> Self {
         let number = |at| text(row, at).parse().unwrap_or(0);
         Self {
@@ -128,7 +128,7 @@ impl Need {
         matches!(self.address[0].as_str(), "table" | "view" | "materialized view" | "sequence")
     }
 
-    /// What makes the schema do without it.
+    /// The command that removes the dependency.
     fn remedy(&self, schema: &str) -> String {
         let (kind, name) = (self.address[0].as_str(), &self.identity);
         match (self.link.as_str(), kind) {
@@ -149,7 +149,7 @@ impl Need {
     }
 }
 
-/// 0A000: the schema cannot go to the place while it needs these.
+/// 0A000: the schema cannot be placed there because of these dependencies.
 pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
     let shown =
         needs.iter().take(10).map(|need| format!("{} needs {}", need.needed_by, need.shown));
@@ -167,7 +167,7 @@ pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
     .hint(remedies.join(" "))
 }
 
-/// Those that a server does not have.
+/// Dependencies that do not exist on a server.
 pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> Result<Vec<Need>> {
     let mut missing: Vec<Need> = Vec::new();
     for row in source.query(&query(schemas))? {
@@ -192,8 +192,8 @@ pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> 
     Ok(missing)
 }
 
-/// The query that gives those of the needs that a node does not have, by their place in the list; without an error, which
-/// would end the transaction there. It knows types, functions and relations.
+/// Query that returns the list positions of the dependencies that do not exist on a node, without raising an error,
+/// which would abort the transaction there. Covers types, functions and relations.
 pub fn absent(needs: &[Need]) -> Option<String> {
     let questions: Vec<_> = needs
         .iter()
@@ -212,7 +212,7 @@ pub fn absent(needs: &[Need]) -> Option<String> {
     (!questions.is_empty()).then(|| questions.join(" UNION ALL "))
 }
 
-/// 42704 or 0A000 if `side`, which is shown as `place`, does not have all that the schemas need.
+/// 42704 or 0A000 unless `side`, called `place` in messages, has everything that the schemas depend on.
 pub fn check(
     schemas: &[String],
     source: &mut Session,

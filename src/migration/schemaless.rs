@@ -1,12 +1,12 @@
-//! Casts and transforms: in no schema, so that pg_dump leaves them out where it dumps schemas. They go with the types and
-//! functions that they are made from.
+//! Casts and transforms, which belong to no schema, so that pg_dump omits them when it dumps schemas. They move with
+//! the types and functions that they depend on.
 
 use crate::error::Result;
 use crate::remote::Session;
 use crate::replication::endpoints::{column, literal, names, text};
 use helios_core::archive::Entry;
 
-/// Their entries, with what they need: class and number of types, tables and functions.
+/// Entries for them, with the class and OID of the types, tables and functions that they depend on.
 const QUERY: &str = "
     SELECT 'CAST', c.tableoid::text, c.oid::text, format('(%s AS %s)', x.source, x.target),
            format('CREATE CAST (%s AS %s) %s%s;', x.source, x.target,
@@ -30,8 +30,8 @@ const QUERY: &str = "
        AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = f.tableoid AND d.objid = f.oid AND d.deptype = 'e')
      ORDER BY 1, 4";
 
-/// Puts them among the entries of a dump of these schemas, each as early as what it needs allows: what uses a cast does not
-/// name it.
+/// Inserts them into a dump of these schemas, each as early as its dependencies allow, because objects that use a cast
+/// do not record a dependency on it.
 pub fn add(entries: &mut Vec<Entry>, schemas: &[String], source: &mut Session) -> Result<()> {
     let wanted = names(schemas);
     let query = format!(
@@ -41,7 +41,7 @@ pub fn add(entries: &mut Vec<Entry>, schemas: &[String], source: &mut Session) -
         let needs: Vec<u32> = text(row, 7).split(' ').filter_map(|id| id.parse().ok()).collect();
         let is_needed = |entry: &Entry| entry.class != 0 && needs.contains(&entry.object);
         let place = entries.iter().rposition(is_needed).map_or(0, |last| last + 1);
-        // Numbers that pg_dump does not give.
+        // IDs that pg_dump does not assign.
         let id = -1 - 2 * i64::try_from(number).unwrap_or(i64::MAX / 4);
         let entry = Entry {
             id,

@@ -1,4 +1,4 @@
-//! The beginning of a migration: what can be checked at once, and its row.
+//! Starts migrations: performs the checks that are possible at once, and inserts the row.
 
 use super::import::shells;
 use super::plain_schemas;
@@ -14,20 +14,19 @@ use crate::replication::endpoint::Endpoint;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// What is to move.
+/// What shall be moved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A shard with all its schemas.
     Shard(ShardId),
-    /// One schema, which gets a shard of its own if it has none.
+    /// One schema, which gets a dedicated shard if it has none.
     Schema(String),
 }
 
-/// Begins to move something to another node; gives the migration's number. The move itself begins when the local
+/// Starts moving a shard or schema to another node; returns the migration's ID. The move itself starts when the local
 /// transaction has committed. An empty shard moves with the transaction itself.
 ///
-/// 42704 for what does not exist, 55006 for what moves already, 55000 where it cannot go, 08001 for a node that cannot be
-/// reached.
+/// 42704 unknown, 55006 already being moved, 55000 target not allowed, 08001 node not reachable.
 pub fn start(subject: &Subject, target: NodeId) -> Result<i64> {
     begin(Kind::Move, subject, target)
 }
@@ -68,26 +67,26 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     migration::insert(&NewMigration { former_shard, ..row })
 }
 
-/// Begins to make a schema of this server a distributed one on a node, with all that is in it. The schema is registered
-/// as one that lives here; the caller has checked that the user may do this.
+/// Starts distributing a plain schema with its contents to a node. The schema is registered as one on this server; the
+/// caller has checked permissions.
 pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     check_target(&*catalog::node(target)?)?;
     let shard = catalog::dedicated_shard(schema, NodeId::LOCAL)?;
     catalog::insert_schema(schema, helios_core::slot::key_of(schema), shard)?;
     catalog::set_moving(shard, true)?;
-    // Plans that are kept draw numbers without a look at where the sequence is.
+    // Cached plans call nextval() without checking where the sequence is.
     invalidation::tables_changed(schema)?;
     plain_schemas::drop_on_nodes(schema)?;
     let schemas = [schema.to_owned()];
     migration::insert(&Kind::Distribute.row(shard, &schemas, NodeId::LOCAL, target))
 }
 
-/// Begins to bring a schema back to this server, to be a plain one here.
+/// Starts moving a schema to this server, where it becomes a plain one.
 pub fn start_undistributing(schema: &str) -> Result<i64> {
     begin(Kind::Undistribute, &Subject::Schema(schema.to_owned()), NodeId::LOCAL)
 }
 
-/// The migration under way that has this distributed schema. One that begins meanwhile waits for the end of the local
+/// The migration in progress of a distributed schema. A migration started concurrently waits for the end of the local
 /// transaction.
 pub fn of_schema(schema: &str) -> Result<Option<i64>> {
     let mut placement = catalog::any_placement_of(schema)?;
@@ -102,7 +101,7 @@ pub fn of_schema(schema: &str) -> Result<Option<i64>> {
     Ok(None)
 }
 
-/// 3F000 if a schema is not there any more that the migration is to move. Its name may stand for another one.
+/// 3F000 if a schema to be moved no longer exists. Another schema may have its name.
 pub fn check_still_there(migration: &Migration) -> Result<()> {
     for schema in &migration.schemas {
         let placement = catalog::any_placement_of(schema)?;
@@ -117,7 +116,7 @@ pub fn check_still_there(migration: &Migration) -> Result<()> {
     Ok(())
 }
 
-/// The end of a migration that made a schema distributed, or a plain one.
+/// Completes a migration that distributed or undistributed a schema.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     let kind = Kind::of(migration);
     if kind == Kind::Import {
@@ -134,14 +133,14 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     Ok(())
 }
 
-/// The shard that is concerned.
+/// The shard to be moved.
 pub struct ResolvedShard {
     pub shard: ShardId,
     pub node: NodeId,
     pub is_pooled: bool,
     pub replicas: i32,
     pub schemas: Vec<String>,
-    /// For messages.
+    /// Description for messages.
     pub shown: String,
 }
 
@@ -193,12 +192,12 @@ pub fn check_target(node: &Node) -> Result<()> {
         )
         .hint("Choose another node."));
     }
-    // A move to a node that is away would only wait for it.
+    // A move to an unreachable node would only wait for it.
     Endpoint::of(node.id).session().map(drop)
 }
 
-/// One migration of a shard at a time; the shard's row stays locked until the transaction ends. Whoever had it before
-/// may have begun a move, and have taken the schema out of the shard for it.
+/// Ensures a single migration per shard; the shard's row stays locked until the transaction ends. A previous holder of
+/// the lock may have started a move, and may have taken the schema out of the shard for it.
 pub fn claim(subject: &Subject) -> Result<ResolvedShard> {
     let mut found = find(subject)?;
     loop {

@@ -12,7 +12,7 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
-/// The longest pause before a step is tried again.
+/// The longest pause before a step is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Takes a migration from state to state until it ends or has nothing to do for now. The caller holds the lock that makes
@@ -41,7 +41,7 @@ fn rest(id: i64, time: Duration) {
     }
 }
 
-/// Whether the next try may succeed without anybody's help.
+/// Whether a retry may succeed without intervention.
 fn is_passing(error: &Error) -> bool {
     let codes = [
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -58,11 +58,11 @@ fn is_passing(error: &Error) -> bool {
         || catalog::is_version_refusal(error)
 }
 
-/// Deals with a step that did not succeed; true if the migration goes on at once.
+/// Handles a failed step; true if the migration continues at once.
 fn failed(migration: &Migration, error: &Error) -> bool {
     let message = describe(error);
     notify(PgLogLevel::LOG, &error.clone().context(format!("migration {}", migration.id)));
-    // The switch may be committed although its step failed in the end.
+    // The switch may have been committed although its step failed afterwards.
     let Ok(now) = worker::attempt(|| migration::load(migration.id)) else { return false };
     let passing = is_passing(error) || !now.state.is_before_switch();
     let noted = worker::attempt(|| match passing {
@@ -85,7 +85,7 @@ fn failed(migration: &Migration, error: &Error) -> bool {
 fn describe(error: &Error) -> String {
     let context = error.fields().context.as_deref().map(String::from_utf8_lossy);
     let context = context.unwrap_or_default();
-    // The last line that names a node is of the one that said so.
+    // The last error message that names a node is from that node.
     let mut text = match context.lines().rev().find(|line| line.starts_with("node \"")) {
         Some(node) => format!("{node}: {error}"),
         None => format!("{error}"),

@@ -1,4 +1,4 @@
-//! What the cluster does by itself: the database's worker looks regularly.
+//! Automatic balancing, run periodically by the database's worker.
 
 use super::plan::{execute, prepare};
 use super::shards::{At, Merged, merge, split};
@@ -13,7 +13,7 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
 
-/// What the worker remembers between its looks.
+/// State that the worker keeps between its runs.
 pub struct Automatic {
     began: Instant,
     watch: Watch,
@@ -29,7 +29,7 @@ impl Default for Automatic {
 }
 
 impl Automatic {
-    /// Whether it should be looked at the balance at once: a node has joined, or one that drains is not empty yet.
+    /// Whether balance should be checked at once: a node has joined, or a draining node is not empty yet.
     pub fn is_wanted(&mut self) -> Result<bool> {
         let nodes = catalog::nodes()?;
         let now: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
@@ -39,7 +39,7 @@ impl Automatic {
         Ok((self.joined && settings::AUTO_REBALANCE.get()) || is_leaving()?)
     }
 
-    /// Starts the next wave of moves if there is need for one, and none under way; gives the migrations.
+    /// Starts the next wave of moves if one is needed and none is in progress; returns the migrations.
     pub fn balance(&mut self) -> Result<Vec<i64>> {
         let is_leaving = is_leaving()?;
         let may = settings::AUTO_REBALANCE.get() || is_leaving;
@@ -92,20 +92,20 @@ impl Automatic {
         Ok(self.watch.observe(now, &loads, nodes, least, delays))
     }
 
-    /// Does one of them.
+    /// Carries out one split or merge.
     pub fn carry_out(adjustment: Adjustment) -> Result<()> {
         match adjustment {
             Adjustment::Split(shard) => {
                 let by_load = split(ShardId(shard), |_| Ok(At::Load));
                 by_load.or_else(|_| split(ShardId(shard), |_| Ok(At::Bytes))).map(|_| ())
             }
-            // one of them may have moved since: then they are not joined
+            // One of them may have been moved since; then they are not merged.
             Adjustment::Merge(one, other) => merge(ShardId(one), ShardId(other)).map(|_| ()),
         }
     }
 }
 
-/// As the planner of moves sees it: below, only bytes count.
+/// The threshold of the move planner, below which only bytes count.
 const LITTLE: f64 = 0.05;
 
 fn is_leaving() -> Result<bool> {
@@ -116,8 +116,8 @@ fn is_leaving() -> Result<bool> {
     Ok(!draining.is_empty() && catalog::shards()?.iter().any(leaves))
 }
 
-/// Joins the shards that were waiting for a migration which has ended; gives pairs of those joined (which is left, which
-/// is gone). Where it did not bring them together, or they can no longer be joined, they stay two.
+/// Merges shards that were waiting for a migration that has ended; returns pairs (remaining, removed). Shards that are
+/// still on different nodes, or that can no longer be merged, stay separate.
 pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
     let mut joined = Vec::new();
     for (stays, goes, migration) in catalog::merges_due()? {
@@ -127,7 +127,7 @@ pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
             Some(Ok(Merged::Done(left))) => {
                 joined.push((left, if left == stays { goes } else { stays }));
             }
-            // in use just now
+            // currently in use
             Some(Err(error))
                 if error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE)
                     || error.is(Code::ERRCODE_OBJECT_IN_USE) =>

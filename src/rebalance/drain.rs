@@ -1,4 +1,4 @@
-//! Nodes that are to be emptied.
+//! Draining of nodes.
 
 use super::place_empty_shards;
 use super::plan::{execute, prepare};
@@ -8,10 +8,10 @@ use crate::replica;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// From now on the node takes nothing and gives all that it has. Shards without schemas leave it at once; gives the
-/// migrations of the first wave. The worker starts the next ones.
+/// Marks the node as draining: it accepts no schemas, and all that it has is moved away. Empty shards move at once;
+/// returns the migrations of the first wave, and the worker starts the next ones.
 ///
-/// Errors: 42704 unknown, 55000 for this server itself, and for the last node that takes schemas.
+/// Errors: 42704 unknown node, 55000 for the coordinator itself and for the last node that accepts schemas.
 pub fn drain(name: &str) -> Result<Vec<i64>> {
     catalog::lock_cluster();
     let node = catalog::node_named(name)?;
@@ -39,9 +39,9 @@ pub fn drain(name: &str) -> Result<Vec<i64>> {
     Ok(execute(&prepare()?.plan))
 }
 
-/// The node takes part again. What has left it comes back only as the balance wants it.
+/// Ends draining. Shards that have left the node return only when rebalancing moves them.
 ///
-/// Errors: 42704 unknown, 55000 if it does not drain.
+/// Errors: 42704 unknown node, 55000 if it is not draining.
 pub fn undrain(name: &str) -> Result<()> {
     catalog::lock_cluster();
     let node = catalog::node_named(name)?;

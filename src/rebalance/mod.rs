@@ -1,11 +1,11 @@
-//! Placement of shards on nodes: splitting, merging and moving them by hand, by a plan, and automatically. Read `plan` first,
-//! which turns the load into the moves that are carried out.
+//! Placement of shards on nodes: splitting, merging and moving them manually, by a plan, and automatically. Read `plan`
+//! first, which turns the load into the moves that are carried out.
 //!
-//! Invariant: the pooled shards cover every slot and key exactly once, before and after every change. A shard that holds
-//! schemas changes its node only by a migration.
+//! Invariant: the pooled shards cover every slot and key exactly once, before and after every change. A shard that
+//! contains schemas changes its node only by a migration.
 //!
-//! Lock order: the cluster's lock, then shards by ascending id, all at once. A lock that is not granted soon is given up,
-//! so that statements never queue behind it for long.
+//! Lock order: the cluster's lock, then shards by ascending ID, all at once. A lock that is not granted soon is
+//! abandoned, so that statements never queue behind it for long.
 
 mod automatic;
 mod drain;

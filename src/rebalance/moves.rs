@@ -1,17 +1,17 @@
-//! Moves of shards and schemas that are begun here, and made by the migration engine.
+//! Starts moves of shards and schemas, which the migration engine carries out.
 
 use crate::catalog::{self, Node, NodeId, Shard, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::{self, Subject};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Starts the move of a shard; gives the number of the migration.
+/// Starts moving a shard; returns the migration's ID.
 pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
     migration::start(&Subject::Shard(shard), to)
 }
 
-/// Starts the moves of all schemas on a node whose names are LIKE the pattern; gives the migrations. A shard whose
-/// schemas all match moves as one.
+/// Starts moving all schemas on a node whose names are LIKE the pattern; returns the migrations. A shard whose schemas
+/// all match is moved as one.
 ///
 /// Errors: 3F000 if none matches, and those of each move.
 pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<Vec<i64>> {

@@ -1,4 +1,4 @@
-//! The cluster as it is, a plan for it, and its execution.
+//! Current load of the cluster, the rebalance plan, and its execution.
 
 use super::moves::start_move;
 use crate::catalog::{self, Node, NodeId, Shard, ShardId};
@@ -13,20 +13,20 @@ use pgrx::PgLogLevel;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// Bytes a second that a move is taken to make when none has finished yet.
+/// Assumed transfer rate of a move, in bytes per second, until one has finished.
 const USUAL_RATE: f64 = 30e6;
 
-/// A plan, with what it was made from.
+/// A plan with the data that it was computed from.
 pub struct Prepared {
-    /// The moves, and what they come to.
+    /// The moves and their expected result.
     pub plan: Plan,
-    /// How many schemas each shard holds.
+    /// Number of schemas in each shard.
     pub schemas: HashMap<i64, u64>,
-    /// Bytes a second that moves have made so far.
+    /// Measured transfer rate of moves, in bytes per second.
     pub rate: f64,
 }
 
-/// Asks the nodes for their sizes and plans the next wave. A node that does not answer is left as it is, with a
+/// Reads schema sizes from the nodes and plans the next wave. A node that does not respond is left unchanged, with a
 /// warning.
 pub fn prepare() -> Result<Prepared> {
     let stats::Measured { sizes, silent } = stats::measure(None)?;
@@ -45,7 +45,7 @@ pub fn prepare() -> Result<Prepared> {
         core::Shard {
             id: shard.id.0,
             node: shard.node.0,
-            // what holds no table yet is moved like what holds little
+            // a schema without tables is treated like a small one
             bytes: weight.bytes.max(1.0),
             load: weight.load,
             is_movable: !shard.is_moving && !silent.contains(&shard.node),
@@ -79,8 +79,8 @@ fn role(node: &Rc<Node>, silent: &[NodeId]) -> Role {
     }
 }
 
-/// Starts the moves of a plan, in order; gives the migrations. A move that cannot be started is left out, with a
-/// warning that says why.
+/// Starts the moves of a plan in order; returns the migrations. A move that cannot be started is skipped with a
+/// warning.
 pub fn execute(plan: &Plan) -> Vec<i64> {
     let start = |shard, to| subtransaction::attempt(|| start_move(ShardId(shard), NodeId(to)));
     let mut migrations = Vec::new();

@@ -1,4 +1,4 @@
-//! Shards without schemas, which move by the directory alone.
+//! Placement of empty shards, which are moved by changing the directory only.
 
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::Result;
@@ -6,7 +6,7 @@ use crate::settings;
 use helios_core::ring::{self, Held, Member};
 use std::rc::Rc;
 
-/// Gives the ring's nodes their shares of the shards that hold no schema.
+/// Assigns the ring's nodes their shares of the empty shards.
 pub fn place_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
     let takes = |node: &&Rc<Node>| !node.is_local && node.takes_schemas && node.state != "draining";
     let mut members: Vec<Member> = nodes
@@ -28,7 +28,7 @@ pub fn place_empty_shards(nodes: &[Rc<Node>]) -> Result<()> {
     for shard in held()?.iter().filter(|shard| shard.empty) {
         catalog::lock_shard_exclusive(ShardId(shard.shard));
     }
-    // A schema may have come into one of them while the locks were waited for.
+    // A schema may have been created in one of them while waiting for the locks.
     let moves = ring::rebalance_empty(&held()?, &members, tokens);
     let moves: Vec<_> = moves.iter().map(|m| (ShardId(m.shard), NodeId(m.to))).collect();
     catalog::move_shards(&moves)

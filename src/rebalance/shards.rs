@@ -1,4 +1,4 @@
-//! Shards cut in two, joined, and given to nodes.
+//! Splits shards, merges them, and assigns slots to nodes.
 
 use crate::catalog::{self, Node, NodeId, Resident, Shard, ShardId};
 use crate::error::{Error, Result};
@@ -10,26 +10,26 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// How long statements may have to wait behind an attempt to lock a shard.
+/// Lock timeout for a shard: the longest time for which statements may have to queue behind the request.
 const STALL: Duration = Duration::from_millis(500);
-/// Attempts to lock shards, with growing pauses between them.
+/// Attempts to lock shards, with increasing pauses between them.
 const ATTEMPTS: u32 = 4;
 
-/// Where a shard is to be cut.
+/// The point at which a shard is split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum At {
-    /// In the middle of its bounds.
+    /// The midpoint of its bounds.
     Midpoint,
-    /// So that both parts have about the same load.
+    /// The point at which both parts have about the same load.
     Load,
-    /// So that both parts have about the same number of bytes.
+    /// The point at which both parts have about the same number of bytes.
     Bytes,
     /// Before this slot or key.
     Point(Cut),
 }
 
 impl At {
-    /// Reads `midpoint`, `load`, `bytes`, `slot:n`, `key:k`, or a bare slot or key, whichever the shard is bounded by.
+    /// Parses `midpoint`, `load`, `bytes`, `slot:n`, `key:k`, or a bare slot or key, depending on the shard's bounds.
     ///
     /// Errors: 22023.
     pub fn parse(text: &str, shard: &Rectangle) -> Result<Self> {
@@ -60,18 +60,18 @@ impl At {
     }
 }
 
-/// What became of a merge.
+/// Outcome of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// This shard holds everything now.
+    /// The shards were merged into this one.
     Done(ShardId),
-    /// The smaller shard has to move to the other's node first.
+    /// The smaller shard must be moved to the other's node first.
     NeedsMove {
-        /// The shard that moves.
+        /// The shard to be moved.
         moves: ShardId,
         /// The shard that stays.
         stays: ShardId,
-        /// Where that is.
+        /// The node of the shard that stays.
         to: NodeId,
     },
 }
@@ -80,11 +80,11 @@ fn invalid(message: String) -> Error {
     Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
-/// Cuts a shard in two; gives the number of the new one. The old one keeps the part with more schemas, the lower one
-/// of equal parts. No schema leaves its node.
+/// Splits a shard; returns the new shard's ID. The old shard keeps the part with more schemas, or the lower one if both
+/// have the same number. No schema changes its node.
 ///
-/// Errors: 42704 unknown shard, 42809 a dedicated one, 55006 one that is moving, 22023 a point that leaves a part empty,
-/// 55000 nothing to cut by, 55P03 if it is in use for too long.
+/// Errors: 42704 unknown shard, 42809 dedicated shard, 55006 shard is being moved, 22023 a part would be empty, 55000
+/// no split point can be computed, 55P03 shard is in use for too long.
 pub fn split(id: ShardId, at: impl Fn(&Rectangle) -> Result<At>) -> Result<ShardId> {
     pooled(&catalog::shard(id)?, "split")?;
     lock(&[id])?;
@@ -165,7 +165,7 @@ fn outside(shard: &Shard, bounds: &Rectangle, cut: &Cut) -> Error {
         .hint("The split point is the first slot or key of the upper part; neither part may be empty.")
 }
 
-/// Bounds for people.
+/// Formats bounds for messages.
 fn describe(bounds: &Rectangle) -> String {
     let slots = format!("slots {} to {}", bounds.slots.start, bounds.slots.end - 1);
     match (&bounds.keys.from, &bounds.keys.to) {
@@ -178,9 +178,9 @@ fn describe(bounds: &Rectangle) -> String {
     }
 }
 
-/// Joins two neighbours. On one node that is done at once: the one with more schemas stays, and holds everything.
+/// Merges two adjacent shards. If both are on the same node, that is done at once: the one with more schemas remains.
 ///
-/// Errors: 42704, 42809, 55006, 55P03 as for [`split`]; 22023 if they are not neighbours.
+/// Errors: 42704, 42809, 55006, 55P03 as for [`split`]; 22023 if they are not adjacent.
 pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     if one == other {
         return Err(invalid(format!("cannot merge shard {} with itself", one.0))
@@ -212,7 +212,7 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     Ok(Merged::Done(stays.id))
 }
 
-/// The one with fewer bytes moves.
+/// Chooses the one with fewer bytes to be moved.
 fn by_size(one: &Shard, other: &Shard) -> Result<Merged> {
     let sizes = stats::sizes(Some(&[one.node, other.node]))?;
     let bytes = |shard: &Shard| -> Result<f64> {
@@ -230,8 +230,8 @@ fn joinable(id: ShardId) -> Result<Shard> {
     Ok(shard)
 }
 
-/// Cuts shards at the borders of these slots (first and last), and gives the node those in between. Shards without
-/// schemas are on it when this returns; gives those that have to be moved.
+/// Splits shards at the borders of a range of slots (first to last, inclusive) and assigns the range to the node. Empty
+/// shards are reassigned at once; returns the shards that must be moved.
 ///
 /// Errors: 22023 slots that do not exist, 55006, 55P03 as for [`split`].
 pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
@@ -256,7 +256,7 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
     lock(&wanted()?.iter().map(|shard| shard.id).collect::<Vec<_>>())?;
     for shard in wanted()? {
         refuse_moving(&shard, "assign slots of")?;
-        // From above, so that what is left to cut keeps the shard's number or is cut again below.
+        // Cut the upper border first, so that the part still to be cut keeps the shard's ID.
         let bounds = pooled(&shard, "split")?;
         let mut part = (shard.id, bounds.clone());
         for cut in bounds.borders(&slots).into_iter().rev() {
@@ -269,7 +269,7 @@ pub fn assign(from: i32, to: i32, node: &Node) -> Result<Vec<ShardId>> {
     Ok(full.iter().map(|shard| shard.id).collect())
 }
 
-/// Cuts a shard; gives the lower part.
+/// Splits a shard; returns the lower part.
 fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Rectangle)> {
     let shard = catalog::shard(id)?;
     let (low, high) = bounds.split(cut).ok_or_else(|| outside(&shard, bounds, cut))?;
@@ -278,8 +278,7 @@ fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Recta
     Ok((if keeps_low { id } else { new }, low))
 }
 
-/// Locks shards until the transaction ends. Statements that come meanwhile wait too, but never long: 55P03 after some
-/// attempts.
+/// Locks shards until the end of the transaction. Concurrent statements never wait long: 55P03 after several attempts.
 fn lock(shards: &[ShardId]) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     for attempt in 1..=ATTEMPTS {

@@ -1,14 +1,14 @@
-//! Replicas: further copies of a shard that are kept in step with the one in use. Read [`set`] first (how many there are to
-//! be), then [`mod@watch`] (the worker that follows them all).
+//! Replicas: additional copies of a shard that follow the primary. Read [`set`] first (how many copies are wanted),
+//! then [`mod@watch`] (the worker that monitors them all).
 //!
-//! A replica is made by a migration that stops short of its switch ([`crate::migration::kind::Kind::Replica`]): the same slot
-//! and snapshot, the same rows pulled, the same comparison. From then on it follows, fenced against writers, without a worker
-//! of its own: one worker of the database writes markers for all replicas and notes how far each has come. The definition of
-//! a shard with replicas cannot change.
+//! A replica is created by a migration that stops before its switch ([`crate::migration::kind::Kind::Replica`]): the
+//! same slot and snapshot, the same copy of the rows, the same comparison. From then on it follows the primary, fenced
+//! against writers, without a worker of its own: one worker per database writes markers for all replicas and records
+//! how far each has progressed. The definition of a shard with replicas cannot change.
 //!
-//! Invariant: a copy that `helios.replica` names is complete, follows the node in use, and cannot be removed or promoted
-//! while anybody holds the shard's lock. Before anything is removed from a copy, its row is deleted and everybody who may
-//! have read the row has released the shard ([`crate::migration::replica_rows`]).
+//! Invariant: a copy listed in `helios.replica` is complete, follows the primary, and cannot be removed or promoted
+//! while anybody holds the shard's lock. Before anything is removed from a copy, its row is deleted and everybody who
+//! may have read the row has released the shard ([`crate::migration::replica_rows`]).
 //!
 //! Lock order: that of [`crate::migration`].
 
@@ -28,7 +28,7 @@ use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// 55006 for a node that has copies, or what has copies elsewhere.
+/// 55006 for a node that has replicas, or shards with replicas.
 pub fn refuse_node(node: NodeId, message: String) -> Result<()> {
     match catalog::replica::shards_at(node)? {
         None => Ok(()),

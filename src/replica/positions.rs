@@ -1,8 +1,8 @@
-//! Positions of sequences on a copy whose primary is lost: what the primary has given out since they were brought here
-//! last must not be given out again.
+//! Sequence positions on a replica whose primary is lost: values that the primary generated after the last transfer of
+//! positions must not be generated again.
 //!
-//! Invariant: no code of tenants runs with the rights of the migration. What columns hold is read as their tables' owner,
-//! and without a plan where that fails; relations are named by their OIDs.
+//! Invariant: no tenants' code runs with the migration's privileges. Column values are read as the tables' owner, and
+//! by a plain scan where that fails; relations are identified by OID.
 
 use crate::error::Result;
 use crate::pg::catalog::privileges::RunAs;
@@ -18,27 +18,27 @@ struct Sequence {
     greatest: i128,
 }
 
-/// A column of an ordinary table that takes its values from a sequence.
+/// A column of an ordinary table whose values come from a sequence.
 struct Column {
     table: Oid,
     number: usize,
     name: String,
 }
 
-/// Moves the sequences of schemas past their last known position and what columns hold, and `margin` values further, at
-/// most a hundredth of all that a sequence has; gives their number.
+/// Advances the sequences of schemas past their last known position and past all column values, plus `margin` values,
+/// but at most a hundredth of a sequence's range; returns their number.
 pub fn advance_sequences(schemas: &[String], margin: i64) -> Result<i64> {
     let sequences = sequences(schemas)?;
     for sequence in &sequences {
         let mut place = position(sequence)?;
         for column in columns(sequence.relation)? {
             let found = furthest(&column, sequence.increment > 0)?;
-            // Values that somebody has chosen himself may lie outside.
+            // Values chosen by users may be outside of the range.
             let within = found.filter(|found| (sequence.least..=sequence.greatest).contains(found));
             place = within.map_or(place, |found| further(sequence, place, found));
         }
         let all = (sequence.greatest - sequence.least) / sequence.increment.abs();
-        // One that cycles may give values again anyhow; the others end rather than repeat.
+        // A sequence that cycles may repeat values anyway; others reach their end rather than repeat.
         place += i128::from(margin).min(all / 100) * sequence.increment;
         let place = place.clamp(sequence.least, sequence.greatest);
         let place = i64::try_from(place).unwrap_or(i64::MAX);
@@ -70,7 +70,7 @@ fn sequences(schemas: &[String]) -> Result<Vec<Sequence>> {
     })
 }
 
-/// The last value of a sequence, whose one row is read as a table's is.
+/// The last value of a sequence; its single row is read like a table's.
 fn position(sequence: &Sequence) -> Result<i128> {
     let mut last = None;
     row_scan::each(sequence.relation, |row| {
@@ -80,7 +80,7 @@ fn position(sequence: &Sequence) -> Result<i128> {
     Ok(last.unwrap_or(sequence.least))
 }
 
-/// The columns whose defaults use a sequence, or that own it, in tables, partitions and children that have rows.
+/// Columns whose defaults use a sequence, or that own it, in tables, partitions and children with storage.
 fn columns(sequence: Oid) -> Result<Vec<Column>> {
     let select = "WITH RECURSIVE uses(relation, name) AS (
              SELECT d.refobjid, a.attname FROM pg_catalog.pg_depend d
@@ -111,7 +111,7 @@ fn columns(sequence: Oid) -> Result<Vec<Column>> {
     })
 }
 
-/// The value of a column that is furthest in the direction of its sequence.
+/// The extreme value of a column in the sequence's direction.
 fn furthest(column: &Column, upward: bool) -> Result<Option<i128>> {
     let function = if upward { "max" } else { "min" };
     let select = format!(
@@ -126,7 +126,7 @@ fn furthest(column: &Column, upward: bool) -> Result<Option<i128>> {
     if let Ok(found) = asked {
         return Ok(found.and_then(|value| whole(value.as_bytes())));
     }
-    // The owner may not read his own table, or his code fails: then without him, and without an index.
+    // If the owner may not read his own table, or his code fails, scan the table without him and without an index.
     let mut found: Option<i128> = None;
     row_scan::each(column.table, |row| {
         let value = row.get(column.number).and_then(Option::as_ref).and_then(|value| whole(value));
@@ -139,7 +139,7 @@ fn furthest(column: &Column, upward: bool) -> Result<Option<i128>> {
     Ok(found)
 }
 
-/// The whole part of a number that is written out.
+/// The integral part of a number in text format.
 fn whole(value: &[u8]) -> Option<i128> {
     let digits = value.split(|&byte| byte == b'.').next()?;
     std::str::from_utf8(digits).ok()?.parse().ok()

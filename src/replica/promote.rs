@@ -1,4 +1,4 @@
-//! Somebody wants a copy to be the one in use; the worker of its migration does it.
+//! Requests the promotion of a replica, which the worker of its migration carries out.
 
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
@@ -12,25 +12,26 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How often the waiting session looks.
+/// How often the waiting session polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a promotion came to.
+/// Outcome of a promotion.
 pub struct Promoted {
-    /// The node in use.
+    /// Node of the new primary.
     pub node: String,
-    /// The one before did not answer.
+    /// The old primary did not respond.
     pub primary_lost: bool,
-    /// What was committed before (microseconds since 2000) is there; None: nothing is known, or nothing was lost.
+    /// The replica has everything committed before this time (microseconds since 2000); None if unknown, or if nothing
+    /// was lost.
     pub complete_until: Option<i64>,
-    /// Log of the lost node that was not applied, as far as known.
+    /// WAL of the lost node that was not applied, in bytes, as far as known.
     pub bytes_behind: Option<i64>,
 }
 
-/// Makes a copy the one in use: on this node, or the one that is nearest. Waits until that is done.
+/// Promotes the replica on this node, or the one that has progressed furthest, and waits until that is done.
 ///
-/// 25001 in a transaction block, 55000 where there is no such copy, 08001 where its node does not answer, and why it
-/// failed.
+/// 25001 in a transaction block, 55000 if there is no such replica or promotion failed, 08001 if its node does not
+/// respond.
 pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     if client::in_transaction_block() {
         return Err(Error::new(
@@ -73,7 +74,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     let mut asked = false;
     loop {
         if !asked {
-            // In a transaction of its own: the worker is to see it while this one waits.
+            // Use a separate transaction, which the worker can see while this one waits.
             asked = !own.query(&request)?.is_empty();
             worker_slots::wake(session::database_id());
         }
@@ -96,7 +97,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     recorded_outcome(&mut own, id, target)
 }
 
-/// What the promotion has noted.
+/// Reads the outcome that the promotion recorded.
 fn recorded_outcome(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
     let rows = own.query(&format!(
         "SELECT primary_lost, bytes_behind,

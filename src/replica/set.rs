@@ -1,4 +1,4 @@
-//! How many copies there are to be.
+//! Sets the number of copies of a shard.
 
 use crate::catalog::migration::{self, Migration, NewMigration};
 use crate::catalog::replica::CopyDeficit;
@@ -14,13 +14,13 @@ use helios_core::migration::{Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// Pause before a copy is tried again that could not be made, in seconds.
+/// Delay before another attempt to create a replica, in seconds.
 const AGAIN: f64 = 60.0;
 
-/// Says how many copies a shard or schema is to have, the one in use included. Gives the migrations that make those that
-/// are missing; those that are too many go.
+/// Sets how many copies a shard or schema shall have, including the primary. Returns the migrations that create missing
+/// replicas; surplus ones are removed.
 ///
-/// 22023 for a number below 1, 55000 where there are too few nodes or nothing to copy, and what [`start::claim`] gives.
+/// 22023 for a number below 1, 55000 if there are too few nodes or nothing to copy, and the errors of [`start::claim`].
 pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     if count < 1 {
         return Err(Error::new(
@@ -86,8 +86,8 @@ fn check(found: &ResolvedShard, count: i32) -> Result<()> {
     Ok(())
 }
 
-/// Begins to make the copies that are missing, and to remove those that are too many. Where there is no node for one it is
-/// an error if somebody `insists`, and left for later otherwise.
+/// Starts creating missing replicas and removing surplus ones. If there is no node for a replica, that is an error if
+/// the caller `insists`; otherwise it is retried later.
 fn adjust_copies(
     shard: ShardId,
     primary: NodeId,
@@ -97,7 +97,7 @@ fn adjust_copies(
 ) -> Result<Vec<i64>> {
     let wanted = usize::try_from(count - 1).unwrap_or(0);
     let mut copies = of_shard(shard)?;
-    // Those that are not ready go first, then the youngest.
+    // Remove replicas that are not in sync first, then the youngest.
     copies.sort_by_key(|copy| (!is_in_step(copy), copy.id));
     for copy in copies.iter().skip(wanted) {
         let request = match copy.state.is_before_switch() {
@@ -133,7 +133,7 @@ fn is_in_step(copy: &Migration) -> bool {
     matches!(copy.state, State::InStep | State::Switch | State::DualWriteBack)
 }
 
-/// Nodes that can take a copy, those that have least first.
+/// Nodes that can take a replica, least loaded first.
 fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
     let mut found: Vec<(f64, Rc<Node>)> = Vec::new();
     for node in catalog::remote_nodes()? {
@@ -154,7 +154,7 @@ fn candidates(shard: ShardId, taken: &[NodeId]) -> Result<Vec<Rc<Node>>> {
     Ok(found.into_iter().map(|(_, node)| node).collect())
 }
 
-/// Makes up for copies that were lost or promoted; for the worker that follows them.
+/// Replaces replicas that were lost or promoted; called by the worker that monitors them.
 pub fn replace_lost_copies() -> Result<()> {
     for CopyDeficit { shard, node, replicas } in catalog::replica::copy_deficits(AGAIN)? {
         if !adjust_copies(shard, node, replicas, None, false)?.is_empty() {

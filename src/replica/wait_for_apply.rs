@@ -1,4 +1,4 @@
-//! On the node of a primary: what its copies have applied.
+//! Waits, on the primary's node, for replicas to apply changes.
 
 use crate::catalog;
 use crate::error::Result;
@@ -6,13 +6,13 @@ use crate::pg::ipc::wait;
 use crate::pg::session::{self, sql};
 use std::time::{Duration, Instant};
 
-/// The first pause between two looks, and the longest.
+/// Initial and maximum pause between two polls.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from_millis(20));
 
-/// Waits until copies have applied this session's last commit; gives the slots of those that have not when the time is
-/// over. Anybody may: it tells nothing but whether slots have come past one's own commit.
+/// Waits until replicas have applied this session's last commit; returns the slots of those that have not when the
+/// timeout expires. Callable by everyone: it reveals only whether slots have passed the caller's own commit.
 pub fn wait_for_replicas(mut slots: Vec<String>, timeout: Duration) -> Result<Vec<String>> {
-    // What a subscription's worker reports as replayed is what it has applied.
+    // The position that a subscription's worker reports as replayed is what it has applied.
     let late = "SELECT s FROM pg_catalog.unnest($1) AS s
                  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() AS r
                                           JOIN pg_catalog.pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid

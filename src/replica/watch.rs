@@ -1,9 +1,9 @@
-//! The worker that follows all copies in step of a database: markers, how far each copy is, positions of sequences, and
-//! copies that have to be rebuilt.
+//! The worker that monitors all replicas of a database: writes markers, records each replica's progress, copies
+//! sequence positions, and replaces lost replicas.
 //!
-//! A marker is the time at which it was written, so that one seen on a copy says until when the copy is complete. A node
-//! that does not answer delays the look at the others by a few seconds at most, and is left out after that until it is
-//! known to be back.
+//! A marker is the time at which it was written, so a marker found on a replica tells up to which time it is complete.
+//! A node that does not respond delays the others by a few seconds at most, and is skipped afterwards until it is known
+//! to be back.
 
 use super::set;
 use crate::catalog::migration::{self, Migration};
@@ -26,14 +26,14 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long one answer of a node may take.
+/// Timeout for one response of a node.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often positions of sequences are brought to the copies.
+/// Interval between transfers of sequence positions to the replicas.
 const POSITIONS: Duration = Duration::from_secs(5);
-/// How often missing copies are looked for.
+/// Interval between checks for missing replicas.
 const MAKE_UP: Duration = Duration::from_secs(2);
 
-/// A copy in step.
+/// A replica in sync.
 struct Followed {
     migration: Migration,
     channels: Vec<Channel>,
@@ -42,7 +42,7 @@ struct Followed {
 /// Positions of sequences, as `source_catalogs::positions` gives them.
 type Positions = Vec<(String, String, bool)>;
 
-/// What the worker remembers.
+/// State of the worker.
 #[derive(Default)]
 struct Watch {
     sessions: BTreeMap<NodeId, Session>,
@@ -51,7 +51,7 @@ struct Watch {
     reported: BTreeMap<NodeId, String>,
 }
 
-/// Follows the copies until there are none, and none are wanted.
+/// Monitors the replicas until there are none and none are wanted.
 pub fn watch() {
     let mut watch = Watch::default();
     let (mut positions, mut made_up) = (Instant::now(), None::<Instant>);
@@ -84,7 +84,7 @@ fn interval() -> Duration {
     Duration::from_millis(u64::try_from(settings::REPLICA_INTERVAL.get()).unwrap_or(1000))
 }
 
-/// The copies in step.
+/// Loads the replicas in sync.
 fn load() -> Result<Vec<Followed>> {
     let migrations = worker::attempt(|| {
         let ids = catalog::replica::in_step()?;
@@ -98,7 +98,7 @@ fn load() -> Result<Vec<Followed>> {
     migrations.into_iter().map(follow).collect()
 }
 
-/// What the publishers say of a slot.
+/// State of a slot as reported by the publisher.
 struct Slot {
     lost: bool,
     bytes: i64,
@@ -132,7 +132,7 @@ impl Watch {
         copies.iter().filter(followed).for_each(|one| drop_out(&one.migration));
     }
 
-    /// Asks a node something; None if it does not answer.
+    /// Sends a query to a node; None if it does not respond.
     fn ask<T>(
         &mut self,
         node: NodeId,
@@ -165,7 +165,7 @@ impl Watch {
         }
     }
 
-    /// Lets the sequences of the copies follow, for the case that the primary is lost.
+    /// Copies sequence positions to the replicas, in case the primary is lost.
     fn bring_positions(&mut self, copies: &[Followed]) {
         self.positions.retain(|id, _| copies.iter().any(|copy| copy.migration.id == *id));
         for copy in copies {
@@ -205,7 +205,7 @@ fn keys(markers: &[Marker]) -> String {
     markers.iter().map(key).collect::<Vec<_>>().join(", ")
 }
 
-/// Writes markers on their publisher; what that says of their slots, by name.
+/// Writes markers on their publisher; returns the state of their slots by name.
 fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slot)>> {
     let now = session::clock();
     let names: Vec<_> = markers.iter().map(|(_, _, slot)| literal(slot)).collect();
@@ -226,7 +226,7 @@ fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slo
     rows.iter().map(slot).collect()
 }
 
-/// The markers that a subscriber has.
+/// Reads the markers that have arrived at a subscriber.
 fn arrived(session: &mut Session, markers: &[Marker]) -> Result<Vec<((i64, String), i64)>> {
     let rows = session.query(&format!(
         "SELECT migration, direction, token FROM helios.migration_marker WHERE (migration, direction) IN ({})",
@@ -259,11 +259,11 @@ fn state(
     }
 }
 
-/// What is not in the log any more cannot be followed.
+/// A replica whose slot was invalidated cannot follow anymore.
 fn drop_out(migration: &Migration) {
     let reason = "the replication slot was invalidated (max_slot_wal_keep_size may be too small) or lost in a failover";
     let dropped = worker::attempt(|| {
-        // Whatever was asked for in between comes first.
+        // A request that arrived in the meantime takes precedence.
         let now = migration::load(migration.id)?;
         if now.state == migration.state && now.request.is_none() {
             give_up(&now, reason)?;

@@ -1,13 +1,13 @@
-//! The roles that subscriptions of migrations belong to.
+//! Roles that own the subscriptions of migrations.
 //!
-//! PostgreSQL 15 applies changes with the rights of the subscription's owner, and so do later versions in parts (the
-//! search for an index to find a row by folds constants of its expressions). That runs tenants' code: so the owner is a
-//! role of ours that is a member of the tables' owner and has nothing else but its own marker. Version 15 wants a
-//! superuser there, but only when the subscription is made: the role is one inside of the transaction that makes both,
-//! where nobody sees it, and the subscription runs afterwards.
+//! PostgreSQL 15 applies changes with the privileges of the subscription's owner, and so do later versions in part (the
+//! search for an index to identify a row by folds constants in its expressions). That runs tenants' code. So the owner
+//! is a role of Helios that is a member of the tables' owner and owns nothing but its own marker. Version 15 requires a
+//! superuser, but only when the subscription is created: the role is a superuser inside the transaction that creates
+//! both, where nobody sees it, and the subscription runs afterwards.
 //!
-//! Invariant: role and subscription are made by one transaction, so that the note of the subscription counts for both.
-//! Processes of the server may work as the role; clients cannot log in as it.
+//! Invariant: role and subscription are created in one transaction, so that the cleanup item of the subscription covers
+//! both. Server processes may run as the role; clients cannot log in as it.
 
 use crate::catalog::migration_table::MovingTable;
 use crate::error::{Error, Result};
@@ -15,20 +15,20 @@ use crate::remote::Session;
 use crate::replication::endpoints::{column, identifier, literal, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Whose tables a channel is for.
+/// The owner of the tables that a channel replicates.
 pub enum Owner {
-    /// The role that works here, or nobody's.
+    /// The role used by migrations, or no owner.
     Own,
-    /// Another one.
+    /// Another role.
     Other {
         /// Its name.
         owner: String,
     },
 }
 
-/// Who owns the tables on the server that is to apply changes to them.
+/// The owner of the tables on the server where changes are to be applied.
 ///
-/// 55000 if they have several owners there.
+/// 55000 if the tables have several owners there.
 pub fn owner<'a>(
     subscriber: &mut Session,
     tables: impl Iterator<Item = &'a MovingTable>,
@@ -55,15 +55,15 @@ pub fn owner<'a>(
     }
 }
 
-/// What CREATE SUBSCRIPTION has to be told where it knows these options (from version 16 on): no password is asked of
-/// the role, and tables of ours are written as the role itself.
+/// Options of CREATE SUBSCRIPTION for versions that have them (16 and later): the role needs no password, and Helios'
+/// own tables are written as the role itself.
 pub fn options(subscriber: &mut Session) -> Result<&'static str> {
     let rows = subscriber.query("SELECT current_setting('server_version_num')::int / 10000")?;
     let version: i32 = rows.first().and_then(|row| column(row, 0)).unwrap_or(0);
     Ok(if version >= 16 { ", password_required = false, run_as_owner = true" } else { "" })
 }
 
-/// What is to be said before a subscription is made, and after it, in one transaction.
+/// Statements before and after the creation of a subscription, in the same transaction.
 pub fn statements(name: &str, owner: &str) -> [String; 2] {
     let (quoted, subscription, owner) =
         (identifier(&role(name)), identifier(name), identifier(owner));
@@ -75,12 +75,12 @@ pub fn statements(name: &str, owner: &str) -> [String; 2] {
     [before, after]
 }
 
-/// What is to be said before a subscription runs. Not when it is made: a definition that is copied until then would have
-/// these grants.
+/// Statements before a subscription is enabled. They do not run at its creation, because definitions copied until then
+/// would contain these grants.
 ///
-/// An owner may lack rights on his own table, or on the schema that it is in: what changes need of these the role gets
-/// itself. As code of the owner's may run as the role, he has no more from that than from a grant to himself, which
-/// nobody could keep him from on his tables.
+/// An owner may lack privileges on his own table or its schema; the role is granted the ones that applying changes
+/// requires. Although the owner's code may run as the role, he gains no more than he could grant to himself on his
+/// tables.
 pub fn rights(name: &str, marker: &str) -> String {
     let role = role(name);
     let (quoted, role) = (identifier(&role), literal(&role));
@@ -89,7 +89,7 @@ pub fn rights(name: &str, marker: &str) -> String {
               JOIN pg_class c ON c.oid = t.srrelid JOIN pg_namespace n ON n.oid = c.relnamespace WHERE s.subname = {}",
         literal(name)
     );
-    // Grants to several roles at the same time would be in each other's way.
+    // Concurrent grants to several roles would conflict.
     let body = format!(
         "DECLARE s text; BEGIN
            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {role}) THEN RETURN; END IF;
@@ -113,13 +113,13 @@ pub fn rights(name: &str, marker: &str) -> String {
     format!("DO {}", literal(&body))
 }
 
-/// Name of the role for a subscription. It is made and dropped on one server, and concerns no other.
+/// Name of the role for a subscription. It exists on one server only.
 fn role(subscription: &str) -> String {
     let rest = subscription.strip_prefix("helios_").unwrap_or(subscription);
     format!("{PREFIX}{rest}")
 }
 
-/// Removes the role of a subscription that is gone. What code of tenants has made as that role is their owner's.
+/// Drops the role of a dropped subscription. Objects that tenants' code created as that role go to their owner.
 pub fn drop(session: &mut Session, subscription: &str) -> Result<()> {
     let role = role(subscription);
     let (quoted, name) = (identifier(&role), literal(&role));
@@ -141,5 +141,5 @@ pub fn drop(session: &mut Session, subscription: &str) -> Result<()> {
         .map(|_| ())
 }
 
-/// How names of such roles begin.
+/// Prefix of the names of such roles.
 pub const PREFIX: &str = "helios_apply_";

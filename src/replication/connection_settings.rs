@@ -1,13 +1,13 @@
-//! Settings that sessions of migrations connect with.
+//! Settings for the sessions of migrations.
 
-/// Settings of a migration's sessions. A migration takes hours: timeouts that a node has for its clients are not for it.
+/// A migration takes hours: timeouts that a node has for its clients must not apply to its sessions.
 const SETTINGS: [(&str, &str); 6] = [
     ("lock_timeout", "0"),
     ("search_path", "pg_catalog"),
     ("DateStyle", "ISO"),
     ("extra_float_digits", "3"),
     ("helios.migration_session", "on"),
-    // An automatic vacuum is cancelled for a waiting lock after this time.
+    // An autovacuum worker is canceled for a waiting lock request after this time.
     ("deadlock_timeout", "50"),
 ];
 
@@ -16,7 +16,7 @@ pub fn all() -> Vec<(&'static str, String)> {
     matching(|_| true)
 }
 
-/// Settings that any role may set: the role on a foreign server need not be a superuser.
+/// Settings that any role may change, because the role on a foreign server need not be a superuser.
 pub fn unprivileged() -> Vec<(&'static str, String)> {
     matching(|name| name != "deadlock_timeout")
 }

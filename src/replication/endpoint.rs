@@ -1,4 +1,5 @@
-//! A server at one end of a migration: how to connect to it, what to call it, and in what the kinds of servers differ.
+//! A server at one end of a migration: how to connect to it, its name, and the differences between the kinds of
+//! servers.
 //!
 //! Everything that depends on whether a server is this one, a node or a foreign server matches on [`Endpoint`].
 
@@ -16,7 +17,7 @@ use std::rc::Rc;
 /// A server that has one of the two copies of a migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// This server, the coordinator. The local transaction reaches its tables; those that are not in use are shells.
+    /// This server, the coordinator. The local transaction can access its tables; those of an inactive copy are shells.
     Local,
     /// Another node of the cluster, which takes part in distributed transactions.
     Node(NodeId),
@@ -26,7 +27,7 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The endpoint that a number in `helios.migration` stands for.
+    /// The endpoint for an ID in `helios.migration`.
     pub fn of(id: NodeId) -> Self {
         match id {
             NodeId::LOCAL => Self::Local,
@@ -35,7 +36,7 @@ impl Endpoint {
         }
     }
 
-    /// Its number in `helios.migration`.
+    /// Its ID in `helios.migration`.
     pub fn id(self) -> NodeId {
         match self {
             Self::Local => NodeId::LOCAL,
@@ -64,7 +65,7 @@ impl Endpoint {
         }
     }
 
-    /// The password file that libpq is to read for it.
+    /// The password file that libpq reads for it.
     fn passfile(self) -> Result<Option<String>> {
         match self {
             Self::Foreign(id) => {
@@ -74,7 +75,7 @@ impl Endpoint {
         }
     }
 
-    /// Where it is, and the settings that sessions of migrations have there.
+    /// Its address, and the settings for sessions of migrations.
     pub fn target(self) -> Result<Target> {
         match self {
             Self::Foreign(id) => {
@@ -93,15 +94,15 @@ impl Endpoint {
         }
     }
 
-    /// Keywords and values with which programs that use libpq connect to it.
+    /// libpq keywords and values for connecting to it.
     pub fn libpq_parameters(self) -> Result<Vec<(&'static str, String)>> {
         let mut parameters = self.target()?.libpq(&self.role()?);
         parameters.extend(self.passfile()?.map(|passfile| ("passfile", passfile)));
         Ok(parameters)
     }
 
-    /// Connection string with which another server's libpq connects to it. Paths of certificates in it are paths on the
-    /// server that connects.
+    /// Connection string with which another server's libpq connects to it. Certificate paths refer to files on the
+    /// connecting server.
     pub fn conninfo(self) -> Result<String> {
         let quoted = |value: &str| value.replace('\\', "\\\\").replace('\'', "\\'");
         let parameters = self.libpq_parameters()?;

@@ -1,4 +1,5 @@
-//! The two sessions of a migration, one to each endpoint, and how SQL text is written for them and read from them.
+//! The two sessions of a migration, one with each endpoint, and helpers to write SQL text for them and read their
+//! results.
 
 use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
@@ -7,7 +8,8 @@ use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// What a session runs from now on holds passwords: the server neither shows nor logs it. For superusers.
+/// Keeps further statements of a session, which contain passwords, out of the server's views and logs. Requires a
+/// superuser.
 pub fn keep_secret(session: &mut Session) -> Result<()> {
     const SILENT: [(&str, &str); 8] = [
         ("track_activities", "off"),
@@ -24,8 +26,8 @@ pub fn keep_secret(session: &mut Session) -> Result<()> {
     session.query(&all.join("; ")).map(|_| ())
 }
 
-/// Brings everything to disk that was committed on a server so far, also by those who did not wait for that: one commit
-/// that waits takes all before it along.
+/// Flushes everything committed on a server so far, including asynchronous commits: one synchronous commit flushes all
+/// WAL before it.
 pub fn flush(session: &mut Session) -> Result<()> {
     let commit = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'helios', '')";
     session.query(commit).map(|_| ())
@@ -40,7 +42,7 @@ pub struct Endpoints {
 impl Endpoints {
     /// Connects to both; must be called in a transaction.
     ///
-    /// 55000 if one of them is not the server any more that it was when the move began.
+    /// 55000 if one of them is not the same server as when the move started.
     pub fn connect(migration: &Migration) -> Result<Self> {
         let source = Endpoint::of(migration.source).session()?;
         let mut endpoints = Self { source, target: Endpoint::of(migration.target).session()? };
@@ -48,7 +50,7 @@ impl Endpoints {
         Ok(endpoints)
     }
 
-    /// A standby that took over has no slots, and may be behind what the other copy has applied.
+    /// A promoted standby has no slots, and may be behind what the other copy has applied.
     fn check_histories(&mut self, migration: &Migration) -> Result<()> {
         let now = [history(&mut self.source)?, history(&mut self.target)?];
         let Some(before) = &migration.histories else {
@@ -73,7 +75,7 @@ impl Endpoints {
             .hint(hint))
     }
 
-    /// Ends what a failure has left open on them.
+    /// Rolls back transactions that a failure has left open.
     pub fn roll_back(&mut self) -> Result<()> {
         for session in [&mut self.source, &mut self.target] {
             if !session.is_stale() {
@@ -83,24 +85,24 @@ impl Endpoints {
         Ok(())
     }
 
-    /// The session to this node, which is one of the two.
+    /// The session with this node, which is one of the two.
     pub fn to(&mut self, node: NodeId, migration: &Migration) -> &mut Session {
         if node == migration.source { &mut self.source } else { &mut self.target }
     }
 }
 
-/// What changes when another server becomes a node's primary.
+/// Identifies a server's history; the value changes when another server becomes a node's primary.
 fn history(session: &mut Session) -> Result<String> {
     let ask = "SELECT system_identifier || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()";
     Ok(session.query(ask)?.first().map(|row| text(row, 0)).unwrap_or_default())
 }
 
-/// A parsed column of a row of text.
+/// Parses a column of a text row.
 pub fn column<T: std::str::FromStr>(row: &[Option<String>], at: usize) -> Option<T> {
     row.get(at)?.as_deref()?.parse().ok()
 }
 
-/// A column of a row of text; empty for NULL.
+/// A column of a text row; empty for NULL.
 pub fn text(row: &[Option<String>], at: usize) -> String {
     row.get(at).and_then(Clone::clone).unwrap_or_default()
 }
@@ -110,17 +112,17 @@ pub fn flag(row: &[Option<String>], at: usize) -> bool {
     text(row, at) == "t"
 }
 
-/// A value as SQL needs it.
+/// Quotes a value as an SQL literal.
 pub fn literal(text: &str) -> String {
     pgrx::spi::quote_literal(text)
 }
 
-/// A name as SQL needs it.
+/// Quotes an SQL identifier.
 pub fn identifier(name: &str) -> String {
     pgrx::spi::quote_identifier(name)
 }
 
-/// Names as an SQL array.
+/// Formats names as an SQL array.
 pub fn names(names: &[String]) -> String {
     let all: Vec<_> = names.iter().map(|name| literal(name)).collect();
     format!("ARRAY[{}]::name[]", all.join(", "))

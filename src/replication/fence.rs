@@ -1,9 +1,9 @@
-//! The fence: the few milliseconds in which nobody writes to a shard. It consists of the shard's lock here, which keeps
-//! routed statements out, and of locks on its tables on the node, which keep everybody else out.
+//! The fence: the few milliseconds in which nobody can write to a shard. It consists of the shard's lock on the
+//! coordinator, which blocks routed statements, and of locks on its tables on the node, which block everybody else.
 //!
-//! Both are taken in one local transaction and released by its end. The lock timeout is half of
-//! `helios.max_switch_stall`, so that nobody waits longer than that; no fence is tried while a transaction that has been
-//! open for long is in the way ([`blocking_transactions`]).
+//! Both are acquired in one local transaction and released at its end. The lock timeout is half of
+//! `helios.max_switch_stall`, so that nobody waits longer than that; no fence is attempted while a long-running
+//! transaction holds conflicting locks ([`blocking_transactions`]).
 
 use crate::catalog::migration::Migration;
 use crate::catalog::{self, NodeId};
@@ -24,13 +24,13 @@ pub struct Fence {
     until: Instant,
 }
 
-/// Whom a fence keeps away from the tables. Through this server nobody comes to those of a node in any case.
+/// Whom a fence blocks from the tables. Nobody reaches a node's tables through this server in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum KeepOut {
-    /// Those who write.
+    /// Writers only.
     Writers,
-    /// Everybody: who reads tables of this server is not held up by the lock of the shard, and would read on where more is
-    /// to be seen. Unlogged tables are left to readers, because they are copied behind the fence.
+    /// Everybody: readers of local tables are not blocked by the shard's lock, and would continue to read the outdated
+    /// copy. Unlogged tables remain readable, because they are copied while the fence is held.
     Everybody,
 }
 
@@ -45,15 +45,15 @@ impl Fence {
         self.until
     }
 
-    /// For how long the fence has been held, or waited for.
+    /// For how long the fence has been held or waited for.
     pub fn held_for(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// Puts it up around the shard, whose rows are on this node. To be called in a transaction, whose end takes it
-    /// down; on a server outside of the cluster, that of the transaction which the session `outside` begins.
+    /// Raises the fence for the shard, whose rows are on this node. Must be called in a transaction, whose end releases
+    /// it; on a server outside of the cluster, the end of the transaction that the session `outside` begins.
     ///
-    /// 55P03, 57014 or 40P01 if it cannot be had in time.
+    /// 55P03, 57014 or 40P01 if the locks cannot be acquired in time.
     pub fn raise(
         migration: &Migration,
         node: NodeId,
@@ -63,7 +63,7 @@ impl Fence {
         let most = Duration::from_millis(settings::MAX_SWITCH_STALL.get().unsigned_abs().into());
         let began = Instant::now();
         let fence = Self { began, until: began + most };
-        // Half of the time for getting the locks; the rest for what has to be done behind the fence.
+        // Half of the time is for acquiring the locks, the rest for the work done while they are held.
         let lock_timeout = most / 2;
         let endpoint = Endpoint::of(node);
         if endpoint == Endpoint::Local {
@@ -76,7 +76,7 @@ impl Fence {
         catalog::lock_shard_exclusive(migration.shard);
         let left =
             lock_timeout.saturating_sub(fence.held_for()).max(Duration::from_millis(1)).as_millis();
-        // A vacuum that the server itself began gives way after deadlock_timeout.
+        // An autovacuum worker yields after deadlock_timeout.
         let mut on = |statement: &str| match &mut outside {
             Some(session) => session.query(statement).map(|_| ()),
             None => endpoint.execute(statement),
@@ -103,12 +103,12 @@ impl Fence {
 }
 
 thread_local! {
-    /// Whether the tables here were locked in the order of their OIDs the last time.
+    /// Whether the last attempt locked the local tables in the order of their OIDs.
     static IN_ORDER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Locks tables of this server. Clients lock them before anything of ours, so they come before the shard; and in another
-/// order than the last time: a fence that waits for clients who lock them the other way round is a deadlock.
+/// Locks local tables. Clients lock them before any lock of Helios, so they precede the shard's lock. Alternates the
+/// order between attempts, because a fence that waits for clients which lock in the opposite order deadlocks.
 fn lock_tables_here(
     fence: &Fence,
     lock_timeout: Duration,
@@ -142,7 +142,7 @@ fn limit_locks(time: Duration) -> Result<()> {
     sql::run(set, &[format!("{}ms", time.as_millis().max(1)).into()])
 }
 
-/// Whether an error only says that a conflicting transaction is in the way; a retry may succeed.
+/// Whether an error means that a conflicting transaction holds a lock; a retry may succeed.
 pub fn is_lock_conflict(error: &Error) -> bool {
     [
         Code::ERRCODE_LOCK_NOT_AVAILABLE,
@@ -154,8 +154,8 @@ pub fn is_lock_conflict(error: &Error) -> bool {
     .any(|code| error.is(code))
 }
 
-/// Transactions that would keep a fence from being put up soon: those open for long that hold what it needs, here or on
-/// the node. None if there are none.
+/// Describes long-running transactions that hold locks which conflict with a fence, on this server or on the node. None
+/// if there are none.
 pub fn blocking_transactions(
     migration: &Migration,
     node: &mut Session,
@@ -202,7 +202,7 @@ fn node_of(migration: &Migration) -> NodeId {
     if migration.state.is_before_switch() { migration.source } else { migration.target }
 }
 
-/// Waits until no transaction uses the schema under the lock of the shard that it was taken out of.
+/// Waits until no transaction uses the schema under the lock of its former shard.
 pub fn has_left_old_shard(migration: &Migration, known: &mut Option<Vec<String>>) -> Result<bool> {
     let Some(old) = migration.former_shard else { return Ok(true) };
     let holders = "SELECT coalesce(array_agg(l.pid || ' ' || l.virtualtransaction), '{}')::text[] FROM pg_catalog.pg_locks l

@@ -1,4 +1,4 @@
-//! Where a foreign server is: from the connection string to its row, and from there to a session.
+//! Address of a foreign server: from the connection string to its row, and from there to a session.
 
 use crate::catalog;
 pub use crate::catalog::foreign_server::ForeignServer as Server;
@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Keywords of a connection string that go on to sessions as they are.
+/// Connection string keywords that are passed on unchanged.
 const OPTIONS: [&str; 6] =
     ["connect_timeout", "passfile", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
-/// Setting by which a session of Helios identifies itself on a foreign server. Anybody can set it there, but only sessions
-/// of the cluster know the value ([`crate::catalog::proof::of_import`]); the triggers there compare its digest.
+/// Setting by which a session of Helios identifies itself on a foreign server. Anybody can set it there, but only the
+/// cluster's sessions know the value ([`crate::catalog::proof::of_import`]); the triggers there compare its digest.
 pub const TOKEN: &str = "helios_import.token";
 
-/// Name of the schema that a migration has for its own objects, on the foreign server and on the target.
+/// Name of the schema for a migration's own objects, on the foreign server and on the target.
 pub fn own_schema(migration: i64) -> Result<String> {
     Ok(format!("helios_import_{}_{migration}", catalog::cluster_id()?))
 }
@@ -31,9 +31,9 @@ fn invalid(message: impl Into<Vec<u8>>) -> Error {
 }
 
 impl Server {
-    /// Reads a connection string of libpq. No error repeats a part of it, which may hold a password.
+    /// Parses a libpq connection string. Errors do not repeat any part of it, because it may contain a password.
     ///
-    /// 22023 for what is none, or leaves the server or the role open.
+    /// 22023 if it is invalid, or lacks the server or the role.
     pub fn parse(connection: &str) -> Result<Self> {
         let pairs = conninfo::parse(connection)
             .map_err(|error| invalid(format!("invalid connection string: {error}")))?;
@@ -47,7 +47,7 @@ impl Server {
         let ports = ports(&take("port").unwrap_or_default(), hosts.len())?;
         let database = take("dbname").unwrap_or_else(|| role.clone());
         let password = take("password");
-        // Said by every session of ours, and no matter of the server's.
+        // Helios sets these for each of its sessions, so they are ignored.
         for word in
             ["host", "application_name", "fallback_application_name", "target_session_attrs"]
         {
@@ -66,7 +66,7 @@ impl Server {
         Ok(server)
     }
 
-    /// What sessions need to know of it.
+    /// Converts it to the target of a session.
     pub fn target(&self) -> Result<Target> {
         let timeout = u64::try_from(settings::CONNECT_TIMEOUT.get()).unwrap_or(5000);
         let mut target = Target {
@@ -91,7 +91,7 @@ impl Server {
         Ok(target)
     }
 
-    /// The password file that the connection string names; it has to be on every machine that connects.
+    /// The password file named by the connection string; it must exist on every server that connects.
     pub fn passfile(&self) -> Option<&str> {
         self.options.get("passfile").map(String::as_str)
     }
@@ -122,7 +122,7 @@ fn ports(text: &str, hosts: usize) -> Result<Vec<u16>> {
     }
 }
 
-/// The error of a connection to a foreign server, as one who gave the connection string needs it.
+/// Adds a hint for the user who supplied the connection string to a connection error.
 pub fn unreachable(error: Error) -> Error {
     if !error.is_class("08") && !error.is_class("28") {
         return error;

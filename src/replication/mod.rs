@@ -1,12 +1,13 @@
-//! Logical replication between the two copies of a schema: everything that works between two servers and needs no state of
-//! a migration. Read [`endpoint`] first (what a server at one end is), then [`channel`] (one direction of replication).
+//! Logical replication between the two copies of a schema: everything that involves two servers and does not depend on
+//! a migration's state. Read [`endpoint`] first (what a server at one end is), then [`channel`] (one direction of
+//! replication).
 //!
-//! Invariant: what is created on a server is in `helios.cleanup` before it is created, so that a crash leaves nothing behind
-//! that nobody knows of. No code of tenants runs with more rights than its owner's: subscriptions belong to roles of their
-//! own ([`apply_role`]), and queries that are planned name no table of a tenant.
+//! Invariant: everything created on a server is recorded in `helios.cleanup` before it is created, so that a crash
+//! leaves no unknown objects behind. No tenants' code runs with more privileges than its owner's: subscriptions are
+//! owned by separate roles ([`apply_role`]), and planned queries do not refer to tables of tenants.
 //!
-//! Lock order: the shard's lock on the coordinator, then the tables on the server whose copy is in use ([`fence`]). Where that
-//! is the coordinator itself, the tables come first: clients lock them before the shard.
+//! Lock order: the shard's lock on the coordinator, then the tables on the server with the active copy ([`fence`]).
+//! Where that is the coordinator itself, the tables come first, because clients lock them before the shard.
 
 pub mod apply_role;
 pub mod backfill;

@@ -1,5 +1,5 @@
-//! Rows of a table on their way from another server into the same table here: the target's backend reads them from
-//! the source, without a third process in between.
+//! Copies rows of a table from another server into the same table here: the target's backend reads them from the
+//! source, without a third process in between.
 
 use crate::error::{Error, Result};
 use crate::pg::exec::copy_from::{self, Format, PINNED, Source};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The server that rows come from, as JSON names it.
+/// The server that rows are read from; serialized as JSON.
 #[derive(Clone, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Address {
@@ -28,34 +28,34 @@ pub struct Address {
     user: String,
     #[serde(default)]
     password: Option<String>,
-    /// The password file to look into; none: that of the server's operating system user.
+    /// The password file to use; None for the one of the server's operating system user.
     #[serde(default)]
     passfile: Option<PathBuf>,
 }
 
-/// Which rows, and how.
+/// The rows to copy, and the format.
 pub struct Request {
-    /// The table, here and there.
+    /// The table, which has the same name on both servers.
     pub table: Oid,
     /// Its columns, without generated ones.
     pub columns: Vec<String>,
-    /// The exported snapshot to read under; none: the source's state now.
+    /// The exported snapshot to read under; None for the source's current state.
     pub snapshot: Option<String>,
     /// First block of the table on the source.
     pub from: u32,
-    /// Block behind the last; none: to the end.
+    /// The block after the last one; None for the end of the table.
     pub to: Option<u32>,
-    /// None: binary where no value's binary form is bound to the source.
+    /// None: binary unless the binary form of a column's values depends on the server.
     pub format: Option<Format>,
-    /// Rows a second, at most.
+    /// Maximum number of rows per second.
     pub rate: Option<u64>,
-    /// Part of a large copy. The session to the source is kept for the next part, and the rows may be seen before the
-    /// transaction is over, and left behind if it fails: the caller empties the table then. That costs less, now and
-    /// later.
+    /// Part of a large copy. The session with the source is kept for the next part. The rows may become visible before
+    /// the transaction commits, and remain if it aborts, so the caller must empty the table then. That is cheaper, both
+    /// now and later.
     pub bulk: bool,
 }
 
-/// What was copied.
+/// Result of a copy.
 pub struct Pulled {
     /// Rows.
     pub rows: u64,
@@ -63,11 +63,11 @@ pub struct Pulled {
     pub bytes: u64,
 }
 
-/// Most time for connecting to one address where the options do not say.
+/// Default connection timeout for each address.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A session that reads under a snapshot. Ranges of a copy come one after the other: it is kept for the next, as long as
-/// the backend lives or until another source or snapshot is asked for.
+/// A session that reads under a snapshot. It is kept for the next range of a copy until the backend exits or another
+/// source or snapshot is requested.
 struct Kept {
     address: Address,
     snapshot: String,
@@ -78,7 +78,7 @@ thread_local! {
     static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
 }
 
-/// A session to the source, in a transaction.
+/// Opens a session with the source and begins a transaction.
 fn reader(address: &Address, request: &Request) -> Result<Session> {
     let snapshot = request.snapshot.as_deref();
     let fits =
@@ -91,7 +91,7 @@ fn reader(address: &Address, request: &Request) -> Result<Session> {
     Ok(session)
 }
 
-/// Begins a transaction, under settings that make texts mean the same here.
+/// Begins a transaction with settings that make the text format unambiguous.
 fn start(snapshot: Option<&str>) -> String {
     let mut begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned();
     if let Some(snapshot) = snapshot {
@@ -103,15 +103,15 @@ fn start(snapshot: Option<&str>) -> String {
         let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
         begin += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
     }
-    // With constraint_exclusion, planning computes what is constant in checks.
+    // With constraint_exclusion, planning evaluates constant expressions in checks.
     begin
         + "; SET LOCAL row_security = off; SET LOCAL synchronize_seqscans = off; SET LOCAL constraint_exclusion = off"
 }
 
-/// Copies rows from the source into the table here, in the caller's transaction.
+/// Copies rows from the source into the local table in the caller's transaction.
 ///
-/// 08001 if the source cannot be reached; the source's errors and those of the table here (23xxx and others) with the
-/// table in their context.
+/// 08001 if the source cannot be reached; errors of the source and of the local table (23xxx and others) have the table
+/// in their context.
 pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
     let name = session::quoted_relation_name(request.table);
     let node = address.name.clone();
@@ -140,7 +140,7 @@ pub fn pull(address: Address, request: &Request) -> Result<Pulled> {
 }
 
 impl Address {
-    /// Where a server is, for a role; its password is in this file if it is not known here.
+    /// The address of a server for a role; its password is read from this file unless it is known.
     pub fn of(target: &Target, role: &str, passfile: Option<String>) -> Self {
         let options = target.libpq(role).into_iter().filter(|(word, _)| word.starts_with("ssl"));
         let (hosts, ports) = target.addresses.iter().cloned().unzip();
@@ -156,20 +156,20 @@ impl Address {
         }
     }
 
-    /// Whether its text holds a password.
+    /// Whether its text contains a password.
     pub fn is_secret(&self) -> bool {
         self.password.is_some()
     }
 
-    /// As `helios.pull_rows` reads it.
+    /// Serializes it for `helios.pull_rows`.
     pub fn to_json(&self) -> Result<String> {
         serde_json::to_string(self)
             .map_err(|error| Error::new(Code::ERRCODE_INTERNAL_ERROR, error.to_string()))
     }
 
-    /// A session there, for a migration.
+    /// Opens a session for a migration.
     ///
-    /// 08001 if it cannot be had.
+    /// 08001 if that fails.
     pub fn connect(self) -> Result<Session> {
         let user = self.user.clone();
         Session::connect(&Rc::new(self.target()?), &user)
@@ -205,8 +205,8 @@ impl Address {
     }
 }
 
-/// Text where a column's binary form holds OIDs (arrays, composites and ranges of types that users made, names of
-/// objects), has none, or is another one after it was read.
+/// Text format if a column's binary form contains OIDs (arrays, composites and ranges of user-defined types, object
+/// names), does not exist, or does not survive a round trip.
 fn format_for(table: Oid, columns: &[String]) -> Result<Format> {
     let select = "WITH RECURSIVE part(type, named) AS (
             SELECT atttypid, false FROM pg_attribute
@@ -233,12 +233,12 @@ fn format_for(table: Oid, columns: &[String]) -> Result<Format> {
     Ok(if binary == Some(true) { Format::Binary } else { Format::Text })
 }
 
-/// The COPY that runs on the source.
+/// The COPY command for the source.
 fn copy_command(request: &Request, name: &str, format: Format) -> String {
     let columns: Vec<String> = request.columns.iter().map(pgrx::spi::quote_identifier).collect();
     let columns = columns.join(", ");
     let what = match (request.from, request.to, columns.is_empty()) {
-        // The server copies a table faster than a query.
+        // COPY of a table is faster than COPY of a query.
         (0, None, true) => name.to_owned(),
         (0, None, false) => format!("{name} ({columns})"),
         (from, to, _) => {
@@ -253,7 +253,7 @@ fn copy_command(request: &Request, name: &str, format: Format) -> String {
 struct Rows<'a> {
     session: &'a mut Session,
     frame: Option<Frame>,
-    /// Bytes of the frame that are taken.
+    /// Number of bytes of the frame that have been consumed.
     taken: usize,
     ended: bool,
     rows: u64,
@@ -292,7 +292,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Reads to the end of what the source has to say. An error here is one of the source's.
+    /// Reads the source's remaining messages. An error here is one of the source's.
     fn finish(&mut self) -> Result<()> {
         loop {
             let frame = self.session.next(WaitPolicy::Interruptible)?;
@@ -334,7 +334,7 @@ impl Source for Rows<'_> {
 }
 
 impl Drop for Rows<'_> {
-    /// The source would notice only when it writes that nobody reads any more.
+    /// Otherwise the source would only notice on its next write that nobody reads anymore.
     fn drop(&mut self) {
         if self.session.is_busy() && !self.session.is_lost() {
             self.session.request_cancel();
@@ -342,7 +342,7 @@ impl Drop for Rows<'_> {
     }
 }
 
-/// Holds the copy to a number of rows a second.
+/// Limits the copy to a number of rows per second.
 struct Pace {
     rate: u64,
     began: Instant,

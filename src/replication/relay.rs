@@ -1,5 +1,5 @@
-//! Rows on their way to a foreign server, which cannot pull them: through this process. For the small tables that logical
-//! replication does not carry.
+//! Copies rows to a foreign server, which cannot pull them, through this process. Used for the small tables that
+//! logical replication does not replicate.
 
 use crate::error::Result;
 use crate::pg::exec::copy_from::PINNED;
@@ -7,12 +7,12 @@ use crate::remote::{Session, WaitPolicy, messages};
 use crate::replication::endpoints::identifier;
 use std::time::Duration;
 
-/// How much is collected before it is sent on.
+/// Amount of data to collect before it is sent.
 const PIECE: usize = 64 * 1024;
 
-/// Puts the rows of a table on one server in the place of those that the same table has on another one, in this time.
+/// Replaces the rows of a table on one server by those of the same table on another one, within this time.
 ///
-/// Errors are those of the two servers, with transactions left open there; 55P03 or 57014 if the time is not enough.
+/// Errors are those of the two servers, whose transactions are left open; 55P03 or 57014 if the time is not sufficient.
 pub fn relay(
     from: &mut Session,
     to: &mut Session,
@@ -21,7 +21,7 @@ pub fn relay(
     time: Duration,
 ) -> Result<()> {
     let names: Vec<String> = columns.iter().map(|column| identifier(column)).collect();
-    // COPY takes no empty list of columns.
+    // COPY does not accept an empty list of columns.
     let list = if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) };
     let time = time.max(Duration::from_millis(1)).as_millis();
     let mut pinned =
@@ -31,7 +31,7 @@ pub fn relay(
         pinned += &format!("; SET LOCAL {name} = '{}'", value.replace(", ", "','"));
     }
     from.query(&pinned)?;
-    // No trigger is to fire, where the role may see to that.
+    // Do not fire triggers, if the role has permission to prevent that.
     let quietly = "SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles WHERE rolname = current_user AND rolsuper";
     to.query(&format!("{pinned}; {quietly}; DELETE FROM ONLY {table}"))?;
     to.start_query(&format!("COPY {table}{list} FROM STDIN"))?;

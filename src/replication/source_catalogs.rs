@@ -1,14 +1,14 @@
-//! What is in the schemas that move, as the source's catalogs tell.
+//! Contents of the schemas being moved, read from the source's catalogs.
 
 use crate::catalog::migration_table::MovingTable;
 use crate::error::Result;
 use crate::remote::{Record, Session};
 use crate::replication::endpoints::{literal, names};
 
-/// Tables with rows of their own: ordinary ones and leaves of partitioned ones.
+/// Tables with storage: ordinary ones and leaf partitions.
 ///
-/// A table whose changes logical replication could not find again on the other side (no key) is to log whole rows while
-/// it moves; `identity` is the clause that takes that back.
+/// A table without a replica identity (no key) must log whole rows while it moves; `identity` is the clause that
+/// restores its setting.
 pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTable>> {
     let sql = format!(
         "SELECT n.nspname, c.relname, c.relpersistence <> 'u' AS logged,
@@ -44,8 +44,8 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
     rows.iter().map(table).collect()
 }
 
-/// Tables that no query of ours may be planned for: the planner computes what is constant in expressions of their
-/// indexes and statistics, with whatever functions a tenant wrote into them.
+/// Tables for which none of our queries may be planned: the planner evaluates constant expressions of their indexes and
+/// statistics, with any functions that a tenant wrote into them.
 pub fn unplannable(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
     let sql = format!(
         "SELECT DISTINCT format('%I.%I', n.nspname, c.relname)
@@ -61,15 +61,15 @@ pub fn unplannable(source: &mut Session, schemas: &[String]) -> Result<Vec<Strin
     Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
 }
 
-/// What LOCK TABLE takes.
+/// A relation that LOCK TABLE accepts.
 pub struct Lockable {
     /// Qualified name.
     pub name: String,
-    /// Whether its changes are logged.
+    /// Whether its changes are WAL-logged.
     pub logged: bool,
 }
 
-/// Everything that LOCK TABLE takes: tables, and partitioned ones above them.
+/// All relations that LOCK TABLE accepts: tables and their partitioned parents.
 pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<Lockable>> {
     let sql = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) AS name, c.relpersistence <> 'u' AS logged FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -81,7 +81,7 @@ pub fn lockable(source: &mut Session, schemas: &[String]) -> Result<Vec<Lockable
     source.query(&sql)?.iter().map(lockable).collect()
 }
 
-/// Columns that rows are copied with: all but generated ones.
+/// The columns to be copied: all except generated ones.
 pub fn columns(session: &mut Session, table: &MovingTable) -> Result<Vec<String>> {
     let sql = format!(
         "SELECT attname FROM pg_attribute WHERE attrelid = {}::regclass AND attnum > 0 AND NOT attisdropped
@@ -91,7 +91,7 @@ pub fn columns(session: &mut Session, table: &MovingTable) -> Result<Vec<String>
     Ok(session.query(&sql)?.into_iter().flatten().flatten().collect())
 }
 
-/// Materialized views with their contents, in the order in which they can be refreshed.
+/// Populated materialized views in the order in which they can be refreshed.
 pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Vec<String>> {
     let sql = format!(
         "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -101,7 +101,7 @@ pub fn materialized_views(source: &mut Session, schemas: &[String]) -> Result<Ve
     Ok(source.query(&sql)?.into_iter().flatten().flatten().collect())
 }
 
-/// Positions of the sequences: rows of (name, last value, whether it was given out).
+/// Positions of the sequences as rows of (name, last value, is_called).
 pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String, String, bool)>> {
     let sql = format!(
         "SELECT format('%I.%I', schemaname, sequencename) AS name, last_value FROM pg_sequences
@@ -114,7 +114,8 @@ pub fn positions(source: &mut Session, schemas: &[String]) -> Result<Vec<(String
         let name = row.text("name")?;
         match row.option("last_value")? {
             Some(value) => all.push((name, value.to_owned(), true)),
-            // The view does not tell where one stands of which nothing was given out: setval() may have put it anywhere.
+            // For a sequence on which nextval() was never called, the view does not show the position, which setval()
+            // may have changed.
             None => reads.push(format!(
                 "SELECT {} AS name, last_value, is_called FROM {name}",
                 literal(&name)
@@ -140,7 +141,7 @@ pub fn set_positions(
         .filter(|position| !before.contains(position))
         .map(|(name, value, called)| format!("setval({}, {value}, {called})", literal(name)))
         .collect();
-    // A target list is bounded.
+    // The length of a target list is limited.
     for some in changed.chunks(500) {
         target.query(&format!("SELECT {}", some.join(", ")))?;
     }

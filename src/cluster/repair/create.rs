@@ -1,7 +1,7 @@
-//! Makes from the node's pg_dump what is missing here.
+//! Creates objects missing on the coordinator from the node's pg_dump output.
 //!
-//! What runs code of tenants as soon as it is made (see [`crate::migration::code`]) is made by the owner of the object,
-//! restricted, who needs the rights for that.
+//! Objects whose creation runs tenants' code (see [`crate::migration::code`]) are created in a restricted session as
+//! the object's owner, who needs the privileges to do so.
 
 use super::differences::Subject;
 use super::lines::{self, pairs};
@@ -19,7 +19,7 @@ use helios_core::archive::Entry;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// The definitions on the node, asked for when they are needed.
+/// Definitions on the node, dumped on first use.
 #[derive(Default)]
 pub struct Dump(Option<Vec<Definitions>>);
 
@@ -38,7 +38,7 @@ impl Dump {
     }
 }
 
-/// Makes it.
+/// Creates the missing objects.
 pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result<()> {
     let parts = dump.of(subject, node)?;
     let known = identities_here(&subject.schema)?;
@@ -59,7 +59,7 @@ pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result
     Ok(())
 }
 
-/// All objects of the schema here.
+/// Identities of all objects of the schema on the coordinator.
 fn identities_here(schema: &str) -> Result<HashSet<String>> {
     let query = format!(
         "{} SELECT i.type || ' ' || i.identity FROM object o CROSS JOIN LATERAL pg_identify_object(o.class, o.oid, 0) AS i",
@@ -68,7 +68,7 @@ fn identities_here(schema: &str) -> Result<HashSet<String>> {
     Ok(lines::rows(&query, 1)?.into_iter().flatten().flatten().collect())
 }
 
-/// What the entries are, by class and number on the node.
+/// Identities of the dump's entries, by class and OID on the node.
 fn identities_there(entries: &[&Entry], node: &mut Session) -> Result<HashMap<(u32, u32), String>> {
     let ids: Vec<_> =
         entries.iter().filter(|entry| entry.class != 0).map(|e| (e.class, e.object)).collect();
@@ -85,8 +85,8 @@ fn identities_there(entries: &[&Entry], node: &mut Session) -> Result<HashMap<(u
         .collect())
 }
 
-/// The entries that are to be run: objects that are not here, and what belongs to these and is no object by itself.
-/// Privileges are compared afterwards.
+/// Entries to execute: objects missing on the coordinator and subsidiary entries that belong to them. Privileges are
+/// compared later.
 fn fresh(
     entries: &[&Entry],
     there: &HashMap<(u32, u32), String>,
@@ -112,9 +112,9 @@ fn fresh(
     fresh
 }
 
-/// Makes one of them.
+/// Executes one entry.
 ///
-/// Errors: 55000 if its owner has to and may not.
+/// Errors: 55000 if its owner would have to create it but lacks the privilege.
 fn make(subject: &Subject, entry: &Entry, statements: &str, runs_code: bool) -> Result<()> {
     let owner = if runs_code { Some(owner_who_may(entry, &subject.schema)?) } else { None };
     let run = || {

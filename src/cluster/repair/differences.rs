@@ -1,4 +1,4 @@
-//! How the definitions of a schema here differ from those on its node.
+//! Differences between the definitions of a schema on the coordinator and on its node.
 
 use super::lines::{self, Aspect, Here, Line};
 use crate::catalog::Placement;
@@ -7,7 +7,7 @@ use crate::remote::Session;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeSet;
 
-/// Something that differed, and what became of it.
+/// A difference, and the action taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
     pub object: String,
@@ -22,7 +22,7 @@ impl Action {
     }
 }
 
-/// A schema to be repaired.
+/// The schema to be repaired.
 pub struct Subject {
     pub schema: String,
     pub place: Placement,
@@ -30,7 +30,7 @@ pub struct Subject {
     pub node: String,
 }
 
-/// What one side has and the other has not.
+/// Lines that exist on one side only.
 pub struct Differences {
     pub here: Vec<Here>,
     pub shells_only: Vec<Here>,
@@ -47,13 +47,13 @@ impl Differences {
         shells.chain(&self.node_only).filter(move |line| line.aspect == aspect)
     }
 
-    /// The objects that differ.
+    /// Objects that differ.
     pub fn objects(&self) -> BTreeSet<String> {
         let shells = self.shells_only.iter().map(|here| &here.line);
         shells.chain(&self.node_only).map(|line| line.object.clone()).collect()
     }
 
-    /// How an object differs.
+    /// Describes how an object differs.
     pub fn how(&self, object: &str) -> &'static str {
         let is_here = self.here.iter().any(|here| here.line.object == object);
         let is_missing = self.shells_only.iter().any(|here| here.line.object == object);
@@ -66,7 +66,7 @@ impl Differences {
     }
 }
 
-/// Compares the definitions here with those on the node.
+/// Compares the definitions on the coordinator with those on the node.
 pub fn differences(subject: &Subject, node: &mut Session) -> Result<Differences> {
     let here = lines::here(&subject.schema)?;
     let there = lines::there(&subject.schema, node)?;

@@ -1,4 +1,4 @@
-//! Takes away what differs here, with all that depends on it in the schema.
+//! Drops objects that differ on the coordinator, and the objects of the schema that depend on them.
 
 use super::differences::{Action, Differences, Subject};
 use super::lines::{self, Aspect, pairs};
@@ -10,16 +10,17 @@ use crate::replication::endpoints::{literal, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Drops what differs. Views of other schemas that look at it are kept, with another query until the end.
+/// Drops the differing objects. Views of other schemas that depend on them are kept with a placeholder query until the
+/// end.
 ///
-/// 55000 with everything outside of the schema that would go along.
+/// 55000, listing the objects outside of the schema that would have to be dropped.
 pub fn differing(
     subject: &Subject,
     found: &Differences,
     views: &mut Views,
     note: &mut impl FnMut(Action),
 ) -> Result<()> {
-    // The objects of this server that the keys of definitions name.
+    // Objects of this server identified by the keys of the lines.
     let units: BTreeMap<&str, (u32, u32)> = found
         .here
         .iter()
@@ -64,19 +65,19 @@ pub fn differing(
     Ok(())
 }
 
-/// Something that goes when the seeds are dropped, or a view that is kept from going.
+/// An object that is dropped along with the seeds, or a view that is kept.
 struct Goes {
     shown: String,
     identity: String,
     statement: String,
     inside: bool,
-    /// A view of another schema that looks in.
+    /// A dependent view of another schema.
     is_view: bool,
-    /// It is no part of anything else that goes.
+    /// Not a part of another object that is dropped.
     is_whole: bool,
 }
 
-/// What is a part of what, as (class, id) of the part and of the whole: what can only be dropped with the other.
+/// Pairs of a part and its whole, as (class, id): a part can only be dropped with its whole.
 const PARTS: &str = "
     SELECT d.classid AS class, d.objid AS id, d.refclassid AS whole_class, d.refobjid AS whole
       FROM pg_depend d WHERE d.deptype IN ('i', 'P') AND (d.classid, d.objid) <> (d.refclassid, d.refobjid)
@@ -89,7 +90,8 @@ const PARTS: &str = "
     UNION ALL SELECT 'pg_amop'::regclass, o.oid, 'pg_opfamily'::regclass, o.amopfamily FROM pg_amop o
     UNION ALL SELECT 'pg_amproc'::regclass, o.oid, 'pg_opfamily'::regclass, o.amprocfamily FROM pg_amproc o";
 
-/// All that depends on these objects, and what it is a part of. Nothing is looked for behind a view of another schema.
+/// All objects that depend on the given ones or contain them. Dependencies are not followed beyond views of other
+/// schemas.
 fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Goes>> {
     let query = format!(
         "WITH RECURSIVE {}, closure(class, id) AS (

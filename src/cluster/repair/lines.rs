@@ -1,43 +1,43 @@
-//! What schemas consist of, as lines of text that are the same where the definitions are: computed by one query that runs
-//! here and on nodes.
+//! Definitions of a schema as lines of text that are equal where the definitions are equal, computed by the same query
+//! on the coordinator and on nodes.
 //!
-//! Nothing in the query calls what users wrote: definitions are printed, never run. Numbers of objects (OIDs) and what
-//! differs by design (rows, whether constraints are validated, what migrations switch for a while) are left out.
+//! The query never calls user-defined code: definitions are deparsed, not executed. OIDs and properties that differ by
+//! design (rows, validity of constraints, anything that migrations change temporarily) are omitted.
 
 use crate::error::Result;
 use crate::pg::session::sql;
 use crate::remote::Session;
 use crate::replication::endpoints::{names, text};
 
-/// Queries named one after the other, the last of which is `lines`; they need `wanted`.
+/// Common table expressions, the last of which is `lines`; they refer to `wanted`.
 const LINES: &str = include_str!("lines.sql");
 
-/// What a line is about.
+/// The aspect of an object that a line describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Aspect {
-    /// The line describes the object; the key names the smallest object around it that can be made by itself.
+    /// The line describes the object; the key is the smallest enclosing object that can be created by itself.
     Definition,
-    /// The line is the owner's name; the key is the statement that gives an owner, without its name.
+    /// The line is the owner's name; the key is the ALTER ... OWNER TO statement without the name.
     Owner,
-    /// The line is the statement that makes the privilege as it is, the key the one that takes this back.
+    /// The line is the GRANT statement; the key is the REVOKE statement that undoes it.
     Privileges,
-    /// The line is the comment as a literal; the key is the statement that sets it, without the literal.
+    /// The line is the comment as a literal; the key is the COMMENT statement without the literal.
     Comment,
 }
 
-/// One line about an object of a schema.
+/// One line that describes an object of a schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Line {
     pub aspect: Aspect,
-    /// What it is about, as people read it.
+    /// The object's description for users.
     pub object: String,
     pub line: String,
-    /// Who has granted a privilege, if not the owner.
+    /// Grantor of the privilege, if it is not the owner.
     pub role: Option<String>,
     pub key: String,
 }
 
-/// A line of this server, and the object that its key names, which has other numbers elsewhere.
+/// A line of this server with the object that its key identifies, whose OID differs on other servers.
 #[derive(Clone, Debug)]
 pub struct Here {
     pub line: Line,
@@ -45,7 +45,7 @@ pub struct Here {
     pub id: u32,
 }
 
-/// A query over the lines of schemas.
+/// Builds a query on the lines of schemas.
 pub fn query(schemas: &[String], select: &str) -> String {
     let wanted = names(schemas);
     format!(
@@ -69,24 +69,24 @@ fn read(row: &[Option<String>]) -> Here {
     Here { line, class: number(5), id: number(6) }
 }
 
-/// The lines of a schema on a node.
+/// Reads the lines of a schema on a node.
 pub fn there(schema: &str, session: &mut Session) -> Result<Vec<Line>> {
     let rows = session.query(&query(&[schema.to_owned()], COLUMNS))?;
     Ok(rows.iter().map(|row| read(row).line).collect())
 }
 
-/// The lines of a schema of this server.
+/// Reads the lines of a schema on this server.
 pub fn here(schema: &str) -> Result<Vec<Here>> {
     rows(&query(&[schema.to_owned()], COLUMNS), 7)
         .map(|rows| rows.iter().map(|row| read(row)).collect())
 }
 
-/// Rows of texts, of this server, with what the transaction has changed.
+/// Runs a query with text result columns on this server; it sees the transaction's own changes.
 pub fn rows(query: &str, columns: usize) -> Result<Vec<Vec<Option<String>>>> {
     sql::rows(query, &[], |row| (1..=columns).map(|at| row.get::<String>(at)).collect())
 }
 
-/// An object as (class, oid), for queries.
+/// Formats objects as a list of (class, oid) for queries.
 pub fn pairs(objects: &[(u32, u32)]) -> String {
     let all: Vec<_> =
         objects.iter().map(|(class, id)| format!("({class}::oid, {id}::oid)")).collect();

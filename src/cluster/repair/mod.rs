@@ -1,12 +1,12 @@
-//! `helios_repair_schema`: brings the shells of a schema into step with the definitions on its node, which has the rows.
+//! `helios_repair_schema`: makes the shells of a schema match the definitions on its node, which has the rows.
 //!
-//! Nothing is changed on the node. What differs here is dropped and made again from the node's pg_dump, with all that
-//! depends on it inside the schema; views of other schemas that look in stay what they are. Owners, privileges and comments
-//! are changed in place.
+//! Nothing is changed on the node. Objects that differ are dropped on the coordinator and recreated from the node's
+//! pg_dump output, together with all dependent objects of the schema; dependent views of other schemas are preserved.
+//! Owners, privileges and comments are changed in place.
 //!
-//! Invariant: afterwards the lines of both sides are the same, or nothing has changed; and no code of tenants has run with
-//! more rights than its owner's.
-//! Lock order: tables here, then the shard's lock, then (reading only) the node.
+//! Invariants: afterwards the lines of both sides are equal, or nothing has changed; and no tenants' code has run with
+//! more privileges than its owner's.
+//! Lock order: tables on the coordinator, then the shard's lock, then (read-only) the node.
 
 pub mod create;
 pub mod differences;
@@ -35,15 +35,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use views::Views;
 
-/// How often locks are tried for, and the pause in between.
+/// Number of attempts to acquire the locks; see the pause between them below.
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(100);
-/// What is made again can show a difference that was hidden by another one.
+/// A recreated object can uncover another difference.
 const ROUNDS: u32 = 4;
 
-/// Repairs the schema, or only tells what would be done. The caller has the rights of its owner.
+/// Repairs the schema, or only reports what would be done. The caller has checked that the user owns the schema.
 ///
-/// 55006 while it moves, 55000 where it cannot be repaired, 55P03 if its tables cannot be locked.
+/// 55006 while it is being moved, 55000 if it cannot be repaired, 55P03 if its tables cannot be locked.
 pub fn repair(schema: &str, dry_run: bool) -> Result<Vec<Action>> {
     let subject = subject(schema)?;
     catalog::as_owner(|| {
@@ -126,7 +126,7 @@ fn subject(schema: &str) -> Result<Subject> {
     Ok(Subject { schema: schema.to_owned(), place, node: node.name.clone() })
 }
 
-/// Locks and repairs, in a subtransaction: if the locks cannot be had now, those that could are let go.
+/// Locks and repairs in a subtransaction, so that a failed attempt releases the locks that it acquired.
 fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<Action>> {
     let mut actions = None;
     let result = subtransaction::attempt(|| {
@@ -147,7 +147,7 @@ fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<A
     }
 }
 
-/// Nobody uses the schema from here to the end of the transaction, or defines anything in it.
+/// Blocks all other use of the schema, including DDL, until the end of the transaction.
 fn lock(subject: &Subject) -> Result<()> {
     let tables = format!(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -189,7 +189,7 @@ fn locked(subject: &Subject, node: &mut Session) -> Result<Vec<Action>> {
             drop::differing(subject, &found, &mut views, &mut note)?;
             create::missing(subject, node, &mut dump)?;
         }
-        // Privileges of what was made again are no difference that anybody has seen.
+        // Differences in privileges of objects that were just recreated are not reported.
         in_place(&differences(subject, node)?, &mut |action| {
             if at_first.contains(&action.object) {
                 note(action);
@@ -213,7 +213,7 @@ fn locked(subject: &Subject, node: &mut Session) -> Result<Vec<Action>> {
         superusers can set, DDL runs on that server only."))
 }
 
-/// Owners, then privileges, then comments: all that is changed without making the object again.
+/// Changes owners, then privileges, then comments: everything that does not require recreating the object.
 fn in_place(found: &Differences, note: &mut impl FnMut(Action)) -> Result<()> {
     for owner in found.node_only.iter().filter(|line| line.aspect == Aspect::Owner) {
         sql::run(&format!("{}{}", owner.key, owner.line), &[])?;
@@ -224,7 +224,7 @@ fn in_place(found: &Differences, note: &mut impl FnMut(Action)) -> Result<()> {
     let given = found.node_only.iter().filter(|line| is_privilege(line));
     let taken = taken.map(|line| (line, &line.key));
     let mut all: Vec<_> = taken.chain(given.map(|line| (line, &line.line))).collect();
-    // Whoever grants further has been granted first.
+    // Grants with grant option must precede the grants that depend on them.
     all.sort_by_key(|(line, _)| line.role.is_some());
     for (line, statement) in all {
         granted(line.role.as_deref(), statement)?;
@@ -242,8 +242,7 @@ fn in_place(found: &Differences, note: &mut impl FnMut(Action)) -> Result<()> {
     Ok(())
 }
 
-/// Runs a GRANT or REVOKE as the one who has granted. What another change has taken along is looked at again in the next
-/// round.
+/// Runs a GRANT or REVOKE as the grantor. Anything revoked by cascade is detected in the next round.
 fn granted(grantor: Option<&str>, statement: &str) -> Result<()> {
     let role = match grantor {
         Some(name) => {

@@ -1,7 +1,7 @@
-//! Views of other schemas that look at what is made again.
+//! Views of other schemas that depend on recreated objects.
 //!
-//! They are not dropped: until the end they have a query that names no table, with the same columns. So they keep their
-//! owner, privileges, comments, rules and triggers, and whatever depends on them.
+//! They are not dropped: until the end they have a placeholder query with the same columns that refers to no table. So
+//! they keep their owner, privileges, comments, rules and triggers, and the objects that depend on them.
 
 use super::lines;
 use crate::error::{Error, Result};
@@ -9,19 +9,19 @@ use crate::pg::session::{sql, subtransaction};
 use crate::replication::endpoints::{literal, text};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// The views that have another query now.
+/// The views that currently have a placeholder query.
 #[derive(Default)]
 pub struct Views(Vec<View>);
 
 struct View {
     oid: String,
     name: String,
-    /// The statement that gives it its own query again.
+    /// Statement that restores the view's own query.
     restore: String,
 }
 
 impl Views {
-    /// Gives a view another query; false if it has that already.
+    /// Replaces a view's query by the placeholder; false if that has been done already.
     pub fn set_aside(&mut self, oid: &str) -> Result<bool> {
         if self.0.iter().any(|view| view.oid == oid) {
             return Ok(false);
@@ -45,9 +45,9 @@ impl Views {
         Ok(true)
     }
 
-    /// Gives them their own queries again.
+    /// Restores the views' own queries.
     ///
-    /// 55000 if one looks at what is not there any more, or is of another type.
+    /// 55000 if a view depends on something that no longer exists or has another type.
     pub fn restore(&self, schema: &str) -> Result<()> {
         for view in &self.0 {
             subtransaction::attempt(|| sql::run(&view.restore, &[])).map_err(|error| {

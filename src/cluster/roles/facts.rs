@@ -1,28 +1,28 @@
-//! What a server knows of roles, as comparable facts.
+//! A server's roles as comparable facts.
 
 use std::collections::BTreeMap;
 
-/// Prefix of the roles that own subscriptions of migrations. Nodes have them; they are not compared.
+/// Prefix of the roles that own the subscriptions of migrations. They exist on nodes only and are not compared.
 const OWN_PREFIX: &str = "helios_apply_";
 
-/// What a fact is about.
+/// The subject of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// The role itself; the value is the clause of its attributes.
+    /// The role itself; the value is the clause with its attributes.
     Role,
-    /// Its password as it is kept.
+    /// Its password as stored.
     Password,
-    /// A member of it; the value is the options.
+    /// A member of the role; the value is the membership's options.
     Member,
-    /// A setting of it in every database.
+    /// A setting of the role for all databases.
     Setting,
-    /// A setting of it in this database.
+    /// A setting of the role for this database.
     DatabaseSetting,
-    /// What a comment says of it.
+    /// The comment on the role.
     Comment,
-    /// A right on the database; the value says whether it can be passed on.
+    /// A privilege on the database; the value tells whether it has the grant option.
     DatabaseRight,
-    /// A right on a parameter.
+    /// A privilege on a configuration parameter.
     ParameterRight,
 }
 
@@ -30,17 +30,17 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fact {
     pub kind: Kind,
-    /// The role; empty for PUBLIC and for all roles.
+    /// Name of the role; empty for PUBLIC and for settings of all roles.
     pub role: String,
-    /// The member, the setting, the right.
+    /// The member, setting or privilege.
     pub about: String,
     pub value: String,
-    /// Who granted it, quoted, with commas between.
+    /// Grantors, quoted, separated by commas.
     pub grantors: String,
 }
 
 impl Fact {
-    /// As a row of [`query`] has it.
+    /// Creates a fact from a row of [`query`].
     pub fn new(
         kind: &str,
         role: String,
@@ -66,7 +66,7 @@ impl Fact {
         self.kind == Kind::Role
     }
 
-    /// The roles that it names.
+    /// Roles that the fact refers to.
     pub fn roles(&self) -> impl Iterator<Item = &str> {
         let member = (self.kind == Kind::Member).then_some(self.about.as_str());
         [Some(self.role.as_str()), member].into_iter().flatten().filter(|role| !role.is_empty())
@@ -84,15 +84,15 @@ pub struct Known {
 }
 
 impl Known {
-    /// Without what is nobody's business: `own`, the role that Helios works as, is each server's own, so that no change
-    /// here can lock Helios out there.
+    /// Omits what is specific to each server: `own` is the role that Helios uses there, so that no change of roles can
+    /// lock Helios out.
     pub fn new(facts: impl Iterator<Item = Fact>, own: &str) -> Self {
         let is_own = |fact: &Fact| fact.role == own && fact.kind != Kind::Member;
         let is_ours = |fact: &Fact| fact.roles().any(|role| role.starts_with(OWN_PREFIX));
         let facts: Vec<Fact> = facts.filter(|fact| !is_own(fact) && !is_ours(fact)).collect();
         let mut index: BTreeMap<_, _> =
             facts.iter().enumerate().map(|(at, fact)| (fact.key(), at)).collect();
-        // A place holder, so that the role is known to be there.
+        // A placeholder that makes the role known.
         index.insert((Kind::Role, own.to_owned(), String::new()), usize::MAX);
         Self { facts, index }
     }
@@ -102,20 +102,20 @@ impl Known {
     }
 
     pub fn has_role(&self, name: &str) -> bool {
-        // Predefined ones are the server's own.
+        // Predefined roles are not compared.
         name.starts_with("pg_")
             || self.index.contains_key(&(Kind::Role, name.to_owned(), String::new()))
     }
 }
 
-/// The options of a membership, which 15 has one of.
+/// The options of a membership; PostgreSQL 15 has only one.
 #[cfg(feature = "pg15")]
 const OPTIONS: &str = "CASE WHEN bool_or(m.admin_option) THEN 'WITH ADMIN OPTION' ELSE '' END";
 #[cfg(not(feature = "pg15"))]
 const OPTIONS: &str = "format('WITH ADMIN %s, INHERIT %s, SET %s', upper(bool_or(m.admin_option)::text), \
      upper(bool_or(m.inherit_option)::text), upper(bool_or(m.set_option)::text))";
 
-/// The query that gives them: kind, role, what about it, value, grantors.
+/// The query that returns facts as (kind, role, about, value, grantors).
 pub fn query() -> String {
     format!(
         "WITH r AS (SELECT *, CASE WHEN rolvaliduntil IS NULL OR rolvaliduntil = 'infinity' THEN 'infinity'

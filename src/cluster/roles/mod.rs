@@ -1,9 +1,9 @@
-//! Roles are one thing for a cluster: their attributes, passwords, memberships, settings and comments, and the rights on
-//! the database and on parameters. This server says what they are; statements that define them go to every node
-//! (`ddl::propagate`), and what is done from another database, or while a node is down, is brought to the nodes here.
+//! Roles are global to a cluster: their attributes, passwords, memberships, settings and comments, and the privileges
+//! on the database and on parameters. The coordinator is authoritative. Commands that define roles are executed on
+//! every node (`ddl::propagate`); changes made from another database, or while a node was down, are synchronized here.
 //!
-//! Invariant: a node is changed only towards what this server has at that moment: its catalogs are locked against
-//! changes meanwhile. What only a node has is told and not dropped.
+//! Invariant: a node is only changed to match the coordinator's current state, whose catalogs are locked against
+//! changes meanwhile. Roles that exist only on a node are reported, not dropped.
 //! Lock order: the cluster's lock (shared), then the catalogs of roles, then the node's own locks.
 
 pub mod facts;
@@ -24,33 +24,34 @@ use std::time::{Duration, Instant};
 
 pub use repair::Difference;
 
-/// Longest wait for whoever changes roles here: those who come after it wait too.
+/// Limits the time for which commands that change roles may have to queue behind this.
 const LOCK_WAIT: &str = "SET LOCAL lock_timeout = '300ms'";
 const LOCK: &str = "LOCK TABLE pg_catalog.pg_authid, pg_catalog.pg_auth_members, pg_catalog.pg_db_role_setting IN SHARE MODE";
-/// What a session that gets passwords must not tell the node's log and statistics.
+/// Keeps passwords out of the node's log and statistics.
 const SILENT: &str = "SET track_activities = off; SET log_statement = none; SET log_duration = off; \
      SET log_min_duration_statement = -1; SET log_min_error_statement = panic; SET lock_timeout = '2s'";
 
-/// What came of a look at a node.
+/// Outcome of synchronizing a node.
 #[derive(Default)]
 pub struct Step {
-    /// What was done there, in words.
+    /// Descriptions of the changes made.
     pub done: Vec<String>,
-    /// What could not be done.
+    /// Descriptions of the changes that failed.
     pub failed: Vec<String>,
 }
 
-/// A number that changes whenever roles here change.
+/// A digest that changes whenever roles change on this server.
 pub fn digest() -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     here()?.facts.hash(&mut hasher);
     Ok(hasher.finish())
 }
 
-/// Gives a node that is about to join the roles of this server, in a session of the client's user there. That user is at
-/// work on the node: its attributes and password stay as they are. What another database changes meanwhile is mended later.
+/// Copies the roles of this server to a node that is about to join, in a session of the client's user. That user is
+/// connected to the node, so its attributes and password are left alone. Concurrent changes from another database are
+/// synchronized later.
 ///
-/// Errors: 42501 for anybody but a superuser, because passwords travel.
+/// Errors: 42501 unless the user is a superuser, because passwords are copied.
 pub fn bring_all(node: &Node, session: &mut Session) -> Result<()> {
     if !privileges::is_superuser() {
         return Err(Error::new(
@@ -71,13 +72,13 @@ pub fn bring_all(node: &Node, session: &mut Session) -> Result<()> {
     session.query("RESET ALL").map(drop)
 }
 
-/// How a node's roles differ from those here; nothing is changed.
+/// Compares a node's roles with those of this server without changing anything.
 pub fn differences(node: &Node) -> Result<Vec<Difference>> {
     let here = here()?;
     Ok(compare(&here, &there(&mut connect(node, None)?)?))
 }
 
-/// Brings a node's roles into step.
+/// Synchronizes a node's roles with those of this server.
 pub fn bring_into_step(node: &Node, time: Duration) -> Result<Step> {
     let mut session = connect(node, Some(Instant::now() + time))?;
     let first = compare(&here()?, &there(&mut session)?);
@@ -94,7 +95,8 @@ pub fn bring_into_step(node: &Node, time: Duration) -> Result<Step> {
         if statements.is_empty() {
             continue;
         }
-        // One message, one transaction. Not all in one: what a node cannot have must not keep rights from being taken away.
+        // One message and one transaction for each difference: a statement that the node cannot execute must not keep
+        // privileges from being revoked.
         match session.query(&statements.join("; ")) {
             Ok(_) => step.done.push(difference.detail()),
             Err(error) if session.is_lost() => return Err(error),
@@ -126,7 +128,7 @@ fn there(session: &mut Session) -> Result<Known> {
     Ok(Known::new(facts, &own))
 }
 
-/// As the owner of the catalogs, who may read passwords.
+/// Connects as the owner of the catalogs, who may read passwords.
 fn connect(node: &Node, until: Option<Instant>) -> Result<Session> {
     transaction::refuse_silent(node)?;
     let role = privileges::role_name(catalog::catalogs_owner()?);
@@ -141,7 +143,7 @@ fn connect(node: &Node, until: Option<Instant>) -> Result<Session> {
     Ok(session)
 }
 
-/// What the node lacks, has otherwise, or has alone; rights that it has and should not have come first.
+/// Facts that are missing or different on the node, or exist only there; privileges to be revoked come first.
 fn compare(here: &Known, there: &Known) -> Vec<Difference> {
     let mut all: Vec<Difference> = Vec::new();
     let mut alone = BTreeSet::new();
@@ -161,7 +163,7 @@ fn compare(here: &Known, there: &Known) -> Vec<Difference> {
     }
     all.extend(alone.into_iter().map(Difference::Alone));
     let missing = here.facts.iter().filter(|fact| there.find(fact).is_none());
-    // Roles before what is about them.
+    // Roles before the facts about them.
     let (roles, rest): (Vec<&Fact>, Vec<&Fact>) = missing.partition(|fact| fact.is_role());
     all.extend(roles.into_iter().chain(rest).cloned().map(Difference::Missing));
     all

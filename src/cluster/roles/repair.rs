@@ -1,31 +1,31 @@
-//! How a node's roles differ, in words, and the statements that mend it.
+//! Descriptions of the differences between a node's roles and the coordinator's, and the statements that fix them.
 
 use super::facts::{Fact, Kind};
 use crate::catalog::Node;
 use pgrx::spi::{quote_identifier, quote_literal};
 
-/// The end of the clause of a role that never expires.
+/// The clause of a role whose password never expires.
 const NEVER: &str = " VALID UNTIL 'infinity'";
 
-/// One way in which a node differs from this server.
+/// A difference between a node and the coordinator.
 pub enum Difference {
-    /// The node lacks it.
+    /// The fact is missing on the node.
     Missing(Fact),
-    /// The node has it otherwise.
+    /// The fact has another value on the node.
     Other {
-        /// As it is here.
+        /// The fact on the coordinator.
         here: Fact,
-        /// As it is there.
+        /// The fact on the node.
         there: Fact,
     },
-    /// The node has it, about roles that are here too.
+    /// A fact that exists only on the node, about a role that exists on both.
     Extra(Fact),
-    /// A role that only the node has.
+    /// A role that exists only on the node.
     Alone(String),
 }
 
 impl Difference {
-    /// Whether it is a role's attributes or password.
+    /// Whether it concerns the role's attributes or password.
     pub fn is_about_login(&self, role: &str) -> bool {
         match self {
             Self::Missing(fact) | Self::Extra(fact) | Self::Other { here: fact, .. } => {
@@ -35,7 +35,7 @@ impl Difference {
         }
     }
 
-    /// What differs. Passwords are not shown.
+    /// Describes the difference. Passwords are not shown.
     pub fn detail(&self) -> String {
         match self {
             Self::Missing(fact) => format!("{} is missing on the node", subject(fact)),
@@ -58,7 +58,7 @@ impl Difference {
         }
     }
 
-    /// What to do about it.
+    /// Describes how to resolve the difference.
     pub fn remedy(&self) -> String {
         match self {
             Self::Alone(role) => {
@@ -75,10 +75,11 @@ impl Difference {
         }
     }
 
-    /// The statements for the node, in order and for one transaction; none for what is only told.
+    /// Statements to be executed on the node, in order, in one transaction; none for a difference that is only
+    /// reported.
     pub fn repair(&self, node: &Node) -> Vec<String> {
         match self {
-            // A role that never expires has no such clause of its own.
+            // A role whose password never expires lacks the clause.
             Self::Missing(fact) if fact.is_role() => {
                 let clause = fact.value.replace(NEVER, "");
                 vec![format!("CREATE ROLE {} WITH {clause}", quote_identifier(&fact.role))]
@@ -119,12 +120,12 @@ fn subject(fact: &Fact) -> String {
     }
 }
 
-/// How the role is named where a right goes to it.
+/// The role as the grantee in a GRANT or REVOKE.
 fn grantee(fact: &Fact) -> String {
     if fact.role.is_empty() { "PUBLIC".into() } else { quote_identifier(&fact.role) }
 }
 
-/// `ALTER ROLE …` up to the setting.
+/// The beginning of `ALTER ROLE`, up to the setting.
 fn alter(fact: &Fact, node: &Node) -> String {
     let role = if fact.role.is_empty() { "ALL".into() } else { quote_identifier(&fact.role) };
     match fact.kind {
@@ -135,7 +136,7 @@ fn alter(fact: &Fact, node: &Node) -> String {
     }
 }
 
-/// A right with what it is on.
+/// The privilege and its object.
 fn right(fact: &Fact, node: &Node) -> String {
     match fact.kind {
         Kind::DatabaseRight => {
@@ -145,7 +146,7 @@ fn right(fact: &Fact, node: &Node) -> String {
     }
 }
 
-/// Makes it so on a node.
+/// Statement that creates the fact on a node.
 fn set(fact: &Fact, node: &Node) -> String {
     let role = quote_identifier(&fact.role);
     match fact.kind {
@@ -169,7 +170,7 @@ fn set(fact: &Fact, node: &Node) -> String {
     }
 }
 
-/// Takes it from a node.
+/// Statements that remove the fact from a node.
 fn take(fact: &Fact, node: &Node) -> Vec<String> {
     let role = quote_identifier(&fact.role);
     match fact.kind {
@@ -177,7 +178,7 @@ fn take(fact: &Fact, node: &Node) -> Vec<String> {
         Kind::Member => {
             let member = quote_identifier(&fact.about);
             let revoke = format!("REVOKE {role} FROM {member}");
-            // From 16 on there is a membership for each grantor.
+            // Since PostgreSQL 16 there is one membership for each grantor.
             let of = |grantor: &str| match cfg!(feature = "pg15") || grantor.is_empty() {
                 true => format!("{revoke} CASCADE"),
                 false => format!("{revoke} GRANTED BY {grantor} CASCADE"),
@@ -197,7 +198,7 @@ fn take(fact: &Fact, node: &Node) -> Vec<String> {
     }
 }
 
-/// A list of identifiers taken apart: commas inside quotes belong to names.
+/// Splits a list of identifiers; commas inside quotes belong to names.
 fn identifiers(list: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     list.split(move |letter: char| {
@@ -207,12 +208,12 @@ fn identifiers(list: &str) -> impl Iterator<Item = &str> {
     .map(str::trim)
 }
 
-/// `class.name`, each part quoted where needed.
+/// Quotes each part of `class.name` as needed.
 fn setting_name(name: &str) -> String {
     name.split('.').map(quote_identifier).collect::<Vec<_>>().join(".")
 }
 
-/// Settings whose value is a list of names are kept as such a list.
+/// A setting whose value is a list of names is stored as a list.
 fn setting_value(name: &str, value: &str) -> String {
     const LISTS: [&str; 7] = [
         "local_preload_libraries",

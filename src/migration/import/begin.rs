@@ -1,4 +1,4 @@
-//! The beginning of an import: everything that can be checked is, while the one who asks is there.
+//! Starts an import and performs all checks that are possible while the user is waiting.
 
 use super::shells;
 use crate::catalog::migration;
@@ -9,23 +9,23 @@ use crate::migration::{preflight, start as migration_start};
 use crate::replication::endpoints::Endpoints;
 use crate::replication::foreign_server::Server;
 
-/// What is asked for.
+/// Arguments of an import.
 pub struct Import<'a> {
-    /// Of libpq.
+    /// libpq connection string.
     pub connection: &'a str,
-    /// The schema there, and here.
+    /// Name of the schema on both servers.
     pub schema: &'a str,
-    /// The node that it goes to; None: where its name places it.
+    /// Target node; None to place the schema by its name.
     pub node: Option<&'a str>,
-    /// Whether writes are to flow back after the switch.
+    /// Whether changes shall be replicated back after the switch.
     pub reverse_channel: bool,
 }
 
-/// Begins to take a schema over; gives the migration's number. The move itself begins when the local transaction has
+/// Starts importing a schema; returns the migration's ID. The move itself starts when the local transaction has
 /// committed.
 ///
-/// 22023 for a bad connection string, 08001 where it does not lead to a server, 42P06 if the name is taken, 3F000 if
-/// there is no such schema there, 42501, 42704, 53400, 55000 and 0A000 for what is missing, with the remedy.
+/// 22023 invalid connection string, 08001 server not reachable, 42P06 schema exists, 3F000 foreign schema does not
+/// exist; 42501, 42704, 53400, 55000 and 0A000 for missing prerequisites, with the remedy.
 pub fn start(import: &Import<'_>) -> Result<i64> {
     let server = Server::parse(import.connection)?;
     catalog::lock_cluster_shared();
@@ -43,7 +43,7 @@ pub fn start(import: &Import<'_>) -> Result<i64> {
     migration::set_reverse_channel(id, import.reverse_channel)?;
     let migration = migration::load(id)?;
     let mut endpoints = Endpoints::connect(&migration)?;
-    // As the worker will: what keeps the schema from coming is said to the one who asks for it.
+    // The worker repeats these checks, but here the user sees the error.
     preflight::check(&migration, &mut endpoints)?;
     Ok(id)
 }

@@ -1,10 +1,11 @@
-//! Our schema on the foreign server, and what is in it: the marker of the channels, and what keeps the schema that moves
-//! from being changed.
+//! The schema of Helios on the foreign server: the marker of the channels, and the triggers that protect the schema
+//! being moved.
 //!
-//! Writers are kept out by triggers, which are seen by whoever comes to a table's lock after they were committed; a row
-//! that says so would not be, by a transaction whose snapshot is older. They fire for every session, also with
-//! `session_replication_role = replica`; workers of subscriptions fire no triggers of statements. Definitions are
-//! frozen by an event trigger where the role may make one; else a change is found before the switch.
+//! Writers are blocked by triggers, which are visible to everybody who acquires a lock on the table after they were
+//! committed; a row with the same information would not be visible to a transaction with an older snapshot. They fire
+//! in every session, also with `session_replication_role = replica`; apply workers do not fire statement triggers.
+//! Definitions are frozen by an event trigger if the role may create one; otherwise a change is detected before the
+//! switch.
 
 use crate::catalog::migration::Migration;
 use crate::catalog::{NodeId, proof};
@@ -20,7 +21,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 /// Name of the triggers.
 pub const TRIGGER: &str = "helios_import_fence";
 
-/// The condition, in a function on the foreign server, that the session is one of ours.
+/// Condition, for a function on the foreign server, that the session belongs to Helios.
 fn is_ours(server: NodeId) -> Result<String> {
     let digest = sql::read_one::<String>(
         "SELECT pg_catalog.encode(pg_catalog.sha256($1::pg_catalog.bytea), 'hex')",
@@ -32,7 +33,7 @@ fn is_ours(server: NodeId) -> Result<String> {
     ))
 }
 
-/// Makes what is needed on both ends. What is there stays.
+/// Creates what is needed on both ends, if it does not exist.
 pub fn put(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let own = own_schema(migration.id)?;
     let marker = marker(&own);
@@ -60,7 +61,7 @@ fn marker(own: &str) -> String {
     )
 }
 
-/// The trigger's function. It stays when the import is finished, so its message is for people who know nothing of it.
+/// The trigger function. It remains when the import is finished, so its message must make sense without context.
 fn refusal(own: &str, migration: &Migration) -> Result<String> {
     let (own, ours, migration) = (identifier(own), is_ours(migration.source)?, migration.id);
     let hint = literal(&format!(
@@ -79,7 +80,7 @@ fn refusal(own: &str, migration: &Migration) -> Result<String> {
     ))
 }
 
-/// `numbers` are the OIDs of the schemas: after ALTER SCHEMA … RENAME the name is another one.
+/// `numbers` are the OIDs of the schemas, because ALTER SCHEMA … RENAME changes the name.
 fn freeze(own: &str, migration: &Migration, numbers: &str) -> Result<String> {
     let (own, name) = (identifier(own), own);
     let (drops, changes) = (identifier(&format!("{name}_d")), identifier(&format!("{name}_c")));
@@ -116,7 +117,7 @@ fn freeze(own: &str, migration: &Migration, numbers: &str) -> Result<String> {
     ))
 }
 
-/// OIDs of our triggers on the foreign server. To be called in a transaction.
+/// OIDs of Helios' triggers on the foreign server; must be called in a transaction.
 pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
     let ask = format!(
         "SELECT t.oid FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -128,7 +129,7 @@ pub fn triggers(migration: &Migration) -> Result<Vec<u32>> {
     Ok(rows.iter().filter_map(|row| endpoints::column(row, 0)).collect())
 }
 
-/// Closes the schemas to writers, and commits the transaction that has locked their tables. `disable` are further
+/// Closes the schemas to writers and commits the transaction that has locked their tables. `disable` are additional
 /// statements for that transaction.
 pub fn close(migration: &Migration, locker: &mut Session, disable: &[String]) -> Result<()> {
     let own = identifier(&own_schema(migration.id)?);
@@ -151,7 +152,7 @@ pub fn close(migration: &Migration, locker: &mut Session, disable: &[String]) ->
     locker.query(&all).map(|_| ())
 }
 
-/// Opens the schemas to writers again. Takes no lock that a reader would mind.
+/// Reopens the schemas to writers. Takes no lock that conflicts with readers.
 pub fn open(migration: &Migration, source: &mut Session) -> Result<()> {
     let own = literal(&format!("{}.refuse_write()", identifier(&own_schema(migration.id)?)));
     let trigger = identifier(TRIGGER);
@@ -168,7 +169,8 @@ pub fn open(migration: &Migration, source: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Removes our schema. On the foreign server, of an import that is finished, the triggers stay: its copy is old.
+/// Drops Helios' schema. The triggers remain on the foreign server after a finished import, because its copy is
+/// outdated.
 pub fn remove(
     migration: &Migration,
     own: &str,
@@ -194,7 +196,7 @@ pub fn remove(
     })
 }
 
-/// What can be done where the foreign server does not come back.
+/// Adds the remedy for a foreign server that does not come back.
 pub fn gone_for_good(migration: &Migration, error: Error) -> Error {
     if !error.is_class("08") {
         return error;

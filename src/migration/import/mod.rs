@@ -1,14 +1,15 @@
-//! Schemas of PostgreSQL servers outside of the cluster, without Helios, that are taken over while they are used.
+//! Online import of schemas from PostgreSQL servers outside of the cluster, without Helios.
 //!
-//! The engine is that of every migration. What a node has and such a server lacks, a small schema of ours there stands in
-//! for: the marker, and triggers that keep writers out ([`guard`]). The server cannot be part of our two-phase commit; so
-//! one copy is closed before the other is opened, in two transactions, and a crash in between leaves both closed, until the
-//! migration's worker goes on.
+//! The engine is that of every migration. A small schema of Helios on such a server substitutes for what only nodes
+//! have: the marker, and triggers that block writers ([`guard`]). The server cannot take part in our two-phase commit;
+//! so one copy is closed before the other is opened, in two transactions, and a crash in between leaves both closed
+//! until the migration's worker continues.
 //!
-//! Invariant: at no moment can both copies be written. The schema is here from the beginning, empty, so that its name is
-//! kept; what clients see in it is committed with the switch. The old copy is never dropped.
+//! Invariant: the two copies are never writable at the same time. The schema exists on the coordinator from the
+//! beginning, empty, to reserve its name; its visible contents are committed with the switch. The old copy is never
+//! dropped.
 //!
-//! Lock order: as of migrations; the foreign server's tables come after everything here.
+//! Lock order: that of migrations; the foreign server's tables come after everything on the coordinator.
 
 pub mod begin;
 pub mod guard;

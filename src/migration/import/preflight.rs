@@ -1,5 +1,5 @@
-//! What has to hold before a schema is imported, besides what every migration needs: rights there, and here all that the
-//! schema refers to.
+//! Prerequisites of an import in addition to those of every migration: privileges on the foreign server, and the
+//! existence of all objects on this cluster that the schema refers to.
 
 use super::guard;
 use crate::catalog::migration::Migration;
@@ -16,18 +16,18 @@ use crate::replication::foreign_server;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// The oldest version whose publications can do what is needed.
+/// The oldest version with the required features of publications.
 const OLDEST: i32 = 15;
-/// Transactions there that are older than this many seconds are told of.
+/// Report transactions on the foreign server that are older than this, in seconds.
 const OLD: i32 = 5;
 
-/// Checks the foreign server, and what it has that is needed here. Errors name what is missing, and the remedy.
+/// Checks the foreign server and the objects that the schema needs. Errors name what is missing and the remedy.
 pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     check_server(&mut endpoints.source)?;
     check_schemas(migration, &mut endpoints.source)?;
     check_rights(migration, &mut endpoints.source)?;
     check_writers(migration, &mut endpoints.source)?;
-    // The definition comes to the target, and as shells to this server.
+    // The definition is created on the target, and as shells on this server.
     let mut here = Endpoint::Local.session()?;
     for side in [&mut here, &mut endpoints.target] {
         check_roles(migration, &mut endpoints.source, side)?;
@@ -128,7 +128,7 @@ fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
             attribute, the CREATE privilege on the database, and owns the tables."))
 }
 
-/// Whoever writes past the triggers on the tables themselves would be missed.
+/// Triggers on the tables themselves do not block writes through parent tables.
 fn check_writers(migration: &Migration, source: &mut Session) -> Result<()> {
     let schemas = names(&migration.schemas);
     let inside = format!("(SELECT oid FROM pg_namespace WHERE nspname = ANY ({schemas}))");
@@ -175,9 +175,9 @@ fn list(rows: Rows) -> Vec<String> {
     rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect()
 }
 
-/// Roles that own something in the schemas, or are granted something, must be known under the same names.
+/// Roles that own objects in the schemas or have privileges on them must exist under the same names.
 fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) -> Result<()> {
-    // The role that made the server's first database owns things without an entry in pg_shdepend.
+    // The bootstrap superuser owns objects without an entry in pg_shdepend.
     let owner = |catalog: &str, owner: &str| {
         format!(
             " UNION SELECT pg_get_userbyid(x.{owner}) FROM {catalog} x JOIN object o ON o.class = '{catalog}'::regclass AND o.oid = x.oid"
@@ -216,7 +216,7 @@ fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) 
     )))
 }
 
-/// Extensions, types, functions and tables outside of the schemas that something inside needs.
+/// Extensions, types, functions and tables outside of the schemas on which objects inside depend.
 fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session) -> Result<()> {
     let missing = requirements::missing(&migration.schemas, source, side)?;
     if missing.is_empty() {
@@ -250,7 +250,7 @@ fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session)
     .hint(hint))
 }
 
-/// The slot waits for everybody who writes there, in any database.
+/// Creating the slot waits for all transactions that write on that server, in any database.
 fn report_old_transactions(source: &mut Session) -> Result<()> {
     let ask = format!(
         "SELECT string_agg(pid::text, ', ' ORDER BY pid) FROM pg_stat_activity
@@ -266,7 +266,8 @@ fn report_old_transactions(source: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// Whether the foreign server reaches the target, which the way back needs: it tries, and takes it back.
+/// Checks whether the foreign server can connect to the target, which a rollback requires, by a subscription that is
+/// rolled back.
 fn check_reverse_channel(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let probe = identifier(&foreign_server::own_schema(migration.id)?);
     let target = Endpoint::of(migration.target).conninfo()?;

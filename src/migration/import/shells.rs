@@ -1,4 +1,5 @@
-//! The schema here: reserved when the import begins, filled with shells by the switch, taken away when it is rolled back.
+//! The imported schema on the coordinator: reserved when the import starts, filled with shells by the switch, set aside
+//! by a rollback.
 
 use super::guard;
 use crate::catalog::migration::Migration;
@@ -15,13 +16,13 @@ use helios_core::archive::Entry;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// How long the switch waits for a reference table here that the schema refers to.
+/// Lock timeout of the switch for reference tables that the schema refers to.
 const LOCK_TIMEOUT: &str = "500ms";
 
-/// The definition of the schemas on the foreign server: what comes before the rows and what comes behind them.
+/// The definition of the schemas on the foreign server: pre-data and post-data section.
 pub type Definition = (Definitions, Definitions);
 
-/// Asks the foreign server for the definition.
+/// Reads the definition from the foreign server.
 pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<Definition> {
     let ours = guard::triggers(migration)?;
     let dump = |section| {
@@ -32,7 +33,7 @@ pub fn definition(migration: &Migration, snapshot: Option<&str>) -> Result<Defin
     Ok((dump(Section::PreData)?, dump(Section::PostData)?))
 }
 
-/// A number that differs where two definitions do.
+/// A digest of a definition.
 pub fn digest((pre_data, post_data): &Definition) -> String {
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     pre_data.digest(&mut context);
@@ -40,7 +41,7 @@ pub fn digest((pre_data, post_data): &Definition) -> String {
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// 55000 if the definition is not what it was when it was copied.
+/// 55000 if the definition has changed since it was copied.
 pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
     match catalog::foreign_server::noted_definition(migration.source)? {
         Some(before) if before != digest(now) => Err(Error::new(
@@ -52,14 +53,14 @@ pub fn check_unchanged(migration: &Migration, now: &Definition) -> Result<()> {
     }
 }
 
-/// Takes the name here, for a schema that comes to a node; gives nothing to look at yet.
+/// Reserves the schema's name by an empty schema.
 pub fn reserve(schema: &str) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
     sql::run(&format!("CREATE SCHEMA {}", identifier(schema)), &[])
 }
 
-/// Makes the shells, in the place of the schema that kept their name. Part of the switch's transaction.
+/// Creates the shells in place of the schema that reserved the name. Part of the switch's transaction.
 pub fn make(
     migration: &Migration,
     (pre_data, post_data): &Definition,
@@ -76,7 +77,7 @@ pub fn make(
         for Group { owner, statements } in part.groups(&own, code) {
             sql::run(&part.head(LOCK_TIMEOUT), &[])?;
             let owner = owner.map(|owner| acting::role_named(&owner)).transpose()?;
-            // What the code sets is taken back at its end.
+            // Settings made by the code are reset afterwards.
             let _as_owner = owner.map(RunAs::restricted);
             sql::run(&part.head(LOCK_TIMEOUT), &[])?;
             sql::run(&statements, &[])?;
@@ -85,8 +86,8 @@ pub fn make(
     leave_checks_to_node(&migration.schemas)
 }
 
-/// The node looks after rows that refer to reference tables; the checks here would look into shells. Part of a transaction
-/// in which `helios.migration_session` is on.
+/// The node enforces foreign keys to reference tables; checks on the coordinator would look at empty shells. Part of a
+/// transaction with `helios.migration_session` on.
 pub fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
     let select = format!(
         "SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', k.confrelid::regclass, t.tgname)
@@ -100,14 +101,14 @@ pub fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
     statements.iter().try_for_each(|statement| sql::run(statement, &[]))
 }
 
-/// What a schema is called that was rolled back and is not dropped yet.
+/// Name of a schema that was rolled back and is not dropped yet.
 fn aside(migration: &Migration, schema: &str) -> String {
     let number = migration.schemas.iter().position(|one| one == schema).unwrap_or(0);
     format!("helios_gone_{}_{number}", migration.id)
 }
 
-/// Takes the schemas out of everybody's sight, and the directory's. Dropping them would need locks that are not had soon;
-/// a new name needs none, and makes PostgreSQL look up the old one again, wherever a plan was kept.
+/// Hides the schemas from users and from the directory. Dropping them would require locks that are not available soon;
+/// renaming requires none, and invalidates cached plans, so that the old name is looked up again.
 pub fn set_aside(migration: &Migration) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
@@ -121,7 +122,7 @@ pub fn set_aside(migration: &Migration) -> Result<()> {
     Ok(())
 }
 
-/// The end of an import: definitions are free again; a schema that did not come is forgotten here.
+/// Ends an import: DDL is allowed again; a schema that was not imported is removed from the directory.
 pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     let _own = OwnSettings::begin(&[]);
     sql::run("SET LOCAL helios.migration_session = on", &[])?;
@@ -139,7 +140,7 @@ pub fn settle(migration: &Migration, outcome: State) -> Result<()> {
     Ok(())
 }
 
-/// Whether a name is free here; 42P06 if not.
+/// 42P06 unless the name is available on this server.
 pub fn check_free(schema: &str) -> Result<()> {
     if session::namespace(schema).is_none() {
         catalog::placement_strategy::check_name(schema)?;

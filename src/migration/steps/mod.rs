@@ -1,5 +1,5 @@
-//! The steps of a migration: what its worker does in each state. A step either commits the next state or changes nothing that
-//! would be in the way when it is repeated. Read [`step`] first, which picks the step.
+//! The steps of a migration: what its worker does in each state. A step either commits the next state or leaves nothing
+//! behind that would prevent its repetition. Read [`step`] first, which picks the step.
 //!
 //! Invariant: a step that returns an error can be repeated by another worker.
 //!
@@ -28,8 +28,8 @@ use outcome::{StepOutcome, end};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Does what the migration's state, or what is asked of it, calls for. `old_holders` is what the worker remembers from step to
-/// step: see [`crate::replication::fence::has_left_old_shard`].
+/// Performs the step for the migration's state or pending request. `old_holders` is what the worker remembers from step
+/// to step: see [`crate::replication::fence::has_left_old_shard`].
 pub fn step(migration: &Migration, old_holders: &mut Option<Vec<String>>) -> Result<StepOutcome> {
     failpoint::hit(failpoint::MIGRATION_STEP_BEFORE)?;
     match (migration.request, migration.state) {

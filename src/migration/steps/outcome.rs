@@ -1,4 +1,4 @@
-//! What all steps share: their outcome, and how they try, advance and end a migration.
+//! Common parts of all steps: their outcome, and how they retry, advance and end a migration.
 
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Outcome of one step, for the worker that runs the migration.
 pub enum StepOutcome {
-    /// Load the migration again and do its next step: its state or its request has changed.
+    /// Reload the migration and perform its next step: its state or its request has changed.
     Continue,
     /// Nothing to do until this time has passed or a request arrives; the worker exits.
     Sleep(Duration),

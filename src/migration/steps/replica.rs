@@ -1,4 +1,4 @@
-//! Copies that are kept: in step, until they are promoted or no longer wanted.
+//! Steps of replicas: in sync, until they are promoted or removed.
 
 use super::outcome::StepOutcome;
 use super::take_over;
@@ -11,7 +11,7 @@ use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{Request, State};
 use std::time::Duration;
 
-/// How long the worker sleeps: a replica in step is followed by the one worker of all replicas.
+/// How long the worker sleeps: a replica in sync is monitored by the one worker of all replicas.
 const REST: Duration = Duration::from_secs(3600);
 
 /// State `in_step`: registers the replica. From here on it may be read and promoted, and commits may wait for it.
@@ -45,7 +45,7 @@ pub fn promote(migration: &Migration) -> Result<StepOutcome> {
     Ok(StepOutcome::Continue)
 }
 
-/// Whether a node takes connections. One that says that it is starting up does, soon (57P03).
+/// Whether a node accepts connections. One that reports that it is starting up (57P03) soon does.
 fn answers(node: NodeId) -> Result<bool> {
     const TRIES: u32 = 2;
     for _ in 0..TRIES {

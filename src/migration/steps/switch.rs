@@ -1,4 +1,4 @@
-//! The switch, the time in which it can be taken back, and the way back.
+//! The switch, the rollback window, and the rollback.
 
 use super::outcome::{StepOutcome, advance, connect, end, retry_until_done};
 use crate::catalog::cleanup::CleanupItem;
@@ -17,11 +17,11 @@ use std::time::Duration;
 /// Pause between two updates of the lag, after which the length of the rollback window is read again.
 const WINDOW_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// State `switch`: makes the new copy the one in use, if the two were found equal recently enough.
+/// State `switch`: makes the new copy the active one, if both were recently found equal.
 pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
     let is_replica = Kind::of(migration) == Kind::Replica;
     let oldest = f64::from(settings::VERIFY_MAX_AGE.get());
-    // A copy in step was verified when it was made, and is compared whenever somebody asks.
+    // A replica was verified when it was created, and is compared again on request.
     if !is_replica && migration.verified.is_none_or(|age| age > oldest) {
         return advance(migration, State::Verify);
     }
@@ -41,7 +41,7 @@ pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     let window = Duration::from_secs(settings::ROLLBACK_WINDOW.get().unsigned_abs().into());
     let since = Duration::try_from_secs_f64(migration.switched.unwrap_or(0.0)).unwrap_or_default();
     let left = window.saturating_sub(since);
-    // First: a way back that cannot be opened any more does not make the window longer.
+    // Do this first: a reverse channel that cannot be opened anymore must not extend the window.
     if left.is_zero() && !is_replica {
         return end(migration, State::Finished);
     }
@@ -61,7 +61,7 @@ pub fn dual_write_back(migration: &Migration) -> Result<StepOutcome> {
     Ok(StepOutcome::Sleep(left.min(WINDOW_POLL_INTERVAL)))
 }
 
-/// Request `rollback`: makes the old copy the one in use again.
+/// Request `rollback`: makes the old copy the active one again.
 pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
     open_reverse_channel(migration)?;
     let mut endpoints = connect(migration)?;

@@ -1,4 +1,4 @@
-//! A copy takes over from a node that does not answer.
+//! A replica takes over from a node that does not respond.
 
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::replica::{Loss, promoted};
@@ -18,16 +18,16 @@ use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
-/// What has been received is applied when nothing has changed for this long.
+/// Received changes count as applied when nothing has changed for this long.
 const QUIET: Duration = Duration::from_millis(500);
-/// It is not waited longer than this for that.
+/// Maximum time to wait for that.
 const MOST: Duration = Duration::from_secs(30);
-/// How far sequences go beyond what is known of them, at most: values that the lost node has given out since.
+/// Maximum advance of sequences beyond their last known position, for values that the lost node has generated since.
 const MARGIN: i64 = 100_000;
-/// How long statements that still hold the shard are waited for at a time.
+/// Timeout for statements that still hold the shard's lock, per attempt.
 const LOCKS: Duration = Duration::from_secs(2);
 
-/// Makes the copy the one in use, without its primary. What the primary's node still has is noted for clean-up.
+/// Makes the replica the active copy without its primary. Leftovers on the primary's node are recorded for cleanup.
 pub fn take_over(migration: &Migration) -> Result<()> {
     let (from, to) = (migration.primary(), migration.follower());
     let direction =
@@ -38,7 +38,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     let applied = settle_down(&channels, &mut copy)?;
     let loss = loss(migration, &channels, &mut copy, applied)?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
-    // From here the copy follows nobody: the lost node would go on writing to it when it is back.
+    // From here on the replica follows nobody: otherwise the lost node would continue writing to it when it is back.
     for channel in &channels {
         channel::drop_subscription(&mut copy, &channel.name)?;
     }
@@ -53,7 +53,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     failpoint::hit(failpoint::MIGRATION_SWITCH_AFTER)
 }
 
-/// A copy that was cut off by an earlier try is as good as it was then; one that never followed is none.
+/// A replica that was disconnected by an earlier attempt is still valid; one that was never in sync is not.
 fn check_follows(migration: &Migration) -> Result<()> {
     let known = worker::attempt(|| catalog::replicas(migration.shard))?;
     if known.iter().any(|replica| replica.migration == migration.id) {
@@ -65,7 +65,7 @@ fn check_follows(migration: &Migration) -> Result<()> {
     ))
 }
 
-/// Waits until what has been received is applied; gives how far that is in the lost node's log.
+/// Waits until received changes are applied; returns the position in the lost node's WAL.
 fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
     let slots: Vec<_> = channels.iter().map(|channel| literal(&channel.name)).collect();
     let ask = format!(

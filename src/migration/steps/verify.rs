@@ -1,4 +1,4 @@
-//! Compares the copies: before the switch, and whenever somebody asks while both are there.
+//! Compares the copies: before the switch, and on request while both exist.
 
 use super::outcome::{StepOutcome, advance, connect, retry_until_done};
 use super::switch::open_reverse_channel;
@@ -16,7 +16,7 @@ use crate::replication::verify::{Compared, TableName};
 use helios_core::migration::Request;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// State `verify`: compares the copies. Without it there is no switch.
+/// State `verify`: compares the copies. There is no switch without it.
 ///
 /// XX001 if the copies differ.
 pub fn verify(migration: &Migration) -> Result<StepOutcome> {
@@ -31,7 +31,7 @@ pub fn verify(migration: &Migration) -> Result<StepOutcome> {
     }
 }
 
-/// Request `verify`: compares the copies because somebody asked. A difference is a result, not a failure.
+/// Request `verify`: compares the copies on request. A difference is a result, not a failure.
 pub fn again(migration: &Migration) -> Result<StepOutcome> {
     let direction = match migration.state.is_before_switch() {
         true => Direction::Forward,
@@ -45,7 +45,7 @@ pub fn again(migration: &Migration) -> Result<StepOutcome> {
     Ok(StepOutcome::Continue)
 }
 
-/// Compares once, notes what was found, and gives the tables that differ.
+/// Compares once, records the result, and returns the tables that differ.
 fn compare(
     migration: &Migration,
     endpoints: &mut Endpoints,
@@ -57,7 +57,7 @@ fn compare(
     let tables = worker::attempt(|| migration_table::of_migration(migration.id))?;
     let name =
         |table: &MovingTable| TableName { schema: table.schema.clone(), name: table.name.clone() };
-    // What logical replication does not carry is copied by the switch itself.
+    // The switch itself copies what logical replication does not replicate.
     let tables: Vec<TableName> = tables.iter().filter(|table| table.logged).map(name).collect();
     let mut compared = comparison::compare(&mut endpoints.source, &mut endpoints.target, &tables)?;
     endpoints.source.query("COMMIT")?;

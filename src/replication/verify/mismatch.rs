@@ -1,10 +1,10 @@
-//! What a comparison of two copies of a table finds.
+//! Result of comparing two copies of a table.
 
 use crate::error::Result;
 use crate::remote::{Rows, Session};
 use std::fmt;
 
-/// Mismatches that are kept of one table; all are counted.
+/// Mismatches recorded per table; all are counted.
 const KEPT: usize = 100;
 
 /// A table, the same on both ends.
@@ -17,31 +17,31 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// As SQL needs it.
+    /// The qualified name, quoted for SQL.
     pub fn qualified(&self) -> String {
         pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
     }
 }
 
-/// What is wrong with the target's copy.
+/// The kind of a mismatch in the target's copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MismatchKind {
-    /// The row has other values.
+    /// The row has different values.
     Changed,
-    /// The row is not there.
+    /// The row is missing.
     Missing,
-    /// The source has no such row.
+    /// The row does not exist on the source.
     Extra,
-    /// The row is there more often than in the source.
+    /// The row occurs more often than on the source.
     Duplicate,
-    /// The table has other columns, or is not there at all.
+    /// The table has different columns or does not exist.
     Definition,
-    /// The sequence has another position.
+    /// The sequence has a different position.
     Position,
 }
 
 impl MismatchKind {
-    /// As `helios_mismatches` shows it.
+    /// The name shown by `helios_mismatches`.
     pub fn name(self) -> &'static str {
         match self {
             MismatchKind::Changed => "changed",
@@ -54,16 +54,16 @@ impl MismatchKind {
     }
 }
 
-/// One difference.
+/// One mismatch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// What is wrong.
+    /// The kind of mismatch.
     pub kind: MismatchKind,
-    /// The row's key, as `(columns)=(values)`; the row itself where the table has no key; what differs else.
+    /// The row's key, as `(columns)=(values)`; the row itself if the table has no key; otherwise the difference.
     pub key: String,
 }
 
-/// What the comparison of one table (or sequence) found.
+/// Result of comparing one table or sequence.
 #[derive(Clone, Debug)]
 pub struct Compared {
     /// The table.
@@ -72,20 +72,20 @@ pub struct Compared {
     pub source_rows: i64,
     /// Rows in the target's copy.
     pub target_rows: i64,
-    /// How many differences there are.
+    /// Number of mismatches.
     pub count: u64,
-    /// The first of them.
+    /// The first mismatches.
     pub kept: Vec<Mismatch>,
 }
 
 impl Compared {
-    /// A comparison that has found nothing yet.
+    /// A comparison without mismatches.
     pub fn new(table: &TableName) -> Self {
         let (source_rows, target_rows, count, kept) = (0, 0, 0, Vec::new());
         Self { table: table.clone(), source_rows, target_rows, count, kept }
     }
 
-    /// Notes a difference, this many times.
+    /// Adds a mismatch, with its number of occurrences.
     pub fn add(&mut self, kind: MismatchKind, times: u64, key: impl FnOnce() -> String) {
         if times == 0 {
             return;
@@ -107,7 +107,7 @@ impl fmt::Display for Compared {
     }
 }
 
-/// Runs a query on each end, at the same time.
+/// Runs a query on each end in parallel.
 pub fn both(
     source: &mut Session,
     target: &mut Session,

@@ -23,10 +23,10 @@ use mismatch::{Mismatch, MismatchKind, both};
 use reader::Reader;
 use shape::Shape;
 
-/// Compares tables, both ends at work at the same time. Both sessions are inside transactions at REPEATABLE READ whose
-/// snapshots are of the same moment; their settings are changed for the rest of these.
+/// Compares tables, with both ends working in parallel. Both sessions must be in REPEATABLE READ transactions whose
+/// snapshots show the same point; their settings are changed for the rest of these transactions.
 ///
-/// Errors are those of the nodes; a difference is none.
+/// Errors are those of the nodes; a mismatch is not an error.
 pub fn compare(
     source: &mut Session,
     target: &mut Session,
@@ -38,7 +38,7 @@ pub fn compare(
 }
 
 fn pin(source: &mut Session, target: &mut Session) -> Result<()> {
-    // With constraint_exclusion, planning computes what is constant in checks.
+    // With constraint_exclusion, planning evaluates constant expressions in checks.
     let mut set = "SET LOCAL search_path = pg_catalog; SET LOCAL row_security = off; \
                    SET LOCAL constraint_exclusion = off"
         .to_owned();
@@ -94,7 +94,7 @@ pub fn contents(session: &mut Session, schema: &str) -> Result<(Vec<TableName>, 
     Ok((tables.into_iter().map(name).collect(), sequences.into_iter().map(name).collect()))
 }
 
-/// Compares the positions of sequences: last value, and whether it was given out.
+/// Compares the positions of sequences: last_value and is_called.
 pub fn compare_sequences(
     source: &mut Session,
     target: &mut Session,
@@ -137,7 +137,7 @@ fn row_text(row: &[Option<String>]) -> String {
     format!("({})", values.join(", "))
 }
 
-/// Puts what was found in the place of what was found for this migration before. To be called in a transaction.
+/// Replaces the recorded result of a migration's previous comparison. Must be called in a transaction.
 pub fn record(migration: i64, all: &[Compared]) -> Result<()> {
     verification::forget(migration)?;
     for Compared { table, source_rows, target_rows, count, kept } in all {

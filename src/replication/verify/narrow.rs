@@ -1,5 +1,5 @@
-//! From tables that differ to the rows that do: rows are divided by a hash of their keys, and the rows of the parts
-//! that differ are walked through in the order of their keys, on both ends side by side.
+//! Finds the differing rows of tables that differ: rows are partitioned by a hash of their keys, and the rows of
+//! differing partitions are merged in key order from both ends.
 
 use super::mismatch::{Compared, MismatchKind, both};
 use super::shape::Shape;
@@ -8,16 +8,16 @@ use crate::remote::{Record, Rows, Session};
 use crate::replication::endpoints::{column, text};
 use std::collections::{HashMap, VecDeque};
 
-/// Rows in a part, about.
+/// Approximate number of rows in a partition.
 const PART: i64 = 500;
-/// Most parts of a table.
+/// Maximum number of partitions of a table.
 const PARTS: i64 = 1 << 16;
 /// Rows fetched at a time.
 const FETCHED: usize = 1000;
-/// Letters shown of a row or key.
+/// Characters shown of a row or key.
 const SHOWN: usize = 300;
 
-/// Rows of one key that are the same.
+/// Equal rows with the same key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
     key: String,
@@ -26,7 +26,7 @@ struct Item {
     shown: String,
 }
 
-/// Finds the rows that differ. `tables` are the rows of each end, as FROM takes them.
+/// Finds the rows that differ. `tables` are FROM items that yield the rows of each end.
 pub fn narrow(
     source: &mut Session,
     target: &mut Session,
@@ -66,7 +66,7 @@ fn label(shape: &Shape, shown: &str) -> String {
     if shape.has_key() { format!("{}={shown}", shape.key_name()) } else { shown.to_owned() }
 }
 
-/// The parts whose sums are not the same on both ends.
+/// The partitions whose sums differ.
 fn differing(there: &Rows, here: &Rows) -> Vec<String> {
     let by_part = |rows: &Rows| -> HashMap<String, Vec<Option<String>>> {
         rows.iter().map(|row| (text(row, 0), row[1..].to_vec())).collect()
@@ -82,7 +82,7 @@ fn differing(there: &Rows, here: &Rows) -> Vec<String> {
     parts
 }
 
-/// One end's rows, in order.
+/// The ordered rows of one end.
 #[derive(Default)]
 struct Stream {
     items: VecDeque<Item>,
@@ -101,13 +101,13 @@ impl Stream {
         self.items.extend(rows.into_iter().map(item));
     }
 
-    /// Whether all rows of the first key are here.
+    /// Whether all rows with the first key have been fetched.
     fn is_ready(&self) -> bool {
         let first = self.items.front().map(|item| &item.key);
         self.ended || self.items.back().map(|item| &item.key) != first
     }
 
-    /// The rows of this key, if it is the next.
+    /// Takes the rows with this key if it is the next one.
     fn of(&mut self, key: &str) -> Vec<Item> {
         let mut group = Vec::new();
         while self.items.front().is_some_and(|item| item.key == key) {
@@ -149,7 +149,7 @@ fn walk(
     }
 }
 
-/// Notes how the rows of one key differ.
+/// Records how the rows with one key differ.
 fn judge(
     mut there: Vec<Item>,
     mut here: Vec<Item>,

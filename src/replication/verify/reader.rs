@@ -1,25 +1,25 @@
-//! How a comparison reads one of its servers.
+//! How a comparison reads tables on a server.
 //!
-//! A query that names a table is planned, and planning computes what is constant in expressions of its indexes and
-//! statistics: so it would have to run as the table's owner, who need not have the right to read it, nor to use its
-//! schema. Where Helios is, the rows come from a function instead, and no table is named.
+//! A query that names a table is planned, and planning evaluates constant expressions of its indexes and statistics. So
+//! it would have to run as the table's owner, who may lack permission to read it or to use its schema. On servers with
+//! Helios, the rows come from a function instead, and no query names the table.
 //!
-//! A server outside of the cluster has no such function: there the session is what the connection string made it.
+//! A server outside of the cluster has no such function; there the session is that of the connection string's role.
 
 use super::mismatch::TableName;
 use crate::error::Result;
 use crate::remote::Session;
 use crate::replication::endpoints::{flag, literal};
 
-/// How one server is read.
+/// How to read tables on one server.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader {
     has_helios: bool,
 }
 
 impl Reader {
-    /// Looks whether the server has Helios' own functions, which nobody else can have put there in their place, and the
-    /// session may use them.
+    /// Checks whether the server has Helios' own functions, which nobody else can have created in their place, and
+    /// whether the session may use them.
     pub fn of(session: &mut Session) -> Result<Self> {
         let ask = "SELECT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
                     WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.deptype = 'e'
@@ -30,11 +30,11 @@ impl Reader {
         Ok(Self { has_helios })
     }
 
-    /// The rows of a table, its columns under their names, as FROM takes them.
+    /// A FROM item that yields a table's rows with its column names.
     pub fn rows(self, table: &TableName) -> String {
         let name = table.qualified();
         match self.has_helios {
-            // The inner query is one that the planner does not merge with others: each row is made once.
+            // OFFSET keeps the planner from flattening the subquery, so that each row is computed once.
             true => format!(
                 "(SELECT (helios.r).* FROM (SELECT helios.table_rows(NULL::{name}) AS r OFFSET 0) AS helios) AS helios"
             ),
@@ -42,7 +42,7 @@ impl Reader {
         }
     }
 
-    /// The query for the position of a sequence.
+    /// A query for the position of a sequence.
     pub fn position(self, sequence: &TableName) -> String {
         let name = sequence.qualified();
         match self.has_helios {

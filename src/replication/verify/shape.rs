@@ -1,4 +1,4 @@
-//! A table's columns and key, and the expressions that stand for its rows.
+//! A table's columns and key, and the expressions that represent its rows.
 
 use super::mismatch::TableName;
 use crate::remote::{Record, Rows};
@@ -9,19 +9,19 @@ use pgrx::pg_sys;
 #[derive(Debug)]
 struct Column {
     name: String,
-    /// The type with its modifier, as SQL writes it.
+    /// The type with its modifier, in SQL syntax.
     written: String,
     type_oid: u32,
     in_key: bool,
 }
 
-/// What has to be known of a table.
+/// The properties of a table that a comparison needs.
 #[derive(Debug)]
 pub struct Shape {
     columns: Vec<Column>,
 }
 
-/// Types whose hash tells every two values apart that are written differently. All others are compared as text.
+/// Types whose hash distinguishes any two values with different text. All others are compared as text.
 fn tells_apart(type_oid: u32) -> bool {
     matches!(
         pg_sys::Oid::from(type_oid),
@@ -41,7 +41,7 @@ fn tells_apart(type_oid: u32) -> bool {
     ) || is_string(type_oid)
 }
 
-/// A collation may take different strings for the same.
+/// A collation may treat different strings as equal.
 fn is_string(type_oid: u32) -> bool {
     matches!(
         pg_sys::Oid::from(type_oid),
@@ -50,7 +50,7 @@ fn is_string(type_oid: u32) -> bool {
 }
 
 impl Shape {
-    /// The query whose rows [`Self::read`] takes: none if there is no such table.
+    /// The query whose rows [`Self::read`] takes: no rows if the table does not exist.
     pub fn query(table: &TableName) -> String {
         format!(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, coalesce(a.attnum = ANY (k.columns), false)
@@ -67,7 +67,7 @@ impl Shape {
         )
     }
 
-    /// None: there is no such table.
+    /// None if the table does not exist.
     pub fn read(rows: &Rows) -> Option<Self> {
         let read = |row: &Record| Column {
             name: text(row, 0),
@@ -80,7 +80,7 @@ impl Shape {
         (!rows.is_empty()).then_some(Self { columns })
     }
 
-    /// How the target's columns differ, if they do. Their order says nothing.
+    /// Describes how the target's columns differ, if they do. Their order does not matter.
     pub fn difference(&self, target: &Self) -> Option<String> {
         let lacks = |one: &Self, other: &Self| {
             let same = |a: &Column, b: &Column| a.name == b.name && a.written == b.written;
@@ -101,25 +101,25 @@ impl Shape {
         self.columns.iter().any(|column| column.in_key)
     }
 
-    /// A row's hash.
+    /// Expression for a row's hash.
     pub fn row_hash(&self) -> String {
         hash(&self.columns.iter().collect::<Vec<_>>(), 0)
     }
 
-    /// A hash that is the same for rows of one key; of the row, where there is none.
+    /// Expression for the hash of a row's key, or of the row if there is no key.
     pub fn key_hash(&self) -> String {
         let key = self.key();
         if key.is_empty() { self.row_hash() } else { hash(&key, 1) }
     }
 
-    /// A row's key as text, or the row itself.
+    /// Expression for a row's key as text, or the row itself.
     pub fn key_text(&self) -> String {
         let key = self.key();
         let all = if key.is_empty() { self.columns.iter().collect() } else { key };
         format!("ROW({})::text COLLATE \"C\"", list(&all))
     }
 
-    /// What stands in front of the key's text.
+    /// Prefix for the text of a key.
     pub fn key_name(&self) -> String {
         format!("({})", list(&self.key()))
     }
@@ -134,7 +134,7 @@ fn list(columns: &[&Column]) -> String {
     names.join(", ")
 }
 
-/// Texts are made by the types' output functions, inside of a record: a cast could be code of the user's.
+/// The types' output functions are called through a record, because a cast could run user-defined code.
 fn hash(columns: &[&Column], seed: u32) -> String {
     let (plain, others): (Vec<&Column>, Vec<&Column>) =
         columns.iter().partition(|column| tells_apart(column.type_oid));
