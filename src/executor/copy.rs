@@ -1,4 +1,4 @@
-//! COPY of a table that is on a node: the data passes between the client, or a file here, and the node untouched.
+//! COPY of a table on a node: the data is passed unchanged between the client, or a file here, and the node.
 
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
@@ -21,7 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Bytes of a file or program's output sent at a time.
+/// Number of bytes of a file or program's output sent at a time.
 const CHUNK: usize = 64 * 1024;
 
 /// A COPY statement of one relation.
@@ -34,11 +34,11 @@ pub struct CopyStatement<'a> {
     pub namespace: Oid,
     /// The statement's own text.
     pub sql: &'a [u8],
-    /// Characters of the client's text before the statement.
+    /// Number of characters that precede the statement in the client's text.
     pub offset: i32,
     /// `COPY … FROM`.
     pub from: bool,
-    /// Where the data is.
+    /// Source or destination of the data.
     pub data: Data,
 }
 
@@ -48,13 +48,13 @@ pub enum Data {
     Client,
     /// A file of the coordinator.
     File(String),
-    /// A program that the coordinator runs.
+    /// A program run by the coordinator.
     Program(String),
 }
 
-/// Runs the statement on the relation's node; gives the number of rows for its command tag.
+/// Runs the statement on the relation's node; returns the number of rows for its command tag.
 ///
-/// Errors: the node's own; 42501 without the right to use server files or programs; 58P01 and the like for files.
+/// Errors: the node's own; 42501 without permission to use server files or programs; 58P01 and so on for files.
 pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     let text = match &statement.data {
         Data::Client => statement.sql.to_vec(),
@@ -93,7 +93,8 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     copied
 }
 
-/// Data has no description: where it does not list its columns, those of the node would be taken for those of here.
+/// COPY data does not describe its columns: without a column list, the node's columns would be used in place of the
+/// local definition's.
 fn check_columns(relation: Oid, node: NodeId, mode: Mode) -> Result<()> {
     let (Some(namespace), Some(name)) =
         (relation_namespace(relation).and_then(namespace_name), relation_local_name(relation))
@@ -104,7 +105,7 @@ fn check_columns(relation: Oid, node: NodeId, mode: Mode) -> Result<()> {
     transaction::check_columns(node, sql.as_bytes(), result_columns::of_relation(relation), mode)
 }
 
-/// Moves the data; gives the number of rows.
+/// Transfers the data; returns the number of rows.
 fn pass(copy: Copy, statement: &CopyStatement<'_>) -> Result<u64> {
     let tag = match &statement.data {
         Data::Client if statement.from => from_client(copy),
@@ -245,7 +246,7 @@ fn program_error(command: &str, what: &str) -> Error {
     .detail(what)
 }
 
-/// A child that is killed if the statement ends before it.
+/// A child process that is killed if the statement ends before it.
 struct Program {
     child: Child,
     command: String,
@@ -275,7 +276,7 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // The statement has failed already; a program that cannot be ended now ends with its pipe.
+            // The statement has already failed; a program that cannot be killed exits when its pipe is closed.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -291,7 +292,7 @@ fn from_program(mut copy: Copy, command: &str) -> Result<String> {
     loop {
         let read = output.read(&mut chunk).map_err(|e| program_error(command, &e.to_string()))?;
         if read == 0 {
-            // A program that failed must fail the statement before the rows are in.
+            // If the program failed, the statement must fail before the rows are committed.
             program.wait()?;
             return copy.finish();
         }

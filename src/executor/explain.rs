@@ -10,7 +10,7 @@ use crate::pg::exec::result_columns::ResultColumns;
 use crate::transaction::Mode;
 use helios_core::frames;
 
-/// Runs `EXPLAIN (options)` of the scan's statement on its node; gives the lines it prints.
+/// Runs `EXPLAIN (options)` of the scan's statement on its node; returns its output.
 pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
     let plan = context.plan();
     let mut params = context.params(plan.params());
@@ -42,7 +42,7 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Prints the node and its plan; `analyzed` is what an execution printed, if there was one.
+/// Prints the node and its plan; `analyzed` is the output of an execution, if there was one.
 pub fn print(
     context: &mut ScanContext,
     analyzed: &[String],
@@ -57,7 +57,7 @@ pub fn print(
     let lines = match nesting::printing_explain() {
         Some(running) if !running.analyze => on_node(context, &running.options)?,
         Some(_) => analyzed.to_vec(),
-        // Whoever prints a plan without an EXPLAIN (auto_explain) gets the text; a node is not asked again.
+        // If the plan is printed without an EXPLAIN (auto_explain), show the text instead of querying the node again.
         None => {
             output.property("Remote SQL", &String::from_utf8_lossy(context.plan().sql()));
             return Ok(());

@@ -1,4 +1,4 @@
-//! Looks at functions that are about to be called, whatever way leads to them: a plan, an expression of a procedural
+//! Checks functions about to be called, however the call came about: from a plan, an expression of a procedural
 //! language, a default, or a FunctionCall message of the client, which neither planner nor executor sees.
 
 use super::server_functions::{Bond, asks_relation, bond, note_seed};
@@ -11,7 +11,7 @@ use crate::pg::hooks::function_calls::is_function_call_message;
 use crate::transaction;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
-/// An error if the function must not be called here in this way.
+/// Raises an error if the function must not be called here in this way.
 pub fn check(function: Oid) -> Result<()> {
     if function.to_u32() == pg_sys::F_SET_CONFIG {
         transaction::note_settings_changed();
@@ -31,8 +31,8 @@ pub fn check(function: Oid) -> Result<()> {
     Ok(())
 }
 
-/// On a node: what a tenant's function, trigger or default calls must not make large objects here, where nobody would
-/// look for them, set the seed of numbers that nobody draws, or answer from a directory that is empty.
+/// On a node: functions, triggers and defaults of tenants must not create large objects here, where nobody would find
+/// them, set a seed that has no effect, or read the directory, which is empty here.
 fn check_on_node(function: Oid) -> Result<()> {
     let detail = if function.to_u32() == pg_sys::F_SETSEED {
         "The session's numbers come from the coordinator."
@@ -51,7 +51,7 @@ fn check_on_node(function: Oid) -> Result<()> {
     .hint("Call it in a statement of its own, or in a function of a plain schema: these run on the coordinator."))
 }
 
-/// The message's arguments are not known yet, and its result would come from the empty copy here.
+/// The message's arguments are not known yet, and the result would be computed from the empty shell.
 fn by_message(function: Oid) -> Error {
     let name = displayed_call(function);
     Error::new(

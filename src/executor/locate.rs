@@ -1,4 +1,4 @@
-//! The node that a statement goes to: shards locked, and their placement read again under the locks.
+//! Determines the node of a statement: locks its shards, and reads the placement again under the locks.
 
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
@@ -8,17 +8,18 @@ use crate::settings;
 use crate::transaction::{self, snapshots};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// Locks the shards of these namespaces and gives the one node that they are on.
+/// Locks the shards of these namespaces and returns their common node.
 ///
-/// Errors: 40001 if they are no longer together or no longer on a node (they moved after the statement was planned).
+/// Errors: 40001 if they are no longer on the same node or no longer on a node (they were moved after the statement was
+/// planned).
 pub fn locate(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<NodeId> {
     locked_node(namespaces)?.ok_or_else(moved)
 }
 
-/// As [`locate`]; a statement whose schemas have moved may be replanned, which takes a snapshot that sees the rows where they
-/// are now.
+/// Like [`locate`], but a statement whose schemas were moved may be replanned with a new snapshot, which sees the rows
+/// in their new place.
 ///
-/// Errors: 40001 if they moved, and the transaction has one snapshot for all of its statements.
+/// Errors: 40001 if they were moved and the transaction uses one snapshot for all of its statements.
 pub fn locate_or_replan(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Attempt<NodeId>> {
     match locked_node(namespaces)? {
         Some(node) => Ok(Attempt::Done(node)),
@@ -27,7 +28,7 @@ pub fn locate_or_replan(namespaces: impl Iterator<Item = Oid> + Clone) -> Result
     }
 }
 
-/// None if they are no longer together or no longer on a node.
+/// None if they are no longer on the same node or no longer on a node.
 fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<NodeId>> {
     transaction::refuse_standby()?;
     let mut locked: Vec<ShardId> = Vec::new();
@@ -41,7 +42,7 @@ fn locked_node(namespaces: impl Iterator<Item = Oid> + Clone) -> Result<Option<N
             }
             nodes.push(placement.node);
         }
-        // What was read under the locks holds until the transaction ends.
+        // A placement read under the locks stays valid until the transaction ends.
         if new.is_empty() {
             let Some(&first) = nodes.first() else { return Ok(None) };
             if nodes.iter().any(|node| *node != first) {

@@ -1,9 +1,10 @@
-//! Runs a statement on its node and brings its rows to where they belong.
+//! Runs a statement on its node and returns its rows.
 //!
-//! Invariant: the placement is read again after the shard's lock is held, and the statement goes to what was read then.
-//! Rows go to the client as they came wherever that gives the same bytes; memory does not grow with a result.
+//! Invariant: the placement is read again under the shard's lock, and the statement is sent to that node. Rows are
+//! passed through to the client wherever that yields the same bytes; memory use does not depend on the size of a
+//! result.
 //!
-//! Locks: shards in share mode, in the order of their ids, until the end of the transaction.
+//! Locks: shards in share mode, in the order of their IDs, until the end of the transaction.
 
 pub mod copy;
 pub mod explain;

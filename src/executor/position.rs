@@ -1,8 +1,8 @@
-//! Positions in errors: a node counts in the text that it was sent.
+//! Error positions: a node counts characters in the text that it received.
 
 use crate::error::Error;
 
-/// Moves an error's position from the text that was sent to the client's text, or names the text that was sent.
+/// Translates an error's position to the client's text, or adds the text that was sent to the error's context.
 pub fn relocate(mut error: Error, offset: Option<i32>, sql: &[u8]) -> Error {
     let fields = error.fields_mut();
     if let Some(position) = fields.position.take() {

@@ -1,13 +1,15 @@
-//! Who changes the copy of a reference table on a node: the role that changed the table here, with the rights it had here.
+//! The role that changes the copy of a reference table on a node: the role that changed the table here, with the
+//! privileges it had here.
 //!
-//! The client's session on the node may have less: referential actions run as the owner of the referring table, functions as
-//! theirs, a view lends the rights of its owner, and a grant on a column says nothing of those that a trigger changes. A
-//! session of the other role would be none of this transaction's. So where the client himself could not make the change, or
-//! somebody else has made it, the node makes it as that role if the coordinator asks.
+//! The client's session on the node may have fewer: referential actions run as the owner of the referencing table,
+//! functions as theirs, a view uses the privileges of its owner, and a column privilege does not cover columns changed
+//! by a trigger. A session of the other role would not be part of this transaction. So if the client could not make the
+//! change himself, or another role made it, the node makes it as that role at the coordinator's request.
 //!
-//! Invariant: nobody but the coordinator can ask. The node gives a number that is good for one request before the transaction
-//! or the savepoint ends, and takes what is signed together with it by the coordinator's key for this node. Code that runs in the
-//! session cannot sign, and a signature that was seen is worth nothing a second time, elsewhere, or for anything else.
+//! Invariant: nobody but the coordinator can make the request. The node issues a nonce that is valid for one request
+//! before the end of the transaction or savepoint, and accepts a request signed together with it by the coordinator's
+//! key for this node. Code that runs in the session cannot sign, and an observed signature is useless a second time,
+//! elsewhere, or for anything else.
 
 use super::reference_text::Table;
 use crate::catalog::{NodeId, proof};
@@ -25,20 +27,20 @@ use std::cell::RefCell;
 use std::ffi::CString;
 use std::fmt::Write;
 
-/// Who makes changes on the nodes.
+/// The role that makes changes on the nodes.
 pub(super) enum Writer {
-    /// The session's user, by himself.
+    /// The session's user, directly.
     Session,
-    /// This role, on the coordinator's word.
+    /// This role, at the coordinator's request.
     Role(String),
 }
 
 impl Writer {
-    /// For changes that `role` made in these ways.
+    /// Determines the writer for changes that `role` made with these operations.
     pub fn of(relation: Oid, role: Oid, operations: Vec<Operation>) -> Self {
         let mut wanted = Vec::new();
         for operation in operations {
-            // Rows are found by their keys, which takes the right to read them.
+            // Rows are found by their keys, which requires SELECT privilege on these.
             wanted.extend_from_slice(match operation {
                 Operation::Insert => &[pg_sys::ACL_INSERT],
                 Operation::Update => &[pg_sys::ACL_UPDATE, pg_sys::ACL_SELECT],
@@ -53,8 +55,8 @@ impl Writer {
         }
     }
 
-    /// Runs the statements on a node, in the session that the client's own statements use there; gives the number of rows
-    /// that they changed.
+    /// Runs the statements on a node in the session that the client's own statements use there; returns the number of
+    /// rows changed.
     pub fn change(
         &self,
         node: NodeId,
@@ -101,11 +103,11 @@ fn signed<'a>(
 }
 
 thread_local! {
-    /// The number that was given last, and the nesting level of the transaction then.
+    /// The last nonce issued, and the nesting level of the transaction at that time.
     static GIVEN: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
 }
 
-/// What was done at this nesting level or deeper is rolled back; 0 at the end of a transaction.
+/// Invalidates a nonce issued at this nesting level or deeper, which is rolled back; 0 at the end of a transaction.
 pub fn forget(level: u32) {
     GIVEN.with_borrow_mut(|given| {
         if given.as_ref().is_some_and(|(at, _)| *at >= level) {
@@ -114,7 +116,7 @@ pub fn forget(level: u32) {
     });
 }
 
-/// On a node: a number for one request of the coordinator.
+/// On a node: issues a nonce for one request of the coordinator.
 pub fn give_number() -> Result<String> {
     let mut bytes = [0; 16];
     let failed = |_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values");
@@ -127,9 +129,9 @@ pub fn give_number() -> Result<String> {
     Ok(number)
 }
 
-/// On a node: what is to be done, if the coordinator asks.
+/// On a node: verifies that a request comes from the coordinator, and returns what is to be done.
 ///
-/// Errors: 42501 if somebody else does.
+/// Errors: 42501 if it does not.
 pub fn accept(request: &Request) -> Result<Accepted> {
     let Request { role, schema, table, statements, signature } = request;
     let number = GIVEN.take();

@@ -1,7 +1,7 @@
-//! The statements that do on a node what was done to the rows of a reference table here.
+//! Statements that repeat on a node the changes made to rows of a reference table here.
 //!
-//! Everything in them is named in full, the operators that find a row by its key too: some run as another role than the
-//! client's, whose `search_path` must not lead to code of the client's.
+//! Everything in them is qualified, including the operators that find a row by its key: some run as another role than
+//! the client's, whose `search_path` must not select the client's code.
 
 use crate::error::{Error, Result};
 use crate::pg::exec::row_trigger::Values;
@@ -10,7 +10,7 @@ use crate::pg::session::sql;
 use crate::remote::messages;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
-/// A row that was changed and not sent yet.
+/// A changed row that has not been sent yet.
 pub struct Change {
     pub relation: Oid,
     pub level: u32,
@@ -19,7 +19,7 @@ pub struct Change {
     pub new: Option<Values>,
 }
 
-/// Rows in one statement for a node.
+/// Rows per statement for a node.
 const BATCH: usize = 500;
 
 /// A column of a reference table.
@@ -32,17 +32,17 @@ struct Column {
     always_identity: bool,
 }
 
-/// How a column of the primary key is compared.
+/// How to compare a column of the primary key.
 struct Key {
-    /// The operator of its index, as `OPERATOR(schema.=)`.
+    /// The index's equality operator, as `OPERATOR(schema.=)`.
     equals: String,
     /// The type of its values: a domain's base type.
     of_type: String,
-    /// Whether there are arrays of that type that are not arrays of something else.
+    /// Whether there is an array type for it that is not the array of another type.
     in_arrays: bool,
 }
 
-/// A reference table, as statements for nodes name it.
+/// A reference table as named in statements for nodes.
 pub struct Table {
     /// Its schema and its name.
     pub names: (String, String),
@@ -75,7 +75,7 @@ impl Table {
         Ok(Self { names: (schema, table), name, columns })
     }
 
-    /// Statements that do on a node what was done here, each with the number of rows that it changes.
+    /// Statements that repeat the changes on a node, each with the number of rows that it must affect.
     pub fn statements(&self, changes: &[Change]) -> Result<Vec<(Vec<u8>, u64)>> {
         let mut statements: Vec<(Vec<u8>, u64)> = Vec::new();
         let kind = |change: &Change| (change.old.is_some(), change.new.is_some());
@@ -147,7 +147,7 @@ impl Table {
         }
     }
 
-    /// None: nothing that nodes keep has changed.
+    /// None if no replicated column has changed.
     fn update(&self, old: &Values, new: &Values) -> Result<Option<(Vec<u8>, u64)>> {
         let changed: Vec<&Column> =
             self.columns.iter().filter(|c| old.get(c.at) != new.get(c.at)).collect();
@@ -187,8 +187,9 @@ impl Table {
     }
 }
 
-/// Columns that statements name: number, name, whether it is always an identity, and of those in the primary key the
-/// operator, the type and whether it has arrays of its own. A type modifier of -1 keeps `bpchar` from being `char(1)`.
+/// Columns named in statements: number, name, whether it is GENERATED ALWAYS AS IDENTITY, and for columns of the
+/// primary key the operator, the type and whether the type has arrays. A type modifier of -1 keeps `bpchar` from being
+/// `char(1)`.
 const COLUMNS: &str = "
     SELECT a.attnum::int, quote_ident(a.attname), a.attidentity = 'a',
            (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)

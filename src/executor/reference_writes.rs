@@ -1,13 +1,14 @@
-//! Writes to reference tables: the statement runs here, and the rows that it changed go to every node.
+//! Writes to reference tables: the statement runs here, and the rows that it changed are sent to every node.
 //!
-//! What is copied are rows and not the statement, so that `random()`, `now()`, defaults and triggers give the same
-//! values everywhere. The nodes do what was done here, row by row in the same order, so that their constraints see what
-//! this server's saw.
+//! Rows are replicated instead of the statement, so that `random()`, `now()`, defaults and triggers yield the same
+//! values everywhere. The nodes apply the changes row by row in the same order, so that their constraints see what this
+//! server's saw.
 //!
 //! Nodes change their copies as the role that changed the table here; see [`super::reference_change`].
 //!
 //! Lock order: the table as the statement locks it, the cluster's lock in share mode, the table's lock as a reference
-//! table (one writing transaction at a time, until all nodes have committed), then the rows on the nodes by node number.
+//! table (one writing transaction at a time, until all nodes have committed), then the rows on the nodes by node
+//! number.
 
 use super::reference_change::{self, Writer};
 use super::reference_text::{Change, Table};
@@ -22,7 +23,7 @@ use crate::transaction::{self, Mode};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 
-/// Rows kept before they are sent.
+/// Number of rows collected before they are sent.
 const KEPT: usize = 1000;
 
 /// A statement that writes a reference table.
@@ -31,10 +32,10 @@ struct Open {
     operation: Operation,
     depth: u32,
     level: u32,
-    /// Who runs it. It is kept for rows that referential actions change later in the same statement of the client, which
-    /// PostgreSQL fires no further trigger for.
+    /// The role that runs it. Kept for rows that referential actions change later in the same statement of the client,
+    /// for which PostgreSQL does not fire another statement trigger.
     writer: Oid,
-    /// Whether it is a referential action, or code that one runs.
+    /// Whether it is a referential action, or code called by one.
     is_action: bool,
     has_ended: bool,
 }
@@ -43,20 +44,20 @@ struct Open {
 struct Writes {
     open: Vec<Open>,
     changes: Vec<Change>,
-    /// The TRUNCATEs under way that the nodes follow as whole statements.
+    /// TRUNCATE commands in progress that are sent to the nodes as a whole.
     truncations: Vec<Truncation>,
 }
 
-/// A TRUNCATE under way.
+/// A TRUNCATE in progress.
 struct Truncation {
-    /// Nesting level of the transaction that it runs in.
+    /// Nesting level of its transaction.
     level: u32,
-    /// The reference tables that it has emptied.
+    /// The reference tables that it has truncated.
     emptied: Vec<Oid>,
 }
 
 impl Writes {
-    /// Who changes rows of the table in this way. A trigger behind a row may be fired as somebody else.
+    /// The role that performs this operation on the table. A row-level trigger may be fired as another role.
     fn writer(&self, relation: Oid, operation: Operation) -> Oid {
         let is = |open: &&Open| open.relation == relation && open.operation == operation;
         self.open.iter().rfind(is).map_or_else(privileges::current_user, |open| open.writer)
@@ -72,7 +73,7 @@ thread_local! {
     static WRITES: RefCell<Writes> = RefCell::default();
 }
 
-/// Forgets what was noted at this nesting level or deeper.
+/// Discards what was recorded at this nesting level or deeper.
 pub fn forget(level: u32) {
     reference_change::forget(level);
     copy_change::forget(level);
@@ -85,15 +86,15 @@ pub fn forget(level: u32) {
     });
 }
 
-/// From now to [`end_truncation`] nodes are not told that a reference table is truncated: they get the whole statement.
+/// Until [`end_truncation`], truncations of reference tables are not sent to nodes, which get the whole command.
 pub fn begin_truncation() {
     let level = xact::nest_level();
     let truncation = Truncation { level, emptied: Vec::new() };
     WRITES.with_borrow_mut(|writes| writes.truncations.push(truncation));
 }
 
-/// The TRUNCATE that began last has been done here. Gives the reference tables that it has emptied, listed or not: on the
-/// nodes no foreign key leads from one to the other.
+/// Ends the innermost TRUNCATE here. Returns the reference tables that it has truncated, listed or not, because nodes
+/// have no foreign keys between them.
 pub fn end_truncation() -> Vec<Oid> {
     let truncation = WRITES.with_borrow_mut(|writes| writes.truncations.pop());
     truncation.map(|truncation| truncation.emptied).unwrap_or_default()
@@ -162,7 +163,8 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
     catalog::lock_cluster_shared();
     catalog::lock_reference_exclusive(relation);
     let (depth, level) = (nesting::depth(), xact::nest_level());
-    // The rows of a referential action change when all rows of its statement have changed, and are told in that order.
+    // Rows changed by a referential action are recorded when all rows of its statement have changed, and sent in that
+    // order.
     let is_action = privileges::in_referential_action();
     let follows = |open: &Open| is_action && !open.is_action && depth == open.depth + 1;
     let nested = WRITES.with_borrow_mut(|writes| {
@@ -190,7 +192,7 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
     .hint("Make the change in a separate statement, or modify NEW in a BEFORE trigger."))
 }
 
-/// The nodes besides this server, by number. Those of another cluster give an error when they are written to.
+/// The other nodes, by number. Those of another cluster raise an error when they are written to.
 fn nodes() -> Result<Vec<NodeId>> {
     let all = catalog::nodes()?;
     Ok(all.iter().filter(|node| !node.is_local).map(|node| node.id).collect())
@@ -215,7 +217,7 @@ fn flush(relation: Oid) -> Result<()> {
         if texts.is_empty() {
             continue;
         }
-        // No statement can change more rows than it says, so the sums are equal only if all are.
+        // No statement can affect more rows than expected, so equal sums mean that all are equal.
         let wanted = rows.iter().sum();
         for &node in &nodes {
             let done = writer.change(node, &table, &texts, wanted)?;

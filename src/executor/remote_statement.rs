@@ -9,24 +9,24 @@ use crate::pg::exec::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 
-/// A statement for a node, with what its session has to know of it.
+/// A statement for a node, with the properties that its session needs.
 pub struct RemoteStatement<'a> {
     pub node: NodeId,
     pub sql: &'a [u8],
-    /// Characters of the client's text before the statement, if it is the client's own.
+    /// Number of characters that precede it in the client's text, if it is the client's own.
     pub offset: Option<i32>,
-    /// None: as the statement that runs now.
+    /// None to use the mode of the current statement.
     pub mode: Option<Mode>,
     pub writes: bool,
-    /// It may change settings or the role there by itself.
+    /// It may itself change settings or the role on the node.
     pub unsettles: bool,
-    /// Worth keeping prepared.
+    /// Worth preparing.
     pub reuse: bool,
-    /// What the result's columns must be.
+    /// The expected result columns.
     pub columns: ResultColumns,
 }
 
-/// Runs it; gives every row, with its columns as text, to `on_row`.
+/// Runs it; passes every row, with its columns as text, to `on_row`.
 pub fn run(
     remote: &RemoteStatement<'_>,
     params: &mut Params,

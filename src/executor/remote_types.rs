@@ -1,7 +1,7 @@
-//! The OIDs that types made by users have on a node.
+//! OIDs of user-defined types on a node.
 //!
-//! A parameter of such a type must be sent with the node's OID: left to be inferred, it could pick another overload of a
-//! function or operator than it did here.
+//! A parameter of such a type must be sent with the node's OID: with an inferred type, the node could choose another
+//! overload of a function or operator than this server.
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-/// What the OIDs on nodes rest on: the types here, where schemas live, and the sessions by which nodes were asked.
+/// What cached OIDs depend on: local types, placements, and the sessions through which they were read.
 type Grounds = (u64, (u64, u64), u64);
 
 #[derive(Default)]
@@ -26,7 +26,7 @@ thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
 }
 
-/// Gives the parameters of user-made types the OIDs that these types have on the node.
+/// Replaces the OIDs of parameters of user-defined types by the node's.
 pub fn translate(params: &mut Params, node: NodeId, mode: Mode) -> Result<()> {
     for (index, of_type) in params.user_types() {
         let oid = on_node(of_type, node, mode)?;
@@ -58,7 +58,7 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
         )
     })?;
     KNOWN.with_borrow_mut(|known| {
-        // A schema that went away and came back meanwhile has other types than those the node was asked for.
+        // A schema that moved away and back in the meantime has types with other OIDs than those read.
         if known.grounds == crate::executor::remote_types::grounds() {
             known.oids.insert(key, oid);
         }
@@ -66,8 +66,8 @@ fn on_node(of_type: Oid, node: NodeId, mode: Mode) -> Result<u32> {
     Ok(oid)
 }
 
-/// A schema that moves away and comes back has types of the same names with other OIDs, although nothing happened to its
-/// types here.
+/// A schema that moves away and back has types of the same names with other OIDs, although its types here have not
+/// changed.
 fn grounds() -> Grounds {
     (types::changes(), catalog::generation(), transaction::sessions_made())
 }

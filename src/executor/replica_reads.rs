@@ -1,7 +1,7 @@
-//! Reads from copies (`helios.read_from = 'any'`).
+//! Reads from replicas (`helios.read_from = 'any'`).
 //!
-//! The shard's lock, which the statement holds already, keeps a copy that the directory names from being removed or
-//! promoted; how far it is behind is in shared memory.
+//! The shard's lock, which the statement already holds, keeps a replica listed in the directory from being removed or
+//! promoted; its lag is in shared memory.
 
 use crate::catalog::{self, NodeId, Replica};
 use crate::error::Result;
@@ -13,12 +13,12 @@ use pgrx::pg_sys::Oid;
 use std::cell::Cell;
 
 thread_local! {
-    /// Statements that went to copies, so that several copies take turns.
+    /// Number of statements sent to replicas, for a round robin among them.
     static TURN: Cell<usize> = Cell::new(std::process::id() as usize);
 }
 
-/// A node with copies of all these schemas that are near enough, if there is one; for sessions that want to read from
-/// copies. The schemas' shards are locked.
+/// A node with replicas of all these schemas within the maximum lag, if there is one and the session wants to read from
+/// replicas. The schemas' shards are locked.
 pub fn near(namespaces: impl Iterator<Item = Oid>) -> Result<Option<NodeId>> {
     let mut nodes: Option<Vec<NodeId>> = None;
     for namespace in namespaces {

@@ -1,4 +1,4 @@
-//! Single values from a node: expressions of procedural languages, and sequences that only a call names.
+//! Single values from a node: expressions of procedural languages, and sequences that only a function call names.
 
 use super::remote_statement::{RemoteStatement, run};
 use crate::catalog::{self, NodeId, ShardId};
@@ -14,12 +14,12 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 use std::cell::Cell;
 
 thread_local! {
-    /// The shard that is held in place while one of its sequences is used here.
+    /// The shard that is locked while one of its sequences is used here.
     static HELD: Cell<Option<ShardId>> = const { Cell::new(None) };
 }
 
-/// Whether what is in this namespace is here, and stays here until [`done`] is called: not longer, because a transaction
-/// may draw numbers before and after it has locked tables, and the fence takes both.
+/// Whether this namespace is local, and stays so until [`done`] is called: no longer than that, because a transaction
+/// may call nextval() before and after it has locked tables, and the fence takes both locks.
 fn stays_here(namespace: Oid) -> Result<bool> {
     HELD.set(None);
     loop {
@@ -39,14 +39,14 @@ fn stays_here(namespace: Oid) -> Result<bool> {
     }
 }
 
-/// Lets the shard move again that was held in place for a call that has run here.
+/// Unlocks the shard that was locked for a call that ran here.
 pub fn done() {
     if let Some(shard) = HELD.take() {
         catalog::unlock_shard_shared(shard);
     }
 }
 
-/// Computes an expression on its node.
+/// Evaluates an expression on its node.
 pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     let node = super::locate(evaluation.namespaces.iter().copied())?;
     if evaluation.writes {
@@ -71,7 +71,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     Ok(value)
 }
 
-/// Runs a sequence's function on the sequence's node; `None` if the sequence is here.
+/// Calls a sequence function on the sequence's node; `None` if the sequence is local.
 pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     if !catalog::in_use() {
         return Ok(None);
@@ -107,7 +107,7 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     })
 }
 
-/// Asks a relation's node for the size of its files, or a sequence's for its last number; `None` if the relation is here.
+/// Gets the size of a relation's files, or a sequence's last value, from its node; `None` if the relation is local.
 pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<i64>>> {
     if !catalog::in_use() {
         return Ok(None);
@@ -120,7 +120,7 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
         &namespace_name(namespace).unwrap_or_default(),
         &relation_local_name(relation).unwrap_or_default(),
     );
-    // It may have been dropped there since it was found here.
+    // It may have been dropped there after it was found here.
     let there = format!("pg_catalog.to_regclass({})", quote::literal(&name));
     let sql = match call {
         RelationCall::Size(fork) => {

@@ -1,4 +1,4 @@
-//! The executor node that runs one statement on one node.
+//! The plan node that runs one statement on one node.
 
 use super::explain;
 use super::position;
@@ -17,35 +17,36 @@ use helios_core::frames;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::VecDeque;
 
-/// Rows fetched at a time where the executor does not say how many it wants.
+/// Number of rows fetched at a time if the executor does not specify one.
 const BATCH: u32 = 1000;
-/// Rows passed to the client between two checks for interrupts.
+/// Number of rows passed to the client between two checks for interrupts.
 const ROWS_BETWEEN_CHECKS: u64 = 64;
 
-/// A statement on its way through a node.
+/// Execution state of a statement on a node.
 pub struct NodeScan {
     execution: Option<Execution>,
     done: bool,
-    /// Subtransaction depth at which the scan was made, which is where its cursor was opened.
+    /// Subtransaction depth at which the scan was created, and thus its cursor opened.
     level: u32,
-    /// Rows read ahead, because the node's portal may not live as long as the cursor here.
+    /// Prefetched rows, because the node's portal may not live as long as the local cursor.
     kept: Option<VecDeque<Vec<u8>>>,
-    /// Rows given to the executor so far.
+    /// Number of rows returned to the executor so far.
     emitted: u64,
-    /// The node's plan with its figures, if EXPLAIN ANALYZE ran the statement.
+    /// The node's plan with statistics, if EXPLAIN ANALYZE ran the statement.
     analyzed: Vec<String>,
-    /// What of it is counted for its schema, when the executor asks for rows.
+    /// Statistics counted for its schema, once the executor asks for rows.
     counted: Counted,
-    /// Whether it runs on a copy.
+    /// Whether it runs on a replica.
     on_copy: bool,
-    /// A copy has failed: it goes to the one in use.
+    /// A replica has failed: use the primary.
     refuses_copies: bool,
-    /// The client, who gets the rows as they are, knows their columns.
+    /// The client, who gets the rows unchanged, has received their description.
     told: bool,
 }
 
 impl NodeScan {
-    /// Where the statement runs: on a copy if it only reads, is alone in its transaction, and wants to.
+    /// Chooses the node of the statement: a replica if it is read-only and alone in its transaction, and the session
+    /// wants it.
     fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Attempt<NodeId>> {
         let plan = context.plan();
         let Attempt::Done(node) = super::locate_or_replan(plan.namespaces())? else {
@@ -70,7 +71,7 @@ impl NodeScan {
         let mode = super::mode();
         let fetch = match fetch {
             Some(fetch) => fetch,
-            // Without rows there is nothing to fetch in batches, and no portal to close in a message of its own.
+            // A statement without result rows needs no batches, and no separate message to close a portal.
             None if mode == Mode::Autocommit || !context.has_columns() => Fetch::All,
             None => Fetch::Batch(BATCH),
         };
@@ -83,7 +84,7 @@ impl NodeScan {
         }
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
-        // What is decoded here can still fail here, after a node that was alone in its transaction has committed.
+        // Decoding can still fail here, after a node that was alone in its transaction has committed.
         let may_fail_here = plan.writes() && formats.is_none() && context.has_columns();
         let alone = matches!(fetch, Fetch::All) && !may_fail_here;
         let mode = if alone { mode } else { Mode::Transaction };
@@ -106,14 +107,15 @@ impl NodeScan {
         Ok(Attempt::Done(execution))
     }
 
-    /// On the one in use, after a copy has failed.
+    /// Restarts on the primary after a replica has failed.
     fn start_again(&mut self, context: &ScanContext) -> Result<Attempt<Execution>> {
         self.refuses_copies = true;
         self.start(context, None, Some(Fetch::All))
     }
 
     fn finished(&mut self, context: &mut ScanContext, tag: &str) {
-        // With RETURNING, rows were counted on the way: an executor that asks for a few looks at the count before the end.
+        // With RETURNING, rows were counted on the way: an executor that asks for a few looks at the count before the
+        // end.
         let changed = frames::rows_affected(tag).unwrap_or(0);
         context.add_processed(changed.saturating_sub(self.emitted));
         self.counted.done(changed.saturating_sub(self.emitted));
@@ -121,8 +123,8 @@ impl NodeScan {
         self.execution = None;
     }
 
-    /// Reads all rows: a cursor that is first fetched from inside a savepoint outlives a rollback to it, and a portal on the
-    /// node that was opened inside does not.
+    /// Reads all rows: a cursor first fetched from inside a savepoint survives a rollback to it, but a portal opened on
+    /// the node inside the savepoint does not.
     fn keep_rows(&mut self, context: &mut ScanContext) -> Result<Attempt<()>> {
         let Attempt::Done(mut execution) = self.start(context, None, Some(Fetch::All))? else {
             return Ok(Attempt::Replan);
@@ -148,7 +150,7 @@ impl NodeScan {
         }
     }
 
-    /// Runs the statement under EXPLAIN ANALYZE on the node and keeps what that prints.
+    /// Runs the statement under EXPLAIN ANALYZE on the node and keeps the output.
     fn analyze(&mut self, context: &ScanContext, options: &str) -> Result<()> {
         self.analyzed = explain::on_node(context, options)?;
         self.done = true;
@@ -157,7 +159,7 @@ impl NodeScan {
 }
 
 impl NodeScan {
-    /// Runs the statement and hands its rows to the client as they are; counts them.
+    /// Runs the statement, and passes its rows to the client unchanged; counts them.
     fn pass_on(
         &mut self,
         context: &mut ScanContext,
@@ -197,8 +199,8 @@ impl NodeScan {
     }
 }
 
-/// Whether a statement that failed may simply be run again: it only reads, is alone in its transaction, and what failed
-/// is the connection. The node may be back already, or another of its servers may be the primary now.
+/// Whether a failed statement can simply be run again: it is read-only and alone in its transaction, and the connection
+/// failed. The node may be back already, or another of its servers may be the primary now.
 fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
     let lost = error.is(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE)
         || error.is(PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN)
@@ -226,7 +228,7 @@ impl Scan for NodeScan {
         let next = self.next_row(context);
         match next {
             Err(_) => self.counted.failed(),
-            // What runs here is no statement of the schema's node.
+            // A statement that runs locally does not count for the schema's node.
             Ok(Attempt::Replan) => self.counted = Counted::default(),
             Ok(_) => {}
         }
@@ -249,7 +251,7 @@ impl Scan for NodeScan {
         let mut counted = Counted::begin(context.plan().namespaces());
         let mut rows = 0;
         let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
-        // What fails on a copy counts only if it fails on the one in use too.
+        // Errors on a replica only count if the primary fails, too.
         self.refuses_copies = self.on_copy;
         let repeat = |error| self.on_copy || is_worth_repeating(context, error);
         if rows == 0 && outcome.as_ref().is_err_and(repeat) {
@@ -357,7 +359,7 @@ impl NodeScan {
     }
 }
 
-/// An anonymous record in binary form names the types of its columns by OID: those that users made are other ones here.
+/// A record in binary format contains the OIDs of its columns' types, which are different here for user-defined types.
 ///
 /// Errors: 0A000 if a record of the row has a column of such a type.
 fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
@@ -380,7 +382,7 @@ fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
     .hint("Request the text format, or select the columns individually."))
 }
 
-/// Type OIDs of the columns of a record in binary form.
+/// Type OIDs of the columns of a record in binary format.
 fn record_types(record: &[u8]) -> impl Iterator<Item = u32> {
     let number =
         |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);

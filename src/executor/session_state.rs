@@ -1,5 +1,5 @@
-//! What the statements of this session mean for their node: whether one is alone in its transaction, and where the
-//! session wrote last.
+//! Properties of this session's statements that matter to their node: whether one is alone in its transaction, and
+//! where the session wrote last.
 
 use crate::pg::exec::nesting;
 use crate::pg::session::{client, xact};
@@ -11,17 +11,17 @@ thread_local! {
     static LAST_WRITTEN: Cell<Option<Oid>> = const { Cell::new(None) };
 }
 
-/// Notes that a statement of this session changes something in this namespace.
+/// Records that a statement of this session writes in this namespace.
 pub fn note_write(namespace: Oid) {
     LAST_WRITTEN.set(Some(namespace));
 }
 
-/// The namespace that this session wrote to last on a node: its node knows `lastval()`.
+/// The namespace on a node in which this session wrote last; its node knows `lastval()`.
 pub fn last_written() -> Option<Oid> {
     LAST_WRITTEN.get()
 }
 
-/// Whether the statement that runs now is alone in its transaction, so that it needs no BEGIN on its node.
+/// Whether the current statement is alone in its transaction, so that it needs no BEGIN on its node.
 pub fn mode() -> Mode {
     let alone = !nesting::is_nested()
         && client::has_client()

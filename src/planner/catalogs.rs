@@ -1,8 +1,8 @@
-//! System catalogs beside tenants' rows.
+//! System catalogs in statements that read tenants' rows.
 //!
-//! A node has catalogs of its own: other OIDs, databases, settings and sessions, and other tenants. A statement that reads
-//! some and needs rows of a node is refused; one that needs views of tenants only, which are here as well, runs here. What
-//! functions read on a node is not seen.
+//! A node has its own catalogs: other OIDs, databases, settings and sessions, and other tenants. A statement that reads
+//! catalogs and rows on a node is rejected; one that reads catalogs and only views of tenants, which exist here as
+//! well, runs here. Catalog reads inside functions that run on a node are not detected.
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
@@ -12,10 +12,10 @@ use crate::pg::tree::object_numbers::OidMisuse;
 use crate::pg::tree::{RelationUse, Survey};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
-/// Those that say the same on every server: of time zones.
+/// Views with the same contents on every server: time zones.
 const SAME: [&str; 2] = ["pg_timezone_names", "pg_timezone_abbrevs"];
 
-/// Roles are the same on every server but for their numbers, which policies compare with each other.
+/// Roles are the same on every server except for their OIDs, which policies compare with each other.
 const ROLES: [&str; 7] = [
     "pg_authid",
     "pg_auth_members",
@@ -26,7 +26,7 @@ const ROLES: [&str; 7] = [
     "pg_group",
 ];
 
-/// Whether a statement can run here, although it names something of a node: nothing but views over catalogs.
+/// Whether a statement that names relations of tenants can run here: all of them are views over catalogs.
 pub(super) fn suffice(survey: &Survey, namespaces: &[Oid]) -> Result<bool> {
     if read_by(survey).is_none() || survey.lastval || !survey.data_arguments.is_empty() {
         return Ok(false);
@@ -42,7 +42,7 @@ pub(super) fn suffice(survey: &Survey, namespaces: &[Oid]) -> Result<bool> {
     Ok(!survey.functions.iter().any(of_tenant))
 }
 
-/// 0A000 if a statement for this node would see the node's catalogs, or objects by other numbers than here.
+/// 0A000 if a statement for this node would read the node's catalogs, or use OIDs that are different there.
 pub(super) fn check(survey: &Survey, node: i32) -> Result<()> {
     if let Some(catalog) = read_by(survey) {
         return Err(refusal(catalog, node)?);
@@ -53,11 +53,11 @@ pub(super) fn check(survey: &Survey, node: i32) -> Result<()> {
     }
 }
 
-/// A catalog, or a view over some, that the statement reads and that is another one on a node.
+/// A catalog, or a view over catalogs, that the statement reads and whose contents differ on a node.
 fn read_by(survey: &Survey) -> Option<Oid> {
     let mut catalogs = survey.relations.iter().filter(|relation| is_other_there(relation));
     let first = catalogs.clone().next()?;
-    // The view is what people wrote; what it reads is in the tree as well.
+    // Report the view that the user wrote; the relations that it reads are in the tree as well.
     let view = catalogs.find(|relation| relation.kind == b'v');
     Some(view.unwrap_or(first).oid)
 }

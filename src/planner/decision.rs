@@ -1,4 +1,4 @@
-//! Decides where a query runs: gathers what it touches, as plain data, and asks the route.
+//! Decides where a query runs: collects what it touches as plain data, and asks the router.
 
 use super::relations::{OnNode, holds_rows, may_move};
 use super::{catalogs, remote_query};
@@ -14,18 +14,18 @@ use crate::pg::tree::{QueryTree, RelationUse, Survey};
 use helios_core::route::{self, Route, Touched};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// What a query touches, and the namespaces of everything remote among it.
+/// The objects that a query touches, and the namespaces of the remote ones.
 #[derive(Default)]
 struct Facts {
     touched: Vec<Touched>,
     namespaces: Vec<Oid>,
-    /// A view of a plain schema is among it, which a node does not have.
+    /// The query names a view in a plain schema, which does not exist on nodes.
     local_view: bool,
-    /// A relation that came with the server is among it.
+    /// The query names a built-in relation.
     catalogs: bool,
 }
 
-/// Surveys a query and decides; a query for a node gets its plan.
+/// Surveys a query and decides; for a remote query, returns its plan.
 pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     let survey = query.survey::<KnownFunctions>();
     let facts = gather(&survey)?;
@@ -58,12 +58,12 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
 fn node_name(id: i32) -> String {
     match catalog::node(NodeId(id)) {
         Ok(node) => node.name.clone(),
-        // Its row is gone since the placement was read; the number still says which one it was.
+        // The node was removed after the placement was read; its ID still identifies it.
         Err(_) => format!("node {id}"),
     }
 }
 
-/// Looks up where everything that `survey` found lives.
+/// Looks up the locations of everything that `survey` found.
 fn gather(survey: &Survey) -> Result<Facts> {
     let mut facts = Facts::default();
     for relation in survey.relations.iter().chain(&survey.data_arguments) {
@@ -98,7 +98,7 @@ impl Facts {
         }
         let name = || names::displayed_relation_name(relation.oid);
         match relation.kind {
-            // A view is what it selects from, and that is in the query as well.
+            // A view counts as the relations that it selects from, which are in the query as well.
             b'v' => self.local_view = true,
             _ if names::is_temporary_namespace(namespace) => {
                 self.touched.push(Touched::TempTable { name: name() });
@@ -131,9 +131,9 @@ impl Facts {
         Ok(true)
     }
 
-    /// `lastval()` speaks of the sequence used last, which is where this session wrote last.
+    /// `lastval()` refers to the sequence last used, on the server where this session last wrote.
     fn add_last_value(&mut self) -> Result<()> {
-        // A statement that advances a sequence itself asks for that one.
+        // A statement that itself advances a sequence refers to that one.
         if !self.namespaces.is_empty() {
             return Ok(());
         }

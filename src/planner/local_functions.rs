@@ -1,4 +1,5 @@
-//! Calls that belong to this server: beside a distributed table they would run on its node, and act there or answer for it.
+//! Functions tied to this server: in a statement with a distributed table they would run on its node, and affect or
+//! describe that server.
 
 use crate::catalog::own_objects::{asks_directory, is_internal, is_own_view};
 use crate::error::{Error, Result};
@@ -8,7 +9,7 @@ use crate::pg::tree::Survey;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// 0A000 if a statement that runs on a node calls a function that belongs here.
+/// 0A000 if a statement that runs on a node calls a function tied to this server.
 pub(super) fn check(survey: &Survey) -> Result<()> {
     if let Some((function, bond)) =
         survey.bound.and_then(|function| Some((function, bond(function)?)))
@@ -22,7 +23,7 @@ pub(super) fn check(survey: &Survey) -> Result<()> {
     }
 }
 
-/// 0A000 if a function that runs on a node looks at the directory through one of Helios' views: here it is empty.
+/// 0A000 if a function that runs on a node reads the directory through one of Helios' views, because it is empty there.
 pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Result<()> {
     let ours = |(oid, kind): &(Oid, u8)| *kind == b'v' && is_own_view(*oid);
     match relations.find(ours) {

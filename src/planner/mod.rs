@@ -1,7 +1,7 @@
-//! Decides where a statement runs, and makes the plan for one that runs on a node.
+//! Decides where a statement runs, and creates the plan for one that runs on a node.
 //!
 //! Invariant: a plan for a node carries the statement's own text, or text that PostgreSQL deparsed from the tree before
-//! rewriting; nothing is rewritten here. What cannot be routed is refused with 0A000, never answered wrongly.
+//! rewriting; nothing is rewritten here. What cannot be routed is rejected with 0A000, never answered wrongly.
 //!
 //! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
 
@@ -37,8 +37,8 @@ pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     decision::decide(query, source)
 }
 
-/// 0A000 if the query of CREATE TABLE AS, whose rows this node is to make, would see the node's catalogs, or objects by
-/// other numbers than here.
+/// 0A000 if the query of CREATE TABLE AS, to be run on this node, would read the node's catalogs, or use OIDs that are
+/// different there.
 pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<()> {
     catalogs::check(query, node.0).map_err(|error| {
         error.hint("Create the table in a plain schema, or transfer the rows through the coordinator with COPY.")
@@ -51,7 +51,7 @@ pub fn review(relations: &mut dyn Iterator<Item = Oid>) -> Result<Review> {
         return Ok(Review::Keep);
     }
     for oid in relations {
-        // A view is what it reads, and that is among them as well.
+        // A view counts as the relations that it reads, which are in the list as well.
         if relations::is_remote(oid)? && !crate::pg::catalog::names::is_view(oid) {
             return Ok(Review::Replan);
         }
@@ -59,7 +59,7 @@ pub fn review(relations: &mut dyn Iterator<Item = Oid>) -> Result<Review> {
     Ok(Review::Keep)
 }
 
-/// Whether the query calls functions of users, which PostgreSQL may inline.
+/// Whether the query calls user-defined functions, which PostgreSQL may inline.
 pub fn may_inline(query: QueryTree<'_>) -> bool {
     !query.is_utility()
         && !query.is_trivial()
@@ -76,7 +76,7 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
     Ok(None)
 }
 
-/// Refuses a plan that would read or write a shell, which never happens.
+/// Rejects a plan that would read or write a shell. Should never be needed.
 pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
     if catalog::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
         return local_functions::check_views(relations);
@@ -85,7 +85,7 @@ pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
         return Ok(());
     }
     for (oid, kind) in relations {
-        // Rows find their partition while the plan runs, so that the plan does not name it.
+        // Rows are routed to partitions at execution, so the plan does not name these.
         let shell = match kind {
             b'p' => first_remote(&crate::pg::catalog::names::inheritors(oid))?,
             _ if relations::holds_rows(kind) && relations::is_remote(oid)? => Some(oid),

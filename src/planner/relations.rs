@@ -1,4 +1,4 @@
-//! Where a query's relations and other named objects are.
+//! Locations of a query's relations and other named objects.
 
 use crate::catalog;
 use crate::error::Result;
@@ -6,18 +6,18 @@ use crate::pg::catalog::names;
 use crate::pg::catalog::object::{self, Belongs, FIRST_USER_OID, Object};
 use pgrx::pg_sys::Oid;
 
-/// Where a query runs that runs on a node.
+/// Placement of a query that runs on a node.
 pub(super) struct OnNode {
     pub node: i32,
-    /// The namespaces of what it touches there.
+    /// The namespaces of the objects that it touches there.
     pub namespaces: Vec<Oid>,
-    /// It names a view of a plain schema, which the node does not have.
+    /// It names a view in a plain schema, which does not exist on the node.
     pub local_view: bool,
-    /// It names a relation that came with the server.
+    /// It names a built-in relation.
     pub catalogs: bool,
 }
 
-/// Whether relations of this `relkind` hold rows of their own (or stand for some that do).
+/// Whether relations of this `relkind` have rows, directly or through others.
 pub fn holds_rows(kind: u8) -> bool {
     matches!(kind, b'r' | b'p' | b'm' | b'f' | b't')
 }
@@ -33,7 +33,7 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
     }
 }
 
-/// Whether the relation is here now, but may be elsewhere when the statement runs.
+/// Whether the relation is local now, but may have moved when the statement runs.
 pub fn may_move(relation: Oid) -> Result<bool> {
     match names::relation_namespace(relation) {
         Some(namespace) => Ok(catalog::any_placement(namespace)?.is_some()),
@@ -41,8 +41,8 @@ pub fn may_move(relation: Oid) -> Result<bool> {
     }
 }
 
-/// A type or collation in the statement that the node with these schemas has not: one of another node's schema, or a
-/// temporary one.
+/// A type or collation named in the statement that does not exist on the node of these schemas, because it is in
+/// another node's schema or temporary.
 pub fn named_elsewhere(named: &[Object], namespaces: &[Oid]) -> Result<Option<Object>> {
     let node = match namespaces.first() {
         Some(&namespace) => catalog::placement(namespace)?.map(|place| place.node),

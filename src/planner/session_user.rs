@@ -1,9 +1,10 @@
-//! `session_user` in functions that run as their owner.
+//! `session_user` in SECURITY DEFINER functions.
 //!
-//! A session to a node logs in as the role that the code is bound to, so that nothing in it can take another role's rights
-//! (see `crate::pg::session::xact::users`). There `session_user` is that role, and not who the client logged in as: an audit column
-//! would lie. What is seen to ask is refused: the statement, its defaults, views, rules and policies, which PostgreSQL has
-//! put into the tree, and the functions, triggers and checks that it names or fires.
+//! A session with a node logs in as the role to which the code is confined, so that nothing in it can assume another
+//! role's privileges (see `crate::pg::session::xact::users`). There, `session_user` is that role and not the client's
+//! login role, so an audit column would be wrong. Detectable uses are rejected: in the statement and in its defaults,
+//! views, rules and policies, which PostgreSQL has put into the tree, and in the functions, triggers and checks that it
+//! names or fires.
 
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::pg::session::{sql, xact};
 use crate::pg::tree::Survey;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 
-/// 0A000 for a statement that would be told the wrong `session_user` on a node, in a session that logs in there as another
+/// 0A000 for a statement that would get the wrong `session_user` on a node, in a session that logs in there as another
 /// role than here.
 pub fn refuse_other(survey: &Survey) -> Result<()> {
     let asks = match survey.session_user {
@@ -32,8 +33,8 @@ pub fn refuse_other(survey: &Survey) -> Result<()> {
     ))
 }
 
-/// On a node, in a session of such a role: 0A000 for what reads `session_user`, however deep the code is that the
-/// coordinator's statement has led to. The coordinator cannot see what functions call and triggers of triggers do.
+/// On a node, in such a session: 0A000 for code that reads `session_user`, however deeply nested in what the
+/// coordinator's statement calls. The coordinator cannot see what functions call and nested triggers do.
 pub fn refuse_on_node(survey: &Survey) -> Result<()> {
     if !survey.session_user {
         return Ok(());
@@ -47,7 +48,7 @@ pub fn refuse_on_node(survey: &Survey) -> Result<()> {
     .hint("Pass session_user as an argument, or make the outermost function SECURITY INVOKER."))
 }
 
-/// What of the code that the statement may run names `session_user`.
+/// The part of the code that the statement may run that reads `session_user`.
 fn asked_by(survey: &Survey) -> Result<Option<String>> {
     const SEARCHED: &str = "(session_user|session_authorization)";
     let functions = survey.functions.clone();

@@ -1,4 +1,4 @@
-//! What a node cannot run as it is written here.
+//! Parts of a statement that a node cannot run as written.
 
 use super::relations::{self, OnNode};
 use super::{catalogs, local_functions, session_user};
@@ -8,7 +8,7 @@ use crate::pg::session::xact;
 use crate::pg::tree::{QueryTree, Survey};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// 0A000 if a statement for this place has a part that would fail or mean something else there.
+/// 0A000 if a part of the statement would fail or mean something else on its node.
 pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Result<()> {
     if place.catalogs || survey.object_number.is_some() {
         catalogs::check(survey, place.node)?;
