@@ -1,4 +1,4 @@
-//! This backend's copy of the directory, filled as it is asked for.
+//! This backend's cache of the directory, filled on demand.
 
 use super::rows::{Fence, Node, NodeId, Placement, Replica, ShardId};
 use super::tables::{
@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The tables, with the indexes that they are read by.
+/// The tables and the indexes used to read them.
 #[derive(Clone, Copy)]
 struct Tables {
     node: Table<NodeRow>,
@@ -43,7 +43,7 @@ impl Tables {
         })
     }
 
-    /// Whether all have the columns that are read.
+    /// Whether all have the expected columns.
     fn match_library(&self) -> bool {
         let cluster = Table::<ClusterRow>::find("");
         cluster.is_some_and(Table::fits)
@@ -56,11 +56,11 @@ impl Tables {
     }
 }
 
-/// What this database has of Helios.
+/// The state of Helios' catalogs in this database.
 #[derive(Clone)]
 enum Catalogs {
     Missing,
-    /// In a version that this library works with.
+    /// A version that this library supports.
     Known(Tables),
     Other(Rc<Other>),
 }
@@ -88,13 +88,13 @@ thread_local! {
     static CACHE: RefCell<Generational<(u64, u64), Cache>> = RefCell::default();
 }
 
-/// Looks something up in the cache, which is emptied first if it may be old.
+/// Looks something up in the cache, which is discarded first if it may be outdated.
 fn cached<T>(look: impl FnOnce(&Cache) -> Option<T>) -> Option<T> {
     let now = directory_version::current();
     CACHE.with_borrow_mut(|cache| look(cache.current(now)))
 }
 
-/// Reads with `read` and keeps the result, unless it grew old while it was read.
+/// Reads with `read` and keeps the result, unless it was invalidated in the meantime.
 fn fill<T: Clone>(read: impl FnOnce() -> Result<T>, keep: impl FnOnce(&mut Cache, T)) -> Result<T> {
     let before = directory_version::current();
     let value = read()?;
@@ -114,13 +114,13 @@ fn catalogs() -> Catalogs {
     if !session::can_read_catalogs() {
         return Catalogs::Missing;
     }
-    // A script of the extension's own is making them what they are to be, and its last step is not known yet.
+    // An extension script is running, and its final state is not known yet.
     if extension::in_script_of(version::EXTENSION) {
         return Tables::find()
             .filter(Tables::match_library)
             .map_or(Catalogs::Missing, Catalogs::Known);
     }
-    // Every invalidation counts while it is not known which relations matter.
+    // While the relevant relations are unknown, every invalidation counts.
     invalidation::watch([InvalidOid; 6]);
     let found = fill(|| Ok(Catalogs::find()), |cache, found| cache.catalogs = Some(found));
     let found = found.unwrap_or(Catalogs::Missing);
@@ -133,7 +133,7 @@ fn catalogs() -> Catalogs {
     found
 }
 
-/// The tables, where their version is one that this library works with.
+/// The tables, if this library supports their version.
 fn tables() -> Option<Tables> {
     match catalogs() {
         Catalogs::Known(tables) => Some(tables),
@@ -141,7 +141,7 @@ fn tables() -> Option<Tables> {
     }
 }
 
-/// The catalogs, where they are in another version.
+/// The catalogs, if this library does not support their version.
 #[inline]
 pub(super) fn other() -> Option<Rc<Other>> {
     match catalogs() {
@@ -162,21 +162,21 @@ fn needed_tables() -> Result<Tables> {
     }
 }
 
-/// Changes whenever a schema may live elsewhere than before.
+/// Changes whenever the placement of a schema may have changed.
 #[inline]
 pub fn generation() -> (u64, u64) {
     directory_version::current()
 }
 
-/// Whether this database has the extension, in whatever version.
+/// Whether this database has the extension, in any version.
 pub fn exists() -> bool {
     !matches!(catalogs(), Catalogs::Missing)
 }
 
-/// Whether this database has the extension and a node besides this server, so that something may live elsewhere. For
-/// the sessions of a migration nothing does, and for what changes call that are applied to a copy. True if the nodes
-/// cannot be read: whoever asks for one then gets that error, and no shell is taken for an empty table. Until a script of
-/// the extension's own has made the cluster there are none.
+/// Whether this database has the extension and other nodes, so that something may be elsewhere. Always false for the
+/// sessions of a migration, and for functions called while changes are applied to a copy. True if the nodes cannot be
+/// read, so that whoever asks for one gets that error, and no shell is mistaken for an empty table. While an extension
+/// script creates the cluster, there are no nodes.
 pub fn in_use() -> bool {
     !MIGRATION_SESSION.get()
         && !worker::applies_changes()
@@ -190,13 +190,13 @@ pub fn in_use() -> bool {
                 },
                 |nodes| nodes.iter().any(|node| !node.is_local),
             ),
-            // What it touches of Helios is refused by whoever looks at it.
+            // Access to Helios' own objects will raise the error.
             Catalogs::Other(other) => other.has_nodes(),
             Catalogs::Missing => false,
         }
 }
 
-/// Owner of the catalogs: the role that changes to them are made as.
+/// Owner of the catalogs: changes to them are made as this role.
 pub fn catalogs_owner() -> Result<Oid> {
     privileges::owner_of_relation(needed_tables()?.node.oid())
 }
@@ -205,7 +205,7 @@ pub(super) fn shard_table() -> Option<Oid> {
     tables().map(|tables| tables.shard.oid())
 }
 
-/// All nodes, by id.
+/// All nodes, by ID.
 pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
     if let Some(nodes) = cached(|cache| cache.nodes.clone()) {
         return Ok(nodes);
@@ -224,20 +224,20 @@ pub fn nodes() -> Result<Rc<Vec<Rc<Node>>>> {
     )
 }
 
-/// The nodes of this cluster besides this server, by id.
+/// The other nodes of this cluster, by ID.
 pub fn remote_nodes() -> Result<Vec<Rc<Node>>> {
     let ours = |node: &&Rc<Node>| !node.is_local && !node.is_foreign;
     Ok(nodes()?.iter().filter(ours).cloned().collect())
 }
 
-/// The node of this number; 42704 if there is none.
+/// The node with this ID; 42704 if it does not exist.
 pub fn node(id: NodeId) -> Result<Rc<Node>> {
     nodes()?.iter().find(|node| node.id == id).cloned().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("node {} does not exist", id.0))
     })
 }
 
-/// The node of this name; 42704 if there is none.
+/// The node with this name; 42704 if it does not exist.
 pub fn node_named(name: &str) -> Result<Rc<Node>> {
     let nodes = nodes()?;
     nodes.iter().find(|node| node.name == name).cloned().ok_or_else(|| {
@@ -247,13 +247,13 @@ pub fn node_named(name: &str) -> Result<Rc<Node>> {
     })
 }
 
-/// Where the schema lives; None if it is no distributed schema or lives on this server.
+/// Placement of the schema; None if it is not distributed or is on this server.
 #[inline]
 pub fn placement(namespace: Oid) -> Result<Option<Placement>> {
     Ok(elsewhere(any_placement(namespace)?))
 }
 
-/// Where the schema lives, this server included; None if it is no distributed schema.
+/// Placement of the schema, including this server; None if it is not distributed.
 #[inline]
 pub fn any_placement(namespace: Oid) -> Result<Option<Placement>> {
     if let Some(placement) = cached(|cache| cache.placements.get(&namespace).copied()) {
@@ -275,7 +275,7 @@ pub fn any_placement(namespace: Oid) -> Result<Option<Placement>> {
     )
 }
 
-/// Whether the relation is a reference table: every node has its rows.
+/// Whether the relation is a reference table, whose rows are on every node.
 #[inline]
 pub fn is_reference(relation: Oid) -> Result<bool> {
     if let Some(known) = cached(|cache| cache.references.get(&relation).copied()) {
@@ -297,7 +297,7 @@ pub fn is_reference(relation: Oid) -> Result<bool> {
     )
 }
 
-/// The fences of this server. Empty where the extension is missing, or the catalogs cannot be read.
+/// The fences on this server. Empty if the extension is not installed or the catalogs cannot be read.
 pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
     if let Some(fences) = cached(|cache| cache.fences.clone()) {
         return Ok(fences);
@@ -309,7 +309,7 @@ pub(super) fn fences() -> Result<Rc<Vec<Fence>>> {
     )
 }
 
-/// The copies of a shard that are complete and follow the one in use.
+/// Replicas of a shard that are complete and follow the primary.
 pub fn replicas(shard: ShardId) -> Result<Rc<Vec<Replica>>> {
     if let Some(known) = cached(|cache| cache.replicas.get(&shard).cloned()) {
         return Ok(known);
@@ -339,12 +339,12 @@ pub(super) fn reference_catalog() -> Option<Oid> {
     tables().map(|tables| tables.reference.oid())
 }
 
-/// Where the schema of this name lives; None if it is no distributed schema or lives on this server.
+/// Placement of the named schema; None if it is not distributed or is on this server.
 pub fn placement_of(schema: &str) -> Result<Option<Placement>> {
     Ok(elsewhere(any_placement_of(schema)?))
 }
 
-/// Where the schema of this name lives, this server included; None if it is no distributed schema.
+/// Placement of the named schema, including this server; None if it is not distributed.
 pub fn any_placement_of(schema: &str) -> Result<Option<Placement>> {
     match catalogs() {
         Catalogs::Known(tables) => read_placement(&tables, schema),
@@ -371,12 +371,12 @@ fn read_placement(tables: &Tables, schema: &str) -> Result<Option<Placement>> {
     Ok(Some(Placement { shard: ShardId(shard), node: NodeId(node) }))
 }
 
-/// The number that makes this cluster's nodes and prepared transactions its own.
+/// The cluster's ID, which identifies its nodes and prepared transactions.
 pub fn cluster_id() -> Result<i64> {
     Ok(cluster_row()?.id)
 }
 
-/// As [`cluster_id`]; None in a copy of the database that the cluster was made in.
+/// Like [`cluster_id`]; None in a copy of the database in which the cluster was created.
 fn own_cluster() -> Result<Option<i64>> {
     let row = cluster_row()?;
     Ok((row.database.to_u32() == session::database_id()).then_some(row.id))
@@ -397,7 +397,7 @@ pub fn is_node() -> Result<bool> {
     }
 }
 
-/// Where the coordinator of this node says that it answers.
+/// The address of this node's coordinator, as registered by it.
 pub fn coordinator_address() -> Result<Option<String>> {
     match catalogs() {
         Catalogs::Known(_) => Ok(node_of()?.and_then(|row| row.coordinator)),
@@ -405,7 +405,7 @@ pub fn coordinator_address() -> Result<Option<String>> {
     }
 }
 
-/// The row of a cluster that has this database as a node. A copy of a node's database is none.
+/// The row of the cluster that has this database as a node. A copy of a node's database is not a node.
 fn node_of() -> Result<Option<ClusterRow>> {
     let row: Option<ClusterRow> = Table::find("").map_or(Ok(None), |table| table.first(&[]))?;
     let is_ours = |row: &ClusterRow| row.database.to_u32() == session::database_id();

@@ -1,9 +1,9 @@
-//! Fences: schemas that may not be changed on this server as long as a migration needs them as they are.
+//! Fences: schemas that must not be changed on this server while a migration needs them unchanged.
 //!
-//! A fence is seen by whoever comes to a relation's lock after it was committed, also where it was committed as a
-//! prepared transaction: it travels as an invalidation of the table's own relcache entry, which every backend
-//! reads when it gets a lock. So a migration that commits a fence and then waits for the locks of the writers has
-//! waited for everybody who did not see it.
+//! A fence is visible to everybody who acquires a lock on the relation after it was committed, even if it was committed
+//! as a prepared transaction: it is propagated as an invalidation of the table's own relcache entry, which every
+//! backend processes when it acquires a lock. So a migration that commits a fence and then waits for the locks of
+//! writers has waited for everybody who has not seen it.
 
 use super::cache;
 use super::rows::Fence;
@@ -15,8 +15,7 @@ use crate::settings::MIGRATION_SESSION;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
 
-/// Whether a schema is fenced against this backend. A migration's own sessions, and the workers that apply what was
-/// written on the other copy, pass.
+/// Whether a schema is fenced against this backend. A migration's own sessions and apply workers are exempt.
 #[inline]
 pub fn is_up() -> Result<bool> {
     let any = match cache::other() {
@@ -30,7 +29,7 @@ fn fences() -> Result<Rc<Vec<Fence>>> {
     cache::fences()
 }
 
-/// 55006 if the definitions of the schema may not be changed.
+/// 55006 if the schema's definitions must not be changed.
 pub fn check_definition(namespace: Oid) -> Result<()> {
     if !is_up()? {
         return Ok(());
@@ -60,7 +59,7 @@ pub fn check_definition(namespace: Oid) -> Result<()> {
     }
 }
 
-/// 55006 if rows of one of the relations may not be written, of their partitions neither.
+/// 55006 if one of the relations, or their partitions, must not be written.
 pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
     if !is_up()? {
         return Ok(());
@@ -76,7 +75,7 @@ pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
         fences.iter().find(|fence| fence.writes && fence.namespace == namespace)
     };
     for relation in relations {
-        // Rows find their partition while the statement runs.
+        // Rows are routed to partitions during execution.
         let found = match names::is_partitioned(relation) {
             true => names::inheritors(relation).into_iter().find_map(fenced),
             false => fenced(relation),
@@ -95,7 +94,7 @@ pub fn check_writes(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
     Ok(())
 }
 
-/// Takes a migration's fences on this server down.
+/// Removes a migration's fences on this server.
 pub fn lift(migration: i64) -> Result<()> {
     sql::run("DELETE FROM helios.fence WHERE migration = $1", &[migration.into()])
 }

@@ -1,4 +1,4 @@
-//! Rows of `helios.foreign_server`: servers outside of the cluster that schemas are imported from.
+//! Rows of `helios.foreign_server`: servers outside of the cluster from which schemas are imported.
 
 use super::{NodeId, as_owner};
 use crate::error::{Error, Result};
@@ -6,13 +6,13 @@ use crate::pg::session::sql::{self, Row};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::BTreeMap;
 
-/// A PostgreSQL server outside of the cluster, as a connection string describes it.
+/// A PostgreSQL server outside of the cluster, described by a connection string.
 #[derive(Clone)]
 pub struct ForeignServer {
     pub hosts: Vec<String>,
     pub ports: Vec<u16>,
     pub database: String,
-    /// The role to be there.
+    /// The role to connect as.
     pub role: String,
     pub password: Option<String>,
     pub options: BTreeMap<String, String>,
@@ -34,7 +34,7 @@ impl ForeignServer {
         })
     }
 
-    /// Writes it down for a migration.
+    /// Inserts it for a migration.
     pub fn insert(&self, id: NodeId, migration: i64) -> Result<()> {
         let insert = "INSERT INTO helios.foreign_server (id, migration, hosts, ports, database, role, password, options)
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -55,7 +55,7 @@ impl ForeignServer {
     }
 }
 
-/// The number of a foreign server that is about to be written down.
+/// Assigns the ID of a new foreign server.
 pub fn new_number() -> Result<NodeId> {
     let next = "SELECT (- nextval('helios.foreign_server_id'))::integer";
     let id = as_owner(|| sql::one::<i32>(next, &[]))?;
@@ -64,7 +64,7 @@ pub fn new_number() -> Result<NodeId> {
     })
 }
 
-/// The foreign server of this number; 42704 if there is none.
+/// The foreign server with this ID; 42704 if it does not exist.
 pub fn load(id: NodeId) -> Result<ForeignServer> {
     let select = "SELECT hosts, ports, database, role, password, options FROM helios.foreign_server WHERE id = $1";
     let rows = as_owner(|| sql::read_rows(select, &[id.0.into()], ForeignServer::from_row))?;
@@ -76,19 +76,19 @@ pub fn load(id: NodeId) -> Result<ForeignServer> {
     })
 }
 
-/// Notes a digest of the definition that was copied.
+/// Records a digest of the copied definition.
 pub fn note_definition(id: NodeId, digest: &str) -> Result<()> {
     let update = "UPDATE helios.foreign_server SET definition = $2 WHERE id = $1";
     sql::run(update, &[id.0.into(), digest.into()])
 }
 
-/// The digest of the definition that was copied.
+/// The digest of the copied definition.
 pub fn noted_definition(id: NodeId) -> Result<Option<String>> {
     let select = "SELECT definition FROM helios.foreign_server WHERE id = $1";
     as_owner(|| sql::read_one(select, &[id.0.into()]))
 }
 
-/// An import that is over needs the password no more.
+/// Deletes the password when the import has ended.
 pub fn forget_password(id: NodeId) -> Result<()> {
     as_owner(|| {
         sql::run("UPDATE helios.foreign_server SET password = NULL WHERE id = $1", &[id.0.into()])

@@ -1,7 +1,8 @@
-//! Where catalogs in another version than this library works with are noticed: statements, calls of functions, definitions, workers.
+//! Detects catalogs of a version that this library does not support, at all entry points: statements, function calls,
+//! DDL, workers.
 //!
-//! The version is read once in each backend, with the rest of the directory's cache, and again whenever that is emptied: a statement pays
-//! the same comparison of two numbers as without.
+//! The version is read once per backend together with the rest of the directory cache, and again whenever that is
+//! discarded, so statements pay no more than the usual comparison of two numbers.
 
 use super::cache;
 use super::version::EXTENSION;
@@ -14,13 +15,14 @@ use crate::settings::session;
 use crate::shared::directory_version;
 use pgrx::pg_sys::{ExtensionRelationId, Oid};
 
-/// The error of everything that needs the catalogs, if they are in another version.
+/// The error for everything that needs the catalogs, if their version is not supported.
 #[inline]
 pub fn refusal() -> Option<Error> {
     cache::other().map(|other| other.refusal())
 }
 
-/// On a node whose catalogs are in another version: an error for its coordinator, whose sessions cannot be told from those of others.
+/// On a node with catalogs of an unsupported version: an error for its coordinator, whose sessions cannot be
+/// distinguished from others.
 #[inline]
 pub fn admit() -> Result<()> {
     match session::claims_to_be_coordinators() {
@@ -29,10 +31,10 @@ pub fn admit() -> Result<()> {
     }
 }
 
-/// An error for a function of Helios' own where the catalogs are in another version. What plans call in the place of PostgreSQL's
-/// functions looks at its argument itself.
+/// An error for a function of Helios if the catalogs' version is not supported. Functions that plans call in place of
+/// PostgreSQL's check their argument themselves.
 pub fn check_call(function: Oid) -> Result<()> {
-    /// Answers from the library alone, or from the function of PostgreSQL's unless the argument says something else.
+    /// Functions that use the library only, or call PostgreSQL's function unless the argument says otherwise.
     const ALWAYS: [&str; 3] = ["helios_version()", "routed_", "followed_"];
     if cache::other().is_none() || !extension::has_c_function(EXTENSION, function) {
         return Ok(());
@@ -44,14 +46,15 @@ pub fn check_call(function: Oid) -> Result<()> {
     }
 }
 
-/// Lets one transaction at a time change the extension: a second one waits, and finds the work done.
+/// Serializes changes of the extension: a second transaction waits and finds the work done.
 pub fn lock_extension() {
     if let Some(Installed { oid, .. }) = extension::installed(EXTENSION) {
         lock::object(ExtensionRelationId, oid.to_u32(), lock::Mode::Exclusive);
     }
 }
 
-/// Tells all backends, here and on standbys, to look at the version again, and the workers when the transaction has committed.
+/// Makes all backends, here and on standbys, check the version again, and the workers after the transaction has
+/// committed.
 pub fn changed(extension: Oid) {
     if extension::installed(EXTENSION).is_some_and(|installed| installed.oid == extension) {
         directory_version::directory_changed();
@@ -59,7 +62,8 @@ pub fn changed(extension: Oid) {
     }
 }
 
-/// Before DROP EXTENSION: true where the catalogs are in another version and nothing would be lost with them. Their nodes are not told.
+/// Before DROP EXTENSION: true if the catalogs' version is not supported and nothing would be lost. Their nodes are not
+/// informed.
 pub fn may_be_dropped() -> Result<bool> {
     match cache::other() {
         None => Ok(false),

@@ -1,4 +1,4 @@
-//! Rows of `helios.migration`: the migrations, and what is asked of them.
+//! Rows of `helios.migration`: migrations and their requests.
 
 pub use super::migration_progress::*;
 
@@ -11,17 +11,17 @@ use helios_core::migration::{ENDED, Request, State};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Duration;
 
-/// What a schema becomes by moving from or to this server.
+/// What a schema becomes by a migration from or to this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Becomes {
     /// A distributed schema.
     Distributed,
-    /// An ordinary schema of this server.
+    /// A plain schema on this server.
     Plain,
 }
 
 impl Becomes {
-    /// The word for it in the catalog.
+    /// Its name in the catalog.
     pub fn name(self) -> &'static str {
         match self {
             Self::Distributed => "distributed",
@@ -30,21 +30,21 @@ impl Becomes {
     }
 }
 
-/// A migration as its row tells.
+/// A migration's row.
 #[derive(Clone, Debug)]
 pub struct Migration {
     pub id: i64,
     pub shard: ShardId,
-    /// The shard that the schema was taken out of for this move.
+    /// The shard to which the schema belonged before this move.
     pub former_shard: Option<ShardId>,
-    /// What the schema becomes when the migration is finished; None: it stays distributed.
+    /// What the schema becomes when the migration is finished; None if it stays distributed.
     pub becomes: Option<Becomes>,
     pub schemas: Vec<String>,
     pub source: NodeId,
     pub target: NodeId,
     pub state: State,
     pub request: Option<Request>,
-    /// The state that follows the clean-up.
+    /// The state that follows cleanup.
     pub outcome: Option<State>,
     pub round: i32,
     /// Seconds since both copies were found equal.
@@ -52,16 +52,16 @@ pub struct Migration {
     /// Seconds since the switch.
     pub switched: Option<f64>,
     pub tries: i32,
-    /// It makes a further copy, and keeps it, instead of moving.
+    /// It creates and maintains a replica instead of moving.
     pub keeps: bool,
-    /// Whether writes flow back to the old copy after the switch.
+    /// Whether changes are replicated back to the old copy after the switch.
     pub reverse_channel: bool,
-    /// Which servers source and target were when it began.
+    /// Identity of the source and target servers when it started.
     pub histories: Option<Vec<String>>,
 }
 
 impl Migration {
-    /// The node that clients use.
+    /// The node with the active copy.
     pub fn primary(&self) -> NodeId {
         if self.state.is_before_switch() { self.source } else { self.target }
     }
@@ -108,7 +108,7 @@ impl Migration {
     }
 }
 
-/// The migration of this number; 42704 if there is none.
+/// The migration with this ID; 42704 if it does not exist.
 pub fn load(id: i64) -> Result<Migration> {
     let select = "SELECT id, shard, split_from, becomes, schemas::text[], source, target, state, wish, outcome, round, tries,
                          extract(epoch FROM clock_timestamp() - verified)::double precision AS verified,
@@ -122,7 +122,7 @@ pub fn load(id: i64) -> Result<Migration> {
     })
 }
 
-/// A migration that is about to be written down.
+/// A migration to be inserted.
 pub struct NewMigration<'a> {
     pub shard: ShardId,
     pub former_shard: Option<ShardId>,
@@ -133,7 +133,7 @@ pub struct NewMigration<'a> {
     pub keeps: bool,
 }
 
-/// Writes a new migration down; gives its number.
+/// Inserts a migration; returns its ID.
 pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
     let insert =
         "INSERT INTO helios.migration (shard, schemas, source, target, split_from, becomes, keeps)
@@ -155,24 +155,24 @@ pub fn insert(new: &NewMigration<'_>) -> Result<i64> {
     })
 }
 
-/// The migration under way that moves a shard; those that keep copies of it are others.
+/// The migration in progress that moves a shard, as opposed to one that maintains a replica of it.
 pub fn of_shard(shard: ShardId) -> Result<Option<i64>> {
     let select = format!(
         "SELECT id FROM helios.migration WHERE shard = $1 AND NOT keeps AND state NOT IN ({ENDED})"
     );
-    // Whoever asks may have waited for the one that began it: the snapshot of its statement is too old.
+    // The caller may have waited for the transaction that started it, so its statement's snapshot is too old.
     as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
-/// The migration under way that moves a shard or keeps a copy of it.
+/// The migration in progress that moves a shard or maintains a replica of it.
 pub fn any_of_shard(shard: ShardId) -> Result<Option<i64>> {
     let select =
         format!("SELECT max(id) FROM helios.migration WHERE shard = $1 AND state NOT IN ({ENDED})");
-    // The snapshot of the statement is too old, as above.
+    // The statement's snapshot is too old, as above.
     as_owner(|| sql::one(&select, &[shard.0.into()]))
 }
 
-/// Migrations under way that have this node at one of their ends.
+/// Migrations in progress with this node at one end.
 pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
     let select = format!(
         "SELECT id FROM helios.migration WHERE $1 IN (source, target) AND state NOT IN ({ENDED}) ORDER BY id"
@@ -180,7 +180,7 @@ pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
     as_owner(|| sql::read_rows(&select, &[node.0.into()], |row| row.value("id")))
 }
 
-/// Whether the request is the one that the migration was loaded with. Nobody can ask for anything else until the
+/// Whether the request is still the one with which the migration was loaded. Blocks other requests until the
 /// transaction ends.
 pub fn is_request_unchanged(migration: &Migration) -> Result<bool> {
     let select =
@@ -189,17 +189,17 @@ pub fn is_request_unchanged(migration: &Migration) -> Result<bool> {
     Ok(sql::one::<bool>(select, &[migration.id.into(), request.into()])? == Some(true))
 }
 
-/// How far a migration is, whatever snapshot the caller has.
+/// A migration's progress, read independently of the caller's snapshot.
 pub struct Progress {
     pub state: State,
-    /// Whether something is asked of it.
+    /// Whether a request is pending.
     pub has_request: bool,
     pub rows_done: i64,
     pub rows_total: i64,
     pub error: Option<String>,
 }
 
-/// How far a migration is; None if there is none of this number.
+/// The progress of a migration; None if it does not exist.
 pub fn progress_of(id: i64) -> Result<Option<Progress>> {
     const ID: Column<MigrationProgressRow, i64> = Column::named("id");
     let Some(table) = Table::find("migration_pkey") else { return Ok(None) };
@@ -213,20 +213,20 @@ pub fn progress_of(id: i64) -> Result<Option<Progress>> {
     }))
 }
 
-/// A migration that wants a worker.
+/// A migration that needs a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiting {
     pub id: i64,
     pub source: NodeId,
     pub target: NodeId,
-    /// Whether it moves rows or is about to: then its nodes are taken. One that waits for a node to come back, or only
-    /// has to remove things, keeps no other from moving.
+    /// Whether it is copying rows or about to, so that its nodes are occupied. One that waits for a node, or only has
+    /// to clean up, does not keep others from moving.
     pub busy: bool,
-    /// Time until it may be tried again.
+    /// Time until it may be retried.
     pub pause: Duration,
 }
 
-/// Migrations that have not ended, in the order of their turns.
+/// Migrations that have not ended, in the order in which they are served.
 pub fn waiting() -> Result<Vec<Waiting>> {
     let select = format!(
         "SELECT id, source, target,
@@ -247,7 +247,7 @@ pub fn waiting() -> Result<Vec<Waiting>> {
     as_owner(|| sql::read_rows(&select, &[], read))
 }
 
-/// The migration under way that has a second copy of a schema: one that keeps it in step before others.
+/// The migration in progress that has a second copy of a schema, preferably one that is in sync.
 pub fn with_second_copy(schema: &str) -> Result<Option<i64>> {
     let select = format!(
         "SELECT id FROM helios.migration WHERE $1::name = ANY (schemas) AND state NOT IN ({ENDED})
@@ -256,7 +256,7 @@ pub fn with_second_copy(schema: &str) -> Result<Option<i64>> {
     as_owner(|| sql::read_one(&select, &[schema.into()]))
 }
 
-/// Locks the row of a migration's shard until the transaction ends: exclusively, or against being locked exclusively.
+/// Locks the row of a migration's shard until the transaction ends, either exclusively or in share mode.
 pub fn lock_shard_row(shard: ShardId, exclusively: bool) -> Result<()> {
     let lock = match exclusively {
         true => "SELECT id FROM helios.shard WHERE id = $1 FOR UPDATE",

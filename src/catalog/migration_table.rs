@@ -1,34 +1,34 @@
-//! Rows of `helios.migration_table`: the tables that a migration copies.
+//! Rows of `helios.migration_table`: tables copied by a migration.
 
 use crate::error::Result;
 use crate::pg::session::sql;
 
-/// A table that moves.
+/// A table to be moved.
 #[derive(Clone, Debug)]
 pub struct MovingTable {
     pub schema: String,
     pub name: String,
-    /// The clause that gives it back its replica identity; None where that was left as it is.
+    /// The clause that restores its replica identity; None if that was not changed.
     pub identity: Option<String>,
-    /// Whether logical replication can carry its changes.
+    /// Whether logical replication can replicate its changes.
     pub logged: bool,
     pub blocks: u64,
-    /// About how many rows it has.
+    /// Estimated number of rows.
     pub rows: u64,
-    /// The round that copied it.
+    /// The round in which it was copied.
     pub round: Option<i32>,
-    /// Number of its owner among those of the tables that move.
+    /// Number of its owner among the owners of the moving tables.
     pub part: i32,
 }
 
 impl MovingTable {
-    /// Its name as SQL needs it.
+    /// The qualified name, quoted for SQL.
     pub fn qualified(&self) -> String {
         pgrx::spi::quote_qualified_identifier(&self.schema, &self.name)
     }
 }
 
-/// Notes the tables that move, and how much that is. What was noted before stays.
+/// Records the tables to be moved and their size. Existing rows are kept.
 pub fn add(id: i64, tables: &[MovingTable]) -> Result<()> {
     let insert = "INSERT INTO helios.migration_table (migration, schema, name, identity, logged, blocks, rows, part)
                   SELECT $1, t.* FROM unnest($2::name[], $3::name[], $4::text[], $5::bool[], $6::bigint[], $7::bigint[], $8::int[]) AS t
@@ -58,7 +58,7 @@ pub fn add(id: i64, tables: &[MovingTable]) -> Result<()> {
     sql::run(update, &[id.into()])
 }
 
-/// The tables that move, the largest first.
+/// The tables to be moved, largest first.
 pub fn of_migration(id: i64) -> Result<Vec<MovingTable>> {
     let select = "SELECT schema::text, name::text, identity, logged, blocks, rows, round, part FROM helios.migration_table
                    WHERE migration = $1 ORDER BY blocks DESC, schema, name";
@@ -76,14 +76,14 @@ pub fn of_migration(id: i64) -> Result<Vec<MovingTable>> {
     })
 }
 
-/// A table's rows are all there.
+/// Records that all rows of a table have been copied.
 pub fn set_copied(id: i64, table: &MovingTable, round: i32) -> Result<()> {
     let update = "UPDATE helios.migration_table SET round = $4 WHERE migration = $1 AND schema = $2::name AND name = $3::name";
     let (schema, name) = (table.schema.as_str(), table.name.as_str());
     sql::run(update, &[id.into(), schema.into(), name.into(), round.into()])
 }
 
-/// Forgets the tables of a migration that is over.
+/// Deletes the tables of an ended migration.
 pub fn forget(migration: i64) -> Result<()> {
     sql::run("DELETE FROM helios.migration_table WHERE migration = $1", &[migration.into()])
 }

@@ -1,12 +1,12 @@
-//! The directory: which schema is on which node. Reads the catalogs of schema `helios` into this
-//! backend's cache, and is the only room that changes them.
+//! The directory: which schema is on which node. Reads the catalogs in schema `helios` into this backend's cache, and
+//! is the only module that changes them.
 //!
-//! Invariant: what a function here returns was true of the catalogs, own uncommitted changes included, at
-//! some moment of the call. Every committed change raises the shared generation number, and a look-up
-//! compares it first. An answer stays true for a transaction only under the shard's lock:
-//! [`lock_shard_shared`], then read again.
+//! Invariant: the result of a function here was true of the catalogs, including own uncommitted changes, at some time
+//! during the call. Every committed change increments the shared generation number, which every look-up compares first.
+//! A result stays true for a transaction only under the shard's lock: [`lock_shard_shared`], then read again.
 //!
-//! Lock order: the cluster's lock, reference tables, shard locks by ascending shard id, then rows of `helios.node`, `helios.shard`, `helios.schema`.
+//! Lock order: the cluster's lock, reference tables, shard locks by ascending shard ID, then rows of `helios.node`,
+//! `helios.shard`, `helios.schema`.
 
 mod cache;
 pub mod cleanup;
@@ -55,34 +55,34 @@ use crate::shared::directory_version;
 use pgrx::pg_sys::Oid;
 use std::time::Duration;
 
-/// Holds the shard in place until the transaction ends. The caller reads its placement again afterwards.
+/// Locks the shard in share mode until the transaction ends. The caller reads its placement again afterwards.
 pub fn lock_shard_shared(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Share);
     }
 }
 
-/// Lets go of the shard, as often as it was held in place by [`lock_shard_shared`].
+/// Releases all locks acquired by [`lock_shard_shared`].
 pub fn unlock_shard_shared(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::release(table, shard.0 as u32, lock::Mode::Share);
     }
 }
 
-/// Waits until nobody holds the shard in place, and keeps everybody out until the transaction ends.
+/// Locks the shard exclusively until the transaction ends.
 pub fn lock_shard_exclusive(shard: ShardId) {
     if let Some(table) = cache::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
     }
 }
 
-/// The catalog whose objects the shards' locks are taken on.
+/// The class of the shards' object locks.
 pub fn lock_catalog() -> Option<Oid> {
     cache::shard_table()
 }
 
-/// As [`lock_shard_exclusive`] for several shards; false, and none is locked, if that takes longer than `wait`, during
-/// which new statements wait too.
+/// Like [`lock_shard_exclusive`] for several shards; false, with none locked, after the timeout `wait`, during which
+/// new statements wait, too.
 pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
     let mut ids: Vec<u32> = shards.iter().map(|shard| shard.0 as u32).collect();
     ids.sort_unstable();
@@ -92,36 +92,36 @@ pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
     }
 }
 
-/// One transaction at a time writes a reference table; held until it ends, on all nodes.
+/// Serializes transactions that write a reference table; held until the transaction ends on all nodes.
 pub fn lock_reference_exclusive(relation: Oid) {
     if let Some(table) = cache::reference_catalog() {
         lock::object(table, relation.to_u32(), lock::Mode::Exclusive);
     }
 }
 
-/// Waits until nobody writes a reference table, and keeps writers out until the transaction ends.
+/// Waits for writers of a reference table, and blocks new ones until the transaction ends.
 pub fn lock_reference_shared(relation: Oid) {
     if let Some(table) = cache::reference_catalog() {
         lock::object(table, relation.to_u32(), lock::Mode::Share);
     }
 }
 
-/// Keeps nodes from being added or removed until the transaction ends: a definition that goes to all nodes would
-/// miss one that is being brought up to date.
+/// Blocks adding and removing nodes until the transaction ends: DDL sent to all nodes would miss one that is just being
+/// added.
 pub fn lock_cluster_shared() {
     if let Some(table) = cache::shard_table() {
         lock::object(table, 0, lock::Mode::Share);
     }
 }
 
-/// One change of the cluster (nodes, places of empty shards) at a time; held until the transaction ends.
+/// Serializes changes of the cluster (nodes, placement of empty shards); held until the transaction ends.
 pub fn lock_cluster() {
     if let Some(table) = cache::shard_table() {
         lock::object(table, 0, lock::Mode::Exclusive);
     }
 }
 
-/// The current transaction has changed the catalogs.
+/// Records that the current transaction has changed the catalogs.
 pub fn changed() {
     directory_version::directory_changed();
 }

@@ -1,4 +1,4 @@
-//! Where a new schema should go.
+//! Placement of new schemas.
 
 use super::cache::{node, node_named, nodes};
 use super::rows::{Node, NodeId, Shard, ShardId};
@@ -9,17 +9,17 @@ use crate::settings::{PLACEMENT_STRATEGY, PlacementStrategy};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 
-/// The place that was found for a schema.
+/// The placement chosen for a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// In the pooled shard that its key belongs to.
+    /// In the pooled shard that covers its key.
     Pooled(ShardId, NodeId),
-    /// In a shard of its own, to be made on this node.
+    /// In a dedicated shard to be created on this node.
     Dedicated(NodeId),
 }
 
 impl Target {
-    /// The node of the place.
+    /// The node.
     pub fn node(self) -> NodeId {
         match self {
             Target::Pooled(_, node) | Target::Dedicated(node) => node,
@@ -27,8 +27,8 @@ impl Target {
     }
 }
 
-/// 42939 for names that no distributed schema can have: of the server, of the extension, and `public`, which is the same
-/// everywhere.
+/// 42939 for names that distributed schemas cannot have: those of the server, of the extension, and `public`, which is
+/// the same everywhere.
 pub fn check_name(schema: &str) -> Result<()> {
     let is_reserved = matches!(schema, "helios" | "public" | "information_schema");
     if !is_reserved && !schema.starts_with("pg_") {
@@ -41,7 +41,7 @@ pub fn check_name(schema: &str) -> Result<()> {
     .hint("Create a schema for each tenant."))
 }
 
-/// Finds the place for a schema by its key: on the node asked for, else as the strategy says, by default that of
+/// Places a schema by its key: on the specified node, otherwise by the strategy, which defaults to
 /// `helios.placement_strategy`.
 pub fn target(
     key: &str,
@@ -74,7 +74,7 @@ fn pooled(name: &str) -> Result<Target> {
     let key = helios_core::slot::key_of(name);
     let slot = helios_core::slot::slot_of(name);
     let holds = |shard: &Shard| shard.rectangle().is_some_and(|r| r.contains(slot, key));
-    // What moves with a shard is decided when the move begins.
+    // The set of schemas that move with a shard is fixed when the move starts.
     let target = |shard: Shard| match shard.is_moving {
         true => Target::Dedicated(shard.node),
         false => Target::Pooled(shard.id, shard.node),

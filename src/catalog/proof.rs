@@ -1,10 +1,10 @@
-//! How a node tells the sessions of its coordinator from those of its own clients.
+//! How a node distinguishes its coordinator's sessions from those of its own clients.
 //!
-//! A session to a node logs in as the client's role, so the role proves nothing, and whatever a session can set its
-//! client can set as well. The coordinator leaves a public key with each node and, when it connects, gives its signature
-//! of the role's name. A role that saw its own signature could pretend to be its coordinator on that node alone, with no
-//! more rights than it has; but it is shown to nobody. What only superusers may read is the seed of the coordinator's
-//! keys, which never leaves its server.
+//! A session with a node logs in as the client's role, so the role proves nothing, and any setting that a session can
+//! make, its client can make as well. The coordinator stores a public key on each node and, when it connects, sends a
+//! signature of the role's name. A role that knew its own signature could impersonate its coordinator on that node
+//! only, with no more privileges than it has; but the signature is never shown. The seed of the coordinator's keys is
+//! readable by superusers only, and never leaves its server.
 
 use super::cache;
 use super::rows::NodeId;
@@ -20,7 +20,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use std::cell::Cell;
 use std::fmt::Write;
 
-/// What this server is to others.
+/// This server's identity.
 fn identity() -> Result<Option<IdentityRow>> {
     if cache::other().is_some() {
         return Ok(None); // nothing proves anything by catalogs that are not understood
@@ -28,7 +28,7 @@ fn identity() -> Result<Option<IdentityRow>> {
     Table::find("").map_or(Ok(None), |table| table.first(&[]))
 }
 
-/// Lengths keep two lists of parts from being the same bytes.
+/// Length prefixes keep different lists of parts from having the same bytes.
 fn message(parts: &[&[u8]]) -> Vec<u8> {
     let mut message = Vec::new();
     for part in parts {
@@ -51,7 +51,7 @@ fn derived(parts: &[&[u8]]) -> Result<hmac::Tag> {
     Ok(hmac::sign(&key, &message(parts)))
 }
 
-/// The keys that a node knows this coordinator by: those of another node would prove nothing there.
+/// The keys by which a node knows this coordinator; those of another node would prove nothing there.
 fn keys_for(node: NodeId) -> Result<Ed25519KeyPair> {
     let seed = derived(&[b"node", node.0.to_string().as_bytes()])?;
     Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).map_err(|_| {
@@ -59,17 +59,17 @@ fn keys_for(node: NodeId) -> Result<Ed25519KeyPair> {
     })
 }
 
-/// The public key that a node of this cluster gets.
+/// The public key for a node of this cluster.
 pub fn public_key_for(node: NodeId) -> Result<String> {
     Ok(hex(keys_for(node)?.public_key().as_ref()))
 }
 
-/// What a session to a node proves itself by, as this role.
+/// The signature for a session with a node as this role.
 pub fn of_session(node: NodeId, role: &str) -> Option<String> {
     Some(hex(keys_for(node).ok()?.sign(&message(&[b"session", role.as_bytes()])).as_ref()))
 }
 
-/// The coordinator's signature of a request to a node, over all of its parts.
+/// Signs all parts of a request to a node.
 pub fn sign(node: NodeId, parts: &[&[u8]]) -> Result<String> {
     Ok(hex(keys_for(node)?.sign(&message(parts)).as_ref()))
 }
@@ -84,18 +84,18 @@ fn is_signature(parts: &[&[u8]], signature: &str) -> Option<bool> {
     Some(key.verify(&message(parts), &from_hex(signature)?).is_ok())
 }
 
-/// What sessions of an import prove themselves by on the foreign server.
+/// The token by which sessions of an import identify themselves on the foreign server.
 pub fn of_import(server: NodeId) -> Result<String> {
     Ok(hex(derived(&[b"import", server.0.to_string().as_bytes()])?.as_ref()))
 }
 
 thread_local! {
-    /// What was proven once stays so as long as the session lives.
+    /// A proof remains valid for the life of the session.
     static PROVEN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this session comes from the coordinator that has this server as a node. Looks at the catalogs only in sessions
-/// that claim to, until the claim is proven.
+/// Whether this session comes from the coordinator that has this server as a node. Reads the catalogs only in sessions
+/// that claim so, until the claim is proven.
 #[inline]
 pub fn is_coordinators() -> bool {
     PROVEN.get() || (settings::session::claims_to_be_coordinators() && prove())
@@ -113,7 +113,7 @@ fn is_right() -> Option<bool> {
     is_signature(&[b"session", role.as_bytes()], &given)
 }
 
-/// Another identity, in the place of one that another cluster may have too.
+/// Replaces an identity that another cluster may have, too.
 pub(super) fn renew() -> Result<()> {
     sql::run("DELETE FROM helios.identity", &[])?;
     sql::run("INSERT INTO helios.identity DEFAULT VALUES", &[])

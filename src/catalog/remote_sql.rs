@@ -1,4 +1,4 @@
-//! SQL on the tables of schema `helios` that a node has, as text for a session there: fences and markers.
+//! SQL text for fences and markers in schema `helios` on a node.
 
 use super::migration::Migration;
 use helios_core::quote::literal;
@@ -8,7 +8,7 @@ fn array(schemas: &[String]) -> String {
     format!("ARRAY[{}]::name[]", schemas.join(", "))
 }
 
-/// Keeps definitions of the migration's schemas from being changed.
+/// Blocks DDL in the migration's schemas.
 pub fn fence_definitions(migration: &Migration) -> String {
     format!(
         "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'definition', {} FROM unnest({}) AS s
@@ -19,7 +19,7 @@ pub fn fence_definitions(migration: &Migration) -> String {
     )
 }
 
-/// Keeps everybody from writing the migration's schemas.
+/// Blocks writes to the migration's schemas.
 pub fn fence_writes(migration: &Migration) -> String {
     format!(
         "INSERT INTO helios.fence (schema, migration, kind, keeps) SELECT s, {}, 'writes', {} FROM unnest({}) AS s
@@ -30,7 +30,7 @@ pub fn fence_writes(migration: &Migration) -> String {
     )
 }
 
-/// Keeps everybody from writing one schema, which is not in use any more.
+/// Blocks writes to one schema that is no longer the active copy.
 pub fn fence_former(migration: i64, schema: &str) -> String {
     format!(
         "INSERT INTO helios.fence (schema, migration, kind, keeps) VALUES ({}, {migration}, 'writes', true)
@@ -39,14 +39,14 @@ pub fn fence_former(migration: i64, schema: &str) -> String {
     )
 }
 
-/// Changes what the migration's fences keep from being changed.
+/// Changes what the migration's fences block.
 pub fn set_fence_kind(migration: i64, kind: &str) -> String {
     format!("UPDATE helios.fence SET kind = {} WHERE migration = {migration}", literal(kind))
 }
 
-/// Tells in column `against_writes` whether the migration's fence keeps the schema from being written; no row without a
-/// fence. With a lock: a switch that is prepared on the node, and committed elsewhere, is about to change the row. So the
-/// kind is a column, and no condition, which would be tested on the row as it was before the lock.
+/// Returns in column `against_writes` whether the migration's fence blocks writes to the schema; no row if there is no
+/// fence. Locks the row: a switch that is prepared on the node, and committed elsewhere, is about to change it. So the
+/// kind is a column and not a condition, which would be evaluated on the row version before the lock.
 pub fn lock_fence(migration: i64, schema: &str) -> String {
     format!(
         "SELECT kind = 'writes' AS against_writes FROM helios.fence
@@ -55,12 +55,12 @@ pub fn lock_fence(migration: i64, schema: &str) -> String {
     )
 }
 
-/// Takes the migration's fences down.
+/// Removes the migration's fences.
 pub fn lift_fences(migration: i64) -> String {
     format!("DELETE FROM helios.fence WHERE migration = {migration}")
 }
 
-/// Leaves a marker that a step has been committed.
+/// Inserts a marker that shows that a step has been committed.
 pub fn add_marker(migration: i64, step: &str) -> String {
     format!(
         "INSERT INTO helios.migration_marker (migration, direction, token) VALUES ({migration}, {}, 0)",
@@ -68,7 +68,7 @@ pub fn add_marker(migration: i64, step: &str) -> String {
     )
 }
 
-/// Gives a row if a step has left its marker.
+/// Returns a row if a step's marker exists.
 pub fn find_marker(migration: i64, step: &str) -> String {
     format!(
         "SELECT FROM helios.migration_marker WHERE migration = {migration} AND direction = {}",
@@ -76,7 +76,7 @@ pub fn find_marker(migration: i64, step: &str) -> String {
     )
 }
 
-/// Forgets the migration's markers.
+/// Deletes the migration's markers.
 pub fn forget_markers(migration: i64) -> String {
     format!("DELETE FROM helios.migration_marker WHERE migration = {migration}")
 }

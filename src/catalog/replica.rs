@@ -1,5 +1,5 @@
-//! Rows of `helios.replica` and `helios.promotion`, and of `helios.migration` and `helios.cleanup` as far as they are of
-//! copies that are kept.
+//! Rows of `helios.replica` and `helios.promotion`, and rows of `helios.migration` and `helios.cleanup` that concern
+//! replicas.
 
 use super::migration::Migration;
 use super::{NodeId, ShardId, as_owner};
@@ -7,8 +7,7 @@ use crate::error::Result;
 use crate::pg::session::sql;
 use helios_core::migration::ENDED;
 
-/// Numbers of the migrations that keep a copy of a shard or make one, the oldest first; those about to be removed are
-/// not counted.
+/// IDs of the migrations that maintain or create replicas of a shard, oldest first, without those about to be removed.
 pub fn of_shard(shard: ShardId) -> Result<Vec<i64>> {
     let select = format!(
         "SELECT id FROM helios.migration WHERE shard = $1 AND keeps AND state NOT IN ('cleanup', {ENDED}) ORDER BY id"
@@ -16,19 +15,20 @@ pub fn of_shard(shard: ShardId) -> Result<Vec<i64>> {
     as_owner(|| sql::rows(&select, &[shard.0.into()], |row| row.value("id")))
 }
 
-/// Numbers of the migrations whose copies are in step.
+/// IDs of the migrations whose replicas are in sync.
 pub fn in_step() -> Result<Vec<i64>> {
     let select = "SELECT migration FROM helios.replica ORDER BY migration";
     sql::rows(select, &[], |row| row.value("migration"))
 }
 
-/// Whether there is a copy to be followed, or to be made.
+/// Whether there is a replica to be monitored or created.
 pub fn any() -> Result<bool> {
     let select = "SELECT EXISTS (SELECT FROM helios.replica) OR EXISTS (SELECT FROM helios.shard WHERE replicas > 1)";
     Ok(as_owner(|| sql::read_one::<bool>(select, &[]))?.unwrap_or(false))
 }
 
-/// Shards with a copy on a node, and shards of the node that have copies, as a list for messages; None if there are none.
+/// Shards with a replica on a node, and shards on the node that have replicas, as a list for messages; None if there
+/// are none.
 pub fn shards_at(node: NodeId) -> Result<Option<String>> {
     let select = format!(
         "SELECT string_agg(DISTINCT shard::text, ', ') FROM helios.migration
@@ -37,7 +37,7 @@ pub fn shards_at(node: NodeId) -> Result<Option<String>> {
     as_owner(|| sql::read_one::<String>(&select, &[node.0.into()]))
 }
 
-/// How many copies a node has, or is about to have.
+/// Number of replicas that a node has or is about to have.
 pub fn count_on(node: NodeId) -> Result<i64> {
     let select = format!(
         "SELECT count(*) FROM helios.migration WHERE keeps AND target = $1 AND state NOT IN ('cleanup', {ENDED})"
@@ -45,23 +45,23 @@ pub fn count_on(node: NodeId) -> Result<i64> {
     Ok(as_owner(|| sql::one::<i64>(&select, &[node.0.into()]))?.unwrap_or(0))
 }
 
-/// Whether a node still has schemas of a shard that are to be removed from it.
+/// Whether a node still has schemas of a shard that are to be removed.
 pub fn has_remains(shard: ShardId, node: NodeId) -> Result<bool> {
     let select = "SELECT EXISTS (SELECT FROM helios.cleanup c JOIN helios.migration m ON m.id = c.migration
                                   WHERE m.shard = $1 AND c.node = $2 AND c.kind IN ('schema', 'former'))";
     Ok(as_owner(|| sql::one::<bool>(select, &[shard.0.into(), node.0.into()]))? == Some(true))
 }
 
-/// A shard that has more or fewer copies than it is to have.
+/// A shard that does not have the intended number of copies.
 pub struct CopyDeficit {
     pub shard: ShardId,
     pub node: NodeId,
-    /// How many there are to be, the one in use included.
+    /// Intended number of copies, including the primary.
     pub replicas: i32,
 }
 
-/// Shards whose copies are to be made up for, locked until the transaction ends. One whose copy has failed is left alone
-/// for `pause` seconds.
+/// Shards with missing or surplus copies, locked until the transaction ends. A shard whose replica has failed is
+/// skipped for `pause` seconds.
 pub fn copy_deficits(pause: f64) -> Result<Vec<CopyDeficit>> {
     let select = format!(
         "SELECT s.id, s.node, s.replicas FROM helios.shard s
@@ -82,7 +82,7 @@ pub fn copy_deficits(pause: f64) -> Result<Vec<CopyDeficit>> {
     as_owner(|| sql::rows(&select, &[pause.into()], read))
 }
 
-/// From now on the copy counts: it follows the node in use by these slots.
+/// Registers the replica: it follows the primary through these slots.
 pub fn insert(migration: &Migration, slots: Vec<String>) -> Result<()> {
     let insert = "INSERT INTO helios.replica (migration, shard, node, slots)
                   SELECT id, shard, $3, $4 FROM helios.migration WHERE id = $1 AND state = $2 AND keeps FOR UPDATE
@@ -91,7 +91,7 @@ pub fn insert(migration: &Migration, slots: Vec<String>) -> Result<()> {
     sql::run(insert, &[migration.id.into(), state.into(), node.into(), slots.into()])
 }
 
-/// Leaves another copy of the shard, if there is one, what the tables need on the node in use.
+/// Hands the replica identities of tables on the primary over to another replica of the shard, if there is one.
 pub fn hand_over_identities(migration: &Migration) -> Result<()> {
     let sibling = format!(
         "SELECT min(id) FROM helios.migration WHERE shard = $1 AND keeps AND id <> $2 AND state NOT IN ('cleanup', {ENDED})"
@@ -107,7 +107,7 @@ pub fn hand_over_identities(migration: &Migration) -> Result<()> {
     sql::run(hand_over, &[migration.id.into(), sibling.into(), migration.shard.0.into()])
 }
 
-/// Tables that log whole rows for another copy do so on this one too, as its definition says: it takes that back as well.
+/// Tables that use REPLICA IDENTITY FULL for another replica also do so for this one, which must restore it, too.
 pub fn share_identities(migration: &Migration) -> Result<()> {
     let insert = "INSERT INTO helios.cleanup (migration, node, kind, name)
                   SELECT DISTINCT $1, $2, c.kind, c.name FROM helios.cleanup c JOIN helios.migration m ON m.id = c.migration
@@ -117,16 +117,16 @@ pub fn share_identities(migration: &Migration) -> Result<()> {
     sql::run(insert, &arguments)
 }
 
-/// What a promotion without its primary may have lost.
+/// Possible loss of a promotion without its primary.
 pub struct Loss {
-    /// Everything that was committed before is there (microseconds since 2000).
+    /// Everything committed before this time has been applied (microseconds since 2000).
     pub complete_until: Option<i64>,
-    /// Log of the lost node, as far as known, that was not applied.
+    /// WAL of the lost node that was not applied, in bytes, as far as known.
     pub bytes: Option<i64>,
 }
 
-/// In the transaction that makes a copy the one in use: the other copies follow a node that is not in use any more.
-/// They go; new ones are made.
+/// Called in the transaction that promotes a replica: other replicas follow a node that is not the primary anymore, so
+/// they are removed and created again.
 pub fn promoted(migration: &Migration, loss: Option<&Loss>) -> Result<()> {
     sql::run("DELETE FROM helios.replica WHERE shard = $1", &[migration.shard.0.into()])?;
     let others = format!(

@@ -1,4 +1,4 @@
-//! What the catalogs tell, as values.
+//! Values read from the catalogs.
 
 use super::tables::{FenceRow, NodeRow};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use helios_core::shard::{Bounds, Rectangle};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::collections::BTreeMap;
 
-/// Names a node.
+/// ID of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(pub i32);
 
@@ -15,29 +15,29 @@ impl NodeId {
     /// This server itself.
     pub const LOCAL: NodeId = NodeId(0);
 
-    /// Whether it stands for a server that is no node of the cluster: one that a schema is imported from.
+    /// Whether it identifies a server outside of the cluster, from which a schema is imported.
     pub fn is_outside(self) -> bool {
         self.0 < 0
     }
 }
 
-/// Names a shard.
+/// ID of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub i64);
 
-/// Where something lives.
+/// Placement of a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Placement {
-    /// The group that it moves with.
+    /// The shard to which it belongs.
     pub shard: ShardId,
-    /// The server that holds the group.
+    /// The node of the shard.
     pub node: NodeId,
 }
 
-/// One of the places a node can be reached at.
+/// One of a node's addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Name, address, or directory of a Unix socket.
+    /// Name, address, or directory of a unix socket.
     pub host: String,
     /// TCP port (or the socket's number).
     pub port: u16,
@@ -46,30 +46,31 @@ pub struct Address {
 /// A PostgreSQL server of the cluster.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its number.
+    /// Its ID.
     pub id: NodeId,
     /// Its name, unique in the cluster.
     pub name: String,
-    /// Where it is, tried in this order.
+    /// Its addresses, tried in this order.
     pub addresses: Vec<Address>,
-    /// The database there.
+    /// Database name on the node.
     pub database: String,
     /// Options of the connection: sslmode, sslrootcert, sslcert, sslkey, connect_timeout.
     pub options: BTreeMap<String, String>,
-    /// Whether it is this server itself.
+    /// Whether it is this server.
     pub is_local: bool,
     /// online, degraded, offline or draining.
     pub state: String,
-    /// Capacity in relation to the others.
+    /// Capacity relative to the other nodes.
     pub weight: f64,
     /// Whether new schemas may be placed on it.
     pub takes_schemas: bool,
-    /// Whether it belongs to another cluster: the directory came out of a dump or a copy of that one's coordinator.
+    /// Whether it belongs to another cluster, because the directory was restored from a dump or is a copy of that
+    /// cluster's coordinator.
     pub is_foreign: bool,
 }
 
 impl Node {
-    /// `cluster` is this one.
+    /// `cluster` is the ID of this cluster.
     pub(super) fn from_row(row: NodeRow, cluster: Option<i64>) -> Self {
         let address = |(host, port): (String, i32)| Address { host, port: port as u16 };
         Self {
@@ -86,7 +87,7 @@ impl Node {
         }
     }
 
-    /// 55000 for a node of another cluster, whose data are not ours to change or to show.
+    /// 55000 for a node of another cluster, whose data must not be changed or shown.
     pub fn check_ours(&self) -> Result<()> {
         if !self.is_foreign {
             return Ok(());
@@ -107,38 +108,38 @@ fn split_option(option: &str) -> (String, String) {
     (key.to_owned(), value.to_owned())
 }
 
-/// A group of schemas.
+/// A group of schemas that moves as a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Its number.
+    /// Its ID.
     pub id: ShardId,
     /// What bounds it.
     pub bounds: Bounds,
-    /// The server that holds it.
+    /// The node that has it.
     pub node: NodeId,
-    /// How many schemas it holds.
+    /// Number of schemas in it.
     pub schemas: u64,
-    /// A migration moves it, or a schema of it, at this moment, or it has further copies.
+    /// A migration moves it or one of its schemas, or it has replicas.
     pub is_moving: bool,
-    /// How many copies of it there are to be, the one in use included.
+    /// Intended number of copies, including the primary.
     pub replicas: i32,
 }
 
-/// A copy of a shard that is complete and follows the one in use.
+/// A replica that is complete and follows the primary.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replica {
-    /// The migration that made it.
+    /// The migration that created it.
     pub migration: i64,
-    /// Where it is.
+    /// Its node.
     pub node: NodeId,
-    /// That node's name.
+    /// Name of the node.
     pub name: String,
-    /// Slots on the node in use that it follows by.
+    /// Slots on the primary through which it follows.
     pub slots: Vec<String>,
 }
 
 impl Shard {
-    /// Its rectangle, if it holds whatever lies in that, and not one schema.
+    /// Its rectangle, if it is pooled.
     pub fn rectangle(&self) -> Option<&Rectangle> {
         match &self.bounds {
             Bounds::Pooled(rectangle) => Some(rectangle),
@@ -147,20 +148,20 @@ impl Shard {
     }
 }
 
-/// What a migration keeps from being changed.
+/// What a migration blocks on a schema.
 #[derive(Clone, Debug)]
 pub struct Fence {
     pub(super) namespace: Oid,
     pub(super) schema: String,
     pub(super) migration: i64,
-    /// Rows too, not only the definition.
+    /// Blocks writes to rows, in addition to DDL.
     pub(super) writes: bool,
-    /// As long as there is a further copy, not only while it moves.
+    /// Exists as long as there are replicas, not only during a move.
     pub(super) keeps: bool,
 }
 
 impl Fence {
-    /// None: there is no such schema here.
+    /// None if the schema does not exist here.
     pub(super) fn from_row(row: FenceRow) -> Option<Self> {
         Some(Self {
             namespace: session::namespace(&row.schema.0)?,

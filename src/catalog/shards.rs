@@ -1,4 +1,4 @@
-//! Rows of `helios.shard`: read, cut in two, joined.
+//! Rows of `helios.shard`: reading, splitting, merging.
 
 use super::rows::{NodeId, Shard, ShardId};
 use super::store::{as_owner, touch};
@@ -15,12 +15,12 @@ use std::collections::HashMap;
 pub struct Resident {
     /// Its name.
     pub name: String,
-    /// What placed it, which a new name does not change.
+    /// The key by which it was placed, which does not change when it is renamed.
     pub key: String,
 }
 
 impl Resident {
-    /// Whether it lies in these bounds.
+    /// Whether it is within these bounds.
     pub fn is_in(&self, bounds: &Rectangle) -> bool {
         bounds.contains(self.slot(), &self.key)
     }
@@ -31,12 +31,12 @@ impl Resident {
     }
 }
 
-/// All shards, by id.
+/// All shards, by ID.
 pub fn shards() -> Result<Vec<Shard>> {
     read("", None)
 }
 
-/// A shard; 42704 if there is none of this number.
+/// The shard with this ID; 42704 if it does not exist.
 pub fn shard(id: ShardId) -> Result<Shard> {
     read("WHERE s.id = $1", Some(id))?.pop().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("shard {} does not exist", id.0))
@@ -113,8 +113,8 @@ pub fn nodes_of_schemas() -> Result<HashMap<String, NodeId>> {
     Ok(rows.into_iter().collect())
 }
 
-/// Cuts a shard: it keeps the bounds `keeps`, and a new one on the same node gets `gives` and the schemas named. Gives
-/// the new one's number. The caller holds the shard's lock exclusively.
+/// Splits a shard: it keeps the bounds `keeps`; a new shard on the same node gets the bounds `gives` and the named
+/// schemas. Returns the new shard's ID. The caller holds the shard's lock exclusively.
 pub fn split_shard(
     shard: ShardId,
     keeps: &Rectangle,
@@ -138,8 +138,7 @@ pub fn split_shard(
     })
 }
 
-/// Makes two shards one: `stays` gets the bounds `joined` and all schemas. The caller holds the locks of both
-/// exclusively.
+/// Merges two shards: `stays` gets the bounds `joined` and all schemas. The caller holds the locks of both exclusively.
 pub fn join_shards(stays: ShardId, goes: ShardId, joined: &Rectangle) -> Result<()> {
     as_owner(|| {
         touch()?;
@@ -150,7 +149,7 @@ pub fn join_shards(stays: ShardId, goes: ShardId, joined: &Rectangle) -> Result<
     })
 }
 
-/// Notes that two shards are to be joined when a migration has brought them together.
+/// Records that two shards are to be merged after a migration has moved them to the same node.
 pub fn note_merge(stays: ShardId, goes: ShardId, migration: i64) -> Result<()> {
     as_owner(|| {
         let insert = "INSERT INTO helios.merge (stays, goes, migration) VALUES ($1, $2, $3)";
@@ -165,7 +164,7 @@ fn set_bounds(shard: ShardId, bounds: &Rectangle) -> Result<()> {
     sql::run(update, &[shard.0.into(), from.into(), to.into(), key_from.into(), key_to.into()])
 }
 
-/// Pairs of shards to be joined whose migration is over, with its number.
+/// Pairs of shards to be merged whose migration has ended, with its ID.
 pub fn merges_due() -> Result<Vec<(ShardId, ShardId, i64)>> {
     let select = format!(
         "SELECT w.stays, w.goes, w.migration FROM helios.merge w LEFT JOIN helios.migration m ON m.id = w.migration
@@ -179,7 +178,7 @@ pub fn merges_due() -> Result<Vec<(ShardId, ShardId, i64)>> {
     })
 }
 
-/// The pair that waited for this migration waits no more.
+/// Deletes the record of the pair that waited for this migration.
 pub fn forget_merge(migration: i64) -> Result<()> {
     as_owner(|| sql::run("DELETE FROM helios.merge WHERE migration = $1", &[migration.into()]))
 }
@@ -196,7 +195,7 @@ pub fn schemas_like(node: NodeId, pattern: &str) -> Result<Vec<(String, ShardId)
     })
 }
 
-/// Migrations that have not ended, those whose way back is still open not counted.
+/// Number of migrations that have not ended, without those in their rollback window.
 pub fn migrations_under_way() -> Result<i64> {
     let select = format!(
         "SELECT count(*) FROM helios.migration WHERE state NOT IN ('in_step', 'dual_write_back', {ENDED})"
@@ -204,7 +203,7 @@ pub fn migrations_under_way() -> Result<i64> {
     as_owner(|| Ok(sql::read_one(&select, &[])?.unwrap_or(0)))
 }
 
-/// Bytes a second of the last migrations that have switched; None if there are none.
+/// Bytes per second of the latest migrations that have switched; None if there are none.
 pub fn migration_rate() -> Result<Option<f64>> {
     let select = "SELECT (sum(bytes_done) / nullif(sum(extract(epoch FROM switched - created)), 0))::double precision
                     FROM (SELECT * FROM helios.migration WHERE switched IS NOT NULL AND bytes_done > 0
@@ -212,7 +211,7 @@ pub fn migration_rate() -> Result<Option<f64>> {
     as_owner(|| sql::read_one(select, &[]))
 }
 
-/// Changes what a node does.
+/// Sets the state of a node.
 pub fn set_node_state(node: NodeId, state: &str, takes_schemas: bool) -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.node SET (state, takes_schemas) = ($2, $3) WHERE id = $1";
@@ -220,7 +219,7 @@ pub fn set_node_state(node: NodeId, state: &str, takes_schemas: bool) -> Result<
     })
 }
 
-/// Says how many copies of a shard there are to be, the one in use included.
+/// Sets the intended number of copies of a shard, including the primary.
 pub fn set_replicas(shard: ShardId, count: i32) -> Result<()> {
     as_owner(|| {
         touch()?;

@@ -1,5 +1,5 @@
-//! Changes the catalogs, with the rights of their owner: whoever may create a schema may create a
-//! distributed one, without being granted anything on the catalogs.
+//! Changes the catalogs with the privileges of their owner: whoever may create a schema may create a distributed one,
+//! without privileges on the catalogs.
 
 use super::cache::catalogs_owner;
 use super::rows::{Address, NodeId, ShardId};
@@ -13,23 +13,23 @@ use helios_core::migration::ENDED;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// A node that is about to be added.
+/// A node to be added.
 pub struct NewNode<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Where it is.
+    /// Its addresses.
     pub addresses: &'a [Address],
-    /// The database there.
+    /// Database name on the node.
     pub database: &'a str,
     /// Connection options as key=value.
     pub options: &'a [String],
-    /// Capacity in relation to the others.
+    /// Capacity relative to the other nodes.
     pub weight: f64,
     /// Whether new schemas may be placed on it.
     pub takes_schemas: bool,
 }
 
-/// Notes that a schema is in a shard, where its key has brought it.
+/// Adds a schema to the shard to which its key belongs.
 pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
     as_owner(|| {
         touch()?;
@@ -38,7 +38,7 @@ pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
     })
 }
 
-/// Forgets a schema, and the shard that was made for it alone.
+/// Deletes a schema, and its dedicated shard.
 pub fn forget_schema(name: &str) -> Result<()> {
     as_owner(|| {
         let delete = "WITH gone AS (DELETE FROM helios.schema WHERE name = $1::name RETURNING shard) SELECT shard FROM gone";
@@ -50,7 +50,7 @@ pub fn forget_schema(name: &str) -> Result<()> {
     })
 }
 
-/// Follows ALTER SCHEMA … RENAME.
+/// Updates the name after ALTER SCHEMA … RENAME.
 pub fn rename_schema(old: &str, new: &str) -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.schema SET name = $2::name WHERE name = $1::name";
@@ -60,7 +60,7 @@ pub fn rename_schema(old: &str, new: &str) -> Result<()> {
     })
 }
 
-/// Makes a shard for one schema on a node.
+/// Creates a dedicated shard for a schema on a node.
 pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
     as_owner(|| {
         touch()?;
@@ -73,7 +73,7 @@ pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
     })
 }
 
-/// Puts a schema into another shard on the same node.
+/// Assigns a schema to another shard on the same node.
 pub fn put_schema(name: &str, shard: ShardId) -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.schema SET shard = $2 WHERE name = $1::name";
@@ -81,7 +81,7 @@ pub fn put_schema(name: &str, shard: ShardId) -> Result<()> {
     })
 }
 
-/// Says whether a shard is about to move: then no new schema is put into it.
+/// Sets whether a shard is about to move, so that no new schemas are placed in it.
 pub fn set_moving(shard: ShardId, moving: bool) -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.shard SET state = CASE WHEN $2 THEN 'moving' ELSE 'active' END WHERE id = $1";
@@ -97,7 +97,7 @@ pub fn schemas_of(shard: ShardId) -> Result<Vec<String>> {
     })
 }
 
-/// Writes new places of shards into the directory. The caller holds the shards' locks exclusively.
+/// Changes the nodes of shards in the directory. The caller holds the shards' locks exclusively.
 pub fn move_shards(moves: &[(ShardId, NodeId)]) -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.shard s SET node = m.node FROM unnest($1::bigint[], $2::integer[]) AS m(id, node)
@@ -108,7 +108,7 @@ pub fn move_shards(moves: &[(ShardId, NodeId)]) -> Result<()> {
     })
 }
 
-/// Writes a node into the directory; gives its number.
+/// Inserts a node into the directory; returns its ID.
 pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
     as_owner(|| {
         let insert =
@@ -134,7 +134,7 @@ pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
     })
 }
 
-/// From the first node added on, new schemas go to the nodes, not to this server.
+/// From the first added node on, new schemas are placed on nodes, not on this server.
 pub fn take_local_out() -> Result<()> {
     as_owner(|| {
         sql::run(
@@ -144,7 +144,7 @@ pub fn take_local_out() -> Result<()> {
     })
 }
 
-/// All nodes are this cluster's from now on. A copy of another cluster's database becomes a cluster first.
+/// Makes all nodes this cluster's. A copy of another cluster's database becomes a cluster first.
 pub fn adopt_nodes() -> Result<()> {
     as_owner(|| {
         let update = "UPDATE helios.cluster c
@@ -155,17 +155,17 @@ pub fn adopt_nodes() -> Result<()> {
         if sql::one::<bool>(update, &[])?.is_some() {
             super::proof::renew()?;
         }
-        // Migrations of the other cluster are not in the dump.
+        // The other cluster's migrations are not part of the dump.
         sql::run("UPDATE helios.shard SET state = 'active' WHERE state <> 'active'", &[])?;
         sql::run("UPDATE helios.node SET cluster = (SELECT id FROM helios.cluster)", &[])
     })
 }
 
-/// Takes a node that holds no shard out of the directory.
+/// Deletes a node without shards from the directory.
 pub fn remove_node(node: NodeId) -> Result<()> {
     as_owner(|| {
         sql::run("DELETE FROM helios.node WHERE id = $1", &[node.0.into()])?;
-        // The last one gone, this server is the whole cluster again.
+        // When the last one is gone, this server is the whole cluster again.
         let update = "UPDATE helios.node SET takes_schemas = true
                        WHERE is_local AND NOT EXISTS (SELECT FROM helios.node WHERE NOT is_local)";
         sql::run(update, &[])
@@ -182,7 +182,7 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     })
 }
 
-/// The distributed schemas that move now.
+/// The distributed schemas being moved.
 pub fn moving_schemas() -> Result<Vec<String>> {
     let select = format!(
         "SELECT unnest(schemas)::text AS schema FROM helios.migration WHERE NOT keeps AND state NOT IN ({ENDED})"
@@ -194,11 +194,11 @@ pub fn moving_schemas() -> Result<Vec<String>> {
 pub struct ReferenceTable {
     /// Its OID on this server.
     pub relation: Oid,
-    /// Its name with its schema, quoted where needed.
+    /// Its qualified name, quoted as needed.
     pub name: String,
 }
 
-/// All reference tables, in the order in which they were made.
+/// All reference tables in order of creation.
 pub fn references() -> Result<Vec<ReferenceTable>> {
     as_owner(|| {
         let select = "SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name
@@ -211,21 +211,21 @@ pub fn references() -> Result<Vec<ReferenceTable>> {
     })
 }
 
-/// Notes that a table is a reference table.
+/// Records a table as a reference table.
 pub fn add_reference(relation: Oid) -> Result<()> {
     as_owner(|| {
         sql::run("INSERT INTO helios.reference_table (relation) VALUES ($1)", &[relation.into()])
     })
 }
 
-/// Forgets a reference table, which may be gone.
+/// Deletes a reference table, which may have been dropped.
 pub fn forget_reference(relation: Oid) -> Result<()> {
     as_owner(|| {
         sql::run("DELETE FROM helios.reference_table WHERE relation = $1", &[relation.into()])
     })
 }
 
-/// The password that a role has on a node, if the catalog knows one; a row for the node goes before one for all.
+/// The password of a role on a node, if stored in the catalog; a row for the node takes precedence over one for all.
 pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
     const ROLE: Column<CredentialRow, Name> = Column::named("role");
     let Some(table) = Table::find("credential_node_role_key") else { return Ok(None) };
@@ -235,12 +235,12 @@ pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
     Ok(rows.into_iter().next().map(|row| row.password))
 }
 
-/// The shards are no longer those of CREATE EXTENSION: rows of a dump do not replace them any more.
+/// Marks the shards as no longer those of CREATE EXTENSION, so that rows of a dump do not replace them.
 pub(super) fn touch() -> Result<()> {
     sql::run("UPDATE helios.cluster SET pristine = false WHERE pristine", &[])
 }
 
-/// Runs work with the rights of the catalogs' owner.
+/// Runs work with the privileges of the catalogs' owner.
 pub fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let owner = catalogs_owner()?;
     let _as_owner = RunAs::role(owner);

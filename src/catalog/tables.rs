@@ -1,4 +1,4 @@
-//! The tables of schema `helios` as they are read and written without SQL: one struct each, a field a column.
+//! The tables in schema `helios` that are read and written without SQL: one struct per table, one field per column.
 
 use crate::pg::catalog::table::catalog_table;
 use crate::pg::catalog::value::{Name, RegClass, Timestamp};
@@ -8,11 +8,11 @@ catalog_table! {
     /// A row of `helios.cluster`.
     pub struct ClusterRow: "helios"."cluster" {
         pub id: i64,
-        /// The database that the cluster was made in: a copy has another one.
+        /// The database in which the cluster was created; a copy has another OID.
         pub database: Oid,
         /// The cluster that has this database as a node.
         pub node_of: Option<i64>,
-        /// Where the coordinator of that cluster answers.
+        /// Address of that cluster's coordinator.
         pub coordinator: Option<String>,
     }
 }
@@ -20,9 +20,9 @@ catalog_table! {
 catalog_table! {
     /// A row of `helios.identity`.
     pub struct IdentityRow: "helios"."identity" {
-        /// The keys of this server are derived from it.
+        /// The seed from which this server's keys are derived.
         pub seed: String,
-        /// The public key that the coordinator of this node has left here.
+        /// The public key of this node's coordinator.
         pub coordinator: Option<String>,
     }
 }
@@ -41,13 +41,13 @@ catalog_table! {
         pub state: String,
         pub weight: f64,
         pub takes_schemas: bool,
-        /// The cluster that the node was added to.
+        /// The cluster to which the node was added.
         pub cluster: i64,
     }
 }
 
 catalog_table! {
-    /// Where a row of `helios.shard` says that the shard is.
+    /// The node of a row of `helios.shard`.
     pub struct ShardNodeRow: "helios"."shard" {
         pub node: i32,
     } by {
@@ -113,7 +113,7 @@ catalog_table! {
 }
 
 catalog_table! {
-    /// How far a row of `helios.migration` says that the migration is.
+    /// The progress columns of a row of `helios.migration`.
     pub struct MigrationProgressRow: "helios"."migration" {
         pub state: String,
         pub wish: Option<String>,

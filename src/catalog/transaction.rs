@@ -1,5 +1,5 @@
-//! Rows of `helios.transaction`: the distributed transactions that are committed. They are written straight into the
-//! table: at pre-commit a statement through the planner would cost more than the prepared transactions themselves.
+//! Rows of `helios.transaction`: the commit records of distributed transactions. They are inserted directly into the
+//! table, because at pre-commit a planned statement would cost more than the prepared transactions themselves.
 
 use super::store::as_owner;
 use super::tables::TransactionRow;
@@ -10,9 +10,9 @@ use crate::pg::catalog::value::Timestamp;
 use crate::pg::session::sql;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// A transaction that is committed here and perhaps still prepared on a node.
+/// A transaction that is committed here and may still be prepared on a node.
 pub struct CommitRecord {
-    /// The name that it was prepared under.
+    /// Its name as a prepared transaction.
     pub gid: String,
     /// When the record was written, in seconds since 1970.
     pub since: f64,
@@ -24,7 +24,7 @@ fn table() -> Result<Table<TransactionRow>> {
     })
 }
 
-/// The commit records for a node, whatever this transaction's snapshot shows.
+/// The commit records for a node, independent of this transaction's snapshot.
 pub fn records(node: &Node) -> Result<Vec<CommitRecord>> {
     let of_node = table()?.all()?.into_iter().filter(|row| row.node == node.id.0);
     Ok(of_node.map(|row| CommitRecord { gid: row.gid, since: row.created.unix() }).collect())
@@ -41,7 +41,7 @@ pub fn insert(records: &[(String, i32)]) -> Result<()> {
     })
 }
 
-/// Forgets transactions that are no longer prepared on a node.
+/// Deletes the records of transactions that are no longer prepared on a node.
 pub fn forget(node: NodeId, finished: &[String]) -> Result<()> {
     as_owner(|| {
         let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";

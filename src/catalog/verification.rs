@@ -1,9 +1,9 @@
-//! Rows of `helios.verification` and `helios.mismatch`: what comparing two copies has found.
+//! Rows of `helios.verification` and `helios.mismatch`: results of comparing two copies.
 
 use crate::error::Result;
 use crate::pg::session::sql;
 
-/// What comparing a table has found.
+/// Result of comparing a table.
 pub struct Verification<'a> {
     pub schema: &'a str,
     pub relation: &'a str,
@@ -12,12 +12,12 @@ pub struct Verification<'a> {
     pub mismatches: i64,
 }
 
-/// Forgets what was found for a migration, its mismatches too.
+/// Deletes a migration's results, including its mismatches.
 pub fn forget(migration: i64) -> Result<()> {
     sql::run("DELETE FROM helios.verification WHERE migration = $1", &[migration.into()])
 }
 
-/// Notes what was found in a table.
+/// Records the result for a table.
 pub fn insert(migration: i64, found: &Verification<'_>) -> Result<()> {
     let insert = "INSERT INTO helios.verification (migration, schema, relation, source_rows, target_rows, mismatches)
                   VALUES ($1, $2::name, $3::name, $4, $5, $6)";
@@ -32,7 +32,7 @@ pub fn insert(migration: i64, found: &Verification<'_>) -> Result<()> {
     sql::run(insert, &values)
 }
 
-/// Notes one difference in a table that [`insert`] has noted.
+/// Records one mismatch in a table recorded by [`insert`].
 pub fn insert_mismatch(
     migration: i64,
     found: &Verification<'_>,

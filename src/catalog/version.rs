@@ -1,8 +1,8 @@
-//! Catalogs in another version than this library works with: how they are noticed, and what may still be done.
+//! Catalogs of a version that this library does not support: how they are detected, and what is still possible.
 //!
-//! Nothing is read of them but single columns, each found by its name and type; what cannot be found counts as if everything were
-//! concerned. So statements that touch nothing of Helios run, and all others say what is to be done instead of taking rows for what they
-//! are not. The cache keeps what was found; the doors are in `gate.rs`.
+//! Only single columns are read from them, each found by name and type; if one cannot be found, everything is assumed
+//! to be affected. So statements that touch nothing of Helios run, and all others raise an error with the remedy
+//! instead of misreading rows. The result is kept in the cache; the checks are in `gate.rs`.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::extension::{self, Installed};
@@ -17,41 +17,41 @@ use std::ffi::CStr;
 /// The extension's name.
 pub const EXTENSION: &CStr = c"helios";
 
-/// Version of the library, and of the catalogs that it prefers.
+/// Version of the library, and of the catalogs that belong to it.
 pub const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
 /// Versions of the catalogs whose rows this library understands.
 const WORKS_WITH: [&str; 1] = [LIBRARY];
 
-/// How the message of [`Other::refusal`] begins, on this server and on nodes.
+/// Beginning of the message of [`Other::refusal`], on this server and on nodes.
 const REFUSAL: &str = "the installed version of extension \"helios\" is";
 
-/// Whether an error says that catalogs, here or on the node that it comes from, are in another version than their server's
-/// library works with: it passes once somebody has finished the upgrade.
+/// Whether an error says that the catalogs, here or on the node that raised it, are of a version that the server's
+/// library does not support. Such errors disappear when the upgrade is completed.
 pub fn is_refusal(error: &Error) -> bool {
     error.is(Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
         && error.to_string().starts_with(REFUSAL)
 }
 
-/// Catalogs in a version that this library does not work with.
+/// Catalogs of a version that this library does not support.
 pub struct Other {
     version: String,
-    /// Something may live on another server; None: unknown.
+    /// Objects may be on other servers; None if unknown.
     has_nodes: Option<bool>,
     is_node: Option<bool>,
-    /// Schemas of the directory, and those that a fence keeps as they are.
+    /// Schemas in the directory, and fenced schemas.
     schemas: Option<Vec<String>>,
     fenced: Option<Vec<String>>,
     references: Option<Vec<Oid>>,
 }
 
-/// The extension in another version than this library works with, if the database has it so.
+/// The installed extension, if this library does not support its version.
 pub(super) fn other() -> Option<Other> {
     let Installed { version, .. } = extension::installed(EXTENSION)?;
     if WORKS_WITH.contains(&version.as_str()) {
         return None;
     }
-    // An older version had all tables: one that is not there has been dropped by DROP EXTENSION, which comes to others after it.
+    // An older version had all tables: a missing one has been dropped by DROP EXTENSION, which is not complete yet.
     let was_dropped =
         |table| relation("helios", table).is_none() && compare(&version, LIBRARY) == Ordering::Less;
     let names = |table, column| match was_dropped(table) {
@@ -88,7 +88,7 @@ pub(super) fn other() -> Option<Other> {
 }
 
 impl Other {
-    /// 55000: what is wrong, and the remedy.
+    /// 55000 with the remedy.
     pub fn refusal(&self) -> Error {
         let error = Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -115,12 +115,12 @@ impl Other {
         self.is_node.unwrap_or(true)
     }
 
-    /// An error if the schema is one of the directory's.
+    /// Raises an error if the schema is in the directory.
     pub(super) fn check_schema(&self, namespace: Oid) -> Result<()> {
         self.check_listed(self.schemas.as_deref(), namespace)
     }
 
-    /// An error if a fence keeps the schema as it is.
+    /// Raises an error if the schema is fenced.
     pub(super) fn check_fence(&self, namespace: Oid) -> Result<()> {
         self.check_listed(self.fenced.as_deref(), namespace)
     }
@@ -129,7 +129,7 @@ impl Other {
         self.fenced.as_ref().is_none_or(|fenced| !fenced.is_empty())
     }
 
-    /// An error if the relation is a reference table.
+    /// Raises an error if the relation is a reference table.
     pub(super) fn check_reference(&self, relation: Oid) -> Result<()> {
         match &self.references {
             Some(known) if !known.contains(&relation) => Ok(()),
@@ -137,7 +137,7 @@ impl Other {
         }
     }
 
-    /// As [`Other::check_schema`], by name.
+    /// Like [`Other::check_schema`], by name.
     pub(super) fn check_name(&self, schema: &str) -> Result<()> {
         match &self.schemas {
             Some(known) if !known.iter().any(|name| name == schema) => Ok(()),
@@ -153,8 +153,8 @@ impl Other {
         }
     }
 
-    /// Whether nothing is lost, but what this database knows, when the extension is dropped: there are no nodes that would
-    /// have to be told, or that have transactions to be finished.
+    /// Whether dropping the extension loses nothing but this database's own state: there are no nodes to be released or
+    /// with unfinished transactions.
     pub(super) fn holds_nothing(&self) -> bool {
         !self.has_nodes()
     }

@@ -6,7 +6,7 @@ use socket2::SockAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// One address to try.
+/// One address to be tried.
 pub(super) struct Attempt<'a> {
     pub target: &'a Rc<Target>,
     pub user: &'a str,

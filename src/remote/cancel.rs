@@ -1,6 +1,6 @@
-//! Cancelling what nodes do for this backend, also where nothing may be raised and where the session
-//! itself cannot be touched: a backend that is terminated runs its abort callbacks on top of the frames
-//! that hold the session. So the keys live outside of the sessions.
+//! Cancels statements on nodes, also where no error may be raised and the session itself cannot be accessed: a
+//! terminated backend runs its abort callbacks while outer stack frames still hold the session. So the keys are kept
+//! outside of the sessions.
 
 use super::socket;
 use super::target::Target;
@@ -11,21 +11,21 @@ use std::io::{self, Read, Write};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// Bound on each step of a cancel request: whoever sends it is wanted back soon.
+/// Time limit for each step of a cancel request, because the caller is in a hurry.
 const STEP: Duration = Duration::from_millis(250);
 
-/// What became of a request to cancel.
+/// Result of a cancel request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sent {
     /// The node could not be reached.
     No,
-    /// The node has acted on it.
+    /// The node has processed it.
     Taken,
-    /// It is on its way: a node that is stopped, or very busy, acts on it when it can.
+    /// Not processed yet: a node that is stopped or very busy does so later.
     Unconfirmed,
 }
 
-/// What is needed to cancel a session's statement.
+/// The key needed to cancel a session's statement.
 pub struct CancelKey {
     target: Rc<Target>,
     host: String,
@@ -41,7 +41,7 @@ thread_local! {
 }
 
 impl CancelKey {
-    /// For a new session whose node said BackendKeyData.
+    /// Registers the key of a new session, from BackendKeyData.
     pub(super) fn register(
         target: Rc<Target>,
         host: &str,
@@ -65,7 +65,7 @@ impl CancelKey {
         key
     }
 
-    /// The process that serves the session on the node.
+    /// PID of the session's backend on the node.
     pub fn process(&self) -> i32 {
         self.process
     }
@@ -74,10 +74,11 @@ impl CancelKey {
         self.busy.set(busy);
     }
 
-    /// Sends the request and waits a moment for the node to act on it.
+    /// Sends the request and briefly waits for the node to process it.
     pub fn request_cancel(&self) -> Sent {
         let Ok(mut socket) = self.send() else { return Sent::No };
-        // The node closes once the signal is sent: a late cancel would hit the session's next statement.
+        // The node closes the connection after sending the signal; otherwise a late cancel could hit the session's next
+        // statement.
         loop {
             match socket.read(&mut [0; 64]) {
                 Ok(0) => return Sent::Taken,
@@ -87,7 +88,7 @@ impl CancelKey {
         }
     }
 
-    /// Sends the request; gives the connection that it went over.
+    /// Sends the request; returns the connection used.
     fn send(&self) -> io::Result<Socket> {
         let mut socket = socket::blocking(&self.address, STEP)?;
         let mut request = bytes::BytesMut::new();
@@ -114,7 +115,7 @@ impl CancelKey {
     }
 }
 
-/// Cancels whatever any node still does for this backend, which ends: nothing is waited for.
+/// Cancels everything that nodes still do for this backend, which exits. Does not wait.
 pub fn cancel_everything() {
     let keys: Vec<_> = KEYS.with_borrow(|keys| keys.iter().filter_map(Weak::upgrade).collect());
     for key in keys.iter().filter(|key| key.busy.get()) {

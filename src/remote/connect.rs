@@ -1,4 +1,4 @@
-//! Connecting: the addresses of a node in order, each bounded in time and open to interrupts.
+//! Connects to a node: tries its addresses in order, with a timeout for each, interruptibly.
 
 use super::attempt::Attempt;
 use super::handshake;
@@ -19,12 +19,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 impl Session {
-    /// Connects to a node as a role. Addresses are tried in order; a standby is passed over, and so is a server whose
-    /// transactions are read-only by default as long as another one takes writes (as libpq does it with
-    /// `target_session_attrs=read-write`). Where one of several is a standby, another may be about to become the
-    /// primary: then they are tried again, with growing pauses, until the connect timeout.
+    /// Connects to a node as a role. Addresses are tried in order. A standby is skipped, and so is a server with
+    /// default_transaction_read_only if another one accepts writes (like libpq with `target_session_attrs=read-write`).
+    /// If one of several is a standby, another may be about to be promoted; then all are retried, with increasing
+    /// pauses, until the connect timeout.
     ///
-    /// 08001 with the reason of each address, when none of them took the connection.
+    /// 08001 with the reason for each address if none accepted the connection.
     pub fn connect(target: &Rc<Target>, user: &str) -> Result<Self> {
         failpoint::hit(failpoint::CONNECT_BEFORE)?;
         let session = Self::search(target, user)?;
@@ -51,17 +51,17 @@ impl Session {
     }
 }
 
-/// One round through the addresses of a node.
+/// State of a round through the addresses of a node.
 #[derive(Default)]
 struct Search {
     reasons: Vec<String>,
     saw_standby: bool,
-    /// With a server that is no standby, but made to refuse writes.
+    /// A session with a server that is not a standby but rejects writes.
     read_only: Option<Session>,
 }
 
 impl Search {
-    /// The first session that a primary gives. An error is one that no other address would spare.
+    /// The first session with a primary. An error is one that would be the same for all addresses.
     fn round(&mut self, target: &Rc<Target>, user: &str) -> Result<Option<Session>> {
         for (host, port) in in_order(target) {
             let addresses = match resolve(host, *port) {
@@ -87,7 +87,7 @@ impl Search {
                         note_primary(target, host, *port);
                         return Ok(Some(session));
                     }
-                    // Wrong credentials are wrong everywhere; trying on would only lock the role out.
+                    // Wrong credentials are wrong on all addresses; retrying could only lock the role.
                     Err(error) if error.is_class("28") => {
                         return Err(refused(target, host, *port, &error));
                     }
@@ -99,8 +99,8 @@ impl Search {
     }
 }
 
-/// The addresses, the one first that was the primary's last: another one may be that of a machine that is gone, which
-/// costs the connect timeout.
+/// The addresses, with the last known primary first: an earlier one may belong to a dead machine, which costs the
+/// connect timeout.
 fn in_order(target: &Target) -> Vec<&(String, u16)> {
     let mut addresses: Vec<_> = target.addresses.iter().collect();
     if let (Some(id), 2..) = (target.id, addresses.len()) {
@@ -116,14 +116,14 @@ fn note_primary(target: &Target, host: &str, port: u16) {
     }
 }
 
-/// A number that stands for an address, the same in all processes.
+/// A hash of an address, the same in all processes.
 fn number_of(host: &str, port: u16) -> u64 {
     let mut hasher = DefaultHasher::new();
     (host, port).hash(&mut hasher);
     hasher.finish()
 }
 
-/// Whether transactions only read where nobody says otherwise.
+/// Whether transactions are read-only by default.
 fn is_read_only(session: &Session) -> bool {
     session.parameter("default_transaction_read_only") == Some("on")
 }
@@ -149,7 +149,7 @@ impl Attempt<'_> {
         Ok(session)
     }
 
-    /// Starts the connection. A unix socket whose queue is full is asked again until the deadline.
+    /// Starts the connection. A unix socket with a full backlog is retried until the deadline.
     fn begin(&self, socket: &Socket) -> io::Result<()> {
         loop {
             match socket.connect(&self.address) {

@@ -1,5 +1,5 @@
-//! From a connected socket to ReadyForQuery: TLS, start-up, authentication. Source: "Message Flow" and
-//! "SASL Authentication" in PostgreSQL's protocol documentation.
+//! From a connected socket to ReadyForQuery: TLS, startup, authentication. See "Message Flow" and "SASL Authentication"
+//! in PostgreSQL's protocol documentation.
 
 use super::attempt::Attempt;
 use super::cancel::CancelKey;
@@ -22,9 +22,9 @@ use postgres_protocol::message::frontend;
 use std::io;
 use std::rc::Rc;
 
-/// A node's timeouts, whether its server, database or role has them, are meant for its own clients. Those of a session's
-/// client hold on this server, and a session idles while the client is busy elsewhere. What a session was given up for ends
-/// by itself, also where a request to cancel came too early or not at all.
+/// A node's timeouts, set for the server, database or role, are meant for its own clients. The timeouts of a session's
+/// client apply on this server, and a session is idle while the client is busy elsewhere. A statement in an abandoned
+/// session ends by itself, even if a cancel request came too early or not at all.
 const NODE_TIMEOUTS: [(&str, &str); 4] = [
     ("client_connection_check_interval", "1s"),
     ("statement_timeout", "0"),
@@ -32,7 +32,7 @@ const NODE_TIMEOUTS: [(&str, &str); 4] = [
     ("idle_session_timeout", "0"),
 ];
 
-/// Brings a connected session to ReadyForQuery.
+/// Takes a connected session to ReadyForQuery.
 pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     let encrypted = attempt.target.sslmode != SslMode::Disable && !attempt.address.is_unix();
     if encrypted {
@@ -49,7 +49,8 @@ pub(super) fn run(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
     let own = settings_scan::reset_values(&FROM_THE_START);
     let own = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let all = parameters.into_iter().chain(own).chain(NODE_TIMEOUTS);
-    // Tells the node's own Helios that shells elsewhere follow the definitions made here.
+    // Tells Helios on the node that the session belongs to a coordinator, whose shells must match the node's
+    // definitions.
     let all = all.chain(proof.map(|proof| ("helios.coordinator_proof", proof)));
     let further = attempt.target.parameters.iter();
     let all = all.chain(further.map(|(name, value)| (*name, value.as_str())));
@@ -95,7 +96,7 @@ fn start_tls(attempt: &Attempt<'_>, session: &mut Session) -> Result<()> {
         frontend::ssl_request(out);
         Ok(())
     })?;
-    // Exactly one byte: what follows unencrypted would not come from the node.
+    // Read exactly one byte: unencrypted data after it would not come from the node.
     let mut answer = [0];
     let n = read(attempt, session, &mut answer)?;
     match answer[0] {
@@ -252,7 +253,7 @@ fn number(body: &[u8], at: usize) -> Option<i32> {
     body.get(at..at + 4)?.try_into().ok().map(i32::from_be_bytes)
 }
 
-/// Whoever asks may not even be the node, and others listen.
+/// The requesting server may not be the node, and the password could be overheard.
 fn in_clear() -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,

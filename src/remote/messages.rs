@@ -1,5 +1,5 @@
-//! Messages to a node, written straight into the output buffer. Texts are bytes in the database's
-//! encoding, which is why the writers of `postgres-protocol` (UTF-8 only) do not serve here.
+//! Protocol messages to a node, written directly into the output buffer. Texts are in the database's encoding, so the
+//! functions of `postgres-protocol` (UTF-8 only) cannot be used.
 
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
@@ -19,20 +19,20 @@ pub struct Value<'a> {
 pub struct Statement<'a> {
     /// One statement's text.
     pub sql: &'a [u8],
-    /// Type OIDs of the parameters as the node knows them; 0 or missing: the node infers.
+    /// Type OIDs of the parameters on the node; 0 or missing to let the node infer the type.
     pub types: &'a [u32],
     /// Parameter values.
     pub values: &'a [Value<'a>],
     /// Formats of the result columns as in Bind: none, one for all, or one each.
     pub result_formats: &'a [i16],
-    /// Worth keeping prepared on the node from its second use on.
+    /// Worth preparing on the node from its second use on.
     pub reuse: bool,
-    /// What the result's columns must be.
+    /// The expected result columns.
     pub columns: ResultColumns,
 }
 
 impl<'a> Statement<'a> {
-    /// A statement without parameters that is run once, results as text.
+    /// A statement without parameters that is executed once, with results as text.
     pub fn plain(sql: &'a [u8]) -> Self {
         Self {
             sql,
@@ -85,7 +85,7 @@ fn count(out: &mut Vec<u8>, n: usize, what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Parse: gives the statement a name (empty: the unnamed one).
+/// Parse: creates a prepared statement (empty name: the unnamed one).
 pub fn parse(out: &mut Vec<u8>, name: &[u8], sql: &[u8], types: &[u32]) -> Result<()> {
     message(out, b'P', |out| {
         text(out, name)?;
@@ -96,7 +96,7 @@ pub fn parse(out: &mut Vec<u8>, name: &[u8], sql: &[u8], types: &[u32]) -> Resul
     })
 }
 
-/// Bind: makes a portal of a statement.
+/// Bind: creates a portal.
 pub fn bind(
     out: &mut Vec<u8>,
     portal: &[u8],
@@ -152,7 +152,7 @@ pub fn execute(out: &mut Vec<u8>, portal: &[u8], rows: u32) -> Result<()> {
     })
 }
 
-/// Close of a statement (`S`) or portal (`P`); closing what does not exist is no error.
+/// Close of a statement (`S`) or portal (`P`); it is not an error if it does not exist.
 pub fn close(out: &mut Vec<u8>, what: u8, name: &[u8]) -> Result<()> {
     message(out, b'C', |out| {
         out.push(what);
@@ -160,7 +160,7 @@ pub fn close(out: &mut Vec<u8>, what: u8, name: &[u8]) -> Result<()> {
     })
 }
 
-/// A statement that is part of a pipeline and whose rows do not matter.
+/// A statement in a pipeline whose rows are ignored.
 pub fn command(out: &mut Vec<u8>, sql: &[u8]) -> Result<()> {
     parse(out, b"", sql, &[])?;
     bind(out, b"", b"", &[], &[])?;
@@ -191,7 +191,7 @@ pub fn bare(out: &mut Vec<u8>, kind: u8) {
     out.extend([kind, 0, 0, 0, 4]);
 }
 
-/// An `E'…'` literal: right whatever `standard_conforming_strings` is.
+/// An `E'…'` literal, which is independent of `standard_conforming_strings`.
 pub fn literal(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(b" E'");
     for &byte in value {

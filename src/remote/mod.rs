@@ -1,8 +1,8 @@
-//! One session to one node: connecting, frames, cancel. Knows no transactions and no routing.
+//! A session with a node: connection, protocol messages, cancellation. Independent of transactions and routing.
 //!
-//! Invariant: a session is either idle (`is_busy()` false, nothing unsent), or has a request under way whose
-//! answers end with ReadyForQuery, or is lost. Nothing here blocks without the backend's latch, except name
-//! resolution and cancel requests, which are bounded. No locks are taken.
+//! Invariant: a session is idle (`is_busy()` is false, nothing is unsent), has an outstanding request whose responses
+//! end with ReadyForQuery, or is lost. All waits use the backend's latch, except for name resolution and cancel
+//! requests, which are limited in time. No locks are taken.
 
 mod attempt;
 mod cancel;

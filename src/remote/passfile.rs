@@ -1,12 +1,12 @@
-//! The password file, read by libpq's rules: lines `host:port:database:user:password`, `*` matches
-//! anything, `\` escapes, `#` begins a comment line; a file that others can read is not used.
+//! The password file, with libpq's rules: lines of `host:port:database:user:password`, where `*` matches anything, `\`
+//! escapes, and `#` begins a comment line. A file that others can read is rejected.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What to look for.
+/// The connection for which a password is looked up.
 #[derive(Clone, Copy)]
 pub struct PassfileKey<'a> {
     /// Host name or socket directory, as given for the node.
@@ -25,17 +25,17 @@ pub enum PassfileError {
     /// It could not be read.
     #[error("could not read password file \"{0}\": {1}")]
     Unreadable(String, io::Error),
-    /// Others could read it.
+    /// It has group or world access.
     #[error(
         "password file \"{0}\" has group or world access; permissions should be u=rw (0600) or less"
     )]
     Permissions(String),
-    /// A directory, a pipe, …
+    /// It is a directory, a pipe, or the like.
     #[error("password file \"{0}\" is not a plain file")]
     NotAFile(String),
 }
 
-/// The password of the first line that matches, if there is one. A missing file has no lines.
+/// The password in the first matching line, if any. A missing file has no lines.
 pub fn lookup(path: &Path, key: PassfileKey<'_>) -> Result<Option<String>, PassfileError> {
     let shown = || path.display().to_string();
     let meta = match fs::metadata(path) {
@@ -55,7 +55,7 @@ pub fn lookup(path: &Path, key: PassfileKey<'_>) -> Result<Option<String>, Passf
 
 fn find(text: &str, key: PassfileKey<'_>) -> Option<String> {
     let port = key.port.to_string();
-    // libpq files its default socket directory under "localhost".
+    // libpq uses "localhost" for its default socket directory.
     let default_socket = ["/tmp", "/var/run/postgresql"].contains(&key.host);
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let rest = field(line, key.host)
@@ -68,7 +68,7 @@ fn find(text: &str, key: PassfileKey<'_>) -> Option<String> {
     })
 }
 
-/// What follows the line's first field, if that field matches.
+/// The rest of a line after its first field, if that field matches.
 fn field<'a>(line: &'a str, expected: &str) -> Option<&'a str> {
     if let Some(rest) = line.strip_prefix("*:") {
         return Some(rest);

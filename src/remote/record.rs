@@ -1,4 +1,4 @@
-//! Rows that a server answers with, as text under the names of their columns.
+//! Result rows of a server, as text, with column names.
 
 use crate::error::{Error, Result};
 use helios_core::frames;
@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// Rows of a result as text.
 pub type Rows = Vec<Record>;
 
-/// A row of a result as text. Its values are read by the names of their columns; as a slice it has them in order.
+/// A result row as text. Values are accessed by column name; as a slice it has them in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     columns: Rc<[String]>,
@@ -23,7 +23,7 @@ impl Record {
         Self { columns, values }
     }
 
-    /// The value of the column of this name; None for NULL.
+    /// The value of the named column; None for NULL.
     pub fn option(&self, column: &str) -> Result<Option<&str>> {
         let at = self.columns.iter().position(|name| name == column);
         let value = at.and_then(|at| self.values.get(at));
@@ -32,12 +32,12 @@ impl Record {
         })
     }
 
-    /// As [`Self::option`]; empty for NULL.
+    /// Like [`Self::option`]; empty for NULL.
     pub fn text(&self, column: &str) -> Result<String> {
         Ok(self.option(column)?.unwrap_or_default().to_owned())
     }
 
-    /// The value of a column that is a number or the like; None for NULL.
+    /// The parsed value of a column; None for NULL.
     pub fn parsed<T: FromStr>(&self, column: &str) -> Result<Option<T>> {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
@@ -74,13 +74,13 @@ fn unexpected(message: String) -> Error {
     Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, message)
 }
 
-/// Names of the columns that a RowDescription's body tells of; one that is cut short ends early.
+/// Column names in the body of a RowDescription; a truncated one ends early.
 pub fn column_names(body: &[u8]) -> Rc<[String]> {
     let columns = frames::described_columns(body).into_iter().flatten().flatten();
     columns.map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
 }
 
-/// The columns of a DataRow body as text; a body that is cut short ends early.
+/// The columns in the body of a DataRow as text; a truncated one ends early.
 pub fn text_row(body: &[u8]) -> Vec<Option<String>> {
     let columns = frames::columns(body).into_iter().flatten().flatten();
     columns.map(|c| c.map(|c| String::from_utf8_lossy(c).into_owned())).collect()

@@ -1,11 +1,11 @@
-//! What a node reports: errors and notices as [`Error`] with every field, and the severity.
+//! Errors and notices from a node, as [`Error`] with all fields, and their severity.
 
 use crate::error::{Error, Fields, Result, pack_sqlstate};
 use helios_core::frames::{FrameError, error_fields};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// Protocol violation (08P01): the node sent bytes that are no message.
+/// Protocol violation (08P01): the node sent an invalid message.
 pub fn malformed(error: FrameError) -> Error {
     Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, error.to_string())
 }
@@ -13,14 +13,14 @@ pub fn malformed(error: FrameError) -> Error {
 /// An ErrorResponse or NoticeResponse.
 #[derive(Debug)]
 pub struct Report {
-    /// The level as the server knows it.
+    /// The level, as an elevel of the server.
     pub level: PgLogLevel,
     /// All fields.
     pub error: Error,
 }
 
 impl Report {
-    /// From a message's body. 08P01 if it is none.
+    /// Parses a message's body. 08P01 if it is invalid.
     pub fn parse(body: &[u8]) -> Result<Self> {
         let f = error_fields(body).map_err(|e| {
             Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, format!("from a node: {e}"))
@@ -49,7 +49,7 @@ impl Report {
         Ok(Self { level, error: Error::from_fields(fields) })
     }
 
-    /// Whether the node ends the connection with this.
+    /// Whether the node closes the connection after this.
     pub fn is_fatal(&self) -> bool {
         self.level as i32 > PgLogLevel::ERROR as i32
     }

@@ -1,24 +1,24 @@
-//! What a node's session has been told of the client's settings, and how to bring it up to date.
+//! The client's settings in a node's session, and the statement that brings them up to date.
 
 use super::messages::literal;
 use crate::pg::session::settings_scan::Setting;
 
-/// Settings and role at one moment.
+/// Settings and role at a point in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Sorted by name.
     pub settings: Vec<Setting>,
-    /// The current role, when it is not the one the session logged in as.
+    /// The current role, if it is not the session's login role.
     pub role: Option<Vec<u8>>,
-    /// A setting that should be followed and that the session's user may not change.
+    /// A setting to be applied that the session's user has no permission to set.
     pub beyond_reach: Option<Vec<u8>>,
 }
 
-/// Name, value (None: reset), and whether it takes privileges.
+/// Name, value (None: reset), and whether setting it requires privileges.
 type Change<'a> = (&'a [u8], Option<&'a [u8]>, bool);
 
-/// One SELECT that turns `old` into `new` on a node; None if nothing differs. A setting that is gone is
-/// reset. The role comes last: it may not be allowed to change the settings itself.
+/// A single SELECT that changes `old` into `new` on a node; None if nothing differs. A setting that no longer exists is
+/// reset. The role comes last, because it may lack permission to change the settings itself.
 pub fn difference(old: &Snapshot, new: &Snapshot) -> Option<Vec<u8>> {
     let mut changes: Vec<Change<'_>> = Vec::new();
     let (mut a, mut b) = (old.settings.iter().peekable(), new.settings.iter().peekable());

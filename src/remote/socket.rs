@@ -1,4 +1,4 @@
-//! Sockets to a node: addresses of a host, TCP options, and sockets that block for a bounded time.
+//! Sockets: addresses of a host, TCP options, and blocking sockets with timeouts.
 
 use super::target::Tcp;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
@@ -6,7 +6,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::time::Duration;
 
-/// A connected socket with a time limit on each step, for where nothing may be interrupted.
+/// A connected socket with a timeout for each step, for contexts that cannot be interrupted.
 pub(super) fn blocking(address: &SockAddr, step: Duration) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, None)?;
     socket.connect_timeout(address, step)?;
@@ -34,7 +34,8 @@ pub(super) fn tune(socket: &Socket, tcp: Tcp) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// The addresses of a host (a directory when it begins with `/`) and port. Name resolution is the system's, and waits as long as the system is set up to wait.
+/// Resolves a host (a directory if it begins with `/`) and port. Name resolution uses the system's resolver and its
+/// timeouts.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SockAddr>> {
     if host.starts_with('/') {
         return Ok(vec![SockAddr::unix(format!("{host}/.s.PGSQL.{port}"))?]);

@@ -1,9 +1,9 @@
-//! Which statements a session keeps prepared: those that came twice, at most [`LIMIT`], least recently
-//! used first out. Found by text, parameter types and the result's columns, which the node has confirmed for what it has prepared.
+//! Cache of a session's prepared statements: those used at least twice, at most [`LIMIT`], with least recently used
+//! replacement. Keyed by text, parameter types and result columns, which the node has confirmed for prepared ones.
 //!
-//! A statement prepared before a table changed may no longer run ("cached plan must not change result type"),
-//! while the client, who has its own statement parsed again, has no part in that. So each entry knows the state of
-//! definitions that it was prepared under, and is prepared again when that is another one.
+//! A statement prepared before a table was altered may fail ("cached plan must not change result type"), while the
+//! client, whose own statement is parsed again, is not to blame. So each entry records the state of definitions with
+//! which it was prepared, and is prepared again when that has changed.
 
 use super::messages::Statement;
 use crate::pg::exec::result_columns::ResultColumns;
@@ -13,12 +13,12 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 /// Statements remembered per session.
 const LIMIT: usize = 256;
 
-/// How to run a statement.
+/// How to execute a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Parse it without a name.
+    /// Parse it as the unnamed statement.
     No,
-    /// Parse it under this number, and say [`StatementCache::parsed`] when the node has.
+    /// Parse it under this number, and call [`StatementCache::parsed`] when the node has.
     Prepare(u32),
     /// It is prepared under this number.
     Prepared(u32),
@@ -28,12 +28,12 @@ struct Entry {
     sql: Box<[u8]>,
     types: Box<[u32]>,
     columns: ResultColumns,
-    /// Number on the node, and the state of definitions it was prepared under.
+    /// Number on the node, and the state of definitions with which it was prepared.
     number: Option<(u32, u64)>,
     used: u64,
 }
 
-/// The statements of one session.
+/// The cached statements of one session.
 #[derive(Default)]
 pub struct StatementCache {
     entries: HashMap<u64, Entry>,
@@ -44,7 +44,7 @@ pub struct StatementCache {
 }
 
 impl StatementCache {
-    /// Looks a statement up and notes that it was used. `definitions` names the state of the tables' definitions.
+    /// Looks up a statement and marks it as used. `definitions` identifies the state of the tables' definitions.
     pub fn look_up(&mut self, st: &Statement<'_>, definitions: u64) -> (u64, Known) {
         self.clock += 1;
         let columns = (st.columns.described, st.columns.own_types);
@@ -91,7 +91,7 @@ impl StatementCache {
         }
     }
 
-    /// The node has parsed the statement under this number.
+    /// Records that the node has parsed the statement under this number.
     pub fn parsed(&mut self, key: u64, number: u32, definitions: u64) {
         match self.entries.get_mut(&key) {
             Some(entry) if entry.number.is_none() => entry.number = Some((number, definitions)),
@@ -99,7 +99,7 @@ impl StatementCache {
         }
     }
 
-    /// The node's copy is of no use any more.
+    /// Discards the prepared statement.
     pub fn forget(&mut self, key: u64) {
         if let Some(Entry { number: Some((number, _)), .. }) = self.entries.remove(&key) {
             self.closing.push(number);
@@ -112,7 +112,7 @@ impl StatementCache {
         self.closing.extend(numbers);
     }
 
-    /// Numbers whose statements should be closed on the node; they are the caller's business now.
+    /// Takes the numbers of statements to be closed on the node.
     pub fn take_closing(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.closing)
     }
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::No);
         let (key, known) = cache.look_up(&statement(b"select $1", &[23], 0), 0);
         assert_eq!(known, Known::Prepare(1));
-        // Not confirmed by the node: the next number is another one.
+        // Not confirmed by the node, so the next attempt uses another number.
         assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::Prepare(2));
         cache.parsed(key, 2, 0);
         assert_eq!(cache.look_up(&statement(b"select $1", &[23], 0), 0).1, Known::Prepared(2));

@@ -1,27 +1,27 @@
-//! A non-blocking byte stream to a node: plain, or TLS over the same socket.
+//! A non-blocking byte stream to a node, in plain text or TLS.
 
 use rustls::ClientConnection;
 use socket2::Socket;
 use std::io::{self, Read, Write};
 
-/// The socket of a session and, once agreed, its TLS state.
+/// The socket of a session and, once negotiated, its TLS state.
 pub struct Stream {
     socket: Socket,
     tls: Option<Box<ClientConnection>>,
 }
 
 impl Stream {
-    /// Over a connected, non-blocking socket.
+    /// Creates a stream from a connected, non-blocking socket.
     pub fn new(socket: Socket) -> Self {
         Self { socket, tls: None }
     }
 
-    /// The socket below.
+    /// The underlying socket.
     pub fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// The socket's number, to wait for it.
+    /// The socket's file descriptor, for waiting.
     pub fn descriptor(&self) -> std::os::fd::RawFd {
         std::os::fd::AsRawFd::as_raw_fd(&self.socket)
     }
@@ -31,12 +31,13 @@ impl Stream {
         self.tls.as_deref()
     }
 
-    /// From here on everything is TLS; the handshake runs by [`Self::handshake`].
+    /// Switches to TLS; [`Self::handshake`] performs the handshake.
     pub fn start_tls(&mut self, tls: ClientConnection) {
         self.tls = Some(Box::new(tls));
     }
 
-    /// Goes on with the TLS handshake: true when done, false when the peer's turn (or a full socket) must be awaited.
+    /// Continues the TLS handshake: true when done, false if the caller must wait for the peer or for space in the
+    /// socket.
     pub fn handshake(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.is_handshaking() {
@@ -49,7 +50,7 @@ impl Stream {
         Ok(true)
     }
 
-    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end of the stream.
+    /// Reads available data; `WouldBlock` if there is none, 0 at the end of the stream.
     #[inline]
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.tls {
@@ -58,13 +59,13 @@ impl Stream {
         }
     }
 
-    /// Writes some of the bytes; `WouldBlock` when the socket is full.
+    /// Writes some of the bytes; `WouldBlock` if the socket is full.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.tls {
             None => retry(|| (&self.socket).write(bytes)),
             Some(tls) => {
-                // The writer buffers: only feed it when the socket took what it had.
+                // The writer buffers, so only feed it after the socket has accepted what it had.
                 push_tls(tls, &self.socket)?;
                 let n = tls.writer().write(bytes)?;
                 match push_tls(tls, &self.socket) {
@@ -75,7 +76,7 @@ impl Stream {
         }
     }
 
-    /// Whether everything written has reached the socket; `WouldBlock` when it is full.
+    /// Flushes to the socket; `WouldBlock` if it is full.
     #[inline]
     pub fn flush(&mut self) -> io::Result<()> {
         match &mut self.tls {
@@ -105,7 +106,7 @@ fn read_tls(tls: &mut ClientConnection, socket: &Socket, buffer: &mut [u8]) -> i
     loop {
         match tls.reader().read(buffer) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            // A node that is killed closes without saying good-bye.
+            // A node that is killed closes the connection without a TLS alert.
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
             result => return result,
         }
@@ -113,7 +114,7 @@ fn read_tls(tls: &mut ClientConnection, socket: &Socket, buffer: &mut [u8]) -> i
             return Ok(0);
         }
         if let Err(e) = tls.process_new_packets() {
-            // Best effort: the alert tells the peer why.
+            // Best effort: the alert tells the peer the reason.
             let _ = push_tls(tls, socket);
             return Err(io::Error::other(e));
         }

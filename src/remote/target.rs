@@ -1,4 +1,4 @@
-//! What a session needs to know of a node, and the connection options a node can have.
+//! Connection parameters of a node, and the connection options in `helios.node`.
 
 use crate::error::{Error, Result};
 use crate::settings;
@@ -8,23 +8,23 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How TLS is used, with libpq's words and meanings.
+/// TLS modes, with libpq's names and meanings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SslMode {
     /// Never.
     Disable,
     /// If the node offers it.
     Prefer,
-    /// Always, without looking at the certificate (unless `sslrootcert` is given: then as `verify-ca`).
+    /// Always, without verifying the certificate (with `sslrootcert`: like `verify-ca`).
     Require,
-    /// Always, the certificate must come from a trusted root.
+    /// Always; the certificate must be issued by a trusted CA.
     VerifyCa,
-    /// As `verify-ca`, and the certificate must name the host.
+    /// Like `verify-ca`, and the certificate must match the host name.
     VerifyFull,
 }
 
 impl SslMode {
-    /// libpq's word for it.
+    /// libpq's name for it.
     pub fn name(self) -> &'static str {
         match self {
             SslMode::Disable => "disable",
@@ -36,14 +36,14 @@ impl SslMode {
     }
 }
 
-/// One node as seen by a session.
+/// Connection parameters of a node.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The node's number in this database's directory, if it is there.
+    /// The node's ID in this database's directory, if it is listed there.
     pub id: Option<i32>,
     /// The node's name, for messages.
     pub name: String,
-    /// Host (a directory when it begins with `/`) and port, tried in order.
+    /// Hosts (directories if they begin with `/`) and ports, tried in order.
     pub addresses: Vec<(String, u16)>,
     /// Database on the node.
     pub database: String,
@@ -55,35 +55,35 @@ pub struct Target {
     pub sslcert: Option<PathBuf>,
     /// Its key (PEM).
     pub sslkey: Option<PathBuf>,
-    /// Password from the directory; none: the passfile is asked.
+    /// Password from the directory; None to use the password file.
     pub password: Option<String>,
-    /// The passfile to ask.
+    /// The password file.
     pub passfile: Option<PathBuf>,
-    /// Bound on connecting to one address, handshake included.
+    /// Timeout for connecting to one address, including the handshake.
     pub connect_timeout: Duration,
-    /// What the session proves itself by to a node of ours.
+    /// The signature by which the session proves to a node that it is its coordinator's.
     pub proof: Option<String>,
-    /// Further start-up parameters: settings of the session.
+    /// Further startup parameters: settings of the session.
     pub parameters: Vec<(&'static str, String)>,
     /// When a connection over TCP counts as lost.
     pub tcp: Tcp,
 }
 
-/// How long a connection over TCP may be without a sign of the other side. What is None is left to the system.
+/// When a silent TCP connection counts as lost. None uses the system default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp {
-    /// Time without traffic before the first keepalive probe.
+    /// Idle time before the first keepalive probe.
     pub idle: Option<Duration>,
     /// Time between two probes.
     pub interval: Option<Duration>,
-    /// Probes without an answer after which the connection is lost.
+    /// Number of unanswered probes after which the connection is lost.
     pub count: Option<u32>,
-    /// How long what was sent may stay without acknowledgement.
+    /// How long sent data may remain unacknowledged.
     pub user_timeout: Option<Duration>,
 }
 
 impl Tcp {
-    /// As the settings `helios.tcp_…` have it.
+    /// Reads the settings `helios.tcp_…`.
     pub fn from_settings() -> Self {
         let number =
             |setting: &GucSetting<i32>| u32::try_from(setting.get()).ok().filter(|n| *n > 0);
@@ -98,11 +98,11 @@ impl Tcp {
     }
 }
 
-/// The options of `helios.node` that shape a connection.
+/// The connection options allowed in `helios.node`.
 const OPTIONS: [&str; 5] = ["connect_timeout", "sslcert", "sslkey", "sslmode", "sslrootcert"];
 
 impl Target {
-    /// The same in libpq's words, for those who connect by libpq. Without the passfile, which is this server's own.
+    /// The same as libpq parameters, without the password file, which is local to this server.
     pub fn libpq(&self, user: &str) -> Vec<(&'static str, String)> {
         let hosts: Vec<&str> = self.addresses.iter().map(|(host, _)| host.as_str()).collect();
         let ports: Vec<String> = self.addresses.iter().map(|(_, port)| port.to_string()).collect();
@@ -122,7 +122,7 @@ impl Target {
         all.into_iter().filter_map(|(word, value)| Some((word, value?))).collect()
     }
 
-    /// Applies a node's options. 22023 for an option or value that does not exist.
+    /// Applies a node's options. 22023 for an invalid option or value.
     pub fn set_options(&mut self, options: &BTreeMap<String, String>) -> Result<()> {
         for (name, value) in options {
             let path = || Some(PathBuf::from(value));

@@ -1,4 +1,4 @@
-//! TLS to a node: what is trusted, and the channel binding that ties SCRAM to the certificate.
+//! TLS connections to nodes: trust, and the channel binding that ties SCRAM to the certificate.
 
 use super::target::{SslMode, Target};
 use super::trust::Verifier;
@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A TLS connection to be, for one host of the target. 58P01 or F0000 when files are missing or wrong.
+/// Prepares a TLS connection to one host of the target. 58P01 or F0000 if files are missing or invalid.
 pub fn connection(target: &Target, host: &str) -> Result<ClientConnection> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -34,7 +34,7 @@ pub fn connection(target: &Target, host: &str) -> Result<ClientConnection> {
         }
         _ => builder.with_no_client_auth(),
     };
-    // Sessions live long; a resumed one would hide the certificate that channel binding needs.
+    // Sessions live long; a resumed one would lack the certificate that channel binding requires.
     config.resumption = rustls::client::Resumption::disabled();
     config.alpn_protocols = vec![b"postgresql".to_vec()];
     let name = ServerName::try_from(host.to_owned())
@@ -43,8 +43,8 @@ pub fn connection(target: &Target, host: &str) -> Result<ClientConnection> {
         .map_err(|e| broken(format!("cannot set up TLS: {e}")))
 }
 
-/// RFC 5929 `tls-server-end-point`: the hash of the server's certificate by its own signature's hash, with MD5
-/// and SHA-1 replaced by SHA-256; nothing for signatures without a hash of their own.
+/// RFC 5929 `tls-server-end-point`: the hash of the server's certificate by the hash function of its signature, with
+/// MD5 and SHA-1 replaced by SHA-256; None for signatures without a separate hash function.
 pub fn channel_binding(tls: &ClientConnection) -> Option<Vec<u8>> {
     use ring::digest::{SHA256, SHA384, SHA512, digest};
     let der = tls.peer_certificates()?.first()?;
@@ -98,10 +98,10 @@ fn verifier(
     Ok(Arc::new(verifier.map_err(|e| unreadable("sslrootcert", path, &e))?))
 }
 
-/// The client certificate's key. As libpq does, one that others can read is not used.
+/// Reads the client certificate's key. Like libpq, rejects a file that others can read.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     let meta = std::fs::metadata(path).map_err(|e| unreadable("sslkey", path, &e))?;
-    // A key of root's may be readable for a group that the server is in.
+    // A key owned by root may be readable by a group of the server's user.
     let forbidden = if meta.uid() == 0 { 0o037 } else { 0o077 };
     if meta.mode() & forbidden != 0 {
         return Err(broken(format!("sslkey \"{}\" has group or world access", path.display()))

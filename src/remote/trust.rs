@@ -1,8 +1,8 @@
-//! Whom a TLS session trusts: libpq's levels, with libpq's meaning of a certificate's names.
+//! Certificate verification with libpq's levels and libpq's rules for names.
 //!
-//! Chains are judged by webpki, which is stricter than OpenSSL. Two kinds of certificates that it
-//! refuses are what PostgreSQL's manual tells people to make, and are judged here: one that is its
-//! own authority (it must then be in `sslrootcert` itself), and one that has only a common name.
+//! Chains are verified by webpki, which is stricter than OpenSSL. Two kinds of certificates that it rejects are those
+//! described in PostgreSQL's manual, and are accepted here: a self-signed certificate (which must itself be in
+//! `sslrootcert`), and one that has only a common name.
 
 use der::{Decode, Encode};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,7 +16,7 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::{Certificate, Version};
 
-/// libpq's levels of trust: none, the chain, the chain and the name.
+/// libpq's levels: no verification, the chain, the chain and the name.
 #[derive(Debug)]
 pub struct Verifier {
     chain: Option<Chain>,
@@ -31,12 +31,12 @@ struct Chain {
 }
 
 impl Verifier {
-    /// Any certificate will do; the node must have its key.
+    /// Accepts any certificate; the node must have its key.
     pub fn of_nothing(provider: &Arc<CryptoProvider>) -> Self {
         Self { chain: None, provider: Arc::clone(provider) }
     }
 
-    /// The certificate must lead to a trusted one and, by choice, name the host.
+    /// The certificate must be issued by a trusted CA and, optionally, match the host name.
     pub fn of_chain(
         trusted: Vec<CertificateDer<'static>>,
         by_name: bool,
@@ -72,7 +72,7 @@ impl Chain {
             return check_time(end_entity, now);
         }
         match self.webpki.verify_server_cert(end_entity, intermediates, name, &[], now) {
-            // The name is compared last: with this error the chain was found good.
+            // The name is compared last: this error implies that the chain is valid.
             Ok(_) => Ok(()),
             Err(error) if is_of_name(&error) => Ok(()),
             Err(error) => Err(error),
@@ -101,8 +101,8 @@ fn check_time(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Err
     Ok(())
 }
 
-/// The common name counts when no alternative name is a host's or an address. Source: "SSL Client
-/// Certificates" in PostgreSQL's documentation of libpq.
+/// The common name is used if no alternative name is a host name or an address. See "SSL Client Certificates" in
+/// PostgreSQL's documentation of libpq.
 fn check_name(certificate: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), Error> {
     let by_alternatives = verify_server_name(&ParsedCertificate::try_from(certificate)?, name);
     if by_alternatives.is_ok() || has_alternatives(&parsed(certificate)?)? {
@@ -134,7 +134,7 @@ fn common_name(certificate: &Certificate) -> Option<String> {
     String::from_utf8(common.next()?.value.value().to_vec()).ok()
 }
 
-/// Does a certificate's name, maybe with `*` as its first label, name this host?
+/// Whether a certificate's name, possibly with `*` as its first label, matches this host.
 fn names(pattern: &str, host: &str) -> bool {
     if pattern.eq_ignore_ascii_case(host) {
         return true;
@@ -174,8 +174,8 @@ impl ServerCertVerifier for Verifier {
         verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
-    /// With the certificate's bare key: webpki does not read every certificate that may be used
-    /// where no chain is asked for.
+    /// Verified with the certificate's bare key, because webpki rejects some certificates that are acceptable without
+    /// verification of the chain.
     fn verify_tls13_signature(
         &self,
         message: &[u8],

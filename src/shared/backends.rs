@@ -1,8 +1,8 @@
-//! What the backends of this server show each other: their sessions to nodes, and who has waited for a node so long
-//! that it may be a deadlock. With it the worker of a database can tell whose session waits for whom on a node.
+//! Information that backends publish for distributed deadlock detection: their sessions with nodes, and long waits for
+//! nodes. The worker of a database uses it to determine which session waits for which on a node.
 //!
-//! Nothing is written here on the usual way of a statement: only when a session is made or closed, and when a wait
-//! takes longer than `deadlock_timeout`.
+//! Nothing is written here in the normal course of a statement: only when a session is opened or closed, and when a
+//! wait exceeds `deadlock_timeout`.
 
 use crate::pg::ipc::process;
 use crate::pg::ipc::shared_memory::{Locked, plain_struct};
@@ -10,26 +10,26 @@ use crate::pg::session::{self, xact};
 use crate::shared::worker_slots;
 use std::cell::Cell;
 
-/// Backends that can show something at a time. Deadlocks in which others take part are not found.
+/// Number of backends that can be published. Deadlocks that involve others are not detected.
 const BACKENDS: usize = 2048;
-/// Sessions to nodes that one backend can show.
+/// Number of sessions per backend that can be published.
 const SESSIONS: usize = 64;
-/// Members of a deadlock that its victim can name.
+/// Number of members of a deadlock that are reported by its victim.
 const MEMBERS: usize = 8;
 
 plain_struct! {
     #[derive(Clone, Copy)]
     pub(super) struct Slot {
-        /// Process id; 0: the slot is free.
+        /// PID; 0 if the slot is free.
         pid: i32,
         database: u32,
-        /// Node and process id there; (0, 0): none.
+        /// Node and PID there; (0, 0) if unused.
         sessions: [(i32, i32); SESSIONS],
-        /// Since when it waits for a node, once that was long; 0: it does not.
+        /// Start of a long wait for a node; 0 if there is none.
         waiting_since: i64,
-        /// When its transaction began.
+        /// Start of its transaction.
         begun: i64,
-        /// Process ids here of the deadlock whose victim it is; all 0: it is none.
+        /// PIDs here of the deadlock whose victim it is; all 0 if it is not a victim.
         deadlock: [i32; MEMBERS],
     }
 }
@@ -50,7 +50,7 @@ thread_local! {
     static OWN: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// This backend's slot, taken if it had none; None when all are taken.
+/// This backend's slot, allocated on first use; None if all are in use.
 fn claim() -> Option<usize> {
     if let Some(at) = OWN.get() {
         return Some(at);
@@ -70,7 +70,7 @@ fn leave(_code: i32) {
     }
 }
 
-/// A session of this backend to a node was made; `pid`: the process that serves it there.
+/// Publishes a new session of this backend with a node; `pid` is its process there.
 pub fn opened(node: i32, pid: i32) {
     let Some(at) = claim() else { return };
     let mut slots = SLOTS.exclusive();
@@ -79,7 +79,7 @@ pub fn opened(node: i32, pid: i32) {
     }
 }
 
-/// The session is closed.
+/// Removes a closed session.
 pub fn closed(node: i32, pid: i32) {
     let Some(at) = OWN.get() else { return };
     let mut slots = SLOTS.exclusive();
@@ -88,13 +88,13 @@ pub fn closed(node: i32, pid: i32) {
     }
 }
 
-/// Shows, as long as it lives, that this backend waits for a node.
+/// Publishes a long wait of this backend for a node until it is dropped.
 pub struct LongWait {
     slot: usize,
 }
 
 impl LongWait {
-    /// From now on. None when this backend cannot show anything.
+    /// Begins the wait. None if this backend has no slot.
     pub fn begin() -> Option<Self> {
         let slot = claim()?;
         let mut slots = SLOTS.exclusive();
@@ -107,7 +107,7 @@ impl LongWait {
         Some(Self { slot })
     }
 
-    /// Process ids here of the deadlock whose victim this wait has become; none if it has not.
+    /// PIDs here of the deadlock whose victim this wait has become; empty if it has not.
     pub fn deadlock(&self) -> Vec<i32> {
         let slots = SLOTS.share();
         slots[self.slot].deadlock.iter().copied().filter(|&pid| pid != 0).collect()
@@ -122,20 +122,20 @@ impl Drop for LongWait {
     }
 }
 
-/// A backend as it shows itself.
+/// The published state of a backend.
 #[derive(Clone, Debug)]
 pub struct Backend {
     /// Process id.
     pub pid: i32,
-    /// Node and process id there of each of its sessions.
+    /// Node and PID there of each of its sessions.
     pub sessions: Vec<(i32, i32)>,
-    /// Since when it waits for a node, if that is long.
+    /// Start of a long wait for a node, if there is one.
     pub waiting_since: Option<i64>,
-    /// When its transaction began, if it waits.
+    /// Start of its transaction, if it waits.
     pub begun: i64,
 }
 
-/// Whether a backend of the database has waited for a node for long.
+/// Whether a backend of the database is in a long wait for a node.
 pub fn any_waits(database: u32) -> bool {
     SLOTS.share().iter().any(|s| s.pid != 0 && s.database == database && s.waiting_since != 0)
 }
@@ -153,7 +153,7 @@ pub fn of_database(database: u32) -> Vec<Backend> {
     .collect()
 }
 
-/// Makes a backend the victim of a deadlock, if it is still in the same wait: it raises 40P01 by itself.
+/// Makes a backend the victim of a deadlock, if it is still in the same wait: it raises 40P01 itself.
 pub fn condemn(pid: i32, waiting_since: i64, members: &[i32]) {
     let mut slots = SLOTS.exclusive();
     let Some(slot) = slots.iter_mut().find(|s| s.pid == pid && s.waiting_since == waiting_since)

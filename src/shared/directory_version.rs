@@ -1,5 +1,5 @@
-//! Which version of the directory a backend's copy is of: a number that changes whenever what the copy rests on may have
-//! changed, here or in another backend.
+//! Version of the directory cached by a backend: a number that changes whenever the cached data may have changed, here
+//! or in another backend.
 //!
 //! The transaction that changes the directory sees its change at once; all others see it when it commits.
 
@@ -17,25 +17,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) static GENERATION: Unlocked<AtomicU64> = Unlocked::new(c"helios_generation");
 
 thread_local! {
-    /// The current transaction has changed the directory.
+    /// Whether the current transaction has changed the directory.
     static CHANGED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Changes whenever something that the directory's copy rests on may have changed: this backend's number and that of all.
+/// Changes whenever data in the directory cache may have changed: this backend's number and the shared one.
 #[inline]
 pub fn current() -> (u64, u64) {
     (invalidation::epoch(), GENERATION.get().load(Ordering::Acquire))
 }
 
-/// The current transaction changes the directory: seen here at once, elsewhere when it commits.
+/// Records a change of the directory by the current transaction: visible here at once, elsewhere when it commits.
 pub fn directory_changed() {
     CHANGED.set(true);
     invalidation::invalidate();
 }
 
-/// Follows the local transaction: tells the others when a change commits, and forgets one that is rolled back.
+/// Transaction callback: announces a change at commit, and discards it at abort.
 ///
-/// Errors: 0A000 when a transaction that changed the directory is to be left prepared: nobody would be told at its commit.
+/// Errors: 0A000 if a transaction that changed the directory is to be prepared, because nobody would be informed at its
+/// commit.
 pub fn on_event(event: Event) -> Result<()> {
     if !CHANGED.get() {
         return Ok(());
@@ -53,7 +54,7 @@ pub fn on_event(event: Event) -> Result<()> {
             invalidation::invalidate();
             GENERATION.get().fetch_add(1, Ordering::AcqRel);
             let database = session::database_id();
-            // There may be nodes now that want to be watched, or none any more.
+            // There may be new nodes to be monitored, or none left.
             worker_slots::note(database, Work::Pending);
             worker_slots::wake(database);
         }

@@ -1,5 +1,5 @@
-//! What tests have set for the failpoints, in shared memory, so that a background worker meets it too. A server that
-//! restarts after a crash has forgotten it: a place where a process died does not kill the next one.
+//! Actions set for failpoints by tests, in shared memory, so that they apply to background workers, too. A crash
+//! restart clears them: the place where a process died does not kill the next one.
 
 use crate::error::{Error, Result};
 use crate::pg::ipc::process;
@@ -13,7 +13,7 @@ plain_enum! {
     pub enum Action {
         #[default]
         Off,
-        /// Nothing but counting.
+        /// Only count.
         Count,
         Error,
         Hang,
@@ -25,20 +25,21 @@ plain_struct! {
     #[derive(Clone, Copy, Default)]
     pub(super) struct Entry {
         action: Action,
-        /// How many more times it is done; 0 for no limit.
+        /// Number of remaining actions; 0 for no limit.
         left: u32,
-        /// The only process that it counts for; 0 for all.
+        /// PID to which it applies; 0 for all.
         process: i32,
         hits: i64,
     }
 }
 
-/// Failpoints that there may be.
+/// Maximum number of failpoints.
 pub const SLOTS: usize = 64;
 
 pub(super) static ENTRIES: Locked<[Entry; SLOTS]> = Locked::new(c"helios_failpoints");
 
-/// Does what is set for the failpoint of this number and name. `hang` lasts until it is switched off, or cancelled where a cancel is possible.
+/// Performs the action set for the failpoint with this number and name. `hang` lasts until it is reset, or canceled
+/// where that is possible.
 pub fn hit(slot: usize, point: &str) -> Result<()> {
     match take(slot) {
         Action::Off | Action::Count => Ok(()),
@@ -78,13 +79,13 @@ fn take(slot: usize) -> Action {
     action
 }
 
-/// Sets what happens at a failpoint: `left` limits how often (0: for ever), `process` to whom (0: everybody). Its hits are
-/// counted from here on.
+/// Sets the action of a failpoint: `left` limits how often (0: no limit), `process` to whom (0: everybody) it applies.
+/// Resets the count of hits.
 pub fn set(slot: usize, action: Action, left: u32, process: i32) {
     ENTRIES.exclusive()[slot] = Entry { action, left, process, hits: 0 };
 }
 
-/// How many times a failpoint was passed since it was set.
+/// How often a failpoint was reached since it was set.
 pub fn hits(slot: usize) -> i64 {
     ENTRIES.share()[slot].hits
 }

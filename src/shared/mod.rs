@@ -1,10 +1,10 @@
-//! What all processes of the server know in common: Helios' own structures in shared memory, in safe Rust.
+//! State shared by all processes of the server: Helios' own structures in shared memory, in safe Rust.
 //!
-//! `pg/ipc/shared_memory.rs` has the memory; here is what lies in it. Nothing of it survives a restart or a crash of the
-//! server: whatever reads it must do with "nothing is known".
+//! `pg/ipc/shared_memory.rs` manages the memory; this module defines its contents. Nothing in it survives a restart or
+//! crash of the server, so all readers must cope with missing data.
 //!
-//! Invariant: nothing is waited for while a structure's lock is held, and no two of these locks are held at a time.
-//! Begin with [`directory_version`], which every statement reads.
+//! Invariant: no waits while a structure's lock is held, and no two of these locks are held at a time. Begin with
+//! [`directory_version`], which every statement reads.
 
 pub mod backends;
 pub mod directory_version;
@@ -18,7 +18,7 @@ pub mod worker_slots;
 
 use crate::pg::ipc::shared_memory::{self, Structure};
 
-/// Everything that the postmaster is asked for.
+/// All structures for which memory is requested.
 static STRUCTURES: &[&dyn Structure] = &[
     &directory_version::GENERATION,
     &server_epoch::START,
@@ -32,7 +32,7 @@ static STRUCTURES: &[&dyn Structure] = &[
     &failpoints::ENTRIES,
 ];
 
-/// Asks the postmaster for the memory; once, from `_PG_init`, when settings are known.
+/// Requests the shared memory; called once, from `_PG_init`, after settings have been defined.
 pub fn install() {
     shared_memory::install(STRUCTURES);
 }

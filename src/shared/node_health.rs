@@ -1,36 +1,36 @@
-//! Which nodes answer, as the workers of this server's databases last saw it.
+//! Health of nodes as last checked by the workers of this server's databases.
 
 use crate::pg::ipc::shared_memory::{Locked, plain_enum, plain_struct};
 use crate::pg::session;
 use crate::shared::worker_slots;
 
 plain_enum! {
-    /// How a node answers.
+    /// How a node responds.
     #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
     pub enum State {
-        /// All of its addresses answer.
+        /// All of its addresses respond.
         #[default]
         Online,
-        /// Some do.
+        /// Some of its addresses respond.
         Degraded,
-        /// None does: connections are refused or break.
+        /// None does: connections are refused or closed.
         Offline,
-        /// None does, and nothing says so: whoever connects waits in vain.
+        /// None does, and there is no error: connection attempts time out.
         Silent,
     }
 }
 
 plain_struct! {
-    /// What is known of a node.
+    /// Health of a node.
     #[derive(Clone, Copy, Default, Debug)]
     pub struct Health {
-        /// How it answers.
+        /// How it responds.
         pub state: State,
-        /// Since when (microseconds since 2000).
+        /// Start of this state (microseconds since 2000).
         pub since: i64,
-        /// When it was last looked at; 0: never.
+        /// Time of the last check; 0 for never.
         pub checked: i64,
-        /// A session with it failed since then.
+        /// A session with it has failed since then.
         pub suspect: bool,
     }
 }
@@ -43,9 +43,9 @@ plain_struct! {
         database: u32,
         node: i32,
         health: Health,
-        /// Which of its addresses was the primary's last; 0: not known.
+        /// The last known primary among its addresses; 0 if unknown.
         primary: u64,
-        /// It knows that this server is the coordinator, told since the server started.
+        /// This server has been registered as its coordinator since the server's start.
         claimed: bool,
     }
 }
@@ -63,7 +63,7 @@ impl Slots {
         self.nodes.iter_mut().find(|slot| slot.database == database && slot.node == node)
     }
 
-    /// The slot of a node, which may be a new one; None when all are taken.
+    /// The slot of a node, allocated if necessary; None if all are in use.
     fn find_or_take(&mut self, database: u32, node: i32) -> Option<&mut Slot> {
         let own = self.nodes.iter().position(|slot| slot.database == database && slot.node == node);
         let slot = match own {
@@ -75,8 +75,7 @@ impl Slots {
     }
 }
 
-/// Notes how the nodes of a database answer, as far as they were looked at now; what was known of others of its nodes
-/// is forgotten.
+/// Records the states of the nodes of a database that have been checked; data on others of its nodes is deleted.
 pub fn note(database: u32, states: &[(i32, Option<State>)]) {
     let now = session::clock();
     let mut slots = NODES_SEEN.exclusive();
@@ -94,8 +93,8 @@ pub fn note(database: u32, states: &[(i32, Option<State>)]) {
     }
 }
 
-/// A session with a node of this backend's database failed: the worker is to look at it now. One that is known not to
-/// answer is looked at anyhow.
+/// Reports a failed session with a node of this backend's database, so that the worker checks it at once. A node known
+/// to be unresponsive is checked anyway.
 pub fn suspect(node: i32) {
     let database = session::database_id();
     let mut slots = NODES_SEEN.exclusive();
@@ -108,7 +107,7 @@ pub fn suspect(node: i32) {
     worker_slots::wake(database);
 }
 
-/// What is known of a node of this backend's database; None if nothing is.
+/// Health of a node of this backend's database; None if unknown.
 pub fn of(node: i32) -> Option<Health> {
     let database = session::database_id();
     let slots = NODES_SEEN.share();
@@ -116,7 +115,7 @@ pub fn of(node: i32) -> Option<Health> {
     Some(slot.health).filter(|health| health.checked != 0)
 }
 
-/// Which address of a node was the primary's last, as [`set_primary`] was told; 0 if that is not known.
+/// The node's last known primary address, as set by [`set_primary`]; 0 if unknown.
 pub fn primary(node: i32) -> u64 {
     let slots = NODES_SEEN.share();
     let database = session::database_id();
@@ -124,7 +123,7 @@ pub fn primary(node: i32) -> u64 {
     slot.map_or(0, |slot| slot.primary)
 }
 
-/// Notes which address of a node is the primary's: any number that stands for it.
+/// Records a node's primary address as any number that identifies it.
 pub fn set_primary(node: i32, address: u64) {
     if primary(node) == address {
         return;
@@ -134,14 +133,14 @@ pub fn set_primary(node: i32, address: u64) {
     }
 }
 
-/// Whether the node was told since the server started that this is the coordinator.
+/// Whether this server has been registered as the node's coordinator since the server's start.
 pub fn is_claimed(node: i32) -> bool {
     let database = session::database_id();
     let slots = NODES_SEEN.share();
     slots.nodes.iter().any(|slot| slot.database == database && slot.node == node && slot.claimed)
 }
 
-/// Notes whether the node takes this server for the coordinator.
+/// Records whether the node accepts this server as its coordinator.
 pub fn set_claimed(node: i32, claimed: bool) {
     if is_claimed(node) != claimed
         && let Some(slot) = NODES_SEEN.exclusive().find_or_take(session::database_id(), node)
@@ -150,7 +149,7 @@ pub fn set_claimed(node: i32, claimed: bool) {
     }
 }
 
-/// Seconds since a moment.
+/// Seconds since a point in time.
 pub fn age(moment: i64) -> f64 {
     (session::clock() - moment) as f64 / 1e6
 }

@@ -1,30 +1,32 @@
-//! How far each copy in step is, as last seen: noted by the worker that follows the copies, read by every backend.
+//! Progress of each replica in sync as last seen: recorded by the worker that monitors replicas, read by every backend.
 //!
-//! A copy that nothing is noted of is taken for one that is far behind, and that commits wait for.
+//! A replica without an entry counts as far behind, and commits wait for it.
 
 use crate::pg::ipc::shared_memory::{Locked, plain_struct};
 use crate::pg::session;
 
 plain_struct! {
-    /// What is known of a copy.
+    /// State of a replica.
     #[derive(Clone, Copy, Default, Debug)]
     pub struct State {
-        /// The migration that made it.
+        /// The migration that created it.
         pub migration: i64,
-        /// Whatever was committed before this moment (microseconds since 2000) has been applied; 0: not known.
+        /// Everything committed before this time (microseconds since 2000) has been applied; 0 if unknown.
         pub complete_until: i64,
-        /// When it was looked at.
+        /// Time of the last check.
         pub seen: i64,
-        /// Bytes of the log that it has not confirmed.
+        /// WAL that it has not confirmed, in bytes.
         pub bytes: i64,
-        /// End of the log that it follows, at that moment; 0: not known.
+        /// End of the WAL that it follows at that time; 0 if unknown.
         pub log_end: i64,
-        /// When it did not confirm a commit in time; 0: it does. It is not waited for until a later moment has been applied.
+        /// When it failed to confirm a commit in time; 0 if it does. Commits do not wait for it until changes from a
+        /// later time have been applied.
         pub degraded: i64,
     }
 }
 
-/// Copies in step on all databases of the server. One more is neither read from nor known to be degraded.
+/// Number of replicas in sync in all databases of the server. Any others are neither read from nor known to be
+/// degraded.
 const COPIES: usize = 4096;
 
 plain_struct! {
@@ -70,8 +72,8 @@ impl Slots {
     }
 }
 
-/// Notes what was seen of the copies of this database; others are forgotten. One that is degraded stays so until
-/// something that was written after that has been applied. Gives the migrations whose copies are back.
+/// Records the states of this database's replicas; others are deleted. A degraded one stays so until something written
+/// after that has been applied. Returns the migrations whose replicas have recovered.
 pub fn note(states: &[State]) -> Vec<i64> {
     let database = session::database_id();
     let mut back = Vec::new();
@@ -83,7 +85,7 @@ pub fn note(states: &[State]) -> Vec<i64> {
     for state in states {
         match slots.find(database, state.migration) {
             Some(known) => {
-                // A look that got no answer takes nothing back.
+                // A check without a response does not reset anything.
                 let complete_until = state.complete_until.max(known.complete_until);
                 let (bytes, log_end) = match state.log_end {
                     0 => (known.bytes, known.log_end),
@@ -102,7 +104,7 @@ pub fn note(states: &[State]) -> Vec<i64> {
     back
 }
 
-/// What is known of a copy of this database.
+/// State of a replica of this database.
 pub fn of(migration: i64) -> Option<State> {
     let database = session::database_id();
     let slots = STATES.share();
@@ -110,7 +112,7 @@ pub fn of(migration: i64) -> Option<State> {
     slots.slots[..slots.used].iter().find(is).map(|slot| slot.state)
 }
 
-/// All copies of this database that something is known of.
+/// All known replicas of this database.
 pub fn all() -> Vec<State> {
     let database = session::database_id();
     let slots = STATES.share();
@@ -118,7 +120,8 @@ pub fn all() -> Vec<State> {
     ours.map(|slot| slot.state).collect()
 }
 
-/// A copy has not confirmed a commit in time: commits do not wait for it until it is in step again. Whether that is new.
+/// Marks a replica as degraded because it has not confirmed a commit in time: commits do not wait for it until it is in
+/// sync again. Returns whether that is new.
 pub fn degrade(migration: i64) -> bool {
     let database = session::database_id();
     let degraded = session::clock();

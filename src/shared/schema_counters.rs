@@ -1,8 +1,9 @@
-//! What statements do in each schema, counted in shared memory by all backends.
+//! Statement statistics for each schema, counted in shared memory by all backends.
 //!
-//! A table with open addressing. A backend finds a schema's entry once and remembers it; after that a statement costs a
-//! few additions to one cache line, without any lock. An entry is claimed by setting its key, and given back only when
-//! its schema is gone. Two backends may claim two entries for one schema at the same moment: readers add them up.
+//! A hash table with open addressing. A backend looks up a schema's entry once and remembers it; after that a statement
+//! costs a few additions in one cache line, without locks. An entry is claimed by setting its key, and released only
+//! when its schema no longer exists. Two backends may claim two entries for the same schema concurrently: readers add
+//! them up.
 
 use crate::pg::ipc::shared_memory::{Table, Unlocked, plain_struct};
 use crate::pg::session;
@@ -10,16 +11,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Key of an entry that is free again; entries behind it may still be in use.
+/// Key of a released entry; entries after it may still be in use.
 const GONE: u64 = u64::MAX;
-/// Entries a schema may be away from its place: beyond, it is not counted.
+/// Maximum distance of an entry from its home position; a schema that finds none is not counted.
 const REACH: usize = 256;
 
 plain_struct! {
-    /// One schema of one database. All zero: free.
+    /// Counters of one schema in one database. All zero if unused.
     #[repr(C, align(64))]
     pub(super) struct Entry {
-        /// Database and schema, each by its OID.
+        /// OIDs of database and schema.
         key: AtomicU64,
         calls: AtomicU64,
         rows: AtomicU64,
@@ -28,20 +29,20 @@ plain_struct! {
         errors: AtomicU64,
         /// `micros` when the load was last computed.
         seen_micros: AtomicU64,
-        /// Seconds of statements a second, an f64.
+        /// Seconds of statements per second, as f64.
         load: AtomicU64,
-        /// Bytes on its node when last asked, plus one; 0: never.
+        /// Bytes on its node when last measured, plus one; 0 if never.
         size: AtomicU64,
     }
 }
 
 plain_struct! {
-    /// What belongs to no schema.
+    /// Data that belongs to no schema.
     #[repr(C, align(64))]
     pub(super) struct Head {
-        /// When counting began (microseconds since 2000); 0: with the server.
+        /// Start of counting (microseconds since 2000); 0 for the server's start.
         since: AtomicU64,
-        /// Statements of schemas that found no entry.
+        /// Number of statements of schemas without an entry.
         uncounted: AtomicU64,
     }
 }
@@ -54,26 +55,26 @@ thread_local! {
     static LAST: Cell<(u32, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// What is counted of a schema.
+/// Counters of a schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counters {
-    /// Statements that ended well.
+    /// Number of successful statements.
     pub calls: u64,
-    /// Rows that they gave or changed.
+    /// Number of rows returned or affected.
     pub rows: u64,
-    /// Bytes of the rows that they gave.
+    /// Size of the returned rows in bytes.
     pub bytes: u64,
     /// Microseconds from sending a statement to its last row.
     pub micros: u64,
-    /// Statements that failed.
+    /// Number of failed statements.
     pub errors: u64,
-    /// Seconds of statements a second, recent ones counting more.
+    /// Seconds of statements per second, with more weight on recent ones.
     pub load: f64,
-    /// Bytes that it has on its node, if that was asked.
+    /// Size on its node in bytes, if measured.
     pub size: Option<u64>,
 }
 
-/// Entries for `schemas` schemas: a power of two that leaves room between them.
+/// Number of entries for `schemas` schemas: a power of two with free space.
 fn capacity() -> usize {
     let schemas = usize::try_from(crate::settings::STATISTICS_SCHEMAS.get()).unwrap_or(1);
     (schemas + schemas / 2).next_power_of_two().max(1024)
@@ -87,13 +88,13 @@ fn key(schema: u32) -> u64 {
     u64::from(session::database_id()) << 32 | u64::from(schema)
 }
 
-/// The places where a key may be, in order.
+/// The positions at which a key may be, in order.
 fn places(key: u64, count: usize) -> impl Iterator<Item = usize> {
     let first = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
     (0..REACH.min(count)).map(move |step| (first + step) & (count - 1))
 }
 
-/// The schema's entry, made if there is none and `make` says so.
+/// The schema's entry, created if `make` and there is none.
 fn find(schema: u32, make: bool) -> Option<usize> {
     let (key, entries) = (key(schema), ENTRIES.entries());
     if entries.is_empty() {
@@ -122,7 +123,7 @@ fn find(schema: u32, make: bool) -> Option<usize> {
     claimed.then_some(at)
 }
 
-/// The entry that this backend counts a schema in.
+/// The entry in which this backend counts a schema.
 #[inline]
 fn own(schema: u32) -> Option<&'static Entry> {
     let (last, at) = LAST.get();
@@ -144,7 +145,7 @@ fn own(schema: u32) -> Option<&'static Entry> {
     Some(&entries[at])
 }
 
-/// Counts a statement that ended well.
+/// Counts a successful statement.
 #[inline]
 pub fn add(schema: u32, rows: u64, bytes: u64, micros: u64) {
     let Some(entry) = own(schema) else { return };
@@ -154,14 +155,14 @@ pub fn add(schema: u32, rows: u64, bytes: u64, micros: u64) {
     entry.micros.fetch_add(micros, Relaxed);
 }
 
-/// Counts a statement that failed.
+/// Counts a failed statement.
 pub fn add_error(schema: u32, micros: u64) {
     let Some(entry) = own(schema) else { return };
     entry.errors.fetch_add(1, Relaxed);
     entry.micros.fetch_add(micros, Relaxed);
 }
 
-/// Notes how many bytes a schema has on its node.
+/// Records a schema's size on its node in bytes.
 pub fn set_size(schema: u32, bytes: u64) {
     if let Some(entry) = own(schema) {
         entry.size.store(bytes.saturating_add(1), Relaxed);
@@ -176,7 +177,7 @@ fn of_this_database() -> impl Iterator<Item = (u32, &'static Entry)> {
     })
 }
 
-/// What was counted of each schema of this database, by OID.
+/// Counters of all schemas of this database, by OID.
 pub fn all() -> HashMap<u32, Counters> {
     let mut all: HashMap<u32, Counters> = HashMap::new();
     for (schema, entry) in of_this_database() {
@@ -192,8 +193,8 @@ pub fn all() -> HashMap<u32, Counters> {
     all
 }
 
-/// Computes every schema's load, `seconds` after it was done last; what was before counts half after
-/// `half_life` seconds. Entries of schemas that `exists` does not know become free. Called by one process at a time.
+/// Computes every schema's load, `seconds` after the last time; older load counts half after `half_life` seconds.
+/// Entries of schemas for which `exists` is false are released. Called by one process at a time.
 pub fn refresh(seconds: f64, half_life: f64, exists: impl Fn(u32) -> bool) {
     let kept = 0.5f64.powf(seconds / half_life);
     for (schema, entry) in of_this_database() {
@@ -222,7 +223,7 @@ fn clear(entry: &Entry) {
     }
 }
 
-/// Resets the counters, for one schema of this database or for all. Sizes stay: they are no count.
+/// Resets the counters of one schema of this database, or of all. Sizes are kept, because they are not counters.
 pub fn reset(only: Option<u32>) {
     of_this_database()
         .filter(|(schema, _)| only.is_none_or(|only| only == *schema))
@@ -233,13 +234,12 @@ pub fn reset(only: Option<u32>) {
     }
 }
 
-/// Counting begins now, unless it has begun since the counters were last made: with the server, and again when it has
-/// restarted after a crash.
+/// Records the start of counting, unless it is set: at the server's start, and again after a crash restart.
 pub fn begin() {
     let _ = SINCE.get().since.compare_exchange(0, now(), Relaxed, Relaxed);
 }
 
-/// Seconds since counting began, and statements of schemas that found no place in the table.
+/// Seconds since the start of counting, and the number of statements of schemas without an entry.
 pub fn age() -> (f64, u64) {
     begin();
     let since = SINCE.get().since.load(Relaxed);

@@ -1,26 +1,26 @@
-//! Which of its starts a server is in: what tells transactions of the coordinator apart that have the same id.
+//! Identifies the server's start, to distinguish transactions of the coordinator with the same ID.
 //!
-//! A start is known by a number that grows from start to start and with every promotion: the timeline, and where the log
-//! was durable when this start wrote its first record behind recovery. Both are PostgreSQL's own, so nothing has to be
-//! written for it: what is durable before a crash is replayed after it, and each start adds to the log.
+//! A start is identified by a number that increases with each start and promotion: the timeline, and the flush position
+//! of the WAL when this start wrote its first record after recovery. Both are maintained by PostgreSQL, so nothing
+//! needs to be stored: what is flushed before a crash is replayed afterwards, and each start adds to the WAL.
 
 use crate::pg::ipc::shared_memory::{Unlocked, plain_struct};
 use crate::pg::session::server_state;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 plain_struct! {
-    /// What the first process that asked has found; 0: nobody has asked.
+    /// The result for the first process that asked; 0 if none has.
     pub(super) struct Start {
         log: AtomicU64,
         next_id: AtomicU64,
     }
 }
 
-/// New with each start of the server and each recovery from a crash.
+/// Different for each start of the server and each crash recovery.
 pub(super) static START: Unlocked<Start> = Unlocked::new(c"helios_start");
 
-/// Number of this start of the server; greater than that of any earlier start and of any server that this one was
-/// promoted from. Only outside of recovery.
+/// Number of this start of the server; greater than that of any earlier start and of any server from which this one was
+/// promoted. Only valid outside of recovery.
 pub fn epoch() -> u128 {
     let next = server_state::next_transaction_id();
     let (flushed, timeline) = server_state::flushed_log();
@@ -37,7 +37,7 @@ pub fn epoch() -> u128 {
     (u128::from(timeline) << 64) | u128::from(first(&START.get().log, flushed))
 }
 
-/// The first transaction id that an earlier start of the server cannot have made durable; only after [`epoch`].
+/// The first transaction ID that cannot be from an earlier start of the server; only valid after [`epoch`].
 pub fn first_id() -> u64 {
     START.get().next_id.load(Ordering::Acquire)
 }

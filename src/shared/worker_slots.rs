@@ -1,28 +1,28 @@
-//! What backends, workers and the launcher tell each other about the databases of the server.
+//! Communication between backends, workers and the launcher about the databases of the server.
 
 use crate::pg::ipc::process;
 use crate::pg::ipc::shared_memory::{Locked, plain_enum, plain_struct};
 use crate::pg::session;
 
 plain_enum! {
-    /// What is known of a database's prepared transactions.
+    /// Knowledge about a database's prepared transactions.
     #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
     pub enum Work {
         /// Nothing yet.
         #[default]
         Unknown,
-        /// Everything was finished when last looked at.
+        /// Everything was finished at the last check.
         Done,
-        /// Something may have to be finished or tidied up.
+        /// Something may have to be finished or cleaned up.
         Pending,
     }
 }
 
 const SLOTS: usize = 256;
-/// Migrations of a database whose workers can be sent away; that is more than work at the same time.
+/// Number of migration workers per database that can be terminated; more than run at the same time.
 const MIGRATIONS: usize = 8;
-/// How long a database is left alone after [`hold`], in microseconds: longer than the server waits for others to
-/// leave a database.
+/// How long a database is left alone after [`hold`], in microseconds: longer than the server waits for other sessions
+/// to leave a database.
 const HOLD: i64 = 8_000_000;
 
 plain_struct! {
@@ -30,13 +30,13 @@ plain_struct! {
     struct Slot {
         database: u32,
         work: Work,
-        /// A worker is wanted as long as the database has nodes.
+        /// A worker is needed as long as the database has nodes.
         resident: bool,
-        /// Process id of the worker; 0: none.
+        /// PID of the worker; 0 if there is none.
         worker: i32,
-        /// Process ids of the workers of its migrations.
+        /// PIDs of the workers of its migrations.
         migrations: [i32; MIGRATIONS],
-        /// No worker until then (microseconds since 2000).
+        /// No worker is started until then (microseconds since 2000).
         held_until: i64,
     }
 }
@@ -44,15 +44,15 @@ plain_struct! {
 plain_struct! {
     pub(super) struct Slots {
         databases: [Slot; SLOTS],
-        /// Databases wait for another one's worker to make room.
+        /// Databases are waiting for another one's worker to exit.
         crowded: bool,
     }
 }
 
 pub(super) static WORK: Locked<Slots> = Locked::new(c"helios_work");
 
-/// Changes a database's slot. When every slot is taken, a database with nothing to do makes room; the launcher's
-/// rounds find what found no slot.
+/// Changes a database's slot. When all slots are in use, a database without work is replaced; databases without a slot
+/// are found by the launcher's rounds.
 fn change(database: u32, change: impl FnOnce(&mut Slot)) {
     let mut slots = WORK.exclusive();
     let is_idle = |slot: &Slot| {
@@ -84,39 +84,39 @@ fn select(wanted: impl Fn(&Slot) -> bool) -> Vec<u32> {
         .collect()
 }
 
-/// Notes what is known of a database.
+/// Records the knowledge about a database.
 pub fn note(database: u32, work: Work) {
     change(database, |slot| slot.work = work);
 }
 
-/// What is known of a database.
+/// The knowledge about a database.
 pub fn of_database(database: u32) -> Work {
     read(database, |slot| slot.work)
 }
 
-/// Databases that have something to do.
+/// Databases with work to do.
 pub fn pending() -> Vec<u32> {
     select(|slot| slot.work == Work::Pending)
 }
 
-/// Databases that want a worker all the time.
+/// Databases that need a permanent worker.
 pub fn resident() -> Vec<u32> {
     select(|slot| slot.resident)
 }
 
-/// Says whether a database wants a worker all the time.
+/// Sets whether a database needs a permanent worker.
 pub fn set_resident(database: u32, resident: bool) {
     change(database, |slot| slot.resident = resident);
 }
 
-/// This process is the worker of its database until it ends.
+/// Registers this process as the worker of its database until it exits.
 pub fn arrive() {
     let pid = process::own_id();
     process::at_exit(leave);
     change(session::database_id(), |slot| slot.worker = pid);
 }
 
-/// This process works on a migration of its database until it ends.
+/// Registers this process as the worker of a migration of its database until it exits.
 pub fn arrive_for_migration() {
     let pid = process::own_id();
     process::at_exit(leave_migration);
@@ -137,14 +137,14 @@ fn leave_migration(_code: i32) {
 fn leave(code: i32) {
     change(session::database_id(), |slot| {
         slot.worker = 0;
-        // It did not come to its end: what it was at has to be begun again.
+        // It exited prematurely, so its work must be repeated.
         if code != 0 {
             slot.work = Work::Pending;
         }
     });
 }
 
-/// Wakes a database's worker, if it has one.
+/// Wakes up a database's worker, if it has one.
 pub fn wake(database: u32) {
     let pid = read(database, |slot| slot.worker);
     if pid != 0 {
@@ -152,8 +152,8 @@ pub fn wake(database: u32) {
     }
 }
 
-/// Sends a database's workers away for a while: the server is about to do something for which nobody may be connected
-/// to the database.
+/// Terminates a database's workers for a while, because the server is about to do something that requires that nobody
+/// is connected to the database.
 pub fn hold(database: u32) {
     let until = session::clock() + HOLD;
     let mut workers = Vec::new();
@@ -162,7 +162,7 @@ pub fn hold(database: u32) {
         workers = slot.migrations.to_vec();
         workers.push(slot.worker);
     });
-    // A worker clears its slot before it ends, so the signal reaches it or nobody.
+    // A worker clears its slot before it exits, so the signal reaches it or nobody.
     workers.into_iter().filter(|pid| *pid != 0).for_each(process::terminate);
 }
 
@@ -172,7 +172,7 @@ pub fn is_held(database: u32) -> bool {
     read(database, |slot| slot.held_until) > now
 }
 
-/// Says whether databases wait for another one's worker to make room, and wakes the workers if so.
+/// Sets whether databases are waiting for another one's worker to exit, and wakes up the workers if so.
 pub fn set_crowded(crowded: bool) {
     let mut slots = WORK.exclusive();
     slots.crowded = crowded;
@@ -184,12 +184,12 @@ pub fn set_crowded(crowded: bool) {
     }
 }
 
-/// Whether databases wait for another one's worker to make room.
+/// Whether databases are waiting for another one's worker to exit.
 pub fn is_crowded() -> bool {
     WORK.share().crowded
 }
 
-/// The database is gone.
+/// Removes a dropped database.
 pub fn forget(database: u32) {
     change(database, |slot| {
         *slot = Slot { database, held_until: slot.held_until, ..Slot::default() }

@@ -1,10 +1,10 @@
-//! Work on a node that is committed there once the local transaction is committed, without two-phase commit: for what
-//! ends the cluster itself, whose commit records go with it.
+//! Work on a node that is committed there after the local transaction has committed, without two-phase commit. Used
+//! when the cluster itself is removed, together with the commit records.
 //!
-//! A node that the transaction has written to as well takes part in the two-phase commit with all of it.
+//! A node to which the transaction has also written takes part in the two-phase commit with all of its work.
 //!
-//! If this process dies between the two commits, the node keeps what it had: the caller chooses work whose loss a person
-//! can make up for.
+//! If this process dies between the two commits, the node's changes are lost, so callers only do work that can be
+//! repeated manually.
 
 use super::end::{read_end, send_end};
 use super::link::Link;
@@ -19,11 +19,11 @@ use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::{Duration, Instant};
 
-/// How long a node may take to commit.
+/// Time limit for the commit on a node.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Runs a statement on a node now; what it does there becomes visible when the local transaction has committed, and is
-/// rolled back with it.
+/// Runs a statement on a node now; its changes become visible after the local transaction has committed, and are rolled
+/// back with it.
 pub fn execute(node: NodeId, sql: &[u8]) -> Result<()> {
     execution::execute(node, sql, Mode::Transaction, false)?;
     let link = links::link(node)?;
@@ -31,7 +31,7 @@ pub fn execute(node: NodeId, sql: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// PREPARE TRANSACTION would leave nobody to commit it.
+/// Rejects PREPARE TRANSACTION, after which nobody would commit the node's changes.
 pub(super) fn refuse_to_prepare() -> Result<()> {
     if !links::any(|link| link.block.is_afterwards()) {
         return Ok(());
@@ -44,7 +44,7 @@ pub(super) fn refuse_to_prepare() -> Result<()> {
     .hint("Run DROP EXTENSION helios in a separate transaction that ends with COMMIT."))
 }
 
-/// After the local commit. Raises nothing: a node that does not answer is named in a warning.
+/// Called after the local commit. Raises no errors: a node that does not respond is named in a warning.
 pub(super) fn commit() {
     for link in links::all() {
         let Ok(mut link) = link.try_borrow_mut() else { continue };

@@ -1,7 +1,7 @@
-//! Where a node's transaction stands in relation to the local one. Pure bookkeeping: what the local
-//! transaction did is noted here, and turned into commands when the node is needed again.
+//! State of a node's transaction relative to the local one. Pure bookkeeping: actions of the local transaction are
+//! recorded here, and turned into commands when the node is needed again.
 
-/// A step that a node has to confirm.
+/// A step to be confirmed by a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// BEGIN.
@@ -19,18 +19,18 @@ pub enum Step {
 /// The transaction of one session on a node.
 #[derive(Debug, Default)]
 pub struct Block {
-    /// Nesting level that the node has confirmed: 0 no transaction, 1 BEGIN, n with n − 1 savepoints.
+    /// Nesting level confirmed by the node: 0 for no transaction, 1 for BEGIN, n with n − 1 savepoints.
     level: u32,
-    /// Level that has to be rolled back and left before anything else.
+    /// Level whose savepoint must be rolled back and released before anything else.
     rollback: Option<u32>,
-    /// Level that has to be released after that.
+    /// Level that must be released after that.
     release: Option<u32>,
     read_only: bool,
-    /// The outermost level at which a statement that writes was sent.
+    /// The outermost level at which a writing statement was sent.
     wrote: Option<u32>,
-    /// The outermost level at which something was done that is to be committed after the local transaction.
+    /// The outermost level with work that is committed after the local transaction.
     afterwards: Option<u32>,
-    /// The node's own id of the transaction, once it is known to have one.
+    /// The node's own transaction ID, once it is known to have one.
     pub xid: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Block {
         self.level > 0
     }
 
-    /// The level that the node will have when everything noted is done.
+    /// The nesting level after all recorded steps have been performed.
     pub fn level(&self) -> u32 {
         match (self.release, self.rollback) {
             (Some(level), _) | (None, Some(level)) => level - 1,
@@ -49,27 +49,27 @@ impl Block {
         }
     }
 
-    /// A statement that writes is sent at this level.
+    /// Records that a writing statement is sent at this level.
     pub fn writes(&mut self, level: u32) {
         self.wrote = Some(self.wrote.map_or(level, |wrote| wrote.min(level)));
     }
 
-    /// Whether a statement that writes was sent whose work is not rolled back.
+    /// Whether a writing statement was sent that has not been rolled back.
     pub fn wrote(&self) -> bool {
         self.wrote.is_some()
     }
 
-    /// What is done at this level is to be committed after the local transaction.
+    /// Records that work at this level is committed after the local transaction.
     pub fn commits_afterwards(&mut self, level: u32) {
         self.afterwards = Some(self.afterwards.map_or(level, |outer| outer.min(level)));
     }
 
-    /// Whether the node's transaction is to be committed after the local one.
+    /// Whether the node's transaction is committed after the local one.
     pub fn is_afterwards(&self) -> bool {
         self.afterwards.is_some()
     }
 
-    /// The local subtransaction at this level is gone.
+    /// Records the abort of the local subtransaction at this level.
     pub fn rolled_back(&mut self, level: u32) {
         self.afterwards = self.afterwards.filter(|outer| *outer < level);
         self.wrote = self.wrote.filter(|wrote| *wrote < level);
@@ -79,7 +79,7 @@ impl Block {
         }
     }
 
-    /// The local subtransaction at this level became part of its parent.
+    /// Records the commit of the local subtransaction at this level.
     pub fn released(&mut self, level: u32) {
         self.afterwards = self.afterwards.map(|outer| outer.min(level - 1));
         self.wrote = self.wrote.map(|wrote| wrote.min(level - 1));
@@ -88,12 +88,12 @@ impl Block {
         }
     }
 
-    /// What undoes subtransactions that are gone; all that is needed before COMMIT.
+    /// The step that rolls back aborted subtransactions; all that is needed before COMMIT.
     pub fn pending_rollback(&self) -> Option<Step> {
         self.rollback.map(Step::RollbackTo)
     }
 
-    /// The steps that undo subtransactions that are gone and leave nothing of them.
+    /// The steps that roll back aborted subtransactions and remove their savepoints.
     pub fn undo(&self) -> Option<[Step; 2]> {
         self.rollback.map(|level| [Step::RollbackTo(level), Step::Release(level)])
     }
@@ -133,7 +133,7 @@ impl Block {
             && (self.read_only || !read_only)
     }
 
-    /// The node has done a step.
+    /// Records that the node has performed a step.
     pub fn confirm(&mut self, step: Step, read_only: bool) {
         match step {
             Step::Begin => {
@@ -156,7 +156,7 @@ impl Block {
         }
     }
 
-    /// The node's transaction has ended.
+    /// Records the end of the node's transaction.
     pub fn end(&mut self) {
         *self = Self::default();
     }

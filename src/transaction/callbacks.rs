@@ -1,7 +1,7 @@
-//! What happens on the nodes when the local transaction commits or rolls back.
+//! Transaction callbacks: actions on nodes when the local transaction commits or rolls back.
 //!
-//! At pre-commit errors are possible, and roll everything back. Later nothing may be raised: a node that does
-//! not answer in time loses its session, and with it its transaction, or leaves its prepared transaction to the
+//! At pre-commit, errors are possible and roll back everything. Later no error may be raised: the session of a node
+//! that does not respond in time is closed, which aborts its transaction, or its prepared transaction is left to the
 //! recovery worker.
 
 use super::end::read_end;
@@ -16,22 +16,22 @@ use crate::remote::{WaitPolicy, cancel_everything, messages};
 use pgrx::PgLogLevel;
 use std::time::{Duration, Instant};
 
-/// How long a node may take to roll back before its session is closed.
+/// Time limit for a node to roll back before its session is closed.
 const ROLLBACK_TIME: Duration = Duration::from_secs(5);
-/// How long to wait for the effect of a cancel request before it is sent again: the first may have arrived
-/// before the statement did.
+/// How long to wait for the effect of a cancel request before it is sent again: the first may have arrived before the
+/// statement.
 const CANCEL_TIME: Duration = Duration::from_secs(1);
 
-/// The listener of the local transaction.
+/// The transaction callback.
 pub fn on_event(event: Event) -> Result<()> {
     let result = match event {
         _ if links::is_concerned() => handle(event),
-        // What ran outside of transaction blocks is committed on its node.
+        // Statements outside of transaction blocks have already been committed on their node.
         Event::PreCommit => synchronous_replicas::before_commit(),
         _ => Ok(()),
     };
     if event == Event::Abort && process_exits() {
-        // The frames do not come to their end that use sessions which are no links.
+        // Process exit does not unwind the stack, so cancel also in sessions that are held by its frames and are not links.
         cancel_everything();
     }
     match event {
@@ -100,7 +100,7 @@ fn abort() {
     for link in links::all() {
         match link.try_borrow_mut() {
             Ok(mut link) => abort_link(&mut link),
-            // The backend ends on top of the frames that use this link: its socket closes with the process.
+            // The backend exits while stack frames still use this link: its socket is closed with the process.
             Err(_) => interrupted_in_use = true,
         }
     }
@@ -113,7 +113,7 @@ fn abort() {
 
 fn abort_link(link: &mut Link) {
     if link.prepared.is_some() && link.session.is_busy() {
-        // Whether it is prepared is worth waiting for: the session can then undo it by itself.
+        // Wait to find out whether it is prepared: the session can then roll it back itself.
         link.session.request_cancel();
         let policy = WaitPolicy::Until(Instant::now() + ROLLBACK_TIME);
         if two_phase::prepared(link, policy).is_err() && link.session.is_busy() {
@@ -158,14 +158,13 @@ fn sub_abort(level: u32) {
             stop(&mut link);
         }
         link.rolled_back(level);
-        // At once, not with the next statement: other sessions wait for the locks that it held.
+        // At once, not with the next statement, because other sessions wait for its locks.
         link.roll_back_now(Instant::now() + ROLLBACK_TIME);
     }
     pay_latch();
 }
 
-/// Brings a session that may be in the middle of a request to rest. One that does not come to rest in time is
-/// given up.
+/// Drains or cancels the session's outstanding request. A session that does not become idle in time is closed.
 fn stop(link: &mut Link) {
     link.drop_reader();
     if link.session.is_lost() || link.session.is_at_rest() {

@@ -1,10 +1,10 @@
-//! The local transaction is about to commit: what has to happen on its nodes before.
+//! Pre-commit processing of the local transaction on its nodes.
 //!
-//! Nodes that were only read are let go with COMMIT. If one node alone was written, and nothing here, its COMMIT
-//! decides, in one round trip. Else every writer prepares (`two_phase`).
+//! Nodes that were only read are released with COMMIT. If exactly one node was written and nothing here, its COMMIT
+//! decides in one round trip. Otherwise every writer prepares (`two_phase`).
 //!
-//! Deferred constraints need no command of their own: this server has checked its own before it calls us, and a
-//! node checks its when it prepares or commits.
+//! Deferred constraints need no separate command: this server has checked its own before it calls us, and a node checks
+//! its own when it prepares or commits.
 
 use super::end::{end_release, read_end, rolled_back, send_end, send_release};
 use super::link::{Link, unknown_outcome};
@@ -19,18 +19,18 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-/// How long a node that was only read may take to say so, once nothing depends on it any more.
+/// Time limit for a read-only participant's response, once nothing depends on it anymore.
 const RELEASE_TIME: Duration = Duration::from_secs(5);
 
-/// Nodes that take part in the transaction.
+/// Nodes that participate in the transaction.
 struct Parties {
-    /// Those where something was written that is not rolled back.
+    /// Nodes with writes that have not been rolled back.
     writers: Links,
-    /// The others.
+    /// All others.
     readers: Links,
 }
 
-/// Before the local COMMIT.
+/// Called before the local commit.
 pub fn before_commit() -> Result<()> {
     let Parties { writers, readers } = parties()?;
     match writers.as_slice() {
@@ -41,7 +41,8 @@ pub fn before_commit() -> Result<()> {
     synchronous_replicas::before_commit()
 }
 
-/// Before the local PREPARE TRANSACTION of a user: every node prepares its part, so that the local one decides.
+/// Called before a user's local PREPARE TRANSACTION: every node prepares its part, so that the local transaction
+/// decides.
 pub fn before_prepare() -> Result<()> {
     let Parties { writers, readers } = parties()?;
     if writers.is_empty() { release(&readers) } else { two_phase::prepare(&writers, &readers) }
@@ -69,8 +70,8 @@ fn parties() -> Result<Parties> {
     Ok(parties)
 }
 
-/// Lets the readers go, all at once. That one is lost changes nothing; that one refuses (a serialization failure)
-/// does.
+/// Commits all read-only participants in parallel. Losing one is harmless; a serialization failure in one aborts the
+/// transaction.
 fn release(readers: &Links) -> Result<()> {
     if readers.is_empty() {
         return Ok(());
@@ -79,9 +80,9 @@ fn release(readers: &Links) -> Result<()> {
     end_release(readers, WaitPolicy::Commit)
 }
 
-/// One node wrote, and nothing was written here: its COMMIT is the decision.
+/// Commits on the only node written; nothing was written here, so its COMMIT is the decision.
 fn decide_there(writer: &RefCell<Link>, readers: &Links) -> Result<()> {
-    // Once the node has committed, nothing here may fail any more: this server's own last check comes before.
+    // After the node has committed, nothing here may fail anymore, so check for serialization failures here first.
     xact::check_serialization();
     if xact::is_serializable() {
         release(readers)?; // they may refuse
@@ -91,14 +92,14 @@ fn decide_there(writer: &RefCell<Link>, readers: &Links) -> Result<()> {
     commit(&mut *super::execution::borrow(writer)?, readers)
 }
 
-/// COMMIT on the node that decides; meanwhile the readers answer.
+/// Sends COMMIT to the node that decides; meanwhile the readers respond.
 fn commit(link: &mut Link, readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::COMMIT_BEFORE)?;
     let answer = send_end(link, b"COMMIT")
         .and_then(|()| link.session.flush(WaitPolicy::Commit))
         .and_then(|()| failpoint::hit(failpoint::COMMIT_SENT))
         .and_then(|()| read_end(link, WaitPolicy::Commit));
-    // A reader's refusal changes nothing any more: without SERIALIZABLE there is none that would matter.
+    // A reader's failure does not matter anymore: only a serialization failure would, which requires SERIALIZABLE.
     let _ = end_release(readers, WaitPolicy::Until(Instant::now() + RELEASE_TIME));
     match answer {
         Ok(tag) if tag == "COMMIT" => {
@@ -110,7 +111,7 @@ fn commit(link: &mut Link, readers: &Links) -> Result<()> {
             link.ended(false);
             Err(rolled_back(link, "committing"))
         }
-        // Asked for and not answered: whoever gives up now cannot know.
+        // COMMIT was sent but not confirmed: if the wait ends now, the outcome is unknown.
         Err(error) if link.session.is_lost() || link.session.is_busy() => {
             let error = unknown_outcome(link.own_gid(), &error);
             link.session.give_up();

@@ -1,4 +1,4 @@
-//! SET CONSTRAINTS ALL, which nodes that join the transaction later follow.
+//! SET CONSTRAINTS ALL, which also applies to nodes that join the transaction later.
 
 use std::cell::RefCell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static ALL_CONSTRAINTS: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// SET CONSTRAINTS ALL with this text has run: nodes that join the local transaction later follow it.
+/// Remembers the text of SET CONSTRAINTS ALL for nodes that join the local transaction later.
 pub fn note_all(sql: &[u8]) {
     ALL_CONSTRAINTS.set(Some(sql.to_vec()));
 }
@@ -16,7 +16,7 @@ pub fn all() -> Option<Vec<u8>> {
     ALL_CONSTRAINTS.with_borrow(Clone::clone)
 }
 
-/// The transaction has ended.
+/// Called at the end of the transaction.
 pub fn forget() {
     ALL_CONSTRAINTS.set(None);
 }

@@ -1,4 +1,4 @@
-//! COPY on a node: its data in either direction, untouched.
+//! COPY on a node: transfers its data in either direction, unchanged.
 
 use super::execution::{Reader, Step, borrow};
 use super::{Mode, links};
@@ -9,18 +9,18 @@ use crate::remote::{Statement, messages};
 use helios_core::frames::{CopyResponse, copy_response};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// A COPY under way. Dropped before its end, the session stops it with its next request or at the end of the
-/// transaction.
+/// A COPY in progress. If it is dropped before its end, the session aborts it with its next request or at the end of
+/// the transaction.
 pub struct Copy {
     reader: Reader,
     response: CopyResponse,
 }
 
-/// Starts a COPY. With `client_encoding` the data is in that encoding, else in the database's.
+/// Starts a COPY. With `client_encoding` the data is in that encoding, otherwise in the database's.
 pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>) -> Result<Copy> {
     let link = links::link(node)?;
     let mut l = borrow(&link)?;
-    // Direction is not known yet: a COPY that only reads and fails costs no more for having been called a write.
+    // The direction is not known yet; treating a read-only COPY that fails as a write costs nothing.
     let written = l.begin(mode, true).and_then(|()| {
         l.bind(&Statement::plain(sql), None)?;
         if let Some(encoding) = client_encoding {
@@ -44,12 +44,12 @@ pub fn copy(node: NodeId, sql: &[u8], mode: Mode, client_encoding: Option<&str>)
 }
 
 impl Copy {
-    /// Overall format (0 text, 1 binary) and those of the columns.
+    /// Overall format (0 text, 1 binary) and formats of the columns.
     pub fn format(&self) -> (i8, &[i16]) {
         (self.response.format, &self.response.columns)
     }
 
-    /// Passes data on to the node. An error of the node ends the COPY.
+    /// Sends data to the node. An error on the node ends the COPY.
     pub fn send(&mut self, data: &[u8]) -> Result<()> {
         let mut link = borrow(&self.reader.link)?;
         for piece in data.chunks(1 << 24) {
@@ -61,7 +61,7 @@ impl Copy {
         Ok(())
     }
 
-    /// The client has sent everything; gives the command tag.
+    /// Ends the data; returns the command tag.
     pub fn finish(mut self) -> Result<String> {
         let mut link = borrow(&self.reader.link)?;
         messages::bare(link.session.output(), b'c');
@@ -71,7 +71,7 @@ impl Copy {
         self.tag()
     }
 
-    /// The client gave up, or sent nonsense: the node drops what it has, and says so.
+    /// Aborts the COPY because of the client; returns the node's error.
     pub fn fail(mut self, reason: &str) -> Error {
         match self.end_failed(reason).and_then(|()| self.tag()) {
             Err(error) => error,
@@ -88,7 +88,7 @@ impl Copy {
         link.end_copy()
     }
 
-    /// The next piece of data that the node sends; the command tag at the end.
+    /// Receives the next piece of data from the node; the command tag at the end.
     pub fn receive(
         &mut self,
         on_data: &mut dyn FnMut(&[u8]) -> Result<()>,

@@ -1,4 +1,4 @@
-//! The commands that end transactions on nodes, and their answers.
+//! Commands that end transactions on nodes, and their responses.
 
 use super::link::Link;
 use super::links::Links;
@@ -7,7 +7,7 @@ use crate::failpoint;
 use crate::remote::{WaitPolicy, messages};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
-/// Asks the readers to commit.
+/// Sends COMMIT to the readers.
 pub fn send_release(readers: &Links) -> Result<()> {
     if readers.is_empty() {
         return Ok(());
@@ -24,7 +24,7 @@ pub fn send_release(readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::RELEASE_SENT)
 }
 
-/// Reads what the readers answer.
+/// Reads the readers' responses.
 pub fn end_release(readers: &Links, policy: WaitPolicy) -> Result<()> {
     let mut refused = Ok(());
     for reader in readers {
@@ -45,7 +45,7 @@ pub fn end_release(readers: &Links, policy: WaitPolicy) -> Result<()> {
     refused
 }
 
-/// In a failed transaction the command that ends it is accepted and means ROLLBACK.
+/// In an aborted transaction, COMMIT is accepted but rolls back.
 pub fn rolled_back(link: &Link, instead_of: &str) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK,
@@ -54,7 +54,7 @@ pub fn rolled_back(link: &Link, instead_of: &str) -> Error {
     .context(link.session.context_line())
 }
 
-/// Writes the end of the transaction, after what undoes subtransactions that were rolled back here.
+/// Sends the end of the transaction, after rolling back subtransactions that were aborted here.
 pub fn send_end(link: &mut Link, command: &[u8]) -> Result<()> {
     let rollback = link.block.pending_rollback();
     if let Some(step) = rollback {
@@ -66,7 +66,7 @@ pub fn send_end(link: &mut Link, command: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Reads the answers to [`send_end`]: the tag of the last command, or the first error.
+/// Reads the responses to [`send_end`]: the tag of the last command, or the first error.
 pub fn read_end(link: &mut Link, policy: WaitPolicy) -> Result<String> {
     let (mut tag, mut failed) = (String::new(), None);
     loop {

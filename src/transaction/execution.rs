@@ -1,4 +1,4 @@
-//! A statement under way on a node, read row by row.
+//! Execution of a statement on a node, read row by row.
 
 use super::link::Link;
 use super::links;
@@ -13,22 +13,22 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
-/// Rows thrown away before a statement that nobody reads on is cancelled instead.
+/// Bytes of rows to discard before an abandoned statement is canceled instead.
 const DISCARD: usize = 1 << 20;
 
-/// What [`Execution::step`] came to.
+/// Result of [`Execution::step`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A row was given to the callback.
+    /// A row was passed to the callback.
     Row,
     /// The batch is complete, the portal is not.
     Suspended,
-    /// The command is complete; its tag.
+    /// The command is complete, with its tag.
     Complete(String),
 }
 
-/// A statement under way. Dropping it never fails and never waits: what is left is thrown away with the
-/// session's next request, or at the end of the transaction.
+/// A statement being executed. Dropping it never fails and never waits: remaining rows are discarded with the session's
+/// next request, or at the end of the transaction.
 pub struct Execution {
     reader: Reader,
     portal: Option<u32>,
@@ -57,7 +57,7 @@ pub fn start(
     Ok(Execution { reader, portal: portal.map(|(number, _)| number), mode, writes })
 }
 
-/// Nothing borrows a link while other code runs, so this fails only if that rule is broken.
+/// Links are not borrowed while other code runs, so this fails only if that rule is broken.
 pub(super) fn borrow(link: &RefCell<Link>) -> Result<RefMut<'_, Link>> {
     link.try_borrow_mut().map_err(|_| {
         Error::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "session with a node is already in use")
@@ -65,14 +65,14 @@ pub(super) fn borrow(link: &RefCell<Link>) -> Result<RefMut<'_, Link>> {
 }
 
 impl Execution {
-    /// The next event. `on_row` gets the body of one DataRow message; it may run statements on the same node.
-    /// Notices are raised on the way.
+    /// Reads the next event. `on_row` gets the body of one DataRow message; it may run statements on the same node.
+    /// Notices are raised as they arrive.
     #[inline]
     pub fn step(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Step> {
         self.reader.step(on_row)
     }
 
-    /// Asks for the next rows, after [`Step::Suspended`].
+    /// Requests the next rows after [`Step::Suspended`].
     pub fn more(&mut self, batch: u32) -> Result<()> {
         let mut link = borrow(&self.reader.link)?;
         if link.session.is_lost() {
@@ -97,9 +97,8 @@ impl Execution {
         Ok(())
     }
 
-    /// Ends the statement early. What is still to come is read and thrown away; a statement that only reads and is
-    /// alone in its transaction is cancelled when that takes long. An error of what was thrown away is raised
-    /// if the statement writes.
+    /// Ends the statement early. Remaining rows are read and discarded; a read-only statement that is alone in its
+    /// transaction is canceled if that takes long. An error in the discarded part is raised if the statement writes.
     pub fn close(&mut self) -> Result<()> {
         let mut link = borrow(&self.reader.link)?;
         if let Some(portal) = self.portal.take() {
@@ -136,7 +135,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// The next event.
+    /// Reads the next event.
     #[inline]
     pub fn step(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<Step> {
         if self.step_kept(on_row)? {
@@ -156,7 +155,7 @@ impl Reader {
         }
     }
 
-    /// A row that was read ahead because another statement needed the session.
+    /// Returns a row that was prefetched because another statement needed the session.
     #[inline]
     fn step_kept(&mut self, on_row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<bool> {
         let Some((rows, at)) = self.stream.borrow_mut().take_rows() else { return Ok(false) };
@@ -190,7 +189,7 @@ impl Drop for Reader {
     }
 }
 
-/// Runs a statement whose rows do not matter; gives the command tag.
+/// Runs a statement whose rows are ignored; returns the command tag.
 pub fn execute(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<String> {
     let mut execution = start(node, &Statement::plain(sql), mode, Fetch::All, writes)?;
     loop {
@@ -200,7 +199,7 @@ pub fn execute(node: NodeId, sql: &[u8], mode: Mode, writes: bool) -> Result<Str
     }
 }
 
-/// Runs statements that write, in one round trip; gives the number of rows that they changed.
+/// Runs writing statements in one round trip; returns the number of rows that they changed.
 pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
     let Some((last, ahead)) = statements.split_last() else { return Ok(0) };
     let link = links::link(node)?;
@@ -226,9 +225,9 @@ pub fn execute_all(node: NodeId, statements: &[Vec<u8>]) -> Result<u64> {
     }
 }
 
-/// Lets the node describe a query without running it.
+/// Describes a query on the node without running it.
 ///
-/// Errors: 42804 if its result has other columns.
+/// Errors: 42804 if its result has different columns.
 pub fn check_columns(node: NodeId, sql: &[u8], columns: ResultColumns, mode: Mode) -> Result<()> {
     let link = links::link(node)?;
     let mut l = borrow(&link)?;
@@ -241,12 +240,12 @@ pub fn check_columns(node: NodeId, sql: &[u8], columns: ResultColumns, mode: Mod
     Reader { link, stream }.step(&mut |_| Ok(())).map(|_| ())
 }
 
-/// Runs a statement that only reads and gives its rows as text.
+/// Runs a read-only statement and returns its rows as text.
 pub fn query(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
     rows_of(node, sql, mode, false)
 }
 
-/// Runs a statement that writes and gives its rows as text.
+/// Runs a writing statement and returns its rows as text.
 pub fn query_that_writes(node: NodeId, sql: &[u8], mode: Mode) -> Result<Vec<Vec<Option<String>>>> {
     rows_of(node, sql, mode, true)
 }

@@ -1,13 +1,12 @@
-//! Names of transactions: what they are prepared under on nodes, and what a client may ask about.
+//! Transaction names: used for prepared transactions on nodes and for status queries by clients.
 
-/// A transaction of this cluster, as its name tells.
+/// A transaction of this cluster, identified by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gid {
-    /// Part `n` of a local transaction, prepared on a node:
-    /// `helios_<cluster>_<database>_<epoch>_<xid>_<n>`. The epoch is the number of the coordinator's start: an id that a
-    /// crash takes back is given again.
+    /// Part `n` of a local transaction, prepared on a node: `helios_<cluster>_<database>_<epoch>_<xid>_<n>`. The epoch
+    /// identifies the coordinator's start, because a transaction ID lost in a crash is assigned again.
     Part { database: u32, epoch: u128, xid: u32, n: u32 },
-    /// A transaction that wrote on one node only and is that node's own, with the node's full id:
+    /// A transaction that wrote on one node only, with the node's full transaction ID:
     /// `helios_<cluster>_<database>_node<node>_<id>`.
     Own { database: u32, node: i32, id: u64 },
 }
@@ -25,7 +24,7 @@ impl Gid {
         }
     }
 
-    /// Reads a name; None if it is not one of this cluster's.
+    /// Parses a name; None if it is not one of this cluster's.
     pub fn parse(name: &str, cluster: i64) -> Option<Self> {
         let rest = name.strip_prefix("helios_")?.strip_prefix(&format!("{cluster}_"))?;
         let parts: Vec<&str> = rest.split('_').collect();
@@ -43,11 +42,11 @@ impl Gid {
             },
             _ => return None,
         };
-        // Only what would be written so: "+7" and "007" are somebody else's.
+        // Accept only the canonical form: "+7" and "007" are not ours.
         (gid.name(cluster) == name).then_some(gid)
     }
 
-    /// The database of this server that the transaction belongs to.
+    /// OID of the database on this server to which the transaction belongs.
     pub fn database(&self) -> u32 {
         match self {
             Self::Part { database, .. } | Self::Own { database, .. } => *database,
@@ -55,7 +54,7 @@ impl Gid {
     }
 }
 
-/// The part of a local transaction that a prepared transaction's name tells of.
+/// The part of a local transaction that a prepared transaction's name identifies.
 pub fn part(name: &str, cluster: i64, of_database: u32) -> Option<(u128, u32)> {
     match Gid::parse(name, cluster)? {
         Gid::Part { database, epoch, xid, .. } if database == of_database => Some((epoch, xid)),

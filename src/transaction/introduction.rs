@@ -1,4 +1,4 @@
-//! A node learns which server is its coordinator before anything else is asked of it.
+//! Registers this server as the coordinator on a node before the node is used.
 
 use super::standby;
 use super::target::{refuse_silent, target};
@@ -11,7 +11,7 @@ use crate::shared::node_health;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A session for looking after a node, for at most this time.
+/// Opens a maintenance session with a node, with this time limit.
 pub fn connect(node: &Node, limit: Duration) -> Result<Session> {
     refuse_silent(node)?;
     let role = privileges::role_name(catalog::catalogs_owner()?);
@@ -23,8 +23,7 @@ pub fn connect(node: &Node, limit: Duration) -> Result<Session> {
     Ok(session)
 }
 
-/// Makes sure that a node knows which server is the coordinator, before anything is asked of it for the first time since
-/// this server has started.
+/// Makes sure that a node knows its coordinator before its first use since this server was started.
 ///
 /// 55000 if the node has been used by a server that was promoted after this one.
 pub fn introduce(node: &Node) -> Result<()> {
@@ -35,7 +34,7 @@ pub fn introduce(node: &Node) -> Result<()> {
     let began = Instant::now();
     match connect(node, limit) {
         Err(error) if standby::is_refused(&error) || began.elapsed() >= limit => Err(error),
-        // Whoever asks tries with a role of his own, which may be let in.
+        // The caller goes on with his own role, which may be able to connect.
         _ => Ok(()),
     }
 }

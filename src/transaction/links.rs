@@ -1,4 +1,4 @@
-//! This backend's links: one for each node and session user, kept from transaction to transaction.
+//! This backend's links: one for each node and session user, kept across transactions.
 
 use super::link::Link;
 use super::standby;
@@ -22,23 +22,23 @@ pub type Links = Vec<Rc<RefCell<Link>>>;
 struct Entry {
     node: NodeId,
     user: Oid,
-    /// Whether the client's login is another role.
+    /// Whether the client's login role is another one.
     other_login: bool,
     link: Rc<RefCell<Link>>,
 }
 
 thread_local! {
     static MADE: Cell<u64> = const { Cell::new(0) };
-    // Not dropped at the end of the process: the server has cleaned up by then, and the sockets close anyway.
+    // Not dropped at process exit: the server has cleaned up by then, and the sockets are closed anyway.
     static LINKS: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// Counts the sessions that this backend has made: another one may be with another server.
+/// Number of sessions that this backend has opened: a new one may be with another server.
 pub fn sessions_made() -> u64 {
     MADE.get()
 }
 
-/// The link to a node for the session's user, connected if it was not.
+/// The link to a node for the session's user, connecting if necessary.
 ///
 /// 08001 if the node cannot be reached; 08006 if it was lost earlier in this transaction.
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
@@ -55,7 +55,7 @@ pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
         let demoted = link.try_borrow().is_ok_and(|link| link.demoted);
         LINKS.with(|links| {
             links.borrow_mut().retain(|entry| {
-                // Where writes are refused, the sessions of other users are no better.
+                // If writes are rejected, sessions of other users are with the same server.
                 let same = demoted && entry.node == id && !is_open(&entry.link);
                 !same && !Rc::ptr_eq(&entry.link, &link)
             });
@@ -87,7 +87,7 @@ fn find(node: NodeId, user: (Oid, bool)) -> Option<Rc<RefCell<Link>>> {
     })
 }
 
-/// Two sessions do not see each other's uncommitted changes, and would wait for each other's locks without end.
+/// Two sessions do not see each other's uncommitted changes, and would deadlock on each other's locks undetected.
 fn refuse_split(node: NodeId, user: (Oid, bool), name: &str) -> Result<()> {
     let split = LINKS.with(|links| {
         links.borrow().iter().any(|entry| {
@@ -133,7 +133,7 @@ fn busy(node: &str) -> Error {
     )
 }
 
-/// A transaction that used a node whose connection is gone cannot go on there.
+/// A transaction cannot continue on a node whose connection was lost.
 pub fn lost_earlier(link: &Link) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE,
@@ -143,12 +143,12 @@ pub fn lost_earlier(link: &Link) -> Error {
     .hint("Roll back the transaction and run it again.")
 }
 
-/// Every link, to look at.
+/// All links.
 pub fn all() -> Vec<Rc<RefCell<Link>>> {
     LINKS.with(|links| links.borrow().iter().map(|entry| Rc::clone(&entry.link)).collect())
 }
 
-/// Whether a link is like this; those in use by a frame below are not asked.
+/// Whether any link satisfies the condition; links in use by an outer stack frame are skipped.
 #[inline]
 pub fn any(is: impl Fn(&Link) -> bool) -> bool {
     LINKS.with(|links| {
@@ -156,7 +156,7 @@ pub fn any(is: impl Fn(&Link) -> bool) -> bool {
     })
 }
 
-/// Whether the end of the local (sub)transaction means anything to a node.
+/// Whether the end of the local (sub)transaction concerns a node.
 #[inline]
 pub fn is_concerned() -> bool {
     LINKS.with(|links| {
@@ -164,17 +164,17 @@ pub fn is_concerned() -> bool {
     })
 }
 
-/// Closes every session that no transaction needs.
+/// Closes all sessions that no transaction needs.
 pub fn close_idle() {
     LINKS.with(|links| links.borrow_mut().retain(|entry| is_open(&entry.link)));
 }
 
-/// Whether a transaction needs the link, or somebody uses it.
+/// Whether a transaction needs the link, or it is in use.
 fn is_open(link: &RefCell<Link>) -> bool {
     link.try_borrow().map_or(true, |link| link.block.is_open())
 }
 
-/// Drops the links whose connection is gone; to be called when no transaction needs to know.
+/// Drops the links whose connection is lost; only when no transaction depends on them.
 pub fn forget_lost() {
     LINKS.with(|links| {
         links

@@ -1,13 +1,11 @@
-//! Statements on nodes as part of the local transaction: the planner, the executor and DDL send everything
-//! through here.
+//! Statements on nodes as part of the local transaction: planner, executor and DDL send everything through this module.
 //!
-//! Invariant: what a node's session is in the middle of (transaction, savepoints, settings, role, request) is
-//! known exactly, or the session is given up. A local transaction that commits has committed, or left
-//! prepared with a commit record, everything it wrote on nodes; one that rolls back leaves nothing there that
-//! is not rolled back or prepared without a record.
+//! Invariant: the state of a node's session (transaction, savepoints, settings, role, request) is known exactly, or the
+//! session is closed. When a local transaction commits, everything it wrote on nodes has been committed, or is prepared
+//! with a commit record; when it rolls back, everything on nodes is rolled back, or is prepared without a record.
 //!
-//! A link is borrowed only while nothing else runs on behalf of the client: never while a row is looked at.
-//! Lock order: none of our own; locks on nodes are taken in the order of the client's statements.
+//! A link is borrowed only while nothing else runs on behalf of the client: never while a row is processed. Lock order:
+//! no own locks; locks on nodes are taken in the order of the client's statements.
 
 pub mod after_commit;
 pub mod block;

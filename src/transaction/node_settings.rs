@@ -1,27 +1,27 @@
-//! What settings a node's session has, also after the node rolled some of them back.
+//! The settings of a node's session, taking into account what the node has rolled back.
 
 use crate::remote::settings::Snapshot;
 use std::rc::Rc;
 
-/// The settings of one session on a node. A setting made inside a (sub)transaction goes back when that is
-/// rolled back, so the state before is kept for each level that changed something.
+/// The settings of one session with a node. A setting made inside a (sub)transaction is undone by its rollback, so the
+/// previous state is kept for each level that changed something.
 #[derive(Debug, Default)]
 pub struct NodeSettings {
     now: Rc<Snapshot>,
     epoch: u64,
-    /// Something on the node may have changed settings by itself: what is sent next must not rest on `now`.
+    /// Something on the node may have changed settings, so `now` is not reliable.
     unknown: bool,
-    /// The level, and what the session had before it.
+    /// The level, and the settings before it.
     before: Vec<(u32, Rc<Snapshot>, bool)>,
 }
 
 impl NodeSettings {
-    /// What the session has.
+    /// The session's current settings.
     pub fn now(&self) -> &Rc<Snapshot> {
         &self.now
     }
 
-    /// Number of these settings, 0 if they are nobody's.
+    /// Number of these settings, 0 if they are unknown.
     #[inline]
     pub fn epoch(&self) -> u64 {
         self.epoch
@@ -32,18 +32,18 @@ impl NodeSettings {
         self.unknown
     }
 
-    /// The node has run something that may have changed settings.
+    /// Records that the node has run something that may have changed settings.
     pub fn forget(&mut self) {
         self.unknown = true;
         self.epoch = 0;
     }
 
-    /// The settings were compared with those of this number and found equal.
+    /// Records that the settings have been compared with those of this number and found equal.
     pub fn equals(&mut self, epoch: u64) {
         self.epoch = epoch;
     }
 
-    /// The node has taken these, at a nesting level (0: outside a transaction block).
+    /// Records that settings were applied at a nesting level (0: outside a transaction block).
     pub fn set(&mut self, settings: Rc<Snapshot>, epoch: u64, level: u32) {
         let old = std::mem::replace(&mut self.now, settings);
         let unknown = std::mem::take(&mut self.unknown);
@@ -53,7 +53,7 @@ impl NodeSettings {
         }
     }
 
-    /// The node has rolled back to before this level (0 or 1: everything).
+    /// Records a rollback to before this level (0 or 1: everything).
     pub fn roll_back(&mut self, level: u32) {
         while let Some((_, old, unknown)) = self.before.pop_if(|(l, ..)| *l >= level) {
             self.now = old;
@@ -62,7 +62,7 @@ impl NodeSettings {
         }
     }
 
-    /// The node has made this level part of its parent.
+    /// Records that this level became part of its parent.
     pub fn release(&mut self, level: u32) {
         while let Some((l, old, unknown)) = self.before.pop_if(|(l, ..)| *l >= level) {
             let parent = level - 1;
@@ -72,7 +72,7 @@ impl NodeSettings {
         }
     }
 
-    /// The node's transaction is committed.
+    /// Records that the node's transaction has been committed.
     pub fn commit(&mut self) {
         self.before.clear();
     }

@@ -1,13 +1,13 @@
-//! Whether nodes have portals that nobody reads any more.
+//! Tracks whether there are unused portals on nodes.
 
 use std::cell::Cell;
 
 thread_local! {
-    /// A link has portals that are to be closed.
+    /// Some link has portals to be closed.
     static PORTALS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A link has left a portal open.
+/// Records that a link has left a portal open.
 pub fn note_portal() {
     PORTALS.set(true);
 }

@@ -1,10 +1,10 @@
-//! Finishing what two-phase commits left behind: a backend, a node or this server stopped between the phases, or a
-//! reply was lost.
+//! Recovery of interrupted two-phase commits: a backend, a node or this server stopped between the phases, or a
+//! response was lost.
 //!
-//! The order of looking makes it safe against commits under way: prepared transactions (P), then which local
-//! transactions are still running (A), then commit records (T), then prepared transactions again (Q). What is in P
-//! was prepared before A was looked at, so if its local transaction is not running any more, it has ended, and T says
-//! how. Source: the recovery of Citus, whose commit records mean the same.
+//! The order of reads makes it safe against concurrent commits: prepared transactions (P), then local transactions in
+//! progress (A), then commit records (T), then prepared transactions again (Q). A transaction in P was prepared before
+//! A was read, so if its local transaction is not in A, it has ended, and T has its outcome. This follows the recovery
+//! of Citus, whose commit records have the same meaning.
 
 use super::gid;
 use super::introduction::connect;
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What was done with one prepared transaction.
+/// Action taken on a prepared transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecoveryAction {
     /// COMMIT PREPARED.
@@ -28,33 +28,33 @@ pub enum RecoveryAction {
     RolledBack,
 }
 
-/// What a run came to.
+/// Result of a recovery run.
 #[derive(Debug, Default)]
 pub struct Recovered {
-    /// Prepared transactions that were finished: node, name, how.
+    /// Finished prepared transactions: node, name, action.
     pub finished: Vec<(String, String, RecoveryAction)>,
     /// Whether something is left for the next run.
     pub unfinished: bool,
-    /// What could not be done: the node, the transaction's name if it is about one, and why.
+    /// Failures: the node, the transaction's name if it concerns a single one, and the error.
     pub failed: Vec<(String, Option<String>, Error)>,
 }
 
-/// What there is of one prepared transaction.
+/// A prepared transaction in doubt.
 #[derive(Debug)]
 pub struct InDoubt {
     /// Name of the node.
     pub node: String,
     /// Name of the transaction.
     pub gid: String,
-    /// `in progress`, `committed` or `aborted`: where the transaction that it is part of stands here.
+    /// `in progress`, `committed` or `aborted`: the state of its local transaction.
     pub state: &'static str,
-    /// When it was prepared, or (the node cannot be asked) recorded: seconds since 1970.
+    /// When it was prepared or, if the node cannot be reached, recorded: seconds since 1970.
     pub since: Option<f64>,
-    /// Why the node cannot be asked.
+    /// Why the node cannot be reached.
     pub error: Option<String>,
 }
 
-/// What to do with the prepared transactions and records of one node.
+/// Actions for the prepared transactions and records of one node.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Decision {
     commit: Vec<String>,
@@ -63,8 +63,8 @@ struct Decision {
     wait: bool,
 }
 
-/// Commits only what is in P, Q and T; rolls back only P − A without a record; a record whose transaction is not
-/// prepared any more is done.
+/// Commits only transactions in P, Q and T; rolls back only those in P − A without a record; a record whose transaction
+/// is no longer prepared can be deleted.
 fn decide(
     p: &BTreeSet<String>,
     running: impl Fn(&str) -> bool,
@@ -84,20 +84,19 @@ fn decide(
         }
     }
     decision.forget = t.iter().filter(|gid| !q.contains(*gid)).cloned().collect();
-    // Prepared after P was listed: the next run's business.
+    // Prepared after P was read; left to the next run.
     decision.wait |= q.iter().any(|gid| !p.contains(gid));
     decision
 }
 
-/// Looks after the prepared transactions of this database on every node, each for at most `per_node`, until `until`;
-/// only after those of one local transaction, where its id is given. Connects to nodes as the owner of the
-/// extension's catalogs.
+/// Recovers the prepared transactions of this database on every node, each for at most `per_node`, until `until`; if a
+/// local transaction's ID is given, only its parts. Connects to nodes as the owner of the extension's catalogs.
 pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<Recovered> {
     super::standby::refuse()?;
     let mut result = Recovered::default();
     let mut nodes = catalog::remote_nodes()?;
     if !nodes.is_empty() {
-        // When there is not time for all, each gets its turn to be first.
+        // If time is short, a different node comes first in each run.
         let turn = local::seconds_since_start() as usize % nodes.len();
         nodes.rotate_left(turn);
     }
@@ -146,7 +145,7 @@ fn recover_node(
                 result.finished.push((node.name.clone(), gid, action));
             }
             Ok(()) => result.finished.push((node.name.clone(), gid, action)),
-            // Somebody is at it this moment, or it cannot be finished: no reason to leave the others.
+            // Another session is finishing it right now, or it cannot be finished; continue with the others.
             Err(error) if !session.is_lost() => {
                 result.unfinished = true;
                 result.failed.push((node.name.clone(), Some(gid), error));
@@ -162,21 +161,21 @@ fn recover_node(
     Ok(())
 }
 
-/// Whether a prepared transaction is this database's (and, where that is given, part of one local transaction). One of a
-/// later start of the coordinator than this is nobody's here: another server has been promoted, and knows of it.
+/// Whether a prepared transaction belongs to this database (and to the local transaction, if one is given). A
+/// transaction of a later start of the coordinator is not ours: another server has been promoted and will handle it.
 fn is_concerned(name: &str, cluster: i64, only: Option<u32>) -> bool {
     gid::part(name, cluster, local::database_id()).is_some_and(|(epoch, xid)| {
         epoch <= server_epoch::epoch() && only.is_none_or(|only| only == xid)
     })
 }
 
-/// Whether the local transaction that it is part of has not ended: it runs, or is itself prepared.
+/// Whether its local transaction is in progress, or itself prepared.
 fn is_running(name: &str, cluster: i64) -> bool {
     gid::part(name, cluster, local::database_id())
         .is_none_or(|(_, xid)| local::transaction_ids::is_running(xid))
 }
 
-/// Prepared transactions on a node that we are concerned with.
+/// Prepared transactions on a node that concern us.
 fn prepared(
     session: &mut Session,
     concerned: &impl Fn(&String) -> bool,
@@ -187,7 +186,7 @@ fn prepared(
     Ok(rows.into_iter().flatten().flatten().filter(concerned).collect())
 }
 
-/// What is prepared on the nodes at this moment, or was when they could be asked last. Changes nothing.
+/// Prepared transactions on the nodes now, or when they were last reachable. Changes nothing.
 pub fn in_doubt(per_node: Duration) -> Result<Vec<InDoubt>> {
     let mut found = Vec::new();
     for node in catalog::remote_nodes()? {
@@ -222,7 +221,7 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
         else {
             continue;
         };
-        // In this order: what has ended before the records are read has its record, if it committed.
+        // In this order: a transaction that has ended before the records are read has its record if it committed.
         let running = is_running(&gid, cluster);
         let state = match (running, records(node)?.contains(&gid)) {
             (true, _) => "in progress",
@@ -235,13 +234,13 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
     Ok(found)
 }
 
-/// Committed records for a node, whatever this transaction's snapshot shows.
+/// Committed records for a node, regardless of this transaction's snapshot.
 fn records(node: &Node) -> Result<BTreeSet<String>> {
     let records = catalog::transaction::records(node)?;
     Ok(records.into_iter().map(|record| record.gid).collect())
 }
 
-/// Finishes one; that someone else has done it in the meantime is as good.
+/// Finishes one; not an error if that has been done concurrently.
 fn finish(session: &mut Session, action: RecoveryAction, gid: &str) -> Result<()> {
     let (verb, before, after) = match action {
         RecoveryAction::Committed => {

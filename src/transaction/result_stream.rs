@@ -1,12 +1,12 @@
-//! The result of one request as it arrives. Shared by the execution that reads it and the link that may
-//! have to read it to its end because another statement needs the session.
+//! The result of one request as it arrives. Shared by the execution that reads it and the link, which may have to read
+//! it to its end because another statement needs the session.
 
 use crate::error::Error;
 
 /// How a request ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The command is complete; its tag.
+    /// The command is complete, with its tag.
     Complete(String),
     /// The portal has more rows.
     Suspended,
@@ -14,23 +14,23 @@ pub enum Outcome {
     Failed(Error),
 }
 
-/// Rows that were read ahead, and how the request ended.
+/// Prefetched rows, and the outcome of the request.
 #[derive(Default)]
 pub struct ResultStream {
     rows: Vec<u8>,
     at: usize,
     /// Set once ReadyForQuery has arrived.
     pub outcome: Option<Outcome>,
-    /// Rows that statements ahead of the request's own changed.
+    /// Number of rows changed by statements that precede the request's own.
     pub counted: u64,
-    /// Nobody will look at the rest.
+    /// The rest will not be read.
     pub abandoned: bool,
-    /// Nesting level that the request belongs to; 0 outside a transaction block.
+    /// Nesting level of the request; 0 outside a transaction block.
     pub level: u32,
 }
 
 impl ResultStream {
-    /// Of a request at a nesting level (0: outside a transaction block).
+    /// Creates the stream of a request at a nesting level (0: outside a transaction block).
     pub fn new(level: u32) -> Self {
         Self { level, ..Self::default() }
     }
@@ -42,7 +42,7 @@ impl ResultStream {
         self.rows.extend_from_slice(row);
     }
 
-    /// The next row that was read ahead: taken out, so that reading it may run statements.
+    /// Takes the prefetched rows, so that reading them may run statements.
     pub fn take_rows(&mut self) -> Option<(Vec<u8>, usize)> {
         if self.rows.is_empty() {
             return None;
@@ -50,7 +50,7 @@ impl ResultStream {
         Some((std::mem::take(&mut self.rows), std::mem::take(&mut self.at)))
     }
 
-    /// Gives back what [`Self::take_rows`] took, without the rows up to `at`.
+    /// Puts back what [`Self::take_rows`] took, without the rows up to `at`.
     pub fn put_rows(&mut self, rows: Vec<u8>, at: usize) {
         if at < rows.len() {
             (self.rows, self.at) = (rows, at);
@@ -58,7 +58,7 @@ impl ResultStream {
     }
 }
 
-/// The row at a position, and the position behind it.
+/// The row at a position, and the position after it.
 pub fn row_at(rows: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let (length, rest) = rows.get(at..)?.split_first_chunk::<4>()?;
     let length = u32::from_ne_bytes(*length) as usize;

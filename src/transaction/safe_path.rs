@@ -1,16 +1,16 @@
-//! A `search_path` that no user can shadow, here and on nodes.
+//! A `search_path` that users cannot override, here and on nodes.
 
 use super::client_settings::note_change;
 use crate::pg::session::own_settings::OwnSettings;
 
-/// Until dropped, names mean PostgreSQL's own functions and operators, here and in what is sent to nodes, whose sessions
-/// follow the `search_path` back afterwards.
+/// Until it is dropped, names refer to PostgreSQL's own functions and operators, here and in statements sent to nodes,
+/// whose sessions follow when `search_path` is restored.
 pub struct SafePath {
     _path: OwnSettings,
     _then: NoteChange,
 }
 
-/// Dropped behind the path.
+/// Dropped after the path.
 struct NoteChange;
 
 impl Drop for NoteChange {

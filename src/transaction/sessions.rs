@@ -1,4 +1,4 @@
-//! All sessions of this backend together: what the transaction has done on nodes, and what sessions forget.
+//! Operations on all sessions of this backend: what the transaction has done on nodes, and what sessions discard.
 
 use super::{link, links, portals};
 use crate::catalog::NodeId;
@@ -16,7 +16,7 @@ pub fn has_written() -> bool {
     links::any(|link| link.block.wrote())
 }
 
-/// The nodes that the current transaction has been to.
+/// The nodes that the current transaction has used.
 pub fn open_nodes() -> Vec<NodeId> {
     let open = |link: &std::rc::Rc<std::cell::RefCell<link::Link>>| {
         let link = link.try_borrow().ok()?;
@@ -25,11 +25,11 @@ pub fn open_nodes() -> Vec<NodeId> {
     links::all().iter().filter_map(open).collect()
 }
 
-/// How long a node may take to be told that portals are of no use any more.
+/// Time limit for closing unused portals on a node.
 const CLOSE_TIME: Duration = Duration::from_secs(5);
 
-/// The client's statement is done, and what comes next may be long in coming: portals on nodes that nobody reads any more
-/// are closed, because they hold snapshots.
+/// Closes unused portals on nodes at the end of the client's statement, because the next one may be long in coming and
+/// they hold snapshots.
 #[inline]
 pub fn close_portals() {
     if portals::take() && client::in_transaction_block() {
@@ -42,7 +42,7 @@ pub fn close_portals() {
     }
 }
 
-/// DEALLOCATE ALL and DISCARD ALL: statements kept prepared on nodes are closed with the next request there.
+/// DEALLOCATE ALL and DISCARD ALL: prepared statements on nodes are closed with the next request.
 pub fn forget_statements() {
     for link in links::all() {
         if let Ok(mut link) = link.try_borrow_mut() {
@@ -51,16 +51,16 @@ pub fn forget_statements() {
     }
 }
 
-/// DISCARD ALL: whatever the sessions on nodes hold (settings and roles that functions set there, temporary tables,
-/// advisory locks) goes with them.
+/// DISCARD ALL: closes the sessions with nodes, and thereby discards settings and roles set by functions, temporary
+/// tables and advisory locks.
 pub fn close_sessions() {
     links::close_idle();
     forget_statements(); // of those in the middle of a transaction
 }
 
-/// A statement that was started on a node may change settings or the role there by itself: a function of the
-/// user's, set_config(), a procedure. The next request sets everything again, so that nothing of it outlives the
-/// statement unseen. To be called right behind [`super::start`].
+/// A statement started on a node may itself change settings or the role there: a user-defined function, set_config(), a
+/// procedure. The next request sets everything again, so that no such change outlives the statement unnoticed. Must be
+/// called right after [`super::start`].
 pub fn forget_settings_of(node: NodeId) {
     for link in links::all() {
         if let Ok(mut link) = link.try_borrow_mut()

@@ -1,9 +1,9 @@
-//! Snapshots that several sessions share: `pg_export_snapshot()` and `SET TRANSACTION SNAPSHOT`.
+//! Snapshots shared by several sessions: `pg_export_snapshot()` and `SET TRANSACTION SNAPSHOT`.
 //!
-//! What is exported here stands for one snapshot a node, taken one right after the other. The identifier says all of them:
-//! PostgreSQL's own, then `+node:identifier` for each node. So nothing has to be kept: where the transaction that
-//! exported has ended, its transactions on the nodes have too, and the servers know the identifiers no more. Each node is
-//! consistent; two nodes' snapshots are not of exactly one moment.
+//! An exported snapshot stands for one snapshot per node, taken one right after the other. The identifier contains all
+//! of them: PostgreSQL's own, then `+node:identifier` for each node. So no state must be kept: when the exporting
+//! transaction has ended, its transactions on the nodes have, too, and the servers no longer accept the identifiers.
+//! Each node is consistent; snapshots of two nodes are not taken at exactly the same moment.
 
 use super::execution::query;
 use super::mode::Mode;
@@ -16,20 +16,20 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 thread_local! {
-    /// What nodes that join the local transaction have to import; None: they take snapshots of their own.
+    /// Snapshots to be imported by nodes that join the local transaction; None to let them take their own.
     static IMPORTED: RefCell<Option<BTreeMap<NodeId, String>>> = const { RefCell::new(None) };
-    /// Whether nodes may have snapshots that are older than the directory that this transaction sees.
+    /// Whether nodes may have snapshots that are older than the directory as this transaction sees it.
     static IS_SHARED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Exports a snapshot of each node beside the one of this server; gives the identifier of all of them.
+/// Exports a snapshot of each node in addition to this server's; returns the combined identifier.
 pub fn export(own: &str) -> Result<String> {
     let mut all = own.to_owned();
-    // Whoever imports it on a standby reads what the standby has.
+    // A transaction that imports it on a standby sees what the standby has.
     if sql::read_one::<bool>("SELECT pg_catalog.pg_is_in_recovery()", &[])? == Some(true) {
         return Ok(all);
     }
-    // A restored directory's nodes are another cluster's: nothing is read there.
+    // After a restore the nodes belong to another cluster, and nothing is read there.
     let nodes = catalog::remote_nodes()?;
     for node in nodes.iter().filter(|node| node.check_ours().is_ok()) {
         let ask = b"SELECT pg_catalog.pg_export_snapshot()";
@@ -41,9 +41,9 @@ pub fn export(own: &str) -> Result<String> {
     Ok(all)
 }
 
-/// Divides an identifier: this server's own, and those of the nodes.
+/// Splits an identifier into this server's own and those of the nodes.
 ///
-/// 22023 if it is none.
+/// 22023 if it is invalid.
 pub fn parse(identifier: &str) -> Result<(String, BTreeMap<NodeId, String>)> {
     let mut parts = identifier.split('+');
     let own = parts.next().unwrap_or_default().to_owned();
@@ -62,15 +62,15 @@ pub fn parse(identifier: &str) -> Result<(String, BTreeMap<NodeId, String>)> {
     Ok((own, nodes))
 }
 
-/// The local transaction has imported a snapshot.
+/// Records that the local transaction has imported a snapshot.
 pub fn imported(nodes: BTreeMap<NodeId, String>) {
     IMPORTED.set(Some(nodes));
     IS_SHARED.set(true);
 }
 
-/// What a node has to do right behind its BEGIN.
+/// The command for a node right after BEGIN.
 ///
-/// 0A000 if the snapshot that the local transaction has imported says nothing of the node.
+/// 0A000 if the local transaction's imported snapshot does not cover the node.
 pub fn command_for(node: &catalog::Node) -> Result<Option<Vec<u8>>> {
     IMPORTED.with_borrow(|imported| {
         let Some(nodes) = imported else { return Ok(None) };
@@ -86,19 +86,19 @@ pub fn command_for(node: &catalog::Node) -> Result<Option<Vec<u8>>> {
     })
 }
 
-/// Whether [`check_place`] has something to say about this transaction.
+/// Whether [`check_place`] applies to this transaction.
 #[inline]
 pub fn is_shared() -> bool {
     IS_SHARED.get()
 }
 
-/// 40001 if the schema was not on this node when the snapshot was taken: there, the snapshot would not show its rows as
-/// they were.
+/// 40001 if the schema was not on this node when the snapshot was taken, because the snapshot would not show its rows
+/// as they were.
 pub fn check_place(schema: &str, node: NodeId) -> Result<()> {
     if !is_shared() {
         return Ok(());
     }
-    // With the snapshot of the transaction, which sees the directory as it was.
+    // Use the transaction's snapshot, which sees the directory at that time.
     let select = "SELECT p.node FROM helios.schema s JOIN helios.shard p ON p.id = s.shard WHERE s.name = $1::name";
     let then = catalog::as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?;
     if then == Some(node.0) {
@@ -111,13 +111,13 @@ pub fn check_place(schema: &str, node: NodeId) -> Result<()> {
     .hint("Export a new snapshot and try again."))
 }
 
-/// The local transaction has ended.
+/// Called at the end of the local transaction.
 pub fn forget() {
     IMPORTED.set(None);
     IS_SHARED.set(false);
 }
 
-/// Refuses to import a snapshot where a node has one of its own already, which PostgreSQL would see of its own.
+/// Rejects importing a snapshot when a node already has its own, as PostgreSQL does for its own transaction.
 pub fn check_unused() -> Result<()> {
     if open_nodes().is_empty() {
         return Ok(());

@@ -1,9 +1,9 @@
-//! Only one server is the coordinator: a standby of it sends nothing to nodes, and neither does one that was the primary
-//! before another was promoted.
+//! Ensures that only one server acts as the coordinator: its standbys send nothing to nodes, and neither does a former
+//! primary after another server was promoted.
 //!
-//! Each node remembers the coordinator's system identifier and the latest timeline that it was used from. It is told by a
-//! session of the catalogs' owner, which no client can be, before anything else is asked of it since the coordinator has
-//! started.
+//! Each node remembers the coordinator's system identifier and the latest timeline from which it was used. This is
+//! registered in a session of the catalogs' owner, which no client can use, before anything else is sent to the node
+//! after the coordinator's start.
 
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ fn in_recovery() -> Error {
     .hint(hint)
 }
 
-/// Host and port of a connection string of libpq: of nothing else in it, which may be a password.
+/// Host and port of a libpq connection string; nothing else, because it may contain a password.
 fn address(conninfo: &str) -> Option<String> {
     if let Some((_, rest)) = conninfo.split_once("://") {
         let authority = rest.split(['/', '?']).next().unwrap_or_default();
@@ -44,7 +44,7 @@ fn address(conninfo: &str) -> Option<String> {
     Some(format!("{host}:{port}"))
 }
 
-/// The value of a keyword in `keyword = value` pairs; values may be in quotes, with backslashes.
+/// The value of a keyword in `keyword = value` pairs; values may be quoted, with backslash escapes.
 fn keyword(conninfo: &str, wanted: &str) -> Option<String> {
     let mut rest = conninfo.trim_start();
     while let Some((name, after)) = rest.split_once('=') {
@@ -74,9 +74,10 @@ fn keyword(conninfo: &str, wanted: &str) -> Option<String> {
 
 const REFUSED: Code = Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 
-/// Tells a node over a session of the catalogs' owner that this server is the coordinator, where it does not know that yet.
+/// Registers this server as the coordinator on a node, in a session of the catalogs' owner, unless it is registered
+/// already.
 ///
-/// 55000 if it knows a later one.
+/// 55000 if a later coordinator is registered.
 pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
     let cluster = catalog::cluster_id()?;
     let (system, timeline) = (server_state::system_identifier(), server_state::timeline());
@@ -84,7 +85,7 @@ pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
         "SELECT system_identifier, timeline FROM helios.coordinator
           WHERE cluster OPERATOR(pg_catalog.=) '{cluster}'::pg_catalog.int8"
     );
-    // A node that cannot say (an older version, one that takes no writes) is used as it is.
+    // A node that cannot tell (an older version, or read-only) is used nevertheless.
     let asked = session.query(&select);
     if session.is_lost() {
         return asked.map(|_| ());
@@ -106,7 +107,7 @@ pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
     judge(node, &known, system, timeline)
 }
 
-/// What a node says of its coordinator.
+/// The coordinator registered on a node.
 type Known = [Record];
 
 fn parse(known: &Known) -> Option<(u64, u32)> {
@@ -114,7 +115,7 @@ fn parse(known: &Known) -> Option<(u64, u32)> {
     Some((row.parsed("system_identifier").ok()??, row.parsed("timeline").ok()??))
 }
 
-/// Whether the node knows of an older state of this coordinator, or none.
+/// Whether the node has an older state of this coordinator registered, or none.
 fn older(known: &Known, system: u64, timeline: u32) -> bool {
     parse(known).is_none_or(|(of, at)| of == system && at < timeline)
 }
@@ -145,7 +146,7 @@ fn refusal(node: &Node, same_system: bool, at: u32, timeline: u32) -> Error {
         .hint("If that server no longer exists, run SELECT helios_adopt_nodes() here.")
 }
 
-/// Whether an error is that of a node which knows a later coordinator.
+/// Whether an error is that of a node with a later coordinator.
 pub fn is_refused(error: &Error) -> bool {
     error.is(REFUSED)
 }

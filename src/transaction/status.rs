@@ -1,4 +1,4 @@
-//! What became of a transaction, asked by its name; and the end of transactions that users prepared.
+//! Looks up the outcome of a transaction by its name, and finishes transactions prepared by users.
 
 use super::gid::Gid;
 use super::recovery::recover;
@@ -17,24 +17,24 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long the nodes may take to follow COMMIT PREPARED or ROLLBACK PREPARED before that is left to the worker.
+/// Time limit for COMMIT PREPARED or ROLLBACK PREPARED on nodes before that is left to the worker.
 const FOLLOW_TIME: Duration = Duration::from_secs(10);
 
-/// Where a transaction stands.
+/// State of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It is committed: on its nodes, too, or about to be.
+    /// Committed; on its nodes, too, or about to be.
     Committed,
-    /// It is rolled back, or about to be.
+    /// Rolled back, or about to be.
     Aborted,
-    /// It has not ended.
+    /// Not ended yet.
     InProgress,
-    /// It ended so long ago that nobody remembers.
+    /// Ended so long ago that its outcome is no longer known.
     Unknown,
 }
 
 impl Status {
-    /// As `pg_xact_status()` calls it.
+    /// The name that `pg_xact_status()` uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Committed => "committed",
@@ -54,8 +54,8 @@ impl Status {
     }
 }
 
-/// What became of a transaction of this database. 22023 for what is no name of one; 08001 when the one node that knows
-/// cannot be asked.
+/// Looks up the outcome of a transaction of this database. 22023 if the name is invalid; 08001 if the only node that
+/// knows cannot be reached.
 pub fn status(name: &str) -> Result<Status> {
     let no_such = |detail: &str| {
         Error::new(
@@ -86,7 +86,7 @@ fn here(epoch: u128, xid: u32) -> Result<Status> {
     if epoch > own {
         return Ok(Status::Unknown); // of a coordinator that was promoted after this one
     }
-    // A crash came before anything of it was durable, and its id may be another's by now.
+    // A crash happened before it was durable, and its ID may have been reused.
     let lost = |id: &u64| epoch < own && *id >= server_epoch::first_id();
     let Some(id) = transaction_ids::full_id(xid).filter(|id| !lost(id)) else {
         return Ok(Status::Aborted);
@@ -101,7 +101,7 @@ fn there(node: NodeId, id: u64) -> Result<Status> {
     let role = privileges::session_user();
     let mut session = Session::connect(&Rc::new(target(&node, &role)?), &role)?;
     match session.query(&format!("{ASK}('{id}'::pg_catalog.xid8)")) {
-        // An id that the node has not given yet: it has lost it in a crash or a failover, so it did not commit.
+        // The node has not assigned this ID yet: it was lost in a crash or failover, so the transaction did not commit.
         Err(error) if error.is(Code::ERRCODE_INVALID_PARAMETER_VALUE) => Ok(Status::Aborted),
         Err(error) => Err(error),
         Ok(rows) => {
@@ -120,8 +120,8 @@ pub fn user_prepared(name: &str) -> Result<Option<u32>> {
     Ok(id.and_then(|id| u32::try_from(id).ok()))
 }
 
-/// COMMIT PREPARED or ROLLBACK PREPARED has ended a local transaction: its parts on nodes follow. Never fails: what
-/// cannot be done now is the recovery worker's business.
+/// Finishes the parts on nodes after COMMIT PREPARED or ROLLBACK PREPARED of a local transaction. Never fails: what
+/// cannot be done now is left to the recovery worker.
 pub fn finish_user_prepared(id: u32) {
     worker_slots::note(local::database_id(), Work::Pending);
     let warn = |error: Error| {

@@ -1,12 +1,13 @@
-//! A commit that waits for copies (`helios.synchronous_replicas`).
+//! Commits that wait for replicas (`helios.synchronous_replicas`).
 //!
-//! It waits after the transaction has committed on its nodes and before the client hears of it: what has not confirmed
-//! when the time is over gives a warning, and is not waited for by others until it is in step again. The node of the
-//! primary is asked in the very session that has committed there, which knows the end of its commit in the log.
+//! The wait takes place after the transaction has committed on its nodes and before the client gets its result: a
+//! replica that does not confirm before the timeout causes a warning, and other commits do not wait for it until it is
+//! in sync again. The primary's node is asked in the session that has committed there, which knows the WAL position of
+//! its commit.
 //!
-//! If that node is lost meanwhile, nobody knows whether the transaction will be there when a copy takes over. That is an
-//! error as long as nothing has been committed here, and a warning where several servers were written: these have decided
-//! already.
+//! If that node is lost in the meantime, it is unknown whether the transaction will survive the promotion of a replica.
+//! That is an error if nothing has been committed here, and a warning if several servers were written, because the
+//! decision has been made.
 
 use super::link::Link;
 use super::links;
@@ -25,15 +26,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How much later than the copies the node itself may answer.
+/// Additional time for the node's own response.
 const GRACE: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// Copies of what the transaction has used, with the nodes that they follow.
+    /// Replicas of the shards used by the transaction, with the nodes of their primaries.
     static EXPECTED: RefCell<Vec<(NodeId, Replica)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The transaction uses something on this node that has these copies: if it writes there, its commit waits for them.
+/// Records that the transaction uses a shard on this node with these replicas: if it writes there, its commit waits for
+/// them.
 pub fn expect(node: NodeId, replicas: &[Replica]) {
     EXPECTED.with_borrow_mut(|expected| {
         for replica in replicas {
@@ -44,15 +46,15 @@ pub fn expect(node: NodeId, replicas: &[Replica]) {
     });
 }
 
-/// The transaction did not commit, or was left prepared.
+/// Called if the transaction did not commit, or was left prepared.
 pub fn forget() {
     EXPECTED.take();
 }
 
-/// Waits for the copies of what one node alone has committed, while the transaction here can still fail: it has written
-/// nothing.
+/// Waits for replicas after the commit on a single node, while the local transaction, which has written nothing, can
+/// still fail.
 ///
-/// 08007 if the node is lost before it has said that they have it.
+/// 08007 if the node is lost before it has confirmed.
 pub fn before_commit() -> Result<()> {
     if EXPECTED.with_borrow(Vec::is_empty) || xact::wrote_here() {
         return Ok(());
@@ -66,14 +68,14 @@ pub fn before_commit() -> Result<()> {
     Ok(())
 }
 
-/// Waits for the copies of what several servers have committed. Never raises an error.
+/// Waits for replicas after a commit on several servers. Never raises an error.
 pub fn after_commit() {
     for (replicas, missed) in wait_for_all() {
         replicas.iter().for_each(|replica| warn(replica, &missed));
     }
 }
 
-/// The copies that have not confirmed, and why.
+/// Returns the replicas that have not confirmed, with the reason.
 fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
     let expected = EXPECTED.take();
     if expected.is_empty() {
@@ -100,7 +102,7 @@ fn wait_for_all() -> Vec<(Vec<Replica>, Missed)> {
     missed
 }
 
-/// Copies that commits wait for, by the node that they follow.
+/// Replicas that commits wait for, by the node of their primary.
 fn by_node(expected: Vec<(NodeId, Replica)>) -> BTreeMap<NodeId, Vec<Replica>> {
     let mut all: BTreeMap<NodeId, Vec<Replica>> = BTreeMap::new();
     for (node, replica) in expected {
@@ -112,22 +114,22 @@ fn by_node(expected: Vec<(NodeId, Replica)>) -> BTreeMap<NodeId, Vec<Replica>> {
     all
 }
 
-/// One node is asked for the copies that follow it.
+/// The query to one node for its replicas.
 struct Question {
     link: Rc<RefCell<Link>>,
     replicas: Vec<Replica>,
     asked: Result<()>,
 }
 
-/// Why copies have not confirmed.
+/// Why replicas have not confirmed.
 enum Missed {
-    /// The time is over.
+    /// Timeout.
     Late(Vec<String>),
-    /// Somebody did not want to wait.
+    /// The wait was canceled.
     Cancelled,
-    /// The node could not say.
+    /// The node raised an error.
     Failed(Error),
-    /// The node is gone, or does not answer.
+    /// The node was lost or does not respond.
     Lost(Error),
 }
 
@@ -149,7 +151,7 @@ fn ask(link: &mut Link, replicas: &[Replica], timeout: Duration) -> Result<()> {
 }
 
 impl Question {
-    /// Those that have not confirmed.
+    /// Returns the replicas that have not confirmed.
     fn end(self, until: Instant) -> Option<(Vec<Replica>, Missed)> {
         let mut link = self.link.try_borrow_mut().ok()?;
         let missed = match self.asked.and_then(|()| answer(&mut link, until)) {
@@ -165,7 +167,7 @@ impl Question {
     }
 }
 
-/// Reads the answer; None if all have confirmed.
+/// Reads the response; None if all have confirmed.
 fn answer(link: &mut Link, until: Instant) -> Result<Option<Missed>> {
     let mut answer = Answer::default();
     let mut cancelled = false;

@@ -1,4 +1,4 @@
-//! Where sessions of Helios' own and of clients connect to: what a session needs to know of a node.
+//! Connection targets of Helios' own and of clients' sessions with a node.
 
 use super::standby;
 use crate::catalog::{self, Node};
@@ -10,10 +10,10 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Whoever owns a database can set its `search_path`, and the sessions of Helios' own have more rights than he.
+/// A database owner can set its `search_path`, and Helios' own sessions have more privileges than he.
 const SAFE_PATH: (&str, &str) = ("search_path", "pg_catalog, pg_temp");
 
-/// What a session of Helios' own needs to know of a node, for a role. A client's has the client's `search_path` instead.
+/// The target of Helios' own session with a node, as a role. A client's session has the client's `search_path` instead.
 pub fn target(node: &Node, role: &str) -> Result<Target> {
     standby::refuse()?;
     node.check_ours()?;
@@ -39,7 +39,7 @@ pub fn target(node: &Node, role: &str) -> Result<Target> {
     Ok(target)
 }
 
-/// The file of passwords for sessions to nodes: that of `helios.passfile`, or the operating system user's.
+/// The password file for sessions with nodes: `helios.passfile`, or the operating system user's.
 pub fn passfile() -> Option<PathBuf> {
     let set = settings::PASSFILE.get().map(|path| path.to_string_lossy().into_owned());
     match set.filter(|path| !path.is_empty()) {
@@ -48,12 +48,12 @@ pub fn passfile() -> Option<PathBuf> {
     }
 }
 
-/// A node that gives no sign would keep everybody waiting for the whole `helios.connect_timeout`.
+/// Avoids waiting for the whole `helios.connect_timeout` for an unresponsive node.
 ///
-/// 08001 if the last looks at the node, not long ago, got no answer.
+/// 08001 if the latest health checks of the node got no response.
 pub fn refuse_silent(node: &Node) -> Result<()> {
     let Some(health) = node_health::of(node.id.0) else { return Ok(()) };
-    // A look at silent nodes takes seconds itself.
+    // Checking unresponsive nodes takes seconds itself.
     let fresh = 3.0 * f64::from(settings::HEALTH_INTERVAL.get()) / 1000.0 + 10.0;
     if health.state != node_health::State::Silent || node_health::age(health.checked) > fresh {
         return Ok(());

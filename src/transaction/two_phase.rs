@@ -1,6 +1,6 @@
-//! Two-phase commit: PREPARE TRANSACTION on each node that wrote, a commit record here in the same local
-//! transaction, COMMIT PREPARED once that is committed. A record means commit, none means abort; whatever is
-//! left prepared is finished by the recovery worker.
+//! Two-phase commit: PREPARE TRANSACTION on each node that was written, a commit record here in the same local
+//! transaction, COMMIT PREPARED after that has committed. A record means commit, no record means abort; the recovery
+//! worker finishes transactions left prepared.
 
 use super::end::{end_release, read_end, rolled_back, send_end, send_release};
 use super::gid::Gid;
@@ -22,13 +22,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a node may take to finish a prepared transaction before that is left to the recovery worker.
+/// Time limit for a node to finish a prepared transaction before that is left to the recovery worker.
 const FINISH_TIME: Duration = Duration::from_secs(10);
 
-/// Phase one, on all nodes at once, then the commit records. Nodes that were only read commit meanwhile.
+/// Phase one, on all nodes in parallel, then the commit records. Read-only nodes commit meanwhile.
 pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::PREPARE_BEFORE)?;
-    // Noted before anything is prepared: this process may not live to do it later.
+    // Recorded before anything is prepared, because this process may die at any time.
     worker_slots::note(local::database_id(), Work::Pending);
     let records = send_prepare(writers)?;
     send_release(readers)?;
@@ -43,7 +43,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
         failed.get_or_insert(error);
     }
     if let Some(error) = failed {
-        // Nothing is committed: what the client wanted to stop is stopped, whether or not its node says so in time.
+        // Nothing is committed, so the client's cancel request takes effect, whether or not the node responds in time.
         let stopped = error.is(PgSqlErrorCode::ERRCODE_QUERY_CANCELED) || error.is_class("08");
         return Err(if stopped { explain_cancel(error) } else { error });
     }
@@ -53,7 +53,7 @@ pub fn prepare(writers: &[Rc<RefCell<Link>>], readers: &Links) -> Result<()> {
     failpoint::hit(failpoint::RECORD_AFTER)
 }
 
-/// Sends PREPARE TRANSACTION to each writer; the names that it prepares under, and the nodes.
+/// Sends PREPARE TRANSACTION to each writer; returns the transaction names and nodes.
 fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
     let (epoch, xid) = (server_epoch::epoch(), xact::id());
     let (database, cluster) = (local::database_id(), catalog::cluster_id()?);
@@ -65,7 +65,7 @@ fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
         let mut link = super::execution::borrow(link)?;
         let gid = Gid::Part { database, epoch, xid, n }.name(cluster);
         send_end(&mut link, format!("PREPARE TRANSACTION '{gid}'").as_bytes())?;
-        // From here on the node may be left with it, whatever else happens.
+        // From here on the transaction may be left prepared on the node.
         link.prepared = Some(gid.clone());
         link.session.flush(WaitPolicy::Commit)?;
         records.push((gid, link.node.id.0));
@@ -73,7 +73,7 @@ fn send_prepare(writers: &[Rc<RefCell<Link>>]) -> Result<Vec<(String, i32)>> {
     Ok(records)
 }
 
-/// Reads the answer to PREPARE TRANSACTION. Without an answer the name stays noted: it may be prepared.
+/// Reads the response to PREPARE TRANSACTION. Without one, the name stays recorded: it may be prepared.
 pub fn prepared(link: &mut Link, policy: WaitPolicy) -> Result<()> {
     let answer = read_end(link, policy);
     if link.session.is_lost() {
@@ -95,7 +95,7 @@ pub fn prepared(link: &mut Link, policy: WaitPolicy) -> Result<()> {
     refused.map_or(Ok(()), Err)
 }
 
-/// PREPARE TRANSACTION of a user is done here: the nodes' parts wait for what becomes of it.
+/// Called after a user's PREPARE TRANSACTION: the nodes' parts stay prepared until it is finished.
 pub fn leave_prepared(links: &Links) {
     for link in links {
         if let Ok(mut link) = link.try_borrow_mut() {
@@ -104,7 +104,7 @@ pub fn leave_prepared(links: &Links) {
     }
 }
 
-/// Phase two after the local commit: on all nodes at once. What cannot be finished is left to recovery.
+/// Phase two after the local commit, on all nodes in parallel. What cannot be finished is left to recovery.
 pub fn commit_prepared(links: &Links) -> Result<()> {
     let is_prepared =
         |link: &&Rc<RefCell<Link>>| link.try_borrow().is_ok_and(|l| l.prepared.is_some());
@@ -112,7 +112,7 @@ pub fn commit_prepared(links: &Links) -> Result<()> {
     if waiting.is_empty() {
         return Ok(());
     }
-    // The records are of no use from here on; whoever tidies up may have looked before there were any.
+    // Note this for the worker, which may have looked before there were any records.
     worker_slots::note(local::database_id(), Work::Pending);
     failpoint::hit(failpoint::COMMIT_PREPARED_BEFORE)?;
     let deadline = WaitPolicy::Until(Instant::now() + FINISH_TIME);
@@ -138,8 +138,8 @@ pub fn commit_prepared(links: &Links) -> Result<()> {
     failpoint::hit(failpoint::COMMIT_PREPARED_AFTER)
 }
 
-/// After an error in [`commit_prepared`]: sessions that it left in the middle are closed, and what is still prepared is
-/// left to the recovery worker.
+/// After an error in [`commit_prepared`]: closes sessions with an outstanding request, and leaves what is still
+/// prepared to the recovery worker.
 pub fn leave_to_recovery(links: &Links) {
     for link in links {
         if let Ok(mut link) = link.try_borrow_mut() {
@@ -149,7 +149,7 @@ pub fn leave_to_recovery(links: &Links) {
     }
 }
 
-/// After a local rollback: a transaction that this session left prepared is rolled back.
+/// After a local rollback: rolls back a transaction that this session has left prepared.
 pub fn roll_back_prepared(link: &mut Link) {
     let Some(gid) = link.prepared.take() else { return };
     let deadline = WaitPolicy::Until(Instant::now() + FINISH_TIME);
@@ -159,7 +159,7 @@ pub fn roll_back_prepared(link: &mut Link) {
         .and_then(|_| failpoint::hit(failpoint::ROLLBACK_PREPARED_AFTER));
     match outcome {
         Ok(_) => {}
-        // It never came to be prepared.
+        // It was never prepared.
         Err(cause) if cause.is(PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT) => {}
         Err(cause) => {
             give_up_unless_ready(link);

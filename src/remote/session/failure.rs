@@ -1,12 +1,11 @@
-//! Requests that are given up, connections that are gone, and what the node says about either.
+//! Abandoned requests, lost connections, and the corresponding errors.
 
 use super::*;
 use crate::remote::cancel::Sent;
 
 impl Session {
-    /// Gives up the request under way where nothing may be raised, so that the node comes to its end by
-    /// itself or after a cancel. False if that cannot be: half a message is out, and sending the rest would run
-    /// the statement after all.
+    /// Abandons the current request in a context where no error may be raised, so that the node completes or cancels
+    /// it. False if that is impossible: a message is half sent, and sending the rest would run the statement after all.
     pub fn abandon_request(&mut self, until: Instant) -> bool {
         if self.open == Open::CopyIn {
             if messages::copy_fail(self.output(), "the transaction was rolled back").is_err() {
@@ -24,8 +23,8 @@ impl Session {
         self.flush(WaitPolicy::Until(until)).is_ok()
     }
 
-    /// Asks the node, over a connection of its own, to stop what it is doing for this session. Best effort; false if it
-    /// could not be asked.
+    /// Sends a cancel request for this session over a separate connection. Best effort; false if the node could not be
+    /// reached.
     pub fn request_cancel(&self) -> bool {
         match self.cancel.as_ref().map_or(Sent::No, |key| key.request_cancel()) {
             Sent::No => false,
@@ -37,26 +36,26 @@ impl Session {
         }
     }
 
-    /// Whether a cancel that the node may still act on could hit what is asked next.
+    /// Whether a pending cancel request could hit the next statement.
     pub fn has_cancel_pending(&self) -> bool {
         self.cancel_pending.get()
     }
 
-    /// Whether the node has closed an idle connection, or said so. Costs one system call.
+    /// Whether the node has closed or announced closing an idle connection. Costs one system call.
     pub fn is_stale(&mut self) -> bool {
-        // A node that goes down at once says good-bye in a warning, and then closes.
+        // On a fast shutdown, a node sends a FATAL message before it closes the connection.
         while let Some(frame) = self.poll(Instant::now()) {
             self.lost |= frame.kind == b'E';
         }
         self.lost
     }
 
-    /// Marks the session as unusable, whatever its socket says.
+    /// Marks the session as unusable, whatever the state of its socket.
     pub fn give_up(&mut self) {
         self.lost = true;
     }
 
-    /// The error of an ErrorResponse, with the node in its context. A fatal one ends the session.
+    /// Converts an ErrorResponse to an error, with the node in its context. A fatal one ends the session.
     pub fn error(&mut self, body: &[u8]) -> Error {
         match Report::parse(body) {
             Ok(report) => {
@@ -75,7 +74,7 @@ impl Session {
         }
     }
 
-    /// While a COPY runs in the client's encoding, so do the node's messages.
+    /// While a COPY uses the client's encoding, the node's messages do, too.
     pub(super) fn in_our_encoding(&self, mut report: Report) -> Report {
         if let Some(encoding) = &self.foreign_encoding {
             report.error.fields_mut().map_texts(|text| encoding::to_database(encoding, text));
@@ -83,7 +82,7 @@ impl Session {
         report
     }
 
-    /// An error for what the node should not have sent; the session cannot be used any more.
+    /// Error for an unexpected message; the session becomes unusable.
     pub fn unexpected(&mut self, kind: u8) -> Error {
         self.lost = true;
         Error::new(
@@ -98,7 +97,7 @@ impl Session {
         format!("node \"{}\"", self.node)
     }
 
-    /// A failed write: the node may have said why before it closed.
+    /// Error for a failed write: the node may have sent its reason before it closed the connection.
     pub(super) fn write_failed(&mut self, error: &io::Error) -> Error {
         let lost = self.lost(&error.to_string());
         while let Ok(true) = self.read_once() {}
@@ -120,7 +119,7 @@ impl Session {
     }
 }
 
-/// The node's statement was cancelled because its transaction was the victim.
+/// The error for a statement that was canceled because its transaction was the victim of a deadlock.
 fn deadlock_error(members: &[i32]) -> Error {
     let members: Vec<String> = members.iter().map(i32::to_string).collect();
     Error::new(PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED, "deadlock detected")

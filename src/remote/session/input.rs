@@ -1,17 +1,17 @@
-//! Messages from the node, and the waits for them.
+//! Receives messages from the node, and waits for them.
 
 use super::*;
 use crate::remote::reply::malformed;
 
 impl Session {
-    /// The next message that has arrived.
+    /// The next message that has arrived completely.
     #[inline]
     pub(super) fn next_frame(&mut self) -> Result<Option<Frame>> {
         self.input.next_frame().map_err(malformed)
     }
 
-    /// The next message that matters to the caller. Notices are raised, parameters noted, notifications (a
-    /// session to a node never listens) dropped.
+    /// The next message for the caller. Notices are raised, parameter changes recorded, notifications (a session with a
+    /// node never listens) dropped.
     #[inline]
     pub fn next(&mut self, policy: WaitPolicy) -> Result<Frame> {
         loop {
@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    /// The next message if it is here already; never waits.
+    /// The next message if it has already arrived; never waits.
     pub fn try_next(&mut self) -> Result<Option<Frame>> {
         if self.input.is_empty() {
             self.read_once()?;
@@ -55,7 +55,7 @@ impl Session {
                 let notice = report.error.context(self.context_line());
                 match policy {
                     WaitPolicy::Until(_) => {}
-                    // Raising a notice looks at interrupts.
+                    // Raising a notice may process interrupts.
                     WaitPolicy::Commit => hold_interrupts(|| notify(report.level, &notice)),
                     _ => notify(report.level, &notice),
                 }
@@ -70,7 +70,7 @@ impl Session {
                 self.status = frame.first().copied().unwrap_or(b'I');
                 self.outstanding = self.outstanding.saturating_sub(1);
                 if matches!(policy, WaitPolicy::Commit) {
-                    // The node has decided: a cancel comes too late, there and here.
+                    // The node has decided: it is too late for a cancel, on both servers.
                     hold_cancels();
                 }
                 if self.outstanding == 0 {
@@ -109,7 +109,7 @@ impl Session {
         Ok(())
     }
 
-    /// Waits for data. A wait that lasts is shown to those who look for deadlocks over several servers.
+    /// Waits for data. A long wait becomes visible to distributed deadlock detection.
     fn wait_for_answer(&mut self, policy: WaitPolicy, long: &mut Option<LongWait>) -> Result<()> {
         let may_be_deadlock = matches!(policy, WaitPolicy::Interruptible | WaitPolicy::Commit);
         let limit = (may_be_deadlock && long.is_none()).then(crate::pg::session::deadlock_timeout);
@@ -127,7 +127,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads what is there; false if nothing is.
+    /// Reads available data; false if there is none.
     pub(super) fn read_once(&mut self) -> Result<bool> {
         match self.stream.read(self.input.room().map_err(malformed)?) {
             Ok(0) => Err(self.lost("the node closed the connection")),
@@ -140,7 +140,7 @@ impl Session {
         }
     }
 
-    /// Waits for the socket with the policy given; looks at interrupts as it allows.
+    /// Waits for the socket according to the policy, which determines whether interrupts are processed.
     pub(in crate::remote) fn wait(
         &mut self,
         interest: Interest,
@@ -149,7 +149,7 @@ impl Session {
         self.wait_at_most(interest, policy, None)
     }
 
-    /// The same, but not longer than the limit.
+    /// Like [`Self::wait`], with an upper limit.
     fn wait_at_most(
         &mut self,
         interest: Interest,
@@ -195,7 +195,7 @@ impl Session {
         Ok(woken)
     }
 
-    /// Once the client's statement is due, the node is asked to stop, whatever it says in the end.
+    /// When the client's statement has timed out, sends a cancel request; the node's response still counts.
     fn ask_to_stop(&mut self, due: Option<Instant>) {
         if due.is_some_and(|due| due <= Instant::now()) && !self.asked_to_stop {
             self.asked_to_stop = true;
@@ -203,8 +203,8 @@ impl Session {
         }
     }
 
-    /// The next message where nothing may be raised: None when there is none at the moment given, or the
-    /// connection is gone. Notices are dropped.
+    /// The next message, in a context where no error may be raised: None if there is none until the deadline, or the
+    /// connection is lost. Notices are dropped.
     pub fn poll(&mut self, until: Instant) -> Option<Frame> {
         while !self.lost {
             match self.next_frame() {

@@ -1,4 +1,4 @@
-//! One connection to a node: frames in and out, waits that can be interrupted, and its end.
+//! A connection to a node: sends and receives messages, with interruptible waits.
 
 mod failure;
 mod input;
@@ -25,24 +25,25 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The write buffer is kept up to this size, and a COPY is sent in pieces of it.
+/// The size up to which the output buffer is kept, and of the pieces in which COPY data is sent.
 const OUTPUT: usize = 256 * 1024;
-/// How long, and how politely, to wait for a node.
+/// How long to wait for a node, and whether interrupts are processed.
 #[derive(Clone, Copy, Debug)]
 pub enum WaitPolicy {
-    /// Until it answers, or an interrupt of this backend raises an error.
+    /// Until it responds, or an interrupt of this backend raises an error.
     Interruptible,
-    /// The same, but not beyond this moment.
+    /// Like `Interruptible`, with a deadline.
     InterruptibleUntil(Instant),
-    /// Where no error may be raised (abort, after commit): not beyond this moment, and not much longer than the client's
+    /// Where no error may be raised (abort, after commit): until the deadline, and not much longer than the client's
     /// statement may take.
     Until(Instant),
-    /// For a COMMIT on the way: an interrupt, or the end of `statement_timeout`, is passed on to the node, whose answer is
-    /// what counts if it comes at once. After it no cancel is looked at until the local transaction has ended too.
+    /// For a COMMIT that has been sent: an interrupt, or the expiry of `statement_timeout`, is forwarded to the node,
+    /// whose response counts if it comes at once. Afterwards cancel requests are ignored until the local transaction
+    /// has ended, too.
     Commit,
 }
 
-/// What was asked without saying Sync yet.
+/// Kind of a request without Sync so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
@@ -50,35 +51,35 @@ enum Open {
     CopyIn,
 }
 
-/// A live connection to a node. Everything that fails here because the connection is gone leaves
-/// [`Session::is_lost`] true: such a session can only be dropped.
+/// A connection to a node. After any failure caused by a lost connection, [`Session::is_lost`] is true: such a session
+/// can only be dropped.
 pub struct Session {
     wait: SocketWait, // before the stream: its set must go before the socket is closed
     stream: Stream,
     input: FrameBuffer,
     output: Vec<u8>,
     sent: usize,
-    /// A request was just sent: reading at once would find nothing.
+    /// A request was just sent, so an immediate read would find nothing.
     await_reply: bool,
     node: Rc<str>,
-    /// The encoding of the node's messages, where it is not the database's here.
+    /// Encoding of the node's messages, if it is not this database's.
     foreign_encoding: Option<String>,
     cancel: Option<Rc<CancelKey>>,
     parameters: Vec<(String, String)>,
-    /// ReadyForQuery messages still to come.
+    /// Number of outstanding ReadyForQuery messages.
     outstanding: u32,
     open: Open,
     status: u8,
     lost: bool,
-    /// When everything has to be over, for those that must not wait for ever.
+    /// Deadline for all waits of callers that must not wait indefinitely.
     time_limit: Option<Instant>,
     /// The node was asked to cancel the COMMIT that it has been sent.
     asked_to_stop: bool,
-    /// A request to cancel was sent, and nobody knows whether the node has acted on it yet.
+    /// A cancel request was sent, and it is unknown whether the node has processed it.
     cancel_pending: Cell<bool>,
-    /// Processes here that wait for each other, when this session's statement was cancelled to end that.
+    /// PIDs here of the deadlock that was resolved by canceling this session's statement.
     deadlock: Vec<i32>,
-    /// The node's id and the process that serves this session there, when other backends are to know them.
+    /// The node's ID and this session's PID there, if they are published to other backends.
     shown: Option<(i32, i32)>,
 }
 
@@ -115,7 +116,7 @@ impl Session {
         self.cancel = Some(key);
     }
 
-    /// Lets those who look for deadlocks know whose session this is.
+    /// Publishes the session for deadlock detection.
     pub fn show(&mut self, node: i32) {
         if let Some(key) = &self.cancel {
             backends::opened(node, key.process());
@@ -123,64 +124,64 @@ impl Session {
         }
     }
 
-    /// The last value the node reported for a parameter.
+    /// The last value reported by the node for a parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
-    /// For servers that have it (see [`Self::has_transaction_timeout`]), which as a start-up parameter others refuse: as
-    /// little meant for sessions between servers as their other timeouts.
+    /// For servers that have it (see [`Self::has_transaction_timeout`]); others reject it as a startup parameter. Like
+    /// the other timeouts, it is not meant for sessions between servers.
     pub const NO_TRANSACTION_TIMEOUT: &str = "SET transaction_timeout = 0";
 
-    /// Whether the server can end transactions that take too long.
+    /// Whether the server has transaction_timeout.
     pub fn has_transaction_timeout(&self) -> bool {
         let version = self.parameter("server_version").unwrap_or_default();
         let digits = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
         digits.parse::<u32>().is_ok_and(|major| major >= 17)
     }
 
-    /// Transaction status of the last ReadyForQuery: `I` none, `T` in a block, `E` in a failed block.
+    /// Transaction status in the last ReadyForQuery: `I` idle, `T` in a block, `E` in an aborted block.
     pub fn status(&self) -> u8 {
         self.status
     }
 
-    /// Whether the connection is gone.
+    /// Whether the connection is lost.
     pub fn is_lost(&self) -> bool {
         self.lost
     }
 
-    /// Whether answers are still to come.
+    /// Whether responses are outstanding.
     pub fn is_busy(&self) -> bool {
         self.outstanding > 0
     }
 
-    /// Says in which encoding the node's messages come; None is the database's.
+    /// Sets the encoding of the node's messages; None for the database's.
     #[inline]
     pub fn set_foreign_encoding(&mut self, encoding: Option<String>) {
         self.foreign_encoding = encoding;
     }
 
-    /// Whether the node's messages come in another encoding than the database's.
+    /// Whether the node's messages use another encoding than the database's.
     pub fn has_foreign_encoding(&self) -> bool {
         self.foreign_encoding.is_some()
     }
 
-    /// Whether nothing is under way: no answers to come, nothing half sent, no COPY.
+    /// Whether the session is idle: no outstanding responses, nothing half sent, no COPY.
     pub fn is_at_rest(&self) -> bool {
         self.outstanding == 0 && self.open == Open::Nothing && self.unsent() == 0
     }
 
-    /// Whether bytes have arrived that were not taken yet.
+    /// Whether bytes have arrived that were not processed yet.
     pub fn has_input(&self) -> bool {
         !self.input.is_empty()
     }
 
-    /// Whether a request was sent that Sync has yet to end.
+    /// Whether a request has not been terminated by Sync yet.
     pub fn is_open(&self) -> bool {
         self.open != Open::Nothing
     }
 
-    /// Where requests are written; [`Self::flush`] sends them.
+    /// The output buffer; [`Self::flush`] sends it.
     pub fn output(&mut self) -> &mut Vec<u8> {
         if self.sent == self.output.len() {
             self.output.clear();
@@ -189,31 +190,31 @@ impl Session {
         &mut self.output
     }
 
-    /// Bytes written and not sent yet.
+    /// Number of bytes not sent yet.
     pub fn unsent(&self) -> usize {
         self.output.len() - self.sent
     }
 
-    /// Forgets what was written since the last flush.
+    /// Discards everything written since the last flush.
     pub fn discard_output(&mut self) {
         self.output.clear();
         self.sent = 0;
     }
 
-    /// Ends a pipeline: the node will answer with ReadyForQuery.
+    /// Ends a pipeline; the node will respond with ReadyForQuery.
     pub fn sync(&mut self) {
         messages::bare(self.output(), b'S');
         self.open = Open::Nothing;
         self.expect_ready();
     }
 
-    /// Asks for the answers so far, without ending the pipeline: what follows depends on them.
+    /// Requests the responses so far without ending the pipeline, because what follows depends on them.
     pub fn ask(&mut self) {
         messages::bare(self.output(), b'H');
         self.open = Open::Request;
     }
 
-    /// The node waits for the data of a COPY.
+    /// Called when the node waits for COPY data.
     pub fn copy_in_began(&mut self) {
         self.open = Open::CopyIn;
     }
@@ -225,8 +226,8 @@ impl Session {
         }
     }
 
-    /// Sends everything written. While the socket is full, what arrives is read, so that a node that answers
-    /// before it reads on cannot block both sides.
+    /// Sends the output buffer. While the socket is full, input is read, so that a node that blocks on sending its
+    /// responses cannot cause a deadlock.
     pub fn flush(&mut self, policy: WaitPolicy) -> Result<()> {
         if let Some(key) = &self.cancel {
             key.set_busy(true); // also for requests that end with Flush instead of Sync
@@ -257,12 +258,12 @@ impl Session {
         Ok(())
     }
 
-    /// Interruptible waits end at this moment, and the session with them.
+    /// Sets the deadline of interruptible waits, at which the session ends.
     pub fn set_time_limit(&mut self, limit: Option<Instant>) {
         self.time_limit = limit;
     }
 
-    /// The socket, to wait for several sessions at once.
+    /// The socket, for waiting for several sessions at once.
     pub fn socket(&self) -> std::os::fd::RawFd {
         self.stream.descriptor()
     }
@@ -274,7 +275,7 @@ impl Drop for Session {
             backends::closed(node, process);
         }
         if !self.lost && self.unsent() == 0 && !self.is_busy() {
-            // A good-bye spares the node a log line; if it cannot be sent, closing says the same.
+            // Terminate saves the node a log line; if it cannot be sent, closing has the same effect.
             let _ = self.stream.write(&[b'X', 0, 0, 0, 4]);
         }
     }

@@ -1,10 +1,10 @@
-//! Whole statements by the simple protocol, for API functions and workers.
+//! The simple query protocol, for API functions and workers.
 
 use super::*;
 use crate::remote::record::{Record, Rows, column_names, text_row};
 use std::rc::Rc;
 
-/// What has arrived of the answer to [`Session::start_query`].
+/// The response to [`Session::start_query`] received so far.
 #[derive(Default)]
 pub struct Answer {
     columns: Rc<[String]>,
@@ -13,7 +13,7 @@ pub struct Answer {
 }
 
 impl Session {
-    /// Runs statements and gives the rows of all of them as text. The session must be idle.
+    /// Runs statements and returns the rows of all of them as text. The session must be idle.
     pub fn query(&mut self, sql: &str) -> Result<Rows> {
         self.start_query(sql)?;
         let mut answer = Answer::default();
@@ -25,14 +25,14 @@ impl Session {
         }
     }
 
-    /// Sends statements; [`Self::poll_query`] or [`Self::finish_query`] takes the answer. The session must be idle.
+    /// Sends statements; [`Self::poll_query`] or [`Self::finish_query`] reads the response. The session must be idle.
     pub fn start_query(&mut self, sql: &str) -> Result<()> {
         messages::query(self.output(), sql.as_bytes())?;
         self.expect_ready();
         self.flush(WaitPolicy::Interruptible)
     }
 
-    /// Takes what has arrived of the answer; the rows, once it is complete. Never waits.
+    /// Processes available input; returns the rows once the response is complete. Never waits.
     pub fn poll_query(&mut self, answer: &mut Answer) -> Result<Option<Rows>> {
         loop {
             while let Some(frame) = self.next_frame()? {
@@ -47,7 +47,7 @@ impl Session {
         }
     }
 
-    /// Waits for the answer to [`Self::start_query`].
+    /// Waits for the response to [`Self::start_query`].
     pub fn finish_query(&mut self) -> Result<Rows> {
         let mut answer = Answer::default();
         loop {
@@ -83,7 +83,7 @@ impl Session {
     }
 }
 
-/// Waits until one of the sessions has something to read, or the time is over; looks at interrupts.
+/// Waits until one of the sessions has input, or the timeout; processes interrupts.
 pub fn wait_for_any(sessions: &[&Session], time: Duration) {
     if sessions.iter().any(|session| !session.input.is_empty()) {
         return;

@@ -1,10 +1,10 @@
-//! Reading the answers to a request, and what each says about the session.
+//! Reads the responses to a request and tracks what they say about the session's state.
 
 use super::columns::sentence;
 use super::*;
 
 impl Link {
-    /// Reads the request under way to its end; rows go to memory.
+    /// Reads the current request to its end; rows are kept in memory.
     pub fn settle(&mut self, policy: WaitPolicy) -> Result<()> {
         while self.is_closing && !self.session.is_lost() {
             let frame = match self.session.next(policy) {
@@ -24,11 +24,11 @@ impl Link {
         Ok(())
     }
 
-    /// The next row of the request under way; None when it has ended, and its stream knows how.
+    /// Reads the next row of the current request; None when it has ended, with the outcome in its stream.
     #[inline]
     pub fn advance(&mut self, policy: WaitPolicy) -> Result<Option<Frame>> {
         let policy = match policy {
-            // The node commits by itself: what it says counts, not what happens here meanwhile.
+            // The node commits by itself, so its response counts, whatever happens here meanwhile.
             WaitPolicy::Interruptible if self.request.autocommit && self.request.writes => {
                 WaitPolicy::Commit
             }
@@ -39,7 +39,7 @@ impl Link {
                 Ok(frame) => frame,
                 Err(error) => return Err(self.lost(error)),
             };
-            // Rows before and after the statement's own are those of commands around it.
+            // Rows before and after the statement's own are those of additional commands.
             if matches!(frame.kind, b'D' | b'd')
                 && self.is_own_turn()
                 && self.request.failed.is_none()
@@ -57,20 +57,20 @@ impl Link {
         self.effects.is_empty() && !self.has_answered()
     }
 
-    /// Whether what the statement itself had to say is read, so that what comes is of commands behind it.
+    /// Whether the statement's own response has been read, so that messages belong to later commands.
     #[inline]
     fn has_answered(&self) -> bool {
         self.request.tag.is_some() || self.request.suspended
     }
 
-    /// Takes note of a message that is no row; true at the end of the request.
+    /// Processes a message other than a row; true at the end of the request.
     pub fn take(&mut self, frame: &Frame) -> Result<bool> {
         match frame.kind {
             b'C' if !self.effects.is_empty() => self.confirm(frame),
             b'C' if self.request.suspended => {} // of what came behind the statement
             b'C' => {
                 let tag = helios_core::frames::command_tag(frame).unwrap_or_default();
-                // Behind it may come the question for the id, or the command that takes a COPY's encoding back.
+                // May be followed by the query for the transaction ID, or the command that resets a COPY's encoding.
                 self.request.tag.get_or_insert_with(|| tag.to_owned());
             }
             b'I' => self.request.tag = Some(String::new()),
@@ -135,7 +135,7 @@ impl Link {
         }
     }
 
-    /// Says where in the pipeline an error arose, if it was not the statement itself.
+    /// Adds context to an error of a pipeline command other than the statement itself.
     pub(super) fn explain(&mut self, error: Error) -> Error {
         match self.effects.front() {
             Some(Effect::Settings(settings, _)) => {
@@ -182,7 +182,7 @@ impl Link {
         }
     }
 
-    /// ReadyForQuery has arrived.
+    /// Called on ReadyForQuery.
     pub(super) fn finish(&mut self) {
         let request = std::mem::take(&mut self.request);
         self.is_closing = false;
@@ -199,8 +199,8 @@ impl Link {
             self.block.xid = None;
         }
         if (self.session.status() != b'I') != self.block.is_open() {
-            // A transaction was begun or ended behind our back. What follows must not run as if it were ours:
-            // with the connection goes whatever is open there.
+            // A transaction was begun or ended unexpectedly. Later statements must not run in it, so the connection is
+            // closed, which aborts it.
             self.session.give_up();
         }
         let outcome = match request {
@@ -215,7 +215,7 @@ impl Link {
         }
     }
 
-    /// The connection is gone in the middle of a request.
+    /// Handles the loss of the connection during a request.
     pub fn lost(&mut self, error: Error) -> Error {
         if !self.session.is_lost() {
             return error; // an interrupt's deadline, or what was written was refused
@@ -231,8 +231,8 @@ impl Link {
         error
     }
 
-    /// Throws rows away until the request under way has ended, or the moment given. What the node did before it
-    /// stopped is noted all the same: a savepoint may be there although its statement was cancelled.
+    /// Discards rows until the current request ends or the deadline expires. Steps that the node performed are recorded
+    /// all the same: a savepoint may exist although its statement was canceled.
     pub fn drain(&mut self, until: Instant) {
         while self.session.is_busy() {
             let Some(frame) = self.session.poll(until) else { return };
@@ -246,13 +246,13 @@ impl Link {
     }
 }
 
-/// Whether a prepared statement cannot be used any more because what it reads has changed, or it is gone.
+/// Whether a prepared statement is invalid because objects that it uses have changed, or does not exist.
 fn is_outdated(error: &Error) -> bool {
     error.is(PgSqlErrorCode::ERRCODE_INVALID_SQL_STATEMENT_NAME) || tells_of_other_columns(error)
 }
 
-/// Whether the node refused a statement, or the formats asked for, because its result has other columns than are known
-/// here.
+/// Whether the node rejected a statement, or the requested formats, because its result columns differ from those
+/// expected.
 fn tells_of_other_columns(error: &Error) -> bool {
     let raised_by = |routine: &[u8]| error.fields().routine.as_deref() == Some(routine);
     (error.is(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED) && raised_by(b"RevalidateCachedQuery"))

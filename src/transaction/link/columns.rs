@@ -1,11 +1,11 @@
-//! The columns of a node's result, compared with those that the client was told of.
+//! Compares a node's result columns with those described to the client.
 
 use super::*;
 use crate::pg::catalog::types;
 use helios_core::frames::{ColumnsDigest, described_columns};
 
 impl Link {
-    /// The node has described the result of the statement: columns that differ fail it before its first row is read.
+    /// Checks the node's row description: different columns fail the statement before its first row is read.
     pub(super) fn check_columns(&mut self, description: &Frame) {
         let columns = if description.kind == b'n' {
             Some(Vec::new())
@@ -31,7 +31,7 @@ impl Link {
             None => "The row description sent by the node is malformed.".to_owned(),
         };
         let mut error = self.other_columns(&said);
-        // It has run all the same, in the round trip in which it was described.
+        // It has run nevertheless, in the round trip in which it was described.
         if self.request.autocommit && self.request.writes {
             error = error.detail(format!(
                 "{said} Changes made by the statement have been committed on the node."
@@ -40,7 +40,7 @@ impl Link {
         self.request.failed.get_or_insert(error);
     }
 
-    /// The error for a result that is not what the client was told.
+    /// The error for a result that does not match its description.
     pub(super) fn other_columns(&self, said: &str) -> Error {
         let node = &self.node.name;
         Error::new(
@@ -52,12 +52,12 @@ impl Link {
     }
 }
 
-/// A node's message as a sentence.
+/// Formats a node's message as a sentence.
 pub(super) fn sentence(message: &str) -> String {
     format!("{}.", crate::error::capitalized(message))
 }
 
-/// Name and type of a column, as far as the type is the same on every server.
+/// Name and type of a column, if the type has the same OID on every server.
 fn column(name: &[u8], of_type: u32) -> String {
     let name = String::from_utf8_lossy(name);
     match types::pinned_name(of_type) {

@@ -1,9 +1,9 @@
-//! COPY as a request that stays open while data goes back and forth.
+//! COPY as a request that stays open while data is transferred.
 
 use super::*;
 
 impl Link {
-    /// Reads up to the answer that starts a COPY: its type and body.
+    /// Reads up to the message that starts a COPY; returns its type and body.
     pub fn advance_to_copy(&mut self) -> Result<(u8, Vec<u8>)> {
         while self.request.failed.is_none() && self.request.tag.is_none() {
             let frame = match self.session.next(WaitPolicy::Interruptible) {
@@ -30,9 +30,8 @@ impl Link {
         }))
     }
 
-    /// Lets the data of the COPY that was bound before be in an encoding of the client's. The statement itself
-    /// was read in the database's, so this comes behind it in the pipeline. It ends with the transaction, or with
-    /// [`Self::end_copy`].
+    /// Sets the encoding of the data for the COPY that was just bound. The statement itself uses the database's
+    /// encoding, so this follows it in the pipeline. Reset at the end of the transaction, or by [`Self::end_copy`].
     pub fn use_encoding(&mut self, encoding: &str) -> Result<()> {
         const NAME: &[u8] = b"helios_encoding";
         let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
@@ -48,7 +47,7 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the pipeline of a COPY, whatever state it is in.
+    /// Ends the pipeline of a COPY in any state.
     pub fn end_copy(&mut self) -> Result<()> {
         if self.session.has_foreign_encoding() {
             let mut sql = b"SELECT pg_catalog.set_config('client_encoding',".to_vec();
@@ -63,7 +62,7 @@ impl Link {
         }
     }
 
-    /// Sends the data written so far, and looks whether the node has refused it meanwhile.
+    /// Sends the data written so far, and checks whether the node has raised an error in the meantime.
     pub fn push_copy(&mut self) -> Result<()> {
         if let Err(error) = self.session.flush(WaitPolicy::Interruptible) {
             return Err(self.lost(error));

@@ -1,5 +1,5 @@
-//! One session to a node with all that was agreed on it: transaction, settings, prepared statements,
-//! portals, and the request under way.
+//! A session with a node and its tracked state: transaction, settings, prepared statements, portals, and the current
+//! request.
 
 mod answers;
 mod columns;
@@ -31,38 +31,38 @@ use std::io::Write;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// What a part of a pipeline does when the node has done it, in the order sent.
+/// Effects of the commands of a pipeline once the node has executed them, in the order sent.
 enum Effect {
     Step(Step),
     Settings(Rc<Snapshot>, u64),
-    /// The client's encoding for the data of a COPY.
+    /// The encoding of a COPY's data.
     Encoding(String),
-    /// A statement ahead of the request's own: the rows that it changes are counted.
+    /// A statement that precedes the request's own: rows that it changes are counted.
     Counted,
-    /// Nothing to note.
+    /// No effect.
     Done,
 }
 
-/// The request whose answers are being read, after the effects.
+/// The request whose responses are being read, after the effects.
 #[derive(Default)]
 struct Request {
     autocommit: bool,
     writes: bool,
     tag: Option<String>,
-    /// Rows that statements ahead of it changed.
+    /// Number of rows changed by statements that precede it.
     counted: u64,
     suspended: bool,
     failed: Option<Error>,
     statement: Option<Sent>,
     /// It may change the session's settings.
     forgets: bool,
-    /// Behind the statement comes the question for the transaction's id.
+    /// The statement is followed by the query for the transaction ID.
     asks: bool,
-    /// Digest of the columns that the node has to describe; 0 if it is not asked.
+    /// Digest of the columns that the node must describe; 0 if it is not asked.
     columns: u64,
 }
 
-/// How a statement that is worth keeping was sent.
+/// How a cacheable statement was sent.
 #[derive(Clone, Copy)]
 struct Sent {
     key: u64,
@@ -70,12 +70,12 @@ struct Sent {
     definitions: u64,
 }
 
-/// A session to a node and its state.
+/// A session with a node and its state.
 pub struct Link {
     pub session: Session,
     pub node: Rc<Node>,
     pub block: Block,
-    /// Name of the transaction that this session left prepared, until it is resolved.
+    /// Name of the transaction that this session has left prepared, until it is resolved.
     pub prepared: Option<String>,
     applied: NodeSettings,
     statements: StatementCache,
@@ -83,18 +83,18 @@ pub struct Link {
     request: Request,
     current: Option<Rc<RefCell<ResultStream>>>,
     closing: Vec<u32>,
-    /// The node was told to close portals, and the answer is still to come.
+    /// Portals are being closed, and the response is outstanding.
     pub is_closing: bool,
-    /// Open portals, each with the nesting level that it belongs to.
+    /// Open portals, each with its nesting level.
     portals: Vec<(u32, u32)>,
     last_portal: u32,
     last_used: i64,
     name: Vec<u8>,
-    /// The node has the question for the transaction's id prepared.
+    /// The query for the transaction ID is prepared on the node.
     can_ask: bool,
-    /// Something was written since replicas were waited for last.
+    /// Something was written since the last wait for replicas.
     pub wrote: bool,
-    /// The node took no writes: it may not be the primary of its group any more.
+    /// The node rejected writes: it may no longer be its group's primary.
     pub demoted: bool,
 }
 
@@ -126,19 +126,18 @@ impl Link {
         self.node.id
     }
 
-    /// The name of the node's own transaction, as far as that has one.
+    /// The name of the node's own transaction, if it has one.
     pub fn own_gid(&self) -> Option<String> {
         let id = self.block.xid?;
         let gid = Gid::Own { database: local::database_id(), node: self.node.id.0, id };
         let mut cluster = None;
-        // The directory may have changed and be read again, which would raise a cancel that comes too late: the node may
-        // have committed.
+        // Defer interrupts: if the directory has changed, reading it again would process a cancel request, although the node may have committed.
         wait::hold_interrupts(|| cluster = catalog::cluster_id().ok());
         Some(gid.name(cluster?))
     }
 
-    /// Whether the session can no longer be used, or another server may be the better one to talk to. Looks at the socket when it was idle for a while: a node
-    /// that was restarted meanwhile must not cost the client an error.
+    /// Whether the session is unusable, or another server may be the primary now. Checks the socket if it has been idle
+    /// for a while: a node restarted in the meantime must not cause an error for the client.
     pub fn is_stale(&mut self) -> bool {
         const IDLE: i64 = 10_000; // microseconds
         let now = wait::statement_start();
@@ -150,7 +149,7 @@ impl Link {
             || (idle && self.session.is_stale())
     }
 
-    /// Whether the end of the local (sub)transaction means anything to this link.
+    /// Whether the end of the local (sub)transaction concerns this link.
     #[inline]
     pub fn is_concerned(&self) -> bool {
         self.block.is_open()
@@ -160,25 +159,25 @@ impl Link {
             || self.session.status() != b'I'
     }
 
-    /// A portal that is about to be made at the current nesting level.
+    /// Numbers a portal about to be created at the current nesting level.
     pub fn new_portal(&mut self) -> u32 {
         self.last_portal += 1;
         self.portals.push((self.last_portal, xact::nest_level()));
         self.last_portal
     }
 
-    /// The nesting level that an open portal belongs to; None if it is gone.
+    /// The nesting level of an open portal; None if it does not exist anymore.
     pub fn portal_level(&self, portal: u32) -> Option<u32> {
         self.portals.iter().find(|(number, _)| *number == portal).map(|(_, level)| *level)
     }
 
-    /// The subtransaction at this level is rolled back, and its portals are gone with it.
+    /// The subtransaction at this level has been rolled back, and its portals with it.
     pub fn rolled_back(&mut self, level: u32) {
         self.portals.retain(|(_, l)| *l < level);
         self.block.rolled_back(level);
     }
 
-    /// The node runs something that may change the session's settings or role there.
+    /// Called before the node runs something that may change the session's settings or role.
     pub fn forget_settings(&mut self) {
         if self.current.is_some() {
             self.request.forgets = true; // what goes ahead of the statement has not arrived yet
@@ -187,7 +186,7 @@ impl Link {
         }
     }
 
-    /// The portal is of no use any more: closed with the next request.
+    /// Marks a portal as unused: it is closed with the next request.
     pub fn close_portal(&mut self, portal: u32) {
         self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
@@ -196,7 +195,7 @@ impl Link {
         }
     }
 
-    /// Forgets the statements that are kept prepared; they are closed with the next request.
+    /// Discards prepared statements; they are closed with the next request.
     pub fn forget_statements(&mut self) {
         self.statements.clear();
     }
@@ -205,18 +204,18 @@ impl Link {
         self.current.as_ref().is_some_and(|current| Rc::ptr_eq(current, stream))
     }
 
-    /// Whether the request under way may be cancelled without harm to anything else.
+    /// Whether the current request can be canceled without side effects.
     pub fn may_cancel(&self) -> bool {
         self.request.autocommit && !self.request.writes
     }
 
-    /// The stream of the request under way, if it was started at this nesting level or below.
+    /// The stream of the current request, if it was started at this nesting level or deeper.
     pub fn has_request_within(&self, level: u32) -> bool {
         !self.session.is_at_rest()
             && self.current.as_ref().is_none_or(|current| current.borrow().level >= level)
     }
 
-    /// Streams of a subtransaction that is part of its parent now belong to the parent.
+    /// Assigns the streams of a committed subtransaction to its parent.
     pub fn released(&mut self, level: u32) {
         if let Some(current) = &self.current {
             let mut stream = current.borrow_mut();
@@ -228,7 +227,7 @@ impl Link {
         self.block.released(level);
     }
 
-    /// Nobody reads the request under way any more; a reader that comes back gets an error.
+    /// Abandons the current request; a reader that continues gets an error.
     pub fn drop_reader(&mut self) {
         if let Some(stream) = self.current.take() {
             stream.borrow_mut().outcome.get_or_insert_with(|| {
@@ -240,7 +239,7 @@ impl Link {
         }
     }
 
-    /// The node's transaction has ended: nothing of it is left.
+    /// Discards state of the node's transaction, which has ended.
     pub fn ended(&mut self, committed: bool) {
         if committed {
             self.applied.commit()
@@ -253,7 +252,7 @@ impl Link {
     }
 }
 
-/// A step as a command.
+/// The command for a step.
 pub fn sql_of(step: Step) -> String {
     match step {
         Step::Begin => xact::begin_command(),
@@ -264,8 +263,8 @@ pub fn sql_of(step: Step) -> String {
     }
 }
 
-/// The node may have committed, or not: nobody can tell now. The transaction's name, where it has one, is what
-/// `helios_transaction_status()` takes.
+/// The error for a node that may or may not have committed. The transaction's name, if it has one, is the argument for
+/// `helios_transaction_status()`.
 pub fn unknown_outcome(gid: Option<String>, cause: &Error) -> Error {
     let (detail, hint) = match gid {
         Some(gid) => (

@@ -1,11 +1,11 @@
-//! Writing a request: first what brings the node's session up to date, then the statement, in one pipeline, so
-//! that the statement is skipped when anything before it fails.
+//! Builds a request: first the commands that bring the node's session up to date, then the statement, all in one
+//! pipeline, so that the statement is skipped if anything before it fails.
 
 use super::*;
 
 impl Link {
-    /// Sends a statement; `portal` is its number and how many rows are wanted of it, where not all are. `writes`: it may
-    /// change data.
+    /// Sends a statement; `portal` is the portal's number and the number of rows to fetch, unless all are. `writes`: it
+    /// may change data.
     pub fn request(
         &mut self,
         st: &Statement<'_>,
@@ -25,12 +25,12 @@ impl Link {
         self.submit()
     }
 
-    /// Readies the session for a request: reads what is still under way into memory, then writes whatever
-    /// brings transaction and settings up to date.
+    /// Prepares the session for a request: reads the rest of the current request into memory, then queues the commands
+    /// that bring transaction and settings up to date.
     ///
-    /// In a transaction that goes ahead of the statement in the same pipeline. A statement of its own gets its
-    /// settings in a round trip of their own, when they have changed: some (VACUUM, procedures that commit) must be
-    /// the first of their pipeline.
+    /// In a transaction, these precede the statement in the same pipeline. For a statement outside a transaction,
+    /// changed settings are sent in a separate round trip, because some statements (VACUUM, procedures that commit)
+    /// must be the first of their pipeline.
     pub fn begin(&mut self, mode: Mode, writes: bool) -> Result<()> {
         wait::forget_interrupt();
         if self.session.is_open() {
@@ -76,7 +76,7 @@ impl Link {
         let Self { session, block, effects, .. } = self;
         block.steps(level, read_only, |step| {
             send_step(session, effects, step)?;
-            // Right behind BEGIN, so that no savepoint takes it back; a snapshot before anything that takes one.
+            // Right after BEGIN, so that it is not undone by a savepoint; the snapshot before anything that takes one.
             for sql in [snapshot.take(), constraints.take()].into_iter().flatten() {
                 messages::command(session.output(), &sql)?;
                 effects.push_back(Effect::Done);
@@ -85,8 +85,8 @@ impl Link {
         })
     }
 
-    /// Undoes subtransactions that are gone, where nothing may be raised. What cannot be done now (rows of an
-    /// outer statement are still on their way, the node does not answer in time) is done with the next request.
+    /// Rolls back aborted subtransactions in a context where no error may be raised. What cannot be done now (rows of
+    /// an outer statement are outstanding, or the node does not respond in time) is done with the next request.
     pub fn roll_back_now(&mut self, until: Instant) {
         let Some(steps) = self.block.undo() else { return };
         if self.is_closing {
@@ -108,8 +108,8 @@ impl Link {
         }
     }
 
-    /// A DEFERRABLE transaction waits for a snapshot that no anomaly can show in. Each node has its own; over two of them
-    /// there is none.
+    /// A DEFERRABLE transaction waits for a snapshot that is safe from anomalies. Each node has its own; there is none
+    /// that covers two nodes.
     fn refuse_second_deferrable(&self) -> Result<()> {
         if !xact::is_deferrable() || !crate::transaction::in_use() {
             return Ok(());
@@ -142,7 +142,7 @@ impl Link {
                 messages::command(self.session.output(), own)?;
                 self.effects.push_back(Effect::Done);
             }
-            // No role has an empty name: whatever the role is now, the right one is set.
+            // No role has an empty name, so the role will be set whatever it is now.
             let anybody = Snapshot { role: Some(Vec::new()), ..Snapshot::default() };
             difference(&anybody, &wanted)
         } else {
@@ -158,7 +158,8 @@ impl Link {
         Ok(())
     }
 
-    /// A function with a superuser's rights has changed how statements work, which the session's user may not do on a node.
+    /// A setting that affects statements was changed by a function with superuser privileges, and the session's user
+    /// may not change it on a node.
     fn cannot_follow(&self, setting: &[u8]) -> Error {
         let setting = String::from_utf8_lossy(setting);
         Error::new(
@@ -188,11 +189,11 @@ impl Link {
 
     pub(super) fn set_name(&mut self, kind: u8, number: u32) {
         self.name.clear();
-        // Writing into a Vec cannot fail.
+        // Writing to a Vec cannot fail.
         let _ = write!(self.name, "helios_{}{number}", kind as char);
     }
 
-    /// Writes Parse (unless prepared) and Bind of a statement; `portal` names it.
+    /// Queues Parse (unless prepared) and Bind of a statement; `portal` names it.
     pub fn bind(&mut self, st: &Statement<'_>, portal: Option<u32>) -> Result<()> {
         let portal = portal.map(|portal| {
             self.set_name(b'p', portal);
@@ -216,7 +217,7 @@ impl Link {
         }
         let portal = portal.as_deref().unwrap_or_default();
         messages::bind(out, portal, &self.name, st.values, st.result_formats)?;
-        // What is prepared was described before, and the node refuses it when its columns are others by now.
+        // A prepared statement was described before, and the node rejects it if its columns have changed.
         if st.columns.described != 0 && !matches!(known, Known::Prepared(_)) {
             self.request.columns = st.columns.described;
             messages::describe(out, b'P', portal)?;
@@ -224,7 +225,7 @@ impl Link {
         Ok(())
     }
 
-    /// Writes a statement that is only described: it must have these columns.
+    /// Queues a Describe of a statement, which must have these columns.
     pub fn describe(&mut self, sql: &[u8], columns: ResultColumns) -> Result<()> {
         self.request.columns = columns.described;
         let out = self.session.output();
@@ -232,14 +233,14 @@ impl Link {
         messages::describe(out, b'S', b"")
     }
 
-    /// Writes a statement ahead of the request's own, in the same round trip.
+    /// Queues a statement that precedes the request's own, in the same round trip.
     pub fn ahead(&mut self, sql: &[u8]) -> Result<()> {
         messages::command(self.session.output(), sql)?;
         self.effects.push_back(Effect::Counted);
         Ok(())
     }
 
-    /// Writes Execute of a portal.
+    /// Queues Execute of a portal.
     pub fn execute(&mut self, portal: Option<(u32, u32)>) -> Result<()> {
         match portal {
             None => messages::execute(self.session.output(), b"", 0),
@@ -250,11 +251,11 @@ impl Link {
         }
     }
 
-    /// Behind a statement that writes: asks for the node's id of the transaction, if it is not known, in the same
-    /// flush. Should the answer to COMMIT be lost, the node can be asked what became of that transaction.
+    /// After a writing statement, queries the node's transaction ID in the same round trip, if it is not known. If the
+    /// response to COMMIT is lost, the node can be asked for the outcome of that transaction.
     ///
-    /// For a statement that commits by itself this is done where the client wants it: the node has to send the
-    /// answer before it commits, and this process is woken once more.
+    /// For a statement that commits by itself this is done only if the client wants it, because the node must send the
+    /// ID before it commits, and this process is woken up once more.
     pub fn ask_for_id(&mut self) -> Result<()> {
         const NAME: &[u8] = b"helios_id";
         const SQL: &[u8] = b"SELECT pg_catalog.pg_current_xact_id_if_assigned()";
@@ -278,20 +279,20 @@ impl Link {
         Ok(())
     }
 
-    /// Ends the pipeline and sends it. The answers belong to the stream given back.
+    /// Ends the pipeline and sends it. Its responses go to the returned stream.
     pub fn submit(&mut self) -> Result<Rc<RefCell<ResultStream>>> {
         self.end_pipeline()?;
         self.send(xact::nest_level())
     }
 
-    /// The same for a portal of an outer nesting level: its rows outlive the current one.
+    /// Like [`Self::submit`], for a portal of an outer nesting level, whose rows outlive the current one.
     pub fn submit_at(&mut self, level: u32) -> Result<Rc<RefCell<ResultStream>>> {
         self.end_pipeline()?;
         self.send(level)
     }
 
-    /// Writes the end of a pipeline. In a transaction the unnamed portal would stay open behind it, and with it the
-    /// statement's snapshot, which keeps VACUUM from removing rows and CREATE INDEX CONCURRENTLY from its end.
+    /// Queues the end of a pipeline. In a transaction the unnamed portal would otherwise stay open, and with it the
+    /// statement's snapshot, which holds back VACUUM and CREATE INDEX CONCURRENTLY.
     pub(super) fn end_pipeline(&mut self) -> Result<()> {
         if !self.request.autocommit {
             messages::close(self.session.output(), b'P', b"")?;
@@ -300,9 +301,9 @@ impl Link {
         Ok(())
     }
 
-    /// Closes portals that nobody reads any more, now that the client's statement is done: what comes next may be long
-    /// in coming, and snapshots are held until then. Nothing is raised, and the answer is not waited for: it is read with
-    /// that of the next request.
+    /// Closes unused portals when the client's statement is done, because the next one may be long in coming and their
+    /// snapshots are held until then. Raises no errors and does not wait for the response, which is read with that of
+    /// the next request.
     pub fn close_portals_now(&mut self, until: Instant) {
         if self.closing.is_empty() || self.session.is_lost() || !self.session.is_at_rest() {
             return;
@@ -317,7 +318,7 @@ impl Link {
         }
     }
 
-    /// Sends the pipeline, which may have to be ended later.
+    /// Sends the pipeline without ending it.
     pub fn send(&mut self, level: u32) -> Result<Rc<RefCell<ResultStream>>> {
         let level = if self.request.autocommit { 0 } else { level };
         let stream = Rc::new(RefCell::new(ResultStream::new(level)));
@@ -328,14 +329,14 @@ impl Link {
         }
     }
 
-    /// Takes back what was written for a request that could not be written to its end.
+    /// Discards a request that could not be built completely.
     pub fn discard_request(&mut self) {
         self.session.discard_output();
         self.effects.clear();
     }
 }
 
-/// Writes a step of the transaction and notes that its answer is to come.
+/// Queues a step of the transaction, and its effect.
 fn send_step(session: &mut Session, effects: &mut VecDeque<Effect>, step: Step) -> Result<()> {
     messages::command(session.output(), sql_of(step).as_bytes())?;
     effects.push_back(Effect::Step(step));
