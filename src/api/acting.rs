@@ -1,4 +1,4 @@
-//! Sessions that run as somebody else for a part of a transaction.
+//! Lets a session run as another role for a part of a transaction.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
@@ -7,13 +7,13 @@ use crate::pg::session::{acting, sql};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
 
-/// To the end of the subtransaction or transaction, the session runs as another role.
+/// Makes the session run as another role until the end of the subtransaction or transaction.
 #[pg_extern(sql = false)]
 fn helios_run_as(role: &str) {
     acting::role_named(role).and_then(acting::begin).or_raise();
 }
 
-/// The same, as the owner of a relation.
+/// Makes the session run as the owner of a relation until the end of the subtransaction or transaction.
 #[pg_extern(sql = false)]
 fn helios_run_as_owner(relation: &str) {
     owner_of(relation).and_then(acting::begin).or_raise();

@@ -4,13 +4,13 @@ use crate::pg::tree::deparse_check;
 use crate::pg::tree::grammar_check::{self, Effect};
 use pgrx::prelude::*;
 
-/// Version of the library that is loaded.
+/// Version of the loaded library.
 #[pg_extern(sql = false)]
 fn helios_version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
 
-/// Whether CREATE SCHEMA … DISTRIBUTED is understood, or why not.
+/// Whether CREATE SCHEMA … DISTRIBUTED is supported, or why not.
 #[pg_extern(sql = false)]
 fn helios_grammar_state() -> String {
     match crate::pg::hooks::scanner::trouble() {
@@ -19,7 +19,7 @@ fn helios_grammar_state() -> String {
     }
 }
 
-/// What the scanner hook does to a text: nothing (NULL), `clause`, or what went wrong.
+/// Effect of the scanner hook on a text: nothing (NULL), `clause`, or an error.
 #[pg_extern(sql = false)]
 fn helios_grammar_effect(text: &str) -> Option<String> {
     match grammar_check::compare(text) {
@@ -29,7 +29,7 @@ fn helios_grammar_effect(text: &str) -> Option<String> {
     }
 }
 
-/// What is wrong with the text that queries have after they are deparsed; NULL if nothing is.
+/// Checks the text of queries after deparsing; NULL if it is correct.
 #[pg_extern(sql = false)]
 fn helios_deparse_effect(text: &str) -> Option<String> {
     deparse_check::compare(text)

@@ -1,4 +1,4 @@
-//! Schemas of servers outside of the cluster.
+//! Import of schemas from servers outside of the cluster.
 
 use super::given;
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::pg::session;
 use crate::transaction;
 use pgrx::prelude::*;
 
-/// Begins to take a schema of a foreign PostgreSQL server over; gives the migration's number.
+/// Starts importing a schema from a foreign PostgreSQL server; returns the migration's ID.
 #[pg_extern(sql = false)]
 fn helios_import_schema(
     connection: Option<&str>,
@@ -17,7 +17,7 @@ fn helios_import_schema(
     node: Option<&str>,
     way_back: Option<bool>,
 ) -> i64 {
-    // The connection string may hold a password.
+    // The connection string may contain a password.
     session::show_instead(c"SELECT helios_import_schema(…)");
     let start = || -> Result<i64> {
         let _path = transaction::SafePath::begin();

@@ -1,4 +1,4 @@
-//! Copies of schemas on two nodes: what a migration calls on the node that it moves to.
+//! Functions that a migration calls on its target node.
 
 use super::{elements, given};
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use pgrx::prelude::*;
 
 type Counts = TableIterator<'static, (name!(rows, i64), name!(bytes, i64))>;
 
-/// Copies rows of a table from another server into the same table here.
+/// Copies rows of a table from another server into the same table on this one.
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments)] // the SQL function's
 fn helios_pull_rows(
@@ -63,7 +63,7 @@ type Differences = TableIterator<
     ),
 >;
 
-/// Compares the tables and sequences of a schema on two servers, on which nothing writes meanwhile.
+/// Compares the tables and sequences of a schema on two servers, without concurrent writes.
 #[pg_extern(sql = false)]
 fn helios_compare_copies(source: pgrx::JsonB, target: pgrx::JsonB, schema: &str) -> Differences {
     let compare = || -> Result<Vec<Compared>> {
@@ -81,7 +81,7 @@ fn helios_compare_copies(source: pgrx::JsonB, target: pgrx::JsonB, schema: &str)
     TableIterator::new(compare().or_raise().into_iter().flat_map(rows_of))
 }
 
-/// Of a row of the result: the table, its rows on both sides, the number of differences, and one of them.
+/// A result row: the table, its number of rows on both sides, the number of mismatches, and one of them.
 type Row = (String, i64, i64, i64, Option<String>, Option<String>);
 
 fn rows_of(compared: Compared) -> Vec<Row> {
@@ -96,7 +96,7 @@ fn rows_of(compared: Compared) -> Vec<Row> {
     kept.map(|found| row(Some(found.kind.name().to_owned()), Some(found.key))).collect()
 }
 
-/// All rows of the table whose row type the argument has.
+/// All rows of the table of the argument's row type.
 #[pg_extern(sql = false)]
 fn helios_table_rows(
     _row: Option<pgrx::AnyElement>,
@@ -115,7 +115,7 @@ fn helios_has_rows(relation: &str) -> bool {
     table_of_superuser(relation).map(row_scan::has_rows).or_raise()
 }
 
-/// Takes all rows out of a table, without triggers; gives their number.
+/// Deletes all rows of a table without firing triggers; returns their number.
 #[pg_extern(sql = false)]
 fn helios_delete_rows(relation: &str) -> i64 {
     table_of_superuser(relation).map(row_scan::delete_all).or_raise() as i64
@@ -126,7 +126,7 @@ fn table_of_superuser(name: &str) -> Result<pg_sys::Oid> {
     require_superuser().and_then(|()| table(name))
 }
 
-/// The position of a sequence: its last value, and whether that was given out.
+/// The position of a sequence: last_value and is_called.
 #[pg_extern(sql = false)]
 fn helios_sequence_position(
     sequence: pgrx::pg_sys::Oid,
@@ -144,7 +144,7 @@ fn helios_sequence_position(
     TableIterator::once(read().or_raise())
 }
 
-/// Bytes that this server's user may still write where the files of this database are.
+/// Free bytes for this server's user in the file system of the database's files.
 #[pg_extern(sql = false)]
 fn helios_free_bytes() -> i64 {
     let ask = || -> Result<i64> {

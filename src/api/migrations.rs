@@ -14,7 +14,7 @@ fn start(subject: Subject, node: Option<&str>) -> Result<i64> {
     migration::start(&subject, node.id)
 }
 
-/// Begins to move a schema; gives the migration's number.
+/// Starts moving a schema; returns the migration's ID.
 #[pg_extern(sql = false)]
 fn helios_migrate_schema(schema: Option<&str>, node: Option<&str>) -> i64 {
     given(schema, "schema")
@@ -22,7 +22,7 @@ fn helios_migrate_schema(schema: Option<&str>, node: Option<&str>) -> i64 {
         .or_raise()
 }
 
-/// Begins to move a shard; gives the migration's number.
+/// Starts moving a shard; returns the migration's ID.
 #[pg_extern(sql = false)]
 fn helios_migrate_shard(shard: Option<i64>, node: Option<&str>) -> i64 {
     given(shard, "shard").and_then(|shard| start(Subject::Shard(ShardId(shard)), node)).or_raise()
@@ -32,13 +32,13 @@ fn request(id: Option<i64>, request: Request) {
     given(id, "migration").and_then(|id| migration::submit(id, request)).or_raise();
 }
 
-/// Stops a migration before its switch.
+/// Cancels a migration before its switch.
 #[pg_extern(sql = false)]
 fn helios_cancel_migration(id: Option<i64>) {
     request(id, Request::Cancel);
 }
 
-/// Takes a switch back.
+/// Rolls back a migration after its switch.
 #[pg_extern(sql = false)]
 fn helios_rollback_migration(id: Option<i64>) {
     request(id, Request::RollBack);
@@ -50,7 +50,7 @@ fn helios_finish_migration(id: Option<i64>) {
     request(id, Request::Finish);
 }
 
-/// Waits for a migration; gives its state.
+/// Waits for a migration; returns its state.
 #[pg_extern(sql = false)]
 fn helios_wait_for_migration(id: Option<i64>, timeout: Option<Interval>) -> String {
     let timeout = timeout.map(|timeout| {
@@ -61,7 +61,7 @@ fn helios_wait_for_migration(id: Option<i64>, timeout: Option<Interval>) -> Stri
     state.name().to_owned()
 }
 
-/// Compares the two copies of a schema; a row a table.
+/// Compares the two copies of a schema; one row per table.
 #[pg_extern(sql = false)]
 #[allow(clippy::type_complexity, reason = "the row type of the SQL function")]
 fn helios_verify_schema(

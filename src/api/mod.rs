@@ -1,8 +1,8 @@
-//! The SQL functions, one file a topic: each checks its arguments, calls the room that does the work, and
-//! raises that room's error.
+//! The SQL functions, one file per topic: each checks its arguments, calls the module that does the work, and raises
+//! that module's error.
 //!
-//! Invariant: nothing is decided here that another caller of the same work would not get too.
-//! Lock order: none of its own.
+//! Invariant: no decisions are made here that another caller of the same work would have to repeat. Lock order: none of
+//! its own.
 
 pub mod acting;
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! Nodes: taken into the cluster, let go, looked at.
+//! Adding, removing and checking nodes.
 
 use crate::catalog::{self, NodeId};
 use crate::cluster::{self, connect};
@@ -9,7 +9,7 @@ use crate::transaction;
 use pgrx::prelude::*;
 use std::time::Instant;
 
-/// Checks a server, brings it up to date and makes it a node; gives its number.
+/// Checks and prepares a server and adds it as a node; returns its ID.
 #[pg_extern(sql = false)]
 fn helios_add_node(
     name: Option<&str>,
@@ -37,13 +37,13 @@ fn helios_add_node(
     add().or_raise().0
 }
 
-/// Takes a node that holds no schema out of the cluster.
+/// Removes a node without schemas from the cluster.
 #[pg_extern(sql = false)]
 fn helios_remove_node(name: &str) {
     cluster::remove::remove(name).or_raise();
 }
 
-/// Makes this database the coordinator of all nodes in its directory; gives their number.
+/// Makes this database the coordinator of all nodes in its directory; returns their number.
 #[pg_extern(sql = false)]
 fn helios_adopt_nodes() -> i32 {
     let adopt = || {
@@ -63,7 +63,7 @@ type Probe = TableIterator<
     ),
 >;
 
-/// Asks a node for a sign of life.
+/// Tests the connection to a node.
 #[pg_extern(sql = false)]
 fn helios_probe_node(node: i32) -> Probe {
     let ask = || -> Result<(f64, Option<String>)> {
@@ -85,7 +85,8 @@ fn helios_probe_node(node: i32) -> Probe {
 
 type Health = TableIterator<'static, (name!(state, &'static str), name!(seconds, f64))>;
 
-/// What the database's worker knows of a node, and for how many seconds it has been so; no row if nothing.
+/// A node's state according to the database's worker, and for how many seconds it has been in that state; no row if
+/// unknown.
 #[pg_extern(sql = false)]
 fn helios_node_health(node: i32) -> Health {
     let word = |state| match state {
@@ -108,7 +109,7 @@ type Findings = TableIterator<
     ),
 >;
 
-/// Examines every node.
+/// Checks every node.
 #[pg_extern(sql = false)]
 fn helios_check_cluster() -> Findings {
     let findings = || -> Result<Vec<_>> {

@@ -1,10 +1,10 @@
-//! Where schemas are, and where they would go.
+//! Current and hypothetical placement of schemas.
 
 use crate::catalog::{self, placement_strategy};
 use crate::pg::error::OrRaise;
 use pgrx::prelude::*;
 
-/// Name of the node that a distributed schema lives on; NULL for any other schema.
+/// Name of a distributed schema's node; NULL for any other schema.
 #[pg_extern(sql = false)]
 fn helios_node_for_schema(schema: &str) -> Option<String> {
     let node = || match catalog::any_placement_of(schema)? {
@@ -14,7 +14,7 @@ fn helios_node_for_schema(schema: &str) -> Option<String> {
     node().or_raise()
 }
 
-/// Name of the node that a schema of this name would be placed on.
+/// Name of the node on which a schema of this name would be placed.
 #[pg_extern(sql = false)]
 fn helios_node_for_key(key: &str) -> String {
     let node =

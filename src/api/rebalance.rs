@@ -1,4 +1,4 @@
-//! Balance of the nodes: plans, their execution, drains, moves by pattern.
+//! Rebalancing: plans, their execution, drains, moves by pattern.
 
 use super::given;
 use crate::catalog;
@@ -61,7 +61,7 @@ type Status = TableIterator<
     ),
 >;
 
-/// What the plan of this moment comes to.
+/// Expected result of the current plan.
 #[pg_extern(sql = false)]
 fn helios_balance() -> Status {
     let status = || -> Result<_> {
@@ -101,7 +101,7 @@ fn begin(start: impl FnOnce() -> Result<Vec<i64>>) -> SetOfIterator<'static, i64
     SetOfIterator::new(run().or_raise())
 }
 
-/// Starts the moves of the plan; gives their migrations.
+/// Starts the moves of the plan; returns their migrations.
 #[pg_extern(sql = false)]
 fn helios_rebalance() -> SetOfIterator<'static, i64> {
     begin(|| {
@@ -110,13 +110,13 @@ fn helios_rebalance() -> SetOfIterator<'static, i64> {
     })
 }
 
-/// Begins to empty a node; gives the migrations of the first wave.
+/// Starts draining a node; returns the migrations of the first wave.
 #[pg_extern(sql = false)]
 fn helios_drain_node(name: Option<&str>) -> SetOfIterator<'static, i64> {
     begin(|| rebalance::drain(given(name, "name")?))
 }
 
-/// Takes a drain back.
+/// Ends draining a node.
 #[pg_extern(sql = false)]
 fn helios_undrain_node(name: Option<&str>) {
     let undrain = || {
@@ -126,7 +126,7 @@ fn helios_undrain_node(name: Option<&str>) {
     undrain().or_raise();
 }
 
-/// Starts the moves of all schemas on a node that match a pattern; gives their migrations.
+/// Starts moving all schemas on a node that match a pattern; returns their migrations.
 #[pg_extern(sql = false)]
 fn helios_migrate(
     source: Option<&str>,

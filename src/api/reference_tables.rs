@@ -8,8 +8,8 @@ use crate::pg::session::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use pgrx::prelude::*;
 
-/// The table of this name; 42P01 if there is none. A name and not a `regclass`: the constant would tell the planner that
-/// the statement touches the table, and send it where a distributed one is.
+/// The named table; 42P01 if it does not exist. The argument is not a `regclass`, because the planner would take such a
+/// constant as a reference to the table, and send the statement to the node of a distributed one.
 fn given(table: Option<&str>) -> error::Result<Oid> {
     let missing =
         || Error::new(Code::ERRCODE_NULL_VALUE_NOT_ALLOWED, "table name must not be NULL");
@@ -21,19 +21,19 @@ fn given(table: Option<&str>) -> error::Result<Oid> {
     found.ok_or_else(missing)
 }
 
-/// Puts a copy of a table, with its rows, on every node.
+/// Copies a table, with its rows, to every node.
 #[pg_extern(sql = false)]
 fn helios_create_reference_table(table: Option<&str>) {
     given(table).and_then(reference_table::create).or_raise();
 }
 
-/// Makes a reference table an ordinary table of this server.
+/// Turns a reference table into an ordinary table on this server.
 #[pg_extern(sql = false)]
 fn helios_undistribute_table(table: Option<&str>) {
     given(table).and_then(reference_table::undistribute).or_raise();
 }
 
-/// Number of rows of a table and a sum of their hashes.
+/// Number of rows of a table and the sum of their hashes.
 #[pg_extern(sql = false)]
 fn helios_reference_digest(reference: Oid) -> String {
     reference_table::require_reader(reference)
@@ -41,7 +41,7 @@ fn helios_reference_digest(reference: Oid) -> String {
         .or_raise()
 }
 
-/// A number for one request of the coordinator to change the copy of a reference table on this node.
+/// Issues a nonce for one request of the coordinator to change the copy of a reference table on this node.
 #[pg_extern(sql = false)]
 fn helios_change_number() -> String {
     reference_change::give_number().or_raise()

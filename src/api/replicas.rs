@@ -1,4 +1,4 @@
-//! Replicas: how many, which one is used, how far each is.
+//! Replicas: their number, promotion, and progress.
 
 use super::given;
 use crate::catalog::{self, ShardId};
@@ -28,7 +28,7 @@ fn shard_numbered(shard: Option<i64>) -> Result<Subject> {
     given(shard, "shard").map(|shard| Subject::Shard(ShardId(shard)))
 }
 
-/// Says how many copies of a schema there are to be; gives the migrations that make those that are missing.
+/// Sets the number of copies of a schema; returns the migrations that create missing ones.
 #[pg_extern(sql = false)]
 fn helios_set_schema_replicas(
     schema: Option<String>,
@@ -37,7 +37,7 @@ fn helios_set_schema_replicas(
     set(schema_named(schema), copies)
 }
 
-/// The same for a shard.
+/// Sets the number of copies of a shard.
 #[pg_extern(sql = false)]
 fn helios_set_shard_replicas(
     shard: Option<i64>,
@@ -71,18 +71,18 @@ fn promote(subject: Result<Subject>, node: Option<String>) -> Promoted {
     ))
 }
 
-/// Microseconds since 2000, as the server counts time.
+/// Converts microseconds since 2000, the server's unit of time.
 fn moment(microseconds: i64) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(microseconds).ok()
 }
 
-/// Makes a copy of a schema the one in use.
+/// Promotes a replica of a schema.
 #[pg_extern(sql = false)]
 fn helios_promote_schema_replica(schema: Option<String>, node: Option<String>) -> Promoted {
     promote(schema_named(schema), node)
 }
 
-/// The same for a shard.
+/// Promotes a replica of a shard.
 #[pg_extern(sql = false)]
 fn helios_promote_shard_replica(shard: Option<i64>, node: Option<String>) -> Promoted {
     promote(shard_numbered(shard), node)
@@ -99,7 +99,7 @@ type States = TableIterator<
     ),
 >;
 
-/// How far each copy in step was when it was looked at last.
+/// The last known state of each replica in sync.
 #[pg_extern(sql = false)]
 fn helios_replica_states() -> States {
     let known = |time: i64| Some(time).filter(|&time| time != 0).and_then(moment);
@@ -109,8 +109,8 @@ fn helios_replica_states() -> States {
     }))
 }
 
-/// On a node: waits until copies have applied this session's last commit, so many milliseconds at most; gives the slots of
-/// those that have not.
+/// On a node: waits until replicas have applied this session's last commit, at most this many milliseconds; returns the
+/// slots of those that have not.
 #[pg_extern(sql = false)]
 fn helios_wait_for_replicas(slots: Array<'_, String>, timeout: i32) -> Vec<String> {
     let timeout = Duration::from_millis(u64::try_from(timeout).unwrap_or(0));
@@ -118,7 +118,7 @@ fn helios_wait_for_replicas(slots: Array<'_, String>, timeout: i32) -> Vec<Strin
     wait().or_raise()
 }
 
-/// Moves the sequences of schemas past what their columns hold, and further; gives their number.
+/// Advances the sequences of schemas past the values in their columns, plus a margin; returns their number.
 #[pg_extern(sql = false)]
 fn helios_advance_sequences(schemas: Vec<Option<String>>, margin: i64) -> i64 {
     let advance = || -> Result<i64> {

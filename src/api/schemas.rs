@@ -1,4 +1,4 @@
-//! Distributed schemas without the clause.
+//! Functions that create and convert distributed schemas.
 
 use crate::ddl::convert;
 use crate::ddl::new_schema::PlacementRequest;
@@ -20,7 +20,7 @@ fn given(schema: Option<&str>) -> Result<&str> {
     }
 }
 
-/// Makes a distributed schema; gives the name of its node.
+/// Creates a distributed schema; returns the name of its node.
 #[pg_extern(sql = false)]
 fn helios_create_schema(
     schema: Option<&str>,
@@ -34,7 +34,7 @@ fn helios_create_schema(
         .or_raise()
 }
 
-/// Makes an existing schema a distributed one; gives the name of its node.
+/// Distributes an existing schema; returns the name of its node.
 #[pg_extern(sql = false)]
 fn helios_distribute_schema(schema: Option<&str>, node: Option<String>) -> String {
     let request = PlacementRequest { node, ..PlacementRequest::default() };
@@ -52,7 +52,7 @@ type Actions = TableIterator<
     (name!(object, String), name!(difference, String), name!(action, String)),
 >;
 
-/// Brings the shells of a schema into step with its node, or shows what that would do.
+/// Makes the shells of a schema match its node, or shows what would be changed.
 #[pg_extern(sql = false)]
 fn helios_repair_schema(schema: Option<&str>, dry_run: Option<bool>) -> Actions {
     let repair = || {

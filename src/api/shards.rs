@@ -1,4 +1,4 @@
-//! Shards cut, joined and given to nodes by hand.
+//! Manual splitting, merging and placement of shards.
 
 use super::given;
 use crate::catalog::{self, ShardId};
@@ -8,7 +8,7 @@ use crate::rebalance::{self, At, Merged};
 use crate::transaction;
 use pgrx::prelude::*;
 
-/// Cuts a shard in two; gives the number of the new one.
+/// Splits a shard; returns the new one's ID.
 #[pg_extern(sql = false)]
 fn helios_split_shard(shard: Option<i64>, at: Option<&str>) -> i64 {
     let split = || -> Result<i64> {
@@ -22,7 +22,7 @@ fn helios_split_shard(shard: Option<i64>, at: Option<&str>) -> i64 {
 
 type Joined = TableIterator<'static, (name!(shard, i64), name!(migration, Option<i64>))>;
 
-/// Joins two shards: gives the one that is left, and the number of the migration that has to end before.
+/// Merges two shards; returns the remaining one, and the ID of the migration that must end first.
 #[pg_extern(sql = false)]
 fn helios_merge_shards(shard: Option<i64>, other: Option<i64>) -> Joined {
     let merge = || -> Result<(i64, Option<i64>)> {
@@ -40,7 +40,7 @@ fn helios_merge_shards(shard: Option<i64>, other: Option<i64>) -> Joined {
     TableIterator::once(merge().or_raise())
 }
 
-/// Gives slots to a node; the numbers of the migrations that bring what is in them.
+/// Assigns slots to a node; returns the migrations that move their contents.
 #[pg_extern(sql = false)]
 fn helios_assign_slots(
     from: Option<i32>,

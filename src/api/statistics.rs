@@ -1,4 +1,4 @@
-//! What is counted and measured of schemas.
+//! Statistics on schemas.
 
 use crate::error::{Error, Result};
 use crate::pg::error::OrRaise;
@@ -22,7 +22,7 @@ type Counted = TableIterator<
     ),
 >;
 
-/// What was counted of each distributed schema.
+/// Counters of each distributed schema.
 #[pg_extern(sql = false)]
 fn helios_schema_counters() -> Counted {
     let loads = stats::loads().or_raise();
@@ -39,14 +39,14 @@ fn helios_schema_counters() -> Counted {
 
 type Counting = TableIterator<'static, (name!(seconds, f64), name!(uncounted, i64))>;
 
-/// For how many seconds statements are counted, and how many found no room.
+/// Seconds since counting started, and number of statements that could not be counted.
 #[pg_extern(sql = false)]
 fn helios_counting() -> Counting {
     let (age, uncounted) = schema_counters::age();
     TableIterator::once((age, i64::try_from(uncounted).unwrap_or(i64::MAX)))
 }
 
-/// Asks the nodes for the sizes of all schemas; gives how many it learned.
+/// Reads the sizes of all schemas from the nodes; returns their number.
 #[pg_extern(sql = false)]
 fn helios_measure_sizes() -> i64 {
     let measure = || -> Result<i64> {

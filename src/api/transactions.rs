@@ -1,11 +1,11 @@
-//! Distributed transactions: what is in doubt, finishing it, asking about one.
+//! Distributed transactions: listing and finishing those in doubt, and the outcome of one.
 
 use crate::pg::error::OrRaise;
 use crate::transaction::{self, RecoveryAction};
 use pgrx::prelude::*;
 use std::time::{Duration, Instant};
 
-/// Time for one node, and for all.
+/// Time limits for one node, and for all.
 const NODE_TIME: Duration = Duration::from_secs(10);
 const RUN_TIME: Duration = Duration::from_secs(60);
 
@@ -20,7 +20,7 @@ type Doubts = TableIterator<
     ),
 >;
 
-/// What is prepared on the nodes.
+/// Prepared transactions on the nodes.
 #[pg_extern(sql = false)]
 fn helios_in_doubt() -> Doubts {
     let found = transaction::in_doubt(NODE_TIME).or_raise();
@@ -39,7 +39,7 @@ type RecoveryActions = TableIterator<
     ),
 >;
 
-/// Finishes what is in doubt, as the recovery worker does; tells what it did and what it could not do.
+/// Finishes transactions in doubt, as the recovery worker does; returns successes and failures.
 #[pg_extern(sql = false)]
 fn helios_recover_transactions() -> RecoveryActions {
     let recovered = transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None).or_raise();
@@ -56,7 +56,7 @@ fn helios_recover_transactions() -> RecoveryActions {
     TableIterator::new(done.chain(failed).collect::<Vec<_>>())
 }
 
-/// What became of a transaction.
+/// The outcome of a transaction.
 #[pg_extern(sql = false)]
 fn helios_transaction_status(gid: &str) -> String {
     transaction::status(gid).or_raise().name().to_owned()

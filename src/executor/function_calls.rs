@@ -35,20 +35,20 @@ pub fn check(function: Oid) -> Result<()> {
 /// them, set a seed that has no effect, or read the directory, which is empty here.
 fn check_on_node(function: Oid) -> Result<()> {
     let detail = if function.to_u32() == pg_sys::F_SETSEED {
-        "The session's numbers come from the coordinator."
+        "Random numbers of the session are generated on the coordinator."
     } else if bond(function) == Some(Bond::LargeObject) {
-        "Large objects are on the coordinator."
+        "Large objects are stored on the coordinator."
     } else if asks_directory(function) {
-        "It answers from the directory, which only the coordinator has."
+        "It reads the directory, which exists on the coordinator only."
     } else {
         return Ok(());
     };
     Err(Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{} cannot be called by a function that runs on a node", displayed_call(function)),
+        format!("cannot call {} in a function that runs on a node", displayed_call(function)),
     )
     .detail(detail)
-    .hint("Call it in a statement of its own, or in a function of a plain schema: these run on the coordinator."))
+    .hint("Call it in a separate statement or in a function of a plain schema; these run on the coordinator."))
 }
 
 /// The message's arguments are not known yet, and the result would be computed from the empty shell.
@@ -56,8 +56,8 @@ fn by_message(function: Oid) -> Error {
     let name = displayed_call(function);
     Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{name} cannot be called by a FunctionCall message"),
+        format!("cannot call {name} with a FunctionCall message"),
     )
-    .detail("Its argument may live on a node, to which only statements are sent.")
-    .hint(format!("Call it in a statement: SELECT {}(…).", name.trim_end_matches("()")))
+    .detail("Its argument may be on a node, to which only statements can be sent.")
+    .hint(format!("Use a statement instead: SELECT {}(…).", name.trim_end_matches("()")))
 }

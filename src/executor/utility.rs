@@ -13,7 +13,7 @@ use crate::pg::tree::parser::params_are_numbered;
 use crate::pg::tree::utility_view::{CallView, CopyView};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
-/// Refuses EXPLAIN ANALYZE CREATE TABLE AS in a distributed schema: the table would be made here alone, with its rows.
+/// Rejects EXPLAIN ANALYZE CREATE TABLE AS in a distributed schema: the table and its rows would be created here only.
 pub fn explained_table(namespace: Oid) -> Result<()> {
     fences::check_definition(namespace)?;
     if !catalog::in_use() || catalog::placement(namespace)?.is_none() {
@@ -49,7 +49,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
         return Ok(RunBy::Server);
     }
     let place = match remote(relation.and_then(relation_namespace))? {
-        // It may have just been undistributed: rows can be added here, but what is here may not be seen yet.
+        // It may have just been undistributed: rows can be added here, but existing ones may not be visible yet.
         Some(namespace) if view.is_from() => {
             match super::locate_or_replan(std::iter::once(namespace))? {
                 Attempt::Done(node) => Some((namespace, node)),
@@ -93,7 +93,7 @@ pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Resu
     .map(RunBy::Extension)
 }
 
-/// A default that takes numbers from a tenant's sequence would take them from the shell.
+/// A default that uses a tenant's sequence would use the shell's.
 fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     let refused = |detail: String| {
         Error::new(

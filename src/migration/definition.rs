@@ -1,4 +1,4 @@
-//! The schemas' definitions on the target, and what of them has to differ while two copies live.
+//! The schemas' definitions on the target, and the temporary differences while two copies exist.
 
 use super::code::Code as TenantCode;
 use super::dump::{self, Definitions, Section};
@@ -16,7 +16,7 @@ use crate::replication::endpoints::{identifier, literal, names, text};
 use crate::replication::interruptible::{self, Interruptible};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// A transaction on the target leaves this behind, so that it is known to have committed.
+/// Statement that leaves a mark in a transaction on the target, by which it is known to have committed.
 fn done(migration: &Migration, step: &str) -> String {
     remote_sql::add_marker(migration.id, step)
 }
@@ -38,7 +38,7 @@ pub fn before_rows(
     let definition = if Kind::of(migration) == Kind::Import {
         if Endpoint::of(migration.target) == Endpoint::Local {
             for schema in &migration.schemas {
-                // What kept the name.
+                // Drop the placeholder that reserved the name.
                 fence.push_str(&format!("; DROP SCHEMA {} RESTRICT", identifier(schema)));
             }
         }
@@ -57,7 +57,7 @@ pub fn before_rows(
     apply(migration, &[&fence, &text, &done(migration, "pre_data")])
 }
 
-/// Indexes, constraints, triggers, policies, …, for rows that came in so many rounds.
+/// Creates indexes, constraints, triggers, policies and so on, for rows that were copied in `rounds` rounds.
 pub fn after_rows(
     migration: &Migration,
     rounds: i32,
@@ -67,14 +67,14 @@ pub fn after_rows(
         return Ok(Interruptible::Completed(()));
     }
     let all = dumped(migration, Section::PostData, None)?;
-    // Tables of several rounds are not of one moment: their foreign keys have to wait.
+    // Tables of different rounds have different snapshots, so their foreign keys must wait.
     let wanted = if rounds > 1 { all.split_foreign_keys().0 } else { all };
     let text = script(migration, &wanted)?;
     let disable = disable(&migration.schemas);
     apply(migration, &[&text, &disable, &done(migration, "post_data")])
 }
 
-/// The foreign keys, where [`after_rows`] left them out.
+/// Creates the foreign keys that [`after_rows`] left out.
 pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<Interruptible> {
     if target_has_definition(migration)
         || migration.round <= 1
@@ -87,8 +87,8 @@ pub fn foreign_keys(migration: &Migration, target: &mut Session) -> Result<Inter
     apply(migration, &[&text, &done(migration, "foreign_keys")])
 }
 
-/// A statement that switches triggers off which fire for replicated changes too, and row security that would keep these
-/// from the tables' owner.
+/// Statement that disables triggers that also fire for replicated changes, and row-level security that would apply to
+/// the tables' owner.
 fn disable(schemas: &[String]) -> String {
     let body = format!(
         "DECLARE s text; BEGIN
@@ -102,8 +102,8 @@ fn disable(schemas: &[String]) -> String {
     format!("DO {}", literal(&body))
 }
 
-/// Where the definition is there already, its triggers have to be silent before rows come. They sound again with the
-/// switch, or with the clean-up.
+/// Disables the triggers of shells before rows are copied into them. They are enabled again by the switch or by
+/// cleanup.
 pub fn disable_shell_triggers(migration: &Migration, target: &mut Session) -> Result<()> {
     let changes = trigger_changes(target, &migration.schemas)?;
     worker::attempt(|| {
@@ -121,7 +121,8 @@ pub fn disable_shell_triggers(migration: &Migration, target: &mut Session) -> Re
     target.query(&all.join("; ")).map(|_| ())
 }
 
-/// Triggers that fire for replicated changes too: on the copy that follows, they would do everything a second time.
+/// Triggers that also fire for replicated changes; on the copy that follows they would repeat what they did on the
+/// other.
 fn firing_always(schemas: &[String]) -> String {
     format!(
         "FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -130,23 +131,23 @@ fn firing_always(schemas: &[String]) -> String {
     )
 }
 
-/// Statements about such triggers, and about row security that counts for the tables' owner too.
+/// Statements for such triggers, and for row-level security that applies to the tables' owner.
 pub struct TriggerChanges {
-    /// Switch them off in the copy that becomes the follower.
+    /// Disable them in the copy that becomes the follower.
     pub disable: Vec<String>,
-    /// Switch them on in the other.
+    /// Enable them in the other copy.
     pub enable: Vec<String>,
-    /// The same here, behind a fence. Those who wait for that hold locks on the tables, with which ALTER TABLE would be
-    /// in conflict for as long as the fence stands; and nobody fires a trigger of a shell.
+    /// The same for shells on this server, behind a fence. Sessions that wait for the fence hold locks on the tables
+    /// that would conflict with ALTER TABLE as long as the fence exists; and triggers of shells never fire.
     pub enable_on_shells: Vec<String>,
-    /// Changes are applied with the rights of the tables' owner, whom no policy may hold up in the copy that becomes the
-    /// follower. ALTER TABLE would have to wait for readers.
+    /// Changes are applied with the privileges of the tables' owner, so policies must not apply to him in the copy that
+    /// becomes the follower. ALTER TABLE would have to wait for readers.
     pub no_force_row_security: Vec<String>,
-    /// Put him under the policies again in the other.
+    /// Apply policies to him again in the other copy.
     pub force_row_security: Vec<String>,
 }
 
-/// What is to be said to the triggers of the copy that becomes the follower, and to those of the other.
+/// Finds the statements for the triggers of both copies.
 pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<TriggerChanges> {
     let sql = format!(
         "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
@@ -181,8 +182,8 @@ pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<Trigg
     })
 }
 
-/// A number that differs where tables, columns, constraints or indexes do. (NOT NULL is the columns'; since PostgreSQL 18
-/// it is a constraint besides.)
+/// A digest of tables, columns, constraints and indexes. (NOT NULL belongs to the columns; since PostgreSQL 18 it is
+/// also a constraint.)
 pub fn digest(session: &mut Session, schemas: &[String]) -> Result<String> {
     let schemas = names(schemas);
     let rows = session.query(&format!(
@@ -208,7 +209,8 @@ fn dumped(migration: &Migration, section: Section, snapshot: Option<&str>) -> Re
     worker::attempt(|| dump::definitions(migration.source, &migration.schemas, section, snapshot))
 }
 
-/// The statements that make the objects in one session. Those that run code do so with the rights of the objects' owners.
+/// The statements that create the objects in one session. Those that run code use the privileges of the objects'
+/// owners.
 fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     let (own, mut source) =
         worker::attempt(|| Ok((endpoint::role()?, Endpoint::of(migration.source).session()?)))?;
@@ -216,7 +218,7 @@ fn script(migration: &Migration, definitions: &Definitions) -> Result<String> {
     Ok(definitions.script(&own, &code, ""))
 }
 
-/// Runs texts on the target in one transaction, in a session of their own: a dump changes settings.
+/// Runs statements on the target in one transaction of a separate session, because a dump changes settings.
 fn apply(migration: &Migration, texts: &[&str]) -> Result<Interruptible> {
     let mut session = worker::attempt(|| Endpoint::of(migration.target).session())?;
     let mut all = String::from("BEGIN;\n");

@@ -1,4 +1,4 @@
-//! What has to hold before anything is touched.
+//! Checks to be passed before a migration changes anything.
 
 use super::import;
 use super::owners;
@@ -16,10 +16,10 @@ use crate::replication::interruptible::{self, Interruptible};
 use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Unlogged tables are copied while writers wait; more than this would keep them waiting for too long.
+/// Writers wait while unlogged tables are copied; larger ones would block them for too long.
 const MOST_UNLOGGED: i64 = 16 * 1024 * 1024;
 
-/// Checks both ends. An error says what keeps the schemas from moving, and how to mend it.
+/// Checks both ends. An error says what prevents the move and how to fix it.
 pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (source, target) =
         (Endpoint::of(migration.source).name()?, Endpoint::of(migration.target).name()?);
@@ -47,7 +47,7 @@ pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     owners::check(migration, &source, &endpoint::role()?, &mut endpoints.source)
 }
 
-/// What may have changed until definitions were frozen.
+/// Repeats the checks of what may have changed before definitions were frozen.
 pub fn check_again(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let names = worker::attempt(|| {
         Ok([
@@ -134,7 +134,7 @@ fn check_servers(
     Ok(())
 }
 
-/// 55000 if a node's catalogs are in a version that this server does not work with.
+/// 55000 if this server does not support the version of a node's catalogs.
 fn check_version(name: &str, session: &mut Session) -> Result<()> {
     let ask = "SELECT extversion FROM pg_extension WHERE extname = 'helios'";
     let version = session.query(ask)?.first().map(|row| text(row, 0)).unwrap_or_default();
@@ -210,7 +210,7 @@ pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<In
     ))
 }
 
-/// What keeps schemas from moving: a message, a query that gives what is in the way, one text a row, and the remedy.
+/// An obstacle to a move: a message, a query that lists the objects, one text per row, and the hint.
 type Obstacle = (&'static str, String, &'static str);
 
 fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Result<()> {
@@ -223,7 +223,8 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
     Ok(())
 }
 
-/// The same for schemas of this server, with what the transaction itself has changed. 55000 names what cannot move.
+/// Checks schemas of this server, including changes of the transaction itself. 55000 names the objects that cannot
+/// move.
 pub fn check_here(schemas: &[String]) -> Result<()> {
     let here = Endpoint::Local.name()?;
     let _path = OwnSettings::safe_path();
@@ -312,7 +313,7 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
     ]
 }
 
-/// Obstacles that may be gone by themselves a moment later, or that looking for may have to wait.
+/// Obstacles that may disappear by themselves, or whose check may have to wait.
 fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
     [
         (
@@ -334,16 +335,16 @@ fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
     ]
 }
 
-/// What depends on something in a schema and is not in it.
+/// Query for objects outside a schema that depend on it.
 pub fn outside_of(schema: &str) -> String {
     let schemas = [schema.to_owned()];
     let outside = outside(&names(&schemas), false);
     format!("SELECT * FROM ({outside}) AS a UNION SELECT * FROM ({}) AS b", members(&schemas))
 }
 
-/// What no dump of the schema has, of the kinds that [`outside`] does not look at: members of publications and of other
-/// operator families, event triggers, languages, access methods, and objects of other schemas. Defaults, triggers and
-/// policies of tables outside are left to those.
+/// Query for objects that depend on the schema without being part of a dump of it, of the kinds that [`outside`] does
+/// not cover: members of publications and of other operator families, event triggers, languages, access methods, and
+/// objects of other schemas. Defaults, triggers and policies of tables outside belong to those tables.
 fn members(schemas: &[String]) -> String {
     format!(
         "{} SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
@@ -361,8 +362,8 @@ fn members(schemas: &[String]) -> String {
     )
 }
 
-/// Foreign keys, functions and columns outside that need something inside; views too, but for those of this server, which
-/// look in wherever the schema is.
+/// Query for foreign keys, functions and columns outside that depend on something inside; also views, except for those
+/// on this server, which work wherever the schema is.
 fn outside(schemas: &str, is_here: bool) -> String {
     let views = if is_here { "('v', 'm')" } else { "('-')" };
     format!(

@@ -1,7 +1,7 @@
 //! The switch: changes which of the two copies clients use, forward to the new one or back to the old one.
 //!
-//! [`attempt`] is one try. It raises the fence, waits until the other copy has caught up, and changes the directory and both
-//! fences in one distributed transaction.
+//! [`attempt`] makes one attempt. It raises the fence, waits until the other copy has caught up, and changes the
+//! directory and both fences in one distributed transaction.
 
 use super::cleanup;
 use super::code::Code as TenantCode;
@@ -31,15 +31,15 @@ use std::time::Duration;
 /// Progress message while the replication slot of the way back is created.
 const WAITING: &str = "waiting for open transactions on the target";
 
-/// Outcome of one attempt that needs a fence.
+/// Outcome of one attempt that requires a fence.
 pub enum Attempt<T> {
     /// It succeeded, with this result.
     Done(T),
-    /// A conflicting transaction holds the tables, as the text says; retry later.
+    /// A conflicting transaction holds the tables, as the text describes; retry later.
     Busy(String),
 }
 
-/// What is prepared before the fence is raised, to keep the time short for which it is held.
+/// Prepared before the fence is raised, to shorten the time for which it is held.
 struct Prepared {
     from: NodeId,
     to: NodeId,
@@ -49,7 +49,7 @@ struct Prepared {
     lockable: Vec<Lockable>,
     positions: Vec<(String, String, bool)>,
     triggers: TriggerChanges,
-    /// The definition of what becomes a shell here with the switch.
+    /// Definition of the shells that the switch creates on the coordinator.
     shells: Option<(shells::Definition, TenantCode)>,
 }
 
@@ -61,7 +61,7 @@ pub fn attempt(
 ) -> Result<Attempt<()>> {
     let (from, _) = publisher_and_subscriber(migration, direction);
     if Endpoint::of(from).is_foreign() {
-        // Closed by a try that did not come to its end.
+        // Closed by an attempt that was not completed.
         worker::attempt(|| guard::open(migration, &mut endpoints.source))?;
     }
     let keep_out = match Endpoint::of(from) {
@@ -87,11 +87,11 @@ pub fn attempt(
         let outcome = behind_fence(migration, endpoints, direction, &prepared, &fence);
         fence_held = fence.held_for();
         outcome?;
-        // The one copy is closed before the other is open.
+        // Close one copy before opening the other.
         match &mut outside {
             Some(session) => {
                 let TriggerChanges { disable, no_force_row_security, .. } = &prepared.triggers;
-                // Without a way back nothing is applied to it.
+                // Without a reverse channel nothing is applied to it.
                 let no_force_row_security =
                     no_force_row_security.iter().filter(|_| migration.reverse_channel);
                 let all: Vec<_> = disable.iter().chain(no_force_row_security).cloned().collect();
@@ -121,7 +121,7 @@ pub fn attempt(
     }
 }
 
-/// A session that locks the tables of a foreign server, which takes part in no transaction of ours.
+/// A session that locks the tables of a foreign server, which takes part in no transaction of the cluster.
 fn locker(from: NodeId) -> Result<Option<Session>> {
     match Endpoint::of(from) {
         endpoint @ Endpoint::Foreign(_) => worker::attempt(|| endpoint.session()).map(Some),
@@ -174,7 +174,7 @@ fn prepare(
     source_catalogs::set_positions(endpoints.to(to, migration), &positions, &[])?;
     let triggers = definition::trigger_changes(endpoints.to(from, migration), &migration.schemas)?;
     for back in &back {
-        // Most of the way, so that little is left to skip behind the fence.
+        // Advance the position now, so that little is left to skip while the fence is held.
         back.skip(&mut endpoints.target, &mut endpoints.source)?;
     }
     Ok(Prepared { from, to, channels, back, lockable, positions, triggers, shells })
@@ -240,15 +240,15 @@ fn behind_fence(
     failpoint::hit(failpoint::MIGRATION_FLIP_BEFORE)
 }
 
-/// Closes the one copy and opens the other, on both servers and in the directory. Where our transactions do not reach, a
-/// copy is closed right before this one commits, and opened behind it.
+/// Closes one copy and opens the other, on both servers and in the directory. On a server outside of our transactions,
+/// a copy is closed right before this transaction commits, and opened right after.
 fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (kind, id) = (Kind::of(migration), migration.id);
     let (from, to) = (Endpoint::of(prepared.from), Endpoint::of(prepared.to));
     match from {
         Endpoint::Foreign(_) => {}
         Endpoint::Local | Endpoint::Node(_) => {
-            // Nobody writes to shells: they have no fence.
+            // Shells have no fence, because nobody writes to them.
             if !kind.uses_shells(from) {
                 from.execute(&fenced(id, "writes"))?;
             }
@@ -276,19 +276,19 @@ fn flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
         catalog::replica::promoted(migration, None)?;
     }
     if from == Endpoint::Local || to == Endpoint::Local {
-        // Plans for the tables here are plans for shells from now on, or the other way round.
+        // Invalidate plans: local tables become shells, or shells become local tables.
         migration.schemas.iter().try_for_each(|schema| invalidation::tables_changed(schema))?;
     }
     Ok(())
 }
 
-/// Notes what is to be removed, and mended, on the copy that is not used any more.
+/// Records what must be removed or repaired on the copy that is no longer used.
 fn note_flip(migration: &Migration, prepared: &Prepared) -> Result<()> {
     let (from, to, id) = (prepared.from, prepared.to, migration.id);
     for schema in &migration.schemas {
         catalog::cleanup::remove(id, to, cleanup::copy_kind(migration, to), schema)?;
         match (Endpoint::of(from), Endpoint::of(to)) {
-            // The copy on a foreign server is never removed; the one here has been set aside.
+            // The copy on a foreign server is never removed; the local one has been set aside.
             (Endpoint::Foreign(_), _) | (Endpoint::Local, Endpoint::Foreign(_)) => {}
             _ => catalog::cleanup::add(id, from, cleanup::copy_kind(migration, from), schema)?,
         }
@@ -313,7 +313,7 @@ fn fenced(id: i64, kind: &str) -> String {
     catalog::remote_sql::set_fence_kind(id, kind)
 }
 
-/// Waits until everything that was committed on the publisher has been applied on the subscriber. 55P03 if it takes longer
+/// Waits until everything committed on the publisher has been applied on the subscriber. 55P03 if that takes longer
 /// than the fence may be held.
 pub fn arrive(
     migration: &Migration,
@@ -334,7 +334,7 @@ pub fn arrive(
     Ok(())
 }
 
-/// A schema that came into the shard while its others moved stays where it is.
+/// Schemas added to the shard during the move stay where they are.
 pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in catalog::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
@@ -375,8 +375,8 @@ pub fn prepare_back(migration: &Migration, endpoints: &mut Endpoints) -> Result<
     Ok(Interruptible::Completed(()))
 }
 
-/// Both copies at one point: sessions in REPEATABLE READ transactions whose snapshots show the same rows. `way` is the
-/// direction in which changes flow now.
+/// Brings both copies to the same point: sessions in REPEATABLE READ transactions whose snapshots show the same rows.
+/// `way` is the direction of replication.
 pub fn same_point(
     migration: &Migration,
     endpoints: &mut Endpoints,

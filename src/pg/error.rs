@@ -1,8 +1,8 @@
-//! Raises errors so that no field is lost on the way to the client.
+//! Raises errors without losing fields on the way to the client.
 //!
-//! A frame guarded by pgrx keeps SQLSTATE, message, detail and hint of an error and drops position,
-//! constraint, table and context. So an [`Error`] travels as a value up to the outermost frame of ours,
-//! an unguarded `extern "C-unwind"` function without anything to drop, and is thrown there.
+//! A frame guarded by pgrx keeps an error's SQLSTATE, message, detail and hint, but drops position, constraint, table
+//! and context. So an [`Error`] is passed as a value to our outermost frame, an unguarded `extern "C-unwind"` function
+//! without destructors, and is thrown there.
 
 use crate::error::{Error, Fields, Result};
 use pgrx::{PgLogLevel, pg_sys};
@@ -11,11 +11,11 @@ use std::ffi::{CString, c_char, c_int};
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // Not the binding of pgrx: its guard would catch what is thrown here.
+    // Not pgrx's binding, whose guard would catch what is thrown here.
     fn ThrowErrorData(edata: *mut pg_sys::ErrorData);
 }
 
-/// Runs `body` for PostgreSQL and raises its error, with all fields, after everything was dropped.
+/// Runs `body` for PostgreSQL and throws its error, with all fields, after everything has been dropped.
 ///
 /// # Safety
 /// Only as the outermost call of an `extern "C-unwind"` function that owns nothing with a destructor.
@@ -38,8 +38,8 @@ pub unsafe fn trampoline<R: Copy>(default: R, body: impl FnOnce() -> Result<R>) 
     value
 }
 
-/// Raises an error from inside a guarded function, where unwinding must run destructors first.
-/// Position, context and object names cannot pass the guard: they are appended to the detail.
+/// Raises an error from inside a guarded function, where unwinding must run destructors first. Position, context and
+/// object names cannot pass the guard, and are appended to the detail.
 pub fn raise_from_guarded(error: Error) -> ! {
     let fields = error.fields();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -62,9 +62,9 @@ pub fn raise_from_guarded(error: Error) -> ! {
     unreachable!("an error report at level ERROR does not return")
 }
 
-/// Ends a `#[pg_extern]` function: gives the value, or raises the error.
+/// Ends a `#[pg_extern]` function: returns the value, or raises the error.
 pub trait OrRaise<T> {
-    /// The value, or the error raised as a PostgreSQL ERROR.
+    /// Returns the value, or raises the error as a PostgreSQL ERROR.
     fn or_raise(self) -> T;
 }
 
@@ -77,8 +77,8 @@ impl<T> OrRaise<T> for Result<T> {
     }
 }
 
-/// Runs work that may be cancelled while it waits, and holds nothing of the server's then; a cancel becomes a value as other
-/// errors are.
+/// Runs work that may be canceled while it waits, and holds no server resources at that time; a cancellation becomes a
+/// value like other errors.
 pub fn catch_cancel<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     pgrx::PgTryBuilder::new(std::panic::AssertUnwindSafe(work))
         .catch_when(pg_sys::errcodes::PgSqlErrorCode::ERRCODE_QUERY_CANCELED, |cause| {
@@ -87,7 +87,7 @@ pub fn catch_cancel<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
         .execute()
 }
 
-/// An error of PostgreSQL's that was caught, as a value; position, context and object names are lost on the way.
+/// Converts a caught PostgreSQL error to a value; position, context and object names are lost.
 pub fn caught(cause: &pg_sys::panic::CaughtError) -> Error {
     use pg_sys::panic::CaughtError;
     match cause {
@@ -106,16 +106,16 @@ pub fn caught(cause: &pg_sys::panic::CaughtError) -> Error {
     }
 }
 
-/// While one lives, what a node notices is not sent on: the server has said the same already.
+/// While one exists, notices from nodes are suppressed, because this server has already raised them.
 pub struct Hush(c_int);
 
 thread_local! {
-    /// Notices of a lower level are not sent on.
+    /// Notices below this level are suppressed.
     static HUSHED: Cell<c_int> = const { Cell::new(0) };
 }
 
 impl Hush {
-    /// Begins the silence about notices; about warnings only where there are no rows that the node alone has.
+    /// Starts suppressing notices; warnings too, unless the command processes rows that exist on the node only.
     pub fn begin(warnings_too: bool) -> Self {
         let warning = PgLogLevel::WARNING as c_int;
         Self(HUSHED.replace(if warnings_too { warning + 1 } else { warning }))
@@ -128,8 +128,8 @@ impl Drop for Hush {
     }
 }
 
-/// Sends a notice or warning that a node sent (or Helios itself) on to the client. Never an error:
-/// levels from ERROR up are lowered to WARNING.
+/// Forwards a notice or warning from a node (or of Helios itself) to the client. Never raises an error: levels from
+/// ERROR up are reduced to WARNING.
 pub fn notify(level: PgLogLevel, error: &Error) {
     if (level as c_int) < HUSHED.get() {
         return;
@@ -175,7 +175,7 @@ fn error_data(error: &Error, level: c_int) -> *mut pg_sys::ErrorData {
     }
 }
 
-/// A palloc'd C string; bytes after a NUL are cut off.
+/// Copies to a palloc'd C string; bytes after a NUL are lost.
 fn copy(bytes: &[u8]) -> *mut c_char {
     let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
     let text = CString::new(&bytes[..end]).unwrap_or_default();

@@ -29,10 +29,10 @@ pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Res
     match relations.find(ours) {
         Some((view, _)) => Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("{} cannot be read by a function that runs on a node", displayed_relation_name(view)),
+            format!("cannot read {} in a function that runs on a node", displayed_relation_name(view)),
         )
-        .detail("It shows the directory, which only the coordinator has.")
-        .hint("Read it in a statement of its own, or in a function of a plain schema: these run on the coordinator.")),
+        .detail("It shows the directory, which exists on the coordinator only.")
+        .hint("Read it in a separate statement or in a function of a plain schema; these run on the coordinator.")),
         None => Ok(()),
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Res
 fn beside(function: Oid) -> Error {
     Error::new(
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("{} cannot be called beside a distributed table", displayed_call(function)),
+        format!("cannot call {} in a statement with a distributed table", displayed_call(function)),
     )
 }
 
@@ -49,29 +49,34 @@ fn refusal(function: Oid, bond: Bond) -> Error {
     let name = displayed_call(function);
     match bond {
         Bond::Session => error
-            .detail("It would act on the node and not on this session.")
-            .hint("Call it in a statement of its own."),
+            .detail("It would affect the session on the node, not this session.")
+            .hint("Call it in a separate statement."),
         Bond::Seed => error
-            .detail("setseed() was called in this session, and the statement runs on the table's node, whose numbers do not follow from that seed.")
-            .hint(format!("Call {name} in a statement of its own, and give its result as a parameter, or begin another session: DISCARD ALL forgets the seed.")),
+            .detail("setseed() was called in this session, but the statement runs on the table's node, where that seed \
+                has no effect.")
+            .hint(format!("Call {name} in a separate statement and pass its result as a parameter, or discard the seed \
+                with DISCARD ALL.")),
         Bond::Server => error
-            .detail("The statement runs on the table's node, and the function would speak of that server and not of this one.")
+            .detail("The statement runs on the table's node, where the function would return information about that \
+                server.")
             .hint(format!(
-                "Call it in a statement of its own, and give its result as a parameter. If a column's default or a view calls {name}, change that."
+                "Call it in a separate statement and pass its result as a parameter. If {name} is called by a column \
+                    default or a view, change that definition."
             )),
         Bond::LargeObject => error
-            .detail("Large objects are on this server, and the statement runs on the table's node.")
+            .detail("Large objects are stored on this server, but the statement runs on the table's node.")
             .hint(format!(
-                "Keep the object's OID in the table, and call {name} in a statement of its own in the same transaction."
+                "Store the object's OID in the table, and call {name} in a separate statement of the same transaction."
             )),
     }
 }
 
 fn directory_refusal(function: Oid) -> Error {
     beside(function)
-        .detail("It answers from the directory, which only the coordinator has, and the statement runs on the table's node.")
+        .detail("It reads the directory, which exists on the coordinator only, but the statement runs on the table's \
+            node.")
         .hint(format!(
-            "Call {} in a statement of its own, or on rows that CREATE TEMPORARY TABLE … AS has brought here.",
+            "Call {} in a separate statement, or on rows fetched to the coordinator with CREATE TEMPORARY TABLE … AS.",
             displayed_call(function)
         ))
 }

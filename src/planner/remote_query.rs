@@ -1,8 +1,8 @@
-//! The plan for a node, and the text in it.
+//! The plan for a node and the text in it.
 //!
-//! The client's own text goes as it is. Inside procedural languages the text names variables, which only PostgreSQL can
-//! resolve: there the query is deparsed while it is analysed, before it is rewritten (views, rules and row security are the
-//! node's business), and remembered until it is planned.
+//! The client's own text is sent unchanged. Inside procedural languages the text names variables, which only PostgreSQL
+//! can resolve: there the query is deparsed after parse analysis, before it is rewritten (views, rules and row-level
+//! security are applied by the node), and remembered until it is planned.
 
 use super::relations::OnNode;
 use super::unsupported;
@@ -26,19 +26,19 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Text for a node.
 struct Text {
     sql: Vec<u8>,
-    /// Characters of the client's text before it; `None` if the text was deparsed.
+    /// Number of characters that precede it in the client's text; `None` if it was deparsed.
     offset: Option<i32>,
 }
 
-/// Deparsed texts kept in a backend; all are forgotten when there are more.
+/// Number of deparsed texts kept in a backend; all are discarded when there are more.
 const REMEMBERED: usize = 65_536;
 
 thread_local! {
-    /// A text, or why there is none.
+    /// The text, or the error that prevents deparsing.
     static DEPARSED: RefCell<HashMap<u64, Result<Vec<u8>>>> = RefCell::new(HashMap::new());
 }
 
-/// Deparses a query whose text names variables, to be found again by [`plan`].
+/// Deparses a query whose text names variables, for later use by [`plan`].
 pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
     if !named_variables || query.is_utility() || query.is_trivial() || !catalog::in_use() {
         return Ok(());
@@ -57,9 +57,9 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
     Ok(())
 }
 
-/// The plan of a query that runs on a node.
+/// Creates the plan of a query that runs on a node.
 ///
-/// Errors: 0A000 if a part of it cannot.
+/// Errors: 0A000 if a part of it cannot run there.
 pub(super) fn plan(
     query: QueryTree<'_>,
     source: &[u8],
@@ -70,7 +70,7 @@ pub(super) fn plan(
     let text = match query.source() {
         Source::Statement if place.local_view => expanded(query)?,
         Source::Statement => own_or_deparsed(query, source, &survey)?,
-        // The node's own rules run what belongs to the statement.
+        // The node applies its own rewrite rules; send nothing extra.
         Source::AlsoRule => Text { sql: Vec::new(), offset: None },
         Source::InsteadRule => {
             return Err(unsupported::unsupported(
@@ -106,7 +106,7 @@ fn evaluator() -> Result<Oid> {
     })
 }
 
-/// The client's own text, or the one that was remembered.
+/// The client's own text, or the remembered deparsed one.
 fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
     if parser::params_are_numbered(source, &survey.params)
         && let Some((start, end)) = own_text(query, source)
@@ -124,9 +124,9 @@ fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Resu
     Ok(Text { sql, offset: None })
 }
 
-/// The text of a query after rewriting, with its views expanded: the node does not have those of plain schemas.
+/// Deparses a query after rewriting, with views expanded, because views in plain schemas do not exist on the node.
 ///
-/// Errors: 0A000 if the rewritten query means something that SQL has no words for.
+/// Errors: 0A000 if the rewritten query cannot be expressed in SQL.
 fn expanded(query: QueryTree<'_>) -> Result<Text> {
     if query.is_beyond_words() {
         return Err(Error::new(
@@ -142,7 +142,7 @@ fn expanded(query: QueryTree<'_>) -> Result<Text> {
 /// Byte range of the query's own text in its source.
 fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
     let (location, length) = match (query.location(), enclosing::of(source)) {
-        // A query inside a utility statement has no location of its own.
+        // A query inside a utility statement does not have a location.
         ((0 | -1, 0), Some(statement)) => (statement.location, statement.length),
         (own, _) => own,
     };
@@ -156,9 +156,10 @@ fn own_text(query: QueryTree<'_>, source: &[u8]) -> Option<(usize, usize)> {
     Some((start + range.start, start + range.end))
 }
 
-/// Identifies an analysis. The same text can mean other tables under another `search_path` (PostgreSQL analyses a cached plan
-/// again when the path has changed), and other parameters in another function: a plan may be made long after the analysis, when
-/// another function with the same text has been analysed. Rewriting may repeat parameters, but neither adds nor loses one.
+/// Identifies a parse analysis. The same text can refer to other tables with another `search_path` (PostgreSQL repeats
+/// the analysis of a cached plan when the path has changed), and to other parameters in another function; a plan may be
+/// created long after the analysis, when another function with the same text has been analyzed. Rewriting may duplicate
+/// parameters, but neither adds nor loses one.
 fn key(query: QueryTree<'_>, source: &[u8], params: &[ParamUse]) -> u64 {
     let params: BTreeSet<&ParamUse> = params.iter().collect();
     let mut hasher = DefaultHasher::new();

@@ -1,7 +1,7 @@
-//! The rows: copied by the target from the source, in ranges of blocks, by several sessions at once.
+//! Initial copy of rows: the target copies them from the source in ranges of blocks, in several parallel sessions.
 //!
-//! A table whose ranges are all there is noted as copied. A range that was under way when the worker stopped leaves
-//! some rows of it; so a table that is not noted is emptied and copied again, in another round.
+//! A table is recorded as copied when all of its ranges are complete. An interrupted range leaves some of its rows
+//! behind, so a table that is not recorded is emptied and copied again in another round.
 
 use crate::catalog::NodeId;
 use crate::catalog::migration::{self, Migration};
@@ -23,7 +23,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Blocks of a range: large enough that its own connection costs nothing, small enough to show progress.
+/// Blocks per range: large enough to make its separate connection negligible, small enough to show progress.
 const STEP: u64 = 4096;
 /// Bytes of a block.
 const BLOCK: u64 = pgrx::pg_sys::BLCKSZ as u64;
@@ -38,32 +38,32 @@ struct Range {
     rows: u64,
 }
 
-/// One of the sessions that copy.
+/// One of the copying sessions.
 struct Stream {
     session: Session,
     answer: Answer,
     range: Option<Range>,
 }
 
-/// A copy under way.
+/// A copy in progress.
 struct Copying<'a> {
     migration: &'a Migration,
     tables: &'a [MovingTable],
     columns: Vec<Vec<String>>,
     source: String,
-    /// Whether its description holds a password.
+    /// Whether its description contains a password.
     is_secret: bool,
     snapshot: &'a str,
     round: i32,
     queue: VecDeque<Range>,
-    /// Ranges of each table that are not done.
+    /// Number of unfinished ranges of each table.
     left: Vec<usize>,
-    /// Tables whose ranges are done, which is not noted yet.
+    /// Tables whose ranges are finished, but which are not recorded yet.
     done: Vec<usize>,
     rows: u64,
     bytes: u64,
     began: Instant,
-    /// Rows that were asked for so far.
+    /// Number of rows requested so far.
     asked: u64,
 }
 
@@ -108,7 +108,7 @@ impl Copying<'_> {
     fn fill_queue(&mut self, unplannable: &[String]) {
         let rate = rate();
         for (table, moving) in self.tables.iter().enumerate() {
-            // Under a limit, ranges are so small that the pauses between them are short.
+            // With a rate limit, use small ranges to keep the pauses between them short.
             let a_block = (moving.rows / moving.blocks.max(1)).max(1);
             let step = rate.map_or(STEP, |rate| (rate / 2 / a_block).clamp(1, STEP));
             // Whole tables are copied without a query.
@@ -162,7 +162,7 @@ impl Copying<'_> {
         }
     }
 
-    /// Takes what a stream has finished, and gives it the next range.
+    /// Processes what a stream has finished, and assigns the next range to it.
     fn drive(&mut self, stream: &mut Stream) -> Result<()> {
         if let Some(range) = &stream.range {
             let Some(rows) = stream.session.poll_query(&mut stream.answer)? else { return Ok(()) };
@@ -196,13 +196,13 @@ impl Copying<'_> {
         Ok(())
     }
 
-    /// Whether the limit on rows a second allows another range.
+    /// Whether the limit on rows per second allows another range.
     fn may_ask(&self) -> bool {
         let allowed = |rate: u64| (self.began.elapsed().as_secs_f64() * rate as f64) as u64;
         rate().is_none_or(|rate| self.asked <= allowed(rate))
     }
 
-    /// Writes down how far the copy is, and which tables are done.
+    /// Records the progress and the tables that are finished.
     fn report_progress(&mut self, target: &mut Session) -> Result<()> {
         let id = self.migration.id;
         let done = std::mem::take(&mut self.done);
@@ -223,12 +223,12 @@ fn rate() -> Option<u64> {
     u64::try_from(settings::MIGRATION_RATE.get()).ok().filter(|rate| *rate > 0)
 }
 
-/// The source, as `helios.pull_rows` wants it described.
+/// Describes the source for `helios.pull_rows`.
 fn description(source: &Address) -> Result<String> {
     Ok(format!("{}::jsonb", literal(&source.to_json()?)))
 }
 
-/// Empties the tables that a round which broke off has left half copied.
+/// Empties tables that an interrupted round has copied in part.
 pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
     for table in tables.iter().filter(|table| table.round.is_none()) {
         let there = format!("SELECT to_regclass({})", literal(&table.qualified()));
@@ -240,9 +240,10 @@ pub fn empty(target: &mut Session, tables: &[MovingTable]) -> Result<()> {
     Ok(())
 }
 
-/// Statements that take all rows out of a table; no trigger fires. A shell is in use, so that TRUNCATE would have to wait
-/// even if there is nothing to do, and has its foreign keys already, which TRUNCATE would mind. Nothing is planned that
-/// names the table: that would run what its owner has written into indexes, rules and policies.
+/// Statements that delete all rows of a table without firing triggers. TRUNCATE is not used: a shell is in use, so it
+/// would have to wait even for an empty table, and it would object to the shell's foreign keys. The table's name does
+/// not appear in a planned query, because planning runs code that its owner has written into indexes, rules and
+/// policies.
 fn clear(table: &str) -> String {
     let body = format!(
         "BEGIN
@@ -259,9 +260,9 @@ fn clear(table: &str) -> String {
     format!("DO {}", literal(&body))
 }
 
-/// Copies the tables that logical replication does not carry; behind a fence, which bounds the time for each.
+/// Copies the tables that logical replication does not replicate, while a fence is held that limits the time for each.
 ///
-/// 55P03 or 57014 if that is not enough.
+/// 55P03 or 57014 if the time is not sufficient.
 pub fn unlogged(
     migration: &Migration,
     endpoints: &mut Endpoints,
@@ -286,7 +287,7 @@ pub fn unlogged(
         } else {
             let columns: Vec<_> = columns.iter().map(|column| literal(column)).collect();
             let left = fence.left().max(Duration::from_millis(1)).as_millis();
-            // Not TRUNCATE: those who wait behind the fence may have locked the table already.
+            // Not TRUNCATE: sessions waiting for the fence may have locked the table already.
             let copy = format!(
                 "BEGIN; SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left};
                  SELECT helios.delete_rows({0});
@@ -304,7 +305,7 @@ pub fn unlogged(
     Ok(())
 }
 
-/// Sends away what an earlier worker's sessions may still be doing on the target.
+/// Terminates sessions of an earlier worker that may still be active on the target.
 pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<()> {
     let name = literal(&format!("helios migration {}", migration.id));
     let ask = format!(
@@ -323,7 +324,7 @@ pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<(
     Ok(())
 }
 
-/// Makes a session one that [`end_stray_copies`] finds.
+/// Marks a session so that [`end_stray_copies`] finds it.
 pub fn sign(migration: &Migration, session: &mut Session) -> Result<()> {
     let name = identifier(&format!("helios migration {}", migration.id));
     session.query(&format!("SET application_name = {name}"))?;

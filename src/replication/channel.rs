@@ -1,11 +1,12 @@
 //! One direction of logical replication between the two copies: publication and slot on one node, subscription on the
-//! other, and the marker that proves how far the second one is.
+//! other, and the marker that shows how far the subscriber has progressed.
 //!
-//! There is one channel for each owner of tables, because what a table calls when changes are applied to it (checks,
-//! generated columns, indexes, triggers) runs with the rights of the subscription's owner: see [`crate::replication::apply_role`].
+//! There is one channel for each owner of tables, because code that runs when changes are applied to a table (checks,
+//! generated columns, indexes, triggers) has the privileges of the subscription's owner: see
+//! [`crate::replication::apply_role`].
 //!
-//! Everything here is PostgreSQL's own. Publisher and subscriber are made in separate steps, because a slot that is made
-//! by CREATE SUBSCRIPTION has no snapshot that others could use.
+//! Everything here is built-in logical replication. Publisher and subscriber are set up in separate steps, because a
+//! slot created by CREATE SUBSCRIPTION does not export a snapshot.
 
 use crate::catalog::migration::Migration;
 use crate::catalog::migration_table::{self, MovingTable};
@@ -25,32 +26,32 @@ use std::time::{Duration, Instant};
 
 /// Pause between two checks whether the marker has arrived.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// Errors of the process that applies changes before it is given up.
+/// Number of errors of the apply worker before giving up.
 const MOST_ERRORS: i64 = 3;
 
 /// Replication from one copy to the other, for the tables of one owner.
 #[derive(Clone, Debug)]
 pub struct Channel {
     migration: i64,
-    /// Of publication, slot and subscription.
+    /// Name of publication, slot and subscription.
     pub name: String,
-    /// Tells its marker from those of other channels.
+    /// Distinguishes its marker from those of other channels.
     direction: String,
-    /// Number of the owner whose tables it is for.
+    /// Number of the owner whose tables it replicates.
     pub part: i32,
-    /// The table that the marker is in, on both ends.
+    /// The table with the marker, on both ends.
     marker: String,
     pub publisher: NodeId,
     pub subscriber: NodeId,
 }
 
 impl Channel {
-    /// From the old copy to the new one, for the tables of one owner that were copied in this round.
+    /// The channel from the old copy to the new one, for the tables of one owner that were copied in this round.
     pub fn forward(migration: &Migration, round: i32, part: i32) -> Result<Self> {
         Self::new(migration, format!("{round}"), part, (migration.source, migration.target))
     }
 
-    /// From the new copy to the old one, for the tables of one owner.
+    /// The channel from the new copy to the old one, for the tables of one owner.
     pub fn back(migration: &Migration, part: i32) -> Result<Self> {
         Self::new(migration, "back".to_owned(), part, (migration.target, migration.source))
     }
@@ -74,12 +75,12 @@ impl Channel {
         Ok(Self { migration: m.id, name, direction, part, marker, publisher: from, subscriber: to })
     }
 
-    /// What tells its marker from those of other channels of its migration.
+    /// Distinguishes its marker from those of other channels of its migration.
     pub fn direction(&self) -> &str {
         &self.direction
     }
 
-    /// Notes what is about to be made, for the clean-up.
+    /// Records the objects for cleanup before they are created.
     pub fn owe(&self) -> Result<()> {
         catalog::cleanup::add(self.migration, self.publisher, "publication", &self.name)?;
         catalog::cleanup::add(self.migration, self.publisher, "slot", &self.name)?;
@@ -109,8 +110,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Reduces the publication to these tables. A subscription that is made afterwards applies nothing to others,
-    /// although the slot still gives what was written to them before.
+    /// Reduces the publication to these tables. A subscription created afterwards applies no changes of other tables,
+    /// although the slot still contains earlier ones.
     pub fn narrow(&self, publisher: &mut Session, tables: &[&MovingTable]) -> Result<()> {
         let (name, published) = (identifier(&self.name), self.published(tables));
         publisher.query(&format!("ALTER PUBLICATION {name} SET TABLE {published}")).map(|_| ())
@@ -143,8 +144,8 @@ impl Channel {
         Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
     }
 
-    /// Makes the slot with the same beginning as that of another channel, which nobody has read from yet: what it gives
-    /// goes with the snapshot of that one.
+    /// Creates the slot as a copy of another channel's slot that has not been read from yet, so that it starts at the
+    /// same snapshot.
     pub fn slot_like(&self, other: &Self, publisher: &mut Session) -> Result<()> {
         publisher.query(&format!(
             "SELECT pg_copy_logical_replication_slot({}, {})",
@@ -164,8 +165,8 @@ impl Channel {
         Ok(interruptible::query(migration, publisher, &create)?.map(drop))
     }
 
-    /// Makes the subscription, if it is not there. It belongs to a role with the rights of the tables' owner, and runs
-    /// only when it does.
+    /// Creates the subscription if it does not exist. It is owned by a role with the privileges of the tables' owner,
+    /// and only runs with them.
     pub fn subscribe(&self, subscriber: &mut Session, enabled: bool) -> Result<()> {
         let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(&self.name));
         if subscriber.query(&there)?.is_empty() {
@@ -205,7 +206,7 @@ impl Channel {
         }
     }
 
-    /// Lets the subscription run.
+    /// Enables the subscription.
     pub fn enable(&self, subscriber: &mut Session) -> Result<()> {
         let rights = apply_role::rights(&self.name, &self.marker);
         let enable = format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name));
@@ -228,8 +229,8 @@ impl Channel {
         Ok(token)
     }
 
-    /// Waits until the marker has arrived: all that was committed on the publisher before it is there. False if it has
-    /// not when the time is over.
+    /// Waits until the marker has arrived, which means that everything committed before it on the publisher has been
+    /// applied. False on timeout.
     pub fn arrived(&self, subscriber: &mut Session, token: i64, until: Instant) -> Result<bool> {
         let ask = format!(
             "SELECT FROM {} WHERE migration = {} AND direction = {} AND token >= {token}",
@@ -248,7 +249,7 @@ impl Channel {
         }
     }
 
-    /// Bytes of the publisher's log that the subscriber has not confirmed.
+    /// Number of WAL bytes that the subscriber has not confirmed.
     pub fn lag(&self, publisher: &mut Session) -> Result<i64> {
         let rows = publisher.query(&format!(
             "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint, wal_status = 'lost'
@@ -266,7 +267,7 @@ impl Channel {
         }
     }
 
-    /// 55000 if the subscriber fails to apply changes again and again.
+    /// 55000 if the subscriber repeatedly fails to apply changes.
     pub fn check_applies(&self, subscriber: &mut Session) -> Result<()> {
         let rows = subscriber.query(&format!(
             "SELECT t.apply_error_count FROM pg_subscription s JOIN pg_stat_subscription_stats t ON t.subid = s.oid
@@ -286,10 +287,10 @@ impl Channel {
         .hint("See the log of that node for the reason."))
     }
 
-    /// Moves the slot past everything that the publisher has written so far, and the subscription, which does not run
-    /// yet, with it. The caller sees to it that nothing of it has to be sent.
+    /// Advances the slot past everything that the publisher has written so far, and the origin of the subscription,
+    /// which is not enabled yet. The caller makes sure that nothing skipped has to be applied.
     pub fn skip(&self, publisher: &mut Session, subscriber: &mut Session) -> Result<()> {
-        // A slot moves only over what is on disk, and changes that were applied may not be yet: workers of subscriptions
+        // A slot can only advance over flushed WAL, and applied changes may not be flushed yet, because apply workers
         // do not wait for it.
         endpoints::flush(publisher)?;
         let rows = publisher.query(&format!(
@@ -297,8 +298,8 @@ impl Channel {
             literal(&self.name)
         ))?;
         let place = rows.first().map(|row| text(row, 0)).unwrap_or_default();
-        // The new place of a slot is on disk with the next checkpoint only; a crash before that would take it back.
-        // What the subscriber has had is in its log, and goes before what the slot says.
+        // The new position of a slot is only durable after the next checkpoint; a crash before that would reset it. The
+        // subscriber's origin is WAL-logged, and takes precedence over the slot's position.
         subscriber.query(&format!(
             "SELECT pg_replication_origin_advance('pg_' || oid, {}) FROM pg_subscription WHERE subname = {}",
             literal(&place),
@@ -308,7 +309,8 @@ impl Channel {
     }
 }
 
-/// The parts of these tables that logical replication carries; without any there is still a channel, for its marker.
+/// The owners' numbers of the tables that logical replication replicates; without any there is still one channel, for
+/// its marker.
 pub fn parts<'a>(tables: impl Iterator<Item = &'a MovingTable>) -> Vec<i32> {
     let parts: BTreeSet<i32> =
         tables.filter(|table| table.logged).map(|table| table.part).collect();
@@ -322,7 +324,7 @@ pub fn forward(migration: &Migration) -> Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for round in 1..=last {
         let of_round = |table: &&MovingTable| table.round.unwrap_or(last) == round;
-        // A round in which no table was finished has left nothing to follow.
+        // Skip rounds that finished no table: they have no subscription to wait for.
         if round == last || tables.iter().any(|table| of_round(&table)) {
             for part in parts(tables.iter().filter(of_round)) {
                 channels.push(Channel::forward(migration, round, part)?);
@@ -338,7 +340,7 @@ pub fn back(migration: &Migration) -> Result<Vec<Channel>> {
     parts(tables.iter()).into_iter().map(|part| Channel::back(migration, part)).collect()
 }
 
-/// Removes a subscription with the role that it belongs to; its slot is another matter.
+/// Drops a subscription with the role that owns it, but not its slot.
 pub fn drop_subscription(session: &mut Session, name: &str) -> Result<()> {
     let there = format!("SELECT FROM pg_subscription WHERE subname = {}", literal(name));
     if !session.query(&there)?.is_empty() {
@@ -350,7 +352,7 @@ pub fn drop_subscription(session: &mut Session, name: &str) -> Result<()> {
     apply_role::drop(session, name)
 }
 
-/// Removes a slot; whoever still reads from it is sent away.
+/// Drops a slot after terminating the session that reads from it.
 pub fn drop_slot(session: &mut Session, name: &str) -> Result<()> {
     let ask =
         format!("SELECT active_pid FROM pg_replication_slots WHERE slot_name = {0}", literal(name));

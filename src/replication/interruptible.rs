@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Pause between two checks for a new request.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Pause between two checks for the answer.
+/// Pause between two checks for the result.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Outcome of work on a migration that a request to it (cancel, roll back, …) ends early.

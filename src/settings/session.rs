@@ -25,7 +25,8 @@ impl SuperusersSwitch for MigrationSession {
     const DESCRIBED: Described = Described {
         name: c"helios.migration_session",
         short: c"Set by a migration for its sessions to nodes.",
-        long: c"Statements run on this server's own tables, shells and fenced schemas included; nothing is sent to nodes.",
+        long: c"Statements run on this server's own tables, including shells and fenced schemas; nothing is sent to \
+            nodes.",
     };
     const REFUSAL: &'static CStr =
         c"permission denied to set parameter \"helios.migration_session\"";
@@ -36,8 +37,8 @@ pub(super) fn register() {
     define_switch::<MigrationSession>(&MIGRATION_SESSION, hidden);
     GucRegistry::define_bool_guc(
         c"helios.other_login",
-        c"Set by a coordinator for a session that code runs in as its owner.",
-        c"Statements that read session_user are refused in it: the client's login is another one.",
+        c"Set by a coordinator for a session that runs code as the code's owner.",
+        c"Statements that read session_user are rejected, because the client is logged in as another role.",
         &OTHER_LOGIN,
         GucContext::Backend,
         hidden,
@@ -45,8 +46,8 @@ pub(super) fn register() {
     define_secret(
         Described {
             name: c"helios.coordinator_proof",
-            short: c"Given by a coordinator when it connects to its node.",
-            long: c"Nobody can set it later, and it is never shown.",
+            short: c"Sent by a coordinator when it connects to its node.",
+            long: c"It cannot be set later and is never shown.",
         },
         &COORDINATOR_PROOF,
         hidden | GucFlags::SUPERUSER_ONLY,

@@ -1,7 +1,7 @@
-//! What each schema does and needs: statements counted on their way, sizes asked from the nodes.
+//! Statistics on schemas: counters of statements, and sizes measured on the nodes.
 //!
-//! Invariant: counting never fails a statement, takes no lock, and does not grow with what is counted.
-//! Lock order: none.
+//! Invariant: counting never makes a statement fail, takes no lock, and its cost does not depend on the number of
+//! schemas. Lock order: none.
 
 mod sizes;
 
@@ -16,13 +16,13 @@ use pgrx::pg_sys::Oid;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// After this time what was before counts half in a schema's load.
+/// Half-life of the load, in seconds.
 const HALF_LIFE: f64 = 300.0;
 
-/// A statement that is being counted, for the first schema that it names.
+/// A statement being counted for the first schema that it names.
 #[derive(Default)]
 pub struct Counted {
-    /// None: it is not to be counted.
+    /// None if it is not counted.
     schema: Option<u32>,
     began: Option<Instant>,
     time: Duration,
@@ -31,7 +31,7 @@ pub struct Counted {
 }
 
 impl Counted {
-    /// From now on.
+    /// Starts counting.
     #[inline]
     pub fn begin(mut namespaces: impl Iterator<Item = Oid>) -> Self {
         let schema = namespaces.next().filter(|_| settings::STATISTICS.get());
@@ -40,19 +40,19 @@ impl Counted {
         Self { schema, began: Some(Instant::now()), ..Self::default() }
     }
 
-    /// The node was asked for more.
+    /// More was requested from the node.
     pub fn resumed(&mut self) {
         self.began = self.schema.map(|_| Instant::now());
     }
 
-    /// A row of this many bytes came.
+    /// A row of this size arrived.
     #[inline]
     pub fn row(&mut self, bytes: usize) {
         self.rows += 1;
         self.bytes += bytes as u64;
     }
 
-    /// The node has answered: how long the rows are looked at now is not its time.
+    /// The node has responded: the time spent on processing the rows here is not the node's.
     #[inline]
     pub fn answered(&mut self) {
         if let Some(began) = self.began.take() {
@@ -60,7 +60,7 @@ impl Counted {
         }
     }
 
-    /// It has ended well, having changed this many rows besides those that it gave.
+    /// The statement succeeded and changed this many rows in addition to those returned.
     #[inline]
     pub fn done(&mut self, changed: u64) {
         self.answered();
@@ -69,7 +69,7 @@ impl Counted {
         }
     }
 
-    /// It has failed.
+    /// The statement failed.
     pub fn failed(&mut self) {
         self.answered();
         if let Some(schema) = self.schema.take() {
@@ -82,7 +82,7 @@ impl Counted {
     }
 }
 
-/// What was counted of each distributed schema, by name.
+/// Counters of each distributed schema, by name.
 pub fn counters() -> Result<HashMap<String, Counters>> {
     let counters = schema_counters::all();
     let of = |name: String| {
@@ -92,7 +92,8 @@ pub fn counters() -> Result<HashMap<String, Counters>> {
     Ok(catalog::schema_names()?.into_iter().map(of).collect())
 }
 
-/// Load of each distributed schema: seconds of statements a second; what was counted so far where that is too young.
+/// Load of each distributed schema in seconds of statements per second; computed from the current counters if it is too
+/// recent.
 pub fn loads() -> Result<HashMap<String, f64>> {
     let (age, _) = schema_counters::age();
     let load = |counters: &Counters| match counters.load {
@@ -102,28 +103,28 @@ pub fn loads() -> Result<HashMap<String, f64>> {
     Ok(counters()?.iter().map(|(name, counters)| (name.clone(), load(counters))).collect())
 }
 
-/// Bytes of each distributed schema as last measured, by name.
+/// Last measured size of each distributed schema in bytes, by name.
 pub fn known_sizes() -> Result<HashMap<String, f64>> {
     let size = |(name, counters): (String, Counters)| Some((name, counters.size? as f64));
     Ok(counters()?.into_iter().filter_map(size).collect())
 }
 
-/// Recomputes the loads; `since` is the time of the last computation.
+/// Recomputes the loads; `since` is the time since the last computation.
 pub fn refresh(since: Duration) {
     let exists = |schema: u32| session::namespace_name(Oid::from(schema)).is_some();
     schema_counters::refresh(since.as_secs_f64().max(0.001), HALF_LIFE, exists);
 }
 
-/// Bytes and load of a shard.
+/// Size and load of a shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Weight {
     /// Bytes on its node.
     pub bytes: f64,
-    /// Seconds of statements a second.
+    /// Seconds of statements per second.
     pub load: f64,
 }
 
-/// What the shards weigh, by id; sizes as given by schema.
+/// Weights of the shards by ID; `sizes` are those of the schemas.
 pub fn weights(shards: &[Shard], sizes: &HashMap<String, f64>) -> Result<HashMap<i64, Weight>> {
     let loads = loads()?;
     let mut weights: HashMap<i64, Weight> =

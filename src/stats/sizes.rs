@@ -1,4 +1,4 @@
-//! Sizes of schemas, asked from their nodes: one query a node, all nodes at a time.
+//! Measures schema sizes with one query per node, on all nodes in parallel.
 
 use crate::catalog::{self, Node, NodeId};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long a node may take to answer.
+/// Time limit for a node's response.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
@@ -23,23 +23,23 @@ const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_re
       WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('helios', 'information_schema')
       GROUP BY 1";
 
-/// What the nodes said.
+/// Result of a measurement.
 #[derive(Default)]
 pub struct Measured {
     /// Bytes of each schema, by name.
     pub sizes: HashMap<String, f64>,
-    /// Nodes that gave no answer, and why.
+    /// Nodes that did not respond, with the reason.
     pub silent: Vec<(NodeId, Error)>,
 }
 
-/// Bytes of every schema on these nodes (None: all), by name, with indexes and TOAST. What cannot be had is an error:
-/// a plan made without it would be another one.
+/// Sizes of all schemas on these nodes (None: all) in bytes, by name, including indexes and TOAST. A missing response
+/// is an error, because a plan made without it would be a different one.
 pub fn sizes(of: Option<&[NodeId]>) -> Result<HashMap<String, f64>> {
     let Measured { sizes, silent } = measure(of)?;
     silent.into_iter().next().map_or(Ok(sizes), |(_, error)| Err(error))
 }
 
-/// As [`sizes`], with the errors of the nodes that did not answer beside it. Notes what it learns for the views.
+/// Like [`sizes`], but returns the errors of nodes that did not respond. Stores the sizes for the views.
 pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
     let nodes = catalog::nodes()?;
     let wanted = |node: &&Rc<Node>| of.is_none_or(|of| of.contains(&node.id)) && !node.is_foreign;
@@ -60,7 +60,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
     for (node, session) in asked {
         match answer(session) {
             Ok(rows) => {
-                // A schema of the same name on another node is a copy that a migration keeps.
+                // A schema of the same name on another node is a copy maintained by a migration.
                 let here = rows
                     .into_iter()
                     .filter(|(name, _)| nodes_of_schemas.get(name) == Some(&node.id));
@@ -80,7 +80,7 @@ pub fn measure(of: Option<&[NodeId]>) -> Result<Measured> {
     Ok(Measured { sizes, silent: errors })
 }
 
-/// Sends the question; None for this server itself.
+/// Sends the query; None for this server.
 fn ask(node: &Node) -> Result<Option<Session>> {
     if node.is_local {
         return Ok(None);
@@ -111,7 +111,7 @@ fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
     session.finish_query()?.into_iter().map(|row| size(row).ok_or_else(malformed)).collect()
 }
 
-/// Says of each node that did not answer why.
+/// Raises a warning for each node that did not respond.
 pub fn warn(errors: &[(NodeId, Error)]) {
     errors.iter().for_each(|(_, error)| notify(PgLogLevel::WARNING, error));
 }

@@ -1,5 +1,5 @@
-//! The client's settings as nodes should have them. Most statements change nothing: then a few integers
-//! are compared, and nothing else.
+//! The client's settings, to be applied to sessions with nodes. Most statements change no settings; then only a few
+//! integers are compared.
 
 use crate::pg::catalog::privileges;
 use crate::pg::exec::nesting;
@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 struct Follow {
     scanner: Scanner,
-    /// The role that statements on nodes run as, if the session there has to be told.
+    /// The role for statements on nodes, if it must be set in the session.
     role: Option<Oid>,
     snapshot: Rc<Snapshot>,
 }
@@ -24,21 +24,21 @@ thread_local! {
         role: None,
         snapshot: Rc::default(),
     });
-    /// Grows whenever the snapshot changes; 0 is no snapshot.
+    /// Incremented whenever the snapshot changes; 0 for no snapshot.
     static EPOCH: Cell<u64> = const { Cell::new(0) };
     static SEEN: Cell<(Oid, Oid, i64)> = const { Cell::new((Oid::INVALID, Oid::INVALID, 0)) };
     static DIRTY: Cell<bool> = const { Cell::new(true) };
-    /// Settings changed in this transaction may go back at its end.
+    /// Settings changed in this transaction may be reset at its end.
     static TOUCHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A setting may have changed: after SET, RESET, DISCARD, set_config().
+/// Records that a setting may have changed: after SET, RESET, DISCARD, set_config().
 pub fn note_change() {
     DIRTY.set(true);
     TOUCHED.set(true);
 }
 
-/// A transaction or subtransaction has ended: what was set inside may have gone back.
+/// Records the end of a transaction or subtransaction, at which settings may have been reset.
 pub fn transaction_ended(top: bool) {
     if TOUCHED.get() {
         DIRTY.set(true);
@@ -58,13 +58,12 @@ pub fn epoch() -> u64 {
     EPOCH.get()
 }
 
-/// Compares in full. A function may have settings of its own: when it has, they must be looked at again once
-/// it has ended.
+/// Compares all settings. A function may have a SET clause: then they must be compared again at its end.
 #[cold]
 fn look(now: (Oid, Oid, i64), nested: bool) {
     let users = |(session, user, _): (Oid, Oid, i64)| (session, user);
     let changed = FOLLOW.with_borrow_mut(|follow| {
-        // SET ROLE to the session's own user shows as well, in the setting `role`.
+        // SET ROLE to the session's own user shows in the setting `role`, too.
         let role = (now.0 != now.1 || xact::set_role() == Some(now.1)).then_some(now.1);
         let changed = follow.scanner.look()
             || follow.role != role
@@ -87,7 +86,7 @@ fn look(now: (Oid, Oid, i64), nested: bool) {
     }
 }
 
-/// The settings of [`epoch`].
+/// The settings for [`epoch`].
 pub fn snapshot() -> Rc<Snapshot> {
     FOLLOW.with_borrow(|follow| Rc::clone(&follow.snapshot))
 }

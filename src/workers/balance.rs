@@ -1,4 +1,4 @@
-//! Loads, sizes and balance, looked at regularly.
+//! Periodic computation of loads, measurement of sizes, and balancing.
 
 use super::log::log;
 use crate::error::Result;
@@ -12,12 +12,12 @@ use pgrx::PgLogLevel;
 use pgrx::guc::GucSetting;
 use std::time::{Duration, Instant};
 
-/// Time between two computations of the loads.
+/// Interval between computations of the loads.
 const LOADS: Duration = Duration::from_secs(10);
-/// Time between two looks at drains, nodes that joined, and merges that wait.
+/// Interval between checks for drains, new nodes, and pending merges.
 const EVENTS: Duration = Duration::from_secs(5);
 
-/// What was done when.
+/// Times of the last actions.
 #[derive(Default)]
 pub struct Balance {
     automatic: Automatic,
@@ -27,7 +27,7 @@ pub struct Balance {
     plan: Option<Instant>,
 }
 
-/// Whether it is time to do something again; the first time only after one interval.
+/// Whether an action is due again; for the first time after one interval.
 fn is_due(last: &mut Option<Instant>, interval: Duration) -> Option<Duration> {
     let Some(before) = *last else {
         *last = Some(Instant::now());
@@ -44,7 +44,7 @@ fn interval(setting: &GucSetting<i32>) -> Duration {
     Duration::from_millis(u64::try_from(setting.get()).unwrap_or(0))
 }
 
-/// Runs work in a transaction of its own; what fails is in the log, and is tried again next time.
+/// Runs work in a separate transaction; failures are logged and retried next time.
 fn attempt<R: Default>(work: impl FnOnce() -> Result<R>) -> R {
     worker::attempt(work).unwrap_or_else(|error| {
         notify(PgLogLevel::LOG, &error);
@@ -53,7 +53,7 @@ fn attempt<R: Default>(work: impl FnOnce() -> Result<R>) -> R {
 }
 
 impl Balance {
-    /// Does what is due; gives the time until the next look.
+    /// Performs the actions that are due; returns the time until the next poll.
     pub fn poll(&mut self) -> Duration {
         if let Some(since) = is_due(&mut self.loads, LOADS) {
             attempt(|| {
@@ -81,7 +81,7 @@ impl Balance {
         EVENTS
     }
 
-    /// Asks for the sizes, and splits and merges what has grown or shrunk.
+    /// Measures sizes, and splits and merges shards that have grown or shrunk.
     fn measure(&mut self) {
         for (_, error) in attempt(|| Ok(stats::measure(None)?.silent)) {
             notify(PgLogLevel::LOG, &error);

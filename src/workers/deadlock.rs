@@ -1,10 +1,10 @@
-//! Finds deadlocks over several servers.
+//! Detects deadlocks that involve several servers.
 //!
-//! A backend that has waited for a node longer than `deadlock_timeout` says so in shared memory and wakes this
-//! worker, which asks the nodes concerned, and this server, who waits for whom, merges the answers, and cancels the
-//! youngest transaction of a cycle with 40P01. The answers are not of the same moment: what looks like a deadlock counts
-//! only if it is still there when asked again. Who has just begun to wait is no candidate yet, and may be the youngest:
-//! the worker leaves it the time to become one.
+//! A backend that has waited for a node longer than `deadlock_timeout` publishes that in shared memory and wakes up
+//! this worker. It reads the wait-for edges from the nodes concerned and from this server, merges them, and cancels the
+//! youngest transaction of a cycle with 40P01. The reads are not simultaneous, so a deadlock only counts if it is found
+//! twice. A backend that has just begun to wait cannot be chosen yet, although it may be the youngest: the worker gives
+//! it the time to become a candidate.
 
 use super::log::log;
 use crate::catalog::{self, NodeId};
@@ -22,13 +22,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Time limit for connecting to one node and for its answer.
+/// Time limit for connecting to one node and for its response.
 const NODE_TIME: Duration = Duration::from_secs(3);
 
-/// Least time between two looks.
+/// Minimum interval between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Everybody who waits for a lock, with everybody in the way. Prepared transactions (process 0) wait for nobody.
+/// All pairs of a process that waits for a lock and a process that blocks it. Prepared transactions (process 0) wait
+/// for nobody.
 const WAITS: &str = "SELECT DISTINCT l.pid, b.pid FROM pg_catalog.pg_locks l, \
     LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) AS b(pid) \
     WHERE NOT l.granted AND b.pid <> 0";
@@ -36,15 +37,15 @@ const WAITS: &str = "SELECT DISTINCT l.pid, b.pid FROM pg_catalog.pg_locks l, \
 /// The detector of one database.
 #[derive(Default)]
 pub struct Detector {
-    /// Kept while somebody waits.
+    /// Kept while there are waits.
     sessions: BTreeMap<i32, Session>,
     last: Option<Instant>,
-    /// Deadlocks whose members are not all candidates yet, with the time when they were first seen.
+    /// Deadlocks whose members are not all candidates yet, with the time of their first detection.
     early: BTreeMap<Vec<Transaction>, Instant>,
 }
 
 impl Detector {
-    /// Looks, if a backend waits. Gives the time after which to look again, if one does.
+    /// Checks for deadlocks if a backend waits. Returns the time until the next check, if one is needed.
     pub fn poll(&mut self, database: u32) -> Option<Duration> {
         if !backends::any_waits(database) {
             self.sessions.clear();
@@ -86,8 +87,8 @@ impl Detector {
         Ok(())
     }
 
-    /// Those whose members are all candidates, or have had the time to become it: a wait is shown after
-    /// `deadlock_timeout`, which a session can have set higher than this worker's.
+    /// Deadlocks whose members are all candidates, or have had the time to become one: a wait is published after
+    /// `deadlock_timeout`, which a session may have set higher than this worker's.
     fn ripe(&mut self, found: Vec<Deadlock>) -> Vec<Deadlock> {
         let grace = 2 * crate::pg::session::deadlock_timeout();
         let before = std::mem::take(&mut self.early);
@@ -103,7 +104,7 @@ impl Detector {
         ripe
     }
 
-    /// Who waits for whom, here and on every node where somebody who waits has a session.
+    /// The wait-for edges on this server and on every node where a waiting backend has a session.
     fn waits(&mut self, backends: &[Backend]) -> Result<BTreeSet<Wait>> {
         let owner: BTreeMap<(i32, i32), i32> = backends
             .iter()
@@ -134,7 +135,7 @@ impl Detector {
         Ok(waits)
     }
 
-    /// A node that cannot be asked now is left out: its waits are looked at the next time.
+    /// A node that cannot be reached now is skipped until the next check.
     fn ask(&mut self, node: i32) -> Vec<(i32, i32)> {
         let answer = self.query(node);
         if let Err(error) = &answer {
@@ -165,7 +166,7 @@ impl Detector {
     }
 }
 
-/// Its members that are backends of this server.
+/// Members that are backends of this server.
 fn members_here(deadlock: &Deadlock) -> Vec<i32> {
     let here = |member: &Transaction| match member {
         Transaction::Here(pid) => Some(*pid),

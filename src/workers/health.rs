@@ -1,7 +1,7 @@
-//! Looks every few seconds whether the nodes answer.
+//! Periodic health checks of nodes.
 //!
-//! All addresses of all nodes are asked at once, by the first message of a connection (SSLRequest), as far as the one
-//! byte with which a PostgreSQL server answers it. That needs no role, no password and no session on the node.
+//! All addresses of all nodes are probed in parallel with the first message of a connection (SSLRequest), to which a
+//! PostgreSQL server responds with one byte. That requires no role, password or session on the node.
 
 use crate::catalog::{self, Node};
 use crate::error::Result;
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use super::log::log;
 
-/// How long an answer may take.
+/// Timeout of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Looks in a row without any sign before a node counts as silent: one may be lost.
+/// Number of consecutive probes without any response after which a node is considered silent; a single one may be lost.
 const SILENT_LOOKS: u32 = 2;
 
-/// Shortest time between two looks at a node that does not answer as it should; it doubles with each look.
+/// Minimum interval between two checks of an unhealthy node; it doubles with each check.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// The health of the nodes of one database.
@@ -31,18 +31,18 @@ pub struct Watch {
     nodes: BTreeMap<i32, Watched>,
 }
 
-/// What the worker remembers of a node.
+/// The worker's state of a node.
 #[derive(Default)]
 struct Watched {
     last: Option<Instant>,
-    /// Time from the last look to the next one.
+    /// Time from the last check to the next one.
     pause: Duration,
-    /// Looks in a row in which the node gave no sign.
+    /// Number of consecutive checks without any response.
     silent: u32,
     state: State,
 }
 
-/// One address that is being asked.
+/// A probe of one address.
 struct Probe {
     node: i32,
     socket: Option<Socket>,
@@ -58,9 +58,8 @@ enum Answer {
 }
 
 impl Watch {
-    /// Looks at the nodes that it is time for: one that answers is looked at every `helios.health_interval`; one that
-    /// does not, or that a session has failed with, at once, and again with growing pauses. Gives the time until the
-    /// next look.
+    /// Checks the nodes that are due: a healthy one every `helios.health_interval`; an unhealthy one, or one with a
+    /// failed session, at once and again with increasing pauses. Returns the time until the next check.
     pub fn poll(&mut self, database: u32, nodes: &[Rc<Node>]) -> Duration {
         self.nodes.retain(|node, _| nodes.iter().any(|n| n.id.0 == *node));
         let due: Vec<Rc<Node>> = nodes
@@ -93,7 +92,7 @@ fn interval() -> Duration {
 }
 
 impl Watched {
-    /// The time until the next look.
+    /// The time until the next check.
     fn left(&self, node: &Node) -> Duration {
         let Some(last) = self.last else { return Duration::ZERO };
         let suspect = node_health::of(node.id.0).is_some_and(|health| health.suspect);
@@ -126,7 +125,7 @@ impl Watched {
     }
 }
 
-/// As the log says it.
+/// Description of a state for the log.
 fn word(state: State) -> &'static str {
     match state {
         State::Online => "online",
@@ -136,7 +135,7 @@ fn word(state: State) -> &'static str {
     }
 }
 
-/// Asks every address of every node.
+/// Probes every address of every node.
 fn ask(nodes: &[Rc<Node>]) -> Vec<(i32, Answer)> {
     let mut probes: Vec<Probe> = nodes
         .iter()
@@ -173,7 +172,7 @@ impl Probe {
     }
 }
 
-/// A connection attempt that is under way.
+/// Starts a connection attempt.
 fn connect(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -183,7 +182,7 @@ fn connect(address: &SockAddr) -> io::Result<Socket> {
     }
 }
 
-/// Asks, once connected, and reads the answer.
+/// Sends the request when connected, and reads the response.
 fn proceed(socket: &mut Socket, asked: &mut bool) -> io::Result<()> {
     if !*asked {
         let mut request = bytes::BytesMut::new();
@@ -197,7 +196,7 @@ fn proceed(socket: &mut Socket, asked: &mut bool) -> io::Result<()> {
     }
 }
 
-/// The nodes that are to be watched: all but this server.
+/// The nodes to be monitored: all except this server.
 pub fn nodes() -> Result<Vec<Rc<Node>>> {
     if catalog::in_use() { catalog::remote_nodes() } else { Ok(Vec::new()) }
 }

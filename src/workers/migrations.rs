@@ -1,4 +1,4 @@
-//! Gives migrations their workers, in the order of their numbers: so many at a time, and one for each node.
+//! Starts workers for migrations in the order of their IDs: a limited number at a time, and one for each node.
 
 use crate::catalog;
 use crate::migration;
@@ -18,10 +18,10 @@ const WORKER: Kind =
 /// The task of the worker that follows copies in step.
 const REPLICAS: i64 = 0;
 
-/// How often migrations under way are looked after.
+/// Interval between checks of migrations in progress.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often the worker that follows copies is looked after.
+/// Interval between checks of the worker that monitors replicas.
 const WATCH: Duration = Duration::from_secs(2);
 
 /// The workers of one database's migrations that this process has started.
@@ -31,8 +31,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts workers for migrations that may go on; the time until the next look, while there is something to look
-    /// after.
+    /// Starts workers for migrations that can continue; returns the time until the next poll, if one is needed.
     pub fn poll(&mut self, database: u32) -> Option<Duration> {
         self.running.retain(|(_, worker)| worker.is_alive());
         let found = worker::attempt(|| {
@@ -84,11 +83,11 @@ fn start(assignment: Assignment) -> Option<Running> {
     Running::start(&WORKER, &CString::new(name).unwrap_or_default(), assignment)
 }
 
-/// Main function of the worker of one migration, or of the worker that follows all replicas of a database.
+/// Main function of the worker of one migration, or of the worker that monitors all replicas of a database.
 pub fn run(id: i64) {
     let table = worker::attempt(|| Ok(catalog::migration::catalog()));
     let Ok(Some(table)) = table else { return };
-    // One worker at a time, whoever started it.
+    // Only one worker at a time, whoever started it.
     if !lock::try_for_session(table, id as u32) {
         return;
     }

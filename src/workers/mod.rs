@@ -1,10 +1,9 @@
-//! Background workers: a launcher for the server, and a worker for each database that has nodes or something left to do.
-//! The worker finishes prepared transactions that were left behind, watches the nodes, finds deadlocks over several
-//! servers, starts the workers of migrations, keeps the nodes balanced, and brings their roles into step. Read [`launcher`]
-//! and [`run`] first.
+//! Background workers: a launcher for the server, and a worker for each database that has nodes or unfinished work. The
+//! worker recovers prepared transactions, monitors the nodes, detects distributed deadlocks, starts the workers of
+//! migrations, balances the nodes, and synchronizes their roles. Read [`launcher`] and [`run`] first.
 //!
-//! Invariant: a worker can be stopped at any point, and its work done again. It leaves its database when a command is about
-//! to run for which nobody may be connected to it (DROP DATABASE, …).
+//! Invariant: a worker can be stopped at any time, and its work repeated. It disconnects from its database when a
+//! command is about to run that requires that nobody is connected to it (DROP DATABASE, …).
 //!
 //! Lock order: none of its own; rows of `helios.transaction` are deleted after their transactions are finished.
 
@@ -35,13 +34,13 @@ pub const LAUNCHER: Kind =
 const WORKER: Kind =
     Kind { name: c"helios worker", library: c"helios", main: c"helios_worker_main" };
 
-/// Every database is looked at when the server starts, and again after this time, in case nobody could say that
-/// it has something to do.
+/// Every database is checked when the server starts, and again after this time, in case nobody was able to report that
+/// it has work to do.
 const ROUND: Duration = Duration::from_secs(600);
 
-/// Workers that run at a time: the server has slots for eight by default, and others want some.
+/// Number of workers running at a time: by default the server has slots for eight, and others need some.
 const MOST: usize = 3;
-/// How long a worker stays when others wait for its place.
+/// How long a worker continues when others wait for its slot.
 const TURN: Duration = Duration::from_secs(1);
 
 fn recovery_interval() -> Duration {
@@ -73,7 +72,7 @@ pub fn launcher() {
         if is_round {
             last_round = Some(Instant::now());
         }
-        // Where there are more databases than places, each gets its turn.
+        // With more databases than slots, each gets its turn.
         due.sort_unstable();
         let turn = due.partition_point(|database| *database <= last_started);
         due.rotate_left(turn);
@@ -88,13 +87,13 @@ pub fn launcher() {
                     running.push((database, worker));
                     last_started = database;
                 }
-                // No slot now: the database must not be forgotten.
+                // No free slot: make sure that the database is not forgotten.
                 None => worker_slots::note(database, Work::Pending),
             }
             waiting |= !free;
         }
         worker_slots::set_crowded(waiting);
-        // Woken by every worker that ends: that is no reason to start it again at once.
+        // Every exiting worker wakes up the launcher: do not restart it immediately.
         let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
             worker::rest(next - Instant::now());
@@ -110,13 +109,13 @@ fn start(database: u32) -> Option<Running> {
     Running::start(&WORKER, WORKER.name, Assignment { database, role: 0, task: 0 })
 }
 
-/// Why the database's catalogs cannot be worked on, if they are in a version that this library does not work with. The database is left
-/// alone then: whoever changes the version has it looked at again.
+/// The error if the version of the database's catalogs is not supported by this library. The database is then left
+/// alone until somebody changes the version.
 fn other_version(database: u32) -> Option<crate::error::Error> {
     worker::in_transaction(catalog::gate::refusal)?;
     worker_slots::set_resident(database, false);
     worker_slots::note(database, Work::Done);
-    // Between the two looks the version may have changed, and what was noted then was noted over.
+    // The version may have changed between the two checks, and the request made then overwritten.
     let still = worker::in_transaction(catalog::gate::refusal);
     if still.is_none() {
         worker_slots::note(database, Work::Pending);
@@ -124,7 +123,7 @@ fn other_version(database: u32) -> Option<crate::error::Error> {
     still
 }
 
-/// A database's worker: ends when the database has no nodes, no migration, and nothing is left to do.
+/// Main function of a database's worker: exits when the database has no nodes, no migration, and no unfinished work.
 pub fn run(database: u32) {
     let mut detector = deadlock::Detector::default();
     let mut watch = health::Watch::default();
@@ -162,7 +161,7 @@ pub fn run(database: u32) {
                 }
             }
         }
-        // Schemas can be imported to a server that is the whole cluster.
+        // Schemas can also be imported to a cluster of a single server.
         let moving = migrations.poll(database);
         let is_needed = !nodes.is_empty() || moving.is_some();
         worker_slots::set_resident(database, is_needed);

@@ -1,4 +1,4 @@
-//! A run of the recovery of prepared transactions, and what the log says about it.
+//! Runs the recovery of prepared transactions, and logs its results.
 
 use super::log::log;
 use crate::pg::error::notify;
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 
 /// Time limit for one node.
 const NODE_TIME: Duration = Duration::from_secs(3);
-/// Time limit for one run over all nodes.
+/// Time limit for a run over all nodes.
 const RUN_TIME: Duration = Duration::from_secs(4);
 
 thread_local! {
-    /// Nodes that have refused this server because another one was promoted: said once.
+    /// Nodes that have rejected this server because another one was promoted; logged once.
     static REFUSED: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// Finishes what is left behind, as far as that can be done now.
+/// Finishes prepared transactions as far as possible now.
 pub fn run(database: u32) {
-    // Noted first: a backend that has something new says so again, and is not overheard.
+    // Clear the flag first, so that a backend that sets it meanwhile is not missed.
     worker_slots::note(database, Work::Done);
     let outcome =
         worker::in_transaction(|| transaction::recover(NODE_TIME, Instant::now() + RUN_TIME, None));

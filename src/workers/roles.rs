@@ -1,4 +1,4 @@
-//! Looks every few seconds whether roles here have changed, and brings those of the nodes into step.
+//! Periodically checks whether roles have changed, and synchronizes the nodes.
 
 use super::log::log;
 use crate::catalog::Node;
@@ -9,23 +9,24 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// A node is asked although nothing has changed here: somebody may have changed something there.
+/// Interval after which a node is checked although nothing has changed here, because somebody may have changed roles
+/// there.
 const ROUND: Duration = Duration::from_secs(60);
-/// Time for one node.
+/// Time limit for one node.
 const NODE_TIME: Duration = Duration::from_secs(3);
 
-/// What is known of the nodes of one database.
+/// State of the nodes of one database.
 #[derive(Default)]
 pub struct Roles {
     last: Option<Instant>,
     nodes: BTreeMap<i32, Confirmed>,
 }
 
-/// A node that had the roles of this server, as this number stands for them, at this moment.
+/// A node known to have this server's roles, identified by a digest, and the time of that check.
 struct Confirmed {
     digest: u64,
     at: Instant,
-    /// What could not be done, already in the log.
+    /// Failures that have already been logged.
     failed: Vec<String>,
 }
 
@@ -34,7 +35,8 @@ fn interval() -> Duration {
 }
 
 impl Roles {
-    /// Does what is due; gives the time until the next look. A node that cannot be asked now is asked the next time.
+    /// Performs the checks that are due; returns the time until the next poll. A node that cannot be reached is retried
+    /// next time.
     pub fn poll(&mut self, nodes: &[Rc<Node>]) -> Duration {
         let since = self.last.map(|last| last.elapsed());
         if let Some(left) = since.and_then(|since| interval().checked_sub(since)) {
@@ -62,7 +64,7 @@ impl Roles {
         let outcome = worker::attempt(|| roles::bring_into_step(node, NODE_TIME));
         let step = match outcome {
             Ok(step) => step,
-            // It does not answer, or roles are being changed: the next time.
+            // It does not respond, or roles are being changed: retry next time.
             Err(error) if error.is_class("08") || error.is_class("55") => return,
             Err(error) => {
                 return log(format!("could not read the roles of node \"{}\": {error}", node.name));
@@ -75,7 +77,7 @@ impl Roles {
         for failed in step.failed.iter().filter(|failed| !said.contains(failed)) {
             log(format!("could not synchronize roles of node \"{}\": {failed}", node.name));
         }
-        // What failed is tried again with the next round.
+        // Failures are retried in the next round.
         let confirmed = Confirmed { digest, at: Instant::now(), failed: step.failed };
         if step.done.is_empty() {
             self.nodes.insert(node.id.0, confirmed);

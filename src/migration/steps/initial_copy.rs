@@ -1,4 +1,4 @@
-//! From the plan to a second copy that follows the first.
+//! The states from `planned` to a second copy that follows the first.
 
 use super::outcome::{StepOutcome, advance, connect};
 use crate::catalog::migration::{self, Migration};
@@ -71,7 +71,7 @@ pub fn planned(
     let moving = source_catalogs::moving(&mut endpoints.source, &migration.schemas)?;
     worker::attempt(|| {
         for table in moving.iter().filter(|table| table.identity.is_some()) {
-            // Shells that an import makes are defined as the tables are meanwhile.
+            // During an import, the tables' current definition is used for shells.
             let here = (kind == Kind::Import).then_some(NodeId::LOCAL);
             for node in [migration.source, migration.target].into_iter().chain(here) {
                 catalog::cleanup::add(migration.id, node, "identity", &identity(table))?;
@@ -95,14 +95,14 @@ pub fn planned(
     let nameless: Vec<_> = known.iter().filter(|table| table.identity.is_some()).collect();
     briefly(&mut endpoints.source, |source| name_by_all_columns(source, &nameless))?;
     if target_has_definition(migration) {
-        // Shells, which no dump will make so.
+        // Not for shells, which no dump will restore.
         briefly(&mut endpoints.target, |target| name_by_all_columns(target, &nameless))?;
     }
     advance(migration, State::DualWrite)
 }
 
-/// Does what needs locks on tables that are in use. Whoever uses them next waits behind those locks while they cannot be
-/// had, so that they are given up soon; the migration comes back later.
+/// Does work that requires locks on tables in use. Statements queue behind the lock request, so it times out soon; the
+/// migration retries later.
 fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>) -> Result<()> {
     session.query(&format!("SET lock_timeout = {LOCK_TIMEOUT}"))?;
     work(session).map_err(|error| match error.is(Code::ERRCODE_LOCK_NOT_AVAILABLE) {
@@ -116,7 +116,7 @@ fn briefly(session: &mut Session, work: impl FnOnce(&mut Session) -> Result<()>)
     session.query("SET lock_timeout = 0").map(|_| ())
 }
 
-/// Rows of tables without a key are known by all that is in them.
+/// Sets REPLICA IDENTITY FULL on tables without a key.
 fn name_by_all_columns(session: &mut Session, tables: &[&MovingTable]) -> Result<()> {
     tables.iter().try_for_each(|table| {
         let full = format!("ALTER TABLE ONLY {} REPLICA IDENTITY FULL", table.qualified());
@@ -124,18 +124,19 @@ fn name_by_all_columns(session: &mut Session, tables: &[&MovingTable]) -> Result
     })
 }
 
-/// The statement that gives a table its replica identity back.
+/// Statement that restores a table's replica identity.
 fn identity(table: &MovingTable) -> String {
     let clause = table.identity.as_deref().unwrap_or("DEFAULT");
     format!("ALTER TABLE ONLY {} REPLICA IDENTITY {clause}", table.qualified())
 }
 
-/// From here on definitions of the schemas do not change, here and on the source.
+/// Freezes the definitions of the schemas on the coordinator and on the source.
 fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     let (id, kind) = (migration.id, Kind::of(migration));
     worker::attempt(|| match kind {
         Kind::Import => {
-            // The fence here goes with the migration's end, in one transaction with the schema it keeps.
+            // The fence on the coordinator is removed with the end of the migration, in the transaction of the schema's
+            // final change.
             if Endpoint::of(migration.target) != Endpoint::Local {
                 catalog::cleanup::add(id, migration.target, "fence", "")?;
             }
@@ -185,7 +186,7 @@ pub fn copy(migration: &Migration) -> Result<StepOutcome> {
         let sessions = [Some(&mut endpoints.source), Some(&mut endpoints.target), keeper.as_mut()];
         let lost = sessions.into_iter().flatten().any(|session| session.is_stale());
         match lost {
-            // A program that could not connect, a snapshot that is gone with its session: it passes.
+            // Transient: pg_dump could not connect, or its snapshot is gone with the session.
             true => Error::new(Code::ERRCODE_CONNECTION_FAILURE, "a node was lost during the copy")
                 .detail(error.to_string()),
             false => error,
@@ -229,7 +230,7 @@ fn make_copy(
         }
         failpoint::hit(failpoint::MIGRATION_SLOT_BEFORE)?;
         worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
-        // The session keeps the snapshot until it is dropped.
+        // The session holds the snapshot until it is dropped.
         let session = worker::attempt(|| Endpoint::of(migration.source).replication_session())?;
         let session = keeper.insert(session);
         let Some((first, others)) = channels.split_first() else {
@@ -259,8 +260,8 @@ fn make_copy(
     advance(migration, State::CatchUp)
 }
 
-/// A round that broke off goes on with the tables that it has finished. Changes of the others come with their new round;
-/// applied from both they would be there twice.
+/// After an interrupted round, the tables that it completed are kept. Changes of the others come with their next round;
+/// applied from both rounds they would be duplicates.
 fn end_round(
     migration: &Migration,
     endpoints: &mut Endpoints,
@@ -312,7 +313,7 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
             return Ok(StepOutcome::Continue);
         }
     }
-    // The new copy is to be planned for as the old one was.
+    // The new copy needs statistics before it is used.
     for table in worker::attempt(|| migration_table::of_migration(migration.id))? {
         let analyse = format!("ANALYZE {}", table.qualified());
         if interruptible::query(migration, &mut endpoints.target, &analyse)?.is_interrupted() {

@@ -8,12 +8,12 @@ catalog_table! {
         oid: Oid,
         datistemplate: bool,
         datallowconn: bool,
-        /// -2 where DROP DATABASE was interrupted.
+        /// -2 after an interrupted DROP DATABASE.
         datconnlimit: i32,
     }
 }
 
-/// Databases that a worker can connect to.
+/// Databases to which a worker can connect.
 pub fn connectable() -> Vec<u32> {
     let databases = system_rows::<Database>(pg_sys::DatabaseRelationId.to_u32(), 0, &[]);
     let usable = |d: &Database| d.datallowconn && !d.datistemplate && d.datconnlimit != -2;

@@ -1,16 +1,16 @@
-//! An extension as the server's catalogs have it, and single columns of its tables, found by name: what can be read without knowing
-//! which version made the tables.
+//! An extension as recorded in the server's catalogs, and single columns of its tables, found by name: what can be read
+//! without knowing which version created the tables.
 
 use crate::pg::catalog::table::{Column, catalog_table, system_rows};
 use crate::pg::catalog::value::{Name, Value};
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
 
-/// An extension that the current database has.
+/// An extension installed in the current database.
 pub struct Installed {
     /// Its OID.
     pub oid: Oid,
-    /// Its version, as `pg_extension` has it.
+    /// Its version in `pg_extension`.
     pub version: String,
 }
 
@@ -23,7 +23,7 @@ catalog_table! {
     }
 }
 
-/// The extension of this name, if the current database has it.
+/// The extension with this name, if it is installed in the current database.
 pub fn installed(name: &CStr) -> Option<Installed> {
     const NAME: Column<ExtensionRow, Name> = Column::named("extname");
     let catalog = pg_sys::ExtensionRelationId.to_u32();
@@ -45,7 +45,7 @@ pub fn in_script_of(name: &CStr) -> bool {
 /// `ClanguageId`, which pgrx does not have.
 const C_LANGUAGE: u32 = 13;
 
-/// Whether a function was written in C and belongs to this extension.
+/// Whether a function is written in C and belongs to this extension.
 pub fn has_c_function(name: &CStr, function: Oid) -> bool {
     // SAFETY: looks into catalogs; the tuple is released after its one field was read.
     unsafe {
@@ -63,7 +63,7 @@ pub fn has_c_function(name: &CStr, function: Oid) -> bool {
     }
 }
 
-/// All values of a column; None if the table has no column of this name and type.
+/// All values of a column; None if the table does not have a column of this name and type.
 pub fn column<T: Value>(table: Oid, name: &CStr) -> Option<Vec<Option<T>>> {
     // SAFETY: the column is of the type that `T` stands for.
     unsafe {

@@ -1,7 +1,7 @@
 //! Names, objects, privileges and rows of PostgreSQL's catalogs.
 //!
-//! Invariant: what is looked up may be gone a moment later unless its lock is held; a missing object is a value, not an error
-//! of the server's. Begin with [`object`], which says where an object belongs.
+//! Invariant: without a lock, an object that was found may be dropped a moment later; a missing object is a value, not
+//! an error. Begin with [`object`], which determines to what an object belongs.
 
 pub mod databases;
 pub mod extension;

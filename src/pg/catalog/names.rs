@@ -13,7 +13,7 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::List;
 }
 
-/// Relation of this name, if it exists.
+/// The named relation, if it exists.
 pub fn relation(schema: &str, name: &str) -> Option<Oid> {
     let (schema, name) = (CString::new(schema).ok()?, CString::new(name).ok()?);
     // SAFETY: both texts end with NUL and outlive the calls, which only look into the system caches.
@@ -67,13 +67,13 @@ pub fn function(schema: &str, name: &str, arguments: &[Oid]) -> Option<Oid> {
     (found != Oid::INVALID).then_some(found)
 }
 
-/// Whether the namespace holds temporary relations (anyone's).
+/// Whether the namespace is for temporary relations (of any session).
 pub fn is_temporary_namespace(namespace: Oid) -> bool {
     // SAFETY: a syscache look-up.
     unsafe { pg_sys::isAnyTempNamespace(namespace) }
 }
 
-/// `schema.relation`, unquoted: for messages, never for SQL, which needs `session::quoted_relation_name`.
+/// `schema.relation`, unquoted: for messages only. SQL needs `session::quoted_relation_name`.
 pub fn displayed_relation_name(relation: Oid) -> String {
     // SAFETY: syscache look-ups that give palloc'd C strings or null.
     unsafe {
@@ -87,7 +87,7 @@ pub fn displayed_relation_name(relation: Oid) -> String {
     }
 }
 
-/// The table that an index is of; None for what is no index.
+/// The table of an index; None if the relation is not an index.
 pub fn table_of_index(relation: Oid) -> Option<Oid> {
     // SAFETY: syscache look-ups.
     unsafe {
@@ -100,7 +100,7 @@ pub fn table_of_index(relation: Oid) -> Option<Oid> {
     }
 }
 
-/// The relation's own name, if it exists.
+/// The relation's unqualified name, if it exists.
 pub fn relation_local_name(relation: Oid) -> Option<String> {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
     unsafe { parse_nodes::text(pg_sys::get_rel_name(relation)) }
@@ -118,7 +118,7 @@ pub fn is_partitioned(relation: Oid) -> bool {
     unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
 }
 
-/// The relation and all that inherit from it, its partitions among them.
+/// The relation and its inheritance descendants, including partitions.
 pub fn inheritors(relation: Oid) -> Vec<Oid> {
     // SAFETY: a catalog look-up without locks; gives a list of OIDs.
     unsafe {

@@ -1,15 +1,15 @@
-//! Where a database object belongs: to a schema, to a table, or to the database as a whole.
+//! To what a database object belongs: a schema, a table, or the database as a whole.
 
 use crate::pg::catalog::table::{Column, catalog_table, system_rows};
 use pgrx::pg_sys::{self, Oid};
 
-/// Objects with a smaller OID came with the server.
+/// Objects with a smaller OID are built in.
 pub const FIRST_USER_OID: u32 = pg_sys::FirstNormalObjectId;
 
-/// Names one object, as PostgreSQL's dependency code does.
+/// Identifies an object, like PostgreSQL's ObjectAddress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Object {
-    /// The system catalog that has it.
+    /// The system catalog that contains it.
     pub class: Oid,
     /// Its OID there.
     pub id: Oid,
@@ -30,30 +30,30 @@ impl Object {
 /// What an object belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs {
-    /// A table, view, index, sequence or part of one, in this schema.
+    /// A table, view, index, sequence, or a part of one, in this schema.
     Relation {
         /// The relation.
         relation: Oid,
         /// Its schema.
         namespace: Oid,
     },
-    /// Anything else that is in a schema, or the schema itself.
+    /// Any other object in a schema, or the schema itself.
     Schema(Oid),
-    /// The database or the server, as roles and extensions do.
+    /// The database or the server, like roles and extensions.
     Database,
-    /// This server alone: databases, tablespaces, publications, temporary objects, parts of extensions.
+    /// This server only: databases, tablespaces, publications, temporary objects, members of extensions.
     Server,
 }
 
-/// An object of a catalog whose rows point to the object that they are a part of.
+/// A catalog whose rows refer to the object of which they are a part.
 struct PartOf {
     class: u32,
-    /// The column that points to the whole.
+    /// The column that refers to the whole.
     whole_of: fn(Oid) -> Option<Oid>,
     whole: u32,
 }
 
-/// A function that reads a column of type oid in the row of an object, found by its OID.
+/// A function that reads a column of type oid from an object's row, found by its OID.
 macro_rules! linked {
     ($catalog:literal = $class:expr, $index:expr, $column:ident) => {{
         catalog_table! {
@@ -67,7 +67,7 @@ macro_rules! linked {
     }};
 }
 
-/// A catalog whose rows belong to what one of their columns points to.
+/// A catalog whose rows belong to the object to which a column refers.
 macro_rules! part {
     ($catalog:literal = $class:expr, $index:expr, $column:ident of $whole:expr) => {
         PartOf {
@@ -87,7 +87,7 @@ const TRIGGER: u32 = pg_sys::TriggerRelationId.to_u32();
 const OPERATOR_FAMILY: u32 = pg_sys::OperatorFamilyRelationId.to_u32();
 const AMOP: u32 = pg_sys::AccessMethodOperatorRelationId.to_u32();
 const AMPROC: u32 = pg_sys::AccessMethodProcedureRelationId.to_u32();
-// pgrx has no names for these.
+// pgrx does not define these.
 pub(super) const DEFAULT: u32 = 2604;
 const CONSTRAINT: u32 = 2606;
 const INHERITS: u32 = 2611;
@@ -116,7 +116,7 @@ const PARTS: [PartOf; 6] = [
     part!("pg_amproc" = AMPROC, 2757, amprocfamily of OPERATOR_FAMILY),
 ];
 
-/// Catalogs whose rows have a schema of their own.
+/// Catalogs whose rows have a schema.
 const IN_SCHEMA: [u32; 11] = [
     pg_sys::ProcedureRelationId.to_u32(),
     pg_sys::OperatorRelationId.to_u32(),
@@ -130,7 +130,7 @@ const IN_SCHEMA: [u32; 11] = [
     TEXT_SEARCH_TEMPLATE,
     EXTENDED_STATISTICS,
 ];
-/// Catalogs whose rows are in no schema and mean the same in the whole database or server.
+/// Catalogs whose rows have no schema, and are the same in the whole database or server.
 const IN_DATABASE: [u32; 10] = [
     pg_sys::AuthIdRelationId.to_u32(),
     MEMBERSHIP,
@@ -144,7 +144,7 @@ const IN_DATABASE: [u32; 10] = [
     PARAMETER_ACL,
 ];
 
-/// What the object belongs to; None if it does not exist (any more).
+/// To what the object belongs; None if it does not exist (anymore).
 pub fn belongs(object: Object) -> Option<Belongs> {
     let id = object.id;
     match object.class.to_u32() {
@@ -167,7 +167,7 @@ pub fn belongs(object: Object) -> Option<Belongs> {
     }
 }
 
-/// Whether it is temporary, or a part of something that is.
+/// Whether it is temporary, or a part of a temporary object.
 pub fn is_temporary(object: Object) -> bool {
     let class = object.class.to_u32();
     if class == RELATION {
@@ -180,18 +180,18 @@ pub fn is_temporary(object: Object) -> bool {
     may_be && belongs(object) == Some(Belongs::Server)
 }
 
-/// A schema as an object.
+/// The ObjectAddress of a schema.
 pub fn of_schema(namespace: Oid) -> Object {
     Object { class: NAMESPACE.into(), id: namespace }
 }
 
-/// Its full name, as DROP and ALTER take it.
+/// Its identity, as used by DROP and ALTER.
 pub fn identity(object: Object) -> crate::error::Result<Option<String>> {
     let select = "SELECT identity FROM pg_catalog.pg_identify_object($1, $2, 0)";
     crate::pg::session::sql::one(select, &[object.class.into(), object.id.into()])
 }
 
-/// The schema that the object is, if it is one.
+/// The object's OID, if it is a schema.
 pub fn as_schema(object: Object) -> Option<Oid> {
     (object.class.to_u32() == NAMESPACE).then_some(object.id)
 }
@@ -223,7 +223,7 @@ pub fn is_view(object: Object) -> bool {
         && matches!(unsafe { pg_sys::get_rel_relkind(object.id) } as u8, b'v' | b'm')
 }
 
-/// Whether the object is a policy of row security.
+/// Whether the object is a row-level security policy.
 pub fn is_policy(object: Object) -> bool {
     object.class.to_u32() == POLICY
 }
@@ -250,23 +250,25 @@ pub fn is_extension(object: Object) -> bool {
     object.class.to_u32() == EXTENSION
 }
 
-/// Whether the object came with the server or with an extension.
+/// Whether the object is built in or a member of an extension.
 pub fn is_given(object: Object) -> bool {
     object.id.to_u32() < pg_sys::FirstNormalObjectId || is_part_of_extension(object)
 }
 
-/// Whether the object came with an extension.
+/// Whether the object is a member of an extension.
 pub fn is_part_of_extension(object: Object) -> bool {
     // SAFETY: looks into the catalogs.
     unsafe { pg_sys::getExtensionOfObject(object.class, object.id) != NONE }
 }
 
-/// A column's default as the server announces it, with the OID of its table, is that table; others are themselves.
+/// Maps a column default as reported by the server, with the OID of its table, to that table; returns other objects
+/// unchanged.
 pub fn whole_of_default(object: Object) -> Object {
     if object.class.to_u32() == DEFAULT { of_relation(object.id) } else { object }
 }
 
-/// An inheritance as the server announces it, with the OID of the child, is the child; others are themselves.
+/// Maps an inheritance entry as reported by the server, with the OID of the child, to the child; returns other objects
+/// unchanged.
 pub fn child_of_inheritance(object: Object) -> Object {
     if object.class.to_u32() == INHERITS { of_relation(object.id) } else { object }
 }
@@ -294,12 +296,12 @@ fn schema(namespace: Oid) -> Option<Belongs> {
     Some(if temporary || toast { Belongs::Server } else { Belongs::Schema(namespace) })
 }
 
-/// What pg_type says of a type.
+/// Fields of a pg_type row.
 pub(super) struct TypeFields {
     namespace: Oid,
-    /// The relation whose rows have this type.
+    /// The relation, for a row type.
     pub(super) row: Oid,
-    /// The type of the elements, of an array.
+    /// The element type, for an array type.
     element: Oid,
 }
 
@@ -324,7 +326,7 @@ pub(super) fn type_fields(id: Oid) -> Option<TypeFields> {
     }
 }
 
-/// A row type goes with its table, an array type with its element.
+/// A row type belongs to its table, an array type to its element type.
 fn data_type(id: Oid) -> Option<Belongs> {
     let fields = type_fields(id)?;
     match (fields.row, fields.element) {
@@ -355,7 +357,8 @@ fn constraint(id: Oid) -> Option<Belongs> {
     }
 }
 
-/// Extensions are everywhere, except one whose objects are in a schema of their own choice: that schema says where.
+/// Extensions are everywhere, except for a non-relocatable or relocated one whose objects are in a schema: that schema
+/// decides.
 fn extension(id: Oid) -> Belongs {
     match linked!("pg_extension" = EXTENSION, 3080, extnamespace)(id) {
         Some(namespace) if crate::pg::session::namespace_name(namespace).is_some() => {

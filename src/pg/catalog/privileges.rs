@@ -1,4 +1,4 @@
-//! Who the current code runs as.
+//! The current user, and privileges.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::table::{Column, catalog_table, system_rows};
@@ -10,12 +10,12 @@ use std::ffi::CStr;
 pub struct RunAs {
     role: pg_sys::Oid,
     context: i32,
-    /// A safe `search_path`, where code may run.
+    /// A safe `search_path` if code may run.
     _path: Option<OwnSettings>,
 }
 
 impl RunAs {
-    /// Becomes `role` for catalog work: no row security, no SET ROLE meanwhile.
+    /// Switches to `role` for catalog work: without row-level security; SET ROLE is blocked meanwhile.
     pub fn role(role: pg_sys::Oid) -> Self {
         let (mut before, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: the calls change backend-local variables.
@@ -27,8 +27,8 @@ impl RunAs {
         Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
     }
 
-    /// Becomes `role` for work in which code of that role's may run: it cannot become anybody else, and leaves nothing
-    /// behind that would run later as somebody else.
+    /// Switches to `role` for work that may run that role's code: it cannot switch to another role, and leaves nothing
+    /// behind that would later run as another role.
     pub fn restricted(role: pg_sys::Oid) -> Self {
         let (mut before, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: the calls change backend-local variables.
@@ -40,8 +40,8 @@ impl RunAs {
         Self { role: before, context, _path: Some(OwnSettings::safe_path()) }
     }
 
-    /// Becomes who the session is outside of functions that run as their owners, and of referential actions. Only for work
-    /// that runs no code of users here.
+    /// Switches to the user outside of SECURITY DEFINER functions and referential actions. Only for work that does not
+    /// run users' code on this server.
     pub fn session() -> Self {
         let (mut before, mut context) = (pg_sys::InvalidOid, 0);
         // SAFETY: the calls change backend-local variables.
@@ -52,7 +52,7 @@ impl RunAs {
         Self { role: before, context, _path: None }
     }
 
-    /// [`Self::restricted`] to the owner of a relation.
+    /// [`Self::restricted`] as the owner of a relation.
     pub fn owner_of(relation: pg_sys::Oid) -> Result<Self> {
         Ok(Self::restricted(owner_of_relation(relation)?))
     }
@@ -85,20 +85,20 @@ pub fn owner_of_relation(relation: pg_sys::Oid) -> Result<pg_sys::Oid> {
     }
 }
 
-/// The role that permissions are checked against now.
+/// The user for permission checks.
 pub fn current_user() -> pg_sys::Oid {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::GetUserId() }
 }
 
-/// Who the session is outside of functions that run as their owners: its user, or what SET ROLE made of it.
+/// The user outside of SECURITY DEFINER functions: the session user, or the role set by SET ROLE.
 pub fn outer_user() -> pg_sys::Oid {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::GetOuterUserId() }
 }
 
-/// Whether a foreign key's ON DELETE or ON UPDATE is what runs now, as the owner of the referring table. PostgreSQL marks
-/// nothing else that clients can start in this way.
+/// Whether the code is called by a foreign key's ON DELETE or ON UPDATE action, as the owner of the referencing table.
+/// Nothing else that clients can start sets these flags.
 pub fn in_referential_action() -> bool {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: reads backend-local variables.
@@ -107,7 +107,7 @@ pub fn in_referential_action() -> bool {
     context as u32 & flags == flags
 }
 
-/// Whether a role may do each of these things to a whole relation, and name it.
+/// Whether a role has each of these privileges on a whole relation, and USAGE on its schema.
 pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool {
     // SAFETY: looks into the system caches.
     unsafe {
@@ -124,7 +124,7 @@ pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool 
     }
 }
 
-/// Whether nothing is forbidden to the current user.
+/// Whether the current user is a superuser.
 pub fn is_superuser() -> bool {
     // SAFETY: looks into the system cache.
     unsafe { pg_sys::superuser() }
@@ -150,13 +150,13 @@ pub fn login_role() -> Option<String> {
     name.to_str().ok().map(str::to_owned)
 }
 
-/// Name of the role that the client logged in as (or took with SET SESSION AUTHORIZATION).
+/// Name of the client's login role (or the one set with SET SESSION AUTHORIZATION).
 pub fn session_user() -> String {
     // SAFETY: reads a backend-local variable.
     role_name(unsafe { pg_sys::GetSessionUserId() })
 }
 
-/// Whether the current user has the rights of a schema's owner.
+/// Whether the current user has the privileges of a schema's owner.
 pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
     // SAFETY: looks into the system cache.
     unsafe {
@@ -167,7 +167,7 @@ pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
     }
 }
 
-/// The database of this name, if it exists and the current user has the rights of its owner.
+/// The named database, if it exists and the current user has the privileges of its owner.
 pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
     let name = std::ffi::CString::new(name).ok()?;
     // SAFETY: the text ends with NUL and outlives the call; looks into the system caches.
@@ -185,7 +185,7 @@ pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
     }
 }
 
-/// Whether the current user may call a function.
+/// Whether the current user has EXECUTE privilege on a function.
 pub fn may_call(function: pg_sys::Oid) -> bool {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
     // SAFETY: looks into the system caches.
@@ -203,7 +203,7 @@ pub fn may_call(function: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether the current user may read all columns of a relation.
+/// Whether the current user has SELECT privilege on all columns of a relation.
 pub fn may_read(relation: pg_sys::Oid) -> bool {
     // SAFETY: looks into the system caches.
     unsafe {
@@ -235,12 +235,12 @@ pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
     rows.first().map(|row: &Extension| row.extowner)
 }
 
-/// Whether the current user has the rights of an extension's owner.
+/// Whether the current user has the privileges of an extension's owner.
 pub fn owns_extension(name: &str) -> bool {
     owner_of_extension(name).is_some_and(has_rights_of)
 }
 
-/// Whether the current user has the rights of a role.
+/// Whether the current user has the privileges of a role.
 pub fn has_rights_of(role: pg_sys::Oid) -> bool {
     // SAFETY: looks into the system caches.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }

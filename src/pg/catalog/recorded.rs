@@ -1,4 +1,4 @@
-//! What a statement names that leaves no trace in `pg_depend`, found before it runs.
+//! Objects named in a statement that leave no trace in `pg_depend`, found before it runs.
 
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::catalog::references;
@@ -10,8 +10,8 @@ use pgrx::pg_sys::{self, NodeTag, ObjectType, Oid};
 use std::ffi::CString;
 
 impl Statement {
-    /// All that the query of CREATE TABLE AS and its relatives names: relations, types, functions, operators,
-    /// collations, and what constants stand for. None for other statements.
+    /// All objects named in the query of CREATE TABLE AS and similar commands: relations, types, functions, operators,
+    /// collations, and objects identified by constants. None for other commands.
     pub fn table_as_references(&self) -> Vec<Object> {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return Vec::new();
@@ -42,7 +42,7 @@ impl Statement {
         }
     }
 
-    /// What the query of CREATE TABLE AS and its relatives touches, with its views expanded. None for other statements, and
+    /// Surveys the query of CREATE TABLE AS and similar commands, with views expanded. None for other commands, and
     /// without a query.
     pub fn table_as_survey<R: FunctionRules>(&self) -> Option<Survey<'_>> {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
@@ -60,8 +60,8 @@ impl Statement {
         }
     }
 
-    /// Whether it names something that no object depends on afterwards: what computes rows or the bounds of a
-    /// partition, and what a new object is copied from or linked to.
+    /// Whether it names objects without creating a dependency on them: expressions that compute rows or partition
+    /// bounds, and sources of LIKE and similar clauses.
     pub fn names_without_trace(&self) -> bool {
         // SAFETY: the tags say what the nodes are.
         unsafe {
@@ -108,7 +108,7 @@ unsafe fn computes(command: *mut pg_sys::AlterTableCmd) -> bool {
     }
 }
 
-/// The schemas in which names are looked up, that of temporary objects and implied ones included.
+/// The schemas in which names are looked up, including implicit ones and that of temporary objects.
 pub fn search_path() -> Vec<Oid> {
     // SAFETY: the list is a copy, and of OIDs.
     unsafe {
@@ -123,7 +123,7 @@ pub fn search_path() -> Vec<Oid> {
     }
 }
 
-/// The relation that a name without a schema means now.
+/// The relation to which an unqualified name currently refers.
 pub fn visible_relation(name: &str) -> Option<Object> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name ends with NUL and outlives the call.

@@ -1,9 +1,9 @@
-//! Rights of the current user that PostgreSQL checks inside its own COPY.
+//! Privileges that PostgreSQL checks inside its own COPY.
 
 use crate::error::{Error, Result};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
-/// Errors with 42501 unless the current user may let the server read (`from`) or write files, or run programs.
+/// 42501 unless the current user may read (`from`) or write server files, or run programs.
 pub fn require(from: bool, program: bool) -> Result<()> {
     let (role, name, what) = match (program, from) {
         (true, true) => (

@@ -1,11 +1,11 @@
-//! Reads rows of ordinary tables the way PostgreSQL reads its own catalogs: through an index, with a snapshot taken at
-//! that moment. So what is read is current even inside a statement whose own snapshot is older. And it takes no
-//! predicate locks: what a SERIALIZABLE transaction reads here is not the client's.
+//! Reads rows of ordinary tables like PostgreSQL reads its own catalogs: through an index, with a snapshot taken at
+//! that time. So the rows are current even inside a statement with an older snapshot, and no predicate locks are taken,
+//! because these reads are not part of the client's SERIALIZABLE transaction.
 //!
-//! Invariant: no value is read as a type that it does not have. A [`TableRow`] names the columns that it wants and
-//! their types; each scan looks them up in the descriptor of the table that it has open and locked, and refuses a table
-//! that lacks one. A [`Column`] exists only for a column that its row declares with that type: another one does not
-//! compile. So a table that somebody has altered by hand gives an error, wherever its columns are now.
+//! Invariant: no value is read as a type that it does not have. A [`TableRow`] declares the columns that it needs and
+//! their types; each scan looks them up in the descriptor of the open, locked table, and rejects a table that lacks
+//! one. A [`Column`] can only be created for a column that its row declares with that type; others do not compile. So a
+//! table that somebody has altered manually causes an error, wherever its columns are now.
 
 use super::value::{KeyValue, Value, Writable};
 use crate::error::{Error, Result};
@@ -24,13 +24,13 @@ pub struct ColumnDef {
 }
 
 impl ColumnDef {
-    /// The column of this name, of the PostgreSQL type that `V` stands for.
+    /// The named column, with the PostgreSQL type of `V`.
     pub const fn of<V: Value>(name: &'static str) -> Self {
         Self { name, type_oid: V::TYPE, type_name: V::TYPE_NAME }
     }
 }
 
-/// A row of one table as a struct; [`catalog_table!`] writes it.
+/// A row of a table as a struct; implemented by [`catalog_table!`].
 pub trait TableRow: Sized {
     /// Schema of the table.
     const SCHEMA: &'static str;
@@ -38,7 +38,7 @@ pub trait TableRow: Sized {
     const TABLE: &'static str;
     /// The columns that are used.
     const COLUMNS: &'static [ColumnDef];
-    /// Takes a row apart.
+    /// Converts a row.
     fn from_row(row: &Row<'_, Self>) -> Result<Self>;
 }
 
@@ -57,7 +57,7 @@ impl<R, V> Clone for Column<R, V> {
 impl<R, V> Copy for Column<R, V> {}
 
 impl<R: TableRow, V: Value> Column<R, V> {
-    /// The column of this name. In a constant, a name or type that `R` does not declare is a compile error.
+    /// The named column. In a constant, a name or type that `R` does not declare is a compile error.
     pub const fn named(name: &str) -> Self {
         let mut at = 0;
         while !same(R::COLUMNS[at].name, name) {
@@ -69,14 +69,14 @@ impl<R: TableRow, V: Value> Column<R, V> {
 }
 
 impl<R: TableRow, V: KeyValue> Column<R, V> {
-    /// Restricts a scan to rows in which the column has this value.
+    /// Restricts a scan to rows with this value in the column.
     pub fn equals(self, value: V) -> Key<R> {
         Key { at: self.at, function: V::EQUALS, value: value.datum(), of: PhantomData }
     }
 }
 
 impl<R: TableRow, V: Writable> Column<R, V> {
-    /// Gives the column of a new row a value.
+    /// Assigns a value to the column of a new row.
     pub fn set(self, value: V) -> Assignment<R> {
         Assignment { at: self.at, value: value.datum(), of: PhantomData }
     }
@@ -97,7 +97,7 @@ const fn same(a: &str, b: &str) -> bool {
     true
 }
 
-/// A condition on rows of `R`; see [`Column::equals`].
+/// A scan key on rows of `R`; see [`Column::equals`].
 pub struct Key<R> {
     at: usize,
     function: u32,
@@ -105,14 +105,14 @@ pub struct Key<R> {
     of: PhantomData<fn() -> R>,
 }
 
-/// The value of one column of a new row of `R`; see [`Column::set`].
+/// A column's value for a new row of `R`; see [`Column::set`].
 pub struct Assignment<R> {
     pub(super) at: usize,
     pub(super) value: pg_sys::Datum,
     of: PhantomData<fn() -> R>,
 }
 
-/// The row that a scan is at.
+/// The current row of a scan.
 pub struct Row<'a, R> {
     numbers: &'a [usize],
     values: &'a [pg_sys::Datum],
@@ -121,7 +121,7 @@ pub struct Row<'a, R> {
 }
 
 impl<R: TableRow> Row<'_, R> {
-    /// The value of a column; XX001 for NULL where `V` has none.
+    /// The value of a column; XX001 for NULL if `V` cannot represent it.
     pub fn get<V: Value>(&self, column: Column<R, V>) -> Result<V> {
         let number = self.numbers[column.at];
         // SAFETY: the scan has found the column there, of type `V::TYPE`, and its row is still there.
@@ -135,8 +135,8 @@ impl<R: TableRow> Row<'_, R> {
     }
 }
 
-/// Every row of one of PostgreSQL's own catalogs that all keys hold for. The server's version, which the library is
-/// compiled for, says what its columns are: an error is raised, as other errors in its catalogs are.
+/// All matching rows of one of PostgreSQL's own catalogs. Their columns are determined by the server's version, for
+/// which the library is compiled, so a mismatch is raised like other errors in catalogs.
 pub fn system_rows<R: TableRow>(catalog: u32, index: u32, keys: &[Key<R>]) -> Vec<R> {
     let rows = Table::at(catalog.into(), index.into()).rows(keys);
     rows.unwrap_or_else(|error| crate::pg::error::raise_from_guarded(error))
@@ -158,14 +158,14 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 impl<R: TableRow> Table<R> {
-    /// The table, if it exists, with the index of this name to be read by (empty: none).
+    /// Finds the table with the named index (empty: none), if it exists.
     pub fn find(index: &str) -> Option<Self> {
         let relation = names::relation(R::SCHEMA, R::TABLE)?;
         let index = names::relation(R::SCHEMA, index).unwrap_or(pg_sys::InvalidOid);
         Some(Self::at(relation, index))
     }
 
-    /// A table and one of its indexes by their OIDs.
+    /// A table and one of its indexes, by OID.
     pub fn at(relation: pg_sys::Oid, index: pg_sys::Oid) -> Self {
         Self { relation, index, of: PhantomData }
     }
@@ -180,12 +180,12 @@ impl<R: TableRow> Table<R> {
         self.rows(&[])
     }
 
-    /// The first row that all keys hold for.
+    /// The first matching row.
     pub fn first(self, keys: &[Key<R>]) -> Result<Option<R>> {
         Ok(self.rows(keys)?.into_iter().next())
     }
 
-    /// Every row that all keys hold for. With an index, the keys are on its first columns.
+    /// All matching rows. With an index, the keys must be on its first columns.
     pub fn rows(self, keys: &[Key<R>]) -> Result<Vec<R>> {
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         // SAFETY: the relation is open, with a lock, until the end, and so is its descriptor; the keys hold what they
@@ -218,7 +218,8 @@ impl<R: TableRow> Table<R> {
             let mut entries: Vec<_> =
                 keys.iter().map(|key| scan_key(numbers[key.at], key.function, key.value)).collect();
             let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.relation));
-            // All versions of the rows; which one counts is seen below. A scan that looks for itself takes predicate locks.
+            // Scans all row versions and checks visibility below: a scan with an MVCC snapshot would take predicate
+            // locks.
             let scan = pg_sys::systable_beginscan(
                 relation,
                 index,
@@ -267,10 +268,10 @@ impl<R: TableRow> Table<R> {
     }
 }
 
-/// Where the columns of `R` are in the table, from 0; 55000 if it lacks one, or has it with another type.
+/// Positions of the columns of `R` in the table, from 0; 55000 if one is missing or has another type.
 ///
 /// # Safety
-/// `relation` is open.
+/// The relation `relation` is open.
 pub(super) unsafe fn numbers<R: TableRow>(relation: pg_sys::Relation) -> Result<Vec<usize>> {
     // SAFETY: by the caller's promise: a descriptor has `natts` attributes, and names in it end with NUL.
     unsafe {
@@ -343,8 +344,8 @@ unsafe fn scan_key(number: usize, function: u32, value: pg_sys::Datum) -> pg_sys
     }
 }
 
-/// Declares a struct as the row of a table: each field is the column of its name, of the field's type. Columns behind
-/// `by` are there to look rows up by.
+/// Declares a struct as the row of a table: each field is the column of the same name, with the field's type. Columns
+/// after `by` are used as keys only.
 macro_rules! catalog_table {
     ($(#[$doc:meta])* $vis:vis struct $row:ident: $schema:literal . $table:literal {
         $($(#[$note:meta])* $visibility:vis $field:ident: $type:ty,)*

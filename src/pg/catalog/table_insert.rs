@@ -1,4 +1,4 @@
-//! Rows that are written without SQL.
+//! Inserts rows without SQL.
 
 use crate::error::Result;
 use crate::pg::catalog::table::{Assignment, Table, TableRow, mismatch, numbers};
@@ -7,8 +7,9 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 
 impl<R: TableRow> Table<R> {
-    /// Writes a row straight into the table and its indexes, past the planner, triggers and constraints, as PostgreSQL
-    /// writes its catalogs. Columns that get no value are null; 55000 if the table computes one of them or has it not null.
+    /// Inserts a row directly into the table and its indexes, bypassing the planner, triggers and constraints, like
+    /// PostgreSQL does for its catalogs. Columns without a value are null; 55000 if one of them is generated or NOT
+    /// NULL.
     pub fn insert(self, row: &[Assignment<R>]) -> Result<()> {
         let lock = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
         // SAFETY: the relation is open until the end; the arrays are as long as its descriptor, in which each value's

@@ -1,4 +1,4 @@
-//! Names of types, and news of their changes.
+//! Names of types, and invalidation of cached types.
 
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
@@ -8,8 +8,8 @@ thread_local! {
     static CHANGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts the changes of types that this backend has heard of: what was remembered about types is good while the number
-/// stays the same.
+/// Number of type invalidations received by this backend: cached data on types is valid while the number stays the
+/// same.
 pub fn changes() -> u64 {
     CHANGES.get()
 }
@@ -22,7 +22,7 @@ pub fn qualified_name(of_type: Oid) -> String {
         .into_owned()
 }
 
-/// The name of a type that has the same OID on every server.
+/// The name of a type with the same OID on every server.
 pub fn pinned_name(of_type: u32) -> Option<String> {
     if of_type >= pg_sys::FirstGenbkiObjectId {
         return None;
@@ -34,7 +34,7 @@ pub fn pinned_name(of_type: u32) -> Option<String> {
     (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
 }
 
-/// Registers for news of types; once, when the library is loaded.
+/// Registers for type invalidations; called once, when the library is loaded.
 pub fn install() {
     // SAFETY: plain registration of a function that lives as long as the process.
     unsafe {
@@ -62,7 +62,7 @@ pub(in crate::pg) unsafe fn tuple_attribute(
     unsafe {
         #[cfg(not(feature = "pg18"))]
         return (*descriptor).attrs.as_mut_ptr().add(index);
-        // From 18 on the full attributes lie behind the compact ones (TupleDescAttrAddress).
+        // Since version 18 the full attributes follow the compact ones (TupleDescAttrAddress).
         #[cfg(feature = "pg18")]
         return (*descriptor)
             .compact_attrs

@@ -1,4 +1,4 @@
-//! PostgreSQL's types as Rust types: how a value of a column is read and written.
+//! PostgreSQL types as Rust types: reading and writing column values.
 
 use pgrx::{FromDatum, IntoDatum, pg_sys};
 use std::ffi::CStr;
@@ -10,7 +10,7 @@ use std::ffi::CStr;
 pub unsafe trait Value: Sized {
     /// OID of the PostgreSQL type.
     const TYPE: u32;
-    /// Its name, as SQL has it.
+    /// Its SQL name.
     const TYPE_NAME: &'static str;
     /// Reads a value; None if it is NULL and the Rust type has none.
     ///
@@ -24,9 +24,9 @@ pub unsafe trait Value: Sized {
 /// # Safety
 /// The function `EQUALS` compares two values of the PostgreSQL type, and [`Self::datum`] gives one that stays valid.
 pub unsafe trait KeyValue: Value {
-    /// OID of the function behind the type's `=`.
+    /// OID of the function of the type's `=` operator.
     const EQUALS: u32;
-    /// The value; what it points to lives as long as the memory context that is current.
+    /// The value; data that it refers to is allocated in the current memory context.
     fn datum(self) -> pg_sys::Datum;
 }
 
@@ -35,7 +35,7 @@ pub unsafe trait KeyValue: Value {
 /// # Safety
 /// [`Self::datum`] gives a value of the PostgreSQL type.
 pub unsafe trait Writable: Value {
-    /// The value; what it points to lives as long as the memory context that is current.
+    /// The value; data that it refers to is allocated in the current memory context.
     fn datum(self) -> pg_sys::Datum;
 }
 
@@ -52,7 +52,7 @@ pub struct RegClass(pub pg_sys::Oid);
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// This moment.
+    /// The current time.
     pub fn now() -> Self {
         // SAFETY: reads the clock.
         Self(unsafe { pg_sys::GetCurrentTimestamp() })
@@ -60,7 +60,7 @@ impl Timestamp {
 
     /// Seconds since 1970.
     pub fn unix(self) -> f64 {
-        /// From 1970 to 2000, where PostgreSQL's own clock begins.
+        /// Seconds from 1970 to 2000, the epoch of PostgreSQL's timestamps.
         const EPOCH: f64 = 946_684_800.0;
         self.0 as f64 / 1e6 + EPOCH
     }

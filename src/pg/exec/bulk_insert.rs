@@ -1,21 +1,22 @@
-//! Rows of a COPY put into a table that nobody sees yet, frozen: they need no vacuum later, their pages are known to be
-//! visible to all from the start, and the first who reads them has nothing to write.
+//! Inserts rows of a COPY frozen into a table that nobody can see yet: they need no vacuum later, their pages are
+//! all-visible from the start, and their first readers need not set hint bits.
 //!
-//! The price is the one of COPY's option FREEZE: the rows are there at once, and stay there when the transaction fails.
-//! COPY asks for a table made in the same transaction, which several sessions at once cannot have; here the caller
-//! answers for it.
+//! The price is that of COPY's FREEZE option: the rows are visible at once, and remain if the transaction aborts. COPY
+//! requires a table created in the same transaction, which several parallel sessions cannot have; here the caller is
+//! responsible.
 
 use crate::pg::catalog::types::tuple_attribute;
 use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::ptr;
 
-/// Rows that are put in together, as COPY has it.
+/// Number of rows inserted together, as in COPY.
 const ROWS: usize = 1000;
-/// Bytes of rows that are put in together; one row may have more.
+/// Size of the rows inserted together, in bytes; a single row may be larger.
 const BYTES: usize = 256 * 1024;
 
-/// Whether a table takes rows of so many columns this way: nothing follows from them but themselves, and nothing is added.
+/// Whether rows with this many columns can be inserted into the table this way: inserting them has no side effects and
+/// adds no values.
 ///
 /// # Safety
 /// The relation is open.
@@ -37,10 +38,10 @@ pub unsafe fn is_possible(relation: pg_sys::Relation, columns: usize) -> bool {
     }
 }
 
-/// Puts all rows of a COPY into its table; gives how many. Constraints are not checked.
+/// Inserts all rows of a COPY into its table; returns their number. Constraints are not checked.
 ///
 /// # Safety
-/// The relation is the open one that the COPY was begun with, and this [`is_possible`] for it and the columns of that.
+/// The relation is the open one with which the COPY was begun, and [`is_possible`] is true for it and its columns.
 pub unsafe fn frozen(relation: pg_sys::Relation, copy: pg_sys::CopyFromState) -> u64 {
     // SAFETY: everything is made here and let go at the end; an error lets go of it with the transaction.
     unsafe {
@@ -60,13 +61,13 @@ pub unsafe fn frozen(relation: pg_sys::Relation, copy: pg_sys::CopyFromState) ->
     }
 }
 
-/// Rows that wait to be put in.
+/// Rows waiting to be inserted.
 struct Batch {
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     count: usize,
     state: pg_sys::BulkInsertState,
     command: pg_sys::CommandId,
-    /// What the rows are made of.
+    /// Memory context of the rows.
     memory: pg_sys::MemoryContext,
 }
 
@@ -92,7 +93,7 @@ impl Batch {
         }
     }
 
-    /// The next row; false after the last.
+    /// Reads the next row; false after the last.
     unsafe fn take(&mut self, copy: pg_sys::CopyFromState) -> bool {
         // SAFETY: the slot is empty, with room for the table's columns; no default is computed, which would need more
         // than a null context, because COPY reads all columns.

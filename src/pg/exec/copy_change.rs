@@ -1,9 +1,9 @@
-//! The copy of a reference table on a node, changed as the role that changed the table on the coordinator.
+//! Changes the copy of a reference table on a node as the role that changed the table on the coordinator.
 //!
-//! That role's rights were checked there: it may have had them through a view, for some columns only, or as a foreign key's
-//! action. So nothing is checked here but who asks (see `executor::reference_change`), and the copy's own code runs as it ran
-//! there, in a security-restricted operation. Foreign keys of tenants are looked at when all statements have run, as the
-//! session's user, as they would be at the end of the one statement on one server.
+//! That role's privileges were checked there: they may come from a view, apply to some columns only, or be those of a
+//! foreign key's action. So only the origin of the request is checked here (see `executor::reference_change`), and code
+//! of the copy runs as it ran there, in a security-restricted operation. Foreign keys of tenants are checked after all
+//! statements have run, as the session's user, as they would be at the end of the single statement on one server.
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
@@ -17,7 +17,7 @@ use std::ffi::{CString, c_char, c_int, c_long};
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    // Not pgrx's bindings, whose guards would strip errors of their fields.
     fn SPI_connect() -> c_int;
     fn SPI_finish() -> c_int;
     fn SPI_prepare(text: *const c_char, count: c_int, types: *mut Oid) -> pg_sys::SPIPlanPtr;
@@ -35,30 +35,30 @@ unsafe extern "C-unwind" {
     fn AfterTriggerEndQuery(estate: *mut pg_sys::EState);
 }
 
-/// A request as it came.
+/// A request as received.
 pub struct Request {
     pub role: String,
     pub schema: String,
     pub table: String,
-    /// Statements with NUL bytes between.
+    /// Statements separated by NUL bytes.
     pub statements: Vec<u8>,
     pub signature: String,
 }
 
-/// What is to be done: the role, the table, the statements.
+/// The accepted request: the role, the table, the statements.
 pub type Accepted = (Oid, Oid, Vec<CString>);
 
-/// What decides whether a change of a copy is carried out.
+/// Decides whether a change of a copy is carried out.
 pub trait CopyChangeHooks {
-    /// Accepts a request that is the coordinator's, or refuses it.
+    /// Accepts a request of the coordinator, and rejects others.
     fn accept(request: &Request) -> Result<Accepted>;
 }
 
-/// The statement under way.
+/// The statement being executed.
 #[derive(Clone, Copy)]
 struct Statement {
     relation: Oid,
-    /// The text as the executor will show it: nothing else has it at this address.
+    /// Its text as seen by the executor; no other statement has it at this address.
     source: *const c_char,
     depth: u32,
     /// Nesting level of the transaction.
@@ -68,14 +68,14 @@ struct Statement {
 
 thread_local!(static STATEMENT: Cell<Option<Statement>> = const { Cell::new(None) });
 
-/// Forgets a statement that failed: what was done at this nesting level or deeper is rolled back.
+/// Forgets a failed statement: work at this nesting level or deeper has been rolled back.
 pub fn forget(level: u32) {
     if STATEMENT.get().is_some_and(|statement| statement.level >= level) {
         STATEMENT.set(None);
     }
 }
 
-/// Whether what changes the copy is the statement that was asked for, and not code that it runs.
+/// Whether the copy is being changed by the requested statement itself, and not by code that it calls.
 pub fn is_under_way(relation: Oid) -> bool {
     let is = |statement: Statement| {
         statement.relation == relation
@@ -85,7 +85,7 @@ pub fn is_under_way(relation: Oid) -> bool {
     STATEMENT.get().is_some_and(is)
 }
 
-/// The executor is about to check rights.
+/// Called before the executor checks permissions.
 ///
 /// # Safety
 /// The descriptor is the executor's.
@@ -108,7 +108,7 @@ pub(in crate::pg) unsafe fn waive_rights(desc: *mut pg_sys::QueryDesc) {
     STATEMENT.set(Some(statement));
 }
 
-/// An accepted request, in memory of the server's, so that errors may pass.
+/// An accepted request in the server's memory, so that errors may be thrown past it.
 #[derive(Clone, Copy)]
 struct Work {
     role: Oid,
@@ -163,7 +163,7 @@ unsafe fn bytes(datum: usize) -> Vec<u8> {
     }
 }
 
-/// Runs the statements; gives the number of rows that they changed.
+/// Runs the statements; returns the number of rows that they changed.
 ///
 /// # Safety
 /// Only on a frame that owns nothing with a destructor.

@@ -1,7 +1,8 @@
-//! Feeds rows to PostgreSQL's own COPY … FROM, the way the initial copy of logical replication does.
+//! Feeds rows to PostgreSQL's own COPY … FROM, like the initial copy of logical replication.
 //!
-//! No trigger of the table fires, foreign keys are not checked (both are the source's business), and neither rights
-//! nor row security are looked at; constraints are checked. What expressions of the table call (checks, generated columns) runs as its owner.
+//! No triggers fire and foreign keys are not checked (both are the source's responsibility), and neither privileges nor
+//! row-level security apply; constraints are checked. Functions called by expressions of the table (checks, generated
+//! columns) run as its owner.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
@@ -13,7 +14,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 
-/// The form of the rows.
+/// Format of the rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
     /// COPY's binary format.
@@ -23,7 +24,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// As the option of COPY.
+    /// Its name in COPY's FORMAT option.
     pub fn name(self) -> &'static str {
         match self {
             Format::Binary => "binary",
@@ -32,9 +33,9 @@ impl Format {
     }
 }
 
-/// Fills the buffer with at least this many bytes, less only at the end of the data; gives how many they are.
+/// A source of data.
 pub trait Source {
-    /// As above.
+    /// Fills the buffer with at least this many bytes, or fewer only at the end of the data; returns their number.
     fn read(&mut self, buffer: &mut [u8], least: usize) -> Result<usize>;
 }
 
@@ -42,9 +43,9 @@ thread_local! {
     static SOURCE: Cell<Option<*mut dyn Source>> = const { Cell::new(None) };
 }
 
-/// Copies rows into the columns of a table (all but generated ones, if none are named); gives how many. Where `frozen`
-/// rows are allowed and possible, constraints are not checked: see [`bulk_insert`].
-/// PostgreSQL's errors are raised, those of the source too.
+/// Copies rows into the columns of a table (all but generated ones, if none are named); returns their number. If
+/// `frozen` rows are allowed and possible, constraints are not checked: see [`bulk_insert`]. Raises PostgreSQL's errors
+/// and those of the source.
 pub fn copy_from(
     table: Oid,
     columns: &[String],
@@ -114,7 +115,7 @@ fn string(text: &str) -> *mut c_void {
     unsafe { pg_sys::makeString(crate::pg::tree::parse_nodes::palloc_text(text)).cast() }
 }
 
-/// COPY's callback: as the server's own for a subscription's initial copy.
+/// COPY's data source callback, used like in the initial copy of a subscription.
 unsafe extern "C-unwind" fn read(buffer: *mut c_void, least: c_int, most: c_int) -> c_int {
     // SAFETY: COPY gives a buffer of `most` bytes; the source is set as long as COPY runs; this frame owns nothing.
     unsafe {
@@ -130,7 +131,7 @@ unsafe extern "C-unwind" fn read(buffer: *mut c_void, least: c_int, most: c_int)
     }
 }
 
-/// Gives back what was read from before.
+/// Restores the previous source.
 struct Reading(Option<*mut dyn Source>);
 
 impl Drop for Reading {
@@ -139,7 +140,7 @@ impl Drop for Reading {
     }
 }
 
-/// The settings that the text form of values depends on, as both ends have them. Binary strings come in the client's
+/// The settings on which the text format of values depends, as set on both ends. Binary strings are in the client's
 /// encoding.
 pub const PINNED: [(&CStr, &CStr); 7] = [
     (c"client_encoding", c"UTF8"),
@@ -151,7 +152,7 @@ pub const PINNED: [(&CStr, &CStr); 7] = [
     (c"lc_monetary", c"C"),
 ];
 
-/// Until dropped, code runs as a table's owner, who cannot use it to become more.
+/// Until it is dropped, code runs as a table's owner, who cannot use it to gain privileges.
 struct Owner {
     role: Oid,
     context: c_int,
@@ -177,8 +178,8 @@ impl Drop for Owner {
     }
 }
 
-/// Until dropped, this backend sees an open relation without triggers, but for those that check deferrable unique
-/// constraints. (Triggers that fire always would fire even under session_replication_role = replica.)
+/// Until it is dropped, this backend sees an open relation without triggers, except for those that check deferrable
+/// unique constraints. (ENABLE ALWAYS triggers would fire even under session_replication_role = replica.)
 struct NoTriggers {
     relation: pg_sys::Relation,
     own: *mut pg_sys::TriggerDesc,

@@ -1,8 +1,8 @@
-//! [`Scan`]: one safe trait for the custom scan that runs a statement on a node, and the callbacks that PostgreSQL calls.
-//! They are generic over the trait's implementor.
+//! [`Scan`]: a safe trait for the custom scan that runs a statement on a node, and the callbacks called by PostgreSQL,
+//! which are generic over the trait's implementor.
 //!
-//! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the memory of the
-//! query. Dropping therefore neither talks to a node nor raises anything.
+//! The state of a scan is a Rust value; it is dropped when the scan ends or, after an error, with the query's memory
+//! context. So dropping it neither communicates with a node nor raises errors.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
@@ -17,44 +17,44 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-/// Outcome of running a statement where it was planned for.
+/// Outcome of running a statement at the place for which it was planned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Attempt<T> {
     /// It ran, or could run, there.
     Done(T),
-    /// What it is about is not there any more, and nothing was done yet: it has to be planned again.
+    /// Its schema has been moved, and nothing has been done yet: it must be replanned.
     Replan,
 }
 
-/// What the executor asked a scan for.
+/// Result of requesting a row from a scan.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Next {
-    /// A row, which is in the context's slot.
+    /// A row, which is stored in the context's slot.
     Row,
-    /// There is no further row.
+    /// No more rows.
     End,
 }
 
-/// State of a custom scan that is being executed.
+/// State of a custom scan being executed.
 pub trait Scan: Sized {
     /// A scan that has not started.
     fn new() -> Self;
-    /// Puts the next row into the context's slot.
+    /// Stores the next row in the context's slot.
     fn next(&mut self, context: &mut ScanContext) -> Result<Attempt<Next>>;
-    /// Whether rows were fetched already, in the form that [`Scan::next`] needs.
+    /// Whether rows were already fetched in the form required by [`Scan::next`].
     fn has_started(&self) -> bool;
-    /// Runs to the end with the rows going straight to the client; gives their number.
+    /// Runs to completion and passes the rows directly to the client; returns their number.
     fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows)
     -> Result<Attempt<u64>>;
-    /// Starts again from the first row at the next call of [`Scan::next`].
+    /// Restarts from the first row at the next call of [`Scan::next`].
     fn rescan(&mut self) -> Result<()>;
-    /// Ends what is under way on the node.
+    /// Ends the statement on the node.
     fn end(&mut self) -> Result<()>;
     /// Adds lines to the output of EXPLAIN.
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()>;
 }
 
-/// What a scan may use of the executor around it.
+/// Parts of the executor that a scan may use.
 pub struct ScanContext {
     node: *mut pg_sys::CustomScanState,
 }

@@ -45,15 +45,13 @@ pub unsafe fn run<T: TriggerFunction>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sy
         trampoline((), || {
             let context = (*fcinfo).context;
             if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-                return Err(violated(T::NAME, "it is not called as a trigger"));
+                return Err(violated(T::NAME, "not called as a trigger"));
             }
             let call =
                 TriggerCall { function: T::NAME, data: context.cast(), lifetime: PhantomData };
             let is_own = call.firing().is_some_and(|firing| T::FIRINGS.contains(&firing));
             if !is_own {
-                return Err(
-                    call.misused("it is fired for another event than those of its own triggers")
-                );
+                return Err(call.misused("fired for an unexpected event"));
             }
             T::fired(&call)
         });
@@ -99,5 +97,5 @@ fn violated(function: &str, why: &str) -> Error {
         Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
         format!("function {function}() cannot be used here: {why}"),
     )
-    .hint("Only the triggers that the extension makes itself use it.")
+    .hint("The function is for triggers created by the extension only.")
 }
