@@ -44,5 +44,5 @@ fn own_table(call: &TriggerCall<'_>) -> Result<Oid> {
         return Ok(table);
     }
     let name = names::displayed_relation_name(table);
-    Err(call.misused(&format!("table \"{name}\" is none of the extension's own")))
+    Err(call.misused(&format!("table \"{name}\" does not belong to the extension")))
 }

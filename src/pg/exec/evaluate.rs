@@ -188,7 +188,7 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
         if (*fcinfo).nargs as usize != ids.len().max(1) + 3 {
             return Err(Error::new(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                "function was called with other arguments than planned",
+                "unexpected arguments of function",
             ));
         }
         Ok(Evaluation {

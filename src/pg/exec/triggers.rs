@@ -95,7 +95,7 @@ impl TriggerCall<'_> {
 fn violated(function: &str, why: &str) -> Error {
     Error::new(
         Code::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-        format!("function {function}() cannot be used here: {why}"),
+        format!("cannot use function {function}(): {why}"),
     )
     .hint("The function is for triggers created by the extension only.")
 }
