@@ -1,6 +1,6 @@
 \echo Use "CREATE EXTENSION helios" to load this file. \quit
 
--- Loads the library first, so that a server which did not preload it says so before anything is made.
+-- Load the library first, so that a server that has not preloaded it raises an error before anything is created.
 CREATE FUNCTION pg_catalog.helios_version() RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'helios_version_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios library that this server has loaded';
@@ -8,19 +8,19 @@ COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios librar
 DO $$
 BEGIN
     IF pg_catalog.string_to_array(pg_catalog.helios_version(), '.')::pg_catalog.int4[] OPERATOR(pg_catalog.<) '{0,2,0}' THEN
-        RAISE EXCEPTION 'the loaded library of helios is %, older than these scripts', pg_catalog.helios_version()
+        RAISE EXCEPTION 'loaded library version % of helios is older than the extension scripts', pg_catalog.helios_version()
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = 'They make version 0.2.0.',
-                  HINT = 'Restart the server, so that it loads the library that was installed with them.';
+                  DETAIL = 'The scripts create version 0.2.0.',
+                  HINT = 'Restart the server to load the library that was installed with the scripts.';
     END IF;
 END $$;
 
 DO $$
 BEGIN
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
-        RAISE EXCEPTION 'helios needs a database with encoding UTF8'
+        RAISE EXCEPTION 'helios requires database encoding UTF8'
             USING ERRCODE = 'feature_not_supported',
-                  DETAIL = pg_catalog.format('This one has encoding %s.', pg_catalog.getdatabaseencoding()),
+                  DETAIL = pg_catalog.format('The encoding of this database is %s.', pg_catalog.getdatabaseencoding()),
                   HINT = 'Create a database with ENCODING ''UTF8''. Its clients can use any encoding.';
     END IF;
 END $$;
@@ -34,7 +34,7 @@ GRANT USAGE ON SCHEMA helios TO PUBLIC;
 
 CREATE TYPE helios.key_range AS RANGE (subtype = text, collation = "C");
 
--- One row: who this cluster is. Never dumped: a restored cluster is another cluster.
+-- A single row that identifies this cluster. Never dumped: a restored cluster is another cluster.
 CREATE TABLE helios.cluster (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     id        bigint  NOT NULL,
@@ -51,7 +51,7 @@ COMMENT ON COLUMN helios.cluster.coordinator IS 'address of the coordinator when
 COMMENT ON COLUMN helios.cluster.pristine
     IS 'whether the shards are still those that CREATE EXTENSION made; the first insert from a dump replaces them';
 
--- Of a node, like helios.cluster.node_of: nobody's to dump
+-- Columns of a node that must not be dumped, like helios.cluster.node_of
 CREATE TABLE helios.coordinator (
     cluster           bigint  PRIMARY KEY,
     system_identifier numeric NOT NULL,
@@ -59,7 +59,7 @@ CREATE TABLE helios.coordinator (
 );
 COMMENT ON TABLE helios.coordinator IS 'on a node: the coordinator that last used it, so that a former primary is refused';
 
--- One row, which nobody but superusers reads, and which is never dumped.
+-- A single row, readable by superusers only and never dumped.
 CREATE TABLE helios.identity (
     singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     seed        text    NOT NULL DEFAULT gen_random_uuid()::text || gen_random_uuid()::text,
@@ -71,7 +71,7 @@ COMMENT ON COLUMN helios.identity.seed
     IS 'secret from which the keys of this coordinator are derived; it never leaves this server';
 COMMENT ON COLUMN helios.identity.coordinator IS 'on a node: public key of its coordinator';
 INSERT INTO helios.identity DEFAULT VALUES;
--- For pg_read_all_data and pg_write_all_data, which pass over grants and not over this.
+-- Row-level security applies to pg_read_all_data and pg_write_all_data, which bypass missing privileges.
 ALTER TABLE helios.identity ENABLE ROW LEVEL SECURITY;
 
 CREATE SEQUENCE helios.node_id AS integer MAXVALUE 2147483647;
@@ -235,7 +235,7 @@ CREATE TABLE helios.cleanup (
 );
 COMMENT ON TABLE helios.cleanup IS 'what a migration may have left on a node, recorded before it is created';
 
--- Passwords are in here in plain text, as in pg_subscription: nobody but superusers reads it.
+-- Passwords are stored in plain text, as in pg_subscription, so the table is readable by superusers only.
 CREATE SEQUENCE helios.foreign_server_id AS integer;
 CREATE TABLE helios.foreign_server (
     id         integer PRIMARY KEY CHECK (id < 0),
@@ -274,10 +274,10 @@ COMMENT ON TABLE helios.credential IS 'passwords of roles on nodes; a row withou
 GRANT SELECT ON helios.cluster, helios.node, helios.shard, helios.schema, helios.migration TO PUBLIC;
 
 -------------------------------------------------------------------------------------------------
--- Functions that plans call in the place of PostgreSQL's own
+-- Functions that plans call in place of PostgreSQL's own
 -------------------------------------------------------------------------------------------------
 
--- The first argument keeps it out of reach of SQL: only the planner makes calls of it.
+-- The first argument makes it unavailable in SQL: only the planner creates calls of it.
 CREATE FUNCTION helios.evaluate(internal, text, text, VARIADIC "any") RETURNS internal
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_evaluate_wrapper';
 COMMENT ON FUNCTION helios.evaluate(internal, text, text, "any")
@@ -308,7 +308,7 @@ CREATE FUNCTION helios.shared_snapshot() RETURNS text
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_export_snapshot_wrapper';
 
 -------------------------------------------------------------------------------------------------
--- What keeps the catalogs right whoever changes them
+-- Triggers and constraints that protect the catalogs from invalid changes
 -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION helios.directory_changed() RETURNS trigger
@@ -322,8 +322,8 @@ CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON
 CREATE TRIGGER directory_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON helios.reference_table
     FOR EACH STATEMENT EXECUTE FUNCTION helios.directory_changed();
 
--- The pooled shards cover slots and keys whole. Overlap is excluded by the constraint above, so it is enough to look
--- where a shard was: every place there where a bound begins has an owner.
+-- The pooled shards must cover all slots and keys. The constraint above excludes overlap, so it is sufficient to check
+-- the former area of a shard: every point in it where a bound begins must be covered.
 CREATE FUNCTION helios.check_shards_cover() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -368,7 +368,7 @@ END $$;
 CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON helios.shard
     FOR EACH STATEMENT EXECUTE FUNCTION helios.refuse_truncate();
 
--- A dump holds rows that CREATE EXTENSION has made already: they take the place of those.
+-- A dump contains rows that CREATE EXTENSION has already created; the dumped rows replace them.
 CREATE FUNCTION helios.restore_node() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -403,7 +403,7 @@ END $$;
 CREATE TRIGGER restore BEFORE INSERT ON helios.schema FOR EACH ROW EXECUTE FUNCTION helios.restore_schema();
 
 -------------------------------------------------------------------------------------------------
--- A server by itself is a whole cluster: the first node, and every slot on it
+-- A server without nodes is a complete cluster: the first node, with all slots
 -------------------------------------------------------------------------------------------------
 
 INSERT INTO helios.cluster (id, database)
@@ -425,7 +425,7 @@ SELECT pg_extension_config_dump('helios.credential', '');
 SELECT pg_extension_config_dump('helios.reference_table', '');
 
 -------------------------------------------------------------------------------------------------
--- Schemas and places
+-- Schemas and their placement
 -------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION pg_catalog.helios_create_schema(schema text, node text DEFAULT NULL, owner text DEFAULT NULL,
@@ -516,8 +516,8 @@ CREATE FUNCTION helios.reference_copy() RETURNS trigger
 COMMENT ON FUNCTION helios.reference_copy()
     IS 'trigger of a reference table''s copy on a node: refuses changes that do not come from the coordinator';
 
--- A coordinator asks its node to change the copy of a reference table as the role that has changed the table, in the client's
--- session: with a number that the node gives for one request, and a signature of it all.
+-- A coordinator requests that its node changes the copy of a reference table as the role that has changed the table, in
+-- the client's session. The request contains a nonce issued by the node and a signature of the whole request.
 CREATE FUNCTION helios.change_number() RETURNS text
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_change_number_wrapper';
 COMMENT ON FUNCTION helios.change_number()
@@ -527,9 +527,9 @@ CREATE FUNCTION helios.change_copy(role text, schema text, "table" text, stateme
 COMMENT ON FUNCTION helios.change_copy(text, text, text, bytea, text)
     IS 'on a node: changes the copy of a reference table as the given role if the coordinator has signed the request; returns the number of rows changed';
 
--- Statements that make the copy of a reference table on a node: its owner makes it in the schema "place", where it is filled,
--- and the others follow. It has no sequences, which are asked on the coordinator alone, no foreign keys to other reference
--- tables, which are checked there, and none of the table's triggers.
+-- Statements that create the copy of a reference table on a node: its owner creates it in schema "place", where it is
+-- filled, and then the other statements follow. It has no sequences, which are used on the coordinator only, no foreign
+-- keys to other reference tables, which are checked on the coordinator, and none of the table's triggers.
 CREATE FUNCTION helios.reference_definition(reference regclass, place name)
     RETURNS TABLE (by_owner boolean, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -594,10 +594,10 @@ COMMENT ON FUNCTION helios.reference_digest(regclass)
     IS 'number of rows of a table and the sum of their hashes, for comparing copies; requires SELECT on the table';
 
 -------------------------------------------------------------------------------------------------
--- Sessions that run as the owner of what they work on
+-- Sessions that run as the owner of the objects that they access
 -------------------------------------------------------------------------------------------------
 
--- Anybody may become, for less, what SET ROLE would make of him.
+-- Callable by everyone: it grants no more than SET ROLE.
 CREATE FUNCTION helios.run_as(role text) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_as_wrapper';
 COMMENT ON FUNCTION helios.run_as(text)
@@ -609,7 +609,7 @@ COMMENT ON FUNCTION helios.run_as_owner(text)
     IS 'switches to the owner of a relation, in a security-restricted operation, until the subtransaction or transaction ends';
 
 -------------------------------------------------------------------------------------------------
--- Copies of schemas on two nodes, while they move
+-- Copies of schemas on two nodes during a move
 -------------------------------------------------------------------------------------------------
 
 CREATE TABLE helios.fence (
@@ -637,7 +637,8 @@ COMMENT ON TABLE helios.migration_marker
     IS 'tokens written on one copy: seen on the other, a token proves that everything before it has arrived';
 GRANT SELECT ON helios.fence, helios.migration_marker TO PUBLIC;
 
--- The role that applies changes may write its marker; what code of tenants it runs may not write those of others.
+-- The role that applies changes may write its own marker; tenants' code run as that role must not write those of
+-- others.
 CREATE FUNCTION helios.guard_marker() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
@@ -701,7 +702,8 @@ CREATE FUNCTION helios.free_bytes() RETURNS bigint
 COMMENT ON FUNCTION helios.free_bytes() IS 'free bytes on the disk that holds this database, its tablespaces not included';
 REVOKE EXECUTE ON FUNCTION helios.free_bytes() FROM PUBLIC;
 
--- Comparisons read tables through this: a query that names them would run what their owners have written into indexes.
+-- Comparisons read tables through this function, because a query that names a table runs code that its owner has
+-- written into indexes.
 CREATE FUNCTION helios.table_rows(anyelement) RETURNS SETOF anyelement
     LANGUAGE c VOLATILE ROWS 100000 AS 'MODULE_PATHNAME', 'helios_table_rows_wrapper';
 COMMENT ON FUNCTION helios.table_rows(anyelement)
@@ -874,7 +876,7 @@ COMMENT ON FUNCTION pg_catalog.helios_cleanup_migrations(interval)
     IS 'deletes the records of migrations that ended longer ago than the given interval; returns their number';
 
 -------------------------------------------------------------------------------------------------
--- Replicas: further copies of shards, kept in step
+-- Replicas: additional copies of shards that follow the primary
 -------------------------------------------------------------------------------------------------
 
 CREATE TABLE helios.replica (
@@ -962,15 +964,15 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_promote_replica(bigint, text)
     FROM PUBLIC;
 
--- On a node: the coordinator asks it in the session that has just committed. Anybody may: it tells nothing but whether
--- slots have come past one's own commit.
+-- On a node: called by the coordinator in the session that has just committed. Callable by everyone: it reveals only
+-- whether slots have passed the caller's own commit.
 CREATE FUNCTION helios.wait_for_replicas(slots text[], patience integer) RETURNS text[]
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_wait_for_replicas_wrapper';
 COMMENT ON FUNCTION helios.wait_for_replicas(text[], integer)
     IS 'waits, for at most the given number of milliseconds, until replicas have applied this session''s last commit; returns the slots of those that have not';
 
--- On the node of a copy whose primary is lost: values that the primary has given out since its sequences' positions were
--- brought here last must not be given out again.
+-- On the node of a replica whose primary is lost: values that the primary generated after the last transfer of sequence
+-- positions must not be generated again.
 CREATE FUNCTION helios.advance_sequences(schemas text[], margin bigint) RETURNS bigint
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_advance_sequences_wrapper';
 COMMENT ON FUNCTION helios.advance_sequences(text[], bigint)
@@ -1141,7 +1143,7 @@ CREATE FUNCTION pg_catalog.helios_cluster_info(OUT cluster_id bigint, OUT versio
 COMMENT ON FUNCTION pg_catalog.helios_cluster_info() IS 'identity, version and size of the cluster, in one row';
 
 -------------------------------------------------------------------------------------------------
--- What changes the cluster, or reaches out to nodes, is the superuser's until granted
+-- Functions that change the cluster or connect to nodes are restricted to superusers until granted
 -------------------------------------------------------------------------------------------------
 
 REVOKE EXECUTE ON FUNCTION
@@ -1194,7 +1196,7 @@ GRANT SELECT ON pg_catalog.helios_shards, pg_catalog.helios_slots, pg_catalog.he
 GRANT SELECT ON pg_catalog.helios_schema_statistics TO PUBLIC;
 
 -------------------------------------------------------------------------------------------------
--- What further functions, and the columns of tables and views, are: docs/reference is made from comments
+-- Comments on the remaining functions and on columns of tables and views; docs/reference is generated from comments
 -------------------------------------------------------------------------------------------------
 
 COMMENT ON FUNCTION helios.probe_node(integer)

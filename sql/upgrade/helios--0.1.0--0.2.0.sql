@@ -1,19 +1,19 @@
 \echo Use "ALTER EXTENSION helios UPDATE" to load this file. \quit
 
--- Whatever this script leaves must equal what sql/install/helios--0.2.0.sql makes: a test compares both catalogs.
+-- The result of this script must equal that of sql/install/helios--0.2.0.sql: a test compares both catalogs.
 
--- The library of 0.1.0 would take what is made here for its own.
+-- The library of version 0.1.0 would mistake the objects created here for its own.
 DO $$
 BEGIN
     IF pg_catalog.string_to_array(pg_catalog.helios_version(), '.')::pg_catalog.int4[] OPERATOR(pg_catalog.<) '{0,2,0}' THEN
-        RAISE EXCEPTION 'the loaded library of helios is %, older than these scripts', pg_catalog.helios_version()
+        RAISE EXCEPTION 'loaded library version % of helios is older than the extension scripts', pg_catalog.helios_version()
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  DETAIL = 'They make version 0.2.0.',
-                  HINT = 'Restart the server, so that it loads the library that was installed with them.';
+                  DETAIL = 'The scripts create version 0.2.0.',
+                  HINT = 'Restart the server to load the library that was installed with the scripts.';
     END IF;
 END $$;
 
--- Comments: docs/reference is made from them.
+-- Comments, from which docs/reference is generated
 COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios library that this server has loaded';
 COMMENT ON COLUMN helios.cluster.id IS 'random number that marks nodes and prepared transactions as this cluster''s';
 COMMENT ON COLUMN helios.cluster.database

@@ -2,17 +2,16 @@
 
 /// Names of conditions, and when Helios raises them with what remedy.
 pub const RAISED: &[(&str, &str)] = &[
-    (
-        "SUCCESSFUL_COMPLETION",
-        "Messages in the server's log and notices of progress; never an error.",
-    ),
+    ("SUCCESSFUL_COMPLETION", "Log messages and progress notices; never an error."),
     (
         "WARNING",
-        "A warning about something that is done and may need you: a replica that is late, a node that could not be told that it left the cluster. The detail says what is left to do.",
+        "A warning about a completed action that may require attention: a late replica, or a removed node that could \
+            not be released. The detail says what is left to do.",
     ),
     (
         "SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION",
-        "No connection to a node: it does not answer, refuses, or is known to be offline. Check the node with helios_check_cluster().",
+        "Could not connect to a node: it does not respond, refuses the connection, or is known to be offline. Check \
+            the node with helios_check_cluster().",
     ),
     (
         "CONNECTION_FAILURE",
@@ -20,35 +19,35 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "TRANSACTION_RESOLUTION_UNKNOWN",
-        "A node was lost after it was told to commit and before it answered. The hint names the transaction for helios_transaction_status().",
+        "The connection to a node was lost between COMMIT and its response. The hint names the transaction for \
+            helios_transaction_status().",
     ),
     (
         "PROTOCOL_VIOLATION",
-        "A node or client sent bytes that the protocol does not allow. Look for a proxy between the servers, or a version that is not supported.",
+        "A node or client violated the protocol. Look for a proxy between the servers, or an unsupported version.",
     ),
     (
         "FEATURE_NOT_SUPPORTED",
-        "The statement cannot mean on a cluster what it means on one server. The hint says how to write it instead.",
+        "The statement would not have the same result on a cluster as on one server. The hint says how to write it \
+            instead.",
     ),
-    (
-        "NULL_VALUE_NOT_ALLOWED",
-        "A function was called with NULL for something it needs. Give a value.",
-    ),
+    ("NULL_VALUE_NOT_ALLOWED", "A required argument of a function is NULL. Specify a value."),
     (
         "INVALID_PARAMETER_VALUE",
-        "An argument, an option or a setting has a value that is not allowed. The detail names the values that are.",
+        "An argument, option or setting has an invalid value. The detail or hint describes the valid ones.",
     ),
     (
         "CHECK_VIOLATION",
-        "A change of helios.shard leaves hash slots without a shard. Change neighbouring shards in one transaction.",
+        "A change of helios.shard leaves hash slots without a shard. Change adjacent shards in one transaction.",
     ),
     (
         "INVALID_CURSOR_NAME",
-        "The rows of a cursor are gone with the transaction on the node that produced them. Open the cursor again.",
+        "The cursor was closed with the transaction on the node. Open the cursor again.",
     ),
     (
         "ACTIVE_SQL_TRANSACTION",
-        "A function that needs a transaction of its own, or a snapshot that must come first, was used too late in a block. Call it first, or outside of a block.",
+        "A function that requires a separate transaction, or to be called first, was used in a transaction block. Call \
+            it first, or outside of a block.",
     ),
     (
         "READ_ONLY_SQL_TRANSACTION",
@@ -56,41 +55,45 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "IN_FAILED_SQL_TRANSACTION",
-        "The transaction on the node was rolled back. Roll back, and begin again.",
+        "The transaction on the node was rolled back. Roll back, and start again.",
     ),
     (
         "INVALID_AUTHORIZATION_SPECIFICATION",
-        "A node asks for a kind of authentication that Helios refuses, such as a password in clear without TLS. Change the node's pg_hba.conf.",
+        "A node requested an authentication method that Helios does not allow, such as a clear-text password without \
+            TLS. Change the node's pg_hba.conf.",
     ),
     (
         "INVALID_PASSWORD",
-        "A node wants a password and none is known, or it is wrong. Add it to helios.credential, or to the password file named by helios.passfile.",
+        "A node requires a password, and it is missing or wrong. Store it in helios.credential or in the password file \
+            named by helios.passfile.",
     ),
     (
         "DEPENDENT_OBJECTS_STILL_EXIST",
-        "Something on nodes still depends on what is to be dropped, converted or repaired. The detail names it.",
+        "Objects on nodes depend on the object to be dropped, converted or repaired. The detail names them.",
     ),
-    ("INVALID_SCHEMA_NAME", "There is no schema of this name, or it is not a distributed one."),
+    ("INVALID_SCHEMA_NAME", "The schema does not exist or is not distributed."),
     (
         "TRANSACTION_ROLLBACK",
-        "A node rolled the transaction back instead of committing or preparing it. Run the transaction again.",
+        "A node rolled back the transaction instead of committing or preparing it. Run the transaction again.",
     ),
     (
         "T_R_SERIALIZATION_FAILURE",
-        "A schema moved while the transaction used an older snapshot. Run the transaction again.",
+        "A schema was moved while the transaction used an older snapshot. Run the transaction again.",
     ),
     (
         "T_R_DEADLOCK_DETECTED",
-        "Transactions waited for each other on more than one server, and this one was chosen to end. Run it again.",
+        "Transactions waited for each other on more than one server, and this one was chosen as the victim. Run it \
+            again.",
     ),
     (
         "SYNTAX_ERROR",
-        "The clause DISTRIBUTED has conflicting or unknown options, or a text sent to a node contains a NUL byte.",
+        "The DISTRIBUTED clause has conflicting or unrecognized options, or a text sent to a node contains a NUL byte.",
     ),
     ("INVALID_NAME", "A name is empty or longer than 63 bytes, or a path is not absolute."),
     (
         "INSUFFICIENT_PRIVILEGE",
-        "The role may not do this to the object, or only a coordinator may. Ask the owner, or a superuser, for the privilege.",
+        "The role lacks a privilege on the object, or only a coordinator is permitted. Ask the owner or a superuser \
+            for the privilege.",
     ),
     (
         "DATATYPE_MISMATCH",
@@ -98,31 +101,32 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "WRONG_OBJECT_TYPE",
-        "The object is of another kind than the command works on, such as a view where a table is needed.",
+        "The object is of the wrong kind for the command, such as a view instead of a table.",
     ),
     (
         "UNDEFINED_OBJECT",
-        "There is no node, shard, migration, role or other object of this name or number.",
+        "There is no node, shard, migration, role or other object with this name or ID.",
     ),
-    ("UNDEFINED_TABLE", "There is no table of this name, or not any more."),
-    ("DUPLICATE_SCHEMA", "A schema of this name exists already, here or on the node."),
+    ("UNDEFINED_TABLE", "The table does not exist."),
+    ("DUPLICATE_SCHEMA", "A schema with this name already exists, here or on the node."),
     (
         "DUPLICATE_OBJECT",
-        "A node, a server or a distributed schema of this name or address exists already.",
+        "A node, server or distributed schema with this name or address already exists.",
     ),
     ("RESERVED_NAME", "The schema belongs to PostgreSQL or to Helios and cannot be distributed."),
-    ("UNDEFINED_FILE", "COPY cannot open the file that it is to read."),
+    ("UNDEFINED_FILE", "COPY could not open the file."),
     (
         "INSUFFICIENT_RESOURCES",
-        "The server process has no file descriptor left for a session to a node. Raise max_files_per_process.",
+        "The server process has no file descriptor left for a session with a node. Increase max_files_per_process.",
     ),
     (
         "DISK_FULL",
-        "The target of a migration has less free disk space than 1.2 times the size of what moves, or a disk is full. Free some space.",
+        "The target of a migration has less free disk space than 1.2 times the size of the schemas, or a disk is full. \
+            Free disk space.",
     ),
     (
         "CONFIGURATION_LIMIT_EXCEEDED",
-        "A setting of a node, such as max_replication_slots, has no room for another migration. Raise it.",
+        "A limit on a node, such as max_replication_slots, does not allow another migration. Increase it.",
     ),
     (
         "PROGRAM_LIMIT_EXCEEDED",
@@ -130,29 +134,31 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
     (
         "OBJECT_NOT_IN_PREREQUISITE_STATE",
-        "The object is not in a state in which this is possible: a migration that has switched, a schema that has replicas, a server that does not preload the library. The hint says what comes first.",
+        "The object is not in the required state: a migration has already switched, a schema has replicas, a server \
+            does not preload the library. The hint says what to do first.",
     ),
     (
         "OBJECT_IN_USE",
-        "Something else works on the same schema, shard or node. Wait for it, or cancel it.",
+        "Another operation on the same schema, shard or node is in progress. Wait for it, or cancel it.",
     ),
     (
         "LOCK_NOT_AVAILABLE",
-        "A lock was not granted in time. Migrations try again by themselves; otherwise run the command again.",
+        "A lock was not granted before the timeout. Migrations retry automatically; otherwise run the command again.",
     ),
-    ("QUERY_CANCELED", "The statement was cancelled, or ran into a timeout, here or on its node."),
+    ("QUERY_CANCELED", "The statement was canceled or timed out, here or on its node."),
     (
         "SYSTEM_ERROR",
-        "pg_dump cannot be started or its output cannot be stored. Install the client programs of the server's version.",
+        "pg_dump could not be started or its output could not be stored. Install the client programs of the server's \
+            version.",
     ),
-    ("IO_ERROR", "A file, or a program's input or output, cannot be read or written."),
+    ("IO_ERROR", "A file, or a program's input or output, could not be read or written."),
     (
         "CONFIG_FILE_ERROR",
-        "A certificate, key or list of authorities for sessions to nodes cannot be used. The detail says why.",
+        "A certificate, key or CA file for sessions with nodes cannot be used. The detail says why.",
     ),
     (
         "EXTERNAL_ROUTINE_EXCEPTION",
-        "A program that Helios or COPY runs, such as pg_dump, ended with an error. The detail shows what it said.",
+        "A program run by Helios or COPY, such as pg_dump, failed. The detail shows its error output.",
     ),
     (
         "E_R_I_E_TRIGGER_PROTOCOL_VIOLATED",

@@ -168,7 +168,7 @@ fn nodes_one_version_behind_serve(cluster: &Cluster) {
     assert_eq!(text(&mut client, "SELECT count(*), sum(w) FROM a.t"), ["11|77"]);
     assert_eq!(text(&mut client, "SELECT v FROM b.t"), ["both"]);
     assert_eq!(text(&mut client, "SELECT count(*) FROM a.t, country"), ["22"]);
-    let older = "SELECT node, ok, detail LIKE '%older, upgrade soon%', remedy LIKE '%ALTER EXTENSION helios UPDATE%'
+    let older = "SELECT node, ok, detail LIKE '%the node should be upgraded soon%', remedy LIKE '%ALTER EXTENSION helios UPDATE%'
                    FROM helios_check_cluster() WHERE \"check\" = 'extension' ORDER BY node";
     assert_eq!(text(&mut client, older), ["coordinator|t|f|NULL", "node-1|t|t|t", "node-2|t|t|t"]);
     let faults = "SELECT node, \"check\", detail FROM helios_check_cluster() WHERE NOT ok";
