@@ -59,35 +59,35 @@ pub struct ScanContext {
     node: *mut pg_sys::CustomScanState,
 }
 
-/// Where and how rows go that are passed to the client as they are.
+/// How rows are passed unchanged to the client.
 pub struct ClientRows<'a> {
-    /// Tells the client of the columns; to be called once, before the first row.
+    /// Sends the row description to the client; to be called once, before the first row.
     pub begin: &'a dyn Fn(),
-    /// Format codes that the client asked for, one a column.
+    /// Format codes requested by the client, one per column.
     pub formats: Vec<i16>,
-    /// Columns that are anonymous records in binary form, which hold the OIDs of their columns' types.
+    /// Columns that are anonymous records in binary format, which contain the OIDs of their columns' types.
     pub records: Vec<usize>,
 }
 
-/// What PostgreSQL holds of a scan: its own struct first.
+/// The scan state known to PostgreSQL, which begins with its own struct.
 #[repr(C)]
 struct State {
     css: pg_sys::CustomScanState,
-    /// The [`Scan`], of the type that [`install`] was called with.
+    /// The [`Scan`], of the type with which [`install`] was called.
     scan: *mut c_void,
     decoder: *mut RowDecoder,
-    /// All null where the statement was not replanned.
+    /// All null unless the statement was replanned.
     replanned: Replanned,
-    /// Rows wanted by the running call of the executor; 0 means all.
+    /// Number of rows requested in the current call of the executor; 0 means all.
     limit: u64,
-    /// Nobody looks at the rows.
+    /// The rows are not used.
     rows_unwanted: bool,
     callback: pg_sys::MemoryContextCallback,
 }
 
 static EXEC: OnceLock<Methods<pg_sys::CustomExecMethods>> = OnceLock::new();
 
-/// Registers the scan; once, when the library is loaded.
+/// Registers the scan; called once, when the library is loaded.
 pub(in crate::pg) fn install<S: Scan>() {
     EXEC.get_or_init(|| {
         Methods(pg_sys::CustomExecMethods {
@@ -113,7 +113,7 @@ fn exec_methods() -> *const pg_sys::CustomExecMethods {
     EXEC.get().map_or(ptr::null(), |methods| &raw const methods.0)
 }
 
-/// The state of the scan of ours in a running plan: at its top, or under the Material node of a scrollable cursor; with
+/// The state of Helios' scan in a running plan: at the top, or below the Material node of a scrollable cursor; and
 /// whether it is at the top.
 ///
 /// # Safety
@@ -135,8 +135,7 @@ unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, boo
     }
 }
 
-/// Tells the scan in `planstate`, if there is one, how many rows the executor is asked for, and whether anybody looks at
-/// them.
+/// Tells the scan in `planstate`, if there is one, how many rows the executor requests, and whether they are used.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -154,8 +153,8 @@ pub(in crate::pg) unsafe fn set_demand(
     }
 }
 
-/// Lets the scan at the top of `planstate` send its rows straight to the client; without such a scan the executor has to
-/// do what it does with a statement that is replanned.
+/// Lets the scan at the top of `planstate` pass its rows directly to the client; without such a scan the executor
+/// proceeds as for a replanned statement.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -171,7 +170,7 @@ pub(in crate::pg) unsafe fn run_to_client<S: Scan>(
     }
 }
 
-/// Whether the top of `planstate` is a scan of ours that has not started.
+/// Whether the top of `planstate` is a scan of Helios that has not started.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -194,23 +193,23 @@ impl ScanContext {
         unsafe { (*self.node).ss.ps.state }
     }
 
-    /// The plan that is being executed.
+    /// The plan being executed.
     pub fn plan(&self) -> PlanView<'_> {
         // SAFETY: the state's plan is our custom scan, in memory that outlives the execution.
         unsafe { PlanView::new((*self.node).ss.ps.plan.cast()) }
     }
 
-    /// Rows wanted by the running call; 0 means all.
+    /// Number of rows requested in the current call; 0 means all.
     pub fn limit(&mut self) -> u64 {
         self.state().limit
     }
 
-    /// Whether nobody looks at the rows, so that only what the statement does matters.
+    /// Whether the rows are not used, so that only the statement's side effects matter.
     pub fn rows_unwanted(&mut self) -> bool {
         self.state().rows_unwanted
     }
 
-    /// The parameters, serialised for a node.
+    /// The parameters, serialized for a node.
     pub fn params(&self, count: i32) -> Params {
         // SAFETY: the executor's parameter list is valid (or null) during execution.
         unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
@@ -222,7 +221,7 @@ impl ScanContext {
         unsafe { (*(*self.slot()).tts_tupleDescriptor).natts > 0 }
     }
 
-    /// Puts a row (the body of a DataRow message, text format) into the scan's slot.
+    /// Stores a row (the body of a DataRow message, text format) in the scan's slot.
     pub fn store(&mut self, row: &[u8]) -> Result<()> {
         let slot = self.slot();
         let state = self.state();
@@ -238,7 +237,7 @@ impl ScanContext {
         unsafe { (*self.node).ss.ss_ScanTupleSlot }
     }
 
-    /// Empties the slot and frees what the last row needed.
+    /// Clears the slot and frees memory of the previous row.
     fn clear(&mut self) -> *mut pg_sys::TupleTableSlot {
         let slot = self.slot();
         // SAFETY: the slot is valid; the memory holds nothing but the values of the slot just emptied.
@@ -250,7 +249,7 @@ impl ScanContext {
         slot
     }
 
-    /// Counts rows that a data-modifying statement changed, for its command tag.
+    /// Adds to the number of rows changed by a data-modifying statement, for its command tag.
     pub fn add_processed(&mut self, rows: u64) {
         // SAFETY: the executor state is valid during execution.
         unsafe {

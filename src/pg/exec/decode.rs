@@ -1,4 +1,4 @@
-//! Turns rows as a node sends them (text format) into the values of a tuple slot.
+//! Converts rows sent by a node (text format) to the values of a tuple slot.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
@@ -7,7 +7,7 @@ use std::ffi::c_char;
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // Called for every column of every row: one guard around the row, not one a column.
+    // Called for every column of every row, so a single guard protects the whole row.
     fn InputFunctionCall(
         function: *mut pg_sys::FmgrInfo,
         text: *mut c_char,
@@ -25,9 +25,9 @@ struct Column {
 /// Decodes the rows of one result.
 pub struct RowDecoder {
     columns: Vec<Column>,
-    /// Values of the row, each with a NUL behind it.
+    /// Values of the row, each terminated by NUL.
     text: Vec<u8>,
-    /// Where each value begins in `text`; `None` is NULL.
+    /// Start of each value in `text`; `None` for NULL.
     starts: Vec<Option<usize>>,
 }
 
@@ -51,7 +51,7 @@ impl RowDecoder {
         Self { columns, text: Vec::new(), starts: Vec::new() }
     }
 
-    /// Puts one row into `slot`, its values into `memory`.
+    /// Stores a row in `slot`, with its values in `memory`.
     ///
     /// # Safety
     /// `slot` is an empty virtual slot with the descriptor of [`RowDecoder::new`]; `memory` is valid.

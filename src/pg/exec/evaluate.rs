@@ -15,27 +15,27 @@ use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::ptr;
 
-/// An expression to compute on a node.
+/// An expression to be evaluated on a node.
 pub struct Evaluation {
-    /// `SELECT …` with one column and one row.
+    /// `SELECT …` that returns one row with one column.
     pub sql: Vec<u8>,
     /// Namespaces of all remote objects in it.
     pub namespaces: Vec<Oid>,
-    /// Whether it may change something, settings of the session on the node included.
+    /// Whether it may change something, including settings of the session on the node.
     pub writes: bool,
-    /// What its result must be.
+    /// The expected result column.
     pub columns: ResultColumns,
     /// Its parameters.
     pub params: Params,
 }
 
-/// What computes expressions on nodes.
+/// Evaluates expressions on nodes.
 pub trait EvaluateHooks {
-    /// Computes an expression on its node; gives the value's text, `None` for NULL.
+    /// Evaluates an expression on its node; returns the value's text, `None` for NULL.
     fn evaluate(evaluation: Evaluation) -> Result<Option<Vec<u8>>>;
 }
 
-/// Whether a procedural language would compute this query as an expression (`exec_simple_check_plan` of PL/pgSQL).
+/// Whether a procedural language would evaluate this query as an expression (see PL/pgSQL's `exec_simple_check_plan`).
 pub fn is_expression(query: QueryTree<'_>) -> bool {
     // SAFETY: a valid query.
     unsafe {
@@ -109,7 +109,7 @@ pub(in crate::pg) fn substitute(
             arguments = pg_sys::lappend(arguments, node.cast());
         }
         if types.is_empty() {
-            // VARIADIC "any" takes at least one.
+            // VARIADIC "any" requires at least one argument.
             arguments = pg_sys::lappend(
                 arguments,
                 pg_sys::makeNullConst(pg_sys::TEXTOID, -1, Oid::INVALID).cast(),
@@ -204,7 +204,7 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
     }
 }
 
-/// The value of the call's result type with this text.
+/// Converts text to a value of the call's result type.
 unsafe fn input(fcinfo: pg_sys::FunctionCallInfo, text: &[u8]) -> pg_sys::Datum {
     let text = CString::new(text).unwrap_or_default();
     // SAFETY: look-ups for the result type of the call's own expression.

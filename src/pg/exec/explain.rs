@@ -1,4 +1,4 @@
-//! What a scan may add to the output of EXPLAIN, and which EXPLAIN is running.
+//! Output of EXPLAIN for a scan, and the EXPLAIN being executed.
 
 use crate::pg::exec::nesting;
 use crate::pg::tree::list;
@@ -34,7 +34,7 @@ impl ExplainOutput {
         unsafe { pg_sys::ExplainPropertyText(label.as_ptr(), value.as_ptr(), self.state) }
     }
 
-    /// Adds lines beneath the current node (text format).
+    /// Adds lines below the current plan node (text format).
     pub fn lines(&mut self, lines: &[String]) {
         // SAFETY: EXPLAIN's own state and its string buffer.
         unsafe {
@@ -46,7 +46,7 @@ impl ExplainOutput {
         }
     }
 
-    /// The format asked for.
+    /// The requested format.
     pub fn format(&self) -> Format {
         // SAFETY: EXPLAIN's own state.
         match unsafe { (*self.state).format } {
@@ -58,7 +58,7 @@ impl ExplainOutput {
     }
 }
 
-/// Notes the EXPLAIN that begins, with the options that the client gave.
+/// Records an EXPLAIN that begins, with the client's options.
 ///
 /// # Safety
 /// `statement` is a valid ExplainStmt.
@@ -83,10 +83,10 @@ pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
     nesting::explain_begins(options.join(", "), analyze);
 }
 
-/// Namespace of the table that an `EXPLAIN ANALYZE CREATE TABLE AS` makes.
+/// Namespace of the table that an `EXPLAIN ANALYZE CREATE TABLE AS` would create.
 ///
 /// # Safety
-/// `statement` is a valid, analysed ExplainStmt.
+/// `statement` is a valid, analyzed ExplainStmt.
 pub(in crate::pg) unsafe fn made_in(statement: *mut pg_sys::ExplainStmt) -> Option<Oid> {
     if !nesting::explain_executes() {
         return None;

@@ -1,7 +1,7 @@
-//! Plans and their execution: the custom scan that runs a statement on a node, rows in and out, triggers, nesting.
+//! Plans and their execution: the custom scan that runs a statement on a node, input and output of rows, triggers,
+//! nesting.
 //!
-//! Invariant: what is on the executor's stack while PostgreSQL runs owns nothing with a destructor. Begin with
-//! [`custom_scan`].
+//! Invariant: frames that call PostgreSQL own nothing with a destructor. Begin with [`custom_scan`].
 
 pub mod bulk_insert;
 pub mod copy_change;

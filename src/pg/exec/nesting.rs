@@ -1,8 +1,8 @@
-//! What the running statement is nested in: how many statements are around it (functions, `DO`, triggers), which utility
-//! statement encloses it, and which EXPLAIN.
+//! Nesting of the current statement: the number of enclosing statements (functions, `DO`, triggers), the enclosing
+//! utility statement, and the enclosing EXPLAIN.
 //!
-//! The executor and utility hooks run PostgreSQL's part of their work in here. Whether that ends well or by an error, what
-//! was before is put back; the error goes on with all its fields, as with PostgreSQL's own `PG_FINALLY`.
+//! The executor and utility hooks run PostgreSQL's part of their work in here. The previous state is restored whether
+//! that succeeds or raises an error, which propagates with all its fields, as with PostgreSQL's own `PG_FINALLY`.
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
@@ -12,7 +12,7 @@ use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::cell::{Cell, RefCell};
 
 unsafe extern "C-unwind" {
-    // Not the binding of pgrx: its guard would catch what is thrown here.
+    // Not pgrx's binding, whose guard would catch what is thrown here.
     fn pg_re_throw() -> !;
 }
 
@@ -21,21 +21,22 @@ thread_local! {
     static EXPLAIN: RefCell<Option<Explain>> = const { RefCell::new(None) };
 }
 
-/// Number of statements around this one; 0 or 1 for what the client sent itself, depending on whether its own
-/// hook has entered yet.
+/// Number of enclosing statements; 0 or 1 for the client's own statement, depending on whether its hook has been
+/// entered.
 pub fn depth() -> u32 {
     DEPTH.get()
 }
 
-/// Whether what runs now is inside of another statement, or of none: deferred triggers at the end of a transaction, checks
-/// of a domain while a parameter is bound, what the planner computes and a FunctionCall message run while no portal does.
+/// Whether the current code runs inside another statement or outside of any: deferred triggers at the end of a
+/// transaction, checks of a domain while a parameter is bound, expressions evaluated by the planner, and FunctionCall
+/// messages run without a portal.
 #[inline]
 pub fn is_nested() -> bool {
     // SAFETY: reads a variable of this backend.
     DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
 }
 
-/// An EXPLAIN that is running.
+/// An EXPLAIN being executed.
 #[derive(Debug, Clone)]
 pub struct Explain {
     /// Its options as text for a node, without the parentheses.
@@ -46,7 +47,7 @@ pub struct Explain {
     depth: u32,
 }
 
-/// Notes the EXPLAIN that begins, with its options as text for a node.
+/// Records an EXPLAIN that begins, with its options as text for a node.
 pub(in crate::pg) fn explain_begins(options: String, analyze: bool) {
     EXPLAIN.set(Some(Explain { options, analyze, depth: depth() }));
 }
@@ -56,12 +57,12 @@ pub(in crate::pg) fn explain_executes() -> bool {
     EXPLAIN.with_borrow(|explain| explain.as_ref().is_some_and(|explain| explain.analyze))
 }
 
-/// The EXPLAIN that is printing its plan, if there is one.
+/// The EXPLAIN that is printing its plan, if any.
 pub fn printing_explain() -> Option<Explain> {
     at_depth(depth())
 }
 
-/// The EXPLAIN whose own statement is being executed, if there is one; what functions in that statement run does not count.
+/// The EXPLAIN whose own statement is being executed, if any; statements of functions called by it do not count.
 pub fn executing_explain() -> Option<Explain> {
     at_depth(depth().checked_sub(1)?)
 }
@@ -70,10 +71,10 @@ fn at_depth(depth: u32) -> Option<Explain> {
     EXPLAIN.with_borrow(|running| running.as_ref().filter(|r| r.depth == depth).cloned())
 }
 
-/// Runs a statement of the executor, one deeper; calls `ended` when a statement of the client's has run.
+/// Runs a statement of the executor one level deeper; calls `ended` at the end of a client's statement.
 ///
 /// # Safety
-/// `body` owns nothing with a destructor, and neither do the frames that it calls PostgreSQL from.
+/// `body` owns nothing with a destructor, and neither do the frames from which it calls PostgreSQL.
 pub(in crate::pg) unsafe fn execute(ended: impl FnOnce(), body: impl FnOnce()) {
     let before = DEPTH.get();
     DEPTH.set(before + 1);
@@ -81,7 +82,7 @@ pub(in crate::pg) unsafe fn execute(ended: impl FnOnce(), body: impl FnOnce()) {
     unsafe { finally(body, || DEPTH.set(before), ended) }
 }
 
-/// Runs a utility statement; `deeper` says whether what it runs is nested in it.
+/// Runs a utility statement; `deeper` tells whether the statements that it runs are nested in it.
 ///
 /// # Safety
 /// As [`execute`].
@@ -104,10 +105,10 @@ pub(in crate::pg) unsafe fn utility(
     unsafe { finally(body, restore, ended) }
 }
 
-/// Runs `body`, then `restore`, whether or not an error is thrown through; `ended` behind what the client itself sent.
+/// Runs `body`, then `restore`, whether or not an error is thrown; then `ended` if it is the client's own statement.
 ///
 /// # Safety
-/// `body` and `ended` own nothing with a destructor; `restore` raises nothing.
+/// `body` and `ended` own nothing with a destructor; `restore` raises no errors.
 unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce(), ended: impl FnOnce()) {
     // SAFETY: what PG_TRY and PG_FINALLY do: the jump buffer is on the stack until the stacks are put back, and an error
     // that arrives here is thrown again to where it would have gone.
@@ -134,9 +135,9 @@ unsafe fn finally(body: impl FnOnce(), restore: impl FnOnce(), ended: impl FnOnc
     }
 }
 
-/// Commits what the statement has done so far and goes on in another transaction, as VACUUM does.
+/// Commits what the statement has done so far and continues in another transaction, like VACUUM.
 ///
-/// Errors: 25001 in a transaction block or a function, where what is under way belongs to the transaction that would end.
+/// Errors: 25001 in a transaction block or a function, whose work belongs to the transaction that would end.
 pub fn commit_and_begin() -> Result<()> {
     // SAFETY: reads variables of this backend.
     if depth() > 1 || unsafe { pg_sys::IsInTransactionBlock(true) } {

@@ -1,8 +1,8 @@
-//! Serialises the parameters of a statement for a node.
+//! Serializes the parameters of a statement for a node.
 //!
-//! A parameter's bytes as the client sent them are gone once PostgreSQL has bound them, so they are made again: in
-//! binary form for types whose binary form is the same on every server, as text (under the settings that both
-//! sides share) for the rest.
+//! The client's representation of a parameter is not available after PostgreSQL has bound it, so it is generated again:
+//! in binary format for types with the same binary form on every server, as text (with the settings that both sides
+//! share) for the rest.
 
 use pgrx::pg_sys::{self, Oid};
 use std::ops::Range;
@@ -13,29 +13,29 @@ use crate::pg::catalog::object::FIRST_USER_OID;
 #[derive(Debug, Default)]
 pub struct Params {
     types: Vec<u32>,
-    /// Index and type of parameters of types that users made.
+    /// Index and type of parameters of user-defined types.
     user_types: Vec<(usize, Oid)>,
     values: Vec<(bool, Option<Range<usize>>)>,
     bytes: Vec<u8>,
 }
 
 impl Params {
-    /// Type OIDs, 0 where the node shall find out.
+    /// Type OIDs, 0 to let the node infer them.
     pub fn types(&self) -> &[u32] {
         &self.types
     }
 
-    /// Whether there are parameters whose type is not the same on every server.
+    /// Whether there are parameters of types that differ between servers.
     pub fn has_user_types(&self) -> bool {
         !self.user_types.is_empty()
     }
 
-    /// Index and type (here) of the parameters whose type is not the same on every server.
+    /// Index and local type of the parameters of types that differ between servers.
     pub fn user_types(&self) -> Vec<(usize, Oid)> {
         self.user_types.clone()
     }
 
-    /// Sets the type OID that is sent for a parameter.
+    /// Sets the type OID to be sent for a parameter.
     pub fn set_type(&mut self, index: usize, oid: u32) {
         if let Some(of_type) = self.types.get_mut(index) {
             *of_type = oid;
@@ -47,7 +47,7 @@ impl Params {
         self.types.is_empty()
     }
 
-    /// Each value: whether it is in binary form, and its bytes; `None` is NULL.
+    /// Each value: whether it is in binary format, and its bytes; `None` for NULL.
     pub fn values(&self) -> impl Iterator<Item = (bool, Option<&[u8]>)> {
         self.values.iter().map(|(binary, range)| (*binary, range.clone().map(|r| &self.bytes[r])))
     }
@@ -73,7 +73,7 @@ impl Params {
         params
     }
 
-    /// Adds the parameter with this number (from 1, ascending); numbers left out become NULLs.
+    /// Adds the parameter with this number (from 1, ascending); skipped numbers become NULL.
     ///
     /// # Safety
     /// The value is one of the type.
@@ -110,7 +110,7 @@ impl Params {
         self.values.push((binary, Some(start..self.bytes.len())));
     }
 
-    /// Appends the value; gives whether it is in binary form.
+    /// Appends the value; returns whether it is in binary format.
     fn add_value(&mut self, of_type: Oid, value: pg_sys::Datum) -> bool {
         match of_type {
             pg_sys::INT4OID => self.bytes.extend((value.value() as i32).to_be_bytes()),
@@ -149,8 +149,8 @@ impl Params {
     }
 }
 
-/// The type to send. Types that users made have other OIDs on a node; a number that the text does not use (procedural
-/// languages leave gaps) needs some type, or the node could not tell one.
+/// The type OID to be sent. User-defined types have other OIDs on a node; a parameter that the text does not use
+/// (procedural languages leave gaps) needs some type, because the node could not infer one.
 fn known_type(type_oid: u32) -> u32 {
     match type_oid {
         0 => pg_sys::TEXTOID.to_u32(),
@@ -160,7 +160,7 @@ fn known_type(type_oid: u32) -> u32 {
     }
 }
 
-/// Types whose binary form holds no OIDs and depends on no setting of either server.
+/// Types whose binary form contains no OIDs and does not depend on settings of either server.
 fn has_portable_binary(of_type: Oid) -> bool {
     matches!(
         of_type,
@@ -181,8 +181,8 @@ fn has_portable_binary(of_type: Oid) -> bool {
     )
 }
 
-/// Whether the binary form of this type's values holds OIDs that are other ones on another server: arrays and composites
-/// name the types of their parts, and names of objects are OIDs.
+/// Whether the binary form of this type contains OIDs that differ on another server: arrays and composites contain the
+/// types of their parts, and object names are OIDs.
 pub(in crate::pg) fn binary_holds_oids(of_type: Oid) -> bool {
     // SAFETY: syscache look-ups, which give an invalid OID where there is nothing.
     unsafe {
@@ -211,8 +211,8 @@ pub(in crate::pg) fn binary_holds_oids(of_type: Oid) -> bool {
     }
 }
 
-/// Whether a value of this type in binary form is the same bytes on every server (types made by users, and records,
-/// may hold OIDs).
+/// Whether values of this type have the same binary form on every server (user-defined types and records may contain
+/// OIDs).
 pub(in crate::pg) fn same_binary_everywhere(of_type: Oid) -> bool {
     // SAFETY: a syscache look-up; an invalid OID for what is no array.
     let element = unsafe { pg_sys::get_element_type(of_type) };

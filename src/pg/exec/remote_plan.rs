@@ -1,7 +1,7 @@
-//! Builds and reads the plan of a statement that runs on one node: a custom scan that carries the text to send.
+//! Builds and reads the plan of a statement that runs on one node: a custom scan with the text to be sent.
 //!
-//! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's privileges on
-//! them, and drops a cached plan when one of them changes.
+//! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's permissions on
+//! them, and invalidates a cached plan when one of them changes.
 
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
@@ -13,7 +13,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 unsafe extern "C-unwind" {
-    // Called many times for each plan: one guard around the plan, not one a call.
+    // Called many times per plan, so a single guard protects the whole plan.
     fn palloc(size: usize) -> *mut c_void;
     fn palloc0(size: usize) -> *mut c_void;
     fn pnstrdup(text: *const c_char, length: usize) -> *mut c_char;
@@ -50,32 +50,32 @@ unsafe extern "C-unwind" {
     fn materialize_finished_plan(subplan: *mut pg_sys::Plan) -> *mut pg_sys::Plan;
 }
 
-/// What a remote plan says.
+/// Contents of a remote plan.
 #[derive(Debug, Clone)]
 pub struct RemotePlan {
-    /// Text to send, in the database's encoding.
+    /// Text to be sent, in the database's encoding.
     pub sql: Vec<u8>,
-    /// Whether the text is the client's own: then error positions are moved by this many characters, the length of
-    /// what stands before the statement in its source. `None` for deparsed text.
+    /// If the text is the client's own: number of characters that precede the statement in its source, by which error
+    /// positions are shifted. `None` for deparsed text.
     pub offset: Option<i32>,
-    /// Number of parameters that the text may refer to.
+    /// Number of parameters to which the text may refer.
     pub params: i32,
     /// Whether it changes data or locks rows.
     pub writes: bool,
-    /// Whether it calls functions that may change settings of the session on the node.
+    /// Whether it calls functions that may change session settings on the node.
     pub unsettles: bool,
-    /// Namespaces of all remote objects it touches.
+    /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
 }
 
-/// The fields of a [`RemotePlan`] as they lie in a plan tree.
+/// The fields of a [`RemotePlan`] as stored in a plan tree.
 #[derive(Clone, Copy)]
 pub struct PlanView<'a> {
     private: *mut pg_sys::List,
     plan: PhantomData<&'a pg_sys::CustomScan>,
 }
 
-/// A table of functions that PostgreSQL keeps a pointer to.
+/// A table of functions to which PostgreSQL keeps a pointer.
 pub(in crate::pg) struct Methods<T>(pub(in crate::pg) T);
 // SAFETY: the tables hold function pointers and static names, and are never written after they are set.
 unsafe impl<T> Sync for Methods<T> {}
@@ -86,7 +86,7 @@ static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
 
 type Create = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScan) -> *mut pg_sys::Node;
 
-/// Registers the custom scan of plans that run on a node; once, when the library is loaded.
+/// Registers the custom scan for plans that run on a node; called once, when the library is loaded.
 pub(in crate::pg) fn register(create: Create) {
     let scan = SCAN.get_or_init(|| {
         Methods(pg_sys::CustomScanMethods {
@@ -102,7 +102,7 @@ fn scan_methods() -> *const pg_sys::CustomScanMethods {
     SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
 }
 
-/// The scan of ours in a finished plan: at its top, or under the Material node of a scrollable cursor.
+/// Whether a finished plan contains Helios' scan: at the top, or below the Material node of a scrollable cursor.
 ///
 /// # Safety
 /// `plan` is null or a valid plan.
@@ -185,7 +185,8 @@ unsafe fn node<T>(tag: NodeTag) -> *mut T {
     }
 }
 
-/// Gives the scan the columns of `source`: each a variable of the scan's own tuple, so that no projection is needed.
+/// Defines the scan's columns from `source`, each as a variable of the scan's own tuple, so that no projection is
+/// needed.
 unsafe fn describe(scan: *mut pg_sys::CustomScan, source: *mut pg_sys::List) {
     // SAFETY: `source` is null or a list of TargetEntry.
     unsafe {
@@ -303,13 +304,13 @@ impl<'a> PlanView<'a> {
         half(index) << 32 | half(index + 1)
     }
 
-    /// Text to send.
+    /// Text to be sent.
     pub fn sql(&self) -> &'a [u8] {
         // SAFETY: the text lives as long as the plan.
         unsafe { CStr::from_ptr(self.sql_pointer()).to_bytes() }
     }
 
-    /// The same for PostgreSQL: it ends with a NUL.
+    /// The text as a NUL-terminated string.
     pub(in crate::pg) fn sql_pointer(&self) -> *const c_char {
         // SAFETY: the first member is a String.
         unsafe { (*list::nth::<pg_sys::String>(self.private, 0)).sval }

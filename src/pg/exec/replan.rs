@@ -1,8 +1,7 @@
-//! A statement that is replanned while it runs, because its schema has moved since it was planned.
+//! Replans a statement during its execution because its schema was moved after it was planned.
 //!
-//! It runs through SPI, with a snapshot of its own. Its rows are kept, in memory and then on disk, until the executor
-//! asks for them. No guard of ours is around what PostgreSQL does for it, so that errors pass with all their fields: here
-//! is nothing that would have to be dropped.
+//! It runs through SPI with a new snapshot. Its rows are kept in memory and then on disk until the executor requests
+//! them. PostgreSQL is called without a guard, so that errors keep all their fields: no frame here has destructors.
 
 use crate::error::Error;
 use crate::pg::catalog::types::tuple_attribute;
@@ -13,7 +12,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    // Not pgrx's bindings, whose guards would strip errors of their fields.
     fn palloc0(size: usize) -> *mut c_void;
     fn makeParamList(count: c_int) -> pg_sys::ParamListInfo;
     fn CreateDestReceiver(kind: pg_sys::CommandDest::Type) -> *mut pg_sys::DestReceiver;
@@ -55,11 +54,11 @@ unsafe extern "C-unwind" {
 /// The rows of a replanned statement.
 #[derive(Clone, Copy)]
 pub(in crate::pg) struct Replanned {
-    /// Null where no statement was replanned.
+    /// Null if no statement was replanned.
     rows: *mut pg_sys::Tuplestorestate,
-    /// Where a row is taken apart.
+    /// Slot in which a row is deformed.
     row: *mut pg_sys::TupleTableSlot,
-    /// Rows that it changed and that were not counted yet.
+    /// Number of rows that it changed that have not been counted yet.
     changed: u64,
 }
 
@@ -67,7 +66,7 @@ impl Replanned {
     /// Runs the statement of a scan.
     ///
     /// # Safety
-    /// `node` is a scan of ours that is being executed, and nothing between here and the executor has to be dropped.
+    /// `node` is Helios' scan being executed, and no frame between here and the executor has destructors.
     pub(in crate::pg) unsafe fn run(node: *mut pg_sys::CustomScanState) -> Self {
         // SAFETY: by the caller's promise; what is allocated lives as long as the execution.
         unsafe {
@@ -95,11 +94,11 @@ impl Replanned {
         }
     }
 
-    /// Puts the next row into the scan's slot, which is empty, and counts changed rows as the executor does. False if no
+    /// Stores the next row in the scan's slot, which is empty, and counts changed rows like the executor. False if no
     /// statement was replanned.
     ///
     /// # Safety
-    /// `node` is the scan that [`Self::run`] was called for.
+    /// `node` is the scan for which [`Self::run`] was called.
     pub(in crate::pg) unsafe fn next(&mut self, node: *mut pg_sys::CustomScanState) -> bool {
         if !self.is_some() {
             return false;
@@ -126,12 +125,12 @@ impl Replanned {
         true
     }
 
-    /// Whether a statement was replanned, and its rows are kept.
+    /// Whether a statement was replanned and its rows are kept.
     pub(in crate::pg) fn is_some(&self) -> bool {
         !self.rows.is_null()
     }
 
-    /// Gives up what is left of the rows.
+    /// Discards the remaining rows.
     pub(in crate::pg) fn end(&mut self) {
         if self.is_some() {
             // SAFETY: both were made by `run`, and are ended once.
@@ -144,7 +143,7 @@ impl Replanned {
     }
 }
 
-/// The same columns with types alone: a variable's modifier (`numeric(10,2)`) is not that of a parameter.
+/// The same columns without type modifiers: a variable's modifier (`numeric(10,2)`) need not be a parameter's.
 unsafe fn without_modifiers(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc {
     // SAFETY: a valid descriptor; the copy is changed only before anybody uses it.
     unsafe {
@@ -156,7 +155,7 @@ unsafe fn without_modifiers(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc {
     }
 }
 
-/// The first parameters of a list, as values alone: the statement's text names them by number.
+/// Copies the first parameters of a list as values: the statement's text refers to them by number.
 unsafe fn copied(list: pg_sys::ParamListInfo, count: c_int) -> pg_sys::ParamListInfo {
     // SAFETY: the list is null or the executor's own; ids run from 1 to numParams.
     unsafe {
@@ -174,7 +173,7 @@ unsafe fn copied(list: pg_sys::ParamListInfo, count: c_int) -> pg_sys::ParamList
     }
 }
 
-/// A parameter that the text does not use may have no type, and one that nothing is known of is a text.
+/// A parameter that the text does not use may have no type; one of unknown type becomes text.
 unsafe fn with_type(mut param: pg_sys::ParamExternData) -> pg_sys::ParamExternData {
     let unknown = param.ptype == pg_sys::UNKNOWNOID;
     if unknown && !param.isnull {
@@ -190,7 +189,7 @@ unsafe fn with_type(mut param: pg_sys::ParamExternData) -> pg_sys::ParamExternDa
     param
 }
 
-/// Gives the number of rows that were changed or found.
+/// Returns the number of rows changed or found.
 unsafe fn execute(
     sql: *const c_char,
     params: pg_sys::ParamListInfo,

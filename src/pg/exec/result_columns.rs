@@ -1,4 +1,4 @@
-//! The columns of a result as numbers that are cheap to compare.
+//! Digests of result columns, which are cheap to compare.
 
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::tree::list;
@@ -6,17 +6,17 @@ use helios_core::frames::ColumnsDigest;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::{CStr, c_int};
 
-/// What a node's result must look like.
+/// The expected columns of a node's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResultColumns {
-    /// Digest of names and types as a node describes them; 0 if there is no result, or its columns do not matter.
+    /// Digest of names and types as described by a node; 0 if there is no result, or its columns do not matter.
     pub described: u64,
-    /// A number that differs where the types do, those included whose OIDs differ from server to server.
+    /// Digest of the types, including those whose OIDs differ between servers.
     pub own_types: u64,
 }
 
 unsafe extern "C-unwind" {
-    // Called for every column: one guard around all of them, not one a call.
+    // Called for every column, so a single guard protects all of them.
     fn exprType(expr: *const pg_sys::Node) -> Oid;
     fn getBaseType(of_type: Oid) -> Oid;
 }
@@ -32,7 +32,7 @@ impl Collected {
     /// An error of the server's leaves this without an unwinding.
     #[inline]
     unsafe fn add(&mut self, name: &CStr, of_type: Oid) {
-        // A RowDescription names the type below a domain. None of the types with numbers of their own is one.
+        // A RowDescription contains the base type of a domain. No type with a fixed OID is a domain.
         let base = if of_type.to_u32() < pg_sys::FirstGenbkiObjectId {
             of_type
         } else {
@@ -49,11 +49,11 @@ impl Collected {
     }
 }
 
-/// The columns of a query's result; none if it does not return any.
+/// The columns of a query's result; none if it does not return rows.
 ///
 /// # Safety
-/// `targets` is null or a valid list of TargetEntry. An error of the server's leaves this without an unwinding: only behind
-/// a guard, with nothing in between that has to be dropped.
+/// `targets` is null or a valid list of TargetEntry. A server error leaves this without unwinding: only within a guard,
+/// without destructors in between.
 pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool) -> ResultColumns {
     if !returns {
         return ResultColumns::default();
@@ -70,7 +70,7 @@ pub(in crate::pg) unsafe fn of_targets(targets: *mut pg_sys::List, returns: bool
     columns.finish()
 }
 
-/// The columns of a row of this kind.
+/// The columns of a row with this descriptor.
 ///
 /// # Safety
 /// `descriptor` is valid.
@@ -95,7 +95,7 @@ unsafe fn of_attributes(descriptor: pg_sys::TupleDesc) -> ResultColumns {
     columns.finish()
 }
 
-/// The columns of `SELECT *` from a relation, which is locked.
+/// The columns of `SELECT *` from a locked relation.
 pub fn of_relation(relation: Oid) -> ResultColumns {
     // SAFETY: the caller holds a lock; the descriptor is read while the relation is open.
     unsafe {

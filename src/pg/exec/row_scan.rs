@@ -1,8 +1,8 @@
-//! Reads all rows of a table without a plan.
+//! Reads all rows of a table without planning a query.
 //!
-//! To plan a query is to run code of the table's owner: the planner computes what is constant in the expressions and
-//! predicates of indexes and extended statistics. A scan runs nothing but the output functions of types, which are
-//! superusers' (a base type can be made by nobody else).
+//! Planning a query runs code of the table's owner: the planner evaluates constant expressions in indexes, index
+//! predicates and extended statistics. A scan only runs the output functions of types, which belong to superusers
+//! (nobody else can create a base type).
 
 use crate::error::{Error, Result};
 use crate::pg::error::raise_from_guarded;
@@ -17,9 +17,9 @@ unsafe extern "C-unwind" {
     fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
 }
 
-/// As [`each`], for the one row of a sequence: last value, numbers in the log, whether the value was given out.
+/// Like [`each`], for the single row of a sequence: last_value, log_cnt, is_called.
 ///
-/// 42809 if relation is not a sequence (any more).
+/// 42809 if the relation is not a sequence (anymore).
 pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
     // SAFETY: locks for the rest of the transaction, so that it stays what it is; looks into the system cache.
     let kind = unsafe {
@@ -32,8 +32,8 @@ pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) 
     each(relation, take)
 }
 
-/// Takes all rows out of a table that are committed now, or this transaction's own. No rule, no policy and no trigger
-/// counts; who refers to a row is not asked. Gives how many there were.
+/// Deletes all rows of a table that are committed now, or are this transaction's own. Rules, policies, triggers and
+/// foreign keys are ignored. Returns the number of rows.
 pub fn delete_all(relation: Oid) -> u64 {
     let mut rows = 0;
     // SAFETY: the tuple is the scan's, of this relation and this snapshot.
@@ -55,7 +55,7 @@ pub fn has_rows(relation: Oid) -> bool {
     found
 }
 
-/// Calls `take` with each tuple until it says no.
+/// Calls `take` with each tuple until it returns false.
 fn with_tuples(
     relation: Oid,
     lock: u32,
@@ -82,9 +82,9 @@ fn with_tuples(
     }
 }
 
-/// Calls `take` with each row that is committed now, or this transaction's own: columns as text, by number less one,
-/// written so that every server reads them as the same values. The caller has checked that the relation is a table, and
-/// who may read it.
+/// Calls `take` with each row that is committed now, or is this transaction's own: columns as text, by number less one,
+/// formatted so that every server reads them as the same values. The caller has checked that the relation is a table,
+/// and the permission to read it.
 pub fn each(relation: Oid, mut take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
     let _modes = OwnSettings::begin(&crate::pg::exec::copy_from::PINNED[1..]); // no text leaves the server here
     let mut memory = pgrx::memcxt::PgMemoryContexts::new("rows of a table");
@@ -102,7 +102,7 @@ pub fn each(relation: Oid, mut take: impl FnMut(&Values) -> Result<()>) -> Resul
     result
 }
 
-/// A hash of a row that tells apart all values that are written differently.
+/// A hash of a row that distinguishes all values with different text.
 pub fn hash(row: &Values) -> i64 {
     let mut bytes = Vec::new();
     for value in row {
@@ -118,7 +118,7 @@ pub fn hash(row: &Values) -> i64 {
     unsafe { hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, 0) as i64 }
 }
 
-/// Raises 42809 for a relation that no access method stores, such as a view: it cannot be scanned.
+/// Raises 42809 for a relation without storage, such as a view, which cannot be scanned.
 ///
 /// # Safety
 /// The relation is open.

@@ -1,10 +1,10 @@
-//! What a trigger was fired for, as plain values.
+//! The event for which a trigger was fired, as plain values.
 
 use crate::pg::session::own_settings::OwnSettings;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::CStr;
 
-/// Values are written so that every server reads them as the same ones, as postgres_fdw writes them.
+/// Values are formatted so that every server reads them as the same ones, like in postgres_fdw.
 const MODES: [(&CStr, &CStr); 4] = [
     (c"datestyle", c"ISO"),
     (c"intervalstyle", c"postgres"),
@@ -12,10 +12,10 @@ const MODES: [(&CStr, &CStr); 4] = [
     (c"search_path", c"pg_catalog"),
 ];
 
-/// The columns of a row as text, by column number less one; None for NULL, dropped columns too.
+/// The columns of a row as text, by column number less one; None for NULL and for dropped columns.
 pub type Values = Vec<Option<Vec<u8>>>;
 
-/// What a statement does to rows.
+/// An operation on rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Insert,
@@ -25,7 +25,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// That of a change of one row, of which there is an old or a new version, or both.
+    /// The operation that changes a row with an old version, a new version, or both.
     pub fn of(has_old: bool, has_new: bool) -> Self {
         match (has_old, has_new) {
             (false, _) => Self::Insert,
@@ -35,15 +35,15 @@ impl Operation {
     }
 }
 
-/// What a trigger was fired for.
+/// The event for which a trigger was fired.
 pub enum Fired {
     /// Before a statement.
     Before(Operation),
-    /// After a row was changed: what it was and what it is.
+    /// After a row was changed, with its old and new version.
     Row {
-        /// None: the row was inserted.
+        /// None if the row was inserted.
         old: Option<Values>,
-        /// None: the row was deleted.
+        /// None if the row was deleted.
         new: Option<Values>,
     },
     /// After a statement.
@@ -52,10 +52,10 @@ pub enum Fired {
     Truncated,
 }
 
-/// The table, and what happens to it.
+/// The table and the event.
 ///
 /// # Safety
-/// The data are those of a trigger's call under way.
+/// The data are those of the current call of a trigger.
 pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
     // SAFETY: the caller's word: the server fills these fields for the duration of the call.
     unsafe {

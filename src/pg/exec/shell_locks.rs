@@ -1,21 +1,21 @@
-//! The locks that PostgreSQL takes for a statement on the rows or files of relations, taken on their shells.
+//! Takes the locks of commands that process the rows or files of relations on their shells.
 //!
 //! The node does the work and locks its own tables. The shells are locked first, so that two transactions meet in this
-//! server's lock queue, where a deadlock is seen, and not one here and one on the node.
+//! server's lock queue, where a deadlock is detected, and not one here and one on the node.
 
 use crate::pg::catalog::names::inheritors;
 use crate::pg::tree::list;
 use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
-// The server's own constants have a type narrower than the rights' in some versions.
+// In some versions the server's own constants have a narrower type than AclMode.
 const ACL_TRUNCATE: pg_sys::AclMode = 1 << 4;
 #[cfg(any(feature = "pg17", feature = "pg18"))]
 const ACL_MAINTAIN: pg_sys::AclMode = 1 << 14;
 
 impl Statement {
-    /// Locks relations that the statement lists, and what PostgreSQL would lock along with them, until the transaction
-    /// ends. One that the current user may not do this to is left alone: the node says so.
+    /// Locks the listed relations, and those that PostgreSQL would lock with them, until the transaction ends.
+    /// Relations without permission are skipped: the node raises the error.
     pub fn lock_shells(&self, targets: &[&RelationTarget]) {
         let Some(mode) = self.lock_mode() else { return };
         let mut truncated = Vec::new();
@@ -43,7 +43,7 @@ impl Statement {
         }
     }
 
-    /// What TRUNCATE … RESTART IDENTITY CASCADE reaches, its list included.
+    /// The relations affected by TRUNCATE … RESTART IDENTITY CASCADE, including those listed.
     fn lock_truncated(&self, mut truncated: Vec<Oid>, mode: pg_sys::LOCKMODE) {
         let node = self.node::<pg_sys::TruncateStmt>();
         // SAFETY: only TRUNCATE gets here; the functions read the catalogs and give lists of OIDs.
@@ -75,7 +75,7 @@ impl Statement {
         }
     }
 
-    /// How strongly PostgreSQL locks what the statement lists; None for one that does not wait for locks.
+    /// The lock mode of the command; None if it does not wait for locks.
     fn lock_mode(&self) -> Option<pg_sys::LOCKMODE> {
         // SAFETY: the tag says what the node is.
         let mode = unsafe {
@@ -112,7 +112,7 @@ impl Statement {
         Some(mode as pg_sys::LOCKMODE)
     }
 
-    /// Whether the current user may do it to the relation: nobody else can make others wait.
+    /// Whether the current user has permission for the command; nobody else may block others.
     fn may_lock(&self, relation: Oid) -> bool {
         // SAFETY: looks into the system caches.
         unsafe {

@@ -1,8 +1,8 @@
 //! All rows of a table as values of its row type, for queries that read them without naming the table.
 //!
-//! A query that names a table is planned with what its owner has written into indexes and statistics, and needs the
-//! owner's rights to run safely, which he may not have. One over this function plans nothing of the table's, and runs
-//! nothing but output functions and whatever it calls itself.
+//! Planning a query that names a table runs what its owner has written into indexes and statistics, and it would have
+//! to run with the owner's privileges, which he may not have. A query on this function plans nothing of the table, and
+//! only runs output functions and the functions that it calls itself.
 
 use crate::pg::exec::row_scan::require_storage;
 use crate::pg::ipc::wait::check_for_interrupts;
@@ -13,10 +13,10 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::rc::Rc;
 
-/// A scan under way. It ends with the last row; one that is given up before belongs to a failed query, whose end
-/// releases what it holds. Behind the end of its query it gives no rows any more.
+/// A scan in progress. It ends with the last row; if it is abandoned before, its query has failed, whose end releases
+/// its resources. After the end of its query it returns no more rows.
 pub struct TableRows {
-    /// The memory that the scan lies in has not been freed.
+    /// The scan's memory context has not been freed.
     lives: Rc<Cell<bool>>,
     table: pg_sys::Relation,
     scan: pg_sys::SysScanDesc,
@@ -24,7 +24,7 @@ pub struct TableRows {
 }
 
 impl TableRows {
-    /// Begins to read a table under the snapshot of the query under way. The caller has checked who may read it.
+    /// Starts a scan with the snapshot of the current query. The caller has checked permissions.
     pub fn of(table: Oid) -> Self {
         // SAFETY: relation, snapshot and scan belong to the resource owner of the query, as those of its own scans do.
         unsafe {
@@ -64,7 +64,7 @@ impl Iterator for TableRows {
     }
 }
 
-/// True until the current memory context is emptied.
+/// True until the current memory context is reset.
 ///
 /// # Safety
 /// There is a current memory context.

@@ -11,15 +11,15 @@ use pgrx::pg_sys;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 
-/// What the extension decides while PostgreSQL executes a plan.
+/// Decisions of the extension while PostgreSQL executes a plan.
 pub trait ExecutorHooks {
     /// State of the custom scan that runs a statement on a node.
     type Scan: Scan;
-    /// Refuses a plan that would read or write one of these relations (OID and `relkind`), whatever path it came on.
+    /// Rejects a plan that would read or write one of these relations (OID and `relkind`), however it was created.
     fn check_relations(relations: &mut dyn Iterator<Item = (pg_sys::Oid, u8)>) -> Result<()>;
-    /// Refuses a plan that would write relations that may not be written now.
+    /// Rejects a plan that would write relations that must not be written now.
     fn check_written(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<()>;
-    /// A statement of the client's has run to its end. Raises nothing.
+    /// Called at the end of a client's statement. Raises no errors.
     fn statement_ended();
 }
 
@@ -32,7 +32,7 @@ struct Previous {
 }
 
 unsafe extern "C-unwind" {
-    // Not the bindings of pgrx: their guards would strip errors of their fields.
+    // Not pgrx's bindings, whose guards would strip errors of their fields.
     fn standard_ExecutorStart(desc: *mut pg_sys::QueryDesc, flags: c_int);
     #[cfg(not(feature = "pg18"))]
     fn standard_ExecutorRun(
@@ -50,7 +50,7 @@ unsafe extern "C-unwind" {
     fn standard_ExecutorFinish(desc: *mut pg_sys::QueryDesc);
 }
 
-/// Installs the hooks and registers the custom scan; once, when the library is loaded.
+/// Installs the hooks and registers the custom scan; called once, when the library is loaded.
 pub(super) fn install<H: ExecutorHooks>() {
     custom_scan::install::<H::Scan>();
     // SAFETY: called while the library is loaded, in a single-threaded process.
@@ -78,7 +78,7 @@ unsafe extern "C-unwind" fn start<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc
     }
 }
 
-/// The last gate: whatever path a plan took, it is checked before it runs.
+/// The final check of every plan before it runs.
 unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) -> Result<()> {
     // SAFETY: a finished plan's range table is a list of range table entries.
     unsafe {
@@ -87,7 +87,7 @@ unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) ->
             return Ok(());
         }
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)
-            // From 16 on an expanded view is a subquery that still has its name.
+            // Since version 16 an expanded view is a subquery that still has its name.
             .filter(|&rte| match (*rte).rtekind {
                 pg_sys::RTEKind::RTE_RELATION => true,
                 pg_sys::RTEKind::RTE_SUBQUERY => (*rte).relid != pg_sys::Oid::INVALID,
@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn finish<H: ExecutorHooks>(desc: *mut pg_sys::QueryDes
     }
 }
 
-/// The head of printtup.c's private DR_printtup.
+/// Beginning of printtup.c's private DR_printtup.
 #[repr(C)]
 struct PrintReceiver {
     public: pg_sys::DestReceiver,
@@ -222,8 +222,8 @@ unsafe fn pass_through<H: ExecutorHooks>(
     }
 }
 
-/// The formats that the client asked for, and the columns that are records in binary form; `None` if a column's binary
-/// form holds OIDs that differ between servers, so that its rows must be decoded.
+/// The formats requested by the client, and the columns that are records in binary format; `None` if a column's binary
+/// form contains OIDs that differ between servers, so that its rows must be decoded.
 unsafe fn client_formats(
     portal: pg_sys::Portal,
     descriptor: pg_sys::TupleDesc,

@@ -1,21 +1,21 @@
-//! Functions before they are called (`OAT_FUNCTION_EXECUTE`): the server announces each once, when an expression is made
-//! ready or a FunctionCall message has arrived.
+//! Function calls (`OAT_FUNCTION_EXECUTE`): the server reports each function once, when an expression is initialized or
+//! a FunctionCall message arrives.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use pgrx::pg_sys::{self, Oid};
 
-/// What the extension decides about a function before it is called.
+/// Decisions of the extension before a function is called.
 pub trait FunctionHooks {
-    /// Whether [`Self::check_function`] has anything to say about the function: asked for every function of every
-    /// expression, so a comparison of numbers.
+    /// Whether [`Self::check_function`] applies to the function; called for every function in every expression, so it
+    /// only compares numbers.
     fn is_watched(function: Oid) -> bool;
-    /// Refuses a function that must not be called here in this way.
+    /// Rejects a function that must not be called here in this way.
     fn check_function(function: Oid) -> Result<()>;
 }
 
-/// Whether the client called the function that was announced by a FunctionCall message: no statement is running, and
-/// no expression is made ready in the memory of messages.
+/// Whether the reported function is called by a FunctionCall message of the client: no statement is running, and no
+/// expression is being initialized in MessageContext.
 pub fn is_function_call_message() -> bool {
     // SAFETY: reads variables of this backend.
     unsafe {

@@ -1,7 +1,6 @@
-//! Cache invalidation: counts the messages about the names of schemas and about relations.
+//! Cache invalidation: counts invalidation messages for schema names and relations.
 //!
-//! The callbacks run at moments where nothing may fail, so they only count; whoever has cached something compares the
-//! numbers.
+//! The callbacks run where no error may be raised, so they only count; users of cached data compare the counters.
 
 use crate::error::Result;
 use pgrx::pg_sys;
@@ -24,7 +23,7 @@ pub fn install() {
     }
 }
 
-/// Changes whenever the name of a schema, or a relation that is watched ([`watch`]), may have changed.
+/// Changes whenever the name of a schema, or a watched relation ([`watch`]), may have changed.
 #[inline]
 pub fn epoch() -> u64 {
     EPOCH.get()
@@ -36,19 +35,19 @@ pub fn relations() -> u64 {
     RELATIONS.get()
 }
 
-/// The relations whose invalidation matters; all of them invalid: every relation does.
+/// Sets the relations whose invalidation matters; if all are invalid, every relation does.
 pub fn watch(relations: [pg_sys::Oid; 6]) {
     WATCHED.set(relations);
 }
 
-/// The current transaction changes a table that is watched: seen here with the next command, elsewhere by whoever gets
-/// a lock after it was committed, by COMMIT PREPARED too.
+/// Records a change of a watched table by the current transaction: visible here with the next command, and elsewhere to
+/// everybody who acquires a lock after it was committed, also by COMMIT PREPARED.
 pub fn tell(relation: pg_sys::Oid) {
     // SAFETY: the relation exists: its trigger is running. Notes a message for the end of the command and transaction.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
 }
 
-/// Plans that use a table of this schema are made again, from the end of the transaction on.
+/// Invalidates plans that use a table in this schema at the end of the transaction.
 pub fn tables_changed(schema: &str) -> Result<()> {
     let select = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = $1::name AND c.relkind IN ('r', 'p', 'v', 'm', 'S')";
@@ -62,7 +61,7 @@ pub fn tables_changed(schema: &str) -> Result<()> {
     Ok(())
 }
 
-/// Counts as if an invalidation message had arrived.
+/// Has the effect of an invalidation message.
 pub fn invalidate() {
     EPOCH.set(EPOCH.get().wrapping_add(1));
 }

@@ -1,4 +1,4 @@
-//! `object_access_hook`: which objects a statement creates, alters and drops, and which functions are about to be called.
+//! `object_access_hook`: the objects that a statement creates, alters and drops, and the functions about to be called.
 
 use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
@@ -8,25 +8,25 @@ use pgrx::pg_sys::{self, ObjectAccessType, Oid};
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 
-/// What happened to an object.
+/// An event on an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// It was made.
+    /// It was created.
     Created,
-    /// Its definition was changed.
+    /// It was altered.
     Altered,
-    /// It is about to go.
+    /// It is about to be dropped.
     Dropped,
 }
 
-/// What the extension notes of the objects that statements create, alter and drop.
+/// Tracks the objects that statements create, alter and drop.
 pub trait ObjectHooks {
-    /// Called for each object, while recording.
+    /// Called for each event, while recording.
     fn record(event: Event, object: Object) -> Result<()>;
-    /// Called for each object that is altered, dropped or truncated by a statement and not by the server itself,
-    /// before that is visible.
+    /// Called for each object that a statement, as opposed to the server itself, alters, drops or truncates, before
+    /// that is visible.
     fn touches(object: Object) -> Result<()>;
-    /// A subtransaction of this level has failed (0: the transaction has ended). Raises nothing.
+    /// A subtransaction of this level was aborted (0: the transaction has ended). Raises no errors.
     fn recording_failed(level: i32);
 }
 
@@ -40,7 +40,7 @@ pub fn set_recording(on: bool) {
     RECORDING.set(on);
 }
 
-/// Puts the hook in; once, when the library is loaded.
+/// Installs the hook; called once, when the library is loaded.
 pub(super) fn install<H: ObjectHooks + FunctionHooks>() {
     // SAFETY: the postmaster is alone while it loads libraries. The callbacks live as long as the process and only shorten
     // a list.
@@ -82,7 +82,7 @@ unsafe extern "C-unwind" fn object_access<H: ObjectHooks + FunctionHooks>(
         let event = match access {
             ObjectAccessType::OAT_POST_CREATE => Event::Created,
             ObjectAccessType::OAT_POST_ALTER => Event::Altered,
-            // A relation loses a column.
+            // A column is dropped.
             ObjectAccessType::OAT_DROP if part != 0 => Event::Altered,
             ObjectAccessType::OAT_DROP => Event::Dropped,
             _ => return,
@@ -90,13 +90,13 @@ unsafe extern "C-unwind" fn object_access<H: ObjectHooks + FunctionHooks>(
         if !RECORDING.get() {
             return;
         }
-        // What an extension's script makes is the extension's business.
+        // Objects created by an extension script belong to the extension.
         let of_extension = pg_sys::creating_extension;
         trampoline((), || record::<H>(event, object, internal, of_extension))
     }
 }
 
-/// Whether the server alters or drops the object for reasons of its own.
+/// Whether the server alters or drops the object internally.
 ///
 /// # Safety
 /// The arguments are those of the hook.
@@ -123,7 +123,7 @@ fn record<H: ObjectHooks>(
     internal: bool,
     of_extension: bool,
 ) -> Result<()> {
-    // The server names a new default by its table.
+    // The server identifies a new default by its table.
     let object = match event {
         Event::Created => object::whole_of_default(object),
         _ => object,

@@ -11,15 +11,15 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 use std::sync::OnceLock;
 
-/// What the extension decides while PostgreSQL analyses and plans a query.
+/// Decisions of the extension while PostgreSQL analyzes and plans a query.
 pub trait PlannerHooks {
-    /// Called with every analysed query before it is rewritten; `named_variables` says that its source may name variables
-    /// of a procedural language.
+    /// Called with every analyzed query before it is rewritten; `named_variables` tells whether its source may refer to
+    /// variables of a procedural language.
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>;
-    /// Decides who plans a query, before PostgreSQL would.
+    /// Decides who plans a query.
     fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned>;
-    /// Whether the query calls functions that PostgreSQL may inline while it plans, so that its plan can name relations
-    /// that the query does not.
+    /// Whether the query calls functions that PostgreSQL may inline, so that its plan can contain relations that the
+    /// query does not name.
     fn may_inline(query: QueryTree<'_>) -> bool;
     /// Looks at a plan made by PostgreSQL of such a query, given the relations that it names.
     fn review(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<Review>;
@@ -59,7 +59,7 @@ struct Previous {
 }
 
 unsafe extern "C-unwind" {
-    // Not the binding of pgrx: its guard would strip errors of their fields.
+    // Not pgrx's binding, whose guard would strip errors of their fields.
     fn standard_planner(
         parse: *mut pg_sys::Query,
         source: *const c_char,
@@ -68,7 +68,7 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::PlannedStmt;
 }
 
-/// Installs the hooks; once, when the library is loaded.
+/// Installs the hooks; called once, when the library is loaded.
 pub(super) fn install<H: PlannerHooks>() {
     // SAFETY: called while the library is loaded, in a single-threaded process.
     unsafe {
@@ -140,8 +140,8 @@ unsafe fn copy_if_inlinable<H: PlannerHooks>(parse: *mut pg_sys::Query) -> *mut 
     }
 }
 
-/// Plans `copy` for a node if the finished plan reads a relation that only an inlined function names and that must
-/// not be read here.
+/// Plans `copy` for a node if the finished plan reads a relation that comes from an inlined function and must not be
+/// read here.
 unsafe fn replan<H: PlannerHooks>(
     local: *mut pg_sys::PlannedStmt,
     copy: *mut pg_sys::Query,
@@ -163,7 +163,7 @@ unsafe fn replan<H: PlannerHooks>(
             (*entry).relid = oid;
             (*entry).relkind = pg_sys::get_rel_relkind(oid);
             (*entry).rellockmode = pg_sys::AccessShareLock as c_int;
-            // EXPLAIN looks for a name in every entry.
+            // EXPLAIN expects a name in every entry.
             (*entry).eref = pg_sys::makeAlias(pg_sys::get_rel_name(oid), ptr::null_mut());
             (*copy).rtable = pg_sys::lappend((*copy).rtable, entry.cast());
         }

@@ -1,15 +1,15 @@
-//! Teaches the stock scanner `CREATE SCHEMA … DISTRIBUTED`.
+//! Adds `CREATE SCHEMA … DISTRIBUTED` to the stock scanner.
 //!
-//! The scanner looks every unquoted word up in `ScanKeywords` through a function pointer of that exported
-//! table, and passes a pointer into its own scratch copy of the text. The pointer is swapped once, in the
-//! postmaster: a data page, never executable memory. Our function behaves as the original, and besides
-//! overwrites the clause with blanks in the scratch copy when it sees the word SCHEMA behind the word CREATE.
-//! Nothing is remembered: the utility hook reads the clause again from the statement's own text.
+//! The scanner looks up every unquoted word in `ScanKeywords` through a function pointer in that exported table, and
+//! passes a pointer into its own scratch copy of the text. The pointer is swapped once, in the postmaster: a data page,
+//! never executable memory. Our function behaves like the original, but also overwrites the clause with blanks in the
+//! scratch copy when it sees the word SCHEMA after the word CREATE. No state is kept: the utility hook parses the
+//! clause again from the statement's own text.
 //!
-//! Two things make it delicate. The scanner puts a NUL behind the word that it is at, so the byte behind
-//! SCHEMA is looked at while it is still at CREATE. And `quote_identifier` asks the same function about strings
-//! that are no scan buffers, so nothing is written before a contiguous `create … schema` proves a scan, and
-//! nothing is read beyond the page that the word lies in without asking the kernel to do it.
+//! Two things make it delicate. The scanner puts a NUL after the current word, so the byte after SCHEMA is examined
+//! while the scanner is still at CREATE. And `quote_identifier` calls the same function with strings that are not scan
+//! buffers, so nothing is written before a contiguous `create … schema` proves a scan, and memory beyond the word's
+//! page is only read through the kernel.
 
 use helios_core::{clause, lex};
 use pgrx::pg_sys;
@@ -22,21 +22,21 @@ type Hash = unsafe extern "C-unwind" fn(*const c_void, usize) -> c_int;
 
 /// The smallest page of any platform; pages are multiples of it.
 const PAGE: usize = 4096;
-/// Longest distance from CREATE to SCHEMA that is looked over.
+/// Maximum distance from CREATE to SCHEMA.
 const GAP: usize = 4096;
 const WORD: usize = 6;
 const UNKNOWN: i32 = -1;
 
-// One backend is one thread: plain loads and stores, cheaper than thread-local storage of a shared library.
+// A backend has a single thread: plain loads and stores are cheaper than thread-local storage of a shared library.
 static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
 static CREATE: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-/// The byte behind SCHEMA, seen while the scanner was still at CREATE.
+/// The byte after SCHEMA, seen while the scanner was still at CREATE.
 static LAST_BYTE: AtomicI32 = AtomicI32::new(UNKNOWN);
-/// Set while the stock scanner is wanted.
+/// Set while the stock scanner is needed.
 static BYPASS: AtomicBool = AtomicBool::new(false);
 static STATE: OnceLock<Result<(), String>> = OnceLock::new();
 
-/// Why the clause is not understood; None if it is. Set by [`install`].
+/// Why the clause is not supported; None if it is. Set by [`install`].
 pub fn trouble() -> Option<&'static str> {
     match STATE.get() {
         None => Some("helios.grammar is off"),
@@ -45,7 +45,7 @@ pub fn trouble() -> Option<&'static str> {
     }
 }
 
-/// Runs `work` with the scanner as the server has it.
+/// Runs `work` with the stock scanner.
 pub fn bypassed<T>(work: impl FnOnce() -> T) -> T {
     struct Back;
     impl Drop for Back {
@@ -58,21 +58,21 @@ pub fn bypassed<T>(work: impl FnOnce() -> T) -> T {
     work()
 }
 
-/// Swaps the pointer and proves that the clause is understood and all else is as before; if not, everything is as
-/// it was, and the reason is given back. Called once, in the postmaster.
+/// Swaps the pointer, and verifies that the clause is recognized and everything else is unchanged; otherwise restores
+/// the pointer and returns the reason. Called once, in the postmaster.
 pub fn install() -> Result<(), &'static str> {
     let state = STATE.get_or_init(|| {
         let original = swap(hash as *const () as usize)?;
         ORIGINAL.store(original, Relaxed);
         self_test().inspect_err(|_| {
-            // The page was writable a moment ago; if it no longer is, our function stays and acts as the original.
+            // The page was just writable; if it no longer is, our function stays and behaves like the original.
             let _ = swap(original);
         })
     });
     state.as_ref().map(|&()| ()).map_err(String::as_str)
 }
 
-/// Stands in for the server's own hash function of key words.
+/// Replaces the server's keyword hash function.
 ///
 /// # Safety
 /// As for the original: `key` points to `length` bytes.
@@ -101,10 +101,10 @@ unsafe extern "C-unwind" fn hash(key: *const c_void, length: usize) -> c_int {
     }
 }
 
-/// Blanks the clause if `create … schema` is the start of a statement that has one.
+/// Blanks the clause if `create … schema` begins a statement that has one.
 ///
 /// # Safety
-/// `create + gap` points to the word SCHEMA with a byte that can be read behind it.
+/// `create + gap` points to the word SCHEMA, followed by a readable byte.
 #[cold]
 #[inline(never)]
 unsafe fn found_create_schema(create: *mut u8, gap: usize) {
@@ -139,15 +139,15 @@ unsafe fn found_create_schema(create: *mut u8, gap: usize) {
 fn find_clause(last_byte: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
     const DISTRIBUTED: &[u8] = b"distributed";
     let mentioned = rest.windows(DISTRIBUTED.len()).any(|w| w.eq_ignore_ascii_case(DISTRIBUTED));
-    // A panic here would end the backend: the reader is total, and this makes sure of it.
+    // A panic would terminate the backend. The parser should never panic; this makes sure.
     let find = || clause::after_schema(last_byte, rest);
     mentioned.then(|| std::panic::catch_unwind(find).unwrap_or(None)).flatten()
 }
 
-/// The byte behind the word SCHEMA if that word follows, else [`UNKNOWN`].
+/// The byte after the word SCHEMA if that word follows, else [`UNKNOWN`].
 ///
 /// # Safety
-/// `create` points to six bytes that can be read.
+/// `create` points to six readable bytes.
 unsafe fn byte_after_schema(create: *const u8) -> i32 {
     let held = create.wrapping_add(WORD);
     let room = PAGE - (held as usize % PAGE) - 1;
@@ -164,8 +164,7 @@ unsafe fn byte_after_schema(create: *const u8) -> i32 {
     peek(&copy[..length]).unwrap_or(UNKNOWN)
 }
 
-/// Looks for SCHEMA in the text behind CREATE and the byte that the scanner holds. None: the text ends too early to
-/// tell.
+/// Finds SCHEMA in the text after CREATE and the byte held by the scanner. None if the text is too short to tell.
 fn peek(text: &[u8]) -> Option<i32> {
     let (text, whole) = match text.iter().position(|&byte| byte == 0) {
         Some(end) => (&text[..end], true),
@@ -174,7 +173,7 @@ fn peek(text: &[u8]) -> Option<i32> {
     let undecided = if whole { Some(UNKNOWN) } else { None };
     let at = match text.first() {
         None => return undecided,
-        // The held byte was the first of a comment.
+        // The held byte was the first one of a comment.
         Some(b'*') => lex::block_comment_end(text, 1),
         Some(b'-') => text.iter().position(|byte| matches!(byte, b'\n' | b'\r')),
         Some(_) => Some(0),
@@ -187,10 +186,11 @@ fn peek(text: &[u8]) -> Option<i32> {
     }
 }
 
-/// Copies own memory without touching it: stops where it cannot be read. Gives the number of bytes copied.
+/// Copies memory of this process through the kernel, which stops where it is not readable. Returns the number of bytes
+/// copied.
 fn read_by_kernel(from: *const u8, into: &mut [u8]) -> usize {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
-    // The kernel stops at the range that holds the bad page: one range to the page's end, one behind it.
+    // The kernel stops at the range with the unreadable page, so use one range up to the page's end and one after it.
     let first = (PAGE - from as usize % PAGE).min(into.len());
     let range = |at: usize, length| libc::iovec {
         iov_base: from.wrapping_add(at).cast_mut().cast(),
@@ -202,19 +202,19 @@ fn read_by_kernel(from: *const u8, into: &mut [u8]) -> usize {
         unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), 2, 0) };
     match usize::try_from(copied) {
         Ok(copied) => copied,
-        // Containers may forbid the call altogether.
+        // Containers may block the system call.
         Err(_) => read_from_file(from, into).unwrap_or(0),
     }
 }
 
-/// As [`read_by_kernel`], through the file that the kernel offers.
+/// Like [`read_by_kernel`], through /proc/self/mem.
 fn read_from_file(from: *const u8, into: &mut [u8]) -> std::io::Result<usize> {
     use std::os::unix::fs::FileExt;
-    // Opened each time: a descriptor from before a fork shows the parent's memory.
+    // Opened each time, because a descriptor opened before a fork refers to the parent's memory.
     std::fs::File::open("/proc/self/mem")?.read_at(into, from as u64)
 }
 
-/// Puts `function` where the scanner finds its hash function; gives back what was there.
+/// Sets the scanner's hash function; returns the previous one.
 fn swap(function: usize) -> Result<usize, String> {
     let table = &raw const pg_sys::ScanKeywords;
     // SAFETY: the table is an exported constant of the server; no other thread exists in the postmaster, the slot is
@@ -260,8 +260,8 @@ fn permissions_of(address: usize) -> Result<String, String> {
         .ok_or_else(|| "keyword table is not in a memory mapping".to_owned())
 }
 
-/// The clause parses, in several spellings, key words are found as before, and memory can be read without touching
-/// it.
+/// Verifies that several spellings of the clause are recognized, that keywords are found as before, and that memory can
+/// be read through the kernel.
 fn self_test() -> Result<(), String> {
     let (known, mut read) = (*b"helios", [0u8; 6]);
     if read_by_kernel(known.as_ptr(), &mut read) != known.len() || read != known {
@@ -279,7 +279,7 @@ fn self_test() -> Result<(), String> {
         c"CREATE SCHEMA helios_self_test DISTRIBUTED",
         c"create/**/schema \"Helios\"distributed ON NODE \"a\" WITH (b = 1) AUTHORIZATION x; SELECT 1",
     ] {
-        // The scanner knows neither an error nor a client yet: what it throws is caught here.
+        // There is no error handling or client yet, so errors thrown by the scanner are caught here.
         let parsed = pgrx::PgTryBuilder::new(|| {
             // SAFETY: the text ends with NUL; the parser copies it.
             let list = unsafe {

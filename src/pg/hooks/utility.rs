@@ -1,8 +1,6 @@
-//! `ProcessUtility_hook`: what the extension does before a utility statement, the server's own work, what the extension
-//! does after it.
+//! `ProcessUtility_hook`: the extension's work before and after the server's own processing of a utility statement.
 //!
-//! The hook's frame is not guarded and owns nothing with a destructor, so that the server's own errors pass it with
-//! every field that they were raised with.
+//! The hook's frame has no guard and owns nothing with a destructor, so that the server's errors keep all their fields.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
@@ -16,48 +14,49 @@ use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::cell::Cell;
 use std::ffi::c_char;
 
-/// What is to happen with a statement.
+/// How to continue with a statement.
 #[derive(Clone, Copy)]
 pub struct Step {
-    /// The statement to run, perhaps a changed copy.
+    /// The statement to run, possibly a modified copy.
     pub statement: Statement,
     /// Whether the server shall run it.
     pub run: bool,
-    /// Whether [`UtilityHooks::after_utility`] is to be called, and with what.
+    /// The frame to be passed to [`UtilityHooks::after_utility`], if it is to be called.
     pub frame: Option<usize>,
 }
 
 impl Step {
-    /// The server runs it, and that is all.
+    /// Only the server runs it.
     pub fn pass(statement: Statement) -> Self {
         Self { statement, run: true, frame: None }
     }
 
-    /// Everything is done already.
+    /// Everything has been done.
     pub fn done(statement: &Statement) -> Self {
         Self { statement: *statement, run: false, frame: None }
     }
 }
 
-/// The command tag `SELECT n` that a statement ends with, where its rows were made on a node.
+/// The command tag `SELECT n` of a statement whose rows were computed on a node.
 pub struct Completion {
     /// The number of rows.
     pub rows: u64,
 }
 
-/// What the extension does with utility statements.
+/// The extension's processing of utility statements.
 pub trait UtilityHooks {
-    /// Called before the server runs a statement; decides whether it does.
+    /// Called before the server runs a statement; decides whether it shall.
     fn before_utility(statement: &Statement) -> Result<Step>;
-    /// Called after the server ran a statement, with the frame of its step and the original statement.
+    /// Called after the server has run a statement, with the frame of its step and the original statement.
     fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>>;
     /// Runs a COPY and gives the number of rows.
     fn copy(view: &CopyView, statement: &Statement) -> Result<RunBy<u64>>;
     /// Runs a CALL.
     fn call(view: &CallView, statement: &Statement) -> Result<RunBy>;
-    /// Called with the schema in which an EXPLAIN ANALYZE CREATE TABLE AS would make its table.
+    /// Called with the schema in which an EXPLAIN ANALYZE CREATE TABLE AS would create its table.
     fn explained_table(namespace: Oid) -> Result<()>;
-    /// Called after what may have changed the session's settings: SET, RESET and DISCARD, DO and CALL, `set_config()`.
+    /// Called after commands that may have changed the session's settings: SET, RESET and DISCARD, DO and CALL,
+    /// `set_config()`.
     fn settings_changed();
     /// Called after DISCARD.
     fn statements_dropped();
@@ -68,7 +67,7 @@ thread_local! {
 }
 
 unsafe extern "C-unwind" {
-    // Not the binding of pgrx, which would strip errors of their position, constraint and table.
+    // Not pgrx's binding, which would strip errors of their position, constraint and table.
     fn standard_ProcessUtility(
         planned: *mut pg_sys::PlannedStmt,
         source: *const c_char,
@@ -81,7 +80,7 @@ unsafe extern "C-unwind" {
     );
 }
 
-/// Puts the hook in; once, when the library is loaded.
+/// Installs the hook; called once, when the library is loaded.
 pub(super) fn install<H: UtilityHooks + ExecutorHooks>() {
     // SAFETY: the postmaster is alone while it loads libraries.
     unsafe {
@@ -108,7 +107,7 @@ unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
             location: (*planned).stmt_location,
             length: (*planned).stmt_len,
         };
-        // EXECUTE is its query and nothing else.
+        // EXECUTE stands for its query only.
         let deeper = (*(*planned).utilityStmt).type_ != NodeTag::T_ExecuteStmt;
         nesting::utility(enclosing, deeper, H::statement_ended, || {
             let statement = Statement::new(planned, source, context, !parameters.is_null());
@@ -193,7 +192,7 @@ unsafe fn move_rows<H: UtilityHooks>(
     }
 }
 
-/// After the server ran a statement: tells what it may have changed about the session.
+/// Announces changes of the session's state after the server has run a statement.
 fn session_changed<H: UtilityHooks>(tag: NodeTag) {
     match tag {
         NodeTag::T_VariableSetStmt | NodeTag::T_CallStmt | NodeTag::T_DoStmt => {

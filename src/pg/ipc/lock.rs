@@ -1,4 +1,4 @@
-//! Heavyweight locks on things that are no relations.
+//! Heavyweight locks on objects other than relations.
 
 use crate::error::Result;
 use crate::pg::session::own_settings::set_in_level;
@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CString;
 use std::time::Duration;
 
-/// How strongly a lock is held.
+/// Lock mode.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Conflicts with [`Mode::Exclusive`] only.
@@ -26,22 +26,23 @@ impl Mode {
     }
 }
 
-/// Locks an object of a catalog until the transaction ends; waits under the usual timeouts and cancels.
+/// Locks a database object until the transaction ends; the wait is subject to timeouts and cancellation.
 pub fn object(catalog: pg_sys::Oid, id: u32, mode: Mode) {
     // SAFETY: no pointers; the lock is released by the end of the transaction.
     unsafe { pg_sys::LockDatabaseObject(catalog, id.into(), 0, mode.level()) }
 }
 
-/// Gives up one lock that [`object`] took.
+/// Releases one lock acquired by [`object`].
 pub fn release(catalog: pg_sys::Oid, id: u32, mode: Mode) {
     // SAFETY: no pointers; a lock that is not held is a warning.
     unsafe { pg_sys::UnlockDatabaseObject(catalog, id.into(), 0, mode.level()) }
 }
 
-/// Locks an object of a catalog until this process ends, if nobody has it now; whether it did. It is a kind of advisory
-/// lock, which no client can take: others of a session would outlive a background worker.
+/// Locks a database object until this process exits, if the lock is available; returns whether it was. Uses the lock
+/// tag of advisory locks with a class that clients cannot use, because other session-level locks would outlive a
+/// background worker.
 pub fn try_for_session(catalog: pg_sys::Oid, id: u32) -> bool {
-    /// Those of clients have 1 or 2 here.
+    /// Advisory locks of clients use 1 or 2 here.
     const OURS: u16 = 3;
     // SAFETY: the tag is plain data; the lock is released when the process ends.
     unsafe {
@@ -59,9 +60,9 @@ pub fn try_for_session(catalog: pg_sys::Oid, id: u32) -> bool {
     }
 }
 
-/// Locks objects of a catalog exclusively, in the order given, until the transaction ends. False, and none of them is
-/// held, if one could not be had within `wait` (or the session's `lock_timeout`, if that is shorter): meanwhile all
-/// who want to share it wait too.
+/// Locks database objects exclusively, in the given order, until the transaction ends. False, with none of them locked,
+/// if one could not be acquired within `wait` (or the session's `lock_timeout`, if shorter). Requests for share locks
+/// queue behind this meanwhile.
 pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> Result<bool> {
     let locked = subtransaction::attempt(|| {
         limit(wait);
@@ -75,7 +76,7 @@ pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> Re
     }
 }
 
-/// Waits for locks end after this time, or the session's `lock_timeout`, until the subtransaction ends.
+/// Limits lock waits to this time, or the session's `lock_timeout`, until the subtransaction ends.
 fn limit(wait: Duration) {
     let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX).max(1);
     // SAFETY: reads a variable of this backend.

@@ -1,7 +1,7 @@
 //! Shared memory, locks, waits, processes and background workers.
 //!
-//! Invariant: whatever waits here can be interrupted, or is said to be short. Begin with [`wait`], which every statement on a
-//! node goes through.
+//! Invariant: all waits are interruptible, unless documented as short. Begin with [`wait`], which every statement on a
+//! node uses.
 
 pub mod lock;
 pub mod process;

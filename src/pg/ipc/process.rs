@@ -1,15 +1,15 @@
-//! This process and others of the server: ids, latches, signals, and what to do at the end of a process.
+//! This process and others of the server: PIDs, latches, signals, and exit callbacks.
 
 use pgrx::pg_sys;
 use std::ffi::c_int;
 
-/// Id of this process.
+/// PID of this process.
 pub fn own_id() -> i32 {
     // SAFETY: set once at the start of the process.
     unsafe { pg_sys::MyProcPid }
 }
 
-/// Wakes a process of this server, if it is still there.
+/// Sets the latch of a process of this server, if it exists.
 pub fn set_latch(pid: i32) {
     // SAFETY: the entry of the process array stays valid memory when the process ends; a latch set too often is
     // harmless.
@@ -21,7 +21,7 @@ pub fn set_latch(pid: i32) {
     }
 }
 
-/// Asks a process to end (SIGTERM), as `pg_terminate_backend()` does.
+/// Sends SIGTERM to a process, like `pg_terminate_backend()`.
 pub fn terminate(pid: i32) {
     if pid > 1 {
         // SAFETY: a system call without pointers.
@@ -29,7 +29,7 @@ pub fn terminate(pid: i32) {
     }
 }
 
-/// Ends this process at once, as if by somebody's `kill -9`.
+/// Kills this process at once, as by `kill -9`.
 #[cfg(feature = "failpoints")]
 pub fn die() {
     // SAFETY: plain system calls; this process ends with the first.
@@ -39,8 +39,8 @@ pub fn die() {
     }
 }
 
-/// Calls `run` with the exit code when this process ends, while it can still use shared memory. It must not raise. To be
-/// called seldom: each call needs a place in a short list of the server's.
+/// Registers `run`, which gets the exit code, for the exit of this process, while shared memory is still accessible. It
+/// must not raise errors. Call this rarely: the server's list of callbacks is short.
 pub fn at_exit(run: fn(c_int)) {
     // SAFETY: the callback lives as long as the process, and its argument is the function.
     unsafe { pg_sys::before_shmem_exit(Some(call), pg_sys::Datum::from(run as usize)) }

@@ -50,7 +50,7 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 // SAFETY: plain values side by side.
 unsafe impl<A: Plain, B: Plain> Plain for (A, B) {}
 
-/// Declares a struct that may lie in shared memory; every field has to be [`Plain`].
+/// Declares a struct for shared memory; every field must be [`Plain`].
 macro_rules! plain_struct {
     (
         $(#[$meta:meta])*
@@ -73,7 +73,7 @@ macro_rules! plain_struct {
 }
 pub(crate) use plain_struct;
 
-/// Declares an enum without data that may lie in shared memory; zeroed memory is its first variant.
+/// Declares an enum without data for shared memory; zeroed memory is its first variant.
 macro_rules! plain_enum {
     (
         $(#[$meta:meta])*
@@ -93,12 +93,12 @@ macro_rules! plain_enum {
 }
 pub(crate) use plain_enum;
 
-/// A structure that [`install`] asks the postmaster for.
+/// A structure for which [`install`] requests memory.
 ///
 /// # Safety
-/// Only the three kinds of this file implement it.
+/// Only implemented by the three kinds in this file.
 pub unsafe trait Structure: Sync {
-    /// Its name, which nothing else in shared memory has.
+    /// Its name, which is unique in shared memory.
     fn name(&self) -> &'static CStr;
     /// Its size in bytes, which does not change while the server runs.
     fn size(&self) -> usize;
@@ -111,7 +111,7 @@ pub unsafe trait Structure: Sync {
     unsafe fn attach(&self, memory: *mut u8);
 }
 
-/// A value behind a lock of its own.
+/// A value protected by its own lock.
 pub struct Locked<T> {
     name: &'static CStr,
     value: AtomicPtr<T>,
@@ -119,18 +119,18 @@ pub struct Locked<T> {
 }
 
 impl<T: Plain + Send> Locked<T> {
-    /// A structure of this name, to be given to [`install`].
+    /// A structure with this name, to be passed to [`install`].
     pub const fn new(name: &'static CStr) -> Self {
         Self { name, value: AtomicPtr::new(ptr::null_mut()), lock: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Waits until nobody changes the value, and keeps it as it is until the guard is dropped.
+    /// Locks the value in share mode until the guard is dropped.
     pub fn share(&'static self) -> Shared<T> {
         let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_SHARED);
         Shared { value, lock }
     }
 
-    /// Waits until nobody else uses the value, and keeps it from others until the guard is dropped.
+    /// Locks the value exclusively until the guard is dropped.
     pub fn exclusive(&'static self) -> Exclusive<T> {
         let (lock, value) = self.acquire(pg_sys::LWLockMode::LW_EXCLUSIVE);
         Exclusive { value, lock }
@@ -202,7 +202,7 @@ impl Drop for Lock {
     }
 }
 
-/// The value of a [`Locked`], which nobody changes meanwhile.
+/// The value of a [`Locked`], in share mode.
 pub struct Shared<T: 'static> {
     value: *const T,
     lock: Lock,
@@ -218,7 +218,7 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-/// The value of a [`Locked`], for this process alone.
+/// The value of a [`Locked`], in exclusive mode.
 pub struct Exclusive<T: 'static> {
     value: *mut T,
     lock: Lock,
@@ -250,12 +250,12 @@ pub struct Unlocked<T> {
 }
 
 impl<T: Plain + Sync> Unlocked<T> {
-    /// A structure of this name, to be given to [`install`].
+    /// A structure with this name, to be passed to [`install`].
     pub const fn new(name: &'static CStr) -> Self {
         Self { name, value: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The value that all processes share.
+    /// The shared value.
     #[inline]
     pub fn get(&'static self) -> &'static T {
         let value = self.value.load(Relaxed);
@@ -282,7 +282,7 @@ unsafe impl<T: Plain + Sync> Structure for Unlocked<T> {
     }
 }
 
-/// As many entries of atomics as there are to be when the server starts.
+/// A table of atomics whose size is fixed at server start.
 pub struct Table<E> {
     name: &'static CStr,
     wanted: fn() -> usize,
@@ -292,13 +292,13 @@ pub struct Table<E> {
 }
 
 impl<E: Plain + Sync> Table<E> {
-    /// A structure of this name, to be given to [`install`]; `wanted` is asked once for the number of entries.
+    /// A structure with this name, to be passed to [`install`]; `wanted` is called once to get the number of entries.
     pub const fn new(name: &'static CStr, wanted: fn() -> usize) -> Self {
         let entries = AtomicPtr::new(ptr::null_mut());
         Self { name, wanted, entries, count: AtomicUsize::new(0), of: PhantomData }
     }
 
-    /// The entries that all processes share; none before they are there.
+    /// The shared entries; none before initialization.
     #[inline]
     pub fn entries(&'static self) -> &'static [E] {
         let entries = self.entries.load(Relaxed);
@@ -330,9 +330,9 @@ unsafe impl<E: Plain + Sync> Structure for Table<E> {
     }
 }
 
-/// What the server aligns shared memory to.
+/// The server's alignment of shared memory.
 const ALIGNMENT: usize = 64;
-/// Number of the server's lock for adding to shared memory (AddinShmemInitLock).
+/// Index of the server's lock for allocating shared memory (AddinShmemInitLock).
 const ADDIN_LOCK: usize = 21;
 
 static STRUCTURES: OnceLock<&[&dyn Structure]> = OnceLock::new();
@@ -343,7 +343,7 @@ struct Previous {
     startup: pg_sys::shmem_startup_hook_type,
 }
 
-/// Asks the postmaster for the memory of all structures; once, from `_PG_init`, when settings are known.
+/// Requests memory for all structures; called once, from `_PG_init`, after settings have been defined.
 pub fn install(structures: &'static [&'static dyn Structure]) {
     let is_twice = |name| structures.iter().filter(|one| one.name() == name).count() > 1;
     assert!(!structures.iter().any(|one| is_twice(one.name())), "shared memory name is not unique");

@@ -1,6 +1,6 @@
-//! Waiting for a socket together with the backend's latch and the postmaster's death.
+//! Waits for a socket together with the backend's latch and postmaster death.
 //!
-//! A wait event set is made once per session to a node: setting up epoll for each wait costs more than
+//! A wait event set is created once per session with a node, because setting up epoll for each wait costs more than
 //! half a round trip.
 
 use crate::error::{Error, Result};
@@ -26,25 +26,25 @@ pub enum Interest {
 /// Why a wait ended.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Woken {
-    /// The socket can be read (or has failed).
+    /// The socket is readable (or has failed).
     pub readable: bool,
-    /// The socket can be written (or has failed).
+    /// The socket is writable (or has failed).
     pub writable: bool,
-    /// The backend's latch was set (and is reset now): look at interrupts.
+    /// The backend's latch was set (and has been reset): process interrupts.
     pub latch: bool,
-    /// The postmaster is gone: this process has to end as soon as it may.
+    /// The postmaster has died: exit as soon as possible.
     pub postmaster_died: bool,
 }
 
-/// A persistent set of: one socket, this backend's latch, the postmaster's death. The process does not end by itself with
-/// the postmaster: in the middle of a commit that would be a PANIC.
+/// A persistent wait event set: one socket, this backend's latch, postmaster death. The process does not exit
+/// automatically on postmaster death, which in the middle of a commit would be a PANIC.
 pub struct SocketWait {
     set: *mut pg_sys::WaitEventSet,
     interest: u32,
 }
 
 impl SocketWait {
-    /// For a socket that stays open as long as the set lives. 53000 when no descriptor is left.
+    /// Creates a set for a socket that stays open as long as the set exists. 53000 if no file descriptor is available.
     pub fn new(fd: RawFd) -> Result<Self> {
         // SAFETY: plain calls into the server; the set is allocated in TopMemoryContext and freed by Drop.
         unsafe {
@@ -79,14 +79,14 @@ impl SocketWait {
         }
     }
 
-    /// Waits until something happens or the time is over (`None`: for ever). Does not look at interrupts.
+    /// Waits for an event or the timeout (`None`: no timeout). Does not process interrupts.
     pub fn wait(&mut self, interest: Interest, timeout: Option<Duration>) -> Woken {
         let wanted = match interest {
             Interest::Read => pg_sys::WL_SOCKET_READABLE,
             Interest::ReadWrite => pg_sys::WL_SOCKET_READABLE | pg_sys::WL_SOCKET_WRITEABLE,
             Interest::Connected => pg_sys::WL_SOCKET_WRITEABLE,
         };
-        // A deadline less than a millisecond away still waits: rounding down would spin.
+        // A deadline less than a millisecond away must still wait: rounding down would spin.
         let timeout = timeout
             .map_or(-1, |t| i64::try_from(t.as_millis()).unwrap_or(i64::MAX).saturating_add(1));
         // SAFETY: `set` is valid until Drop; position 0 is the socket; `events` has room for two.
@@ -128,8 +128,8 @@ impl Drop for SocketWait {
     }
 }
 
-/// Waits until one of the sockets can be read or the time is over. For those who wait seldom: the set is rebuilt
-/// each time. Looks at interrupts.
+/// Waits until one of the sockets is readable, or the timeout. For rare waits, because the set is created each time.
+/// Processes interrupts.
 pub fn for_any(sockets: &[RawFd], time: Duration) {
     const NOTHING: *mut std::ffi::c_void = ptr::null_mut();
     let events = i32::try_from(sockets.len() + 2).unwrap_or(i32::MAX);
@@ -173,7 +173,7 @@ unsafe fn create_set_of(events: i32) -> *mut pg_sys::WaitEventSet {
     unsafe { pg_sys::CreateWaitEventSet(ptr::null_mut(), events) }
 }
 
-/// What `pg_stat_activity` shows while a backend waits for a node.
+/// Wait event shown in `pg_stat_activity` while a backend waits for a node.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
 fn wait_event() -> u32 {
     pg_sys::PG_WAIT_EXTENSION
@@ -192,7 +192,7 @@ fn wait_event() -> u32 {
     })
 }
 
-/// Sleeps; looks at interrupts meanwhile.
+/// Sleeps; processes interrupts.
 pub fn rest(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
@@ -201,29 +201,29 @@ pub fn rest(time: Duration) {
     }
 }
 
-/// Raises what is pending: cancel, termination, timeouts. Unwinds as a PostgreSQL error.
+/// Processes pending interrupts: cancellation, termination, timeouts. Unwinds as a PostgreSQL error.
 pub fn check_for_interrupts() {
     interrupted_at(); // what ends the transaction behind it has to know
     pgrx::check_for_interrupts!();
 }
 
-/// Ends this process because the postmaster is gone, as every wait of the server does.
+/// Exits because the postmaster has died, like every wait of the server.
 pub fn exit_with_postmaster() -> ! {
     unsafe extern "C-unwind" {
-        // Not the binding of pgrx, which says only for some versions that it does not return.
+        // Not pgrx's binding, which declares only for some versions that it does not return.
         fn proc_exit(code: std::ffi::c_int) -> !;
     }
     // SAFETY: runs the exit callbacks and does not return.
     unsafe { proc_exit(1) }
 }
 
-/// Whether this process is on its way out, on top of whatever it was doing.
+/// Whether this process is exiting, on top of whatever it was doing.
 pub fn process_exits() -> bool {
     // SAFETY: reads a static.
     unsafe { pg_sys::proc_exit_inprogress }
 }
 
-/// Whether the client (or a timeout) asked to cancel, or the backend is told to end.
+/// Whether cancellation (by the client or a timeout) or termination is pending.
 pub fn interrupt_pending() -> bool {
     // SAFETY: flags that signal handlers set; a stale value is seen at the next wake-up.
     unsafe {
@@ -244,16 +244,16 @@ fn transaction_timeout_pending() -> bool {
     unsafe { (&raw const pg_sys::TransactionTimeoutPending).read_volatile() != 0 }
 }
 
-/// How long a node may still take once the client's statement is to end: whoever cancels, or set a timeout, is answered
-/// within a second, even if the node never answers.
+/// How long a node may still take after the client's statement is to end: a cancellation or timeout is effective within
+/// a second, even if the node never responds.
 const GRACE: Duration = Duration::from_millis(800);
 
 thread_local! {
-    /// The statement (by its start) that was interrupted, and when that was noticed.
+    /// The interrupted statement (identified by its start), and when that was noticed.
     static INTERRUPTED: Cell<Option<(i64, Instant)>> = const { Cell::new(None) };
 }
 
-/// When the client's current statement was interrupted, as far as it was.
+/// When the client's current statement was interrupted, if it was.
 fn interrupted_at() -> Option<Instant> {
     let statement = statement_start();
     if let Some((of, at)) = INTERRUPTED.get()
@@ -269,14 +269,14 @@ fn interrupted_at() -> Option<Instant> {
     Some(now)
 }
 
-/// A request begins: an interrupt before it, which somebody has caught, means nothing to it.
+/// Called when a request begins: an earlier interrupt that was caught does not concern it.
 #[inline]
 pub fn forget_interrupt() {
     INTERRUPTED.set(None);
 }
 
-/// When the `statement_timeout` of the client's current statement is over. The server's own timer is off from the moment
-/// that a transaction begins to commit, which on one server takes no time.
+/// When the `statement_timeout` of the client's current statement expires. The server's own timer is disabled when a
+/// transaction begins to commit, which on one server takes no time.
 fn statement_timeout_at() -> Option<Instant> {
     // SAFETY: reads statics and the clock.
     let (limit, now) = unsafe { (pg_sys::StatementTimeout, backend_state::GetCurrentTimestamp()) };
@@ -289,24 +289,24 @@ fn statement_timeout_at() -> Option<Instant> {
     if left > 0 { here.checked_add(distance) } else { here.checked_sub(distance).or(Some(here)) }
 }
 
-/// When the client's current statement is (or was) to end where interrupts are not raised: because somebody
-/// interrupted it, or by its timeout. None if nothing says so yet.
+/// When the client's current statement is (or was) to end, where interrupts are not processed: because of an interrupt
+/// or its timeout. None if there is neither.
 pub fn due() -> Option<Instant> {
     interrupted_at().or_else(statement_timeout_at)
 }
 
-/// When a wait for a node is given up after the client's statement was [`due`].
+/// When to abandon a wait for a node after the client's statement was [`due`].
 pub fn last_moment(due: Instant) -> Instant {
     due + GRACE
 }
 
-/// The moment up to which to wait where interrupts are not raised: `until`, or shortly after the statement was due.
+/// The deadline of a wait that does not process interrupts: `until`, or shortly after the statement was due.
 pub fn bounded(until: Instant) -> Instant {
     due().map_or(until, |due| until.min(last_moment(due)))
 }
 
-/// A node said that what it did for us was cancelled, and has undone it. Raises the reason, if there is one here; else
-/// gives the error to report.
+/// Called when a node reports that it has canceled, and undone, our statement. Raises the local reason, if there is
+/// one; otherwise returns the error to be reported.
 pub fn explain_cancel(error: Error) -> Error {
     if interrupt_pending() {
         release_cancels();
@@ -323,12 +323,12 @@ pub fn explain_cancel(error: Error) -> Error {
 
 thread_local!(static OWED: Cell<bool> = const { Cell::new(false) });
 
-/// Notes that a wait took a wake-up that it could not act on; [`pay_latch`] hands it on.
+/// Records that a wait has consumed a latch event on which it could not act; [`pay_latch`] sets the latch again.
 pub fn owe_latch() {
     OWED.set(true);
 }
 
-/// Sets the latch again if wake-ups were taken: at the end of work that could not look at interrupts.
+/// Sets the latch again if events were consumed, at the end of work that could not process interrupts.
 pub fn pay_latch() {
     if OWED.replace(false) {
         // SAFETY: MyLatch is valid throughout the life of the backend.
@@ -336,7 +336,7 @@ pub fn pay_latch() {
     }
 }
 
-/// Runs something short during which no interrupt is looked at; it does not raise errors.
+/// Runs something short with interrupts held off; it must not raise errors.
 pub fn hold_interrupts(work: impl FnOnce()) {
     // SAFETY: counters of this process, as HOLD_INTERRUPTS and RESUME_INTERRUPTS change them. Were an error raised
     // after all, it would reset them.
@@ -348,8 +348,8 @@ pub fn hold_interrupts(work: impl FnOnce()) {
 
 thread_local!(static CANCELS_HELD: Cell<bool> = const { Cell::new(false) });
 
-/// From here to [`transaction_ended`] no request to cancel is looked at: what it is meant for has been decided.
-/// One that comes meanwhile finds the backend waiting for its next command, and is ignored there.
+/// Ignores cancel requests until [`transaction_ended`], because the outcome has been decided. One that arrives in
+/// between finds the backend waiting for its next command, and is ignored there.
 pub fn hold_cancels() {
     if !CANCELS_HELD.replace(true) {
         // SAFETY: a counter of this process, as HOLD_CANCEL_INTERRUPTS changes it.
@@ -357,12 +357,12 @@ pub fn hold_cancels() {
     }
 }
 
-/// Nothing was decided after all: cancels are looked at again.
+/// Nothing was decided after all: cancel requests are processed again.
 fn release_cancels() {
     transaction_ended(true);
 }
 
-/// The local transaction has ended; an error that aborted it has reset the counter of holds.
+/// Called at the end of the local transaction; an error that aborted it has reset the hold-off counter.
 pub fn transaction_ended(committed: bool) {
     if CANCELS_HELD.replace(false) && committed {
         // SAFETY: a counter of this process, as RESUME_CANCEL_INTERRUPTS changes it.
@@ -372,7 +372,7 @@ pub fn transaction_ended(committed: bool) {
     }
 }
 
-/// When the client's current statement began: microseconds since 2000, without a system call.
+/// Start of the client's current statement in microseconds since 2000, without a system call.
 pub fn statement_start() -> i64 {
     backend_state::GetCurrentStatementStartTimestamp()
 }

@@ -1,7 +1,6 @@
-//! Background workers: their start, their signals, their transactions.
+//! Background workers: start, signals, transactions.
 //!
-//! A worker's process ends by `die`, like a backend: it stops at the next interrupt check, also in the middle of a wait
-//! for a node.
+//! A worker exits by `die`, like a backend: at the next interrupt check, also during a wait for a node.
 
 use crate::error::Result;
 use crate::pg::session::backend_state;
@@ -29,7 +28,7 @@ pub fn install(kind: &Kind) {
     unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) }
 }
 
-/// Whether this process applies what a subscription receives.
+/// Whether this process is an apply worker of a subscription.
 pub fn applies_changes() -> bool {
     backend_state::IsLogicalWorker()
 }
@@ -58,7 +57,7 @@ fn copy(to: &mut [c_char], text: &CStr) {
     }
 }
 
-/// A worker that was started and may still run.
+/// A worker that was started and may still be running.
 pub struct Running {
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
@@ -114,7 +113,7 @@ impl Running {
         started.then_some(Self { handle })
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it is still running.
     pub fn is_alive(&self) -> bool {
         let mut pid = 0;
         // SAFETY: the handle is valid until Drop.
@@ -130,8 +129,8 @@ impl Drop for Running {
     }
 }
 
-/// Waits for the latch or the time; raises what is pending (which ends a terminated worker) and rereads the
-/// configuration when asked to.
+/// Waits for the latch or the timeout; processes interrupts (a terminated worker exits) and reloads the configuration
+/// if requested.
 pub fn rest(time: Duration) {
     // SAFETY: plain calls of a worker's main loop.
     unsafe {
@@ -147,13 +146,13 @@ pub fn rest(time: Duration) {
     }
 }
 
-/// Whoever is in a transaction already would have its memory freed under his feet.
+/// A transaction that is already in progress would lose its memory.
 fn require_no_transaction() {
     // SAFETY: reads a variable of this backend.
     assert!(!unsafe { pg_sys::IsTransactionState() }, "nested transaction in a background worker");
 }
 
-/// Runs work in a transaction of its own. An error is raised after the transaction was rolled back, and ends the
+/// Runs work in a separate transaction. An error is raised after the transaction was rolled back, and terminates the
 /// worker.
 pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
     require_no_transaction();
@@ -170,8 +169,8 @@ pub fn in_transaction<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
-/// As [`in_transaction`]; the transaction is rolled back if the work fails, with an error of ours or of
-/// PostgreSQL's, and the worker goes on. Only a request to end is not caught.
+/// Like [`in_transaction`], but if the work fails, with our own error or one of PostgreSQL's, the transaction is rolled
+/// back and the worker continues. Only termination is not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     require_no_transaction();
     // SAFETY: as in `in_transaction`; what a failure leaves is rolled back below.
@@ -195,7 +194,7 @@ pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
 }
 
 unsafe extern "C-unwind" {
-    // Not the bindings of pgrx: these are installed as signal handlers, where its guards have no business.
+    // Not pgrx's bindings: these functions are installed as signal handlers, which must not be guarded.
     fn die(signal: c_int);
     fn SignalHandlerForConfigReload(signal: c_int);
 }
@@ -205,7 +204,7 @@ use pg_sys::pqsignal;
 #[cfg(feature = "pg18")]
 use pg_sys::pqsignal_be as pqsignal;
 
-/// Ready for signals, connected to a database (or to none, for the shared catalogs).
+/// Sets up signals and connects to a database (or to none, for shared catalogs).
 fn begin(database: Option<u32>, role: u32) {
     // SAFETY: the first calls of a background worker's main function, in the order that the server asks for.
     unsafe {
@@ -236,7 +235,7 @@ fn begin(database: Option<u32>, role: u32) {
     }
 }
 
-/// Those of databases and roles that workers would obey: they are meant for clients.
+/// Settings of databases and roles that are meant for clients and would affect workers.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
 const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]

@@ -1,11 +1,11 @@
-//! A session that runs as another role for a part of a transaction, in a security context that nothing inside can leave.
+//! Runs a session as another role for a part of a transaction, in a security context that code inside cannot leave.
 //!
-//! `SET ROLE` is no such thing: whatever code the session comes to run may take the session's own rights back with
-//! `RESET ROLE`. Under SECURITY_RESTRICTED_OPERATION PostgreSQL refuses that, deferred triggers, cursors that outlive
-//! the transaction, and temporary tables, as it does for index expressions.
+//! `SET ROLE` is not sufficient: code run by the session could restore the session's own privileges with `RESET ROLE`.
+//! SECURITY_RESTRICTED_OPERATION prevents that, as well as deferred triggers, holdable cursors, and temporary tables,
+//! as in index expressions.
 //!
-//! Invariant: outside of the (sub)transaction that [`begin`] was called in, the session is what it was. The end of a
-//! subtransaction is nothing that SQL in functions can bring about.
+//! Invariant: outside of the (sub)transaction in which [`begin`] was called, the session is unchanged. SQL inside
+//! functions cannot end that subtransaction.
 
 use crate::error::{Error, Result};
 use crate::pg::session;
@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::ffi::{CString, c_void};
 use std::ptr;
 
-/// What the session was before [`begin`], and the nesting level that ends it.
+/// The session's state before [`begin`], and the nesting level at whose end it is restored.
 #[derive(Clone, Copy)]
 struct Before {
     user: pg_sys::Oid,
@@ -24,7 +24,7 @@ struct Before {
 
 thread_local!(static BEFORE: Cell<Option<Before>> = const { Cell::new(None) });
 
-/// Listens to the ends of transactions. Called once, from `_PG_init`.
+/// Registers transaction callbacks. Called once, from `_PG_init`.
 pub fn install() {
     // SAFETY: the callbacks live as long as the process.
     unsafe {
@@ -33,9 +33,9 @@ pub fn install() {
     }
 }
 
-/// The role of this name.
+/// OID of the named role.
 ///
-/// Errors: 42704 if there is none.
+/// Errors: 42704 if it does not exist.
 pub fn role_named(name: &str) -> Result<pg_sys::Oid> {
     let unknown =
         || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"));
@@ -45,10 +45,9 @@ pub fn role_named(name: &str) -> Result<pg_sys::Oid> {
     if role == pg_sys::InvalidOid { Err(unknown()) } else { Ok(role) }
 }
 
-/// From here to the end of the current subtransaction, or of the transaction where there is none, the session runs as
-/// `role`.
+/// Runs the session as `role` until the end of the current subtransaction, or of the transaction if there is none.
 ///
-/// Errors: 42501 unless the session's user may become that role anyway; 0A000 in code that is bound to a role already.
+/// Errors: 42501 unless the session's user may SET ROLE to it; 0A000 in code that is already confined to a role.
 pub fn begin(role: pg_sys::Oid) -> Result<()> {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: reads variables of this backend.
@@ -94,8 +93,8 @@ fn end() {
     }
 }
 
-/// PostgreSQL gives the role back itself when a transaction is rolled back, and has run the last code of users when it
-/// says that one is about to be committed or prepared.
+/// On rollback PostgreSQL restores the role itself; when it reports that a transaction is about to be committed or
+/// prepared, users' code has already run.
 unsafe extern "C-unwind" fn transaction_event(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE};
     match event {
@@ -116,7 +115,7 @@ unsafe extern "C-unwind" fn subtransaction_event(
     let level = session::nesting_level();
     match event {
         SUBXACT_EVENT_PRE_COMMIT_SUB if level == before.level => end(),
-        // Work inside has failed, and the role stays; or the whole of it has, and the server gives the role back.
+        // If a nested subtransaction was rolled back, the role stays; if this one was, the server restores the role.
         SUBXACT_EVENT_ABORT_SUB if level <= before.level => BEFORE.set(None),
         _ => {}
     }

@@ -1,8 +1,8 @@
-//! What the server knows of this backend and tells in a word.
+//! Cheap accessors for the server's state of this backend.
 //!
-//! These functions give a variable back, or the clock, and raise nothing in any version that Helios supports. So they
-//! are called without the guard that the bindings of pgrx set around every call: it is twenty times as long as what
-//! it would guard, and each statement asks many of them.
+//! These functions return a variable or the clock, and raise no errors in any version that Helios supports. So they are
+//! called without the guard of pgrx's bindings, which costs twenty times as much as the call itself, and each statement
+//! makes many of them.
 
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_int;
@@ -24,7 +24,7 @@ unsafe extern "C-unwind" {
     pub(in crate::pg) safe fn pg_get_client_encoding() -> c_int;
     pub(in crate::pg) safe fn IsLogicalWorker() -> bool;
 
-    /// Links the callback to the context, both of which are valid.
+    /// Registers the callback with the memory context; both are valid.
     pub(in crate::pg) fn MemoryContextRegisterResetCallback(
         context: pg_sys::MemoryContext,
         callback: *mut pg_sys::MemoryContextCallback,

@@ -1,4 +1,4 @@
-//! The client's side of the wire: rows and COPY data that pass through, and what the client sends next.
+//! The client connection: rows and COPY data that pass through, and the client's next message.
 
 use crate::error::{Error, Result};
 use crate::pg::session::backend_state;
@@ -19,7 +19,7 @@ unsafe extern "C-unwind" {
     fn pq_buffer_remaining_data() -> isize;
 }
 
-/// `PQcommMethods` of libpq/libpq.h, as far as it is used.
+/// `PQcommMethods` of libpq/libpq.h, up to the last member used.
 #[repr(C)]
 struct CommMethods {
     comm_reset: *const (),
@@ -32,8 +32,8 @@ struct CommMethods {
 
 const PQ_LARGE_MESSAGE_LIMIT: c_int = 0x3fff_ffff;
 
-/// Sends one message to the client. A client that is gone is noticed at the next check for interrupts, as everywhere
-/// in PostgreSQL; the result of the call says nothing more.
+/// Sends a message to the client. A lost client is detected at the next check for interrupts, as everywhere in
+/// PostgreSQL; the result of the call is irrelevant.
 pub fn send(kind: u8, body: &[u8]) {
     // SAFETY: the method table is set before any statement runs; the closure owns nothing.
     unsafe {
@@ -43,7 +43,7 @@ pub fn send(kind: u8, body: &[u8]) {
     }
 }
 
-/// Sends what is buffered.
+/// Flushes the output buffer.
 pub fn flush() {
     // SAFETY: as above.
     unsafe {
@@ -51,12 +51,12 @@ pub fn flush() {
     }
 }
 
-/// Raises a pending cancel, timeout or termination.
+/// Processes interrupts: cancellation, timeouts, termination.
 pub fn check_for_interrupts() {
     pgrx::check_for_interrupts!();
 }
 
-/// Whether this backend serves a client (and is no worker).
+/// Whether this backend has a client (and is not a worker).
 pub fn has_client() -> bool {
     // SAFETY: reads a global of this single-threaded backend.
     unsafe {
@@ -70,15 +70,15 @@ pub fn in_transaction_block() -> bool {
     backend_state::IsTransactionBlock() || backend_state::GetCurrentTransactionNestLevel() > 1
 }
 
-/// Whether the client's statement came as a simple query, which is a transaction of its own. An Execute message's portal is
-/// visible in `pg_cursors`, a simple query's is not.
+/// Whether the client's statement was sent as a simple query, which is a transaction of its own. The portal of an
+/// Execute message is visible in `pg_cursors`, that of a simple query is not.
 pub fn in_simple_query() -> bool {
     // SAFETY: reads a global; the active portal is valid while a statement runs.
     unsafe { !pg_sys::ActivePortal.is_null() && !(*pg_sys::ActivePortal).visible }
 }
 
-/// Whether the next message of the extended protocol has arrived and is Sync: then the running Execute is the last of
-/// its implicit transaction. Never waits for the client.
+/// Whether the next message of the extended protocol has arrived and is Sync, so that the running Execute is the last
+/// one of its implicit transaction. Never waits for the client.
 pub fn next_message_is_sync() -> bool {
     // SAFETY: the peek reads only what is in the buffer already; no message is being read while a statement runs.
     unsafe {
@@ -96,7 +96,7 @@ pub fn next_message_is_sync() -> bool {
     }
 }
 
-/// Whether the client's encoding is the database's, so that text can pass unconverted.
+/// Whether the client's encoding is the database's, so that text needs no conversion.
 pub fn speaks_database_encoding() -> bool {
     backend_state::pg_get_client_encoding() == backend_state::GetDatabaseEncoding()
 }
@@ -111,7 +111,7 @@ pub fn encoding_name() -> String {
     }
 }
 
-/// Converts text of the database's encoding to the client's.
+/// Converts text from the database's encoding to the client's.
 pub fn to_client_encoding(text: &[u8]) -> Vec<u8> {
     // SAFETY: the conversion reads `len` bytes and gives the argument itself or a palloc'd, NUL-terminated copy.
     unsafe {
@@ -129,23 +129,23 @@ pub fn to_client_encoding(text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What the client sends during `COPY … FROM STDIN`.
+/// Input from the client during `COPY … FROM STDIN`.
 pub enum CopyInput<'a> {
     /// Data.
     Data(&'a [u8]),
     /// The end of the data.
     Done,
-    /// The client gave up, with its reason.
+    /// The client aborted the COPY, with its reason.
     Fail(Vec<u8>),
 }
 
-/// Reads the client's COPY data, one message at a time, through one reused buffer.
+/// Reads the client's COPY data one message at a time into a reused buffer.
 pub struct CopyReader {
     buffer: pg_sys::StringInfo,
 }
 
 impl CopyReader {
-    /// A reader with an empty buffer.
+    /// Creates a reader with an empty buffer.
     pub fn new() -> Self {
         // SAFETY: changes a variable of this backend and back; the buffer is freed by Drop.
         unsafe {
@@ -156,7 +156,8 @@ impl CopyReader {
         }
     }
 
-    /// Waits for the next message. Errors: 08P01 for a message that has no place in COPY, 08006 if the client is gone.
+    /// Waits for the next message. Errors: 08P01 for a message that is not allowed during COPY, 08006 if the client is
+    /// gone.
     pub fn next(&mut self) -> Result<CopyInput<'_>> {
         loop {
             let (kind, complete) = self.read_message();

@@ -3,13 +3,13 @@
 use pgrx::pg_sys;
 #[cfg(any(feature = "pg15", feature = "pg16"))]
 use pgrx::pg_sys::pg_char_to_encoding;
-// From 17 on the server's own function is kept apart from libpq's by its name.
+// Since version 17 the server's function has a different name than libpq's.
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 use pgrx::pg_sys::pg_char_to_encoding_private as pg_char_to_encoding;
 use std::ffi::{CStr, CString, c_char};
 
-/// Converts text from the named encoding into the database's; text that cannot be converted is an ERROR,
-/// unless it is only shown: bytes that make no sense become `?` there.
+/// Converts text from the named encoding to the database's; text that cannot be converted raises an ERROR, except for
+/// text that is only displayed, in which invalid bytes become `?`.
 pub fn to_database(encoding: &str, text: &[u8]) -> Vec<u8> {
     let Ok(name) = CString::new(encoding) else { return text.to_vec() };
     let Ok(length) = i32::try_from(text.len()) else { return text.to_vec() };

@@ -1,7 +1,7 @@
-//! The backend's session: its client, its transaction and subtransactions, its settings, the SQL that is run in it.
+//! The backend's session: its client, its transaction and subtransactions, its settings, and SQL run in it.
 //!
-//! Invariant: what is changed here for a while is given back at the end of its scope or (sub)transaction, however that ends.
-//! Begin with [`xact`], the transaction's callbacks.
+//! Invariant: temporary changes are undone at the end of their scope or (sub)transaction, whether it succeeds or fails.
+//! Begin with [`xact`], the transaction callbacks.
 
 pub mod acting;
 pub(in crate::pg) mod backend_state;
@@ -21,7 +21,7 @@ pub mod xact;
 use pgrx::pg_sys;
 use std::ffi::{CStr, CString};
 
-/// Whether system catalogs can be read now: connected to a database, inside a transaction that has not failed.
+/// Whether system catalogs can be read: connected to a database, in a transaction that has not been aborted.
 pub fn can_read_catalogs() -> bool {
     // SAFETY: reads backend-local variables.
     unsafe {
@@ -40,7 +40,7 @@ pub fn namespace_name(namespace: pg_sys::Oid) -> Option<String> {
     }
 }
 
-/// The schema of this name, if it exists.
+/// The named schema, if it exists.
 pub fn namespace(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(name).ok()?;
     // SAFETY: the text ends with NUL and outlives the call.
@@ -72,7 +72,7 @@ pub fn port() -> i32 {
     unsafe { pg_sys::PostPortNumber }
 }
 
-/// Whether a script of CREATE or ALTER EXTENSION is running.
+/// Whether a script of CREATE or ALTER EXTENSION is being executed.
 pub fn in_extension_script() -> bool {
     // SAFETY: reads a backend-local variable.
     unsafe { pg_sys::creating_extension }
@@ -83,8 +83,7 @@ pub fn nesting_level() -> i32 {
     backend_state::GetCurrentTransactionNestLevel()
 }
 
-/// Schema and name of a relation, quoted as SQL needs it. For texts that people read there is
-/// `catalog::names::displayed_relation_name`.
+/// Qualified name of a relation, quoted for SQL. For messages, use `catalog::names::displayed_relation_name`.
 pub fn quoted_relation_name(relation: pg_sys::Oid) -> String {
     // SAFETY: both results are NULL or palloc'd C strings.
     let (schema, name) = unsafe {
@@ -95,7 +94,7 @@ pub fn quoted_relation_name(relation: pg_sys::Oid) -> String {
     pgrx::spi::quote_qualified_identifier(schema.unwrap_or_default(), name.unwrap_or_default())
 }
 
-/// Keeps others from making objects in the schema until the transaction ends.
+/// Blocks the creation of objects in the schema by others until the transaction ends.
 pub fn lock_schema(namespace: pg_sys::Oid) {
     let catalog = pg_sys::NamespaceRelationId;
     crate::pg::ipc::lock::object(
@@ -117,7 +116,7 @@ pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
     unsafe { pg_sys::PreventInTransactionBlock(top_level, what.as_ptr()) }
 }
 
-/// Value of a setting as SHOW gives it; None if there is none of this name.
+/// The value of a setting as shown by SHOW; None if it does not exist.
 pub fn setting(name: &str) -> Option<String> {
     let name = CString::new(name).ok()?;
     // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
@@ -138,7 +137,7 @@ pub fn database_id() -> u32 {
     unsafe { pg_sys::MyDatabaseId }.to_u32()
 }
 
-/// Directory of this database's files, except those in tablespaces of their own.
+/// Directory of this database's files, except for those in other tablespaces.
 pub fn database_directory() -> std::path::PathBuf {
     // SAFETY: both are set once, the second when the backend connects to its database; they end with NUL.
     let (data, database) =
@@ -147,7 +146,7 @@ pub fn database_directory() -> std::path::PathBuf {
     data.join(database.to_string_lossy().as_ref())
 }
 
-/// Path of a program that came with this server.
+/// Path of a program of this server's installation.
 pub fn program(name: &str) -> std::path::PathBuf {
     // SAFETY: set once in the postmaster; ends with NUL.
     let server = unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
@@ -155,26 +154,26 @@ pub fn program(name: &str) -> std::path::PathBuf {
     server.with_file_name(name)
 }
 
-/// The first directory of this server's Unix sockets, if it has any.
+/// The first unix socket directory of this server, if any.
 pub fn socket_directory() -> Option<String> {
     let all = setting("unix_socket_directories")?;
     let first = all.split(',').next()?.trim().trim_matches('"').to_owned();
     (!first.is_empty()).then_some(first)
 }
 
-/// Microseconds, for names that must not repeat.
+/// Microseconds, for unique names.
 pub fn clock() -> i64 {
     backend_state::GetCurrentTimestamp()
 }
 
-/// End of this session's last commit in the log.
+/// WAL position of the end of this session's last commit.
 pub fn last_commit() -> u64 {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::XactLastCommitEnd }
 }
 
-/// Shows another text in the place of the statement under way, in `pg_stat_activity` and in the log of its errors: for
-/// statements that hold a password.
+/// Replaces the text of the current statement in `pg_stat_activity` and in error logs, for statements that contain a
+/// password.
 pub fn show_instead(text: &'static CStr) {
     // SAFETY: the text lasts; the server sets the variable again with each statement.
     unsafe {
@@ -183,7 +182,7 @@ pub fn show_instead(text: &'static CStr) {
     }
 }
 
-/// After which time a wait may be a deadlock (`deadlock_timeout`).
+/// The server's `deadlock_timeout`.
 pub fn deadlock_timeout() -> std::time::Duration {
     // SAFETY: a setting, in milliseconds.
     let timeout = unsafe { pg_sys::DeadlockTimeout };
@@ -197,7 +196,7 @@ pub fn seconds_since_start() -> u64 {
     u64::try_from(microseconds / 1_000_000).unwrap_or(0)
 }
 
-/// The first schema of the search path that has a constraint of this name that can be deferred.
+/// The first schema in the search path with a deferrable constraint of this name.
 pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> {
     let path = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
     let path: Vec<String> =

@@ -1,4 +1,4 @@
-//! Settings for a piece of work, which its caller does not see changed.
+//! Settings that are in effect for a piece of work only.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
@@ -17,7 +17,7 @@ pub struct OwnSettings {
 }
 
 impl OwnSettings {
-    /// From here on, with these set to begin with.
+    /// Begins with these settings.
     pub fn begin(settings: &[(&CStr, &CStr)]) -> Self {
         // SAFETY: changes a counter of this backend.
         let own = Self { level: unsafe { pg_sys::NewGUCNestLevel() } };
@@ -25,7 +25,7 @@ impl OwnSettings {
         own
     }
 
-    /// Names mean PostgreSQL's own functions and operators, which nobody can put others in front of.
+    /// With a `search_path` on which names refer to PostgreSQL's own functions and operators, which nobody can mask.
     pub fn safe_path() -> Self {
         Self::begin(&[(c"search_path", c"pg_catalog, pg_temp")])
     }

@@ -1,10 +1,10 @@
-//! The library works only from the postmaster on: shared memory and the scanner are prepared there.
+//! The library must be preloaded: shared memory and the scanner are set up in the postmaster.
 
 use crate::error::Error;
 use crate::pg::error::OrRaise;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 
-/// Refuses to be loaded later than at the server's start (55000).
+/// Rejects loading the library after the server's start (55000).
 pub fn require() {
     // SAFETY: reads a variable of the postmaster.
     if unsafe { pg_sys::process_shared_preload_libraries_in_progress } {
@@ -19,7 +19,7 @@ pub fn require() {
     refusal.or_raise();
 }
 
-/// Keeps Rust's backtraces out of the details of errors, whatever the environment of the server says.
+/// Keeps Rust's backtraces out of error details, whatever the server's environment variables say.
 fn hide_backtraces() {
     // SAFETY: the postmaster is alone while it loads libraries.
     unsafe { std::env::set_var("RUST_LIB_BACKTRACE", "0") };

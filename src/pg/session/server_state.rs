@@ -1,15 +1,15 @@
-//! What the server is: primary or standby, its log, its identity.
+//! State of the server: primary or standby, WAL, identity.
 
 use crate::pg::session::backend_state;
 use pgrx::pg_sys;
 
-/// Whether the server replays what another one writes, or what it wrote before a crash.
+/// Whether the server is in recovery, as a standby or after a crash.
 #[inline]
 pub fn in_recovery() -> bool {
     backend_state::RecoveryInProgress()
 }
 
-/// How far the log is durable, and its timeline. Only outside of recovery.
+/// The flush position of the WAL, and its timeline. Not during recovery.
 pub fn flushed_log() -> (u64, u32) {
     let mut timeline = 0;
     // SAFETY: reads shared state of the server; the number outlives the call.
@@ -17,25 +17,25 @@ pub fn flushed_log() -> (u64, u32) {
     (flushed, timeline)
 }
 
-/// The id that the next transaction that writes will get.
+/// The next transaction ID to be assigned.
 pub fn next_transaction_id() -> u64 {
     // SAFETY: reads shared state of the server.
     unsafe { pg_sys::ReadNextFullTransactionId() }.value
 }
 
-/// The timeline of the log that this server writes. Only outside of recovery.
+/// The timeline of this server's WAL. Not during recovery.
 pub fn timeline() -> u32 {
     // SAFETY: reads shared state of the server.
     unsafe { pg_sys::GetWALInsertionTimeLine() }
 }
 
-/// The number that this server shares with its standbys and nobody else.
+/// The system identifier, which this server shares only with its standbys.
 pub fn system_identifier() -> u64 {
     // SAFETY: reads the control file's copy in memory.
     unsafe { pg_sys::GetSystemIdentifier() }
 }
 
-/// The connection string with which a standby follows its primary; it may hold a password.
+/// The connection string of a standby to its primary; it may contain a password.
 pub fn primary_conninfo() -> String {
     // SAFETY: the server's own setting, a C string or NULL.
     unsafe {

@@ -1,8 +1,7 @@
-//! SQL of our own against this server (SPI), with errors as values where they are ours, and raised where
-//! they are PostgreSQL's.
+//! Internal SQL on this server (SPI). Our own errors are returned as values; PostgreSQL's errors are raised.
 //!
-//! Invariant: what a query of ours leaves unqualified is PostgreSQL's own, whoever runs it and whatever is in front of
-//! `pg_catalog` on the `search_path`, or temporary. Names that users give are looked up by [`in_session_path`].
+//! Invariant: unqualified names in internal queries refer to PostgreSQL's own objects, whoever runs them and whatever
+//! precedes `pg_catalog` in `search_path` or is temporary. Names given by users are looked up by [`in_session_path`].
 
 use crate::error::{Error, Result};
 use crate::pg::session::own_settings::OwnSettings;
@@ -11,21 +10,21 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::{SpiHeapTupleData, SpiResult};
 use pgrx::{FromDatum, IntoDatum, Spi};
 
-/// One row of a result, copied out of it.
+/// A row of a result.
 pub struct Row<'a>(SpiHeapTupleData<'a>);
 
 impl Row<'_> {
-    /// A column (from 1) as the type asked for; None for NULL.
+    /// A column (from 1) as the requested type; None for NULL.
     pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>> {
         checked(self.0.get::<T>(column))
     }
 
-    /// The column of this name as the type asked for; None for NULL.
+    /// The named column as the requested type; None for NULL.
     pub fn option<T: FromDatum + IntoDatum>(&self, column: &str) -> Result<Option<T>> {
         checked(self.0.get_by_name(column))
     }
 
-    /// As [`Self::option`]; XX001 for NULL.
+    /// Like [`Self::option`]; XX001 for NULL.
     pub fn value<T: FromDatum + IntoDatum>(&self, column: &str) -> Result<T> {
         self.option(column)?.ok_or_else(|| {
             Error::new(Code::ERRCODE_DATA_CORRUPTED, format!("null value in column \"{column}\""))
@@ -33,7 +32,7 @@ impl Row<'_> {
     }
 }
 
-/// Runs a statement for its effect. It names everything in full: settings that it changes are to last.
+/// Runs a statement without a result. All its names must be qualified, because settings that it changes are to last.
 pub fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<()> {
     checked(Spi::connect_mut(|client| client.update(statement, None, arguments).map(|_| ())))
 }
@@ -50,8 +49,8 @@ pub fn one<T: FromDatum + IntoDatum>(
     }))
 }
 
-/// As [`one`], for a query that only reads: with the snapshot of the statement under way, and without giving the
-/// transaction an id, which would make it one that has written here.
+/// Like [`one`], for a read-only query: with the snapshot of the current statement, and without assigning a transaction
+/// ID, which would mean that the transaction has written here.
 pub fn read_one<T: FromDatum + IntoDatum>(
     query: &str,
     arguments: &[DatumWithOid<'_>],
@@ -60,8 +59,8 @@ pub fn read_one<T: FromDatum + IntoDatum>(
     in_session_path(query, arguments)
 }
 
-/// As [`read_one`], under the session's own `search_path`: for names that users write. Everything else in the query is
-/// named in full.
+/// Like [`read_one`], with the session's own `search_path`, for names given by users. All other names in the query are
+/// qualified.
 pub fn in_session_path<T: FromDatum + IntoDatum>(
     query: &str,
     arguments: &[DatumWithOid<'_>],
@@ -72,7 +71,7 @@ pub fn in_session_path<T: FromDatum + IntoDatum>(
     }))
 }
 
-/// As [`rows`], for a query that only reads; see [`read_one`].
+/// Like [`rows`], for a read-only query; see [`read_one`].
 pub fn read_rows<T>(
     query: &str,
     arguments: &[DatumWithOid<'_>],
@@ -85,7 +84,7 @@ pub fn read_rows<T>(
     })
 }
 
-/// What `read` makes of each row.
+/// Returns the result of `read` for each row.
 pub fn rows<T>(
     statement: &str,
     arguments: &[DatumWithOid<'_>],

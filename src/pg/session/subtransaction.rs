@@ -1,12 +1,12 @@
-//! Work that may fail without failing what is around it.
+//! Work that may fail without aborting the transaction.
 
 use crate::error::Result;
 use crate::pg::error::caught;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::panic::AssertUnwindSafe;
 
-/// Runs work in a subtransaction: what it did is kept if it succeeds, and taken back, locks included, if it fails with
-/// an error of ours or of PostgreSQL's. A cancel and a request to end are not caught.
+/// Runs work in a subtransaction: its effects are kept if it succeeds, and undone, including its locks, if it fails
+/// with our own error or one of PostgreSQL's. Cancellation and termination are not caught.
 pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     let open = Open::begin();
     let result = pgrx::PgTryBuilder::new(AssertUnwindSafe(work))

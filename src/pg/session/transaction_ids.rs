@@ -1,8 +1,8 @@
-//! Ids of this server's transactions.
+//! Transaction IDs of this server.
 
 use pgrx::pg_sys;
 
-/// The last transaction with this id that the server knows, as a full id; None if there was none yet.
+/// The last transaction with this ID, as a full transaction ID; None if there was none yet.
 pub fn full_id(xid: u32) -> Option<u64> {
     // SAFETY: reads shared state of the server.
     let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value;
@@ -10,11 +10,11 @@ pub fn full_id(xid: u32) -> Option<u64> {
     if full < next { Some(full) } else { full.checked_sub(1 << 32) }
 }
 
-/// Whether a local transaction is still running (or prepared here).
+/// Whether a local transaction is in progress (or prepared).
 pub fn is_running(xid: u32) -> bool {
     // SAFETY: reads shared state of the server.
     let next = unsafe { pg_sys::ReadNextFullTransactionId() }.value;
-    // An id that has not been given yet, or so long ago that it would be mistaken for a new one, is nobody's.
+    // An ID that has not been assigned yet, or so long ago that it would be mistaken for a new one, is invalid.
     let known = full_id(xid).is_some_and(|full| next - full <= u64::from(u32::MAX / 2));
     // SAFETY: as above.
     known && unsafe { pg_sys::TransactionIdIsInProgress(xid.into()) }

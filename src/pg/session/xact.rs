@@ -1,4 +1,4 @@
-//! The local transaction: its state, its properties, and the transaction callbacks.
+//! The local transaction: its state, its properties, and transaction callbacks.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
@@ -6,27 +6,27 @@ use crate::pg::session::backend_state;
 use pgrx::pg_sys;
 use std::cell::RefCell;
 
-/// What happens to the local transaction.
+/// Events of the local transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// About to commit: errors are still possible, and abort it.
+    /// About to commit: errors are still possible, and abort the transaction.
     PreCommit,
-    /// Committed; nothing may fail any more.
+    /// Committed; no errors may be raised.
     Commit,
-    /// Rolled back; nothing may fail any more.
+    /// Rolled back; no errors may be raised.
     Abort,
-    /// About to be left prepared by PREPARE TRANSACTION: errors are still possible.
+    /// About to be prepared by PREPARE TRANSACTION: errors are still possible.
     PrePrepare,
-    /// Left prepared here; nothing may fail any more.
+    /// Prepared; no errors may be raised.
     Prepare,
-    /// The subtransaction at this nesting level is committed into its parent; nothing may fail.
+    /// The subtransaction at this nesting level was committed to its parent; no errors may be raised.
     SubCommit(u32),
-    /// The subtransaction at this nesting level is rolled back; nothing may fail.
+    /// The subtransaction at this nesting level was rolled back; no errors may be raised.
     SubAbort(u32),
 }
 
 impl Event {
-    /// Nesting level from which on nothing noted of the transaction counts any more: 0 where the transaction has ended.
+    /// Nesting level from which on the recorded state of the transaction is obsolete: 0 at its end.
     pub fn ended_level(self) -> Option<u32> {
         match self {
             Self::Commit | Self::Abort | Self::Prepare => Some(0),
@@ -36,15 +36,15 @@ impl Event {
     }
 }
 
-/// What the extension does when the local transaction commits or rolls back.
+/// The extension's transaction callbacks.
 pub trait TransactionHooks {
-    /// Called with every event. An error is raised where one is possible, and shown as a warning elsewhere.
+    /// Called for every event. An error is raised where that is possible, and reported as a warning otherwise.
     fn transaction(event: Event) -> Result<()>;
-    /// Called behind [`Self::transaction`], whatever became of that where errors are warnings.
+    /// Called after [`Self::transaction`], even if that failed with a warning.
     fn after_transaction(event: Event) -> Result<()>;
 }
 
-/// Registers the callbacks; once, when the library is loaded.
+/// Registers the callbacks; called once, when the library is loaded.
 pub(in crate::pg) fn install<H: TransactionHooks>() {
     // SAFETY: the callbacks live as long as the process.
     unsafe {
@@ -77,18 +77,18 @@ unsafe extern "C-unwind" fn transaction_event<H: TransactionHooks>(
     unsafe { dispatch::<H>(event) }
 }
 
-/// What of the local transaction's writes is undone again.
+/// Which of the local transaction's writes have been undone.
 #[derive(Default)]
 struct Undone {
-    /// For each open subtransaction, outermost first: whether nothing was written here when it began.
+    /// For each open subtransaction, outermost first: whether nothing had been written here when it began.
     clean: Vec<bool>,
-    /// Where this process had written in the log when all that it had written was undone.
+    /// WAL position of this process when everything that it had written was undone.
     end: Option<pg_sys::XLogRecPtr>,
 }
 
 thread_local!(static UNDONE: RefCell<Undone> = RefCell::default());
 
-/// Follows subtransactions, so that [`wrote_here`] knows what they took back.
+/// Tracks subtransactions for [`wrote_here`].
 fn follow_undone(event: pg_sys::SubXactEvent::Type) {
     match event {
         pg_sys::SubXactEvent::SUBXACT_EVENT_START_SUB => {
@@ -107,7 +107,7 @@ fn follow_undone(event: pg_sys::SubXactEvent::Type) {
     }
 }
 
-/// Behind the last record that this process has written to the log in this transaction.
+/// End of the last WAL record that this process has written in this transaction.
 fn log_end() -> pg_sys::XLogRecPtr {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::XactLastRecEnd }
@@ -146,8 +146,8 @@ unsafe fn call(event: Event, hook: fn(Event) -> Result<()>) {
         // SAFETY: the caller's word; errors are allowed at these moments.
         return unsafe { trampoline((), || hook(event)) };
     }
-    // An error that left this callback would take the backend down (or the server, in a commit): whatever is
-    // raised ends here. What was left undone is the business of the recovery worker.
+    // An error that left this callback would terminate the backend (or the server, in a commit), so it ends here.
+    // Unfinished work is left to the recovery worker.
     let failed = pgrx::PgTryBuilder::new(|| hook(event))
         .catch_others(|cause| Err(internal(&format!("{cause:?}"))))
         .catch_rust_panic(|cause| Err(internal(&format!("{cause:?}"))))
@@ -165,13 +165,13 @@ fn internal(cause: &str) -> crate::error::Error {
     .detail(cause)
 }
 
-/// When the transaction began, in microseconds since 2000.
+/// Start of the transaction in microseconds since 2000.
 pub fn began_at() -> i64 {
     // SAFETY: reads a variable of this backend.
     unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
-/// Whether all statements of the transaction see what was committed when it began (REPEATABLE READ, SERIALIZABLE).
+/// Whether all statements of the transaction use one snapshot (REPEATABLE READ, SERIALIZABLE).
 pub fn has_one_snapshot() -> bool {
     // SAFETY: reads a static.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
@@ -183,24 +183,24 @@ pub fn nest_level() -> u32 {
     u32::try_from(backend_state::GetCurrentTransactionNestLevel()).unwrap_or(0)
 }
 
-/// Whether the transaction has written something here that it has not undone.
+/// Whether the transaction has written something here that has not been undone.
 ///
-/// With its first write it gets an id. It keeps that when a savepoint takes the write back; what it writes then shows
-/// in the log. What is not logged (temporary and unlogged tables) does not survive a crash, and nothing but a crash
+/// Its first write assigns a transaction ID. The ID remains when a rollback to a savepoint undoes the write; later
+/// writes show in the WAL. Writes without WAL (temporary and unlogged tables) do not survive a crash, and only a crash
 /// can come between the decision to commit and the local commit.
 pub fn wrote_here() -> bool {
     let has_id = backend_state::GetTopTransactionIdIfAny() != pg_sys::InvalidTransactionId;
     has_id && UNDONE.with_borrow(|undone| undone.end != Some(log_end()))
 }
 
-/// Id of the transaction; it gets one if it had none.
+/// ID of the transaction, which is assigned if necessary.
 pub fn id() -> u32 {
     // SAFETY: called inside a transaction, as everything here is.
     unsafe { pg_sys::GetTopFullTransactionId() }.value as u32
 }
 
-/// Whether the transaction has properties that BEGIN alone gives to one on a node: its isolation level, READ ONLY or
-/// DEFERRABLE are not those of the session's settings, which nodes follow.
+/// Whether the transaction has properties that a plain BEGIN on a node would not have: its isolation level, READ ONLY
+/// or DEFERRABLE differ from the session's settings, which are applied on nodes.
 #[inline]
 pub fn has_own_properties() -> bool {
     // SAFETY: reads statics.
@@ -217,17 +217,17 @@ pub fn is_serializable() -> bool {
     (unsafe { pg_sys::XactIsoLevel }) as u32 == pg_sys::XACT_SERIALIZABLE
 }
 
-/// Whether the transaction is SERIALIZABLE READ ONLY DEFERRABLE: without the others DEFERRABLE means nothing.
+/// Whether the transaction is SERIALIZABLE READ ONLY DEFERRABLE: otherwise DEFERRABLE has no effect.
 pub fn is_deferrable() -> bool {
     // SAFETY: reads statics.
     is_serializable() && is_read_only() && unsafe { pg_sys::XactDeferrable }
 }
 
-/// Makes the check that a commit makes last, before anything is committed elsewhere: a SERIALIZABLE transaction that
-/// passes is safe from being chosen as another one's victim. Raises 40001.
+/// Performs the final serialization check of a commit before anything is committed elsewhere: a SERIALIZABLE
+/// transaction that passes cannot be chosen as a victim anymore. Raises 40001.
 pub fn check_serialization() {
     unsafe extern "C-unwind" {
-        // Not among the bindings of pgrx.
+        // Missing in pgrx's bindings.
         fn PreCommit_CheckForSerializationFailure();
     }
     // SAFETY: called at pre-commit, as the server itself does a moment later; a second call repeats the first. What
@@ -235,21 +235,21 @@ pub fn check_serialization() {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| PreCommit_CheckForSerializationFailure()) }
 }
 
-/// Lets the coming local commit reach the disk before anybody is told of it, whatever `synchronous_commit` says:
-/// once a node has committed its part, this server must not forget its own.
+/// Makes the coming local commit durable before it is acknowledged, whatever `synchronous_commit` says: once a node has
+/// committed its part, this server must not lose its own.
 pub fn force_durable_commit() {
     // SAFETY: sets a flag of the current transaction.
     unsafe { pg_sys::ForceSyncCommit() }
 }
 
-/// Whether statements of this transaction may only read.
+/// Whether the transaction is read-only.
 #[inline]
 pub fn is_read_only() -> bool {
     // SAFETY: reads a static.
     unsafe { pg_sys::XactReadOnly }
 }
 
-/// The BEGIN that begins a transaction with the current one's properties.
+/// The BEGIN command for a transaction with the same properties.
 pub fn begin_command() -> String {
     // SAFETY: reads statics.
     let (isolation, read_only, deferrable) =
@@ -265,14 +265,14 @@ pub fn begin_command() -> String {
     format!("BEGIN ISOLATION LEVEL {isolation}, {access}{deferrable}")
 }
 
-/// OIDs of the role that a session to a node has to log in as, and of the one it has to run as.
+/// OIDs of the role as which a session with a node must log in, and of the role as which it must run.
 ///
-/// The first is the session's user, except where this server would refuse SET ROLE and RESET ROLE: in functions that
-/// run as their owner and in restricted operations (index functions under ANALYZE, …). A session of the
-/// session's user would let the code that runs there take that user's rights back with RESET ROLE.
+/// The first is the session's user, except where this server would reject SET ROLE and RESET ROLE: in SECURITY DEFINER
+/// functions and restricted operations (index functions under ANALYZE, …). In a session of the session's user, code
+/// could restore that user's privileges with RESET ROLE.
 ///
-/// A session's user who may not log in can only have been set by a superuser, whose own session is used: its code can
-/// go back to that superuser here as well.
+/// A session's user without LOGIN can only have been set by a superuser, whose own session is used: code can switch
+/// back to that superuser here as well.
 #[inline]
 pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
@@ -282,21 +282,21 @@ pub fn users() -> (pg_sys::Oid, pg_sys::Oid) {
     (if is_bound { user } else { session_login() }, user)
 }
 
-/// The role that SET ROLE has set, if any.
+/// The role set by SET ROLE, if any.
 pub fn set_role() -> Option<pg_sys::Oid> {
     // SAFETY: reads a static.
     let role = unsafe { pg_sys::GetCurrentRoleId() };
     (role != pg_sys::InvalidOid).then_some(role)
 }
 
-/// Whether a session to a node logs in as somebody else than the client did: there `session_user` is not what it is here.
-/// What runs in restricted operations (functions of indexes) is declared not to depend on it.
+/// Whether a session with a node logs in as another role than the client, so that `session_user` differs there. Code in
+/// restricted operations (index functions) is declared not to depend on it.
 pub fn has_other_session_user() -> bool {
     users().0 != backend_state::GetSessionUserId()
         && !backend_state::InSecurityRestrictedOperation()
 }
 
-/// The session's user, or who set it if it may not log in.
+/// The session's user, or whoever set it if it lacks LOGIN.
 fn session_login() -> pg_sys::Oid {
     let (session, authenticated) =
         (backend_state::GetSessionUserId(), backend_state::GetAuthenticatedUserId());

@@ -1,4 +1,4 @@
-//! Text of a query, made by PostgreSQL itself from its tree.
+//! Deparses queries with PostgreSQL's own functions.
 
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;
@@ -8,17 +8,17 @@ use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
 use std::ptr;
 
-/// Deparses a query that was not rewritten yet, with every name qualified, so that the text means the same under any
+/// Deparses a query before rewriting, with every name qualified, so that the text has the same meaning with any
 /// `search_path`. Raises PostgreSQL's own errors.
 ///
-/// Errors: 0A000 for what PostgreSQL cannot deparse so that it is understood again.
+/// Errors: 0A000 for constructs that PostgreSQL does not deparse to valid text.
 pub fn query_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
     // SAFETY: a valid query.
     unsafe { deparse(pg_sys::copyObjectImpl(query.as_ptr().cast()).cast()) }
 }
 
-/// As [`query_text`], for a query that was rewritten: defaults of identity columns, which the rewriter adds and SQL has no
-/// words for, are left to the node again.
+/// Like [`query_text`], for a rewritten query: defaults of identity columns, which the rewriter adds and SQL cannot
+/// express, are left to the node.
 pub fn rewritten_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
     // SAFETY: the copy is ours to change; its target list holds TargetEntry nodes.
     unsafe {
@@ -35,8 +35,8 @@ pub fn rewritten_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
     }
 }
 
-/// With these every name is qualified, and constants are written so that they are the same when they are read again,
-/// whatever the settings of whoever reads them.
+/// With these settings every name is qualified, and constants are formatted independently of the settings of the server
+/// that reads them.
 const SETTINGS: [(&CStr, &CStr); 4] = [
     (c"search_path", c"pg_catalog"),
     (c"datestyle", c"ISO"),

@@ -1,4 +1,4 @@
-//! Compares a query with what becomes of it when it is deparsed and read again: the text that goes to a node.
+//! Compares a query with the result of parsing its deparsed text, which is sent to a node.
 
 use crate::error::{Error, Result};
 use crate::pg::session::subtransaction;
@@ -8,8 +8,7 @@ use pgrx::pg_sys::{self, NodeTag, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CString;
 use std::ptr;
 
-/// What is wrong with the deparsed text of one of the statements; None if nothing is, or the statements themselves are
-/// not understood.
+/// Checks the deparsed text of the statements; None if it is correct, or if the statements themselves are invalid.
 pub fn compare(text: &str) -> Option<String> {
     let text = CString::new(text).ok()?;
     let queries = subtransaction::attempt(|| Ok(analyzed(&text))).ok()?;
@@ -21,7 +20,7 @@ fn wrong_with(query: *mut pg_sys::Query) -> Result<()> {
     let Some(tree) = (unsafe { QueryTree::new(query) }) else { return Ok(()) };
     let deparsed = |tree| subtransaction::attempt(|| deparse::query_text(tree));
     let first = match deparsed(tree) {
-        // Refused with a reason, before anything is sent.
+        // Rejected with an error before anything is sent.
         Err(error) if error.is(Code::ERRCODE_FEATURE_NOT_SUPPORTED) => return Ok(()),
         first => first?,
     };
@@ -44,7 +43,7 @@ fn other(what: String) -> Error {
     Error::new(Code::ERRCODE_DATA_EXCEPTION, what)
 }
 
-/// The queries among the statements of a text, analysed as under any `search_path` that the text was made for.
+/// The queries among the statements of a text, analyzed with any `search_path` for which the text is valid.
 fn analyzed(text: &CString) -> Vec<*mut pg_sys::Query> {
     // SAFETY: the parser gives a list of RawStmt; the text outlives the calls. Errors are raised, and caught by the
     // subtransaction around.
@@ -71,7 +70,7 @@ fn analyzed(text: &CString) -> Vec<*mut pg_sys::Query> {
                 &mut count,
                 ptr::null_mut(),
             );
-            // SELECT INTO is a utility statement by now.
+            // SELECT INTO has become a utility statement by now.
             if (*query).commandType != pg_sys::CmdType::CMD_UTILITY {
                 queries.push(query);
             }

@@ -1,14 +1,14 @@
-//! The marks of CYCLE clauses, which PostgreSQL deparses with a cast (`TO 'Y'::text`) that its grammar does not take there:
-//! only constants without one are.
+//! Mark values of CYCLE clauses, which PostgreSQL deparses with a cast (`TO 'Y'::text`) that its grammar does not
+//! accept there: only constants without a cast are.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types;
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::c_void;
 
-/// Writes the marks in the query, at any depth, so that their deparsed text is understood.
+/// Changes the mark values in the query, at any depth, so that their deparsed text is valid.
 ///
-/// Errors: 0A000 for a mark of a type that has no such text.
+/// Errors: 0A000 for a value of a type without such text.
 ///
 /// # Safety
 /// `query` is a valid query that nobody else uses.
@@ -56,7 +56,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
     }
 }
 
-/// Changes a text to a constant without a type, which is taken for text where it stands.
+/// Changes a text constant to one of unknown type, which is resolved to text in this place.
 unsafe fn is_readable(mark: *mut pg_sys::Node) -> bool {
     // SAFETY: an analysed mark; the cast follows the tag; a text's output is a C string that lives as long as the tree.
     unsafe {

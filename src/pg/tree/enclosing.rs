@@ -1,9 +1,9 @@
 //! The utility statement (EXPLAIN, DECLARE CURSOR, CREATE TABLE AS) that encloses the query being planned: PostgreSQL
-//! does not say where in the source such a query stands, only where the enclosing statement does.
+//! does not provide the location of such a query in the source, only that of the enclosing statement.
 
 use std::cell::{Cell, RefCell};
 
-/// Where an enclosing statement stands.
+/// Location of an enclosing statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Enclosing {
     /// Address of its source text.
@@ -14,23 +14,23 @@ pub struct Enclosing {
     pub length: i32,
 }
 
-/// Which call of the utility hook a view belongs to.
+/// The call of the utility hook to which a view belongs.
 pub(in crate::pg) type Call = u64;
 
 thread_local! {
     static CURRENT: Cell<Option<Enclosing>> = const { Cell::new(None) };
-    /// Calls of the hook that have not returned yet, the innermost last.
+    /// Calls of the hook that have not returned yet, innermost last.
     static CALLS: RefCell<Vec<Call>> = const { RefCell::new(Vec::new()) };
     static LAST_CALL: Cell<Call> = const { Cell::new(0) };
 }
 
-/// What there was before a call of the utility hook.
+/// The state before a call of the utility hook.
 pub(in crate::pg) struct Outer {
     enclosing: Option<Enclosing>,
     calls: usize,
 }
 
-/// A call of the utility hook begins.
+/// Called at the beginning of a call of the utility hook.
 pub(in crate::pg) fn enter(statement: Enclosing) -> Outer {
     let enclosing = CURRENT.replace(Some(statement));
     LAST_CALL.set(LAST_CALL.get() + 1);
@@ -41,7 +41,7 @@ pub(in crate::pg) fn enter(statement: Enclosing) -> Outer {
     Outer { enclosing, calls }
 }
 
-/// It has returned, or an error has passed it.
+/// Called when it has returned or raised an error.
 pub(in crate::pg) fn leave(outer: Outer) {
     CURRENT.set(outer.enclosing);
     CALLS.with_borrow_mut(|calls| calls.truncate(outer.calls));
@@ -57,7 +57,7 @@ pub(in crate::pg) fn is_under_way(call: Call) -> bool {
     CALLS.with_borrow(|calls| calls.contains(&call))
 }
 
-/// The enclosing statement of a query with this source text. It is running, so its text is where it was.
+/// The enclosing statement of a query with this source text. It is being executed, so its text is still valid.
 pub fn of(source: &[u8]) -> Option<Enclosing> {
     CURRENT.get().filter(|current| current.source == source.as_ptr() as usize)
 }

@@ -1,4 +1,4 @@
-//! Compares what the server's parser makes of a text with and without the scanner hook.
+//! Compares the server's parse of a text with and without the scanner hook.
 
 use crate::pg::hooks::scanner;
 use pgrx::PgTryBuilder;
@@ -6,14 +6,14 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::{CString, c_void};
 
-/// What the hook does to a text.
+/// Effect of the hook on a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Nothing: the same tree, or the same error.
     None,
-    /// The text makes a distributed schema, and the server by itself does not understand it.
+    /// The text creates a distributed schema, and the stock server rejects it.
     Clause,
-    /// Anything else, which must not be.
+    /// Anything else, which is an error.
     Wrong(String),
 }
 
@@ -27,7 +27,7 @@ pub fn compare(text: &str) -> Effect {
         (Ok(_), Ok(_)) => Effect::Wrong("another tree".into()),
         (Err(stock), Err(hooked)) if stock == hooked => Effect::None,
         (Err(_), Ok(hooked)) if hooked.makes_schema() => Effect::Clause,
-        // A malformed clause: the server's own complaint moves to what is wrong.
+        // A malformed clause: the position of the server's error moves to the actual mistake.
         (Err(stock), Err(_)) if stock.to_lowercase().contains("near \"distributed\"") => {
             Effect::Clause
         }
@@ -45,7 +45,7 @@ impl Tree {
         unsafe { crate::pg::tree::list::members(self.0) }
     }
 
-    /// The same statements at the same places.
+    /// The same statements at the same locations.
     fn equals(&self, other: &Tree) -> bool {
         // SAFETY: both are lists of RawStmt in palloc'd memory.
         unsafe {

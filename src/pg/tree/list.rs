@@ -1,4 +1,4 @@
-//! Reads PostgreSQL's lists (the accessors of pg_list.h are inline functions, which are not bound).
+//! Reads PostgreSQL's lists (pg_list.h's accessors are inline functions, for which there are no bindings).
 
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_int;

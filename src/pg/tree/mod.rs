@@ -1,10 +1,10 @@
-//! Safe views of PostgreSQL's trees: what a query touches, where its text is, which parameters it has; what a utility
-//! statement names, and copies of it with changes.
+//! Safe views of PostgreSQL's trees: what a query touches, the location of its text, its parameters; the objects named
+//! in a utility statement, and modified copies.
 //!
 //! "Node" means a node of a cluster everywhere else; here a member of a parse tree is a parse node (`pg_sys::Node`).
 //!
-//! Invariant: a view lives no longer than the tree that it shows. Begin with [`QueryTree`] for what the planner gets, and
-//! with [`statement::Statement`] for the rest.
+//! Invariant: a view does not outlive its tree. Begin with [`QueryTree`] for the planner's input, and with
+//! [`statement::Statement`] for the rest.
 
 pub mod deparse;
 pub mod deparse_check;

@@ -1,10 +1,9 @@
-//! Where a query turns names of objects into numbers, or numbers into names: on a node, an object that a user made has
-//! another OID than here.
+//! Conversions between object names and OIDs in a query: user-defined objects have other OIDs on a node.
 //!
-//! A value of a `reg…` type is a name: it is written, sent and shown as one. As a number it may be compared with other
-//! numbers of that kind, or given to a function of the server's own that takes an OID (`obj_description('t'::regclass)`);
-//! whatever else sees it would take it for a number of this server. The other way round, a number that a client gives is
-//! one of here.
+//! A value of a `reg…` type is a name: it is written, sent and displayed as one. As an OID it may be compared with
+//! other OIDs of that kind, or passed to a built-in function that takes an OID (`obj_description('t'::regclass)`);
+//! anything else would mistake it for an OID of this server. Conversely, an OID given by a client is one of this
+//! server.
 
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::tree::list;
@@ -12,29 +11,29 @@ use crate::pg::tree::parse_nodes;
 use crate::pg::tree::table_numbers;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 
-/// What a query does with an object's number that it cannot do on a node.
+/// An invalid use of an object's OID on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OidMisuse {
-    /// A name becomes a number that leaves the statement, or meets numbers of this server.
+    /// A name is converted to an OID that is returned, or compared with OIDs of this server.
     Exposed,
-    /// A number becomes a name, or is asked about.
+    /// An OID is converted to a name, or passed to a function.
     Supplied,
 }
 
-/// What there is to say of a node of a query's tree.
+/// The verdict on a node of a query's tree.
 pub(in crate::pg) enum Verdict {
-    /// Nothing.
+    /// No objection.
     Fine,
-    /// Its arguments are numbers that nobody else sees: what they are made from is to be looked at, and not they.
+    /// Its arguments are OIDs that are not visible elsewhere: check what they are converted from instead.
     Consumes,
-    /// It is not for a node.
+    /// Not allowed on a node.
     Misused(OidMisuse),
 }
 
-/// Judges a node. What calls nothing and converts nothing costs the comparison of its tag.
+/// Judges a parse node. For nodes that call and convert nothing, this only compares the tag.
 ///
 /// # Safety
-/// `node` is a valid node of an analysed query.
+/// `node` is a valid node of an analyzed query.
 #[inline]
 pub(in crate::pg) unsafe fn judge(node: *mut pg_sys::Node) -> Verdict {
     // SAFETY: by the caller's promise.
@@ -55,10 +54,10 @@ pub(in crate::pg) unsafe fn judge(node: *mut pg_sys::Node) -> Verdict {
     }
 }
 
-/// What a number is made from; the node itself if it is none that is made from a name.
+/// The expression from which an OID is converted; the node itself if it is not converted from a name.
 ///
 /// # Safety
-/// `node` is a valid node of an analysed query.
+/// `node` is a valid node of an analyzed query.
 pub(in crate::pg) unsafe fn name_of_conversion(node: *mut pg_sys::Node) -> *mut pg_sys::Node {
     // SAFETY: by the caller's promise.
     unsafe {
@@ -97,7 +96,7 @@ unsafe fn conversion_or_call(node: *mut pg_sys::Node) -> Verdict {
     }
 }
 
-/// A call of a function of the server's own that has OIDs as arguments.
+/// A call of a built-in function with OID arguments.
 unsafe fn call(call: *mut pg_sys::FuncExpr) -> Verdict {
     // SAFETY: a valid call; its arguments are expressions.
     unsafe {
@@ -126,7 +125,7 @@ unsafe fn call(call: *mut pg_sys::FuncExpr) -> Verdict {
     }
 }
 
-/// Not those that only compare, compute or convert.
+/// Excludes functions that only compare, compute or convert.
 unsafe fn asks_about_objects(function: Oid) -> bool {
     // SAFETY: a syscache look-up that gives a palloc'd C string or null.
     let name = unsafe { parse_nodes::text(pg_sys::get_func_name(function)) }.unwrap_or_default();
@@ -134,7 +133,7 @@ unsafe fn asks_about_objects(function: Oid) -> bool {
     !counts.iter().any(|start| name.starts_with(start))
 }
 
-/// Names are compared as numbers.
+/// Names are compared by OID.
 unsafe fn comparison(node: *mut pg_sys::Node) -> Verdict {
     // SAFETY: the kinds of comparison share one shape up to their arguments, but one; the casts follow the tags.
     unsafe {
@@ -158,7 +157,7 @@ unsafe fn comparison(node: *mut pg_sys::Node) -> Verdict {
     }
 }
 
-/// Whether a number is made from a name.
+/// Whether an OID is converted from a name.
 unsafe fn is_of_name(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a valid expression.
     unsafe {
@@ -167,7 +166,7 @@ unsafe fn is_of_name(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// Whether this is a constant that means the same on each server: what came with it, no object, or nothing.
+/// Whether this is a constant with the same meaning on each server: a built-in object, no object, or NULL.
 unsafe fn is_the_same_everywhere(node: *mut pg_sys::Node) -> bool {
     // SAFETY: a valid expression; the casts follow the tags.
     unsafe {
@@ -183,7 +182,7 @@ unsafe fn is_the_same_everywhere(node: *mut pg_sys::Node) -> bool {
     }
 }
 
-/// The argument of a conversion between types that stand for objects or numbers, and the type that it gives.
+/// The argument of a conversion between OID-like and number types, and the resulting type.
 unsafe fn converted(node: *mut pg_sys::Node) -> Option<(*mut pg_sys::Node, Oid)> {
     // SAFETY: a valid expression; the casts follow the tags.
     unsafe {
@@ -214,7 +213,7 @@ fn is_number(of_type: Oid) -> bool {
     [OIDOID, INT4OID, INT8OID, OIDARRAYOID, Oid::from(1007), Oid::from(1016)].contains(&of_type)
 }
 
-/// The types whose values are shown as names of objects, and arrays of them.
+/// The types whose values are displayed as object names, and arrays of them.
 fn is_name(of_type: Oid) -> bool {
     matches!(
         of_type.to_u32(),

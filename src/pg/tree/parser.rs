@@ -1,10 +1,10 @@
-//! Settings that decide what a text means.
+//! Settings that affect the meaning of a text.
 
 use crate::pg::tree::ParamUse;
 use pgrx::pg_sys::{self, Oid};
 use std::ffi::c_int;
 
-/// OIDs of the namespaces that unqualified names are looked up in, implicit ones left out.
+/// OIDs of the namespaces in the search path, without implicit ones.
 pub fn search_path() -> Vec<Oid> {
     let mut path = [Oid::INVALID; 64];
     // SAFETY: fills at most as many OIDs as the array has; gives how many there are.
@@ -12,13 +12,13 @@ pub fn search_path() -> Vec<Oid> {
     path[..(found.max(0) as usize).min(path.len())].to_vec()
 }
 
-/// Whether a backslash in `'…'` is just a backslash.
+/// Whether backslashes in `'…'` are literal.
 pub fn standard_conforming_strings() -> bool {
     // SAFETY: reads a global of this single-threaded backend.
     unsafe { pg_sys::standard_conforming_strings }
 }
 
-/// Whether every parameter stands in the text as `$n`.
+/// Whether every parameter appears in the text as `$n`.
 pub fn params_are_numbered(source: &[u8], params: &[ParamUse]) -> bool {
     params.iter().all(|param| {
         usize::try_from(param.location)

@@ -1,4 +1,4 @@
-//! A query tree that a hook got from PostgreSQL.
+//! A query tree passed to a hook by PostgreSQL.
 
 use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::list;
@@ -7,7 +7,7 @@ use pgrx::pg_sys::{self, NodeTag};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// An analysed query that PostgreSQL handed to a hook.
+/// An analyzed query passed to a hook by PostgreSQL.
 #[derive(Clone, Copy)]
 pub struct QueryTree<'a> {
     query: NonNull<pg_sys::Query>,
@@ -23,7 +23,7 @@ impl<'a> QueryTree<'a> {
         NonNull::new(query).map(|query| Self { query, lifetime: PhantomData })
     }
 
-    /// The tree itself, for the rest of this room.
+    /// The tree itself, for the rest of this module.
     pub(in crate::pg) fn as_ptr(self) -> *mut pg_sys::Query {
         self.query.as_ptr()
     }
@@ -33,7 +33,7 @@ impl<'a> QueryTree<'a> {
         unsafe { self.query.as_ref() }
     }
 
-    /// Whether this is a utility statement, which no planner sees.
+    /// Whether this is a utility statement, which is not planned.
     pub fn is_utility(self) -> bool {
         self.get().commandType == pg_sys::CmdType::CMD_UTILITY
     }
@@ -44,8 +44,8 @@ impl<'a> QueryTree<'a> {
         q.commandType != pg_sys::CmdType::CMD_SELECT || q.hasModifyingCTE || q.hasForUpdate
     }
 
-    /// Whether a rewritten query means something that its deparsed text would not: checks of a view, row security under the
-    /// rights of a view's owner, or a view as the target of UPDATE, DELETE or MERGE.
+    /// Whether a rewritten query has a meaning that its deparsed text would not have: check options of a view,
+    /// row-level security with the privileges of a view's owner, or a view as the target of UPDATE, DELETE or MERGE.
     pub fn is_beyond_words(self) -> bool {
         use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
         let q = self.get();
@@ -54,8 +54,8 @@ impl<'a> QueryTree<'a> {
             || !matches!(q.commandType, CMD_SELECT | CMD_INSERT)
     }
 
-    /// Whether this is an assignment of a procedural language to an element of an array or a field of a record, which has no
-    /// form as a query.
+    /// Whether this is a procedural language's assignment to an array element or record field, which cannot be written
+    /// as a query.
     pub fn assigns_element(self) -> bool {
         // SAFETY: a valid target list; the casts follow the tags.
         unsafe {
@@ -73,7 +73,7 @@ impl<'a> QueryTree<'a> {
         }
     }
 
-    /// Where it comes from: the client's statement or a rule.
+    /// Its origin: the client's statement or a rule.
     pub fn source(self) -> Source {
         let q = self.get();
         match q.querySource {
@@ -91,26 +91,26 @@ impl<'a> QueryTree<'a> {
         (self.get().stmt_location, self.get().stmt_len)
     }
 
-    /// Whether it names any relation or calls anything at all that could be elsewhere: a cheap test before a survey.
+    /// Whether it neither names a relation nor calls anything that could be elsewhere: a cheap test before a survey.
     pub fn is_trivial(self) -> bool {
         let q = self.get();
         q.rtable.is_null() && q.targetList.is_null()
     }
 
-    /// Walks the whole tree, sub-selects and CTEs included.
+    /// Walks the whole tree, including sub-selects and CTEs.
     pub fn survey<R: FunctionRules>(self) -> Survey<'a> {
         // SAFETY: by the promise of `new` for 'a; a query is a node.
         unsafe { survey_expression::<R>(self.query.as_ptr().cast()) }
     }
 }
 
-/// Where a query comes from.
+/// Origin of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// The statement itself, or the rule's query that stands for it.
+    /// The statement itself, or the rule's query that replaces it.
     Statement,
-    /// A further query of an INSTEAD rule.
+    /// Another query of an INSTEAD rule.
     InsteadRule,
-    /// A query that a rule runs beside the statement.
+    /// A query that a rule runs in addition to the statement.
     AlsoRule,
 }

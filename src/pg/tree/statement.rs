@@ -1,4 +1,4 @@
-//! A utility statement on its way through the server: safe views of its tree, and copies with changes.
+//! A utility statement being processed: safe views of its tree, and modified copies.
 
 use crate::error::Error;
 use crate::pg::tree::enclosing::{self, Call};
@@ -7,8 +7,8 @@ use crate::pg::tree::parse_nodes;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char};
 
-/// A utility statement that is being executed. It can be read while the call of the hook is under way that it was given to;
-/// later every method panics, because the tree is gone.
+/// A utility statement being executed. It can be read until the call of the hook to which it was passed returns;
+/// afterwards every method panics, because the tree has been freed.
 #[derive(Clone, Copy)]
 pub struct Statement {
     planned: *mut pg_sys::PlannedStmt,
@@ -18,19 +18,19 @@ pub struct Statement {
     call: Call,
 }
 
-/// The head of CREATE SCHEMA.
+/// The beginning of CREATE SCHEMA.
 pub struct CreateSchema {
-    /// The schema's name, AUTHORIZATION's role if none is given.
+    /// The schema's name, or AUTHORIZATION's role if none is given.
     pub name: String,
-    /// The role that is to own it, if one is named.
+    /// The role that shall own it, if specified.
     pub owner: Option<String>,
-    /// Whether an existing one is fine.
+    /// Whether IF NOT EXISTS was specified.
     pub if_not_exists: bool,
-    /// Whether tables and other objects are made with it.
+    /// Whether it contains schema elements.
     pub has_elements: bool,
 }
 
-/// A relation that a statement lists.
+/// A relation listed in a statement.
 pub struct RelationTarget {
     /// The relation, if it exists.
     pub relation: Option<Oid>,
@@ -40,7 +40,7 @@ pub struct RelationTarget {
     pub name: String,
     /// Columns, for ANALYZE.
     pub columns: Vec<String>,
-    /// Whether it was written with ONLY.
+    /// Whether ONLY was specified.
     pub only: bool,
 }
 
@@ -58,7 +58,7 @@ impl Statement {
         Self { planned, source, context, has_parameters, call: enclosing::call() }
     }
 
-    /// Whether its text refers to parameters or variables, whose values are not in the text.
+    /// Whether its text refers to parameters or variables, whose values are not part of the text.
     pub fn has_parameters(&self) -> bool {
         self.has_parameters
     }
@@ -75,7 +75,7 @@ impl Statement {
         self.planned = planned;
     }
 
-    /// What kind of statement it is.
+    /// The kind of statement.
     pub fn tag(&self) -> NodeTag {
         // SAFETY: as `new` promises, for as long as `planned` gives it.
         unsafe { (*(*self.planned()).utilityStmt).type_ }
@@ -86,17 +86,17 @@ impl Statement {
         unsafe { (*self.planned()).utilityStmt.cast() }
     }
 
-    /// Part of another statement, which is sent whole.
+    /// Whether it is part of another statement, which is sent as a whole.
     pub fn is_part(&self) -> bool {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_SUBCOMMAND
     }
 
-    /// Sent by the client, not by a function.
+    /// Whether it was sent by the client, as opposed to a function.
     pub fn is_top_level(&self) -> bool {
         self.context == pg_sys::ProcessUtilityContext::PROCESS_UTILITY_TOPLEVEL
     }
 
-    /// COMMIT PREPARED or ROLLBACK PREPARED: of which transaction.
+    /// The transaction of COMMIT PREPARED or ROLLBACK PREPARED.
     pub fn finishes_prepared(&self) -> Option<String> {
         if self.tag() != NodeTag::T_TransactionStmt {
             return None;
@@ -111,13 +111,14 @@ impl Statement {
         }
     }
 
-    /// Whether it must not commit by itself: in a block, a function, or a string of several statements.
+    /// Whether it runs in a transaction block, a function, or a string of several statements, so that it must not
+    /// commit.
     pub fn in_transaction_block(&self) -> bool {
         // SAFETY: looks at backend-local variables.
         unsafe { pg_sys::IsInTransactionBlock(self.is_top_level()) }
     }
 
-    /// The whole text that the statement is part of.
+    /// The whole source text that contains the statement.
     pub fn source(&self) -> &[u8] {
         if self.planned().is_null() || self.source.is_null() {
             return &[];
@@ -126,7 +127,7 @@ impl Statement {
         unsafe { CStr::from_ptr(self.source) }.to_bytes()
     }
 
-    /// Where the statement's own text starts in the whole.
+    /// Byte offset of the statement's own text in the source.
     pub fn start(&self) -> usize {
         // SAFETY: as `new` promises, for as long as `planned` gives it.
         let start = unsafe { (*self.planned()).stmt_location };
@@ -151,8 +152,8 @@ impl Statement {
         unsafe { pg_sys::pg_mbstrlen_with_len(self.source, before) }
     }
 
-    /// Moves the position of a node's error, which counts from the statement's own text, to where that is in the
-    /// whole.
+    /// Shifts the position of a node's error, which is relative to the statement's own text, to the position in the
+    /// source.
     pub fn shift(&self, mut error: Error) -> Error {
         let characters = self.characters_before();
         if let Some(position) = &mut error.fields_mut().position {
@@ -161,7 +162,7 @@ impl Statement {
         error
     }
 
-    /// Points an error to a byte of the statement's own text.
+    /// Sets an error's position to a byte of the statement's own text.
     pub fn blame(&self, error: Error, byte: usize) -> Error {
         let before = self.start() + byte;
         let length = i32::try_from(before.min(self.source().len())).unwrap_or(0);
@@ -204,7 +205,7 @@ impl Statement {
         }
     }
 
-    /// DROP SCHEMA: the names, and whether CASCADE was said.
+    /// DROP SCHEMA: the names, and whether CASCADE was specified.
     pub fn drop_schemas(&self) -> Option<(Vec<String>, bool)> {
         if self.tag() != NodeTag::T_DropStmt {
             return None;
@@ -220,7 +221,7 @@ impl Statement {
         }
     }
 
-    /// The subscription that the statement changes, renames, gives away or drops.
+    /// The subscription that the statement alters, renames, reassigns or drops.
     pub fn changed_subscription(&self) -> Option<String> {
         // SAFETY: the tag says what the node is; a subscription is named by a String node.
         unsafe {
@@ -263,8 +264,8 @@ impl Statement {
         }
     }
 
-    /// The relations that TRUNCATE, LOCK, VACUUM, ANALYZE, REFRESH, CLUSTER or REINDEX lists; None if the statement
-    /// is another one or works without a list.
+    /// The relations listed in TRUNCATE, LOCK, VACUUM, ANALYZE, REFRESH, CLUSTER or REINDEX; None for other statements
+    /// and without a list.
     pub fn relation_targets(&self) -> Option<Vec<RelationTarget>> {
         // SAFETY: the tag says what the node is.
         unsafe {

@@ -1,5 +1,5 @@
-//! Calls in utility statements whose expressions no planner sees: arguments of EXECUTE and CALL, and what ALTER TABLE
-//! computes for the rows of a table.
+//! Function calls in utility statements whose expressions are not planned: arguments of EXECUTE and CALL, and
+//! expressions that ALTER TABLE evaluates for each row.
 
 use crate::error::Result;
 use crate::pg::tree::function_rules::FunctionRules;
@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // As in `tree`: the callback's frame owns nothing that an error would have to drop.
+    // As in `tree`: the callback's frame has no destructors.
     #[cfg_attr(not(feature = "pg15"), link_name = "raw_expression_tree_walker_impl")]
     fn raw_expression_tree_walker(
         node: *mut pg_sys::Node,
@@ -21,15 +21,15 @@ unsafe extern "C-unwind" {
     ) -> bool;
 }
 
-/// A call in the text of a statement, by the function's name.
+/// A function call in a statement, by the function's name.
 pub struct RawCall {
     call: *mut pg_sys::FuncCall,
-    /// Name of PostgreSQL's own function.
+    /// Name of PostgreSQL's function.
     pub name: String,
 }
 
 impl RawCall {
-    /// The first argument, if it is a text in the statement.
+    /// The first argument, if it is a string constant.
     pub fn first_text(&self) -> Option<String> {
         // SAFETY: a valid call; the casts follow the tags.
         unsafe {
@@ -50,7 +50,7 @@ impl RawCall {
 }
 
 impl Statement {
-    /// EXECUTE, which EXPLAIN and CREATE TABLE AS may have inside.
+    /// EXECUTE, possibly inside EXPLAIN or CREATE TABLE AS.
     fn execute(&self) -> Option<*mut pg_sys::ExecuteStmt> {
         let mut node = self.node::<pg_sys::Node>();
         // SAFETY: an analysed statement; the casts follow the tags.
@@ -75,7 +75,7 @@ impl Statement {
         }
     }
 
-    /// Whether it is a CALL or has an EXECUTE in it.
+    /// Whether it is a CALL or contains an EXECUTE.
     pub fn has_arguments(&self) -> bool {
         self.tag() == NodeTag::T_CallStmt || self.execute().is_some()
     }
@@ -135,7 +135,7 @@ impl Statement {
         }
     }
 
-    /// Calls that ALTER TABLE makes for each row: of USING, and of defaults of new columns.
+    /// Calls that ALTER TABLE makes for each row: in USING, and in defaults of new columns.
     pub fn rewriting_calls(&self) -> Vec<RawCall> {
         use pg_sys::AlterTableType;
         if self.tag() != NodeTag::T_AlterTableStmt {

@@ -1,4 +1,4 @@
-//! Copies of a statement that differ in one respect: what the shell is to do is often less than what was said.
+//! Modified copies of a statement: the shell often needs less than the original command.
 
 use crate::pg::tree::list;
 use crate::pg::tree::parse_nodes;
@@ -11,7 +11,7 @@ pub struct TableAs {
     pub namespace: Oid,
     /// Its name.
     pub name: String,
-    /// Whether it would be there already, and that is fine.
+    /// Whether it exists and IF NOT EXISTS was specified.
     pub exists_and_may: bool,
     /// Whether its rows come from a prepared statement.
     pub from_prepared: bool,
@@ -25,7 +25,7 @@ impl Statement {
         copy
     }
 
-    /// CREATE TABLE AS and its relatives.
+    /// CREATE TABLE AS and similar commands.
     pub fn table_as(&self) -> Option<TableAs> {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return None;
@@ -62,7 +62,7 @@ impl Statement {
         copy
     }
 
-    /// The statement with only the listed relations of these numbers.
+    /// The statement with only these of the listed relations.
     pub fn with_targets(&self, keep: &[usize]) -> Self {
         let copy = self.copy();
         // SAFETY: the tag says what the node is.
@@ -102,7 +102,7 @@ impl Statement {
         }
     }
 
-    /// The statement with another identifier in SET TRANSACTION SNAPSHOT.
+    /// The statement with another snapshot identifier.
     pub fn with_snapshot(&self, identifier: &str) -> Self {
         let copy = self.copy();
         // SAFETY: as above; the text is copied into the context of the tree.
@@ -115,7 +115,7 @@ impl Statement {
         copy
     }
 
-    /// Whether the statement asks for CONCURRENTLY where that changes the definition in several transactions.
+    /// Whether CONCURRENTLY was specified in a command that then changes the definition in several transactions.
     pub fn is_concurrent(&self) -> bool {
         // SAFETY: the tag says what the node is.
         unsafe {
@@ -149,7 +149,7 @@ impl Statement {
         copy
     }
 
-    /// The statement with foreign keys taken as valid: a shell has no rows to look at.
+    /// The statement with NOT VALID foreign keys, because a shell has no rows to be checked.
     pub fn without_validation(&self) -> Self {
         let copy = self.copy();
         // SAFETY: the tags say what the nodes are.
@@ -195,7 +195,7 @@ impl Statement {
         found
     }
 
-    /// What ALTER TABLE does that copies of a reference table cannot follow, if anything.
+    /// A subcommand of ALTER TABLE that cannot be applied to copies of a reference table, if any.
     pub fn alters_what_copies_lack(&self) -> Option<&'static str> {
         use pg_sys::AlterTableType as Kind;
         if self.adds_foreign_key() {
@@ -226,7 +226,7 @@ impl Statement {
         })
     }
 
-    /// Whether ALTER TABLE computes values of existing rows.
+    /// Whether ALTER TABLE rewrites or computes values of existing rows.
     pub fn computes_rows(&self) -> bool {
         use pg_sys::AlterTableType as Kind;
         // SAFETY: the commands are valid.
@@ -234,7 +234,7 @@ impl Statement {
         kinds.into_iter().any(|kind| matches!(kind, Kind::AT_AddColumn | Kind::AT_AlterColumnType))
     }
 
-    /// The table and the partition of DETACH PARTITION, FINALIZE too; the partition is None if it does not exist.
+    /// The table and the partition of DETACH PARTITION, also with FINALIZE; the partition is None if it does not exist.
     pub fn detaches(&self) -> Option<(Oid, Option<Oid>)> {
         let kinds = [
             pg_sys::AlterTableType::AT_DetachPartition,
@@ -253,7 +253,7 @@ impl Statement {
         }
     }
 
-    /// The indexes that DROP INDEX names.
+    /// The indexes listed in DROP INDEX.
     pub fn dropped_indexes(&self) -> Option<Vec<RelationTarget>> {
         if self.tag() != NodeTag::T_DropStmt {
             return None;

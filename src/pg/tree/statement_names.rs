@@ -1,5 +1,5 @@
-//! The objects that a statement names in its tree: for the statements that tell no object access hook what
-//! they touched, and to know it before anything is done.
+//! The objects named in a statement, for statements that do not report touched objects to the object access hook, or
+//! before anything is done.
 
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::tree::list;
@@ -7,7 +7,7 @@ use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, GrantTargetType, InvalidOid, NodeTag, ObjectType, Oid};
 
-/// What GRANT and REVOKE are about.
+/// The objects of a GRANT or REVOKE.
 pub enum Granted {
     /// These objects.
     Objects(Vec<Object>),
@@ -15,17 +15,16 @@ pub enum Granted {
     RelationsIn(Vec<Oid>),
     /// Every function in these schemas.
     RoutinesIn(Vec<Oid>),
-    /// The database or databases of these names.
+    /// The databases with these names.
     Databases(Vec<String>),
-    /// Something of the whole cluster: roles, languages, foreign servers, parameters.
+    /// Objects of the whole cluster: roles, languages, foreign servers, parameters.
     Everywhere,
-    /// Something of this server: tablespaces, large objects.
+    /// Objects of this server: tablespaces, large objects.
     Server,
 }
 
 impl Statement {
-    /// The objects that DROP, COMMENT, SECURITY LABEL, ALTER TABLE and ALTER … DEPENDS ON name. Missing ones are left
-    /// out.
+    /// The objects named in DROP, COMMENT, SECURITY LABEL, ALTER TABLE and ALTER … DEPENDS ON, without missing ones.
     pub fn named(&self) -> Vec<Object> {
         // SAFETY: the tag says what the node is.
         unsafe {
@@ -69,7 +68,7 @@ impl Statement {
         }
     }
 
-    /// The relations that CREATE TABLE copies or inherits from.
+    /// The relations in LIKE and INHERITS clauses of CREATE TABLE.
     pub fn models(&self) -> Vec<Object> {
         if self.tag() != NodeTag::T_CreateStmt {
             return Vec::new();
@@ -110,7 +109,7 @@ impl Statement {
         }
     }
 
-    /// The object that ALTER … SET SCHEMA moves, and the schema that it moves to.
+    /// The object moved by ALTER … SET SCHEMA, and its new schema.
     pub fn set_schema(&self) -> Option<(Object, String)> {
         if self.tag() != NodeTag::T_AlterObjectSchemaStmt {
             return None;
@@ -127,7 +126,7 @@ impl Statement {
         }
     }
 
-    /// The name of the function that CREATE TRIGGER names, without its schema.
+    /// The unqualified name of CREATE TRIGGER's function.
     pub fn trigger_function(&self) -> Option<String> {
         if self.tag() != NodeTag::T_CreateTrigStmt {
             return None;
@@ -140,7 +139,7 @@ impl Statement {
         }
     }
 
-    /// What ALTER EXTENSION … ADD makes a part of the extension.
+    /// The object added by ALTER EXTENSION … ADD.
     pub fn new_extension_member(&self) -> Option<Object> {
         if self.tag() != NodeTag::T_AlterExtensionContentsStmt {
             return None;
@@ -154,7 +153,7 @@ impl Statement {
         }
     }
 
-    /// The schema that ALTER … SET SCHEMA moves something into.
+    /// The new schema in ALTER … SET SCHEMA.
     pub fn new_schema(&self) -> Option<String> {
         if self.tag() != NodeTag::T_AlterObjectSchemaStmt {
             return None;
@@ -189,7 +188,7 @@ impl Statement {
         }
     }
 
-    /// The roles of a DROP OWNED, those that exist; None for other statements.
+    /// The existing roles listed in DROP OWNED; None for other statements.
     pub fn drops_owned(&self) -> Option<Vec<pg_sys::Oid>> {
         if self.tag() != NodeTag::T_DropOwnedStmt {
             return None;
@@ -203,7 +202,7 @@ impl Statement {
         )
     }
 
-    /// What a GRANT or REVOKE on objects is about; None for other statements.
+    /// The objects of a GRANT or REVOKE on objects; None for other statements.
     pub fn granted(&self) -> Option<Granted> {
         if self.tag() != NodeTag::T_GrantStmt {
             return None;
@@ -299,7 +298,7 @@ unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node, lock: u32) ->
     // in the statement itself.
     unsafe {
         let lock = lock as pg_sys::LOCKMODE;
-        // ALTER … SET SCHEMA has the bare name of a type where the other statements have a type.
+        // ALTER … SET SCHEMA has the bare name of a type where other statements have a TypeName.
         let is_type = matches!(kind, ObjectType::OBJECT_TYPE | ObjectType::OBJECT_DOMAIN);
         let name = match is_type && (*name).type_ == NodeTag::T_List {
             true => pg_sys::makeTypeNameFromNameList(name.cast()).cast(),

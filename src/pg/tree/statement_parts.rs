@@ -1,5 +1,4 @@
-//! Pieces of statements that are reassembled: for lists that are split between nodes, and for names that
-//! differ between servers.
+//! Reassembles parts of statements: for lists that are split between nodes, and for names that differ between servers.
 
 use crate::pg::catalog::privileges;
 use crate::pg::tree::list;
@@ -8,18 +7,18 @@ use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
 
-/// The words of a DROP around its list.
+/// The text of a DROP around its list.
 pub struct DropList {
     /// Such as `DROP FUNCTION`.
     pub verb: String,
     /// ` CASCADE`, or nothing.
     pub behavior: &'static str,
-    /// How many objects it lists.
+    /// Number of objects in the list.
     pub length: usize,
 }
 
 impl Statement {
-    /// DROP of objects that are named in a list; None for one of schemas, and for other statements.
+    /// DROP of a list of objects; None for schemas and for other statements.
     pub fn drop_list(&self) -> Option<DropList> {
         if self.tag() != NodeTag::T_DropStmt || self.drop_schemas().is_some() {
             return None;
@@ -28,7 +27,7 @@ impl Statement {
         // SAFETY: the tag says what the node is; the name of a command tag is a static C string.
         unsafe {
             let verb = match (*node).removeType {
-                // As a routine, an aggregate is named by its input types, and has a name without any.
+                // As a routine, an aggregate is identified by its input types, and has a name without any.
                 pg_sys::ObjectType::OBJECT_AGGREGATE => "DROP ROUTINE".into(),
                 _ => parse_nodes::text(pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(
                     node.cast(),
@@ -40,14 +39,14 @@ impl Statement {
         }
     }
 
-    /// Whether it is VACUUM, not a plain ANALYZE.
+    /// Whether it is VACUUM, as opposed to ANALYZE.
     pub fn is_vacuum(&self) -> bool {
         // SAFETY: the tag says what the node is.
         self.tag() == NodeTag::T_VacuumStmt
             && unsafe { (*self.node::<pg_sys::VacuumStmt>()).is_vacuumcmd }
     }
 
-    /// The constraints of SET CONSTRAINTS, each with its schema if one is written; none for ALL.
+    /// The constraints of SET CONSTRAINTS, each with its schema if specified; none for ALL.
     pub fn set_constraints(&self) -> Option<Vec<(Option<String>, String)>> {
         if self.tag() != NodeTag::T_ConstraintsSetStmt {
             return None;
@@ -65,7 +64,7 @@ impl Statement {
         }
     }
 
-    /// The database for which the server is about to ask that nobody is connected to it, if the user may ask: for DROP
+    /// The database to which nobody must be connected for this statement, if the user has permission: for DROP
     /// DATABASE, as a template, for a new name or tablespace.
     pub fn database_to_be_left(&self) -> Option<u32> {
         // SAFETY: the tag says what the node is.
@@ -123,7 +122,7 @@ impl Statement {
         }
     }
 
-    /// The one relation that CREATE INDEX, DROP INDEX or ALTER TABLE is about.
+    /// The relation of CREATE INDEX, DROP INDEX or ALTER TABLE.
     pub fn subject(&self) -> Option<Oid> {
         // SAFETY: the tag says what the node is; indexes are dropped by lists of names.
         unsafe {
@@ -143,7 +142,7 @@ impl Statement {
         }
     }
 
-    /// The words before and behind the list of relations.
+    /// The text before and after the list of relations.
     pub fn around_list(&self) -> (String, String) {
         // SAFETY: the tag says what the node is.
         unsafe {
@@ -177,7 +176,7 @@ impl Statement {
         }
     }
 
-    /// GRANT or REVOKE on a database, for a database of another name.
+    /// GRANT or REVOKE on a database, with another database name.
     pub fn grant_on_database(&self, database: &str) -> Option<String> {
         if self.tag() != NodeTag::T_GrantStmt {
             return None;

@@ -1,4 +1,4 @@
-//! What a query touches: one walk over its tree.
+//! Finds out what a query touches in one walk over its tree.
 
 use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
@@ -12,8 +12,8 @@ use std::ptr;
 
 pub(in crate::pg) type Walker = unsafe extern "C-unwind" fn(*mut pg_sys::Node, *mut c_void) -> bool;
 
-// The walkers call back into Rust for every node of the tree: no guard (a sigsetjmp each) in between. The frames
-// of the callback own nothing with a destructor, so an error of the walker's own may pass through them.
+// The walkers call back into Rust for every parse node, without a guard (a sigsetjmp each) in between. The callback's
+// frames have no destructors, so an error of the walker may propagate through them.
 unsafe extern "C-unwind" {
     #[cfg_attr(not(feature = "pg15"), link_name = "query_tree_walker_impl")]
     pub(in crate::pg) fn query_tree_walker(
@@ -30,7 +30,7 @@ unsafe extern "C-unwind" {
     ) -> bool;
 }
 
-/// A relation that a query names.
+/// A relation named in a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RelationUse {
     /// Its OID.
@@ -39,7 +39,7 @@ pub struct RelationUse {
     pub kind: u8,
     /// Whether the query changes or locks its rows.
     pub write: bool,
-    /// Whether policies of row security name it and nothing else does.
+    /// Whether only row-level security policies name it.
     pub in_policies: bool,
 }
 
@@ -57,42 +57,42 @@ pub struct ParamUse {
 /// What a query touches.
 #[derive(Debug, Default)]
 pub struct Survey<'a> {
-    /// Relations, each once.
+    /// Relations, without duplicates.
     pub relations: Vec<RelationUse>,
-    /// Functions that did not come with the server, each once.
+    /// Functions that are not built in, without duplicates.
     pub functions: Vec<Oid>,
-    /// Types of constants and casts, and collations, that did not come with the server: as objects of their catalogs.
+    /// Types of constants and casts, and collations, that are not built in.
     pub named: Vec<Object>,
-    /// Relations given as constants to functions that read or change their data (`nextval`, `pg_relation_size`, …).
+    /// Constant relation arguments of functions that read or change their data (`nextval`, `pg_relation_size`, …).
     pub data_arguments: Vec<RelationUse>,
-    /// Parameters, in the order of the tree.
+    /// Parameters, in tree order.
     pub params: Vec<ParamUse>,
-    /// `lastval()` is called: it speaks of whichever sequence was used last.
+    /// `lastval()` is called, which refers to the sequence used last.
     pub lastval: bool,
-    /// `WHERE CURRENT OF` a cursor.
+    /// `WHERE CURRENT OF` is used.
     pub current_of: bool,
-    /// `set_config()` is called: the session's settings may change.
+    /// `set_config()` is called, which may change the session's settings.
     pub set_config: bool,
     /// A function is called that acts on the session or server that it runs on, or tells something of it: the first one.
     pub bound: Option<Oid>,
-    /// `tableoid` is used as a number: it is another one on a node than here.
+    /// `tableoid` is used as a number, which would be different on a node.
     pub table_number: bool,
-    /// An object's number is given, or would be seen.
+    /// An object's OID is given, or would be visible.
     pub object_number: Option<OidMisuse>,
     /// `session_user` is read.
     pub session_user: bool,
     /// Calls that [`Survey::redirect`] can turn to other functions, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
-    /// Lists of policies' conditions that the walk will come to.
+    /// Lists of policy conditions to be walked.
     policies: Vec<*mut pg_sys::Node>,
-    /// Whether the walk is in one.
+    /// Whether the walk is inside one.
     in_policy: bool,
     /// The pointers above lead into the tree that was surveyed.
     tree: PhantomData<&'a pg_sys::Query>,
 }
 
-/// Walks a query or an expression, sub-selects and CTEs included.
+/// Walks a query or an expression, including sub-selects and CTEs.
 ///
 /// # Safety
 /// `node` is null, a valid query or a valid expression, and outlives `'a`.
@@ -130,7 +130,7 @@ impl Survey<'_> {
         !self.redirectable.is_empty()
     }
 
-    /// Whether a function of sequences is called with a name that only the call shows.
+    /// Whether a sequence function is called with an argument known at run time only.
     pub fn names_at_run_time(&self) -> bool {
         self.redirectable.iter().any(|(_, relation)| relation.is_none())
     }
@@ -147,7 +147,7 @@ impl Survey<'_> {
         unsafe { visit::<R>(node, ptr::from_mut(self).cast()) };
     }
 
-    /// Whether a function that is not the server's own may change something.
+    /// Whether a volatile function that is not built in is called.
     pub fn calls_volatile_function(&self) -> bool {
         // SAFETY: syscache look-ups.
         self.functions.iter().any(|&f| unsafe { pg_sys::func_volatile(f) } as u8 == b'v')
@@ -188,11 +188,11 @@ impl Survey<'_> {
     }
 }
 
-/// Whether a range table entry stands for a relation that the statement names. From 16 on a view's entry is a
-/// subquery after rewriting and still says which view it was; up to 15 an unused entry beside it does.
+/// Whether a range table entry represents a relation named in the statement. Since version 16 a view's entry is a
+/// subquery after rewriting that still identifies the view; up to 15 there is an additional unused entry.
 pub(in crate::pg) fn names_relation(entry: &pg_sys::RangeTblEntry) -> bool {
     match entry.rtekind {
-        // Up to 15 the query of a materialized view has entries for the view itself, which it does not read.
+        // Up to version 15 the query of a materialized view has entries for the view itself, which it does not read.
         pg_sys::RTEKind::RTE_RELATION => {
             entry.inFromCl || entry.relkind as u8 != pg_sys::RELKIND_MATVIEW
         }
@@ -218,7 +218,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
         }
         match (*node).type_ {
             NodeTag::T_Query => {
-                // Range table entries themselves are visited before what is inside them.
+                // Range table entries are visited before their contents.
                 let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
                 return query_tree_walker(node.cast(), visit::<R>, context, flags);
             }
@@ -226,7 +226,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 let rte = &*node.cast::<pg_sys::RangeTblEntry>();
                 if names_relation(rte) {
                     let write = rte.rellockmode >= pg_sys::RowShareLock as c_int;
-                    // The entry of a view that was expanded does not say any more that it is one.
+                    // The entry of an expanded view no longer says that it is one.
                     let view = rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY;
                     let kind = if view { b'v' } else { rte.relkind as u8 };
                     survey.add_relation(rte.relid, kind, write && !view);
@@ -234,7 +234,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 if !rte.securityQuals.is_null() {
                     survey.policies.push(rte.securityQuals.cast());
                 }
-                // The walker itself goes on into the entry.
+                // The walker itself descends into the entry.
                 return false;
             }
             NodeTag::T_List if survey.policies.contains(&node) => {
@@ -260,7 +260,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
             _ if table_numbers::is_named(node) => return false,
             NodeTag::T_Var => survey.table_number |= table_numbers::is_one(node),
             NodeTag::T_OpExpr if table_numbers::is_comparison(node.cast()) => {
-                // Both numbers are the node's; what is beside the column is still looked at.
+                // Both OIDs are the node's; other operands are still checked.
                 pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
                 return table_numbers::others(node.cast())
                     .any(|other| visit::<R>(object_numbers::name_of_conversion(other), context));
@@ -302,7 +302,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
             NodeTag::T_OpExpr if (*node.cast::<pg_sys::OpExpr>()).opfuncid != Oid::INVALID => {
                 survey.add_function::<R>((*node.cast::<pg_sys::OpExpr>()).opfuncid);
             }
-            // The most frequent ones that call nothing themselves.
+            // The most frequent nodes that call nothing themselves.
             NodeTag::T_List
             | NodeTag::T_TargetEntry
             | NodeTag::T_FromExpr
@@ -365,7 +365,7 @@ fn note_data_argument(survey: &mut Survey, oid: Oid, write: bool) {
     survey.data_arguments.push(RelationUse { oid, kind, write, in_policies });
 }
 
-/// The relation that a call has as its first argument, if it is a constant.
+/// The relation that is a call's first argument, if it is a constant.
 ///
 /// # Safety
 /// `call` is a valid node.
