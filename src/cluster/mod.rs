@@ -12,7 +12,6 @@ pub mod definitions;
 pub mod finding;
 pub mod join;
 pub mod ownership;
-pub mod process;
 pub mod remove;
 pub mod repair;
 pub mod role_check;

@@ -4,74 +4,38 @@
 //! Every step is idempotent: existing objects are left alone.
 
 use crate::catalog::{self, Node, NodeId};
-use crate::cluster::process::{self, Scratch, Server};
 use crate::cluster::roles;
 use crate::ddl::object_location::{self, Location};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::Definitions;
 use crate::pg::catalog::object::Object;
 use crate::pg::catalog::privileges;
 use crate::pg::session::{self, sql};
-use crate::remote::Session;
+use crate::remote::{Session, pg_dump};
 use crate::transaction;
-use helios_core::archive::{self, Entry};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use helios_core::archive::Entry;
 use std::collections::{HashMap, HashSet};
 
 /// Copies shared objects to the node.
 pub fn bring_up_to_date(node: &Node, session: &mut Session) -> Result<()> {
     roles::bring_all(node, session)?;
-    let scratch = Scratch::new()?;
-    copy_definitions(node, &scratch, session)
+    copy_definitions(node, session)
 }
 
 /// Dumps all shared objects of this server as the caller.
-fn dump(scratch: &Scratch) -> Result<Vec<u8>> {
-    let here = catalog::node(NodeId::LOCAL)?;
+fn dump() -> Result<Vec<Entry>> {
     let user = privileges::session_user();
-    let target = transaction::target(&here, &user)?;
-    let mut environment = Vec::new();
-    let options = [
-        ("sslmode", "PGSSLMODE"),
-        ("sslrootcert", "PGSSLROOTCERT"),
-        ("sslcert", "PGSSLCERT"),
-        ("sslkey", "PGSSLKEY"),
-    ];
-    for (option, variable) in options {
-        if let Some(value) = here.options.get(option) {
-            environment.push((variable, value.clone()));
-        }
-    }
-    if let Some(password) = target.password {
-        environment.push(("PGPASSWORD", password));
-    }
-    if let Some(passfile) = target.passfile {
-        environment.push(("PGPASSFILE", passfile.to_string_lossy().into_owned()));
-    }
-    let server = Server {
-        host: &session::socket_directory().unwrap_or_else(|| "localhost".into()),
-        port: &session::port().to_string(),
-        database: &session::database(),
-        user: &user,
-        environment,
-    };
-    let file = scratch.file("dump");
-    let arguments =
-        ["--format=custom", "--section=pre-data", "--exclude-table=*.*", "--encoding=UTF8"];
-    process::run("pg_dump", &server, &arguments, &file, scratch)?;
-    std::fs::read(&file).map_err(|error| {
-        let message = format!("could not read the definitions on this server: {error}");
-        Error::new(Code::ERRCODE_IO_ERROR, message)
-    })
+    let mut target = transaction::target(&*catalog::node(NodeId::LOCAL)?, &user)?;
+    let host = session::socket_directory().unwrap_or_else(|| "localhost".into());
+    target.addresses = vec![(host, u16::try_from(session::port()).unwrap_or_default())];
+    target.database = session::database();
+    let options = ["--section=pre-data", "--exclude-table=*.*"].map(str::to_owned);
+    pg_dump::entries(&target, &target.libpq(&user), &options)
 }
 
-fn copy_definitions(node: &Node, scratch: &Scratch, session: &mut Session) -> Result<()> {
-    let entries = archive::entries(&dump(scratch)?).map_err(|error| {
-        let message = "could not read the output of pg_dump";
-        Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, message).detail(error.to_string())
-    })?;
-    let entries = choose(entries, &identities_there(session)?)?;
+fn copy_definitions(node: &Node, session: &mut Session) -> Result<()> {
+    let entries = choose(dump()?, &identities_there(session)?)?;
     let definitions = Definitions::of(entries, true);
     if definitions.entries.is_empty() {
         return Ok(());

@@ -7,18 +7,11 @@ use super::code::Code as TenantCode;
 use super::column_order;
 use super::schemaless;
 use crate::catalog::NodeId;
-use crate::error::{Error, Result};
-use crate::pg::ipc::wait;
-use crate::pg::session;
-use crate::remote::Target;
+use crate::error::Result;
+use crate::remote::pg_dump;
 use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{identifier, literal};
 use helios_core::archive::{self, Entry};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use std::fs::File;
-use std::io::{Read, Seek};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 /// Sections of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +20,16 @@ pub enum Section {
     PreData,
     /// Indexes, constraints, triggers, and everything else that is created after rows are copied.
     PostData,
+}
+
+impl Section {
+    /// pg_dump's option that selects the section.
+    fn option(self) -> &'static str {
+        match self {
+            Self::PreData => "--section=pre-data",
+            Self::PostData => "--section=post-data",
+        }
+    }
 }
 
 /// Definitions of the objects of schemas: one entry for each object, comment, privilege and label.
@@ -225,40 +228,29 @@ fn unchecked(definition: &str, table: &str, name: &str) -> String {
     )
 }
 
-/// Dumps the schemas of a node.
-///
-/// 58000 if pg_dump cannot be run, 38000 with its error output if it fails.
+/// Dumps the schemas of a node. Fails as [`pg_dump::entries`] does.
 pub fn definitions(
     node: NodeId,
     schemas: &[String],
     section: Section,
     snapshot: Option<&str>,
 ) -> Result<Definitions> {
-    let mut command =
-        command(&Endpoint::of(node).target()?, Endpoint::of(node).libpq_parameters()?);
-    command.args(["--format=custom", "--compress=0", "--schema-only", "--encoding=UTF8"]);
-    command.args(["--no-publications", "--no-subscriptions"]);
-    command.arg(match section {
-        Section::PreData => "--section=pre-data",
-        Section::PostData => "--section=post-data",
-    });
-    if let Some(snapshot) = snapshot {
-        command.arg(format!("--snapshot={snapshot}"));
-    }
-    for schema in schemas {
-        command.arg(format!("--schema={}", pattern(schema)));
-    }
-    let entries = archive::entries(&run(command)?).map_err(|error| {
-        Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "could not read the output of pg_dump")
-            .detail(error.to_string())
-            .hint("Migrations require the pg_dump of the server's own installation.")
-    })?;
+    let mut options = vec![
+        "--schema-only".to_owned(),
+        "--no-publications".to_owned(),
+        "--no-subscriptions".to_owned(),
+        section.option().to_owned(),
+    ];
+    options.extend(snapshot.map(|snapshot| format!("--snapshot={snapshot}")));
+    options.extend(schemas.iter().map(|schema| format!("--schema={}", pattern(schema))));
+    let endpoint = Endpoint::of(node);
+    let entries = pg_dump::entries(&endpoint.target()?, &endpoint.libpq_parameters()?, &options)?;
     // The archive contains database properties, which are not restored into another database.
     let entries = archive::divide(entries, |entry| entry.kind == "DATABASE").0;
-    let mut definitions = Definitions::of(entries, !Endpoint::of(node).is_foreign());
+    let mut definitions = Definitions::of(entries, !endpoint.is_foreign());
     let entries = &mut definitions.entries;
     if section == Section::PreData {
-        let mut source = Endpoint::of(node).session()?;
+        let mut source = endpoint.session()?;
         if let Some(snapshot) = snapshot {
             source.query("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
             source.query(&format!("SET TRANSACTION SNAPSHOT {}", literal(snapshot)))?;
@@ -272,63 +264,6 @@ pub fn definitions(
 /// A psql pattern that matches a single name.
 fn pattern(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn command(target: &Target, words: Vec<(&'static str, String)>) -> Command {
-    let mut command = Command::new(session::program("pg_dump"));
-    command.env_clear().env("PGAPPNAME", "helios").env("LC_ALL", "C");
-    command.env("PGCONNECT_TIMEOUT", target.connect_timeout.as_secs().max(2).to_string());
-    for (word, value) in words {
-        let name = if word == "dbname" { "database" } else { word };
-        command.env(format!("PG{}", name.replace('_', "").to_uppercase()), value);
-    }
-    if let Some(passfile) = &target.passfile {
-        command.env("PGPASSFILE", passfile);
-    }
-    command
-}
-
-/// Kills the process when the wait for it ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // The process has exited, or its output is not wanted anymore; an error does not matter either way.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn run(mut command: Command) -> Result<Vec<u8>> {
-    let failed = |what: &str, error: std::io::Error| {
-        Error::new(Code::ERRCODE_SYSTEM_ERROR, format!("could not {what} pg_dump: {error}"))
-            .hint("Migrations require the pg_dump of the server's own installation.")
-    };
-    let prepare = |error| failed("create a temporary file for", error);
-    let (mut output, mut errors) =
-        (tempfile::tempfile().map_err(prepare)?, tempfile::tempfile().map_err(prepare)?);
-    let stdio = |file: &File| file.try_clone().map(Stdio::from).map_err(prepare);
-    command.stdin(Stdio::null()).stdout(stdio(&output)?).stderr(stdio(&errors)?);
-    let mut child = Running(command.spawn().map_err(|error| failed("start", error))?);
-    let status = loop {
-        match child.0.try_wait().map_err(|error| failed("wait for", error))? {
-            Some(status) => break status,
-            None => wait::for_any(&[], Duration::from_millis(10)),
-        }
-    };
-    if !status.success() {
-        let said = contents(&mut errors).map_err(|error| failed("read the output of", error))?;
-        return Err(Error::new(Code::ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "pg_dump failed")
-            .detail(String::from_utf8_lossy(&said).trim().to_owned()));
-    }
-    contents(&mut output).map_err(|error| failed("read the output of", error))
-}
-
-fn contents(file: &mut File) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    file.rewind()?;
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod followed_settings;
 mod handshake;
 pub mod messages;
 mod passfile;
+pub mod pg_dump;
 mod record;
 mod reply;
 mod session;
