@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_file_that_others_can_read_is_refused() {
-        let path = std::env::temp_dir().join(format!("helios-passfile-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("passfile");
         fs::write(&path, "*:*:*:*:secret\n").unwrap();
         let key = PassfileKey { host: "h", port: 1, database: "d", user: "u" };
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

@@ -5,10 +5,10 @@
 //! process id and the directory is removed.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use rustix::fs::{FlockOperation, flock};
@@ -55,21 +55,12 @@ pub struct Scratch {
 impl Scratch {
     /// Takes a directory and this many ports.
     pub fn new(ports: u16) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         let ports = Ports::take(ports)?;
-        let dir = loop {
-            let number = COUNT.fetch_add(1, Ordering::Relaxed);
-            let name = format!("helios-scratch-{}-{number}", std::process::id());
-            let dir = std::env::temp_dir().join(name);
-            match fs::create_dir(&dir) {
-                Ok(()) => break dir.canonicalize()?,
-                // Of an earlier process with our number, whose servers may still be ending.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    return Err(error).with_context(|| format!("cannot make {}", dir.display()));
-                }
-            }
-        };
+        let open = fs::Permissions::from_mode(0o755);
+        let mut unique = tempfile::Builder::new();
+        let dir = unique.prefix("helios-scratch-").permissions(open).tempdir();
+        // The watcher removes it, when the servers in it have ended.
+        let dir = dir.context("cannot make a temporary directory")?.keep().canonicalize()?;
         command::give_to_server_user(&dir)?;
         let mut watcher = Command::new("sh");
         watcher.args(["-c", WATCHER, "watcher"]).arg(&dir).current_dir("/");

@@ -1,6 +1,7 @@
 //! Builds the extension with plain cargo and installs it where `pg_config` says.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -97,19 +98,13 @@ fn put(wanted: &[(PathBuf, PathBuf, u32)]) -> Result<bool> {
 
 /// Writes a file that others can read, under its final name only when it is whole.
 fn replace(target: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
-    if let Some(dir) = target.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = target.with_file_name(format!(".{name}.{}", std::process::id()));
-    let written = fs::write(&temporary, content)
-        .and_then(|()| fs::set_permissions(&temporary, fs::Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&temporary, target));
-    if written.is_err() {
-        // The first error is the one that matters; the temporary file may not even exist.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
+    let dir = target.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+    temporary.write_all(content)?;
+    temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    temporary.persist(target)?;
+    Ok(())
 }
 
 /// Builds and installs.

@@ -2,6 +2,7 @@
 //! `cluster status` find them without being told.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -42,11 +43,11 @@ pub fn remove(dir: &Path) -> Result<()> {
 
 fn write(all: &[PathBuf]) -> Result<()> {
     let path = file();
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
     // Renamed into place: another xtask may be reading.
-    let temporary = path.with_extension(format!("json.{}", std::process::id()));
-    fs::write(&temporary, serde_json::to_string_pretty(all)? + "\n")?;
-    fs::rename(&temporary, &path).with_context(|| format!("cannot write {}", path.display()))
+    let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+    temporary.write_all((serde_json::to_string_pretty(all)? + "\n").as_bytes())?;
+    temporary.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! package sources stay untouched. The parts with tests in them are kept in the cache directory.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -70,12 +71,13 @@ pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
 }
 
 fn obtain(pg: &Postgres) -> Result<Sources> {
-    let work = paths::cache().join("sources").join(format!(".new-{}", std::process::id()));
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
-    let found =
-        download(pg.major, Some(pg.number()), &work).and_then(|archive| keep(&archive, &work, pg));
-    fs::remove_dir_all(&work)?;
-    found
+    // apt downloads as a user of its own, who has to get in.
+    let open = fs::Permissions::from_mode(0o755);
+    let mut unique = tempfile::Builder::new();
+    let work = unique.prefix(".new-").permissions(open);
+    let work = work.tempdir_in(paths::cache().join("sources"))?;
+    let archive = download(pg.major, Some(pg.number()), work.path())?;
+    keep(&archive, work.path(), pg)
 }
 
 /// Unpacks what is kept of an archive, for the PostgreSQL that is installed. It appears under its

@@ -9,6 +9,7 @@
 
 mod pgbench;
 
+use std::io::{Read, Seek};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ fn programs() -> std::path::PathBuf {
 }
 
 /// How long one program may run.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A schema of this name on each of the two servers, new and empty. `pg_my_temp_schema` and the
 /// like aside, a client cannot tell which is which.
@@ -75,13 +76,11 @@ impl Output {
 
 /// Runs a program to its end.
 fn output(command: &mut Command, side: &str) -> Output {
-    let directory = std::env::temp_dir().join(format!("helios-client-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    let name = std::thread::current().name().unwrap_or("client").replace("::", "_");
-    let paths = ["out", "err"].map(|kind| directory.join(format!("{name}.{side}.{kind}")));
-    let [out, err] = paths.each_ref().map(|path| std::fs::File::create(path).unwrap());
+    // Not pipes: what the program leaves running may hold them open.
+    let files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+    let [out, err] = files.each_ref().map(|file| file.try_clone().unwrap());
     let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let mut late = false;
     let status = loop {
         match child.try_wait().unwrap() {
@@ -94,15 +93,14 @@ fn output(command: &mut Command, side: &str) -> Output {
             None => std::thread::sleep(Duration::from_millis(20)),
         }
     };
-    let [stdout, stderr] = paths.map(|path| {
-        let text = std::fs::read(&path).unwrap();
-        std::fs::remove_file(path).unwrap();
+    let [stdout, stderr] = files.map(|mut file| {
+        let mut text = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut text).unwrap();
         String::from_utf8_lossy(&text).into_owned()
     });
-    // Fails while programs of other tests still write there; the last one succeeds.
-    let _ = std::fs::remove_dir(directory);
     let output = Output { stdout, stderr, status };
-    assert!(!late, "{side}: still running after {PATIENCE:?}\n{}", output.text());
+    assert!(!late, "{side}: still running after {TIMEOUT:?}\n{}", output.text());
     output
 }
 

@@ -10,7 +10,7 @@ use testkit::migrations;
 use testkit::progress::Step;
 
 /// The bound of waiting for a node to be empty.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Takes out the nodes that an earlier run has added, so that this one can add one again.
 pub fn remove_added(cluster: &mut LocalCluster, client: &mut Client) -> Result<()> {
@@ -25,7 +25,7 @@ pub fn remove_added(cluster: &mut LocalCluster, client: &mut Client) -> Result<(
 }
 
 fn wait_until_empty(client: &mut Client, node: &str) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     let waiting = "SELECT id FROM helios_active_migrations() WHERE (source = $1 OR target = $1) AND state = 'dual_write_back'";
     let left = "SELECT (SELECT count(*) FROM helios_schemas WHERE node = $1)
                      + (SELECT count(*) FROM helios_active_migrations() WHERE source = $1 OR target = $1)";

@@ -187,14 +187,15 @@ impl Suite {
             if run.counts.failed > MOST_REPLACED {
                 bail!("sources of {} do not fit this server", self.kept.display());
             }
-            let half = self.kept.with_extension(format!("new-{}", std::process::id()));
-            fs::create_dir_all(&half)?;
+            let cache = self.kept.parent().context("the results are kept in a directory")?;
+            fs::create_dir_all(cache)?;
+            let half = tempfile::tempdir_in(cache)?;
             for name in run.failed() {
                 let file = format!("{name}.out");
-                fs::copy(run.output.join("results").join(&file), half.join(&file))?;
+                fs::copy(run.output.join("results").join(&file), half.path().join(&file))?;
             }
             // Another process that did the same meanwhile has won.
-            if let Err(error) = fs::rename(&half, &self.kept)
+            if let Err(error) = fs::rename(half.path(), &self.kept)
                 && !self.kept.exists()
             {
                 return Err(error).context("cannot keep the results of a plain server");

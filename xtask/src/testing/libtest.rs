@@ -13,7 +13,6 @@ use serde::Deserialize;
 use super::Counts;
 use super::checks::EXTENSION;
 use testkit::command;
-use testkit::paths;
 use testkit::processes;
 
 /// Tests wait more than they compute, so more run at once than there are processors.
@@ -25,7 +24,7 @@ const JSON: [&str; 3] = ["-Zunstable-options", "--format=json", THREADS];
 const RUNNER: &str = r#"target."cfg(all())".runner = ["env", "RUSTC_BOOTSTRAP=1"]"#;
 
 /// When nothing has been said for so long, what is under way will never end. Builds are silent too.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// Runs the tests of one package that match a filter, all without filters.
 pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
@@ -46,24 +45,20 @@ fn run_selected(
     environment: &[(&str, String)],
     filters: &[String],
 ) -> Result<Counts> {
-    let skips = paths::target().join(format!("skips.{}", std::process::id()));
+    let skips = tempfile::NamedTempFile::new()?;
     let mut cargo = command::cargo();
     cargo.args(["test", "--no-fail-fast", "--config", RUNNER]).args(selected);
     cargo.arg("--").args(JSON).args(filters);
-    cargo.envs(environment.iter().map(|(name, value)| (name, value))).env("HELIOS_SKIPS", &skips);
+    cargo
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .env("HELIOS_SKIPS", skips.path());
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run cargo")?;
     let lines = lines(child.stdout.take().context("no output")?);
-    let tally = listen(&lines, PATIENCE, || end_programs(&child))?;
+    let tally = listen(&lines, TIMEOUT, || end_programs(&child))?;
     let success = child.wait()?.success();
-    let skipped = match std::fs::read_to_string(&skips) {
-        Ok(text) => {
-            std::fs::remove_file(&skips)?;
-            text
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error).context("cannot read which tests were skipped"),
-    };
+    let skipped =
+        std::fs::read_to_string(skips.path()).context("cannot read which tests were skipped")?;
     for line in skipped.lines() {
         println!("skipped {line}");
     }
