@@ -71,6 +71,14 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     Ok(value)
 }
 
+/// A relation's full name, quoted, as a string constant.
+fn name_as_literal(namespace: Oid, relation: Oid) -> String {
+    quote::literal(&quote::qualified(
+        &namespace_name(namespace).unwrap_or_default(),
+        &relation_local_name(relation).unwrap_or_default(),
+    ))
+}
+
 /// Calls a sequence function on the sequence's node; `None` if the sequence is local.
 pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     if !catalog::in_use() {
@@ -80,11 +88,7 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     if stays_here(namespace)? {
         return Ok(None);
     }
-    let name = quote::qualified(
-        &namespace_name(namespace).unwrap_or_default(),
-        &relation_local_name(relation).unwrap_or_default(),
-    );
-    let name = quote::literal(&name);
+    let name = name_as_literal(namespace, relation);
     let sql = match call {
         SequenceCall::Advance => format!("SELECT pg_catalog.nextval({name})"),
         SequenceCall::Current => format!("SELECT pg_catalog.currval({name})"),
@@ -116,12 +120,8 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
     if catalog::placement(namespace)?.is_none() {
         return Ok(None);
     }
-    let name = quote::qualified(
-        &namespace_name(namespace).unwrap_or_default(),
-        &relation_local_name(relation).unwrap_or_default(),
-    );
     // It may have been dropped there after it was found here.
-    let there = format!("pg_catalog.to_regclass({})", quote::literal(&name));
+    let there = format!("pg_catalog.to_regclass({})", name_as_literal(namespace, relation));
     let sql = match call {
         RelationCall::Size(fork) => {
             format!("SELECT pg_catalog.pg_relation_size({there}, {})", quote::literal(&fork))

@@ -1,4 +1,10 @@
-//! The direction of a switch.
+//! The direction of a switch, and the channels that replicate in it.
+
+use crate::catalog::NodeId;
+use crate::catalog::migration::Migration;
+use crate::error::Result;
+use crate::pg::ipc::worker;
+use crate::replication::channel::{self, Channel};
 
 /// Direction of a switch, and of the changes that flow before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,4 +13,22 @@ pub enum Direction {
     Forward,
     /// From the new copy back to the old one.
     Back,
+}
+
+impl Direction {
+    /// The copy that changes come from, and the one that they are applied to.
+    pub fn publisher_and_subscriber(self, migration: &Migration) -> (NodeId, NodeId) {
+        match self {
+            Self::Forward => (migration.source, migration.target),
+            Self::Back => (migration.target, migration.source),
+        }
+    }
+}
+
+/// The channels that replicate in this direction.
+pub fn channels(migration: &Migration, direction: Direction) -> Result<Vec<Channel>> {
+    worker::attempt(|| match direction {
+        Direction::Forward => channel::forward(migration),
+        Direction::Back => channel::back(migration),
+    })
 }

@@ -22,6 +22,7 @@ pub mod kind;
 pub mod owners;
 pub mod plain_schemas;
 pub mod preflight;
+pub mod primary;
 pub mod replica_rows;
 pub mod request;
 pub mod requirements;

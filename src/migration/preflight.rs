@@ -34,13 +34,7 @@ pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     match Kind::of(migration) {
         Kind::Import => import::check(migration, endpoints)?,
         Kind::Move | Kind::Distribute | Kind::Undistribute | Kind::Replica => {
-            let place = format!("node \"{target}\"");
-            requirements::check(
-                &migration.schemas,
-                &mut endpoints.source,
-                &mut endpoints.target,
-                &place,
-            )?;
+            check_needs(migration, &target, endpoints)?;
         }
     }
     check_content(migration, &source, &mut endpoints.source)?;
@@ -57,16 +51,16 @@ pub fn check_again(migration: &Migration, endpoints: &mut Endpoints) -> Result<(
         ])
     })?;
     if Kind::of(migration) != Kind::Import {
-        let place = format!("node \"{}\"", names[1]);
-        requirements::check(
-            &migration.schemas,
-            &mut endpoints.source,
-            &mut endpoints.target,
-            &place,
-        )?;
+        check_needs(migration, &names[1], endpoints)?;
     }
     check_content(migration, &names[0], &mut endpoints.source)?;
     owners::check(migration, &names[0], &names[2], &mut endpoints.source)
+}
+
+/// What the schemas need outside of themselves, the target has.
+fn check_needs(migration: &Migration, target: &str, endpoints: &mut Endpoints) -> Result<()> {
+    let Endpoints { source, target: side } = endpoints;
+    requirements::check(&migration.schemas, source, side, &format!("node \"{target}\""))
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {

@@ -47,14 +47,7 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
-    let (shard, former_shard) = match (subject, found.is_pooled || found.schemas.len() > 1) {
-        (Subject::Schema(schema), true) => {
-            let own = catalog::dedicated_shard(schema, found.node)?;
-            catalog::put_schema(schema, own)?;
-            (own, Some(found.shard))
-        }
-        _ => (found.shard, None),
-    };
+    let (shard, former_shard) = own_shard(subject, &found)?;
     catalog::set_moving(shard, true)?;
     let schemas = match subject {
         Subject::Schema(schema) => vec![schema.clone()],
@@ -65,6 +58,23 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
     let row = kind.row(shard, &schemas, found.node, target);
     migration::insert(&NewMigration { former_shard, ..row })
+}
+
+/// Whether the subject shares its shard with schemas that stay where they are.
+pub fn shares_shard(subject: &Subject, found: &ResolvedShard) -> bool {
+    matches!(subject, Subject::Schema(_)) && (found.is_pooled || found.schemas.len() > 1)
+}
+
+/// The shard that the subject has to itself, and the one that it was taken out of for that.
+pub fn own_shard(subject: &Subject, found: &ResolvedShard) -> Result<(ShardId, Option<ShardId>)> {
+    match subject {
+        Subject::Schema(schema) if shares_shard(subject, found) => {
+            let own = catalog::dedicated_shard(schema, found.node)?;
+            catalog::put_schema(schema, own)?;
+            Ok((own, Some(found.shard)))
+        }
+        _ => Ok((found.shard, None)),
+    }
 }
 
 /// Starts distributing a plain schema with its contents to a node. The schema is registered as one on this server; the

@@ -31,8 +31,7 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     }
     catalog::lock_cluster_shared();
     let found = start::claim(subject)?;
-    let shared = found.is_pooled || found.schemas.len() > 1;
-    let takes_part = matches!(subject, Subject::Schema(_)) && shared;
+    let takes_part = start::shares_shard(subject, &found);
     if takes_part && found.replicas > 1 {
         return Err(refused(
             format!("replicas of {} belong to its shard", found.shown),
@@ -46,14 +45,7 @@ pub fn set_replicas(subject: &Subject, count: i32) -> Result<Vec<i64>> {
     if count > 1 {
         check(&found, count)?;
     }
-    let (shard, former_shard) = match (subject, takes_part) {
-        (Subject::Schema(schema), true) => {
-            let own = catalog::dedicated_shard(schema, found.node)?;
-            catalog::put_schema(schema, own)?;
-            (own, Some(found.shard))
-        }
-        _ => (found.shard, None),
-    };
+    let (shard, former_shard) = start::own_shard(subject, &found)?;
     catalog::set_replicas(shard, count)?;
     adjust_copies(shard, found.node, count, former_shard, true)
 }

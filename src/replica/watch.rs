@@ -9,8 +9,8 @@ use super::set;
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::migration::direction::{self, Direction};
 use crate::migration::replica_rows::give_up;
-use crate::migration::switch::{self, Direction};
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session;
@@ -93,7 +93,7 @@ fn load() -> Result<Vec<Followed>> {
     let follow = |migration: Migration| {
         let direction =
             if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
-        Ok(Followed { channels: switch::channels(&migration, direction)?, migration })
+        Ok(Followed { channels: direction::channels(&migration, direction)?, migration })
     };
     migrations.into_iter().map(follow).collect()
 }

@@ -8,12 +8,12 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
+use crate::migration::direction::{self, Direction};
 use crate::migration::import::guard;
 use crate::migration::kind::Kind;
 use crate::migration::kind::target_has_definition;
 use crate::migration::preflight;
 use crate::migration::start;
-use crate::migration::switch::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
 use crate::remote::Session;
@@ -284,7 +284,7 @@ fn end_round(
 pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
     let mut endpoints = connect(migration)?;
     failpoint::hit(failpoint::MIGRATION_SUBSCRIBE_BEFORE)?;
-    let channels = switch::channels(migration, Direction::Forward)?;
+    let channels = direction::channels(migration, Direction::Forward)?;
     for channel in &channels {
         worker::attempt(|| channel.subscribe(&mut endpoints.target, true))?;
     }

@@ -5,7 +5,7 @@ use super::take_over;
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::migration::switch::{self, Direction};
+use crate::migration::direction::{self, Direction};
 use crate::pg::ipc::worker;
 use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{Request, State};
@@ -18,7 +18,7 @@ const REST: Duration = Duration::from_secs(3600);
 pub fn in_step(migration: &Migration) -> Result<StepOutcome> {
     let direction =
         if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
-    let channels = switch::channels(migration, direction)?;
+    let channels = direction::channels(migration, direction)?;
     worker::attempt(|| {
         catalog::replica::insert(
             migration,

@@ -3,19 +3,26 @@
 use super::outcome::{StepOutcome, advance, connect, end, retry_until_done};
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::migration_table;
 use crate::error::Result;
 use crate::failpoint;
 use crate::migration::cleanup;
+use crate::migration::direction::{self, Direction};
 use crate::migration::kind::Kind;
-use crate::migration::switch::{self, Direction};
+use crate::migration::switch;
 use crate::pg::ipc::worker;
 use crate::replication::channel::Channel;
+use crate::replication::endpoints::{Endpoints, literal};
+use crate::replication::interruptible::Interruptible;
 use crate::settings;
 use helios_core::migration::State;
 use std::time::Duration;
 
 /// Pause between two updates of the lag, after which the length of the rollback window is read again.
 const WINDOW_POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Progress message while the replication slot of the way back is created.
+const WAITING: &str = "waiting for open transactions on the target";
 
 /// State `switch`: makes the new copy the active one, if both were recently found equal.
 pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
@@ -27,12 +34,45 @@ pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
     }
     let mut endpoints = connect(migration)?;
     if migration.reverse_channel
-        && switch::prepare_back(migration, &mut endpoints)?.is_interrupted()
+        && prepare_reverse_channel(migration, &mut endpoints)?.is_interrupted()
     {
         return Ok(StepOutcome::Continue);
     }
     retry_until_done(migration, || switch::attempt(migration, &mut endpoints, Direction::Forward))
         .map(|_| StepOutcome::Continue)
+}
+
+/// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions.
+fn prepare_reverse_channel(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+) -> Result<Interruptible> {
+    let channels = direction::channels(migration, Direction::Back)?;
+    let all = worker::attempt(|| {
+        channels.iter().try_for_each(Channel::owe)?;
+        migration_table::of_migration(migration.id)
+    })?;
+    failpoint::hit(failpoint::MIGRATION_BACK_BEFORE)?;
+    let logged: Vec<_> = all.iter().filter(|table| table.logged).collect();
+    for back in &channels {
+        let there = format!("SELECT FROM pg_publication WHERE pubname = {}", literal(&back.name));
+        if endpoints.target.query(&there)?.is_empty() {
+            back.publish(&mut endpoints.target, &mut endpoints.source, &logged)?;
+        }
+    }
+    worker::attempt(|| migration::note(migration.id, Some(WAITING)))?;
+    for back in &channels {
+        if back.slot(migration, &mut endpoints.target)?.is_interrupted() {
+            return Ok(Interruptible::Interrupted);
+        }
+    }
+    worker::attempt(|| migration::note(migration.id, None))?;
+    let Endpoints { source, .. } = endpoints;
+    for back in &channels {
+        worker::attempt(|| back.subscribe(source, false))?;
+    }
+    failpoint::hit(failpoint::MIGRATION_BACK_AFTER)?;
+    Ok(Interruptible::Completed(()))
 }
 
 /// State `dual_write_back`: changes are replicated back to the old copy until the rollback window ends.
@@ -71,7 +111,7 @@ pub fn roll_back(migration: &Migration) -> Result<StepOutcome> {
 
 /// Starts replication back to the old copy. Removes the forward channels first, so that changes do not go in a circle.
 pub fn open_reverse_channel(migration: &Migration) -> Result<Vec<Channel>> {
-    let channels = switch::channels(migration, Direction::Back)?;
+    let channels = direction::channels(migration, Direction::Back)?;
     let way_there = |item: &CleanupItem| {
         matches!(item.kind.as_str(), "subscription" | "slot" | "publication")
             && channels.iter().all(|back| item.name != back.name)

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
 use crate::migration::definition;
-use crate::migration::switch::{self, Direction};
+use crate::migration::direction::{self, Direction};
+use crate::migration::primary;
 use crate::pg::ipc::worker;
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
@@ -32,7 +33,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     let (from, to) = (migration.primary(), migration.follower());
     let direction =
         if migration.state.is_before_switch() { Direction::Forward } else { Direction::Back };
-    let channels = switch::channels(migration, direction)?;
+    let channels = direction::channels(migration, direction)?;
     let mut copy = worker::attempt(|| Endpoint::of(to).session())?;
     check_follows(migration)?;
     let applied = settle_down(&channels, &mut copy)?;
@@ -134,7 +135,7 @@ fn flip(
         catalog::cleanup::remove(id, from, cleanup::copy_kind(migration, from), schema)?;
         catalog::cleanup::add(id, from, "former", schema)?;
     }
-    switch::leave_newcomers(migration, to)?;
+    primary::leave_newcomers(migration, to)?;
     promoted(migration, Some(loss))?;
     let outcome = match migration.state.is_before_switch() {
         true => State::Finished,

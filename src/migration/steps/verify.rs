@@ -6,15 +6,19 @@ use crate::catalog::migration::{self, Migration};
 use crate::catalog::migration_table::{self, MovingTable};
 use crate::error::{Error, Result};
 use crate::failpoint;
+use crate::migration::direction::{self, Direction};
 use crate::migration::kind::Kind;
-use crate::migration::switch::{self, Attempt, Direction};
+use crate::migration::switch::{self, Attempt};
 use crate::pg::ipc::worker;
 use crate::replication::endpoints::Endpoints;
+use crate::replication::fence::{self, Fence, KeepOut};
 use crate::replication::interruptible::Interruptible;
+use crate::replication::source_catalogs;
 use crate::replication::verify as comparison;
 use crate::replication::verify::{Compared, TableName};
 use helios_core::migration::Request;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::time::Duration;
 
 /// State `verify`: compares the copies. There is no switch without it.
 ///
@@ -51,7 +55,7 @@ fn compare(
     endpoints: &mut Endpoints,
     direction: Direction,
 ) -> Result<Attempt<Vec<Compared>>> {
-    if let Attempt::Busy(reason) = switch::same_point(migration, endpoints, direction)? {
+    if let Attempt::Busy(reason) = same_point(migration, endpoints, direction)? {
         return Ok(Attempt::Busy(reason));
     }
     let tables = worker::attempt(|| migration_table::of_migration(migration.id))?;
@@ -65,6 +69,47 @@ fn compare(
     worker::attempt(|| comparison::record(migration.id, &compared))?;
     compared.retain(|one| one.count > 0);
     Ok(Attempt::Done(compared))
+}
+
+/// Brings both copies to the same point: sessions in REPEATABLE READ transactions whose snapshots show the same rows.
+/// `direction` is that of replication.
+fn same_point(
+    migration: &Migration,
+    endpoints: &mut Endpoints,
+    direction: Direction,
+) -> Result<Attempt<()>> {
+    let (from, _) = direction.publisher_and_subscriber(migration);
+    let keep_out = KeepOut::Writers;
+    if let Some(obstacle) = switch::obstacle(migration, endpoints, from, keep_out)? {
+        return Ok(Attempt::Busy(obstacle));
+    }
+    let channels = direction::channels(migration, direction)?;
+    let lockable = source_catalogs::lockable(endpoints.to(from, migration), &migration.schemas)?;
+    let mut outside = switch::lock_session(from)?;
+    let mut fence_held = Duration::ZERO;
+    let result = worker::attempt(|| {
+        let fence = Fence::raise(migration, from, (&lockable, keep_out), outside.as_mut())?;
+        switch::arrive(migration, endpoints, &channels, &fence)?;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT FROM pg_class LIMIT 1";
+        endpoints.source.query(begin)?;
+        endpoints.target.query(begin)?;
+        if let Some(session) = &mut outside {
+            session.query("ROLLBACK")?;
+        }
+        fence_held = fence.held_for();
+        Ok(())
+    });
+    if fence_held > Duration::ZERO {
+        worker::attempt(|| migration::stalled(migration.id, fence_held))?;
+    }
+    match result {
+        Ok(()) => Ok(Attempt::Done(())),
+        Err(error) if fence::is_lock_conflict(&error) => {
+            endpoints.roll_back()?;
+            Ok(Attempt::Busy(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn differ(migration: &Migration, first: &Compared, others: usize) -> Error {

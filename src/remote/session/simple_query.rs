@@ -16,13 +16,7 @@ impl Session {
     /// Runs statements and returns the rows of all of them as text. The session must be idle.
     pub fn query(&mut self, sql: &str) -> Result<Rows> {
         self.start_query(sql)?;
-        let mut answer = Answer::default();
-        loop {
-            let frame = self.next(WaitPolicy::Interruptible)?;
-            if let Some(rows) = self.take_answer(&mut answer, &frame)? {
-                return Ok(rows);
-            }
-        }
+        self.finish_query()
     }
 
     /// Sends statements; [`Self::poll_query`] or [`Self::finish_query`] reads the response. The session must be idle.

@@ -25,14 +25,7 @@ fn code_of_an_imported_schema_never_runs_as_a_superuser_here() {
         w.switched();
         w.write("t");
     });
-    watched.phase("verify", |w| {
-        let verify = "SELECT * FROM helios_verify_schema('t') WHERE mismatches > 0";
-        assert!(text(&mut w.admin, verify).is_empty());
-    });
-    watched.phase("roll back", |w| {
-        let id = w.last_migration();
-        w.roll_back(id);
-    });
+    watched.verify_and_roll_back("t");
     watched.phase("import again", |w| {
         w.admin.batch_execute(&import).unwrap();
         let id = w.switched();

@@ -7,10 +7,12 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod change_copy;
 mod harness;
 mod imports;
 mod moves;
 mod referential;
+mod referring_code;
 mod session_user;
 mod shared;
 

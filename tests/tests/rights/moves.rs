@@ -33,8 +33,25 @@ impl Watched {
         self.wait(id, "finished");
     }
 
+    /// Compares the copies of a schema, which must be the same.
     #[track_caller]
-    pub fn roll_back(&mut self, id: i64) {
+    pub fn verify(&mut self, schema: &str) {
+        let verify = format!("SELECT * FROM helios_verify_schema('{schema}') WHERE mismatches > 0");
+        assert!(text(&mut self.admin, &verify).is_empty());
+    }
+
+    /// Two phases: the copies are compared, then the last migration is taken back.
+    #[track_caller]
+    pub fn verify_and_roll_back(&mut self, schema: &str) {
+        self.phase("verify", |w| w.verify(schema));
+        self.phase("roll back", |w| {
+            let id = w.last_migration();
+            w.roll_back(id);
+        });
+    }
+
+    #[track_caller]
+    fn roll_back(&mut self, id: i64) {
         self.admin.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
         self.wait(id, "rolled_back");
     }
@@ -79,8 +96,7 @@ fn code_of_a_replica_never_runs_as_a_superuser() {
         w.admin.batch_execute("SELECT helios_set_replicas('t', 2)").unwrap();
         w.in_step("t");
         w.write("t");
-        let verify = "SELECT * FROM helios_verify_schema('t') WHERE mismatches > 0";
-        assert!(text(&mut w.admin, verify).is_empty());
+        w.verify("t");
     });
     watched.phase("promote", |w| {
         w.admin.batch_execute("SELECT helios_promote_replica('t')").unwrap();
@@ -116,14 +132,7 @@ fn code_of_a_schema_never_runs_as_a_superuser() {
         w.switched();
         w.write("t");
     });
-    watched.phase("verify", |w| {
-        let verify = "SELECT * FROM helios_verify_schema('t') WHERE mismatches > 0";
-        assert!(text(&mut w.admin, verify).is_empty());
-    });
-    watched.phase("roll back", |w| {
-        let id = w.last_migration();
-        w.roll_back(id);
-    });
+    watched.verify_and_roll_back("t");
     watched.phase("move again", |w| {
         w.admin.batch_execute("SELECT helios_migrate_schema('t', 'node-2')").unwrap();
         let id = w.switched();
