@@ -44,7 +44,15 @@ pub fn of_source(text: &str, major: u32) -> Result<Vec<Prototype>> {
     Ok(found)
 }
 
-type Aliases<'a> = HashMap<String, &'a Type>;
+/// The names that a source text gives to types.
+pub fn aliases(items: &[Item]) -> Aliases<'_> {
+    let mut aliases = HashMap::new();
+    collect(items, &mut aliases, &mut Vec::new());
+    aliases
+}
+
+/// Types by the names that a source text gives them.
+pub type Aliases<'a> = HashMap<String, &'a Type>;
 
 fn collect<'a>(items: &'a [Item], aliases: &mut Aliases<'a>, blocks: &mut Vec<&'a ForeignItem>) {
     for item in items {
@@ -154,18 +162,34 @@ fn result(output: &ReturnType, declared: &str, aliases: &Aliases<'_>) -> Result<
     }
 }
 
-/// A type in C around what is declared to have it; nothing for a type alone. What is constant is left out on both sides.
-fn in_c(rust: &Type, declared: &str, aliases: &Aliases<'_>) -> Result<String> {
+/// A type in C around what is declared to have it; nothing for a type alone.
+pub fn in_c(rust: &Type, declared: &str, aliases: &Aliases<'_>) -> Result<String> {
+    qualified(rust, "", declared, aliases)
+}
+
+/// The same for something that is constant, if the qualifier says so.
+fn qualified(
+    rust: &Type,
+    qualifier: &str,
+    declared: &str,
+    aliases: &Aliases<'_>,
+) -> Result<String> {
     match rust {
-        Type::Ptr(pointer) => in_c(&pointer.elem, &format!("*{declared}"), aliases),
-        Type::Array(array) => in_c(&array.elem, &format!("{declared}[]"), aliases),
-        Type::Paren(inner) => in_c(&inner.elem, declared, aliases),
+        Type::Ptr(pointer) => {
+            let pointed = if pointer.const_token.is_some() { "const " } else { "" };
+            qualified(&pointer.elem, pointed, &format!("*{qualifier}{declared}"), aliases)
+        }
+        Type::Array(array) => qualified(&array.elem, qualifier, &format!("{declared}[]"), aliases),
+        Type::Paren(inner) => qualified(&inner.elem, qualifier, declared, aliases),
+        Type::Tuple(nothing) if nothing.elems.is_empty() => {
+            Ok(format!("{qualifier}void {declared}").trim_end().to_owned())
+        }
         Type::BareFn(function) => {
             let arguments = function.inputs.iter().map(|input| in_c(&input.ty, "", aliases));
             let arguments = arguments.collect::<Result<Vec<_>>>()?;
             let arguments =
                 if arguments.is_empty() { "void".to_owned() } else { arguments.join(", ") };
-            result(&function.output, &format!("(*{declared})({arguments})"), aliases)
+            result(&function.output, &format!("(*{qualifier}{declared})({arguments})"), aliases)
         }
         Type::Path(path) => {
             let segments: Vec<String> =
@@ -178,12 +202,12 @@ fn in_c(rust: &Type, declared: &str, aliases: &Aliases<'_>) -> Result<String> {
                 && let Some(GenericArgument::Type(inner)) = arguments.args.first()
             {
                 // A function that may be missing.
-                return in_c(inner, declared, aliases);
+                return qualified(inner, qualifier, declared, aliases);
             }
             if let (1, Some(alias)) = (segments.len(), aliases.get(&name)) {
-                return in_c(alias, declared, aliases);
+                return qualified(alias, qualifier, declared, aliases);
             }
-            Ok(format!("{} {declared}", named(&name)).trim_end().to_owned())
+            Ok(format!("{qualifier}{} {declared}", named(&name)).trim_end().to_owned())
         }
         _ => bail!("a type that has no like in C"),
     }
