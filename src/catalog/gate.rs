@@ -58,7 +58,7 @@ pub fn lock_extension() {
 pub fn changed(extension: Oid) {
     if extension::installed(EXTENSION).is_some_and(|installed| installed.oid == extension) {
         directory_version::directory_changed();
-        invalidation::tell(ExtensionRelationId);
+        invalidation::table_changed(ExtensionRelationId);
     }
 }
 

@@ -102,7 +102,7 @@ pub fn submit_if_allowed(id: i64, request: Request) -> Result<bool> {
 }
 
 /// Sets a time before which nothing is done unless a request arrives.
-pub fn rest(id: i64, time: Duration) -> Result<()> {
+pub fn retry_after(id: i64, time: Duration) -> Result<()> {
     let update = "UPDATE helios.migration SET retry_at = CASE WHEN wish IS NULL THEN clock_timestamp() + make_interval(secs => $2) END
                    WHERE id = $1";
     sql::run(update, &[id.into(), time.as_secs_f64().into()])

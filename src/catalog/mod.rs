@@ -43,9 +43,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
-    forget_reference, forget_schema, insert_schema, move_shards, moving_schemas, password,
-    put_schema, references, remove_node, rename_schema, schemas_of, schemas_on, set_moving,
-    take_local_out,
+    exclude_local_node, forget_reference, forget_schema, insert_schema, move_shards,
+    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
+    schemas_on, set_moving,
 };
 pub use version::is_refusal as is_version_refusal;
 

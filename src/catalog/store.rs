@@ -135,7 +135,7 @@ pub fn add_node(node: &NewNode<'_>) -> Result<NodeId> {
 }
 
 /// From the first added node on, new schemas are placed on nodes, not on this server.
-pub fn take_local_out() -> Result<()> {
+pub fn exclude_local_node() -> Result<()> {
     as_owner(|| {
         sql::run(
             "UPDATE helios.node SET takes_schemas = false WHERE is_local AND takes_schemas",

@@ -31,7 +31,7 @@ impl TriggerFunction for FenceChanged {
     const FIRINGS: &'static [Firing] = &[Firing::AfterStatement];
 
     fn fired(call: &TriggerCall<'_>) -> Result<()> {
-        invalidation::tell(own_table(call)?);
+        invalidation::table_changed(own_table(call)?);
         Ok(())
     }
 }

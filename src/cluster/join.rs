@@ -39,9 +39,9 @@ pub fn add(request: NodeRequest<'_>) -> Result<NodeId> {
         weight: node.weight,
         takes_schemas: node.takes_schemas,
     })?;
-    catalog::take_local_out()?;
+    catalog::exclude_local_node()?;
     ownership::stake(&*catalog::node(id)?)?;
-    reference_table::bring_to(id)?;
+    reference_table::copy_to_node(id)?;
     let nodes: Vec<Rc<Node>> = catalog::nodes()?.iter().cloned().collect();
     rebalance::place_empty_shards(&nodes)?;
     Ok(id)

@@ -47,7 +47,7 @@ pub fn remove(name: &str) -> Result<()> {
         .hint("Finish the migration with helios_finish_migration(), or cancel it with helios_cancel_migration()."));
     }
     finish_transactions(&node)?;
-    reference_table::take_from(&node)?;
+    reference_table::drop_from_node(&node)?;
     ownership::release(&node)?;
     catalog::remove_node(node.id)
 }

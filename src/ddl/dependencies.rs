@@ -27,7 +27,7 @@ pub(super) fn check(object: Object) -> Result<()> {
             continue;
         }
         let Some(other) = object_location::of_named(below)? else { continue };
-        if !may_lean(object, &location, below, &other) {
+        if !may_depend_on(object, &location, below, &other) {
             let mut locations = Locations::default();
             locations.add(location);
             locations.add(other);
@@ -44,7 +44,7 @@ pub(super) fn check(object: Object) -> Result<()> {
 const HINT: &str = "Qualify the names with their schema, or set search_path so that they refer to objects of the same \
     schema.";
 
-fn may_lean(object: Object, location: &Location, below: Object, other: &Location) -> bool {
+fn may_depend_on(object: Object, location: &Location, below: Object, other: &Location) -> bool {
     match (location, other) {
         (Location::Node(one, _), Location::Node(other, _)) => one.node == other.node,
         // A copy of a reference table has no sequences; other objects on this server have their own rules.

@@ -39,7 +39,7 @@ pub fn of(object: Object) -> Result<Option<Location>> {
             (!object::is_trigger(object)).then_some(Location::EveryNode)
         }
         Belongs::Server => None,
-        Belongs::Database => Some(rests_on(object)?),
+        Belongs::Database => Some(location_of_dependencies(object)?),
         Belongs::Relation { relation, namespace } => {
             let here = || Location::Coordinator(session::quoted_relation_name(relation));
             Some(in_schema(namespace)?.unwrap_or_else(here))
@@ -47,7 +47,7 @@ pub fn of(object: Object) -> Result<Option<Location>> {
         Belongs::Schema(namespace) => Some(match in_schema(namespace)? {
             Some(location) => location,
             None if object::as_schema(object).is_some() => Location::EveryNode,
-            None => rests_on(object)?,
+            None => location_of_dependencies(object)?,
         }),
     })
 }
@@ -84,7 +84,7 @@ fn in_schema(namespace: Oid) -> Result<Option<Location>> {
 
 /// An object outside of distributed schemas is everywhere, unless it depends on a table or on an object in a
 /// distributed schema, which are in one place.
-fn rests_on(object: Object) -> Result<Location> {
+fn location_of_dependencies(object: Object) -> Result<Location> {
     let mut visited = HashSet::from([object]);
     let mut open = vec![object];
     let mut location = Location::EveryNode;

@@ -4,7 +4,7 @@
 //! tenants need for reading and foreign keys: columns, keys, indexes, checks, owner and privileges.
 //!
 //! Invariant: a committed transaction leaves the same rows on all nodes. Rows are copied by [`create`] and
-//! [`bring_to`], and by the trigger of the coordinator's table.
+//! [`copy_to_node`], and by the trigger of the coordinator's table.
 //! Lock order: the cluster's lock, the table, its lock as a reference table.
 
 use super::local_only::locally;
@@ -78,7 +78,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
 }
 
 /// Gives a new node all reference tables with their rows, in the current transaction, which has the cluster's lock.
-pub fn bring_to(node: NodeId) -> Result<()> {
+pub fn copy_to_node(node: NodeId) -> Result<()> {
     let tables = catalog::references()?;
     if !tables.is_empty() {
         refuse_old_snapshot()?;
@@ -88,7 +88,7 @@ pub fn bring_to(node: NodeId) -> Result<()> {
 
 /// Takes the copies from a node that leaves the cluster, with a transaction of its own. If the node cannot be reached,
 /// a warning says so: it may be gone for good.
-pub fn take_from(node: &Node) -> Result<()> {
+pub fn drop_from_node(node: &Node) -> Result<()> {
     let tables = catalog::references()?;
     if tables.is_empty() {
         return Ok(());

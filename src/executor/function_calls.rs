@@ -1,7 +1,7 @@
 //! Checks functions about to be called, however the call came about: from a plan, an expression of a procedural
 //! language, a default, or a FunctionCall message of the client, which neither planner nor executor sees.
 
-use super::server_functions::{Bond, asks_relation, bond, note_seed};
+use super::server_functions::{FunctionScope, asks_relation, note_seed, scope_of};
 use crate::catalog;
 use crate::catalog::own_objects::asks_directory;
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub fn check(function: Oid) -> Result<()> {
 fn check_on_node(function: Oid) -> Result<()> {
     let detail = if function.to_u32() == pg_sys::F_SETSEED {
         "Random numbers of the session are generated on the coordinator."
-    } else if bond(function) == Some(Bond::LargeObject) {
+    } else if scope_of(function) == Some(FunctionScope::LargeObject) {
         "Large objects are stored on the coordinator."
     } else if asks_directory(function) {
         "It reads the directory, which exists on the coordinator only."

@@ -11,7 +11,7 @@ pub struct KnownFunctions;
 impl FunctionRules for KnownFunctions {
     #[inline]
     fn is_bound(function: Oid) -> bool {
-        server_functions::bond(function).is_some()
+        server_functions::scope_of(function).is_some()
     }
     #[inline]
     fn relation_access(function: Oid) -> Option<RelationAccess> {

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 
 /// What a function is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bond {
+pub enum FunctionScope {
     /// The session: it acts on the one that it is called in.
     Session,
     /// The server: it tells something of the one that it is called on, or acts on it.
@@ -86,19 +86,19 @@ const LARGE_OBJECT: [RangeInclusive<u32>; 10] = [
 ];
 
 /// What a function that came with the server is bound to, if anything.
-pub fn bond(function: Oid) -> Option<Bond> {
+pub fn scope_of(function: Oid) -> Option<FunctionScope> {
     let oid = function.to_u32();
     let among = |ranges: &[RangeInclusive<u32>]| ranges.iter().any(|range| range.contains(&oid));
     if oid >= FIRST_USER_OID {
         None
     } else if among(&SESSION) {
-        Some(Bond::Session)
+        Some(FunctionScope::Session)
     } else if among(&SERVER) {
-        Some(Bond::Server)
+        Some(FunctionScope::Server)
     } else if among(&LARGE_OBJECT) {
-        Some(Bond::LargeObject)
+        Some(FunctionScope::LargeObject)
     } else if SEEDED.get() && among(&RANDOM) {
-        Some(Bond::Seed)
+        Some(FunctionScope::Seed)
     } else {
         None
     }
@@ -131,7 +131,7 @@ pub fn is_watched(function: Oid) -> bool {
     function.to_u32() >= FIRST_USER_OID
         || matches!(function.to_u32(), pg_sys::F_SET_CONFIG | pg_sys::F_SETSEED)
         || asks_relation(function)
-        || bond(function) == Some(Bond::LargeObject)
+        || scope_of(function) == Some(FunctionScope::LargeObject)
 }
 
 /// Whether a catalog has rows of large objects, which are this server's alone: `pg_largeobject`,

@@ -107,14 +107,14 @@ fn disable(schemas: &[String]) -> String {
 pub fn disable_shell_triggers(migration: &Migration, target: &mut Session) -> Result<()> {
     let changes = trigger_changes(target, &migration.schemas)?;
     worker::attempt(|| {
-        let owe = |statement| {
+        let note = |statement| {
             catalog::cleanup::add(migration.id, migration.target, "identity", statement)
         };
         changes
             .enable
             .iter()
             .chain(&changes.force_row_security)
-            .try_for_each(|statement| owe(statement))
+            .try_for_each(|statement| note(statement))
     })?;
     let all: Vec<_> =
         changes.disable.iter().chain(&changes.no_force_row_security).map(String::as_str).collect();

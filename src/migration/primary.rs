@@ -47,7 +47,7 @@ pub fn change(
     let force_row_security = &triggers.force_row_security;
     enable.iter().chain(force_row_security).try_for_each(|statement| to.execute(statement))?;
     catalog::move_shards(&[(migration.shard, to.id())])?;
-    leave_newcomers(migration, from.id())?;
+    detach_new_schemas(migration, from.id())?;
     if kind == Kind::Replica {
         catalog::replica::promoted(migration, None)?;
     }
@@ -90,7 +90,7 @@ pub fn note_old_copy(
 }
 
 /// Schemas added to the shard during the move stay where they are.
-pub fn leave_newcomers(migration: &Migration, node: NodeId) -> Result<()> {
+pub fn detach_new_schemas(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in catalog::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {
             let own = catalog::dedicated_shard(&schema, node)?;

@@ -20,14 +20,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub fn run(id: i64) {
     let mut old_holders = None;
     loop {
-        worker::rest(Duration::ZERO); // takes in a changed configuration
+        worker::sleep(Duration::ZERO); // takes in a changed configuration
         let migration = match worker::attempt(|| migration::load(id)) {
             Ok(migration) => migration,
             Err(error) => return notify(PgLogLevel::LOG, &error),
         };
         match steps::step(&migration, &mut old_holders) {
             Ok(StepOutcome::Continue) => {}
-            Ok(StepOutcome::Sleep(time)) => return rest(id, time),
+            Ok(StepOutcome::Sleep(time)) => return retry_after(id, time),
             Ok(StepOutcome::Ended) => return,
             Err(error) if !failed(&migration, &error) => return,
             Err(_) => {}
@@ -35,8 +35,8 @@ pub fn run(id: i64) {
     }
 }
 
-fn rest(id: i64, time: Duration) {
-    if let Err(error) = worker::attempt(|| migration::rest(id, time)) {
+fn retry_after(id: i64, time: Duration) {
+    if let Err(error) = worker::attempt(|| migration::retry_after(id, time)) {
         notify(PgLogLevel::LOG, &error);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::catalog::own_objects::{asks_directory, is_internal, is_own_view};
 use crate::error::{Error, Result};
-use crate::executor::server_functions::{Bond, bond};
+use crate::executor::server_functions::{FunctionScope, scope_of};
 use crate::pg::catalog::names::{displayed_call, displayed_relation_name};
 use crate::pg::tree::Survey;
 use pgrx::pg_sys::Oid;
@@ -11,10 +11,10 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 
 /// 0A000 if a statement that runs on a node calls a function tied to this server.
 pub(super) fn check(survey: &Survey) -> Result<()> {
-    if let Some((function, bond)) =
-        survey.bound.and_then(|function| Some((function, bond(function)?)))
+    if let Some((function, scope)) =
+        survey.bound.and_then(|function| Some((function, scope_of(function)?)))
     {
-        return Err(refusal(function, bond));
+        return Err(refusal(function, scope));
     }
     let belongs_here = |function: &&Oid| asks_directory(**function) || is_internal(**function);
     match survey.functions.iter().find(belongs_here) {
@@ -44,26 +44,26 @@ fn beside(function: Oid) -> Error {
     )
 }
 
-fn refusal(function: Oid, bond: Bond) -> Error {
+fn refusal(function: Oid, scope: FunctionScope) -> Error {
     let error = beside(function);
     let name = displayed_call(function);
-    match bond {
-        Bond::Session => error
+    match scope {
+        FunctionScope::Session => error
             .detail("It would affect the session on the node, not this session.")
             .hint("Call it in a separate statement."),
-        Bond::Seed => error
+        FunctionScope::Seed => error
             .detail("setseed() was called in this session, but the statement runs on the table's node, where that seed \
                 has no effect.")
             .hint(format!("Call {name} in a separate statement and pass its result as a parameter, or discard the seed \
                 with DISCARD ALL.")),
-        Bond::Server => error
+        FunctionScope::Server => error
             .detail("The statement runs on the table's node, where the function would return information about that \
                 server.")
             .hint(format!(
                 "Call it in a separate statement and pass its result as a parameter. If {name} is called by a column \
                     default or a view, change that definition."
             )),
-        Bond::LargeObject => error
+        FunctionScope::LargeObject => error
             .detail("Large objects are stored on this server, but the statement runs on the table's node.")
             .hint(format!(
                 "Store the object's OID in the table, and call {name} in a separate statement of the same transaction."

@@ -128,7 +128,7 @@ fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Resu
 ///
 /// Errors: 0A000 if the rewritten query cannot be expressed in SQL.
 fn expanded(query: QueryTree<'_>) -> Result<Text> {
-    if query.is_beyond_words() {
+    if query.cannot_be_deparsed() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             "cannot change rows of a distributed table through this view or function",

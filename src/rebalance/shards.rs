@@ -2,7 +2,7 @@
 
 use crate::catalog::{self, Node, NodeId, Resident, Shard, ShardId};
 use crate::error::{Error, Result};
-use crate::pg::ipc::wait::rest;
+use crate::pg::ipc::wait::sleep;
 use crate::stats;
 use helios_core::shard::{Bounds, Cut, Dimension, Rectangle, Weighed};
 use helios_core::slot::SLOTS;
@@ -286,7 +286,7 @@ fn lock(shards: &[ShardId]) -> Result<()> {
             return Ok(());
         }
         if attempt < ATTEMPTS {
-            rest(pause);
+            sleep(pause);
             pause *= 2;
         }
     }

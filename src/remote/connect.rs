@@ -8,7 +8,7 @@ use super::stream::Stream;
 use super::target::Target;
 use crate::error::{Error, Result};
 use crate::failpoint;
-use crate::pg::ipc::wait::{Interest, SocketWait, rest};
+use crate::pg::ipc::wait::{Interest, SocketWait, sleep};
 use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use socket2::{Socket, Type};
@@ -45,7 +45,7 @@ impl Session {
             if !failing_over || Instant::now() + pause > until {
                 return Err(unreachable(target, &search.reasons));
             }
-            rest(pause);
+            sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(400));
         }
     }
@@ -157,7 +157,7 @@ impl Attempt<'_> {
                 Err(e)
                     if e.kind() == io::ErrorKind::WouldBlock && Instant::now() < self.deadline =>
                 {
-                    rest(Duration::from_millis(5));
+                    sleep(Duration::from_millis(5));
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 result => return result,

@@ -76,7 +76,7 @@ pub fn watch() {
             }
         }
         let next = interval.saturating_sub(began.elapsed());
-        worker::rest(next.max(Duration::from_millis(5)));
+        worker::sleep(next.max(Duration::from_millis(5)));
     }
 }
 
@@ -115,7 +115,7 @@ impl Watch {
             }
         }
         // Most markers arrive within milliseconds.
-        worker::rest((interval / 8).min(Duration::from_millis(50)));
+        worker::sleep((interval / 8).min(Duration::from_millis(50)));
         let mut tokens = BTreeMap::new();
         for (node, markers) in markers(copies, |channel| channel.subscriber) {
             if let Some(found) = self.ask(node, |session| arrived(session, &markers)) {

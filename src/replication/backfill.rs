@@ -319,7 +319,7 @@ pub fn end_stray_copies(migration: &Migration, target: &mut Session) -> Result<(
                 format!("sessions of migration {} are still running on its target", migration.id),
             ));
         }
-        worker::rest(Duration::from_millis(50));
+        worker::sleep(Duration::from_millis(50));
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ impl Channel {
     }
 
     /// Records the objects for cleanup before they are created.
-    pub fn owe(&self) -> Result<()> {
+    pub fn note_cleanup(&self) -> Result<()> {
         catalog::cleanup::add(self.migration, self.publisher, "publication", &self.name)?;
         catalog::cleanup::add(self.migration, self.publisher, "slot", &self.name)?;
         catalog::cleanup::add(self.migration, self.subscriber, "subscription", &self.name)

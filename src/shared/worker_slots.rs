@@ -45,7 +45,7 @@ plain_struct! {
     pub(super) struct Slots {
         databases: [Slot; SLOTS],
         /// Databases are waiting for another one's worker to exit.
-        crowded: bool,
+        databases_wait: bool,
     }
 }
 
@@ -173,20 +173,20 @@ pub fn is_held(database: u32) -> bool {
 }
 
 /// Sets whether databases are waiting for another one's worker to exit, and wakes up the workers if so.
-pub fn set_crowded(crowded: bool) {
+pub fn set_databases_waiting(databases_wait: bool) {
     let mut slots = WORK.exclusive();
-    slots.crowded = crowded;
+    slots.databases_wait = databases_wait;
     let workers: Vec<i32> =
         slots.databases.iter().map(|slot| slot.worker).filter(|pid| *pid != 0).collect();
     drop(slots);
-    if crowded {
+    if databases_wait {
         workers.into_iter().for_each(process::set_latch);
     }
 }
 
 /// Whether databases are waiting for another one's worker to exit.
-pub fn is_crowded() -> bool {
-    WORK.share().crowded
+pub fn are_databases_waiting() -> bool {
+    WORK.share().databases_wait
 }
 
 /// Removes a dropped database.

@@ -145,7 +145,7 @@ fn ask(nodes: &[Rc<Node>]) -> Vec<(i32, Answer)> {
     let until = Instant::now() + PROBE_TIMEOUT;
     let mut pause = Duration::from_millis(1);
     while probes.iter().any(|probe| probe.answer == Answer::Waiting) && Instant::now() < until {
-        worker::rest(pause);
+        worker::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
         for probe in &mut probes {
             probe.step();

@@ -92,11 +92,11 @@ pub fn launcher() {
             }
             waiting |= !free;
         }
-        worker_slots::set_crowded(waiting);
+        worker_slots::set_databases_waiting(waiting);
         // Every exiting worker wakes up the launcher: do not restart it immediately.
         let next = Instant::now() + recovery_interval();
         while Instant::now() < next {
-            worker::rest(next - Instant::now());
+            worker::sleep(next - Instant::now());
             if waiting && running.iter().any(|(_, worker)| !worker.is_alive()) {
                 break; // its place is free
             }
@@ -165,7 +165,7 @@ pub fn run(database: u32) {
         let moving = migrations.poll(database);
         let is_needed = !nodes.is_empty() || moving.is_some();
         worker_slots::set_resident(database, is_needed);
-        if !is_needed || (worker_slots::is_crowded() && began.elapsed() > TURN) {
+        if !is_needed || (worker_slots::are_databases_waiting() && began.elapsed() > TURN) {
             return;
         }
         next = moving.map_or(next, |again| next.min(again));
@@ -174,6 +174,6 @@ pub fn run(database: u32) {
             next = next.min(roles.poll(&nodes));
         }
         next = detector.poll(database).map_or(next, |again| next.min(again));
-        worker::rest(next);
+        worker::sleep(next);
     }
 }

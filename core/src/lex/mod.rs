@@ -8,14 +8,14 @@
 
 mod keywords;
 mod space;
-mod value;
+mod unescape;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use keywords::is_reserved;
 pub use space::{block_comment_end, is_space, skip_space, statement_start};
-pub use value::{ValueError, identifier, string};
+pub use unescape::{ValueError, identifier, string};
 
 /// What a [`Token`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

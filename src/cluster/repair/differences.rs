@@ -1,6 +1,6 @@
 //! Differences between the definitions of a schema on the coordinator and on its node.
 
-use super::lines::{self, Aspect, Here, Line};
+use super::lines::{self, Aspect, Line, LocalLine};
 use crate::catalog::Placement;
 use crate::error::{Error, Result};
 use crate::remote::Session;
@@ -32,8 +32,8 @@ pub struct Subject {
 
 /// Lines that exist on one side only.
 pub struct Differences {
-    pub here: Vec<Here>,
-    pub shells_only: Vec<Here>,
+    pub here: Vec<LocalLine>,
+    pub shells_only: Vec<LocalLine>,
     pub node_only: Vec<Line>,
 }
 

@@ -48,25 +48,27 @@ pub fn differing(
         return Ok(());
     }
     let closure = closure(subject, &seeds)?;
-    let outside: Vec<&Goes> =
-        closure.iter().filter(|goes| !goes.inside && !goes.is_view && goes.is_whole).collect();
+    let outside: Vec<&Dropped> = closure
+        .iter()
+        .filter(|dropped| !dropped.inside && !dropped.is_view && dropped.is_whole)
+        .collect();
     if !outside.is_empty() {
         return Err(refusal(subject, &outside));
     }
-    for view in closure.iter().filter(|goes| goes.is_view) {
+    for view in closure.iter().filter(|dropped| dropped.is_view) {
         if views.set_aside(&view.identity)? {
             note(Action::new(&view.shown, "depends on a recreated object", "kept"));
         }
     }
-    for goes in closure.iter().filter(|goes| goes.inside && goes.is_whole) {
-        note(Action::new(&goes.shown, "depends on an object that differs", "recreated"));
-        sql::run(&goes.statement, &[])?;
+    for dropped in closure.iter().filter(|dropped| dropped.inside && dropped.is_whole) {
+        note(Action::new(&dropped.shown, "depends on an object that differs", "recreated"));
+        sql::run(&dropped.statement, &[])?;
     }
     Ok(())
 }
 
 /// An object that is dropped along with the seeds, or a view that is kept.
-struct Goes {
+struct Dropped {
     shown: String,
     identity: String,
     statement: String,
@@ -92,7 +94,7 @@ const PARTS: &str = "
 
 /// All objects that depend on the given ones or contain them. Dependencies are not followed beyond views of other
 /// schemas.
-fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Goes>> {
+fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Dropped>> {
     let query = format!(
         "WITH RECURSIVE {}, closure(class, id) AS (
             SELECT * FROM (VALUES {}) AS s(class, id)
@@ -131,7 +133,7 @@ fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Goes>> {
     let yes = |row: &[Option<String>], at| text(row, at) == "true";
     Ok(rows
         .iter()
-        .map(|row| Goes {
+        .map(|row| Dropped {
             shown: text(row, 0),
             identity: text(row, 1),
             statement: text(row, 2),
@@ -142,9 +144,9 @@ fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Goes>> {
         .collect())
 }
 
-fn refusal(subject: &Subject, outside: &[&Goes]) -> Error {
+fn refusal(subject: &Subject, outside: &[&Dropped]) -> Error {
     const SHOWN: usize = 10;
-    let all: Vec<_> = outside.iter().take(SHOWN).map(|goes| goes.shown.as_str()).collect();
+    let all: Vec<_> = outside.iter().take(SHOWN).map(|dropped| dropped.shown.as_str()).collect();
     let mut detail = all.join(", ");
     if outside.len() > SHOWN {
         detail.push_str(&format!(" and {} more", outside.len() - SHOWN));

@@ -39,7 +39,7 @@ pub struct Line {
 
 /// A line of this server with the object that its key identifies, whose OID differs on other servers.
 #[derive(Clone, Debug)]
-pub struct Here {
+pub struct LocalLine {
     pub line: Line,
     pub class: u32,
     pub id: u32,
@@ -55,7 +55,7 @@ pub fn query(schemas: &[String], select: &str) -> String {
 
 const COLUMNS: &str = "SELECT object, line, aspect, key, role, class::text, id::text FROM lines ORDER BY object, line, role";
 
-fn read(row: &[Option<String>]) -> Here {
+fn read(row: &[Option<String>]) -> LocalLine {
     let number = |at| text(row, at).parse().unwrap_or(0);
     let aspect = match text(row, 2).as_str() {
         "owner" => Aspect::Owner,
@@ -66,7 +66,7 @@ fn read(row: &[Option<String>]) -> Here {
     let (object, line, key) = (text(row, 0), text(row, 1), text(row, 3));
     let role = row.get(4).cloned().flatten();
     let line = Line { aspect, object, line, role, key };
-    Here { line, class: number(5), id: number(6) }
+    LocalLine { line, class: number(5), id: number(6) }
 }
 
 /// Reads the lines of a schema on a node.
@@ -76,7 +76,7 @@ pub fn there(schema: &str, session: &mut Session) -> Result<Vec<Line>> {
 }
 
 /// Reads the lines of a schema on this server.
-pub fn here(schema: &str) -> Result<Vec<Here>> {
+pub fn here(schema: &str) -> Result<Vec<LocalLine>> {
     rows(&query(&[schema.to_owned()], COLUMNS), 7)
         .map(|rows| rows.iter().map(|row| read(row)).collect())
 }

@@ -48,7 +48,7 @@ pub fn planned(
     if !worker::attempt(|| fence::has_left_old_shard(migration, old_holders))? {
         let what = "waiting for transactions that use the schema through its former shard";
         worker::attempt(|| migration::note(migration.id, Some(what)))?;
-        worker::rest(Duration::from_millis(200));
+        worker::sleep(Duration::from_millis(200));
         return Ok(StepOutcome::Continue);
     }
     let mut endpoints = connect(migration)?;
@@ -174,7 +174,7 @@ fn drain(migration: &Migration, source: &mut Session) -> Result<Interruptible> {
         if worker::attempt(|| migration::load(migration.id))?.request != migration.request {
             return Ok(Interruptible::Interrupted);
         }
-        worker::rest(DRAIN_POLL_INTERVAL);
+        worker::sleep(DRAIN_POLL_INTERVAL);
     }
 }
 
@@ -218,7 +218,7 @@ fn make_copy(
                 .into_iter()
                 .map(|part| Channel::forward(migration, round, part))
                 .collect::<Result<_>>()?;
-            channels.iter().try_for_each(Channel::owe)?;
+            channels.iter().try_for_each(Channel::note_cleanup)?;
             Ok((round, channels))
         })?;
         rounds = round;
@@ -301,7 +301,7 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
             if worker::attempt(|| migration::load(migration.id))?.request.is_some() {
                 return Ok(StepOutcome::Continue);
             }
-            worker::rest(CATCH_UP_POLL_INTERVAL);
+            worker::sleep(CATCH_UP_POLL_INTERVAL);
         }
     }
     if link_tables(migration, &mut endpoints)?.is_interrupted() {
@@ -330,7 +330,7 @@ fn link_tables(migration: &Migration, endpoints: &mut Endpoints) -> Result<Inter
     for _ in 1..TRIES {
         match definition::foreign_keys(migration, &mut endpoints.target) {
             Err(error) if error.is(Code::ERRCODE_FOREIGN_KEY_VIOLATION) => {
-                worker::rest(CATCH_UP_POLL_INTERVAL);
+                worker::sleep(CATCH_UP_POLL_INTERVAL);
             }
             result => return result,
         }

@@ -59,7 +59,7 @@ pub fn retry_until_done<T>(
         let most = Duration::from_secs(if late { 15 } else { 2 });
         let until = Instant::now() + back_off(tries, Duration::from_millis(50), most);
         while Instant::now() < until {
-            worker::rest(
+            worker::sleep(
                 until.saturating_duration_since(Instant::now()).min(Duration::from_millis(200)),
             );
             let now = worker::attempt(|| migration::load(migration.id))?;

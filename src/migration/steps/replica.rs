@@ -51,7 +51,7 @@ fn answers(node: NodeId) -> Result<bool> {
     for _ in 0..TRIES {
         match worker::attempt(|| Endpoint::of(node).session()?.query("SELECT 1").map(|_| ())) {
             Ok(()) => return Ok(true),
-            Err(error) if error.is_class("08") => worker::rest(Duration::from_millis(250)),
+            Err(error) if error.is_class("08") => worker::sleep(Duration::from_millis(250)),
             Err(error) => return Err(error),
         }
     }

@@ -49,7 +49,7 @@ fn prepare_reverse_channel(
 ) -> Result<Interruptible> {
     let channels = direction::channels(migration, Direction::Back)?;
     let all = worker::attempt(|| {
-        channels.iter().try_for_each(Channel::owe)?;
+        channels.iter().try_for_each(Channel::note_cleanup)?;
         migration_table::of_migration(migration.id)
     })?;
     failpoint::hit(failpoint::MIGRATION_BACK_BEFORE)?;

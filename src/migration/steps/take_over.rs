@@ -36,7 +36,7 @@ pub fn take_over(migration: &Migration) -> Result<()> {
     let channels = direction::channels(migration, direction)?;
     let mut copy = worker::attempt(|| Endpoint::of(to).session())?;
     check_follows(migration)?;
-    let applied = settle_down(&channels, &mut copy)?;
+    let applied = drain(&channels, &mut copy)?;
     let loss = loss(migration, &channels, &mut copy, applied)?;
     failpoint::hit(failpoint::MIGRATION_SWITCH_BEFORE)?;
     // From here on the replica follows nobody: otherwise the lost node would continue writing to it when it is back.
@@ -67,7 +67,7 @@ fn check_follows(migration: &Migration) -> Result<()> {
 }
 
 /// Waits until received changes are applied; returns the position in the lost node's WAL.
-fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
+fn drain(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
     let slots: Vec<_> = channels.iter().map(|channel| literal(&channel.name)).collect();
     let ask = format!(
         "SELECT min(pg_replication_origin_progress('pg_' || s.oid, false)) - '0/0'::pg_lsn,
@@ -86,7 +86,7 @@ fn settle_down(channels: &[Channel], copy: &mut Session) -> Result<Option<String
         } else if since.elapsed() >= QUIET || Instant::now() >= until {
             return Ok(last.and_then(|(place, _)| place));
         }
-        worker::rest(Duration::from_millis(50));
+        worker::sleep(Duration::from_millis(50));
     }
 }
 
@@ -135,7 +135,7 @@ fn flip(
         catalog::cleanup::remove(id, from, cleanup::copy_kind(migration, from), schema)?;
         catalog::cleanup::add(id, from, "former", schema)?;
     }
-    primary::leave_newcomers(migration, to)?;
+    primary::detach_new_schemas(migration, to)?;
     promoted(migration, Some(loss))?;
     let outcome = match migration.state.is_before_switch() {
         true => State::Finished,

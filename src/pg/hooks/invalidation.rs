@@ -42,7 +42,7 @@ pub fn watch(relations: [pg_sys::Oid; 6]) {
 
 /// Records a change of a watched table by the current transaction: visible here with the next command, and elsewhere to
 /// everybody who acquires a lock after it was committed, also by COMMIT PREPARED.
-pub fn tell(relation: pg_sys::Oid) {
+pub fn table_changed(relation: pg_sys::Oid) {
     // SAFETY: the relation exists: its trigger is running. Notes a message for the end of the command and transaction.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
 }

@@ -193,7 +193,7 @@ fn wait_event() -> u32 {
 }
 
 /// Sleeps; processes interrupts.
-pub fn rest(time: Duration) {
+pub fn sleep(time: Duration) {
     let until = Instant::now() + time;
     while Instant::now() < until {
         std::thread::sleep(Duration::from_millis(5));

@@ -131,7 +131,7 @@ impl Drop for Running {
 
 /// Waits for the latch or the timeout; processes interrupts (a terminated worker exits) and reloads the configuration
 /// if requested.
-pub fn rest(time: Duration) {
+pub fn sleep(time: Duration) {
     // SAFETY: plain calls of a worker's main loop.
     unsafe {
         let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;

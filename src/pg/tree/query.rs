@@ -46,7 +46,7 @@ impl<'a> QueryTree<'a> {
 
     /// Whether a rewritten query has a meaning that its deparsed text would not have: check options of a view,
     /// row-level security with the privileges of a view's owner, or a view as the target of UPDATE, DELETE or MERGE.
-    pub fn is_beyond_words(self) -> bool {
+    pub fn cannot_be_deparsed(self) -> bool {
         use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
         let q = self.get();
         !q.withCheckOptions.is_null()
