@@ -5,6 +5,7 @@
 
 pub mod archive;
 pub mod clause;
+pub mod columns;
 pub mod conninfo;
 pub mod copy_text;
 pub mod deadlock;

@@ -85,6 +85,11 @@ impl State {
         self >= State::Finished
     }
 
+    /// Whether nothing but clean-up follows, or nothing.
+    pub fn is_over(self) -> bool {
+        self >= State::Cleanup
+    }
+
     /// Whether the old copy is still the one that clients use.
     pub fn is_before_switch(self) -> bool {
         self <= State::Switch

@@ -155,7 +155,7 @@ CREATE TABLE helios.migration (
     state       text    NOT NULL DEFAULT 'planned' CHECK (state IN (
         'planned', 'dual_write', 'backfill', 'catch_up', 'verify', 'in_step', 'switch', 'dual_write_back',
         'cleanup', 'finished', 'rolled_back', 'cancelled', 'failed')),
-    wish        text    CHECK (wish IN ('cancel', 'rollback', 'finish', 'verify', 'promote')),
+    request     text    CHECK (request IN ('cancel', 'rollback', 'finish', 'verify', 'promote')),
     outcome     text    CHECK (outcome IN ('finished', 'rolled_back', 'cancelled', 'failed')),
     round       integer NOT NULL DEFAULT 0,
     rows_done   bigint  NOT NULL DEFAULT 0,
@@ -184,7 +184,7 @@ COMMENT ON COLUMN helios.migration.keeps
 COMMENT ON TABLE helios.migration IS 'migrations of shards between nodes';
 COMMENT ON COLUMN helios.migration.split_from IS 'the shard that the schema was taken out of for this move';
 COMMENT ON COLUMN helios.migration.becomes IS 'distributed or plain, for a schema that moves from or to the coordinator';
-COMMENT ON COLUMN helios.migration.wish
+COMMENT ON COLUMN helios.migration.request
     IS 'request that the migration has not carried out yet: cancel, rollback, finish, verify or promote';
 COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows clean-up';
 COMMENT ON COLUMN helios.migration.round

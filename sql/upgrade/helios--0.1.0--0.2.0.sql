@@ -13,6 +13,10 @@ BEGIN
     END IF;
 END $$;
 
+-- What is asked of a migration has one name.
+ALTER TABLE helios.migration RENAME COLUMN wish TO request;
+ALTER TABLE helios.migration RENAME CONSTRAINT migration_wish_check TO migration_request_check;
+
 -- Comments, from which docs/reference is generated
 COMMENT ON FUNCTION pg_catalog.helios_version() IS 'version of the Helios library that this server has loaded';
 COMMENT ON COLUMN helios.cluster.id IS 'random number that marks nodes and prepared transactions as this cluster''s';
@@ -41,7 +45,7 @@ COMMENT ON COLUMN helios.migration.keeps
     IS 'whether the migration creates a replica and keeps it in step instead of moving the shard; see helios_replicas';
 COMMENT ON TABLE helios.migration IS 'migrations of shards between nodes';
 COMMENT ON COLUMN helios.migration.becomes IS 'distributed or plain, for a schema that moves from or to the coordinator';
-COMMENT ON COLUMN helios.migration.wish
+COMMENT ON COLUMN helios.migration.request
     IS 'request that the migration has not carried out yet: cancel, rollback, finish, verify or promote';
 COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows clean-up';
 COMMENT ON COLUMN helios.migration.round

@@ -76,5 +76,9 @@ fn helios_verify_schema(
     ),
 > {
     let found = given(schema, "schema").and_then(migration::verify_schema).or_raise();
-    TableIterator::new(found)
+    TableIterator::new(
+        found
+            .into_iter()
+            .map(|table| (table.name, table.source_rows, table.target_rows, table.mismatches)),
+    )
 }

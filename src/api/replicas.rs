@@ -63,11 +63,12 @@ fn promote(subject: Result<Subject>, node: Option<String>) -> Promoted {
         replica::promote(&subject?, node.as_ref())
     };
     let done = promote().or_raise();
+    let noted = done.noted;
     TableIterator::once((
         done.node,
-        done.primary_lost,
-        done.complete_until.and_then(moment),
-        done.bytes_behind,
+        noted.primary_lost,
+        noted.complete_until.and_then(moment),
+        noted.bytes_behind,
     ))
 }
 

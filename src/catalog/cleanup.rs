@@ -25,6 +25,11 @@ pub fn remove(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
     sql::run(delete, &[id.into(), node.0.into(), kind.into(), name.into()])
 }
 
+/// What a person runs where a node is gone for good, for it not to be asked any more.
+pub fn forget_by_hand(id: i64, node: NodeId) -> String {
+    format!("DELETE FROM helios.cleanup WHERE migration = {id} AND node = {}", node.0)
+}
+
 /// Objects that a migration may have left, in the order in which they can be removed.
 pub fn of_migration(id: i64) -> Result<Vec<CleanupItem>> {
     let select = "SELECT node, kind, name FROM helios.cleanup WHERE migration = $1

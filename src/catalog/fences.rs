@@ -6,6 +6,7 @@
 //! writers has waited for everybody who has not seen it.
 
 use super::cache;
+use super::lookup;
 use super::rows::Fence;
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -26,7 +27,7 @@ pub fn is_up() -> Result<bool> {
 }
 
 fn fences() -> Result<Rc<Vec<Fence>>> {
-    cache::fences()
+    lookup::fences()
 }
 
 /// 55006 if the schema's definitions must not be changed.

@@ -95,7 +95,7 @@ impl Migration {
             source: NodeId(row.value("source")?),
             target: NodeId(row.value("target")?),
             state: word(row, "state")?.ok_or_else(|| corrupt("state"))?,
-            request: word(row, "wish")?,
+            request: word(row, "request")?,
             outcome: word(row, "outcome")?,
             round: row.value("round")?,
             verified: row.option("verified")?,
@@ -110,7 +110,7 @@ impl Migration {
 
 /// The migration with this ID; 42704 if it does not exist.
 pub fn load(id: i64) -> Result<Migration> {
-    let select = "SELECT id, shard, split_from, becomes, schemas::text[], source, target, state, wish, outcome, round, tries,
+    let select = "SELECT id, shard, split_from, becomes, schemas::text[], source, target, state, request, outcome, round, tries,
                          extract(epoch FROM clock_timestamp() - verified)::double precision AS verified,
                          extract(epoch FROM clock_timestamp() - switched)::double precision AS switched,
                          keeps, way_back, histories
@@ -184,7 +184,7 @@ pub fn of_node(node: NodeId) -> Result<Vec<i64>> {
 /// transaction ends.
 pub fn is_request_unchanged(migration: &Migration) -> Result<bool> {
     let select =
-        "SELECT wish IS NOT DISTINCT FROM $2 FROM helios.migration WHERE id = $1 FOR UPDATE";
+        "SELECT request IS NOT DISTINCT FROM $2 FROM helios.migration WHERE id = $1 FOR UPDATE";
     let request = migration.request.map(Request::name);
     Ok(sql::one::<bool>(select, &[migration.id.into(), request.into()])? == Some(true))
 }
@@ -202,11 +202,11 @@ pub struct Progress {
 /// The progress of a migration; None if it does not exist.
 pub fn progress_of(id: i64) -> Result<Option<Progress>> {
     const ID: Column<MigrationProgressRow, i64> = Column::named("id");
-    let Some(table) = Table::find("migration_pkey") else { return Ok(None) };
+    let Some(table) = Table::find_by_index("migration_pkey") else { return Ok(None) };
     let Some(row) = table.first(&[ID.equals(id)])? else { return Ok(None) };
     Ok(Some(Progress {
         state: row.state.parse().map_err(|_| corrupt("state"))?,
-        has_request: row.wish.is_some(),
+        has_request: row.request.is_some(),
         rows_done: row.rows_done,
         rows_total: row.rows_total,
         error: row.error,

@@ -24,7 +24,7 @@ pub fn advance(id: i64, state: State) -> Result<()> {
 
 /// Sets the state to cleanup, with the outcome that follows it.
 pub fn end(id: i64, outcome: State, error: Option<&str>) -> Result<()> {
-    let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, wish = NULL, error = $3, tries = 0, retry_at = NULL
+    let update = "UPDATE helios.migration SET state = 'cleanup', outcome = $2, request = NULL, error = $3, tries = 0, retry_at = NULL
                    WHERE id = $1";
     sql::run("DELETE FROM helios.replica WHERE migration = $1", &[id.into()])?;
     sql::run(update, &[id.into(), outcome.name().into(), error.into()])
@@ -75,25 +75,25 @@ pub fn next_round(id: i64) -> Result<i32> {
 
 /// Clears a request that has been carried out.
 pub fn clear_request(id: i64, request: Request) -> Result<()> {
-    let update = "UPDATE helios.migration SET wish = NULL WHERE id = $1 AND wish = $2";
+    let update = "UPDATE helios.migration SET request = NULL WHERE id = $1 AND request = $2";
     sql::run(update, &[id.into(), request.name().into()])
 }
 
 /// The OID of `helios.migration`, the class of the workers' object locks.
 pub fn catalog() -> Option<Oid> {
-    Table::<MigrationProgressRow>::find("").map(Table::oid)
+    Table::<MigrationProgressRow>::find().map(Table::oid)
 }
 
 /// Submits a request to a migration in any state.
 pub fn submit(id: i64, request: Request) -> Result<()> {
-    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL WHERE id = $1";
+    let update = "UPDATE helios.migration SET request = $2, retry_at = NULL WHERE id = $1";
     sql::run(update, &[id.into(), request.name().into()])
 }
 
 /// Submits a request to a moving migration if its state allows that; otherwise false. Sees concurrent changes of the
 /// state.
 pub fn submit_if_allowed(id: i64, request: Request) -> Result<bool> {
-    let update = "UPDATE helios.migration SET wish = $2, retry_at = NULL
+    let update = "UPDATE helios.migration SET request = $2, retry_at = NULL
                    WHERE id = $1 AND state = ANY ($3) AND NOT keeps RETURNING id";
     let allowed = State::ALL.into_iter().filter(|state| state.allows(request));
     let allowed: Vec<String> = allowed.map(|state| state.name().to_owned()).collect();
@@ -103,7 +103,7 @@ pub fn submit_if_allowed(id: i64, request: Request) -> Result<bool> {
 
 /// Sets a time before which nothing is done unless a request arrives.
 pub fn retry_after(id: i64, time: Duration) -> Result<()> {
-    let update = "UPDATE helios.migration SET retry_at = CASE WHEN wish IS NULL THEN clock_timestamp() + make_interval(secs => $2) END
+    let update = "UPDATE helios.migration SET retry_at = CASE WHEN request IS NULL THEN clock_timestamp() + make_interval(secs => $2) END
                    WHERE id = $1";
     sql::run(update, &[id.into(), time.as_secs_f64().into()])
 }

@@ -10,13 +10,17 @@
 
 mod cache;
 pub mod cleanup;
+mod cluster;
+pub mod coordinator;
 pub mod fences;
 pub mod foreign_server;
 pub mod gate;
+mod lookup;
 pub mod migration;
 mod migration_progress;
 pub mod migration_table;
 pub mod own_objects;
+pub mod own_session;
 pub mod placement_strategy;
 pub mod proof;
 pub mod remote_sql;
@@ -30,10 +34,12 @@ pub mod trigger_functions;
 pub mod verification;
 mod version;
 
-pub use cache::{
-    any_placement, any_placement_of, catalogs_owner, cluster_id, coordinator_address, exists,
-    generation, in_use, is_node, is_reference, node, node_named, nodes, placement, placement_of,
-    remote_nodes, replicas,
+pub use cache::{catalogs_owner, exists, generation};
+pub use cluster::{
+    cluster_id, coordinator_address, in_use, is_node, node, node_named, nodes, remote_nodes,
+};
+pub use lookup::{
+    any_placement, any_placement_of, is_reference, placement, placement_of, replicas,
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{
@@ -42,10 +48,10 @@ pub use shards::{
     set_replicas, shard, shards, shards_of_schemas, split_shard,
 };
 pub use store::{
-    NewNode, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner, dedicated_shard,
-    exclude_local_node, forget_reference, forget_schema, insert_schema, move_shards,
-    moving_schemas, password, put_schema, references, remove_node, rename_schema, schemas_of,
-    schemas_on, set_moving,
+    NewNode, REFERENCES, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner,
+    dedicated_shard, exclude_local_node, forget_reference, forget_schema, insert_schema,
+    move_shards, moving_schemas, node_in_snapshot, password, put_schema, references, remove_node,
+    rename_schema, schemas_of, schemas_on, set_moving,
 };
 pub use version::is_refusal as is_version_refusal;
 
@@ -57,28 +63,28 @@ use std::time::Duration;
 
 /// Locks the shard in share mode until the transaction ends. The caller reads its placement again afterwards.
 pub fn lock_shard_shared(shard: ShardId) {
-    if let Some(table) = cache::shard_table() {
+    if let Some(table) = lookup::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Share);
     }
 }
 
 /// Releases all locks acquired by [`lock_shard_shared`].
 pub fn unlock_shard_shared(shard: ShardId) {
-    if let Some(table) = cache::shard_table() {
+    if let Some(table) = lookup::shard_table() {
         lock::release(table, shard.0 as u32, lock::Mode::Share);
     }
 }
 
 /// Locks the shard exclusively until the transaction ends.
 pub fn lock_shard_exclusive(shard: ShardId) {
-    if let Some(table) = cache::shard_table() {
+    if let Some(table) = lookup::shard_table() {
         lock::object(table, shard.0 as u32, lock::Mode::Exclusive);
     }
 }
 
 /// The class of the shards' object locks.
 pub fn lock_catalog() -> Option<Oid> {
-    cache::shard_table()
+    lookup::shard_table()
 }
 
 /// Like [`lock_shard_exclusive`] for several shards; false, with none locked, after the timeout `wait`, during which
@@ -86,7 +92,7 @@ pub fn lock_catalog() -> Option<Oid> {
 pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
     let mut ids: Vec<u32> = shards.iter().map(|shard| shard.0 as u32).collect();
     ids.sort_unstable();
-    match cache::shard_table() {
+    match lookup::shard_table() {
         Some(table) => lock::exclusive_within(table, &ids, wait),
         None => Ok(true),
     }
@@ -94,14 +100,14 @@ pub fn lock_shards_within(shards: &[ShardId], wait: Duration) -> Result<bool> {
 
 /// Serializes transactions that write a reference table; held until the transaction ends on all nodes.
 pub fn lock_reference_exclusive(relation: Oid) {
-    if let Some(table) = cache::reference_catalog() {
+    if let Some(table) = lookup::reference_catalog() {
         lock::object(table, relation.to_u32(), lock::Mode::Exclusive);
     }
 }
 
 /// Waits for writers of a reference table, and blocks new ones until the transaction ends.
 pub fn lock_reference_shared(relation: Oid) {
-    if let Some(table) = cache::reference_catalog() {
+    if let Some(table) = lookup::reference_catalog() {
         lock::object(table, relation.to_u32(), lock::Mode::Share);
     }
 }
@@ -109,14 +115,14 @@ pub fn lock_reference_shared(relation: Oid) {
 /// Blocks adding and removing nodes until the transaction ends: DDL sent to all nodes would miss one that is just being
 /// added.
 pub fn lock_cluster_shared() {
-    if let Some(table) = cache::shard_table() {
+    if let Some(table) = lookup::shard_table() {
         lock::object(table, 0, lock::Mode::Share);
     }
 }
 
 /// Serializes changes of the cluster (nodes, placement of empty shards); held until the transaction ends.
 pub fn lock_cluster() {
-    if let Some(table) = cache::shard_table() {
+    if let Some(table) = lookup::shard_table() {
         lock::object(table, 0, lock::Mode::Exclusive);
     }
 }

@@ -1,6 +1,6 @@
 //! Placement of new schemas.
 
-use super::cache::{node, node_named, nodes};
+use super::cluster::{node, node_named, nodes};
 use super::rows::{Node, NodeId, Shard, ShardId};
 use super::shards::shards;
 use super::store::schemas_on;

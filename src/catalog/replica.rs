@@ -70,7 +70,7 @@ pub fn copy_deficits(pause: f64) -> Result<Vec<CopyDeficit>> {
                     AND m.state NOT IN ('cleanup', {ENDED})) <> s.replicas - 1
             AND NOT EXISTS (SELECT FROM helios.migration m WHERE m.shard = s.id AND
                     (NOT m.keeps AND m.state NOT IN ({ENDED})
-                     OR m.keeps AND (m.state = 'switch' OR m.wish IS NOT NULL)
+                     OR m.keeps AND (m.state = 'switch' OR m.request IS NOT NULL)
                      OR m.keeps AND m.outcome = 'failed'
                         AND coalesce(m.ended, clock_timestamp()) > clock_timestamp() - make_interval(secs => $1)))
             FOR UPDATE OF s SKIP LOCKED"
@@ -131,7 +131,7 @@ pub fn promoted(migration: &Migration, loss: Option<&Loss>) -> Result<()> {
     sql::run("DELETE FROM helios.replica WHERE shard = $1", &[migration.shard.0.into()])?;
     let others = format!(
         "UPDATE helios.migration SET retry_at = NULL,
-                wish = CASE state WHEN 'dual_write_back' THEN 'finish' ELSE 'cancel' END
+                request = CASE state WHEN 'dual_write_back' THEN 'finish' ELSE 'cancel' END
           WHERE shard = $1 AND keeps AND id <> $2 AND state NOT IN ('cleanup', {ENDED})"
     );
     sql::run(&others, &[migration.shard.0.into(), migration.id.into()])?;

@@ -182,6 +182,12 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     })
 }
 
+/// The node that a schema lived on when the transaction's snapshot was taken; None if it was no distributed schema.
+pub fn node_in_snapshot(schema: &str) -> Result<Option<NodeId>> {
+    let select = "SELECT p.node FROM helios.schema s JOIN helios.shard p ON p.id = s.shard WHERE s.name = $1::name";
+    Ok(as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?.map(NodeId))
+}
+
 /// The distributed schemas being moved.
 pub fn moving_schemas() -> Result<Vec<String>> {
     let select = format!(
@@ -197,6 +203,9 @@ pub struct ReferenceTable {
     /// Its qualified name, quoted as needed.
     pub name: String,
 }
+
+/// The OIDs of the reference tables, as a subquery for conditions on PostgreSQL's catalogs.
+pub const REFERENCES: &str = "SELECT relation FROM helios.reference_table";
 
 /// All reference tables in order of creation.
 pub fn references() -> Result<Vec<ReferenceTable>> {
@@ -228,7 +237,7 @@ pub fn forget_reference(relation: Oid) -> Result<()> {
 /// The password of a role on a node, if stored in the catalog; a row for the node takes precedence over one for all.
 pub fn password(node: NodeId, role: &str) -> Result<Option<String>> {
     const ROLE: Column<CredentialRow, Name> = Column::named("role");
-    let Some(table) = Table::find("credential_node_role_key") else { return Ok(None) };
+    let Some(table) = Table::find_by_index("credential_node_role_key") else { return Ok(None) };
     let mut rows = table.rows(&[ROLE.equals(Name(role.to_owned()))])?;
     rows.retain(|row| row.node.is_none_or(|of| of == node.0));
     rows.sort_by_key(|row| row.node.is_none());

@@ -116,7 +116,7 @@ catalog_table! {
     /// The progress columns of a row of `helios.migration`.
     pub struct MigrationProgressRow: "helios"."migration" {
         pub state: String,
-        pub wish: Option<String>,
+        pub request: Option<String>,
         pub rows_done: i64,
         pub rows_total: i64,
         pub error: Option<String>,

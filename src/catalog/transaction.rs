@@ -19,7 +19,7 @@ pub struct CommitRecord {
 }
 
 fn table() -> Result<Table<TransactionRow>> {
-    Table::find("").ok_or_else(|| {
+    Table::find().ok_or_else(|| {
         Error::new(Code::ERRCODE_UNDEFINED_TABLE, "table helios.transaction does not exist")
     })
 }

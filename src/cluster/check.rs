@@ -1,6 +1,6 @@
 //! Checks of a server that is, or is about to become, a node.
 
-use crate::catalog::{self, Node, ReferenceTable};
+use crate::catalog::{self, Node, ReferenceTable, coordinator};
 use crate::cluster::connect;
 use crate::cluster::finding::Finding;
 use crate::cluster::ownership;
@@ -8,7 +8,7 @@ use crate::cluster::{definitions, role_check};
 use crate::ddl::reference_table;
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
-use crate::remote::Session;
+use crate::remote::{Record, Session, own_rows};
 use crate::transaction::{self, Mode};
 use helios_core::node_interface::{self, Standing};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -27,45 +27,39 @@ struct Facts {
     superuser: bool,
 }
 
-const FACTS: &str = "SELECT current_setting('server_version_num'), current_setting('server_version'),
-       pg_encoding_to_char(d.encoding), d.datcollate, current_setting('max_prepared_transactions'),
-       current_setting('wal_level'), (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'helios'),
-       EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'helios'),
-       EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'helios.grammar'),
-       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)
+/// Columns of text, which can be asked of this server as of others.
+const FACTS: &str = "SELECT current_setting('server_version_num') AS version, current_setting('server_version') AS version_text,
+       pg_encoding_to_char(d.encoding)::text AS encoding, d.datcollate::text AS collation,
+       current_setting('max_prepared_transactions') AS max_prepared, current_setting('wal_level') AS wal_level,
+       (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'helios') AS extension,
+       EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'helios')::text AS available,
+       EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'helios.grammar')::text AS preloaded,
+       (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user)::text AS superuser
   FROM pg_catalog.pg_database d WHERE d.datname = current_database()";
 
 impl Facts {
-    fn read(text: &[Option<String>]) -> Self {
-        let text = |column: usize| text.get(column).cloned().flatten();
-        let number = |column| text(column).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let yes = |column| matches!(text(column).as_deref(), Some("t" | "true"));
-        Self {
-            version: number(0),
-            version_text: text(1).unwrap_or_default(),
-            encoding: text(2).unwrap_or_default(),
-            collation: text(3).unwrap_or_default(),
-            max_prepared: number(4),
-            wal_level: text(5).unwrap_or_default(),
-            extension: text(6),
-            available: yes(7),
-            preloaded: yes(8),
-            superuser: yes(9),
-        }
+    fn read(rows: &[Record]) -> Result<Self> {
+        let row = rows.first().cloned().unwrap_or_default();
+        Ok(Self {
+            version: row.parsed("version")?.unwrap_or(0),
+            version_text: row.text("version_text")?,
+            encoding: row.text("encoding")?,
+            collation: row.text("collation")?,
+            max_prepared: row.parsed("max_prepared")?.unwrap_or(0),
+            wal_level: row.text("wal_level")?,
+            extension: row.option("extension")?.map(str::to_owned),
+            available: row.flag("available")?,
+            preloaded: row.flag("preloaded")?,
+            superuser: row.flag("superuser")?,
+        })
     }
 
     fn here() -> Result<Self> {
-        let query = format!(
-            "SELECT array[f.a, f.b, f.c, f.d, f.e, f.f, f.g, f.h::text, f.i::text, f.j::text]
-                               FROM ({FACTS}) AS f(a, b, c, d, e, f, g, h, i, j)"
-        );
-        let row = sql::one::<Vec<Option<String>>>(&query, &[])?;
-        Ok(Self::read(&row.unwrap_or_default()))
+        Self::read(&own_rows(FACTS)?)
     }
 
     fn there(session: &mut Session) -> Result<Self> {
-        let rows = session.query(FACTS)?;
-        Ok(Self::read(rows.first().map_or(&[], |row| &**row)))
+        Self::read(&session.query(FACTS)?)
     }
 
     /// Checks whether the server can be a node of the cluster whose coordinator is `here`.
@@ -270,7 +264,7 @@ fn refuse_known(node: &Node, session: &mut Session) -> Result<()> {
 
 fn refuse_other_cluster(node: &Node, session: &mut Session) -> Result<()> {
     ownership::check(node, session)?;
-    let rows = session.query("SELECT name FROM helios.node WHERE NOT is_local ORDER BY 1")?;
+    let rows = session.query(coordinator::NODES)?;
     if rows.is_empty() {
         return Ok(());
     }
@@ -386,7 +380,7 @@ fn own_relations(
     session: &mut Session,
 ) -> Result<Finding> {
     const SHOWN: usize = 20;
-    let select = "SELECT n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname)
+    let select = "SELECT n.nspname, pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
                     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE c.relkind IN ('r', 'v', 'm', 'S', 'f', 'p')
                      AND n.nspname NOT IN ('information_schema', 'helios') AND n.nspname !~ '^pg_'
@@ -394,15 +388,13 @@ fn own_relations(
                                       WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                                         AND d.deptype = 'e')
                    ORDER BY 2";
-    let rows = session.query(select)?.into_iter().map(|row| {
-        let mut columns = row.into_iter().flatten();
-        (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
-    });
-    let own: Vec<String> = rows
-        .filter(|(schema, _)| !tenants.contains(schema))
-        .map(|(_, name)| name)
-        .filter(|name| !references.iter().any(|table| table.name == *name))
-        .collect();
+    let mut own = Vec::new();
+    for row in session.query(select)? {
+        let (schema, name) = (row.text("nspname")?, row.text("name")?);
+        if !tenants.contains(&schema) && !references.iter().any(|table| table.name == name) {
+            own.push(name);
+        }
+    }
     let detail = match own.len() {
         0 => "The node has no relations unknown to the coordinator.".into(),
         count if count > SHOWN => {

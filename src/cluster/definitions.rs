@@ -8,40 +8,34 @@ use crate::cluster::finding::Finding;
 use crate::cluster::repair::lines;
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;
-use crate::pg::session::sql;
-use crate::remote::Session;
+use crate::remote::{Record, Session, read_own_rows};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Objects named in a finding.
 const SHOWN: usize = 20;
 
-const DIGESTS: &str = r#"SELECT schema::text, md5(string_agg(md5(concat_ws(' ', object, line, role)), '' ORDER BY object COLLATE "C", md5(line)))
+const DIGESTS: &str = r#"SELECT schema::text AS name, md5(string_agg(md5(concat_ws(' ', object, line, role)), '' ORDER BY object COLLATE "C", md5(line))) AS content
                            FROM lines GROUP BY schema"#;
 /// A privilege granted on one side only is a difference of the object's privileges.
-const ALL: &str = "SELECT schema::text || '.' || object, string_agg(concat_ws(' ', line, role), '; ' ORDER BY line) FROM lines
+const ALL: &str = "SELECT schema::text || '.' || object AS name, string_agg(concat_ws(' ', line, role), '; ' ORDER BY line) AS content FROM lines
                     WHERE aspect = 'privileges' GROUP BY schema, object
                    UNION ALL SELECT schema::text || '.' || object, line FROM lines WHERE aspect <> 'privileges'";
 
-/// Runs a query with two result columns on the node.
+/// Names and contents on the node.
 fn there(session: &mut Session, query: &str) -> Result<Vec<(String, String)>> {
     // JIT compilation of the query takes ten times as long as running it.
     let rows = session.query(&format!("SET search_path = pg_catalog; SET jit = off; {query}"))?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let mut columns = row.into_iter().map(Option::unwrap_or_default);
-            (columns.next().unwrap_or_default(), columns.next().unwrap_or_default())
-        })
-        .collect())
+    rows.iter().map(named).collect()
 }
 
-/// Runs a query with two result columns on this server.
+fn named(row: &Record) -> Result<(String, String)> {
+    Ok((row.text("name")?, row.text("content")?))
+}
+
+/// Names and contents of this server.
 fn here(query: &str) -> Result<Vec<(String, String)>> {
     let _own = OwnSettings::begin(&[(c"jit", c"off")]);
-    sql::read_rows(query, &[], |row| {
-        let column = |n| Ok(row.get::<String>(n)?.unwrap_or_default());
-        Ok((column(1)?, column(2)?))
-    })
+    read_own_rows(query)?.iter().map(named).collect()
 }
 
 /// Compares the schemas of a node with their shells. Schemas being moved are skipped.

@@ -53,7 +53,7 @@ fn copy_definitions(node: &Node, session: &mut Session) -> Result<()> {
     })
 }
 
-const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity FROM (
+const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity AS identity FROM (
          SELECT 'pg_catalog.pg_namespace'::regclass, oid FROM pg_catalog.pg_namespace
          UNION ALL SELECT 'pg_catalog.pg_extension'::regclass, oid FROM pg_catalog.pg_extension
          UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid FROM pg_catalog.pg_type
@@ -80,16 +80,13 @@ const IDENTITIES: &str = "SELECT c.classid, c.objid, i.type || ' ' || i.identity
 
 fn identities_there(session: &mut Session) -> Result<HashSet<String>> {
     let rows = session.query(IDENTITIES)?;
-    Ok(rows.into_iter().filter_map(|row| row.into_iter().nth(2).flatten()).collect())
+    rows.iter().map(|row| row.text("identity")).collect()
 }
 
 fn identities_here() -> Result<HashMap<Object, String>> {
     let rows = sql::rows(IDENTITIES, &[], |row| {
-        let object = Object {
-            class: row.get(1)?.unwrap_or(pgrx::pg_sys::InvalidOid),
-            id: row.get(2)?.unwrap_or(pgrx::pg_sys::InvalidOid),
-        };
-        Ok((object, row.get::<String>(3)?.unwrap_or_default()))
+        let object = Object { class: row.value("classid")?, id: row.value("objid")? };
+        Ok((object, row.value("identity")?))
     })?;
     Ok(rows.into_iter().collect())
 }

@@ -9,11 +9,8 @@ use crate::migration::preflight;
 use crate::migration::requirements::{self, Need};
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::session::own_settings::OwnSettings;
-use crate::pg::session::sql;
+use crate::remote::read_own_rows;
 use crate::transaction::{self, Mode};
-
-/// Number of columns in the rows of [`requirements::query`].
-const COLUMNS: usize = 11;
 
 /// 0A000 or 55000 with all obstacles, and the remedy for each.
 pub(super) fn check(schema: &str, target: NodeId) -> Result<()> {
@@ -47,8 +44,5 @@ pub(super) fn check(schema: &str, target: NodeId) -> Result<()> {
 
 fn needs_of(schemas: &[String]) -> Result<Vec<Need>> {
     let _path = OwnSettings::safe_path();
-    sql::read_rows(&requirements::query(schemas), &[], |row| {
-        let columns: Result<Vec<_>> = (1..=COLUMNS).map(|at| row.get::<String>(at)).collect();
-        Ok(Need::of_row(&columns?))
-    })
+    read_own_rows(&requirements::query(schemas))?.iter().map(Need::of_row).collect()
 }

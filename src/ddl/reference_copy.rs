@@ -94,19 +94,16 @@ fn definition(table: &ReferenceTable, place: &str) -> Result<Vec<Statement>> {
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     let select = "SELECT by_owner, statement FROM helios.reference_definition($1, $2)";
     sql::rows(select, &[table.relation.into(), place.into()], |row| {
-        Ok(Statement {
-            by_owner: row.get::<bool>(1)?.unwrap_or(false),
-            text: row.get::<String>(2)?.unwrap_or_default(),
-        })
+        Ok(Statement { by_owner: row.value("by_owner")?, text: row.value("statement")? })
     })
 }
 
 fn copy_rows(node: NodeId, table: &ReferenceTable, place: &str) -> Result<()> {
-    let columns = "SELECT attnum::int, quote_ident(attname) FROM pg_attribute
+    let columns = "SELECT attnum::int AS number, quote_ident(attname) AS name FROM pg_attribute
                     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
     let columns = sql::rows(columns, &[table.relation.into()], |row| {
-        let at = row.get::<i32>(1)?.and_then(|number| usize::try_from(number - 1).ok());
-        Ok((at.unwrap_or_default(), row.get::<String>(2)?.unwrap_or_default()))
+        let at = usize::try_from(row.value::<i32>("number")? - 1).unwrap_or_default();
+        Ok((at, row.value::<String>("name")?))
     })?;
     let names: Vec<_> = columns.iter().map(|(_, name)| name.as_str()).collect();
     let name = crate::pg::catalog::names::relation_local_name(table.relation).unwrap_or_default();

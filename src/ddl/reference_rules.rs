@@ -1,6 +1,6 @@
 //! Requirements for reference tables.
 
-use crate::catalog::{self, ReferenceTable};
+use crate::catalog::{self, REFERENCES, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::privileges::RunAs;
@@ -35,16 +35,16 @@ pub fn check(table: &ReferenceTable) -> Result<()> {
     }
     let select = "SELECT CASE c.relkind WHEN 'r' THEN NULL WHEN 'p' THEN 'a partitioned table' WHEN 'v' THEN 'a view'
                           WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table' WHEN 'S' THEN 'a sequence'
-                          WHEN 'i' THEN 'an index' ELSE 'no ordinary table' END,
+                          WHEN 'i' THEN 'an index' ELSE 'no ordinary table' END AS kind,
                          CASE WHEN c.oid < 16384 OR c.relnamespace IN ('helios'::regnamespace, 'pg_catalog'::regnamespace)
                               THEN 'a table of the system' WHEN c.relpersistence = 't' THEN 'a temporary table'
                               WHEN c.relpersistence = 'u' THEN 'an unlogged table'
                               WHEN EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
                                               AND d.objid = c.oid AND d.deptype = 'e') THEN 'part of an extension'
-                              WHEN c.reloftype <> 0 THEN 'a typed table' END
+                              WHEN c.reloftype <> 0 THEN 'a typed table' END AS peculiarity
                     FROM pg_class c WHERE c.oid = $1";
     let kinds = sql::rows(select, &[table.relation.into()], |row| {
-        Ok(row.get::<String>(1)?.or(row.get::<String>(2)?))
+        Ok(row.option::<String>("kind")?.or(row.option("peculiarity")?))
     })?;
     if let Some(kind) = kinds.into_iter().flatten().next() {
         let message = format!("{} cannot be a reference table", table.name);
@@ -57,41 +57,41 @@ pub fn check(table: &ReferenceTable) -> Result<()> {
 
 /// Checks the requirements that a reference table must always meet: 0A000 if it does not.
 pub fn check_shape(table: &ReferenceTable) -> Result<()> {
-    let refused =
-        |column: usize, message: &str, hint: &str| (column, message.to_owned(), hint.to_owned());
     let rules = [
-        refused(
-            1,
+        (
+            "no_key",
             "has no primary key",
             "Add a primary key, which identifies the rows in the copies.",
         ),
-        refused(2, "has inheritance parents or children", "Use a table without inheritance."),
-        refused(
-            3,
+        ("inherits", "has inheritance parents or children", "Use a table without inheritance."),
+        (
+            "row_security",
             "has row-level security",
             "Disable row-level security and drop the policies, or keep the table in a distributed schema.",
         ),
-        refused(4, "has rules", "Use triggers instead."),
-        refused(
-            5,
+        ("rules", "has rules", "Use triggers instead."),
+        (
+            "refers_elsewhere",
             "has a foreign key to a table that does not exist on nodes",
             "Make the referenced table a reference table first, or drop the foreign key.",
         ),
-        refused(6, "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
+        ("deferrable_key", "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
     ];
-    let select = "SELECT NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p'),
-                         EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)),
-                         c.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid),
-                         EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid),
-                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f' AND confrelid <> c.oid
-                                    AND confrelid NOT IN (SELECT relation FROM helios.reference_table)),
-                         EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p' AND condeferrable)
-                    FROM pg_class c WHERE c.oid = $1";
+    let select = format!(
+        "SELECT NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p') AS no_key,
+                EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)) AS inherits,
+                c.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid) AS row_security,
+                EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid) AS rules,
+                EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f' AND confrelid <> c.oid
+                           AND confrelid NOT IN ({REFERENCES})) AS refers_elsewhere,
+                EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p' AND condeferrable) AS deferrable_key
+           FROM pg_class c WHERE c.oid = $1"
+    );
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-    let found = sql::rows(select, &[table.relation.into()], |row| {
-        for (column, message, hint) in &rules {
-            if row.get::<bool>(*column)? == Some(true) {
-                return Ok(Some((message.clone(), hint.clone())));
+    let found = sql::rows(&select, &[table.relation.into()], |row| {
+        for (column, message, hint) in rules {
+            if row.value(column)? {
+                return Ok(Some((message, hint)));
             }
         }
         Ok(None)

@@ -199,14 +199,13 @@ fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -
 /// reference table that change, are the node's.
 fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-    let select = "SELECT t.tgname::text, k.confrelid, c.relnamespace
+    let select = "SELECT t.tgname::text AS trigger, k.confrelid, c.relnamespace
                     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                          JOIN pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid
                    WHERE k.oid = $1 AND k.contype = 'f' AND k.conrelid <> k.confrelid";
-    let none = pgrx::pg_sys::InvalidOid;
     let triggers = sql::rows(select, &[constraint.into()], |row| {
-        let name = row.get::<String>(1)?.unwrap_or_default();
-        Ok((name, row.get::<Oid>(2)?.unwrap_or(none), row.get::<Oid>(3)?.unwrap_or(none)))
+        let trigger = row.value::<String>("trigger")?;
+        Ok((trigger, row.value::<Oid>("confrelid")?, row.value::<Oid>("relnamespace")?))
     })?;
     for (trigger, referenced, namespace) in triggers {
         if !catalog::is_reference(referenced)? || catalog::placement(namespace)?.is_none() {
@@ -227,16 +226,15 @@ fn nodes() -> Result<Vec<Rc<Node>>> {
 }
 
 fn refuse_on_node() -> Result<()> {
-    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-    match sql::one::<bool>("SELECT node_of IS NOT NULL FROM helios.cluster", &[])? {
-        Some(true) => Err(Error::new(
-            Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "cannot create a reference table on a node",
-        )
-        .detail("This server is a node of a cluster.")
-        .hint("Connect to the coordinator.")),
-        _ => Ok(()),
+    if !catalog::is_node()? {
+        return Ok(());
     }
+    Err(Error::new(
+        Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "cannot create a reference table on a node",
+    )
+    .detail("This server is a node of a cluster.")
+    .hint("Connect to the coordinator."))
 }
 
 /// The rows must be those that are committed once the lock is held.
@@ -275,14 +273,14 @@ fn still_fits(relation: Oid) -> Result<()> {
 
 /// Tenants' tables that refer to the table would lose it.
 fn refuse_referrers(table: &ReferenceTable) -> Result<()> {
-    let select = "SELECT format('%I.%I', n.nspname, c.relname), n.oid FROM pg_constraint k
+    let select = "SELECT format('%I.%I', n.nspname, c.relname) AS name, n.oid AS namespace FROM pg_constraint k
                     JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
                    WHERE k.confrelid = $1 AND k.contype = 'f' ORDER BY 1";
     let referrers = sql::rows(select, &[table.relation.into()], |row| {
-        Ok((row.get::<String>(1)?.unwrap_or_default(), row.get::<Oid>(2)?))
+        Ok((row.value::<String>("name")?, row.value::<Oid>("namespace")?))
     })?;
     for (name, namespace) in referrers {
-        if catalog::placement(namespace.unwrap_or(pgrx::pg_sys::InvalidOid))?.is_some() {
+        if catalog::placement(namespace)?.is_some() {
             let message = format!("cannot undistribute reference table {}", table.name);
             return Err(Error::new(Code::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST, message)
                 .detail(format!(

@@ -5,7 +5,7 @@ use crate::catalog;
 use crate::error::Result;
 use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::{self, sql};
-use pgrx::pg_sys::{InvalidOid, Oid};
+use pgrx::pg_sys::Oid;
 use pgrx::spi::quote_identifier;
 
 /// A trigger that has been disabled.
@@ -24,19 +24,18 @@ pub(super) fn begin(relations: Vec<Oid>) -> Result<Vec<Trigger>> {
                       UNION ALL SELECT inhrelid, inhparent FROM pg_catalog.pg_inherits),
                   reached (id) AS (
                       SELECT pg_catalog.unnest($1) UNION SELECT child FROM leaning JOIN reached ON parent = id)
-                  SELECT t.tgrelid, t.tgname::text, c.relnamespace,
-                         CASE t.tgenabled WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END
+                  SELECT t.tgrelid, t.tgname::text AS name, c.relnamespace,
+                         CASE t.tgenabled WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END AS enable
                     FROM reached JOIN pg_catalog.pg_trigger t ON t.tgrelid = id
                          JOIN pg_catalog.pg_class c ON c.oid = id
                    WHERE t.tgtype & 32 <> 0 AND t.tgenabled <> 'D' AND NOT t.tgisinternal";
     let found = sql::rows(select, &[relations.into()], |row| {
-        let namespace = row.get::<Oid>(3)?.unwrap_or(InvalidOid);
         let trigger = Trigger {
-            table: row.get::<Oid>(1)?.unwrap_or(InvalidOid),
-            name: row.get::<String>(2)?.unwrap_or_default(),
-            enable: row.get::<String>(4)?.unwrap_or_default(),
+            table: row.value("tgrelid")?,
+            name: row.value("name")?,
+            enable: row.value("enable")?,
         };
-        Ok((namespace, trigger))
+        Ok((row.value::<Oid>("relnamespace")?, trigger))
     })?;
     let mut silenced = Vec::new();
     for (namespace, trigger) in found {

@@ -13,7 +13,7 @@ use crate::pg::error::{catch_cancel, notify};
 use crate::pg::exec::nesting::commit_and_begin;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, sql, subtransaction};
-use crate::remote::cancel_everything;
+use crate::remote::{cancel_everything, cells, read_own_rows};
 use crate::transaction::{self, Mode, SafePath};
 use helios_core::quote::{identifier, literal, qualified};
 use pgrx::PgLogLevel;
@@ -63,44 +63,84 @@ impl Scope {
     }
 }
 
-/// One column of a row is text or NULL.
-type Cells = Vec<Option<String>>;
-
-fn cell(row: &Cells, at: usize) -> &str {
-    row.get(at).and_then(Option::as_deref).unwrap_or_default()
+/// An index of a table.
+struct Index {
+    schema: String,
+    name: String,
+    /// Whether it is valid, ready and live; see [`VALID`].
+    marks: String,
+    definition: String,
+    is_of_constraint: bool,
 }
 
-/// Columns: schema, name, whether it is valid, ready and live, definition, whether it is of a constraint.
-fn indexes(scope: &Scope) -> String {
-    format!(
-        "SELECT n.nspname::text, i.relname::text, concat_ws(',', x.indisvalid, x.indisready, x.indislive), pg_catalog.pg_get_indexdef(i.oid),
-                EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid)::text
-           FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
-                JOIN pg_catalog.pg_class t ON t.oid = x.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
-          WHERE i.relkind = 'i' AND {}",
-        scope.condition()
-    )
+impl Index {
+    fn query(scope: &Scope) -> String {
+        format!(
+            "SELECT n.nspname::text, i.relname::text, concat_ws(',', x.indisvalid, x.indisready, x.indislive),
+                    pg_catalog.pg_get_indexdef(i.oid),
+                    EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid)::text
+               FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+                    JOIN pg_catalog.pg_class t ON t.oid = x.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+              WHERE i.relkind = 'i' AND {}",
+            scope.condition()
+        )
+    }
+
+    /// A row of [`Index::query`].
+    fn read([schema, name, marks, definition, is_of_constraint]: [String; 5]) -> Self {
+        Self { schema, name, marks, definition, is_of_constraint: is_of_constraint == "true" }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        (&self.schema, &self.name) == (&other.schema, &other.name)
+    }
+
+    fn qualified(&self) -> String {
+        qualified(&self.schema, &self.name)
+    }
 }
 
-/// Partitions that are being detached. Columns: schema and name of the partition, of the parent, and a check that stands
-/// for the bounds: name, definition.
-fn detached(scope: &Scope) -> String {
-    format!(
-        "SELECT m.nspname::text, c.relname::text, n.nspname::text, t.relname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
-           FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace
-                JOIN pg_catalog.pg_class t ON t.oid = h.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
-                LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'c' AND k.conislocal
-          WHERE h.inhdetachpending AND {}",
-        scope.condition()
-    )
+/// A partition that is being detached.
+struct Detached {
+    partition: String,
+    parent: String,
+    /// A check that stands for the bounds; empty where there is none.
+    check: String,
+    check_definition: String,
 }
 
-fn here(query: &str, columns: usize) -> Result<Vec<Cells>> {
-    sql::read_rows(query, &[], |row| (1..=columns).map(|at| row.get::<String>(at)).collect())
+impl Detached {
+    fn query(scope: &Scope) -> String {
+        format!(
+            "SELECT m.nspname::text, c.relname::text, n.nspname::text, t.relname::text, k.conname::text, pg_catalog.pg_get_constraintdef(k.oid)
+               FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class c ON c.oid = h.inhrelid JOIN pg_catalog.pg_namespace m ON m.oid = c.relnamespace
+                    JOIN pg_catalog.pg_class t ON t.oid = h.inhparent JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace
+                    LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = c.oid AND k.contype = 'c' AND k.conislocal
+              WHERE h.inhdetachpending AND {}",
+            scope.condition()
+        )
+    }
+
+    /// A row of [`Detached::query`].
+    fn read([schema, name, of_schema, of_name, check, check_definition]: [String; 6]) -> Self {
+        let (partition, parent) = (qualified(&schema, &name), qualified(&of_schema, &of_name));
+        Self { partition, parent, check, check_definition }
+    }
 }
 
-fn there(node: NodeId, query: &str) -> Result<Vec<Cells>> {
-    transaction::query(node, query.as_bytes(), Mode::Autocommit)
+/// Rows of this server. A node answers without the names of columns: both are read by their number.
+fn here<const N: usize, T>(query: &str, read: fn([String; N]) -> T) -> Result<Vec<T>> {
+    read_own_rows(query)?.into_iter().map(|row| Ok(read(cells(row)?))).collect()
+}
+
+/// Rows of a node.
+fn there<const N: usize, T>(
+    node: NodeId,
+    query: &str,
+    read: fn([String; N]) -> T,
+) -> Result<Vec<T>> {
+    let rows = transaction::query(node, query.as_bytes(), Mode::Autocommit)?;
+    rows.into_iter().map(|row| Ok(read(cells(row)?))).collect()
 }
 
 /// Makes the shells show what the node shows. What cannot be had soon is left for the next time.
@@ -108,17 +148,19 @@ fn there(node: NodeId, query: &str) -> Result<Vec<Cells>> {
 /// `dropping`: an index that only the shell has is gone.
 pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> {
     let _path = SafePath::begin();
-    let (indexes, detached) = (indexes(scope), detached(scope));
-    let (here_now, there_now) = (here(&indexes, 5)?, there(node, &indexes)?);
-    let (pending_here, pending_there) = (here(&detached, 6)?, there(node, &detached)?);
+    let (indexes, detached) = (Index::query(scope), Detached::query(scope));
+    let here_now = here(&indexes, Index::read)?;
+    let there_now = there(node, &indexes, Index::read)?;
+    let pending_here = here(&detached, Detached::read)?;
+    let pending_there = there(node, &detached, Detached::read)?;
     let mut changes = Vec::new();
     for index in &there_now {
         changes.extend(index_changes(index, &here_now));
     }
-    let is_there = |index: &Cells| there_now.iter().any(|other| other[..2] == index[..2]);
+    let is_there = |index: &Index| there_now.iter().any(|other| other.is(index));
     for gone in here_now.iter().filter(|index| !is_there(index)) {
-        if cell(gone, 4) == "false" && (dropping || cell(gone, 2) != VALID) {
-            changes.push(Change::Definition(format!("DROP INDEX {}", name_of(gone))));
+        if !gone.is_of_constraint && (dropping || gone.marks != VALID) {
+            changes.push(Change::Definition(format!("DROP INDEX {}", gone.qualified())));
         }
     }
     for pending in &pending_there {
@@ -138,10 +180,10 @@ pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> 
 
 /// After indexes were rebuilt on the node: what could not be used may be usable now.
 pub(super) fn rebuilt(node: NodeId, scope: &Scope) -> Result<()> {
-    let unusable = |index: &Cells| cell(index, 2) != VALID;
+    let unusable = |index: &Index| index.marks != VALID;
     let is_concerned = {
         let _path = OwnSettings::safe_path();
-        here(&indexes(scope), 5)?.iter().any(unusable)
+        here(&Index::query(scope), Index::read)?.iter().any(unusable)
     };
     if is_concerned { follow(node, scope, false) } else { Ok(()) }
 }
@@ -159,11 +201,11 @@ pub(super) fn follow_checks(node: NodeId, partition: Oid) -> Result<()> {
         literal(schema),
         literal(name)
     );
-    let known = here(&query, 2)?;
-    for check in there(node, &query)? {
-        if !known.iter().any(|other| other[..1] == check[..1]) {
-            let (constraint, definition) = (identifier(cell(&check, 0)), cell(&check, 1));
-            let table = qualified(schema, name);
+    let pair = |[name, definition]: [String; 2]| (name, definition);
+    let known = here(&query, pair)?;
+    for (constraint, definition) in there(node, &query, pair)? {
+        if !known.iter().any(|(other, _)| *other == constraint) {
+            let (table, constraint) = (qualified(schema, name), identifier(&constraint));
             let add = format!("ALTER TABLE ONLY {table} ADD CONSTRAINT {constraint} {definition}");
             locally(|| sql::run(&add, &[]))?;
         }
@@ -171,7 +213,7 @@ pub(super) fn follow_checks(node: NodeId, partition: Oid) -> Result<()> {
     Ok(())
 }
 
-/// What [`indexes`] says of an index that can be used.
+/// The marks of an index that can be used.
 const VALID: &str = "t,t,t";
 
 /// A change of the shell.
@@ -182,19 +224,15 @@ enum Change {
     Catalog(String),
 }
 
-fn name_of(row: &Cells) -> String {
-    qualified(cell(row, 0), cell(row, 1))
-}
-
-fn index_changes(index: &Cells, here: &[Cells]) -> Vec<Change> {
-    let shell = here.iter().find(|other| other[..2] == index[..2]);
-    let (marks, is_constraint) = (cell(index, 2), cell(index, 4) == "true");
+fn index_changes(index: &Index, here: &[Index]) -> Vec<Change> {
+    let shell = here.iter().find(|other| other.is(index));
+    let marks = index.marks.as_str();
     let mut changes = Vec::new();
     match shell {
-        Some(shell) if cell(shell, 2) == marks => return changes,
+        Some(shell) if shell.marks == marks => return changes,
         Some(_) => {}
-        None if is_constraint => return changes,
-        None => changes.push(Change::Definition(cell(index, 3).to_owned())),
+        None if index.is_of_constraint => return changes,
+        None => changes.push(Change::Definition(index.definition.clone())),
     }
     let [valid, ready, live] = [0, 1, 2].map(|at| marks.split(',').nth(at).unwrap_or("t"));
     if shell.is_some() || marks != VALID {
@@ -204,32 +242,29 @@ fn index_changes(index: &Cells, here: &[Cells]) -> Vec<Change> {
             literal(valid),
             literal(ready),
             literal(live),
-            literal(&name_of(index))
+            literal(&index.qualified())
         )));
     }
     changes
 }
 
-fn detach_changes(pending: &Cells, here: &[Cells]) -> Result<Vec<Change>> {
+fn detach_changes(pending: &Detached, here: &[Detached]) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    let partition = name_of(pending);
-    let parent = qualified(cell(pending, 2), cell(pending, 3));
-    let check = cell(pending, 4);
+    let Detached { partition, parent, check, check_definition } = pending;
     let has_check = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE conrelid = $1::pg_catalog.regclass AND conname = $2::name)";
-    let arguments = [partition.as_str().into(), check.into()];
+    let arguments = [partition.as_str().into(), check.as_str().into()];
     if !check.is_empty() && sql::read_one::<bool>(has_check, &arguments)? == Some(false) {
         let check = identifier(check);
-        let definition = cell(pending, 5);
         changes.push(Change::Definition(format!(
-            "ALTER TABLE ONLY {partition} ADD CONSTRAINT {check} {definition}"
+            "ALTER TABLE ONLY {partition} ADD CONSTRAINT {check} {check_definition}"
         )));
     }
-    if !here.iter().any(|other| other[..4] == pending[..4]) {
+    if !here.iter().any(|other| other.partition == *partition && other.parent == *parent) {
         changes.push(Change::Catalog(format!(
             "UPDATE pg_catalog.pg_inherits SET inhdetachpending = true
               WHERE inhrelid = {}::pg_catalog.regclass AND inhparent = {}::pg_catalog.regclass",
-            literal(&partition),
-            literal(&parent)
+            literal(partition),
+            literal(parent)
         )));
     }
     Ok(changes)

@@ -55,20 +55,19 @@ impl Table {
     /// Reads the catalogs.
     pub fn read(relation: Oid) -> Result<Self> {
         let _path = OwnSettings::safe_path();
-        let names = "SELECT n.nspname::text, c.relname::text, format('%I.%I', n.nspname, c.relname)
+        let names = "SELECT n.nspname::text AS schema, c.relname::text AS relation, format('%I.%I', n.nspname, c.relname) AS name
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
         let names = sql::read_rows(names, &[relation.into()], |row| {
-            let text = |column| row.get::<String>(column).map(Option::unwrap_or_default);
-            Ok((text(1)?, text(2)?, text(3)?))
+            Ok((row.value("schema")?, row.value("relation")?, row.value("name")?))
         })?;
         let (schema, table, name) = names.into_iter().next().unwrap_or_default();
         let columns = sql::read_rows(COLUMNS, &[relation.into()], |row| {
-            let key = row.get::<String>(4)?.zip(row.get::<String>(5)?);
-            let in_arrays = row.get::<bool>(6)?.unwrap_or(false);
+            let key = row.option("equals")?.zip(row.option("of_type")?);
+            let in_arrays = row.option("in_arrays")?.unwrap_or(false);
             Ok(Column {
-                at: row.get::<i32>(1)?.unwrap_or(1) as usize - 1,
-                name: row.get::<String>(2)?.unwrap_or_default(),
-                always_identity: row.get::<bool>(3)?.unwrap_or(false),
+                at: row.value::<i32>("number")? as usize - 1,
+                name: row.value("name")?,
+                always_identity: row.value("always_identity")?,
                 key: key.map(|(equals, of_type)| Key { equals, of_type, in_arrays }),
             })
         })?;
@@ -191,13 +190,14 @@ impl Table {
 /// primary key the operator, the type and whether the type has arrays. A type modifier of -1 keeps `bpchar` from being
 /// `char(1)`.
 const COLUMNS: &str = "
-    SELECT a.attnum::int, quote_ident(a.attname), a.attidentity = 'a',
+    SELECT a.attnum::int AS number, quote_ident(a.attname) AS name, a.attidentity = 'a' AS always_identity,
            (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
               FROM pg_opclass oc JOIN pg_amop am ON am.amopfamily = oc.opcfamily AND am.amopstrategy = 3
                         AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
                    JOIN pg_operator o ON o.oid = am.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
-             WHERE oc.oid = k.class),
-           CASE WHEN k.class IS NOT NULL THEN format_type(b.oid, -1) END, b.typarray <> 0 AND b.typcategory <> 'A'
+             WHERE oc.oid = k.class) AS equals,
+           CASE WHEN k.class IS NOT NULL THEN format_type(b.oid, -1) END AS of_type,
+           b.typarray <> 0 AND b.typcategory <> 'A' AS in_arrays
       FROM pg_attribute a
            LEFT JOIN (SELECT i.indrelid, i.indkey[p] AS attnum, i.indclass[p] AS class
                         FROM pg_index i, generate_series(0, i.indnkeyatts - 1) p WHERE i.indisprimary) k

@@ -7,8 +7,8 @@
 use super::import::guard;
 use crate::catalog::cleanup::CleanupItem;
 use crate::catalog::migration::Migration;
-use crate::catalog::remote_sql;
 use crate::catalog::{self, NodeId};
+use crate::catalog::{own_session, remote_sql};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::kind::Kind;
@@ -17,7 +17,7 @@ use crate::remote::Session;
 use crate::replication::backfill;
 use crate::replication::channel;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{identifier, literal};
+use crate::replication::endpoints::identifier;
 use crate::settings;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -159,11 +159,7 @@ fn drop_former(migration: &Migration, item: &CleanupItem, session: &mut Session)
 
 /// Truncates tables on this server that have become shells; tables in use are skipped.
 fn empty_shells(migration: &Migration, schema: &str, session: &mut Session) -> Result<()> {
-    let is_shell = format!(
-        "SELECT FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE c.name = {} AND s.node <> 0",
-        literal(schema)
-    );
-    if session.query(&is_shell)?.is_empty() {
+    if session.query(&own_session::find_moved_out(schema))?.is_empty() {
         return Ok(());
     }
     let mut tables = crate::replication::source_catalogs::moving(session, &[schema.to_owned()])?;

@@ -10,9 +10,8 @@
 //! passed to them.
 
 use crate::error::Result;
-use crate::pg::session::sql;
-use crate::remote::Session;
-use crate::replication::endpoints::{names, text};
+use crate::remote::{Record, Session, own_rows};
+use crate::replication::endpoints::names;
 use helios_core::archive::Entry;
 use std::collections::{HashMap, HashSet};
 
@@ -122,21 +121,19 @@ pub const CTES: &str = "
 impl Code {
     /// Reads them from the server that has the definitions.
     pub fn of(session: &mut Session, schemas: &[String]) -> Result<Self> {
-        let rows = session.query(&Self::query(schemas))?.into_iter();
-        Ok(Self::read(rows.map(|row| row.into_iter().collect()).collect()))
+        Self::read(&session.query(&Self::query(schemas))?)
     }
 
     /// Reads them from this server.
     pub fn here(schemas: &[String]) -> Result<Self> {
-        let row = |row: &sql::Row<'_>| (1..=5).map(|at| row.get::<String>(at)).collect();
-        Ok(Self::read(sql::rows(&Self::query(schemas), &[], row)?))
+        Self::read(&own_rows(&Self::query(schemas))?)
     }
 
     fn query(schemas: &[String]) -> String {
         let schemas = names(schemas);
         format!(
             "WITH RECURSIVE {CTES}
-             SELECT 'running', class::oid::text, object::text, NULL, NULL FROM running
+             SELECT 'running' AS what, class::oid::text AS class, object::text AS object, NULL AS of_table, NULL AS name FROM running
              UNION ALL SELECT 'attached', '0', relation::text, NULL, NULL FROM attached
              UNION ALL SELECT 'key', '0', k.oid::text, k.conrelid::regclass::text, k.conname::text
                FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -149,23 +146,23 @@ impl Code {
         )
     }
 
-    fn read(rows: Vec<Vec<Option<String>>>) -> Self {
+    fn read(rows: &[Record]) -> Result<Self> {
         let mut code = Self::default();
         for row in rows {
-            let number = |at| text(&row, at).parse().unwrap_or(0);
-            match text(&row, 0).as_str() {
+            let object = row.parsed("object")?.unwrap_or(0);
+            match row.text("what")?.as_str() {
                 "running" => {
-                    code.running.insert((number(1), number(2)));
+                    code.running.insert((row.parsed("class")?.unwrap_or(0), object));
                 }
                 "attached" => {
-                    code.attached.insert(number(2));
+                    code.attached.insert(object);
                 }
                 _ => {
-                    code.keys.insert(number(2), (text(&row, 3), text(&row, 4)));
+                    code.keys.insert(object, (row.text("of_table")?, row.text("name")?));
                 }
             }
         }
-        code
+        Ok(code)
     }
 
     /// Whether creating this object runs code. `all` are the entries that it may depend on.

@@ -6,25 +6,25 @@
 
 use crate::error::Result;
 use crate::remote::Session;
-use crate::replication::endpoints::{identifier, names, text};
+use crate::replication::endpoints::{identifier, names};
 use helios_core::archive::Entry;
 use helios_core::lex;
 
 /// Children whose columns would be in another order: the table's OID, qualified name, schema, and the columns of the
 /// temporary parent, with the statements needed afterwards.
 const QUERY: &str = "
-    SELECT c.oid::text, format('%I.%I', n.nspname, c.relname), n.nspname,
+    SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS child, n.nspname,
            string_agg(format('%I %s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
                              CASE WHEN a.attcollation <> 0 THEN format(' COLLATE %s', a.attcollation::regcollation) END,
                              CASE WHEN a.attgenerated <> '' THEN format(' GENERATED ALWAYS AS (%s) %s', pg_get_expr(d.adbin, d.adrelid),
                                                                         CASE a.attgenerated WHEN 's' THEN 'STORED' ELSE 'VIRTUAL' END) END),
-                      ', ' ORDER BY a.attnum),
+                      ', ' ORDER BY a.attnum) AS columns,
            string_agg(concat_ws(', ',
                         CASE WHEN a.attstorage <> t.typstorage
                              THEN format('ALTER %I SET STORAGE %s', a.attname, CASE a.attstorage WHEN 'p' THEN 'PLAIN' WHEN 'e' THEN 'EXTERNAL' WHEN 'm' THEN 'MAIN' ELSE 'EXTENDED' END) END,
                         CASE WHEN a.attcompression <> ''
                              THEN format('ALTER %I SET COMPRESSION %s', a.attname, CASE a.attcompression WHEN 'p' THEN 'pglz' ELSE 'lz4' END) END), ', ' ORDER BY a.attnum)
-             FILTER (WHERE a.attstorage <> t.typstorage OR a.attcompression <> '')
+             FILTER (WHERE a.attstorage <> t.typstorage OR a.attcompression <> '') AS settings
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
            LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
            CROSS JOIN LATERAL (SELECT min(h.inhseqno * 10000::bigint + p.attnum) AS place
@@ -38,23 +38,23 @@ const QUERY: &str = "
 /// Adapts a dump of these schemas so that children keep the column order that they have on the source.
 pub fn keep(entries: &mut [Entry], schemas: &[String], source: &mut Session) -> Result<()> {
     for row in source.query(&QUERY.replace("SCHEMAS", &names(schemas)))? {
-        let (oid, child) = (text(&row, 0).parse().unwrap_or(0), text(&row, 1));
+        let (oid, child): (u32, _) = (row.parsed("oid")?.unwrap_or(0), row.text("child")?);
         let parent = format!(
             "{}.{}",
-            identifier(&text(&row, 2)),
+            identifier(&row.text("nspname")?),
             identifier(&format!("helios_order_{oid}"))
         );
         let is_it = |entry: &&mut Entry| entry.kind == "TABLE" && entry.object == oid;
         let Some(entry) = entries.iter_mut().find(is_it) else { continue };
         let Some(place) = parents(&entry.definition) else { continue };
         let (head, tail) = entry.definition.split_at(place);
-        let settings = match text(&row, 4) {
-            none if none.is_empty() => none,
-            some => format!("ALTER TABLE {parent} {some};\n"),
+        let settings = match row.option("settings")? {
+            None => String::new(),
+            Some(settings) => format!("ALTER TABLE {parent} {settings};\n"),
         };
         entry.definition = format!(
             "CREATE TABLE {parent} ({});\n{settings}{head}{parent}, {tail}\nALTER TABLE ONLY {child} NO INHERIT {parent};\nDROP TABLE {parent};\n",
-            text(&row, 3)
+            row.text("columns")?
         );
     }
     Ok(())

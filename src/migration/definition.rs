@@ -150,15 +150,15 @@ pub struct TriggerChanges {
 /// Finds the statements for the triggers of both copies.
 pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<TriggerChanges> {
     let sql = format!(
-        "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
+        "SELECT format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname) AS disable,
                 format('ALTER TABLE ONLY %s ENABLE %s TRIGGER %I', t.tgrelid::regclass,
-                       CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname),
+                       CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' ELSE 'REPLICA' END, t.tgname) AS enable,
                 format('UPDATE pg_catalog.pg_trigger SET tgenabled = %L WHERE tgrelid = %L::pg_catalog.regclass AND tgname = %L AND NOT tgisinternal',
-                       t.tgenabled, t.tgrelid::regclass, t.tgname) {}",
+                       t.tgenabled, t.tgrelid::regclass, t.tgname) AS enable_on_shells {}",
         firing_always(schemas)
     );
     let rows = leader.query(&sql)?;
-    let column = |column| rows.iter().map(|row| text(row, column)).collect();
+    let column = |column| rows.iter().map(|row| row.text(column)).collect::<Result<_>>();
     let forced = leader.query(&format!(
         "SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = ANY ({}) AND c.relforcerowsecurity ORDER BY c.oid",
@@ -174,9 +174,9 @@ pub fn trigger_changes(leader: &mut Session, schemas: &[String]) -> Result<Trigg
         forced.iter().map(set).collect()
     };
     Ok(TriggerChanges {
-        disable: column(0),
-        enable: column(1),
-        enable_on_shells: column(2),
+        disable: column("disable")?,
+        enable: column("enable")?,
+        enable_on_shells: column("enable_on_shells")?,
         no_force_row_security: set_force(false),
         force_row_security: set_force(true),
     })

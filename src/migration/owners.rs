@@ -21,7 +21,7 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
         "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY ({schemas}) AND c.relkind = 'r'"
     );
     let forced = format!(
-        "SELECT c.oid::regclass, '' {tables} AND c.relforcerowsecurity AND {}",
+        "SELECT c.oid::regclass AS what, NULL AS remedy {tables} AND c.relforcerowsecurity AND {}",
         Kind::of(migration) == Kind::Replica
     );
     let mut obstacles = vec![
@@ -37,10 +37,10 @@ pub fn check(migration: &Migration, node: &str, own: &str, source: &mut Session)
     for (what, sql) in obstacles {
         let rows = source.query(&sql)?;
         let Some(first) = rows.first() else { continue };
-        let all: Vec<String> = rows.iter().map(|row| endpoints::text(row, 0)).collect();
-        let hint = match endpoints::text(first, 1).as_str() {
-            "" => format!("Run ALTER TABLE {} NO FORCE ROW LEVEL SECURITY.", all[0]),
-            remedy => {
+        let all = rows.iter().map(|row| row.text("what")).collect::<Result<Vec<_>>>()?;
+        let hint = match first.option("remedy")? {
+            None => format!("Run ALTER TABLE {} NO FORCE ROW LEVEL SECURITY.", all[0]),
+            Some(remedy) => {
                 format!("Run {remedy}: the code runs with the privileges of the table's owner.")
             }
         };
@@ -62,8 +62,8 @@ fn functions(schemas: &str) -> String {
              UNION ALL SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
              UNION ALL SELECT a.attrelid, 'pg_constraint'::regclass, k.oid FROM pg_attribute a JOIN pg_constraint k ON k.contypid = a.atttypid
                         WHERE k.contypid <> 0 AND a.attnum > 0)
-         SELECT DISTINCT format('%s for %I, owner of %s', p.oid::regprocedure, o.rolname, c.oid::regclass),
-                format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, o.rolname)
+         SELECT DISTINCT format('%s for %I, owner of %s', p.oid::regprocedure, o.rolname, c.oid::regclass) AS what,
+                format('GRANT EXECUTE ON FUNCTION %s TO %I', p.oid::regprocedure, o.rolname) AS remedy
            FROM expression x JOIN pg_class c ON c.oid = x.relation JOIN pg_namespace n ON n.oid = c.relnamespace
                 JOIN pg_roles o ON o.oid = c.relowner
                 JOIN pg_depend d ON d.classid = x.class AND d.objid = x.object
@@ -93,13 +93,13 @@ fn definitions(schemas: &str, own: &str) -> Vec<(&'static str, String)> {
         code::CTES
     );
     let strangers = format!(
-        "{running} SELECT format('%s of %I', name, rolname),
-                format('GRANT %s ON SCHEMA %I TO %I', CASE WHEN creates THEN 'CREATE, USAGE' ELSE 'USAGE' END, nspname, rolname)
+        "{running} SELECT format('%s of %I', name, rolname) AS what,
+                format('GRANT %s ON SCHEMA %I TO %I', CASE WHEN creates THEN 'CREATE, USAGE' ELSE 'USAGE' END, nspname, rolname) AS remedy
            FROM own WHERE NOT has_schema_privilege(owner, namespace, 'USAGE') OR creates AND NOT has_schema_privilege(owner, namespace, 'CREATE')
           ORDER BY creates DESC, 1"
     );
     let parents = format!(
-        "{running} SELECT format('%s below %s', c.oid::regclass, p.oid::regclass), format('ALTER TABLE %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(p.relowner))
+        "{running} SELECT format('%s below %s', c.oid::regclass, p.oid::regclass) AS what, format('ALTER TABLE %s OWNER TO %I', c.oid::regclass, pg_get_userbyid(p.relowner)) AS remedy
            FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_class p ON p.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
                 JOIN pg_roles w ON w.oid = c.relowner
           WHERE n.nspname = ANY ({schemas}) AND c.relkind IN ('r', 'p') AND NOT w.rolsuper AND w.rolname <> {own}
@@ -109,7 +109,7 @@ fn definitions(schemas: &str, own: &str) -> Vec<(&'static str, String)> {
           ORDER BY 1"
     );
     let keys = format!(
-        "{running} SELECT format('%I on %s', k.conname, c.oid::regclass), format('GRANT REFERENCES ON %s TO %I', k.confrelid::regclass, w.rolname)
+        "{running} SELECT format('%I on %s', k.conname, c.oid::regclass) AS what, format('GRANT REFERENCES ON %s TO %I', k.confrelid::regclass, w.rolname) AS remedy
            FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_class r ON r.oid = k.confrelid
                 JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles w ON w.oid = c.relowner
           WHERE n.nspname = ANY ({schemas}) AND k.contype = 'f' AND c.relkind = 'p' AND k.conparentid = 0 AND NOT w.rolsuper AND w.rolname <> {own}
@@ -118,7 +118,7 @@ fn definitions(schemas: &str, own: &str) -> Vec<(&'static str, String)> {
           ORDER BY 1"
     );
     let untrusted = format!(
-        "{running} SELECT name, format('ALTER FUNCTION %s OWNER TO a superuser', p.oid::regprocedure)
+        "{running} SELECT name AS what, format('ALTER FUNCTION %s OWNER TO a superuser', p.oid::regprocedure) AS remedy
            FROM own JOIN pg_proc p ON own.class = 'pg_proc'::regclass AND p.oid = own.object JOIN pg_language l ON l.oid = p.prolang
           WHERE p.prokind <> 'a' AND (NOT l.lanpltrusted OR p.proleakproof) ORDER BY 1"
     );

@@ -8,9 +8,10 @@ use super::dump::{self, Section};
 use super::preflight;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::session::{sql, subtransaction};
+use crate::pg::session::subtransaction;
+use crate::remote::{Record, cells, own_rows};
 use crate::replication::endpoint::{self, Endpoint};
-use crate::replication::endpoints::{identifier, literal, text};
+use crate::replication::endpoints::{identifier, literal};
 use crate::transaction::{self, Mode};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashSet;
@@ -18,7 +19,7 @@ use std::collections::HashSet;
 /// Objects in the schema, except for those that are parts of other objects.
 fn contents(schema: &str) -> String {
     format!(
-        "SELECT i.type || ' ' || i.identity, (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.type <> 'composite type')::text
+        "SELECT i.type || ' ' || i.identity AS object, (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND i.type <> 'composite type')::text AS is_relation
            FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_namespace n ON n.oid = d.refobjid
                 CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) AS i
           WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.deptype = 'n' AND n.nspname = {}
@@ -32,17 +33,23 @@ fn contents(schema: &str) -> String {
 ///
 /// 55000 if a node has objects in it, or depending on it, that the coordinator does not have.
 pub fn drop_on_nodes(schema: &str) -> Result<()> {
-    let row = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-    let here: HashSet<String> = sql::rows(&contents(schema), &[], row)?.into_iter().collect();
+    let object = |row: &Record| row.text("object");
+    let here: HashSet<String> =
+        own_rows(&contents(schema))?.iter().map(object).collect::<Result<_>>()?;
     for node in catalog::remote_nodes()? {
         let there = |query: &str| transaction::query(node.id, query.as_bytes(), Mode::Transaction);
         let in_it = there(&contents(schema))?;
-        let is_own = |row: &&Vec<_>| text(row, 1) == "true" || !here.contains(&text(row, 0));
-        let own = in_it.iter().filter(is_own).map(|row| text(row, 0)).collect();
+        let (is_empty, mut own) = (in_it.is_empty(), Vec::new());
+        for row in in_it {
+            let [object, is_relation] = cells(row)?;
+            if is_relation == "true" || !here.contains(&object) {
+                own.push(object);
+            }
+        }
         refuse(&node.name, "in", schema, own)?;
-        if !in_it.is_empty() {
+        if !is_empty {
             let depends = there(&preflight::outside_of(schema))?;
-            let depends = depends.iter().map(|row| text(row, 0)).collect();
+            let depends = depends.into_iter().flatten().flatten().collect();
             refuse(&node.name, "that depend on", schema, depends)?;
         }
         Endpoint::of(node.id)

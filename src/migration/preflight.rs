@@ -8,8 +8,7 @@ use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
 use crate::pg::ipc::worker;
 use crate::pg::session::own_settings::OwnSettings;
-use crate::pg::session::sql::{self, Row};
-use crate::remote::{Rows, Session};
+use crate::remote::{Rows, Session, read_own_rows};
 use crate::replication::endpoint::{self, Endpoint};
 use crate::replication::endpoints::{Endpoints, column, names, text};
 use crate::replication::interruptible::{self, Interruptible};
@@ -73,36 +72,31 @@ fn check_servers(
     endpoints: &mut Endpoints,
     reverse_channel: bool,
 ) -> Result<()> {
-    let ask = "SELECT current_setting('wal_level'), current_setting('server_version_num')::int / 10000,
-                      current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots),
-                      current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication),
+    let ask = "SELECT current_setting('wal_level') AS wal_level, current_setting('server_version_num')::int / 10000 AS version,
+                      current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots)
+                        AS max_replication_slots,
+                      current_setting('max_wal_senders')::int - (SELECT count(*) FROM pg_stat_replication) AS max_wal_senders,
                       current_setting('max_logical_replication_workers')::int
-                        - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL)";
+                        - (SELECT count(*) FROM pg_stat_subscription WHERE pid IS NOT NULL) AS max_logical_replication_workers";
     let mut versions = Vec::new();
     let both =
         [(source, &mut endpoints.source, reverse_channel), (target, &mut endpoints.target, true)];
     for (name, session, subscribes) in both {
-        let rows = session.query(ask)?;
-        let row = rows.first().map(|row| &**row).unwrap_or_default();
-        if text(row, 0) != "logical" {
+        let row = session.query(ask)?.first().cloned().unwrap_or_default();
+        let wal_level = row.text("wal_level")?;
+        if wal_level != "logical" {
             return Err(refused(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("logical decoding is not enabled on node \"{name}\""),
-                &format!("wal_level is \"{}\".", text(row, 0)),
+                &format!("wal_level is \"{wal_level}\"."),
                 "Set wal_level = logical on the node and restart it.",
             ));
         }
-        versions.push(column::<i32>(row, 1).unwrap_or(0));
-        let free = [
-            ("max_replication_slots", column::<i64>(row, 2)),
-            ("max_wal_senders", column::<i64>(row, 3)),
-            (
-                "max_logical_replication_workers",
-                column::<i64>(row, 4).filter(|_| subscribes).or(Some(1)),
-            ),
-        ];
-        for (setting, left) in free {
-            if left.unwrap_or(0) < 1 {
+        versions.push(row.parsed::<i32>("version")?.unwrap_or(0));
+        let mut needed = vec!["max_replication_slots", "max_wal_senders"];
+        needed.extend(subscribes.then_some("max_logical_replication_workers"));
+        for setting in needed {
+            if row.parsed::<i64>(setting)?.unwrap_or(0) < 1 {
                 return Err(refused(
                     Code::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                     format!("too many migrations on node \"{name}\""),
@@ -223,8 +217,7 @@ pub fn check_here(schemas: &[String]) -> Result<()> {
     let here = Endpoint::Local.name()?;
     let _path = OwnSettings::safe_path();
     for obstacle in lasting_obstacles(schemas, true) {
-        let text = |row: &Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-        let found = sql::read_rows(&obstacle.1, &[], text)?;
+        let found = read_own_rows(&obstacle.1)?.into_iter().flatten().flatten().collect();
         refuse_if_found(&obstacle, &here, found)?;
     }
     Ok(())

@@ -1,12 +1,12 @@
 //! Requests to migrations in progress, and waiting for them.
 
-use crate::catalog;
 use crate::catalog::migration::{self, Progress};
+use crate::catalog::own_session::ComparedTable;
+use crate::catalog::{self, own_session};
 use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
 use crate::pg::error::notify;
 use crate::pg::ipc::wait;
-use crate::remote::Record;
 use crate::replication::endpoint::Endpoint;
 use helios_core::migration::{Request, State};
 use pgrx::PgLogLevel;
@@ -111,9 +111,6 @@ pub fn wait(id: i64, timeout: Option<Duration>) -> Result<State> {
     }
 }
 
-/// Result of comparing a table: name, number of rows on both ends, number of differences.
-pub type ComparedTable = (String, i64, i64, i64);
-
 /// Lets the worker of a schema's migration compare the two copies, and waits for the result.
 ///
 /// 42704 if the schema does not have two copies, 55000 if the migration's state does not allow it.
@@ -134,26 +131,14 @@ pub fn verify(schema: &str) -> Result<Vec<ComparedTable>> {
     // Use a separate transaction, which the worker can see while this one waits.
     let mut session = Endpoint::Local.session()?;
     let began = crate::pg::session::clock();
-    session.query(&format!(
-        "UPDATE helios.migration SET wish = 'verify', retry_at = NULL WHERE id = {id} AND wish IS NULL AND state IN ('in_step', 'dual_write_back')"
-    ))?;
+    session.query(&own_session::submit(id, Request::Verify))?;
     crate::shared::worker_slots::wake(crate::pg::session::database_id());
-    let compares = |state| matches!(state, State::InStep | State::DualWriteBack);
     while migration::progress_of(id)?
-        .is_some_and(|progress| progress.has_request && compares(progress.state))
+        .is_some_and(|progress| progress.has_request && progress.state.allows(Request::Verify))
     {
         wait::for_any(&[], POLL_INTERVAL);
     }
-    let found = session.query(&format!(
-        "SELECT format('%I.%I', schema, relation) AS name, source_rows, target_rows, mismatches FROM helios.verification
-          WHERE migration = {id} AND compared >= '2000-01-01'::timestamptz + {began} * interval '1 microsecond' ORDER BY 1"
-    ))?;
-    let number = |row: &Record, column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
-    let read = |row: &Record| {
-        let (source, target) = (number(row, "source_rows")?, number(row, "target_rows")?);
-        Ok((row.text("name")?, source, target, number(row, "mismatches")?))
-    };
-    found.iter().map(read).collect()
+    session.query(&ComparedTable::since(id, began))?.iter().map(ComparedTable::read).collect()
 }
 
 fn report_progress(id: i64, progress: &Progress) {

@@ -1,8 +1,8 @@
 //! Objects outside of schemas on which they depend, and which must exist at their destination.
 
 use crate::error::{Error, Result};
-use crate::remote::Session;
-use crate::replication::endpoints::{identifier, literal, names, text};
+use crate::remote::{Record, Session};
+use crate::replication::endpoints::{identifier, literal, names};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// Query for all objects in the schemas, as (class, oid), for use in other queries.
@@ -85,12 +85,12 @@ pub struct Need {
 /// The query that finds them. All result columns are text; see [`Need::of_row`].
 pub fn query(schemas: &[String]) -> String {
     format!(
-        "{} SELECT DISTINCT ON (e.extname, d.refclassid, d.refobjid) e.extname::text, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0),
-                   a.type, a.object_names::text, a.object_args::text, d.refclassid::oid::text, d.refobjid::text,
-                   n.identity, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid),
+        "{} SELECT DISTINCT ON (e.extname, d.refclassid, d.refobjid) e.extname::text AS extension, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0) AS shown,
+                   a.type, a.object_names::text, a.object_args::text, d.refclassid::oid::text AS class, d.refobjid::text AS object,
+                   n.identity, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS needed_by,
                    CASE WHEN k.contype = 'f' THEN 'foreign key' WHEN c.relispartition AND d.refclassid = d.classid THEN 'partition'
-                        WHEN h.inhrelid IS NOT NULL THEN 'child' ELSE '' END,
-                   coalesce(k.conrelid::regclass::text, c.oid::regclass::text, '')
+                        WHEN h.inhrelid IS NOT NULL THEN 'child' ELSE '' END AS link,
+                   coalesce(k.conrelid::regclass::text, c.oid::regclass::text, '') AS linked_table
               FROM pg_depend d JOIN object o ON o.class = d.classid AND o.oid = d.objid
                    LEFT JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
                    LEFT JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid AND m.deptype = 'e'
@@ -102,25 +102,25 @@ pub fn query(schemas: &[String]) -> String {
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS n
              WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type NOT IN ('index', 'role', 'server', 'foreign-data wrapper')
                AND NOT EXISTS (SELECT FROM pg_trigger g WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND g.tgisinternal)
-             ORDER BY e.extname, d.refclassid, d.refobjid, 10 DESC, 9",
+             ORDER BY e.extname, d.refclassid, d.refobjid, link DESC, needed_by",
         objects(schemas)
     )
 }
 
 impl Need {
     /// Reads a row of [`query`].
-    pub fn of_row(row: &[Option<String>]) -> Self {
-        let number = |at| text(row, at).parse().unwrap_or(0);
-        Self {
-            extension: row.first().cloned().flatten(),
-            shown: text(row, 1),
-            address: [2, 3, 4].map(|at| text(row, at)),
-            object: (number(5), number(6)),
-            identity: text(row, 7),
-            needed_by: text(row, 8),
-            link: text(row, 9),
-            table: text(row, 10),
-        }
+    pub fn of_row(row: &Record) -> Result<Self> {
+        let number = |column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
+        Ok(Self {
+            extension: row.option("extension")?.map(str::to_owned),
+            shown: row.text("shown")?,
+            address: [row.text("type")?, row.text("object_names")?, row.text("object_args")?],
+            object: (number("class")?, number("object")?),
+            identity: row.text("identity")?,
+            needed_by: row.text("needed_by")?,
+            link: row.text("link")?,
+            table: row.text("linked_table")?,
+        })
     }
 
     /// Whether it is a relation.
@@ -171,7 +171,7 @@ pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
 pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> Result<Vec<Need>> {
     let mut missing: Vec<Need> = Vec::new();
     for row in source.query(&query(schemas))? {
-        let need = Need::of_row(&row);
+        let need = Need::of_row(&row)?;
         if let Some(extension) = &need.extension {
             let there = format!("SELECT FROM pg_extension WHERE extname = {}", literal(extension));
             let is_known = missing.iter().any(|other| other.extension == need.extension);

@@ -26,7 +26,7 @@ mod trust;
 pub use cancel::cancel_everything;
 pub use helios_core::frames::Frame;
 pub use messages::{Statement, Value};
-pub use record::{Record, Rows, text_row};
+pub use record::{Record, Rows, cells, own_rows, read_own_rows, text_row};
 pub use session::{Answer, Session, WaitPolicy, wait_for_any};
 pub use socket::resolve;
 pub use statements::{Known, StatementCache};

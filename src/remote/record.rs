@@ -1,6 +1,7 @@
 //! Result rows of a server, as text, with column names.
 
 use crate::error::{Error, Result};
+use crate::pg::session::sql::{self, TextRows};
 use helios_core::frames;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::ops::Deref;
@@ -49,9 +50,9 @@ impl Record {
         self.option(column)?.map(parse).transpose()
     }
 
-    /// The value of a boolean column; false for NULL.
+    /// The value of a boolean column, or of one that was cast to text; false for NULL.
     pub fn flag(&self, column: &str) -> Result<bool> {
-        Ok(self.option(column)? == Some("t"))
+        Ok(matches!(self.option(column)?, Some("t" | "true")))
     }
 }
 
@@ -68,6 +69,29 @@ impl IntoIterator for Record {
     fn into_iter(self) -> Self::IntoIter {
         self.values.into_iter()
     }
+}
+
+/// The rows of a query of ours on this server whose columns are all text, with what the transaction has changed.
+pub fn own_rows(query: &str) -> Result<Rows> {
+    sql::text_rows(query).map(records)
+}
+
+/// As [`own_rows`], with the snapshot of the statement under way.
+pub fn read_own_rows(query: &str) -> Result<Rows> {
+    sql::read_text_rows(query).map(records)
+}
+
+fn records(found: TextRows) -> Rows {
+    let columns: Rc<[String]> = found.columns.into();
+    found.rows.into_iter().map(|values| Record::new(columns.clone(), values)).collect()
+}
+
+/// The values of a row without names, empty for NULL, where a query of ours gives this many.
+pub fn cells<const N: usize>(row: impl IntoIterator<Item = Option<String>>) -> Result<[String; N]> {
+    let cells: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
+    let number = cells.len();
+    let other = |_| unexpected(format!("the server's answer has {number} columns instead of {N}"));
+    cells.try_into().map_err(other)
 }
 
 fn unexpected(message: String) -> Error {

@@ -59,13 +59,12 @@ fn sequences(schemas: &[String]) -> Result<Vec<Sequence>> {
                     JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace
                    WHERE n.nspname::pg_catalog.text = ANY ($1)";
     sql::rows(select, &[schemas.to_vec().into()], |row| {
-        let number =
-            |column| Ok::<_, crate::error::Error>(i128::from(row.get::<i64>(column)?.unwrap_or(1)));
+        let number = |column| row.value::<i64>(column).map(i128::from);
         Ok(Sequence {
-            relation: row.get::<Oid>(1)?.unwrap_or(Oid::INVALID),
-            increment: number(2)?,
-            least: number(3)?,
-            greatest: number(4)?,
+            relation: row.value("seqrelid")?,
+            increment: number("seqincrement")?,
+            least: number("seqmin")?,
+            greatest: number("seqmax")?,
         })
     })
 }
@@ -95,18 +94,17 @@ fn columns(sequence: Oid) -> Result<Vec<Column>> {
                 AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = $1
              UNION
              SELECT i.inhrelid, u.name FROM uses u JOIN pg_catalog.pg_inherits i ON i.inhparent = u.relation)
-         SELECT c.oid, a.attnum::pg_catalog.int4, pg_catalog.quote_ident(a.attname) FROM uses u
+         SELECT c.oid, a.attnum::pg_catalog.int4 AS number, pg_catalog.quote_ident(a.attname) AS name FROM uses u
            JOIN pg_catalog.pg_class c ON c.oid = u.relation AND c.relkind = 'r'
            JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = u.name AND NOT a.attisdropped
            JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
           WHERE CASE WHEN t.typtype = 'd' THEN t.typbasetype ELSE t.oid END IN (
                 'pg_catalog.int2'::regtype, 'pg_catalog.int4'::regtype, 'pg_catalog.int8'::regtype, 'pg_catalog.numeric'::regtype)";
     sql::rows(select, &[sequence.into()], |row| {
-        let number = row.get::<i32>(2)?.unwrap_or(1);
         Ok(Column {
-            table: row.get::<Oid>(1)?.unwrap_or(Oid::INVALID),
-            number: usize::try_from(number - 1).unwrap_or_default(),
-            name: row.get::<String>(3)?.unwrap_or_default(),
+            table: row.value("oid")?,
+            number: usize::try_from(row.value::<i32>("number")? - 1).unwrap_or_default(),
+            name: row.value("name")?,
         })
     })
 }

@@ -1,6 +1,7 @@
 //! Requests the promotion of a replica, which the worker of its migration carries out.
 
-use crate::catalog::{self, Node, NodeId};
+use crate::catalog::own_session::{self, CopyState, Promotion};
+use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::migration::Subject;
 use crate::migration::start;
@@ -8,6 +9,7 @@ use crate::pg::ipc::wait;
 use crate::pg::session::{self, client};
 use crate::replication::endpoint::Endpoint;
 use crate::shared::{replica_states, worker_slots};
+use helios_core::migration::Request;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,13 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Promoted {
     /// Node of the new primary.
     pub node: String,
-    /// The old primary did not respond.
-    pub primary_lost: bool,
-    /// The replica has everything committed before this time (microseconds since 2000); None if unknown, or if nothing
-    /// was lost.
-    pub complete_until: Option<i64>,
-    /// WAL of the lost node that was not applied, in bytes, as far as known.
-    pub bytes_behind: Option<i64>,
+    /// What may have been lost.
+    pub noted: Promotion,
 }
 
 /// Promotes the replica on this node, or the one that has progressed furthest, and waits until that is done.
@@ -63,14 +60,8 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
     let (id, target) = (best.migration, best.node);
     Endpoint::of(target).session()?; // or its error: nobody is to wait for a node that does not answer
     let mut own = Endpoint::Local.session()?;
-    let request = format!(
-        "UPDATE helios.migration SET wish = 'promote', retry_at = NULL
-          WHERE id = {id} AND state IN ('in_step', 'switch', 'dual_write_back') AND wish IS NULL RETURNING id"
-    );
-    let ask = format!(
-        "SELECT (SELECT node FROM helios.shard WHERE id = {}) AS node, state, error FROM helios.migration WHERE id = {id}",
-        found.shard.0
-    );
+    let request = own_session::submit(id, Request::Promote);
+    let ask = CopyState::of(id, found.shard);
     let mut asked = false;
     loop {
         if !asked {
@@ -78,13 +69,14 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
             asked = !own.query(&request)?.is_empty();
             worker_slots::wake(session::database_id());
         }
-        let rows = own.query(&ask)?;
-        let (state, error) = match rows.first() {
-            Some(row) if row.parsed("node")? == Some(target.0) => break,
-            Some(row) => (row.text("state")?, row.text("error")?),
-            None => Default::default(),
+        let copy = own.query(&ask)?.first().map(CopyState::read).transpose()?;
+        let error = match copy {
+            Some(copy) if copy.node == Some(target) => break,
+            Some(copy) if copy.state.is_over() => Some(copy.error),
+            Some(_) => None,
+            None => Some(String::new()),
         };
-        if rows.is_empty() || ["cleanup", "failed", "cancelled"].contains(&state.as_str()) {
+        if let Some(error) = error {
             return Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("could not promote the replica of {}", found.shown),
@@ -94,26 +86,6 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         }
         wait::for_any(&[], POLL_INTERVAL);
     }
-    recorded_outcome(&mut own, id, target)
-}
-
-/// Reads the outcome that the promotion recorded.
-fn recorded_outcome(own: &mut crate::remote::Session, id: i64, node: NodeId) -> Result<Promoted> {
-    let rows = own.query(&format!(
-        "SELECT primary_lost, bytes_behind,
-                (extract(epoch FROM complete_until - '2000-01-01 UTC'::timestamptz) * 1000000)::bigint AS complete_until
-           FROM helios.promotion WHERE migration = {id} ORDER BY id DESC LIMIT 1"
-    ))?;
-    let node = catalog::node(node)?.name.clone();
-    match rows.first() {
-        Some(row) => Ok(Promoted {
-            node,
-            primary_lost: row.flag("primary_lost")?,
-            complete_until: row.parsed("complete_until")?,
-            bytes_behind: row.parsed("bytes_behind")?,
-        }),
-        None => {
-            Ok(Promoted { node, primary_lost: false, complete_until: None, bytes_behind: None })
-        }
-    }
+    let noted = own.query(&Promotion::latest(id))?.first().map(Promotion::read).transpose()?;
+    Ok(Promoted { node: catalog::node(target)?.name.clone(), noted: noted.unwrap_or_default() })
 }

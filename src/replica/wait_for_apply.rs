@@ -13,7 +13,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_micros(500), Duration::from
 /// timeout expires. Callable by everyone: it reveals only whether slots have passed the caller's own commit.
 pub fn wait_for_replicas(mut slots: Vec<String>, timeout: Duration) -> Result<Vec<String>> {
     // The position that a subscription's worker reports as replayed is what it has applied.
-    let late = "SELECT s FROM pg_catalog.unnest($1) AS s
+    let late = "SELECT s AS slot FROM pg_catalog.unnest($1) AS s
                  WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_get_replication_slots() AS r
                                           JOIN pg_catalog.pg_stat_get_wal_senders() AS w ON w.pid = r.active_pid
                                     WHERE r.slot_name = s::name AND w.replay_lsn >= $2::pg_catalog.pg_lsn)";
@@ -23,8 +23,7 @@ pub fn wait_for_replicas(mut slots: Vec<String>, timeout: Duration) -> Result<Ve
     let mut pause = PAUSES.0;
     loop {
         let arguments = [slots.clone().into(), place.as_str().into()];
-        let name = |row: &sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-        slots = catalog::as_owner(|| sql::read_rows(late, &arguments, name))?;
+        slots = catalog::as_owner(|| sql::read_rows(late, &arguments, |row| row.value("slot")))?;
         if slots.is_empty() || Instant::now() >= until {
             return Ok(slots);
         }

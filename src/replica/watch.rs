@@ -7,6 +7,7 @@
 
 use super::set;
 use crate::catalog::migration::{self, Migration};
+use crate::catalog::remote_sql::{self, MARKERS, Marker, MarkerKey};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::migration::direction::{self, Direction};
@@ -119,7 +120,7 @@ impl Watch {
         let mut tokens = BTreeMap::new();
         for (node, markers) in markers(copies, |channel| channel.subscriber) {
             if let Some(found) = self.ask(node, |session| arrived(session, &markers)) {
-                tokens.extend(found);
+                tokens.extend(found.into_iter().map(|marker| (marker.key, marker.token)));
             }
         }
         let states: Vec<State> = copies.iter().map(|copy| state(copy, &slots, &tokens)).collect();
@@ -186,36 +187,40 @@ impl Watch {
     }
 }
 
-/// A marker: migration, direction, and the slot of its channel.
-type Marker = (i64, String, String);
+/// The marker of a channel, and the channel's slot.
+struct ChannelMarker {
+    key: MarkerKey,
+    slot: String,
+}
 
-fn markers(copies: &[Followed], end: impl Fn(&Channel) -> NodeId) -> BTreeMap<NodeId, Vec<Marker>> {
-    let mut all: BTreeMap<NodeId, Vec<Marker>> = BTreeMap::new();
+fn markers(
+    copies: &[Followed],
+    end: impl Fn(&Channel) -> NodeId,
+) -> BTreeMap<NodeId, Vec<ChannelMarker>> {
+    let mut all: BTreeMap<NodeId, Vec<ChannelMarker>> = BTreeMap::new();
     for copy in copies {
         for channel in &copy.channels {
-            let marker = (copy.migration.id, channel.direction().to_owned(), channel.name.clone());
+            let marker = ChannelMarker { key: channel.marker(), slot: channel.name.clone() };
             all.entry(end(channel)).or_default().push(marker);
         }
     }
     all
 }
 
-fn keys(markers: &[Marker]) -> String {
-    let key = |(migration, direction, _): &Marker| format!("({migration}, {})", literal(direction));
-    markers.iter().map(key).collect::<Vec<_>>().join(", ")
+fn keys(markers: &[ChannelMarker]) -> Vec<MarkerKey> {
+    markers.iter().map(|marker| marker.key.clone()).collect()
 }
 
 /// Writes markers on their publisher; returns the state of their slots by name.
-fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slot)>> {
-    let now = session::clock();
-    let names: Vec<_> = markers.iter().map(|(_, _, slot)| literal(slot)).collect();
+fn publish(session: &mut Session, markers: &[ChannelMarker]) -> Result<Vec<(String, Slot)>> {
+    let names: Vec<_> = markers.iter().map(|marker| literal(&marker.slot)).collect();
     let rows = session.query(&format!(
-        "UPDATE helios.migration_marker SET token = {now} WHERE (migration, direction) IN ({});
+        "{};
          SELECT n AS slot, s.slot_name IS NULL OR s.wal_status = 'lost' AS lost,
                 pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint AS bytes,
                 (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint AS log_end
            FROM unnest(ARRAY[{}]::name[]) AS n LEFT JOIN pg_replication_slots s ON s.slot_name = n",
-        keys(markers),
+        remote_sql::write_markers(MARKERS, &keys(markers), session::clock()),
         names.join(", ")
     ))?;
     let slot = |row: &Record| {
@@ -227,27 +232,18 @@ fn publish(session: &mut Session, markers: &[Marker]) -> Result<Vec<(String, Slo
 }
 
 /// Reads the markers that have arrived at a subscriber.
-fn arrived(session: &mut Session, markers: &[Marker]) -> Result<Vec<((i64, String), i64)>> {
-    let rows = session.query(&format!(
-        "SELECT migration, direction, token FROM helios.migration_marker WHERE (migration, direction) IN ({})",
-        keys(markers)
-    ))?;
-    let token = |row: &Record| {
-        let key = (row.parsed("migration")?.unwrap_or(0), row.text("direction")?);
-        Ok((key, row.parsed("token")?.unwrap_or(0)))
-    };
-    rows.iter().map(token).collect()
+fn arrived(session: &mut Session, markers: &[ChannelMarker]) -> Result<Vec<Marker>> {
+    session.query(&Marker::of(&keys(markers)))?.iter().map(Marker::read).collect()
 }
 
 fn state(
     copy: &Followed,
     slots: &BTreeMap<String, Slot>,
-    tokens: &BTreeMap<(i64, String), i64>,
+    tokens: &BTreeMap<MarkerKey, i64>,
 ) -> State {
     let id = copy.migration.id;
     let channels = || copy.channels.iter();
-    let token =
-        |channel: &Channel| tokens.get(&(id, channel.direction().to_owned())).copied().unwrap_or(0);
+    let token = |channel: &Channel| tokens.get(&channel.marker()).copied().unwrap_or(0);
     let slots: Vec<&Slot> = channels().filter_map(|channel| slots.get(&channel.name)).collect();
     State {
         migration: id,

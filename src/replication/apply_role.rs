@@ -10,9 +10,10 @@
 //! both. Server processes may run as the role; clients cannot log in as it.
 
 use crate::catalog::migration_table::MovingTable;
+use crate::catalog::remote_sql::lock_markers;
 use crate::error::{Error, Result};
 use crate::remote::Session;
-use crate::replication::endpoints::{column, identifier, literal, text};
+use crate::replication::endpoints::{column, identifier, literal};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// The owner of the tables that a channel replicates.
@@ -38,14 +39,14 @@ pub fn owner<'a>(
         all.push(format!("{}::regclass::oid", literal(&table.qualified())));
     }
     let rows = subscriber.query(&format!(
-        "SELECT DISTINCT pg_get_userbyid(relowner), pg_get_userbyid(relowner) = current_user
+        "SELECT DISTINCT pg_get_userbyid(relowner) AS owner, pg_get_userbyid(relowner) = current_user AS is_own
            FROM pg_class WHERE oid = ANY (ARRAY[{}]::oid[])",
         all.join(", ")
     ))?;
     match rows.as_slice() {
         [] => Ok(Owner::Own),
-        [row] if text(row, 1) == "t" => Ok(Owner::Own),
-        [row] => Ok(Owner::Other { owner: text(row, 0) }),
+        [row] if row.flag("is_own")? => Ok(Owner::Own),
+        [row] => Ok(Owner::Other { owner: row.text("owner")? }),
         _ => Err(Error::new(
             Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "owners of tables were changed during the move",
@@ -133,9 +134,7 @@ pub fn drop(session: &mut Session, subscription: &str) -> Result<()> {
         Some(owner) => format!("REASSIGN OWNED BY {quoted} TO {}; ", identifier(owner)),
         None => String::new(),
     };
-    // A server outside of the cluster has no such table, and no other migration.
-    let alone = "DO $$BEGIN IF to_regclass('helios.migration_marker') IS NOT NULL THEN
-                 LOCK TABLE helios.migration_marker IN SHARE UPDATE EXCLUSIVE MODE; END IF; END$$";
+    let alone = lock_markers(); // a server outside of the cluster has no other migration
     session
         .query(&format!("{alone}; {hand_over}DROP OWNED BY {quoted}; DROP ROLE {quoted}"))
         .map(|_| ())

@@ -10,14 +10,15 @@
 
 use crate::catalog::migration::Migration;
 use crate::catalog::migration_table::{self, MovingTable};
+use crate::catalog::remote_sql::{self, MarkerKey};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::ipc::wait;
 use crate::pg::session as local;
-use crate::remote::Session;
+use crate::remote::{Rows, Session};
 use crate::replication::apply_role::{self, Owner};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{self, column, flag, identifier, literal, text};
+use crate::replication::endpoints::{self, column, identifier, literal, text};
 use crate::replication::foreign_server;
 use crate::replication::interruptible::{self, Interruptible};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -40,7 +41,7 @@ pub struct Channel {
     /// Number of the owner whose tables it replicates.
     pub part: i32,
     /// The table with the marker, on both ends.
-    marker: String,
+    markers: String,
     pub publisher: NodeId,
     pub subscriber: NodeId,
 }
@@ -66,18 +67,26 @@ impl Channel {
             direction.push_str(&format!("p{part}"));
         }
         let name = format!("helios_{}_{}_{direction}", catalog::cluster_id()?, m.id);
-        let marker = match Endpoint::of(m.source) {
+        let markers = match Endpoint::of(m.source) {
             Endpoint::Foreign(_) => {
                 format!("{}.migration_marker", identifier(&foreign_server::own_schema(m.id)?))
             }
-            Endpoint::Local | Endpoint::Node(_) => "helios.migration_marker".to_owned(),
+            Endpoint::Local | Endpoint::Node(_) => remote_sql::MARKERS.to_owned(),
         };
-        Ok(Self { migration: m.id, name, direction, part, marker, publisher: from, subscriber: to })
+        Ok(Self {
+            migration: m.id,
+            name,
+            direction,
+            part,
+            markers,
+            publisher: from,
+            subscriber: to,
+        })
     }
 
-    /// Distinguishes its marker from those of other channels of its migration.
-    pub fn direction(&self) -> &str {
-        &self.direction
+    /// Distinguishes its marker from those of other channels.
+    pub fn marker(&self) -> MarkerKey {
+        (self.migration, self.direction.clone())
     }
 
     /// Records the objects for cleanup before they are created.
@@ -94,12 +103,7 @@ impl Channel {
         subscriber: &mut Session,
         tables: &[&MovingTable],
     ) -> Result<()> {
-        let marker = format!(
-            "INSERT INTO {} (migration, direction, token) VALUES ({}, {}, 0) ON CONFLICT DO NOTHING",
-            self.marker,
-            self.migration,
-            literal(&self.direction)
-        );
+        let marker = remote_sql::add_channel_marker(&self.markers, &self.marker());
         publisher.query(&marker)?;
         subscriber.query(&marker)?;
         publisher.query(&format!(
@@ -122,7 +126,7 @@ impl Channel {
         let mut all: Vec<String> = own.map(|t| format!("ONLY {}", t.qualified())).collect();
         all.push(format!(
             "{} WHERE (migration = {} AND direction = {})",
-            self.marker,
+            self.markers,
             self.migration,
             literal(&self.direction)
         ));
@@ -140,8 +144,12 @@ impl Channel {
             "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
             identifier(&self.name)
         );
-        let rows = interruptible::query(migration, session, &create)?;
-        Ok(rows.map(|rows| rows.first().map(|row| text(row, 2)).unwrap_or_default()))
+        let name =
+            |rows: &Rows| rows.first().map_or(Ok(String::new()), |row| row.text("snapshot_name"));
+        Ok(match interruptible::query(migration, session, &create)? {
+            Interruptible::Completed(rows) => Interruptible::Completed(name(&rows)?),
+            Interruptible::Interrupted => Interruptible::Interrupted,
+        })
     }
 
     /// Creates the slot as a copy of another channel's slot that has not been read from yet, so that it starts at the
@@ -208,7 +216,7 @@ impl Channel {
 
     /// Enables the subscription.
     pub fn enable(&self, subscriber: &mut Session) -> Result<()> {
-        let rights = apply_role::rights(&self.name, &self.marker);
+        let rights = apply_role::rights(&self.name, &self.markers);
         let enable = format!("ALTER SUBSCRIPTION {} ENABLE", identifier(&self.name));
         let enabled = subscriber.query(&format!("BEGIN; {rights}; {enable}; COMMIT"));
         if enabled.is_err() && !subscriber.is_lost() {
@@ -220,24 +228,14 @@ impl Channel {
     /// Writes the marker on the publisher.
     pub fn mark(&self, publisher: &mut Session) -> Result<i64> {
         let token = local::clock();
-        publisher.query(&format!(
-            "UPDATE {} SET token = {token} WHERE migration = {} AND direction = {}",
-            self.marker,
-            self.migration,
-            literal(&self.direction)
-        ))?;
+        publisher.query(&remote_sql::write_markers(&self.markers, &[self.marker()], token))?;
         Ok(token)
     }
 
     /// Waits until the marker has arrived, which means that everything committed before it on the publisher has been
     /// applied. False on timeout.
     pub fn arrived(&self, subscriber: &mut Session, token: i64, until: Instant) -> Result<bool> {
-        let ask = format!(
-            "SELECT FROM {} WHERE migration = {} AND direction = {} AND token >= {token}",
-            self.marker,
-            self.migration,
-            literal(&self.direction)
-        );
+        let ask = remote_sql::find_token(&self.markers, &self.marker(), token);
         loop {
             if !subscriber.query(&ask)?.is_empty() {
                 return Ok(true);
@@ -252,12 +250,12 @@ impl Channel {
     /// Number of WAL bytes that the subscriber has not confirmed.
     pub fn lag(&self, publisher: &mut Session) -> Result<i64> {
         let rows = publisher.query(&format!(
-            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint, wal_status = 'lost'
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint AS bytes, wal_status = 'lost' AS lost
                FROM pg_replication_slots WHERE slot_name = {}",
             literal(&self.name)
         ))?;
         match rows.first() {
-            Some(row) if !flag(row, 1) => Ok(column(row, 0).unwrap_or(0)),
+            Some(row) if !row.flag("lost")? => Ok(row.parsed("bytes")?.unwrap_or(0)),
             _ => Err(Error::new(
                 Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 format!("replication slot \"{}\" no longer exists or was invalidated", self.name),

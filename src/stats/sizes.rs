@@ -10,7 +10,6 @@ use crate::remote::Session;
 use crate::shared::schema_counters;
 use crate::transaction;
 use pgrx::PgLogLevel;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Time limit for a node's response.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-const SIZES: &str = "SELECT n.nspname::text, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint
+const SIZES: &str = "SELECT n.nspname::text AS schema, coalesce(sum(pg_catalog.pg_total_relation_size(c.oid)), 0)::bigint AS bytes
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'm', 'S') AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('helios', 'information_schema')
       GROUP BY 1";
@@ -97,18 +96,11 @@ fn ask(node: &Node) -> Result<Option<Session>> {
 fn answer(session: Option<Session>) -> Result<Vec<(String, u64)>> {
     let Some(mut session) = session else {
         return sql::read_rows(SIZES, &[], |row| {
-            let bytes = row.get::<i64>(2)?.unwrap_or(0);
-            Ok((row.get::<String>(1)?.unwrap_or_default(), bytes.max(0) as u64))
+            Ok((row.value("schema")?, row.value::<i64>("bytes")?.max(0) as u64))
         });
     };
-    let malformed =
-        || Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "malformed size received from a node");
-    let size = |row: Record| {
-        let mut columns = row.into_iter().flatten();
-        let name = columns.next()?;
-        Some((name, columns.next()?.parse().ok()?))
-    };
-    session.finish_query()?.into_iter().map(|row| size(row).ok_or_else(malformed)).collect()
+    let size = |row: &Record| Ok((row.text("schema")?, row.parsed("bytes")?.unwrap_or(0)));
+    session.finish_query()?.iter().map(size).collect()
 }
 
 /// Raises a warning for each node that did not respond.

@@ -10,7 +10,7 @@ use super::end::{read_end, send_end};
 use super::link::Link;
 use super::mode::Mode;
 use super::{execution, links};
-use crate::catalog::NodeId;
+use crate::catalog::{NodeId, coordinator};
 use crate::error::{Error, Result};
 use crate::pg::error::notify;
 use crate::pg::session::xact;
@@ -53,7 +53,7 @@ pub(super) fn commit() {
         }
         if let Err(error) = commit_there(&mut link) {
             link.session.give_up();
-            warn(&link, &error);
+            warn_not_released(&link.node.name, &error);
         }
         link.ended(true);
     }
@@ -69,10 +69,13 @@ fn commit_there(link: &mut Link) -> Result<()> {
     read_end(link, policy).map(|_| ())
 }
 
-fn warn(link: &Link, error: &Error) {
-    let message = format!("could not release node \"{}\"", link.node.name);
-    let warning = Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(
-        "Before adding it to another cluster, run this on the node: UPDATE helios.cluster SET node_of = NULL",
-    );
+/// Warns that a node was not released from the cluster, with the statement that releases it.
+pub fn warn_not_released(node: &str, error: &Error) {
+    let message = format!("could not release node \"{node}\"");
+    let warning =
+        Error::new(Code::ERRCODE_WARNING, message).detail(error.to_string()).hint(format!(
+            "Before adding it to another cluster, run this on the node: {}",
+            coordinator::RELEASE
+        ));
     notify(PgLogLevel::WARNING, &warning);
 }

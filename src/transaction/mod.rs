@@ -34,7 +34,7 @@ pub mod synchronous_replicas;
 pub mod target;
 pub mod two_phase;
 
-pub use after_commit::execute as execute_afterwards;
+pub use after_commit::{execute as execute_afterwards, warn_not_released};
 pub use client_settings::note_change as note_settings_changed;
 pub use constraints::note_all as note_all_constraints;
 pub use copy_data::{Copy, copy};

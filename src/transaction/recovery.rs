@@ -211,16 +211,15 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
     let mut session = connect(node, limit)?;
     let cluster = catalog::cluster_id()?;
     let rows = session.query(
-        "SELECT gid, pg_catalog.date_part('epoch', prepared) FROM pg_catalog.pg_prepared_xacts
+        "SELECT gid, pg_catalog.date_part('epoch', prepared) AS since FROM pg_catalog.pg_prepared_xacts
           WHERE database = pg_catalog.current_database()",
     )?;
     let mut found = Vec::new();
     for row in rows {
-        let mut columns = row.into_iter();
-        let Some(gid) = columns.next().flatten().filter(|gid| is_concerned(gid, cluster, None))
-        else {
+        let gid = row.text("gid")?;
+        if !is_concerned(&gid, cluster, None) {
             continue;
-        };
+        }
         // In this order: a transaction that has ended before the records are read has its record if it committed.
         let running = is_running(&gid, cluster);
         let state = match (running, records(node)?.contains(&gid)) {
@@ -228,7 +227,7 @@ fn in_doubt_on(node: &Node, limit: Duration) -> Result<Vec<InDoubt>> {
             (false, true) => "committed",
             (false, false) => "aborted",
         };
-        let since = columns.next().flatten().and_then(|since| since.parse().ok());
+        let since = row.parsed("since")?;
         found.push(InDoubt { node: node.name.clone(), gid, state, since, error: None });
     }
     Ok(found)

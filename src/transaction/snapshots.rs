@@ -98,10 +98,7 @@ pub fn check_place(schema: &str, node: NodeId) -> Result<()> {
     if !is_shared() {
         return Ok(());
     }
-    // Use the transaction's snapshot, which sees the directory at that time.
-    let select = "SELECT p.node FROM helios.schema s JOIN helios.shard p ON p.id = s.shard WHERE s.name = $1::name";
-    let then = catalog::as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?;
-    if then == Some(node.0) {
+    if catalog::node_in_snapshot(schema)? == Some(node) {
         return Ok(());
     }
     Err(Error::new(

@@ -5,10 +5,11 @@
 //! registered in a session of the catalogs' owner, which no client can use, before anything else is sent to the node
 //! after the coordinator's start.
 
+use crate::catalog::coordinator::Coordinator;
 use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::pg::session::server_state;
-use crate::remote::{Record, Session};
+use crate::remote::Session;
 use crate::shared::node_health;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
@@ -80,63 +81,54 @@ const REFUSED: Code = Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 /// 55000 if a later coordinator is registered.
 pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
     let cluster = catalog::cluster_id()?;
-    let (system, timeline) = (server_state::system_identifier(), server_state::timeline());
-    let select = format!(
-        "SELECT system_identifier, timeline FROM helios.coordinator
-          WHERE cluster OPERATOR(pg_catalog.=) '{cluster}'::pg_catalog.int8"
-    );
+    let here = Coordinator {
+        system_identifier: server_state::system_identifier(),
+        timeline: server_state::timeline(),
+    };
+    let select = Coordinator::known(cluster);
     // A node that cannot tell (an older version, or read-only) is used nevertheless.
     let asked = session.query(&select);
     if session.is_lost() {
         return asked.map(|_| ());
     }
     let Ok(known) = asked else { return Ok(()) };
-    if older(&known, system, timeline) {
-        let told = session.query(&format!(
-            "INSERT INTO helios.coordinator AS c (cluster, system_identifier, timeline)
-             VALUES ('{cluster}', '{system}', '{timeline}')
-             ON CONFLICT (cluster) DO UPDATE SET timeline = excluded.timeline
-              WHERE c.timeline OPERATOR(pg_catalog.<) excluded.timeline
-                AND c.system_identifier OPERATOR(pg_catalog.=) excluded.system_identifier"
-        ));
+    let known = Coordinator::known_in(&known);
+    if is_older(known, here) {
+        let told = session.query(&here.note(cluster));
         if told.is_err() {
             return if session.is_lost() { told.map(|_| ()) } else { Ok(()) };
         }
-        return judge(node, &session.query(&select)?, system, timeline);
+        return judge(node, Coordinator::known_in(&session.query(&select)?), here);
     }
-    judge(node, &known, system, timeline)
-}
-
-/// The coordinator registered on a node.
-type Known = [Record];
-
-fn parse(known: &Known) -> Option<(u64, u32)> {
-    let row = known.first()?;
-    Some((row.parsed("system_identifier").ok()??, row.parsed("timeline").ok()??))
+    judge(node, known, here)
 }
 
 /// Whether the node has an older state of this coordinator registered, or none.
-fn older(known: &Known, system: u64, timeline: u32) -> bool {
-    parse(known).is_none_or(|(of, at)| of == system && at < timeline)
+fn is_older(known: Option<Coordinator>, here: Coordinator) -> bool {
+    known.is_none_or(|known| is_same_system(known, here) && known.timeline < here.timeline)
 }
 
-fn judge(node: &Node, known: &Known, system: u64, timeline: u32) -> Result<()> {
-    let known = parse(known);
-    let is_ours = known == Some((system, timeline));
+fn is_same_system(known: Coordinator, here: Coordinator) -> bool {
+    known.system_identifier == here.system_identifier
+}
+
+fn judge(node: &Node, known: Option<Coordinator>, here: Coordinator) -> Result<()> {
+    let is_ours = known == Some(here);
     node_health::set_claimed(node.id.0, is_ours);
     match known {
-        Some((of, at)) if !is_ours => Err(refusal(node, of == system, at, timeline)),
+        Some(known) if !is_ours => Err(refusal(node, known, here)),
         _ => Ok(()),
     }
 }
 
-fn refusal(node: &Node, same_system: bool, at: u32, timeline: u32) -> Error {
+fn refusal(node: &Node, known: Coordinator, here: Coordinator) -> Error {
     let message = format!("node \"{}\" is in use by another coordinator", node.name);
     let error = Error::new(REFUSED, message);
-    if same_system {
+    if is_same_system(known, here) {
         return error
             .detail(format!(
-                "It is used by a server that was promoted to timeline {at}; this server is on timeline {timeline}."
+                "It is used by a server that was promoted to timeline {}; this server is on timeline {}.",
+                known.timeline, here.timeline
             ))
             .hint("Make this server a standby of the promoted server (with pg_rewind or a new base backup), or stop \
                 it.");

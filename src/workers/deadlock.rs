@@ -13,7 +13,7 @@ use crate::pg::catalog::privileges;
 use crate::pg::error::notify;
 use crate::pg::ipc::worker;
 use crate::pg::session::sql;
-use crate::remote::{Rows, Session};
+use crate::remote::{Record, Rows, Session};
 use crate::shared::backends::{self, Backend};
 use crate::transaction;
 use helios_core::deadlock::{self, Deadlock, Transaction, Wait};
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// All pairs of a process that waits for a lock and a process that blocks it. Prepared transactions (process 0) wait
 /// for nobody.
-const WAITS: &str = "SELECT DISTINCT l.pid, b.pid FROM pg_catalog.pg_locks l, \
+const WAITS: &str = "SELECT DISTINCT l.pid AS waiter, b.pid AS holder FROM pg_catalog.pg_locks l, \
     LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) AS b(pid) \
     WHERE NOT l.granted AND b.pid <> 0";
 
@@ -125,7 +125,8 @@ impl Detector {
                 waits.insert(Wait { waiter: who(waiter), holder: who(holder), server: node });
             }
         }
-        let here = sql::read_rows(WAITS, &[], |row| Ok((row.get::<i32>(1)?, row.get::<i32>(2)?)))?;
+        let pair = |row: &sql::Row<'_>| Ok((row.option("waiter")?, row.option("holder")?));
+        let here = sql::read_rows(WAITS, &[], pair)?;
         for (waiter, holder) in here {
             if let (Some(waiter), Some(holder)) = (waiter, holder) {
                 let (waiter, holder) = (Transaction::Here(waiter), Transaction::Here(holder));
@@ -137,14 +138,14 @@ impl Detector {
 
     /// A node that cannot be reached now is skipped until the next check.
     fn ask(&mut self, node: i32) -> Vec<(i32, i32)> {
-        let answer = self.query(node);
-        if let Err(error) = &answer {
+        let pair = |row: &Record| Ok(row.parsed("waiter")?.zip(row.parsed("holder")?));
+        let answer = self.query(node).and_then(|rows| rows.iter().map(pair).collect());
+        let pairs: Vec<Option<(i32, i32)>> = answer.unwrap_or_else(|error| {
             self.sessions.remove(&node);
             log(format!("could not check for deadlocks on node {node}: {error}"));
-        }
-        let number = |column: &Option<String>| column.as_ref()?.parse::<i32>().ok();
-        let rows = answer.unwrap_or_default().into_iter();
-        rows.filter_map(|row| Some((number(row.first()?)?, number(row.get(1)?)?))).collect()
+            Vec::new()
+        });
+        pairs.into_iter().flatten().collect()
     }
 
     fn query(&mut self, node: i32) -> Result<Rows> {

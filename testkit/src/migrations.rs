@@ -64,7 +64,7 @@ pub fn finish(client: &mut Client, id: i64) -> Result<()> {
 /// Looks at a migration once.
 pub fn status(client: &mut Client, id: i64) -> Result<MigrationStatus> {
     let query =
-        "SELECT v.state, v.rows_done, v.rows_total, v.lag, v.stall, v.error, m.wish IS NOT NULL
+        "SELECT v.state, v.rows_done, v.rows_total, v.lag, v.stall, v.error, m.request IS NOT NULL
                    FROM helios_migrations v JOIN helios.migration m USING (id) WHERE id = $1";
     let row = client.query_one(query, &[&id]).with_context(|| format!("migration {id}"))?;
     Ok(MigrationStatus {

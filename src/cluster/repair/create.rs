@@ -4,7 +4,7 @@
 //! the object's owner, who needs the privileges to do so.
 
 use super::differences::Subject;
-use super::lines::{self, pairs};
+use super::lines::pairs;
 use crate::error::{Error, Result};
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::{self, Definitions, Section};
@@ -12,7 +12,7 @@ use crate::migration::requirements;
 use crate::pg::catalog::privileges::RunAs;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{acting, sql, subtransaction};
-use crate::remote::Session;
+use crate::remote::{Record, Session, own_rows};
 use crate::replication::endpoint;
 use crate::replication::endpoints::{identifier, literal, text};
 use helios_core::archive::Entry;
@@ -62,10 +62,10 @@ pub fn missing(subject: &Subject, node: &mut Session, dump: &mut Dump) -> Result
 /// Identities of all objects of the schema on the coordinator.
 fn identities_here(schema: &str) -> Result<HashSet<String>> {
     let query = format!(
-        "{} SELECT i.type || ' ' || i.identity FROM object o CROSS JOIN LATERAL pg_identify_object(o.class, o.oid, 0) AS i",
+        "{} SELECT i.type || ' ' || i.identity AS identity FROM object o CROSS JOIN LATERAL pg_identify_object(o.class, o.oid, 0) AS i",
         requirements::objects(&[schema.to_owned()])
     );
-    Ok(lines::rows(&query, 1)?.into_iter().flatten().flatten().collect())
+    own_rows(&query)?.iter().map(|row| row.text("identity")).collect()
 }
 
 /// Identities of the dump's entries, by class and OID on the node.
@@ -73,16 +73,15 @@ fn identities_there(entries: &[&Entry], node: &mut Session) -> Result<HashMap<(u
     let ids: Vec<_> =
         entries.iter().filter(|entry| entry.class != 0).map(|e| (e.class, e.object)).collect();
     let query = format!(
-        "SELECT o.class::text, o.id::text, i.type || ' ' || i.identity
+        "SELECT o.class, o.id, i.type || ' ' || i.identity AS identity
            FROM (VALUES {}) AS o(class, id) CROSS JOIN LATERAL pg_identify_object(o.class, o.id, 0) AS i",
         pairs(&ids)
     );
-    let number = |row: &[Option<String>], at| text(row, at).parse().unwrap_or(0);
-    Ok(node
-        .query(&query)?
-        .iter()
-        .map(|row| ((number(row, 0), number(row, 1)), text(row, 2)))
-        .collect())
+    let read = |row: &Record| {
+        let number = |column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
+        Ok(((number("class")?, number("id")?), row.text("identity")?))
+    };
+    node.query(&query)?.iter().map(read).collect()
 }
 
 /// Entries to execute: objects missing on the coordinator and subsidiary entries that belong to them. Privileges are

@@ -1,12 +1,13 @@
 //! Drops objects that differ on the coordinator, and the objects of the schema that depend on them.
 
 use super::differences::{Action, Differences, Subject};
-use super::lines::{self, Aspect, pairs};
+use super::lines::{Aspect, pairs};
 use super::views::Views;
 use crate::error::{Error, Result};
 use crate::migration::requirements;
 use crate::pg::session::sql;
-use crate::replication::endpoints::{literal, text};
+use crate::remote::{Record, own_rows};
+use crate::replication::endpoints::literal;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -106,8 +107,8 @@ fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Dropped>> {
              WHERE NOT EXISTS (SELECT FROM pg_rewrite w JOIN pg_class v ON v.oid = w.ev_class
                                 WHERE c.class = 'pg_rewrite'::regclass AND w.oid = c.id AND w.rulename = '_RETURN' AND v.relkind = 'v'
                                   AND v.relnamespace NOT IN (SELECT oid FROM inside)))
-         SELECT CASE WHEN v.oid IS NULL THEN pg_describe_object(c.class, c.id, 0) ELSE 'view ' || v.oid::regclass END,
-                CASE WHEN v.oid IS NULL THEN i.identity ELSE v.oid::text END,
+         SELECT CASE WHEN v.oid IS NULL THEN pg_describe_object(c.class, c.id, 0) ELSE 'view ' || v.oid::regclass END AS shown,
+                CASE WHEN v.oid IS NULL THEN i.identity ELSE v.oid::text END AS identity,
                 CASE WHEN i.type = 'table constraint'
                      THEN (SELECT format('ALTER TABLE IF EXISTS %s DROP CONSTRAINT IF EXISTS %I CASCADE', k.conrelid::regclass, k.conname)
                              FROM pg_constraint k WHERE k.oid = c.id)
@@ -116,10 +117,10 @@ fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Dropped>> {
                              FROM pg_transform f JOIN pg_language l ON l.oid = f.trflang WHERE f.oid = c.id)
                      ELSE format('DROP %s IF EXISTS %s CASCADE',
                                  CASE i.type WHEN 'composite type' THEN 'TYPE' WHEN 'statistics object' THEN 'STATISTICS' ELSE upper(i.type) END,
-                                 i.identity) END,
-                (o.oid IS NOT NULL)::text,
-                (v.oid IS NOT NULL)::text,
-                (NOT EXISTS (SELECT FROM ({PARTS}) AS p WHERE p.class = c.class AND p.id = c.id))::text
+                                 i.identity) END AS statement,
+                (o.oid IS NOT NULL)::text AS inside,
+                (v.oid IS NOT NULL)::text AS is_view,
+                (NOT EXISTS (SELECT FROM ({PARTS}) AS p WHERE p.class = c.class AND p.id = c.id))::text AS is_whole
            FROM closure c LEFT JOIN object o ON o.class = c.class AND o.oid = c.id
                 CROSS JOIN LATERAL pg_identify_object(c.class, c.id, 0) AS i
                 LEFT JOIN pg_rewrite w ON c.class = 'pg_rewrite'::regclass AND w.oid = c.id AND w.rulename = '_RETURN'
@@ -129,19 +130,17 @@ fn closure(subject: &Subject, seeds: &[(u32, u32)]) -> Result<Vec<Dropped>> {
         requirements::inside(std::slice::from_ref(&subject.schema)),
         pairs(seeds)
     );
-    let rows = lines::rows(&query, 6)?;
-    let yes = |row: &[Option<String>], at| text(row, at) == "true";
-    Ok(rows
-        .iter()
-        .map(|row| Dropped {
-            shown: text(row, 0),
-            identity: text(row, 1),
-            statement: text(row, 2),
-            inside: yes(row, 3),
-            is_view: yes(row, 4),
-            is_whole: yes(row, 5),
+    let read = |row: &Record| {
+        Ok(Dropped {
+            shown: row.text("shown")?,
+            identity: row.text("identity")?,
+            statement: row.text("statement")?,
+            inside: row.flag("inside")?,
+            is_view: row.flag("is_view")?,
+            is_whole: row.flag("is_whole")?,
         })
-        .collect())
+    };
+    own_rows(&query)?.iter().map(read).collect()
 }
 
 fn refusal(subject: &Subject, outside: &[&Dropped]) -> Error {

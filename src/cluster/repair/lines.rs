@@ -4,10 +4,9 @@
 //! The query never calls user-defined code: definitions are deparsed, not executed. OIDs and properties that differ by
 //! design (rows, validity of constraints, anything that migrations change temporarily) are omitted.
 
-use crate::error::Result;
-use crate::pg::session::sql;
-use crate::remote::Session;
-use crate::replication::endpoints::{names, text};
+use crate::error::{Error, Result};
+use crate::remote::{Record, Session, own_rows};
+use crate::replication::endpoints::names;
 
 /// Common table expressions, the last of which is `lines`; they refer to `wanted`.
 const LINES: &str = include_str!("lines.sql");
@@ -55,35 +54,29 @@ pub fn query(schemas: &[String], select: &str) -> String {
 
 const COLUMNS: &str = "SELECT object, line, aspect, key, role, class::text, id::text FROM lines ORDER BY object, line, role";
 
-fn read(row: &[Option<String>]) -> LocalLine {
-    let number = |at| text(row, at).parse().unwrap_or(0);
-    let aspect = match text(row, 2).as_str() {
+fn read(row: &Record) -> Result<LocalLine> {
+    let number = |column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
+    let aspect = match row.text("aspect")?.as_str() {
         "owner" => Aspect::Owner,
         "privileges" => Aspect::Privileges,
         "comment" => Aspect::Comment,
         _ => Aspect::Definition,
     };
-    let (object, line, key) = (text(row, 0), text(row, 1), text(row, 3));
-    let role = row.get(4).cloned().flatten();
+    let (object, line, key) = (row.text("object")?, row.text("line")?, row.text("key")?);
+    let role = row.option("role")?.map(str::to_owned);
     let line = Line { aspect, object, line, role, key };
-    LocalLine { line, class: number(5), id: number(6) }
+    Ok(LocalLine { line, class: number("class")?, id: number("id")? })
 }
 
 /// Reads the lines of a schema on a node.
 pub fn there(schema: &str, session: &mut Session) -> Result<Vec<Line>> {
     let rows = session.query(&query(&[schema.to_owned()], COLUMNS))?;
-    Ok(rows.iter().map(|row| read(row).line).collect())
+    rows.iter().map(|row| Ok(read(row)?.line)).collect()
 }
 
 /// Reads the lines of a schema on this server.
 pub fn here(schema: &str) -> Result<Vec<LocalLine>> {
-    rows(&query(&[schema.to_owned()], COLUMNS), 7)
-        .map(|rows| rows.iter().map(|row| read(row)).collect())
-}
-
-/// Runs a query with text result columns on this server; it sees the transaction's own changes.
-pub fn rows(query: &str, columns: usize) -> Result<Vec<Vec<Option<String>>>> {
-    sql::rows(query, &[], |row| (1..=columns).map(|at| row.get::<String>(at)).collect())
+    own_rows(&query(&[schema.to_owned()], COLUMNS))?.iter().map(read).collect()
 }
 
 /// Formats objects as a list of (class, oid) for queries.

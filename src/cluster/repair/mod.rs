@@ -22,9 +22,9 @@ use crate::pg::catalog::privileges::RunAs;
 use crate::pg::ipc::wait;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, sql, subtransaction};
-use crate::remote::Session;
+use crate::remote::{Session, own_rows};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{literal, text};
+use crate::replication::endpoints::literal;
 use crate::transaction;
 use create::Dump;
 pub use differences::Action;
@@ -150,12 +150,13 @@ fn attempt(subject: &Subject, node: &mut Session, dry_run: bool) -> Result<Vec<A
 /// Blocks all other use of the schema, including DDL, until the end of the transaction.
 fn lock(subject: &Subject) -> Result<()> {
     let tables = format!(
-        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        "SELECT c.oid::regclass::text AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = {} AND c.relkind IN ('r', 'p') ORDER BY c.oid",
         literal(&subject.schema)
     );
-    for row in lines::rows(&tables, 1)? {
-        sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", text(&row, 0)), &[])?;
+    for row in own_rows(&tables)? {
+        let name = row.text("name")?;
+        sql::run(&format!("LOCK TABLE ONLY {name} IN ACCESS EXCLUSIVE MODE"), &[])?;
     }
     catalog::lock_shard_exclusive(subject.place.shard);
     match catalog::any_placement_of(&subject.schema)? {

@@ -3,10 +3,10 @@
 //! They are not dropped: until the end they have a placeholder query with the same columns that refers to no table. So
 //! they keep their owner, privileges, comments, rules and triggers, and the objects that depend on them.
 
-use super::lines;
 use crate::error::{Error, Result};
 use crate::pg::session::{sql, subtransaction};
-use crate::replication::endpoints::{literal, text};
+use crate::remote::own_rows;
+use crate::replication::endpoints::literal;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// The views that currently have a placeholder query.
@@ -27,8 +27,8 @@ impl Views {
             return Ok(false);
         }
         let query = format!(
-            "SELECT v.name, format('CREATE OR REPLACE VIEW %s%s AS %s', v.name, ' WITH (' || v.options || ')', pg_get_viewdef(v.oid)),
-                    format('CREATE OR REPLACE VIEW %s AS SELECT %s', v.name, v.columns)
+            "SELECT v.name, format('CREATE OR REPLACE VIEW %s%s AS %s', v.name, ' WITH (' || v.options || ')', pg_get_viewdef(v.oid)) AS restore,
+                    format('CREATE OR REPLACE VIEW %s AS SELECT %s', v.name, v.columns) AS blank
                FROM (SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS name,
                             (SELECT string_agg(format('%I = %L', o.option_name, o.option_value), ', ') FROM pg_options_to_table(c.reloptions) AS o) AS options,
                             (SELECT string_agg(format('NULL::%s%s AS %I', format_type(a.atttypid, a.atttypmod),
@@ -37,9 +37,9 @@ impl Views {
                                FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
                        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = {oid}) AS v"
         );
-        for row in lines::rows(&query, 3)? {
-            let (name, restore) = (text(&row, 0), text(&row, 1));
-            sql::run(&text(&row, 2), &[])?;
+        for row in own_rows(&query)? {
+            let (name, restore) = (row.text("name")?, row.text("restore")?);
+            sql::run(&row.text("blank")?, &[])?;
             self.0.push(View { oid: oid.to_owned(), name, restore });
         }
         Ok(true)

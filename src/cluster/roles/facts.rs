@@ -1,5 +1,7 @@
 //! A server's roles as comparable facts.
 
+use crate::error::Result;
+use crate::remote::Record;
 use std::collections::BTreeMap;
 
 /// Prefix of the roles that own the subscriptions of migrations. They exist on nodes only and are not compared.
@@ -41,14 +43,8 @@ pub struct Fact {
 
 impl Fact {
     /// Creates a fact from a row of [`query`].
-    pub fn new(
-        kind: &str,
-        role: String,
-        about: String,
-        value: String,
-        grantors: String,
-    ) -> Option<Self> {
-        let kind = match kind {
+    pub fn read(row: &Record) -> Result<Option<Self>> {
+        let kind = match row.text("kind")?.as_str() {
             "role" => Kind::Role,
             "password" => Kind::Password,
             "member" => Kind::Member,
@@ -57,9 +53,15 @@ impl Fact {
             "comment" => Kind::Comment,
             "database right" => Kind::DatabaseRight,
             "parameter right" => Kind::ParameterRight,
-            _ => return None,
+            _ => return Ok(None),
         };
-        Some(Self { kind, role, about, value, grantors })
+        Ok(Some(Self {
+            kind,
+            role: row.text("role")?,
+            about: row.text("about")?,
+            value: row.text("value")?,
+            grantors: row.text("grantors")?,
+        }))
     }
 
     pub fn is_role(&self) -> bool {
@@ -115,14 +117,14 @@ const OPTIONS: &str = "CASE WHEN bool_or(m.admin_option) THEN 'WITH ADMIN OPTION
 const OPTIONS: &str = "format('WITH ADMIN %s, INHERIT %s, SET %s', upper(bool_or(m.admin_option)::text), \
      upper(bool_or(m.inherit_option)::text), upper(bool_or(m.set_option)::text))";
 
-/// The query that returns facts as (kind, role, about, value, grantors).
+/// The query that gives them; [`Fact::read`] reads its rows, whose columns are all text.
 pub fn query() -> String {
     format!(
         "WITH r AS (SELECT *, CASE WHEN rolvaliduntil IS NULL OR rolvaliduntil = 'infinity' THEN 'infinity'
                                    WHEN rolvaliduntil = '-infinity' THEN '-infinity'
                                    ELSE to_char(rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00' END AS until
                       FROM pg_catalog.pg_authid WHERE rolname !~ '^pg_')
-        SELECT 'role', rolname::text, '', concat_ws(' ',
+        SELECT 'role' AS kind, rolname::text AS role, '' AS about, concat_ws(' ',
                CASE WHEN rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
                CASE WHEN rolinherit THEN 'INHERIT' ELSE 'NOINHERIT' END,
                CASE WHEN rolcreaterole THEN 'CREATEROLE' ELSE 'NOCREATEROLE' END,
@@ -130,7 +132,7 @@ pub fn query() -> String {
                CASE WHEN rolcanlogin THEN 'LOGIN' ELSE 'NOLOGIN' END,
                CASE WHEN rolreplication THEN 'REPLICATION' ELSE 'NOREPLICATION' END,
                CASE WHEN rolbypassrls THEN 'BYPASSRLS' ELSE 'NOBYPASSRLS' END,
-               'CONNECTION LIMIT', rolconnlimit, 'VALID UNTIL', quote_literal(until)), ''
+               'CONNECTION LIMIT', rolconnlimit, 'VALID UNTIL', quote_literal(until)) AS value, '' AS grantors
           FROM r
         UNION ALL SELECT 'password', rolname::text, '', coalesce(rolpassword, ''), '' FROM r
         UNION ALL

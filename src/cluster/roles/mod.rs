@@ -13,7 +13,7 @@ use crate::catalog::{self, Node};
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges;
 use crate::pg::session::sql;
-use crate::remote::Session;
+use crate::remote::{Record, Session, own_rows};
 use crate::transaction;
 use facts::{Fact, Known};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -109,23 +109,17 @@ pub fn bring_into_step(node: &Node, time: Duration) -> Result<Step> {
 fn here() -> Result<Known> {
     let own = privileges::role_name(catalog::catalogs_owner()?);
     // Not the transaction's snapshot, which may be older than the lock.
-    let read = |row: &sql::Row<'_>| {
-        let column = |at| Ok::<_, Error>(row.get::<String>(at)?.unwrap_or_default());
-        Ok(Fact::new(&column(1)?, column(2)?, column(3)?, column(4)?, column(5)?))
-    };
-    let facts = catalog::as_owner(|| sql::rows(&facts::query(), &[], read))?;
-    Ok(Known::new(facts.into_iter().flatten(), &own))
+    known(&catalog::as_owner(|| own_rows(&facts::query()))?, &own)
 }
 
 fn there(session: &mut Session) -> Result<Known> {
     let own = privileges::role_name(catalog::catalogs_owner()?);
-    let rows = session.query(&facts::query())?;
-    let facts = rows.into_iter().filter_map(|row| {
-        let mut columns = row.into_iter().map(Option::unwrap_or_default);
-        let mut next = || columns.next().unwrap_or_default();
-        Fact::new(&next(), next(), next(), next(), next())
-    });
-    Ok(Known::new(facts, &own))
+    known(&session.query(&facts::query())?, &own)
+}
+
+fn known(rows: &[Record], own: &str) -> Result<Known> {
+    let facts = rows.iter().map(Fact::read).collect::<Result<Vec<_>>>()?;
+    Ok(Known::new(facts.into_iter().flatten(), own))
 }
 
 /// Connects as the owner of the catalogs, who may read passwords.

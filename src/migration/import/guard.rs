@@ -8,7 +8,7 @@
 //! switch.
 
 use crate::catalog::migration::Migration;
-use crate::catalog::{NodeId, proof};
+use crate::catalog::{NodeId, cleanup, proof};
 use crate::error::{Error, Result};
 use crate::pg::session::sql;
 use crate::remote::Session;
@@ -201,11 +201,13 @@ pub fn gone_for_good(migration: &Migration, error: Error) -> Error {
     if !error.is_class("08") {
         return error;
     }
-    Error::new(Code::ERRCODE_CONNECTION_FAILURE, "could not remove the import's objects from the foreign server")
-        .detail(error.to_string())
-        .hint(format!(
-            "The removal will be retried. If that server no longer exists, run DELETE FROM helios.cleanup WHERE \
-                migration = {} AND node = {}.",
-            migration.id, migration.source.0
-        ))
+    Error::new(
+        Code::ERRCODE_CONNECTION_FAILURE,
+        "could not remove the import's objects from the foreign server",
+    )
+    .detail(error.to_string())
+    .hint(format!(
+        "The removal will be retried. If that server no longer exists, run {}.",
+        cleanup::forget_by_hand(migration.id, migration.source)
+    ))
 }

@@ -9,9 +9,7 @@ use crate::pg::error::notify;
 use crate::remote::Rows;
 use crate::remote::Session;
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{
-    self, Endpoints, column, flag, identifier, literal, names, text,
-};
+use crate::replication::endpoints::{self, Endpoints, identifier, literal, names, text};
 use crate::replication::foreign_server;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -40,11 +38,10 @@ pub fn check(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
 }
 
 fn check_server(source: &mut Session) -> Result<()> {
-    let ask = "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding'),
-                      pg_is_in_recovery()";
-    let rows = source.query(ask)?;
-    let row = rows.first().map(|row| &**row).unwrap_or_default();
-    let version: i32 = column(row, 0).unwrap_or(0);
+    let ask = "SELECT current_setting('server_version_num')::int / 10000 AS version, current_setting('server_encoding') AS encoding,
+                      pg_is_in_recovery() AS in_recovery";
+    let row = source.query(ask)?.first().cloned().unwrap_or_default();
+    let version: i32 = row.parsed("version")?.unwrap_or(0);
     let unsupported = |message: &str, detail: String, hint: &str| {
         Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message).detail(detail).hint(hint)
     };
@@ -58,14 +55,15 @@ fn check_server(source: &mut Session) -> Result<()> {
             "The foreign server must run PostgreSQL 15 or later, but not a later version than this server.",
         ));
     }
-    if text(row, 1) != "UTF8" {
+    let encoding = row.text("encoding")?;
+    if encoding != "UTF8" {
         return Err(unsupported(
             "encoding of the foreign database is not UTF8",
-            format!("Its encoding is {}.", text(row, 1)),
+            format!("Its encoding is {encoding}."),
             "Dump the schema with pg_dump and restore it on this server instead.",
         ));
     }
-    if flag(row, 2) {
+    if row.flag("in_recovery")? {
         return Err(unsupported(
             "cannot import from a standby",
             "An import creates objects on the foreign server.".to_owned(),
@@ -94,26 +92,25 @@ fn check_schemas(migration: &Migration, source: &mut Session) -> Result<()> {
 fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
     let schemas = names(&migration.schemas);
     let ask = format!(
-        "SELECT rolsuper, rolreplication, has_database_privilege(current_database(), 'CREATE'),
+        "SELECT rolsuper, rolreplication, has_database_privilege(current_database(), 'CREATE') AS creates,
                 (SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                  WHERE n.nspname = ANY ({schemas}) AND c.relkind IN ('r', 'p', 'S', 'v', 'm') AND NOT pg_has_role(c.relowner, 'USAGE')),
+                  WHERE n.nspname = ANY ({schemas}) AND c.relkind IN ('r', 'p', 'S', 'v', 'm') AND NOT pg_has_role(c.relowner, 'USAGE')) AS not_owned,
                 rolname
            FROM pg_roles WHERE rolname = current_user"
     );
-    let rows = source.query(&ask)?;
-    let row = rows.first().map(|row| &**row).unwrap_or_default();
-    if flag(row, 0) {
+    let row = source.query(&ask)?.first().cloned().unwrap_or_default();
+    if row.flag("rolsuper")? {
         return Ok(());
     }
     let mut lacks = Vec::new();
-    if !flag(row, 1) {
+    if !row.flag("rolreplication")? {
         lacks.push("it does not have the REPLICATION attribute".to_owned());
     }
-    if !flag(row, 2) {
+    if !row.flag("creates")? {
         lacks.push("it does not have the CREATE privilege on the database".to_owned());
     }
-    if !text(row, 3).is_empty() {
-        lacks.push(format!("it is not the owner of {}", text(row, 3)));
+    if let Some(others) = row.option("not_owned")? {
+        lacks.push(format!("it is not the owner of {others}"));
     }
     if migration.reverse_channel {
         lacks.push("it cannot create the subscription that a rollback requires".to_owned());
@@ -121,7 +118,8 @@ fn check_rights(migration: &Migration, source: &mut Session) -> Result<()> {
     if lacks.is_empty() {
         return Ok(());
     }
-    let message = format!("permission denied for role \"{}\" on the foreign server", text(row, 4));
+    let message =
+        format!("permission denied for role \"{}\" on the foreign server", row.text("rolname")?);
     Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
         .detail(format!("The role is not a superuser, and {}.", lacks.join("; ")))
         .hint("Connect as a superuser. With way_back => false, a role is sufficient that has the REPLICATION \

@@ -3,7 +3,7 @@
 
 use super::guard;
 use crate::catalog::migration::Migration;
-use crate::catalog::{self, NodeId};
+use crate::catalog::{self, NodeId, REFERENCES};
 use crate::error::{Error, Result};
 use crate::migration::code::Code as TenantCode;
 use crate::migration::dump::{self, Definitions, Group, Section};
@@ -90,14 +90,14 @@ pub fn make(
 /// transaction with `helios.migration_session` on.
 pub fn leave_checks_to_node(schemas: &[String]) -> Result<()> {
     let select = format!(
-        "SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', k.confrelid::regclass, t.tgname)
+        "SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', k.confrelid::regclass, t.tgname) AS statement
            FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_trigger t ON t.tgconstraint = k.oid AND t.tgrelid = k.confrelid
                 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE k.contype = 'f' AND n.nspname = ANY ({})
-            AND k.confrelid IN (SELECT relation FROM helios.reference_table)",
+            AND k.confrelid IN ({REFERENCES})",
         names(schemas)
     );
-    let statements = sql::rows(&select, &[], |row| Ok(row.get::<String>(1)?.unwrap_or_default()))?;
+    let statements = sql::rows(&select, &[], |row| row.value::<String>("statement"))?;
     statements.iter().try_for_each(|statement| sql::run(statement, &[]))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::catalog::migration::{self, Migration};
 use crate::catalog::replica::{Loss, promoted};
-use crate::catalog::{self, NodeId};
+use crate::catalog::{self, NodeId, remote_sql};
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::migration::cleanup;
@@ -13,7 +13,7 @@ use crate::pg::ipc::worker;
 use crate::remote::Session;
 use crate::replication::channel::{self, Channel};
 use crate::replication::endpoint::Endpoint;
-use crate::replication::endpoints::{literal, names, text};
+use crate::replication::endpoints::{literal, names};
 use crate::shared::replica_states;
 use helios_core::migration::State;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -70,8 +70,8 @@ fn check_follows(migration: &Migration) -> Result<()> {
 fn drain(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
     let slots: Vec<_> = channels.iter().map(|channel| literal(&channel.name)).collect();
     let ask = format!(
-        "SELECT min(pg_replication_origin_progress('pg_' || s.oid, false)) - '0/0'::pg_lsn,
-                string_agg(pg_replication_origin_progress('pg_' || s.oid, false)::text, ' ' ORDER BY s.oid)
+        "SELECT min(pg_replication_origin_progress('pg_' || s.oid, false)) - '0/0'::pg_lsn AS place,
+                string_agg(pg_replication_origin_progress('pg_' || s.oid, false)::text, ' ' ORDER BY s.oid) AS each
            FROM pg_subscription s WHERE subname IN ({})",
         slots.join(", ")
     );
@@ -79,8 +79,10 @@ fn drain(channels: &[Channel], copy: &mut Session) -> Result<Option<String>> {
     let (mut last, mut since) = (None, Instant::now());
     loop {
         let rows = copy.query(&ask)?;
-        let row = rows.first().map(|row| &**row).unwrap_or_default();
-        let now = (row.first().cloned().flatten(), text(row, 1));
+        let now = match rows.first() {
+            Some(row) => (row.option("place")?.map(str::to_owned), row.text("each")?),
+            None => Default::default(),
+        };
         if last.as_ref() != Some(&now) {
             (last, since) = (Some(now), Instant::now());
         } else if since.elapsed() >= QUIET || Instant::now() >= until {
@@ -96,12 +98,8 @@ fn loss(
     copy: &mut Session,
     applied: Option<String>,
 ) -> Result<Loss> {
-    let of: Vec<_> = channels.iter().map(|channel| literal(channel.direction())).collect();
-    let rows = copy.query(&format!(
-        "SELECT nullif(min(token), 0) AS token FROM helios.migration_marker WHERE migration = {} AND direction IN ({})",
-        migration.id,
-        of.join(", ")
-    ))?;
+    let keys: Vec<_> = channels.iter().map(Channel::marker).collect();
+    let rows = copy.query(&remote_sql::least_token(&keys))?;
     let complete_until = rows.first().map_or(Ok(None), |row| row.parsed("token"))?;
     let known = replica_states::of(migration.id).map(|state| state.log_end).filter(|&end| end > 0);
     let applied = applied.and_then(|place| place.parse::<i64>().ok());
@@ -127,7 +125,7 @@ fn flip(
     let schemas = names(&migration.schemas);
     Endpoint::of(to)
         .execute(&format!("SELECT helios.advance_sequences({schemas}::text[], {MARGIN})"))?;
-    Endpoint::of(to).execute(&catalog::remote_sql::lift_fences(id))?;
+    Endpoint::of(to).execute(&remote_sql::lift_fences(id))?;
     enable.iter().try_for_each(|statement| Endpoint::of(to).execute(statement))?;
     catalog::move_shards(&[(migration.shard, to)])?;
     for schema in &migration.schemas {

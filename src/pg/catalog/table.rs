@@ -11,23 +11,15 @@ use super::value::{KeyValue, Value, Writable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::types::tuple_attribute;
+use helios_core::columns::{ColumnDef, place};
 use pgrx::pg_sys;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::ffi::CStr;
 use std::marker::PhantomData;
 
-/// A column that a [`TableRow`] reads or writes.
-pub struct ColumnDef {
-    name: &'static str,
-    type_oid: u32,
-    type_name: &'static str,
-}
-
-impl ColumnDef {
-    /// The named column, with the PostgreSQL type of `V`.
-    pub const fn of<V: Value>(name: &'static str) -> Self {
-        Self { name, type_oid: V::TYPE, type_name: V::TYPE_NAME }
-    }
+/// The named column, with the PostgreSQL type of `V`.
+pub const fn column_def<V: Value>(name: &'static str) -> ColumnDef {
+    ColumnDef { name, type_oid: V::TYPE, type_name: V::TYPE_NAME }
 }
 
 /// A row of a table as a struct; implemented by [`catalog_table!`].
@@ -59,12 +51,7 @@ impl<R, V> Copy for Column<R, V> {}
 impl<R: TableRow, V: Value> Column<R, V> {
     /// The named column. In a constant, a name or type that `R` does not declare is a compile error.
     pub const fn named(name: &str) -> Self {
-        let mut at = 0;
-        while !same(R::COLUMNS[at].name, name) {
-            at += 1;
-        }
-        assert!(R::COLUMNS[at].type_oid == V::TYPE, "column is declared with another type");
-        Self { at, of: PhantomData }
+        Self { at: place(R::COLUMNS, name, V::TYPE), of: PhantomData }
     }
 }
 
@@ -80,21 +67,6 @@ impl<R: TableRow, V: Writable> Column<R, V> {
     pub fn set(self, value: V) -> Assignment<R> {
         Assignment { at: self.at, value: value.datum(), of: PhantomData }
     }
-}
-
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < a.len() {
-        if a[at] != b[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }
 
 /// A scan key on rows of `R`; see [`Column::equals`].
@@ -158,11 +130,15 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 impl<R: TableRow> Table<R> {
-    /// Finds the table with the named index (empty: none), if it exists.
-    pub fn find(index: &str) -> Option<Self> {
-        let relation = names::relation(R::SCHEMA, R::TABLE)?;
+    /// Finds the table, if it exists, to be read without an index.
+    pub fn find() -> Option<Self> {
+        Some(Self::at(names::relation(R::SCHEMA, R::TABLE)?, pg_sys::InvalidOid))
+    }
+
+    /// Finds the table with the named index, if it exists; without the index if that does not exist.
+    pub fn find_by_index(index: &str) -> Option<Self> {
         let index = names::relation(R::SCHEMA, index).unwrap_or(pg_sys::InvalidOid);
-        Some(Self::at(relation, index))
+        Self::find().map(|table| Self { index, ..table })
     }
 
     /// A table and one of its indexes, by OID.
@@ -358,9 +334,9 @@ macro_rules! catalog_table {
         impl $crate::pg::catalog::table::TableRow for $row {
             const SCHEMA: &'static str = $schema;
             const TABLE: &'static str = $table;
-            const COLUMNS: &'static [$crate::pg::catalog::table::ColumnDef] = &[
-                $($crate::pg::catalog::table::ColumnDef::of::<$type>(stringify!($field)),)*
-                $($($crate::pg::catalog::table::ColumnDef::of::<$key_type>(stringify!($key)),)+)?
+            const COLUMNS: &'static [helios_core::columns::ColumnDef] = &[
+                $($crate::pg::catalog::table::column_def::<$type>(stringify!($field)),)*
+                $($($crate::pg::catalog::table::column_def::<$key_type>(stringify!($key)),)+)?
             ];
 
             #[allow(unused_variables)] // a row without fields only has to be there
@@ -376,3 +352,39 @@ macro_rules! catalog_table {
 }
 
 pub(crate) use catalog_table;
+
+#[cfg(test)]
+mod tests {
+    use super::{Column, TableRow};
+    use crate::pg::catalog::value::Name;
+
+    catalog_table! {
+        /// A row of a table that need not exist.
+        struct Sample: "helios"."sample" {
+            id: i64,
+            name: Name,
+        } by {
+            place: i32,
+        }
+    }
+
+    #[test]
+    fn columns_are_those_that_the_row_declares() {
+        const ID: Column<Sample, i64> = Column::named("id");
+        const PLACE: Column<Sample, i32> = Column::named("place");
+        assert_eq!((Sample::COLUMNS[ID.at].name, Sample::COLUMNS[PLACE.at].name), ("id", "place"));
+    }
+
+    // What these calls do here, a constant does when it is compiled.
+    #[test]
+    #[should_panic(expected = "another type")]
+    fn a_column_is_not_read_as_another_type() {
+        Column::<Sample, String>::named("name");
+    }
+
+    #[test]
+    #[should_panic(expected = "does not declare")]
+    fn a_column_that_is_not_declared_is_not_read() {
+        Column::<Sample, i64>::named("shard");
+    }
+}

@@ -51,9 +51,7 @@ pub fn table_changed(relation: pg_sys::Oid) {
 pub fn tables_changed(schema: &str) -> Result<()> {
     let select = "SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = $1::name AND c.relkind IN ('r', 'p', 'v', 'm', 'S')";
-    let read = |row: &crate::pg::session::sql::Row<'_>| {
-        Ok(row.get::<pg_sys::Oid>(1)?.unwrap_or(pg_sys::InvalidOid))
-    };
+    let read = |row: &crate::pg::session::sql::Row<'_>| row.value::<pg_sys::Oid>("oid");
     for relation in crate::pg::session::sql::rows(select, &[schema.into()], read)? {
         // SAFETY: looks into the system cache; a relation that is gone is an error raised by the server.
         unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }

@@ -201,13 +201,13 @@ pub fn schemas_with_constraint(name: &str) -> crate::error::Result<Vec<String>> 
     let path = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
     let path: Vec<String> =
         crate::pg::session::sql::in_session_path(path, &[])?.unwrap_or_default();
-    let select = "SELECT n.nspname::text
+    let select = "SELECT n.nspname::text AS schema
                     FROM unnest($2::text[]) WITH ORDINALITY AS p(schema, place)
                     JOIN pg_catalog.pg_namespace n ON n.nspname = p.schema::name
                    WHERE EXISTS (SELECT FROM pg_catalog.pg_constraint c
                                   WHERE c.connamespace = n.oid AND c.condeferrable AND c.conname = $1::name)
                    ORDER BY p.place LIMIT 1";
-    let read =
-        |row: &crate::pg::session::sql::Row<'_>| Ok(row.get::<String>(1)?.unwrap_or_default());
-    crate::pg::session::sql::read_rows(select, &[name.into(), path.into()], read)
+    crate::pg::session::sql::read_rows(select, &[name.into(), path.into()], |row| {
+        row.value("schema")
+    })
 }

@@ -7,18 +7,13 @@ use crate::error::{Error, Result};
 use crate::pg::session::own_settings::OwnSettings;
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use pgrx::spi::{SpiHeapTupleData, SpiResult};
+use pgrx::spi::{SpiHeapTupleData, SpiResult, SpiTupleTable};
 use pgrx::{FromDatum, IntoDatum, Spi};
 
-/// A row of a result.
+/// A row of a result, whose values are read by the names of their columns.
 pub struct Row<'a>(SpiHeapTupleData<'a>);
 
 impl Row<'_> {
-    /// A column (from 1) as the requested type; None for NULL.
-    pub fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Result<Option<T>> {
-        checked(self.0.get::<T>(column))
-    }
-
     /// The named column as the requested type; None for NULL.
     pub fn option<T: FromDatum + IntoDatum>(&self, column: &str) -> Result<Option<T>> {
         checked(self.0.get_by_name(column))
@@ -95,6 +90,31 @@ pub fn rows<T>(
         let rows = checked(client.update(statement, None, arguments))?;
         rows.map(|row| read(&Row(row))).collect()
     })
+}
+
+/// Rows whose columns are all text, and the columns' names.
+pub struct TextRows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
+/// As [`rows`], for columns that are all text.
+pub fn text_rows(statement: &str) -> Result<TextRows> {
+    let _path = OwnSettings::safe_path();
+    checked(Spi::connect_mut(|client| texts(client.update(statement, None, &[])?)))
+}
+
+/// As [`text_rows`], for a query that only reads; see [`read_one`].
+pub fn read_text_rows(query: &str) -> Result<TextRows> {
+    let _path = OwnSettings::safe_path();
+    checked(Spi::connect(|client| texts(client.select(query, None, &[])?)))
+}
+
+fn texts(found: SpiTupleTable<'_>) -> SpiResult<TextRows> {
+    let numbers = 1..=found.columns()?;
+    let columns = numbers.clone().map(|at| found.column_name(at)).collect::<SpiResult<_>>()?;
+    let row = |row: SpiHeapTupleData<'_>| numbers.clone().map(|at| row.get(at)).collect();
+    Ok(TextRows { columns, rows: found.map(row).collect::<SpiResult<_>>()? })
 }
 
 fn checked<T>(result: SpiResult<T>) -> Result<T> {

@@ -14,10 +14,10 @@ pub mod reader;
 pub mod shape;
 
 use crate::catalog::verification::{self, Verification};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pg::exec::copy_from::PINNED;
-use crate::remote::{Record, Rows, Session};
-use crate::replication::endpoints::{column, flag, literal, text};
+use crate::remote::{Rows, Session};
+use crate::replication::endpoints::literal;
 pub use mismatch::{Compared, TableName};
 use mismatch::{Mismatch, MismatchKind, both};
 use reader::Reader;
@@ -58,7 +58,7 @@ fn one(
     let mut compared = Compared::new(table);
     let ask = Shape::query(table);
     let (there, here) = both(source, target, &ask, &ask)?;
-    let (Some(shape), Some(other)) = (Shape::read(&there), Shape::read(&here)) else {
+    let (Some(shape), Some(other)) = (Shape::read(&there)?, Shape::read(&here)?) else {
         let place = if there.is_empty() { "source" } else { "target" };
         compared
             .add(MismatchKind::Definition, 1, || format!("table does not exist on the {place}"));
@@ -71,11 +71,16 @@ fn one(
     let rows = readers.map(|reader| reader.rows(table));
     let [ask_there, ask_here] = rows.each_ref().map(|rows| {
         let hash = shape.row_hash();
-        format!("SELECT count(*), sum(h), bit_xor(h) FROM (SELECT {hash} AS h FROM {rows}) AS r")
+        format!(
+            "SELECT count(*) AS rows, sum(h), bit_xor(h) FROM (SELECT {hash} AS h FROM {rows}) AS r"
+        )
     });
     let (there, here) = both(source, target, &ask_there, &ask_here)?;
-    let count = |answer: &Rows| answer.first().and_then(|row| column(row, 0)).unwrap_or(0);
-    (compared.source_rows, compared.target_rows) = (count(&there), count(&here));
+    let count = |answer: &Rows| match answer.first() {
+        Some(row) => Ok::<_, Error>(row.parsed("rows")?.unwrap_or(0)),
+        None => Ok(0),
+    };
+    (compared.source_rows, compared.target_rows) = (count(&there)?, count(&here)?);
     if there != here {
         narrow::narrow(source, target, &shape, &rows, &mut compared)?;
     }
@@ -85,13 +90,16 @@ fn one(
 /// The ordinary tables and the sequences of a schema.
 pub fn contents(session: &mut Session, schema: &str) -> Result<(Vec<TableName>, Vec<TableName>)> {
     let rows = session.query(&format!(
-        "SELECT c.relname, c.relkind = 'S' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        "SELECT c.relname, c.relkind = 'S' AS is_sequence FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
           WHERE n.nspname = {} AND c.relkind IN ('r', 'S') ORDER BY c.relname",
         literal(schema)
     ))?;
-    let (sequences, tables): (Vec<_>, Vec<_>) = rows.iter().partition(|row| flag(row, 1));
-    let name = |row: &Record| TableName { schema: schema.to_owned(), name: text(row, 0) };
-    Ok((tables.into_iter().map(name).collect(), sequences.into_iter().map(name).collect()))
+    let (mut tables, mut sequences) = (Vec::new(), Vec::new());
+    for row in &rows {
+        let of_kind = if row.flag("is_sequence")? { &mut sequences } else { &mut tables };
+        of_kind.push(TableName { schema: schema.to_owned(), name: row.text("relname")? });
+    }
+    Ok((tables, sequences))
 }
 
 /// Compares the positions of sequences: last_value and is_called.
@@ -104,10 +112,11 @@ pub fn compare_sequences(
     let readers = [Reader::of(source)?, Reader::of(target)?];
     let compare = |sequence: &TableName| {
         let mut compared = Compared::new(sequence);
-        let there = format!("SELECT to_regclass({}) IS NOT NULL", literal(&sequence.qualified()));
+        let there =
+            format!("SELECT to_regclass({}) IS NOT NULL AS there", literal(&sequence.qualified()));
         let (one, other) = both(source, target, &there, &there)?;
         for (answer, place) in [(one, "source"), (other, "target")] {
-            if !answer.first().is_some_and(|row| flag(row, 0)) {
+            if !answer.first().map_or(Ok(false), |row| row.flag("there"))? {
                 compared.add(MismatchKind::Definition, 1, || {
                     format!("sequence does not exist on the {place}")
                 });
@@ -133,7 +142,7 @@ pub fn compare_sequences(
 }
 
 fn row_text(row: &[Option<String>]) -> String {
-    let values: Vec<_> = (0..row.len()).map(|at| text(row, at)).collect();
+    let values: Vec<_> = row.iter().map(|value| value.as_deref().unwrap_or_default()).collect();
     format!("({})", values.join(", "))
 }
 

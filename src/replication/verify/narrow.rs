@@ -5,7 +5,6 @@ use super::mismatch::{Compared, MismatchKind, both};
 use super::shape::Shape;
 use crate::error::Result;
 use crate::remote::{Record, Rows, Session};
-use crate::replication::endpoints::{column, text};
 use std::collections::{HashMap, VecDeque};
 
 /// Approximate number of rows in a partition.
@@ -44,13 +43,13 @@ pub fn narrow(
         )
     });
     let (there, here) = both(source, target, &ask_there, &ask_here)?;
-    let parts = differing(&there, &here).join(",");
+    let parts = differing(&there, &here)?.join(",");
     let key =
         if shape.has_key() { shape.key_text() } else { format!("({hash})::text COLLATE \"C\"") };
     let [declare_there, declare_here] = tables.each_ref().map(|table| {
         format!(
             "DECLARE helios_compared NO SCROLL CURSOR FOR
-             SELECT k, h, count(*), left(min(s), {SHOWN})
+             SELECT k, h, count(*) AS n, left(min(s), {SHOWN}) AS s
                FROM (SELECT {key} AS k, {hash} AS h, {} AS s FROM {table} WHERE {part} = ANY ('{{{parts}}}')) AS r
               GROUP BY k, h ORDER BY k, h",
             shape.key_text()
@@ -67,19 +66,20 @@ fn label(shape: &Shape, shown: &str) -> String {
 }
 
 /// The partitions whose sums differ.
-fn differing(there: &Rows, here: &Rows) -> Vec<String> {
-    let by_part = |rows: &Rows| -> HashMap<String, Vec<Option<String>>> {
-        rows.iter().map(|row| (text(row, 0), row[1..].to_vec())).collect()
-    };
-    let (there, mut here) = (by_part(there), by_part(here));
+fn differing(there: &Rows, here: &Rows) -> Result<Vec<String>> {
+    let (there, mut here) = (by_part(there)?, by_part(here)?);
     let mut parts: Vec<String> = Vec::new();
     for (part, sums) in there {
-        if here.remove(&part).as_ref() != Some(&sums) {
+        if here.remove(&part) != Some(sums) {
             parts.push(part);
         }
     }
     parts.extend(here.into_keys());
-    parts
+    Ok(parts)
+}
+
+fn by_part(rows: &Rows) -> Result<HashMap<String, &Record>> {
+    rows.iter().map(|row| Ok((row.text("part")?, row))).collect()
 }
 
 /// The ordered rows of one end.
@@ -90,15 +90,17 @@ struct Stream {
 }
 
 impl Stream {
-    fn take(&mut self, rows: Rows) {
+    fn take(&mut self, rows: &Rows) -> Result<()> {
         self.ended = rows.len() < FETCHED;
-        let item = |row: Record| Item {
-            key: text(&row, 0),
-            hash: column(&row, 1).unwrap_or(0),
-            count: column(&row, 2).unwrap_or(0),
-            shown: text(&row, 3),
-        };
-        self.items.extend(rows.into_iter().map(item));
+        for row in rows {
+            self.items.push_back(Item {
+                key: row.text("k")?,
+                hash: row.parsed("h")?.unwrap_or(0),
+                count: row.parsed("n")?.unwrap_or(0),
+                shown: row.text("s")?,
+            });
+        }
+        Ok(())
     }
 
     /// Whether all rows with the first key have been fetched.
@@ -129,16 +131,16 @@ fn walk(
         match (there.is_ready(), here.is_ready()) {
             (false, false) => {
                 let (one, other) = both(source, target, &fetch, &fetch)?;
-                there.take(one);
-                here.take(other);
+                there.take(&one)?;
+                here.take(&other)?;
                 continue;
             }
             (false, true) => {
-                there.take(source.query(&fetch)?);
+                there.take(&source.query(&fetch)?)?;
                 continue;
             }
             (true, false) => {
-                here.take(target.query(&fetch)?);
+                here.take(&target.query(&fetch)?)?;
                 continue;
             }
             (true, true) => {}
@@ -220,16 +222,16 @@ mod tests {
 
     #[test]
     fn a_stream_waits_for_the_end_of_a_key() {
-        let columns: Rc<[String]> = ["key", "hash", "count", "shown"].map(str::to_owned).into();
+        let columns: Rc<[String]> = ["k", "h", "n", "s"].map(str::to_owned).into();
         let row = |key: &str| {
             let values = [key, "1", "1", key].map(|text| Some(text.to_owned()));
             Record::new(Rc::clone(&columns), values.into())
         };
         let mut stream = Stream::default();
         assert!(!stream.is_ready());
-        stream.take(vec![row("a"); FETCHED]);
+        stream.take(&vec![row("a"); FETCHED]).unwrap();
         assert!(!stream.is_ready());
-        stream.take(vec![row("a"), row("b")]);
+        stream.take(&vec![row("a"), row("b")]).unwrap();
         assert!(stream.is_ready());
         assert_eq!(stream.of("a").len(), FETCHED + 1);
         assert_eq!(stream.of("b").len(), 1);

@@ -1,8 +1,9 @@
 //! A table's columns and key, and the expressions that represent its rows.
 
 use super::mismatch::TableName;
-use crate::remote::{Record, Rows};
-use crate::replication::endpoints::{column, flag, identifier, literal, text};
+use crate::error::Result;
+use crate::remote::Rows;
+use crate::replication::endpoints::{identifier, literal};
 use pgrx::pg_sys;
 
 /// A column that is not dropped.
@@ -53,7 +54,7 @@ impl Shape {
     /// The query whose rows [`Self::read`] takes: no rows if the table does not exist.
     pub fn query(table: &TableName) -> String {
         format!(
-            "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.atttypid, coalesce(a.attnum = ANY (k.columns), false)
+            "SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS written, a.atttypid, coalesce(a.attnum = ANY (k.columns), false) AS in_key
                FROM pg_class c LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                          AND a.attgenerated <> 'v' -- computed when it is read
                     LEFT JOIN LATERAL (
@@ -68,16 +69,20 @@ impl Shape {
     }
 
     /// None if the table does not exist.
-    pub fn read(rows: &Rows) -> Option<Self> {
-        let read = |row: &Record| Column {
-            name: text(row, 0),
-            written: text(row, 1),
-            type_oid: column(row, 2).unwrap_or(0),
-            in_key: flag(row, 3),
-        };
-        let has_column = |row: &&Record| row.first().is_some_and(Option::is_some);
-        let columns = rows.iter().filter(has_column).map(read).collect();
-        (!rows.is_empty()).then_some(Self { columns })
+    pub fn read(rows: &Rows) -> Result<Option<Self>> {
+        let mut columns = Vec::new();
+        for row in rows {
+            // A table without columns has one row, without a name.
+            if let Some(name) = row.option("attname")? {
+                columns.push(Column {
+                    name: name.to_owned(),
+                    written: row.text("written")?,
+                    type_oid: row.parsed("atttypid")?.unwrap_or(0),
+                    in_key: row.flag("in_key")?,
+                });
+            }
+        }
+        Ok((!rows.is_empty()).then_some(Self { columns }))
     }
 
     /// Describes how the target's columns differ, if they do. Their order does not matter.

@@ -1,0 +1,44 @@
+//! Which column of a catalog a name in the program stands for: decided by the compiler.
+
+/// A column that a row declares.
+pub struct ColumnDef {
+    /// Its name.
+    pub name: &'static str,
+    /// OID of the type that its values are read as.
+    pub type_oid: u32,
+    /// Name of that type, for messages.
+    pub type_name: &'static str,
+}
+
+/// The place among these columns of the one with this name and type. In a constant, a name that none of them has is a
+/// compile error, and so is a type that the column does not have; elsewhere they panic.
+#[allow(clippy::panic, reason = "in a constant it is a compile error")]
+pub const fn place(columns: &[ColumnDef], name: &str, type_oid: u32) -> usize {
+    let mut at = 0;
+    while at < columns.len() {
+        if same(columns[at].name, name) {
+            assert!(
+                columns[at].type_oid == type_oid,
+                "the row declares this column with another type"
+            );
+            return at;
+        }
+        at += 1;
+    }
+    panic!("the row does not declare this column")
+}
+
+const fn same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < a.len() {
+        if a[at] != b[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
