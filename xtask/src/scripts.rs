@@ -35,7 +35,8 @@ pub fn versions(script: &Path) -> Vec<String> {
     middle.into_iter().flat_map(|m| m.split("--")).map(str::to_owned).collect()
 }
 
-fn in_directory(directory: &Path) -> Result<Vec<PathBuf>> {
+/// The scripts in a directory, sorted by path.
+pub fn in_directory(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;
     let mut files = Vec::new();

@@ -1,8 +1,9 @@
 //! Reads the extension's sources and finds what breaks the layout: a file that uses one of a higher room, files that
-//! use each other in a circle, `unsafe` outside `src/pg/`, a file that has grown too long, and what `helios-core`
-//! offers and nobody takes.
+//! use each other in a circle, `unsafe` outside `src/pg/`, SQL on the extension's tables outside `src/catalog/`, a file
+//! that has grown too long, and what `helios-core` offers and nobody takes.
 
 mod arrows;
+mod catalog_sql;
 mod items;
 mod mentions;
 mod sources;
@@ -47,6 +48,8 @@ const LONGEST: usize = 420;
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let extension = Sources::read(&root.join("src"))?;
     let mut found = violations(&extension);
+    let tables = catalog_sql::tables(&root.join("sql/install"))?;
+    found.extend(catalog_sql::check(&extension, &tables));
     let core = Sources::read(&root.join("core/src"))?;
     found.extend(unused::check(&core, &extension));
     Ok(found)

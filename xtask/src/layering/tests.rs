@@ -138,3 +138,49 @@ fn unused_items_of_the_core_are_found() {
     };
     assert_eq!(found, [expected("slot.rs:1", "lost"), expected("twin.rs:1", "Twin")]);
 }
+
+#[test]
+fn sql_on_our_tables_outside_its_room_is_found() {
+    let tables = ["node", "schema"].map(str::to_owned).into();
+    let sql = |catalog: &str, ddl: &str| {
+        let files = [("lib.rs", "mod catalog; mod ddl;"), ("catalog.rs", catalog), ("ddl.rs", ddl)];
+        catalog_sql::check(&crate_of(&files).1, &tables)
+    };
+    let found = |text: &str| sql("", &format!("fn f() {{ g(\n{text}) }}"));
+    let at = |sql: &str| vec![format!("src/ddl.rs:2: \"{sql}\" outside src/catalog")];
+    for (text, seen) in [
+        (r#""SELECT name FROM helios.node""#, "FROM helios.node"),
+        (r##"r#"SELECT FROM t JOIN  helios.schema s"#"##, "JOIN helios.schema"),
+        (r#"format!("INSERT INTO helios.node (name) VALUES ({x})")"#, "INTO helios.node"),
+        (r#"b"UPDATE helios.node SET name = $1""#, "UPDATE helios.node"),
+        (r#""LOCK TABLE helios.node""#, "TABLE helios.node"),
+        (r#""DELETE FROM ONLY helios.node""#, "ONLY helios.node"),
+        ("\"a FROM \\\n     helios.node\"", "FROM helios.node"),
+        (r#"format!("SELECT FROM helios.{table}")"#, "FROM helios."),
+        (r#"x.hint("Run: UPDATE helios.node SET name = 'a'")"#, "UPDATE helios.node"),
+    ] {
+        assert_eq!(found(text), at(seen), "{text}");
+    }
+    for text in [
+        r#""SELECT helios.pull_rows() FROM helios.pull_rows(1)""#,
+        r#""its addresses in helios.node; insert it into helios.node""#,
+        r#""SELECT FROM helios.nodes, other_helios.node, pg_class""#,
+    ] {
+        assert_eq!(found(text), [""; 0], "{text}");
+    }
+    for item in [
+        "// FROM helios.node\nfn f() {}",
+        "/// FROM helios.node\nfn f() {}",
+        r#"#![doc = "FROM helios.node"]"#,
+    ] {
+        assert_eq!(sql("", item), [""; 0], "{item}");
+    }
+    assert_eq!(sql(r#"const A: &str = "FROM helios.node";"#, "//! FROM helios.node"), [""; 0]);
+}
+
+#[test]
+fn the_tables_are_those_of_the_scripts() {
+    let install = testkit::paths::workspace().join("sql/install");
+    let tables = catalog_sql::tables(&install).unwrap();
+    assert!(["cluster", "node", "migration_marker"].iter().all(|name| tables.contains(*name)));
+}
