@@ -140,7 +140,7 @@ fn names_are_cut_as_the_server_cuts_them() {
 /// Malformed clauses: what the server sees of them, the token that our own error names, its hint.
 #[test]
 fn malformed() {
-    const NODE: &str = "the name of a node";
+    const NODE: &str = "a node name";
     for (clause, left, token, hint) in [
         ("on nod n1", "nod n1", "nod", "NODE"),
         ("on", "on", "", "NODE"),
@@ -159,16 +159,16 @@ fn malformed() {
         ("with (", "(", "", "an option"),
         ("with ()", ")", ")", "an option"),
         ("with (a)", ")", ")", "\"=\""),
-        ("with (a = )", ")", ")", "a word, a string or a number"),
+        ("with (a = )", ")", ")", "an identifier, a string, or a number"),
         ("with (a = 1", "1", "", "\",\" or \")\""),
         ("with (a = 1,)", ")", ")", "an option"),
         ("with (a = 1 b = 2)", "b = 2)", "b", "\",\" or \")\""),
         ("with (grant create on", "(grant create on", "grant", "an option"),
-        ("with (a = grant create on", "= grant create on", "grant", "a word"),
-        ("with (a = - x)", "x)", "x", "a word"),
+        ("with (a = grant create on", "= grant create on", "grant", "an identifier"),
+        ("with (a = - x)", "x)", "x", "an identifier"),
         ("with (a = 'b\\c')", "'b\\c')", "'b\\c'", "E'…'"),
-        ("with (a = 'b", "'b", "'b", "a word"),
-        ("with (a = /* b", "/* b", "/* b", "a word"),
+        ("with (a = 'b", "'b", "'b", "an identifier"),
+        ("with (a = /* b", "/* b", "/* b", "an identifier"),
     ] {
         let statement = format!("create schema x distributed {clause}");
         let kept = statement.len() - left.len();

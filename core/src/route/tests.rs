@@ -117,7 +117,7 @@ fn a_refusal_of_a_mix_names_what_is_here() {
         "Schema \"a\" is on node \"node-1\", table \"public.t\" is on the coordinator, \
          temporary table \"tmp\" is on the coordinator, \
          sequence \"public.s\" is on the coordinator, \
-         the sequence last advanced is on the coordinator."
+         the sequence last used by nextval() is on the coordinator."
     );
     assert!(refusal.hint.contains("separate statements"));
 }
@@ -125,10 +125,14 @@ fn a_refusal_of_a_mix_names_what_is_here() {
 #[test]
 fn a_node_known_from_lastval_alone_is_named() {
     let refusal = refusal(&[remote(1, "a", 4, true), Touched::LastValue { node: Some(2) }]);
-    assert!(refusal.detail.contains("the sequence last advanced is on node \"node-2\""));
+    assert!(refusal.detail.contains("the sequence last used by nextval() is on node \"node-2\""));
     let refusal =
         super::tests::refusal(&[Touched::LastValue { node: Some(2) }, table("public.t", true)]);
-    assert!(refusal.detail.starts_with("The sequence last advanced is on node \"node-2\", table"));
+    assert!(
+        refusal
+            .detail
+            .starts_with("The sequence last used by nextval() is on node \"node-2\", table")
+    );
 }
 
 #[test]
