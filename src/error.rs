@@ -1,12 +1,12 @@
-//! The one error type of the extension: everything that PostgreSQL can say about an error, as plain data.
+//! The extension's only error type: all fields of a PostgreSQL error as plain data.
 //!
 //! Functions return `Err(Error)`; only the trampolines in `pg/error.rs` raise it, so that a node's error reaches the
-//! client with every field it was born with.
+//! client with all its fields.
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::fmt;
 
-/// What every fallible function of the extension returns.
+/// Result type of all fallible functions of the extension.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A PostgreSQL error that has not been raised yet. Texts are in the database's encoding.
@@ -20,9 +20,9 @@ pub struct Fields {
     pub sqlstate: i32,
     /// Primary message.
     pub message: Vec<u8>,
-    /// Second line: what exactly is wrong.
+    /// Detail message.
     pub detail: Option<Vec<u8>>,
-    /// What to do about it.
+    /// Hint message.
     pub hint: Option<Vec<u8>>,
     /// Where it happened, innermost first, one line each.
     pub context: Option<Vec<u8>>,
@@ -51,7 +51,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Rewrites every text.
+    /// Applies a conversion to all texts.
     pub fn map_texts(&mut self, change: impl Fn(&[u8]) -> Vec<u8>) {
         self.message = change(&self.message);
         let texts = [
@@ -72,7 +72,7 @@ impl Fields {
 }
 
 impl Error {
-    /// An error of Helios' own.
+    /// Creates an error of Helios.
     pub fn new(code: PgSqlErrorCode, message: impl Into<Vec<u8>>) -> Self {
         Self(Box::new(Fields {
             sqlstate: code as i32,
@@ -81,19 +81,19 @@ impl Error {
         }))
     }
 
-    /// An error that arrived from a node.
+    /// Creates an error from fields received from a node.
     pub fn from_fields(fields: Fields) -> Self {
         Self(Box::new(fields))
     }
 
-    /// Adds the line that says what exactly is wrong.
+    /// Sets the detail message.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Vec<u8>>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Adds the line that names the remedy.
+    /// Sets the hint message.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Vec<u8>>) -> Self {
         self.0.hint = Some(hint.into());
@@ -114,7 +114,7 @@ impl Error {
         self
     }
 
-    /// Puts the cursor at a position of the client's query (characters, from 1).
+    /// Sets the cursor position in the client's query (characters, from 1).
     #[must_use]
     pub fn position(mut self, position: i32) -> Self {
         self.0.position = Some(position);
@@ -126,7 +126,7 @@ impl Error {
         &self.0
     }
 
-    /// All fields, to change them.
+    /// All fields, mutable.
     pub fn fields_mut(&mut self) -> &mut Fields {
         &mut self.0
     }
@@ -136,7 +136,7 @@ impl Error {
         (0..5).map(|i| char::from(((self.0.sqlstate >> (6 * i)) & 63) as u8 + b'0')).collect()
     }
 
-    /// Whether the SQLSTATE is of the two-character class.
+    /// Whether the SQLSTATE belongs to the two-character class.
     pub fn is_class(&self, class: &str) -> bool {
         self.sqlstate().starts_with(class)
     }
@@ -168,7 +168,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A text with a capital at its beginning: details and hints are sentences, messages are none.
+/// Capitalizes the first letter of a text: details and hints are sentences, messages are not.
 pub fn capitalized(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

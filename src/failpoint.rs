@@ -1,15 +1,15 @@
-//! Named places where a test makes a step fail, hang or die. They are compiled in with the cargo feature
-//! `failpoints` only; without it a place is nothing at all.
+//! Named places at which tests can make a step fail, hang or die. They are compiled with the cargo feature `failpoints`
+//! only; without it they generate no code.
 //!
-//! Names are `step.before` (nothing of it is done), `step.sent` (asked for, not answered) and `step.after` (done).
-//! What is to happen is set by `helios.failpoint()`, for all processes of the server; see `src/shared/failpoints.rs`.
+//! Names are `step.before` (nothing has been done), `step.sent` (requested, without a response yet) and `step.after`
+//! (done). The action is set with `helios.failpoint()` for all processes of the server; see `src/shared/failpoints.rs`.
 
 use crate::error::Result;
 
 macro_rules! points {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub const $name: &str = $text;)*
-        /// Every name.
+        /// All names.
         #[cfg(feature = "failpoints")]
         pub const ALL: &[&str] = &[$($name),*];
     };
@@ -18,121 +18,121 @@ macro_rules! points {
 points! {
     /// A step of a migration is about to begin.
     MIGRATION_STEP_BEFORE = "migration.step.before";
-    /// Publications and fences of a migration are about to be made.
+    /// Publications and fences of a migration are about to be created.
     MIGRATION_PUBLISH_BEFORE = "migration.publish.before";
-    /// The publication is there, the slot is not.
+    /// The publication exists, the slot does not.
     MIGRATION_SLOT_BEFORE = "migration.slot.before";
-    /// The slot is there.
+    /// The slot exists.
     MIGRATION_SLOT_AFTER = "migration.slot.after";
-    /// The schemas are on the target, without rows.
+    /// The schemas exist on the target, without rows.
     MIGRATION_DEFINITION_AFTER = "migration.definition.after";
-    /// A table is copied, which is not noted yet.
+    /// A table has been copied, but that is not recorded yet.
     MIGRATION_TABLE_COPIED = "migration.table.copied";
-    /// All rows are copied; indexes and constraints are about to be made.
+    /// All rows have been copied; indexes and constraints are about to be created.
     MIGRATION_INDEXES_BEFORE = "migration.indexes.before";
-    /// They are there.
+    /// Indexes and constraints exist.
     MIGRATION_INDEXES_AFTER = "migration.indexes.after";
-    /// The subscription is about to be made.
+    /// The subscription is about to be created.
     MIGRATION_SUBSCRIBE_BEFORE = "migration.subscribe.before";
-    /// It is there.
+    /// The subscription exists.
     MIGRATION_SUBSCRIBE_AFTER = "migration.subscribe.after";
     /// Both copies are about to be compared.
     MIGRATION_VERIFY_BEFORE = "migration.verify.before";
-    /// The way back is about to be prepared.
+    /// The reverse channel is about to be prepared.
     MIGRATION_BACK_BEFORE = "migration.back.before";
-    /// It is prepared.
+    /// The reverse channel has been prepared.
     MIGRATION_BACK_AFTER = "migration.back.after";
-    /// The fence is about to be put up for the switch.
+    /// The fence is about to be raised for the switch.
     MIGRATION_SWITCH_BEFORE = "migration.switch.before";
-    /// The fence stands.
+    /// The fence has been raised.
     MIGRATION_FENCE_AFTER = "migration.fence.after";
     /// The switch is about to be committed.
     MIGRATION_FLIP_BEFORE = "migration.flip.before";
-    /// It is committed.
+    /// The switch has been committed.
     MIGRATION_SWITCH_AFTER = "migration.switch.after";
-    /// The way back is about to be opened.
+    /// The reverse channel is about to be opened.
     MIGRATION_REVERSE_BEFORE = "migration.reverse.before";
-    /// It is open.
+    /// The reverse channel is open.
     MIGRATION_REVERSE_AFTER = "migration.reverse.after";
-    /// Something is about to be removed by the clean-up.
+    /// An object is about to be removed by cleanup.
     MIGRATION_CLEANUP_BEFORE = "migration.cleanup.before";
-    /// It is removed, which is not noted yet.
+    /// An object has been removed, but that is not recorded yet.
     MIGRATION_CLEANUP_AFTER = "migration.cleanup.after";
-    /// A foreign server's copy is closed to writers, which is committed there; the switch is not.
+    /// Closing a foreign server's copy to writers has been committed there, but the switch has not.
     MIGRATION_IMPORT_CLOSED = "migration.import.closed";
-    /// A session to a node is about to be made.
+    /// A session with a node is about to be opened.
     CONNECT_BEFORE = "connect.before";
-    /// It is made.
+    /// The session has been opened.
     CONNECT_AFTER = "connect.after";
-    /// COMMIT is about to go to the one node that wrote.
+    /// COMMIT is about to be sent to the only node that was written.
     COMMIT_BEFORE = "commit.before";
-    /// It is on the way, and not answered.
+    /// COMMIT has been sent, without a response yet.
     COMMIT_SENT = "commit.sent";
     /// The node has committed; nothing is left to do here.
     COMMIT_AFTER = "commit.after";
     /// Nodes that were only read are about to be released.
     RELEASE_BEFORE = "release.before";
-    /// They are asked to commit.
+    /// The readers have been asked to commit.
     RELEASE_SENT = "release.sent";
-    /// They have answered.
+    /// The readers have responded.
     RELEASE_AFTER = "release.after";
-    /// PREPARE TRANSACTION is about to go to the nodes.
+    /// PREPARE TRANSACTION is about to be sent to the nodes.
     PREPARE_BEFORE = "prepare.before";
-    /// It is about to go to the second node, and the others after the first.
+    /// PREPARE TRANSACTION is about to be sent to the second or a later node.
     PREPARE_NEXT = "prepare.next";
-    /// It is on the way to all.
+    /// PREPARE TRANSACTION has been sent to all.
     PREPARE_SENT = "prepare.sent";
-    /// All have prepared; there is no commit record.
+    /// All have prepared; there is no commit record yet.
     PREPARE_AFTER = "prepare.after";
-    /// The commit records are written, and not committed.
+    /// The commit records have been inserted, but not committed.
     RECORD_AFTER = "record.after";
-    /// PREPARE TRANSACTION of a user is done here and on the nodes.
+    /// A user's PREPARE TRANSACTION has been done here and on the nodes.
     USER_PREPARE_AFTER = "user_prepare.after";
-    /// The local transaction is committed, its records with it.
+    /// The local transaction has been committed with its records.
     COMMIT_PREPARED_BEFORE = "commit_prepared.before";
-    /// COMMIT PREPARED is about to go to the second node, and the others after the first.
+    /// COMMIT PREPARED is about to be sent to the second or a later node.
     COMMIT_PREPARED_NEXT = "commit_prepared.next";
-    /// It is on the way to all.
+    /// COMMIT PREPARED has been sent to all.
     COMMIT_PREPARED_SENT = "commit_prepared.sent";
-    /// All have answered.
+    /// All have responded.
     COMMIT_PREPARED_AFTER = "commit_prepared.after";
-    /// The local transaction is rolled back, the nodes are not.
+    /// The local transaction has been rolled back, the nodes have not.
     ROLLBACK_BEFORE = "rollback.before";
-    /// One node is rolled back.
+    /// One node has been rolled back.
     ROLLBACK_AFTER = "rollback.after";
-    /// A transaction that was prepared is about to be rolled back by its own session.
+    /// A prepared transaction is about to be rolled back by its own session.
     ROLLBACK_PREPARED_BEFORE = "rollback_prepared.before";
-    /// It is rolled back.
+    /// The prepared transaction has been rolled back.
     ROLLBACK_PREPARED_AFTER = "rollback_prepared.after";
-    /// Recovery is about to look at a node.
+    /// Recovery is about to connect to a node.
     RECOVERY_BEFORE = "recovery.before";
-    /// It has listed what is prepared there.
+    /// Recovery has listed the node's prepared transactions.
     RECOVERY_LISTED = "recovery.listed";
-    /// It is about to commit a prepared transaction.
+    /// Recovery is about to commit a prepared transaction.
     RECOVERY_COMMIT_BEFORE = "recovery_commit.before";
-    /// It has committed it; the record is still there.
+    /// Recovery has committed it; the record still exists.
     RECOVERY_COMMIT_AFTER = "recovery_commit.after";
-    /// It is about to roll a prepared transaction back.
+    /// Recovery is about to roll back a prepared transaction.
     RECOVERY_ROLLBACK_BEFORE = "recovery_rollback.before";
-    /// It has rolled it back.
+    /// Recovery has rolled it back.
     RECOVERY_ROLLBACK_AFTER = "recovery_rollback.after";
-    /// It is about to remove records.
+    /// Recovery is about to delete records.
     RECOVERY_FORGET_BEFORE = "recovery_forget.before";
-    /// It has removed them, and not committed that.
+    /// Recovery has deleted records without committing that.
     RECOVERY_FORGET_AFTER = "recovery_forget.after";
-    /// A definition is about to be changed here.
+    /// A DDL command is about to run here.
     DEFINITION_BEFORE = "definition.before";
-    /// It is changed here, and not on its nodes.
+    /// The DDL command has run here, but not on nodes.
     DEFINITION_LOCAL = "definition.local";
-    /// It is about to go to one node.
+    /// The DDL command is about to be sent to one node.
     DEFINITION_SEND_BEFORE = "definition_send.before";
-    /// It is changed on one node.
+    /// The DDL command has run on one node.
     DEFINITION_SEND_AFTER = "definition_send.after";
-    /// It is changed everywhere, and not committed.
+    /// The DDL command has run everywhere, but is not committed.
     DEFINITION_AFTER = "definition.after";
 }
 
-/// Does what a test has set for this place: an error, a wait, the end of this process, or (else) nothing.
+/// Performs the action set by a test: an error, a wait, the end of this process, or nothing.
 #[inline(always)]
 pub fn hit(point: &'static str) -> Result<()> {
     #[cfg(feature = "failpoints")]
@@ -155,7 +155,7 @@ fn slot(point: &str) -> Option<usize> {
     ALL.iter().position(|name| *name == point)
 }
 
-/// SQL functions of tests, which declare them themselves.
+/// SQL functions for tests, which create them.
 #[cfg(feature = "failpoints")]
 mod functions {
     use super::{ALL, slot};
@@ -165,8 +165,8 @@ mod functions {
     use pgrx::pg_sys::errcodes::PgSqlErrorCode;
     use pgrx::prelude::*;
 
-    /// Sets what happens at a place: `error`, `hang`, `die`, `count` or `off`; `times` limits how often (0: for ever),
-    /// `process` to whom (0: everybody). Its hits are counted from here on.
+    /// Sets the action of a failpoint: `error`, `hang`, `die`, `count` or `off`; `times` limits how often (0: no
+    /// limit), `process` to whom (0: everybody) it applies. Resets the count of hits.
     #[pg_extern(sql = false)]
     fn helios_failpoint(point: &str, action: &str, times: i32, process: i32) {
         set(point, action, times, process).or_raise();
@@ -190,13 +190,13 @@ mod functions {
         Ok(())
     }
 
-    /// How many times a place was passed since it was set.
+    /// How often a failpoint was reached since it was set.
     #[pg_extern(sql = false)]
     fn helios_failpoint_hits(point: &str) -> i64 {
         slot(point).map_or(0, failpoints::hits)
     }
 
-    /// The names of all places.
+    /// The names of all failpoints.
     #[pg_extern(sql = false)]
     fn helios_failpoints() -> Vec<String> {
         ALL.iter().map(|name| (*name).to_owned()).collect()

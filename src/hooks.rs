@@ -1,9 +1,9 @@
-//! Every upcall from PostgreSQL, on one page: what the server calls, and who answers.
+//! All upcalls from PostgreSQL on one page: what the server calls, and what handles it.
 //!
-//! `pg/hooks/` has the functions that PostgreSQL calls; they are generic over the traits that are implemented here, so that
-//! the compiler, and an editor's "go to implementation", lead from the hook to the room that does the work.
+//! `pg/hooks/` has the functions that PostgreSQL calls; they are generic over the traits implemented here, so that the
+//! compiler, and an editor's "go to implementation", lead from the hook to the module that does the work.
 //!
-//! Invariant: nothing is decided here. A line names the room; what has to come in an order says why.
+//! Invariant: no decisions are made here. A line names the module; comments explain required orders.
 
 use crate::catalog::trigger_functions::{DirectoryChanged, FenceChanged};
 use crate::error::Result;
@@ -94,7 +94,7 @@ impl UtilityHooks for Helios {
     }
 }
 
-// object_access_hook, and the ends of (sub)transactions for what it has recorded
+// object_access_hook, and transaction callbacks for the recorded objects
 impl ObjectHooks for Helios {
     fn record(event: ObjectEvent, object: Object) -> Result<()> {
         ddl::statement_scope::record(event, object)
@@ -120,13 +120,13 @@ impl FunctionHooks for Helios {
 // RegisterXactCallback, RegisterSubXactCallback
 impl TransactionHooks for Helios {
     fn transaction(event: Event) -> Result<()> {
-        // Whatever may fail below, notes of a transaction that has ended must not be found by the next one.
+        // Whatever fails below, state of an ended transaction must not be found by the next one.
         if let Some(level) = event.ended_level() {
             reference_writes::forget(level);
         }
         transaction::callbacks::on_event(event)
     }
-    // Behind the nodes' commit: others look for the change where it is.
+    // After the commit on the nodes, because others look for the change there.
     fn after_transaction(event: Event) -> Result<()> {
         directory_version::on_event(event)
     }
@@ -139,7 +139,7 @@ impl EvaluateHooks for Helios {
     }
 }
 
-// helios.routed_nextval() and the like, which stand in for PostgreSQL's functions in plans
+// helios.routed_nextval() and so on, which replace PostgreSQL's functions in plans
 impl RedirectHooks for Helios {
     fn sequence(sequence: Oid, call: SequenceCall) -> Result<Option<i64>> {
         scalar::sequence(sequence, call)
@@ -188,7 +188,7 @@ impl DatabaseWorker for MigrationWorker {
     }
 }
 
-// The symbols of the library: functions of LANGUAGE c, and the workers' main functions
+// The library's symbols: functions of LANGUAGE c, and the workers' main functions
 crate::pg::hooks::entry_points::entry_points! {
     functions {
         helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper => evaluate::evaluate::<Helios>;

@@ -25,7 +25,7 @@ use pgrx::prelude::*;
 
 pgrx::pg_module_magic!();
 
-/// Runs once, in the postmaster.
+/// Called once, in the postmaster.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::session::preload::require();

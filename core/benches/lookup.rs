@@ -1,5 +1,5 @@
-//! How long the look-ups on a statement's way take in a backend that knows 100,000 schemas, and those of placement in a
-//! cluster of 32 nodes. The bound is 500 ns each.
+//! Benchmarks the look-ups that a statement needs in a backend that has cached 100,000 schemas, and those of placement
+//! in a cluster of 32 nodes. The bound is 500 ns each.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,14 +14,14 @@ use std::hint::black_box;
 
 const SCHEMAS: u32 = 100_000;
 const NODES: i32 = 32;
-/// The generation that everything is looked up in.
+/// The generation used for all look-ups.
 const NOW: (u64, u64) = (7, 9);
 
-/// Of each schema by its OID: its shard and node.
+/// Shard and node of each schema, by its OID.
 type Placements = HashMap<u32, Option<(i64, i32)>>;
 
 thread_local! {
-    /// Kept as the extension keeps it.
+    /// Cached like in the extension.
     static CACHE: RefCell<Generational<(u64, u64), Placements>> = RefCell::default();
 }
 
@@ -58,7 +58,7 @@ fn lookups(criterion: &mut Criterion) {
     });
 }
 
-/// One million rows of three columns through a session's read buffer.
+/// One million rows with three columns through a session's read buffer.
 fn frames(criterion: &mut Criterion) {
     let row = b"D\0\0\0\x1f\0\x03\0\0\0\x0512345\xff\xff\xff\xff\0\0\0\x08abcdefgh";
     let stream = row.repeat(2000);

@@ -1,4 +1,4 @@
-//! How long it takes to plan: 100,000 tenants, each a shard of its own, on 64 nodes. The bound is 1 s.
+//! Benchmarks planning: 100,000 tenants, each in a dedicated shard, on 64 nodes. The bound is 1 s.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -15,7 +15,7 @@ fn next(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Lognormal sizes, σ = 2, placed by hash; loads of their own.
+/// Lognormal sizes, σ = 2, placed by hash, with independent loads.
 fn cluster(tenants: i64, nodes: i32) -> (Vec<Node>, Vec<Shard>) {
     let mut state = 1;
     let unit = |state: &mut u64| (next(state) >> 11) as f64 / (1u64 << 53) as f64;

@@ -1,7 +1,7 @@
-//! The table of contents of an archive in pg_dump's custom format.
+//! Reads the table of contents of an archive in pg_dump's custom format.
 //!
-//! Objects are told apart by what the archive says of each, never by text that a user can write: names, comments and
-//! literals are counted strings here, whatever is in them.
+//! Objects are distinguished by the archive's metadata, never by text that a user can write: names, comments and
+//! literals are counted strings, whatever their contents.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,11 +9,11 @@ use std::fmt;
 /// Why an archive cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It does not begin as an archive in custom format does.
+    /// It is not an archive in custom format.
     NoArchive,
-    /// Its format is of this version, which is not known here.
+    /// Its format version is not supported.
     Version(u8, u8),
-    /// It ends too early, or has a number that cannot be one.
+    /// It is truncated or corrupted.
     Damaged,
 }
 
@@ -29,38 +29,39 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// One object of the database, or a comment, a grant or a label on one.
+/// An object of the database, or a comment, privilege or label on one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Number in the archive, as `pg_restore --use-list` takes it.
+    /// ID in the archive, as used by `pg_restore --use-list`.
     pub id: i64,
-    /// Catalog that the object is in, on the server that was dumped; 0 for comments, grants and labels.
+    /// Catalog of the object on the dumped server; 0 for comments, privileges and labels.
     pub class: u32,
-    /// Its row there.
+    /// OID in that catalog.
     pub object: u32,
-    /// What it is: `TABLE`, `FK CONSTRAINT`, `COMMENT`, ….
+    /// Its type: `TABLE`, `FK CONSTRAINT`, `COMMENT`, ….
     pub kind: String,
-    /// Its name as pg_dump shows it. For people only: it may hold anything.
+    /// Its name as displayed by pg_dump. For messages only, because it may contain anything.
     pub name: String,
     /// Its schema, if it has one.
     pub schema: Option<String>,
-    /// Its owner; for what belongs to a table (index, trigger, constraint, policy, rule), the table's. May be empty.
+    /// Its owner; the table's owner for an object that belongs to a table (index, trigger, constraint, policy, rule).
+    /// May be empty.
     pub owner: String,
-    /// The statements that make it.
+    /// The statements that create it.
     pub definition: String,
     /// The statement that drops it.
     pub drop: String,
-    /// Tablespace; None where it has no storage, empty for the database's own.
+    /// Tablespace; None if it has no storage, empty for the database's default.
     pub tablespace: Option<String>,
     /// Table access method.
     pub access_method: Option<String>,
-    /// Whether it is a partitioned table, whose access method is its partitions' only.
+    /// Whether it is a partitioned table, whose access method only applies to its partitions.
     pub is_partitioned: bool,
-    /// Numbers of the entries that have to be there before.
+    /// IDs of the entries that must exist before it.
     pub depends: Vec<i64>,
 }
 
-/// Kinds whose owner the definition does not say, and which have one of their own.
+/// Types whose definition does not set the owner, and that have one of their own.
 const OWNED: [&str; 23] = [
     "AGGREGATE",
     "COLLATION",
@@ -88,12 +89,12 @@ const OWNED: [&str; 23] = [
 ];
 
 impl Entry {
-    /// Whether it says how the archive's text is written, and belongs to no object.
+    /// Whether it sets how the archive's text must be read, and belongs to no object.
     pub fn is_setting(&self) -> bool {
         matches!(self.kind.as_str(), "ENCODING" | "STDSTRINGS" | "SEARCHPATH")
     }
 
-    /// The object as ALTER and DROP name it, where it has an owner of its own: `TABLE s.t`, `FUNCTION s.f(integer)`.
+    /// The object as named in ALTER and DROP, if it has an owner of its own: `TABLE s.t`, `FUNCTION s.f(integer)`.
     pub fn owned_object(&self) -> Option<&str> {
         let is_owned = OWNED.contains(&self.kind.as_str()) && !self.owner.is_empty();
         let name = self.drop.strip_prefix("DROP ")?.trim_end().strip_suffix(';')?;
@@ -101,8 +102,8 @@ impl Entry {
     }
 }
 
-/// Divides entries into the others and those that are chosen, which take with them all that depends on them: their
-/// comments, for example. Both keep their order.
+/// Splits entries into the remaining and the chosen ones, with all entries that depend on these, such as their
+/// comments. Both keep their order.
 pub fn divide(entries: Vec<Entry>, chosen: impl Fn(&Entry) -> bool) -> (Vec<Entry>, Vec<Entry>) {
     let mut taken = HashSet::new();
     entries.into_iter().partition(|entry| {
@@ -114,7 +115,7 @@ pub fn divide(entries: Vec<Entry>, chosen: impl Fn(&Entry) -> bool) -> (Vec<Entr
     })
 }
 
-/// The entries of an archive in the order in which they are restored.
+/// The entries of an archive in restore order.
 pub fn entries(archive: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     let mut reader = Reader::new(archive)?;
     reader.skip_heading()?;
@@ -130,7 +131,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Format 1.14 is that of PostgreSQL 12 to 15, 1.15 of 16, 1.16 of 17 and 18.
+    /// Format 1.14 is used by PostgreSQL 12 to 15, 1.15 by 16, 1.16 by 17 and 18.
     fn new(archive: &'a [u8]) -> Result<Self, Unreadable> {
         let rest = archive.strip_prefix(b"PGDMP").ok_or(Unreadable::NoArchive)?;
         let mut reader = Self { rest, minor: 0, number_size: 0, offset_size: 0 };
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
         self.take(N)?.try_into().map_err(|_| Unreadable::Damaged)
     }
 
-    /// A sign, then the bytes of the absolute value, the lowest first.
+    /// A sign byte, then the bytes of the absolute value, least significant first.
     fn number(&mut self) -> Result<i64, Unreadable> {
         let [sign] = self.bytes()?;
         let bytes = self.take(self.number_size)?;
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
         Ok(if sign == 0 { value } else { -value })
     }
 
-    /// None for a string that is not there.
+    /// None for a missing string.
     fn string(&mut self) -> Result<Option<String>, Unreadable> {
         let Ok(length) = usize::try_from(self.number()?) else { return Ok(None) };
         let text = std::str::from_utf8(self.take(length)?).map_err(|_| Unreadable::Damaged)?;
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         while let Some(number) = self.string()? {
             depends.push(number.parse().map_err(|_| Unreadable::Damaged)?);
         }
-        // Where its data is.
+        // Offset of its data.
         self.take(1 + self.offset_size)?;
         let schema = schema.filter(|schema| !schema.is_empty());
         Ok(Entry {

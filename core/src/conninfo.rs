@@ -1,27 +1,26 @@
-//! libpq's connection strings, taken apart: `keyword=value` pairs and URIs. Source: "Connection Strings" in libpq's
-//! documentation.
+//! Parses libpq connection strings: `keyword=value` pairs and URIs. See "Connection Strings" in libpq's documentation.
 //!
-//! Invariant: no error repeats a part of the text, which may hold a password.
+//! Invariant: errors do not repeat any part of the text, which may contain a password.
 
-/// Why a text is no connection string.
+/// Why a text is not a valid connection string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConninfoError {
     /// A keyword without a value.
     #[error("missing \"=\" after parameter at position {0}")]
     NoEquals(usize),
-    /// A value in quotes that does not end.
+    /// A quoted value without a closing quote.
     #[error("unterminated quoted value at position {0}")]
     Unterminated(usize),
-    /// A `%` without two hexadecimal digits, or one that makes no UTF-8.
+    /// A `%` without two hexadecimal digits, or an escape that is not UTF-8.
     #[error("invalid percent-encoded token at position {0}")]
     Percent(usize),
-    /// A `[` without `]`, or something else behind it.
+    /// A `[` without `]`, or with unexpected text after it.
     #[error("invalid IPv6 address at position {0}")]
     Brackets(usize),
 }
 
-/// Keywords and values in the order of the text; of a keyword that comes twice, the later value counts. Several hosts and
-/// ports are lists with commas, as libpq has them.
+/// Keywords and values in the order of the text; if a keyword is repeated, the last value counts. Several hosts and
+/// ports are comma-separated lists, as in libpq.
 pub fn parse(text: &str) -> Result<Vec<(String, String)>, ConninfoError> {
     for scheme in ["postgresql://", "postgres://"] {
         if let Some(rest) = text.strip_prefix(scheme) {
@@ -49,7 +48,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, ConninfoError> {
     Ok(found)
 }
 
-/// The value at the start of the text and what follows it; None if its quotes do not end.
+/// The value at the start of the text, and the rest; None if it has no closing quote.
 fn value(text: &str) -> Option<(String, &str)> {
     let quoted = text.starts_with('\'');
     let mut value = String::new();
@@ -65,9 +64,9 @@ fn value(text: &str) -> Option<(String, &str)> {
     (!quoted).then_some((value, ""))
 }
 
-/// What follows the scheme, which is this long.
+/// Parses a URI whose scheme has this length.
 fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError> {
-    // Every part is one of the text, those that are missing too.
+    // Returns slices of the text only, also for missing parts.
     let none = &text[text.len()..];
     let position = |part: &str| scheme + (part.as_ptr() as usize - text.as_ptr() as usize) + 1;
     let decoded = |part: &str| decode(part).ok_or(ConninfoError::Percent(position(part)));
@@ -80,7 +79,7 @@ fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError
         Ok(())
     };
     let (before, parameters) = text.split_once('?').unwrap_or((text, none));
-    // A path, or nothing, follows the hosts; a slash cannot be in what stands before.
+    // The hosts are followed by a path or nothing; they cannot contain a slash.
     let (authority, database) = before.split_once('/').unwrap_or((before, none));
     let (who, hosts) = authority.rsplit_once('@').unwrap_or((none, authority));
     let (user, password) = who.split_once(':').unwrap_or((who, none));
@@ -108,7 +107,7 @@ fn uri(text: &str, scheme: usize) -> Result<Vec<(String, String)>, ConninfoError
     Ok(found)
 }
 
-/// `none` stands for a port that is missing.
+/// `none` is returned for a missing port.
 fn host_and_port<'a>(text: &'a str, none: &'a str) -> Option<(&'a str, &'a str)> {
     let Some(inside) = text.strip_prefix('[') else {
         return Some(text.split_once(':').unwrap_or((text, none)));

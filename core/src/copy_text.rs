@@ -1,13 +1,12 @@
-//! COPY statements whose file or program is on the server, turned into streams.
+//! Converts COPY statements on files or programs of the server to streams.
 //!
-//! `COPY t FROM '/file'` means a file of the server that the client talks to, not one of the node
-//! that holds the table: the coordinator reads or writes it, and the node gets the same statement
-//! with STDIN or STDOUT in its place.
+//! `COPY t FROM '/file'` refers to a file on the server to which the client is connected, not on the node with the
+//! table: the coordinator reads or writes it, and the node gets the same statement with STDIN or STDOUT instead.
 
 use crate::lex::{self, Kind, Rules, Token};
 use std::ops::Range;
 
-/// Which way the data goes.
+/// Direction of the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// COPY … FROM: into the table.
@@ -19,17 +18,17 @@ pub enum Direction {
 /// The streamed form of a COPY statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Streamed {
-    /// The statement with STDIN or STDOUT in the place of the file or program; every other byte is
-    /// as it was, but for a space where the word would run into the next one.
+    /// The statement with STDIN or STDOUT in place of the file or program; everything else is unchanged, except for a
+    /// space where the word would be joined to the next one.
     pub text: Vec<u8>,
-    /// Which of the two.
+    /// Direction of the data.
     pub direction: Direction,
-    /// What was replaced in the statement, so that an error's position can be traced back.
+    /// The part of the statement that was replaced, for translating error positions.
     pub replaced: Range<usize>,
 }
 
-/// The streamed form of one COPY statement, which may start with white space, comments and empty
-/// statements. None: another statement, or a COPY that is a stream already.
+/// Converts one COPY statement, which may start with white space, comments and empty statements. None for another
+/// statement, or a COPY that is already a stream.
 pub fn streamed(statement: &[u8], rules: Rules) -> Option<Streamed> {
     let mut at = lex::statement_start(statement);
     let mut next = || {
@@ -39,7 +38,7 @@ pub fn streamed(statement: &[u8], rules: Rules) -> Option<Streamed> {
     };
     next().filter(|token| token.is_word(statement, "copy"))?;
     let mut depth = 0usize;
-    // FROM and TO are reserved: outside of brackets, the first one is COPY's own
+    // FROM and TO are reserved: outside of parentheses, the first one is COPY's own
     let direction = loop {
         let token = next()?;
         match token.bytes(statement) {
@@ -74,7 +73,7 @@ pub fn streamed(statement: &[u8], rules: Rules) -> Option<Streamed> {
     Some(Streamed { text, direction, replaced: first.start..end })
 }
 
-/// Behind a string and the UESCAPE that may belong to it.
+/// End of a string, including its UESCAPE clause.
 fn uescape_end(statement: &[u8], string: Token, rules: Rules) -> usize {
     let after = |end| lex::token_at(statement, end, rules);
     if string.kind == Kind::UnicodeString
@@ -86,7 +85,7 @@ fn uescape_end(statement: &[u8], string: Token, rules: Rules) -> usize {
     string.end
 }
 
-/// A row in COPY's text format, with the end of its line; None is NULL.
+/// Formats a row in COPY's text format, with the line's end; None is NULL.
 pub fn line(values: &[Option<String>]) -> String {
     let mut text = String::new();
     for (i, value) in values.iter().enumerate() {

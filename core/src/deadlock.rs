@@ -1,29 +1,29 @@
-//! Deadlocks over several servers: cycles in the graph of who waits for whom, merged from all of them.
+//! Detects deadlocks that involve several servers: cycles in the merged wait-for graph.
 //!
-//! Each server finds its own deadlocks by itself; here only those count whose waits are on different servers. The
-//! strongly connected components come from Tarjan's algorithm (Depth-first search and linear graph algorithms, 1972).
+//! Each server detects its own deadlocks itself; only those with waits on different servers count here. The strongly
+//! connected components are found with Tarjan's algorithm (Depth-first search and linear graph algorithms, 1972).
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A transaction, as far as it is known.
+/// A transaction, as far as it can be identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transaction {
-    /// Of a backend of this server (its process id), with its sessions to nodes.
+    /// Of a backend of this server (its PID), including its sessions with nodes.
     Here(i32),
-    /// Of a session that reaches a node on another way: node and process id there.
+    /// Of another session on a node: node and PID there.
     There(i32, i32),
 }
 
-/// One wait, seen on one server.
+/// A wait observed on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wait {
-    /// Who waits.
+    /// The waiting transaction.
     pub waiter: Transaction,
-    /// For whom.
+    /// The transaction that it waits for.
     pub holder: Transaction,
-    /// Where: a node's id, 0 for this server.
+    /// ID of the node; 0 for this server.
     pub server: i32,
 }
 
@@ -32,15 +32,15 @@ pub struct Wait {
 pub struct Deadlock {
     /// All of the group, in order.
     pub members: Vec<Transaction>,
-    /// Process id, here, of the one to cancel.
+    /// PID of the local backend to be canceled.
     pub victim: i32,
-    /// Whether another one of this server waits on a node and is no candidate yet: it may be younger.
+    /// Whether another local member waits on a node but is not a candidate yet: it may be younger.
     pub early: bool,
 }
 
-/// The deadlocks among the waits. `candidates`: backends that can be cancelled where they wait, with the start of
-/// their transactions (in any unit); the youngest of a deadlock's is its victim, and of those that are equally young
-/// the one with the highest process id.
+/// Finds the deadlocks among the waits. `candidates` are backends that can be canceled, with the start of their
+/// transactions (in any unit); the youngest candidate of a deadlock is its victim, and of several with the same start
+/// the one with the highest PID.
 pub fn find(waits: &BTreeSet<Wait>, candidates: &BTreeMap<i32, i64>) -> Vec<Deadlock> {
     let mut graph: DiGraphMap<Transaction, ()> = DiGraphMap::new();
     for wait in waits {

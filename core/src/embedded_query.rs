@@ -1,14 +1,13 @@
-//! Finds the query inside a statement that wraps one (`EXPLAIN`, `DECLARE … CURSOR`, `PREPARE`,
-//! `CREATE TABLE … AS`, `COPY (…)`),
-//! so that its own text can be sent elsewhere.
+//! Finds the query inside a statement that embeds one (`EXPLAIN`, `DECLARE … CURSOR`, `PREPARE`, `CREATE TABLE … AS`,
+//! `COPY (…)`), so that its text can be sent separately.
 
 use crate::lex::{Rules, Token, tokens};
 use std::ops::Range;
 
-/// Bytes of the query in `statement`: the statement itself if it is a query, the embedded query if it embeds one, `None`
-/// if its text alone does not say (`EXECUTE`, `SELECT … INTO`, anything else).
+/// Byte range of the query in `statement`: the statement itself if it is a query, the embedded query if it embeds one,
+/// `None` if the text is not sufficient (`EXECUTE`, `SELECT … INTO`, anything else).
 ///
-/// `statement` is one statement, known to parse; what stands behind its semicolon does not count.
+/// `statement` is a single valid statement; text after its semicolon is ignored.
 pub fn range(statement: &[u8], rules: Rules) -> Option<Range<usize>> {
     let all: Vec<Token> =
         tokens(statement, rules).take_while(|t| !t.is_mark(statement, ";")).collect();
@@ -58,7 +57,7 @@ fn after_explain_options<'a>(text: &[u8], rest: &'a [Token]) -> Option<&'a [Toke
     rest.get(at..)
 }
 
-/// Index of the parenthesis that closes the one at the front.
+/// Index of the parenthesis that closes the first one.
 fn closing(text: &[u8], from: &[Token]) -> Option<usize> {
     let mut depth = 0;
     from.iter().position(|t| {
@@ -80,7 +79,7 @@ fn after_word<'a>(text: &[u8], from: &'a [Token], word: &str) -> Option<&'a [Tok
     from.get(at + 1..)
 }
 
-/// Cuts off `WITH [NO] DATA`.
+/// Removes `WITH [NO] DATA`.
 fn without_data_clause<'a>(text: &[u8], query: &'a [Token]) -> &'a [Token] {
     let Some((last, before)) = query.split_last() else { return query };
     if !last.is_word(text, "data") {
@@ -96,8 +95,8 @@ fn without_data_clause<'a>(text: &[u8], query: &'a [Token]) -> &'a [Token] {
     }
 }
 
-/// Whether this is `(SELECT …)`, alone or as the first part of a longer query, and not an expression that begins with a
-/// sub-select, as procedural languages have them.
+/// Whether this is `(SELECT …)`, alone or as the first part of a longer query, as opposed to an expression that begins
+/// with a sub-select, as used by procedural languages.
 fn is_parenthesised_query(text: &[u8], all: &[Token]) -> bool {
     const GOES_ON: [&str; 8] =
         ["union", "intersect", "except", "order", "limit", "offset", "fetch", "for"];
@@ -107,7 +106,7 @@ fn is_parenthesised_query(text: &[u8], all: &[Token]) -> bool {
         && all.get(end + 1).is_none_or(|t| is_any(text, t, &GOES_ON))
 }
 
-/// Whether a `SELECT` has an `INTO` clause; only the outermost can, in however many parentheses.
+/// Whether a `SELECT` has an `INTO` clause; only the outermost can, inside any number of parentheses.
 fn selects_into(text: &[u8], query: &[Token]) -> bool {
     let mut previous: Option<&Token> = None;
     query.iter().any(|token| {

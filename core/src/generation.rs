@@ -1,9 +1,9 @@
-//! Answers that are kept until what they rest on may have changed.
+//! Cached data that is kept until its source may have changed.
 
-/// What a backend remembers of the directory, valid for one generation of it.
+/// A backend's cached data, valid for one generation of its source.
 ///
-/// A generation is whatever the caller compares to know that its source has not changed, such as a pair of counters.
-/// Invariant: what [`current`](Self::current) gives out was kept under the generation asked for.
+/// A generation is any value by which the caller detects changes of the source, such as a pair of counters. Invariant:
+/// data returned by [`current`](Self::current) was stored under the requested generation.
 #[derive(Debug, Clone, Default)]
 pub struct Generational<G, T> {
     generation: G,
@@ -11,7 +11,7 @@ pub struct Generational<G, T> {
 }
 
 impl<G: PartialEq + Copy, T: Default> Generational<G, T> {
-    /// What is known in this generation: nothing, if the last look was in another one.
+    /// The data of this generation: empty, if the last look-up was in another one.
     #[inline]
     pub fn current(&mut self, generation: G) -> &mut T {
         if self.generation != generation {
@@ -20,8 +20,9 @@ impl<G: PartialEq + Copy, T: Default> Generational<G, T> {
         &mut self.value
     }
 
-    /// The value to keep an answer in that was read between the generations `before` and `after`. None if the source
-    /// changed meanwhile, or an inner look-up has met a newer generation: the answer may be an old one.
+    /// The data in which to store a result that was read between the generations `before` and `after`. None if the
+    /// source has changed in between, or a nested look-up has seen a newer generation, so that the result may be
+    /// outdated.
     pub fn unchanged(&mut self, before: G, after: G) -> Option<&mut T> {
         (before == after && self.generation == before).then_some(&mut self.value)
     }

@@ -1,7 +1,7 @@
-//! Everything in Helios that needs no PostgreSQL: pure data in, pure data out.
+//! Everything in Helios that does not need PostgreSQL: pure functions on data.
 //!
-//! Invariant: nothing here reads a clock, a file, a socket or a global, so that equal input gives
-//! equal output and every rule can be tested without a server.
+//! Invariant: nothing here reads a clock, file, socket or global variable, so that equal input yields equal output and
+//! everything can be tested without a server.
 
 pub mod archive;
 pub mod clause;

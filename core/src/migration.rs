@@ -90,7 +90,7 @@ impl State {
         self >= State::Cleanup
     }
 
-    /// Whether the old copy is still the one that clients use.
+    /// Whether the old copy is still the active one.
     pub fn is_before_switch(self) -> bool {
         self <= State::Switch
     }

@@ -1,20 +1,21 @@
-//! What a coordinator uses of Helios on its nodes, and so which versions of the catalogs a node may have.
+//! What a coordinator uses of Helios on its nodes, which determines the supported versions of a node's catalogs.
 //!
-//! A cluster is updated server by server, the coordinator first: until the last node is updated, a coordinator works with nodes one version
-//! behind. So whatever is called on a node, or read there, is listed here with the version that brought it. A node that lacks something
-//! of the list counts as too old, and nothing listed is dropped from the scripts before all versions that use it are too old.
+//! A cluster is updated server by server, the coordinator first; until the last node is updated, the coordinator works
+//! with nodes one version behind. So everything called or read on a node is listed here with the version that
+//! introduced it. A node without a listed item is too old, and listed items are not dropped from the scripts before all
+//! versions that use them are too old.
 
 use std::cmp::Ordering;
 
-/// Versions of the catalogs that a node of this coordinator may have, the coordinator's own last.
+/// Supported versions of a node's catalogs, the coordinator's own last.
 const NODE_VERSIONS: [&str; 2] = ["0.1.0", env!("CARGO_PKG_VERSION")];
 
-/// Something of Helios on a node, and the version that brought it.
+/// An item of Helios on a node, and the version that introduced it.
 struct Item {
     /// The function or table in schema `helios`.
     #[cfg_attr(not(test), expect(dead_code))]
     name: &'static str,
-    /// Of a table, the columns that are used: for the test that looks for them in the scripts.
+    /// The columns used of a table, for the test that looks for them in the scripts.
     #[cfg_attr(not(test), expect(dead_code))]
     columns: &'static [&'static str],
     /// The first version with it.
@@ -56,20 +57,20 @@ const TABLES: [Item; 6] = [
     table("node", &["name", "is_local"], "0.1.0"),
 ];
 
-/// How a node's version stands to the coordinator's.
+/// Relation of a node's version to the coordinator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// The same.
+    /// The same version.
     Same,
-    /// Older, and everything works.
+    /// Older, but supported.
     Older,
-    /// Older than this coordinator works with.
+    /// Older than this coordinator supports.
     TooOld,
-    /// Newer: the coordinator is to be updated first.
+    /// Newer: the coordinator must be updated first.
     Newer,
 }
 
-/// How a node with catalogs of this version stands to this coordinator.
+/// The relation of a version of a node's catalogs to this coordinator.
 pub fn standing(version: &str) -> Standing {
     let own = env!("CARGO_PKG_VERSION");
     match compare(version, own) {
@@ -80,17 +81,17 @@ pub fn standing(version: &str) -> Standing {
     }
 }
 
-/// Whether catalogs of this version have all that is used on nodes.
+/// Whether catalogs of this version have everything used on nodes.
 fn is_whole(version: &str) -> bool {
     FUNCTIONS.iter().chain(&TABLES).all(|item| has(version, item))
 }
 
-/// Whether catalogs of this version have something.
+/// Whether catalogs of this version have the item.
 fn has(version: &str, item: &Item) -> bool {
     compare(item.since, version) != Ordering::Greater
 }
 
-/// Compares versions that consist of numbers with dots between them.
+/// Compares dotted version numbers.
 pub fn compare(one: &str, other: &str) -> Ordering {
     let numbers = |version: &str| -> Vec<u64> {
         version.split('.').map(|part| part.parse().unwrap_or(0)).collect()
@@ -112,7 +113,7 @@ mod tests {
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// What a script says between the head of a definition and its end.
+    /// The part of a script between the head of a definition and its end.
     fn definition<'a>(script: &'a str, head: &str) -> Option<&'a str> {
         let at = script.find(head)?;
         script[at..].split_once(";\n").map(|(definition, _)| definition)
@@ -155,7 +156,7 @@ mod tests {
         }
     }
 
-    /// Functions of schema `helios` that the coordinator calls on itself alone, or on a server outside of the cluster.
+    /// Functions of schema `helios` that the coordinator only calls on itself, or on a server outside of the cluster.
     const HERE: [&str; 2] = ["reference_definition", "reference_write"];
 
     #[test]

@@ -1,7 +1,6 @@
-//! Names and strings as SQL text.
+//! Quotes names and strings for SQL.
 
-/// A name as a quoted identifier. It is always quoted: which words are keywords differs between
-/// servers.
+/// Quotes an identifier. It is always quoted, because keywords differ between servers.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -11,8 +10,8 @@ pub fn qualified(schema: &str, name: &str) -> String {
     format!("{}.{}", identifier(schema), identifier(name))
 }
 
-/// A text as a string constant that means the same whatever `standard_conforming_strings` is: with
-/// a backslash in it, it is written as `E'…'`, as PostgreSQL's `quote_literal` does.
+/// Quotes a string constant independently of `standard_conforming_strings`: with backslashes it is written as `E'…'`,
+/// as by PostgreSQL's `quote_literal`.
 pub fn literal(text: &str) -> String {
     let doubled = text.replace('\'', "''");
     if text.contains('\\') {
@@ -22,7 +21,7 @@ pub fn literal(text: &str) -> String {
     }
 }
 
-/// The names in a list with commas between, as `search_path` has one: in lower case unless they are quoted.
+/// The names in a comma-separated list like `search_path`, in lower case unless quoted.
 pub fn identifiers(list: &str) -> Vec<String> {
     let (mut names, mut name) = (Vec::new(), String::new());
     let (mut is_quoted, mut was_quoted) = (false, false);

@@ -3,25 +3,26 @@
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CStr;
 
-/// Longest time that a fence keeps writers waiting, in milliseconds.
+/// Maximum time for which a fence makes writers wait, in milliseconds.
 pub static MAX_SWITCH_STALL: GucSetting<i32> = GucSetting::<i32>::new(1000);
-/// Time after which a switch that cannot be had says so, and is tried less often, in milliseconds.
+/// Time after which a switch that cannot get its locks reports what it waits for and retries less often, in
+/// milliseconds.
 pub static SWITCH_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(60_000);
-/// Time after a switch in which it can be taken back, in seconds.
+/// Time after a switch during which it can be rolled back, in seconds.
 pub static ROLLBACK_WINDOW: GucSetting<i32> = GucSetting::<i32>::new(600);
-/// Age up to which a verification counts for the switch, in seconds.
+/// Maximum age of a verification that a switch relies on, in seconds.
 pub static VERIFY_MAX_AGE: GucSetting<i32> = GucSetting::<i32>::new(600);
-/// Rows a second that a migration copies at most; 0: no limit.
+/// Maximum number of rows per second that a migration copies; 0 for no limit.
 pub static MIGRATION_RATE: GucSetting<i32> = GucSetting::<i32>::new(0);
-/// Sessions that copy rows at the same time in one migration.
+/// Number of sessions that copy rows in parallel in one migration.
 pub static MIGRATION_STREAMS: GucSetting<i32> = GucSetting::<i32>::new(2);
-/// Migrations that move rows at the same time.
+/// Maximum number of migrations that copy rows at the same time.
 pub static MAX_CONCURRENT_MIGRATIONS: GucSetting<i32> = GucSetting::<i32>::new(5);
 
-/// Name, description, value, least and greatest, unit.
+/// Name, description, variable, minimum and maximum, unit.
 type Number = (&'static CStr, &'static CStr, &'static GucSetting<i32>, (i32, i32), GucFlags);
 
-/// Makes them known.
+/// Defines the settings.
 pub(super) fn register() {
     let none = GucFlags::default();
     let (ms, s) = (GucFlags::UNIT_MS, GucFlags::UNIT_S);

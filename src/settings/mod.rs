@@ -1,4 +1,4 @@
-//! The settings `helios.*`: what each means, its bounds and who may change it.
+//! The settings `helios.*`: meaning, bounds and context.
 
 mod migrations;
 mod replicas;
@@ -22,60 +22,60 @@ use std::ffi::CString;
 
 pub use crate::pg::session::setting_types::PlacementStrategy;
 
-/// Whether `CREATE SCHEMA … DISTRIBUTED` is taught to the server's scanner.
+/// Whether the server's scanner is extended by `CREATE SCHEMA … DISTRIBUTED`.
 pub static GRAMMAR: GucSetting<bool> = GucSetting::<bool>::new(true);
-/// Whether a plain `CREATE SCHEMA` makes a distributed one.
+/// Whether a plain `CREATE SCHEMA` creates a distributed schema.
 pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// Schemas that `helios.distribute_new_schemas` leaves plain.
+/// Schemas to which `helios.distribute_new_schemas` does not apply.
 pub static NEVER_DISTRIBUTE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"public"));
-/// How the place of a new schema is found.
+/// How new schemas are placed.
 pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
     GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
-/// Pooled shards that CREATE EXTENSION makes.
+/// Number of pooled shards created by CREATE EXTENSION.
 pub static INITIAL_SHARDS: GucSetting<i32> = GucSetting::<i32>::new(64);
 /// Tokens of a node on the ring.
 pub static VIRTUAL_NODES: GucSetting<i32> = GucSetting::<i32>::new(150);
-/// Longest time for connecting to a node, in milliseconds.
+/// Maximum time for connecting to a node, in milliseconds.
 pub static CONNECT_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
-/// Whether a write that is alone in its transaction asks for that transaction's id.
+/// Whether a write that is alone in its transaction queries the transaction ID.
 pub static NAME_SINGLE_WRITES: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// Seconds without traffic before a connection to a node is probed; 0 is the system's.
+/// Idle time before a connection to a node is probed, in seconds; 0 for the system default.
 pub static TCP_KEEPALIVES_IDLE: GucSetting<i32> = GucSetting::<i32>::new(30);
-/// Seconds between two probes; 0 is the system's.
+/// Interval between two probes, in seconds; 0 for the system default.
 pub static TCP_KEEPALIVES_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(10);
-/// Probes without an answer before a connection counts as lost; 0 is the system's.
+/// Number of unanswered probes after which a connection counts as lost; 0 for the system default.
 pub static TCP_KEEPALIVES_COUNT: GucSetting<i32> = GucSetting::<i32>::new(3);
-/// Milliseconds that what was sent to a node may stay without acknowledgement; 0 is the system's.
+/// Time for which sent data may remain unacknowledged, in milliseconds; 0 for the system default.
 pub static TCP_USER_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(30_000);
-/// Time between two looks of the launcher at what is left behind, in milliseconds.
+/// Interval between recovery runs, in milliseconds.
 pub static RECOVERY_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Whether statements on nodes are counted for each schema.
 pub static STATISTICS: GucSetting<bool> = GucSetting::<bool>::new(true);
-/// Schemas of all databases that statements can be counted for.
+/// Maximum number of schemas in all databases for which statements are counted.
 pub static STATISTICS_SCHEMAS: GucSetting<i32> = GucSetting::<i32>::new(20_000);
-/// Time between two questions of a database's worker for the sizes of schemas, in milliseconds.
+/// Interval between measurements of schema sizes by a database's worker, in milliseconds.
 pub static STATISTICS_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(60_000);
 /// Whether the cluster balances itself.
 pub static AUTO_REBALANCE: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// Time between two looks of a database's worker whether the nodes are evenly loaded, in milliseconds.
+/// Interval between checks of the balance by a database's worker, in milliseconds.
 pub static REBALANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(600_000);
-/// For how long a shard carries much of a node's share before it is split, in milliseconds.
+/// For how long a shard must be hot before it is split, in milliseconds.
 pub static SPLIT_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300_000);
-/// For how long neighbours carry little before they are merged, in milliseconds.
+/// For how long adjacent shards must be cold before they are merged, in milliseconds.
 pub static MERGE_DELAY: GucSetting<i32> = GucSetting::<i32>::new(3_600_000);
-/// Part of the cluster's bytes that one plan moves at most.
+/// Maximum fraction of the cluster's bytes that one plan moves.
 pub static MAX_MOVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
-/// By how much a plan has to reduce the greatest deviation from a fair share, in fair shares.
+/// Minimum reduction of the greatest deviation from a fair share by a plan, in fair shares.
 pub static MIN_IMPROVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
-/// Deviation from its fair share that a node may have before the cluster balances itself, in fair shares.
+/// Deviation of a node from its fair share at which the cluster is rebalanced automatically, in fair shares.
 pub static MAX_VARIANCE: GucSetting<f64> = GucSetting::<f64>::new(0.3);
-/// Time between two looks of a database's worker at its nodes, in milliseconds.
+/// Interval between health checks by a database's worker, in milliseconds.
 pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
-/// File of passwords for sessions to nodes, in libpq's format.
+/// Password file for sessions with nodes, in libpq's format.
 pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-/// Makes the settings known. Called once, from `_PG_init`.
+/// Defines the settings. Called once, from `_PG_init`.
 pub fn register() {
     GucRegistry::define_bool_guc(
         c"helios.grammar",
@@ -283,7 +283,8 @@ fn define_numbers() {
     );
 }
 
-/// The settings of connections to nodes, named like the server's own for those of clients. Their bounds are the kernel's.
+/// Defines the settings of connections to nodes, named like the server's own for client connections. Their bounds are
+/// the kernel's.
 fn define_tcp() {
     GucRegistry::define_int_guc(
         c"helios.tcp_keepalives_idle",
@@ -327,14 +328,14 @@ fn define_tcp() {
     );
 }
 
-/// Whether `helios.distribute_new_schemas` makes a schema of this name a distributed one.
+/// Whether `helios.distribute_new_schemas` applies to a schema of this name.
 pub fn distributes_new(schema: &str) -> bool {
     let never = NEVER_DISTRIBUTE.get();
     let never = never.as_deref().map(|list| list.to_string_lossy()).unwrap_or_default();
     DISTRIBUTE_NEW_SCHEMAS.get() && !quote::identifiers(&never).iter().any(|name| name == schema)
 }
 
-/// Teaches the scanner the clause, if the setting allows it. If it is not done, the server starts with one WARNING.
+/// Adds the clause to the scanner, if the setting allows it. If that fails, the server starts with one WARNING.
 pub fn install_grammar() {
     let installed = match GRAMMAR.get() {
         true => crate::pg::hooks::scanner::install(),

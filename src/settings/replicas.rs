@@ -1,21 +1,21 @@
-//! The settings of copies that are kept in step.
+//! Settings of replicas.
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use crate::pg::session::setting_types::ReadFrom;
 
-/// Whether a commit waits until the copies have applied it.
+/// Whether a commit waits until the replicas have applied it.
 pub static SYNCHRONOUS_REPLICAS: GucSetting<bool> = GucSetting::<bool>::new(false);
-/// How long it waits, in milliseconds.
+/// Maximum time of that wait, in milliseconds.
 pub static REPLICA_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(2000);
-/// Where statements that only read run.
+/// Where read-only statements run.
 pub static READ_FROM: GucSetting<ReadFrom> = GucSetting::<ReadFrom>::new(ReadFrom::Primary);
-/// How far behind a copy may be that is read from, in milliseconds.
+/// Maximum lag of a replica that is read from, in milliseconds.
 pub static MAX_REPLICA_LAG: GucSetting<i32> = GucSetting::<i32>::new(10_000);
-/// Time between two looks at how far the copies are, in milliseconds.
+/// Interval between checks of the replicas' progress, in milliseconds.
 pub static REPLICA_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(1000);
 
-/// Makes the settings known.
+/// Defines the settings.
 pub(super) fn register() {
     GucRegistry::define_bool_guc(
         c"helios.synchronous_replicas",

@@ -1,4 +1,4 @@
-//! Settings that say what a session is for. A client reaches none of them: it cannot set them, or what it sets proves
+//! Settings that identify the purpose of a session. Clients cannot use them: they cannot set them, or the value proves
 //! nothing.
 
 use crate::pg::session::hooked_settings::{
@@ -7,16 +7,16 @@ use crate::pg::session::hooked_settings::{
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
 
-/// Whether this session is a migration's: it works on this server's own tables, whatever the directory says of them.
+/// Whether this session belongs to a migration: it uses this server's own tables, whatever the directory says.
 pub static MIGRATION_SESSION: GucSetting<bool> = GucSetting::<bool>::new(false);
 
-/// What a coordinator proves itself by to its node; see `catalog::proof`.
+/// The coordinator's signature for its node; see `catalog::proof`.
 static COORDINATOR_PROOF: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-/// Whether the client of the coordinator that this session works for has logged in there as another role.
+/// Whether the coordinator's client for which this session works is logged in there as another role.
 static OTHER_LOGIN: GucSetting<bool> = GucSetting::<bool>::new(false);
 
-/// Name of the setting that says so in the start-up message of a session.
+/// Name of that setting in the startup message of a session.
 pub const OTHER_LOGIN_NAME: &str = "helios.other_login";
 
 struct MigrationSession;
@@ -54,19 +54,19 @@ pub(super) fn register() {
     );
 }
 
-/// Whether `session_user` is not the client's login here.
+/// Whether `session_user` differs from the client's login role.
 #[inline]
 pub fn has_other_login() -> bool {
     OTHER_LOGIN.get()
 }
 
-/// Whether the client has given a proof, be it right or wrong.
+/// Whether the client has sent a signature, valid or not.
 #[inline]
 pub fn claims_to_be_coordinators() -> bool {
     hooked_settings::is_given(&COORDINATOR_PROOF)
 }
 
-/// The proof that this session's client gave when it connected.
+/// The signature sent by this session's client when it connected.
 pub fn coordinator_proof() -> Option<String> {
     let proof = COORDINATOR_PROOF.get().filter(|proof| !proof.is_empty())?;
     proof.into_string().ok()

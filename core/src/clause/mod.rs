@@ -27,23 +27,23 @@ use crate::lex::{self, Rules};
 use parser::Parser;
 use std::ops::Range;
 
-/// The clause as read by [`read`]. Positions are byte offsets into the statement's text.
+/// The clause as parsed by [`read`]. Positions are byte offsets in the statement's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
     /// From the word DISTRIBUTED to the end of the last part.
     pub range: Range<usize>,
-    /// The name behind ON NODE.
+    /// The name after ON NODE.
     pub node: Option<Name>,
-    /// What WITH holds, in order; a name may occur twice (the caller decides what that means).
+    /// The options in WITH, in order; a name may occur twice (the caller decides what that means).
     pub options: Vec<ClauseOption>,
 }
 
-/// A name or value and where it stands.
+/// A name or value and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
-    /// Unquoted, folded and cut to 63 bytes as PostgreSQL does it.
+    /// Unquoted, case-folded and truncated to 63 bytes as in PostgreSQL.
     pub text: String,
-    /// Its first byte in the statement's text.
+    /// Byte offset in the statement's text.
     pub position: usize,
 }
 
@@ -60,17 +60,17 @@ pub struct ClauseOption {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ClauseError {
-    /// What is wrong, as PostgreSQL words it.
+    /// The error message in PostgreSQL's wording.
     pub message: String,
     /// What was expected there.
     pub hint: String,
-    /// The offending byte in the statement's text.
+    /// Byte offset of the error in the statement's text.
     pub position: usize,
 }
 
-/// Reads the clause of one statement, `CREATE SCHEMA …`, from the statement's own text, which may
-/// start with white space, comments and empty statements. None: another statement, or one without
-/// the clause. What stands behind the clause is the server's to judge.
+/// Parses the clause of one statement, `CREATE SCHEMA …`, from the statement's own text, which may start with white
+/// space, comments and empty statements. None for another statement, or one without the clause. Text after the clause
+/// is left to the server.
 pub fn read(statement: &[u8]) -> Result<Option<Clause>, ClauseError> {
     let mut parser = Parser::new(statement, lex::statement_start(statement));
     if !(parser.keyword("create") && parser.keyword("schema")) {
@@ -115,7 +115,7 @@ pub fn after_schema(held: Option<u8>, rest: &[u8]) -> Option<Range<usize>> {
     }
 }
 
-/// A reader that stands behind the byte which follows SCHEMA.
+/// A parser positioned after the byte that follows SCHEMA.
 fn resume(held: Option<u8>, rest: &[u8]) -> Option<Parser<'_>> {
     let next = rest.first().copied();
     let byte = match held {

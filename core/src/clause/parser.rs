@@ -1,20 +1,20 @@
-//! Recursive descent over the clause's tokens.
+//! Recursive descent parser for the clause's tokens.
 
 use super::{Clause, ClauseError, ClauseOption, Name, RULES};
 use crate::lex::{self, Kind, Token, ValueError};
 
-/// A malformed clause, with what [`super::after_schema`] needs to know about it.
+/// A malformed clause, with the information that [`super::after_schema`] needs.
 pub(super) struct Fault {
     expected: String,
-    /// The token that is wrong; None at the end of the text.
+    /// The offending token; None at the end of the text.
     token: Option<Token>,
-    /// Behind the last token that could be read, and behind the one before it.
+    /// End of the last valid token, and of the one before it.
     read: usize,
     read_before: usize,
 }
 
 impl Fault {
-    /// How far the clause may be blanked so that the server refuses what is left.
+    /// How much of the clause may be blanked so that the server rejects the rest.
     pub(super) fn readable_end(&self, text: &[u8]) -> usize {
         let server_goes_on = self.token.is_none_or(|token| {
             token.is_mark(text, ";")
@@ -37,7 +37,7 @@ impl Fault {
     }
 }
 
-/// Reads tokens from a text, remembering where the last two ended.
+/// Reads tokens from a text, and remembers where the last two ended.
 pub(super) struct Parser<'a> {
     text: &'a [u8],
     at: usize,
@@ -50,7 +50,7 @@ impl<'a> Parser<'a> {
         Parser { text, at, before: at, name_read: false }
     }
 
-    /// Stands behind the schema's name, which ends at `at`.
+    /// Positioned after the schema's name, which ends at `at`.
     pub(super) fn behind_name(text: &'a [u8], at: usize) -> Self {
         Parser { name_read: true, ..Parser::new(text, at) }
     }
@@ -70,7 +70,7 @@ impl<'a> Parser<'a> {
         Some(token)
     }
 
-    /// Reads this word if it comes next.
+    /// Consumes this keyword if it comes next.
     pub(super) fn keyword(&mut self, word: &str) -> bool {
         self.keyword_token(word).is_some()
     }
@@ -98,8 +98,8 @@ impl<'a> Parser<'a> {
         if found { Ok(()) } else { Err(self.fault(expected)) }
     }
 
-    /// From behind SCHEMA to behind DISTRIBUTED; gives that word's first byte. None: this is not
-    /// the head of a distributed schema.
+    /// From after SCHEMA to after DISTRIBUTED; returns that word's offset. None if this is not the beginning of a
+    /// distributed schema.
     pub(super) fn head(&mut self) -> Option<usize> {
         if !self.name_read {
             self.if_not_exists()?;
@@ -116,7 +116,7 @@ impl<'a> Parser<'a> {
         self.keyword_token("distributed").map(|token| token.start)
     }
 
-    /// A schema may be named `if`: only IF NOT is more than a name.
+    /// A schema may be named `if`: only IF NOT is unambiguous.
     fn if_not_exists(&mut self) -> Option<()> {
         let start = self.at;
         if self.keyword("if") && self.keyword("not") {
@@ -126,7 +126,7 @@ impl<'a> Parser<'a> {
         Some(())
     }
 
-    /// Does a `ColId` come next?
+    /// Whether a `ColId` comes next.
     fn is_name(&self) -> bool {
         self.peek().is_some_and(|token| match token.kind {
             Kind::Word => !lex::is_reserved(token.bytes(self.text)),
@@ -135,8 +135,8 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Reads an identifier or a role (CURRENT_USER and its kin are words like others here); gives
-    /// its token and its escape character.
+    /// Consumes an identifier or a role (CURRENT_USER and so on are treated like other words); returns its token and
+    /// its escape character.
     fn skip_identifier(&mut self) -> Option<(Token, u8)> {
         let token = self.take_if(|token| {
             matches!(token.kind, Kind::Word | Kind::QuotedIdentifier | Kind::UnicodeIdentifier)
@@ -146,14 +146,14 @@ impl<'a> Parser<'a> {
         Some((token, escape))
     }
 
-    /// The escape character of a `U&` token. None: what follows UESCAPE is none.
+    /// The escape character of a `U&` token. None if the one after UESCAPE is invalid.
     fn uescape(&mut self) -> Option<u8> {
         let text = self.text;
         if !self.keyword("uescape") {
             return Some(b'\\');
         }
         let string = self.take_if(|token| token.is_string())?;
-        // `'x'` read as it stands, so that a backslash does no harm
+        // read `'x'` literally, so that a backslash is harmless
         match string.bytes(text) {
             [b'\'', escape, b'\'']
                 if !escape.is_ascii_hexdigit()
@@ -166,7 +166,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// From behind DISTRIBUTED to the clause's end.
+    /// From after DISTRIBUTED to the clause's end.
     pub(super) fn clause(&mut self) -> Result<Clause, Fault> {
         let start = self.at - "distributed".len();
         let mut node = None;
@@ -211,7 +211,7 @@ impl<'a> Parser<'a> {
         const EXPECTED: &str = "an identifier, a string, or a number";
         let text = self.text;
         let Some(token) = self.peek() else { return Err(self.fault(EXPECTED)) };
-        // these start a schema element or an owner: the value is missing
+        // these start a schema element or AUTHORIZATION: the value is missing
         let missing = ["create", "grant", "authorization"];
         match token.kind {
             Kind::Word if missing.iter().any(|word| token.is_word(text, word)) => {
@@ -233,7 +233,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A number as it is written, with its sign.
+    /// A number as written, with its sign.
     fn number(&mut self, first: Token, expected: &str) -> Result<Name, Fault> {
         let negative = self.mark("-");
         if !negative {
@@ -247,8 +247,7 @@ impl<'a> Parser<'a> {
         Ok(Name { text: format!("{sign}{digits}"), position: first.start })
     }
 
-    /// Reads what may span several tokens and has a value; if it has none, the whole of it is the
-    /// offending token.
+    /// Reads a name or value that may consist of several tokens; if it is invalid, all of it is the offending token.
     fn decoded(
         &mut self,
         expected: &str,

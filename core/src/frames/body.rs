@@ -2,8 +2,7 @@
 
 use super::FrameError;
 
-/// The columns of a DataRow (`D`): each is None (NULL) or the value's bytes. Ends after the first
-/// error.
+/// The columns of a DataRow (`D`): None for NULL, or the value's bytes. Ends after the first error.
 pub fn columns(body: &[u8]) -> Result<Columns<'_>, FrameError> {
     let (count, rest) = take::<2>(body).ok_or(FrameError::Body("DataRow"))?;
     Ok(Columns { left: usize::from(u16::from_be_bytes(count)), rest })
@@ -54,8 +53,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// A number that stands for the columns of a result: their names, order and types. Two results whose columns differ have
-/// different ones, but for a chance of one in 2^64.
+/// A digest of a result's columns: their names, order and types. Results with different columns have different digests,
+/// with a probability of collision of 2^-64.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnsDigest(u64);
 
@@ -67,21 +66,21 @@ impl Default for ColumnsDigest {
 }
 
 impl ColumnsDigest {
-    /// Type OIDs from here on are not the same on every server.
+    /// Type OIDs from here on differ between servers.
     const FIRST_UNPINNED_TYPE: u32 = 10_000;
 
-    /// Adds the next column. Types whose OIDs differ from server to server only count as such; a domain counts as the type
-    /// below it, as it does in a RowDescription.
+    /// Adds the next column. Types whose OIDs differ between servers are not distinguished; a domain counts as its base
+    /// type, as in a RowDescription.
     #[inline]
     pub fn add(&mut self, name: &[u8], of_type: u32) {
         let of_type = if of_type < Self::FIRST_UNPINNED_TYPE { of_type } else { 0 };
-        // No name holds a NUL, so no two lists of columns give the same bytes.
+        // Names contain no NUL, so different lists of columns have different bytes.
         for &byte in name.iter().chain(&[0]).chain(&of_type.to_be_bytes()) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
 
-    /// The number, which is never 0.
+    /// The digest, which is never 0.
     pub fn finish(self) -> u64 {
         self.0.max(1)
     }
@@ -104,7 +103,7 @@ pub fn described_columns(
     }))
 }
 
-/// Behind the name: table (4 bytes), column (2), type (4), its size (2) and modifier (4), format (2).
+/// After the name: table (4 bytes), column (2), type (4), its size (2) and modifier (4), format (2).
 fn described_column<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
     let (name, tail) = c_string(rest)?;
     let (fixed, tail) = take::<18>(tail)?;
@@ -116,7 +115,7 @@ fn described_column<'a>(rest: &mut &'a [u8]) -> Option<(&'a [u8], u32)> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are those of the protocol's documentation
 pub struct ErrorFields<'a> {
-    /// In the language of the server's messages.
+    /// In the server's lc_messages language.
     pub severity: Option<&'a [u8]>,
     /// Always in English.
     pub severity_nonlocalized: Option<&'a [u8]>,
@@ -140,7 +139,7 @@ pub struct ErrorFields<'a> {
     pub routine: Option<&'a [u8]>,
 }
 
-/// Reads an ErrorResponse or NoticeResponse. Unknown fields are skipped, as the protocol demands.
+/// Parses an ErrorResponse or NoticeResponse. Unknown fields are skipped, as the protocol requires.
 pub fn error_fields(body: &[u8]) -> Result<ErrorFields<'_>, FrameError> {
     const MALFORMED: FrameError = FrameError::Body("ErrorResponse");
     let mut fields = ErrorFields::default();
@@ -192,7 +191,7 @@ pub fn command_tag(body: &[u8]) -> Result<&str, FrameError> {
     }
 }
 
-/// The row count at the end of a command tag; None for commands that count no rows.
+/// The row count at the end of a command tag; None for commands without one.
 pub fn rows_affected(tag: &str) -> Option<u64> {
     let (_, count) = tag.rsplit_once(' ')?;
     count.bytes().all(|byte| byte.is_ascii_digit()).then(|| count.parse().ok())?
@@ -203,11 +202,11 @@ pub fn rows_affected(tag: &str) -> Option<u64> {
 pub struct CopyResponse {
     /// 0 is text, 1 is binary.
     pub format: i8,
-    /// One format code a column.
+    /// One format code per column.
     pub columns: Vec<i16>,
 }
 
-/// Reads what starts a COPY.
+/// Parses the message that starts a COPY.
 pub fn copy_response(body: &[u8]) -> Result<CopyResponse, FrameError> {
     const MALFORMED: FrameError = FrameError::Body("CopyResponse");
     let (&[format, a, b], rest) = body.split_first_chunk().ok_or(MALFORMED)?;

@@ -1,8 +1,7 @@
-//! The read buffer of a session: whole messages are handed out without copying.
+//! The read buffer of a session: complete messages are returned without copying.
 //!
-//! The bytes are shared by reference count: a row that is being looked at stays valid although another
-//! statement on the same session (a function called while the row is decoded) reads on. Then, and only
-//! then, reading goes on in a fresh buffer.
+//! The memory is reference-counted: a row being processed stays valid even if another statement on the same session (a
+//! function called while the row is decoded) continues to read. In this case only, reading continues in a new buffer.
 
 use super::FrameError;
 use std::ops::Deref;
@@ -10,9 +9,9 @@ use std::rc::Rc;
 
 /// Size of the first allocation, in bytes.
 const SMALL: usize = 8 * 1024;
-/// The buffer grows up to this size by itself; only a message that is longer makes it grow more.
+/// The buffer grows up to this size; only a longer message makes it larger.
 const LARGE: usize = 256 * 1024;
-/// Longest message that is accepted, without its type byte: PostgreSQL never sends more than 1 GiB.
+/// Maximum length of a message, without its type byte: PostgreSQL never sends more than 1 GiB.
 const LONGEST: u32 = 0x4000_0000;
 
 /// One message of the frontend/backend protocol; dereferences to its body.
@@ -34,9 +33,9 @@ impl Deref for Frame {
     }
 }
 
-/// Bytes that arrived and were not yet taken as frames.
+/// Received bytes that have not been returned as frames.
 ///
-/// Read into [`room`](Self::room), tell [`filled`](Self::filled) how many bytes came, and take messages with
+/// Read into [`room`](Self::room), report the number of bytes to [`filled`](Self::filled), and call
 /// [`next_frame`](Self::next_frame) until it returns None.
 #[derive(Debug, Default)]
 pub struct FrameBuffer {
@@ -46,13 +45,14 @@ pub struct FrameBuffer {
 }
 
 impl FrameBuffer {
-    /// Whether every byte was taken.
+    /// Whether all bytes have been returned.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// The next whole message, if it has arrived. After an error the stream is lost: the same error comes again.
+    /// The next complete message, if it has arrived. After an error the stream is unusable: the error is returned
+    /// again.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Some(length) = self.frame_length()? else { return Ok(None) };
@@ -69,7 +69,7 @@ impl FrameBuffer {
         }))
     }
 
-    /// Length of the next message with its header, once the header has arrived.
+    /// Length of the next message including its header, once the header has arrived.
     #[inline]
     fn frame_length(&self) -> Result<Option<usize>, FrameError> {
         match self.data[self.start..self.end] {
@@ -84,8 +84,8 @@ impl FrameBuffer {
         }
     }
 
-    /// Room to read into; never empty. A length word alone reserves little: the buffer grows to at most twice what has
-    /// arrived, or 256 KiB.
+    /// Space to read into; never empty. A length word alone does not reserve much: the buffer grows to at most twice
+    /// the amount received, or 256 KiB.
     pub fn room(&mut self) -> Result<&mut [u8], FrameError> {
         let pending = self.end - self.start;
         let needed = self.frame_length()?.unwrap_or(5).min(LARGE.max(2 * pending));
@@ -100,7 +100,7 @@ impl FrameBuffer {
         let in_place = capacity == self.data.len();
         match Rc::get_mut(&mut self.data) {
             Some(data) if in_place => {
-                // Moving what is left is worth it only when room gets short.
+                // Move the remaining bytes only if space gets short.
                 if pending == 0
                     || data.len() - self.end < data.len() / 4
                     || data.len() - self.start < needed
@@ -121,13 +121,13 @@ impl FrameBuffer {
         Ok(&mut Rc::make_mut(&mut self.data)[end..])
     }
 
-    /// `n` bytes were read into [`Self::room`].
+    /// Records that `n` bytes were read into [`Self::room`].
     #[inline]
     pub fn filled(&mut self, n: usize) {
         self.end += n;
     }
 
-    /// Bytes of memory that the buffer holds.
+    /// Size of the buffer's memory.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.data.len()

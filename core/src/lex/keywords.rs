@@ -1,8 +1,8 @@
-//! The keywords that cannot name an object unquoted.
+//! Keywords that cannot be used as unquoted names.
 
-/// Words that PostgreSQL's grammar does not take as a `ColId`: its reserved keywords and those that
-/// may only name functions and types. In byte order. (`kwlist.h`; a word that became reserved after
-/// PostgreSQL 15 is left out, since older servers take it as a name.)
+/// Keywords that are not a `ColId` in PostgreSQL's grammar: reserved ones and those allowed for functions and types
+/// only, in byte order. (See `kwlist.h`; keywords reserved after PostgreSQL 15 are omitted, because older servers
+/// accept them as names.)
 const RESERVED: [&str; 100] = [
     "all",
     "analyse",
@@ -106,7 +106,7 @@ const RESERVED: [&str; 100] = [
     "with",
 ];
 
-/// Is this word, in any case, unfit as an unquoted name of a schema, table or node?
+/// Whether this word, in any case, cannot be the unquoted name of a schema, table or node.
 pub fn is_reserved(word: &[u8]) -> bool {
     let folded = word.to_ascii_lowercase();
     RESERVED.binary_search_by(|known| known.as_bytes().cmp(&folded)).is_ok()

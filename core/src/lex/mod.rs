@@ -17,7 +17,7 @@ pub use keywords::is_reserved;
 pub use space::{block_comment_end, is_space, skip_space, statement_start};
 pub use unescape::{ValueError, identifier, string};
 
-/// What a [`Token`] is.
+/// The kind of a [`Token`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A plain word: keyword or identifier.
@@ -26,7 +26,7 @@ pub enum Kind {
     QuotedIdentifier,
     /// `U&"identifier"`, without the UESCAPE that may follow it.
     UnicodeIdentifier,
-    /// `'plain string'`, continuations on later lines included.
+    /// `'plain string'`, including continuations on later lines.
     String,
     /// `E'string with backslash escapes'`.
     EscapeString,
@@ -36,11 +36,11 @@ pub enum Kind {
     BitString,
     /// `X'1f'`.
     HexString,
-    /// `N'national string'`, one token here (the server makes it a word and a string).
+    /// `N'national string'`, a single token here (the server splits it into a word and a string).
     NationalString,
     /// `$$string$$` or `$tag$string$tag$`.
     DollarString,
-    /// A number, with the junk directly behind it that the server refuses as part of it.
+    /// A number, including trailing junk that the server rejects.
     Number,
     /// `$1`.
     Parameter,
@@ -48,9 +48,9 @@ pub enum Kind {
     Operator,
     /// One of `, ( ) [ ] . ; :`.
     Punctuation,
-    /// A string, quoted identifier or comment that does not end; it reaches to the end of the text.
+    /// A string, quoted identifier or comment without an end; it extends to the end of the text.
     Unterminated,
-    /// A byte that starts no token.
+    /// A byte that cannot start a token.
     Unknown,
 }
 
@@ -59,33 +59,33 @@ pub enum Kind {
 pub struct Token {
     /// What it is.
     pub kind: Kind,
-    /// First byte.
+    /// Offset of the first byte.
     pub start: usize,
-    /// Behind the last byte.
+    /// Offset after the last byte.
     pub end: usize,
 }
 
 impl Token {
-    /// The token's bytes; `text` is the text it was read from.
+    /// The token's bytes; `text` is the text from which it was read.
     #[inline]
     pub fn bytes<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         text.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Is it this keyword (written in lower case), in any case and unquoted?
+    /// Whether it is this keyword (given in lower case), unquoted and in any case.
     #[inline]
     pub fn is_word(&self, text: &[u8], keyword: &str) -> bool {
         self.kind == Kind::Word && self.bytes(text).eq_ignore_ascii_case(keyword.as_bytes())
     }
 
-    /// Is it this operator or punctuation mark?
+    /// Whether it is this operator or punctuation mark.
     #[inline]
     pub fn is_mark(&self, text: &[u8], mark: &str) -> bool {
         matches!(self.kind, Kind::Operator | Kind::Punctuation)
             && self.bytes(text) == mark.as_bytes()
     }
 
-    /// Is it a string constant that the grammar takes as `Sconst`?
+    /// Whether it is a string constant accepted as `Sconst` by the grammar.
     pub fn is_string(&self) -> bool {
         matches!(
             self.kind,
@@ -94,10 +94,10 @@ impl Token {
     }
 }
 
-/// The rules that depend on a setting of the server.
+/// Rules that depend on server settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// The setting `standard_conforming_strings`: when off, a backslash escapes in `'…'` too.
+    /// `standard_conforming_strings`: if off, backslashes also escape in `'…'`.
     pub standard_conforming_strings: bool,
 }
 
@@ -107,7 +107,7 @@ impl Default for Rules {
     }
 }
 
-/// The first token at or behind byte `at`; None when only white space and comments are left.
+/// The first token at or after byte `at`; None if only white space and comments are left.
 pub fn token_at(text: &[u8], at: usize, rules: Rules) -> Option<Token> {
     let start = skip_space(text, at);
     let first = *text.get(start)?;
@@ -149,8 +149,8 @@ pub fn tokens(text: &[u8], rules: Rules) -> impl Iterator<Item = Token> + '_ {
     })
 }
 
-/// Behind the closing quote; `at` is behind the opening one. A doubled quote stands for one.
-/// None: it does not end.
+/// Offset after the closing quote; `at` is after the opening one. A doubled quote is part of the text. None if there is
+/// no closing quote.
 pub fn quoted_end(text: &[u8], mut at: usize, quote: u8, backslash: bool) -> Option<usize> {
     loop {
         match *text.get(at)? {
@@ -166,7 +166,7 @@ pub fn quoted_end(text: &[u8], mut at: usize, quote: u8, backslash: bool) -> Opt
     }
 }
 
-/// Like [`quoted_end`] for strings, which go on after a line break: `'a'⏎'b'` is one constant.
+/// Like [`quoted_end`] for strings, which may continue after a line break: `'a'⏎'b'` is one constant.
 fn string_end(text: &[u8], mut at: usize, backslash: bool) -> Option<usize> {
     loop {
         let end = quoted_end(text, at, b'\'', backslash)?;
@@ -177,7 +177,7 @@ fn string_end(text: &[u8], mut at: usize, backslash: bool) -> Option<usize> {
     }
 }
 
-/// Like [`string_end`] for bit and hexadecimal strings, in which a doubled quote is not special.
+/// Like [`string_end`] for bit and hexadecimal strings, in which doubled quotes are not special.
 fn digits_end(text: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let end = at + text.get(at..)?.iter().position(|&byte| byte == b'\'')? + 1;
@@ -188,7 +188,7 @@ fn digits_end(text: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Strings and identifiers that start with letters: `E''`, `B''`, `X''`, `N''`, `U&''`, `U&""`.
+/// Strings and identifiers with prefixes: `E''`, `B''`, `X''`, `N''`, `U&''`, `U&""`.
 fn prefixed(text: &[u8], start: usize, rules: Rules) -> Option<(Kind, Option<usize>)> {
     let second = *text.get(start + 1)?;
     let backslash = !rules.standard_conforming_strings;
@@ -206,7 +206,7 @@ fn prefixed(text: &[u8], start: usize, rules: Rules) -> Option<(Kind, Option<usi
     }
 }
 
-/// `$1`, `$$…$$`, `$tag$…$tag$` or a lonely `$`.
+/// `$1`, `$$…$$`, `$tag$…$tag$` or a single `$`.
 fn dollar(text: &[u8], start: usize) -> (Kind, Option<usize>) {
     let rest = &text[start + 1..];
     if rest.first().is_some_and(u8::is_ascii_digit) {
@@ -225,7 +225,7 @@ fn dollar(text: &[u8], start: usize) -> (Kind, Option<usize>) {
     (Kind::DollarString, dollar_end(text, tag + 1, delimiter))
 }
 
-/// Behind the closing delimiter (`$tag$`), searched from `at` on.
+/// Offset after the closing delimiter (`$tag$`), searched from `at`.
 fn dollar_end(text: &[u8], mut at: usize, delimiter: &[u8]) -> Option<usize> {
     loop {
         at += text.get(at..)?.iter().position(|&byte| byte == b'$')?;
@@ -253,8 +253,8 @@ fn number_end(text: &[u8], start: usize) -> usize {
     if text.get(end).is_some_and(|&byte| starts_word(byte)) { word_end(text, end) } else { end }
 }
 
-/// The longest run of operator characters, cut before a comment; a last `+` or `-` belongs to what
-/// follows, unless the run holds a character that no standard operator has.
+/// The longest run of operator characters, ending before a comment; a trailing `+` or `-` belongs to the next token,
+/// unless the run contains a character that no standard operator has.
 fn operator_end(text: &[u8], start: usize) -> usize {
     let mut end = start + 1;
     while text.get(end).is_some_and(|&byte| is_operator(byte)) {

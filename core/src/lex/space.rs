@@ -1,12 +1,12 @@
 //! White space and comments.
 
-/// Is it a byte that separates tokens?
+/// Whether the byte is white space.
 pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// The first byte at or behind `at` that is neither white space nor part of a comment; the length
-/// of the text if there is none. A block comment that does not end is not skipped.
+/// Offset of the first byte at or after `at` that is neither white space nor part of a comment; the length of the text
+/// if there is none. A block comment without an end is not skipped.
 pub fn skip_space(text: &[u8], mut at: usize) -> usize {
     loop {
         match text.get(at) {
@@ -23,7 +23,7 @@ pub fn skip_space(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// The first byte of a statement: behind white space, comments and empty statements.
+/// Offset of a statement's first byte, after white space, comments and empty statements.
 pub fn statement_start(text: &[u8]) -> usize {
     let mut at = skip_space(text, 0);
     while text.get(at) == Some(&b';') {
@@ -32,8 +32,8 @@ pub fn statement_start(text: &[u8]) -> usize {
     at
 }
 
-/// Behind the end of a block comment, which may hold others; `at` is behind its opening.
-/// None: it does not end.
+/// Offset after the end of a block comment, which may contain nested ones; `at` is after its beginning. None if it has
+/// no end.
 pub fn block_comment_end(text: &[u8], mut at: usize) -> Option<usize> {
     let mut depth = 1;
     while depth > 0 {
@@ -52,8 +52,8 @@ pub fn block_comment_end(text: &[u8], mut at: usize) -> Option<usize> {
     Some(at)
 }
 
-/// Behind the quote that goes on with the string that was closed before `at`: white space and line
-/// comments with at least one line break, then a quote.
+/// Offset after the quote that continues the string closed before `at`: white space and line comments with at least one
+/// line break, then a quote.
 pub(super) fn continuation(text: &[u8], mut at: usize) -> Option<usize> {
     let mut line_break = false;
     loop {
@@ -70,7 +70,7 @@ pub(super) fn continuation(text: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The line break at or behind `at`, or the end of the text.
+/// Offset of the line break at or after `at`, or the end of the text.
 fn line_end(text: &[u8], at: usize) -> usize {
     let rest = &text[at..];
     at + rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len())

@@ -1,33 +1,32 @@
-//! What identifiers and string constants stand for.
+//! Values of identifiers and string constants.
 
 use super::{Kind, Token, space};
 
-/// PostgreSQL keeps 63 bytes of an identifier (`NAMEDATALEN - 1`).
+/// Maximum length of an identifier (`NAMEDATALEN - 1`).
 const NAME_BYTES: usize = 63;
 
 /// Why a token has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// The token is neither an identifier nor a string, or it does not end.
+    /// The token is neither an identifier nor a string, or it is unterminated.
     #[error("not a name or a string")]
     Kind,
     /// `""`
     #[error("zero-length delimited identifier")]
     Empty,
-    /// A malformed or impossible escape sequence.
+    /// An invalid escape sequence.
     #[error("invalid escape sequence")]
     Escape,
-    /// The bytes are no UTF-8.
+    /// The bytes are not valid UTF-8.
     #[error("not valid UTF-8")]
     Encoding,
-    /// What a plain string with a backslash means depends on `standard_conforming_strings`.
+    /// The value of a plain string with a backslash depends on `standard_conforming_strings`.
     #[error("backslash in a plain string: write it as E'…'")]
     Backslash,
 }
 
-/// The name that an identifier token stands for: folded to lower case (ASCII only, as in a UTF-8
-/// database) or unquoted, and cut to 63 bytes at a character border. `escape` is the UESCAPE
-/// character, a backslash unless one is given.
+/// The name of an identifier token: folded to lower case (ASCII only, as in a UTF-8 database) or unquoted, and
+/// truncated to 63 bytes at a character boundary. `escape` is the UESCAPE character, a backslash by default.
 pub fn identifier(text: &[u8], token: Token, escape: u8) -> Result<String, ValueError> {
     let bytes = token.bytes(text);
     let name = match token.kind {
@@ -44,8 +43,8 @@ pub fn identifier(text: &[u8], token: Token, escape: u8) -> Result<String, Value
     Ok(name)
 }
 
-/// The text that a string token (see [`Token::is_string`]) stands for; `escape` as for
-/// [`identifier`]. A plain string must not hold a backslash.
+/// The value of a string token (see [`Token::is_string`]); `escape` as for [`identifier`]. A plain string must not
+/// contain a backslash.
 pub fn string(text: &[u8], token: Token, escape: u8) -> Result<String, ValueError> {
     let bytes = token.bytes(text);
     let value = match token.kind {
@@ -63,12 +62,12 @@ pub fn string(text: &[u8], token: Token, escape: u8) -> Result<String, ValueErro
     String::from_utf8(value).map_err(|_| ValueError::Encoding)
 }
 
-/// What lies between a prefix (quote included) and the last quote.
+/// The bytes between a prefix (including its quote) and the last quote.
 fn inner(bytes: &[u8], prefix: usize) -> Result<&[u8], ValueError> {
     bytes.get(prefix..bytes.len().saturating_sub(1)).ok_or(ValueError::Kind)
 }
 
-/// The inner parts of a string that goes on over several lines, joined; doubled quotes stay.
+/// The joined parts of a string that continues over several lines; doubled quotes are kept.
 fn segments(bytes: &[u8], prefix: usize, backslash: bool) -> Result<Vec<u8>, ValueError> {
     let mut joined = Vec::with_capacity(bytes.len());
     let mut at = prefix;
@@ -171,7 +170,7 @@ fn unicode(bytes: &[u8], escape: u8) -> Result<Vec<u8>, ValueError> {
     Ok(plain)
 }
 
-/// How many digits of this radix follow, at most `most`.
+/// Number of digits of this radix that follow, at most `most`.
 fn run(bytes: &[u8], at: usize, most: usize, radix: u32) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
     rest.iter().take(most).take_while(|&&byte| char::from(byte).is_digit(radix)).count()
@@ -186,7 +185,7 @@ fn number(bytes: &[u8], at: usize, count: usize, radix: u32) -> Result<u32, Valu
     })
 }
 
-/// The first half of a UTF-16 pair that waits for its second.
+/// The first half of a UTF-16 surrogate pair.
 #[derive(Default)]
 struct Surrogate(Option<u32>);
 

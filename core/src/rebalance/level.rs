@@ -1,12 +1,13 @@
-//! The moves that bring every node down to one level.
+//! Moves that reduce the load of every node to one level.
 
 use super::{Chosen, Cluster};
 
-/// An excess below this part of the level is left where it is: a shard more to move for nothing that anybody feels.
+/// A smaller excess, as a fraction of the level, is ignored, because moving another shard would have no noticeable
+/// effect.
 const SLACK: f64 = 0.005;
-/// Of this many shards that would fit, the one that brings most for its bytes is moved.
+/// Number of fitting shards among which the one with the greatest benefit per byte is chosen.
 const LOOKED_AT: usize = 16;
-/// A shard has to bring this many times as much for its bytes to be preferred to a larger one.
+/// Factor by which a shard's benefit per byte must exceed that of a larger one to be preferred.
 const MUCH_BETTER: f64 = 1.1;
 
 /// Shards of each open node, lightest first.
@@ -33,8 +34,8 @@ impl<'a> Level<'a> {
         Level { cluster, sorted }
     }
 
-    /// What moves so that no node carries more than `level` for each unit of its capacity, as far as its shards allow.
-    /// The fullest node gives first.
+    /// The moves after which no node carries more than `level` per unit of its capacity, as far as its shards allow.
+    /// The fullest node comes first.
     pub fn moves(&self, level: f64) -> Vec<Chosen> {
         let mut carried = self.cluster.carried.clone();
         let mut stock: Vec<Stock> =
@@ -60,7 +61,7 @@ impl<'a> Level<'a> {
         }
     }
 
-    /// The next shard that a node gives, by its place among the node's, and who takes it.
+    /// The next shard to be moved away from a node, by its position among the node's shards, and its target.
     fn next(
         &self,
         from: usize,
@@ -75,7 +76,7 @@ impl<'a> Level<'a> {
             let others = (0..open.len()).filter(|node| *node != from);
             others.min_by(|&a, &b| filled(a).total_cmp(&filled(b)))
         };
-        // who has most room, in what it can carry up to the level
+        // the target with the most free capacity up to the level
         let room = |node: usize| level * open[node].weight - carried[node];
         let widest = (0..open.len()).filter(|node| *node != from).map(room).fold(0.0, f64::max);
         let excess = -room(from);
@@ -89,7 +90,7 @@ impl<'a> Level<'a> {
             };
             return Some((at, to.or_else(widest)?));
         }
-        // nothing fits: the lightest one that is left, if the fullest gets better by it
+        // nothing fits: the lightest remaining one, if that improves the fullest node
         let at = (end..shards.len()).find(|&at| !stock.is_taken(at))?;
         let weight = weights[shards[at]];
         let to = emptiest(weight)?;
@@ -97,7 +98,7 @@ impl<'a> Level<'a> {
         (after < carried[from] / open[from].weight * (1.0 - SLACK)).then_some((at, to))
     }
 
-    /// Of the largest shards before this place that are left, the one to move.
+    /// The shard to be moved, among the largest remaining ones before this position.
     fn best(&self, shards: &[usize], end: usize, stock: &mut Stock) -> Option<usize> {
         let worth = |at: usize| {
             let shard = shards[at];
@@ -108,7 +109,7 @@ impl<'a> Level<'a> {
         let mut at = largest;
         for _ in 1..LOOKED_AT {
             let Some(next) = stock.last_before(at) else { break };
-            // much lighter ones would only be more moves
+            // much lighter ones would only cause more moves
             if self.cluster.weights[shards[next]] * 2.0 < self.cluster.weights[shards[largest]] {
                 break;
             }
@@ -121,9 +122,9 @@ impl<'a> Level<'a> {
     }
 }
 
-/// Which of a node's shards are left: a union-find over their places, by Tarjan (1975), with paths halved.
+/// The remaining shards of a node: a union-find over positions, after Tarjan (1975), with path halving.
 struct Stock {
-    /// For place + 1: itself if it is left, else a place further left; 0 is the end.
+    /// For position + 1: itself if the shard remains, otherwise a position further left; 0 is the end.
     left: Vec<u32>,
 }
 
@@ -140,7 +141,7 @@ impl Stock {
         self.left[at + 1] != at as u32 + 1
     }
 
-    /// The last place before this one that is left.
+    /// The last remaining position before this one.
     fn last_before(&mut self, end: usize) -> Option<usize> {
         let mut at = end;
         while self.left[at] as usize != at {

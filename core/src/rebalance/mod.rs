@@ -27,18 +27,18 @@ pub use watch::{Adjustment, Delays, ShardLoad, Watch};
 use level::Level;
 use std::collections::BTreeMap;
 
-/// Below this load (seconds of statements a second, of the whole cluster) only bytes count: what little happens says
-/// nothing about tomorrow.
+/// Below this load (seconds of statements per second, for the whole cluster) only bytes count, because so little
+/// activity has no predictive value.
 const IDLE: f64 = 0.05;
 
-/// What a node does.
+/// Role of a node in a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It gives and takes.
+    /// It gives and accepts shards.
     Open,
-    /// It keeps what it has, and counts for nothing.
+    /// It keeps its shards, and is not considered.
     Closed,
-    /// It gives all that it has.
+    /// It gives all of its shards.
     Draining,
 }
 
@@ -47,33 +47,33 @@ pub enum Role {
 pub struct Node {
     /// Its id.
     pub id: i32,
-    /// Its capacity, above zero; 1 is ordinary.
+    /// Its capacity, greater than zero; 1 is the default.
     pub weight: f64,
     /// What it does.
     pub role: Role,
 }
 
-/// A shard that holds schemas.
+/// A shard with schemas.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Shard {
     /// Its id.
     pub id: i64,
     /// The node that it is on.
     pub node: i32,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: f64,
-    /// Its load in seconds of statements a second.
+    /// Its load in seconds of statements per second.
     pub load: f64,
-    /// It can be moved now.
+    /// Whether it can be moved now.
     pub is_movable: bool,
 }
 
-/// How much a plan may do, and how much good it has to do.
+/// Limits of a plan, and its minimum benefit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// Part of the cluster's bytes that a plan may move (`helios.max_movement`).
+    /// Fraction of the cluster's bytes that a plan may move (`helios.max_movement`).
     pub max_movement: f64,
-    /// By how much the greatest deviation from a fair share has to shrink, in fair shares (`helios.min_improvement`).
+    /// Minimum reduction of the greatest deviation from a fair share, in fair shares (`helios.min_improvement`).
     pub min_improvement: f64,
 }
 
@@ -83,12 +83,12 @@ impl Default for Bounds {
     }
 }
 
-/// How evenly the open nodes are loaded.
+/// Distribution of the load among open nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Balance {
-    /// The fullest node's load by its fair share: 1 is even.
+    /// The fullest node's load relative to its fair share: 1 is even.
     pub fullest: f64,
-    /// The greatest deviation of a node from its fair share, as part of that.
+    /// The greatest deviation of a node from its fair share, relative to that.
     pub deviation: f64,
 }
 
@@ -105,20 +105,20 @@ pub struct Move {
     pub bytes: f64,
     /// Its load.
     pub load: f64,
-    /// The balance before this move, all before it being done.
+    /// The balance before this move, after all previous ones.
     pub before: Balance,
     /// The balance after it.
     pub after: Balance,
 }
 
-/// What a plan comes to.
+/// Assessment of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its moves are worth being made.
+    /// The moves are worthwhile.
     Worthwhile,
-    /// The moves that there are gain too little; the plan has none.
+    /// The possible moves have too little benefit; the plan is empty.
     TooLittle,
-    /// No move makes it better.
+    /// No move would be an improvement.
     Even,
 }
 
@@ -127,11 +127,11 @@ pub enum Verdict {
 pub struct Plan {
     /// In this order.
     pub moves: Vec<Move>,
-    /// Waves of this size until there is nothing left to do, this one included; about.
+    /// Approximate number of waves of this size until nothing is left to do, including this one.
     pub waves: u32,
-    /// What it comes to.
+    /// Its assessment.
     pub verdict: Verdict,
-    /// Shards that are more than their node's fair share: to be split, or given a node of more capacity.
+    /// Shards that exceed their node's fair share, which should be split or moved to a node with more capacity.
     pub too_big: Vec<i64>,
     /// The balance before.
     pub before: Balance,
@@ -139,10 +139,10 @@ pub struct Plan {
     pub after: Balance,
 }
 
-/// The plan for the cluster as it is. Draining nodes come first: as long as they hold shards, these alone are moved,
-/// whatever that does to the balance.
+/// Computes the plan for the cluster's current state. Draining nodes come first: as long as they have shards, only
+/// these are moved, regardless of the balance.
 ///
-/// Time: a sort of the shards, and a pass over those that move for each of some twenty levels.
+/// Time: sorting the shards, and a pass over the moving ones for each of about twenty levels.
 pub fn plan(nodes: &[Node], shards: &[Shard], bounds: &Bounds) -> Plan {
     let cluster = Cluster::new(nodes, shards);
     let bytes: f64 = cluster.shards.iter().map(|shard| shard.bytes).sum();
@@ -178,21 +178,21 @@ pub fn plan(nodes: &[Node], shards: &[Shard], bounds: &Bounds) -> Plan {
     }
 }
 
-/// A shard, by its place in the list, and the open node that it goes to.
+/// A shard, by its position in the list, and the open node to which it moves.
 type Chosen = (usize, usize);
 
-/// What planning looks at.
+/// The planner's view of the cluster.
 struct Cluster<'a> {
     shards: &'a [Shard],
-    /// What each shard weighs; all together about 1.
+    /// Weight of each shard; the sum is about 1.
     weights: Vec<f64>,
-    /// Open nodes, by id.
+    /// Open nodes, by ID.
     open: Vec<Node>,
-    /// The open node that each shard is on.
+    /// The open node of each shard.
     places: Vec<Option<usize>>,
-    /// What each open node carries.
+    /// Load of each open node.
     carried: Vec<f64>,
-    /// What an open node of weight 1 should carry: all that is to be carried, by the capacity there is.
+    /// Fair load of an open node of weight 1: the total load divided by the total capacity.
     fair: f64,
     draining: Vec<i32>,
 }
@@ -243,7 +243,7 @@ impl<'a> Cluster<'a> {
         (0..self.shards.len()).filter(big).map(|i| self.shards[i].id).collect()
     }
 
-    /// Shards that draining nodes have to give, largest first, each to whoever is emptiest then.
+    /// Shards to be moved away from draining nodes, largest first, each to the emptiest node at that point.
     fn leaving(&self) -> Vec<Chosen> {
         let leaves =
             |i: &usize| self.shards[*i].is_movable && self.draining.contains(&self.shards[*i].node);
@@ -266,7 +266,7 @@ impl<'a> Cluster<'a> {
         leaving.into_iter().filter_map(place).collect()
     }
 
-    /// As many of these moves as the budget allows, and the rest; one at least, or a large shard could never leave.
+    /// The moves within the budget, and the rest; at least one, because a large shard could never leave otherwise.
     fn first_wave(&self, moves: &[Chosen], budget: f64) -> (Vec<Chosen>, Vec<Chosen>) {
         let (mut left, mut is_first) = (budget, true);
         moves.iter().partition(|(shard, _)| {
@@ -290,7 +290,7 @@ impl<'a> Cluster<'a> {
         waves
     }
 
-    /// The moves of the lowest level within the budget, and how many waves it takes to level everything.
+    /// The moves for the lowest level within the budget, and the number of waves needed to level everything.
     fn level(&self, budget: f64) -> (Vec<Chosen>, u32) {
         let level = Level::new(self);
         let even = level.moves(self.fair);
@@ -315,7 +315,7 @@ impl<'a> Cluster<'a> {
         (best, waves.max(1))
     }
 
-    /// The moves with what each does.
+    /// The moves with their effects.
     fn finished(&self, chosen: Vec<Chosen>, waves: u32, too_big: Vec<i64>) -> Plan {
         let mut carried = self.carried.clone();
         let first = self.balance(&carried);
@@ -335,7 +335,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// What each shard weighs.
+/// The weight of each shard.
 fn weights(shards: &[Shard]) -> Vec<f64> {
     let sum = |of: fn(&Shard) -> f64| shards.iter().map(of).sum::<f64>();
     let (bytes, load) = (sum(|shard| shard.bytes), sum(|shard| shard.load));

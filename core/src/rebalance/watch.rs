@@ -1,14 +1,15 @@
-//! Which shards to split or merge by themselves: after a delay, so that one busy or idle minute changes nothing.
+//! Decides which shards to split or merge automatically, after a delay, so that a single busy or idle minute has no
+//! effect.
 
 use crate::shard::Rectangle;
 use std::collections::{HashMap, HashSet};
 
-/// A shard that carries this part of a node's fair share is to be split.
+/// A shard with this fraction of a node's fair share shall be split.
 const HOT: f64 = 0.8;
-/// Two neighbours that together carry this part of the mean shard are to be merged.
+/// Two adjacent shards that together have this fraction of the mean shard's load shall be merged.
 const COLD: f64 = 0.3;
 
-/// For how many seconds a shard has to be hot, and a pair cold, before anything is done.
+/// For how many seconds a shard must be hot, or a pair cold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Delays {
     /// Before a split (`helios.split_delay`).
@@ -17,7 +18,7 @@ pub struct Delays {
     pub cold: f64,
 }
 
-/// A pooled shard as it is seen at one moment.
+/// A pooled shard at one point in time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShardLoad {
     /// Its id.
@@ -26,20 +27,20 @@ pub struct ShardLoad {
     pub node: i32,
     /// Its bounds.
     pub bounds: Rectangle,
-    /// Its part of what the whole cluster carries, 0 to 1.
+    /// Its fraction of the whole cluster's load, 0 to 1.
     pub part: f64,
     /// How many schemas it holds.
     pub schemas: u64,
-    /// Nothing is being done with it.
+    /// No operation on it is in progress.
     pub is_at_rest: bool,
 }
 
-/// What is to be done.
+/// An adjustment to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adjustment {
     /// Split this shard.
     Split(i64),
-    /// Merge these two, which lie beside each other on one node.
+    /// Merge these two adjacent shards on the same node.
     Merge(i64, i64),
 }
 
@@ -51,8 +52,9 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Looks at all pooled shards. `now`: seconds since any moment; `nodes`: how many share the load; `least`: merging
-    /// leaves this many shards. A shard is in one adjustment at most, and its timer restarts with it.
+    /// Observes all pooled shards. `now`: seconds since any point in time; `nodes`: number of nodes that share the
+    /// load; `least`: minimum number of shards after merging. A shard is in at most one adjustment, and its timer is
+    /// then reset.
     pub fn observe(
         &mut self,
         now: f64,
@@ -91,7 +93,7 @@ impl Watch {
     }
 }
 
-/// Pairs on one node that could be one, each shard with the next in order.
+/// Mergeable pairs on the same node: each shard with the next one in order.
 fn neighbours(shards: &[ShardLoad]) -> impl Iterator<Item = (&ShardLoad, &ShardLoad)> {
     let mut sorted: Vec<&ShardLoad> = shards.iter().collect();
     let place = |shard: &ShardLoad| (shard.bounds.slots.start, shard.bounds.keys.from.clone());

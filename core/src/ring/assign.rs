@@ -1,4 +1,4 @@
-//! Shards onto nodes, with bounded loads.
+//! Assigns shards to nodes with bounded loads.
 
 use super::{Member, Ring};
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,30 +6,29 @@ use std::collections::{BTreeMap, BTreeSet};
 /// No node gets more than this many times its share of the shards.
 const BOUND: f64 = 1.25;
 
-/// A shard and the node that holds it.
+/// A shard and its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     /// The shard's id.
     pub shard: i64,
     /// The node it is on.
     pub node: i32,
-    /// No schema lives in it, so that it moves by a change of the directory alone.
+    /// Whether it contains no schemas, so that it moves by changing the directory only.
     pub empty: bool,
 }
 
-/// A shard that is to change its node.
+/// A shard to be moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Move {
     /// The shard's id.
     pub shard: i64,
-    /// Where it is.
+    /// Its current node.
     pub from: i32,
-    /// Where it goes.
+    /// Its new node.
     pub to: i32,
 }
 
-/// The most shards that a member may hold of `shards` in all: 1.25 times its share by weight,
-/// rounded up.
+/// Maximum number of shards of a member, out of `shards`: 1.25 times its share by weight, rounded up.
 pub fn shard_limit(member: &Member, members: &[Member], shards: usize) -> usize {
     (BOUND * share(member, members, shards)).ceil() as usize
 }
@@ -39,8 +38,8 @@ fn share(member: &Member, members: &[Member], shards: usize) -> f64 {
     if member.takes_part() { shards as f64 * member.weight / total } else { 0.0 }
 }
 
-/// Puts shards onto members afresh: each goes to the first node on the ring behind its hash that is
-/// below its limit, in the order of the ids. Empty if no member takes part.
+/// Assigns shards to members from scratch: each goes to the first node on the ring after its hash that is below its
+/// limit, in the order of IDs. Empty if there are no members.
 pub fn assign(shards: &[i64], members: &[Member], virtual_nodes: u32) -> Vec<(i64, i32)> {
     let shards: BTreeSet<i64> = shards.iter().copied().collect();
     let mut plan = Plan::new(members, virtual_nodes, shards.len(), &[]);
@@ -107,7 +106,7 @@ impl Plan {
         }
     }
 
-    /// Counts a shard on its node of the ring and gives that node.
+    /// Counts a shard on its node of the ring, and returns that node.
     fn place(&mut self, shard: i64) -> Option<i32> {
         let open = |id: &i32| self.nodes.get(id).is_some_and(|node| !node.is_full());
         let id = self.ring.walk(&ring_key(shard)).map(|(_, id)| id).find(open)?;
@@ -115,7 +114,7 @@ impl Plan {
         Some(id)
     }
 
-    /// Places the empty shards of nodes that are no members.
+    /// Assigns the empty shards of nodes that are not members.
     fn house(&mut self, current: &[Held]) -> Vec<Move> {
         let mut moves = Vec::new();
         for held in current {
@@ -129,7 +128,7 @@ impl Plan {
         moves
     }
 
-    /// Gives a new member its shards, out of `movable`, which keeps what old members still hold.
+    /// Assigns shards to a new member, out of `movable`, in which the shards that old members keep remain.
     fn fill(&mut self, new: i32, movable: &mut Vec<Held>, moves: &mut Vec<Move>) {
         // distance on the ring to the new member's next token, and whether the shard is its own
         let distance = |held: &Held| {
@@ -155,7 +154,7 @@ impl Plan {
         }
     }
 
-    /// The next shard that the new member takes; None when it has enough.
+    /// The next shard for the new member; None if it has enough.
     fn next_for(&self, new: i32, movable: &[Held], own: &BTreeSet<i64>) -> Option<usize> {
         let node = self.nodes.get(&new)?;
         if node.is_full() {
@@ -175,7 +174,7 @@ impl Plan {
         if node.load < node.share && rich(donor) { from_donor() } else { None }
     }
 
-    /// The member with the most shards for its weight among those that can give one.
+    /// The member with the most shards relative to its weight among those with shards to give.
     fn fullest(&self, movable: &[Held]) -> Option<i32> {
         let givers: BTreeSet<i32> = movable.iter().map(|held| held.node).collect();
         let load = |id: &i32| self.nodes.get(id).map_or(0.0, |n| n.load as f64 / n.weight);
@@ -186,7 +185,7 @@ impl Plan {
     }
 }
 
-/// What is hashed to find a shard's place on the ring.
+/// The hash key of a shard on the ring.
 fn ring_key(shard: i64) -> Vec<u8> {
     format!("shard/{shard}").into_bytes()
 }

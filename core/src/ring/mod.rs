@@ -15,7 +15,7 @@ pub use assign::{Held, Move, assign, rebalance_empty, shard_limit};
 
 use std::io::Cursor;
 
-/// Tokens of a node of weight 1, unless a cluster sets `helios.virtual_nodes`.
+/// Number of tokens of a node of weight 1, unless `helios.virtual_nodes` is set.
 pub const VIRTUAL_NODES: u32 = 150;
 
 /// A node that takes part in the ring.
@@ -23,7 +23,7 @@ pub const VIRTUAL_NODES: u32 = 150;
 pub struct Member {
     /// The node's id; its tokens depend on nothing else.
     pub id: i32,
-    /// Its capacity, 1 being ordinary. A weight that is not above zero keeps it out of the ring.
+    /// Its capacity, 1 by default. A member without a weight above zero is not on the ring.
     pub weight: f64,
 }
 
@@ -36,13 +36,12 @@ impl Member {
 /// Tokens in the order of their hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ring {
-    /// Hash and node. Equal hashes stand in the order of the node ids: the lower id owns the arc.
+    /// Hash and node. Equal hashes are ordered by node ID: the lower ID owns the arc.
     tokens: Vec<(u32, i32)>,
 }
 
 impl Ring {
-    /// A ring of these members with `virtual_nodes` tokens for each unit of weight (at least one a
-    /// member).
+    /// A ring of these members with `virtual_nodes` tokens per unit of weight (at least one per member).
     pub fn new(members: &[Member], virtual_nodes: u32) -> Self {
         let mut tokens = Vec::new();
         for member in members.iter().filter(|member| member.takes_part()) {
@@ -55,8 +54,8 @@ impl Ring {
         Ring { tokens }
     }
 
-    /// The node of a key: that of the first token at or behind the key's hash, around the ring.
-    /// None: the ring has no member.
+    /// The node of a key: that of the first token at or after the key's hash, around the ring. None if the ring has no
+    /// members.
     pub fn owner(&self, key: &[u8]) -> Option<i32> {
         self.walk(key).next().map(|(_, id)| id)
     }

@@ -14,11 +14,10 @@ pub use refusal::Refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One thing that a statement touches.
+/// An object that a statement touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Touched {
-    /// A table, view, sequence, function or type of a distributed schema that lives on another
-    /// node. Advancing a sequence counts as a write.
+    /// A table, view, sequence, function or type in a distributed schema on another node. nextval() counts as a write.
     Remote {
         /// The node's id.
         node: i32,
@@ -29,18 +28,18 @@ pub enum Touched {
         /// Whether the statement changes it.
         write: bool,
     },
-    /// A table or view of this server, in no distributed schema or in one that lives here.
+    /// A table or view on this server, in a plain schema or in a distributed one on this server.
     LocalTable {
-        /// Its name as a person would write it.
+        /// Its name for messages.
         name: String,
         /// Whether the statement changes it.
         write: bool,
     },
-    /// A reference table: every server has the same rows.
+    /// A reference table, which has the same rows on every server.
     Reference {
-        /// Its name as a person would write it.
+        /// Its name for messages.
         name: String,
-        /// Whether the statement changes or locks its rows, which begins on this server.
+        /// Whether the statement changes or locks its rows, which starts on this server.
         write: bool,
     },
     /// A temporary table of this session.
@@ -48,16 +47,16 @@ pub enum Touched {
         /// Its name.
         name: String,
     },
-    /// A relation that every server has with its own rows: pg_catalog, information_schema.
+    /// A relation of which every server has its own: pg_catalog, information_schema.
     Catalog,
-    /// A sequence of this server that the statement advances or reads.
+    /// A sequence on this server that the statement advances or reads.
     LocalSequence {
-        /// Its name as a person would write it.
+        /// Its name for messages.
         name: String,
     },
-    /// `lastval()`: what the session's last `nextval` gave, wherever that ran.
+    /// `lastval()`: the result of the session's last `nextval`, wherever that ran.
     LastValue {
-        /// The node of that `nextval`; None: this server, or there was none.
+        /// The node of that `nextval`; None for this server, or if there was none.
         node: Option<i32>,
     },
 }
@@ -67,23 +66,23 @@ pub enum Touched {
 pub struct ShardUse {
     /// The shard's id.
     pub shard: i64,
-    /// Whether the statement changes something in it.
+    /// Whether the statement changes anything in it.
     pub write: bool,
 }
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// On this server, as if Helios were not there.
+    /// On this server, as without Helios.
     Here,
-    /// Whole on one node.
+    /// As a whole on one node.
     Node {
         /// The node's id.
         node: i32,
-        /// The shards to lock before the placement is read again, each once, in ascending order.
+        /// The shards to be locked before the placement is read again, without duplicates, in ascending order.
         shards: Vec<ShardUse>,
     },
-    /// Nowhere: the error's texts.
+    /// Nowhere: the error to be raised.
     Refused(Refusal),
 }
 

@@ -1,19 +1,19 @@
-//! The texts of a refusal.
+//! Error messages for statements that cannot be routed.
 
 use super::Touched;
 use std::collections::BTreeSet;
 
-/// So many things are named in a detail.
+/// Maximum number of objects named in a detail.
 const NAMED: usize = 8;
 
-/// Why a statement runs nowhere: an error with SQLSTATE 0A000.
+/// The error with SQLSTATE 0A000 for a statement that cannot be routed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The primary message.
     pub message: String,
-    /// Which things are where.
+    /// The locations of the objects.
     pub detail: String,
-    /// What to do about it.
+    /// The remedy.
     pub hint: String,
 }
 
@@ -30,7 +30,7 @@ impl Refusal {
                 format!("schema \"{schema}\" is on node \"{}\"", node_name(*node))
             })
             .collect();
-        // a node that only lastval() leads to
+        // a node that is only involved because of lastval()
         let bare = nodes.iter().filter(|node| !remote.iter().any(|(_, known)| known == *node));
         places.extend(bare.map(|node| {
             format!("the sequence last used by nextval() is on node \"{}\"", node_name(*node))
@@ -41,7 +41,7 @@ impl Refusal {
             }
             _ => format!("{} is on the coordinator", name(thing)),
         }));
-        // its defaults may ask sequences
+        // its defaults may call nextval()
         let only_references = local.iter().any(|thing| matches!(thing, Touched::Reference { .. }))
             && local.iter().all(|thing| {
                 matches!(thing, Touched::Reference { .. } | Touched::LocalSequence { .. })
@@ -80,7 +80,7 @@ fn name(thing: &Touched) -> String {
     }
 }
 
-/// `Schema "a" is …, schema "b" is ….`, cut after some.
+/// `Schema "a" is …, schema "b" is ….`, limited to some objects.
 fn sentence(mut places: Vec<String>) -> String {
     places.dedup();
     let more = places.len().saturating_sub(NAMED);

@@ -1,10 +1,10 @@
-//! Pooled shards cut in two and joined again.
+//! Splitting and merging of pooled shards.
 
 use super::{KeyRange, Rectangle, middle_key};
 use crate::slot::SLOTS;
 use std::collections::BTreeMap;
 
-/// Where a shard is cut: the first slot, or the first key, of the upper part.
+/// The point of a split: the first slot, or the first key, of the upper part.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Cut {
     /// Before this slot.
@@ -13,7 +13,7 @@ pub enum Cut {
     Key(String),
 }
 
-/// What shards are cut by.
+/// The dimension of a split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dimension {
     /// Hash slots.
@@ -22,26 +22,26 @@ pub enum Dimension {
     Keys,
 }
 
-/// Something that lies in a shard and weighs.
+/// An item in a shard with its weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Weighed<'a> {
     /// Its slot.
     pub slot: u16,
     /// Its key.
     pub key: &'a str,
-    /// Its load or its bytes; not negative.
+    /// Its load or its size in bytes; not negative.
     pub weight: f64,
 }
 
 impl Rectangle {
-    /// What this shard is cut by unless told otherwise: keys where the slots are whole (range) or a single one, slots
-    /// everywhere else.
+    /// The default dimension for splitting this shard: keys if it covers all slots (range) or a single one, otherwise
+    /// slots.
     pub fn dimension(&self) -> Dimension {
         let whole = self.slots == (0..SLOTS) && self.keys != KeyRange::default();
         if whole || self.slots.len() == 1 { Dimension::Keys } else { Dimension::Slots }
     }
 
-    /// The two parts, lower one first. None if the cut leaves one of them empty.
+    /// The two parts, lower one first. None if one of them would be empty.
     pub fn split(&self, at: &Cut) -> Option<(Rectangle, Rectangle)> {
         let (mut low, mut high) = (self.clone(), self.clone());
         match at {
@@ -58,7 +58,7 @@ impl Rectangle {
         (is_whole(&low) && is_whole(&high)).then_some((low, high))
     }
 
-    /// The middle of the bounds. None if nothing lies between them.
+    /// The middle of the bounds. None if there is nothing between them.
     pub fn midpoint(&self) -> Option<Cut> {
         let cut = match self.dimension() {
             Dimension::Slots => Cut::Slot(self.slots.start + self.slots.len() as u16 / 2),
@@ -69,8 +69,8 @@ impl Rectangle {
         self.split(&cut).map(|_| cut)
     }
 
-    /// The cut that brings the weights of both parts closest to each other; along the other dimension where the usual
-    /// one leaves all the weight in one part. None if both do.
+    /// The split point for which the weights of both parts are closest; in the other dimension if the default one
+    /// leaves all the weight in one part. None if both do.
     pub fn median(&self, items: &[Weighed<'_>]) -> Option<Cut> {
         let slots = || {
             let at = |item: &Weighed<'_>| item.slot;
@@ -87,7 +87,7 @@ impl Rectangle {
         cut.filter(|cut| self.split(cut).is_some())
     }
 
-    /// The shard that these two make together. None if they are not neighbours with a whole side in common.
+    /// The shard that results from merging these two. None unless they are adjacent and share a complete border.
     pub fn join(&self, other: &Rectangle) -> Option<Rectangle> {
         let (low, high) = if starts_behind(self, other) { (other, self) } else { (self, other) };
         if low.keys == high.keys && low.slots.end == high.slots.start {
@@ -101,8 +101,8 @@ impl Rectangle {
         None
     }
 
-    /// Where this shard is cut so that none of its parts lies across the border of these slots: none, one or two cuts,
-    /// in ascending order.
+    /// Split points of this shard so that none of its parts crosses the borders of these slots: none, one or two, in
+    /// ascending order.
     pub fn borders(&self, slots: &std::ops::Range<u16>) -> Vec<Cut> {
         let inside = |slot: &u16| self.slots.start < *slot && *slot < self.slots.end;
         [slots.start, slots.end].into_iter().filter(inside).map(Cut::Slot).collect()
@@ -113,7 +113,7 @@ fn starts_behind(one: &Rectangle, other: &Rectangle) -> bool {
     (one.slots.start, &one.keys.from) > (other.slots.start, &other.keys.from)
 }
 
-/// The place before which about half of the weight lies; something that weighs is on both sides of it.
+/// The point before which about half of the weight is, with non-zero weight on both sides.
 fn halve<T: Ord + Clone>(items: &[Weighed<'_>], at: impl Fn(&Weighed<'_>) -> T) -> Option<T> {
     let mut places: BTreeMap<T, f64> = BTreeMap::new();
     for item in items.iter().filter(|item| item.weight > 0.0) {
@@ -126,6 +126,6 @@ fn halve<T: Ord + Clone>(items: &[Weighed<'_>], at: impl Fn(&Weighed<'_>) -> T) 
         below += weight;
         cut
     });
-    // nothing lies before the first place
+    // nothing is before the first point
     uneven.skip(1).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, place)| place.clone())
 }
