@@ -26,7 +26,7 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
             if table.from_prepared { "the result of a prepared statement" } else { "parameters" };
         return Err(Error::new(
             Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot create table \"{}\" from {what}", table.name),
+            format!("cannot create relation \"{}\" from {what}", table.name),
         )
         .detail(format!(
             "The table is filled on node \"{}\" from the text of the statement.",
@@ -66,10 +66,10 @@ fn elsewhere(table: &str, object: Object, location: &Location, node: NodeId) -> 
     let node = catalog::node(node)?;
     Ok(Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        format!("cannot create table \"{table}\" from objects that are not on its node"),
+        format!("cannot create relation \"{table}\" from objects that are not on its node"),
     )
     .detail(format!("{name} {place}, but the table is filled on node \"{}\".", node.name))
-    .hint(format!("Create table \"{table}\" first and fill it with INSERT, or qualify the names with their schema.")))
+    .hint(format!("Create \"{table}\" as a table first and fill it with INSERT, or qualify the names with their schema.")))
 }
 
 /// Creates it on the node; returns the number of rows, if any were computed.

@@ -53,10 +53,10 @@ fn definitions_follow() {
         ("ALTER TABLE land DISABLE TRIGGER ALL", "triggers"),
         ("ALTER TABLE land ENABLE ROW LEVEL SECURITY", "row-level security"),
         ("CREATE INDEX CONCURRENTLY ON land (at)", "CONCURRENTLY"),
-        ("CREATE TABLE child () INHERITS (land)", "inherits"),
+        ("CREATE TABLE child () INHERITS (land)", "inheritance"),
         ("CREATE RULE r AS ON DELETE TO land DO INSTEAD NOTHING", "rules"),
         ("CREATE POLICY p ON land USING (true)", "policies"),
-        ("ALTER TABLE land SET SCHEMA a", "lives elsewhere"),
+        ("ALTER TABLE land SET SCHEMA a", "another server"),
     ] {
         refused(&mut client, sql, "0A000", words);
     }
@@ -159,7 +159,7 @@ fn what_cannot_be_a_reference_table_is_refused() {
         ("bare", "0A000", "primary key"),
         ("seen", "42809", "view"),
         ("parts", "42809", "partitioned"),
-        ("part", "0A000", "inherits"),
+        ("part", "0A000", "inheritance"),
         ("temporary", "42809", "temporary"),
         ("unlogged", "42809", "unlogged"),
         ("child", "0A000", "foreign key"),

@@ -234,7 +234,7 @@ fn what_cannot_be_repaired_is_told_with_the_remedy() {
     assert_eq!(text(&mut client, "SELECT l FROM local_one.kept"), ["low"]);
     // A view of what is not there any more.
     node.batch_execute("ALTER TABLE users DROP years").unwrap();
-    refused(&mut client, repair, "2BP01", "view local_one.years needs");
+    refused(&mut client, repair, "2BP01", "view local_one.years depends");
     assert_eq!(found(&mut client).len(), 1);
     client.batch_execute("DROP VIEW local_one.years").unwrap();
     assert!(!text(&mut client, repair).is_empty());

@@ -214,7 +214,7 @@ fn bad_input_for_shards_is_refused() {
         (format!("SELECT helios_split_shard({first}, 'load')"), "55000", "load"),
         (format!("SELECT helios_split_shard({first}, 'bytes')"), "55000", "bytes"),
         (format!("SELECT helios_merge_shards({first}, {first})"), "22023", "itself"),
-        (format!("SELECT helios_merge_shards({first}, {third})"), "22023", "beside each other"),
+        (format!("SELECT helios_merge_shards({first}, {third})"), "22023", "adjacent"),
         (format!("SELECT helios_merge_shards({first}, {dedicated})"), "42809", "dedicated"),
         (format!("SELECT helios_merge_shards({first}, 999999)"), "42704", "999999"),
         (format!("SELECT helios_merge_shards({first}, NULL)"), "22004", "other"),

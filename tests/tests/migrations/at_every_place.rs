@@ -230,9 +230,9 @@ fn cancel_while_transactions_on_either_node_are_waited_for() {
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
     for (place, number, words) in [
-        ("migration.publish.before", 1, "open on the source"),
-        ("migration.slot.before", 1, "open on the source"),
-        ("migration.back.before", 2, "open on the target"),
+        ("migration.publish.before", 1, "open transactions on the source"),
+        ("migration.slot.before", 1, "open transactions on the source"),
+        ("migration.back.before", 2, "open transactions on the target"),
     ] {
         let id = begin_up_to(&cluster, place, "node-2");
         let mut long = cluster.connect_to_node(number);

@@ -146,7 +146,7 @@ fn stuck_before_the_switch(cluster: &Cluster, client: &mut Client) -> (i64, Stri
     });
     client.batch_execute("INSERT INTO t.nokey SELECT 7 FROM generate_series(1, 300)").unwrap();
     go_on(cluster, place);
-    wait_to_show(client, id, "did not catch up");
+    wait_to_show(client, id, "to catch up");
     (id, format!("ALTER SUBSCRIPTION {name} ENABLE"))
 }
 

@@ -14,7 +14,7 @@ fn wrong_arguments() {
         ("SELECT helios_migrate_schema('nowhere', 'node-2')", "3F000", "does not exist"),
         ("SELECT helios_migrate_schema('plain', 'node-2')", "42809", "not a distributed schema"),
         ("SELECT helios_migrate_schema('t', 'node-9')", "42704", "node \"node-9\" does not exist"),
-        ("SELECT helios_migrate_schema('t', 'node-1')", "55000", "is on node \"node-1\" already"),
+        ("SELECT helios_migrate_schema('t', 'node-1')", "55000", "is already on node \"node-1\""),
         ("SELECT helios_migrate_schema(NULL, 'node-1')", "22004", "schema"),
         ("SELECT helios_migrate_schema('t', NULL)", "22004", "node"),
         ("SELECT helios_migrate_shard(4711, 'node-2')", "42704", "shard 4711 does not exist"),
@@ -166,7 +166,7 @@ fn definitions_wait_until_the_move_is_over() {
         &mut cluster.connect_to_node(1),
         "INSERT INTO t.a VALUES (DEFAULT)",
         "55006",
-        "not written here",
+        "cannot write to schema",
     );
     client.batch_execute("INSERT INTO t.a VALUES (DEFAULT)").unwrap();
     finish(&mut client, id);

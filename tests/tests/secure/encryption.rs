@@ -77,7 +77,7 @@ fn node_without_tls() {
     let secured = Secured::new("host all all all scram-sha-256", None).with_schema(&[]);
     assert_eq!(secured.session("admin").as_deref(), Ok("plain"));
     secured.reach("localhost", &["sslmode=require"]);
-    assert_refused(secured.session("admin"), UNREACHABLE, &["does not offer TLS", "sslmode"]);
+    assert_refused(secured.session("admin"), UNREACHABLE, &["does not support TLS", "sslmode"]);
 }
 
 #[test]

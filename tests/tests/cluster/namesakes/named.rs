@@ -30,13 +30,13 @@ fn rows_come_from_the_table_that_is_named_here() {
     let mut client = tenants(&cluster);
     client.batch_execute("SET search_path = ta, tb").unwrap();
     for verb in ["CREATE TABLE tb.c AS", "CREATE MATERIALIZED VIEW tb.c AS"] {
-        refused(&mut client, &format!("{verb} SELECT * FROM orders"), "0A000", "cannot make");
+        refused(&mut client, &format!("{verb} SELECT * FROM orders"), "0A000", "cannot create");
     }
-    refused(&mut client, "SELECT * INTO tb.c FROM orders", "0A000", "cannot make");
+    refused(&mut client, "SELECT * INTO tb.c FROM orders", "0A000", "cannot create");
     client
         .batch_execute("SET search_path = tb; CREATE TEMP TABLE orders AS SELECT 3 AS i")
         .unwrap();
-    refused(&mut client, "CREATE TABLE tb.c AS SELECT * FROM orders", "0A000", "cannot make");
+    refused(&mut client, "CREATE TABLE tb.c AS SELECT * FROM orders", "0A000", "cannot create");
     refused(&mut client, "CREATE TABLE tb.c (LIKE orders)", "0A000", "");
     client.batch_execute("CREATE TABLE tb.c AS SELECT * FROM tb.orders").unwrap();
     assert_eq!(text(&mut client, "SELECT * FROM c"), ["2"]);

@@ -72,7 +72,7 @@ fn what_is_wrong_is_said_at_once() {
         .connect_to_node(1)
         .batch_execute("SET helios.migration_session = on; CREATE SCHEMA t")
         .unwrap();
-    stage.t_refused("42P06", "of the same name");
+    stage.t_refused("42P06", "with the same name");
     cluster
         .connect_to_node(1)
         .batch_execute("SET helios.migration_session = on; DROP SCHEMA t")
@@ -124,7 +124,7 @@ fn what_the_schema_needs(stage: &mut Stage, there: &mut Client) {
         (
             "CREATE TABLE public.whole (x int) PARTITION BY LIST (x); CREATE TABLE t.part PARTITION OF public.whole FOR VALUES IN (1)",
             "55000",
-            "through tables outside",
+            "parent tables in other schemas",
             "DROP TABLE public.whole",
         ),
         (
@@ -161,7 +161,7 @@ fn a_server_that_does_not_log_enough() {
     let abroad = Abroad::with_settings(&["wal_level = replica"]);
     abroad.connect().batch_execute("CREATE SCHEMA t; CREATE TABLE t.a (id int)").unwrap();
     let mut stage = Stage { client: cluster.connect(), abroad };
-    stage.t_refused("55000", "wal_level is replica");
+    stage.t_refused("55000", "logical decoding is not enabled");
     assert_gone(&cluster, "t");
 }
 
