@@ -1,45 +1,46 @@
-//! The states of a migration and what may follow each, without PostgreSQL.
+//! The states of a migration and their transitions, independent of PostgreSQL.
 //!
-//! Invariant: a migration that has not switched can always be cancelled, one that has can be rolled back until it is
-//! finished, and every way ends, over clean-up, in one of four last states.
+//! Invariant: a migration can be canceled before its switch, and rolled back afterwards until it is finished; every
+//! path ends, after cleanup, in one of four final states.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The last states as SQL constants, for lists of IN: `state NOT IN ({ENDED})` says that a migration is under way.
+/// The final states as SQL constants, for IN lists: `state NOT IN ({ENDED})` selects migrations in progress.
 pub const ENDED: &str = "'finished', 'rolled_back', 'cancelled', 'failed'";
 
-/// State of a migration. Its worker sets each state in the transaction that finishes the step before; the beginning of a
-/// migration sets `Planned`. Who waits, the launcher of workers and `helios_migrations` read it.
+/// State of a migration. Its worker sets each state in the transaction that completes the previous step; `Planned` is
+/// set when the migration is started. Read by waiting sessions, the launcher of workers and `helios_migrations`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum State {
-    /// Nothing has been created on a node yet. Set when the migration begins.
+    /// Nothing has been created on a node yet. Set when the migration is started.
     Planned,
-    /// Definitions are frozen; the slot is about to be created, from which on no write is missed. Set when all checks hold.
+    /// Definitions are frozen; the slot is about to be created, after which no write is missed. Set when all checks
+    /// have passed.
     DualWrite,
     /// Rows are being copied. Set when the slot exists and the definition is on the target.
     Backfill,
-    /// Changes made since the snapshot are being applied. Set when all rows and indexes are there.
+    /// Changes made since the snapshot are being applied. Set when all rows and indexes exist.
     CatchUp,
     /// The copies are being compared. Set when the target has nearly caught up, and again before a late switch.
     Verify,
-    /// The new copy is kept as a replica, which follows until it is promoted or no longer wanted. Set, for replicas only, when
-    /// the copies were found equal.
+    /// The new copy is a replica, which follows until it is promoted or removed. Set, for replicas only, when the
+    /// copies were found equal.
     InStep,
     /// The new copy is about to take over. Set when the copies were found equal, or a replica is promoted.
     Switch,
-    /// The new copy is in use, and changes are replicated back to the old one. Set by the switch's own transaction.
+    /// The new copy is active, and changes are replicated back to the old one. Set by the switch's own transaction.
     DualWriteBack,
-    /// What is no longer needed is being removed. Set with the outcome that follows it.
+    /// Objects that are no longer needed are being removed. Set together with the outcome that follows.
     Cleanup,
-    /// Last: moved for good.
+    /// Final: moved permanently.
     Finished,
-    /// Last: moved back.
+    /// Final: moved back.
     RolledBack,
-    /// Last: stopped before the switch, by someone's request.
+    /// Final: stopped before the switch by a request.
     Cancelled,
-    /// Last: stopped before the switch, by an error.
+    /// Final: stopped before the switch by an error.
     Failed,
 }
 
@@ -80,7 +81,7 @@ impl State {
         }
     }
 
-    /// Whether nothing follows; in SQL, [`ENDED`].
+    /// Whether the state is final; in SQL, [`ENDED`].
     pub fn is_last(self) -> bool {
         self >= State::Finished
     }
@@ -95,7 +96,7 @@ impl State {
         self <= State::Switch
     }
 
-    /// What may be asked of a migration in this state.
+    /// Whether the state allows the request.
     pub fn allows(self, request: Request) -> bool {
         match request {
             Request::Cancel => self.is_before_switch(),
@@ -114,7 +115,7 @@ impl fmt::Display for State {
     }
 }
 
-/// A text that names no state, request or outcome.
+/// A text that is not the name of a state, request or outcome.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unrecognized migration state or request \"{0}\"")]
 pub struct Unknown(pub String);
@@ -127,23 +128,24 @@ impl FromStr for State {
     }
 }
 
-/// What a user, or the worker of replicas, asks of a migration under way. Its worker reads and clears it.
+/// A request of a user, or of the worker of replicas, to a migration in progress. The migration's worker reads and
+/// clears it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
-    /// Stop, and leave the old copy in use.
+    /// Stop, and keep the old copy active.
     Cancel,
-    /// Go back to the old copy.
+    /// Switch back to the old copy.
     RollBack,
-    /// Do not wait for the rollback window to end.
+    /// End the rollback window now.
     Finish,
     /// Compare the two copies again.
     Verify,
-    /// Use the copy that is kept in step.
+    /// Switch to the replica.
     Promote,
 }
 
 impl Request {
-    /// All that can be asked.
+    /// All requests.
     pub const ALL: [Request; 5] =
         [Request::Cancel, Request::RollBack, Request::Finish, Request::Verify, Request::Promote];
 
@@ -167,13 +169,13 @@ impl FromStr for Request {
     }
 }
 
-/// How long to wait before the next try: doubles from `first` up to `most`. `tries` have failed so far.
+/// Time until the next attempt: doubles from `first` up to `most`. `tries` attempts have failed so far.
 pub fn back_off(tries: u32, first: Duration, most: Duration) -> Duration {
     first.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(most)
 }
 
-/// Cuts a table of `blocks` into ranges `[from, to)` of at most `step` blocks. The last has no end: the table may
-/// have grown, and rows beyond are not visible to the snapshot, but cost nothing to look at.
+/// Splits a table of `blocks` blocks into ranges `[from, to)` of at most `step` blocks. The last one has no end: the
+/// table may have grown; later rows are not visible to the snapshot, but are cheap to skip.
 pub fn ranges(blocks: u64, step: u64) -> Vec<(u64, Option<u64>)> {
     let step = step.max(1);
     let count = blocks.div_ceil(step).max(1);

@@ -101,7 +101,7 @@ pub struct Move {
     pub from: i32,
     /// Where it goes.
     pub to: i32,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: f64,
     /// Its load.
     pub load: f64,
