@@ -21,6 +21,13 @@ mod stats;
 mod transaction;
 mod workers;
 
+/// What must not compile; see xtask/src/testing/misuse.rs.
+#[cfg(feature = "misuse")]
+#[allow(dead_code)]
+mod misuse {
+    include!(env!("HELIOS_MISUSE"));
+}
+
 use pgrx::prelude::*;
 
 pgrx::pg_module_magic!();

@@ -5,6 +5,7 @@ mod checks;
 mod core_regress;
 mod isolation;
 mod libtest;
+mod misuse;
 mod regress;
 mod released;
 mod symbols;
@@ -60,12 +61,13 @@ impl std::fmt::Display for Counts {
 }
 
 /// Layers by name. Those in the second list consist of tests with names of their own.
-const CHECKS: [&str; 11] = [
+const CHECKS: [&str; 12] = [
     "format",
     "lint",
     "docs",
     "links",
     "layers",
+    "misuse",
     "headers",
     "dependencies",
     "scripts",
@@ -138,6 +140,7 @@ impl Run {
         self.check("docs", || checks::docs(&config));
         self.check("links", docs::links::check);
         self.check("layers", checks::layers);
+        self.check("misuse", || misuse::check(&config));
         self.check("headers", headers::check);
         self.check("dependencies", dependencies::check);
         self.check("scripts", released::check);
