@@ -196,6 +196,15 @@ mod functions {
         slot(point).map_or(0, failpoints::hits)
     }
 
+    /// Has the server raise an error while a lock on shared memory is held, and catches it: see the function called.
+    #[pg_extern(sql = false)]
+    fn helios_failpoint_lock(rolled_back: bool) -> i64 {
+        match rolled_back {
+            true => failpoints::read_behind_rollback(),
+            false => failpoints::catch_while_held(),
+        }
+    }
+
     /// The names of all failpoints.
     #[pg_extern(sql = false)]
     fn helios_failpoints() -> Vec<String> {

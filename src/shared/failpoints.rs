@@ -2,9 +2,11 @@
 //! restart clears them: the place where a process died does not kill the next one.
 
 use crate::error::{Error, Result};
+use crate::pg::error::catch_cancel;
 use crate::pg::ipc::process;
 use crate::pg::ipc::shared_memory::{Locked, plain_enum, plain_struct};
 use crate::pg::ipc::wait::check_for_interrupts;
+use crate::pg::session::{sql, subtransaction};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::time::Duration;
 
@@ -88,4 +90,23 @@ pub fn set(slot: usize, action: Action, left: u32, process: i32) {
 /// How often a failpoint was reached since it was set.
 pub fn hits(slot: usize) -> i64 {
     ENTRIES.share()[slot].hits
+}
+
+/// Has the server raise an error while the lock is held, and catches it without rolling anything back. The lock has to be free
+/// behind that, and interrupts served.
+pub fn catch_while_held() -> i64 {
+    let caught = catch_cancel(|| {
+        let entries = ENTRIES.exclusive();
+        sql::run("DO $$ BEGIN RAISE query_canceled; END $$", &[])?;
+        Ok(entries[0].hits)
+    });
+    caught.unwrap_or(-1)
+}
+
+/// Has the server release the lock behind the guard's back, by rolling a subtransaction back, and reads through the guard. That
+/// has to be refused.
+pub fn read_behind_rollback() -> i64 {
+    let entries = ENTRIES.exclusive();
+    let rolled_back = subtransaction::attempt(|| sql::run("SELECT 1 / 0", &[]));
+    rolled_back.map_or_else(|_| entries[0].hits, |()| -1)
 }

@@ -11,6 +11,7 @@
 )]
 
 mod bank;
+mod locks;
 mod matrix;
 mod outcome;
 mod recovery;

@@ -32,7 +32,9 @@ pub fn check(pg_config: &Path) -> Result<()> {
             let missing: Vec<_> = marked.difference(&found).collect();
             let others: Vec<_> = found.difference(&marked).collect();
             let name = file.file_name().unwrap_or_default().display();
-            faults.push(format!("{name}: compiles, and must not: {missing:?}; fails elsewhere: {others:?}\n{said}"));
+            faults.push(format!(
+                "{name}: compiles, and must not: {missing:?}; fails elsewhere: {others:?}\n{said}"
+            ));
         }
     }
     if files == 0 {
@@ -60,7 +62,12 @@ fn compile(file: &Path, pg_config: &Path) -> Result<String> {
 fn marks(text: &str) -> BTreeSet<Mark> {
     let marked = |(number, line): (usize, &str)| {
         let (_, codes) = line.split_once("//~ ")?;
-        Some(codes.split_whitespace().map(move |code| (number + 1, code.to_owned())).collect::<Vec<_>>())
+        Some(
+            codes
+                .split_whitespace()
+                .map(move |code| (number + 1, code.to_owned()))
+                .collect::<Vec<_>>(),
+        )
     };
     text.lines().enumerate().filter_map(marked).flatten().collect()
 }
