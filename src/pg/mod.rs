@@ -1,7 +1,8 @@
 //! PostgreSQL: everything that touches the server's memory, hooks and locks, wrapped so that the rest of the extension is
 //! safe Rust. The only room that says `unsafe`. It calls nothing of Helios: what the extension decides comes as an argument, or
 //! through a trait that the compiler binds ([`tree::function_rules`], [`exec::triggers`], those of [`hooks`]). The extension's
-//! name stands in labels (the custom scan, the wait event, the domain of errors) and in the texts of four errors.
+//! name stands in labels (the custom scan, the wait event, the domain of errors) and in the texts of a few errors, and
+//! [`hooks::scanner`] knows the clause that it adds.
 //!
 //! | room | job |
 //! |---|---|
