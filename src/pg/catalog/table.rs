@@ -360,10 +360,9 @@ mod tests {
 
     catalog_table! {
         /// A row of a table that need not exist.
-        struct Sample: "helios"."sample" {
+        struct Sample: "helios"."sample" {} by {
             id: i64,
             name: Name,
-        } by {
             place: i32,
         }
     }
