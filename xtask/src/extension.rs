@@ -1,4 +1,4 @@
-//! Builds the extension with plain cargo and installs it where `pg_config` says.
+//! Builds the extension with plain cargo and installs it into the directories reported by `pg_config`.
 
 use std::fs;
 use std::io::Write;
@@ -14,13 +14,13 @@ use testkit::library::{failpoints_dir, private_library_dir};
 use testkit::paths;
 use testkit::postgres::Postgres;
 
-/// Builds the shared library for one PostgreSQL and returns its path. Cargo's own progress is
+/// Builds the shared library for one PostgreSQL installation and returns its path. Cargo's progress is
 /// shown.
 pub fn build(pg: &Postgres) -> Result<PathBuf> {
     build_with(pg, "")
 }
 
-/// With further cargo features. Each set of features takes the place of the one built before.
+/// Builds with additional cargo features. The library of the previous build is overwritten.
 fn build_with(pg: &Postgres, features: &str) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     cargo.args(["build", "--release", "--package", "helios", "--no-default-features"]);
@@ -32,7 +32,7 @@ fn build_with(pg: &Postgres, features: &str) -> Result<PathBuf> {
     if !out.status.success() {
         bail!("building the extension for {} failed", pg.version);
     }
-    // Each line is one JSON message; the library's own names the file that was made.
+    // Each line is one JSON message; the library's message names the file that was built.
     for line in String::from_utf8_lossy(&out.stdout).lines() {
         let message: serde_json::Value =
             serde_json::from_str(line).context("cargo printed a line that is not JSON")?;
@@ -44,12 +44,12 @@ fn build_with(pg: &Postgres, features: &str) -> Result<PathBuf> {
             return Ok(PathBuf::from(file));
         }
     }
-    bail!("cargo built the extension, but named no shared library");
+    bail!("cargo reported no shared library for the extension");
 }
 
-/// Installs the library, the control file and the SQL scripts. Files that are the same already
-/// are left alone; others are replaced in one step, since running servers have them mapped.
-/// Returns whether anything was replaced.
+/// Installs the library, the control file and the SQL scripts. Unchanged files
+/// are left alone; others are replaced atomically, since running servers have them mapped.
+/// Returns whether any file was replaced.
 pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
     let library_dir = private_library_dir(pg).unwrap_or_else(|| pg.libdir.clone());
     let extension_dir = pg.sharedir.join("extension");
@@ -63,7 +63,7 @@ pub fn install(pg: &Postgres, library: &Path) -> Result<bool> {
     put(&wanted)
 }
 
-/// Puts files where they are wanted, each with its mode; whether any was replaced.
+/// Installs each source file at its target with the given mode; returns whether any was replaced.
 fn put(wanted: &[(PathBuf, PathBuf, u32)]) -> Result<bool> {
     let mut refused = Vec::new();
     let mut replaced = false;
@@ -89,14 +89,14 @@ fn put(wanted: &[(PathBuf, PathBuf, u32)]) -> Result<bool> {
     }
     if !refused.is_empty() {
         bail!(
-            "this user may not write into PostgreSQL's directories; run these, then try again:\n{}",
+            "no permission to write into PostgreSQL's directories; run these commands, then try again:\n{}",
             refused.join("\n")
         );
     }
     Ok(replaced)
 }
 
-/// Writes a file that others can read, under its final name only when it is whole.
+/// Writes a world-readable file and renames it into place once it is complete.
 fn replace(target: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     let dir = target.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
@@ -107,15 +107,15 @@ fn replace(target: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Builds and installs.
+/// Builds and installs the extension.
 pub fn build_and_install(pg: &Postgres) -> Result<PathBuf> {
     let library = build(pg)?;
     install(pg, &library)?;
     Ok(library)
 }
 
-/// Builds the library with failpoints, for the tests that break things at named places, and puts it
-/// into [`failpoints_dir`]. The release library has to be installed as well: it brings the scripts.
+/// Builds the library with failpoints, for tests that inject errors and crashes, and puts it
+/// into [`failpoints_dir`]. The release library must be installed as well: it comes with the scripts.
 pub fn build_with_failpoints(pg: &Postgres) -> Result<()> {
     let library = build_with(pg, ",failpoints")?;
     put(&[(library, failpoints_dir(pg).join("helios.so"), 0o755)]).map(drop)

@@ -1,5 +1,5 @@
-//! What the project's commands are made of: set-up, building and installing the extension, demo, tests, benchmarks. The
-//! servers and clusters that they run are those of `testkit`.
+//! Implementation of the project's commands: setup, building and installing the extension, demo, tests, benchmarks. The
+//! servers and clusters they run are provided by `testkit`.
 
 pub mod bench;
 pub mod demo;

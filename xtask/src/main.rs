@@ -1,4 +1,4 @@
-//! Set-up, demo, tests, benchmarks and local clusters of Helios.
+//! Setup, demo, tests, benchmarks and local clusters of Helios.
 
 mod cli;
 

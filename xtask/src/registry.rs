@@ -1,5 +1,5 @@
-//! Remembers in which directories this checkout has started clusters, so that `cluster stop` and
-//! `cluster status` find them without being told.
+//! Records the directories in which this checkout has started clusters, so that `cluster stop` and
+//! `cluster status` find them without arguments.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ fn file() -> PathBuf {
     paths::workspace().join("target/clusters.json")
 }
 
-/// Directories of all clusters that were started and not yet stopped.
+/// Directories of all clusters that were started and not stopped yet.
 pub fn directories() -> Result<Vec<PathBuf>> {
     let path = file();
     match fs::read_to_string(&path) {
@@ -24,7 +24,7 @@ pub fn directories() -> Result<Vec<PathBuf>> {
     }
 }
 
-/// A cluster is about to be started in this directory.
+/// Records a cluster that is about to be started in this directory.
 pub fn add(dir: &Path) -> Result<()> {
     let mut all = directories()?;
     if !all.iter().any(|known| known == dir) {
@@ -34,7 +34,7 @@ pub fn add(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The cluster in this directory is stopped.
+/// Forgets the cluster in this directory, which has been stopped.
 pub fn remove(dir: &Path) -> Result<()> {
     let mut all = directories()?;
     all.retain(|known| known != dir);
@@ -45,7 +45,7 @@ fn write(all: &[PathBuf]) -> Result<()> {
     let path = file();
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir)?;
-    // Renamed into place: another xtask may be reading.
+    // Rename into place: another xtask may be reading the file.
     let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
     temporary.write_all((serde_json::to_string_pretty(all)? + "\n").as_bytes())?;
     temporary.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! The extension's SQL scripts: one in `sql/install/` for each version, one in `sql/upgrade/` for each step from a version to the next.
+//! The extension's SQL scripts: one per version in `sql/install/`, and one per update step in `sql/upgrade/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use testkit::paths;
 
-/// The directory below which all scripts are.
+/// Parent directory of all scripts.
 pub fn directory() -> PathBuf {
     paths::workspace().join("sql")
 }
@@ -19,16 +19,16 @@ pub fn all() -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The version that CREATE EXTENSION makes, from the control file.
+/// The default version of CREATE EXTENSION, from the control file.
 pub fn default_version() -> Result<String> {
     let control = fs::read_to_string(paths::workspace().join("helios.control"))
         .context("cannot read helios.control")?;
     let line = control.lines().find_map(|line| line.strip_prefix("default_version = '"));
     let version = line.and_then(|rest| rest.strip_suffix('\''));
-    Ok(version.context("helios.control names no default_version")?.to_owned())
+    Ok(version.context("helios.control has no default_version")?.to_owned())
 }
 
-/// What stands between `helios--` and `.sql` in a script's name: `["0.1.0"]` or `["0.1.0", "0.2.0"]`.
+/// The versions in a script's name: `["0.1.0"]` or `["0.1.0", "0.2.0"]`.
 pub fn versions(script: &Path) -> Vec<String> {
     let name = script.file_name().unwrap_or_default().to_string_lossy();
     let middle = name.strip_prefix("helios--").and_then(|rest| rest.strip_suffix(".sql"));

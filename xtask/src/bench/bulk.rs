@@ -1,4 +1,4 @@
-//! A million rows in one statement, out and in.
+//! Reads and loads a million rows with one statement.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -15,10 +15,10 @@ use testkit::progress::Step;
 /// Rows of one statement.
 const ROWS: u64 = SCALE as u64 * 100_000;
 
-/// A run that took more seconds than this is not repeated: it is far from the others anyway.
+/// A run slower than this many seconds is not repeated: it is no contender, and repeating it would dominate the run time.
 const TOO_LONG: f64 = 20.0;
 
-/// What is moved.
+/// Bulk operation to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scenario {
     /// `SELECT` of a whole table.
@@ -27,11 +27,11 @@ pub enum Scenario {
     CopyIn,
 }
 
-/// All of them.
+/// All bulk scenarios.
 pub const SCENARIOS: [Scenario; 2] = [Scenario::Select, Scenario::CopyIn];
 
 impl Scenario {
-    /// Its name on the command line and in the table.
+    /// Scenario name on the command line and in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Select => "select-1m",
@@ -40,15 +40,15 @@ impl Scenario {
     }
 }
 
-/// One line of the table.
+/// One row of the bulk table.
 pub struct Row {
-    /// The scenario's name.
+    /// Scenario name.
     pub scenario: &'static str,
-    /// The target's name.
+    /// Target name.
     pub target: &'static str,
-    /// Seconds for all rows; none when every run failed.
+    /// Seconds for all rows, or `None` if every run failed.
     pub seconds: Option<f64>,
-    /// The median of the rounds' ratios to direct, as rates: 1 is as fast, 0.5 takes twice as long.
+    /// Median over the rounds of the rate relative to direct: 1 is as fast, 0.5 takes twice as long.
     pub ratio: Option<f64>,
     /// Milliseconds of CPU between client and node.
     pub router_ms: Option<f64>,
@@ -67,7 +67,7 @@ struct Figures {
     growth_mb: Vec<f64>,
 }
 
-/// Runs the scenarios on all targets in turn.
+/// Runs the scenarios on all targets, alternating between targets.
 pub fn measure(
     targets: &Targets,
     scenarios: &[&Scenario],
@@ -144,7 +144,7 @@ fn one(
             let start = Instant::now();
             let tag = command::output_of_input(&mut psql, copied.as_bytes())?;
             if tag.trim() != format!("COPY {ROWS}") {
-                bail!("COPY answered {tag:?}");
+                bail!("unexpected command tag from COPY: {tag:?}");
             }
             start.elapsed()
         }

@@ -1,7 +1,7 @@
-//! A transaction that writes on two nodes, against the same two writes committed one after the other by a
-//! client that is connected to both nodes itself.
+//! Compares a transaction that writes on two nodes with the same two writes committed one after the other by a
+//! client connected to both nodes.
 //!
-//! Durable commits are what two-phase commit costs most of, so that `fsync` is on in one of the runs.
+//! Two-phase commit mostly costs additional durable commits, so one of the runs has `fsync` on.
 
 use std::time::{Duration, Instant};
 
@@ -14,25 +14,25 @@ use testkit::postgres::Postgres;
 use testkit::progress::Step;
 use testkit::scratch::Scratch;
 
-/// Its name on the command line and in the table.
+/// Scenario name on the command line and in the table.
 pub const NAME: &str = "two-writing-nodes";
 
-/// Rows that are updated in turn.
+/// Number of rows updated in rotation.
 const ROWS: u32 = 1000;
 
-/// One line of the table.
+/// One row of the distributed-transaction table.
 pub struct Row {
     /// Whether commits wait for the disk.
     pub fsync: bool,
-    /// Microseconds for one commit on each node in turn.
+    /// Microseconds for a local commit on each node, one after the other.
     pub local_us: Option<f64>,
-    /// Microseconds for the one transaction through Helios.
+    /// Microseconds for the same writes in one transaction through Helios.
     pub helios_us: Option<f64>,
-    /// The median of the rounds' quotients: 1 takes as long as the two local commits.
+    /// Median over the rounds of Helios' time divided by the two local commits' time.
     pub times: Option<f64>,
 }
 
-/// Runs it with and without `fsync`, the two ways taking turns.
+/// Measures with and without `fsync`, alternating between both ways of committing.
 pub fn measure(pg: &Postgres, options: &Options) -> Result<Vec<Row>> {
     [true, false].into_iter().map(|fsync| one(pg, options, fsync)).collect()
 }
@@ -83,7 +83,7 @@ fn transact(client: &mut Client, id: u32) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds for one run of the work, over the time that a run of short transactions takes.
+/// Average time in microseconds of one call of `work`, which is repeated for as long as a run of short transactions.
 fn repeat(options: &Options, mut work: impl FnMut(u32) -> Result<()>) -> Result<f64> {
     let until = Duration::from_secs(options.seconds.into());
     let start = Instant::now();

@@ -1,9 +1,9 @@
-//! Benchmarks: the same work straight on a node, through Helios, and through the peers pgbouncer
-//! and postgres_fdw, all in one run on one machine.
+//! Benchmarks: the same work directly on a node, through Helios, and through pgbouncer and
+//! postgres_fdw for comparison, all in one run on one machine.
 //!
-//! Absolute figures of a small or busy machine mean little. So the targets take turns (direct,
-//! helios, …, direct, helios, …), each figure is the median of its rounds, and what counts is the
-//! ratio to direct. CPU time comes from the kernel's account of each server's processes.
+//! Absolute figures from a small or busy machine mean little. Therefore the targets alternate (direct,
+//! helios, …, direct, helios, …), each figure is the median of its rounds, and the figure to look at is the
+//! ratio to direct. CPU time comes from the kernel's accounting of each server's processes.
 
 mod bulk;
 mod distributed;
@@ -22,7 +22,7 @@ use targets::Targets;
 use testkit::paths;
 use testkit::postgres::DEFAULT_MAJOR;
 
-/// How clients, servers and the pooler reach each other.
+/// Transport between clients, servers and the pooler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// Unix-domain sockets.
@@ -34,17 +34,17 @@ pub enum Transport {
 /// What to measure, and how long.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Scenarios whose names contain one of these; all when empty.
+    /// Scenarios whose names contain one of these; all scenarios if empty.
     pub names: Vec<String>,
-    /// Length of one run of short transactions.
+    /// Duration of one run of short transactions.
     pub seconds: u32,
-    /// Runs of each kind.
+    /// Number of rounds of each measurement.
     pub rounds: usize,
     /// Numbers of clients.
     pub clients: Vec<u32>,
-    /// What every hop goes over.
+    /// Transport used on every hop.
     pub transport: Transport,
-    /// Size of the tenant that moves.
+    /// Size of the tenant that is moved.
     pub megabytes: u32,
     /// Write the tables to `benches/RESULTS.md`.
     pub save: bool,
@@ -56,7 +56,7 @@ impl Options {
     }
 }
 
-/// Measures and prints; fails when a scenario could not be run somewhere.
+/// Runs the benchmarks and prints the tables; fails if a scenario failed on some target.
 pub fn run(options: &Options) -> Result<()> {
     let short: Vec<_> = short::SCENARIOS.iter().filter(|s| options.wants(s.name)).collect();
     let bulk: Vec<_> = bulk::SCENARIOS.iter().filter(|s| options.wants(s.name())).collect();
@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<()> {
         let names = short::SCENARIOS.iter().map(|s| s.name);
         let names = names.chain(bulk::SCENARIOS.iter().map(|s| s.name()));
         let names: Vec<_> = names.chain([distributed::NAME, migration::NAME]).collect();
-        bail!("no scenario has such a name; there are: {}", names.join(", "));
+        bail!("no scenario matches; available scenarios: {}", names.join(", "));
     }
     setup::packages(&[Need::Build, Need::Bench])?;
     let pg = setup::required_postgres(DEFAULT_MAJOR)?;
@@ -91,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
     if moves {
         let figures = migration::measure(&pg, options)?;
         if !figures.is_good() {
-            failures.push("a move lost writes, repeated them, or was seen by clients".to_owned());
+            failures.push("a move lost or duplicated writes, or caused client errors".to_owned());
         }
         text.push_str(&migration::table(&figures));
     }
@@ -99,20 +99,20 @@ pub fn run(options: &Options) -> Result<()> {
     if options.save {
         let path = paths::workspace().join("benches/RESULTS.md");
         if !others {
-            // It stands by itself: the other sections stay as they are.
+            // The section is independent of the others: keep those.
             let old = fs::read_to_string(&path).unwrap_or_default();
             text = report::with_section(&old, migration::TITLE, &text);
         }
         fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
-        println!("written to {}", path.display());
+        println!("results written to {}", path.display());
     }
     if !failures.is_empty() {
-        bail!("{} runs failed:\n{}", failures.len(), failures.join("\n"));
+        bail!("{} run(s) failed:\n{}", failures.len(), failures.join("\n"));
     }
     Ok(())
 }
 
-/// The middle value, or the mean of the two in the middle.
+/// The median: the middle value, or the mean of the two middle values.
 fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

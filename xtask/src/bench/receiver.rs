@@ -1,4 +1,4 @@
-//! A client that does nothing but receive: what it measures is the servers.
+//! A client that only receives, so that the figures are those of the servers.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,23 @@ use rustix::process::Pid;
 use testkit::processes;
 use testkit::server::ROLE;
 
-/// What came of one query.
+/// Result of one query.
 pub struct Drained {
-    /// Rows that arrived.
+    /// Number of rows received.
     pub rows: u64,
-    /// From sending the query to the end of its result.
+    /// Time from sending the query to the end of its result.
     pub time: Duration,
-    /// How much the serving process's private memory grew at most meanwhile, in kB.
+    /// Peak growth of the serving process's private memory during the query, in kB.
     pub growth_kb: Option<u64>,
 }
 
-/// A connection to a server, before its start-up message.
+/// A connection to a server before the startup message is sent.
 pub trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// Starts a session, runs a short query so that caches are filled, then `query`, counting its rows.
-/// Memory is that of `process`, or of the process that the connection reports.
+/// Starts a session, runs a short query to warm the caches, then runs `query` and counts its rows.
+/// Measures the memory of `process`, or of the backend that the connection reports.
 pub fn drain(
     mut stream: impl Stream,
     database: &str,
@@ -91,7 +91,7 @@ fn read_until_ready(stream: &mut impl Stream) -> Result<Answer> {
                 b'E' => failure = Some(String::from_utf8_lossy(body).replace('\0', " ")),
                 b'Z' => {
                     return match failure {
-                        Some(text) => bail!("the server answered: {text}"),
+                        Some(text) => bail!("server error: {text}"),
                         None => Ok(answer),
                     };
                 }
@@ -104,14 +104,14 @@ fn read_until_ready(stream: &mut impl Stream) -> Result<Answer> {
         if filled == buffer.len() {
             buffer.resize(buffer.len() * 2, 0);
         }
-        match stream.read(&mut buffer[filled..]).context("the connection broke")? {
-            0 => bail!("the connection ended: {}", failure.unwrap_or_default()),
+        match stream.read(&mut buffer[filled..]).context("could not read from the server")? {
+            0 => bail!("server closed the connection unexpectedly: {}", failure.unwrap_or_default()),
             count => filled += count,
         }
     }
 }
 
-/// The first whole message: its tag, its body, its length.
+/// Splits off the first complete message: its type, body and total length.
 fn message(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let length = usize::try_from(big_endian(bytes.get(1..5)?)?).ok()?;
     Some((bytes[0], bytes.get(5..length + 1)?, length + 1))

@@ -1,4 +1,4 @@
-//! The tables, in Markdown.
+//! Formats the result tables in Markdown.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::{Options, Transport, bulk, distributed, short};
 use testkit::postgres::Postgres;
 
-/// What the figures were measured on.
+/// Heading of the report, with the environment of the measurement.
 pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {
     let cpus = std::thread::available_parallelism()?;
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -21,7 +21,7 @@ pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {
     Ok(format!(
         "# Benchmarks\n\n{}, {cpus} processors ({model}); clients, coordinator and node share them; \
          every hop goes over {transport}. \
-         Medians of {} rounds, targets taking turns. Compare ratios, not absolute figures. \
+         Medians of {} rounds, alternating between targets. Compare ratios, not absolute figures. \
          pgbouncer pools sessions and stands before the node.\n\n\
          Made by `cargo xtask bench --save`.\n",
         pg.version, options.rounds
@@ -32,10 +32,10 @@ fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// Short transactions.
+/// Table of short transactions.
 pub fn short_table(rows: &[short::Row]) -> String {
     let mut text = String::from(
-        "\n## Short transactions\n\nCPU in µs a transaction; \"between\" is the coordinator, or \
+        "\n## Short transactions\n\nCPU in µs per transaction; \"between\" is the coordinator or \
          the pooler.\n\n| scenario | clients | target | tps | of direct | CPU between | CPU node |\n\
          |---|--:|---|--:|--:|--:|--:|\n",
     );
@@ -55,12 +55,12 @@ pub fn short_table(rows: &[short::Row]) -> String {
     text
 }
 
-/// A transaction on two nodes.
+/// Table of transactions that write on two nodes.
 pub fn distributed_table(rows: &[distributed::Row]) -> String {
     let mut text = String::from(
         "\n## A transaction that writes on two nodes\n\nOne client, one update on each node. \
-         \"In a row\": the client commits on one node, then on the other, connected to both. \
-         Times in µs.\n\n| scenario | fsync | in a row | helios | times |\n|---|---|--:|--:|--:|\n",
+         \"Separately\": a client connected to both nodes commits on one, then on the other. \
+         Times in µs.\n\n| scenario | fsync | separately | helios | ratio |\n|---|---|--:|--:|--:|\n",
     );
     for row in rows {
         let _ = writeln!(
@@ -76,7 +76,7 @@ pub fn distributed_table(rows: &[distributed::Row]) -> String {
     text
 }
 
-/// A million rows.
+/// Table of bulk operations.
 pub fn bulk_table(rows: &[bulk::Row]) -> String {
     let mut text = String::from(
         "\n## A million rows\n\nCPU in ms for all rows; memory is the growth of the serving \
@@ -100,7 +100,7 @@ pub fn bulk_table(rows: &[bulk::Row]) -> String {
     text
 }
 
-/// `old` with one section taken from `new`: in the place of its former one, or at the end.
+/// Returns `old` with one section taken from `new`, in place of its earlier version or at the end.
 pub fn with_section(old: &str, title: &str, new: &str) -> String {
     let section = |text: &str| {
         let from = text.find(title)?;

@@ -1,4 +1,4 @@
-//! Short transactions, by pgbench.
+//! Short transactions, run by pgbench.
 
 use anyhow::{Context, Result, bail};
 
@@ -7,9 +7,9 @@ use super::{Options, median};
 use testkit::command;
 use testkit::progress::Step;
 
-/// A script and the protocol it is run with.
+/// A pgbench script and the query mode it is run with.
 pub struct Scenario {
-    /// Its name on the command line and in the table.
+    /// Scenario name on the command line and in the table.
     pub name: &'static str,
     protocol: &'static str,
     script: &'static str,
@@ -21,7 +21,7 @@ const SELECT: &str = "\\set aid random(1, 100000 * :scale)\n\
 const UPDATE: &str = "\\set aid random(1, 100000 * :scale)\n\\set delta random(-5000, 5000)\n\
     UPDATE bench.pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;\n";
 
-/// pgbench's own TPC-B-like transaction, its tables named with their schema.
+/// pgbench's built-in TPC-B-like transaction, with schema-qualified table names.
 const TPCB: &str = "\\set aid random(1, 100000 * :scale)\n\\set bid random(1, 1 * :scale)\n\
     \\set tid random(1, 10 * :scale)\n\\set delta random(-5000, 5000)\nBEGIN;\n\
     UPDATE bench.pgbench_accounts SET abalance = abalance + :delta WHERE aid = :aid;\n\
@@ -31,7 +31,7 @@ const TPCB: &str = "\\set aid random(1, 100000 * :scale)\n\\set bid random(1, 1 
     INSERT INTO bench.pgbench_history (tid, bid, aid, delta, mtime) \
     VALUES (:tid, :bid, :aid, :delta, CURRENT_TIMESTAMP);\nEND;\n";
 
-/// All of them.
+/// All scenarios of short transactions.
 pub const SCENARIOS: [Scenario; 6] = [
     Scenario { name: "select-simple", protocol: "simple", script: SELECT },
     Scenario { name: "select-extended", protocol: "extended", script: SELECT },
@@ -41,21 +41,21 @@ pub const SCENARIOS: [Scenario; 6] = [
     Scenario { name: "tpcb-prepared", protocol: "prepared", script: TPCB },
 ];
 
-/// One line of the table.
+/// One row of the table of short transactions.
 pub struct Row {
-    /// The scenario's name.
+    /// Scenario name.
     pub scenario: &'static str,
     /// Number of clients.
     pub clients: u32,
-    /// The target's name.
+    /// Target name.
     pub target: &'static str,
-    /// Transactions a second; none when every run failed.
+    /// Transactions per second, or `None` if every run failed.
     pub tps: Option<f64>,
-    /// The median of the rounds' ratios to direct.
+    /// Median over the rounds of the rate relative to direct.
     pub ratio: Option<f64>,
-    /// Microseconds of CPU a transaction between client and node.
+    /// Microseconds of CPU per transaction between client and node.
     pub router_us: Option<f64>,
-    /// Microseconds of CPU a transaction on the node.
+    /// Microseconds of CPU per transaction on the node.
     pub node_us: Option<f64>,
 }
 
@@ -67,7 +67,7 @@ struct Figures {
     node_us: Vec<f64>,
 }
 
-/// Runs the scenarios with each number of clients on all targets in turn.
+/// Runs the scenarios with each number of clients on all targets, alternating between targets.
 pub fn measure(
     targets: &Targets,
     scenarios: &[&Scenario],
@@ -130,8 +130,8 @@ fn one(
     pgbench.args(["--no-vacuum", "--protocol", scenario.protocol, "--file"]).arg(&script);
     pgbench.args(["--client", &clients.to_string(), "--jobs", &clients.min(2).to_string()]);
     pgbench.args(["--time", &seconds.to_string(), "--define", &format!("scale={SCALE}")]);
-    // postgres_fdw runs everything in REPEATABLE READ on its server, so that updates of one row
-    // fail there and must be tried again. On other ways that does not happen.
+    // postgres_fdw uses REPEATABLE READ for its remote transactions, so concurrent updates of one row
+    // fail there and must be retried. The other targets do not have that problem.
     pgbench.arg("--max-tries=1000");
     let before = targets.cpu(target)?;
     let output = command::output(&mut pgbench);
@@ -147,7 +147,7 @@ fn one(
     let failed = figure("number of failed transactions:")?;
     let retried = figure("number of transactions retried:")?;
     if failed > 0.0 || transactions < 1.0 || (retried > 0.0 && !target.may_retry) {
-        bail!("of {transactions} transactions {failed} failed, {retried} were retried\n{output}");
+        bail!("of {transactions} transactions, {failed} failed and {retried} were retried\n{output}");
     }
     Ok(Run {
         tps: figure("tps =")?,

@@ -1,4 +1,4 @@
-//! The ways to one and the same data on one node.
+//! The different ways to reach the same data on one node.
 
 use std::fs;
 use std::net::TcpStream;
@@ -24,45 +24,45 @@ use testkit::server::{HOST, ROLE, Server};
 /// Scale of the pgbench tables: 1,000,000 accounts.
 pub const SCALE: u32 = 10;
 
-/// The database on the coordinator that reaches the node through postgres_fdw.
+/// Database on the coordinator that accesses the node through postgres_fdw.
 const FDW_DATABASE: &str = "fdw";
 
-/// One way.
+/// One way to reach the data.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// Its name in the tables.
+    /// Target name in the tables.
     pub name: &'static str,
-    /// Where to connect to.
+    /// Port to connect to.
     pub port: u16,
-    /// Which database there.
+    /// Database to connect to.
     pub database: &'static str,
-    /// The process (tree) between client and node; none when there is none.
+    /// Root of the process tree between client and node, or `None` if there is none.
     pub router: Option<Pid>,
-    /// Whether the process that a connection reports as its own is the one that serves it.
+    /// Whether the backend that a connection reports is the process that serves it.
     pub reports_process: bool,
-    /// Whether serialization failures belong to it.
+    /// Whether serialization failures are expected and retried.
     pub may_retry: bool,
 }
 
 impl Target {
-    /// Is it the one that others are compared with?
+    /// Whether this is the target the others are compared with.
     pub fn is_direct(&self) -> bool {
         self.router.is_none()
     }
 }
 
-/// CPU time in milliseconds that router and node have used so far.
+/// CPU time used so far by the router and the node, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Cpu {
-    /// The process tree between client and node.
+    /// Process tree between client and node.
     pub router: f64,
-    /// The node's process tree.
+    /// Process tree of the node.
     pub node: f64,
 }
 
-/// All ways that can be had, the direct one first.
+/// All available targets, the direct one first.
 pub struct Targets {
-    /// The ways.
+    /// The targets.
     pub all: Vec<Target>,
     cluster: LocalCluster,
     bouncer: Child,
@@ -71,7 +71,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// Starts a coordinator with one node, pgbouncer before that node, and fills the tables.
+    /// Starts a coordinator with one node and pgbouncer in front of that node, and fills the tables.
     pub fn start(pg: &Postgres, transport: Transport) -> Result<Self> {
         let step = Step::start("starting servers and filling tables");
         let scratch = Scratch::new(3)?;
@@ -111,7 +111,7 @@ impl Targets {
         node(&self.cluster)
     }
 
-    /// A client program set to go one way.
+    /// Returns a client program set up to connect to the target.
     pub fn client(&self, target: &Target, program: &str) -> Result<std::process::Command> {
         let mut client = self.node().client(program, target.database)?;
         client.env("PGHOST", host(self.transport, &self.scratch));
@@ -119,7 +119,7 @@ impl Targets {
         Ok(client)
     }
 
-    /// A connection that goes one way, before its start-up message.
+    /// Connects to the target without sending a startup message.
     pub fn connect(&self, target: &Target) -> Result<Box<dyn Stream>> {
         Ok(match self.transport {
             Transport::Unix => {
@@ -134,12 +134,12 @@ impl Targets {
         })
     }
 
-    /// Writes a file for client programs to read.
+    /// Writes a file that client programs can read.
     pub fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
         write(&self.scratch, name, content)
     }
 
-    /// Reads the CPU accounts of one way.
+    /// Reads the CPU time used for the target so far.
     pub fn cpu(&self, target: &Target) -> Result<Cpu> {
         let router = target.router.map_or(0.0, processes::tree_cpu_ms);
         Ok(Cpu { router, node: processes::tree_cpu_ms(running(self.node())?) })
@@ -148,13 +148,13 @@ impl Targets {
 
 impl Drop for Targets {
     fn drop(&mut self) {
-        // Ended already is as good; the wait takes it off the process table.
+        // It may have exited already; the wait reaps it.
         let _ = self.bouncer.kill();
         let _ = self.bouncer.wait();
     }
 }
 
-/// What libpq is told to connect to.
+/// The `host` parameter for libpq.
 fn host(transport: Transport, scratch: &Scratch) -> String {
     match transport {
         Transport::Unix => scratch.dir.display().to_string(),
@@ -167,10 +167,10 @@ fn node(cluster: &LocalCluster) -> &Server {
 }
 
 fn running(server: &Server) -> Result<Pid> {
-    server.pid().with_context(|| format!("{} has ended", server.name))
+    server.pid().with_context(|| format!("{} is not running", server.name))
 }
 
-/// Writes a file into the directory of the servers, for their user.
+/// Writes a file into the servers' directory, owned by their user.
 fn write(scratch: &Scratch, name: &str, content: &str) -> Result<PathBuf> {
     let path = scratch.dir.join(name);
     fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
@@ -187,7 +187,7 @@ fn start_bouncer(
     let dir = scratch.dir.display();
     let host = host(transport, scratch);
     let target = node(cluster).port;
-    // Session pooling: the only mode in which every scenario works, prepared statements included.
+    // Session pooling is the only mode in which every scenario works, prepared statements included.
     let text = format!(
         "[databases]\n{DATABASE} = host={host} port={target} dbname={DATABASE}\n\
          [pgbouncer]\nlisten_addr = {HOST}\nlisten_port = {port}\nauth_type = trust\n\
@@ -197,7 +197,7 @@ fn start_bouncer(
     let config = write(scratch, "pgbouncer.ini", &text)?;
     write(scratch, "pgbouncer.users", &format!("\"{ROLE}\" \"\"\n"))?;
     write(scratch, "pgbouncer.log", "")?;
-    // Ends with this process even when that is killed.
+    // Make pgbouncer exit with this process, even if it is killed.
     let mut bouncer = command::as_server_user("setpriv")?;
     bouncer.args(["--pdeathsig", "TERM", "pgbouncer", "--quiet"]).arg(&config).process_group(0);
     bouncer.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
@@ -207,7 +207,7 @@ fn start_bouncer(
     while std::net::TcpStream::connect((HOST, port)).is_err() {
         if Instant::now() > until {
             let log = fs::read_to_string(scratch.dir.join("pgbouncer.log")).unwrap_or_default();
-            bail!("pgbouncer does not answer on port {port}\n{log}");
+            bail!("pgbouncer does not accept connections on port {port}\n{log}");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -215,7 +215,7 @@ fn start_bouncer(
 }
 
 /// Creates the distributed schema `bench` with pgbench's tables and one for COPY, and foreign
-/// tables for them in a database of their own.
+/// tables for them in a separate database.
 fn fill(cluster: &LocalCluster, host: &str) -> Result<()> {
     let coordinator = cluster.coordinator();
     let mut client = coordinator.connect(DATABASE)?;

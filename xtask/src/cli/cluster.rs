@@ -10,42 +10,42 @@ use testkit::progress::Step;
 use testkit::server::Shutdown;
 use xtask::{extension, registry, setup};
 
-/// What to do with a cluster.
+/// Actions on local clusters.
 #[derive(Subcommand)]
 pub enum Command {
     /// Start a coordinator and its nodes; the last line printed is the connection string.
     Start {
-        /// Nodes besides the coordinator; 0 starts one server that is both.
+        /// Number of nodes besides the coordinator; 0 starts a single server that is both
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(0..=64))]
         nodes: u16,
-        /// The coordinator's port; nodes take the next ones.
+        /// Port of the coordinator; the nodes use the ports that follow
         #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
         /// Directory for the servers' data [default: /var/tmp/helios-PORT].
         #[arg(long)]
         dir: Option<PathBuf>,
-        /// PostgreSQL's major version.
+        /// PostgreSQL major version
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
     },
-    /// Stop the clusters that were started from this checkout, or one of them.
+    /// Stop the clusters started from this checkout, or one of them
     Stop(Which),
-    /// Show each server; succeeds when all are up.
+    /// Show the state of each server; fails unless all are up
     Status(Which),
 }
 
-/// Names one cluster; all that this checkout has started when empty.
+/// Selects one cluster; if empty, all that were started from this checkout.
 #[derive(Args)]
 pub struct Which {
-    /// The coordinator's port.
+    /// Port of the coordinator
     #[arg(long)]
     port: Option<u16>,
-    /// The cluster's directory.
+    /// Directory of the cluster
     #[arg(long)]
     dir: Option<PathBuf>,
 }
 
-/// Does what the command line says.
+/// Executes a `cluster` command.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Start { nodes, port, dir, pg } => {
@@ -58,21 +58,21 @@ pub fn run(command: Command) -> Result<ExitCode> {
     }
 }
 
-/// Starts a cluster, building and installing the extension first.
+/// Builds and installs the extension and starts a cluster.
 pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<LocalCluster> {
     shape.check()?;
     let dir = absolute(&dir.unwrap_or_else(|| cluster::default_dir(shape.port)))?;
     if let Some(running) = LocalCluster::load(&dir)?.filter(LocalCluster::is_running) {
         if running.shape != shape {
             bail!(
-                "a cluster with {} runs in {}; end it with: cargo xtask cluster stop --dir {}",
+                "a cluster with {} is already running in {}; stop it with: cargo xtask cluster stop --dir {}",
                 running.shape,
                 dir.display(),
                 dir.display()
             );
         }
         if running.servers.iter().all(|server| server.pid().is_some()) {
-            println!("the cluster runs already");
+            println!("the cluster is already running");
             return Ok(running);
         }
     }
@@ -89,8 +89,8 @@ pub fn start(shape: Shape, dir: Option<PathBuf>) -> Result<LocalCluster> {
     Ok(cluster)
 }
 
-/// As [`start`] in the default directory, with the extension as it is in the checkout: a cluster
-/// that runs with an older one is started anew.
+/// Like [`start`] in the default directory, but restarts a cluster that is running with an
+/// older build of the extension than the checkout's.
 pub fn start_current(shape: Shape) -> Result<LocalCluster> {
     let pg = setup::required_postgres(shape.pg)?;
     eprintln!("building the extension …");
@@ -142,18 +142,18 @@ fn status(which: &Which) -> Result<ExitCode> {
     Ok(if all_up { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The clusters that are meant.
+/// Finds the selected clusters.
 fn find(which: &Which) -> Result<Vec<LocalCluster>> {
     let mut dirs = match &which.dir {
         Some(dir) => vec![absolute(dir)?],
         None => registry::directories()?,
     };
-    // One that another checkout has started is found at its default place.
+    // A cluster started from another checkout is found in its default directory.
     let default = which.port.map(cluster::default_dir);
     dirs.extend(default.filter(|dir| which.dir.is_none() && !dirs.contains(dir)));
     let mut found = Vec::new();
     for dir in dirs {
-        // A directory that somebody removed holds no cluster any more.
+        // The directory may have been removed.
         let Some(cluster) = LocalCluster::load(&dir)? else { continue };
         if which.port.is_none_or(|port| port == cluster.shape.port) {
             found.push(cluster);
@@ -162,11 +162,11 @@ fn find(which: &Which) -> Result<Vec<LocalCluster>> {
     Ok(found)
 }
 
-/// The one spelling of a directory's path: servers are recognised by it.
+/// Canonical path of a directory: servers are identified by it.
 fn absolute(dir: &Path) -> Result<PathBuf> {
     match dir.canonicalize() {
         Ok(path) => Ok(path),
         Err(_) => std::path::absolute(dir)
-            .with_context(|| format!("{} is no usable directory", dir.display())),
+            .with_context(|| format!("cannot use directory {}", dir.display())),
     }
 }

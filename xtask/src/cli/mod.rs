@@ -1,4 +1,4 @@
-//! The command line: what can be asked for, and which part answers.
+//! The command line of `cargo xtask`.
 
 mod cluster;
 
@@ -20,86 +20,86 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing on Debian and Ubuntu; elsewhere say what is needed.
+    /// Install missing packages on Debian and Ubuntu; on other systems, list what is needed
     Setup {
-        /// Also obtain this PostgreSQL version.
+        /// Also install this PostgreSQL version
         #[arg(long, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: Option<u32>,
     },
-    /// Build the extension and install it into PostgreSQL's directories.
+    /// Build the extension and install it into PostgreSQL's directories
     Install {
-        /// PostgreSQL's major version.
+        /// PostgreSQL major version
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
-        /// Also build the library with failpoints, which some tests need.
+        /// Also build the library with failpoints, which some tests need
         #[arg(long)]
         failpoints: bool,
     },
-    /// From nothing to a cluster with twelve tenants: set up, build, start, load, query; then a
-    /// tenant moves while it is used, and a node is added.
+    /// Set up, build, start a cluster and load twelve tenants; then run queries, move a tenant
+    /// while it is in use, and add a node
     Demo {
-        /// The coordinator's port; the nodes take the next four.
+        /// Port of the coordinator; the nodes use the next four
         #[arg(long, default_value_t = 9800, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
-    /// Run the test layers; the last line printed is "N passed, N failed".
+    /// Run the test layers; the last line printed is "N passed, N failed"
     Test {
-        /// The version for the smoke tests beside PostgreSQL 15, which is always tested in full;
-        /// 15 leaves them out.
+        /// PostgreSQL version to run the smoke tests on, in addition to the full tests on PostgreSQL 15;
+        /// 15 skips them
         #[arg(long, default_value_t = 18, value_parser = clap::value_parser!(u32).range(15..=18))]
         pg: u32,
-        /// Layers, or parts of the names of tests; everything when none is given.
+        /// Layers, or parts of test names; everything if omitted
         names: Vec<String>,
     },
-    /// Measure direct, through Helios, pgbouncer and postgres_fdw side by side.
+    /// Compare direct access, Helios, pgbouncer and postgres_fdw
     Bench {
-        /// Scenarios by a part of their names; all when none is given.
+        /// Parts of scenario names; all scenarios if omitted
         names: Vec<String>,
-        /// Seconds that one run of short transactions takes.
+        /// Duration of one run of short transactions, in seconds
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
         seconds: u32,
-        /// Runs of each kind; the median counts.
+        /// Number of rounds of each measurement; the median is reported
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
-        /// Numbers of clients.
+        /// Numbers of clients
         #[arg(long, value_delimiter = ',', default_value = "1,8,32",
               value_parser = clap::value_parser!(u32).range(1..=100))]
         clients: Vec<u32>,
-        /// What every hop goes over.
+        /// Transport used on every hop
         #[arg(long, value_enum, default_value_t = bench::Transport::Unix)]
         transport: bench::Transport,
-        /// Size of the tenant that scenario "migration" moves.
+        /// Size in MB of the tenant moved by scenario "migration"
         #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
         megabytes: u32,
-        /// Write the tables to benches/RESULTS.md.
+        /// Write the tables to benches/RESULTS.md
         #[arg(long)]
         save: bool,
     },
-    /// Build the book of docs/ into target/book, with mdBook.
+    /// Build the book from docs/ into target/book, with mdBook
     Docs {
         #[command(subcommand)]
         what: Option<Docs>,
     },
-    /// Start, stop or show a local cluster.
+    /// Start, stop or show local clusters
     #[command(subcommand)]
     Cluster(cluster::Command),
 }
 
-/// What else can be done with pages.
+/// Further actions on the documentation.
 #[derive(Subcommand)]
 enum Docs {
-    /// Check links, anchors and file names.
+    /// Check links, anchors and file names
     Links,
-    /// Run the examples and write what they print into the pages.
+    /// Run the examples and write their output into the pages
     Bless {
-        /// Parts of the names of tests in tests/tests/documents; all when none is given.
+        /// Parts of the names of tests in tests/tests/documents; all if omitted
         names: Vec<String>,
     },
-    /// docs/reference: functions, views, catalogs, settings, SQLSTATEs, as a running server tells of them.
+    /// Generate docs/reference (functions, views, catalogs, settings, SQLSTATEs) from a running server
     Reference,
 }
 
-/// Reads the command line and does what it says.
+/// Parses the command line and runs the command.
 pub fn run() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Setup { pg } => setup::run(pg)?,
@@ -109,7 +109,7 @@ pub fn run() -> Result<ExitCode> {
                 xtask::extension::build_with_failpoints(&pg)?;
             }
             xtask::extension::build_and_install(&pg)?;
-            println!("installed for {}", pg.version);
+            println!("installed the extension for {}", pg.version);
         }
         Command::Demo { port } => {
             let shape = Shape { nodes: 3, port, pg: DEFAULT_MAJOR };

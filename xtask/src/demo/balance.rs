@@ -1,4 +1,4 @@
-//! One more node, and tenants that move onto it.
+//! Adds a node and moves tenants onto it.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use testkit::cluster::LocalCluster;
 use testkit::migrations;
 use testkit::progress::Step;
 
-/// The bound of waiting for a node to be empty.
+/// Maximum time to wait until a node is empty.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Takes out the nodes that an earlier run has added, so that this one can add one again.
+/// Removes the nodes added by earlier runs, so that this run can add one again.
 pub fn remove_added(cluster: &mut LocalCluster, client: &mut Client) -> Result<()> {
     while let Some(node) = cluster.added().last() {
-        let step = Step::start(format!("taking out {} of an earlier run", node.name));
+        let step = Step::start(format!("removing {}, added by an earlier run", node.name));
         client.query("SELECT helios_drain_node($1)", &[&node.name])?;
         wait_until_empty(client, &node.name)?;
         cluster.remove_added_node()?;
@@ -35,19 +35,19 @@ fn wait_until_empty(client: &mut Client, node: &str) -> Result<()> {
         }
         match client.query_one(left, &[&node])?.get::<_, i64>(0) {
             0 => return Ok(()),
-            left if Instant::now() > until => bail!("{left} schemas and moves are left on {node}"),
+            left if Instant::now() > until => bail!("timed out while draining {node}: {left} schemas and migrations are left"),
             _ => std::thread::sleep(Duration::from_millis(100)),
         }
     }
 }
 
-/// Adds a node and lets the cluster spread its tenants; the cluster with it.
+/// Adds a node and rebalances the tenants; returns the enlarged cluster.
 pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<LocalCluster> {
-    println!("\nOne more node, and the plan that fills it:\n");
+    println!("\nAdding a node, and the plan to rebalance onto it:\n");
     let step = Step::start("adding a node");
     let cluster = cluster.add_node()?;
     step.done(&cluster.servers[cluster.servers.len() - 1].name);
-    // A demo's tenants are few: a tenth of the bytes is less than one of them.
+    // The demo has few tenants: a tenth of the bytes would be less than one tenant.
     client.batch_execute("SET helios.max_movement = 0.5")?;
     let plan = "SELECT step, shard, source, target, schemas, bytes FROM helios_rebalance_plan()";
     println!(
@@ -64,16 +64,16 @@ pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<LocalCluster>
     let rows = client.query("SELECT helios_rebalance()", &[])?;
     let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
     finish_all(client, &step, &ids)?;
-    step.done(&format!("{} moves", ids.len()));
+    step.done(&format!("{} shards moved", ids.len()));
     let row = client.query_one("SELECT verdict, fullest_after FROM helios_balance()", &[])?;
     let (verdict, fullest): (String, f64) = (row.get(0), row.get(1));
     println!(
-        "\n  now the balance is: {verdict}; the fullest node has {fullest:.2} of its fair share"
+        "\n  Balance after the moves: {verdict}; the fullest node holds {fullest:.2} times its fair share"
     );
     Ok(cluster)
 }
 
-/// Watches moves that go on at the same time; each is finished when it has switched.
+/// Watches concurrent moves and finishes each one after its switch.
 fn finish_all(client: &mut Client, step: &Step, ids: &[i64]) -> Result<()> {
     let mut open = ids.to_vec();
     while !open.is_empty() {
@@ -87,13 +87,13 @@ fn finish_all(client: &mut Client, step: &Step, ids: &[i64]) -> Result<()> {
             }
             if seen.has_ended() {
                 if seen.state != "finished" {
-                    bail!("migration {id} is {}: {}", seen.state, seen.error.unwrap_or_default());
+                    bail!("migration {id} ended in state {}: {}", seen.state, seen.error.unwrap_or_default());
                 }
                 open.retain(|other| other != id);
             }
         }
         let over = ids.len() - open.len();
-        step.progress(&format!("rows; {over} of {} moves are over", ids.len()), done, all);
+        step.progress(&format!("rows; {over} of {} moves finished", ids.len()), done, all);
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())

@@ -1,19 +1,19 @@
-//! Rows for the demo's tenants, in COPY's text format. The same tenant always gets the same rows.
+//! Generates rows for the demo's tenants in COPY's text format. A tenant gets the same rows in every run.
 
 use std::fmt::Write;
 
-/// Rows of one tenant's tables.
+/// Number of rows in one tenant's tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
-    /// Rows in `users`.
+    /// Rows of `users`.
     pub users: u64,
-    /// Rows in `orders`; each has one to four rows in `items`.
+    /// Rows of `orders`; each has one to four rows in `items`.
     pub orders: u64,
-    /// Rows in `events`.
+    /// Rows of `events`.
     pub events: u64,
 }
 
-/// Marsaglia's xorshift64: enough for rows that look alive.
+/// Marsaglia's xorshift64, good enough for realistic-looking rows.
 struct Random(u64);
 
 impl Random {
@@ -38,15 +38,15 @@ const KINDS: [&str; 5] = ["login", "search", "view", "view", "view"];
 
 /// One COPY statement and its rows.
 pub struct Load {
-    /// Table with its columns.
+    /// Table and column list.
     pub target: &'static str,
     /// Rows in text format.
     pub rows: String,
-    /// How many.
+    /// Number of rows.
     pub count: u64,
 }
 
-/// Everything to load into a tenant, in an order that foreign keys allow.
+/// All the data to load into a tenant, in an order that satisfies the foreign keys.
 pub fn loads(tenant: usize, size: Size) -> Vec<Load> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15 ^ (tenant as u64 + 1));
     let users = rows("users (name, email, profile)", size.users, |i, row| {
@@ -78,7 +78,7 @@ pub fn loads(tenant: usize, size: Size) -> Vec<Load> {
     vec![users, orders, items, events]
 }
 
-/// Calls `add` for 1 to `count`; it appends rows and says how many.
+/// Calls `add` for 1 to `count`; it appends rows and returns how many.
 fn rows(target: &'static str, count: u64, mut add: impl FnMut(u64, &mut String) -> u64) -> Load {
     let mut rows = String::new();
     let count = (1..=count).map(|i| add(i, &mut rows)).sum();

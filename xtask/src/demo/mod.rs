@@ -1,8 +1,8 @@
-//! The demo: a cluster with twelve tenants of a web shop, from nothing to queries, a move of a tenant while it is used,
-//! and one more node.
+//! The demo: loads twelve tenants of a web shop into a cluster, runs queries, moves a tenant while it is in use,
+//! and adds a node.
 //!
-//! It can be run again at any time: its own tenants are made anew, and the node that it added is
-//! taken out first; whatever else the cluster holds stays.
+//! It can be run repeatedly: it first recreates its tenants and removes the node it added. Everything else in the
+//! cluster is left alone.
 
 mod balance;
 mod data;
@@ -18,7 +18,7 @@ use testkit::cluster::{DATABASE, LocalCluster};
 use testkit::command;
 use testkit::progress::Step;
 
-/// The tenants.
+/// Schemas of the tenants.
 const TENANTS: [&str; 12] = [
     "acorn", "birch", "cedar", "dogwood", "elm", "fir", "ginkgo", "hazel", "ironwood", "juniper",
     "larch", "maple",
@@ -32,7 +32,7 @@ const QUERIES: &str = include_str!("../../demo/queries.sql");
 /// The tenant whose queries are shown.
 const SHOWN: &str = "elm";
 
-/// Fills a running cluster with tenants, runs queries, shows where everything is, moves a tenant, adds a node.
+/// Loads the tenants into a running cluster, runs queries, shows placements, moves a tenant, adds a node.
 pub fn run(mut cluster: LocalCluster) -> Result<()> {
     let mut client = cluster.coordinator().connect(DATABASE)?;
     moving::end_former(&mut client)?;
@@ -40,13 +40,13 @@ pub fn run(mut cluster: LocalCluster) -> Result<()> {
     balance::remove_added(&mut cluster, &mut client)?;
     create(&mut client)?;
     load(&mut client)?;
-    println!("\nWhere each tenant lives, and the rows found there:\n");
+    println!("\nNode of each tenant, and its rows on that node:\n");
     show_places(&cluster, &mut client)?;
     println!("\nQueries of tenant \"{SHOWN}\", sent to the coordinator:\n");
     show_queries(&cluster)?;
     moving::show(&cluster, &mut client)?;
     let cluster = balance::show(&cluster, &mut client)?;
-    println!("\nWhere each tenant lives now:\n");
+    println!("\nNode of each tenant now:\n");
     show_places(&cluster, &mut client)?;
     show_ways(&cluster);
     Ok(())
@@ -77,11 +77,11 @@ fn create(client: &mut Client) -> Result<()> {
 }
 
 fn load(client: &mut Client) -> Result<()> {
-    let step = Step::start("loading them with COPY");
+    let step = Step::start("loading data with COPY");
     let started = Instant::now();
     let mut rows = 0;
     for (number, tenant) in TENANTS.into_iter().enumerate() {
-        step.note(format!("{tenant}, {rows} rows so far"));
+        step.note(format!("{tenant} ({rows} rows so far)"));
         client.batch_execute(&format!("SET search_path = {tenant}"))?;
         for load in data::loads(number, SIZE) {
             let mut copy = client
@@ -90,18 +90,18 @@ fn load(client: &mut Client) -> Result<()> {
             copy.write_all(load.rows.as_bytes())?;
             let loaded = copy.finish()?;
             if loaded != load.count {
-                bail!("{loaded} of {} rows arrived in {} of {tenant}", load.count, load.target);
+                bail!("only {loaded} of {} rows were loaded into {} of {tenant}", load.count, load.target);
             }
             rows += loaded;
         }
     }
     client.batch_execute("RESET search_path")?;
     let rate = rows as f64 / started.elapsed().as_secs_f64();
-    step.done(&format!("{rows} rows, {rate:.0} a second"));
+    step.done(&format!("{rows} rows, {rate:.0} rows/s"));
     Ok(())
 }
 
-/// Asks the coordinator for each tenant's node, and that node itself for the rows.
+/// Asks the coordinator for each tenant's node, and counts the rows directly on that node.
 fn show_places(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     println!(
         "  {:<10} {:<12} {:>7} {:>7} {:>7} {:>7}",
@@ -142,10 +142,10 @@ fn show_ways(cluster: &LocalCluster) {
     let dir = cluster.dir.display();
     println!("\nConnect:          psql {url}");
     println!("Use a tenant:     SET search_path = {SHOWN}; SELECT * FROM best_customers LIMIT 5;");
-    println!("Make a tenant:    CREATE SCHEMA my_shop DISTRIBUTED;");
-    println!("See the nodes:    SELECT * FROM helios_nodes;");
+    println!("Create a tenant:  CREATE SCHEMA my_shop DISTRIBUTED;");
+    println!("List the nodes:   SELECT * FROM helios_nodes;");
     println!("Move a tenant:    SELECT helios_migrate_schema('{SHOWN}', 'node-1');");
-    println!("Watch it:         SELECT * FROM helios_migrations;");
-    println!("See the servers:  cargo xtask cluster status");
-    println!("Stop them:        cargo xtask cluster stop --dir {dir}");
+    println!("Watch the move:   SELECT * FROM helios_migrations;");
+    println!("Server status:    cargo xtask cluster status");
+    println!("Stop the cluster: cargo xtask cluster stop --dir {dir}");
 }

@@ -1,4 +1,4 @@
-//! A tenant moves to another node and back while clients write to it.
+//! Moves a tenant to another node and back while clients write to it.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use testkit::ledger::{self, Ledger, Statement, now};
 use testkit::migrations::{self, MigrationStatus};
 use testkit::progress::Step;
 
-/// Clients that write to the tenant.
+/// Number of clients that write to the tenant.
 const CLIENTS: usize = 4;
-/// What each of them pauses between two rows.
+/// Pause of each client between two rows.
 const PAUSE: Duration = Duration::from_millis(5);
-/// For how long they write to a copy before something else happens.
+/// How long the clients write between two steps.
 const WHILE: Duration = Duration::from_secs(1);
 
-/// Ends what an earlier run, broken off, has left under way.
+/// Ends migrations left behind by an interrupted run.
 pub fn end_former(client: &mut Client) -> Result<()> {
     let tenants: Vec<&str> = TENANTS.to_vec();
     let query = "SELECT id, state = 'dual_write_back' FROM helios_active_migrations() m
@@ -32,13 +32,13 @@ pub fn end_former(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// Moves it there, back, and there again; fails if a client saw an error or a write is lost.
+/// Moves the tenant, rolls back, and moves it again; fails if a client saw an error or a write was lost.
 pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     let home: String = client.query_one("SELECT helios_node_for_schema($1)", &[&SHOWN])?.get(0);
     let Some(other) = cluster.nodes().iter().find(|node| node.name != home) else { return Ok(()) };
     let other = other.name.as_str();
     println!(
-        "\nTenant \"{SHOWN}\" moves to {other} and back while {CLIENTS} clients write to it:\n"
+        "\nTenant \"{SHOWN}\" moves to {other} and back while {CLIENTS} clients are writing to it:\n"
     );
     let ledger = Ledger::start(cluster.coordinator(), SHOWN, CLIENTS, PAUSE)?;
     std::thread::sleep(WHILE);
@@ -63,7 +63,7 @@ pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     account(client, ledger)
 }
 
-/// Begins something and watches it to its end.
+/// Starts a step and watches the migration until it reaches the state `until`.
 fn go_on(
     client: &mut Client,
     ledger: &Ledger,
@@ -83,20 +83,20 @@ fn go_on(
     step.done("");
     let fence = match (until, stall) {
         ("finished", _) | (_, None) => String::new(),
-        (_, Some(stall)) => format!(", fence {stall:.0} ms"),
+        (_, Some(stall)) => format!(", writes fenced for {stall:.0} ms"),
     };
     println!(
-        "  {what}: {} writes meanwhile, the longest took {:.0} ms{fence}",
+        "  {what}: {} writes during this step, the slowest took {:.0} ms{fence}",
         ledger.acknowledged() - before,
         ledger.take_longest().as_secs_f64() * 1e3
     );
     Ok(id)
 }
 
-/// A bar of the rows that are copied, and what goes on.
+/// Shows a progress bar of the copied rows, and the migration's state.
 pub fn show_progress(step: &Step, seen: &MigrationStatus) {
     let rows = [seen.rows.0, seen.rows.1].map(|rows| u64::try_from(rows).unwrap_or(0));
-    // How many there are is an estimate.
+    // The total is an estimate.
     step.progress(&seen.state, rows[0], rows[1].max(rows[0]));
 }
 
@@ -106,14 +106,14 @@ fn verify(client: &mut Client) -> Result<()> {
     let (tables, rows, wrong): (i64, Option<i64>, Option<i64>) =
         (row.get(0), row.get(1), row.get(2));
     let (rows, wrong) = (rows.unwrap_or(0), wrong.unwrap_or(0));
-    println!("  verified: {tables} tables, {rows} rows on both nodes, {wrong} differ");
+    println!("  verified: {tables} tables with {rows} rows on both nodes, {wrong} rows differ");
     if wrong > 0 || rows == 0 {
         bail!("the copies of \"{SHOWN}\" differ in {wrong} of {rows} rows");
     }
     Ok(())
 }
 
-/// Counts the writes.
+/// Prints the account of the writes; fails if any was lost or duplicated, or if a client saw an error.
 fn account(client: &mut Client, ledger: Ledger) -> Result<()> {
     let written = ledger.finish()?;
     let account = written.account(client, SHOWN)?;
@@ -121,7 +121,7 @@ fn account(client: &mut Client, ledger: Ledger) -> Result<()> {
     let longest =
         ledger::longest(all, Duration::ZERO, now()).map(|found| found.took).unwrap_or_default();
     println!(
-        "  {} acknowledged writes: {} lost, {} there twice, {} errors; the longest pause a client saw was {:.0} ms",
+        "  {} writes acknowledged: {} lost, {} duplicated, {} client errors; the slowest write took {:.0} ms",
         account.acknowledged,
         account.lost,
         account.repeated,
@@ -130,7 +130,7 @@ fn account(client: &mut Client, ledger: Ledger) -> Result<()> {
     );
     if account.lost + account.repeated + written.errors.len() > 0 {
         let told = written.errors.first().map_or("", String::as_str);
-        bail!("the move was not without loss: {account:?} {told}");
+        bail!("the move lost or duplicated writes, or clients saw errors: {account:?} {told}");
     }
     Ok(())
 }

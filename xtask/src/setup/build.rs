@@ -1,4 +1,4 @@
-//! Other PostgreSQL versions, built from Debian's source packages and kept in the cache directory.
+//! Builds other PostgreSQL versions from Debian's source packages and keeps them in the cache directory.
 
 use std::fs;
 use std::path::Path;
@@ -13,11 +13,11 @@ use testkit::paths;
 use testkit::postgres::Postgres;
 use testkit::progress::Step;
 
-/// Obtains one major version: sources, build, installation. A failure on the way is not an error
-/// of the project's: it is the reason why this version cannot be had.
+/// Obtains one major version: downloads the sources, builds and installs them. A failure is not
+/// an error of the project: it is returned as the reason why the version is unavailable.
 pub fn build(major: u32) -> Result<Obtained<Postgres>> {
     if !apt::is_available() {
-        return Ok(Obtained::No("this system has no apt-get".to_owned()));
+        return Ok(Obtained::No("apt-get is not available".to_owned()));
     }
     match try_build(major) {
         Ok(found) => Ok(Obtained::Yes(found)),
@@ -32,21 +32,21 @@ fn try_build(major: u32) -> Result<Postgres> {
     if work.exists() {
         fs::remove_dir_all(&work).context("cannot remove an earlier build")?;
     }
-    fs::create_dir_all(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
 
-    let step = Step::start(format!("looking for the sources of PostgreSQL {major}"));
+    let step = Step::start(format!("downloading the source package of PostgreSQL {major}"));
     let archive = source::download(major, None, &work)?;
     step.done(&archive.file_name().unwrap_or_default().to_string_lossy());
 
-    let step = Step::start(format!("building PostgreSQL {major} (some minutes)"));
+    let step = Step::start(format!("building PostgreSQL {major} (takes a few minutes)"));
     let tree = work.join("tree");
     fs::create_dir_all(&tree)?;
     let mut tar = Command::new("tar");
     tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&tree);
     command::output(tar.arg("--strip-components=1"))?;
     step.note("configure");
-    // Installed under a temporary name is not possible (the prefix is compiled in), so an
-    // installation counts only once its pg_config, which is installed last, is there.
+    // The prefix is compiled in, so installing under a temporary name is not possible. Instead an
+    // installation counts as complete once pg_config exists, which is installed last.
     let mut configure = Command::new("./configure");
     configure.current_dir(&tree).arg(format!("--prefix={}", prefix.display()));
     configure.args(["--with-openssl", "--with-lz4", "--with-zstd", "--without-readline"]);
@@ -60,7 +60,7 @@ fn try_build(major: u32) -> Result<Postgres> {
     }
     make(&tree, &["-C", "contrib", "install"])?;
     make(&tree, &["install"])?;
-    // What pg_regress suites need besides the programs.
+    // pg_regress suites need these in addition to the programs.
     make(&tree, &["-C", "src/test/isolation", "install"])?;
     step.done(&prefix.display().to_string());
     let built = Postgres::require(major)?;

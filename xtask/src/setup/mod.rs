@@ -1,5 +1,5 @@
-//! Installs what the project needs on Debian and Ubuntu: says what it does, needs no terminal,
-//! changes nothing that is there already. Elsewhere it says what is needed and stops.
+//! Installs the packages that the project needs on Debian and Ubuntu. It announces what it does, asks no questions,
+//! and does not touch what is installed already. On other systems it lists what is needed and stops.
 
 mod build;
 
@@ -9,14 +9,14 @@ use testkit::command;
 use testkit::obtain::{Obtained, apt};
 use testkit::postgres::{DEFAULT_MAJOR, MAJORS, Postgres};
 
-/// What a set of packages is for.
+/// Purpose of a set of packages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// Building the extension and running servers.
     Build,
     /// Tests with unchanged client programs (Python's virtual environments).
     Clients,
-    /// The peers that benchmarks compare with. Not part of `setup`: they are installed when a
+    /// The programs that benchmarks compare with. Not installed by `setup`, but when a
     /// benchmark is run.
     Bench,
     /// Building other PostgreSQL versions from Debian's sources.
@@ -24,7 +24,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// Debian's names for the packages.
+    /// Debian package names.
     pub fn packages(self) -> &'static [&'static str] {
         match self {
             Need::Build => {
@@ -50,7 +50,7 @@ impl Need {
     }
 }
 
-/// Makes sure that everything for `needs` is installed. Silent when it is.
+/// Makes sure that all packages for `needs` are installed. Prints nothing if they are.
 pub fn packages(needs: &[Need]) -> Result<()> {
     let mut wanted: Vec<&str> = needs.iter().flat_map(|need| need.packages()).copied().collect();
     wanted.sort_unstable();
@@ -64,7 +64,7 @@ pub fn packages(needs: &[Need]) -> Result<()> {
     }
     if !command::is_root() {
         bail!(
-            "missing: {}\nrun this, then try again:\n  sudo apt-get install --yes {}",
+            "missing packages: {}\nrun this command, then try again:\n  sudo apt-get install --yes {}",
             missing.join(" "),
             missing.join(" ")
         );
@@ -72,20 +72,20 @@ pub fn packages(needs: &[Need]) -> Result<()> {
     apt::install(&missing)
 }
 
-/// On a system without apt the packages cannot be checked, only their result: PostgreSQL itself.
+/// Without apt the packages cannot be checked; checks for the PostgreSQL installation instead.
 fn elsewhere(needs: &[Need], wanted: &[&str]) -> Result<()> {
     if needs == [Need::Build] && Postgres::find(DEFAULT_MAJOR)?.is_some() {
         return Ok(());
     }
     bail!(
-        "this system has no apt-get, so nothing can be installed here by this command.\n\
-         Needed: PostgreSQL {DEFAULT_MAJOR} with server headers (its pg_config in PATH), a C \
-         compiler, libclang, pkg-config.\nThe same as Debian packages: {}",
+        "apt-get is not available, so packages cannot be installed automatically.\n\
+         Required: PostgreSQL {DEFAULT_MAJOR} with server headers (its pg_config in PATH), a C \
+         compiler, libclang, pkg-config.\nThe corresponding Debian packages: {}",
         wanted.join(" ")
     )
 }
 
-/// PostgreSQL 15, ready to build against and to run; installs it when needed.
+/// Finds PostgreSQL 15 with its server headers; installs it if needed.
 pub fn default_postgres() -> Result<Postgres> {
     if apt::is_available() || Postgres::find(DEFAULT_MAJOR)?.is_none() {
         packages(&[Need::Build])?;
@@ -93,11 +93,11 @@ pub fn default_postgres() -> Result<Postgres> {
     Postgres::require(DEFAULT_MAJOR)
 }
 
-/// Any supported version, ready to build against and to run. The default version is a must;
-/// another one may be unobtainable, which is for the caller to show.
+/// Finds or builds any supported version. The default version is required;
+/// another one may be unavailable, which the caller has to report.
 pub fn postgres(major: u32) -> Result<Obtained<Postgres>> {
     if !MAJORS.contains(&major) {
-        bail!("PostgreSQL {major} is not supported; supported are 15, 16, 17 and 18");
+        bail!("PostgreSQL {major} is not supported; supported versions are 15, 16, 17 and 18");
     }
     let default = default_postgres()?;
     if major == DEFAULT_MAJOR {
@@ -109,15 +109,15 @@ pub fn postgres(major: u32) -> Result<Obtained<Postgres>> {
     }
 }
 
-/// As [`postgres()`], where nothing can go on without it.
+/// Like [`postgres()`], but fails if the version is unavailable.
 pub fn required_postgres(major: u32) -> Result<Postgres> {
     match postgres(major)? {
         Obtained::Yes(found) => Ok(found),
-        Obtained::No(reason) => bail!("PostgreSQL {major} is not obtainable: {reason}"),
+        Obtained::No(reason) => bail!("PostgreSQL {major} is unavailable: {reason}"),
     }
 }
 
-/// The `setup` command.
+/// The `setup` command: installs all packages and reports the PostgreSQL installations.
 pub fn run(major: Option<u32>) -> Result<()> {
     packages(&[Need::Build, Need::Clients])?;
     let mut found = vec![default_postgres()?];
@@ -127,6 +127,6 @@ pub fn run(major: Option<u32>) -> Result<()> {
     for pg in found {
         println!("{} in {}", pg.version, pg.bindir.display());
     }
-    println!("everything is installed");
+    println!("all requirements are installed");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A tenant moves while it is used: how fast its rows are copied compared with `pg_dump | psql`, how long its
-//! statements and those of another tenant take meanwhile, and whether every acknowledged write is there once.
+//! Moves a tenant under load and measures how fast its rows are copied compared with `pg_dump | psql`, how long its
+//! statements and those of another tenant take meanwhile, and whether every acknowledged write is present exactly once.
 
 mod pgbench;
 mod table;
@@ -22,30 +22,30 @@ use testkit::progress::Step;
 use testkit::scratch::Scratch;
 use testkit::server::Server;
 
-/// Its name on the command line and in the table.
+/// Scenario name on the command line and in the table.
 pub const NAME: &str = "migration";
 
-/// Moves of the small tenant.
+/// Number of moves of the small tenant.
 const MOVES: usize = 20;
-/// Megabytes of the small tenant.
+/// Size of the small tenant, in megabytes.
 const SMALL: u32 = 64;
-/// For how long statements are timed without a move.
+/// How long statements are timed while nothing moves.
 const CALM: Duration = Duration::from_secs(15);
-/// Between two statements of the other tenant's client, and of each of the ledger's.
+/// Pause between two statements of the other tenant's client, and of each ledger client.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A span of time, since 1970.
+/// Start and end of a period, as time since the Unix epoch.
 type Span = (Duration, Duration);
 
-/// One move, or the way back of one.
+/// One move or rollback.
 pub struct Move {
-    /// What it was.
+    /// Label of the move in the report.
     pub what: &'static str,
-    /// From its request to its end.
+    /// From the request to the final state.
     pub span: Span,
-    /// The states it was in, and when.
+    /// The states the migration went through, each with its period.
     pub states: Vec<(String, Span)>,
-    /// The longest time a fence stood, in ms.
+    /// The longest time a fence was held, in milliseconds.
     pub stall: Option<f64>,
 }
 
@@ -64,43 +64,43 @@ impl Move {
     }
 }
 
-/// What came of one tenant's moves.
+/// Results of one tenant's moves.
 pub struct Tenant {
-    /// Megabytes of its rows.
+    /// Size of the tenant, in megabytes.
     pub megabytes: f64,
-    /// How many.
+    /// Number of rows.
     pub rows: i64,
-    /// Its moves.
+    /// The tenant's moves.
     pub moves: Vec<Move>,
-    /// When nothing moved.
+    /// Period in which nothing moved, for comparison.
     pub calm: Span,
-    /// Statements of its clients.
+    /// Statements of the tenant's own clients.
     pub own: Vec<Statement>,
     /// Statements of the other tenant's client.
     pub other: Vec<Statement>,
     /// Errors that clients saw.
     pub errors: usize,
-    /// Rows that pgbench had acknowledged; of those, lost; rows beyond those.
+    /// pgbench's rows: acknowledged, lost, and present without an acknowledgement.
     pub numbered: (usize, i64, i64),
-    /// The same of the ledger without a key.
+    /// Account of the ledger, whose table has no key.
     pub account: Account,
 }
 
-/// Everything.
+/// All results of the migration benchmark.
 pub struct Figures {
-    /// The machine's load averages before, over 1, 5 and 15 minutes.
+    /// Load averages of the machine before the run, over 1, 5 and 15 minutes.
     pub busy: String,
-    /// Seconds of `pg_dump | psql`, nobody writing.
+    /// Seconds taken by `pg_dump | psql` without concurrent writes.
     pub dump: f64,
-    /// The move while nobody wrote.
+    /// The move without concurrent writes.
     pub quiet: Move,
-    /// The big tenant under load: there, back, there.
+    /// The big tenant under load: moved, rolled back, moved again.
     pub big: Tenant,
-    /// The small one, many times.
+    /// The small tenant, moved many times.
     pub small: Tenant,
 }
 
-/// Runs it on a cluster of its own.
+/// Runs the benchmark on a private cluster.
 pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
     let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let busy = busy.split(' ').take(3).collect::<Vec<_>>().join(", ");
@@ -113,18 +113,18 @@ pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
 
     let size = fill(&cluster, "big", options.megabytes)?;
     let dump = dump_and_restore(&cluster.nodes()[0], &cluster.nodes()[1], "big")?;
-    let step = Step::start("a move while nobody writes");
+    let step = Step::start("moving the tenant without concurrent writes");
     let mut quiet = there(&mut client, "big", "node-2", "no load")?;
     end(&mut client, &mut quiet)?;
     step.done("");
 
     let big = under_load(&scratch, &cluster, "big", size, |client, step| {
-        let first = there(client, "big", "node-1", "there")?;
+        let first = there(client, "big", "node-1", "first")?;
         std::thread::sleep(Duration::from_secs(2));
         step.note(first.1.summary());
         let back = back(client, &first)?;
         step.note(back.summary());
-        let mut again = there(client, "big", "node-1", "there again")?;
+        let mut again = there(client, "big", "node-1", "second")?;
         std::thread::sleep(Duration::from_secs(2));
         end(client, &mut again)?;
         step.note(again.1.summary());
@@ -132,7 +132,7 @@ pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
     })?;
     client.batch_execute("DROP SCHEMA big CASCADE")?;
 
-    // The gigabytes that the kernel has yet to write are not what the small moves cost.
+    // Let the kernel write out its dirty pages first, so that the small moves do not pay for them.
     rustix::fs::sync();
     let size = fill(&cluster, "small", SMALL)?;
     let small = under_load(&scratch, &cluster, "small", size, |client, step| {
@@ -148,7 +148,7 @@ pub fn measure(pg: &Postgres, options: &Options) -> Result<Figures> {
     Ok(Figures { busy, dump, quiet: quiet.1, big, small })
 }
 
-/// A tenant on the first node: rows of about 100 bytes to 1 kB. Gives its megabytes and rows.
+/// Creates a tenant on the first node, with rows of about 100 bytes to 1 kB. Returns its size in megabytes and its rows.
 fn fill(cluster: &LocalCluster, schema: &str, megabytes: u32) -> Result<(f64, i64)> {
     const SOME: i64 = 50_000;
     let step = Step::start(format!("filling a tenant with {megabytes} MB"));
@@ -178,7 +178,7 @@ fn fill(cluster: &LocalCluster, schema: &str, megabytes: u32) -> Result<(f64, i6
     }
 }
 
-/// Seconds of `pg_dump | psql` from one server to a database of its own on another.
+/// Runs `pg_dump | psql` from one server to a new database on another, and returns the seconds it took.
 fn dump_and_restore(from: &Server, to: &Server, schema: &str) -> Result<f64> {
     let step = Step::start("pg_dump | psql of the same schema");
     let mut client = to.connect("postgres")?;
@@ -200,7 +200,7 @@ fn dump_and_restore(from: &Server, to: &Server, schema: &str) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Moves as far as the switch.
+/// Moves the schema and waits for the switch.
 fn there(client: &mut Client, schema: &str, node: &str, what: &'static str) -> Result<(i64, Move)> {
     let began = now();
     let id = migrations::begin(client, schema, node)?;
@@ -212,10 +212,10 @@ fn back(client: &mut Client, first: &(i64, Move)) -> Result<Move> {
     let began = now();
     migrations::roll_back(client, first.0)?;
     let history = migrations::watch(client, first.0, "rolled_back", |_| {})?;
-    moved(client, first.0, "back", began, &history)
+    moved(client, first.0, "rollback", began, &history)
 }
 
-/// Removes the old copy; that is part of the move.
+/// Finishes the migration; removing the old copy counts as part of the move.
 fn end(client: &mut Client, one: &mut (i64, Move)) -> Result<()> {
     migrations::finish(client, one.0)?;
     let before = now();
@@ -240,7 +240,7 @@ fn moved(
     Ok(Move { what, span: (began, ended), states: states.collect(), stall })
 }
 
-/// Moves a tenant while pgbench and the ledger's clients write to it, and another client to another tenant.
+/// Runs the moves while pgbench and the ledger's clients write to the tenant, and another client to another tenant.
 fn under_load(
     scratch: &Scratch,
     cluster: &LocalCluster,
@@ -248,7 +248,7 @@ fn under_load(
     (megabytes, rows): (f64, i64),
     moves: impl FnOnce(&mut Client, &Step) -> Result<Vec<Move>>,
 ) -> Result<Tenant> {
-    let step = Step::start(format!("moves of tenant \"{schema}\" under load"));
+    let step = Step::start(format!("moving tenant \"{schema}\" under load"));
     let coordinator = cluster.coordinator();
     let mut client = coordinator.connect(DATABASE)?;
     client.batch_execute("DROP TABLE IF EXISTS other.ledger")?;
@@ -266,7 +266,7 @@ fn under_load(
     let account = written.account(&mut client, schema)?;
     step.done(&format!("{} rows written", log.count() + written.acknowledged.len()));
     let errors = written.errors.iter().chain(&other.errors);
-    errors.for_each(|error| eprintln!("a client was told: {error}"));
+    errors.for_each(|error| eprintln!("client error: {error}"));
     Ok(Tenant {
         megabytes,
         rows,
@@ -281,7 +281,7 @@ fn under_load(
 }
 
 impl Figures {
-    /// Whether nothing was lost, nothing came twice, and no client saw an error.
+    /// Whether no write was lost or duplicated, and no client saw an error.
     pub fn is_good(&self) -> bool {
         [&self.big, &self.small].into_iter().all(|tenant| {
             let (_, lost, more) = tenant.numbered;

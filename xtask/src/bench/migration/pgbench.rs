@@ -1,5 +1,5 @@
-//! pgbench as a tenant's application: numbered rows at a steady rate, and its log as the account of what was
-//! acknowledged.
+//! pgbench in the role of a tenant's application: it inserts numbered rows at a steady rate, and its log says which of
+//! them were acknowledged.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,35 +16,35 @@ use testkit::command;
 use testkit::ledger::Statement;
 use testkit::server::Server;
 
-/// Rows a second.
+/// Rows per second.
 pub const RATE: u32 = 500;
-/// Sessions.
+/// Number of sessions.
 pub const CLIENTS: i64 = 8;
-/// Numbers of one session.
+/// Size of the range of row numbers of one session.
 const SPAN: i64 = 10_000_000;
-/// The first number of all: those below are the rows that were there before.
+/// The first row number pgbench uses; lower numbers belong to rows loaded beforehand.
 const BASE: i64 = 1_000_000_000;
 
-/// pgbench at work.
+/// A running pgbench.
 pub struct Application {
     child: Child,
     files: PathBuf,
     schema: String,
 }
 
-/// What it did.
+/// Results of a pgbench run.
 pub struct Log {
-    /// Its statements, without the time that they waited for their turn.
+    /// Its statements, without the time they waited for their scheduled start.
     pub statements: Vec<Statement>,
-    /// How many of each session were acknowledged.
+    /// Number of acknowledged rows per session.
     acknowledged: BTreeMap<i64, i64>,
-    /// Sessions that ended with an error.
+    /// Number of sessions that aborted with an error.
     pub errors: usize,
     schema: String,
 }
 
 impl Application {
-    /// Starts it on `schema.entry`; `dir` takes its files.
+    /// Starts pgbench on `schema.entry`; its files go into `dir`.
     pub fn start(server: &Server, dir: &std::path::Path, schema: &str) -> Result<Self> {
         let files = dir.join(format!("pgbench-{schema}"));
         fs::create_dir(&files)?;
@@ -69,10 +69,10 @@ impl Application {
         Ok(Self { child, files, schema: schema.to_owned() })
     }
 
-    /// Lets it end as if its time were over, which is what it takes an alarm for, and reads its log.
+    /// Stops pgbench with SIGALRM, which it takes for the end of `--time`, and reads its log.
     pub fn finish(mut self) -> Result<Log> {
         if let Some(pid) = Pid::from_raw(self.child.id() as i32) {
-            // One that has ended already tells by its output why.
+            // If it has already exited, its output says why.
             let _ = kill_process(pid, Signal::ALARM);
         }
         let status = self.child.wait()?;
@@ -91,7 +91,7 @@ impl Application {
             let path = file?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
                 for line in fs::read_to_string(&path)?.lines() {
-                    log.add(line).with_context(|| format!("pgbench's log says: {line}"))?;
+                    log.add(line).with_context(|| format!("invalid line in pgbench's log: {line}"))?;
                 }
             }
         }
@@ -101,18 +101,18 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
-        // Both fail when it has ended, which is what is wanted.
+        // Both fail if pgbench has exited, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Log {
-    /// A line: session, number, time in µs since its turn, script, end in s and µs, how late it began in µs.
+    /// Adds a log line: session, number, latency in µs, script, end time in s and µs, schedule lag in µs.
     fn add(&mut self, line: &str) -> Result<()> {
         let fields: Vec<i64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let &[client, _, time, _, seconds, fraction, late] = fields.as_slice() else {
-            bail!("{} fields", fields.len());
+            bail!("unexpected number of fields: {}", fields.len());
         };
         let micros = |number: i64| Duration::from_micros(u64::try_from(number).unwrap_or(0));
         let ended = micros(seconds * 1_000_000 + fraction);
@@ -121,12 +121,12 @@ impl Log {
         Ok(())
     }
 
-    /// How many were acknowledged.
+    /// Number of acknowledged rows.
     pub fn count(&self) -> usize {
         self.statements.len()
     }
 
-    /// How many of the acknowledged rows are not there, and how many rows are there beyond those.
+    /// Counts the acknowledged rows that are missing, and the rows present without an acknowledgement.
     pub fn compare(&self, client: &mut Client) -> Result<(i64, i64)> {
         let (mut lost, mut more) = (0, 0);
         let query = format!(

@@ -1,4 +1,4 @@
-//! The section of the report.
+//! Report section on moving a tenant.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -7,33 +7,33 @@ use super::pgbench::{CLIENTS, RATE};
 use super::{Figures, Move, Span, Tenant};
 use testkit::ledger::{self, Statement};
 
-/// The section's heading.
+/// Heading of the section.
 pub const TITLE: &str = "## Moving a tenant while it is used";
 
-/// States in which rows, definitions and indexes are brought over.
+/// States in which definitions, rows and indexes are copied.
 const COPYING: [&str; 2] = ["dual_write", "backfill"];
 
-/// The section.
+/// Formats the section.
 pub fn table(figures: &Figures) -> String {
     let Figures { dump, quiet, big, small, .. } = figures;
     let mut text = format!(
         "\n{TITLE}\n\nTwo nodes and the coordinator on one machine, connected by TCP on the loopback interface; fsync off. \
          A tenant of {:.0} MB ({} rows; a primary key, a second index) is written by pgbench ({CLIENTS} clients, {RATE} rows/s, prepared) \
-         and by two clients that keep a ledger in a table without a key; another tenant by one client. A \
-         statement's time is what its client waited, whenever it was under way during the move; beside it the state in which it ended. \
+         and by two clients that keep a ledger in a table without a primary key; another tenant is written by one client. \
+         Statement times are client-side latencies of statements that overlap the move; the state in which the statement ended is given beside them. \
          Load average of the machine before: {}.\n\n",
         big.megabytes, big.rows, figures.busy
     );
     copies(&mut text, *dump, quiet, big);
     text.push_str(
-        "\n| move | total s | copy s | catch up s | verify s | switch s | clean-up s | fence ms | longest statement ms | of the other tenant ms |\n\
+        "\n| move | total s | copy s | catch up s | verify s | switch s | clean-up s | fence ms | longest statement ms | longest statement of the other tenant ms |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     line(&mut text, quiet, None);
     big.moves.iter().for_each(|one| line(&mut text, one, Some(big)));
     let _ = writeln!(
         text,
-        "\nThe same with {:.0} MB, {} times there or back, each finished:\n",
+        "\nA tenant of {:.0} MB, moved {} times, each move finished before the next:\n",
         small.megabytes,
         small.moves.len()
     );
@@ -50,7 +50,7 @@ fn seconds(one: &Move, states: &[&str]) -> f64 {
 
 fn copies(text: &mut String, dump: f64, quiet: &Move, big: &Tenant) {
     text.push_str(
-        "| copy with definitions and indexes | s | MB/s | as fast as pg_dump \\| psql |\n|---|--:|--:|--:|\n",
+        "| copy with definitions and indexes | s | MB/s | speed relative to pg_dump \\| psql |\n|---|--:|--:|--:|\n",
     );
     let mut add = |what: &str, time: f64| {
         let (rate, ratio) = (big.megabytes / time, dump / time);
@@ -58,8 +58,8 @@ fn copies(text: &mut String, dump: f64, quiet: &Move, big: &Tenant) {
     };
     add("pg_dump \\| psql, no load", dump);
     add("move, no load", seconds(quiet, &COPYING));
-    for one in big.moves.iter().filter(|one| one.what != "back") {
-        add(&format!("move, {}, under load", one.what), seconds(one, &COPYING));
+    for one in big.moves.iter().filter(|one| one.what != "rollback") {
+        add(&format!("{} move, under load", one.what), seconds(one, &COPYING));
     }
 }
 
@@ -84,7 +84,7 @@ fn line(text: &mut String, one: &Move, tenant: Option<&Tenant>) {
     );
 }
 
-/// The longest statement, and the state in which it ended.
+/// The longest statement that overlaps the move, and the state in which it ended.
 fn longest(statements: &[Statement], one: &Move) -> String {
     let Some(found) = ledger::longest(statements, one.span.0, one.span.1) else {
         return "–".to_owned();
@@ -98,7 +98,7 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The value below which this part of the values is (the nearest rank).
+/// The quantile of the values by the nearest-rank method.
 fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let rank = (values.len() as f64 * part).ceil() as usize;
@@ -106,7 +106,7 @@ fn quantile(values: &mut [f64], part: f64) -> f64 {
 }
 
 fn many(text: &mut String, small: &Tenant) {
-    text.push_str("| of each move | median | p99 | longest |\n|---|--:|--:|--:|\n");
+    text.push_str("| per move | median | p99 | longest |\n|---|--:|--:|--:|\n");
     let mut add = |what: &str, mut values: Vec<f64>| {
         let [median, p99, most] = [0.5, 0.99, 1.0].map(|part| quantile(&mut values, part));
         let _ = writeln!(text, "| {what} | {median:.1} | {p99:.1} | {most:.1} |");
@@ -142,7 +142,7 @@ fn waits(text: &mut String, big: &Tenant, small: &Tenant) {
         let last = tenant.moves.last().map(|one| one.span.1).unwrap_or_default();
         add(&format!("{name} tenant"), &tenant.own, tenant.calm, (first, last));
         add(
-            &format!("other tenant beside the {name} one"),
+            &format!("other tenant while the {name} one moves"),
             &tenant.other,
             tenant.calm,
             (first, last),
@@ -152,7 +152,7 @@ fn waits(text: &mut String, big: &Tenant, small: &Tenant) {
 
 fn accounts(text: &mut String, tenants: &[&Tenant]) {
     text.push_str(
-        "\n| writes | acknowledged | lost | there without | twice | client errors |\n|---|--:|--:|--:|--:|--:|\n",
+        "\n| writes | acknowledged | lost | present without acknowledgement | duplicated | client errors |\n|---|--:|--:|--:|--:|--:|\n",
     );
     for (name, tenant) in ["big", "small"].into_iter().zip(tenants) {
         let (acknowledged, lost, more) = tenant.numbered;
