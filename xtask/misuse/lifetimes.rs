@@ -1,4 +1,4 @@
-// What safe code outside of `pg/` might keep, and the compiler refuses because it does not live long enough.
+// Values that safe code outside of `pg/` might try to keep; the compiler rejects each because it does not live long enough.
 
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::exec::function_call::FunctionCall;

@@ -1,4 +1,4 @@
-// What safe code outside of `pg/` might make up, and the compiler refuses because it cannot see the fields.
+// Values that safe code outside of `pg/` might try to construct; the compiler rejects each because the fields are private.
 
 use crate::pg::exec::function_call::FunctionCall;
 use crate::pg::ipc::shared_memory::Shared;

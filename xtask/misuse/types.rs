@@ -1,4 +1,4 @@
-// What safe code outside of `pg/` might try, and the compiler refuses because of a type. A marked line has that error.
+// Misuse by safe code outside of `pg/` that the type checker rejects. Each marked line must have the given error.
 
 use crate::pg::catalog::table::{Column, Row, catalog_table};
 use crate::pg::exec::function_call::FunctionCall;
@@ -29,7 +29,7 @@ fn a_row_is_not_read_by_number(row: &Row<'_, OneRow>) {
     let _ = row.values; //~ E0616
 }
 
-// What points into one process means nothing in another.
+// A pointer into one process' memory is meaningless in another process.
 static TEXT: Locked<String> = Locked::new(c"text"); //~ E0277
 
 plain_struct! {

@@ -105,7 +105,9 @@ fn read_until_ready(stream: &mut impl Stream) -> Result<Answer> {
             buffer.resize(buffer.len() * 2, 0);
         }
         match stream.read(&mut buffer[filled..]).context("could not read from the server")? {
-            0 => bail!("server closed the connection unexpectedly: {}", failure.unwrap_or_default()),
+            0 => {
+                bail!("server closed the connection unexpectedly: {}", failure.unwrap_or_default())
+            }
             count => filled += count,
         }
     }

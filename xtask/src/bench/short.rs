@@ -147,7 +147,9 @@ fn one(
     let failed = figure("number of failed transactions:")?;
     let retried = figure("number of transactions retried:")?;
     if failed > 0.0 || transactions < 1.0 || (retried > 0.0 && !target.may_retry) {
-        bail!("of {transactions} transactions, {failed} failed and {retried} were retried\n{output}");
+        bail!(
+            "of {transactions} transactions, {failed} failed and {retried} were retried\n{output}"
+        );
     }
     Ok(Run {
         tps: figure("tps =")?,

@@ -35,7 +35,9 @@ fn wait_until_empty(client: &mut Client, node: &str) -> Result<()> {
         }
         match client.query_one(left, &[&node])?.get::<_, i64>(0) {
             0 => return Ok(()),
-            left if Instant::now() > until => bail!("timed out while draining {node}: {left} schemas and migrations are left"),
+            left if Instant::now() > until => {
+                bail!("timed out while draining {node}: {left} schemas and migrations are left")
+            }
             _ => std::thread::sleep(Duration::from_millis(100)),
         }
     }
@@ -87,7 +89,11 @@ fn finish_all(client: &mut Client, step: &Step, ids: &[i64]) -> Result<()> {
             }
             if seen.has_ended() {
                 if seen.state != "finished" {
-                    bail!("migration {id} ended in state {}: {}", seen.state, seen.error.unwrap_or_default());
+                    bail!(
+                        "migration {id} ended in state {}: {}",
+                        seen.state,
+                        seen.error.unwrap_or_default()
+                    );
                 }
                 open.retain(|other| other != id);
             }

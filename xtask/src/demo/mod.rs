@@ -90,7 +90,11 @@ fn load(client: &mut Client) -> Result<()> {
             copy.write_all(load.rows.as_bytes())?;
             let loaded = copy.finish()?;
             if loaded != load.count {
-                bail!("only {loaded} of {} rows were loaded into {} of {tenant}", load.count, load.target);
+                bail!(
+                    "only {loaded} of {} rows were loaded into {} of {tenant}",
+                    load.count,
+                    load.target
+                );
             }
             rows += loaded;
         }

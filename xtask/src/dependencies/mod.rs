@@ -1,5 +1,5 @@
-//! Checks what the workspace depends on: licences, versions and sources by the rules of `deny.toml`, and that each
-//! dependency of a manifest is named by the package's sources (docs/decisions/dependencies.md).
+//! Checks the workspace's dependencies: licences, versions and sources against the rules in `deny.toml`, and that the
+//! package's sources use each dependency in its manifest (docs/decisions/dependencies.md).
 
 mod policy;
 #[cfg(test)]
@@ -15,7 +15,7 @@ use policy::Policy;
 use testkit::command;
 use testkit::paths;
 
-/// What `cargo metadata` tells, as far as it is used here.
+/// The parts of `cargo metadata`'s output used here.
 #[derive(Debug, Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -29,13 +29,13 @@ struct Package {
     name: String,
     version: String,
     license: Option<String>,
-    /// None for a folder on this machine.
+    /// Registry or repository, or `None` for a directory on this machine.
     source: Option<String>,
     manifest_path: PathBuf,
     dependencies: Vec<Dependency>,
 }
 
-/// A line of a manifest.
+/// A dependency listed in a manifest.
 #[derive(Debug, Deserialize)]
 struct Dependency {
     name: String,
@@ -43,12 +43,12 @@ struct Dependency {
 }
 
 impl Metadata {
-    /// All packages of `Cargo.lock`, which must be in step with the manifests.
+    /// Reads all packages in `Cargo.lock`, which must be consistent with the manifests.
     fn read() -> Result<Self> {
         let mut cargo = command::cargo();
         cargo.args(["metadata", "--format-version=1", "--locked", "--quiet"]);
         let text = command::output(&mut cargo)?;
-        serde_json::from_str(&text).context("cannot read what cargo metadata has written")
+        serde_json::from_str(&text).context("invalid output of cargo metadata")
     }
 
     fn is_member(&self, package: &Package) -> bool {
@@ -60,7 +60,7 @@ impl Metadata {
     }
 }
 
-/// Checks all packages of the workspace and all that they depend on, on every platform.
+/// Checks all packages of the workspace and all their dependencies, for every platform.
 pub fn check() -> Result<()> {
     let metadata = Metadata::read()?;
     let policy = Policy::read(&paths::workspace().join("deny.toml"))?;
@@ -71,10 +71,10 @@ pub fn check() -> Result<()> {
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
-    println!("{} packages have allowed licences and sources", metadata.packages.len());
+    println!("licences and sources of {} packages are allowed", metadata.packages.len());
     println!(
-        "advisories: not checked, their database is in no package registry; where it can be had, \
-         `cargo deny check advisories` checks them"
+        "advisories are not checked because their database is in no package registry; \
+         to check them, run: cargo deny check advisories"
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use spdx::{Expression, ParseMode};
 
 use super::{Metadata, Package};
 
-/// What may be depended on.
+/// Rules for dependencies.
 #[derive(Debug, Deserialize)]
 pub(super) struct Policy {
     licenses: Licenses,
@@ -29,7 +29,7 @@ struct Bans {
     skip: Vec<Skip>,
 }
 
-/// A version that may be there beside another one of its package.
+/// A version that is allowed besides another version of the same package.
 #[derive(Debug, Deserialize)]
 struct Skip {
     #[serde(rename = "crate")]
@@ -47,15 +47,15 @@ impl Policy {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let text = fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} is damaged", path.display()))
+        Self::parse(&text).with_context(|| format!("{} is invalid", path.display()))
     }
 
-    /// Reads the rules from a text.
+    /// Parses the rules.
     pub(super) fn parse(text: &str) -> Result<Self> {
         Ok(toml::from_str(text)?)
     }
 
-    /// Every violation of the rules.
+    /// Returns every violation of the rules.
     pub(super) fn faults(&self, metadata: &Metadata) -> Vec<String> {
         let mut faults = Vec::new();
         for package in &metadata.packages {
@@ -79,23 +79,22 @@ impl Policy {
         registry.is_some_and(|registry| self.sources.allow_registry.iter().any(|r| r == registry))
     }
 
-    /// The reason why a licence is not allowed.
+    /// Checks a licence; the error says why it is not allowed.
     fn license(&self, license: Option<&str>) -> std::result::Result<(), String> {
-        let Some(license) = license else { return Err("names no licence".to_owned()) };
-        // Older packages separate alternatives by a slash.
-        let expression = Expression::parse_mode(license, ParseMode::LAX).map_err(|error| {
-            format!("licence \"{license}\" is not understood: {}", error.reason)
-        })?;
+        let Some(license) = license else { return Err("no licence specified".to_owned()) };
+        // Older packages use a slash between alternatives.
+        let expression = Expression::parse_mode(license, ParseMode::LAX)
+            .map_err(|error| format!("invalid licence \"{license}\": {}", error.reason))?;
         let is_allowed = expression.evaluate(|one| self.licenses.allow.contains(&one.to_string()));
         if is_allowed { Ok(()) } else { Err(format!("licence \"{license}\" is not allowed")) }
     }
 
-    /// Packages that are there in several versions, but for the versions that are skipped; and skips without such a
-    /// package.
+    /// Returns packages present in several versions, except for skipped versions, and skips that are not
+    /// needed.
     fn duplicates(&self, packages: &[Package]) -> Vec<String> {
         let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for package in packages {
-            // What follows a `+` tells no versions apart.
+            // Build metadata after `+` does not distinguish versions.
             let version = package.version.split('+').next().unwrap_or_default();
             versions.entry(&package.name).or_default().push(version);
         }
@@ -107,13 +106,13 @@ impl Policy {
         for (name, versions) in &versions {
             let counted = versions.iter().filter(|version| !is_skipped(name, version));
             if counted.count() > 1 {
-                faults.push(format!("{name}: there are versions {}", versions.join(", ")));
+                faults.push(format!("{name}: multiple versions {}", versions.join(", ")));
             }
         }
         for Skip { version: skip } in &self.bans.skip {
             let (name, version) = skip.split_once('@').unwrap_or((skip, ""));
             if !versions.get(name).is_some_and(|versions| versions.contains(&version)) {
-                faults.push(format!("deny.toml: {skip} is skipped, and there are no two versions"));
+                faults.push(format!("deny.toml: skip of {skip} is unnecessary"));
             }
         }
         faults

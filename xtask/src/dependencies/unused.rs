@@ -1,4 +1,4 @@
-//! Dependencies of a manifest that no source of its package names.
+//! Finds dependencies in a manifest that are not mentioned in the package's sources.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,10 +9,10 @@ use proc_macro2::{TokenStream, TokenTree};
 
 use super::Package;
 
-/// Where cargo looks for the sources of a package, below its manifest.
+/// Where cargo looks for a package's sources, relative to its manifest.
 const SOURCES: [&str; 5] = ["src", "tests", "benches", "examples", "build.rs"];
 
-/// The dependencies that nothing in the package uses.
+/// Returns the dependencies that the package does not use.
 pub(super) fn faults(package: &Package) -> Result<Vec<String>> {
     let folder = package.manifest_path.parent().context("a manifest without a folder")?;
     let mut used = BTreeSet::new();
@@ -25,17 +25,17 @@ pub(super) fn faults(package: &Package) -> Result<Vec<String>> {
     for dependency in &package.dependencies {
         let name = dependency.rename.as_ref().unwrap_or(&dependency.name);
         if !used.contains(&name.replace('-', "_")) {
-            faults.push(format!("{}: depends on {name}, and does not use it", package.name));
+            faults.push(format!("{}: dependency {name} is not used", package.name));
         }
     }
     Ok(faults)
 }
 
-/// Adds what a file, or the files in a folder, may name of other crates.
+/// Collects the crate names that a file, or the files in a directory, may refer to.
 fn read(place: &Path, used: &mut BTreeSet<String>) -> Result<()> {
     if place.is_dir() {
         for entry in fs::read_dir(place)? {
-            // A package in the package.
+            // Skip nested packages.
             let path = entry?.path();
             if !path.join("Cargo.toml").exists() {
                 read(&path, used)?;
@@ -49,7 +49,7 @@ fn read(place: &Path, used: &mut BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// Adds the first names of all paths, and names that are imported whole. Comments and texts name nothing.
+/// Collects the first segments of all paths, and crates imported as a whole. Comments and string literals do not count.
 pub(super) fn roots(tokens: TokenStream, used: &mut BTreeSet<String>) {
     let trees: Vec<TokenTree> = tokens.into_iter().collect();
     let is_colon =

@@ -1,4 +1,4 @@
-//! The pages of `docs/` as a book of web pages, made by mdBook.
+//! Builds a web book from the pages in `docs/` with mdBook.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use super::links;
 use testkit::command;
 use testkit::paths;
 
-/// The version that is installed where there is none.
+/// Version to install if mdBook is missing.
 const VERSION: &str = "0.5.4";
 
-/// The folder of the book for files of the checkout that pages link to.
+/// Directory in the book for files of the checkout that pages link to.
 const FILES: &str = "files";
 
-/// Builds the book; returns its first page.
+/// Builds the book; returns the path of its first page.
 pub fn build() -> Result<PathBuf> {
     links::check()?;
     let mdbook = program()?;
@@ -33,7 +33,7 @@ pub fn build() -> Result<PathBuf> {
     Ok(book.join("index.html"))
 }
 
-/// mdBook, installed if it is missing.
+/// Finds mdBook, or installs it.
 fn program() -> Result<PathBuf> {
     let name = format!("mdbook-{VERSION}");
     let installed = paths::caches().into_iter().map(|cache| cache.join(&name).join("bin/mdbook"));
@@ -43,7 +43,7 @@ fn program() -> Result<PathBuf> {
     if command::capture(Command::new("mdbook").arg("--version")).is_ok() {
         return Ok("mdbook".into());
     }
-    println!("installing mdBook {VERSION}; this takes some minutes");
+    println!("installing mdBook {VERSION} (takes a few minutes)");
     let root = paths::cache().join(name);
     let mut cargo = command::cargo();
     cargo.args(["install", "mdbook", "--locked", "--version", VERSION]);
@@ -52,10 +52,10 @@ fn program() -> Result<PathBuf> {
     Ok(root.join("bin/mdbook"))
 }
 
-/// Copies a folder of the book; links that leave the book lead to copies of files in it.
+/// Copies a directory of the book; files outside of `docs/` that pages link to are copied into the book.
 fn copy(folder: &Path, to: &Path) -> Result<()> {
     let root = paths::workspace();
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     for entry in fs::read_dir(root.join(folder))? {
         let name = entry?.file_name();
         let (from, target) = (folder.join(&name), to.join(&name));
@@ -71,8 +71,8 @@ fn copy(folder: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A page whose links lead to where things are in the book: README.md is index.html there, and files outside of `docs/` are
-/// copied into it.
+/// Rewrites the links of a page for the book: README.md becomes index.html, and files outside of `docs/` are
+/// copied into the book.
 fn bring_in(page: &Path, text: &str) -> Result<String> {
     let mut text = text.to_owned();
     for link in links::links(&text).into_iter().rev() {
@@ -94,9 +94,9 @@ fn bring_in(page: &Path, text: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Brings a file of the checkout into the book; returns the way to it from a page.
+/// Copies a file of the checkout into the book; returns its path relative to the page.
 fn bring_file(page: &Path, outside: &Path) -> Result<String> {
-    // mdBook takes `page.md.txt` for a page of its own.
+    // mdBook would treat `page.md.txt` as a page.
     let name = outside.display().to_string();
     let name = format!("{}.txt", name.strip_suffix(".md").unwrap_or(&name));
     let shown = Path::new(FILES).join(name);
@@ -104,7 +104,7 @@ fn bring_file(page: &Path, outside: &Path) -> Result<String> {
     Ok(format!("{}{}", "../".repeat(page.components().count() - 2), shown.display()))
 }
 
-/// Copies a file as text, or the names in a folder.
+/// Copies a file as text; for a directory, writes the list of its entries.
 fn copy_text(outside: &Path, to: &Path) -> Result<()> {
     let from = paths::workspace().join(outside);
     if let Some(parent) = to.parent() {
@@ -123,7 +123,7 @@ fn copy_text(outside: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Every relative link of the built pages leads to a file of the book.
+/// Checks that every relative link in the generated pages leads to a file of the book.
 fn check_pages(book: &Path) -> Result<()> {
     let mut dead = Vec::new();
     for path in pages(book)? {
@@ -140,7 +140,7 @@ fn check_pages(book: &Path) -> Result<()> {
         }
     }
     if !dead.is_empty() {
-        bail!("links of the book lead nowhere:\n{}", dead.join("\n"));
+        bail!("broken links in the book:\n{}", dead.join("\n"));
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ fn pages(folder: &Path) -> Result<Vec<PathBuf>> {
         if path.is_dir() {
             found.append(&mut pages(&path)?);
         } else if path.extension().is_some_and(|extension| extension == "html") {
-            // mdBook's page for missing addresses and the one for printing have links of other places.
+            // Skip mdBook's page for missing addresses and the one for printing: their links belong to other pages.
             let name = path.file_name().unwrap_or_default();
             if name != "404.html" && name != "print.html" && name != "toc.html" {
                 found.push(path);

@@ -1,4 +1,4 @@
-//! Pages of what CREATE EXTENSION makes: functions, views, catalogs.
+//! Pages on the objects created by CREATE EXTENSION: functions, views, catalogs.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,8 @@ use postgres::Client;
 
 use super::page::{Page, cell, sentence};
 
-/// Functions of the extension in a schema, with names and types of output columns as two arrays. Constructors that
-/// PostgreSQL makes with a range type are left out.
+/// Functions of the extension in a schema, with names and types of output columns as two arrays. Excludes the constructors that
+/// PostgreSQL creates for a range type.
 const FUNCTIONS: &str = "
     SELECT p.proname::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
            obj_description(p.oid, 'pg_proc'),
@@ -26,7 +26,7 @@ const FUNCTIONS: &str = "
        AND NOT EXISTS (SELECT FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass AND i.objid = p.oid AND i.deptype = 'i')
      ORDER BY p.proname, pg_get_function_identity_arguments(p.oid)";
 
-/// Relations of the extension of a kind, and whether PUBLIC may read them.
+/// Relations of the extension of one kind, and whether PUBLIC may read them.
 const RELATIONS: &str = "
     SELECT c.oid, c.relname::text, obj_description(c.oid, 'pg_class'),
            EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = 0 AND privilege_type = 'SELECT')
@@ -41,20 +41,20 @@ const COLUMNS: &str = "
       FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum";
 
-/// Functions that people call.
+/// Page of functions for users.
 pub fn functions(client: &mut Client) -> Result<Page> {
-    let text = "# Functions\n\nYou find here every function that you can call: what it takes, what it returns, and who may call \
-        it. All are in `pg_catalog`, so that they are found under any `search_path`.\n\n\
+    let text = "# Functions\n\nThis page lists every function that you can call: its arguments, its result, and who may call \
+        it. All are in `pg_catalog`, so they are found with any `search_path`.\n\n\
         *Superusers* means that `EXECUTE` is granted to nobody when the extension is created; a superuser may grant it.\n";
     let text = list_functions(client, "pg_catalog", text.to_owned())?;
     Ok(Page { name: "functions.md", text })
 }
 
-/// Functions that Helios calls itself.
+/// Page of functions that Helios calls itself.
 pub fn internal_functions(client: &mut Client) -> Result<Page> {
-    let text = "# Internal functions\n\nYou can look up here what a function in schema `helios` does when you meet one in a log, \
-        a plan or a privilege check. Helios calls them: do not call them yourself, and do not grant them, except where \
-        [Security](../operations/security.md) says so. They may change with every version.\n";
+    let text = "# Internal functions\n\nThis page describes the functions in schema `helios`, in case you see one in a log, \
+        a plan or a privilege check. Helios calls them itself: do not call them, and do not grant them, except where \
+        [Security](../operations/security.md) says so. They may change in any release.\n";
     let text = list_functions(client, "helios", text.to_owned())?;
     Ok(Page { name: "internal-functions.md", text })
 }
@@ -89,20 +89,20 @@ fn list_functions(client: &mut Client, schema: &str, mut text: String) -> Result
     Ok(text)
 }
 
-/// Views that people read.
+/// Page of views.
 pub fn views(client: &mut Client) -> Result<Page> {
-    let text = "# Views\n\nYou find here every view and what its columns mean. All are in `pg_catalog`, so that they are found \
-        under any `search_path`.\n";
+    let text = "# Views\n\nThis page lists every view and its columns. All views are in `pg_catalog`, so they are found \
+        with any `search_path`.\n";
     let text = list_relations(client, "v", "", text.to_owned())?;
     Ok(Page { name: "views.md", text })
 }
 
-/// Tables in schema `helios`.
+/// Page of the tables in schema `helios`.
 pub fn catalogs(client: &mut Client) -> Result<Page> {
-    let text = "# Catalogs\n\nYou can look up here what Helios keeps in its own tables, in schema `helios` of the coordinator and \
-        of each node. Read them through the [views](views.md) where there is one, and change them with the \
-        [functions](functions.md). By hand change only what a page tells you to: addresses in `helios.node`, passwords in \
-        `helios.credential`, and what [Troubleshooting](../operations/troubleshooting.md) says.\n";
+    let text = "# Catalogs\n\nThis page describes Helios' own tables, in schema `helios` of the coordinator and \
+        of each node. Read them through the [views](views.md) where possible, and change them with the \
+        [functions](functions.md). Change manually only what the documentation tells you to: addresses in `helios.node`, passwords in \
+        `helios.credential`, and the cases in [Troubleshooting](../operations/troubleshooting.md).\n";
     let text = list_relations(client, "r", "helios.", text.to_owned())?;
     Ok(Page { name: "catalogs.md", text })
 }

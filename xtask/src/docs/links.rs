@@ -1,7 +1,7 @@
-//! Links of the documents: what they lead to exists.
+//! Checks the links in the documents.
 //!
-//! Checked are links and images to files of the checkout, anchors in pages, paths that stand as `code`, and that every page
-//! of `docs/` is in its table of contents. Addresses elsewhere are not asked.
+//! Covers links and images to files of the checkout, anchors in pages, paths written as `code`, and that every page
+//! of `docs/` is in the table of contents. External addresses are not checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,35 +13,35 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use testkit::paths;
 
-/// Folders whose Markdown files are documents, besides those at the root itself.
+/// Directories whose Markdown files are documents, besides those in the root directory.
 const FOLDERS: [&str; 3] = ["docs", "benches", "tests/clients"];
 
-/// What paths of the checkout begin with where they stand as `code`.
+/// First components of paths that are checked where they are written as `code`.
 const ROOMS: [&str; 9] =
     ["src", "core", "xtask", "testkit", "tests", "sql", "docs", "benches", "pg_regress"];
 
 /// The book's table of contents.
 const CONTENTS: &str = "docs/SUMMARY.md";
 
-/// A link of a page to somewhere within the checkout.
+/// A link from a page to a place within the checkout.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
-    /// As it is written: a path, an anchor, or both.
+    /// The target as written: a path, an anchor, or both.
     pub target: String,
-    /// Where it stands in the page.
+    /// Line number in the page.
     pub range: Range<usize>,
 }
 
-/// What a page has that links lead from or to.
+/// Contents of a page that matter for links.
 #[derive(Debug, Default)]
 struct Page {
     links: Vec<Link>,
-    /// Paths of the checkout that stand as `code`, with their places.
+    /// Paths of the checkout written as `code`, with their line numbers.
     mentioned: Vec<Link>,
     anchors: BTreeSet<String>,
 }
 
-/// Fails with all dead links of the checkout's documents.
+/// Fails with a list of all broken links in the checkout's documents.
 pub fn check() -> Result<()> {
     let root = paths::workspace();
     let mut pages = BTreeMap::new();
@@ -56,7 +56,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// The documents, by their paths in the checkout.
+/// Paths of the documents, relative to the checkout.
 fn documents(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = markdown(root, false)?;
     for folder in FOLDERS {
@@ -65,7 +65,7 @@ fn documents(root: &Path) -> Result<Vec<PathBuf>> {
     found.iter().map(|path| Ok(path.strip_prefix(root)?.to_owned())).collect()
 }
 
-/// The Markdown files in a folder; with those of the folders in it if `deep`.
+/// The Markdown files in a directory; with subdirectories if `deep`.
 fn markdown(folder: &Path, deep: bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries =
@@ -81,17 +81,17 @@ fn markdown(folder: &Path, deep: bool) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The text of a page.
+/// Reads a page.
 pub fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// Links of a page that lead to files or anchors of the checkout.
+/// Links of a page to files or anchors in the checkout.
 pub fn links(text: &str) -> Vec<Link> {
     survey(text).links
 }
 
-/// What is wrong in these pages, each with its place.
+/// Returns a message with file and line for each broken link in these pages.
 fn dead_links(root: &Path, pages: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let surveys: BTreeMap<&Path, Page> =
         pages.iter().map(|(path, text)| (path.as_path(), survey(text))).collect();
@@ -127,7 +127,7 @@ fn dead_links(root: &Path, pages: &BTreeMap<PathBuf, String>) -> Vec<String> {
     dead
 }
 
-/// Pages of the book that its table of contents does not have.
+/// Pages of the book that are missing from the table of contents.
 fn missing_from_contents(surveys: &BTreeMap<&Path, Page>) -> Vec<String> {
     let contents = Path::new(CONTENTS);
     let Some(summary) = surveys.get(contents) else { return Vec::new() };
@@ -140,12 +140,12 @@ fn missing_from_contents(surveys: &BTreeMap<&Path, Page>) -> Vec<String> {
     surveys.keys().filter(missing).map(report).collect()
 }
 
-/// The file and the anchor of a link.
+/// Splits a link into file and anchor.
 pub fn split(target: &str) -> (&str, &str) {
     target.split_once('#').unwrap_or((target, ""))
 }
 
-/// The path in the checkout that a link of a page leads to; none if that is outside of the checkout.
+/// The path in the checkout that a link in a page refers to; `None` if it is outside of the checkout.
 pub fn resolve(page: &Path, file: &str) -> Option<PathBuf> {
     let mut path = page.parent().unwrap_or(Path::new("")).to_owned();
     for component in Path::new(file).components() {
@@ -198,13 +198,13 @@ fn is_elsewhere(target: &str) -> bool {
     ["http://", "https://", "mailto:"].iter().any(|scheme| target.starts_with(scheme))
 }
 
-/// Whether code is a path of the checkout, without any placeholder.
+/// Whether a code span is a path of the checkout without placeholders.
 fn is_path(code: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     code.split_once('/').is_some_and(|(room, _)| ROOMS.contains(&room)) && code.chars().all(plain)
 }
 
-/// The anchor of a heading, as forges and mdBook make it.
+/// The anchor of a heading, as generated by forges and mdBook.
 fn anchor(title: &str) -> String {
     let kept = |c: char| match c {
         ' ' => Some('-'),
@@ -214,7 +214,7 @@ fn anchor(title: &str) -> String {
     title.to_lowercase().chars().filter_map(kept).collect()
 }
 
-/// Headings of one title get numbers.
+/// Adds an anchor; repeated headings get numbers.
 fn add_anchor(anchors: &mut BTreeSet<String>, anchor: &str) {
     let mut name = anchor.to_owned();
     let mut number = 0;

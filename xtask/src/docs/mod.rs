@@ -1,4 +1,4 @@
-//! Pages of `docs/`: those made from the program, links of all, and the book.
+//! The pages of `docs/`: generated pages, link checks, and the book.
 
 pub mod book;
 pub mod links;
@@ -16,7 +16,7 @@ use anyhow::Result;
 
 use testkit::command;
 
-/// Runs the examples of the pages, and writes what they print into the pages.
+/// Runs the examples in the pages and writes their output into the pages.
 pub fn bless(names: &[String]) -> Result<()> {
     let mut cargo = command::cargo();
     cargo.args(["test", "--package", "helios-tests", "--test", "documents", "--"]);

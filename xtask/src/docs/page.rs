@@ -1,15 +1,15 @@
-//! A page that is made, and texts that may stand in one.
+//! Generated pages, and the escaping of text in them.
 
-/// One file of `docs/reference/`.
+/// A file in `docs/reference/`.
 #[derive(Debug)]
 pub struct Page {
     /// The file's name.
     pub name: &'static str,
-    /// What the file holds.
+    /// The contents of the file.
     pub text: String,
 }
 
-/// Text that may stand in a cell of a table, and means itself: comments name arguments and files with `_`, `*` and `<`.
+/// Escapes text for a table cell: comments contain `_`, `*` and `<` in names of arguments and files.
 pub(super) fn cell(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -22,11 +22,11 @@ pub(super) fn cell(text: &str) -> String {
     shown
 }
 
-/// A comment as a sentence of a page: begins with a capital letter and ends with a period.
+/// Formats a comment as a sentence: starts with a capital letter and ends with a period.
 pub(super) fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut letters = text.chars();
-    // A name stays as it is written.
+    // A name keeps its case.
     let first = text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
     let mut shown: String = match letters.next() {
         Some(letter) if !first.contains('_') => letter.to_uppercase().chain(letters).collect(),

@@ -1,4 +1,4 @@
-//! The paths of `docs/internals/questions.md` can be walked: each hop is a link of the page before it, and there are at most three.
+//! Checks the paths in `docs/internals/questions.md`: each hop must be linked from the previous page, and there are at most three.
 
 use std::collections::HashSet;
 use std::fs;
@@ -6,10 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use testkit::paths;
 
-/// Links are followed at most this often to reach an answer.
+/// Maximum number of links to follow to an answer.
 const HOPS: usize = 3;
 
-/// What a page links to, as paths below the checkout.
+/// Targets of a page's links, as paths relative to the checkout.
 fn links(page: &Path, text: &str) -> Vec<PathBuf> {
     let folder = page.parent().unwrap();
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -17,7 +17,7 @@ fn links(page: &Path, text: &str) -> Vec<PathBuf> {
     local.map(|target| resolved(&folder.join(target.split('#').next().unwrap()))).collect()
 }
 
-/// A path without `..`, whether or not it exists.
+/// Resolves `..` in a path without accessing the file system.
 fn resolved(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut clean, part| {
         match part {
@@ -28,7 +28,7 @@ fn resolved(path: &Path) -> PathBuf {
     })
 }
 
-/// The paths of the answers: what stands between arrows, before the first explanation.
+/// Paths to the answers: the parts between arrows, before the first explanation.
 fn walks(page: &Path, text: &str) -> Vec<(String, Vec<PathBuf>)> {
     let numbered = |line: &&str| line.starts_with(|first: char| first.is_ascii_digit());
     let walk = |line: &str| {
@@ -50,11 +50,11 @@ fn every_question_has_a_short_path() {
         assert!((1..=HOPS).contains(&walk.len()), "{question}: {walk:?}");
         let mut from = PathBuf::from("ARCHITECTURE.md");
         for hop in walk {
-            assert!(root.join(&hop).exists(), "{question}: {} is not there", hop.display());
+            assert!(root.join(&hop).exists(), "{question}: {} does not exist", hop.display());
             let text = fs::read_to_string(root.join(&from)).unwrap();
             let linked: HashSet<PathBuf> = links(&from, &text).into_iter().collect();
             let shown = (from.display(), hop.display());
-            assert!(linked.contains(&hop), "{question}: {} has no link to {}", shown.0, shown.1);
+            assert!(linked.contains(&hop), "{question}: {} does not link to {}", shown.0, shown.1);
             from = hop;
         }
     }

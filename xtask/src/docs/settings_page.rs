@@ -1,4 +1,4 @@
-//! The page of settings.
+//! Generates the page of settings.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ const SETTINGS: &str = "
     SELECT name, vartype, boot_val, unit, min_val, max_val, enumvals, context, short_desc, extra_desc
       FROM pg_settings WHERE name LIKE 'helios.%' ORDER BY name";
 
-/// What the view says of one setting.
+/// One row of `pg_settings`.
 struct Setting {
     name: String,
     kind: String,
@@ -24,10 +24,10 @@ struct Setting {
     more: Option<String>,
 }
 
-/// All settings.
+/// Page of all settings.
 pub fn settings(client: &mut Client) -> Result<Page> {
-    let mut text = "# Settings\n\nYou find here every setting: its meaning, its default, its bounds, and who can change it. \
-        They count on the coordinator.\n"
+    let mut text = "# Settings\n\nThis page lists every setting: its meaning, default and range, and who can change it. \
+        The settings take effect on the coordinator.\n"
         .to_owned();
     for row in client.query(SETTINGS, &[])? {
         let setting = Setting {
@@ -72,7 +72,7 @@ fn describe(text: &mut String, setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// When and by whom a setting of a context takes another value.
+/// When and by whom a setting with this context can be changed.
 fn changed(context: &str) -> &str {
     match context {
         "postmaster" => "at server start",
@@ -84,7 +84,7 @@ fn changed(context: &str) -> &str {
     }
 }
 
-/// A number with its unit, in the largest unit that it is a whole number of.
+/// Formats a value in the largest unit of which it is a whole multiple.
 fn amount(value: &str, unit: Option<&str>) -> String {
     let (Some(unit), Ok(number)) = (unit, value.parse::<u64>()) else { return value.to_owned() };
     let milliseconds = match unit {

@@ -1,6 +1,6 @@
-//! What each SQLSTATE means when Helios raises it.
+//! Meaning of each SQLSTATE raised by Helios.
 
-/// Names of conditions, and when Helios raises them with what remedy.
+/// Condition names, with the situations in which Helios raises them and the remedy.
 pub const RAISED: &[(&str, &str)] = &[
     ("SUCCESSFUL_COMPLETION", "Log messages and progress notices; never an error."),
     (
@@ -171,7 +171,7 @@ pub const RAISED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Conditions that Helios only recognizes when a server reports them.
+/// Conditions that Helios does not raise, but recognizes when a server reports them.
 pub const RECOGNIZED: &[&str] = &[
     "ADMIN_SHUTDOWN",
     "CANNOT_CONNECT_NOW",

@@ -1,5 +1,5 @@
-//! The page of SQLSTATEs: those that the sources raise, with codes and names from the server's list and the meanings
-//! from [`RAISED`]. A code that the sources use and nobody has explained is an error, and so is the opposite.
+//! Generates the page of SQLSTATEs raised by the sources, with codes and names from the server's list and the meanings
+//! from [`RAISED`]. It is an error if a code is used but not explained, or explained but not used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::scripts;
 use testkit::paths;
 use testkit::postgres::Postgres;
 
-/// All SQLSTATEs.
+/// Page of all SQLSTATEs.
 pub fn sqlstates(pg: &Postgres) -> Result<Page> {
     let used = used()?;
     let faults = faults(&used);
@@ -22,14 +22,14 @@ pub fn sqlstates(pg: &Postgres) -> Result<Page> {
         bail!("{}", faults.join("\n"));
     }
     let conditions = conditions(pg)?;
-    let mut text = "# SQLSTATEs\n\nYou find here every SQLSTATE that Helios itself raises, and what to do about each. Errors that a \
-        node raises arrive as the node raised them, with the node in their context, and are not listed: PostgreSQL's manual \
-        explains them.\n\n| SQLSTATE | condition | when Helios raises it, and the remedy |\n|---|---|---|\n"
+    let mut text = "# SQLSTATEs\n\nThis page lists every SQLSTATE that Helios itself raises, and what to do about each. Errors that a \
+        node raises are passed on unchanged, with the node in their context, and are not listed here: see PostgreSQL's \
+        documentation.\n\n| SQLSTATE | condition | when Helios raises it, and the remedy |\n|---|---|---|\n"
         .to_owned();
     let mut rows = Vec::new();
     for (name, meaning) in RAISED {
         let condition = conditions.get(*name);
-        let condition = condition.with_context(|| format!("{name} is no condition with a name"))?;
+        let condition = condition.with_context(|| format!("{name} is not a named condition"))?;
         rows.push((&condition.code, &condition.name, meaning));
     }
     rows.sort();
@@ -73,30 +73,29 @@ fn in_folder(folder: &Path, used: &mut BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// Codes that nobody has explained, and explanations of codes that nothing uses.
+/// Codes that are used but not explained, and explanations of codes that are not used.
 fn faults(used: &BTreeSet<String>) -> Vec<String> {
     let explained = RAISED.iter().map(|(name, _)| *name).chain(RECOGNIZED.iter().copied());
     let explained: BTreeSet<String> = explained.map(str::to_owned).collect();
     let file = "xtask/src/docs/sqlstates.rs";
     let new = used.difference(&explained);
-    let new = new.map(|name| format!("ERRCODE_{name} is used: say in {file} what it means"));
+    let new = new.map(|name| format!("ERRCODE_{name} is used, but not explained in {file}"));
     let gone = explained.difference(used);
-    let gone =
-        gone.map(|name| format!("ERRCODE_{name} is not used any more: remove it from {file}"));
+    let gone = gone.map(|name| format!("ERRCODE_{name} is no longer used: remove it from {file}"));
     new.chain(gone).collect()
 }
 
-/// A SQLSTATE as users write it.
+/// A SQLSTATE as shown to users.
 #[derive(Debug, PartialEq, Eq)]
 struct Condition {
-    /// Its five characters.
+    /// The five-character code.
     code: String,
-    /// Its name in PL/pgSQL.
+    /// Condition name in PL/pgSQL.
     name: String,
 }
 
-/// Conditions by the names of their macros, without `ERRCODE_`, from the server's `errcodes.txt`. A macro's name is not always
-/// that of its condition: some have a prefix for their class.
+/// Reads conditions, by macro name without `ERRCODE_`, from the server's `errcodes.txt`. The macro's name can differ from
+/// the condition's: some have a prefix for their class.
 fn conditions(pg: &Postgres) -> Result<BTreeMap<String, Condition>> {
     let path = pg.sharedir.join("errcodes.txt");
     let list =
@@ -104,7 +103,7 @@ fn conditions(pg: &Postgres) -> Result<BTreeMap<String, Condition>> {
     Ok(listed(&list))
 }
 
-/// Lines of four words: code, severity, macro, name. Some have no name, because another macro has the same code and the name.
+/// Parses lines of four words: code, severity, macro, name. Some lack a name because another macro for the same code has it.
 fn listed(list: &str) -> BTreeMap<String, Condition> {
     let condition = |line: &str| {
         let mut words = line.split_whitespace();
@@ -144,6 +143,6 @@ mod tests {
         used.insert("SOMETHING_NEW".to_owned());
         let found = faults(&used).join("\n");
         assert!(found.contains("ERRCODE_SOMETHING_NEW is used"), "{found}");
-        assert!(found.contains("ERRCODE_DISK_FULL is not used any more"), "{found}");
+        assert!(found.contains("ERRCODE_DISK_FULL is no longer used"), "{found}");
     }
 }

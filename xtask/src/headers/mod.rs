@@ -1,9 +1,9 @@
-//! Compares what the extension declares of the server by hand with the server's own headers: for each version whose
-//! headers are installed, a C file with the same declarations is compiled after theirs, and a difference is a compile
-//! error. The linker would notice a missing function, but neither a changed argument nor a changed result.
+//! Compares the extension's own declarations of server functions, variables and structures with the server's headers: for each version whose
+//! headers are installed, compiles a C file that repeats the declarations after including the headers, so that a difference is a compile
+//! error. The linker would notice a missing function, but not a changed argument or result type.
 //!
-//! Compared are arguments, results, variables, what is constant behind pointers, and structures in C's layout. What is in
-//! no header is not compared, and said.
+//! Compares arguments, results, variables, constness behind pointers, and structures with C layout. Declarations that are
+//! in no header cannot be compared, and are reported.
 
 mod prototypes;
 mod structures;
@@ -24,7 +24,7 @@ use testkit::postgres::{MAJORS, Postgres};
 use prototypes::Prototype;
 use structures::Structure;
 
-/// Where the server declares what the extension uses. What is not there in a version is left out.
+/// Server headers with the declarations used by the extension. Headers that a version lacks are skipped.
 const HEADERS: [&str; 48] = [
     "access/genam.h",
     "access/heapam.h",
@@ -76,12 +76,12 @@ const HEADERS: [&str; 48] = [
     "utils/snapmgr.h",
 ];
 
-/// Checks all versions that are there; says which are not.
+/// Checks all versions whose headers are installed; reports the others.
 pub fn check() -> Result<()> {
     let mut faults = Vec::new();
     for major in MAJORS {
         let Some(pg) = Postgres::find(major)? else {
-            println!("PostgreSQL {major}: not checked, its headers are not installed");
+            println!("PostgreSQL {major}: not checked because its headers are not installed");
             continue;
         };
         let declared = declared(&paths::workspace().join("src"), major)?;
@@ -91,7 +91,7 @@ pub fn check() -> Result<()> {
         let said = compile(&headers_dir(&pg)?, &unit(&declared))?;
         if said.is_empty() {
             let count: usize = declared.values().map(Declared::len).sum();
-            println!("{}: {count} declarations are the server's", pg.version);
+            println!("{}: {count} declarations match the server's headers", pg.version);
         } else {
             faults.push(format!("{}:\n{said}", pg.version));
         }
@@ -105,7 +105,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// What one source declares.
+/// Declarations in one source file.
 struct Declared {
     prototypes: Vec<Prototype>,
     structures: Vec<Structure>,
@@ -122,7 +122,7 @@ fn headers_dir(pg: &Postgres) -> Result<PathBuf> {
     Ok(PathBuf::from(out.trim()))
 }
 
-/// The declarations of all sources in a folder by the sources' names.
+/// Declarations in all sources of a directory, by file name.
 fn declared(dir: &Path, major: u32) -> Result<BTreeMap<String, Declared>> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![dir.to_owned()];
@@ -152,12 +152,12 @@ fn declared_in(text: &str, major: u32) -> Result<Declared> {
     Ok(Declared { prototypes, structures: structures::of_source(text)? })
 }
 
-/// A C file: the headers, then for each declaration a use, which fails if the headers do not have it, and the
-/// declaration again, at its place in Rust.
+/// Generates a C file: the headers, then for each declaration a use, which fails if the headers lack it, and the
+/// declaration again, with its line in the Rust source.
 fn unit(declared: &BTreeMap<String, Declared>) -> String {
     let mut text =
         String::from("#include <stddef.h>\n#include \"postgres.h\"\n#include \"fmgr.h\"\n");
-    // Libraries whose own headers need not be installed.
+    // Headers of these libraries may not be installed.
     text.push_str("#undef ENABLE_GSS\n#undef USE_OPENSSL\n#undef USE_LDAP\n#undef USE_PAM\n");
     for header in HEADERS {
         let _ = writeln!(text, "#if __has_include(\"{header}\")\n#include \"{header}\"\n#endif");
@@ -180,7 +180,7 @@ fn unit(declared: &BTreeMap<String, Declared>) -> String {
     text
 }
 
-/// What the compiler has to say; nothing if all is well.
+/// Compiles the C file; returns the compiler's messages, empty on success.
 fn compile(headers: &Path, unit: &str) -> Result<String> {
     let mut cc = Command::new("cc");
     cc.args(["-x", "c", "-std=gnu11", "-fsyntax-only", "-w", "-fmax-errors=0"]);

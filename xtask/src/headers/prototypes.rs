@@ -1,4 +1,4 @@
-//! Functions and variables of the server that the extension declares by hand, and the same in C.
+//! Converts the extension's declarations of server functions and variables to C.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,15 @@ use syn::{
 /// One declaration in C.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prototype {
-    /// Its name in the server.
+    /// Name in the server.
     pub name: String,
-    /// The whole declaration, with the name in parentheses so that no macro of that name is meant.
+    /// The whole declaration, with the name in parentheses so that a macro of that name is not expanded.
     pub text: String,
     /// Line of the declaration in Rust.
     pub line: usize,
 }
 
-/// What the `extern` blocks of a source text declare in a build for this version.
+/// Converts the declarations in the `extern` blocks of a source file, as compiled for this version.
 pub fn of_source(text: &str, major: u32) -> Result<Vec<Prototype>> {
     let file = syn::parse_file(text)?;
     let mut aliases = HashMap::new();
@@ -44,14 +44,14 @@ pub fn of_source(text: &str, major: u32) -> Result<Vec<Prototype>> {
     Ok(found)
 }
 
-/// The names that a source text gives to types.
+/// Collects the type aliases in a source file.
 pub fn aliases(items: &[Item]) -> Aliases<'_> {
     let mut aliases = HashMap::new();
     collect(items, &mut aliases, &mut Vec::new());
     aliases
 }
 
-/// Types by the names that a source text gives them.
+/// Types by alias.
 pub type Aliases<'a> = HashMap<String, &'a Type>;
 
 fn collect<'a>(items: &'a [Item], aliases: &mut Aliases<'a>, blocks: &mut Vec<&'a ForeignItem>) {
@@ -77,7 +77,7 @@ fn collect<'a>(items: &'a [Item], aliases: &mut Aliases<'a>, blocks: &mut Vec<&'
     }
 }
 
-/// The name that attributes give to the linker, empty without one; None if the item is not in this build.
+/// The name given to the linker by attributes, empty if none; `None` if the item is not compiled.
 fn link_name(attributes: &[Attribute], major: u32) -> Result<Option<String>> {
     let mut name = String::new();
     for attribute in attributes {
@@ -111,14 +111,14 @@ fn string(pair: &syn::MetaNameValue) -> Option<String> {
     }
 }
 
-/// Does a condition of `cfg` hold in a build for this version, for servers as they are installed?
+/// Evaluates a `cfg` condition for a release build for this version.
 fn holds(condition: &Meta, major: u32) -> Result<bool> {
     match condition {
         Meta::Path(path) => Ok(path.is_ident("unix")),
         Meta::NameValue(pair) if pair.path.is_ident("feature") => {
             Ok(string(pair) == Some(format!("pg{major}")))
         }
-        Meta::NameValue(_) => bail!("a condition that is not understood"),
+        Meta::NameValue(_) => bail!("unsupported cfg condition"),
         Meta::List(list) => {
             let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated)?;
             let parts = parts.iter().map(|part| holds(part, major));
@@ -137,7 +137,7 @@ fn declaration(item: &ForeignItem, name: &str, aliases: &Aliases<'_>) -> Result<
         ForeignItem::Fn(function) => {
             let mut arguments = Vec::new();
             for input in &function.sig.inputs {
-                let FnArg::Typed(input) = input else { bail!("a method") };
+                let FnArg::Typed(input) = input else { bail!("unexpected method") };
                 arguments.push(in_c(&input.ty, "", aliases)?);
             }
             if function.sig.variadic.is_some() {
@@ -148,7 +148,7 @@ fn declaration(item: &ForeignItem, name: &str, aliases: &Aliases<'_>) -> Result<
             result(&function.sig.output, &format!("({name})({arguments})"), aliases)
         }
         ForeignItem::Static(variable) => in_c(&variable.ty, &format!("({name})"), aliases),
-        _ => bail!("neither a function nor a variable"),
+        _ => bail!("expected a function or a variable"),
     }
 }
 
@@ -162,12 +162,12 @@ fn result(output: &ReturnType, declared: &str, aliases: &Aliases<'_>) -> Result<
     }
 }
 
-/// A type in C around what is declared to have it; nothing for a type alone.
+/// Declares `declared` with this type in C; gives the bare type if `declared` is empty.
 pub fn in_c(rust: &Type, declared: &str, aliases: &Aliases<'_>) -> Result<String> {
     qualified(rust, "", declared, aliases)
 }
 
-/// The same for something that is constant, if the qualifier says so.
+/// Like [`in_c`], with a `const` qualifier.
 fn qualified(
     rust: &Type,
     qualifier: &str,
@@ -194,14 +194,14 @@ fn qualified(
         Type::Path(path) => {
             let segments: Vec<String> =
                 path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-            // Enumerations of the bindings are modules with a type of this name.
+            // Enums in the bindings are modules with a type `Type`.
             let last = path.path.segments.iter().rfind(|segment| segment.ident != "Type");
             let last = last.context("a type without a name")?;
             let name = last.ident.to_string();
             if let PathArguments::AngleBracketed(arguments) = &last.arguments
                 && let Some(GenericArgument::Type(inner)) = arguments.args.first()
             {
-                // A function that may be missing.
+                // A nullable function pointer.
                 return qualified(inner, qualifier, declared, aliases);
             }
             if let (1, Some(alias)) = (segments.len(), aliases.get(&name)) {
@@ -209,7 +209,7 @@ fn qualified(
             }
             Ok(format!("{qualifier}{} {declared}", named(&name)).trim_end().to_owned())
         }
-        _ => bail!("a type that has no like in C"),
+        _ => bail!("type without a C equivalent"),
     }
 }
 
@@ -228,7 +228,7 @@ fn named(rust: &str) -> &str {
         "i64" => "int64",
         "usize" => "size_t",
         "isize" => "ssize_t",
-        // What the extension names otherwise.
+        // Types with different names in the extension.
         "CommMethods" => "PQcommMethods",
         "f64" => "double",
         "f32" => "float",

@@ -1,4 +1,4 @@
-//! Structures of the server that the extension declares by hand, and what C has to find of them in the headers.
+//! Structures of the server that the extension declares itself, and the C assertions that compare them with the headers.
 
 use std::fmt::Write as _;
 
@@ -8,16 +8,16 @@ use syn::{Item, ItemStruct, Type};
 
 use super::prototypes::{self, Aliases};
 
-/// Names here, and in the headers.
+/// Structure names in the extension and in the headers.
 const COMPARED: [(&str, &str); 1] = [("CommMethods", "PQcommMethods")];
 
-/// Structures in C's layout that are in no header, and what they are.
+/// Structures with C layout that are in no header, with an explanation.
 pub const NOT_COMPARED: [(&str, &str); 2] = [
     ("PrintReceiver", "the head of printtup.c's DR_printtup, which is in no header"),
     ("State", "the extension's own, behind the bindings' CustomScanState"),
 ];
 
-/// What compares one structure.
+/// Comparison of one structure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
     /// The comparison, in C.
@@ -26,7 +26,7 @@ pub struct Structure {
     pub line: usize,
 }
 
-/// The structures in C's layout that a source text declares. One that is neither to be compared nor excused is an error.
+/// Converts the structures with C layout in a source file. It is an error if one is neither compared nor excluded.
 pub fn of_source(text: &str) -> Result<Vec<Structure>> {
     let file = syn::parse_file(text)?;
     let aliases = prototypes::aliases(&file.items);
@@ -42,7 +42,7 @@ pub fn of_source(text: &str) -> Result<Vec<Structure>> {
             continue;
         }
         let Some((_, server)) = COMPARED.iter().find(|(here, _)| *here == name) else {
-            bail!("structure {name} is in C's layout: say in structures.rs what it is there");
+            bail!("structure {name} has C layout, but is not listed in structures.rs");
         };
         let line = item.span().start().line;
         found.push(Structure { text: comparison(structure, server, &aliases)?, line });
@@ -50,7 +50,7 @@ pub fn of_source(text: &str) -> Result<Vec<Structure>> {
     Ok(found)
 }
 
-/// Size, and for each field its place; and its type, where Rust says one.
+/// Compares the size, the offset of each field, and its type unless it is an untyped pointer.
 fn comparison(structure: &ItemStruct, server: &str, aliases: &Aliases<'_>) -> Result<String> {
     let here = format!("struct rust_{}", structure.ident);
     let (mut fields, mut checks) = (String::new(), String::new());
@@ -71,7 +71,7 @@ fn comparison(structure: &ItemStruct, server: &str, aliases: &Aliases<'_>) -> Re
     Ok(format!("{here} {{ {fields}}}; _Static_assert({size}, \"size of {server}\");{checks}"))
 }
 
-/// A pointer to nothing known.
+/// Whether this is an untyped pointer.
 fn is_untyped(field: &Type) -> bool {
     matches!(field, Type::Ptr(pointer) if matches!(&*pointer.elem, Type::Tuple(unit) if unit.elems.is_empty()))
 }

@@ -28,7 +28,7 @@ fn conditions_choose_what_a_version_has() {
     assert_eq!(prototypes(rust, 18), ["void (new)(void)", "void (walker_impl)(void)"]);
 }
 
-/// What the compiler says of these declarations to a server whose only header is this.
+/// Compiles these declarations against a server with only this header; returns the compiler's messages.
 fn compared(header: &str, rust: &str) -> String {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("postgres.h"), format!("#include <stdbool.h>\n{header}")).unwrap();

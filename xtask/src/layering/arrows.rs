@@ -1,4 +1,4 @@
-//! Which file uses which: every path is followed, through imports and re-exports, to the file that defines what it names.
+//! Finds which files use which: follows every path through imports and re-exports to the file that defines the item.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,27 +7,27 @@ use petgraph::graphmap::DiGraphMap;
 
 use super::sources::{Name, Sources};
 
-/// What ties one file to another: line and path, as written.
+/// A dependency between two files: line number and path as written.
 pub type Ties = BTreeSet<(usize, String)>;
 
-/// The uses of a crate's files among each other, by their numbers.
+/// Dependencies between the files of a crate, by file number.
 #[derive(Debug, Default)]
 pub struct Arrows(pub BTreeMap<(usize, usize), Ties>);
 
-/// Where a path leads.
+/// What a path resolves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
-    /// To an item of this file.
+    /// An item of this file.
     Item(usize),
-    /// To a module.
+    /// A module.
     Module(usize),
 }
 
-/// Imports of imports are followed so far.
+/// Maximum depth to which imports of imports are followed.
 const DEPTH: usize = 16;
 
 impl Arrows {
-    /// All arrows of these sources.
+    /// Finds all dependencies in these sources.
     pub fn find(sources: &Sources) -> Self {
         let mut arrows = Self::default();
         for (index, module) in sources.modules.iter().enumerate() {
@@ -45,7 +45,7 @@ impl Arrows {
         arrows
     }
 
-    /// Files that use each other in a circle, each circle as a whole, sorted.
+    /// Cycles between files, each complete and sorted.
     pub fn circles(&self) -> Vec<Vec<usize>> {
         let graph: DiGraphMap<usize, ()> = DiGraphMap::from_edges(self.0.keys().copied());
         let mut circles = tarjan_scc(&graph);
@@ -56,7 +56,7 @@ impl Arrows {
     }
 }
 
-/// Where a path leads that is written in a module; nothing for names of other crates and local names.
+/// Resolves a path written in a module; empty for names of other crates and local names.
 fn resolve(sources: &Sources, from: usize, path: &[String], depth: usize) -> Vec<Target> {
     let Some((first, rest)) = path.split_first().filter(|_| depth > 0) else { return Vec::new() };
     let start = match first.as_str() {
@@ -79,8 +79,8 @@ fn parent(sources: &Sources, module: usize) -> usize {
     sources.modules.iter().position(|module| module.path == above).unwrap_or(0)
 }
 
-/// From what a path has led to so far, by one more name. What belongs to an item is in the item's file; what a module
-/// does not declare, a macro has made there.
+/// Resolves one more segment of a path. Names inside an item are in the item's file; names that a module
+/// does not declare were generated there by a macro.
 fn step(sources: &Sources, target: Target, name: &str, depth: usize) -> Vec<Target> {
     let Target::Module(module) = target else { return vec![target] };
     if name == "super" {
@@ -90,7 +90,7 @@ fn step(sources: &Sources, target: Target, name: &str, depth: usize) -> Vec<Targ
     if found.is_empty() { vec![Target::Item(sources.modules[module].file)] } else { found }
 }
 
-/// What a name stands for in a module.
+/// Looks up a name in a module.
 fn look_up(sources: &Sources, module: usize, name: &str, depth: usize) -> Vec<Target> {
     let here = &sources.modules[module];
     if let Some(names) = here.names.get(name) {

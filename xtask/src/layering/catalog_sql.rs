@@ -1,4 +1,4 @@
-//! SQL on the extension's own tables has one room: finds string literals elsewhere that name such a table where SQL does.
+//! SQL on the extension's own tables belongs into one layer: finds string literals elsewhere that refer to such a table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,17 +12,17 @@ use super::room_of;
 use super::sources::Sources;
 use crate::scripts;
 
-/// The only room that may have it.
+/// The layer that may contain it.
 const ROOM: &str = "catalog";
 
-/// What stands before a table's name in SQL; written in capitals, which prose is not.
+/// SQL keywords before a table name; upper-case only, to distinguish SQL from prose.
 const KEYWORDS: [&str; 8] =
     ["FROM", "JOIN", "INTO", "UPDATE", "TABLE", "ONLY", "USING", "TRUNCATE"];
 
-/// The schema that the tables are in, with the dot behind it.
+/// The tables' schema, with the dot.
 const SCHEMA: &str = "helios.";
 
-/// Names of the tables that the install scripts in this directory make.
+/// Names of the tables created by the install scripts in this directory.
 pub fn tables(install: &Path) -> Result<BTreeSet<String>> {
     let mut tables = BTreeSet::new();
     for script in scripts::in_directory(install)? {
@@ -34,7 +34,7 @@ pub fn tables(install: &Path) -> Result<BTreeSet<String>> {
     Ok(tables)
 }
 
-/// The literals outside of the room that name one of the tables.
+/// Returns the literals outside of that layer that refer to one of the tables.
 pub fn check(sources: &Sources, tables: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     for file in sources.files.iter().filter(|file| room_of(&file.name) != ROOM) {
@@ -52,7 +52,7 @@ pub fn check(sources: &Sources, tables: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// The strings in these tokens with their lines, without documentation.
+/// Collects the string literals in these tokens with their lines, except documentation.
 fn literals_in(tokens: TokenStream, found: &mut Vec<(usize, String)>) {
     let mut is_attribute = false;
     for token in tokens {
@@ -90,7 +90,7 @@ fn text_of(literal: Lit) -> Option<String> {
     }
 }
 
-/// The places in a text where SQL names a table: the keyword and the name. A name that is filled in later counts.
+/// Finds the places where SQL refers to a table: keyword and name. A name that is inserted by formatting counts, too.
 fn named(text: &str, tables: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(SCHEMA) {
@@ -108,7 +108,7 @@ fn named(text: &str, tables: &BTreeSet<String>) -> Vec<String> {
     found
 }
 
-/// The name that a text begins with.
+/// The name at the beginning of a text.
 fn name_at(text: &str) -> &str {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     &text[..end.unwrap_or(text.len())]

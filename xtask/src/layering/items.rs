@@ -1,9 +1,9 @@
-//! Items of a source file: which are for tests only, and a visit of the others.
+//! Items of a source file: which are compiled for tests only, and a visitor for the others.
 
 use syn::visit::Visit;
 use syn::{Attribute, Item};
 
-/// Is this item compiled for tests only?
+/// Whether this item is compiled for tests only.
 pub fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
@@ -32,7 +32,7 @@ pub fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Visits items, but not those of tests and not modules, which are visited by themselves.
+/// Visits items except tests and modules, which are visited separately.
 pub fn visit_items<'a>(visitor: &mut impl Visit<'a>, items: &'a [Item]) {
     let code = items.iter().filter(|item| !is_test(attributes(item)));
     code.filter(|item| !matches!(item, Item::Mod(_) | Item::Use(_)))

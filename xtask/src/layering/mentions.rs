@@ -1,4 +1,4 @@
-//! The paths that code names, in types, expressions, patterns, attributes and the arguments of macros.
+//! Finds the paths mentioned in code: in types, expressions, patterns, attributes and macro arguments.
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -6,16 +6,16 @@ use syn::{ImplItemFn, Item, ItemUse, Macro, Path, UseTree};
 
 use super::items;
 
-/// A path and the line it stands on.
+/// A path and its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mention {
-    /// Its names, without generic arguments.
+    /// Path segments without generic arguments.
     pub path: Vec<String>,
-    /// Line, from 1.
+    /// Line number, starting at 1.
     pub line: usize,
 }
 
-/// All paths in these items, without what only tests compile and without `use` declarations at the top.
+/// All paths in these items, except in test code and top-level `use` declarations.
 pub fn of_items(items: &[Item]) -> Vec<Mention> {
     let mut found = Mentions(Vec::new());
     items::visit_items(&mut found, items);
@@ -39,7 +39,7 @@ impl<'a> Visit<'a> for Mentions {
         of_tokens(call.tokens.clone(), &mut self.0);
     }
 
-    /// A `use` inside a function.
+    /// Visits a `use` inside a function.
     fn visit_item_use(&mut self, import: &'a ItemUse) {
         of_use(&import.tree, &mut Vec::new(), &mut self.0);
     }
@@ -72,7 +72,7 @@ fn of_use(tree: &UseTree, before: &mut Vec<String>, found: &mut Vec<Mention>) {
     }
 }
 
-/// Paths in the arguments of a macro: names with `::` between them that do not follow a dot.
+/// Finds paths in macro arguments: names separated by `::` that do not follow a dot.
 fn of_tokens(tokens: TokenStream, found: &mut Vec<Mention>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mark = |at: usize, mark: char| matches!(tokens.get(at), Some(TokenTree::Punct(punct)) if punct.as_char() == mark);

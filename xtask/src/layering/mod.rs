@@ -1,6 +1,6 @@
-//! Reads the extension's sources and finds what breaks the layout: a file that uses one of a higher room, files that
-//! use each other in a circle, `unsafe` outside `src/pg/`, SQL on the extension's tables outside `src/catalog/`, a file
-//! that has grown too long, and what `helios-core` offers and nobody takes.
+//! Checks the layout of the extension's sources: finds files that use a higher layer, files that
+//! depend on each other in a cycle, `unsafe` outside `src/pg/`, SQL on the extension's tables outside `src/catalog/`, files
+//! that are too long, and unused items of `helios-core`.
 
 mod arrows;
 mod catalog_sql;
@@ -21,8 +21,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use arrows::Arrows;
 use sources::Sources;
 
-/// Rooms of the extension from top to bottom: folders of `src`, or files there. A room may use those on lower lines
-/// and itself; rooms on one line may use each other, as long as no circle of files comes of it.
+/// Layers of the extension from top to bottom: directories or files in `src`. A layer may use those on lower lines
+/// and itself; layers on the same line may use each other as long as the files do not form a cycle.
 const ROOMS: [&[&str]; 12] = [
     &["lib"],
     &["hooks", "api", "workers"],
@@ -38,13 +38,13 @@ const ROOMS: [&[&str]; 12] = [
     &["error"],
 ];
 
-/// The only room that may say `unsafe`.
+/// The only layer that may use `unsafe`.
 const UNSAFE_ROOM: &str = "pg";
 
-/// Longest file allowed, in lines: about 400 are aimed at.
+/// Maximum length of a file in lines; aim for about 400.
 const LONGEST: usize = 420;
 
-/// Checks the extension and the core of a checkout; returns the violations, each with its place.
+/// Checks the extension and the core of a checkout; returns a message with the place of each violation.
 pub fn check(root: &Path) -> Result<Vec<String>> {
     let extension = Sources::read(&root.join("src"))?;
     let mut found = violations(&extension);
@@ -55,18 +55,18 @@ pub fn check(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// What breaks the layout of these sources.
+/// Finds the violations in these sources.
 fn violations(sources: &Sources) -> Vec<String> {
     let mut found = Vec::new();
     for file in &sources.files {
         let shown = Path::new("src").join(&file.name);
         let shown = shown.display();
         if file.lines > LONGEST {
-            found.push(format!("{shown}: {} lines, more than {LONGEST}", file.lines));
+            found.push(format!("{shown}: {} lines, maximum is {LONGEST}", file.lines));
         }
         match room_of(&file.name) {
             room if !ROOMS.iter().any(|rooms| rooms.contains(&room.as_str())) => {
-                found.push(format!("{shown}: \"{room}\" is not a room of the layout"));
+                found.push(format!("{shown}: \"{room}\" is not a layer"));
             }
             room if room == UNSAFE_ROOM => {}
             _ => {
@@ -87,7 +87,7 @@ fn violations(sources: &Sources) -> Vec<String> {
         found.push(format!("upward: {}", tie(&from, &to).unwrap_or_default()));
     }
     for circle in circles(sources, &arrows) {
-        let mut text = format!("a circle of {} files:", circle.len());
+        let mut text = format!("cyclic dependency of {} files:", circle.len());
         let pairs = circle.iter().flat_map(|from| circle.iter().map(move |to| (from, to)));
         for tie in pairs.filter_map(|(from, to)| tie(from, to)) {
             let _ = write!(text, "\n    {tie}");
@@ -97,7 +97,7 @@ fn violations(sources: &Sources) -> Vec<String> {
     found
 }
 
-/// The room that a file belongs to: its folder, or its own name at the top.
+/// The layer of a file: its directory, or the file itself at the top level.
 fn room_of(name: &Path) -> String {
     let first = name.components().next().map(|part| part.as_os_str().to_string_lossy());
     first.unwrap_or_default().trim_end_matches(".rs").to_owned()
@@ -115,7 +115,7 @@ fn unsafe_lines(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// The uses of a higher room.
+/// Finds the uses of a higher layer.
 fn upward(sources: &Sources, arrows: &Arrows) -> BTreeSet<(String, String)> {
     let height = |file: usize| {
         let room = room_of(&sources.files[file].name);
@@ -137,7 +137,7 @@ fn name(sources: &Sources, file: usize) -> String {
     sources.files[file].name.display().to_string()
 }
 
-/// What ties two files together, as text: the paths that one names of the other and where.
+/// Describes the dependency of one file on another: the paths and their lines.
 fn ties(sources: &Sources, arrows: &Arrows, from: &str, to: &str) -> Option<String> {
     let file = |wanted: &str| sources.files.iter().position(|file| file.name == Path::new(wanted));
     let ties = arrows.0.get(&(file(from)?, file(to)?))?;

@@ -1,4 +1,4 @@
-//! The modules of a crate as its files declare them: which names each one has, and what its code names.
+//! The modules of a crate as declared by its files, with the names they define and the paths they use.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,68 +11,68 @@ use syn::{Item, UseTree, Visibility};
 use super::items::{attributes, is_test};
 use super::mentions::{self, Mention};
 
-/// One module: a file, or a `mod name { … }` in one.
+/// A module: a file, or a `mod name { … }` within one.
 #[derive(Debug, Default)]
 pub struct Module {
-    /// Its name from the crate's root on.
+    /// Path from the crate root.
     pub path: Vec<String>,
-    /// Number of its file in [`Sources::files`].
+    /// Index of its file in [`Sources::files`].
     pub file: usize,
-    /// What is defined, declared or imported here; functions and modules may share a name.
+    /// Names defined, declared or imported here; functions and modules may share a name.
     pub names: HashMap<String, Vec<Name>>,
-    /// Modules that all names are imported from.
+    /// Modules imported with a glob.
     pub globs: Vec<Vec<String>>,
-    /// Paths in the code, `use` declarations included.
+    /// Paths in the code, including `use` declarations.
     pub mentions: Vec<Mention>,
 }
 
-/// What a name of a module stands for.
+/// What a name in a module refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
-    /// Something that this file defines.
+    /// An item defined in this file.
     Item,
     /// A module declared here.
     Module(usize),
-    /// Something imported, by its path as written.
+    /// An import, with its path as written.
     Alias(Vec<String>),
 }
 
 /// A source file.
 #[derive(Debug)]
 pub struct File {
-    /// Below the crate's `src`.
+    /// Path below the crate's `src`.
     pub name: PathBuf,
-    /// Its text as tokens.
+    /// Contents as tokens.
     pub tokens: TokenStream,
-    /// Its number of lines.
+    /// Number of lines.
     pub lines: usize,
 }
 
-/// A crate's files and modules without its tests. Module 0 is the root.
+/// The files and modules of a crate without its tests. Module 0 is the root.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// All files, in the order in which they are declared.
+    /// All files, in order of declaration.
     pub files: Vec<File>,
-    /// All modules, parents first.
+    /// All modules, parents before children.
     pub modules: Vec<Module>,
 }
 
 impl Sources {
-    /// Reads the crate whose root is `lib.rs` in this folder.
+    /// Reads the crate whose root is `lib.rs` in this directory.
     pub fn read(src: &Path) -> Result<Self> {
         let mut sources = Self::default();
         sources.read_file(src, Path::new("lib.rs"), Vec::new())?;
         Ok(sources)
     }
 
-    /// Reads one file and those of the modules that it declares; returns its module.
+    /// Reads a file and the files of the modules it declares; returns its module.
     fn read_file(&mut self, src: &Path, name: &Path, path: Vec<String>) -> Result<usize> {
         let shown = src.join(name);
         let text = fs::read_to_string(&shown)
             .with_context(|| format!("cannot read {}", shown.display()))?;
         let lexed = text.parse().map_err(|error| anyhow::anyhow!("{}: {error}", shown.display()));
         let syntax = syn::parse_file(&text);
-        let syntax = syntax.with_context(|| format!("{}: not understood", shown.display()))?;
+        let syntax = syntax.with_context(|| format!("{}: cannot be parsed", shown.display()))?;
         let file = self.files.len();
         self.files.push(File { name: name.into(), tokens: lexed?, lines: text.lines().count() });
         self.read_module(src, file, path, &syntax.items)
@@ -124,7 +124,7 @@ impl Sources {
 
     fn import(&mut self, module: usize, visibility: &Visibility, leaves: Vec<Leaf>) {
         for leaf in leaves {
-            // Handing a child's items on is listing them, not using them.
+            // Re-exporting a child's items is not a use of them.
             let hands_on = !matches!(visibility, Visibility::Inherited);
             let own_child = leaf.path.first().is_some_and(|first| {
                 let names = self.modules[module].names.get(first);
@@ -142,7 +142,7 @@ impl Sources {
     }
 }
 
-/// One name that a `use` brings in; all names of a module where `name` is None.
+/// One name imported by a `use`; a glob import if `name` is `None`.
 struct Leaf {
     path: Vec<String>,
     name: Option<String>,
@@ -178,14 +178,14 @@ fn flatten(tree: &UseTree, before: &mut Vec<String>, leaves: &mut Vec<Leaf>) {
     }
 }
 
-/// The file of a module: `a/b.rs`, or `a/b/mod.rs` where that one exists.
+/// The file of a module: `a/b.rs`, or `a/b/mod.rs` if it exists.
 fn file_of(src: &Path, path: &[String]) -> PathBuf {
     let folder: PathBuf = path.iter().collect();
     let inside = folder.join("mod.rs");
     if src.join(&inside).exists() { inside } else { folder.with_extension("rs") }
 }
 
-/// The name that an item defines.
+/// The name defined by an item.
 fn defined(item: &Item) -> Option<String> {
     let name = match item {
         Item::Const(item) => &item.ident,

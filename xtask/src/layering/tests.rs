@@ -1,6 +1,6 @@
 use super::*;
 
-/// A crate of these files below `src`; the root is first.
+/// Creates a crate with these files below `src`; the first is the root.
 fn crate_of(files: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
@@ -16,7 +16,7 @@ fn found(files: &[(&str, &str)]) -> Vec<String> {
     violations(&crate_of(files).1)
 }
 
-/// A crate with the rooms `api`, `remote` and `pg`; each with these lines.
+/// Creates a crate with the layers `api`, `remote` and `pg`, with the given code in each, and returns the violations.
 fn rooms(api: &str, remote: &str, pg: &str) -> Vec<String> {
     let root = "mod api; mod pg; mod remote; mod error;";
     found(&[
@@ -82,7 +82,7 @@ fn circles_are_found_with_what_ties_them() {
     };
     assert_eq!(found(&files("pub struct A;")), [""; 0]);
     let found = found(&files("pub struct A; fn f() { super::b::g() }"));
-    let expected = "a circle of 2 files:\n    src/ddl/a.rs uses src/ddl/b.rs: super::b::g in line 1\n    \
+    let expected = "cyclic dependency of 2 files:\n    src/ddl/a.rs uses src/ddl/b.rs: super::b::g in line 1\n    \
                     src/ddl/b.rs uses src/ddl/a.rs: super::A in line 1";
     assert_eq!(found, [expected]);
 }
@@ -111,9 +111,9 @@ fn unsafe_outside_its_room_is_found() {
 
 #[test]
 fn long_files_and_strange_rooms_are_found() {
-    assert_eq!(rooms(&"\n".repeat(421), "", ""), ["src/api.rs: 421 lines, more than 420"]);
+    assert_eq!(rooms(&"\n".repeat(421), "", ""), ["src/api.rs: 421 lines, maximum is 420"]);
     let found = found(&[("lib.rs", "mod cellar;"), ("cellar.rs", "")]);
-    assert_eq!(found, ["src/cellar.rs: \"cellar\" is not a room of the layout"]);
+    assert_eq!(found, ["src/cellar.rs: \"cellar\" is not a layer"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn unused_items_of_the_core_are_found() {
     let extension = crate_of(&[("lib.rs", "mod a; mod b;"), user, other]);
     let found = unused::check(&core.1, &extension.1);
     let expected = |place: &str, name: &str| {
-        format!("core/src/{place}: {name} is public, but nothing that runs uses it")
+        format!("core/src/{place}: {name} is public, but not used in production code")
     };
     assert_eq!(found, [expected("slot.rs:1", "lost"), expected("twin.rs:1", "Twin")]);
 }

@@ -1,7 +1,7 @@
-//! What `helios-core` offers and production does not use: rules that only their own tests call prove nothing.
+//! Finds items of `helios-core` that production code does not use: rules exercised only by their own tests prove nothing.
 //!
-//! Items are told apart by name alone, so that a name in use excuses its namesakes; what is reported is surely unused.
-//! Methods may be called anywhere; everything else only by files that name the crate.
+//! Items are identified by name alone, so a name in use also covers unrelated items of the same name; whatever is reported is unused.
+//! Methods may be called anywhere; everything else only in files that name the crate.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -14,7 +14,7 @@ use syn::{ImplItemFn, Item, ItemImpl, Visibility};
 use super::items;
 use super::sources::Sources;
 
-/// A named piece of code and the names in it.
+/// A named piece of code and the names it mentions.
 struct Piece {
     name: String,
     is_method: bool,
@@ -23,10 +23,10 @@ struct Piece {
     words: BTreeSet<String>,
 }
 
-/// The core's name in paths.
+/// Name of the core crate in paths.
 const CRATE: &str = "helios_core";
 
-/// The public items of `core` that are reached neither from the extension nor from something that is.
+/// Public items of `core` reachable neither from the extension nor from another reachable item.
 pub fn check(core: &Sources, extension: &Sources) -> Vec<String> {
     let (mut by_callers, mut anywhere) = (BTreeSet::new(), BTreeSet::new());
     for file in &extension.files {
@@ -66,7 +66,7 @@ pub fn check(core: &Sources, extension: &Sources) -> Vec<String> {
     idle.map(|(file, piece)| {
         let file = Path::new("core/src").join(&core.files[*file].name);
         let (shown, line, name) = (file.display(), piece.line, &piece.name);
-        format!("{shown}:{line}: {name} is public, but nothing that runs uses it")
+        format!("{shown}:{line}: {name} is public, but not used in production code")
     })
     .collect()
 }
@@ -118,7 +118,7 @@ impl<'a> Visit<'a> for Collector {
         }
     }
 
-    /// Methods by their names; implementations of traits belong to their types.
+    /// Records methods by name; trait implementations belong to their types.
     fn visit_item_impl(&mut self, block: &'a ItemImpl) {
         match (&block.trait_, block.self_ty.as_ref()) {
             (Some(_), syn::Type::Path(path)) => {

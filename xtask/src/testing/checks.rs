@@ -1,4 +1,4 @@
-//! Checks of the sources: format, lints, documentation, layout.
+//! Checks of the sources: formatting, lints, documentation, layering.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,10 +9,10 @@ use crate::layering;
 use testkit::command;
 use testkit::paths;
 
-/// Everything that builds without PostgreSQL.
+/// The packages that build without PostgreSQL.
 const PURE: [&str; 8] = ["-p", "helios-core", "-p", "testkit", "-p", "xtask", "-p", "helios-tests"];
 
-/// The extension, built as it is for servers: the bindings are made once for all uses.
+/// The extension with the same profile as for servers, so that the bindings are generated only once.
 pub const EXTENSION: [&str; 6] =
     ["-p", "helios", "--release", "--no-default-features", "--features", "pg15"];
 
@@ -22,12 +22,12 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
-/// rustfmt has nothing to change.
+/// Checks that rustfmt would change nothing.
 pub fn format() -> Result<()> {
     command::output(&mut cargo(&["fmt", "--all", "--check", "--", "--color=never"])).map(drop)
 }
 
-/// Clippy has nothing to say.
+/// Runs Clippy with warnings as errors.
 pub fn lint(pg_config: &Path) -> Result<()> {
     let deny = ["--", "-D", "warnings"];
     command::output(cargo(&["clippy", "--quiet", "--all-targets"]).args(PURE).args(deny))?;
@@ -36,7 +36,7 @@ pub fn lint(pg_config: &Path) -> Result<()> {
     command::output(&mut extension).map(drop)
 }
 
-/// The documentation builds without a warning, that of private items too: most of the extension
+/// Builds the documentation without warnings, including that of private items: most of the extension
 /// is private.
 pub fn docs(pg_config: &Path) -> Result<()> {
     let arguments = ["doc", "--quiet", "--no-deps", "--document-private-items"];
@@ -47,7 +47,7 @@ pub fn docs(pg_config: &Path) -> Result<()> {
     command::output(&mut extension).map(drop)
 }
 
-/// The extension's rooms use each other downward only.
+/// Checks that the extension's layers use each other downward only.
 pub fn layers() -> Result<()> {
     let violations = layering::check(paths::workspace())?;
     if !violations.is_empty() {

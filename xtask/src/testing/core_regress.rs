@@ -1,10 +1,10 @@
-//! PostgreSQL's own regression suite, on a server that has Helios loaded and a database that has
-//! the extension, alone and with a node beside it: everything must be as it is without.
+//! Runs PostgreSQL's own regression suite on a server with Helios loaded and a database with
+//! the extension, first without and then with a node. All results must be the same as without Helios.
 //!
-//! What "as it is without" means is in the suite's expected files where the sources are of exactly
-//! the installed version. Mirrors do not keep every minor version; with sources of another one the
-//! suite runs on a server without Helios first, and what fails there is expected to give the same
-//! result with Helios.
+//! If the sources are of exactly the installed version, the suite's expected files define the results
+//! without Helios. Mirrors do not keep every minor version; with sources of another minor version the
+//! suite first runs on a server without Helios, and the results that differ from the expected files replace
+//! them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,12 @@ use testkit::postgres::Postgres;
 use testkit::scratch::Scratch;
 use testkit::server::{HOST, ROLE, Server};
 
-/// Plans depend on statistics, and those on this; the suite's own servers have the default.
+/// Plans depend on statistics, and those on autovacuum; the suite's own servers use the default.
 const SETTINGS: [&str; 1] = ["autovacuum_naptime = 1min"];
 
 const LOADED: [&str; 2] = ["shared_preload_libraries = 'helios'", SETTINGS[0]];
 
-/// The suite's database, and what `pg_regress` sets in the one that it makes itself.
+/// The suite's database, and the settings that `pg_regress` would set if it created the database itself.
 const DATABASE: &str = "regression";
 const DATABASE_SETTINGS: [&str; 6] = [
     "lc_messages = 'C'",
@@ -37,31 +37,31 @@ const DATABASE_SETTINGS: [&str; 6] = [
     "timezone_abbreviations = 'Default'",
 ];
 
-/// Tests that may differ once there is a node, and why.
+/// Tests that may differ if there is a node, with the reason.
 const KNOWN: [(&str, &str); 2] = [("misc", COLUMN_TYPE), ("plpgsql", COLUMN_TYPE)];
 const COLUMN_TYPE: &str = "the node has no table for table.column%TYPE";
 
-/// Minor versions differ in the results of a few tests. If more fail on a server without Helios, it is the way the suite
-/// is run that is at fault, and the server's results must not pass for the expected ones.
+/// Maximum number of tests whose results may differ between minor versions. If more fail on a server without Helios,
+/// the setup is wrong, and the server's results must not be taken for the expected ones.
 const MOST_REPLACED: u64 = 5;
 
-/// C sources of libraries that the suite loads, below the tree's root.
+/// C sources of libraries that the suite loads, relative to the root of the source tree.
 const LIBRARIES: [&str; 3] =
     ["src/test/regress/regress.c", "contrib/spi/autoinc.c", "contrib/spi/refint.c"];
 
-/// One test lists all views of `pg_catalog`, where those of Helios are as well: its condition, and
-/// the one that leaves them out.
+/// One test lists all views in `pg_catalog`, which include those of Helios: the original condition, and
+/// one that excludes them.
 const VIEWS: (&str, &str) = (
     "FROM pg_views\nWHERE schemaname = 'pg_catalog'\n",
     "FROM pg_views\nWHERE schemaname = 'pg_catalog' AND viewname !~ '^helios_'\n",
 );
 
-/// Runs the whole suite twice.
+/// Runs the whole suite without and with a node.
 pub fn run(pg: &Postgres) -> Result<Counts> {
     let sources = match source::of(pg)? {
         Obtained::Yes(sources) => sources,
         Obtained::No(reason) => {
-            println!("skipped: PostgreSQL's regression suite is not obtainable: {reason}");
+            println!("skipped: PostgreSQL's regression suite is unavailable: {reason}");
             return Ok(Counts::SKIPPED);
         }
     };
@@ -69,10 +69,10 @@ pub fn run(pg: &Postgres) -> Result<Counts> {
     let suite = Suite::prepare(pg, &sources, &scratch.dir)?;
     let mut replaced = Vec::new();
     if sources.version != pg.number() {
-        println!("the suite is of {}, the server {}", sources.version, pg.number());
+        println!("the suite is from version {}, the server is {}", sources.version, pg.number());
         replaced = suite.expect_what_is_without(&scratch)?;
     }
-    println!("alone");
+    println!("without nodes");
     let server = scratch.plain_server(pg, 1, &LOADED)?;
     let alone = suite.run(&server, &["--load-extension=helios"])?;
     print!("{}", alone.text);
@@ -84,12 +84,12 @@ pub fn run(pg: &Postgres) -> Result<Counts> {
     let dbname = format!("--dbname={DATABASE}");
     let mut counts = alone.counts;
     counts.add(suite.run(&server, &["--use-existing", &dbname])?.judge()?);
-    // Compared with a server without Helios only: a skip that is seen.
+    // The comparison with a server without Helios is missing: report that as skipped.
     counts.skipped += replaced.len() as u64;
     Ok(counts)
 }
 
-/// A server whose database is ready for the suite, with a node.
+/// Starts a server with a node and a database prepared for the suite.
 fn coordinator_with_node(pg: &Postgres, scratch: &Scratch) -> Result<Server> {
     let coordinator = scratch.plain_server(pg, 2, &LOADED)?;
     let node = scratch.plain_server(pg, 3, &LOADED)?;
@@ -109,17 +109,17 @@ fn coordinator_with_node(pg: &Postgres, scratch: &Scratch) -> Result<Server> {
     Ok(coordinator)
 }
 
-/// The suite in a directory of its own.
+/// The suite in a working directory.
 struct Suite {
     pg: Postgres,
     input: PathBuf,
     libraries: PathBuf,
     output: PathBuf,
-    /// Results of a server without Helios, kept between runs.
+    /// Directory with the results of a server without Helios, kept between runs.
     kept: PathBuf,
 }
 
-/// What a run gave.
+/// Results of one run.
 struct Run {
     text: String,
     counts: Counts,
@@ -152,7 +152,7 @@ impl Suite {
             let path = self.input.join(file);
             let text = fs::read_to_string(&path)?;
             if !text.contains(VIEWS.0) {
-                bail!("{} does not list views as it did", path.display());
+                bail!("{} does not contain the expected query on pg_views", path.display());
             }
             fs::write(&path, text.replace(VIEWS.0, VIEWS.1))?;
         }
@@ -175,7 +175,7 @@ impl Suite {
         Ok(())
     }
 
-    /// Makes the results of a server without Helios the expected ones, where they differ.
+    /// Where the results of a server without Helios differ from the expected files, makes them the expected ones.
     fn expect_what_is_without(&self, scratch: &Scratch) -> Result<Vec<String>> {
         if !self.kept.exists() {
             let server = scratch.plain_server(&self.pg, 0, &SETTINGS)?;
@@ -185,7 +185,7 @@ impl Suite {
                 println!("{}", run.differences()?);
             }
             if run.counts.failed > MOST_REPLACED {
-                bail!("sources of {} do not fit this server", self.kept.display());
+                bail!("sources in {} do not match this server", self.kept.display());
             }
             let cache = self.kept.parent().context("the results are kept in a directory")?;
             fs::create_dir_all(cache)?;
@@ -194,11 +194,11 @@ impl Suite {
                 let file = format!("{name}.out");
                 fs::copy(run.output.join("results").join(&file), half.path().join(&file))?;
             }
-            // Another process that did the same meanwhile has won.
+            // Another process has stored the same results in the meantime.
             if let Err(error) = fs::rename(half.path(), &self.kept)
                 && !self.kept.exists()
             {
-                return Err(error).context("cannot keep the results of a plain server");
+                return Err(error).context("cannot store the results of a plain server");
             }
         }
         let mut replaced = Vec::new();
@@ -209,11 +209,14 @@ impl Suite {
             replaced.push(path.file_stem().unwrap_or_default().to_string_lossy().into_owned());
         }
         replaced.sort();
-        println!("expected to be as without Helios, not as in the sources: {}", replaced.join(" "));
+        println!(
+            "using results of a server without Helios as expected results of: {}",
+            replaced.join(" ")
+        );
         Ok(replaced)
     }
 
-    /// Runs every test of the suite's own schedule.
+    /// Runs all tests of the suite's own schedule.
     fn run(&self, server: &Server, options: &[&str]) -> Result<Run> {
         if self.output.exists() {
             fs::remove_dir_all(&self.output)?;
@@ -235,13 +238,13 @@ impl Suite {
         let counts = regress::count(&text);
         if counts.passed < 100 || (counts.failed == 0) != out.status.success() {
             let errors = String::from_utf8_lossy(&out.stderr);
-            bail!("pg_regress ended with {} ({counts})\n{text}{errors}", out.status);
+            bail!("pg_regress failed with {} ({counts})\n{text}{errors}", out.status);
         }
         Ok(Run { text, counts, output: self.output.clone() })
     }
 }
 
-/// What the makefile beside a source gives the preprocessor: expected results rest on it.
+/// Preprocessor flags from the makefile next to a source; the expected results depend on them.
 fn own_flags(source: &Path) -> Result<Vec<String>> {
     for name in ["Makefile", "GNUmakefile"] {
         let path = source.with_file_name(name);
@@ -249,10 +252,10 @@ fn own_flags(source: &Path) -> Result<Vec<String>> {
             return Ok(preprocessor_flags(&fs::read_to_string(&path)?));
         }
     }
-    bail!("{} has no makefile beside it", source.display())
+    bail!("no makefile next to {}", source.display())
 }
 
-/// Words of the assignments to `PG_CPPFLAGS`, but for those that name variables of the build.
+/// Values assigned to `PG_CPPFLAGS`, except those that refer to variables of the build.
 fn preprocessor_flags(makefile: &str) -> Vec<String> {
     let values = makefile.lines().filter_map(|line| {
         let (name, value) = line.split_once('=')?;
@@ -263,12 +266,12 @@ fn preprocessor_flags(makefile: &str) -> Vec<String> {
 }
 
 impl Run {
-    /// Names of the tests that failed, from the lines of both formats (see [`regress::count`]).
+    /// Names of the failed tests; understands both output formats (see [`regress::count`]).
     fn failed(&self) -> Vec<&str> {
         self.text.lines().filter_map(regress::failed_test).collect()
     }
 
-    /// Known differences are no failures, but shown.
+    /// Reports known differences, but does not count them as failures.
     fn judge(self) -> Result<Counts> {
         let known = |name: &&str| KNOWN.iter().find(|(known, _)| known == name);
         let failed = self.failed();
@@ -278,7 +281,10 @@ impl Run {
         }
         let unknown: Vec<&&str> = failed.iter().filter(|name| known(name).is_none()).collect();
         if !unknown.is_empty() {
-            println!("{}\nnot as without Helios: {unknown:?}", self.differences()?);
+            println!(
+                "{}\nresults differ from those without Helios: {unknown:?}",
+                self.differences()?
+            );
         }
         Ok(Counts {
             passed: self.counts.passed,

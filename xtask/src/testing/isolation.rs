@@ -1,8 +1,8 @@
-//! The isolation specs in `pg_regress/specs/`, run by the server's own `pg_isolation_regress`
+//! Runs the isolation specs in `pg_regress/specs/` with the server's own `pg_isolation_regress`
 //! against a cluster.
 //!
-//! Their expected output is what a plain server gives when the words `DISTRIBUTED` and `ON NODE …`
-//! are left out of the specs: sessions wait for each other, and fail, where they would there.
+//! Their expected output is that of a plain server running the specs without the words `DISTRIBUTED` and `ON NODE …`:
+//! sessions must block and fail at the same places.
 
 use anyhow::Result;
 
@@ -11,12 +11,12 @@ use testkit::cluster::DATABASE;
 use testkit::postgres::Postgres;
 use testkit::scratch::Scratch;
 
-/// Nodes of the cluster that the specs run on.
+/// Number of nodes of the cluster.
 const NODES: u16 = 2;
 
-/// The tester asks the coordinator whether a session waits for another, where a session that waits
-/// on a node only waits for the node. So its question is answered by the nodes too: sessions there
-/// have the application name that the tester gives each of its own.
+/// The tester asks the coordinator whether one session blocks another, but a session blocked
+/// on a node appears on the coordinator only as waiting for the node. So the question is passed on to the nodes, where
+/// sessions have the application name that the tester assigns to each of its own.
 const BLOCKED: &str = "
     ALTER FUNCTION pg_catalog.pg_isolation_test_session_is_blocked(integer, integer[])
         RENAME TO pg_isolation_test_session_is_blocked_here;
@@ -40,7 +40,7 @@ const BLOCKED: &str = "
         RETURN on_node_2.blocked(waiting, holders);
     END $$;";
 
-/// Runs the specs of the schedule whose names match a filter, all without filters.
+/// Runs the scheduled specs whose names match a filter; all if there are no filters.
 pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
     let specs = regress::chosen("isolation_schedule", filters)?;
     if specs.is_empty() {
@@ -57,8 +57,8 @@ pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
     regress::run_program(&program, pg, &cluster, &specs)
 }
 
-/// A schema on a node with the function that says whether one of the tester's sessions waits there
-/// for one of the others.
+/// Creates a schema on a node with a function that says whether one of the tester's sessions is blocked there
+/// by one of the others.
 fn answers_on(node: u16) -> String {
     format!(
         "CREATE SCHEMA on_node_{node} DISTRIBUTED ON NODE \"node-{node}\";

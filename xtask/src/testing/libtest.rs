@@ -1,4 +1,4 @@
-//! Rust's own test runner: shown as it runs, counted from the JSON that it prints (docs/decisions/test-results-as-json.md).
+//! Rust's own test runner: shows results while it runs, and counts them from its JSON output (docs/decisions/test-results-as-json.md).
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -15,25 +15,25 @@ use super::checks::EXTENSION;
 use testkit::command;
 use testkit::processes;
 
-/// Tests wait more than they compute, so more run at once than there are processors.
+/// Tests mostly wait, so more of them run concurrently than there are processors.
 const THREADS: &str = "--test-threads=4";
 
-/// The runner's JSON is unstable. The variable that allows it is for the test programs only: set for the compiler, it
-/// would make everything be built again.
+/// The runner's JSON output is unstable. The variable that enables it is set for the test programs only: set for the
+/// compiler, it would cause a full rebuild.
 const JSON: [&str; 3] = ["-Zunstable-options", "--format=json", THREADS];
 const RUNNER: &str = r#"target."cfg(all())".runner = ["env", "RUSTC_BOOTSTRAP=1"]"#;
 
-/// When nothing has been said for so long, what is under way will never end. Builds are silent too.
+/// After this long without output, the running tests are considered hung. Builds are silent as well.
 const TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Runs the tests of one package that match a filter, all without filters.
+/// Runs the tests of one package that match a filter; all if there are no filters.
 pub fn run(package: &str, environment: &[(&str, String)], filters: &[String]) -> Result<Counts> {
-    // Not those in documentation, of which there are none: rustdoc is no test program.
+    // Without doctests, of which there are none: rustdoc does not support the runner setting.
     run_selected(&["--tests", "--package", package], environment, filters)
 }
 
-/// Runs the tests within the extension's own sources. They run without a server, so they cannot
-/// call it.
+/// Runs the unit tests in the extension's sources. They run without a server, so they cannot
+/// call server functions.
 pub fn run_extension(pg_config: &Path, filters: &[String]) -> Result<Counts> {
     let selected = [&EXTENSION[..], &["--lib"]].concat();
     let bindings = ("PGRX_PG_CONFIG_PATH", pg_config.display().to_string());
@@ -65,7 +65,7 @@ fn run_selected(
     Ok(tally.finish(success, skipped.lines().count() as u64))
 }
 
-/// The lines of an output, as they come.
+/// Reads the lines of an output stream as they arrive.
 fn lines(output: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<u8>>> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
@@ -75,7 +75,7 @@ fn lines(output: impl Read + Send + 'static) -> Receiver<std::io::Result<Vec<u8>
     receiver
 }
 
-/// Shows lines and counts what they tell. After a silence of `patience`, what is silent is ended.
+/// Shows lines and counts the results. After `patience` without a line, kills the running programs.
 fn listen(
     lines: &Receiver<std::io::Result<Vec<u8>>>,
     patience: Duration,
@@ -92,7 +92,7 @@ fn listen(
             }
             Err(RecvTimeoutError::Timeout) => {
                 let slow = tally.slow.join(", ");
-                println!("nothing has happened for {patience:?}, given up; still running: {slow}");
+                println!("no output for {patience:?}, giving up; tests still running: {slow}");
                 end();
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(tally),
@@ -100,24 +100,24 @@ fn listen(
     }
 }
 
-/// Ends what cargo runs, in the way of a crash; it goes on with the next program. The servers of
-/// a program end with it.
+/// Kills the programs run by cargo, which then continues with the next one. The servers of
+/// a program are stopped with it.
 fn end_programs(cargo: &Child) {
     let Some(cargo) = i32::try_from(cargo.id()).ok().and_then(Pid::from_raw) else { return };
     for program in processes::children(cargo) {
         if let Err(error) = kill_process(program, Signal::ABORT) {
-            println!("cannot end process {}: {error}", program.as_raw_nonzero());
+            println!("cannot kill process {}: {error}", program.as_raw_nonzero());
         }
     }
 }
 
-/// Adds up the summaries of several test programs.
+/// Sums of the results of several test programs.
 #[derive(Default)]
 struct Tally {
     counts: Counts,
     started: u64,
     ended: u64,
-    /// Tests that have been running for long.
+    /// Tests reported as running for a long time.
     slow: Vec<String>,
 }
 
@@ -144,7 +144,7 @@ struct Event {
 }
 
 impl Tally {
-    /// Reads one line; returns what of it is worth showing.
+    /// Reads one line; returns the text to show for it, if any.
     fn read(&mut self, line: &str) -> Option<String> {
         let Ok(event) = serde_json::from_str::<Event>(line) else {
             return (!line.is_empty()).then(|| line.to_owned());
@@ -158,7 +158,7 @@ impl Tally {
             ("suite", _) => self.add(&event),
             ("test", "started") => None,
             ("test", "timeout") => {
-                let shown = format!("test {} has been running for long", event.name);
+                let shown = format!("test {} has been running for a long time", event.name);
                 self.slow.push(event.name);
                 Some(shown)
             }
@@ -173,7 +173,7 @@ impl Tally {
         }
     }
 
-    /// Adds the summary of a program.
+    /// Adds the summary of a test program.
     fn add(&mut self, summary: &Event) -> Option<String> {
         self.ended += 1;
         let (passed, failed, skipped) = (summary.passed, summary.failed, summary.ignored);
@@ -184,8 +184,8 @@ impl Tally {
             .then(|| format!("test result: {}. {counts} in {seconds:.2} s", summary.event))
     }
 
-    /// The totals. A program that ended without a summary has crashed; a failure without any
-    /// program's is one of the build's. Both count as one failed test, tests that skipped
+    /// Returns the totals. A program without a summary has crashed; a failure that no
+    /// program reported is a build failure. Both count as one failed test. Tests that skipped
     /// themselves do not count as passed.
     fn finish(mut self, success: bool, skipped: u64) -> Counts {
         self.counts.failed += self.started.saturating_sub(self.ended);

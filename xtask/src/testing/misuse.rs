@@ -1,5 +1,5 @@
-//! Programs that must not compile: what safe code outside of `pg/` could do if one of its types promised less. Each file of
-//! `xtask/misuse` is compiled as a module of the extension, and has to have the errors that it is marked with, and no other.
+//! Programs that must not compile because they misuse the safe types of `pg/`. Each file in
+//! `xtask/misuse` is compiled as a module of the extension and must produce exactly the errors it is marked with.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ use testkit::{command, paths};
 
 use super::checks::EXTENSION;
 
-/// A line and the error in it: its code, or how its message begins where the compiler has no code for it.
+/// A line and its error: the error code, or the first word of the message if the compiler has no code for it.
 type Mark = (usize, String);
 
-/// Each file has the errors that it is marked with.
+/// Checks that each file produces exactly the errors it is marked with.
 pub fn check(pg_config: &Path) -> Result<()> {
     let mut faults = Vec::new();
     let mut files = 0;
@@ -23,7 +23,7 @@ pub fn check(pg_config: &Path) -> Result<()> {
         let text = fs::read_to_string(&file)?;
         let marked = marks(&text);
         if marked.is_empty() {
-            bail!("{} has no marks: it shows nothing", file.display());
+            bail!("{} has no expected errors", file.display());
         }
         files += 1;
         let said = compile(&file, pg_config)?;
@@ -33,12 +33,12 @@ pub fn check(pg_config: &Path) -> Result<()> {
             let others: Vec<_> = found.difference(&marked).collect();
             let name = file.file_name().unwrap_or_default().display();
             faults.push(format!(
-                "{name}: compiles, and must not: {missing:?}; fails elsewhere: {others:?}\n{said}"
+                "{name}: expected errors are missing: {missing:?}; unexpected errors: {others:?}\n{said}"
             ));
         }
     }
     if files == 0 {
-        bail!("no files in {}", folder.display());
+        bail!("no files found in {}", folder.display());
     }
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
@@ -46,7 +46,7 @@ pub fn check(pg_config: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the compiler says of the extension with this file as a module.
+/// Compiles the extension with this file as a module, and returns the compiler's messages.
 fn compile(file: &Path, pg_config: &Path) -> Result<String> {
     let mut cargo = command::cargo();
     cargo.args(["check", "--quiet", "--lib", "--message-format", "short"]).args(EXTENSION);
@@ -72,7 +72,7 @@ fn marks(text: &str) -> BTreeSet<Mark> {
     text.lines().enumerate().filter_map(marked).flatten().collect()
 }
 
-/// The errors in short form: `path:line:column: error[E0308]: message`. Those elsewhere have line 0.
+/// Parses errors in short form: `path:line:column: error[E0308]: message`. Errors in other files get line 0.
 fn errors(said: &str, file: &Path) -> BTreeSet<Mark> {
     let file = file.display().to_string();
     let of_line = |line: &str| {

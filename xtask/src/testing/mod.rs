@@ -1,5 +1,5 @@
-//! The test layers, in the order in which they run: the cheap ones first. Each prints a line for
-//! itself and adds to the totals; what failed is shown in full, what could not run says why.
+//! The test layers, in the order in which they run: cheap ones first. Each layer prints one line of
+//! results and adds to the totals; failures are shown in full, skipped layers with the reason.
 
 mod checks;
 mod core_regress;
@@ -22,14 +22,14 @@ use crate::setup::{self, Need};
 use testkit::obtain::Obtained;
 use testkit::postgres::{DEFAULT_MAJOR, Postgres};
 
-/// How many tests passed, failed, and could not run.
+/// Numbers of tests that passed, failed, and were skipped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Did what was expected.
+    /// Tests that passed.
     pub passed: u64,
-    /// Did not.
+    /// Tests that failed.
     pub failed: u64,
-    /// Could not run here; the reason was printed.
+    /// Tests that could not run here; the reason was printed.
     pub skipped: u64,
 }
 
@@ -38,7 +38,7 @@ impl Counts {
     const FAILED: Self = Self { passed: 0, failed: 1, skipped: 0 };
     const SKIPPED: Self = Self { passed: 0, failed: 0, skipped: 1 };
 
-    /// Nothing failed, and something ran.
+    /// Whether something ran and nothing failed.
     pub fn is_good(&self) -> bool {
         self.failed == 0 && self.passed > 0
     }
@@ -60,7 +60,7 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// Layers by name. Those in the second list consist of tests with names of their own.
+/// Names of the layers. Those in the second list consist of named tests.
 const CHECKS: [&str; 12] = [
     "format",
     "lint",
@@ -78,22 +78,22 @@ const CHECKS: [&str; 12] = [
 const SUITES: [&str; 8] =
     ["xtask", "testkit", "core", "extension", "regress", "isolation", "cluster", REGRESS_FULL];
 
-/// PostgreSQL's own suite. It cannot be filtered: its tests build on each other.
+/// PostgreSQL's own suite. It cannot be filtered because its tests depend on each other.
 const REGRESS_FULL: &str = "regress-full";
 
-/// A run of the layers that were asked for.
+/// A run of the selected layers.
 struct Run {
     pg: Postgres,
-    /// The version for smoke tests; none when it is the default version.
+    /// PostgreSQL version for the smoke tests; `None` if it is the default version.
     other: Option<u32>,
     layers: Vec<String>,
     filters: Vec<String>,
     totals: Counts,
-    /// Something that was asked for exists.
+    /// Whether a selected layer or test was found.
     matched: bool,
 }
 
-/// Runs the layers and tests that `names` choose, all when there are none. Prints the totals as
+/// Runs the layers and tests selected by `names`, or all if it is empty. Prints the totals as
 /// the last line.
 pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
     let smoke = format!("pg{other}");
@@ -121,7 +121,7 @@ pub fn run(other: u32, names: Vec<String>) -> Result<Counts> {
         run.smoke(&smoke, other);
     }
     if !run.matched {
-        bail!("no layer and no test has such a name; layers: {CHECKS:?} {SUITES:?} {smoke:?}");
+        bail!("no matching layer or test; available layers: {CHECKS:?} {SUITES:?} {smoke:?}");
     }
     println!("{}", run.totals);
     Ok(run.totals)
@@ -146,7 +146,7 @@ impl Run {
         self.check("scripts", released::check);
     }
 
-    /// One check that passes or fails as a whole. Returns whether it did not fail.
+    /// Runs a check that passes or fails as a whole. Returns false if it failed.
     fn check(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
         if self.wants(name) {
             return self.must(name, work);
@@ -154,7 +154,7 @@ impl Run {
         true
     }
 
-    /// As [`Run::check`], wanted or not: other layers need it.
+    /// Like [`Run::check`], but runs even if not selected, because other layers need it.
     fn must(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> bool {
         self.matched |= self.wants(name);
         println!("=== {name}");
@@ -168,7 +168,7 @@ impl Run {
         result.is_ok()
     }
 
-    /// A layer of tests with names. Names that are no layers' choose among the tests of all.
+    /// Runs a layer of named tests. Names that are not layers filter the tests of all layers.
     fn suite(&mut self, name: &str, work: impl FnOnce(&[String]) -> Result<Counts>) {
         if !self.wants_suite(name) {
             return;
@@ -188,7 +188,7 @@ impl Run {
         self.wants(name) || (self.layers.is_empty() && !self.filters.is_empty())
     }
 
-    /// Everything that needs the extension on PostgreSQL 15.
+    /// Runs everything that needs the extension on PostgreSQL 15.
     fn server_layers(&mut self) {
         let needed = ["build", "symbols", "reference"].iter().any(|name| self.wants(name))
             || ["regress", "isolation", "cluster"].iter().any(|name| self.wants_suite(name))
@@ -203,7 +203,7 @@ impl Run {
             Ok(())
         });
         if !built {
-            println!("no test that needs the extension can run");
+            println!("tests that need the extension cannot run");
             return;
         }
         self.check("symbols", || symbols::check(&library));
@@ -219,14 +219,14 @@ impl Run {
         }
     }
 
-    /// Builds for another version and runs the smoke tests there.
+    /// Builds for another PostgreSQL version and runs the smoke tests on it.
     fn smoke(&mut self, name: &str, major: u32) {
         println!("=== {name}");
         self.matched = true;
         let pg = match setup::postgres(major) {
             Ok(Obtained::Yes(pg)) => pg,
             Ok(Obtained::No(reason)) => {
-                println!("skipped {name}: PostgreSQL {major} is not obtainable: {reason}");
+                println!("skipped {name}: PostgreSQL {major} is unavailable: {reason}");
                 return self.totals.add(Counts::SKIPPED);
             }
             Err(error) => {
@@ -242,7 +242,7 @@ impl Run {
         let counts = libtest::run("helios-tests", &version, &["smoke".to_owned()]);
         let counts = match counts {
             Ok(counts) if counts == Counts::default() => {
-                println!("there are no smoke tests");
+                println!("no smoke tests found");
                 Counts::FAILED
             }
             Ok(counts) => counts,

@@ -1,4 +1,4 @@
-//! The SQL suite in `pg_regress/`, run by the server's own `pg_regress` against a cluster.
+//! Runs the SQL suite in `pg_regress/` with the server's own `pg_regress` against a cluster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,10 +14,10 @@ use testkit::postgres::Postgres;
 use testkit::scratch::Scratch;
 use testkit::server::{HOST, ROLE};
 
-/// Nodes of the cluster that the suite runs on.
+/// Number of nodes of the cluster.
 const NODES: u16 = 2;
 
-/// Runs the tests of the schedule whose names match a filter, all without filters.
+/// Runs the scheduled tests whose names match a filter; all if there are no filters.
 pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
     let tests = chosen("schedule", filters)?;
     if tests.is_empty() {
@@ -28,7 +28,7 @@ pub fn run(pg: &Postgres, filters: &[String]) -> Result<Counts> {
     run_program(&pg.regress_dir.join("pg_regress"), pg, &cluster, &tests)
 }
 
-/// The tests of a schedule of ours, in order. One that lists none is an error.
+/// Returns the matching tests of a schedule in `pg_regress/`, in order. A schedule without tests is an error.
 pub(super) fn chosen(schedule: &str, filters: &[String]) -> Result<Vec<String>> {
     let path = paths::workspace().join("pg_regress").join(schedule);
     let tests = listed(&path, filters)?;
@@ -76,26 +76,26 @@ pub(super) fn run_program(
         println!("{}", String::from_utf8_lossy(&shown));
     }
     if counts.passed + counts.failed != tests.len() as u64 {
-        bail!("{} of {} tests gave a result ({})", counts.passed, tests.len(), out.status);
+        bail!("only {} of {} tests produced a result ({})", counts.passed, tests.len(), out.status);
     }
     if !out.status.success() && counts.failed == 0 {
-        bail!("{} ended with {}", program.display(), out.status);
+        bail!("{} failed with {}", program.display(), out.status);
     }
     Ok(counts)
 }
 
-/// The name of the test that a line says has failed.
+/// Returns the name of the failed test if a line reports a failure.
 pub(super) fn failed_test(line: &str) -> Option<&str> {
     let line = line.trim();
     if let Some(rest) = line.strip_prefix("not ok ") {
-        // `not ok 2     - name   10 ms`, with `+` for a test of a parallel group.
+        // `not ok 2     - name   10 ms`; `+` instead of `-` marks a test of a parallel group.
         return rest.split_whitespace().nth(2);
     }
     let (name, result) = line.split_once(" ... ")?;
     result.starts_with("FAILED").then(|| name.trim_start_matches("test ").trim())
 }
 
-/// Counts results: `test NAME ... ok` up to PostgreSQL 15, TAP (`ok 1 - NAME`) from 16 on.
+/// Counts results: `test NAME ... ok` up to PostgreSQL 15, TAP (`ok 1 - NAME`) since PostgreSQL 16.
 pub(super) fn count(text: &str) -> Counts {
     let mut counts = Counts::default();
     for line in text.lines() {

@@ -1,6 +1,6 @@
-//! Scripts that users have run never change, and lead to the version that is being made.
+//! Checks that released scripts never change, and that every released version can be updated to the current one.
 //!
-//! `sql/released.sha256` lists every released script as `sha256sum` prints it. A release adds its scripts there; nothing else touches
+//! `sql/released.sha256` lists every released script in `sha256sum` format. Each release adds its scripts; nothing else may change
 //! the file.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,17 +12,17 @@ use sha2::{Digest, Sha256};
 
 use crate::scripts;
 
-/// The scripts of the checkout, as the check looks at them.
+/// The scripts in the checkout, in the form needed by the check.
 struct Scripts {
-    /// Contents by path below `sql/`.
+    /// File contents, by path below `sql/`.
     contents: BTreeMap<String, Vec<u8>>,
-    /// Checksums of released scripts by path below `sql/`.
+    /// Checksums of released scripts, by path below `sql/`.
     released: BTreeMap<String, String>,
-    /// The version that CREATE EXTENSION makes.
+    /// The default version of CREATE EXTENSION.
     current: String,
 }
 
-/// Compares released scripts with their checksums, and looks for the way from each version to the current one.
+/// Compares released scripts with their checksums, and checks for an update path from each version to the current one.
 pub fn check() -> Result<()> {
     let root = scripts::directory();
     let mut contents = BTreeMap::new();
@@ -42,10 +42,10 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// The lines of a list as `sha256sum` writes it.
+/// Parses a list in `sha256sum` format.
 fn checksums(list: &str) -> Result<BTreeMap<String, String>> {
     let entry = |line: &str| {
-        let (sum, name) = line.split_once("  ").context("no line of sha256sum")?;
+        let (sum, name) = line.split_once("  ").context("invalid line in sha256sum list")?;
         Ok((name.to_owned(), sum.to_owned()))
     };
     list.lines().map(entry).collect()
@@ -58,7 +58,7 @@ impl Scripts {
         faults.extend(self.without_way());
         if env!("CARGO_PKG_VERSION") != self.current {
             faults.push(format!(
-                "Cargo.toml says version {}, helios.control {}",
+                "version is {} in Cargo.toml, but {} in helios.control",
                 env!("CARGO_PKG_VERSION"),
                 self.current
             ));
@@ -66,14 +66,14 @@ impl Scripts {
         faults
     }
 
-    /// Released scripts that are not as they were.
+    /// Released scripts that were changed or removed.
     fn changed(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, sum) in &self.released {
             match self.contents.get(name) {
-                None => faults.push(format!("sql/{name} was released and is gone")),
+                None => faults.push(format!("released script sql/{name} is missing")),
                 Some(content) if hexadecimal(content) != *sum => faults.push(format!(
-                    "sql/{name} was released and has changed; changes belong into the scripts of {}",
+                    "released script sql/{name} was changed; make changes in the scripts of version {}",
                     self.current
                 )),
                 Some(_) => {}
@@ -82,18 +82,18 @@ impl Scripts {
         faults
     }
 
-    /// Scripts of earlier versions that the list does not protect.
+    /// Scripts of earlier versions without a checksum in the list.
     fn without_checksum(&self) -> Vec<String> {
         let missing = self.contents.keys().filter(|name| {
             let made = scripts::versions(name.as_ref()).pop();
             made.as_ref() != Some(&self.current) && !self.released.contains_key(*name)
         });
         missing
-            .map(|name| format!("sql/{name} makes a released version, but has no checksum"))
+            .map(|name| format!("script sql/{name} of a released version has no checksum"))
             .collect()
     }
 
-    /// Versions that cannot be updated to the current one.
+    /// Versions without an update path to the current one.
     fn without_way(&self) -> Vec<String> {
         let mut installable = BTreeSet::new();
         let mut steps = Vec::new();
@@ -103,21 +103,21 @@ impl Scripts {
                     installable.insert(version.clone());
                 }
                 [from, to] => steps.push((from.clone(), to.clone())),
-                _ => return vec![format!("sql/{name} is no name of a script")],
+                _ => return vec![format!("invalid script name sql/{name}")],
             }
         }
         if !installable.contains(&self.current) {
             return vec![format!("no script installs {}", self.current)];
         }
         let mut reaching = BTreeSet::from([self.current.clone()]);
-        // Each round adds the versions that are one step further away.
+        // Each iteration adds the versions one update step further away.
         for _ in &steps {
             let further = steps.iter().filter(|(_, to)| reaching.contains(to));
             let further: Vec<String> = further.map(|(from, _)| from.clone()).collect();
             reaching.extend(further);
         }
         let stuck = installable.difference(&reaching);
-        stuck.map(|version| format!("no script updates {version} to {}", self.current)).collect()
+        stuck.map(|version| format!("no update path from {version} to {}", self.current)).collect()
     }
 }
 
@@ -161,9 +161,9 @@ mod tests {
         let (install, upgrade) = (current("install", ""), current("upgrade", "0.0.9--"));
         let changed = [("install/helios--0.0.9.sql", "other"), (&install, ""), (&upgrade, "")];
         let faults = scripts(&changed).faults().join("\n");
-        assert!(faults.contains("helios--0.0.9.sql was released and has changed"), "{faults}");
+        assert!(faults.contains("helios--0.0.9.sql was changed"), "{faults}");
         let faults = scripts(&[(&install, "")]).faults().join("\n");
-        assert!(faults.contains("helios--0.0.9.sql was released and is gone"), "{faults}");
+        assert!(faults.contains("helios--0.0.9.sql is missing"), "{faults}");
     }
 
     #[test]
@@ -176,10 +176,10 @@ mod tests {
         ];
         let faults = scripts(&set).faults().join("\n");
         assert!(
-            faults.contains("helios--0.0.8.sql makes a released version, but has no checksum"),
+            faults.contains("helios--0.0.8.sql of a released version has no checksum"),
             "{faults}"
         );
-        assert!(faults.contains("no script updates 0.0.9 to"), "{faults}");
+        assert!(faults.contains("no update path from 0.0.9 to"), "{faults}");
         let faults = scripts(&[("install/helios--0.0.9.sql", FROZEN)]).faults().join("\n");
         assert!(faults.contains("no script installs"), "{faults}");
     }

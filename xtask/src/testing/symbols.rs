@@ -1,4 +1,4 @@
-//! The SQL scripts and the shared library name the same functions.
+//! Checks that the SQL scripts and the shared library define the same functions.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::scripts;
 use testkit::command;
 
-/// Compares the functions that the scripts of all versions declare with those the library exports. A function that only older versions
-/// have stays in the library: their scripts must run before a database can be updated.
+/// Compares the functions declared in the scripts of all versions with those exported by the library. Functions that only older versions
+/// declare stay in the library: the old scripts must work before a database can be updated.
 pub fn check(library: &Path) -> Result<()> {
     let mut sql = String::new();
     for script in scripts::all()? {
@@ -25,7 +25,7 @@ pub fn check(library: &Path) -> Result<()> {
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
-    println!("{} functions are declared and exported", declared.len());
+    println!("all {} functions are declared and exported", declared.len());
     Ok(())
 }
 
@@ -44,7 +44,7 @@ fn declared(sql: &str) -> BTreeSet<&str> {
     found
 }
 
-/// The functions with a `pg_finfo_` record: what SQL can call.
+/// Functions with a `pg_finfo_` record, that is, those callable from SQL.
 fn exported(nm: &str) -> BTreeSet<&str> {
     let names = nm.lines().filter_map(|line| line.split_whitespace().next_back());
     names.filter_map(|name| name.strip_prefix("pg_finfo_")).collect()
@@ -53,13 +53,13 @@ fn exported(nm: &str) -> BTreeSet<&str> {
 fn differences(declared: &BTreeSet<&str>, exported: &BTreeSet<&str>) -> Vec<String> {
     let mut faults = Vec::new();
     if declared.is_empty() {
-        faults.push("the scripts declare no function".to_owned());
+        faults.push("the scripts declare no functions".to_owned());
     }
     for name in declared.difference(exported) {
-        faults.push(format!("{name} is declared in SQL, but the library has no such function"));
+        faults.push(format!("function {name} is declared in SQL, but missing from the library"));
     }
     for name in exported.difference(declared) {
-        faults.push(format!("{name} is in the library, but not declared in SQL"));
+        faults.push(format!("function {name} is in the library, but not declared in SQL"));
     }
     faults
 }

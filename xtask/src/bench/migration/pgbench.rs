@@ -91,7 +91,8 @@ impl Application {
             let path = file?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log.")) {
                 for line in fs::read_to_string(&path)?.lines() {
-                    log.add(line).with_context(|| format!("invalid line in pgbench's log: {line}"))?;
+                    log.add(line)
+                        .with_context(|| format!("invalid line in pgbench's log: {line}"))?;
                 }
             }
         }
