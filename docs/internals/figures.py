@@ -17,6 +17,7 @@ FUNCTION = re.compile(
 POSITION = re.compile(r"\.(get|try_get|value)(::<[^(]*>)?\(\d+\)")
 UNSAFE = re.compile(r"\bunsafe\b *(\{|fn|impl|extern)")
 REGISTRY = re.compile(r"^ *(pub(\(\w+\))? )?static \w+: (std::sync::)?(OnceLock|OnceCell)<", re.M)
+DECLARED = re.compile(r"^( *)(?:unsafe )?extern \"C[^\"]*\" \{$(.*?)^\1\}$", re.M | re.S)
 PLAIN_NAMES = {"mod.rs", "lib.rs", "main.rs", "tests.rs", "error.rs", "build.rs"}
 
 
@@ -130,6 +131,8 @@ def main():
     print(f"longest file                            {lines[longest]} ({longest})")
     print(f"files with unsafe, by room              {len(unsafe)}: {dict(rooms.most_common())}")
     print(f"unsafe blocks, SAFETY comments          {blocks}, {reasons}")
+    declared = sum(len(re.findall(r"\bfn \w+", block[1])) for text in files.values() for block in DECLARED.findall(text))
+    print(f"C functions declared by hand            {declared}")
     allowed = sum(len(re.findall(r"(allow|expect)\([^)]*dead_code", text)) for text in files.values())
     print(f"allowances of dead code                 {allowed}")
     print(f"files in the fullest folder             {folders.most_common(1)[0]}")
