@@ -1,5 +1,5 @@
-//! Client libraries for tests with unchanged client programs: a Python virtual environment and a
-//! directory of Node packages. Both are made once for each version of their list in
+//! Client libraries for tests with unmodified client programs: a Python virtual environment and a
+//! directory of Node packages. Each is created once per version of its package list in
 //! `tests/clients/`, and kept in the cache directory.
 
 use std::fs::{self, File};
@@ -14,10 +14,10 @@ use crate::command;
 use crate::obtain::Obtained;
 use crate::paths;
 
-/// The Python interpreter that has the packages of `requirements.txt`.
+/// A Python interpreter with the packages from `requirements.txt`.
 pub fn python() -> Result<Obtained<PathBuf>> {
     let list = paths::workspace().join("tests/clients/requirements.txt");
-    // Debian's own has the module that makes environments (package python3-venv).
+    // Debian's own interpreter has the module that creates environments (package python3-venv).
     let system = Path::new("/usr/bin/python3");
     let python = if system.exists() { system } else { Path::new("python3") };
     let made = prepare("python", &list, |dir| {
@@ -29,7 +29,7 @@ pub fn python() -> Result<Obtained<PathBuf>> {
     Ok(made.map(|dir| dir.join("bin/python")))
 }
 
-/// The `node_modules` directory (for `NODE_PATH`) with the packages of `package.json`.
+/// The `node_modules` directory (for `NODE_PATH`) with the packages from `package.json`.
 pub fn node_modules() -> Result<Obtained<PathBuf>> {
     let list = paths::workspace().join("tests/clients/package.json");
     let made = prepare("node", &list, |dir| {
@@ -42,8 +42,8 @@ pub fn node_modules() -> Result<Obtained<PathBuf>> {
     Ok(made.map(|dir| dir.join("node_modules")))
 }
 
-/// Fills a directory of the cache unless an earlier run has done so for the same list. What goes
-/// wrong in filling it (no network, no such program) is the reason why it cannot be had.
+/// Fills a directory in the cache unless an earlier run has done so for the same list. If filling it
+/// fails (no network, missing program), the error becomes the reason why it is unavailable.
 fn prepare(
     kind: &str,
     list: &Path,
@@ -53,7 +53,7 @@ fn prepare(
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     let base = paths::cache().join("clients");
-    fs::create_dir_all(&base).with_context(|| format!("cannot make {}", base.display()))?;
+    fs::create_dir_all(&base).with_context(|| format!("cannot create {}", base.display()))?;
     let dir = base.join(format!("{kind}-{:016x}", hasher.finish()));
     let lock = File::create(dir.with_extension("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;

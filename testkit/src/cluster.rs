@@ -1,9 +1,9 @@
-//! A coordinator and its nodes on one machine.
+//! A coordinator and nodes on one machine.
 //!
-//! A cluster's data lives in `DIR/pg<version>-<nodes>nodes/`, so that starting another shape in
-//! the same directory neither destroys nor misreads what is there. What was asked for last is in
-//! `DIR/cluster.json`; which nodes were added since is read from their directories, and whether
-//! servers run from the servers themselves.
+//! A cluster's data is in `DIR/pg<version>-<nodes>nodes/`, so that starting a cluster of another shape in
+//! the same directory neither destroys nor misinterprets existing data. The shape requested last is recorded in
+//! `DIR/cluster.json`; nodes added since are found by their directories, and whether
+//! servers are running is determined from their processes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,25 +15,29 @@ use crate::command;
 use crate::postgres::Postgres;
 use crate::server::{self, HOST, Server, Shutdown};
 
-/// The database that clusters are made for.
+/// Database with the extension.
 pub const DATABASE: &str = "helios";
 
-/// What a cluster looks like.
+/// Size, ports and version of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Nodes besides the coordinator that it was made with; 0 is the embedded single server.
+    /// Initial number of nodes besides the coordinator; 0 is a single server that stores data itself.
     pub nodes: u16,
-    /// The coordinator's port; nodes follow on the next ones.
+    /// Port of the coordinator; nodes use the ports that follow.
     pub port: u16,
-    /// PostgreSQL's major version.
+    /// PostgreSQL major version.
     pub pg: u32,
 }
 
 impl Shape {
-    /// Are there enough ports?
+    /// Checks that there are enough port numbers.
     pub fn check(&self) -> Result<()> {
         if self.port == 0 || self.port.checked_add(self.nodes).is_none() {
-            bail!("{} ports from {} on: ports end at 65535", self.nodes + 1, self.port);
+            bail!(
+                "{} ports from {} exceed the maximum port number 65535",
+                self.nodes + 1,
+                self.port
+            );
         }
         Ok(())
     }
@@ -45,25 +49,25 @@ impl std::fmt::Display for Shape {
     }
 }
 
-/// A cluster in a directory, running or not.
+/// A cluster in a directory; it may be stopped.
 #[derive(Debug, Clone)]
 pub struct LocalCluster {
-    /// Its directory.
+    /// Directory of the cluster.
     pub dir: PathBuf,
-    /// What it looks like.
+    /// Its shape when it was created.
     pub shape: Shape,
     /// The coordinator first, then `node-1`, `node-2`, ….
     pub servers: Vec<Server>,
 }
 
-/// The default directory of a cluster on a port: reachable for the server's user, which a
-/// checkout in root's home is not, and short enough for a unix socket's path.
+/// Default directory of a cluster on a port: accessible to the server's user, unlike
+/// a checkout in root's home directory, and short enough for the path of a Unix-domain socket.
 pub fn default_dir(port: u16) -> PathBuf {
     PathBuf::from(format!("/var/tmp/helios-{port}"))
 }
 
 impl LocalCluster {
-    /// Describes a cluster; touches nothing.
+    /// Describes a cluster without creating anything.
     pub fn new(dir: &Path, shape: Shape, pg: &Postgres, settings: &[String]) -> Result<Self> {
         shape.check()?;
         let data = dir.join(format!("pg{}-{}nodes", shape.pg, shape.nodes));
@@ -86,11 +90,11 @@ impl LocalCluster {
         Ok(Self { dir: dir.to_owned(), shape, servers })
     }
 
-    /// Makes the next node and registers it; the cluster with it.
+    /// Creates and registers another node; returns the enlarged cluster.
     pub fn add_node(&self) -> Result<Self> {
         let last = self.servers.last().unwrap_or(self.coordinator());
         let name = format!("node-{}", self.servers.len());
-        let port = last.port.checked_add(1).context("ports end at 65535")?;
+        let port = last.port.checked_add(1).context("no port number left for another node")?;
         let mut grown = self.clone();
         let data = last.data.with_file_name(&name);
         grown.servers.push(Server { name, port, data, ..last.clone() });
@@ -98,7 +102,7 @@ impl LocalCluster {
         Ok(grown)
     }
 
-    /// Takes the last node, which must be empty and one that was added, out of the cluster and away.
+    /// Removes the last added node, which must be empty, from the cluster and deletes it.
     pub fn remove_added_node(&mut self) -> Result<()> {
         if self.added().is_empty() {
             bail!("no node was added to the cluster in {}", self.dir.display());
@@ -115,12 +119,12 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// The nodes that were added since the cluster was made.
+    /// The nodes added since the cluster was created.
     pub fn added(&self) -> &[Server] {
         &self.servers[usize::from(self.shape.nodes) + 1..]
     }
 
-    /// Reads the cluster that was last started in a directory.
+    /// Reads the description of the cluster last started in a directory.
     pub fn load(dir: &Path) -> Result<Option<Self>> {
         let path = dir.join("cluster.json");
         let text = match fs::read_to_string(&path) {
@@ -131,7 +135,7 @@ impl LocalCluster {
             }
         };
         let shape: Shape = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; remove it", path.display()))?;
+            .with_context(|| format!("{} is invalid; remove it", path.display()))?;
         let pg = Postgres::require(shape.pg)?;
         Self::new(dir, shape, &pg, &[]).map(Some)
     }
@@ -141,7 +145,7 @@ impl LocalCluster {
         &self.servers[0]
     }
 
-    /// The other servers, `node-1` first; none when embedded.
+    /// The other servers, starting with `node-1`; empty for a single-server cluster.
     pub fn nodes(&self) -> &[Server] {
         &self.servers[1..]
     }
@@ -151,14 +155,14 @@ impl LocalCluster {
         self.coordinator().url(DATABASE)
     }
 
-    /// Is any of its servers running?
+    /// Whether any of its servers is running.
     pub fn is_running(&self) -> bool {
         self.servers.iter().any(|server| server.pid().is_some())
     }
 
-    /// Makes what is missing and starts what does not run: data directories, servers, the
-    /// database, the extension, the nodes' registration. On an error the servers that this call
-    /// started are stopped again.
+    /// Creates what is missing and starts servers that are not running: data directories, servers, the
+    /// database, the extension, the registration of nodes. On error, stops the servers that this call
+    /// started.
     pub fn start(&self) -> Result<()> {
         let stopped: Vec<&Server> = self.servers.iter().filter(|s| s.pid().is_none()).collect();
         for server in &stopped {
@@ -182,11 +186,11 @@ impl LocalCluster {
         started
     }
 
-    /// Makes the directories that servers' data directories go into.
+    /// Creates the directories that contain the servers' data directories.
     pub fn make_directories(&self) -> Result<()> {
         let made = !self.dir.exists();
         fs::create_dir_all(&self.dir)
-            .with_context(|| format!("cannot make {}", self.dir.display()))?;
+            .with_context(|| format!("cannot create {}", self.dir.display()))?;
         let empty = fs::read_dir(&self.dir)?.next().is_none();
         if made || empty {
             command::give_to_server_user(&self.dir)?;
@@ -228,8 +232,8 @@ impl LocalCluster {
         Ok(())
     }
 
-    /// Stops every server that runs, the coordinator first so that no statement starts on a node
-    /// that is about to go. All are tried; the first error is returned.
+    /// Stops every running server, the coordinator first so that no statement starts on a node
+    /// that is about to stop. Tries to stop all; returns the first error.
     pub fn stop(&self, how: Shutdown) -> Result<()> {
         let mut result = Ok(());
         for server in &self.servers {
@@ -242,7 +246,7 @@ impl LocalCluster {
     }
 }
 
-/// The database with the extension, if it is not there yet.
+/// Creates the database with the extension unless it exists.
 fn create_database(server: &Server) -> Result<()> {
     let mut client = server.connect("postgres")?;
     let known = client.query_opt("SELECT FROM pg_database WHERE datname = $1", &[&DATABASE])?;
@@ -255,7 +259,7 @@ fn create_database(server: &Server) -> Result<()> {
         .with_context(|| format!("CREATE EXTENSION helios failed on {}", server.name))
 }
 
-/// Does something with all servers at once; the first error in their order is returned.
+/// Calls `work` for all servers in parallel; returns the first error in order of the servers.
 fn each(servers: &[&Server], work: impl Fn(&Server) -> Result<()> + Sync) -> Result<()> {
     std::thread::scope(|scope| {
         let running: Vec<_> = servers.iter().map(|server| scope.spawn(|| work(server))).collect();

@@ -1,7 +1,7 @@
-//! Running other programs: with their output captured, and as the user that servers run as.
+//! Runs other programs, with their output captured and as the user that runs the servers.
 //!
-//! PostgreSQL refuses to run as root. Root therefore starts servers (and whatever touches their
-//! files) as the unprivileged user `postgres`; everybody else as themselves.
+//! PostgreSQL refuses to run as root. If run by root, servers (and programs that access their
+//! files) are therefore started as the unprivileged user `postgres`; otherwise as the current user.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -11,21 +11,21 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The unprivileged user that servers run as when root starts them.
+/// The unprivileged user that runs the servers if started by root.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerUser {
-    /// Its user id.
+    /// User ID.
     pub uid: u32,
-    /// Its primary group.
+    /// Primary group ID.
     pub gid: u32,
 }
 
-/// Is this process root's?
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// The user servers run as: `None` when that is the current user.
+/// The user that runs the servers, or `None` if it is the current user.
 pub fn server_user() -> Result<Option<ServerUser>> {
     if !is_root() {
         return Ok(None);
@@ -40,12 +40,12 @@ pub fn server_user() -> Result<Option<ServerUser>> {
     };
     match entry("postgres").or_else(|| entry("nobody")) {
         Some(user) => Ok(Some(user)),
-        None => bail!("PostgreSQL does not run as root, and there is no user \"postgres\""),
+        None => bail!("PostgreSQL cannot run as root, and user \"postgres\" does not exist"),
     }
 }
 
-/// A command that runs as the server user, in a small clean environment: a backtrace setting or a
-/// locale of the caller's must not change what a server answers.
+/// A command run as the server user in a minimal environment: backtrace or locale settings of the
+/// caller must not change the servers' output.
 pub fn as_server_user(program: impl AsRef<OsStr>) -> Result<Command> {
     let mut command = Command::new(program);
     command.env_clear().current_dir("/");
@@ -57,16 +57,17 @@ pub fn as_server_user(program: impl AsRef<OsStr>) -> Result<Command> {
     Ok(command)
 }
 
-/// Gives `path` to the server user, so that servers may use it.
+/// Changes the owner of `path` to the server user.
 pub fn give_to_server_user(path: &Path) -> Result<()> {
     if let Some(user) = server_user()? {
-        std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
-            .with_context(|| format!("cannot give {} to the server's user", path.display()))?;
+        std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)).with_context(|| {
+            format!("cannot change owner of {} to the server user", path.display())
+        })?;
     }
     Ok(())
 }
 
-/// The command line as a person would type it, for messages.
+/// The command line as one would type it, for messages.
 pub fn shown(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();
     for argument in command.get_args() {
@@ -76,7 +77,7 @@ pub fn shown(command: &Command) -> String {
     text
 }
 
-/// Runs to the end with both streams captured, whatever the exit status.
+/// Runs a command with both output streams captured, whatever the exit status.
 pub fn capture(command: &mut Command) -> Result<Output> {
     command
         .stdin(Stdio::null())
@@ -84,13 +85,13 @@ pub fn capture(command: &mut Command) -> Result<Output> {
         .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
 }
 
-/// Runs to the end and returns standard output; a failure carries everything that was printed.
+/// Runs a command and returns its standard output; on failure, the error contains all output.
 pub fn output(command: &mut Command) -> Result<String> {
     let out = capture(command)?;
     successful(command, &out)
 }
 
-/// As [`output`], with something on standard input.
+/// Like [`output`], with `input` on standard input.
 pub fn output_of_input(command: &mut Command, input: &[u8]) -> Result<String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command
@@ -98,7 +99,7 @@ pub fn output_of_input(command: &mut Command, input: &[u8]) -> Result<String> {
         .with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))?;
     let stdin = child.stdin.take();
     let out = std::thread::scope(|scope| {
-        // A program that ends early closes its input: its exit status tells the story.
+        // A program that exits early closes its input; its exit status is reported.
         scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
         child.wait_with_output()
     })?;
@@ -114,7 +115,7 @@ fn successful(command: &Command, out: &Output) -> Result<String> {
     Ok(stdout)
 }
 
-/// Runs to the end with the output shown as it comes.
+/// Runs a command with its output shown immediately.
 pub fn show(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -126,7 +127,7 @@ pub fn show(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The cargo that runs this program, or the one in the path, started at the checkout's root.
+/// The cargo that runs this program, or the one in the path, with the checkout as working directory.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::paths::workspace());

@@ -1,5 +1,5 @@
-//! Clients that write numbered rows, and remember which of them the server acknowledged and how long each statement
-//! took. Afterwards every acknowledged number must be there once.
+//! Clients that insert numbered rows, and record which of them the server acknowledged and how long each statement
+//! took. Afterwards every acknowledged number must be present exactly once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use postgres::{Client, Config, NoTls};
 use crate::cluster::DATABASE;
 use crate::server::Server;
 
-/// How long a client that lost its connection waits between two tries to have another.
+/// Pause between two attempts to reconnect.
 const RECONNECT: Duration = Duration::from_millis(20);
 
-/// One statement of a client's.
+/// A statement run by a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Statement {
-    /// When it ended, since 1970.
+    /// When it ended, as time since the Unix epoch.
     pub ended: Duration,
-    /// From sending it to its answer.
+    /// Time from sending it to receiving the response.
     pub took: Duration,
 }
 
-/// The time, since 1970.
+/// The current time, since the Unix epoch.
 pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// What the clients share with whoever looks on.
+/// State shared between the clients and their observer.
 #[derive(Debug, Default)]
 struct Shared {
     stop: AtomicBool,
@@ -39,29 +39,29 @@ struct Shared {
     longest_us: AtomicU64,
 }
 
-/// What one client did, or all together.
+/// Record of one client, or of all clients together.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// Numbers whose statements succeeded.
+    /// Numbers whose statements were acknowledged.
     pub acknowledged: Vec<i64>,
     /// All statements.
     pub statements: Vec<Statement>,
-    /// What clients were told instead of success.
+    /// Errors that clients received.
     pub errors: Vec<String>,
 }
 
-/// How the table compares with the clients' own account.
+/// Comparison of the table with the clients' record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Account {
-    /// Acknowledged numbers.
+    /// Number of acknowledged rows.
     pub acknowledged: usize,
-    /// Those of them that are not there.
+    /// Number of acknowledged rows that are missing.
     pub lost: usize,
-    /// Numbers that are there more than once.
+    /// Number of rows that are present more than once.
     pub repeated: usize,
 }
 
-/// Clients at work, until this is finished or dropped.
+/// Running clients, until this is finished or dropped.
 #[derive(Debug)]
 pub struct Ledger {
     shared: Arc<Shared>,
@@ -69,17 +69,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Makes the table `schema.ledger`, which has no key so that a row may come twice, and starts clients that pause
-    /// this long between two statements.
+    /// Creates table `schema.ledger`, without a key so that duplicates are possible, and starts clients with this
+    /// pause between two statements.
     pub fn start(server: &Server, schema: &str, clients: usize, pause: Duration) -> Result<Self> {
         server
             .connect(DATABASE)?
             .batch_execute(&format!("CREATE TABLE {schema}.ledger (number bigint NOT NULL)"))
-            .with_context(|| format!("cannot make the ledger of {schema}"))?;
+            .with_context(|| format!("cannot create the ledger in schema {schema}"))?;
         Ok(Self::go_on(server, schema, clients, pause, 0))
     }
 
-    /// Starts clients that write into a table that is there, from this number on.
+    /// Starts clients that write into an existing table, starting at this number.
     pub fn go_on(
         server: &Server,
         schema: &str,
@@ -98,17 +98,17 @@ impl Ledger {
         Self { shared, clients }
     }
 
-    /// Statements acknowledged so far.
+    /// Number of statements acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
         self.shared.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// The longest statement since this was asked last.
+    /// Returns the longest statement time since the last call.
     pub fn take_longest(&self) -> Duration {
         Duration::from_micros(self.shared.longest_us.swap(0, Ordering::Relaxed))
     }
 
-    /// Lets the clients end; what they did.
+    /// Stops the clients and returns their record.
     pub fn finish(mut self) -> Result<Written> {
         self.shared.stop.store(true, Ordering::Relaxed);
         let mut all = Written::default();
@@ -131,7 +131,7 @@ impl Drop for Ledger {
     }
 }
 
-/// One client. An error is noted and the next number tried: it may or may not be there.
+/// Runs one client. On error, records it and continues with the next number: the row may or may not be present.
 fn work(config: &Config, insert: &str, shared: &Shared, pause: Duration) -> Result<Written> {
     let connect = || -> Result<_> {
         let mut client = config.connect(NoTls).context("a client cannot connect")?;
@@ -157,7 +157,7 @@ fn work(config: &Config, insert: &str, shared: &Shared, pause: Duration) -> Resu
                 let told = error.as_db_error().map_or_else(|| error.to_string(), |e| e.to_string());
                 written.errors.push(told);
                 while client.is_closed() && !shared.stop.load(Ordering::Relaxed) {
-                    // The server may be starting again.
+                    // The server may be restarting.
                     match connect() {
                         Ok(again) => (client, statement) = again,
                         Err(_) => std::thread::sleep(RECONNECT),
@@ -171,7 +171,7 @@ fn work(config: &Config, insert: &str, shared: &Shared, pause: Duration) -> Resu
 }
 
 impl Written {
-    /// Compares with the table.
+    /// Compares the record with the table.
     pub fn account(&self, client: &mut Client, schema: &str) -> Result<Account> {
         let query = format!("SELECT number, count(*) FROM {schema}.ledger GROUP BY number");
         let rows = client.query(&query, &[])?;
@@ -188,7 +188,7 @@ impl Written {
     }
 }
 
-/// The longest of the statements that were under way at some time between `from` and `to`.
+/// The longest statement that was running at some time between `from` and `to`.
 pub fn longest(statements: &[Statement], from: Duration, to: Duration) -> Option<Statement> {
     let within = |s: &&Statement| s.ended >= from && s.ended.saturating_sub(s.took) <= to;
     statements.iter().filter(within).max_by_key(|statement| statement.took).copied()

@@ -1,11 +1,11 @@
-//! Real PostgreSQL servers and clusters: what the project's commands (`xtask`) and the tests on clusters share.
+//! Real PostgreSQL servers and clusters, shared by the project's commands (`xtask`) and the tests on clusters.
 //!
-//! For tests, a [`Cluster`] is a coordinator and nodes on ports of their own, gone when it is dropped, however the test
-//! ends. Tests that only read and write schemas of their own share one ([`Cluster::shared`]); tests that break things
-//! start their own ([`Cluster::start`]).
+//! In tests, a [`Cluster`] is a coordinator and nodes on private ports, removed when it is dropped, however the test
+//! ends. Tests that only use schemas of their own share a cluster ([`Cluster::shared`]); tests that break things
+//! start a private one ([`Cluster::start`]).
 //!
-//! The extension must be installed: `cargo xtask test` does that before it runs the tests, `cargo xtask install` does it
-//! alone. `HELIOS_PG` chooses the PostgreSQL version.
+//! The extension must be installed: `cargo xtask test` does so before it runs the tests, or use `cargo xtask install`
+//! separately. `HELIOS_PG` selects the PostgreSQL version.
 
 pub mod clients;
 pub mod cluster;
@@ -14,7 +14,7 @@ pub mod command;
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on fails by panicking"
+    reason = "tests fail by panicking"
 )]
 mod fixtures;
 pub mod ledger;

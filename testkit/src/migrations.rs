@@ -1,4 +1,4 @@
-//! Migrations as a client drives them: begun, watched, taken back, finished.
+//! Drives migrations like a client: starts, watches, rolls back, finishes.
 
 use std::time::Duration;
 
@@ -7,49 +7,49 @@ use postgres::Client;
 
 use crate::ledger::now;
 
-/// How often a migration is looked at.
+/// Polling interval.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A migration as it is status at one moment.
+/// Status of a migration at one moment.
 #[derive(Debug, Clone)]
 pub struct MigrationStatus {
-    /// Its state.
+    /// The migration's state.
     pub state: String,
-    /// Rows copied, and about how many there are.
+    /// Rows copied, and the estimated total.
     pub rows: (i64, i64),
-    /// Bytes of the publisher's log that the other copy has not confirmed.
+    /// Bytes of the publisher's WAL that the other copy has not confirmed.
     pub lag: Option<i64>,
-    /// The longest time, in milliseconds, that a fence stood.
+    /// The longest time, in milliseconds, that a fence was held.
     pub stall: Option<f64>,
-    /// What it waits for, or failed with.
+    /// What the migration waits for, or the error it failed with.
     pub error: Option<String>,
     has_request: bool,
 }
 
 impl MigrationStatus {
-    /// Is it in a state, with nothing more asked of it?
+    /// Whether it is in this state with no request pending.
     pub fn is_settled(&self, state: &str) -> bool {
         self.state == state && !self.has_request
     }
 
-    /// Will nothing come of it any more?
+    /// Whether it has reached a final state.
     pub fn has_ended(&self) -> bool {
         matches!(self.state.as_str(), "finished" | "rolled_back" | "cancelled" | "failed")
     }
 }
 
-/// When a migration was first status in each state.
+/// When a migration was first seen in each state.
 pub type History = Vec<(String, Duration)>;
 
-/// Begins to move a schema.
+/// Starts moving a schema.
 pub fn begin(client: &mut Client, schema: &str, node: &str) -> Result<i64> {
     let row = client
         .query_one("SELECT helios_migrate_schema($1, $2)", &[&schema, &node])
-        .with_context(|| format!("{schema} cannot move to {node}"))?;
+        .with_context(|| format!("cannot move schema {schema} to {node}"))?;
     Ok(row.get(0))
 }
 
-/// Takes a switch back.
+/// Rolls back after the switch.
 pub fn roll_back(client: &mut Client, id: i64) -> Result<()> {
     client.execute("SELECT helios_rollback_migration($1)", &[&id])?;
     Ok(())
@@ -61,7 +61,7 @@ pub fn finish(client: &mut Client, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Looks at a migration once.
+/// Reads the status of a migration.
 pub fn status(client: &mut Client, id: i64) -> Result<MigrationStatus> {
     let query =
         "SELECT v.state, v.rows_done, v.rows_total, v.lag, v.stall, v.error, m.request IS NOT NULL
@@ -77,7 +77,7 @@ pub fn status(client: &mut Client, id: i64) -> Result<MigrationStatus> {
     })
 }
 
-/// Watches a migration until it is in a state and nothing more is asked of it; an end in another state is an error.
+/// Watches a migration until it is in this state with no request pending; it is an error if it ends in another state.
 pub fn watch(
     client: &mut Client,
     id: i64,
@@ -96,7 +96,7 @@ pub fn watch(
         }
         if status.has_ended() {
             let why = status.error.unwrap_or_default();
-            bail!("migration {id} ended as {}, not as {until}: {why}", status.state);
+            bail!("migration {id} ended in state {} instead of {until}: {why}", status.state);
         }
         std::thread::sleep(LOOK);
     }

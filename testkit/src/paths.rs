@@ -1,4 +1,4 @@
-//! Where things are: the checkout, its target directory, the cache that outlives it.
+//! Paths of the checkout, its target directory, and the cache kept between checkouts.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// Directories that may hold what is expensive to obtain (other PostgreSQL versions, client
-/// libraries) and is kept between runs, best first.
+/// Directories that may contain resources that are expensive to obtain (other PostgreSQL versions, client
+/// libraries) and are kept between runs, in order of preference.
 pub fn caches() -> Vec<PathBuf> {
     let mut found = vec![PathBuf::from("/opt/helios")];
     let user = std::env::var_os("XDG_CACHE_HOME")
@@ -30,7 +30,7 @@ pub fn caches() -> Vec<PathBuf> {
     found
 }
 
-/// The cache directory to write to: `/opt/helios` for root, the user's cache directory else.
+/// The cache directory to write to: `/opt/helios` for root, otherwise the user's cache directory.
 pub fn cache() -> PathBuf {
     let mut all = caches();
     if rustix::process::geteuid().is_root() || all.len() == 1 {

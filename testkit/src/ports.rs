@@ -1,5 +1,5 @@
-//! Free TCP ports for throw-away servers, unique among all processes of this machine that take
-//! them from here.
+//! Free TCP ports for temporary servers, unique among all processes of this machine that allocate
+//! them here.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,20 +10,20 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::server::check_port_free;
 
-/// Below the ports that the kernel hands out by itself.
+/// Below the kernel's range of ephemeral ports.
 const RANGE: std::ops::Range<u16> = 20_000..30_000;
 
-/// A run of ports held until dropped. The hold is a file lock, which ends with the process
-/// however that ends.
+/// A range of ports held until dropped. It is held by file locks, which are released when the process
+/// exits for whatever reason.
 #[derive(Debug)]
 pub struct Ports {
-    /// The first of them.
+    /// First port.
     pub first: u16,
     _locks: Vec<File>,
 }
 
 impl Ports {
-    /// Takes `count` ports in a row.
+    /// Allocates `count` consecutive ports.
     pub fn take(count: u16) -> Result<Self> {
         let dir = std::env::temp_dir().join("helios-ports");
         if !dir.exists() {
@@ -31,7 +31,7 @@ impl Ports {
             std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o1777))?;
         }
         let step = usize::from(count.max(1));
-        // Starting points differ between processes, so that they seldom meet.
+        // Processes start at different ports to reduce contention.
         let length = RANGE.end - RANGE.start;
         let offset = (std::process::id() % u32::from(length)) as u16;
         let starts = (0..length).step_by(step).map(|i| RANGE.start + (i + offset) % length);
@@ -40,7 +40,7 @@ impl Ports {
                 return Ok(Self { first, _locks });
             }
         }
-        bail!("no {count} free ports in a row between {} and {}", RANGE.start, RANGE.end)
+        bail!("no {count} consecutive free ports between {} and {}", RANGE.start, RANGE.end)
     }
 }
 

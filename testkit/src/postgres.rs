@@ -8,34 +8,34 @@ use anyhow::{Context, Result, bail};
 use crate::command;
 use crate::paths;
 
-/// The version that everything uses unless told otherwise.
+/// Default major version.
 pub const DEFAULT_MAJOR: u32 = 15;
 
-/// Versions the extension is built for.
+/// Supported major versions.
 pub const MAJORS: [u32; 4] = [15, 16, 17, 18];
 
-/// One installation with programs, server headers and extension directories.
+/// An installation with programs, server headers and extension directories.
 #[derive(Debug, Clone)]
 pub struct Postgres {
     /// Major version, such as 15.
     pub major: u32,
-    /// As `pg_config --version` has it.
+    /// Version as reported by `pg_config --version`.
     pub version: String,
-    /// The `pg_config` that describes it.
+    /// Path of its `pg_config`.
     pub pg_config: PathBuf,
-    /// Where `postgres`, `initdb`, `psql` and `pgbench` are.
+    /// Directory of `postgres`, `initdb`, `psql` and `pgbench`.
     pub bindir: PathBuf,
-    /// Where loadable modules go.
+    /// Directory of loadable modules.
     pub libdir: PathBuf,
-    /// Where `extension/` with control files and SQL scripts is.
+    /// Directory that contains `extension/`, with control files and SQL scripts.
     pub sharedir: PathBuf,
-    /// Where `pg_regress` is.
+    /// Directory of `pg_regress`.
     pub regress_dir: PathBuf,
 }
 
 impl Postgres {
-    /// Looks for a usable installation of a major version: Debian's, then one built by
-    /// `cargo xtask setup --pg N`, then whatever `pg_config` the path has.
+    /// Finds a usable installation of a major version: Debian's, then one built by
+    /// `cargo xtask setup --pg N`, then any `pg_config` in the path.
     pub fn find(major: u32) -> Result<Option<Self>> {
         let mut candidates =
             vec![PathBuf::from(format!("/usr/lib/postgresql/{major}/bin/pg_config"))];
@@ -48,15 +48,15 @@ impl Postgres {
                 Ok(found) if found.major == major && found.is_complete()? => {
                     return Ok(Some(found));
                 }
-                // Debian puts a wrapper called pg_config into the path that fails when only the
-                // client side is installed: not an installation, look on.
+                // Debian puts a wrapper called pg_config into the path that fails if only the
+                // client packages are installed: skip it.
                 Ok(_) | Err(_) => {}
             }
         }
         Ok(None)
     }
 
-    /// As [`Postgres::find`], with an error that names the remedy.
+    /// Like [`Postgres::find`], but the error names the remedy.
     pub fn require(major: u32) -> Result<Self> {
         match Self::find(major)? {
             Some(found) => Ok(found),
@@ -67,7 +67,7 @@ impl Postgres {
         }
     }
 
-    /// Reads what a `pg_config` program says.
+    /// Describes an installation by its `pg_config`.
     pub fn from_pg_config(pg_config: &Path) -> Result<Self> {
         let ask = |what: &str| -> Result<String> {
             Ok(command::output(Command::new(pg_config).arg(what))?.trim().to_owned())
@@ -75,12 +75,12 @@ impl Postgres {
         let version = ask("--version")?;
         let number = version.trim_start_matches("PostgreSQL ");
         let digits: String = number.chars().take_while(char::is_ascii_digit).collect();
-        let major = digits.parse().with_context(|| format!("odd version {version:?}"))?;
+        let major = digits.parse().with_context(|| format!("unexpected version {version:?}"))?;
         let pgxs = PathBuf::from(ask("--pgxs")?);
         // …/pgxs/src/makefiles/pgxs.mk → …/pgxs/src/test/regress
         let regress_dir = match pgxs.ancestors().nth(2) {
             Some(src) => src.join("test/regress"),
-            None => bail!("odd pgxs path {}", pgxs.display()),
+            None => bail!("unexpected pgxs path {}", pgxs.display()),
         };
         Ok(Self {
             major,
@@ -93,7 +93,7 @@ impl Postgres {
         })
     }
 
-    /// Programs and server headers are both there.
+    /// Whether programs and server headers exist.
     fn is_complete(&self) -> Result<bool> {
         let mut ask = Command::new(&self.pg_config);
         let headers = command::output(ask.arg("--includedir-server"))?;
@@ -102,12 +102,12 @@ impl Postgres {
             && self.program("initdb").is_file())
     }
 
-    /// The version's number alone, such as `15.20`.
+    /// The version number alone, such as `15.20`.
     pub fn number(&self) -> &str {
         self.version.split_whitespace().nth(1).unwrap_or_default()
     }
 
-    /// The path of one of its programs.
+    /// Path of one of its programs.
     pub fn program(&self, name: &str) -> PathBuf {
         self.bindir.join(name)
     }

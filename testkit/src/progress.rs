@@ -1,5 +1,5 @@
-//! Progress of long steps: a spinner on a terminal, plain lines elsewhere. All of it goes to
-//! standard error, so that standard output holds results only.
+//! Progress of long steps: a spinner on a terminal, plain lines otherwise. All of it goes to
+//! standard error, so that standard output contains results only.
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One step under way. Dropped without [`Step::done`], it says that the step failed.
+/// A step in progress. If dropped without [`Step::done`], it is reported as failed.
 pub struct Step {
     what: String,
     started: Instant,
     bar: Option<ProgressBar>,
-    /// What was said last, where lines are printed.
+    /// The last text printed, if output is not a terminal.
     said: RefCell<String>,
     finished: bool,
 }
 
 impl Step {
-    /// Announces a step.
+    /// Starts and announces a step.
     pub fn start(what: impl Into<String>) -> Self {
         let what = what.into();
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -38,7 +38,7 @@ impl Step {
         Self { what, started: Instant::now(), bar, said: RefCell::default(), finished: false }
     }
 
-    /// Says how far the step has come.
+    /// Reports progress of the step.
     pub fn note(&self, text: impl Into<String>) {
         match &self.bar {
             Some(bar) => bar.set_message(text.into()),
@@ -46,8 +46,8 @@ impl Step {
         }
     }
 
-    /// Says what the step is at, and how much of all is done: a bar on a terminal; elsewhere a line whenever `text`
-    /// is another.
+    /// Reports the current activity and how much of the total is done: a bar on a terminal, otherwise a line whenever `text`
+    /// changes.
     pub fn progress(&self, text: &str, done: u64, all: u64) {
         match &self.bar {
             Some(bar) => {
@@ -70,7 +70,7 @@ impl Step {
         }
     }
 
-    /// The step is over; `result` is shown behind its name.
+    /// Ends the step; `result` is shown after its name.
     pub fn done(mut self, result: &str) {
         self.close("✓", result);
     }

@@ -1,4 +1,4 @@
-//! Libraries of released versions, built from the history of the checkout: for tests of servers in different versions.
+//! Libraries of released versions, built from the checkout's history, for tests with servers of different versions.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use crate::obtain::Obtained;
 use crate::paths;
 use crate::postgres::Postgres;
 
-/// The commit that each released version was made from.
+/// The commit of each released version.
 const RELEASES: [(&str, &str); 1] = [("0.1.0", "98ec0d983b2cd31fee6ad085d2c040001f17e118")];
 
-/// A directory with the library of a released version, for `dynamic_library_path`. It is built once and kept; a checkout without its history
-/// cannot make it.
+/// Directory with the library of a released version, for `dynamic_library_path`. It is built once and kept; unavailable if the checkout lacks
+/// its history.
 pub fn library_dir(pg: &Postgres, version: &str) -> Result<Obtained<PathBuf>> {
     let Some((_, commit)) = RELEASES.iter().find(|(released, _)| *released == version) else {
         bail!("{version} is not a released version");
@@ -27,8 +27,8 @@ pub fn library_dir(pg: &Postgres, version: &str) -> Result<Obtained<PathBuf>> {
         return Ok(Obtained::Yes(dir));
     }
     let dir = paths::cache().join(&below);
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    // Several tests may ask at the same time.
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    // Several tests may call this concurrently.
     let lock = File::create(dir.join("lock"))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     if dir.join("helios.so").is_file() {
@@ -36,7 +36,9 @@ pub fn library_dir(pg: &Postgres, version: &str) -> Result<Obtained<PathBuf>> {
     }
     let sources = paths::target().join(format!("released/{version}"));
     if let Err(reason) = extract(commit, &sources) {
-        return Ok(Obtained::No(format!("the sources of {version} are not here: {reason:#}")));
+        return Ok(Obtained::No(format!(
+            "the sources of version {version} are unavailable: {reason:#}"
+        )));
     }
     let built = build(pg, &sources)?;
     let half = dir.join("helios.so.new");
@@ -52,7 +54,7 @@ fn extract(commit: &str, into: &Path) -> Result<()> {
     }
     fs::create_dir_all(into)?;
     let mut archive = Command::new("git");
-    // Whoever runs the tests need not own the checkout.
+    // The user who runs the tests may not own the checkout.
     archive.args(["-c", "safe.directory=*", "archive", "--format=tar", "--output"]);
     let tar = into.with_extension("tar");
     archive.arg(&tar).arg(commit).current_dir(paths::workspace());
@@ -62,7 +64,7 @@ fn extract(commit: &str, into: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the library without optimisation, apart from the checkout's own: nothing is measured with it.
+/// Builds the library without optimization, since nothing is measured with it, and separately from the checkout's own build.
 fn build(pg: &Postgres, sources: &Path) -> Result<PathBuf> {
     let target = paths::target().join("released/target");
     let mut cargo = command::cargo();

@@ -1,8 +1,8 @@
-//! Room for throw-away servers: a directory, ports, and a watcher that ends whatever runs there.
+//! Temporary servers: a directory, ports, and a watcher process that cleans up.
 //!
-//! The watcher is a shell that waits for the end of a pipe which only this process holds. However
-//! this process ends (return, panic, `exit`, SIGKILL), the pipe closes, the servers are ended by
-//! process id and the directory is removed.
+//! The watcher is a shell that waits for the end of a pipe held only by this process. However
+//! this process ends (return, panic, `exit`, SIGKILL), the pipe closes, and the watcher stops the servers by
+//! process ID and removes the directory.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -19,13 +19,13 @@ use crate::ports::Ports;
 use crate::postgres::Postgres;
 use crate::server::Server;
 
-/// Settings for servers whose data nobody will miss: a crash of the machine may lose it, a crash
-/// of a server may not.
+/// Settings for servers with disposable data: data may be lost in a crash of the machine, but not in a crash
+/// of a server.
 pub const SETTINGS: [&str; 4] =
     ["fsync = off", "shared_buffers = 32MB", "max_wal_size = 4GB", "autovacuum_naptime = 10s"];
 
-/// Ends the servers below `$1` and removes it. A process id in a file may be stale, so the
-/// process must name the directory in its command line.
+/// Stops the servers below `$1` and removes it. A process ID in a file may be stale, so the
+/// process must have the directory in its command line.
 const WATCHER: &str = r#"
 cat > /dev/null
 servers() {
@@ -42,10 +42,10 @@ for pid in $(servers "$1"); do kill -KILL "$pid" 2> /dev/null; done
 rm -rf "$1"
 "#;
 
-/// A directory and ports for throw-away servers; everything ends when this is dropped.
+/// A directory and ports for temporary servers; dropping it stops and removes everything.
 #[derive(Debug)]
 pub struct Scratch {
-    /// The directory, owned by the servers' user.
+    /// The directory, owned by the server user.
     pub dir: PathBuf,
     /// The ports.
     pub ports: Ports,
@@ -53,24 +53,24 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Takes a directory and this many ports.
+    /// Creates a directory and allocates this many ports.
     pub fn new(ports: u16) -> Result<Self> {
         let ports = Ports::take(ports)?;
         let open = fs::Permissions::from_mode(0o755);
         let mut unique = tempfile::Builder::new();
         let dir = unique.prefix("helios-scratch-").permissions(open).tempdir();
-        // The watcher removes it, when the servers in it have ended.
+        // The watcher removes it once the servers in it have stopped.
         let dir = dir.context("cannot make a temporary directory")?.keep().canonicalize()?;
         command::give_to_server_user(&dir)?;
         let mut watcher = Command::new("sh");
         watcher.args(["-c", WATCHER, "watcher"]).arg(&dir).current_dir("/");
         watcher.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        // Not in our process group: Ctrl-C ends us, and then the watcher does its work.
+        // A separate process group: Ctrl-C must end this process, but not the watcher.
         let watcher = watcher.process_group(0).spawn().context("cannot start a shell")?;
         Ok(Self { dir, ports, watcher })
     }
 
-    /// A cluster of this directory's, started; `settings` are added to every server's.
+    /// Starts a cluster in this directory; `settings` are added to every server's configuration.
     pub fn cluster(&self, pg: &Postgres, nodes: u16, settings: &[&str]) -> Result<LocalCluster> {
         let shape = Shape { nodes, port: self.ports.first, pg: pg.major };
         let cluster = LocalCluster::new(&self.dir, shape, pg, &all_settings(settings))?;
@@ -79,13 +79,13 @@ impl Scratch {
         Ok(cluster)
     }
 
-    /// Makes the data directories of a cluster whose servers are not to be started in the usual way.
+    /// Creates the data directories of a cluster without starting it.
     pub fn fill(&self, cluster: &LocalCluster) -> Result<()> {
         cluster.make_directories()?;
         cluster.servers.iter().enumerate().try_for_each(|(i, server)| copy_template(server, i))
     }
 
-    /// One server without Helios, started; uses the port at `index`.
+    /// Starts a server without Helios on the port at `index`.
     pub fn plain_server(&self, pg: &Postgres, index: u16, settings: &[&str]) -> Result<Server> {
         let server = Server {
             name: format!("plain-{index}"),
@@ -105,18 +105,18 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         drop(self.watcher.stdin.take());
         if let Err(error) = self.watcher.wait() {
-            eprintln!("cannot wait for the servers in {} to end: {error}", self.dir.display());
+            eprintln!("could not wait for the servers in {} to stop: {error}", self.dir.display());
         }
     }
 }
 
-/// [`SETTINGS`] and more.
+/// [`SETTINGS`] and additional ones.
 pub fn all_settings(more: &[&str]) -> Vec<String> {
     SETTINGS.iter().chain(more).map(|line| (*line).to_owned()).collect()
 }
 
-/// Fills a data directory from one made earlier, which takes a third of the time of making it.
-/// Servers of one cluster get different templates: a copy shares its system identifier.
+/// Creates a data directory by copying a template, which takes a third of the time of initdb.
+/// Servers of one cluster use different templates: a copy has the same system identifier.
 fn copy_template(server: &Server, index: usize) -> Result<()> {
     let user = rustix::process::geteuid().as_raw();
     let base = std::env::temp_dir().join(format!("helios-templates-{user}"));
@@ -126,7 +126,7 @@ fn copy_template(server: &Server, index: usize) -> Result<()> {
         server.pg.version.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
     let template = Server { data: base.join(format!("{version}_{index}")), ..server.clone() };
     let path = base.join(format!("{version}_{index}.lock"));
-    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     template.init()?;
     drop(lock);

@@ -1,4 +1,4 @@
-//! One PostgreSQL server: made, configured, started, stopped. Nothing here knows of clusters.
+//! A PostgreSQL server: creates, configures, starts and stops it. Independent of clusters.
 
 use std::fs;
 use std::io::Read;
@@ -14,45 +14,45 @@ use crate::library;
 use crate::postgres::Postgres;
 use crate::processes;
 
-/// The role that owns every server made here.
+/// The superuser of every server created here.
 pub const ROLE: &str = "postgres";
 
-/// The address servers listen on. Never anything but loopback: there is no password.
+/// The address that servers listen on. Must be loopback, because there is no password.
 pub const HOST: &str = "127.0.0.1";
 
-/// How long a server may take to start or stop before that is an error.
+/// Timeout for starting and stopping a server.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How a server ends.
+/// Shutdown mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Sessions are ended, everything is flushed.
+    /// Fast shutdown: terminates sessions and writes a checkpoint.
     Fast,
-    /// Ends at once; the next start recovers from the log.
+    /// Immediate shutdown; the next start performs crash recovery.
     Immediate,
 }
 
-/// A server's place and settings. Holds no process: whether it runs is read from its data
-/// directory, so that any program can look after a server that another one started.
+/// A server's location and settings. Holds no process: whether it is running is determined from its data
+/// directory, so that any program can manage a server started by another one.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Its name in messages, such as `coordinator` or `node-1`.
+    /// Name used in messages, such as `coordinator` or `node-1`.
     pub name: String,
-    /// The installation it runs.
+    /// The PostgreSQL installation.
     pub pg: Postgres,
     /// Data directory.
     pub data: PathBuf,
-    /// Directory of its unix socket.
+    /// Directory of its Unix-domain socket.
     pub sockets: PathBuf,
     /// TCP port, on loopback only.
     pub port: u16,
-    /// Further lines for its configuration file.
+    /// Additional lines for its configuration file.
     pub settings: Vec<String>,
 }
 
 impl Server {
-    /// Makes the data directory if there is none. It appears under its name only when it is
-    /// whole, so a killed run leaves nothing that looks usable.
+    /// Creates the data directory unless it exists. It is renamed into place once it is
+    /// complete, so that an interrupted run leaves nothing that looks usable.
     pub fn init(&self) -> Result<()> {
         if self.data.join("PG_VERSION").is_file() {
             return Ok(());
@@ -65,7 +65,7 @@ impl Server {
         let mut initdb = command::as_server_user(self.pg.program("initdb"))?;
         initdb.arg("--pgdata").arg(&half).args(["--username", ROLE, "--auth", "trust"]);
         initdb.args(["--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"]);
-        command::output(&mut initdb).with_context(|| format!("cannot make {}", self.name))?;
+        command::output(&mut initdb).with_context(|| format!("cannot initialize {}", self.name))?;
         let conf = half.join("postgresql.conf");
         let mut text = fs::read_to_string(&conf)?;
         text.push_str("\ninclude 'helios.conf'\n");
@@ -73,8 +73,8 @@ impl Server {
         fs::rename(&half, &self.data).with_context(|| format!("cannot rename {}", half.display()))
     }
 
-    /// Writes the part of the configuration that is ours; done before each start, so that a data
-    /// directory follows a change of port.
+    /// Writes our part of the configuration. Called before each start, so that a data
+    /// directory can be used with another port.
     fn configure(&self) -> Result<()> {
         let mut lines = vec![
             format!("listen_addresses = '{HOST}'"),
@@ -83,12 +83,12 @@ impl Server {
             "max_connections = 200".to_owned(),
             "max_prepared_transactions = 200".to_owned(),
             "wal_level = logical".to_owned(),
-            // A node keeps a slot, a sender and a worker for each move whose rollback window is open.
+            // A node needs a slot, a WAL sender and a worker for each migration in its rollback window.
             "max_replication_slots = 32".to_owned(),
             "max_wal_senders = 32".to_owned(),
             "max_logical_replication_workers = 16".to_owned(),
             "max_worker_processes = 32".to_owned(),
-            // A server starts one subscription in so much time; the default of 5 s is what most of a short move took.
+            // A server starts at most one subscription worker in this time; the default of 5 s would dominate a short migration.
             "wal_retrieve_retry_interval = 500ms".to_owned(),
             "log_line_prefix = '%m [%p] %q%u@%d %a '".to_owned(),
         ];
@@ -102,8 +102,8 @@ impl Server {
         command::give_to_server_user(&path)
     }
 
-    /// Starts the server and waits until it takes connections. A server that runs already is left
-    /// alone; what a killed one left behind is cleared away.
+    /// Starts the server and waits until it accepts connections. Does nothing if it is already
+    /// running; cleans up after a killed server.
     pub fn start(&self) -> Result<()> {
         if self.pid().is_some() {
             return self.wait_until_ready(Instant::now() + TIMEOUT);
@@ -115,7 +115,7 @@ impl Server {
             check_port_free(self.port)?;
             match self.start_once() {
                 Ok(()) => return self.wait_until_ready(until),
-                // The backends of a killed postmaster hold its shared memory for a moment.
+                // The backends of a killed postmaster keep its shared memory attached for a moment.
                 Err(error)
                     if format!("{error:#}").contains("shared memory block")
                         && Instant::now() < until =>
@@ -150,13 +150,13 @@ impl Server {
         }
     }
 
-    /// Ends the server if it runs, and waits for that. Works from the process id alone, so it
-    /// also ends a server that never became ready.
+    /// Stops the server if it is running, and waits for its end. Uses only the process ID, so it
+    /// also stops a server that never became ready.
     pub fn stop(&self, how: Shutdown) -> Result<()> {
         let Some(pid) = self.pid() else { return Ok(()) };
         let first = if how == Shutdown::Fast { Signal::INT } else { Signal::QUIT };
         for signal in [first, Signal::QUIT, Signal::KILL] {
-            // It may end between look and signal; the wait below sees that.
+            // It may exit between the check and the signal; the wait below handles that.
             let _ = kill_process(pid, signal);
             let until = Instant::now() + TIMEOUT;
             while Instant::now() < until {
@@ -166,38 +166,38 @@ impl Server {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        bail!("{} (process {}) does not end", self.name, pid.as_raw_nonzero());
+        bail!("{} (process {}) does not stop", self.name, pid.as_raw_nonzero());
     }
 
-    /// Ends the postmaster and every process of its at once with SIGKILL, as a crash of the
-    /// machine would, and waits until they are gone.
+    /// Kills the postmaster and all its children with SIGKILL, like a machine crash,
+    /// and waits until they are gone.
     pub fn kill(&self) -> Result<()> {
         let Some(postmaster) = self.pid() else { return Ok(()) };
         let mut all = processes::children(postmaster);
         all.insert(0, postmaster);
         for pid in &all {
-            // One that has ended meanwhile is what we want.
+            // It may have exited in the meantime.
             let _ = kill_process(*pid, Signal::KILL);
         }
         let until = Instant::now() + TIMEOUT;
         while all.iter().any(|pid| processes::is_alive(*pid)) {
             if Instant::now() > until {
-                bail!("processes of {} survive SIGKILL", self.name);
+                bail!("processes of {} are still running after SIGKILL", self.name);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// The postmaster's process id while it runs.
+    /// The postmaster's process ID if it is running.
     pub fn pid(&self) -> Option<Pid> {
         let file = fs::read_to_string(self.data.join("postmaster.pid")).ok()?;
         let pid = Pid::from_raw(file.lines().next()?.trim().parse().ok()?)?;
         self.is_postmaster(pid).then_some(pid)
     }
 
-    /// Does this process run on our data directory? A process id alone proves nothing: after a
-    /// crash of the machine it may be anybody's.
+    /// Whether this process is the postmaster of our data directory. A process ID alone proves nothing: after a
+    /// machine crash it may have been reused.
     fn is_postmaster(&self, pid: Pid) -> bool {
         if !processes::is_alive(pid) {
             return false;
@@ -212,7 +212,7 @@ impl Server {
         }
     }
 
-    /// Removes lock files whose process is gone or is not a PostgreSQL server any more.
+    /// Removes lock files whose process is gone or is no longer a PostgreSQL server.
     fn clear_stale_locks(&self) -> Result<()> {
         let socket = self.sockets.join(format!(".s.PGSQL.{}", self.port));
         let lock = self.sockets.join(format!(".s.PGSQL.{}.lock", self.port));
@@ -234,17 +234,17 @@ impl Server {
         Ok(())
     }
 
-    /// The server's log file.
+    /// Path of the server's log file.
     pub fn log(&self) -> PathBuf {
         self.data.with_extension("log")
     }
 
-    /// The connection string for a database here.
+    /// Connection string for a database on this server.
     pub fn url(&self, database: &str) -> String {
         format!("postgresql://{ROLE}@{HOST}:{}/{database}", self.port)
     }
 
-    /// How to connect to a database here, for changing before use.
+    /// Connection parameters for a database on this server.
     pub fn config(&self, database: &str) -> postgres::Config {
         let mut config = postgres::Config::new();
         config.host(HOST).port(self.port).user(ROLE).dbname(database);
@@ -259,7 +259,7 @@ impl Server {
             .with_context(|| format!("cannot connect to {} ({})", self.name, self.url(database)))
     }
 
-    /// A client program of this installation (`psql`, `pgbench`, …), set to connect here.
+    /// A client program of this installation (`psql`, `pgbench`, …) with connection parameters in its environment.
     pub fn client(&self, program: &str, database: &str) -> Result<std::process::Command> {
         let mut command = command::as_server_user(self.pg.program(program))?;
         command.env("PGHOST", HOST).env("PGPORT", self.port.to_string());
@@ -268,13 +268,13 @@ impl Server {
     }
 }
 
-/// An error that names the port when somebody else listens on it.
+/// Returns an error that names the port if it is in use.
 pub fn check_port_free(port: u16) -> Result<()> {
     match TcpListener::bind((HOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!(
-                "port {port} is in use by another program; end that one, or choose other ports \
+                "port {port} is in use by another program; stop that program, or choose other ports \
                  with --port"
             )
         }
@@ -282,7 +282,7 @@ pub fn check_port_free(port: u16) -> Result<()> {
     }
 }
 
-/// What was appended to a file since it had `offset` bytes.
+/// Reads a file from this offset to its end.
 fn read_from(path: &Path, offset: u64) -> Result<String> {
     use std::io::Seek;
     let mut file = fs::File::open(path)?;

@@ -1,4 +1,4 @@
-//! Debian's package manager, without a terminal.
+//! Debian's package manager, run non-interactively.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,22 +10,22 @@ use anyhow::{Context, Result};
 use crate::command;
 use crate::progress::Step;
 
-/// Read by postgresql-common when a server package is installed for the first time.
+/// Configuration file read by postgresql-common when a server package is installed for the first time.
 const CREATECLUSTER: &str = "/etc/postgresql-common/createcluster.d/helios.conf";
 
-/// Asked by Debian's packages whether they may start their service; 101 means no.
+/// Policy script called by Debian packages before they start their service; exit status 101 forbids it.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Is this Debian, or one of its family?
+/// Whether this is Debian or a derivative.
 pub fn is_available() -> bool {
     Path::new("/usr/bin/apt-get").exists() && Path::new("/usr/bin/dpkg-query").exists()
 }
 
-/// Those of the packages that are not installed.
+/// Returns the packages that are not installed.
 pub fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"]).args(packages);
-    // Its exit status says that some are unknown, which is no error here.
+    // The exit status reports unknown packages, which is not an error here.
     let out = command::capture(&mut query)?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let installed: Vec<&str> =
@@ -33,12 +33,12 @@ pub fn missing<'a>(packages: &[&'a str]) -> Result<Vec<&'a str>> {
     Ok(packages.iter().copied().filter(|name| !installed.contains(name)).collect())
 }
 
-/// Installs packages; the package lists are brought up to date when that fails at first.
+/// Installs packages; on failure, updates the package lists and tries again.
 pub fn install(packages: &[&str]) -> Result<()> {
     let step = Step::start(format!("installing {}", packages.join(" ")));
     let _guard = NoDefaultServer::set()?;
     if let Err(first) = command::output(apt_get(&[]).arg("install").args(packages)) {
-        step.note("the package lists are out of date: apt-get update");
+        step.note("installation failed; updating the package lists");
         update(&[]).with_context(|| format!("{first:#}"))?;
         command::output(apt_get(&[]).arg("install").args(packages))?;
     }
@@ -46,7 +46,7 @@ pub fn install(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `apt-get update`, tried three times: mirrors have bad moments.
+/// Runs `apt-get update`, with up to three attempts because mirrors fail occasionally.
 pub fn update(options: &[String]) -> Result<()> {
     let mut last = Ok(());
     for pause in [2, 5, 0] {
@@ -59,7 +59,7 @@ pub fn update(options: &[String]) -> Result<()> {
     last
 }
 
-/// `apt-get` that asks nothing and keeps configuration files as they are.
+/// `apt-get` without questions, keeping existing configuration files.
 pub fn apt_get(options: &[String]) -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C.UTF-8");
@@ -69,8 +69,8 @@ pub fn apt_get(options: &[String]) -> Command {
     command
 }
 
-/// While it lives, installing a server package neither creates a server on port 5432 nor starts
-/// any service: nobody asked for those.
+/// Guard that keeps the installation of a server package from creating a server on port 5432 or starting
+/// any service.
 struct NoDefaultServer {
     made: Vec<&'static str>,
 }
@@ -83,7 +83,7 @@ impl NoDefaultServer {
         Ok(guard)
     }
 
-    /// Writes a file that is not there yet; one that is there is the administrator's.
+    /// Creates a file unless it exists; an existing one is the administrator's.
     fn put(&mut self, path: &'static str, text: &str, mode: u32) -> Result<()> {
         if Path::new(path).exists() {
             return Ok(());

@@ -1,18 +1,18 @@
-//! What may have to be fetched from elsewhere: Debian packages and PostgreSQL's sources.
+//! Resources that may have to be downloaded: Debian packages and PostgreSQL's sources.
 
 pub mod apt;
 pub mod source;
 
-/// Something that may be impossible to get on this machine.
+/// A resource that may be unavailable on this machine.
 pub enum Obtained<T> {
-    /// Here it is.
+    /// The resource.
     Yes(T),
-    /// It cannot be had; the reason.
+    /// The reason why it is unavailable.
     No(String),
 }
 
 impl<T> Obtained<T> {
-    /// Changes what was obtained.
+    /// Converts the resource if available.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Obtained<U> {
         match self {
             Self::Yes(thing) => Obtained::Yes(change(thing)),

@@ -1,8 +1,8 @@
 //! PostgreSQL's sources, from Debian's source packages.
 //!
-//! A stable Debian has one PostgreSQL; newer ones are in newer suites, as sources that build on
-//! the older system too. A private apt configuration reads those suites, so the system's own
-//! package sources stay untouched. The parts with tests in them are kept in the cache directory.
+//! A stable Debian release has one PostgreSQL version; newer versions are in newer suites, as sources that can be built on
+//! the older release, too. A private apt configuration reads those suites, so that the system's
+//! package sources are left alone. The parts with tests are kept in the cache directory.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use crate::paths;
 use crate::postgres::Postgres;
 use crate::progress::Step;
 
-/// Suites to look in. Which of them has which version changes over time.
+/// Suites to search. Which suite has which version changes over time.
 const SUITES: [(&str, &str); 6] = [
     ("debian", "bookworm"),
     ("debian-security", "bookworm-security"),
@@ -28,21 +28,21 @@ const SUITES: [(&str, &str); 6] = [
     ("debian", "sid"),
 ];
 
-/// What is kept of the sources: the regression suites, and what their libraries are built from.
+/// Parts of the sources to keep: the regression suites, and the sources of their libraries.
 const KEPT: [&str; 4] =
     ["*/src/test/regress", "*/contrib/*/sql", "*/contrib/spi", "*/src/pl/*/sql"];
 
-/// The parts of PostgreSQL's sources that have tests.
+/// The parts of PostgreSQL's sources that contain tests.
 #[derive(Debug, Clone)]
 pub struct Sources {
-    /// The version that they are of, such as `15.18`.
+    /// Their version, such as `15.18`.
     pub version: String,
-    /// The root of the tree.
+    /// Root of the source tree.
     pub dir: PathBuf,
 }
 
-/// Sources for an installed PostgreSQL: of its very version where the mirrors still have that,
-/// else of the newest version with the same major number. Kept between runs.
+/// Sources for an installed PostgreSQL: of exactly its version if the mirrors still have it,
+/// otherwise of the newest version with the same major number. Kept between runs.
 pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
     for cache in paths::caches() {
         if let Some(found) = kept(&cache.join("sources").join(pg.number()))? {
@@ -50,17 +50,17 @@ pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
         }
     }
     if !apt::is_available() {
-        return Ok(Obtained::No("this system has no apt-get".to_owned()));
+        return Ok(Obtained::No("apt-get is not available".to_owned()));
     }
-    // Tests that run at once need the same sources.
+    // Tests that run concurrently may need the same sources.
     let path = paths::cache().join("sources").join(format!("{}.lock", pg.number()));
     fs::create_dir_all(paths::cache().join("sources"))?;
-    let lock = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    let lock = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     flock(&lock, FlockOperation::LockExclusive)?;
     if let Some(found) = kept(&paths::cache().join("sources").join(pg.number()))? {
         return Ok(Obtained::Yes(found));
     }
-    let step = Step::start(format!("obtaining the sources of PostgreSQL {}", pg.number()));
+    let step = Step::start(format!("downloading the sources of PostgreSQL {}", pg.number()));
     match obtain(pg) {
         Ok(found) => {
             step.done(&found.version);
@@ -71,7 +71,7 @@ pub fn of(pg: &Postgres) -> Result<Obtained<Sources>> {
 }
 
 fn obtain(pg: &Postgres) -> Result<Sources> {
-    // apt downloads as a user of its own, who has to get in.
+    // apt downloads as an unprivileged user, who needs access.
     let open = fs::Permissions::from_mode(0o755);
     let mut unique = tempfile::Builder::new();
     let work = unique.prefix(".new-").permissions(open);
@@ -80,8 +80,8 @@ fn obtain(pg: &Postgres) -> Result<Sources> {
     keep(&archive, work.path(), pg)
 }
 
-/// Unpacks what is kept of an archive, for the PostgreSQL that is installed. It appears under its
-/// name only when it is whole; `work` is room in the cache until then.
+/// Unpacks the parts of an archive to keep, for the installed PostgreSQL. They are renamed into
+/// place once complete; `work` is a temporary directory in the cache.
 pub fn keep(archive: &Path, work: &Path, pg: &Postgres) -> Result<Sources> {
     let sources = paths::cache().join("sources");
     let (half, target) = (work.join("kept"), sources.join(pg.number()));
@@ -90,16 +90,16 @@ pub fn keep(archive: &Path, work: &Path, pg: &Postgres) -> Result<Sources> {
     let mut tar = Command::new("tar");
     tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(&half);
     command::output(tar.args(["--no-same-owner", "--wildcards"]).args(KEPT))?;
-    // Another process that did the same meanwhile has won.
+    // Another process has unpacked the same sources in the meantime.
     if let Err(error) = fs::rename(&half, &target)
         && !target.exists()
     {
-        return Err(error).with_context(|| format!("cannot make {}", target.display()));
+        return Err(error).with_context(|| format!("cannot create {}", target.display()));
     }
-    kept(&target)?.with_context(|| format!("{} holds no sources", archive.display()))
+    kept(&target)?.with_context(|| format!("no sources found in {}", archive.display()))
 }
 
-/// An unpacked archive is one directory, named after the version.
+/// Finds an unpacked archive: a single directory named after the version.
 fn kept(dir: &Path) -> Result<Option<Sources>> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -116,7 +116,7 @@ fn kept(dir: &Path) -> Result<Option<Sources>> {
     Ok(None)
 }
 
-/// Options that make apt read only our list of source suites and keep its state to itself.
+/// Options that make apt use only our list of source suites and a private state directory.
 fn private_configuration(work: &Path) -> Result<Vec<String>> {
     for dir in ["lists/partial", "cache/archives/partial", "etc"] {
         fs::create_dir_all(work.join(dir))?;
@@ -138,7 +138,7 @@ fn private_configuration(work: &Path) -> Result<Vec<String>> {
         option("Dir::Etc::sourceparts", "etc/none"),
         option("Dir::State::lists", "lists"),
         option("Dir::Cache", "cache"),
-        // Fetching as another user would need that user to reach our directory.
+        // Downloading as another user would require that user to have access to our directory.
         "APT::Sandbox::User=root".to_owned(),
     ];
     Ok(values.into_iter().flat_map(|value| ["-o".to_owned(), value]).collect())
@@ -160,16 +160,16 @@ fn mirrors() -> Result<(String, String)> {
         .collect();
     let find = |end: &str| words.iter().find(|word| word.ends_with(end));
     let Some(main) = find("/debian") else {
-        anyhow::bail!("apt's sources name no Debian mirror (an address that ends with /debian)");
+        anyhow::bail!("no Debian mirror in apt's sources (an address that ends with /debian)");
     };
-    // Mirrors keep the security updates beside the rest.
+    // Mirrors usually have the security updates next to the main archive.
     let security = find("/debian-security")
         .map_or_else(|| format!("{main}-security"), |word| (*word).to_owned());
     Ok(((*main).to_owned(), security))
 }
 
-/// Downloads a source archive into `work`: of the preferred version, else the newest that the
-/// mirror really has. Indexes name files that are gone, so older versions are tried after newer
+/// Downloads a source archive into `work`: of the preferred version, otherwise the newest that the
+/// mirror has. Indexes may list files that were removed, so older versions are tried after newer
 /// ones.
 pub fn download(major: u32, preferred: Option<&str>, work: &Path) -> Result<PathBuf> {
     let options = &private_configuration(work)?;
@@ -196,7 +196,7 @@ pub fn download(major: u32, preferred: Option<&str>, work: &Path) -> Result<Path
     Err(last)
 }
 
-/// Numbers of a version in order, enough to sort versions of one package.
+/// Version components for sorting, sufficient for versions of one package.
 fn version_key(version: &str) -> Vec<u64> {
     let numbers = version.split(|c: char| !c.is_ascii_digit());
     numbers.filter_map(|digits| digits.parse().ok()).collect()
