@@ -35,13 +35,17 @@ def sources(folders):
 
 
 def function_lengths(text):
-    """From a line with `fn` to the closing brace with the same indentation."""
-    lengths, start, indent = [], None, ""
+    """From a line with `fn` to the closing brace with the same indentation; declarations have no body and do not count."""
+    lengths, start, indent, has_body = [], None, "", False
     for number, line in enumerate(text.splitlines()):
         if start is None:
             match = FUNCTION.match(line)
             if match and not line.endswith((";", "}")):
-                start, indent = number, match.group(1)
+                start, indent, has_body = number, match.group(1), line.endswith("{")
+        elif not has_body:
+            has_body = line.endswith("{")
+            if line.endswith((";", "}")):
+                start = None
         elif line == indent + "}":
             lengths.append(number - start + 1)
             start = None
@@ -140,7 +144,7 @@ def main():
     registries = sum(len(REGISTRY.findall(text)) for text in files.values())
     print(f"statics that are set at run time        {registries}")
     print(f"files whose name another file has       {twice}")
-    print(f"circles of files, files in them         {len(found)}, {sum(len(group) for group in found)}")
+    print(f"cycles of files, files in them          {len(found)}, {sum(len(group) for group in found)}")
 
 
 main()
