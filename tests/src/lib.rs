@@ -1,3 +1,3 @@
-//! Tests of Helios on real PostgreSQL clusters, which `testkit` brings up.
+//! Tests of Helios on real PostgreSQL clusters, which are started by `testkit`.
 
 pub use testkit::*;

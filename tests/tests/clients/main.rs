@@ -1,5 +1,5 @@
-//! Unchanged client programs: each runs against a plain server and against a distributed schema,
-//! and must print the same, to its end.
+//! Unmodified client programs: each runs against a plain server and against a distributed schema,
+//! and must print the same output, up to its end.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,16 +17,16 @@ use helios_tests::{Cluster, PlainServer};
 use testkit::cluster::DATABASE;
 use testkit::server::Server;
 
-/// Where the client programs are.
+/// Directory of the client programs.
 fn programs() -> std::path::PathBuf {
     std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients")
 }
 
-/// How long one program may run.
+/// Maximum run time of a program.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// A schema of this name on each of the two servers, new and empty. `pg_my_temp_schema` and the
-/// like aside, a client cannot tell which is which.
+/// Creates an empty schema with this name on each of the two servers. Apart from `pg_my_temp_schema` and
+/// the like, a client cannot distinguish them.
 fn tenants(schema: &str) -> [(&'static Server, &'static str); 2] {
     let plain = PlainServer::shared();
     let helios = Cluster::shared();
@@ -35,11 +35,11 @@ fn tenants(schema: &str) -> [(&'static Server, &'static str); 2] {
     [(&plain.server, "plain"), (helios.coordinator(), "helios")]
 }
 
-/// The last line that every program prints. One that stops early on both sides would otherwise
-/// look as if nothing differed.
+/// The last line printed by every program. If a program stopped early on both sides, the outputs would otherwise
+/// not differ.
 const END: &str = "== the end";
 
-/// Runs a program on both sides and compares its output; it must get to its end and exit with this
+/// Runs a program on both sides and compares its output; it must run to its end and exit with this
 /// status.
 fn same_on_both(schema: &str, status: i32, program: impl Fn(&Server) -> Command) {
     let [plain, helios] = tenants(schema).map(|(server, side)| {
@@ -55,13 +55,13 @@ fn same_on_both(schema: &str, status: i32, program: impl Fn(&Server) -> Command)
     assert!(report.is_empty(), "{schema}: the program saw something else:\n{report}");
 }
 
-/// Leaves out the context that Helios adds to errors of nodes, the one thing that may differ.
+/// Removes the context that Helios adds to nodes' errors, the only permitted difference.
 fn without_node(text: &str) -> String {
     let is_context = |line: &str| line.starts_with("CONTEXT:  node \"node-");
     text.split_inclusive('\n').filter(|line| !is_context(line)).collect()
 }
 
-/// What a program printed, and how it ended.
+/// Output and exit status of a program.
 struct Output {
     stdout: String,
     stderr: String,
@@ -76,7 +76,7 @@ impl Output {
 
 /// Runs a program to its end.
 fn output(command: &mut Command, side: &str) -> Output {
-    // Not pipes: what the program leaves running may hold them open.
+    // Not pipes: processes left running by the program may hold them open.
     let files = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
     let [out, err] = files.each_ref().map(|file| file.try_clone().unwrap());
     let mut child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn().unwrap();
@@ -104,7 +104,7 @@ fn output(command: &mut Command, side: &str) -> Output {
     output
 }
 
-/// The parts of two texts that differ, with the line before each.
+/// The parts in which two texts differ, with the line before each.
 fn differences(plain: &str, helios: &str) -> String {
     let (plain, helios): (Vec<&str>, Vec<&str>) =
         (plain.lines().collect(), helios.lines().collect());
@@ -130,7 +130,7 @@ fn differences(plain: &str, helios: &str) -> String {
     report
 }
 
-/// How many lines to leave out on each side until both have the same line again.
+/// How many lines to skip on each side until both have the same line again.
 fn meet(a: &[&str], b: &[&str]) -> (usize, usize) {
     for distance in 1..a.len() + b.len() {
         for i in 0..=distance.min(a.len()) {
@@ -192,10 +192,10 @@ fn node_postgres() {
 fn psql() {
     let schema = "tenant_psql";
     let file = "psql_client.sql";
-    // The script's last statement fails under ON_ERROR_STOP, which is status 3.
+    // The script's last statement fails with ON_ERROR_STOP, which gives status 3.
     same_on_both(schema, 3, |server| {
-        // A copy in the server's directory, because its user may not read the checkout. psql names
-        // the file in its messages, so that the name must be the same on both sides.
+        // A copy in the server's directory, because its user may not be able to read the checkout. psql prints
+        // the file name in its messages, so the name must be the same on both sides.
         std::fs::copy(programs().join(file), server.sockets.join(file)).unwrap();
         let mut command = server.client("psql", DATABASE).unwrap();
         command.args(["--no-psqlrc", "--variable", &format!("TENANT={schema}"), "--file", file]);

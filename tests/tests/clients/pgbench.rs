@@ -1,5 +1,5 @@
-//! pgbench with a tenant in the search_path: initialised there, run in every protocol, and its
-//! books balance afterwards.
+//! pgbench with a tenant in the search_path: initialized there, run in every query mode, with
+//! consistent balances afterwards.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use helios_tests::Cluster;
 use testkit::cluster::DATABASE;
 use testkit::command;
 
-/// pgbench on a tenant's schema; returns what it printed.
+/// Runs pgbench on a tenant's schema; returns its output.
 fn pgbench(schema: &str, arguments: &[&str]) -> String {
     let mut program: Command = Cluster::shared().coordinator().client("pgbench", DATABASE).unwrap();
     program.env("PGOPTIONS", format!("-c search_path={schema}")).args(arguments);
@@ -23,15 +23,15 @@ fn figure(output: &str, name: &str) -> u64 {
     line.trim().split(['/', ' ', '(']).next().unwrap().parse().unwrap()
 }
 
-/// A schema with pgbench's tables.
+/// Creates a schema with pgbench's tables.
 fn initialised(schema: &str, steps: &str) {
     let create = format!("CREATE SCHEMA {schema} DISTRIBUTED");
     Cluster::shared().connect().batch_execute(&create).unwrap();
     pgbench(schema, &["--initialize", "--quiet", "--init-steps", steps]);
 }
 
-/// TPC-B's invariant: what was booked is what the balances of accounts, tellers and branches sum
-/// up to, and each transaction left one row of history. All of it on the tenant's node.
+/// TPC-B's invariant: the history adds up to the balances of accounts, tellers and branches,
+/// and each transaction left one row in it. All of it on the tenant's node.
 fn check_books(schema: &str, transactions: u64) {
     let query = format!(
         "SELECT (SELECT count(*) FROM {schema}.pgbench_history), \
@@ -100,7 +100,7 @@ fn pgbench_scripts_that_come_with_it() {
     }
 }
 
-/// A connection for each transaction: nothing is kept, on either side.
+/// One connection per transaction: no state is kept on either side.
 #[test]
 fn pgbench_reconnecting_leaves_no_sessions() {
     let schema = "bench_connect";

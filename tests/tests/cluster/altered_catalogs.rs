@@ -1,5 +1,5 @@
-//! Tables of schema `helios` that a superuser has altered by hand: their columns are found by name and type, wherever
-//! they are.
+//! Tables in schema `helios` altered by a superuser: columns are found by name and type, at whatever
+//! position.
 
 use helios_tests::{Cluster, text};
 
@@ -27,7 +27,7 @@ fn columns_are_found_wherever_they_are() {
     assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(1)), ("node-1", "node-2"));
 }
 
-/// The tables that a backend only reads without SQL.
+/// The tables that a backend reads directly, without SQL.
 const READ: [&str; 10] = [
     "cluster",
     "credential",
@@ -59,7 +59,7 @@ fn open_sessions_go_on_when_columns_are_added() {
             "ALTER TABLE helios.{table} ADD added int DEFAULT 7, ADD more text DEFAULT 'more'; "
         )
     };
-    // And some that are read and written are behind them now.
+    // Now add columns before some that are read and written.
     let moved = "ALTER TABLE helios.transaction ADD added int, DROP node, ADD node integer NOT NULL DEFAULT 0; \
                  ALTER TABLE helios.cluster DROP coordinator, ADD coordinator text; \
                  ALTER TABLE helios.identity DROP coordinator, ADD coordinator text";

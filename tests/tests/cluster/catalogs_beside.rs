@@ -1,5 +1,5 @@
-//! System catalogs beside tenants' rows: a node has others than this server. What needs both is refused; what needs
-//! catalogs alone, be it through views of a tenant, runs here.
+//! System catalogs together with tenants' rows: a node's catalogs differ from this server's. Statements that need both are
+//! refused; statements that need only catalogs, even through a tenant's views, run here.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
@@ -54,7 +54,7 @@ fn what_reads_catalogs_and_rows_of_a_node_is_refused() {
     let error = error.as_db_error().unwrap();
     assert!(error.message().contains("pg_catalog.pg_stat_activity"), "{error:?}");
     assert!(error.detail().unwrap().contains("node-2"), "{error:?}");
-    // The remedy of the hint.
+    // What the hint suggests.
     let names = client.query("SELECT oid FROM pg_class WHERE relname = 't'", &[]).unwrap();
     let names: Vec<String> = names.iter().map(|_| "t".to_owned()).collect();
     let found = client.query("SELECT id FROM t WHERE c::text = ANY ($1)", &[&names]).unwrap();
@@ -66,7 +66,7 @@ fn catalogs_alone_and_what_is_the_same_everywhere_stay_as_they_were() {
     let mut client = schema("alone");
     let here = text(&mut client, "SELECT 'alone.t'::regclass::oid").remove(0);
     for (query, answer) in [
-        // Views of a tenant over catalogs show those of this server.
+        // A tenant's views on catalogs show those of this server.
         ("SELECT oid FROM tables WHERE relname = 't'", here.as_str()),
         ("SELECT v.oid FROM tables v JOIN pg_class c USING (oid) WHERE c.relname = 't'", &here),
         ("SELECT oid FROM (SELECT * FROM tables OFFSET 0) v WHERE relname = 't'", &here),
@@ -76,7 +76,7 @@ fn catalogs_alone_and_what_is_the_same_everywhere_stay_as_they_were() {
             "t",
         ),
         ("SELECT count(*) FROM pg_index WHERE indrelid = 't'::regclass", "1"),
-        // Names, and functions that know objects by their names.
+        // Names, and functions that look up objects by name.
         ("SELECT c FROM t", "t"),
         ("SELECT id FROM t WHERE c = 't'::regclass", "1"),
         ("SELECT has_table_privilege('t', 'SELECT') FROM t", "t"),

@@ -1,4 +1,4 @@
-//! Two copies of a schema compared: differences are found in whatever type, and named by their keys.
+//! Comparison of two copies of a schema: differences are found for all data types, and reported by key.
 
 use std::sync::OnceLock;
 
@@ -12,13 +12,13 @@ fn cluster() -> &'static Cluster {
     SHARED.get_or_init(|| Cluster::start(2))
 }
 
-/// The same definition and rows on both; connections to the source and to the target.
+/// Creates the same definition and rows on both; returns connections to the source and to the target.
 fn both(sql: &str) -> (Client, Client) {
     let (mut source, mut target) = (cluster().connect_to_node(1), cluster().connect_to_node(2));
-    // OIDs of what follows are not the same on both.
+    // Make OIDs of later objects differ between both.
     target.batch_execute("CREATE TYPE pg_temp.other AS ENUM ()").unwrap();
     for client in [&mut source, &mut target] {
-        // A superuser's way to define something on a node itself.
+        // How a superuser runs DDL on a node directly.
         client.batch_execute("SET helios.migration_session = on").unwrap();
         client.batch_execute(sql).unwrap();
     }
@@ -32,7 +32,7 @@ fn address(number: usize) -> String {
     )
 }
 
-/// What differs: `table: kind key (of n)`, in order. Asked on the coordinator, which is neither end.
+/// The differences: `table: kind key (of n)`, in order. Queried on the coordinator, which is neither end.
 fn differences(schema: &str) -> Vec<String> {
     let query = format!(
         "SELECT format('%s: %s %s', relation, kind, key) || CASE WHEN mismatches > 1 THEN format(' of %s', mismatches) ELSE '' END
@@ -41,7 +41,7 @@ fn differences(schema: &str) -> Vec<String> {
         address(2),
         schema.replace('\'', "''")
     );
-    // What the session is set to must not matter.
+    // The session's settings must not matter.
     let mut client = cluster().connect();
     client.batch_execute("SET datestyle = 'German'; SET extra_float_digits = -5").unwrap();
     let mut found: Vec<String> =
@@ -95,7 +95,7 @@ fn a_changed_a_missing_an_extra_and_a_duplicated_row_are_named() {
     assert_eq!(differences("named"), expected);
 }
 
-/// Each line is a type and two values that mean the same to it, or nearly.
+/// Each line is a type and two values that are equal, or almost, according to it.
 const NEARLY: [(&str, &str, &str); 24] = [
     ("float8", "0", "'-0'"),
     ("float8", "'NaN'", "'Infinity'"),
@@ -163,7 +163,7 @@ fn equal_copies_are_equal_whatever_they_are_made_of() {
     let table = r#"CREATE TABLE "it's ""equal"""."T ""x""" ("a ""b" int, "ü" text, m mood, ms mood[], p pair, n numeric, f float8, s small,
                    r regclass, g int GENERATED ALWAYS AS ("a ""b" * 2) STORED, UNIQUE (m, "a ""b"))"#;
     source.batch_execute(table).unwrap();
-    // The other has lived: a column that is gone, rows in another order, other blocks.
+    // Give the other copy a history: a dropped column, another physical order of rows, other blocks.
     target
         .batch_execute(&format!(
             r#"CREATE TYPE later AS ENUM ('x'); {}; ALTER TABLE "T ""x""" DROP COLUMN gone"#,
@@ -231,7 +231,7 @@ fn all_differences_are_counted_and_some_are_kept() {
     assert_eq!(others, expected.iter().collect::<Vec<_>>());
 }
 
-/// A cast that a user made would run as the superuser that compares.
+/// A user-defined cast would run as the superuser that compares.
 #[test]
 fn no_code_of_users_runs_when_copies_are_compared() {
     let (_, mut target) = both(

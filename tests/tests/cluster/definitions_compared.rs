@@ -1,17 +1,17 @@
-//! `helios_check_cluster()` tells which objects a node defines otherwise than this server.
+//! `helios_check_cluster()` reports objects whose definition on a node differs from this server's.
 
 use helios_tests::{Cluster, text};
 
 use super::smoke_definitions::{EVERYTHING, run};
 
-/// What differs, of the schemas on this node.
+/// The differences reported for schemas on this node.
 pub fn found(client: &mut postgres::Client) -> Vec<String> {
     let query =
         "SELECT detail FROM helios_check_cluster() WHERE \"check\" = 'definitions' AND NOT ok";
     text(client, query)
 }
 
-/// A change on the node, its way back, and the object that is named.
+/// A change on the node, the statement that reverts it, and the object that must be reported.
 const CHANGES: [(&str, &str, &str); 14] = [
     (
         "ALTER TABLE log ADD more int",

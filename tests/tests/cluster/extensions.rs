@@ -1,4 +1,4 @@
-//! Extensions are in plain schemas and on every node, whatever the search_path says.
+//! Extensions are created in plain schemas and on every node, whatever the search_path.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
@@ -12,7 +12,7 @@ fn schema_of(client: &mut Client, extension: &str) -> Vec<String> {
     )
 }
 
-/// The extension is in this schema on all servers, or on none.
+/// Asserts that the extension is in this schema on all servers, or on none.
 fn is_everywhere(cluster: &Cluster, extension: &str, schema: &[&str]) {
     assert_eq!(schema_of(&mut cluster.connect(), extension), schema, "{extension} here");
     for number in 1..=2 {
@@ -54,7 +54,7 @@ fn an_extension_in_a_distributed_schema_is_refused() {
     let error = client.batch_execute("SET search_path = ta; CREATE EXTENSION citext").unwrap_err();
     let hint = error.as_db_error().unwrap().hint().unwrap().to_owned();
     assert!(hint.contains("CREATE EXTENSION citext SCHEMA public"), "{hint}");
-    // The remedy, under the same path: for both tenants, and to be used by both.
+    // Following the hint, with the same search_path, makes it usable by both tenants.
     client
         .batch_execute(
             "SET search_path = ta, public; CREATE EXTENSION citext SCHEMA public; \
@@ -86,7 +86,7 @@ fn extensions_change_on_every_node() {
     client.batch_execute("ALTER EXTENSION hstore SET SCHEMA public").unwrap();
     is_everywhere(&cluster, "hstore", &["public"]);
     client.batch_execute("ALTER EXTENSION hstore UPDATE").unwrap();
-    // Requirements come along to the same schema.
+    // Required extensions are created in the same schema.
     client.batch_execute("CREATE EXTENSION earthdistance SCHEMA pl CASCADE").unwrap();
     is_everywhere(&cluster, "earthdistance", &["pl"]);
     is_everywhere(&cluster, "cube", &["pl"]);
@@ -104,7 +104,7 @@ fn extensions_change_on_every_node() {
     client.batch_execute("ALTER EXTENSION hstore ADD FUNCTION pl.f()").unwrap();
     client.batch_execute("ALTER EXTENSION hstore DROP FUNCTION pl.f()").unwrap();
     client.batch_execute("DROP TABLE ta.m").unwrap();
-    // What leans on it goes with it, in every schema.
+    // CASCADE drops dependent objects in every schema.
     client
         .batch_execute("CREATE TABLE ta.h (a int, h hstore); CREATE TABLE tb.h (a int, h hstore); DROP EXTENSION hstore CASCADE")
         .unwrap();
@@ -134,7 +134,7 @@ fn a_schema_with_an_extension_is_not_distributed() {
     is_everywhere(&cluster, "citext", &["pl"]);
 }
 
-/// Schemas that an extension makes, or that are made for one, under `helios.distribute_new_schemas`.
+/// Schemas created by or for an extension, with `helios.distribute_new_schemas`.
 #[test]
 fn an_extension_goes_into_no_schema_that_became_distributed_by_default() {
     let (cluster, mut client) = cluster();

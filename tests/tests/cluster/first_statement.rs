@@ -1,12 +1,12 @@
-//! The first statement of a session, of a transaction, after a restart, after a change of a table:
-//! what it needs is there without a second try.
+//! The first statement of a session, of a transaction, after a restart, and after a change of a table
+//! succeeds without a retry.
 
 use helios_tests::{Bound, Cluster, Event, Wire};
 use postgres::Client;
 use testkit::cluster::DATABASE;
 use testkit::server::Shutdown;
 
-/// A cluster of its own with schema `f` on node 1 and its table `t (id, v)`, ids 1 to 10.
+/// A private cluster with schema `f` on node 1 and its table `t (id, v)`, ids 1 to 10.
 fn cluster() -> (Cluster, Client) {
     let cluster = Cluster::start(1);
     let mut client = cluster.connect();
@@ -17,7 +17,7 @@ fn cluster() -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// The single value of a simple query's answer, or SQLSTATE and message of its error.
+/// The single value returned by a simple query, or SQLSTATE and message of its error.
 fn answer(events: &[Event]) -> Result<String, String> {
     if let Some(error) = events.iter().find(|event| matches!(event, Event::Error(_))) {
         return Err([error.field('C'), error.field('M')].map(Option::unwrap_or_default).join(" "));
@@ -40,13 +40,13 @@ fn extended(wire: &mut Wire, sql: &str, values: &[&str]) -> Result<String, Strin
 
 type Stop = fn(&Cluster);
 
-/// However the node went down: it is up again, and the session was idle all the time.
+/// However the node went down, it is up again, and the session was idle all the time.
 #[test]
 fn node_that_crashed_and_came_back_while_idle_costs_no_error() {
     let (cluster, _client) = cluster();
     let ways: [(&str, Stop); 3] = [
         ("fast", |cluster| cluster.node(1).stop(Shutdown::Fast).unwrap()),
-        // Each backend says good-bye in a warning before it closes the connection.
+        // Each backend sends a warning before it closes the connection.
         ("immediate", |cluster| cluster.node(1).stop(Shutdown::Immediate).unwrap()),
         ("killed", |cluster| cluster.kill_node(1)),
     ];
@@ -99,13 +99,13 @@ fn defaults_of_transactions_hold_for_the_first_statement() {
     let mut wire = Wire::connect_with(cluster.coordinator(), &by_role).unwrap();
     assert_eq!(simple(&mut wire, write), refused, "the very first statement");
     assert_eq!(extended(&mut wire, what, &[]).as_deref(), Ok("repeatable read on off"));
-    // What a transaction says of itself goes before the defaults, and holds for it alone.
+    // Explicit transaction modes override the defaults, for that transaction only.
     simple(&mut wire, "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE").unwrap();
     assert_eq!(simple(&mut wire, what).as_deref(), Ok("read committed off off"));
     assert_eq!(simple(&mut wire, write).as_deref(), Ok(""));
     simple(&mut wire, "ROLLBACK").unwrap();
     assert_eq!(simple(&mut wire, write), refused);
-    // As the session changes them.
+    // Change the session's defaults.
     simple(&mut wire, "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE")
         .unwrap();
     simple(&mut wire, "SET default_transaction_read_only = off").unwrap();
@@ -115,7 +115,7 @@ fn defaults_of_transactions_hold_for_the_first_statement() {
     assert_eq!(client.query_one("SELECT count(*) FROM f.t", &[]).unwrap().get::<_, i64>(0), 10);
 }
 
-/// A statement that is analysed anew for each execution knows no older form of its table.
+/// A statement that is re-analyzed for each execution uses the current definition of its table.
 #[test]
 fn table_that_changed_costs_unnamed_statements_no_error() {
     let (cluster, mut client) = cluster();
@@ -147,14 +147,14 @@ fn table_that_changed_costs_unnamed_statements_no_error() {
         client.batch_execute(change).unwrap();
         assert_eq!(extended(&mut wire, by_id, &["1"]).as_deref(), Ok(row), "{change}");
         assert_eq!(simple(&mut wire, "SELECT public.first_row()").as_deref(), Ok(row), "{change}");
-        // One whose columns the client was told keeps them or fails, as on one server.
+        // If the client was told the result columns, they stay the same or the statement fails, as on one server.
         let told = simple(&mut wire, "EXECUTE p");
         assert_eq!(told, Err("0A000 cached plan must not change result type".to_owned()));
         assert_eq!(simple(&mut wire, "EXECUTE q").as_deref(), Ok("1"), "{change}");
     }
 }
 
-/// A transaction that reads nothing but the directory and a node keeps no other one here from being serializable.
+/// A transaction that reads only the directory and a node does not cause serialization failures in others.
 #[test]
 fn the_directory_is_read_without_predicate_locks() {
     let (cluster, mut client) = cluster();
@@ -170,7 +170,7 @@ fn the_directory_is_read_without_predicate_locks() {
     let locks = "SELECT count(*) || ' ' || coalesce(string_agg(DISTINCT relation::regclass::text, ' '), '') \
         FROM pg_locks WHERE mode = 'SIReadLock' AND relation <> 'plain'::regclass";
     assert_eq!(simple(&mut wire, locks).unwrap(), "0 ");
-    // It is not that there are none.
+    // Verify that predicate locks are taken on a local table.
     assert_eq!(simple(&mut wire, "SELECT count(*) FROM here").unwrap(), "0");
     assert_eq!(simple(&mut wire, locks).unwrap(), "1 here");
 }

@@ -1,10 +1,10 @@
-//! Ways to call a function that pass neither planner nor executor, or reach them by a detour: none works on a shell.
+//! Function calls that bypass the planner and the executor, or reach them indirectly: none of them works on a shell.
 
 use helios_tests::{Cluster, Event, Wire, refused, text};
 use postgres::Client;
 use testkit::cluster::DATABASE;
 
-/// A distributed schema with a sequence that has given 20 numbers, and as many rows, on node 1.
+/// A distributed schema on node 1 with a sequence that has returned 20 numbers, and as many rows.
 fn schema(name: &str) -> Client {
     let mut client = Cluster::shared().connect();
     client
@@ -21,7 +21,7 @@ fn oid(client: &mut Client, signature: &str) -> u32 {
     client.query_one("SELECT $1::text::regprocedure::oid", &[&signature]).unwrap().get(0)
 }
 
-/// The text that a FunctionCall gave, or the SQLSTATE of its error.
+/// The result of a FunctionCall as text, or the SQLSTATE of its error.
 fn call(wire: &mut Wire, function: u32, arguments: &[&str]) -> Result<String, Event> {
     let events = wire.function_call(function, arguments).unwrap();
     let error = events.iter().find(|event| matches!(event, Event::Error(_)));
@@ -66,7 +66,7 @@ fn function_call_messages_go_on_working_elsewhere() {
     let mut wire = Wire::connect(Cluster::shared().coordinator(), DATABASE);
     let length = oid(&mut client, "length(text)");
     assert_eq!(call(&mut wire, length, &["abc"]).unwrap(), "3");
-    // What drivers use: large objects.
+    // Large objects, which drivers access this way.
     let create = oid(&mut client, "lo_create(oid)");
     let object = call(&mut wire, create, &["0"]).unwrap();
     assert_eq!(
@@ -76,7 +76,7 @@ fn function_call_messages_go_on_working_elsewhere() {
         ),
         ["1"]
     );
-    // A setting that is changed this way is followed.
+    // A setting changed this way is forwarded.
     let set_config = oid(&mut client, "set_config(text,text,boolean)");
     let shown = "SELECT current_setting('app.called', true) FROM other_messages.t LIMIT 1";
     let on_node = |wire: &mut Wire| {
@@ -91,7 +91,7 @@ fn function_call_messages_go_on_working_elsewhere() {
         call(&mut wire, set_config, &["app.called", value, "f"]).unwrap();
         assert_eq!(on_node(&mut wire).as_deref(), Some(value));
     }
-    // A tenant's function runs here, and its statements there.
+    // A tenant's function runs here, its statements on the node.
     client
         .batch_execute(
             "CREATE FUNCTION other_messages.f(a int) RETURNS int LANGUAGE plpgsql AS \
@@ -107,7 +107,7 @@ fn function_call_messages_go_on_working_elsewhere() {
     assert_eq!(call(&mut wire, function, &["1000"]).unwrap(), "1020");
 }
 
-/// Detours, with `s` for the schema; each gives what a plain server gives, or is refused.
+/// Indirect accesses, with `s` for the schema; each returns what a plain server returns, or is refused.
 const DETOURS: &[(&str, &str)] = &[
     ("SELECT length(table_to_xml('s.t', true, false, '')::text) > 200", "t"),
     ("SELECT length(query_to_xml('SELECT id FROM s.t', true, false, '')::text) > 200", "t"),

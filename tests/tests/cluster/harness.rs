@@ -1,4 +1,4 @@
-//! The harness itself: what it starts it ends, and a wait shows what it saw.
+//! The test kit itself: it stops what it starts, and a timed-out wait shows the last state.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;

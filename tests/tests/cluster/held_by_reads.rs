@@ -1,4 +1,4 @@
-//! What a statement in a transaction leaves on its node until the transaction ends: the same as on one server.
+//! What a statement in a transaction holds on its node until the transaction ends is the same as on one server.
 
 use helios_tests::{BOUND, Bound, Cluster, PlainServer, Wire, wait_until};
 use postgres::Client;
@@ -17,7 +17,7 @@ fn execute(wire: &mut Wire, sql: &str, rows: i32) {
     wire.execute("p", rows).unwrap();
 }
 
-/// Each runs in a transaction that is left open.
+/// Each runs in a transaction that stays open.
 const CASES: [(&str, Case); 14] = [
     ("simple", |wire| simple(wire, "SELECT * FROM held.t")),
     ("one row", |wire| simple(wire, "SELECT * FROM held.t WHERE x = 1")),
@@ -62,7 +62,7 @@ const CASES: [(&str, Case); 14] = [
     ("copy", |wire| simple(wire, "COPY held.t TO STDOUT")),
 ];
 
-/// State, whether it holds a snapshot, and locks of the session that a query names.
+/// State, snapshot and locks of the session running a query with this text.
 fn held(client: &mut Client, which: &str) -> Option<String> {
     let query = format!(
         "SELECT format('%s, snapshot: %s, locks: %s', state, backend_xmin IS NOT NULL, \
@@ -113,7 +113,7 @@ fn a_transaction_holds_on_its_node_what_it_would_hold_here() {
             }
         }
     }
-    // What a snapshot would keep from its end.
+    // A snapshot would keep this from finishing.
     simple(&mut on_node, "BEGIN; SELECT * FROM held.t");
     there
         .batch_execute("SET helios.migration_session = on; SET statement_timeout = '30s'; CREATE TABLE public.other (x int)")

@@ -1,4 +1,4 @@
-//! Large objects are all on the coordinator, whatever way leads to one.
+//! Large objects are stored on the coordinator only, whichever way they are accessed.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
@@ -15,7 +15,7 @@ fn schema(name: &str) -> Client {
     client
 }
 
-/// No node has a large object.
+/// Asserts that no node has a large object.
 fn nodes_have_none() {
     for number in [1, 2] {
         let mut node = Cluster::shared().connect_to_node(number);
@@ -38,7 +38,7 @@ fn objects_are_here_and_their_oids_in_a_tenants_table() {
     assert_eq!(kept, [object.as_str()]);
     let content = format!("SELECT convert_from(lo_get({object}), 'UTF8')");
     assert_eq!(text(&mut client, &content), ["content!"]);
-    // A function of a plain schema runs here, and reads the table there.
+    // A function in a plain schema runs here and reads the table there.
     client
         .batch_execute(
             "CREATE FUNCTION public.lo_of(key int) RETURNS bytea LANGUAGE plpgsql AS $$ \
@@ -110,7 +110,7 @@ fn code_on_a_node_makes_no_large_object_there() {
     nodes_have_none();
 }
 
-/// The trigger of the extension lo removes objects, which are not where a tenant's trigger runs.
+/// The trigger of extension lo removes objects, but a tenant's trigger runs on a node that does not have them.
 #[test]
 fn the_trigger_of_extension_lo_is_refused_on_a_tenants_table() {
     let mut client = schema("lo_trigger");

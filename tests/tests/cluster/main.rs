@@ -1,6 +1,6 @@
-//! Tests on real clusters, one module a topic, one program: it links once.
+//! Tests on real clusters, one module per topic, in one program so that it links only once.
 //!
-//! Modules whose name starts with `smoke` also run against the other PostgreSQL versions.
+//! Modules whose names start with `smoke` also run against the other PostgreSQL versions.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

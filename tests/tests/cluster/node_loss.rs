@@ -1,5 +1,5 @@
-//! A node dies with SIGKILL in the middle of something: a clean error, a usable session, and work
-//! goes on when the node is back.
+//! A node is killed with SIGKILL in the middle of an operation: the client gets a clean error, its session stays usable, and work
+//! continues when the node is back.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ fn cluster_with_table(schema: &str) -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// The error is one of a lost connection (class 08) or a server shutting down (57P0x), and names
+/// Asserts that the error is a lost connection (class 08) or a shutdown (57P0x), and names
 /// the node.
 #[track_caller]
 fn assert_clean(error: &postgres::Error) {
@@ -29,7 +29,7 @@ fn assert_clean(error: &postgres::Error) {
     assert!(text.contains("node-1"), "the node is not named: {text}");
 }
 
-/// The same session works again once the node is back.
+/// Asserts that the same session works again once the node is back.
 #[track_caller]
 fn assert_usable(cluster: &Cluster, client: &mut Client, schema: &str) {
     let one: i32 = client.query_one("SELECT 1", &[]).unwrap().get(0);
@@ -40,7 +40,7 @@ fn assert_usable(cluster: &Cluster, client: &mut Client, schema: &str) {
     assert_eq!(count, 1000);
 }
 
-/// Waits until the node runs a statement that contains `text`.
+/// Waits until the node is running a statement that contains `text`.
 fn wait_for_statement(cluster: &Cluster, text: &str) {
     wait_until(&format!("the node runs {text:?}"), BOUND, || {
         let sessions = cluster.node_sessions(1);
@@ -72,7 +72,7 @@ fn node_killed_in_a_copy() {
     wait_for_statement(&cluster, "COPY");
     cluster.kill_node(1);
     let sent = (0..100_000).try_for_each(|x| writeln!(copy, "{x}"));
-    // The coordinator may tell at any row; at the end at the latest.
+    // The coordinator may report the error at any row, or at the end.
     let error = match sent {
         Ok(()) => copy.finish().unwrap_err(),
         Err(error) => {

@@ -1,11 +1,11 @@
-//! What a backend's sessions on nodes follow, and that nothing of them is left behind.
+//! The state of a backend's sessions on nodes follows the backend's, and nothing of it is left behind.
 
 use std::time::Duration;
 
 use helios_tests::{BOUND, Cluster, backend, descriptors, psql, wait_until};
 use postgres::Client;
 
-/// A cluster of its own with schema `s` on node 1 and its table `t (id)`, ids 1 to 1000.
+/// A private cluster with schema `s` on node 1 and its table `t (id)`, ids 1 to 1000.
 fn cluster() -> (Cluster, Client) {
     let cluster = Cluster::start(1);
     let mut client = cluster.connect();
@@ -22,7 +22,7 @@ fn text(client: &mut Client, sql: &str) -> String {
     client.query_one(sql, &[]).unwrap().get::<_, Option<String>>(0).unwrap_or_default()
 }
 
-/// What the node's session says of a setting.
+/// Value of a setting in the node's session.
 fn on_node(client: &mut Client, setting: &str) -> String {
     text(client, &format!("SELECT current_setting('{setting}', true) FROM s.t LIMIT 1"))
 }
@@ -57,7 +57,7 @@ fn a_thousand_aborted_statements_leave_nothing() {
     round(20);
     let (files, sessions) = (descriptors(pid), cluster.node_sessions(1).len());
     round(1000);
-    // The server itself keeps a few files open or not; a leak would be hundreds.
+    // The server opens and closes a few files by itself; a leak would be hundreds.
     let files_now = descriptors(pid);
     assert!(files_now < files + 10, "{files} file descriptors became {files_now}");
     wait_until("the node has as many sessions as before", BOUND, || {
@@ -192,7 +192,7 @@ fn code_that_runs_as_its_owner_cannot_take_the_callers_rights() {
 fn a_node_that_was_restarted_while_idle_costs_no_error() {
     let (cluster, mut client) = cluster();
     cluster.restart_node(1);
-    // Idle longer than a session is trusted blindly; any longer changes nothing.
+    // Idle for longer than a session is used without a check; waiting longer makes no difference.
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(text(&mut client, "SELECT max(id)::text FROM s.t"), "1000");
 }

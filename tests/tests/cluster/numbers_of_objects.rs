@@ -1,5 +1,5 @@
-//! OIDs of objects are other ones on each server: where one would be seen or given, it means what it means here, or the
-//! statement is refused with a remedy.
+//! OIDs of objects differ between servers: where one is returned or passed, it refers to the object on this server, or the
+//! statement is refused with a hint.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
@@ -58,11 +58,11 @@ fn binary_data_with_numbers_of_types_is_not_copied() {
         client.batch_execute(&format!("COPY t ({column}) TO '/dev/null'")).unwrap();
     }
     client.batch_execute("COPY t (id, r, ok) TO '/dev/null' (FORMAT binary)").unwrap();
-    // What is decoded here has the numbers of here.
+    // What is decoded here has the OIDs of this server.
     client.batch_execute("COPY (SELECT ms FROM t) TO '/dev/null' (FORMAT binary)").unwrap();
 }
 
-/// What a query does with the OID of an object: an answer without numbers, or a refusal with these words.
+/// Queries on the OID of an object: they return a result without OIDs, or are refused with these words.
 #[test]
 fn names_are_names_and_numbers_are_refused() {
     let mut client = schema("numbers");

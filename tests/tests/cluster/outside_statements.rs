@@ -1,10 +1,10 @@
-//! Code of users that runs while no statement of the client's does: deferred triggers at the end of a transaction, checks
-//! of a domain while a parameter is bound, functions that the planner computes. It is inside of something all the same.
+//! User code that runs outside of client statements: deferred triggers at the end of a transaction, domain checks
+//! while a parameter is bound, functions evaluated by the planner. It is nested code all the same.
 
 use helios_tests::{Cluster, text};
 use postgres::Client;
 
-/// A reference table, a tenant on node 1, and three ways for the tenant's `act()` to run there outside of statements.
+/// A reference table, a tenant on node 1, and three ways to run the tenant's `act()` outside of statements.
 fn stage(client: &mut Client, schema: &str, act: &str) -> [String; 3] {
     client
         .batch_execute(&format!(

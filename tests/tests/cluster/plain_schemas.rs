@@ -1,4 +1,4 @@
-//! Schemas that `helios.distribute_new_schemas` leaves plain, and names that no distributed schema can have.
+//! Schemas that `helios.distribute_new_schemas` leaves plain, and names that a distributed schema cannot have.
 
 use helios_tests::{Cluster, text};
 
@@ -23,10 +23,10 @@ fn a_reset_of_public_leaves_it_plain() {
         text(&mut client, "SELECT count(*) FROM helios_check_cluster() WHERE NOT ok"),
         ["0"]
     );
-    // Nodes have it as well.
+    // It exists on the nodes, too.
     let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'public'";
     assert_eq!(text(&mut cluster.connect_to_node(1), there), ["1"]);
-    // An extension's own schema is no tenant.
+    // An extension's own schema is not a tenant.
     client.batch_execute("CREATE SCHEMA public_too").unwrap();
     client
         .batch_execute("SET helios.never_distribute = 'public, Audit ,\"Odd, \"\"Name\"\"\"'")
@@ -38,7 +38,7 @@ fn a_reset_of_public_leaves_it_plain() {
         .unwrap();
     let all = "SELECT schema FROM helios_schemas ORDER BY 1";
     assert_eq!(text(&mut client, all), ["Audit", "public_too", "tenant"]);
-    // The setting is about that one setting: the clause still means what it says.
+    // The setting affects only its own purpose: an explicit clause is still obeyed.
     client.batch_execute("DROP SCHEMA audit; CREATE SCHEMA audit DISTRIBUTED").unwrap();
     assert_eq!(text(&mut client, all), ["Audit", "audit", "public_too", "tenant"]);
     client.batch_execute("CREATE ROLE somebody LOGIN").unwrap();

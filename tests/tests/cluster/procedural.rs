@@ -1,4 +1,4 @@
-//! Code in procedural languages here that reads and writes tenants: every statement and expression of it finds its node,
+//! Code in procedural languages on the coordinator that reads and writes tenants: every statement and expression is sent to its node,
 //! with its own text and its own variables.
 
 use helios_tests::Cluster;
@@ -18,7 +18,7 @@ fn schema(name: &str) -> Client {
     client
 }
 
-/// The first column of every row that a simple query gives.
+/// The first column of every row returned by a simple query.
 fn column(client: &mut Client, sql: &str) -> Vec<String> {
     let messages = client.simple_query(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     messages

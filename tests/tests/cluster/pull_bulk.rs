@@ -1,8 +1,8 @@
-//! Parts of a large copy of rows between servers: frozen where that is possible, by one session to the source.
+//! Chunks of a large copy between servers: frozen if possible, and read by one session on the source.
 
 use crate::pull_rows::{both, bulk, cluster, failure, rows, source_address};
 
-/// The parts of a large copy come by one session, which has the snapshot for as long as the copy lasts.
+/// All chunks of a large copy are read in one session, which holds the snapshot for the duration of the copy.
 #[test]
 fn rows_of_a_bulk_copy_are_frozen_and_come_by_one_session() {
     let (mut source, mut target) = both(
@@ -20,15 +20,15 @@ fn rows_of_a_bulk_copy_are_frozen_and_come_by_one_session() {
     let seen = "SELECT relallvisible, relpages FROM pg_class WHERE oid = 'bulk.t'::regclass";
     let row = target.query_one(seen, &[]).unwrap();
     let (visible, pages): (i32, i32) = (row.get(0), row.get(1));
-    // A page that two parts have filled is marked by the next vacuum.
+    // A page filled by two chunks is marked by the next vacuum.
     assert!(visible >= pages - 2 && pages > 500, "{visible} of {pages}");
-    // A backend that has no such session cannot have the snapshot any more.
+    // A backend without that session cannot use the snapshot any more.
     let gone =
         failure(&mut cluster().connect_to_node(2), &bulk("bulk.t", Some(&snapshot), (0, None)));
     assert_eq!(gone.code().code(), "22023", "{gone:?}");
 }
 
-/// What has to be computed or looked after for each row is left to COPY.
+/// Tables that need work for each row are left to COPY.
 #[test]
 fn a_bulk_copy_minds_indexes_defaults_and_generated_columns() {
     let (mut source, mut target) = both(

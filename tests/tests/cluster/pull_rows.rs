@@ -1,4 +1,4 @@
-//! Rows that one server pulls from another, as a migration does it.
+//! Rows that one server pulls from another, as in a migration.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -14,13 +14,13 @@ pub(crate) fn cluster() -> &'static Cluster {
     SHARED.get_or_init(|| Cluster::start(2))
 }
 
-/// The same definition on both nodes; connections to the source and to the target.
+/// Creates the same definition on both nodes; returns connections to the source and to the target.
 pub(crate) fn both(definition: &str) -> (Client, Client) {
     let (mut source, mut target) = (cluster().connect_to_node(1), cluster().connect_to_node(2));
-    // OIDs of what follows are not the same on both.
+    // Make OIDs of later objects differ between both.
     target.batch_execute("CREATE TYPE pg_temp.other AS ENUM ()").unwrap();
     for client in [&mut source, &mut target] {
-        // A superuser's way to define something on a node itself.
+        // How a superuser runs DDL on a node directly.
         client.batch_execute("SET helios.migration_session = on").unwrap();
         client.batch_execute(definition).unwrap();
     }
@@ -34,7 +34,7 @@ pub(crate) fn source_address() -> String {
     )
 }
 
-/// The columns that are not generated, and the call that pulls them.
+/// The columns that are not generated, and the function call that pulls them.
 fn call(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>), format: &str) -> String {
     let snapshot = snapshot.map_or("NULL".to_owned(), |name| format!("'{name}'"));
     let to = range.1.map_or("NULL".to_owned(), |to| to.to_string());
@@ -47,7 +47,7 @@ fn call(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>), format: 
     )
 }
 
-/// The same, as part of a large copy.
+/// Like the above, as a chunk of a large copy.
 pub(crate) fn bulk(table: &str, snapshot: Option<&str>, range: (u32, Option<u32>)) -> String {
     call(table, snapshot, range, "NULL, bulk => true")
 }
@@ -130,7 +130,7 @@ fn every_type_arrives_as_it_was() {
             RESET search_path; RESET datestyle; RESET intervalstyle"#,
         )
         .unwrap();
-    // What the sessions are set to must not matter.
+    // The sessions' settings must not matter.
     target.batch_execute("SET datestyle = 'German'; SET intervalstyle = 'iso_8601'; SET client_encoding = 'LATIN1'").unwrap();
     let tables = [
         "plain_types",
@@ -152,7 +152,7 @@ fn every_type_arrives_as_it_was() {
         let (sent, received) = (rows(&mut source, &table), rows(&mut fresh, &table));
         assert_eq!(sent, received, "{table}");
         assert_eq!(usize::try_from(pulled).unwrap(), sent.len(), "{table}");
-        // The other format says the same.
+        // The other format gives the same result.
         target.batch_execute(&format!("TRUNCATE {table}")).unwrap();
         target.query(&call(&table, None, (0, None), "'text'"), &[]).unwrap();
         assert_eq!(sent, rows(&mut fresh, &table), "{table} as text");
@@ -225,7 +225,7 @@ fn no_trigger_fires_and_no_policy_hides() {
         .unwrap();
     assert_eq!(pull(&mut target, "quiet.t"), 50);
     assert!(rows(&mut target, "quiet.log").is_empty());
-    // The backend that pulled fires them again.
+    // The backend that pulled fires triggers again.
     target
         .batch_execute("INSERT INTO quiet.parent VALUES (99); INSERT INTO quiet.t VALUES (99, 99)")
         .unwrap();
@@ -267,7 +267,7 @@ fn a_source_that_stands_still_is_left_at_once() {
             target.query(&call("still.t", None, (0, None), "NULL"), &[]).unwrap_err()
         });
         wait_until("the source waits for the lock", BOUND, || {
-            // Sizes are measured every minute, and that waits as well.
+            // Sizes are measured every minute, and that has to wait as well.
             let query = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) \
                 WHERE NOT granted AND relation = 'still.t'::regclass AND query LIKE '%still%'";
             match cluster().connect_to_node(1).query_one(query, &[]).unwrap().get::<_, i64>(0) {
@@ -290,7 +290,7 @@ fn a_source_that_stands_still_is_left_at_once() {
         });
         let error = pulling.join().unwrap();
         let code = if by == "pg_terminate_backend" { "57P01" } else { "57014" };
-        // The client's library drops the server's last words if the end of the connection comes along with them.
+        // The client library drops the server's last messages if the connection is closed at the same time.
         let ended = by == "pg_terminate_backend" && error.is_closed();
         assert!(ended || error.code().is_some_and(|found| found.code() == code), "{by}: {error:?}");
         no_session_is_left("still.t");
@@ -339,7 +339,7 @@ fn failures_name_what_failed_and_leave_nothing() {
             .code(),
         "42501"
     );
-    // The source dies in the middle.
+    // The source is killed in the middle.
     target.batch_execute("RESET ROLE; TRUNCATE fails.t").unwrap();
     source
         .batch_execute(

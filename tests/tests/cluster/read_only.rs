@@ -1,4 +1,4 @@
-//! Functions that write, in transactions that may only read: refused on the node as on one server.
+//! Functions that write, in read-only transactions: refused on the node as on one server.
 
 use helios_tests::{Cluster, PlainServer};
 use postgres::Client;

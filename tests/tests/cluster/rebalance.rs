@@ -1,11 +1,11 @@
-//! Plans, their execution, drains, moves by pattern, and what the cluster does by itself.
+//! Plans, their execution, drains, moves by pattern, and automatic rebalancing.
 
 use std::time::Duration;
 
 use helios_tests::{Cluster, wait_until};
 use postgres::Client;
 
-/// Moves of whole shards on a machine that has much else to do.
+/// Timeout for moves of whole shards on a loaded machine.
 const LONG: Duration = Duration::from_secs(60);
 
 fn number(client: &mut Client, sql: &str) -> i64 {
@@ -21,7 +21,7 @@ fn text(client: &mut Client, sql: &str) -> String {
     client.query_one(sql, &[]).unwrap_or_else(|e| panic!("{sql}: {e:?}")).get(0)
 }
 
-/// A tenant with a shard of its own and about so many kilobytes.
+/// Creates a tenant of about this many kilobytes in its own shard.
 fn tenant(client: &mut Client, name: &str, node: &str, kilobytes: u32) {
     let sql = format!(
         "CREATE SCHEMA {name} DISTRIBUTED ON NODE \"{node}\"; CREATE TABLE {name}.t (i int PRIMARY KEY, x text); \
@@ -31,7 +31,7 @@ fn tenant(client: &mut Client, name: &str, node: &str, kilobytes: u32) {
     client.batch_execute(&sql).unwrap();
 }
 
-/// Waits until these migrations have switched; fails with what the first unlucky one says.
+/// Waits until these migrations have switched; fails with the error of the first one that failed.
 fn switched(client: &mut Client, ids: &[i64]) {
     let list = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
     let states = format!(
@@ -45,7 +45,7 @@ fn switched(client: &mut Client, ids: &[i64]) {
     });
 }
 
-/// As [`switched`], and closes their ways back.
+/// Like [`switched`], and finishes the migrations.
 fn finished(client: &mut Client, ids: &[i64]) {
     switched(client, ids);
     for id in ids {
@@ -206,7 +206,7 @@ fn merge_over_nodes_moves_the_smaller_first() {
     let row = client.query_one(pair, &[]).unwrap();
     let (a, b): (i64, i64) = (row.get(2), row.get(3));
     let (slot_a, slot_b): (i32, i32) = (row.get(0), row.get(1));
-    // a schema in each: keys are found by trying
+    // one schema in each: find the keys by trying
     for (name, slot, rows) in [("small", slot_a, 10), ("large", slot_b, 2000)] {
         let key = "SELECT 'k' || i FROM generate_series(1, 100000) i WHERE helios_key_slot('k' || i) BETWEEN $1 AND $1 + 255 LIMIT 1";
         let key: String = client.query_one(key, &[&slot]).unwrap().get(0);
@@ -234,7 +234,7 @@ fn merge_over_nodes_moves_the_smaller_first() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM helios.merge"), 0);
 }
 
-/// Somebody adds a node; the cluster does the rest.
+/// After a node is added, the cluster rebalances by itself.
 #[test]
 fn cluster_balances_itself() {
     let settings = [
@@ -293,7 +293,7 @@ fn bad_input_for_balance_is_refused() {
             "{sql}: {error:?}, expected {code} {word}"
         );
     }
-    // a node that does not answer is left as it is
+    // an unreachable node is left as it is
     client
         .batch_execute(
             "CREATE ROLE nobody LOGIN; CREATE SCHEMA x DISTRIBUTED; CREATE TABLE x.t (i int)",
@@ -312,8 +312,8 @@ fn bad_input_for_balance_is_refused() {
     }
 }
 
-/// A shard that holds nearly everything is split where its bytes are halved, and two that hold nothing are merged, so
-/// that there are as many as before.
+/// A shard that holds nearly everything is split at half its bytes, and two empty ones are merged, so
+/// that the number of shards stays the same.
 #[test]
 fn shards_are_split_and_merged_by_themselves() {
     let settings = [

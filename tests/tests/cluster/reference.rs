@@ -1,4 +1,4 @@
-//! Reference tables: the same rows on every server, whatever writes them and whatever dies.
+//! Reference tables: the same rows on every server, whatever writes them and whichever server dies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,7 +41,7 @@ pub(crate) fn rows(client: &mut Client, query: &str) -> Vec<String> {
     messages.iter().filter_map(row).collect()
 }
 
-/// The rows of a table on the coordinator, after a look at all nodes that have the same.
+/// The table's rows on the coordinator, after checking that all nodes have the same.
 #[track_caller]
 pub(crate) fn same_everywhere(cluster: &Cluster, table: &str) -> Vec<String> {
     let query = format!("SET extra_float_digits = 3; SELECT * FROM {table} ORDER BY 1");
@@ -119,7 +119,7 @@ fn every_kind_of_write_reaches_every_node() {
     assert_eq!(copy.finish().unwrap(), 2);
     let before = same_everywhere(&cluster, "country");
     assert_eq!(before.len(), 52 + 1500 - 401 + 1 + 2, "rows");
-    // What is rolled back is rolled back everywhere, subtransactions too.
+    // A rollback is a rollback everywhere, including subtransactions.
     client
         .batch_execute(
             "BEGIN; DELETE FROM country WHERE id > 500; ROLLBACK; \
@@ -164,7 +164,7 @@ fn writes_that_could_differ_are_refused() {
         )
         .unwrap();
     refused(&mut client, "SELECT a.f()", "0A000", "on a node");
-    // A trigger that changes the row itself is fine: rows are copied, not statements.
+    // A trigger that changes the row itself is allowed: rows are copied, not statements.
     client
         .batch_execute(
             "CREATE TRIGGER stamp BEFORE UPDATE ON country FOR EACH ROW EXECUTE FUNCTION stamp(); \
@@ -184,7 +184,7 @@ fn writes_that_could_differ_are_refused() {
     same_everywhere(&cluster, "country");
 }
 
-/// However many rows change one by one, a node is asked a few times.
+/// However many rows change one by one, only a few requests are sent to a node.
 #[test]
 fn updates_of_many_rows_take_few_round_trips() {
     let cluster = Cluster::start(1);
@@ -197,7 +197,7 @@ fn updates_of_many_rows_take_few_round_trips() {
     let mut client = cluster.connect();
     client.batch_execute("UPDATE item SET v = 'w' WHERE id = 1").unwrap();
     let before = proxy.round_trips();
-    // In this order alone no two rows have the same x for a moment.
+    // Only in this order do no two rows have the same x at any moment.
     client
         .batch_execute(
             "UPDATE item SET v = v || id; WITH o AS (SELECT id FROM item ORDER BY id DESC) \
@@ -207,7 +207,7 @@ fn updates_of_many_rows_take_few_round_trips() {
     let trips = proxy.round_trips() - before;
     assert!(trips <= 20, "{trips} round trips for 6000 rows");
     same_everywhere(&cluster, "item");
-    // An error among them is the node's own, and nothing of them stays.
+    // An error is reported as the node's own, and none of the changes remain.
     cluster
         .connect_to_node(1)
         .batch_execute("SET helios.migration_session = on; SET session_replication_role = replica; ALTER TABLE item ADD CHECK (x <> -77) NOT VALID")
@@ -254,7 +254,7 @@ fn writers_wait_for_each_other_and_never_deadlock() {
             let mut client = cluster.connect();
             scope.spawn(move || {
                 for round in 0..25 {
-                    // Rows in another order for each writer.
+                    // Each writer uses another order of rows.
                     let (one, other) = if writer % 2 == 0 { (1, 2) } else { (2, 1) };
                     let name = format!("w{writer} {round}");
                     client
@@ -281,7 +281,7 @@ fn node_killed_in_the_middle_of_a_write_leaves_all_or_none() {
     cluster.start_node(2);
     let here = same_everywhere(&cluster, "country");
     assert!(!here.iter().any(|row| row.contains("never")), "{here:?}");
-    // Killed at any moment of a commit.
+    // Kill at arbitrary moments of a commit.
     let stop = AtomicBool::new(false);
     let acknowledged: Vec<i32> = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {

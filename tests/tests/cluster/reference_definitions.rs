@@ -1,4 +1,4 @@
-//! Reference tables: their definitions on every server, and what becomes one or ceases to be one.
+//! Reference tables: their definitions on every server, and conversion from and to other tables.
 
 use helios_tests::Cluster;
 

@@ -1,11 +1,11 @@
-//! TRUNCATE and DROP of reference tables, with the tenants' tables that refer to them: as on one server, in every order.
+//! TRUNCATE and DROP of reference tables, with the tenants' tables that reference them: as on one server, in every order.
 
 use helios_tests::{Cluster, PlainServer, text};
 use postgres::Client;
 
 use crate::reference::same_everywhere;
 
-/// Counts rows, constraints and numbers of all tables of two schemas that the server has.
+/// Counts rows, constraints and sequence values of all tables of two schemas on the server.
 const STATE: &str = "
     CREATE FUNCTION place.state(VARIADIC places text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
     DECLARE name text; counted bigint;
@@ -27,7 +27,7 @@ const STATE: &str = "
                   (SELECT relnamespace::regnamespace::text FROM pg_class c WHERE c.oid = tgrelid) = ANY (places);
     END $$;";
 
-/// What a tenant has.
+/// Objects of a tenant.
 const TENANT: &str = "
     CREATE TABLE place.child (id serial PRIMARY KEY, ref int REFERENCES pl.ref);
     CREATE TABLE place.grandchild (id int REFERENCES place.child);
@@ -76,7 +76,7 @@ fn set_up(client: &mut Client, distributed: bool) {
     }
 }
 
-/// What all places have in the open transaction.
+/// The state on all servers in the open transaction.
 fn state(client: &mut Client) -> Vec<String> {
     let mut all = text(client, "SELECT pl.state('pl')");
     all.push("the tenants".into());
@@ -88,7 +88,7 @@ fn state(client: &mut Client) -> Vec<String> {
     all
 }
 
-/// The copies of the reference tables beside the tenants, and how many rows they have.
+/// The copies of the reference tables next to the tenants, with their numbers of rows.
 fn copies(client: &mut Client) -> Vec<String> {
     let tables = "WHERE name ~ '^pl.(ref|part|alone):'";
     let each = |schema| {

@@ -1,4 +1,4 @@
-//! `helios_repair_schema` brings shells into step with what a superuser has changed on their node, or here alone.
+//! `helios_repair_schema` synchronizes shells with changes made by a superuser on their node, or on the coordinator only.
 
 use helios_tests::{BOUND, Cluster, refused, text, wait_until};
 use postgres::Client;
@@ -6,7 +6,7 @@ use postgres::Client;
 use super::definitions_compared::found;
 use super::smoke_definitions::{EVERYTHING, run};
 
-/// Where a change is made by hand.
+/// The server on which a change is made manually.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Side {
     Node,
@@ -125,7 +125,7 @@ const CHANGES: &[(Side, &str)] = &[
     (Shells, "ALTER TABLE orders DROP CONSTRAINT orders_pkey, ALTER net TYPE int, DROP gross"),
 ];
 
-/// Views of another schema that look in, with all that they have of their own.
+/// Views in another schema that refer to this one, with all their properties.
 const VIEWS: &str = "
     CREATE SCHEMA looking; GRANT USAGE ON SCHEMA looking TO repairer;
     CREATE VIEW looking.people AS SELECT id, mail::text AS mail, doc FROM everything.users WHERE id > 0 WITH LOCAL CHECK OPTION;
@@ -134,7 +134,7 @@ const VIEWS: &str = "
     GRANT SELECT ON looking.people TO repaired; ALTER VIEW looking.twice OWNER TO repairer;
     ALTER VIEW looking.people ALTER doc SET DEFAULT '{}';";
 
-/// All that there is of the views.
+/// All properties of the views.
 const LOOKING: &str = "SELECT concat_ws(' ', c.oid, c.relname, c.relowner::regrole, c.reloptions, c.relacl, pg_get_viewdef(c.oid),
         (SELECT string_agg(description, ',' ORDER BY description) FROM pg_description WHERE objoid = c.oid),
         (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = c.oid))
@@ -163,7 +163,7 @@ fn by_hand(cluster: &Cluster) -> [Client; 2] {
     both
 }
 
-/// How many changes are repaired together.
+/// Number of changes repaired together.
 const TOGETHER: usize = 14;
 
 #[test]
@@ -181,7 +181,7 @@ fn every_kind_of_difference_is_repaired() {
     for group in CHANGES.chunks(TOGETHER) {
         let mut views_go = false;
         for (side, change) in group {
-            // Here the views go along with what they look at.
+            // Here the views are dropped along with the objects they refer to.
             if *side == Shells && change.contains("CASCADE") && !views_go {
                 client.batch_execute("DROP SCHEMA looking CASCADE").unwrap();
                 views_go = true;
@@ -226,20 +226,20 @@ fn what_cannot_be_repaired_is_told_with_the_remedy() {
         .unwrap();
     let [_, mut node] = by_hand(&cluster);
     let repair = "SELECT * FROM helios_repair_schema('everything')";
-    // A type that a table of another schema has rows of.
+    // A composite type used by a table in another schema.
     node.batch_execute("ALTER TYPE level ADD VALUE 'more'").unwrap();
     refused(&mut client, repair, "2BP01", "objects in other schemas depend");
     client.batch_execute("ALTER TABLE local_one.kept ALTER l TYPE text").unwrap();
     assert!(!text(&mut client, repair).is_empty());
     assert_eq!(text(&mut client, "SELECT l FROM local_one.kept"), ["low"]);
-    // A view of what is not there any more.
+    // A view on an object that no longer exists.
     node.batch_execute("ALTER TABLE users DROP years").unwrap();
     refused(&mut client, repair, "2BP01", "view local_one.years depends");
     assert_eq!(found(&mut client).len(), 1);
     client.batch_execute("DROP VIEW local_one.years").unwrap();
     assert!(!text(&mut client, repair).is_empty());
     assert_eq!(found(&mut client), [""; 0]);
-    // Names, rights, transactions.
+    // Names, privileges, transactions.
     refused(&mut client, "SELECT * FROM helios_repair_schema('plain')", "42809", "has no shells");
     for (call, code) in
         [("'none such'", "3F000"), ("NULL", "22004"), ("''", "42602"), ("'helios'", "42939")]
@@ -348,7 +348,7 @@ fn code_of_the_owner_runs_with_no_more_than_his_rights() {
         assert_eq!(found(&mut client), [""; 0], "{change}");
         client.batch_execute("REVOKE ALL ON SCHEMA t FROM tenant").unwrap();
     }
-    // The function does tell.
+    // The function reports it.
     let error = here.batch_execute("ALTER TABLE t.a ADD CHECK (t.evil(4) > 0)").unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains("evil runs as"), "{error:?}");
 }

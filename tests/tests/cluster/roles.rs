@@ -1,5 +1,5 @@
-//! Roles are one thing for a cluster, whatever database they are changed from: nodes follow within seconds, the check tells
-//! each difference, and what only a node has is told and stays.
+//! Roles are shared by the whole cluster, whichever database they are changed in: nodes follow within seconds, the check reports
+//! each difference, and roles that exist only on a node are reported and kept.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use testkit::server::Server;
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// Everything about roles on a server that has to be the same on all.
+/// All properties of roles on a server that must be the same everywhere.
 fn roles(server: &Server) -> Vec<String> {
     let query = "SELECT 'role ' || concat_ws(' ', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
                rolbypassrls, rolconnlimit, rolvaliduntil, CASE WHEN rolname <> 'postgres' THEN rolpassword END, shobj_description(oid, 'pg_authid'))
@@ -40,7 +40,7 @@ fn wait_for_step(cluster: &Cluster) {
     });
 }
 
-/// A session to the coordinator in a database that is no cluster's.
+/// Connects to a database without Helios on the coordinator's server.
 fn outside(cluster: &Cluster) -> Client {
     cluster.coordinator().connect("postgres").unwrap()
 }
@@ -73,7 +73,7 @@ fn changes_from_another_database_reach_all_nodes() {
         wait_for_step(&cluster);
     }
     assert_eq!(findings(&mut cluster.connect()), Vec::<String>::new());
-    // A node that is down meanwhile: what was revoked is revoked there when it is back.
+    // What was revoked while a node was down is revoked there when it is back.
     cluster.kill_node(2);
     outside(&cluster)
         .batch_execute("REVOKE grp FROM fresh; ALTER ROLE fresh NOCREATEDB NOLOGIN; ALTER ROLE boss PASSWORD NULL; ALTER ROLE mallory RESET ALL")
@@ -82,13 +82,13 @@ fn changes_from_another_database_reach_all_nodes() {
     wait_for_step(&cluster);
 }
 
-/// Somebody changes roles on a node itself.
+/// Roles changed on a node directly.
 #[test]
 fn each_difference_is_told_and_what_only_a_node_has_stays() {
     let cluster = Cluster::with_settings(1, &["helios.health_interval = '1h'"]);
     let mut client = cluster.connect();
     client.batch_execute(BEGIN).unwrap();
-    // The same password has another salt on each server, until the worker brings the coordinator's there.
+    // The same password has another salt on each server, until the worker copies the coordinator's.
     let first = findings(&mut client);
     assert!(first.iter().all(|line| line.contains("password of role \"mallory\"")), "{first:#?}");
     cluster
@@ -115,7 +115,7 @@ fn each_difference_is_told_and_what_only_a_node_has_stays() {
         !found.iter().any(|line| line.contains("SCRAM") || line.contains("helios_apply_")),
         "{found:#?}"
     );
-    // The worker mends what is the cluster's, and leaves the rest.
+    // The worker repairs the cluster's roles, and leaves the others alone.
     client.batch_execute("ALTER SYSTEM SET helios.health_interval = '200ms'").unwrap();
     client.batch_execute("SELECT pg_reload_conf(); CREATE ROLE wakes_the_worker").unwrap();
     client.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'helios worker'").unwrap();
@@ -135,7 +135,7 @@ fn each_difference_is_told_and_what_only_a_node_has_stays() {
     );
 }
 
-/// The role that Helios works as stays on nodes what it is there: nothing that is done here can lock Helios out.
+/// The attributes on nodes of the role that Helios connects as do not change: no change here can lock Helios out.
 #[test]
 fn helios_does_not_lock_itself_out() {
     let cluster = Cluster::with_settings(1, &["helios.health_interval = '200ms'"]);
@@ -157,10 +157,10 @@ fn helios_does_not_lock_itself_out() {
         .unwrap();
 }
 
-/// What a node that joins gets is no text that somebody could have written his own statements into.
+/// The SQL sent to a joining node must not allow statements to be injected.
 #[test]
 fn a_new_node_gets_roles_whatever_they_are_called_and_said_to_be() {
-    // Longer than the test: nothing else brings roles into step.
+    // Longer than the test: nothing else synchronizes roles.
     let cluster = Cluster::with_settings(2, &["helios.health_interval = '1h'"]);
     let mut client = cluster.connect();
     client.batch_execute("SELECT helios_remove_node('node-2')").unwrap();
@@ -187,7 +187,7 @@ fn a_new_node_gets_roles_whatever_they_are_called_and_said_to_be() {
     assert!(here.iter().any(|line| line.contains("a TO helios_apply_1")), "{here:?}");
     let found = findings(&mut client);
     assert!(!found.iter().any(|line| line.starts_with("node-2")), "{found:?}");
-    // A second time there is nothing to do; and nothing is in the way where the node could not be told that it is free.
+    // A second time there is nothing to do, and it does not fail where the node could not be told of its release.
     client.batch_execute("SELECT helios_remove_node('node-2')").unwrap();
     let cluster_id = text(&mut client, "SELECT id FROM helios.cluster").remove(0);
     let still = format!("UPDATE helios.cluster SET node_of = {cluster_id}");

@@ -1,4 +1,4 @@
-//! A row whose columns are not what the client was told of is an error that says so, whichever way it takes: as it came,
+//! A row whose columns differ from those the client was told is an error that says so, whichever way it takes: unchanged,
 //! decoded, from a cursor, from RETURNING, by COPY.
 
 use helios_tests::Cluster;
@@ -17,7 +17,7 @@ fn schema(name: &str) -> Client {
     client
 }
 
-/// Changes a definition on the node alone, as nobody should.
+/// Changes a definition on the node only, which users are not supposed to do.
 fn on_node_alone(schema: &str, sql: &str) {
     let mut node = Cluster::shared().connect_to_node(1);
     node.batch_execute(&format!(
@@ -111,7 +111,7 @@ fn a_statement_with_other_columns_on_another_path_is_another_statement() {
              INSERT INTO told_path.m VALUES (1, 'sad'); INSERT INTO told_path2.m VALUES (1, 'ok')",
         )
         .unwrap();
-    // PL/pgSQL plans a statement again when the path is another one; what it sends to the node is the same text.
+    // PL/pgSQL replans a statement if the search_path has changed; the text sent to the node is the same.
     for path in ["told_path", "told_path2", "told_path", "told_path2"] {
         client.batch_execute(&format!("SET search_path = {path}")).unwrap();
         for _ in 0..3 {

@@ -1,9 +1,9 @@
-//! Functions and views that answer for the server or session they run on give the coordinator's answer or an error.
+//! Functions and views about the server or session they run on return the coordinator's answer or an error.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
 
-/// A distributed schema with a table that lists schemas, on node 1.
+/// A distributed schema on node 1 with a table that lists schemas.
 fn schema(name: &str) -> Client {
     let mut client = Cluster::shared().connect();
     client
@@ -50,7 +50,7 @@ fn functions_of_helios_are_refused_beside_a_tenants_table() {
         "0A000",
         "helios_node_for_schema()",
     );
-    // The remedies.
+    // What the hints suggest.
     assert_eq!(text(&mut client, "SELECT helios_node_for_schema('asks')"), ["node-1"]);
     client.batch_execute("CREATE TEMP TABLE brought AS SELECT n FROM asks.tenants").unwrap();
     assert_eq!(text(&mut client, "SELECT helios_node_for_schema(n) FROM brought"), ["node-1"]);

@@ -1,10 +1,10 @@
-//! What a session has set is what statements see on its node: settings, custom settings that exist or do not, the role.
+//! Statements see their session's state on the node: settings, custom settings that exist or do not, the role.
 
 use helios_tests::{Cluster, PlainServer, refused, text};
 use postgres::Client;
 use testkit::cluster::DATABASE;
 
-/// Of the server that is asked, or of the connection to it.
+/// Functions that depend on the server or on the connection to it.
 const BOUND_TO_SERVER: &str = "{application_name,client_encoding,statement_timeout,\
      idle_in_transaction_session_timeout,idle_session_timeout,transaction_timeout,seed,\
      client_connection_check_interval,tcp_keepalives_count,tcp_keepalives_idle,\
@@ -13,7 +13,7 @@ const BOUND_TO_SERVER: &str = "{application_name,client_encoding,statement_timeo
 
 const PLACEHOLDERS: [&str; 5] = ["app.a", "app.b", "app.tenant", "other.a_b", "app.deep.name"];
 
-/// Makes the function that tells what a session sees, in a schema.
+/// Creates the function that reports a session's state, in a schema.
 fn teller(client: &mut Client, schema: &str) {
     let names = PLACEHOLDERS.join(",");
     client
@@ -31,7 +31,7 @@ fn teller(client: &mut Client, schema: &str) {
         .unwrap();
 }
 
-/// A cluster whose node and coordinator have settings of their own, with functions that tell here and there.
+/// A cluster whose node and coordinator have different configuration, with functions that report state here and there.
 fn cluster() -> Cluster {
     let cluster = Cluster::start(1);
     let mut client = cluster.connect();
@@ -105,7 +105,7 @@ const SETTINGS: [(&str, &[&str]); 16] = [
     ("session_replication_role", &["origin", "replica"]),
 ];
 
-/// The next statement; `level` is the number of open savepoints, if a transaction is open.
+/// Returns the next statement; `level` is the number of open savepoints, if a transaction is open.
 fn step(random: &mut Random, level: &mut Option<usize>) -> String {
     let (name, values) = SETTINGS[random.below(SETTINGS.len())];
     let value = random.of(values);
@@ -182,7 +182,7 @@ fn run(cluster: &Cluster, seed: u64, role: &str) {
         let sql = step(&mut random, &mut level);
         done.push(sql.clone());
         if let Err(error) = client.simple_query(&sql) {
-            // What a role may not do fails before it has any effect; a transaction is over with it.
+            // What a role is not permitted to do fails before it has any effect, and aborts a transaction.
             let code =
                 error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}")).code().clone();
             assert!(
@@ -200,7 +200,7 @@ fn run(cluster: &Cluster, seed: u64, role: &str) {
     }
 }
 
-/// `HELIOS_SEED` repeats a failure.
+/// Set `HELIOS_SEED` to reproduce a failure.
 #[test]
 fn a_node_sees_what_the_session_has_set() {
     let cluster = cluster();
@@ -228,7 +228,7 @@ fn functions_with_settings_of_their_own_see_them_on_the_node() {
     }
 }
 
-/// A placeholder that exists has a value, if an empty one, whatever has become of what was set.
+/// A placeholder that exists keeps a value, even if empty, after the setting is undone.
 #[test]
 fn a_placeholder_exists_on_the_node_where_it_exists_here() {
     let cluster = cluster();
@@ -280,7 +280,7 @@ fn a_placeholder_exists_on_the_node_where_it_exists_here() {
     }
 }
 
-/// Row security on a custom setting that was set for one transaction shows what it shows on a plain server.
+/// Row security that depends on a custom setting set for one transaction gives the same rows as on a plain server.
 #[test]
 fn row_security_does_not_take_an_empty_setting_for_none() {
     let cluster = cluster();
@@ -305,7 +305,7 @@ fn row_security_does_not_take_an_empty_setting_for_none() {
     assert_eq!(count(&mut fresh), "0");
 }
 
-/// Defaults of the node's own (configuration, role, database) do not show where they shape what a statement gives.
+/// The node's own defaults (configuration, role, database) do not affect results.
 #[test]
 fn defaults_of_the_node_do_not_shape_results() {
     let cluster = cluster();
@@ -353,7 +353,7 @@ fn defaults_of_the_node_do_not_shape_results() {
     }
 }
 
-/// A setting that only a superuser's code may change, and that changes what statements do, is followed or refused.
+/// A setting that only a superuser's code may change, and that affects statements, is forwarded or refused.
 #[test]
 fn a_superusers_setting_is_followed_or_refused() {
     let cluster = cluster();

@@ -1,4 +1,4 @@
-//! Shards split, merged and given to nodes by SQL.
+//! Shards are split, merged and assigned to nodes with SQL.
 
 use helios_tests::{BOUND, Cluster, Stop, wait_until};
 use postgres::Client;
@@ -12,7 +12,7 @@ fn numbers(client: &mut Client, sql: &str) -> Vec<i64> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Every schema is in the pooled shard that its key says, every slot has one shard for each key.
+/// Asserts that every schema is in the pooled shard determined by its key, and that every slot has one shard for each key.
 fn check(client: &mut Client) {
     let wrong = "SELECT count(*) FROM helios.schema c JOIN helios.shard s ON s.id = c.shard \
          WHERE s.kind = 'pooled' AND NOT (int4range(slot_from, slot_to) @> helios_key_slot(c.key) \
@@ -70,7 +70,7 @@ fn split_keeps_schemas_where_their_keys_say() {
     let together =
         "SELECT count(DISTINCT shard) FROM helios_schemas WHERE schema IN ('named', 's5')";
     assert_eq!(number(&mut client, together), 1);
-    // by a point given, by slot and by key, and by bytes
+    // at a given point, by slot and by key, and by bytes
     let shard = number(&mut client, "SELECT shard FROM helios_slots WHERE slot_from = 0");
     let last = number(
         &mut client,
@@ -101,7 +101,7 @@ fn random_operations_keep_the_space_covered() {
     for i in 0..60 {
         client.batch_execute(&format!("CREATE SCHEMA r{i} DISTRIBUTED")).unwrap();
     }
-    // a reproducible sequence: what happens to be impossible is refused and changes nothing
+    // a reproducible random sequence: operations that happen to be impossible are refused and change nothing
     let mut seed = 7u64;
     let mut random = |below: u64| {
         seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -156,7 +156,7 @@ fn merge_joins_neighbours() {
     assert_eq!(migration, None);
     check(&mut client);
     assert_eq!(number(&mut client, "SELECT count(*) FROM helios_shards"), 63);
-    // an empty one comes to the other's node at once
+    // an empty one moves to the other's node immediately
     let pair = "SELECT a.shard, b.shard FROM helios_slots a JOIN helios_slots b ON b.slot_from = a.slot_to + 1 \
                 JOIN helios_shards s ON s.id = b.shard WHERE a.node <> b.node AND s.schemas = 0 LIMIT 1";
     if let Some(row) = client.query_opt(pair, &[]).unwrap() {
@@ -180,7 +180,7 @@ fn empty_slots_are_assigned_by_the_directory_alone() {
                    OR (slot_from < 10000 AND slot_to >= 10000)";
     let on_other = "SELECT count(*) FROM helios_slots WHERE slot_from >= 100 AND slot_to <= 9999 AND node <> 'node-2'";
     assert_eq!(number(&mut client, on_other), 0);
-    // a shard that was on node-2 already need not be cut
+    // a shard that is on node-2 already is not split
     let cut = number(&mut client, wrong) + number(&mut client, borders);
     assert!(cut <= 4, "{cut}");
     check(&mut client);
@@ -259,7 +259,7 @@ fn bad_input_for_shards_is_refused() {
         .unwrap();
 }
 
-/// A statement that waited for a shard's lock while the shard was split or merged goes on, in the new shard.
+/// A statement that waited for a shard's lock while the shard was split or merged continues in the new shard.
 #[test]
 fn statements_do_not_notice_a_split() {
     let cluster = Cluster::start(1);
@@ -302,7 +302,7 @@ fn statements_do_not_notice_a_split() {
     check(&mut client);
 }
 
-/// Who waits for a shard that stays in use gives up soon, and nobody waits behind for long.
+/// An operation that waits for a shard in use gives up soon, and does not block others for long.
 #[test]
 fn split_of_a_shard_in_use_gives_up() {
     let cluster = Cluster::start(1);
@@ -314,7 +314,7 @@ fn split_of_a_shard_in_use_gives_up() {
     let sql = format!("SELECT helios_split_shard({shard})");
     let (code, text) = refused(&mut client, &sql);
     assert!(code == "55P03" && text.contains(&shard.to_string()), "{code} {text}");
-    // also where the error is caught, the session goes on as it was
+    // also if the error is caught, the session continues as before
     let caught = format!(
         "DO $$ BEGIN PERFORM helios_split_shard({shard}); EXCEPTION WHEN lock_not_available THEN NULL; END $$"
     );
@@ -373,7 +373,7 @@ fn statements_are_counted_by_schema() {
         number(&mut client, "SELECT calls FROM helios_schema_statistics WHERE schema = 'counted'"),
         0
     );
-    // a node that does not answer is named, and does not keep anybody waiting
+    // an unreachable node is named, and does not make anybody wait
     cluster.kill_node(1);
     wait_until("the sizes are asked in vain", BOUND, || {
         match client.query_one("SELECT helios_measure_sizes()", &[]) {

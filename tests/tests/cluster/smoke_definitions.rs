@@ -6,7 +6,7 @@ use helios_tests::{BOUND, Cluster, psql, wait_until};
 use postgres::error::SqlState;
 use testkit::server::Server;
 
-/// What `pg_dump` says about a schema, without what differs from run to run.
+/// `pg_dump` output for a schema, without what differs between runs.
 fn definition(server: &Server, schema: &str) -> String {
     let mut dump = server.client("pg_dump", "helios").unwrap();
     dump.args(["--schema-only", "--schema", schema]);
@@ -63,7 +63,7 @@ pub const EVERYTHING: &str = "
     CREATE TABLE copy AS SELECT * FROM users; ALTER TABLE copy SET UNLOGGED; ALTER TABLE copy REPLICA IDENTITY FULL;
     CLUSTER users USING users_pkey; ALTER TABLE users SET (fillfactor = 70); DROP INDEX low_mail;";
 
-/// Statements that cannot share one query string are sent one by one.
+/// Statements that cannot be sent in one query string are sent one by one.
 pub fn run(client: &mut postgres::Client, script: &str) {
     let mut statement = String::new();
     for part in script.split_inclusive(';') {
@@ -201,7 +201,7 @@ fn schemas_made_before_the_first_node_stay_and_work() {
     assert_eq!(other.connect().query_one(there, &[]).unwrap().get::<_, i64>(0), 1);
 }
 
-/// One DROP may name things of several places, as a script that was written for one server does.
+/// One DROP may name objects on several servers, as in a script written for one server.
 #[test]
 fn smoke_drop_of_a_list_reaches_every_place() {
     let cluster = Cluster::start(2);
@@ -239,7 +239,7 @@ fn smoke_drop_of_a_list_reaches_every_place() {
     }
 }
 
-/// What this server has warned of, a node does not say again.
+/// A notice raised on this server is not repeated for the node.
 #[test]
 fn smoke_warnings_come_once() {
     let cluster = Cluster::start(1);

@@ -1,5 +1,5 @@
-//! The clause on every way into the server, and nowhere else: no statement that does not make a distributed schema is
-//! parsed in another way than without Helios.
+//! The clause is recognized on every way into the server, and nowhere else: a statement that does not create a distributed schema is
+//! parsed exactly as without Helios.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ fn sql_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Pieces of a file: statements, and runs of them, as the scanner may get them. Meta-commands of psql stay in: they
-/// are errors, which must be the same too.
+/// Pieces of a file: statements, and sequences of them, as the scanner may receive them. psql meta-commands are kept: they
+/// are errors, which must be the same, too.
 fn pieces(text: &str) -> Vec<String> {
     let statements: Vec<&str> = text.split_inclusive(";\n").collect();
     let mut pieces: Vec<String> = statements.iter().map(|s| (*s).to_owned()).collect();
@@ -32,7 +32,7 @@ fn pieces(text: &str) -> Vec<String> {
     pieces
 }
 
-/// Pieces with words of the clause where they do not belong.
+/// Pieces with words of the clause in wrong places.
 fn mutations(piece: &str, seed: usize) -> Vec<String> {
     const WORDS: [&str; 8] = [
         " DISTRIBUTED ",
@@ -60,13 +60,13 @@ fn wrong(client: &mut Client, pieces: &[String]) -> Vec<(String, String)> {
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Gives the numbers of pieces that were looked at, and of changed pieces that came to hold a clause.
+/// Returns the number of pieces compared, and of changed pieces that happen to contain the clause.
 fn check_corpus(client: &mut Client, dir: &Path) -> (usize, usize) {
     let (mut checked, mut clauses) = (0, 0);
     for file in sql_files(dir) {
         let Ok(text) = fs::read_to_string(&file) else { continue };
         let pieces = pieces(&text);
-        // The suite of this project makes distributed schemas: there the clause is expected.
+        // The project's own suite creates distributed schemas: there the clause is expected.
         let ours = text.to_lowercase().contains("distributed");
         for (piece, effect) in wrong(client, &pieces) {
             assert!(ours && effect == "clause", "{effect} in {}:\n{piece}", file.display());

@@ -1,8 +1,8 @@
-//! A cluster with nodes leaves what is in plain schemas as a plain server has it.
+//! Plain schemas behave the same on a cluster with nodes as on a plain server.
 
 use helios_tests::Cluster;
 
-/// Its name reaches the hooks in another form than that of other statements about types.
+/// The hooks see the name in another form than in other statements on types.
 #[test]
 fn types_of_plain_schemas_move() {
     let mut client = Cluster::shared().connect();
@@ -23,7 +23,7 @@ fn types_of_plain_schemas_move() {
     client.batch_execute("DROP SCHEMA plain_from, plain_to CASCADE").unwrap();
 }
 
-/// Calls are turned to functions of Helios only where the sequence may be on a node.
+/// Calls are redirected to functions of Helios only if the sequence may be on a node.
 #[test]
 fn plans_of_plain_sequences_are_the_servers_own() {
     let mut client = Cluster::shared().connect();
@@ -35,7 +35,7 @@ fn plans_of_plain_sequences_are_the_servers_own() {
     client.batch_execute("DROP SEQUENCE plain_numbers").unwrap();
 }
 
-/// From PostgreSQL 16 on a rewritten query names no view that reads no table.
+/// Since PostgreSQL 16, a rewritten query does not mention views that read no table.
 #[test]
 fn view_without_tables_runs_on_its_node() {
     let mut client = Cluster::shared().connect();
@@ -50,7 +50,7 @@ fn view_without_tables_runs_on_its_node() {
     client.batch_execute("DROP SCHEMA tableless CASCADE").unwrap();
 }
 
-/// What is made from tables of this server, or from temporary ones, stays with them.
+/// Objects created from this server's tables, or from temporary ones, stay on this server.
 #[test]
 fn what_rests_on_local_tables_stays_here() {
     let mut client = Cluster::shared().connect();

@@ -1,4 +1,4 @@
-//! Statements on a distributed schema run on its node, and only there.
+//! Statements on a distributed schema run on its node only.
 
 use std::io::{Read, Write};
 

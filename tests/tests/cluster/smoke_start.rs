@@ -1,4 +1,4 @@
-//! What `cargo xtask cluster start` leaves behind: servers with the extension, nodes registered.
+//! `cargo xtask cluster start` leaves running servers with the extension and registered nodes.
 
 use helios_tests::Cluster;
 

@@ -1,4 +1,4 @@
-//! A node's timeouts are for its own clients. Those of sessions through the coordinator hold there.
+//! A node's timeouts apply to its own clients. For sessions through the coordinator, the coordinator's timeouts apply.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use postgres::Client;
 const TIMEOUTS: [&str; 3] =
     ["statement_timeout", "idle_session_timeout", "idle_in_transaction_session_timeout"];
 
-/// The node's server gets timeouts of 100 ms; back when they hold for its clients.
+/// Sets timeouts of 100 ms on the node's server; returns once they are in effect for its clients.
 fn make_impatient(cluster: &Cluster) {
     let mut node = cluster.connect_to_node(1);
     let mut timeouts = TIMEOUTS.to_vec();
@@ -28,13 +28,13 @@ fn make_impatient(cluster: &Cluster) {
     });
 }
 
-/// Does what none of the timeouts would let pass, all on one session of the node.
+/// Runs statements that each of the timeouts would abort, all in one session of the node.
 fn take_time(client: &mut Client) {
     let process = "SELECT s.process()";
     let before = text(client, process);
     for statement in [
         "SELECT pg_sleep(0.4) FROM s.t LIMIT 1",
-        // Done here; the session on the node idles, outside of a transaction and in one.
+        // These run here while the session on the node is idle, outside of a transaction and in one.
         "SELECT pg_sleep(0.4)",
         "BEGIN; UPDATE s.t SET x = x",
         "SELECT pg_sleep(0.4)",
@@ -58,7 +58,7 @@ fn timeouts_of_a_node_do_not_end_what_comes_from_the_coordinator() {
     make_impatient(&cluster);
     let mut client = cluster.connect();
     take_time(&mut client);
-    // The node's session has its settings reset.
+    // The settings of the node's session are reset.
     client.batch_execute("DISCARD ALL").unwrap();
     take_time(&mut client);
     client.batch_execute("SET statement_timeout = '200ms'").unwrap();

@@ -1,4 +1,4 @@
-//! A snapshot that is exported here stands for one of each node; who imports it sees each node as it was.
+//! An exported snapshot includes one of each node; a transaction that imports it sees each node as of that moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ const TENANTS: &str = "CREATE SCHEMA one DISTRIBUTED ON NODE \"node-1\"; CREATE 
     CREATE TABLE two.parent (id int PRIMARY KEY); CREATE TABLE two.child (id int PRIMARY KEY, parent int NOT NULL REFERENCES two.parent, filler text);
     CREATE TABLE here (id int)";
 
-/// A row of each kind.
+/// Inserts a row of each kind.
 fn write(client: &mut Client, id: i32) {
     for schema in ["one", "two"] {
         client
@@ -68,9 +68,9 @@ fn an_imported_snapshot_shows_every_node_as_it_was() {
             importer
                 .batch_execute("SAVEPOINT a; SELECT count(*) FROM two.child; ROLLBACK TO a; COMMIT")
                 .unwrap();
-            // The next transaction has a snapshot of its own.
+            // The next transaction has its own snapshot.
             assert_ne!(counts(&mut importer), before);
-            // First used inside of a savepoint.
+            // First used inside a savepoint.
             import(&mut importer, level, &id).unwrap();
             importer.batch_execute("SAVEPOINT a; SAVEPOINT b").unwrap();
             assert_eq!(counts(&mut importer), before, "{begin}");
@@ -108,12 +108,12 @@ fn wrong_identifiers(cluster: &Cluster, exporter: &mut Client) {
         let mut importer = cluster.connect();
         refused(import(&mut importer, "REPEATABLE READ", &wrong.replace('\'', "''")), "22023");
     }
-    // A snapshot of this server alone, as a replication slot exports one.
+    // A snapshot of this server only, as exported by a replication slot.
     let mut importer = cluster.connect();
     import(&mut importer, "REPEATABLE READ", own).unwrap();
     importer.batch_execute("SELECT count(*) FROM here").unwrap();
     refused(importer.batch_execute("SELECT count(*) FROM one.child"), "0A000");
-    // Another node's identifier is nobody's on this one.
+    // Another node's snapshot identifier is unknown on this one.
     let mut importer = cluster.connect();
     import(&mut importer, "REPEATABLE READ", &format!("{own}+1:00000FFF-00000FFF-1")).unwrap();
     importer.batch_execute("SELECT count(*) FROM here").unwrap();
@@ -131,7 +131,7 @@ fn a_schema_that_moved_since_is_not_read_as_of_then() {
     client.batch_execute(TENANTS).unwrap();
     write(&mut client, 1);
     let id = export(&mut exporter, "BEGIN ISOLATION LEVEL REPEATABLE READ");
-    // The slot of the move waits for transactions that were open: those that only read are in nobody's way.
+    // The migration's slot waits for transactions that were open; read-only ones do not delay it.
     let migration: i64 =
         client.query_one("SELECT helios_migrate_schema('one', 'node-2')", &[]).unwrap().get(0);
     wait_until("the schema has moved", BOUND, || {
@@ -191,7 +191,7 @@ fn a_parallel_dump_under_writes_has_no_orphans() {
         );
         assert_eq!(text(&mut there, &rows), ["t|t"], "{schema}");
     }
-    // One that is given the snapshot.
+    // One that imports the snapshot.
     let id = export(&mut client, "BEGIN ISOLATION LEVEL REPEATABLE READ");
     let before = counts(&mut client);
     write(&mut cluster.connect(), 1_000_000);

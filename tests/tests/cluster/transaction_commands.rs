@@ -61,7 +61,7 @@ fn users_can_prepare_transactions_on_any_nodes() {
             assert_eq!(values(&mut client), before, "{schemas:?}");
             assert_eq!(prepared(&mut other), ["it's"]);
             other.batch_execute(&format!("{end} PREPARED 'it''s'")).unwrap();
-            // It is done on the nodes when the command returns.
+            // It has been done on the nodes when the command returns.
             for number in [1, 2] {
                 assert!(prepared(&mut cluster.connect_to_node(number)).is_empty(), "{schemas:?}");
             }
@@ -69,7 +69,7 @@ fn users_can_prepare_transactions_on_any_nodes() {
         }
         assert_eq!(code(other.batch_execute("COMMIT PREPARED 'it''s'")), "42704");
     }
-    // Definitions, and nothing but reading.
+    // DDL, and transactions that only read.
     client
         .batch_execute("BEGIN; CREATE TABLE one.made (i int); PREPARE TRANSACTION 'definition'")
         .unwrap();
@@ -77,7 +77,7 @@ fn users_can_prepare_transactions_on_any_nodes() {
     other.batch_execute("INSERT INTO one.made VALUES (1)").unwrap();
     client.batch_execute("BEGIN; TABLE one.t; TABLE two.t; PREPARE TRANSACTION 'read'").unwrap();
     other.batch_execute("ROLLBACK PREPARED 'read'").unwrap();
-    // A constraint that refuses it.
+    // Violates a constraint.
     client
         .batch_execute("CREATE TABLE two.late (i int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         .unwrap();
@@ -111,7 +111,7 @@ fn what_a_user_prepared_survives_restarts_and_waits() {
             "it waits for its user"
         );
     }
-    // A node that is down does not keep the decision from being made; the worker carries it there.
+    // The decision is made even if a node is down; the worker carries it out there later.
     cluster.kill_node(1);
     client.batch_execute("COMMIT PREPARED 'mine'").unwrap();
     cluster.start_node(1);
@@ -137,7 +137,7 @@ fn isolation_and_access_follow_settings_and_commands() {
                       current_setting('transaction_read_only'), \
                       current_setting('transaction_deferrable')) FROM iso1.t";
     let mut seen = |before: &str| -> String {
-        // One by one: a string of statements is one transaction.
+        // One by one, since a multi-statement string is one transaction.
         before.split("; ").for_each(|sql| client.batch_execute(sql).unwrap());
         let text = client.query_one(properties, &[]).unwrap().get(0);
         client.batch_execute("ROLLBACK; RESET ALL").unwrap();
@@ -165,7 +165,7 @@ fn isolation_and_access_follow_settings_and_commands() {
     client.batch_execute("SET default_transaction_read_only = on").unwrap();
     assert_eq!(code(client.batch_execute("UPDATE iso1.t SET x = 1")), "25006");
     client.batch_execute("RESET ALL").unwrap();
-    // No one moment for two nodes.
+    // Two nodes do not share one snapshot.
     let script =
         "BEGIN ISOLATION LEVEL SERIALIZABLE, READ ONLY, DEFERRABLE; TABLE iso1.t; TABLE iso2.t";
     let error = client.batch_execute(script).unwrap_err();

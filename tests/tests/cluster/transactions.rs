@@ -1,4 +1,4 @@
-//! Transactions on one node, on several, and what is left when something dies in the middle.
+//! Transactions on one node, on several, and what is left when a server dies in the middle.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -31,7 +31,7 @@ fn prepared(cluster: &Cluster, node: usize) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Waits until no node has a prepared transaction and no record is left.
+/// Waits until no node has a prepared transaction and no commit record is left.
 fn settled(cluster: &Cluster) {
     wait_until("recovery is done", BOUND, || {
         let left = [prepared(cluster, 1), prepared(cluster, 2)].concat();
@@ -53,7 +53,7 @@ fn a_transaction_on_two_nodes_is_all_or_nothing() {
                     UPDATE two.account SET amount = amount + 1 WHERE id = 1;";
     client.batch_execute(&format!("{transfer} COMMIT")).unwrap();
     client.batch_execute(&format!("{transfer} ROLLBACK")).unwrap();
-    // A deferred constraint refuses the second node's part when it is prepared.
+    // A deferred constraint makes PREPARE TRANSACTION fail on the second node.
     client
         .batch_execute("CREATE TABLE two.late (i int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
         .unwrap();
@@ -109,7 +109,7 @@ fn prepared_transactions_are_finished_by_their_records() {
     let mut client = accounts(&cluster);
     let name = "SELECT format('helios_%s_%s_0_%s_', (SELECT id FROM helios.cluster), d.oid, \
                        pg_current_xact_id()) FROM pg_database d WHERE datname = current_database()";
-    // Until this transaction ends, recovery leaves alone what is prepared in its name.
+    // Until this transaction ends, recovery leaves transactions prepared in its name alone.
     let mut deciding = client.transaction().unwrap();
     let name: String = deciding.query_one(name, &[]).unwrap().get(0);
     for (node, schema) in [(1, "one"), (2, "two")] {
@@ -123,7 +123,7 @@ fn prepared_transactions_are_finished_by_their_records() {
     let insert = "INSERT INTO helios.transaction (gid, node) VALUES ($1, (SELECT id FROM helios.node WHERE name = 'node-1'))";
     deciding.execute(insert, &[&format!("{name}1")]).unwrap();
     deciding.commit().unwrap();
-    // Something that makes the launcher look.
+    // Make the launcher check for work.
     client.batch_execute("CREATE TABLE one.a (); CREATE TABLE two.b ()").unwrap();
     settled(&cluster);
     assert_eq!(amounts(&mut client, "one")[0], 5, "there was a record");
@@ -155,13 +155,13 @@ fn transfers_stay_whole_while_servers_are_killed() {
     let one = amounts(&mut client, "one");
     let two: Vec<i32> = amounts(&mut client, "two").iter().map(|amount| -amount).collect();
     assert_eq!(one, two);
-    // What a killed server left without an answer may have been done or not.
+    // A statement to a killed server without a response may or may not have been executed.
     let moved = -one.iter().sum::<i32>();
     let acknowledged = i32::try_from(done.into_inner()).unwrap();
     assert!(moved >= acknowledged, "{acknowledged} transfers were acknowledged, {moved} done");
 }
 
-/// Transfers between the nodes; whatever a killed server does to one of them is for the end to show.
+/// Transfers between the nodes; the effect of killed servers on each is checked at the end.
 fn transfer_until(cluster: &Cluster, stop: &AtomicBool, done: &AtomicU32, account: i32) {
     let mut client = cluster.connect();
     while !stop.load(Ordering::Relaxed) {
@@ -179,8 +179,8 @@ fn transfer_until(cluster: &Cluster, stop: &AtomicBool, done: &AtomicU32, accoun
     }
 }
 
-/// Connecting to a node looks for a password in the catalogs, which must not make the transaction one that has written
-/// here: it would be prepared and recorded for nothing.
+/// Connecting to a node looks up a password in the catalogs, which must not make the transaction count as having written
+/// here: it would be prepared and recorded unnecessarily.
 #[test]
 fn first_use_of_a_node_gives_the_transaction_no_id() {
     let cluster = Cluster::shared();

@@ -1,4 +1,4 @@
-//! Servers that cannot be nodes: each is refused with the reason and the remedy, and nothing is left half done.
+//! Servers that cannot be nodes: each is refused with the reason and a hint, without leaving anything half done.
 
 use helios_tests::{Cluster, define_on_node, pg};
 use postgres::error::SqlState;
@@ -7,7 +7,7 @@ use testkit::server::Server;
 
 const PRELOAD: &str = "shared_preload_libraries = 'helios'";
 
-/// Adds a server to a cluster of one; gives SQLSTATE, message and hint of the refusal.
+/// Adds a server to a single-server cluster; returns SQLSTATE, message and hint of the error.
 fn refusal(server: &Server, database: &str) -> (SqlState, String, String) {
     let cluster = Cluster::start(0);
     let mut client = cluster.connect();
@@ -77,7 +77,7 @@ fn coordinator_of_another_cluster() {
     assert!(text.contains("node-1") && hint.contains("Remove its nodes"), "{text} {hint}");
 }
 
-/// A relation of the server's own would catch the names of statements that are sent there.
+/// A relation that exists only on the server would capture names in statements sent there.
 #[test]
 fn relations_of_its_own() {
     let other = Cluster::start(0);

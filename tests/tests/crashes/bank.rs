@@ -1,7 +1,7 @@
-//! A bank: clients move money between accounts on different nodes while nodes and the coordinator are killed. What was
-//! acknowledged is there, nothing is there by half or twice, and no money is lost or made.
+//! A bank: clients move money between accounts on different nodes while nodes and the coordinator are killed. Acknowledged
+//! transfers are present, none is present partially or twice, and the total does not change.
 //!
-//! `HELIOS_BANK_SECONDS` makes the run longer than it is by default.
+//! `HELIOS_BANK_SECONDS` sets the duration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,11 +18,11 @@ const SCHEMAS: usize = 4;
 const ACCOUNTS: i32 = 20;
 const SECONDS: u64 = 15;
 
-/// What a client knows of its transfers, by their numbers.
+/// A client's record of its transfers, by their numbers.
 #[derive(Default)]
 struct Ledger {
     acknowledged: BTreeSet<i64>,
-    /// The answer to COMMIT was an error, or never came.
+    /// COMMIT returned an error, or nothing.
     uncertain: u64,
 }
 
@@ -60,7 +60,7 @@ fn no_money_is_lost_while_servers_are_killed() {
     audit(&cluster, &ledgers);
 }
 
-/// Accounts of 1,000 in schemas that are in turn on the first and the second node.
+/// Creates accounts with 1,000 each in schemas placed alternately on the first and the second node.
 fn open_accounts(cluster: &Cluster) {
     let mut client = cluster.connect();
     for number in 0..SCHEMAS {
@@ -77,7 +77,7 @@ fn open_accounts(cluster: &Cluster) {
     }
 }
 
-/// Moves money until told to stop, from session to session.
+/// Transfers money until told to stop, reconnecting as needed.
 fn transfer(cluster: &Cluster, number: u64, over: &AtomicBool) -> Ledger {
     let mut ledger = Ledger::default();
     let mut random = fastrand::Rng::new();
@@ -104,7 +104,7 @@ fn transfer(cluster: &Cluster, number: u64, over: &AtomicBool) -> Ledger {
             Moved::Uncertain => ledger.uncertain += 1,
             Moved::No => {}
         }
-        // A session that cannot roll back is closed, which the next round sees.
+        // A session that cannot roll back is closed, which the next iteration detects.
         let _ = client.batch_execute("ROLLBACK");
         session = Some(client);
     }
@@ -117,8 +117,8 @@ enum Moved {
     No,
 }
 
-/// One transfer between two schemas; rows are locked in the order of schemas, so that transfers do not wait for each
-/// other in a circle that no server sees.
+/// Runs one transfer between two schemas; rows are locked in order of schemas, so that transfers do not
+/// deadlock across servers.
 fn move_money(client: &mut Client, id: i64, random: &mut fastrand::Rng) -> Moved {
     let from = random.usize(0..SCHEMAS - 1);
     let to = random.usize(from + 1..SCHEMAS);
@@ -140,7 +140,7 @@ fn move_money(client: &mut Client, id: i64, random: &mut fastrand::Rng) -> Moved
     }
 }
 
-/// Compares the books.
+/// Compares the accounts with the clients' records.
 fn audit(cluster: &Cluster, ledgers: &[Ledger]) {
     let mut client = cluster.connect();
     let mut halves: BTreeMap<i64, Vec<i64>> = BTreeMap::new();

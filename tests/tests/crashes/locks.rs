@@ -1,11 +1,11 @@
-//! A lock on shared memory and an error that is raised while it is held.
+//! A shared-memory lock and an error raised while it is held.
 
 use helios_tests::Cluster;
 use postgres::Client;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// A server with a function that raises an error under a lock, and a client in the database that has it.
+/// Creates a server with a function that raises an error while holding a lock, and a client of a database that has it.
 fn server() -> (Cluster, Client) {
     let cluster = Cluster::with_failpoints(0, &[]);
     let mut client = cluster.coordinator().connect("postgres").unwrap();
@@ -15,7 +15,7 @@ fn server() -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Another session gets the lock, and both are cancelled when they are to be.
+/// Another session can acquire the lock, and both sessions can be cancelled.
 fn nothing_is_left(cluster: &Cluster, mut client: Client) {
     let mut other = cluster.coordinator().connect("postgres").unwrap();
     let (tell, told) = mpsc::channel();

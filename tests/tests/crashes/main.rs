@@ -1,8 +1,8 @@
-//! Distributed transactions when something dies in the middle of a step: at every named place of the
-//! commit, of recovery and of definitions, a process, a server or a connection goes. Afterwards each
-//! transaction has happened on all its servers or on none, and nothing is left behind.
+//! Distributed transactions with a failure in the middle of a step: at every failpoint of
+//! commit, recovery and DDL, a process, a server or a connection is lost. Afterwards each
+//! transaction has been committed on all its servers or on none, and nothing is left behind.
 //!
-//! The servers run a library that is built with the cargo feature `failpoints`.
+//! The servers use a library built with the cargo feature `failpoints`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,10 +22,10 @@ use std::time::Duration;
 use helios_tests::{Cluster, wait_until};
 use postgres::Client;
 
-/// How long recovery may take.
+/// Maximum time that recovery may take.
 const RECOVERED: Duration = Duration::from_secs(15);
 
-/// Schemas `one` and `two` on the nodes of these numbers and `here` on the coordinator, each with a
+/// Creates schemas `one` and `two` on the nodes of these numbers and `here` on the coordinator, each with a
 /// table `t (id int primary key, x int)` of rows 1 to 10, all 0.
 fn tables(cluster: &Cluster) -> Client {
     let mut client = cluster.connect();
@@ -45,7 +45,7 @@ fn tables(cluster: &Cluster) -> Client {
     client
 }
 
-/// Adds one to row 1 of each of these tables, in one transaction.
+/// Adds one to row 1 of each of these tables in one transaction.
 fn add_to(schemas: &[&str]) -> String {
     let updates = schemas.iter().map(|s| format!("UPDATE {s}.t SET x = x + 1 WHERE id = 1;"));
     format!("BEGIN; {} COMMIT", updates.collect::<String>())
@@ -58,7 +58,7 @@ fn values(client: &mut Client) -> [i32; 3] {
     })
 }
 
-/// What is prepared on the nodes.
+/// Prepared transactions on the nodes.
 fn prepared(cluster: &Cluster) -> Vec<String> {
     (1..=cluster.nodes().len())
         .flat_map(|number| {
@@ -69,7 +69,7 @@ fn prepared(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// Waits until nothing is prepared anywhere and no record is left.
+/// Waits until nothing is prepared anywhere and no commit record is left.
 fn settled(cluster: &Cluster) {
     wait_until("nothing is prepared and no record is left", RECOVERED, || {
         let left = prepared(cluster);

@@ -1,4 +1,4 @@
-//! The crash matrix: at each named place each of the faults. Afterwards both or neither holds, and within the bound
+//! The crash matrix: each fault at each failpoint. Afterwards both parts are committed or neither is, and within the time limit
 //! nothing is prepared, locked or open that should not be.
 
 use std::collections::BTreeSet;
@@ -10,31 +10,31 @@ use testkit::server::Server;
 
 use crate::{RECOVERED, add_to, prepared, settled, tables};
 
-/// What happens at the place.
+/// The fault at the failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The step fails.
+    /// The step raises an error.
     Error,
-    /// The process that is at it dies by SIGKILL, which restarts the server's other processes.
+    /// The process at the failpoint is killed by SIGKILL, which restarts the server's other processes.
     Backend,
-    /// The coordinator dies with all its processes.
+    /// The coordinator is killed with all its processes.
     Coordinator,
-    /// The first node dies with all its processes.
+    /// The first node is killed with all its processes.
     Node,
     /// The connections to the first node are cut.
     Cut,
 }
 
-/// How a place is reached.
+/// The operation in which a failpoint is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// A transaction on both nodes and this server.
     Everywhere,
-    /// The same, which fails when the second node prepares.
+    /// The same, failing when the second node prepares.
     Refused,
-    /// The same, which the client rolls back.
+    /// The same, rolled back by the client.
     RolledBack,
-    /// The same, which the client prepares; it is committed afterwards, if it came so far.
+    /// The same, prepared by the client and committed afterwards if PREPARE succeeded.
     UserPrepare,
     /// COMMIT PREPARED of such a transaction.
     UserCommit,
@@ -44,11 +44,11 @@ enum Work {
     One,
     /// A transaction that only reads.
     Reads,
-    /// A definition, in a block with the transaction on both nodes.
+    /// DDL, in a block with the transaction on both nodes.
     Definition,
-    /// Recovery of a transaction that is committed here.
+    /// Recovery of a transaction that was committed here.
     RecoverCommitted,
-    /// Recovery of a transaction that is not.
+    /// Recovery of a transaction that was not.
     RecoverAborted,
 }
 
@@ -113,14 +113,14 @@ struct Stage {
     cluster: Cluster,
     proxy: Proxy,
     fault: Fault,
-    /// Sessions and descriptors before the first case.
+    /// Sessions and file descriptors before the first case.
     at_rest: usize,
 }
 
 #[test]
 fn every_place_is_in_the_matrix() {
     let cluster = Cluster::with_failpoints(1, &[]);
-    // Those of migrations have a matrix of their own.
+    // Those of migrations have a separate matrix.
     let known: BTreeSet<String> =
         cluster.failpoints().into_iter().filter(|name| !name.starts_with("migration.")).collect();
     let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -210,7 +210,7 @@ impl Stage {
         let sql = match work {
             Work::UserPrepare => format!("{block} PREPARE TRANSACTION 'user'"),
             Work::UserCommit | Work::UserRollback => {
-                // The worker does the same; it is not to be first.
+                // The worker does the same; it must not come first.
                 self.look_for_prepared_every("1h");
                 let mut client = self.cluster.connect();
                 client.batch_execute(&format!("{block} PREPARE TRANSACTION 'user'")).unwrap();
@@ -235,12 +235,12 @@ impl Stage {
         wire.send_simple(&sql).unwrap();
         let pid = Pid::from_raw(wire.pid).unwrap();
         self.strike(place, Some(pid), 0);
-        // Whatever the client is told, the end shows; that the coordinator goes is one of the answers.
+        // Whatever the client is told, the final state is checked; the coordinator's exit is one of the possible responses.
         let _ = wire.until_ready(None);
         let _ = wire.simple("ROLLBACK", None);
     }
 
-    /// Sets the worker's pace.
+    /// Sets the worker's interval.
     fn look_for_prepared_every(&self, interval: &str) {
         let mut client = self.cluster.connect();
         let set = format!("ALTER SYSTEM SET helios.recovery_interval = '{interval}'");
@@ -254,7 +254,7 @@ impl Stage {
         });
     }
 
-    /// Commits what a user has left prepared; false if nothing is.
+    /// Commits the transaction left prepared by a user; returns false if there is none.
     fn commit_prepared_by_user(&self) -> bool {
         let mut client = self.cluster.connect();
         let query = "SELECT FROM pg_prepared_xacts WHERE gid = 'user'";
@@ -279,7 +279,7 @@ impl Stage {
             self.cluster.failpoint("record.after", "error", 0, wire.pid);
         }
         let sql = add_to(&["one", "two", "here"]);
-        // Fails for one of the works; and the worker may be quick to die, and take this session along.
+        // This fails for one of the operations; and the worker may die quickly, and take this session along.
         let _ = wire.simple(&sql, None);
         self.strike(place, None, deaths);
     }
@@ -290,12 +290,12 @@ impl Stage {
             Fault::Backend if process == 0 => "die",
             _ => "hang",
         };
-        // A worker is to succeed when it tries again.
+        // A worker must succeed when it tries again.
         self.cluster.failpoint(place, action, 1, process);
     }
 
-    /// Waits until the place is reached, and lets the fault happen. `process` is the one that waits there; without it
-    /// a worker is killed by itself, which shows as one more of `deaths`.
+    /// Waits until the failpoint is reached, and causes the fault. `process` is the one waiting there; without it,
+    /// a worker is killed by itself, which increases `deaths`.
     fn strike(&self, place: &str, process: Option<Pid>, deaths: usize) {
         if self.fault == Fault::Backend && process.is_none() {
             return self.cluster.wait_for_death(place, deaths, RECOVERED);
@@ -313,7 +313,7 @@ impl Stage {
         }
     }
 
-    /// No locks but the look's own, no sessions on nodes, no open files left, on any server.
+    /// Asserts that no locks except the query's own, no sessions on nodes, and no open files are left, on any server.
     fn nothing_is_held(&self) {
         let cluster = &self.cluster;
         for server in cluster.nodes().iter().chain([cluster.coordinator()]) {
@@ -330,13 +330,13 @@ impl Stage {
         assert_eq!(prepared(cluster), Vec::<String>::new());
     }
 
-    /// Descriptors of the servers' main processes, which outlive every transaction.
+    /// File descriptors of the postmasters, which outlive every transaction.
     fn open_files(&self) -> usize {
         let servers = self.cluster.nodes().iter().chain([self.cluster.coordinator()]);
         servers.map(|server| descriptors(server.pid().unwrap())).sum()
     }
 
-    /// Row 1 on each server, asked directly: a session of the coordinator would stay on the nodes.
+    /// Row 1 on each server, queried directly: sessions through the coordinator would stay on the nodes.
     fn rows(&self) -> [i32; 3] {
         let query = |server: &Server, schema: &str| -> i32 {
             let query = format!("SELECT x FROM {schema}.t WHERE id = 1");
@@ -350,7 +350,7 @@ impl Stage {
         ]
     }
 
-    /// Tables of the schema have the same columns here and on its node.
+    /// Asserts that tables of the schema have the same columns here and on its node.
     fn same_definitions(&self) {
         let query = "SELECT coalesce(string_agg(format('%s.%s', c.relname, a.attname), ' ' \
                      ORDER BY c.relname, a.attnum), '') FROM pg_class c JOIN pg_attribute a \
@@ -364,7 +364,7 @@ impl Stage {
     }
 }
 
-/// Locks and sessions of others on a server, besides those that come with the look.
+/// Locks and sessions of others on a server, except those of the query itself.
 fn held(server: &Server) -> Result<Vec<String>, String> {
     let mut client = server.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
     let query = "SELECT format('lock %s %s %s', locktype, mode, pid) FROM pg_locks \

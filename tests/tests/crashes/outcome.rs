@@ -1,4 +1,4 @@
-//! The reply to COMMIT is lost: the client is told so, and can ask what became of its transaction.
+//! The response to COMMIT is lost: the client is told so, and can query the outcome of its transaction.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ fn status(client: &mut Client, gid: &str) -> String {
     client.query_one("SELECT helios_transaction_status($1)", &[&gid]).unwrap().get(0)
 }
 
-/// The name in the error that says that the outcome is unknown.
+/// The transaction name in the error that reports an unknown outcome.
 #[track_caller]
 fn named(error: &postgres::Error) -> String {
     let error = error.as_db_error().unwrap();
@@ -64,7 +64,7 @@ fn lost_reply_to_commit_can_be_asked_for() {
             if status == expected { Ok(()) } else { Err(status) }
         });
         assert_eq!(values(&mut observer)[0], before + i32::from(committed));
-        // The session goes on.
+        // The session continues.
         client.batch_execute("ROLLBACK; SELECT * FROM one.t").unwrap();
     }
     settled(&cluster);
@@ -96,7 +96,7 @@ fn lost_reply_of_a_statement_alone_in_its_transaction() {
     });
 }
 
-/// The node says which transaction it is in before it commits; then its reply to the commit is lost.
+/// The node reports its transaction ID before it commits; then its response to COMMIT is lost.
 #[test]
 fn single_write_has_a_name_where_that_is_wanted() {
     let cluster = Cluster::with_failpoints(1, &[]);
@@ -112,7 +112,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
     for (copy, expected) in [(false, "committed"), (true, "committed"), (false, "aborted")] {
         let mut client = cluster.connect();
         client.batch_execute("SET helios.name_single_writes = on").unwrap();
-        client.batch_execute("VACUUM one.t").unwrap(); // nothing may come before it
+        client.batch_execute("VACUUM one.t").unwrap(); // must be the first statement
         node.batch_execute("SELECT pg_advisory_lock(7)").unwrap();
         let answers = proxy.answers();
         let gid = std::thread::scope(|scope| {
@@ -131,7 +131,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
                 pid = node.query_one(waiting, &[]).unwrap().get::<_, Option<i32>>(0);
                 pid.map(drop).ok_or_else(|| "nobody waits".to_owned())
             });
-            // It has said which transaction it is in; that may still be on its way.
+            // It has reported its transaction ID, which may still be in transit.
             wait_until("the name is passed on", crate::RECOVERED, || {
                 if proxy.answers() > answers { Ok(()) } else { Err("not yet".to_owned()) }
             });
@@ -150,7 +150,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
             proxy.pass_answers();
             named(&insert.join().unwrap())
         });
-        // The node's process may still be ending.
+        // The node's process may still be exiting.
         wait_until(
             &format!("the node knows that it has {expected} (COPY: {copy})"),
             crate::RECOVERED,
@@ -160,7 +160,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
             },
         );
         node.batch_execute("SELECT pg_advisory_unlock_all()").unwrap();
-        // The name of one statement is not that of the next.
+        // The name for one statement is not that of the next.
         client.batch_execute("SET helios.name_single_writes = off; TABLE one.t").unwrap();
     }
 }
@@ -186,14 +186,14 @@ fn names_that_are_nobodys_are_refused() {
         assert_eq!(error.code().unwrap().code(), "22023", "{name}: {error:?}");
         assert!(error.as_db_error().unwrap().hint().is_some());
     }
-    // Of this cluster, and never committed.
+    // A name of this cluster that was never committed.
     assert_eq!(status(&mut client, &format!("helios_{id}_{database}_0_4000000000_1")), "aborted");
     assert_eq!(status(&mut client, &format!("helios_{id}_{database}_node1_4000000000")), "aborted");
     let error = client
         .query(&format!("SELECT helios_transaction_status('helios_{id}_{database}_node99_7')"), &[])
         .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42704");
-    // A node that is down cannot tell.
+    // A node that is down cannot answer.
     cluster.kill_node(1);
     let error = client
         .query(&format!("SELECT helios_transaction_status('helios_{id}_{database}_node1_7')"), &[])

@@ -1,4 +1,4 @@
-//! The recovery worker, and recovery by hand.
+//! The recovery worker, and manual recovery.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn leave_committed(cluster: &Cluster, database: &str) {
     assert!(text.contains("WARNING") && text.contains("commit_prepared.before"), "{text}");
 }
 
-/// And one that is prepared there and rolled back here.
+/// Likewise, one that is prepared there and rolled back here.
 fn leave_aborted(cluster: &Cluster) {
     let mut wire = Wire::connect(cluster.coordinator(), DATABASE);
     wire.simple("SELECT 1 FROM one.t; SELECT 1 FROM two.t", None).unwrap();
@@ -45,7 +45,7 @@ fn recovery_by_hand_tells_what_it_did() {
         ("committed", "node-2"),
     ];
     assert_eq!(shown, expected.map(|(state, node)| (state.to_owned(), node.to_owned())));
-    // What cannot be asked is shown as it was last known.
+    // What cannot be queried is shown with its last known state.
     cluster.kill_node(2);
     let query = "SELECT bool_and(state = 'committed' AND error IS NOT NULL), count(*) > 0 \
                  FROM helios_transactions WHERE node = 'node-2'";
@@ -76,7 +76,7 @@ fn recovery_by_hand_tells_what_it_did() {
     }
 }
 
-/// With the settings that a server has by default.
+/// With default settings.
 #[test]
 fn a_node_that_returns_is_recovered_within_ten_seconds() {
     let cluster = Cluster::with_failpoints(2, &[]);
@@ -90,7 +90,7 @@ fn a_node_that_returns_is_recovered_within_ten_seconds() {
     let events = wire.until_ready(None).unwrap();
     let text = format!("{events:?}");
     assert!(text.contains("WARNING") && text.contains("Complete(\"COMMIT\")"), "{text}");
-    // The other node is not held up, and the rows that are not in doubt can be used.
+    // The other node is not blocked, and rows that are not in doubt are usable.
     let x: i32 = client.query_one("SELECT x FROM two.t WHERE id = 1", &[]).unwrap().get(0);
     assert_eq!(x, 1);
     cluster.start_node(1);
@@ -105,7 +105,7 @@ fn a_node_that_returns_is_recovered_within_ten_seconds() {
     settled(&cluster);
 }
 
-/// A transaction in doubt holds the locks that it had, on its node, and nothing else: everything else goes on there.
+/// A transaction in doubt holds its locks on its node, and nothing else: everything else continues there.
 #[test]
 fn nodes_refuse_nothing_in_doubt_but_what_is_locked() {
     let cluster = Cluster::with_failpoints(2, &["helios.recovery_interval = '1h'"]);
@@ -138,7 +138,7 @@ fn nodes_refuse_nothing_in_doubt_but_what_is_locked() {
     client.batch_execute("UPDATE one.t SET x = x + 1 WHERE id = 1; TRUNCATE two.t").unwrap();
     let x: i32 = client.query_one("SELECT x FROM one.t WHERE id = 1", &[]).unwrap().get(0);
     assert_eq!(x, 2, "the one that was committed came through");
-    client.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap(); // no worker does it here
+    client.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap(); // the worker does not run here
     settled(&cluster);
 }
 
@@ -177,7 +177,7 @@ fn databases_of_one_server_are_recovered_each_by_its_own() {
     assert_eq!(values(&mut second), [1, 1, 1]);
 }
 
-/// The client's `synchronous_commit = off` may lose its last commits in a crash; it may not lose half of one.
+/// With the client's `synchronous_commit = off`, a crash may lose the last commits, but not half of one.
 #[test]
 fn asynchronous_commit_does_not_tear_a_transaction() {
     let cluster = Cluster::with_failpoints(2, &["helios.recovery_interval = '500ms'"]);
@@ -195,7 +195,7 @@ fn asynchronous_commit_does_not_tear_a_transaction() {
     }
 }
 
-/// `HELIOS_TRANSACTIONS` makes it longer.
+/// `HELIOS_TRANSACTIONS` sets the number of transactions.
 #[test]
 fn records_do_not_pile_up() {
     let total: u32 = std::env::var("HELIOS_TRANSACTIONS")
@@ -237,7 +237,7 @@ fn records_do_not_pile_up() {
         most.1 / 1024,
         bytes / 1024
     );
-    // What a few rounds of the worker and of autovacuum leave, however many transactions there are.
+    // What remains after a few rounds of the worker and of autovacuum, however many transactions there were.
     assert!(most.0 < 40_000, "{} records", most.0);
     assert!(bytes < 32 << 20, "{bytes} bytes");
 }

@@ -1,4 +1,4 @@
-//! Which steps a transaction takes, and how many round trips: the shortcuts of those that need no second phase.
+//! The steps of a transaction and their round trips: optimizations for transactions that need no second phase.
 
 use helios_tests::{Cluster, Event, Proxy, Wire, backend};
 use postgres::Client;
@@ -6,7 +6,7 @@ use testkit::cluster::DATABASE;
 
 use crate::{add_to, settled, tables, values};
 
-/// Runs work and tells how many round trips to the node its last statement took.
+/// Runs `work` and returns the number of round trips to the node for its last statement.
 fn trips(proxy: &Proxy, work: impl FnOnce()) -> usize {
     let before = proxy.round_trips();
     work();
@@ -32,19 +32,19 @@ fn shortcuts_take_one_round_trip() {
     assert_eq!(step(&mut client, update), (1, 0), "alone in its transaction");
     assert_eq!(step(&mut client, &format!("BEGIN; {update}")), (1, 0), "BEGIN rides along");
     assert_eq!(step(&mut client, "COMMIT"), (1, 0), "one writer");
-    // A second node that is only read is released beside it.
+    // A second node that was only read is released in parallel.
     step(&mut client, &format!("BEGIN; {update}; SELECT * FROM two.t"));
     assert_eq!(step(&mut client, "COMMIT"), (1, 1), "one writer, one reader");
     step(&mut client, "BEGIN; SELECT * FROM one.t; SELECT * FROM two.t");
     assert_eq!(step(&mut client, "COMMIT"), (1, 1), "two readers");
-    // What a savepoint took back was not written.
+    // Writes undone by a savepoint do not count.
     step(
         &mut client,
         &format!("BEGIN; {update}; SAVEPOINT a; UPDATE two.t SET x = 7; ROLLBACK TO a"),
     );
     assert_eq!(step(&mut client, "COMMIT"), (1, 1), "a writer that took it back");
     assert_eq!(cluster.failpoint_hits("prepare.before"), 0, "nothing was prepared");
-    // And what it kept was.
+    // Writes kept by a savepoint do.
     step(
         &mut client,
         &format!("BEGIN; {update}; SAVEPOINT a; UPDATE two.t SET x = x + 1; RELEASE a"),
@@ -57,7 +57,7 @@ fn shortcuts_take_one_round_trip() {
     settled(&cluster);
 }
 
-/// A write on this server that a savepoint took back is none either; whatever comes after it is.
+/// A write on this server undone by a savepoint does not count either, whatever comes after it.
 #[test]
 fn local_writes_that_savepoints_took_back_cost_nothing() {
     let cluster = Cluster::with_failpoints(2, &[]);
@@ -165,7 +165,7 @@ fn names_carry_cluster_database_epoch_and_transaction() {
                 "in progress"
             );
         }
-        // Recovery leaves alone what is under way.
+        // Recovery leaves transactions in progress alone.
         assert!(
             other.query("SELECT * FROM helios_recover_transactions()", &[]).unwrap().is_empty()
         );
@@ -204,7 +204,7 @@ fn a_step_that_hangs_can_be_cancelled_before_the_decision() {
         let cancelled = events.iter().any(|event| event.field('C') == Some("57014"));
         assert!(cancelled, "{place}: {events:?}");
         cluster.failpoint(place, "off", 0, 0);
-        // The session goes on.
+        // The session continues.
         let events = wire.simple("ROLLBACK; SELECT count(*) FROM one.t", None).unwrap();
         let counted = events.contains(&Event::Row(vec![Some(b"10".to_vec())]));
         assert!(counted, "{place}: {events:?}");

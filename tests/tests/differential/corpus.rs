@@ -1,19 +1,19 @@
 //! The corpus: files in `tests/differential/`, one topic each.
 //!
-//! A file is a list of blocks with an empty line between them; a block is what is sent in one
-//! message. Lines `-- name: value` at a block's start say how:
+//! A file is a list of blocks separated by empty lines; a block is sent in one
+//! message. Lines `-- name: value` at the beginning of a block are options:
 //!
-//! - `bind: 1 | text | \N`: parameters, in text form; the block always uses the extended protocol.
-//! - `types: 23 | 0 | 25`: OIDs of the parameters' types.
-//! - `rows: 2`: fetch so many rows with each Execute.
-//! - `copy: line`: one line of the COPY data to send; `copy-hex: 504…` sends bytes.
-//! - `session: name`, `session: name as role`: on another connection, opened when first named.
+//! - `bind: 1 | text | \N`: parameters in text format; the block always uses the extended protocol.
+//! - `types: 23 | 0 | 25`: OIDs of the parameter types.
+//! - `rows: 2`: maximum number of rows per Execute.
+//! - `copy: line`: a line of COPY data to send; `copy-hex: 504…` sends bytes.
+//! - `session: name`, `session: name as role`: use another connection, opened when first named.
 //! - `unordered`: rows come in any order.
-//! - `differs: reason`: the answer differs from plain PostgreSQL's for this reason.
+//! - `differs: reason`: the result differs from plain PostgreSQL's for this reason.
 
 use std::path::Path;
 
-/// What is sent in one message, and how.
+/// Contents of one message, and how to send it.
 #[derive(Debug, Default, Clone)]
 pub struct Block {
     pub line: usize,
@@ -29,8 +29,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// Several statements, which the extended protocol does not take: a semicolon with more behind
-    /// it, outside of quotes.
+    /// Whether there are several statements, which the extended protocol does not allow: a semicolon followed by more
+    /// text, outside of quotes.
     pub fn has_several_statements(&self) -> bool {
         let mut inside = None;
         let mut ended = false;

@@ -1,10 +1,10 @@
-//! The same statements on a plain server and in a distributed schema: rows, column descriptions,
-//! command tags, notices, every field of every error, reported settings and transaction states
+//! Runs the same statements on a plain server and in a distributed schema: rows, column descriptions,
+//! command tags, notices, every field of every error, reported settings and transaction status
 //! must be the same.
 //!
-//! Each file runs three times: by the simple protocol, by the extended one, and with results in
-//! binary form; and once on a server that is its own only node, where nothing may differ for any
-//! reason. All differences of a file are listed, not only the first.
+//! Each file runs three times: with the simple protocol, with the extended protocol, and with results in
+//! binary format; and once on a server that is its own only node, where nothing may differ for any
+//! reason. All differences in a file are listed, not only the first.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,7 +53,7 @@ fn every_file_is_a_test() {
     assert_eq!(files, topics);
 }
 
-/// One block that was answered differently: by which protocols, and how.
+/// A block with different results: the protocols concerned, and the differences.
 #[derive(Default)]
 struct Difference {
     protocols: Vec<Protocol>,
@@ -86,7 +86,7 @@ fn compare(topic: &str) {
             (None, None) => {}
         }
     }
-    // Not println: the output of passing tests is hidden, and this figure is to be seen.
+    // Not println: the output of passing tests is hidden, and this figure should be visible.
     let count = blocks.len();
     writeln!(
         std::io::stderr().lock(),
@@ -97,7 +97,7 @@ fn compare(topic: &str) {
     assert!(report.is_empty(), "answers differ:\n{report}");
 }
 
-/// A server with Helios and without further nodes.
+/// A server with Helios and without additional nodes.
 fn embedded() -> &'static Cluster {
     static EMBEDDED: OnceLock<Cluster> = OnceLock::new();
     EMBEDDED.get_or_init(|| Cluster::start(0))
@@ -134,7 +134,7 @@ fn run(
     helios.finish();
 }
 
-/// The lines that only one side has, or has more often.
+/// The lines that occur only, or more often, on one side.
 fn describe(report: &mut String, topic: &str, block: &Block, difference: &Difference) {
     let Difference { protocols, plain, helios } = difference;
     writeln!(report, "--- {topic}.sql:{} {protocols:?}\n{}", block.line, block.sql).unwrap();

@@ -1,5 +1,5 @@
-//! One of the two servers: sends a block, and writes down what came back without what may differ
-//! between any two servers (OIDs, process ids, source lines).
+//! One of the two servers: sends a block, and records the response without what may differ
+//! between any two servers (OIDs, process IDs, source lines).
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -16,7 +16,7 @@ use super::corpus::Block;
 pub enum Protocol {
     Simple,
     Extended,
-    /// Extended, results in binary form.
+    /// Extended protocol, results in binary format.
     Binary,
 }
 
@@ -25,7 +25,7 @@ pub struct Side<'a> {
     schema: String,
     protocol: Protocol,
     sessions: HashMap<String, Wire>,
-    /// Asks for names of OIDs, outside of what is compared.
+    /// Connection for looking up names of OIDs, not part of the comparison.
     catalog: Client,
     types: HashMap<u32, String>,
 }
@@ -44,19 +44,19 @@ impl<'a> Side<'a> {
         }
     }
 
-    /// Ends the sessions and drops the schema.
+    /// Closes the sessions and drops the schema.
     pub fn finish(mut self) {
         self.sessions.clear();
         let drop = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
         self.catalog.batch_execute(&drop).unwrap();
     }
 
-    /// Forgets a session, so that the next block that names it connects anew.
+    /// Forgets a session, so that the next block that names it reconnects.
     pub fn forget(&mut self, session: &str) {
         self.sessions.remove(session);
     }
 
-    /// Sends a block and returns the answer in lines. A lost connection is part of the answer.
+    /// Sends a block and returns the response as lines. A lost connection is part of the response.
     pub fn run(&mut self, block: &Block) -> Vec<String> {
         let events = self.send(block);
         let mut lines = match events {
@@ -108,8 +108,8 @@ impl<'a> Side<'a> {
                     first_row = lines.len();
                 }
                 Event::Error(fields) => {
-                    // Errors of planning (1/0 with constants) and of locking come before the
-                    // description of the rows on one server, and after it where another plans.
+                    // Errors in planning (1/0 with constants) and locking are raised before the
+                    // row description on one server, and after it if another server plans.
                     lines.truncate(lines.len() - descriptions(&lines));
                     lines.extend(report("error", fields));
                 }
@@ -152,7 +152,7 @@ impl<'a> Side<'a> {
         format!("row {}", texts.join(" | "))
     }
 
-    /// Arrays, composites and ranges hold OIDs of their elements' types.
+    /// Arrays, composites and ranges contain the OIDs of their elements' types.
     fn binary(&self, bytes: &[u8]) -> String {
         let mut text = String::new();
         let mut rest = bytes;
@@ -194,12 +194,12 @@ const FIRST_OWN_OID: u32 = 16384;
 const REGCLASS: u32 = 2205;
 const REGTYPE: u32 = 2206;
 
-/// The number that starts here, 0 when there is none.
+/// The number at the beginning of the text, or 0.
 fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |word: &[u8; 4]| u32::from_be_bytes(*word))
 }
 
-/// Types of users, and pseudo-types or arrays whose elements may be of such types.
+/// User-defined types, and pseudo-types or arrays whose elements may be of such types.
 fn may_hold_oids(oid: u32) -> bool {
     const RECORD: u32 = 2249;
     const RECORD_ARRAY: u32 = 2287;
@@ -213,7 +213,7 @@ fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// How many lines at the end describe parameters and columns.
+/// Number of lines at the end that describe parameters and columns.
 fn descriptions(lines: &[String]) -> usize {
     let describes = |line: &str| {
         ["column ", "parameters ", "NoData"].iter().any(|start| line.starts_with(start))
@@ -228,8 +228,8 @@ fn without_number(text: &str) -> String {
     format!("{before}pg_temp{}", without_number(after))
 }
 
-/// The fields of an error or notice without the place in the server's source. Helios adds a line
-/// that names the node to the context.
+/// The fields of an error or notice without the server's source location. Helios adds a line
+/// to the context that names the node.
 fn report(kind: &str, fields: &[(char, String)]) -> Vec<String> {
     let mut lines = Vec::new();
     for (code, value) in fields.iter().filter(|(code, _)| !"FLR".contains(*code)) {

@@ -1,8 +1,8 @@
-//! Every example of README.md and docs/ runs as it stands there, and must print what the page shows.
+//! Runs every example in README.md and docs/ as written, and compares the output with what the page shows.
 //!
 //! The blocks of a page run in order, on a new cluster with two nodes: SQL in one `psql` session, shell commands that are
-//! marked for it in a directory of the page. CONTRIBUTING.md describes how a page is written; `UPDATE_EXPECT=1` (or
-//! `cargo xtask docs bless`) writes what was printed into the pages instead of comparing.
+//! marked for it in a directory for the page. CONTRIBUTING.md describes how to write a page; `UPDATE_EXPECT=1` (or
+//! `cargo xtask docs bless`) writes the output into the pages instead of comparing it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,12 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The checkout.
+/// Path of the checkout.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The Markdown files in a directory; with all those below it if `deep`.
+/// The Markdown files in a directory; with subdirectories if `deep`.
 fn markdown(directory: &Path, deep: bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -39,7 +39,7 @@ fn markdown(directory: &Path, deep: bool) -> Vec<PathBuf> {
     found
 }
 
-/// Runs the pages, two at a time, and fails with all that differs.
+/// Runs the pages, two at a time, and fails with all differences.
 fn check(pages: &[PathBuf]) {
     let (next, outcomes) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
@@ -73,7 +73,7 @@ fn examples_of_operations() {
     check(&markdown(&root().join("docs/operations"), true));
 }
 
-/// Whatever is in no other test of this program.
+/// Pages without a separate test in this program.
 #[test]
 fn examples_of_all_other_pages() {
     let others = |path: &PathBuf| {

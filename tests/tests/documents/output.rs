@@ -1,19 +1,19 @@
-//! What a block prints, and how it is compared with what the page shows.
+//! Output of a block, and its comparison with what the page shows.
 
 use regex::Regex;
 
-/// Values that differ each time, by name, and what stands for them; anything else in `varies` is a regular expression.
+/// Values that differ each time, by name, with their regular expression; anything else in `varies` is a regular expression.
 const NAMED: [(&str, &str, &str); 5] = [
     ("time", r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?([+-]\d\d)?", "…"),
     ("interval", r"(\d+ days? )?-?\d\d:\d\d:\d\d(\.\d+)?", "…"),
     ("number", r"\d+(\.\d+)?", "…"),
     ("version", r"\d+\.\d+(\.\d+)?", "…"),
-    // How often a migration tells of its progress depends on how fast it is.
+    // The number of progress notices of a migration depends on its speed.
     ("progress", r"(?m)^NOTICE:  migration .*\n", ""),
 ];
 
-/// The output of `psql` or a command without what nobody wants to read: spaces at the ends of lines, and results of
-/// functions that return nothing.
+/// The output of `psql` or a command without noise: trailing spaces, and results of
+/// functions that return void.
 pub fn readable(printed: &str) -> String {
     let lines: Vec<&str> = printed.lines().map(str::trim_end).collect();
     let mut text = lines.join("\n");
@@ -22,12 +22,12 @@ pub fn readable(printed: &str) -> String {
     nothing.replace_all(&text, "").trim_matches('\n').to_owned()
 }
 
-/// Whether a page shows what was printed.
+/// Whether a page shows this output.
 pub fn same(shown: &str, printed: &str, varies: &[String]) -> bool {
     normal(shown, varies) == normal(printed, varies)
 }
 
-/// A text with what varies replaced. Columns are as wide as their values, so runs of spaces and dashes count as one
+/// Replaces what varies in a text. Columns are as wide as their values, so runs of spaces and dashes are collapsed
 /// where something varies.
 fn normal(text: &str, varies: &[String]) -> String {
     let mut text = text.trim_end().to_owned();

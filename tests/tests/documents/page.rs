@@ -1,17 +1,17 @@
-//! What a page asks for: its blocks of code, and the comments that say how they run.
+//! Parses a page: its code blocks, and the comments that control how they run.
 
 use std::ops::Range;
 
-/// A block of code between two fences.
+/// A code block between two fences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The line of its first fence, from 1.
+    /// Line number of its first fence, starting at 1.
     pub line: usize,
-    /// What its fence says: `sql`, `sh`, `text`, ….
+    /// The info string: `sql`, `sh`, `text`, ….
     pub kind: String,
     /// Lines of the code, as indices from 0, without the fences.
     pub lines: Range<usize>,
-    /// What all its lines begin with: a block of a list is indented.
+    /// Common prefix of its lines: a block in a list is indented.
     pub indent: usize,
     /// The code.
     pub code: String,
@@ -20,34 +20,34 @@ pub struct Block {
 /// One step of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Runs a block, and compares what it prints with the `text` block behind it.
+    /// Runs a block, and compares its output with the `text` block that follows.
     Run {
         /// The block.
         block: Block,
-        /// The server that it runs on, such as `node-1`; the coordinator if none is named.
+        /// The server to run it on, such as `node-1`; the coordinator if not specified.
         on: Option<String>,
-        /// The `text` block that shows what it prints.
+        /// The `text` block with its expected output.
         shown: Option<Block>,
-        /// What in its output is different each time.
+        /// The parts of its output that differ each time.
         varies: Vec<String>,
     },
     /// Runs SQL that the page does not show.
     Hidden(String),
-    /// Writes a block into a file.
+    /// Writes a block to a file.
     File(String, String),
     /// Stops a node.
     Stop(String),
-    /// Starts a node again.
+    /// Restarts a node.
     Start(String),
-    /// Starts a server outside of the cluster, which the page calls by this host name, with this database.
+    /// Starts a server outside of the cluster, with the host name used in the page and this database.
     Foreign(String, String),
-    /// Leaves a block out, for a reason.
+    /// Skips a block, with the reason.
     Skip(String, usize),
-    /// Leaves the page's shell commands out where no Python with its libraries can be had.
+    /// Skips the page's shell commands if Python with its libraries is unavailable.
     NeedsPython,
 }
 
-/// Comments in force for the next block.
+/// Comments that apply to the next block.
 #[derive(Default)]
 struct Marks {
     run: bool,
@@ -57,14 +57,14 @@ struct Marks {
     varies: Vec<String>,
 }
 
-/// The steps of a page.
+/// Returns the steps of a page.
 ///
 /// # Errors
-/// When a comment or a block does not say what to do.
+/// Fails if a comment or a block is not understood.
 pub fn steps(text: &str) -> Result<Vec<Step>, String> {
     let lines: Vec<&str> = text.lines().collect();
     let (mut steps, mut marks, mut at) = (Vec::new(), Marks::default(), 0);
-    // The last step may be followed by what it prints, as long as only blank lines and comments are between.
+    // Whether the last step may be followed by its output: only blank lines and comments are between.
     let mut follows = false;
     while at < lines.len() {
         let line = lines[at].trim();
@@ -106,7 +106,7 @@ fn read_block(lines: &[&str], at: usize) -> Result<Block, String> {
     })
 }
 
-/// Adds a block to the steps; returns whether the next block may show what it prints.
+/// Adds a block to the steps; returns whether the next block may show its output.
 fn place(block: Block, marks: Marks, follows: bool, steps: &mut Vec<Step>) -> Result<bool, String> {
     let runs = block.kind == "sql" || (block.kind == "sh" && marks.run);
     if block.kind == "text" && follows {

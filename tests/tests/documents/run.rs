@@ -1,4 +1,4 @@
-//! Runs the steps of one page on a cluster of its own.
+//! Runs the steps of one page on a private cluster.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -13,22 +13,22 @@ use crate::output;
 use crate::page::{self, Block, Step};
 use crate::session::Session;
 
-/// What the examples of a page came to.
+/// Results of a page's examples.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Blocks that ran.
+    /// Number of blocks that ran.
     pub examples: usize,
-    /// What is wrong, with the place.
+    /// Differences and errors, with their places.
     pub problems: Vec<String>,
 }
 
-/// The port of the coordinator in pages; the nodes have the next ones.
+/// The port of the coordinator in pages; the nodes have the following ones.
 const SHOWN_PORT: u16 = 9800;
 
-/// A change of a page: these lines become others.
+/// A change to a page: these lines are replaced by others.
 type Edit = (std::ops::Range<usize>, Vec<String>);
 
-/// Runs a page's examples. With `UPDATE_EXPECT` set, the page is rewritten where something else is printed.
+/// Runs a page's examples. If `UPDATE_EXPECT` is set, rewrites the page where the output differs.
 pub fn page(path: &Path) -> Outcome {
     let text = std::fs::read_to_string(path).unwrap();
     let shown = path.strip_prefix(crate::root()).unwrap_or(path).display().to_string();
@@ -55,11 +55,11 @@ struct Run {
     page: String,
     outcome: Outcome,
     edits: Vec<Edit>,
-    /// Why its shell commands cannot run here.
+    /// The reason why its shell commands cannot run here.
     no_commands: bool,
     python: Option<PathBuf>,
     sessions: HashMap<String, Session>,
-    /// Servers outside of the cluster, by the names that the page gives them.
+    /// Servers outside of the cluster, by their names in the page.
     foreign: Vec<(String, PlainServer)>,
     cluster: Cluster,
 }
@@ -133,7 +133,7 @@ impl Run {
         self.foreign.push((host, plain));
     }
 
-    /// The page's code with the addresses that its servers have here.
+    /// The page's code with the actual addresses of its servers.
     fn as_here(&self, code: &str) -> String {
         let mut code = code.to_owned();
         for (host, plain) in &self.foreign {
@@ -143,7 +143,7 @@ impl Run {
         code
     }
 
-    /// What was printed with the addresses that the page uses.
+    /// The output with the addresses used in the page.
     fn as_shown(&self, printed: String) -> String {
         let mut printed = printed;
         for (host, plain) in &self.foreign {
@@ -220,7 +220,7 @@ impl Run {
     }
 }
 
-/// A text with some of its lines changed.
+/// Replaces some lines of a text.
 fn edited(text: &str, edits: &[Edit]) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for (range, new) in edits.iter().rev() {

@@ -1,4 +1,4 @@
-//! One `psql` that runs a page's blocks one after the other.
+//! A `psql` that runs a page's blocks one after the other.
 
 use std::io::{BufRead, BufReader, PipeReader, Write};
 use std::process::{Child, ChildStdin, Stdio};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use testkit::command;
 use testkit::server::Server;
 
-/// How long one block may take.
+/// Maximum run time of a block.
 const BOUND: Duration = Duration::from_secs(120);
 
-/// What stands behind the output of a block.
+/// Printed after the output of a block.
 const END: &str = "--- the block ends here";
 
-/// A running `psql`; errors and results come in the order in which it prints them.
+/// A running `psql`; errors and results are received in the order in which it prints them.
 pub struct Session {
     psql: Child,
     input: ChildStdin,
@@ -22,10 +22,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to a database. Names of commands (`CREATE TABLE`) are not printed.
+    /// Connects to a database. Command tags (`CREATE TABLE`) are not printed.
     pub fn start(server: &Server, database: &str) -> Self {
         let psql = server.client("psql", database).unwrap();
-        // psql keeps results back while its output is no terminal.
+        // psql buffers its results if the output is not a terminal.
         let mut command = command::as_server_user("stdbuf").unwrap();
         command.arg("-oL").arg(psql.get_program()).args(["--no-psqlrc", "--quiet"]);
         for (name, value) in psql.get_envs() {
@@ -34,13 +34,13 @@ impl Session {
         let (output, writer) = std::io::pipe().unwrap();
         command.stdin(Stdio::piped()).stdout(writer.try_clone().unwrap()).stderr(writer);
         let mut psql = command.spawn().unwrap();
-        // It holds the other end of the pipe.
+        // psql holds the other end of the pipe.
         drop(command);
         let input = psql.stdin.take().unwrap();
         Self { psql, input, lines: listen(output) }
     }
 
-    /// Runs a block and returns what it prints.
+    /// Runs a block and returns its output.
     pub fn run(&mut self, code: &str) -> String {
         writeln!(self.input, "{code}\n\\echo {END}").unwrap();
         self.input.flush().unwrap();
@@ -57,7 +57,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.psql.kill();
         let _ = self.psql.wait();
     }

@@ -1,4 +1,4 @@
-//! Transactions that wait for each other on several servers, which no server's own deadlock detector sees.
+//! Transactions that wait for each other on several servers, which no server's own deadlock detector can detect.
 
 use helios_tests::{Cluster, Event, Wire, wait_until};
 use postgres::Client;
@@ -6,7 +6,7 @@ use postgres::Client;
 use crate::{BOUND, assert_code, wire};
 
 /// Two nodes with a tenant each, `a` on the first and `b` on the second, and a table on the coordinator. Lock waits
-/// are taken for deadlocks early.
+/// are checked for deadlocks early.
 fn two_tenants() -> (Cluster, Client) {
     let cluster = Cluster::with_settings(2, &["deadlock_timeout = 200ms"]);
     let mut client = cluster.connect();
@@ -44,8 +44,8 @@ fn value(client: &mut Client, schema: &str) -> i32 {
     client.query_one(&format!("SELECT v FROM {schema}.t WHERE id = 1"), &[]).unwrap().get(0)
 }
 
-/// Both change a row of a tenant each, then wait for the other one: the one that began last is the victim, and the other
-/// one goes on.
+/// Both update a row of one tenant each, then wait for the other: the transaction that started last is the victim, and the other
+/// one continues.
 fn young_one_ends_it(cluster: &Cluster, old: &mut Wire, young: &mut Wire) {
     run(old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
     run(young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
@@ -66,20 +66,20 @@ fn deadlock_over_two_nodes_ends_with_the_youngest() {
     young_one_ends_it(&cluster, &mut old, &mut young);
     run(&mut old, "COMMIT");
     assert_eq!((value(&mut client, "a"), value(&mut client, "b")), (1, 1));
-    // Both sessions go on.
+    // Both sessions continue.
     run(&mut young, "UPDATE a.t SET v = 3 WHERE id = 1; UPDATE b.t SET v = 3 WHERE id = 1");
 }
 
-/// The older one has waited for long when the cycle closes, the younger one only begins to: it is the victim still.
+/// The older one has waited for a long time when the cycle closes, the younger one only starts to: it is the victim nevertheless.
 #[test]
 fn deadlock_ends_with_the_youngest_though_it_has_just_begun_to_wait() {
     let (cluster, _client) = two_tenants();
     let (mut old, mut young) = (wire(&cluster), wire(&cluster));
-    run(&mut young, "SET deadlock_timeout = '350ms'"); // shows its wait some looks later than the other one
+    run(&mut young, "SET deadlock_timeout = '350ms'"); // its wait is seen a few checks after the other one's
     young_one_ends_it(&cluster, &mut old, &mut young);
 }
 
-/// One waits on a node, the other one here: only the first can be told.
+/// One waits on a node, the other one here: only the first can be cancelled.
 #[test]
 fn deadlock_between_a_node_and_the_coordinator() {
     let (cluster, mut client) = two_tenants();
@@ -100,7 +100,7 @@ fn deadlock_between_a_node_and_the_coordinator() {
     assert_eq!(value(&mut client, "a"), 2);
 }
 
-/// A client that goes to the node directly is part of the cycle; it cannot be cancelled from here.
+/// A client connected to the node directly is part of the cycle; it cannot be cancelled from here.
 #[test]
 fn deadlock_with_a_direct_client_of_a_node() {
     let (cluster, mut client) = two_tenants();
@@ -114,7 +114,7 @@ fn deadlock_with_a_direct_client_of_a_node() {
     direct.send_simple("UPDATE a.t SET v = 9 WHERE id = 2").unwrap(); // for young
     wait_for_lock(&cluster, 1, "SET v = 9");
     young.send_simple("UPDATE b.t SET v = 2 WHERE id = 1").unwrap(); // for old
-    // Which of the two began last is a matter of microseconds: one of them ends, and then all go on.
+    // Which of the two started last is a matter of microseconds: one of them is cancelled, and then all continue.
     let events = [young.until_ready(None).unwrap(), {
         run_or_fail(&mut young);
         direct.until_ready(None).unwrap()
@@ -149,7 +149,7 @@ fn long_waits_that_are_no_deadlock_go_on() {
     wait_for_lock(&cluster, 1, "v + 1");
     last.send_simple("UPDATE a.t SET v = v + 2 WHERE id = 1").unwrap();
     wait_for_lock(&cluster, 1, "v + 2");
-    // Several looks of the detector.
+    // Several rounds of the detector.
     client.batch_execute("SELECT pg_sleep(1.5)").unwrap();
     run(&mut holder, "COMMIT");
     for wire in [&mut waiter, &mut last] {

@@ -1,4 +1,4 @@
-//! Definitions change here and on the node, or on neither, wherever a server dies.
+//! DDL takes effect here and on the node, or on neither, wherever a server is killed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use testkit::cluster::DATABASE;
 
 use crate::{cluster_with_table, wire};
 
-/// Tables of a schema with their columns, as this server has them.
+/// Tables of a schema with their columns, on this server.
 fn tables(client: &mut postgres::Client, schema: &str) -> Vec<String> {
     let query = "SELECT c.relname || ' ' || string_agg(a.attname || ' ' || a.atttypid::regtype, \
                  ', ' ORDER BY a.attnum) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
@@ -17,7 +17,7 @@ fn tables(client: &mut postgres::Client, schema: &str) -> Vec<String> {
     client.query(query, &[&schema]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Both servers have the same definitions, once nothing is left in between.
+/// Asserts that both servers have the same definitions once nothing is in progress.
 fn agreed(cluster: &Cluster, schema: &str) -> Vec<String> {
     wait_until("no prepared transaction is left", BOUND, || {
         let query = "SELECT gid FROM pg_prepared_xacts";
@@ -37,13 +37,13 @@ fn failed_definitions_leave_nothing_on_either_server() {
         "CREATE TABLE d.a (x int); SELECT 1/0",
         "BEGIN; CREATE TABLE d.a (x int); ALTER TABLE d.t ADD y int; ROLLBACK",
         "CREATE TABLE d.a (x int); CREATE TABLE d.a (x int)",
-        // Fails on the node alone: the shell has no rows that could be null.
+        // Fails on the node only: the shell has no rows that could be null.
         "ALTER TABLE d.t ADD COLUMN y int NOT NULL",
         "ALTER TABLE d.t ADD COLUMN y int CHECK (x < 10)",
         "BEGIN; DROP TABLE d.t; SELECT 1/0; COMMIT",
         "DO $$ BEGIN CREATE TABLE d.b (x int); RAISE 'no'; END $$",
     ] {
-        // Some end with an error, some without; none may leave anything.
+        // Some end with an error, some without; none may leave anything behind.
         let _ = client.batch_execute(script);
         client.batch_execute("ROLLBACK").unwrap();
         assert_eq!(agreed(&cluster, "d"), before, "{script}");
@@ -64,8 +64,8 @@ fn node_killed_before_the_commit_of_a_definition() {
     assert_eq!(agreed(&cluster, "d").len(), before.len() + 1);
 }
 
-/// Kills a server again and again, at any moment of a stream of definitions, each of which makes
-/// a table and a column. What was acknowledged is there on both, what is there is on both.
+/// Kills a server repeatedly, at arbitrary moments of a stream of DDL statements, each of which creates
+/// a table and a column. Acknowledged objects are present on both; objects present are on both.
 fn killed_at_any_moment(schema: &str, kill: impl Fn(&Cluster) + Sync) {
     let (cluster, _client) = cluster_with_table(schema);
     let mut acknowledged = Vec::new();
@@ -96,7 +96,7 @@ fn killed_at_any_moment(schema: &str, kill: impl Fn(&Cluster) + Sync) {
                 let made = count.load(Ordering::Relaxed);
                 if made > 3 { Ok(()) } else { Err(format!("{made}")) }
             });
-            // At another moment of a definition in each round.
+            // At another moment of a statement in each round.
             std::thread::sleep(Duration::from_millis(7 * round));
             kill(&cluster);
             running.store(false, Ordering::Relaxed);

@@ -14,15 +14,15 @@ use crate::lost_nodes::Frozen;
 use crate::{BOUND, assert_usable, cluster_with_table, wire};
 
 const WRITERS: usize = 4;
-/// How long after a plain client a client of the coordinator may have to wait for its first write to succeed.
+/// How much longer than a plain client a client of the coordinator may have to wait until its first write succeeds.
 const BEHIND: Duration = Duration::from_secs(2);
 
-/// What the clients saw.
+/// Observations of the clients.
 #[derive(Default)]
 struct Ledger {
     acknowledged: Mutex<Vec<i64>>,
     errors: Mutex<Vec<(Instant, String)>>,
-    /// When each writer's first write after the primary's death succeeded.
+    /// When each writer's first write after the primary's failure succeeded.
     back: Mutex<Vec<Instant>>,
     killed: AtomicBool,
     stop: AtomicBool,
@@ -60,8 +60,8 @@ impl Ledger {
     }
 }
 
-/// When a client that knows both servers, and no coordinator, can write again: it tries as the coordinator's clients
-/// do, on the same machine at the same time.
+/// When a client that knows both servers, without a coordinator, can write again: it retries like the coordinator's clients,
+/// on the same machine at the same time.
 fn plain_client_is_back(servers: [&Server; 2]) -> Instant {
     let mut config = servers[0].config(DATABASE);
     config.host(HOST).port(servers[1].port).target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -92,7 +92,7 @@ fn wait_for_writes(ledger: &Ledger, more: usize) {
     });
 }
 
-/// Promotes, and waits until the server takes writes.
+/// Promotes the server, and waits until it accepts writes.
 fn promote(standby: &Server) {
     let mut client = standby.connect("postgres").unwrap();
     client.batch_execute("SELECT pg_promote(true, 60)").unwrap();
@@ -157,7 +157,7 @@ fn standby_takes_over_and_no_acknowledged_write_is_lost() {
     standby.kill().unwrap();
 }
 
-/// While no server of the group is a primary, a new statement waits for one, and not longer than the connect timeout.
+/// While no server of the group is a primary, a new statement waits for one, but no longer than the connect timeout.
 #[test]
 fn statement_waits_for_the_new_primary() {
     let (cluster, mut client) = cluster_with_table("n");
@@ -175,7 +175,7 @@ fn statement_waits_for_the_new_primary() {
     standby.kill().unwrap();
 }
 
-/// The address of a machine that is gone without a word costs the first session after the failover its patience, and
+/// The address of a machine that disappeared costs only the first session after the failover its timeout,
 /// not every session.
 #[test]
 fn sessions_go_straight_to_the_last_primary() {
@@ -197,12 +197,12 @@ fn sessions_go_straight_to_the_last_primary() {
     standby.kill().unwrap();
 }
 
-/// A primary was told to refuse writes and has been replaced, but its sessions are still open. One that says so is
-/// given up, and the next one goes to the server that takes writes.
+/// A primary was told to refuse writes and has been replaced, but its sessions are still open. A session that reports this
+/// is closed, and the next one connects to the server that accepts writes.
 #[test]
 fn session_that_refuses_writes_is_given_up() {
     let (cluster, mut client) = cluster_with_table("n");
-    // What a server says that has become a standby behind a session's back.
+    // The error of a server that has become a standby while a session was open.
     let script = "CREATE TABLE n.refused (x int); \
                   CREATE FUNCTION n.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
                   PERFORM set_config('transaction_read_only', 'on', true); \
@@ -228,7 +228,7 @@ fn session_that_refuses_writes_is_given_up() {
     });
     assert_eq!(port(&mut cluster.connect()), standby.port, "a new session");
     assert_eq!(port(&mut client), cluster.node(1).port, "an old one, that has met nothing yet");
-    // A client that only reads by its own will is told nothing about the server.
+    // A client that chose to be read-only gets no message about the server.
     let insert = "INSERT INTO n.refused VALUES (1)";
     client.batch_execute("BEGIN READ ONLY").unwrap();
     let error = client.batch_execute(insert).unwrap_err();
@@ -238,7 +238,7 @@ fn session_that_refuses_writes_is_given_up() {
     let error = client.batch_execute(insert).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "25006");
     assert_eq!(port(&mut client), standby.port, "after the refusal");
-    // In a block the transaction ends first.
+    // In a block, the transaction ends first.
     client.batch_execute("BEGIN; SAVEPOINT a").unwrap();
     let error = client.batch_execute(insert).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "25006");
@@ -249,7 +249,7 @@ fn session_that_refuses_writes_is_given_up() {
     standby.kill().unwrap();
 }
 
-/// A statement that only reads is run again when the connection breaks before its first row.
+/// A read-only statement is retried if the connection breaks before its first row.
 #[test]
 fn reading_statement_is_run_again() {
     let (cluster, mut admin) = cluster_with_table("n");
@@ -263,7 +263,7 @@ fn reading_statement_is_run_again() {
     let text = format!("{events:?}");
     assert!(!text.contains("Error"), "{text}");
     assert!(events.contains(&helios_tests::Event::Complete("SELECT 1".to_owned())), "{text}");
-    // One that writes is not.
+    // A statement that writes is not.
     wire.send_simple("WITH w AS (INSERT INTO n.t VALUES (-1)) SELECT pg_sleep(600)").unwrap();
     crate::wait_for_statement(&cluster, "pg_sleep(600)");
     let terminate = terminate.replace("generate_series(1, 40)", "pg_sleep(600)");

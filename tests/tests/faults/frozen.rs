@@ -1,5 +1,5 @@
-//! A node whose processes are all stopped: whoever cancels a statement, ends its session or set a timeout is answered at
-//! once, with what is true of the transaction, and nothing of it is left when the node goes on.
+//! A node whose processes are all stopped: a client that cancels a statement, terminates its session or set a timeout gets an answer
+//! immediately, with the true state of the transaction, and nothing of it is left when the node continues.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,11 @@ use testkit::cluster::DATABASE;
 use crate::lost_nodes::Frozen;
 use crate::wire;
 
-/// A second on an idle machine; these machines are not idle.
+/// A second on an idle machine, longer on a loaded one.
 const AT_ONCE: Duration = Duration::from_millis(2500);
 
-/// What has to be done before the node stops, the statement then, and what the client may be told: a SQLSTATE, or nothing
-/// for a statement that is done.
+/// Preparation before the node stops, the statement to run then, and the permitted answer: a SQLSTATE, or nothing
+/// for a statement that is complete.
 const STATEMENTS: [(&str, &str, &str, &[&str]); 13] = [
     ("select", "SELECT FROM s.t", "SELECT * FROM s.t", &["57014"]),
     ("update", "SELECT FROM s.t", "UPDATE s.t SET y = 1 WHERE x = 1", &["08007"]),
@@ -41,7 +41,7 @@ const STATEMENTS: [(&str, &str, &str, &[&str]); 13] = [
     ("connect", "", "SELECT * FROM s.t", &["57014", "08001"]),
 ];
 
-/// Two nodes, with a table on each; the first is the one that stops.
+/// Two nodes with a table each; the first is the one that stops.
 fn tables() -> (Cluster, Client) {
     let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '500ms'"]);
     let mut client = cluster.connect();
@@ -58,8 +58,8 @@ fn tables() -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Sends every statement to the stopped node, and stops each with `end`. The names of transactions whose outcome nobody
-/// knows.
+/// Sends every statement to the stopped node, and interrupts each with `end`. Returns the names of transactions with unknown
+/// outcome.
 fn stop_each(
     cluster: &Cluster,
     client: &mut Client,
@@ -99,7 +99,7 @@ fn stop_each(
     unknown
 }
 
-/// The error, or the end of a statement that has none.
+/// The error, or the result of a statement without one.
 fn first_of_interest(wire: &mut Wire) -> Event {
     loop {
         let event = wire.event().unwrap();
@@ -119,7 +119,7 @@ fn wait_for_node(client: &mut Client, wire: &Wire) {
     });
 }
 
-/// The node goes on: nothing is prepared, nothing runs, nobody holds a lock, and what was said is true.
+/// Lets the node continue: nothing is prepared, nothing runs, no locks are held, and the answers were true.
 fn assert_nothing_left(cluster: &Cluster, client: &mut Client, unknown: &[String]) {
     for number in [1, 2] {
         wait_until("nothing is left on the node", BOUND, || {
@@ -175,7 +175,7 @@ fn timed_out_on_a_stopped_node() {
     assert_nothing_left(&cluster, &mut client, &unknown);
 }
 
-/// The decision has been made when the node stops: the client is told of it in time.
+/// The commit decision has been made when the node stops: the client is told in time.
 #[test]
 fn committed_here_while_the_node_stops() {
     let (cluster, mut client) = tables();
@@ -183,7 +183,7 @@ fn committed_here_while_the_node_stops() {
     let begin = "BEGIN; UPDATE z.t SET y = 1 WHERE x = 8; SELECT FROM s.t";
     wire.simple(begin, None).unwrap();
     let frozen = Frozen::new(&cluster);
-    // One node that was only read: it is let go.
+    // One node that was only read: it is released.
     wire.send_simple("COMMIT").unwrap();
     wait_for_node(&mut client, &wire);
     let start = Instant::now();
@@ -196,7 +196,7 @@ fn committed_here_while_the_node_stops() {
     assert_eq!(y, 1);
 }
 
-/// A statement that waits on its node says why it was stopped, as on one server.
+/// A statement that waits on its node reports why it was interrupted, as on one server.
 #[test]
 fn the_reason_of_a_cancel_is_told() {
     let (cluster, mut client) = tables();

@@ -1,4 +1,4 @@
-//! The regular looks at the nodes: what they say, and what they spare the clients.
+//! Health checks of the nodes: what they report, and how they help clients.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use testkit::cluster::DATABASE;
 use crate::lost_nodes::Frozen;
 use crate::{BOUND, assert_code, assert_usable, cluster_with_table, wire};
 
-/// Waits until `helios.node_health` says so of node 1.
+/// Waits until `helios.node_health` has this state for node 1.
 fn wait_for_state(client: &mut Client, state: &str) {
     wait_until(&format!("node 1 is {state}"), BOUND, || {
         let rows = client.query("SELECT state FROM helios.node_health(1)", &[]).unwrap();
@@ -23,7 +23,7 @@ fn often(client: &mut Client) {
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
 }
 
-/// A node that gives no sign at all does not make every new session wait for `helios.connect_timeout`.
+/// A node that does not respond at all does not make every new session wait for `helios.connect_timeout`.
 #[test]
 fn silent_node_is_refused_at_once() {
     let (cluster, mut client) = cluster_with_table("n");
@@ -33,7 +33,7 @@ fn silent_node_is_refused_at_once() {
     wait_for_state(&mut client, "offline");
     let mut fresh = wire(&cluster);
     fresh.simple("SET helios.connect_timeout = '60s'", None).unwrap();
-    // The first look without an answer does not count yet.
+    // The first check without a response does not count yet.
     wait_until("the node is refused", BOUND, || {
         let start = Instant::now();
         fresh.simple("SET statement_timeout = '5s'", None).unwrap();
@@ -77,7 +77,7 @@ fn node_with_a_dead_address_is_degraded() {
     wait_for_state(&mut client, "degraded");
 }
 
-/// A failed session is enough for a look, and a node that is away is looked at again soon, however long the interval.
+/// A failed session triggers a check, and a node that is down is checked again soon, however long the interval.
 #[test]
 fn failures_are_followed_up_between_the_regular_looks() {
     let (cluster, mut client) = cluster_with_table("n");
@@ -94,7 +94,7 @@ fn failures_are_followed_up_between_the_regular_looks() {
     wait_for_state(&mut client, "online");
 }
 
-/// The worker that stays with a database leaves it when nobody may be connected there.
+/// The worker connected to a database leaves it when connections are no longer allowed.
 #[test]
 fn databases_with_a_worker_are_dropped_and_renamed() {
     let (cluster, mut client) = cluster_with_table("n");

@@ -1,17 +1,17 @@
-//! Whatever a session suffers, it keeps no more open than before; and however much passes through
-//! it, it keeps no more memory.
+//! Whatever happens to a session, it leaks no descriptors or sessions; and however much data passes through
+//! it, it leaks no memory.
 
 use helios_tests::{BOUND, Bound, Cluster, Event, Wire, wait_until};
 
 use crate::{assert_usable, cluster_with_table, wait_for_silence, wire};
 
-/// What a session holds: file descriptors of its backend here, sessions on the node. PostgreSQL
-/// itself keeps files of tables and of the log open, as many as it likes: those are not counted.
+/// Resources of a session: file descriptors of its backend here, sessions on the node. PostgreSQL
+/// itself keeps files of tables and of the WAL open as it likes: those are not counted.
 fn held(cluster: &Cluster, wire: &Wire) -> (Vec<String>, usize) {
     let data = cluster.coordinator().data.to_string_lossy().into_owned();
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", wire.pid)).unwrap();
     let targets = descriptors.map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap());
-    // Sockets have numbers of their own: what counts is how many there are.
+    // Sockets have unique numbers: only their count matters.
     let kind = |path: String| path.split(":[").next().unwrap_or_default().to_owned();
     let mut open: Vec<String> = targets
         .map(|target| target.to_string_lossy().into_owned())
@@ -22,7 +22,7 @@ fn held(cluster: &Cluster, wire: &Wire) -> (Vec<String>, usize) {
     (open, cluster.node_sessions(1).len())
 }
 
-/// What the session holds is again what it held before: at once, or when the node has noticed
+/// The session's resources return to what they were: immediately, or once the node has noticed
 /// that sessions were closed.
 #[track_caller]
 fn assert_holds_as(before: &(Vec<String>, usize), cluster: &Cluster, wire: &Wire) {
@@ -46,7 +46,7 @@ fn thousand_aborted_statements_leak_nothing() {
     drop(client);
     wait_until_alone(&cluster);
     let mut wire = wire(&cluster);
-    // Each way of failing once, so that what is held for good is held.
+    // Fail once in each way, to allocate what is kept permanently.
     let round = |wire: &mut Wire, i: usize| {
         let statements = [
             "SELECT 1 / (x - 500) FROM l.t ORDER BY x",
@@ -64,7 +64,7 @@ fn thousand_aborted_statements_leak_nothing() {
         let mut events = wire.simple(sql, None).unwrap();
         events.extend(wire.simple("ROLLBACK; SET client_min_messages = error", None).unwrap());
         assert!(events.iter().any(|event| event.field('S') == Some("ERROR")), "{sql}: {events:?}");
-        // By the extended protocol too, with a portal left suspended.
+        // With the extended protocol, too, leaving a portal suspended.
         let bound = Bound { values: vec![Some("0")], ..Bound::default() };
         wire.parse("", "SELECT x / $1 FROM l.t", &[]).unwrap();
         wire.bind("", "", &bound).unwrap();
@@ -104,7 +104,7 @@ fn cancelled_statements_leak_nothing() {
     assert_holds_as(&before, &cluster, &wire);
 }
 
-/// Portals that a client leaves open, and statements that it prepares and forgets.
+/// Portals that a client leaves open, and prepared statements that it abandons.
 #[test]
 fn portals_and_prepared_statements_end_with_the_client() {
     let (cluster, client) = cluster_with_table("l");
@@ -121,7 +121,7 @@ fn portals_and_prepared_statements_end_with_the_client() {
         assert!(events.contains(&Event::Suspended), "{events:?}");
     }
     wire.simple("ROLLBACK", None).unwrap();
-    // A worker may be looking at the node just now.
+    // A worker may be checking the node at the moment.
     wait_until("the client's session is the only one on the node", BOUND, || {
         let sessions = held(&cluster, &wire).1;
         if sessions == 1 { Ok(()) } else { Err(format!("{sessions} sessions")) }
@@ -131,15 +131,15 @@ fn portals_and_prepared_statements_end_with_the_client() {
     wait_until_alone(&cluster);
 }
 
-/// Memory of its own that a backend holds, in MiB.
+/// Private memory of a backend, in MiB.
 fn memory(wire: &Wire) -> i64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", wire.pid)).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<i64>().unwrap() / 1024
 }
 
-/// Reads everything up to `Ready`, keeping nothing, and returns the most memory that the backend
-/// was seen to hold meanwhile.
+/// Reads everything up to `Ready` without storing it, and returns the maximum memory of the backend
+/// seen in the meantime.
 fn drain(wire: &mut Wire, way: &str) -> i64 {
     let (mut most, mut count) = (memory(wire), 0);
     loop {
@@ -154,7 +154,7 @@ fn drain(wire: &mut Wire, way: &str) -> i64 {
     }
 }
 
-/// A hundred megabytes by every way that rows take: the backend's memory stays within 16 MiB.
+/// A hundred megabytes in each way that rows can take: the backend's memory stays within 16 MiB.
 #[test]
 fn memory_stays_flat_over_a_million_rows() {
     let (cluster, client) = cluster_with_table("l");
@@ -170,7 +170,7 @@ fn memory_stays_flat_over_a_million_rows() {
         ("a cursor", format!("BEGIN; DECLARE c CURSOR FOR {rows}; FETCH ALL FROM c; COMMIT")),
         (
             "a loop",
-            // Fewer and wider: a loop asks for its rows in small batches.
+            // Fewer and wider rows: a loop fetches in small batches.
             format!("DO $$ DECLARE r record; BEGIN FOR r IN {wide} LOOP NULL; END LOOP; END $$"),
         ),
         ("INSERT … SELECT", format!("INSERT INTO l.big {rows}")),

@@ -1,5 +1,5 @@
-//! Transactions that wait for each other meet in the coordinator's lock queue: what PostgreSQL lets pass goes on, and
-//! nobody waits for ever.
+//! Transactions that wait for each other meet in the coordinator's lock queue: those that PostgreSQL would let pass continue, and
+//! nobody waits forever.
 
 use helios_tests::wait_until;
 use postgres::Client;
@@ -8,8 +8,8 @@ use crate::{BOUND, cluster_with_table};
 
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
 
-/// The session holds what `sql` locked, another one waits for it to change the definition: then the session can go on
-/// with the table, as on one server, where it stands in front of the other one in the queue.
+/// The session holds the locks taken by `sql`, another one waits for it to change the definition: then the session can continue
+/// to use the table, as on one server, where it precedes the other one in the queue.
 #[track_caller]
 fn goes_on_after(clients: &mut [Client; 3], sql: &str, alter: &str, select: &str) {
     let [user, admin, watch] = clients;
@@ -58,7 +58,7 @@ fn statements_on_listed_tables_stand_in_the_lock_queue() {
     }
 }
 
-/// A deadlock that the coordinator can see is one it does see.
+/// A deadlock that the coordinator can detect is detected.
 #[test]
 fn deadlock_of_table_locks_is_detected() {
     let (cluster, mut one) = cluster_with_table("l");
@@ -79,7 +79,7 @@ fn deadlock_of_table_locks_is_detected() {
     assert_eq!(errors[0].code().map(|code| code.code()), Some("40P01"), "{errors:?}");
 }
 
-/// Who may not lock a table does not make others wait either.
+/// A role without the privilege to lock a table does not make others wait either.
 #[test]
 fn locks_need_the_rights_of_the_statement() {
     let (cluster, mut admin) = cluster_with_table("l");

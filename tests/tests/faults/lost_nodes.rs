@@ -8,7 +8,7 @@ use testkit::server::Shutdown;
 
 use crate::{assert_code, assert_usable, cluster_with_table, error, wait_for_statement, wire};
 
-/// Class 08 (connection lost or not made) or 57P0x (shutting down), naming the node.
+/// Asserts class 08 (connection lost or refused) or 57P0x (shutting down), naming the node.
 #[track_caller]
 fn assert_node_lost(events: &[Event]) {
     let error = error(events);
@@ -38,16 +38,16 @@ fn node_that_is_down_is_named_at_once() {
         assert_node_lost(&events);
         fresh.simple("ROLLBACK", None).unwrap();
     }
-    // Of several, because the machine may be busy; a pause before each would show all the same.
+    // Several times, because the machine may be busy; a delay before each would be visible all the same.
     assert!(shortest < Duration::from_secs(2), "at once is not {shortest:?}");
-    // What is not on that node goes on.
+    // Statements for other nodes continue.
     let events = fresh.simple("CREATE TABLE public.here (x int); TABLE public.here", None).unwrap();
     assert!(events.contains(&Event::Complete("SELECT 0".to_owned())), "{events:?}");
     cluster.start_node(1);
     assert_usable(&mut fresh, "n");
 }
 
-/// A session that was in use when its node restarted sees at most one error.
+/// A session in use when its node was restarted gets at most one error.
 #[test]
 fn restarted_node_costs_at_most_one_error() {
     let (cluster, _client) = cluster_with_table("n");
@@ -94,7 +94,7 @@ fn node_killed_under_a_cursor_and_a_savepoint() {
     wire.simple(open, None).unwrap();
     cluster.kill_node(1);
     assert_node_lost(&wire.simple("FETCH 500 FROM c", None).unwrap());
-    // The transaction on the node is gone: going back to the savepoint must not hide that.
+    // The transaction on the node is gone: rolling back to the savepoint must not hide that.
     cluster.start_node(1);
     wire.simple("ROLLBACK TO s", None).unwrap();
     let events = wire.simple("INSERT INTO n.t VALUES (7000)", None).unwrap();
@@ -105,7 +105,7 @@ fn node_killed_under_a_cursor_and_a_savepoint() {
     assert_usable(&mut wire, "n");
 }
 
-/// One backend of the node dies: the node restarts all its sessions, and so does our statement.
+/// One backend of the node is killed: the node restarts all its sessions, including that of our statement.
 #[test]
 fn backend_of_the_node_killed() {
     let (cluster, _client) = cluster_with_table("n");
@@ -118,7 +118,7 @@ fn backend_of_the_node_killed() {
     let pid: i32 = witness.query_one(query, &[]).unwrap().get(0);
     helios_tests::kill(Pid::from_raw(pid).unwrap());
     assert_node_lost(&wire.until_ready(None).unwrap());
-    // Until the node has noticed, it goes on taking connections.
+    // Until the node has noticed, it still accepts connections.
     wait_until("the node ends all sessions", BOUND, || match witness.batch_execute("") {
         Err(_) if witness.is_closed() => Ok(()),
         answer => Err(format!("{answer:?}")),
@@ -144,7 +144,7 @@ fn node_session_terminated_by_an_administrator() {
     assert_usable(&mut wire, "n");
 }
 
-/// Stops all processes of the node without ending them: connections stay open and nothing answers.
+/// Stops all processes of the node without killing them: connections stay open and nothing responds.
 pub struct Frozen<'a> {
     cluster: &'a Cluster,
 }
@@ -159,10 +159,10 @@ impl<'a> Frozen<'a> {
 
     fn signal(&self, signal: Signal) {
         let postmaster = self.cluster.node(1).pid().unwrap();
-        // First, so that it makes no further child meanwhile.
+        // First, so that it starts no more children in the meantime.
         kill_process(postmaster, signal).unwrap();
         for pid in testkit::processes::children(postmaster) {
-            // One that has ended meanwhile needs no signal.
+            // One that has exited in the meantime needs no signal.
             let _ = kill_process(pid, signal);
         }
     }
@@ -174,7 +174,7 @@ impl Drop for Frozen<'_> {
     }
 }
 
-/// Invariant 9 on a node that hangs: each way of stopping works.
+/// Invariant 9 with a node that hangs: each way of interrupting a statement works.
 #[test]
 fn nothing_waits_for_ever_for_a_node_that_hangs() {
     let (cluster, mut client) = cluster_with_table("n");
@@ -183,7 +183,7 @@ fn nothing_waits_for_ever_for_a_node_that_hangs() {
     let frozen = Frozen::new(&cluster);
     let select = "SET statement_timeout = '300ms'; SELECT * FROM n.t";
     assert_code(&known.simple(select, None).unwrap(), "57014");
-    // A session that has to be made first.
+    // With a session that has to be opened first.
     let insert = "SET statement_timeout = '300ms'; INSERT INTO n.t VALUES (0)";
     assert_code(&wire(&cluster).simple(insert, None).unwrap(), "57014");
     for end in ["pg_cancel_backend", "pg_terminate_backend"] {

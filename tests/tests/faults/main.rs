@@ -1,5 +1,5 @@
-//! What goes wrong around a statement: it is stopped, its client goes away, its node dies, hangs
-//! or is down. Each time: a clean error, a usable session, nothing left behind on any server.
+//! Failures around a statement: it is interrupted, its client disconnects, its node dies, hangs
+//! or is down. In each case: a clean error, a usable session, nothing left behind on any server.
 //! Losing a node in the middle of plain work is tested in `cluster/node_loss.rs`.
 #![allow(
     clippy::unwrap_used,
@@ -49,7 +49,7 @@ fn error(events: &[Event]) -> &Event {
     found.unwrap_or_else(|| panic!("no error in {events:?}"))
 }
 
-/// Reads on to the next error, which may be the last that this session says.
+/// Reads messages up to the next error, which may be the last of this session.
 fn next_error(wire: &mut Wire) -> Event {
     loop {
         let event = wire.event().unwrap();
@@ -64,13 +64,13 @@ fn assert_code(events: &[Event], code: &str) {
     assert_eq!(error(events).field('C'), Some(code), "{:?}", error(events));
 }
 
-/// Statements that the node runs now for clients, without the one that asks.
+/// Clients' statements that the node is running, except this query.
 fn active(cluster: &Cluster) -> Vec<String> {
     let sessions = cluster.node_sessions(1);
     sessions.into_iter().filter(|s| s.contains(" active: ")).collect()
 }
 
-/// Waits until the node runs a statement that contains `text`.
+/// Waits until the node is running a statement that contains `text`.
 fn wait_for_statement(cluster: &Cluster, text: &str) {
     wait_until(&format!("the node runs {text:?}"), BOUND, || {
         let active = active(cluster);
@@ -78,7 +78,7 @@ fn wait_for_statement(cluster: &Cluster, text: &str) {
     });
 }
 
-/// Waits until the node runs nothing any more.
+/// Waits until the node is running no statement.
 fn wait_for_silence(cluster: &Cluster) {
     wait_until("the node runs nothing", BOUND, || {
         let active = active(cluster);
@@ -86,7 +86,7 @@ fn wait_for_silence(cluster: &Cluster) {
     });
 }
 
-/// The session answers, and reaches the node.
+/// Asserts that the session responds, and reaches the node.
 #[track_caller]
 fn assert_usable(wire: &mut Wire, schema: &str) {
     let events = wire.simple(&format!("SELECT count(*) FROM {schema}.t"), None).unwrap();

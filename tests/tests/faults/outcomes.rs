@@ -1,5 +1,5 @@
-//! What a client is told is what happened: a write that is reported as done is there, one that is
-//! reported as failed is not, wherever a cancel finds it.
+//! What a client is told is what happened: a write reported as successful is present, one
+//! reported as failed is not, wherever a cancel request hits it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ fn failed(events: &[Event]) -> bool {
     events.iter().any(|event| matches!(event, Event::Error(_)))
 }
 
-/// One way to insert a number, and whether the client was told that it is there.
+/// A way to insert a number, and whether the client was told that it succeeded.
 type Way = fn(&mut Wire, i32) -> bool;
 
 fn simple(wire: &mut Wire, i: i32) -> bool {
@@ -51,12 +51,12 @@ fn function(wire: &mut Wire, i: i32) -> bool {
 fn block(wire: &mut Wire, i: i32) -> bool {
     let began = wire.simple(&format!("BEGIN; INSERT INTO o.w VALUES ({i})"), None).unwrap();
     let done = !failed(&began) && told(&wire.simple("COMMIT", None).unwrap(), "COMMIT");
-    // A cancel may hit this too.
+    // A cancel request may hit this, too.
     while wire.simple("ROLLBACK", None).unwrap().last() != Some(&Event::Ready('I')) {}
     done
 }
 
-/// Done, or an error that says that it was cancelled.
+/// Returns true on success, false if cancelled; other errors fail the test.
 #[track_caller]
 fn told(events: &[Event], tag: &str) -> bool {
     let done = completed(events, tag);
@@ -71,7 +71,7 @@ fn told(events: &[Event], tag: &str) -> bool {
     done
 }
 
-/// Cancels come at any moment; afterwards exactly the rows are there that were reported.
+/// Cancel requests arrive at arbitrary moments; afterwards exactly the reported rows are present.
 #[test]
 fn cancelled_writes_are_reported_as_they_end() {
     let (cluster, mut client) = cluster_with_table("o");
@@ -101,7 +101,7 @@ fn numbers(client: &mut Client) -> BTreeSet<i32> {
     client.query("SELECT i FROM o.w", &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Which of many inserts were reported as done, and how many were cancelled.
+/// Which of many inserts were reported as successful, and how many were cancelled.
 fn under_cancels(cluster: &Cluster, way: Way) -> (BTreeSet<i32>, usize) {
     let mut wire = wire(cluster);
     let over = AtomicBool::new(false);
@@ -127,7 +127,7 @@ fn under_cancels(cluster: &Cluster, way: Way) -> (BTreeSet<i32>, usize) {
             attempt += 1;
         }
     });
-    // A last cancel may still be on its way.
+    // A last cancel request may still be in transit.
     wait_until("the session answers", BOUND, || {
         let events = wire.simple("SELECT count(*) FROM o.t", None).unwrap();
         if failed(&events) { Err(format!("{events:?}")) } else { Ok(()) }
@@ -136,7 +136,7 @@ fn under_cancels(cluster: &Cluster, way: Way) -> (BTreeSet<i32>, usize) {
     (reported, cancelled)
 }
 
-/// The node has committed and only waits for its standby when the cancel comes: as on one server,
+/// The node has committed and only waits for its standby when the cancel request arrives: as on one server,
 /// that ends the wait with a warning, and the commit is reported.
 #[test]
 fn commit_that_waits_for_a_standby_is_reported_when_cancelled() {
@@ -174,7 +174,7 @@ fn commit_that_waits_for_a_standby_is_reported_when_cancelled() {
     assert_eq!(numbers(&mut client), BTreeSet::from([1, 2, 3]));
 }
 
-/// Makes every commit on the node wait for a standby of this name, and tries until one does.
+/// Makes every commit on the node wait for a standby with this name, and retries until one does.
 fn wait_for_standby(cluster: &Cluster, name: &str) {
     let mut node = cluster.connect_to_node(1);
     node.batch_execute(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'")).unwrap();
@@ -190,7 +190,7 @@ fn wait_for_standby(cluster: &Cluster, name: &str) {
                 "DROP TABLE IF EXISTS public.probe; CREATE TABLE public.probe () /* {name} */"
             ))
             .unwrap();
-        // Idle before it has begun is not the same as idle when it is done.
+        // Idle before it has started is not the same as idle when it is done.
         let what = "SELECT CASE WHEN strpos(query, $2) > 0 THEN state ELSE 'not begun' END, \
                            coalesce(wait_event, '') FROM pg_stat_activity WHERE pid = $1";
         loop {

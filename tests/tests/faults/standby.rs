@@ -7,7 +7,7 @@ use postgres::Client;
 use testkit::cluster::DATABASE;
 use testkit::server::{Server, Shutdown};
 
-/// Ends the server that it guards, whatever becomes of the test.
+/// Stops the server when dropped, whatever happens to the test.
 struct Running<'a>(&'a Server);
 
 impl Drop for Running<'_> {
@@ -30,7 +30,7 @@ fn accounts(cluster: &Cluster) -> Client {
     client
 }
 
-/// Waits until the standby has what the primary has written.
+/// Waits until the standby has replayed everything the primary has written.
 fn in_step(primary: &mut Client, standby: &Server) {
     let at: String = primary.query_one("SELECT pg_current_wal_lsn()::text", &[]).unwrap().get(0);
     wait_until("the standby has followed", BOUND, || {
@@ -69,7 +69,7 @@ fn a_standby_of_the_coordinator_routes_nothing() {
         let error = there.simple_query(sql).map(|_| ()).expect_err(sql);
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "25006", "{sql}: {error:?}");
-        // What PostgreSQL refuses by itself it refuses first.
+        // Errors that PostgreSQL raises by itself come first.
         let own = error.message().starts_with("cannot execute");
         let hint = error.hint().unwrap_or_default();
         assert!(own || hint.contains(&address), "{sql}: {error:?}");
@@ -79,11 +79,11 @@ fn a_standby_of_the_coordinator_routes_nothing() {
     assert_eq!(client.query_one("SELECT count(*) FROM one.t", &[]).unwrap().get::<_, i64>(0), 0);
     cluster.coordinator().stop(Shutdown::Immediate).unwrap();
     there.query_one("SELECT pg_promote()", &[]).unwrap();
-    // Promoted, it is the coordinator.
+    // Once promoted, it is the coordinator.
     assert_eq!(there.query_one("SELECT one.f()", &[]).unwrap().get::<_, i32>(0), 1);
 }
 
-/// Adds a row to a table on each node, until told; the numbers that were acknowledged are the first `done`.
+/// Adds a row to a table on each node until told to stop; the acknowledged numbers are the first `done`.
 fn transfer(server: &Server, client: i32, over: &AtomicBool, done: &AtomicI64) {
     let mut connection = server.connect(DATABASE).unwrap();
     let mut n = 0;
@@ -97,7 +97,7 @@ fn transfer(server: &Server, client: i32, over: &AtomicBool, done: &AtomicI64) {
     }
 }
 
-/// Every acknowledged transfer is on both nodes, and none on one.
+/// Asserts that every acknowledged transfer is on both nodes, and none on only one.
 fn audit(cluster: &Cluster, acknowledged: i64) {
     let rows = |number: usize, schema: &str| -> Vec<(i64, i32)> {
         let query = format!("SELECT n, c FROM {schema}.t ORDER BY 1, 2");
@@ -177,18 +177,18 @@ fn neither_a_standby_nor_an_old_primary_undoes_transactions() {
         enough(done, made + 50);
         cluster.coordinator().stop(Shutdown::Immediate).unwrap();
     });
-    // The promoted server alone finishes what is left.
+    // Only the promoted server completes what is left.
     audit(&cluster, first + second);
 }
 
-/// What a crash takes back of this server's transaction ids is given again, under other names.
+/// Transaction IDs of this server lost in a crash are reused, with other names on the nodes.
 #[test]
 fn names_of_transactions_are_never_given_twice() {
     let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '1h'"]);
     accounts(&cluster);
     let mut epochs = Vec::new();
     for round in 0..3 {
-        // Node 1 stops: what is prepared on node 2 stays so until the coordinator is gone.
+        // Node 1 stops: what is prepared on node 2 stays prepared until the coordinator is gone.
         let mut client = helios_tests::Wire::connect(cluster.coordinator(), DATABASE);
         let begin = format!(
             "BEGIN; INSERT INTO one.t VALUES ({round}, 0); INSERT INTO two.t VALUES ({round}, 0)"
@@ -208,7 +208,7 @@ fn names_of_transactions_are_never_given_twice() {
         cluster.coordinator().kill().unwrap();
         drop(frozen);
         cluster.coordinator().start().unwrap();
-        // With the very ids that the crash took back.
+        // With the very IDs lost in the crash.
         let mut client = cluster.connect();
         for n in 0..5 {
             let both = format!(

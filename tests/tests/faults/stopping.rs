@@ -1,4 +1,4 @@
-//! Whoever stops a statement here stops it on its node as well.
+//! Interrupting a statement here interrupts it on its node as well.
 
 use helios_tests::{Cluster, Event, Wire};
 
@@ -8,7 +8,7 @@ use crate::{
 
 const SLEEP: &str = "SELECT pg_sleep(600) FROM s.t LIMIT 1";
 
-/// A statement that sleeps on the node, sent and not waited for.
+/// A statement that sleeps on the node, sent without waiting for it.
 fn sleeping(cluster: &Cluster) -> Wire {
     let mut wire = wire(cluster);
     wire.send_simple(SLEEP).unwrap();
@@ -91,7 +91,7 @@ fn cancel_ends_a_wait_for_a_lock_on_the_node() {
     assert!(events.contains(&Event::Row(vec![Some(b"1000".to_vec())])), "{events:?}");
 }
 
-/// A client that goes away in the middle of a result that it does not read.
+/// A client that disconnects in the middle of a result that it does not read.
 #[test]
 fn client_that_disconnects_in_the_middle_of_a_result() {
     let (cluster, _client) = cluster_with_table("s");
@@ -103,7 +103,7 @@ fn client_that_disconnects_in_the_middle_of_a_result() {
     assert_usable(&mut crate::wire(&cluster), "s");
 }
 
-/// A client that goes away while the node computes, which only a check can notice.
+/// A client that disconnects while the node is computing, which only a check can detect.
 #[test]
 fn client_that_disconnects_while_the_node_computes() {
     let (cluster, _client) = cluster_with_table("s");
@@ -153,7 +153,7 @@ fn cancel_in_a_copy_out_and_in_a_cursor() {
     assert_usable(&mut wire, "s");
 }
 
-/// Sessions that wait in a transaction are ended on the node when they are ended here.
+/// Sessions that are idle in transaction are terminated on the node when they are terminated here.
 #[test]
 fn idle_in_transaction_timeout_frees_the_nodes_locks() {
     let (cluster, mut client) = cluster_with_table("s");

@@ -1,4 +1,4 @@
-//! What the kernel is told of connections to nodes, so that one to a machine that is gone does not last for hours.
+//! TCP settings of connections to nodes, so that a connection to a lost machine does not last for hours.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use socket2::Socket;
 
 use crate::cluster_with_table;
 
-/// The socket that a backend of the coordinator has to node 1.
+/// The socket of a coordinator's backend connected to node 1.
 fn socket(cluster: &Cluster, backend: Pid) -> Socket {
     let process = pidfd_open(backend, PidfdFlags::empty()).unwrap();
     let files = std::fs::read_dir(format!("/proc/{}/fd", backend.as_raw_nonzero())).unwrap();
     let mut sockets = files.filter_map(|file| {
         let number: ForeignRawFd =
             file.unwrap().file_name().into_string().unwrap().parse().unwrap();
-        // One that was closed meanwhile, or is no socket over TCP, is not the one.
+        // Skip sockets closed in the meantime, and those that are not TCP.
         let copy = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
         let socket = Socket::from(copy);
         let peer = socket.peer_addr().ok()?.as_socket()?;
@@ -65,7 +65,7 @@ fn connections_to_nodes_are_probed_as_the_settings_say() {
          SET helios.tcp_keepalives_count = 0; SET helios.tcp_user_timeout = 0",
     );
     assert_eq!(left, system);
-    // What the kernel would refuse is refused before.
+    // Values that the kernel would reject are refused beforehand.
     for wrong in
         ["tcp_keepalives_idle = 32768", "tcp_keepalives_count = 128", "tcp_user_timeout = -1"]
     {

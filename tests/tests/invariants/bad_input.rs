@@ -1,4 +1,4 @@
-//! Bad input: a clear error with its own SQLSTATE that names the object, and nothing half done.
+//! Invalid input: a clear error with a suitable SQLSTATE that names the object, and no partial effects.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -10,7 +10,7 @@ use testkit::scratch::Scratch;
 
 use crate::{described, refused, value};
 
-/// What a refused statement must leave alone, on every server.
+/// State on every server that a refused statement must not change.
 fn state(cluster: &Cluster) -> Vec<String> {
     let directory = "SELECT string_agg(t, ';' ORDER BY t) FROM (SELECT 'node ' || name AS t \
                      FROM helios.node UNION ALL SELECT 'shard ' || id || ' ' || node FROM helios.shard \
@@ -82,14 +82,14 @@ fn malformed_names_and_clauses() {
         value(&mut client, "SELECT helios_node_for_schema('plain')").unwrap().unwrap(),
         "NULL"
     );
-    // A name that is too long is cut as PostgreSQL cuts it, in the directory too.
+    // An overlong name is truncated as by PostgreSQL, in the directory, too.
     let long = "x".repeat(70);
     client.batch_execute(&format!("CREATE SCHEMA {long} DISTRIBUTED")).unwrap();
     let node = value(&mut client, &format!("SELECT helios_node_for_schema('{}')", &long[..63]));
     assert_eq!(node.unwrap().as_deref(), Some("node-1"));
 }
 
-/// Asks for a node that cannot be had; the answer must name the node.
+/// Adds a node that is unreachable; the error must name the node.
 fn refused_node(client: &mut Client, host: &str, port: u16) -> (String, String) {
     let sql = format!("SELECT helios_add_node('wanted', '{host}', {port})");
     let error = described(&client.batch_execute(&sql).unwrap_err());
@@ -103,21 +103,21 @@ fn unreachable_addresses() {
     let cluster = Cluster::start(1);
     let mut client = cluster.connect();
     let before = state(&cluster);
-    // Nobody listens.
+    // Nothing is listening.
     let closed = Ports::take(1).unwrap();
     let (code, _) = refused_node(&mut client, "127.0.0.1", closed.first);
     assert!(code.starts_with("08"), "{code}");
     // No such host.
     let (code, _) = refused_node(&mut client, "no.such.host.invalid", 5432);
     assert!(code.starts_with("08"), "{code}");
-    // Somebody listens and says nothing: only the client's own limit ends that.
+    // A listener that never responds: only the client's own timeout ends that.
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = silent.local_addr().unwrap().port();
     client.batch_execute("SET statement_timeout = '2s'").unwrap();
     let sql = format!("SELECT helios_add_node('wanted', '127.0.0.1', {port})");
     refused(&mut client, &sql, "57014", &[]);
     client.batch_execute("RESET statement_timeout").unwrap();
-    // Somebody who speaks another protocol, and one who hangs up.
+    // A listener with another protocol, and one that closes the connection.
     for answer in [
         &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
         b"",
@@ -129,7 +129,7 @@ fn unreachable_addresses() {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let (mut stream, _) = listener.accept().unwrap();
-                // The start-up message, or a part of it: it is not answered properly anyway.
+                // The startup message, or a part of it: it is not answered properly anyway.
                 let _ = stream.read(&mut [0; 64]);
                 let _ = stream.write_all(answer);
             });
@@ -168,7 +168,7 @@ fn servers_that_cannot_be_nodes() {
         server.connect("helios").unwrap().batch_execute("CREATE EXTENSION helios").unwrap();
         let (code, text) = refused_node(&mut client, "127.0.0.1", server.port);
         assert!(text.contains(word), "{code} {text}");
-        // In another encoding.
+        // With another encoding.
         let other = "CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0";
         server.connect("postgres").unwrap().batch_execute(other).unwrap();
         let mut latin = server.connect("latin").unwrap();
@@ -178,7 +178,7 @@ fn servers_that_cannot_be_nodes() {
         let (code, text) = described(&client.batch_execute(&sql).unwrap_err());
         assert!(text.to_lowercase().contains("encoding"), "{code} {text}");
     }
-    // A database that is not there.
+    // A nonexistent database.
     let port = cluster.node(1).port;
     let sql = format!("SELECT helios_add_node('wanted', '127.0.0.1', {port}, 'nothing')");
     let (code, text) = described(&client.batch_execute(&sql).unwrap_err());
@@ -199,7 +199,7 @@ fn node_added_twice() {
     refused(&mut client, &add("again", one), "42710", &["node-1"]);
     refused(&mut client, &add("myself", own), "22023", &["coordinator"]);
     refused(&mut client, &add("", one), "42602", &[]);
-    // By another name of the same address.
+    // The same address under another name.
     let sql = format!("SELECT helios_add_node('again', 'localhost', {one})");
     refused(&mut client, &sql, "42710", &["node-1"]);
     assert_eq!(state(&cluster), before);
@@ -235,7 +235,7 @@ fn schema_dropped_while_it_is_used() {
     let mut admin = cluster.connect();
     let drop = "SET lock_timeout = '300ms'; DROP SCHEMA u CASCADE";
     assert_eq!(described(&admin.batch_execute(drop).unwrap_err()).0, "55P03");
-    // Nothing half done: the user goes on, on both servers it is all there.
+    // No partial effects: the user's session continues, and everything is present on both servers.
     assert_eq!(value(&mut user, "FETCH 1 FROM c").unwrap().as_deref(), Some("2"));
     assert_eq!(value(&mut user, "EXECUTE p").unwrap().as_deref(), Some("10"));
     user.batch_execute("COMMIT").unwrap();
@@ -255,7 +255,7 @@ fn schema_dropped_while_it_is_used() {
     assert_eq!(value(&mut cluster.connect_to_node(1), left).unwrap().as_deref(), Some("0"));
 }
 
-/// What happens behind the coordinator's back, on the node itself.
+/// Changes on the node itself that bypass the coordinator.
 #[test]
 fn table_dropped_on_the_node_itself() {
     let cluster = Cluster::start(1);

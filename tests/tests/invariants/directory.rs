@@ -1,11 +1,11 @@
-//! Invariant 2: the directory is the truth, and is read after the lock.
+//! Invariant 2: the directory is authoritative, and is read after the lock is acquired.
 
 use helios_tests::{Cluster, define_on_node};
 use postgres::Client;
 
 use crate::value;
 
-/// One schema on two nodes with different rows; only the directory says which is meant.
+/// A schema on two nodes with different rows; only the directory determines which is used.
 fn twice(cluster: &Cluster) -> Client {
     let mut client = cluster.connect();
     client
@@ -27,7 +27,7 @@ fn move_to(client: &mut Client, node: &str) {
     client.batch_execute(&sql).unwrap();
 }
 
-/// Sessions that know the old place in every way there is to know it.
+/// Sessions that have cached the old placement in every possible way.
 #[test]
 fn directory_is_followed_by_every_cached_plan() {
     let cluster = Cluster::start(2);
@@ -54,7 +54,7 @@ fn directory_is_followed_by_every_cached_plan() {
     }
 }
 
-/// A change that is rolled back was never there for anybody, its own session included.
+/// A change that is rolled back never existed for anybody, including its own session.
 #[test]
 fn directory_change_that_is_rolled_back_is_not_followed() {
     let cluster = Cluster::start(2);
@@ -69,8 +69,8 @@ fn directory_change_that_is_rolled_back_is_not_followed() {
     }
 }
 
-/// The shard's lock is held by a transaction that used it, until it ends: who wants to change the
-/// placement can wait for that. A statement that waited for the lock reads the placement anew.
+/// The shard's lock is held by a transaction that used the shard until it ends: a change of the
+/// placement can wait for that. A statement that waited for the lock reads the placement again.
 #[test]
 fn directory_is_read_after_the_lock() {
     let cluster = Cluster::start(2);

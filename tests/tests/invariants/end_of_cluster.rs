@@ -1,4 +1,4 @@
-//! DROP EXTENSION: what it does to nodes happens when it commits, and only for whoever may drop it.
+//! DROP EXTENSION affects nodes when it commits, and only if the role may drop the extension.
 
 use std::time::Duration;
 
@@ -35,11 +35,11 @@ fn a_drop_that_is_rolled_back_lets_no_node_go() {
         client.batch_execute("ROLLBACK").unwrap();
         assert_eq!([holder(&cluster, 1), holder(&cluster, 2)], before, "{script}");
     }
-    // Nothing of a drop is prepared: nobody would let the nodes go.
+    // Nothing of a DROP is prepared: no one would release the nodes.
     client.batch_execute("BEGIN; DROP EXTENSION helios CASCADE").unwrap();
     refused(&mut client, "PREPARE TRANSACTION 'gone'", "0A000", &["DROP EXTENSION helios"]);
     assert_eq!([holder(&cluster, 1), holder(&cluster, 2)], before);
-    // The cluster is whole: it still works.
+    // The cluster is intact: it still works.
     client.batch_execute("CREATE SCHEMA still DISTRIBUTED; CREATE TABLE still.t (x int)").unwrap();
     refused(&mut client, "DROP EXTENSION helios CASCADE", "2BP01", &["still"]);
     client.batch_execute("BEGIN; DROP SCHEMA still CASCADE").unwrap();
@@ -104,7 +104,7 @@ fn whoever_may_not_drop_the_extension_learns_and_does_nothing() {
         );
         assert_eq!(holder(&cluster, 1), before, "{sql}");
     }
-    // A superuser who owns it is told what DROP OWNED would not ask.
+    // A superuser who owns it gets an error, because DROP OWNED would skip the checks of DROP EXTENSION.
     admin
         .batch_execute(
             "DROP SCHEMA confidential; UPDATE pg_extension SET extowner = 'other'::regrole WHERE extname = 'helios'",

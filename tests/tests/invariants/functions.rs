@@ -1,14 +1,14 @@
-//! Every function of the extension, called with every odd argument: nobody but the superuser reaches the internal ones,
-//! and no call ends in an internal error or takes the server down.
+//! Calls every function of the extension with unusual arguments: only superusers can call internal functions,
+//! and no call ends in an internal error or a crash.
 
 use helios_tests::Cluster;
 use postgres::Client;
 
 use crate::{described, value};
 
-/// Functions that everybody may call, and why that is safe. All others are refused with 42501.
+/// Functions that everybody may call, with the reason why that is safe. All others are refused with 42501.
 const PUBLIC: [&str; 36] = [
-    // They tell what everybody may know.
+    // They return public information.
     "pg_catalog.helios_version",
     "pg_catalog.helios_node_for_schema",
     "pg_catalog.helios_node_for_key",
@@ -25,17 +25,17 @@ const PUBLIC: [&str; 36] = [
     "helios.replica_states",
     "helios.node_health",
     "helios.grammar_state",
-    // It reads a table with the caller's rights.
+    // It reads a table with the caller's privileges.
     "helios.reference_digest",
-    // They give less than SET ROLE, to members of the role alone.
+    // They grant less than SET ROLE, and only to members of the role.
     "helios.run_as",
     "helios.run_as_owner",
     // They do what the coordinator has signed, once.
     "helios.change_number",
     "helios.change_copy",
-    // It does what CREATE SCHEMA does, with the caller's rights.
+    // It does what CREATE SCHEMA does, with the caller's privileges.
     "pg_catalog.helios_create_schema",
-    // Plans call them in the place of PostgreSQL's own, whose rights they check.
+    // Plans call them instead of PostgreSQL's own, whose privileges they check.
     "helios.evaluate",
     "helios.routed_nextval",
     "helios.routed_currval",
@@ -47,9 +47,9 @@ const PUBLIC: [&str; 36] = [
     "helios.routed_indexes_size",
     "helios.routed_total_relation_size",
     "helios.shared_snapshot",
-    // A coordinator asks it in the client's session.
+    // Called by a coordinator in the client's session.
     "helios.wait_for_replicas",
-    // Made by PostgreSQL with the type helios.key_range.
+    // Created by PostgreSQL with the type helios.key_range.
     "helios.key_range",
     "helios.key_multirange",
 ];
@@ -79,11 +79,11 @@ fn functions(client: &mut Client) -> Vec<Function> {
     all.collect()
 }
 
-/// Odd values of a type; the first is an ordinary one.
+/// Unusual values of a type; the first is an ordinary one.
 fn values(name: &str, of_type: &str) -> Vec<String> {
     let texts =
         |all: &[&str]| all.iter().map(|text| format!("{text}::{of_type}")).collect::<Vec<_>>();
-    // Names would be looked for in the network.
+    // Host names would be looked up in DNS.
     if name == "host" {
         return texts(&[
             "'127.0.0.1:1'",
@@ -171,11 +171,11 @@ fn values(name: &str, of_type: &str) -> Vec<String> {
     }
 }
 
-/// Calls of a function: all ordinary, all NULL, and each odd value in each place.
+/// Calls of a function: all arguments ordinary, all NULL, and each unusual value in each position.
 fn calls(function: &Function) -> Vec<String> {
     let choices: Vec<Vec<String>> =
         function.arguments.iter().map(|(name, of_type)| values(name, of_type)).collect();
-    // A function that returns a trigger cannot be in FROM at all, whoever calls it.
+    // A function that returns trigger cannot be used in FROM, whoever calls it.
     let head = if function.is_trigger { "SELECT" } else { "SELECT * FROM" };
     let call =
         |arguments: Vec<String>| format!("{head} {}({})", function.name, arguments.join(", "));
@@ -195,7 +195,7 @@ fn calls(function: &Function) -> Vec<String> {
     calls
 }
 
-/// SQLSTATE of what a statement came to, rolled back whatever it did. A lost connection is a crash.
+/// Runs a statement, rolls it back, and returns its SQLSTATE. A lost connection is a crash.
 fn outcome(client: &mut Client, sql: &str) -> (String, String) {
     client.simple_query("BEGIN; SET LOCAL statement_timeout = '3s'").unwrap();
     let outcome = match client.simple_query(sql) {
@@ -225,8 +225,8 @@ fn is_internal(outcome: &(String, String)) -> bool {
     outcome.0.starts_with("XX") || outcome.0 == "crash" || outcome.1.contains("panic")
 }
 
-/// As [`is_internal`], unless it is what PostgreSQL says itself where one of its functions is called in the place of which
-/// plans call ours.
+/// Like [`is_internal`], except for errors that PostgreSQL itself raises for one of its functions that plans replace
+/// with ours.
 fn is_wrong(client: &mut Client, call: &str, ours: &(String, String)) -> bool {
     if !is_internal(ours) {
         return false;
@@ -277,7 +277,7 @@ fn strangers_reach_no_internal_function() {
             let calls = calls(&function);
             for call in calls.iter().take(if public && !on_node { usize::MAX } else { 1 }) {
                 let outcome = outcome(&mut walker, call);
-                // One with an argument of a type that has no values cannot be called at all.
+                // A function with an argument of a type without values cannot be called at all.
                 let refused = outcome.0 == "42501"
                     || function.arguments.iter().any(|(_, t)| t == "internal" || t == "anyelement");
                 if is_wrong(&mut walker, call, &outcome) || (!public && !refused) {
@@ -290,7 +290,7 @@ fn strangers_reach_no_internal_function() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // The list has no names that are gone.
+    // The list must not contain names that no longer exist.
     let there: Vec<String> =
         functions(&mut admin).into_iter().map(|function| function.name).collect();
     let gone: Vec<_> =

@@ -1,5 +1,5 @@
-//! The invariants of the design, each under its own name, and bad input to the functions that
-//! change a cluster. Invariant 9, that nothing waits for ever, is tested with the faults.
+//! The design's invariants, each under its own name, and invalid input to the functions that
+//! change a cluster. Invariant 9, that nothing waits forever, is tested with the faults.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +33,7 @@ fn value(client: &mut Client, sql: &str) -> Result<Option<String>, postgres::Err
     Ok(rows.last())
 }
 
-/// SQLSTATE and all texts of an error of the server.
+/// SQLSTATE and all texts of a server error.
 fn described(error: &postgres::Error) -> (String, String) {
     let db = error.as_db_error().unwrap_or_else(|| panic!("not the server's error: {error}"));
     let parts = [Some(db.message()), db.detail(), db.hint()];
@@ -41,7 +41,7 @@ fn described(error: &postgres::Error) -> (String, String) {
     (db.code().code().to_owned(), text)
 }
 
-/// The statement fails with this SQLSTATE, and its texts contain all these words.
+/// Asserts that the statement fails with this SQLSTATE, and its texts contain all these words.
 #[track_caller]
 fn refused(client: &mut Client, sql: &str, code: &str, words: &[&str]) {
     let error = match client.simple_query(sql) {

@@ -1,4 +1,4 @@
-//! Invariant 4: names are the same everywhere. Invariant 6: errors arrive as they were raised.
+//! Invariant 4: names are the same everywhere. Invariant 6: errors are passed on as they were raised.
 
 use helios_tests::{Cluster, PlainServer};
 use postgres::Client;
@@ -38,7 +38,7 @@ const DEFINITIONS: &str = r#"
     ALTER TABLE n.users RENAME COLUMN later TO late; DROP INDEX n.by_name;
 "#;
 
-/// The schema's definition as `pg_dump` writes it, without what names a server.
+/// The schema's definition according to `pg_dump`, without what depends on the server.
 fn dump(server: &Server) -> String {
     let mut dump = server.client("pg_dump", DATABASE).unwrap();
     let text = command::output(dump.args(["--schema=n", "--schema-only"])).unwrap();
@@ -64,7 +64,7 @@ fn names_are_the_same_everywhere() {
             .collect();
         assert!(different.is_empty(), "{}:\n{}", server.name, different.join("\n"));
     }
-    // psql's descriptions, which also show what pg_dump does not (toast, access methods).
+    // psql's descriptions, which also show what pg_dump does not (TOAST, access methods).
     let described = |server: &Server| -> String {
         let mut psql = server.client("psql", DATABASE).unwrap();
         psql.args(["--no-psqlrc", "--command", "\\d+ n.*", "--command", "\\df+ n.*"]);
@@ -72,7 +72,7 @@ fn names_are_the_same_everywhere() {
     };
     assert_eq!(described(cluster.node(2)), described(&plain.server));
     assert_eq!(described(cluster.coordinator()), described(&plain.server));
-    // The other node knows nothing of it.
+    // The other node does not have it.
     assert_eq!(user_schemas(&mut cluster.connect_to_node(1)), ["helios", "public"]);
 }
 
@@ -82,7 +82,7 @@ fn user_schemas(client: &mut Client) -> Vec<String> {
     client.query(query, &[]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Nothing is on the node beside the tenant's objects: nothing hidden, no helper left behind.
+/// The node has nothing besides the tenant's objects: nothing hidden, no helper left behind.
 #[test]
 fn nothing_extra_is_on_the_node() {
     let cluster = Cluster::start(1);

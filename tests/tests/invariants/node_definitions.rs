@@ -1,4 +1,4 @@
-//! Definitions on a node come from the coordinator alone: whatever else a client of the node defines there is refused,
+//! DDL on a node is accepted from the coordinator only: DDL by other clients of the node is refused,
 //! with the coordinator's address.
 
 use helios_tests::Cluster;
@@ -16,7 +16,7 @@ const OWNED: &str = "
     CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION tr();
     INSERT INTO t VALUES (1, 'one'); RESET ROLE";
 
-/// All that the owner of a schema may do with it on an ordinary server.
+/// Everything that the owner of a schema may do with it on an ordinary server.
 const REFUSED: [&str; 41] = [
     "ALTER TABLE t ADD b int",
     "ALTER TABLE t DROP v",
@@ -131,13 +131,13 @@ fn definitions_on_a_node_come_from_the_coordinator_alone() {
     ] {
         admin.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
-    // And whatever a client of the node sets, it does not become the coordinator.
+    // Whatever a client of the node sets, it does not become the coordinator.
     let mut client = on_node("guarded");
     for setting in ["helios.migration_session", "helios.coordinator_proof"] {
         let _ = client.batch_execute(&format!("SET {setting} = on"));
         assert_refused(&mut client, "ALTER TABLE t ADD b int", port);
     }
-    // All goes on through the coordinator.
+    // Everything works through the coordinator.
     coordinator
         .batch_execute("ALTER TABLE guarded.t ADD b int; GRANT SELECT ON guarded.t TO PUBLIC")
         .unwrap();

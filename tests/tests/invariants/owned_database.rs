@@ -1,16 +1,16 @@
-//! The owner of a database, and whoever has his rights, sets the `search_path` of all sessions in it. He is no superuser:
-//! the sessions and workers of Helios' own do not resolve their names by it.
+//! The owner of a database, or a member of that role, can set the `search_path` of all sessions in it without being a superuser:
+//! Helios' own sessions and workers must not resolve names with it.
 
 use std::time::Duration;
 
 use helios_tests::{Cluster, define_on_node, text};
 use testkit::cluster::DATABASE;
 
-/// Types whose operators queries on catalogs use.
+/// Types whose operators are used in queries on catalogs.
 const TYPES: [&str; 8] = ["oid", "name", "text", "int8", "int4", "boolean", "\"char\"", "regclass"];
 const OPERATORS: [&str; 3] = ["=", "<>", "||"];
 
-/// Operators in schema `trap` that note who runs them, and do what PostgreSQL's own do.
+/// Operators in schema `trap` that record who runs them, and then call PostgreSQL's.
 fn trap() -> String {
     let mut all = String::from(
         "CREATE SCHEMA trap; GRANT USAGE ON SCHEMA trap TO PUBLIC; CREATE SEQUENCE trap.sprung; \
@@ -62,7 +62,7 @@ fn helios_own_sessions_do_not_follow_a_databases_search_path() {
     let mut servers = vec![cluster.connect()];
     for number in 1..=2 {
         let mut node = cluster.connect_to_node(number);
-        // The sequence that the coordinator has is its own.
+        // The coordinator has its own sequence.
         let sequence = "CREATE SEQUENCE trap.sprung; GRANT ALL ON SEQUENCE trap.sprung TO PUBLIC";
         define_on_node(&mut node, sequence);
         servers.push(node);
@@ -74,7 +74,7 @@ fn helios_own_sessions_do_not_follow_a_databases_search_path() {
              WHERE backend_type ~ '^helios' OR application_name OPERATOR(pg_catalog.=) 'helios'";
         server.batch_execute(others).unwrap();
     }
-    // Workers, sessions of theirs, and functions that a superuser calls.
+    // Workers, their sessions, and functions called by a superuser.
     let mut client = cluster.connect();
     client.batch_execute("SET search_path = pg_catalog, public").unwrap();
     for statement in [
@@ -92,7 +92,7 @@ fn helios_own_sessions_do_not_follow_a_databases_search_path() {
     ] {
         client.simple_query(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
     }
-    // Each worker has had its turn.
+    // Each worker has run.
     std::thread::sleep(Duration::from_millis(1500));
     for (number, server) in servers.iter_mut().enumerate() {
         let sprung = text(server, "SELECT is_called FROM trap.sprung");

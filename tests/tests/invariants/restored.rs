@@ -1,5 +1,5 @@
-//! Invariant 3 beside a second coordinator: a database that came out of a dump or a copy of a coordinator's has a
-//! directory of nodes with live data, which it must not touch until it is told to.
+//! Invariant 3 with a second coordinator: a database restored from a dump or copied from a coordinator's has a
+//! directory of nodes with live data, which it must not touch until told to.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -31,7 +31,7 @@ fn dump(cluster: &Cluster, arguments: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Runs a script as `psql` does by default: an error does not stop it. Gives what it said.
+/// Runs a script with `psql`'s defaults: errors do not stop it. Returns the output.
 fn restore(cluster: &Cluster, database: &str, script: &[u8]) -> String {
     let mut psql = cluster.coordinator().client("psql", database).unwrap();
     psql.args(["--no-psqlrc", "--quiet", "--file=-"]);
@@ -51,7 +51,7 @@ fn restored(cluster: &Cluster, database: &str) -> Client {
     cluster.coordinator().connect(database).unwrap()
 }
 
-/// What the production has, seen from its coordinator and on its node.
+/// State of the production cluster, as seen from its coordinator and on its node.
 fn rows(cluster: &Cluster) -> [String; 2] {
     let count = "SELECT count(*) || ' ' || max(x) FROM td.k";
     [&mut cluster.connect(), &mut cluster.connect_to_node(1)]
@@ -95,7 +95,7 @@ fn restored_dump_leaves_the_nodes_alone() {
     assert!(value(&mut copy, health).unwrap().unwrap().contains("helios_adopt_nodes"));
 }
 
-/// The remedy for a copy to look at.
+/// Recommended procedure for a copy that is only inspected.
 #[test]
 fn restored_dump_becomes_a_server_of_its_own() {
     let cluster = cluster();
@@ -108,7 +108,7 @@ fn restored_dump_becomes_a_server_of_its_own() {
     assert_eq!(rows(&cluster), ["10 10", "10 10"]);
 }
 
-/// The remedy for a coordinator that is lost.
+/// Recommended procedure if the coordinator is lost.
 #[test]
 fn restored_dump_takes_the_nodes_over() {
     let cluster = cluster();
@@ -138,14 +138,14 @@ fn restored_dump_takes_the_nodes_over() {
     let health =
         "SELECT string_agg(node || ' ' || \"check\", ',') FROM helios_check_cluster() WHERE NOT ok";
     assert_eq!(value(&mut heir, health).unwrap().as_deref(), Some("NULL"));
-    // The old one learns of it when it looks.
+    // The old coordinator detects it at its next check.
     assert_eq!(
         value(&mut cluster.connect(), health).unwrap().as_deref(),
         Some("node-1 definitions,node-1 cluster")
     );
 }
 
-/// Reference tables come out of a dump as what they are, and the copies on the nodes are taken over with the nodes.
+/// Reference tables are restored from a dump as reference tables, and the copies on nodes are taken over with the nodes.
 #[test]
 fn restored_reference_tables_take_their_copies_over() {
     let cluster = cluster();
@@ -158,7 +158,7 @@ fn restored_reference_tables_take_their_copies_over() {
     let mut heir = restored(&cluster, "heir");
     let codes = "SELECT string_agg(code, ',' ORDER BY id) FROM country";
     let there = |cluster: &Cluster| value(&mut cluster.connect_to_node(1), codes).unwrap().unwrap();
-    // The rows are the copy's own until the nodes are.
+    // The rows are those of the restored copy until the nodes are taken over.
     assert_eq!(value(&mut heir, codes).unwrap().as_deref(), Some("ch,fr"));
     for sql in [
         "INSERT INTO country (code) VALUES ('it')",
@@ -185,7 +185,7 @@ fn restored_reference_tables_take_their_copies_over() {
     assert_eq!(value(&mut heir, health).unwrap().as_deref(), Some("NULL"));
 }
 
-/// What the production wrote after the dump shows as soon as the nodes are taken over.
+/// Rows written in production after the dump are visible as soon as the nodes are taken over.
 #[test]
 fn reference_tables_newer_than_the_dump_are_told_of() {
     let cluster = cluster();
@@ -198,7 +198,7 @@ fn reference_tables_newer_than_the_dump_are_told_of() {
     assert!(said.contains("country") && said.contains("node-1"), "{said}");
 }
 
-/// CREATE DATABASE … TEMPLATE copies the cluster's number as well.
+/// CREATE DATABASE … TEMPLATE copies the cluster's ID as well.
 #[test]
 fn copied_database_leaves_the_nodes_alone() {
     let cluster = cluster();

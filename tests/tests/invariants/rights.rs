@@ -1,11 +1,11 @@
-//! Invariant 10: a user never gains rights.
+//! Invariant 10: a user never gains privileges.
 
 use helios_tests::Cluster;
 use postgres::Client;
 
 use crate::{described, refused, value};
 
-/// `mallory` may log in and owns the distributed schema `m`; `s` is another's.
+/// `mallory` has LOGIN and owns the distributed schema `m`; `s` belongs to another role.
 fn cluster() -> (Cluster, Client, Client) {
     let cluster = Cluster::start(1);
     let mut admin = cluster.connect();
@@ -22,7 +22,7 @@ fn cluster() -> (Cluster, Client, Client) {
     (cluster, admin, mallory)
 }
 
-/// Nobody but the administrator is one, on any server.
+/// Asserts that only the administrator is a superuser, on all servers.
 #[track_caller]
 fn assert_no_new_superuser(cluster: &Cluster) {
     for mut client in [cluster.connect(), cluster.connect_to_node(1)] {
@@ -69,8 +69,8 @@ fn functions_on_the_node_cannot_change_who_runs_them() {
         mallory.batch_execute(&create).unwrap();
         let call = format!("SELECT m.f{i}() FROM m.t");
         assert_eq!(value(&mut mallory, &call).unwrap().as_deref(), Some("refused"), "{change}");
-        // As the role mallory, in a session that began as a superuser. There PostgreSQL itself
-        // lets RESET ROLE through; a restricted context must not.
+        // As role mallory, in a session that began as a superuser. There PostgreSQL itself
+        // permits RESET ROLE; a restricted context must not.
         let definer = format!(
             "CREATE OR REPLACE FUNCTION m.d{i}() RETURNS text LANGUAGE plpgsql SECURITY DEFINER \
              AS $$ BEGIN EXECUTE '{change}'; EXECUTE 'ALTER ROLE mallory SUPERUSER'; \
@@ -84,7 +84,7 @@ fn functions_on_the_node_cannot_change_who_runs_them() {
 }
 
 /// Code of a table's owner that an administrator's ANALYZE runs: PostgreSQL restricts it, and so
-/// must what it sends to a node.
+/// must the statements that it sends to a node.
 #[test]
 fn maintenance_by_an_administrator_does_not_lend_rights() {
     let (cluster, mut admin, mut mallory) = cluster();
@@ -103,7 +103,7 @@ fn maintenance_by_an_administrator_does_not_lend_rights() {
         )
         .unwrap();
     for maintenance in ["ANALYZE public.trap", "REINDEX TABLE public.trap", "VACUUM public.trap"] {
-        // Refusing is as good as doing it without harm.
+        // Refusing is as good as executing without harm.
         let _ = admin.batch_execute(maintenance);
         assert_no_new_superuser(&cluster);
     }
@@ -126,7 +126,7 @@ fn nothing_that_a_client_sends_becomes_another_statement() {
     config.user("mallory").application_name(evil);
     let mut mallory = config.connect(postgres::NoTls).unwrap();
     for setting in ["application_name", "app.tenant", "search_path", "DateStyle", "work_mem"] {
-        // Some refuse such a value: then there is nothing to send.
+        // Some types reject such a value: then there is nothing to send.
         let _ = mallory.batch_execute(&format!("SET {setting} = '{literal}'"));
         let _ = mallory.batch_execute("SELECT * FROM m.t");
         assert_no_new_superuser(&cluster);
@@ -176,7 +176,7 @@ fn only_administrators_change_the_cluster_or_read_passwords() {
     );
 }
 
-/// A superuser may take on a role that cannot log in: nodes follow, without giving that role anything.
+/// A superuser may SET ROLE to a role without LOGIN: nodes follow, without granting that role anything.
 #[test]
 fn session_user_that_may_not_log_in() {
     let (cluster, mut admin, _mallory) = cluster();
@@ -201,7 +201,7 @@ fn session_user_that_may_not_log_in() {
     assert_no_new_superuser(&cluster);
 }
 
-/// A function that runs as its owner may be called by anybody: its owner's rights count on the node, and no more.
+/// A SECURITY DEFINER function may be called by anybody: its owner's privileges apply on the node, and no more.
 #[test]
 fn functions_that_run_as_their_owner_serve_strangers() {
     let (cluster, mut admin, mut mallory) = cluster();
@@ -232,7 +232,7 @@ fn functions_that_run_as_their_owner_serve_strangers() {
     );
 }
 
-/// What the administrator's checks run cannot be caught by operators of others.
+/// Checks run by the administrator cannot be intercepted by other roles' operators.
 #[test]
 fn checks_look_up_no_operator_of_others() {
     let (cluster, mut admin, mut mallory) = cluster();
@@ -254,7 +254,7 @@ fn checks_look_up_no_operator_of_others() {
     admin.batch_execute("DROP SCHEMA m, s CASCADE; SELECT helios_remove_node('node-1')").unwrap();
 }
 
-/// A schema's owner distributes it, or brings it home, only where the functions are granted; whatever the spelling.
+/// A schema's owner can distribute or undistribute it only if the functions are granted, whatever the spelling.
 #[test]
 fn labels_need_the_rights_of_the_functions() {
     let (cluster, mut admin, _) = cluster();
@@ -293,7 +293,7 @@ fn labels_need_the_rights_of_the_functions() {
         .unwrap();
     refused(&mut mallory, "SECURITY LABEL FOR helios ON SCHEMA empty_one IS NULL", "42501", &[]);
     assert_eq!(value(&mut admin, distributed).unwrap().as_deref(), Some("1"));
-    // To own the schema is still needed.
+    // Ownership of the schema is still required.
     refused(
         &mut mallory,
         "SECURITY LABEL FOR helios ON SCHEMA s IS 'distributed'",

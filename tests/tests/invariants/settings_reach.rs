@@ -1,5 +1,5 @@
-//! No guard hangs on a setting that a client can reach: whatever an unprivileged role sets, by whatever spelling, on the
-//! coordinator or on a node, what is guarded stays as it is.
+//! No guard depends on a setting that a client can change: whatever an unprivileged role sets, however it does so, on the
+//! coordinator or on a node, what is protected does not change.
 
 use helios_tests::Cluster;
 use postgres::{Client, NoTls};
@@ -8,11 +8,11 @@ use testkit::server::Server;
 
 use crate::{described, value};
 
-/// Settings that no list shows, and one that there was once.
+/// Settings that are not listed anywhere, and one that existed formerly.
 const HIDDEN: [&str; 3] =
     ["helios.migration_session", "helios.coordinator_proof", "helios.has_shells"];
 
-/// What guards keep from happening, tried by `reach`. None may change anything.
+/// Actions that guards prevent, tried by `reach`. None may change anything.
 const ATTACKS: [&str; 7] = [
     "SELECT reach.define()",
     "SELECT reach.define() FROM reach.t",
@@ -23,7 +23,7 @@ const ATTACKS: [&str; 7] = [
     "DO $$BEGIN EXECUTE 'INSERT INTO reach_fenced.t VALUES (667)'; END$$",
 ];
 
-/// What a client of a node tries besides.
+/// Additional actions of a node's client.
 const ON_NODE: [&str; 3] = [
     "INSERT INTO public.reach_reference VALUES (666)",
     "DELETE FROM public.reach_reference",
@@ -70,7 +70,7 @@ fn prepare(cluster: &Cluster) {
     }
 }
 
-/// What must stay as it is, looked at around all guards.
+/// State that must not change, read bypassing all guards.
 fn state(cluster: &Cluster) -> Vec<String> {
     let look = "SET helios.migration_session = on;
         SELECT concat_ws(' / ',
@@ -87,7 +87,7 @@ fn state(cluster: &Cluster) -> Vec<String> {
         .collect()
 }
 
-/// All settings of ours that a server has.
+/// All settings of Helios on a server.
 fn settings(server: &Server) -> Vec<(String, Vec<&'static str>)> {
     let mut client = server.connect(DATABASE).unwrap();
     let rows = client
@@ -105,10 +105,10 @@ fn settings(server: &Server) -> Vec<(String, Vec<&'static str>)> {
 
 fn attack(client: &mut Client, on_node: bool) {
     let more = if on_node { &ON_NODE[..] } else { &[] };
-    // What a client of a node defines there hangs on no setting.
+    // A node's guard against its clients' DDL depends on no setting.
     let all = ATTACKS.iter().filter(|sql| !on_node || !sql.contains("define()"));
     for sql in all.chain(more) {
-        // Whether it fails does not matter here: what it changed is looked at.
+        // Whether it fails does not matter here: changes are checked.
         let _ = client.simple_query(sql);
         let _ = client.simple_query("ROLLBACK");
     }
@@ -136,7 +136,7 @@ fn no_guard_hangs_on_a_setting_of_a_client() {
                     format!("ALTER ROLE reach SET {name} = '{literal}'"),
                     format!("UPDATE pg_settings SET setting = '{literal}' WHERE name = '{name}'"),
                 ];
-                // What is said in one session stays there: the attacks follow all settings of the kind.
+                // A setting applies to its session only: the attacks follow all such settings.
                 let mut own = hidden.then(|| connect("").unwrap());
                 let client = own.as_mut().unwrap_or(&mut plain);
                 for sql in spellings {
@@ -161,7 +161,7 @@ fn no_guard_hangs_on_a_setting_of_a_client() {
     }
 }
 
-/// An administrator's grant or mistake does not hand out what only a superuser's session may do.
+/// A grant or mistake by an administrator does not give away what only a superuser's session may do.
 #[test]
 fn a_granted_setting_does_not_open_the_guards() {
     let cluster = Cluster::start(1);
@@ -185,7 +185,7 @@ fn a_granted_setting_does_not_open_the_guards() {
     assert_eq!(state(&cluster), before);
 }
 
-/// Neither the proof nor the key behind it is shown to anybody who is no superuser.
+/// Neither the proof nor the key behind it is visible to anybody but superusers.
 #[test]
 fn the_proof_of_a_coordinator_is_not_shown() {
     let cluster = Cluster::start(1);
@@ -202,7 +202,7 @@ fn the_proof_of_a_coordinator_is_not_shown() {
     ] {
         assert_eq!(value(&mut reach, sql).unwrap().as_deref(), Some(""), "{sql}");
     }
-    // The seed is no data: not even pg_read_all_data shows it.
+    // The seed is not data: even pg_read_all_data cannot read it.
     for server in [cluster.coordinator(), cluster.node(1)] {
         let mut client = server.config(DATABASE).user("reach").connect(NoTls).unwrap();
         for table in ["helios.identity", "helios.foreign_server"] {
@@ -223,7 +223,7 @@ fn the_proof_of_a_coordinator_is_not_shown() {
     }
 }
 
-/// The manual says of each setting who may change it, and says it right.
+/// The documentation says for each setting who may change it, and is correct.
 #[test]
 fn the_manual_has_every_setting_and_who_may_change_it() {
     let manual = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations/settings.md");

@@ -1,4 +1,4 @@
-//! Invariant 1: a shell is never read or written, whatever path leads to it.
+//! Invariant 1: a shell is never read or written, on any path.
 
 use helios_tests::Cluster;
 use postgres::Client;
@@ -6,10 +6,10 @@ use testkit::cluster::DATABASE;
 
 use crate::{described, value};
 
-/// What cannot be answered yet may be refused, with one of these SQLSTATEs.
+/// Statements that are not supported may be refused, with one of these SQLSTATEs.
 const REFUSALS: [&str; 4] = ["0A000", "42809", "42P16", "42P17"];
 
-/// A statement that would reach the shell by some path, and what it gives when it is answered.
+/// A statement that would access the shell on some path, and its result if supported.
 struct Case {
     sql: &'static str,
     answer: &'static str,
@@ -132,7 +132,7 @@ const READS: &[Case] = &[
     case("SET session_replication_role = replica; SELECT count(*) FROM t", "10"),
 ];
 
-/// Each leaves 11 rows in `shells.t`, the added one with id 11.
+/// Each leaves 11 rows in `shells.t`, the added one with ID 11.
 const WRITES: &[&str] = &[
     "INSERT INTO t VALUES (11)",
     "WITH x AS (INSERT INTO t VALUES (11) RETURNING *) SELECT * FROM x",
@@ -178,7 +178,7 @@ fn start(cluster: &Cluster, schema: &str) -> Client {
 /// Every file of the schema's tables on the coordinator is empty.
 fn shells_are_empty(cluster: &Cluster) -> Result<(), String> {
     let mut client = cluster.connect();
-    // The path is not asked of pg_relation_filepath: that answers for the node's table.
+    // Do not use pg_relation_filepath: that returns the path of the node's table.
     let query = "SELECT c.relname::text, format('base/%s/%s', d.oid, c.relfilenode) \
                  FROM pg_class c, pg_database d WHERE d.datname = current_database() \
                  AND c.relnamespace = 'shells'::regnamespace AND c.relkind IN ('r', 'm', 't')";
@@ -193,8 +193,8 @@ fn shells_are_empty(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs a statement that has this answer, and returns what is wrong with what happened. Two
-/// semicolons separate what is sent in messages of their own.
+/// Runs a statement with this expected result, and returns what is wrong. Two
+/// semicolons separate what is sent in separate messages.
 fn check(cluster: &Cluster, sql: &str, answer: Option<&str>, rows: i64) -> Result<(), String> {
     let mut client = start(cluster, "shells");
     let mut refused = false;
@@ -243,7 +243,7 @@ fn shell_is_never_written() {
     assert_none(WRITES.iter().filter_map(check).collect());
 }
 
-/// Plans made while the schema was an ordinary one here.
+/// Plans made while the schema was a plain one here.
 #[test]
 fn shell_is_never_read_by_plans_made_before_it_was_one() {
     let cluster = Cluster::start(1);
@@ -336,6 +336,6 @@ fn shell_is_not_read_by_refreshing_a_local_view() {
     client.batch_execute(create).unwrap();
     client.batch_execute("REFRESH MATERIALIZED VIEW public.m").unwrap();
     assert_eq!(value(&mut client, "SELECT count(*) FROM public.m").unwrap().as_deref(), Some("2"));
-    // A materialized view that is read is still one of this server.
+    // A materialized view that is read is still this server's.
     crate::refused(&mut client, "SELECT * FROM public.m, r.t", "0A000", &["public.m"]);
 }

@@ -1,5 +1,5 @@
-//! Temporary objects come first on a search path that does not name `pg_temp`, and anybody can make some: none takes the
-//! place of a catalog in a function of the extension.
+//! Temporary objects come first in a search_path that does not name `pg_temp`, and anybody can create them: none may mask
+//! a catalog in a function of the extension.
 
 use helios_tests::{Cluster, define_on_node, text};
 
@@ -8,7 +8,7 @@ use crate::described;
 #[test]
 fn every_function_of_the_extension_looks_at_temporary_objects_last() {
     let mut client = Cluster::shared().connect();
-    // What is parsed when it is called. A body of SQL's own knows its objects since it was made.
+    // Functions parsed when called. An SQL-standard body resolves its objects at creation.
     let select = "SELECT p.oid::regprocedure::text, coalesce(p.proconfig::text, ''), p.prosrc
           FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
                JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
@@ -18,7 +18,7 @@ fn every_function_of_the_extension_looks_at_temporary_objects_last() {
     assert!(rows.len() > 5, "{}", rows.len());
     for row in rows {
         let (name, settings, body): (String, String, String) = (row.get(0), row.get(1), row.get(2));
-        // One statement that names everything in full is inlined, which a setting would keep it from.
+        // A single statement with qualified names can be inlined, which a SET clause would prevent.
         let in_full = body == "SELECT helios.routed_relation_size($1, 'main')";
         let safe = settings.contains("search_path=pg_catalog, pg_temp");
         assert!(safe || in_full, "{name}: {settings}: {body}");
@@ -60,7 +60,7 @@ fn markers_are_not_forged_with_a_temporary_table_of_roles() {
         .unwrap();
 }
 
-/// Who may make reference tables, and nothing else, tries it with temporary views in the place of catalogs.
+/// A role that may create reference tables, and nothing else, tries it with temporary views that mask catalogs.
 #[test]
 fn temporary_views_do_not_run_while_a_reference_table_is_made() {
     let cluster = Cluster::shared();

@@ -1,11 +1,11 @@
-//! From the moment in which a move is accepted until it has ended, its schema stays what was accepted.
+//! Once a migration has been accepted, its schema cannot be changed in ways that would invalidate it until it ends.
 
 use postgres::Client;
 
 use crate::{begin_up_to, cluster_with_failpoints, finish, go_on, node_of, shown, text, wait};
 use helios_tests::{BOUND, Cluster, assert_clean, wait_until};
 
-/// Refused as long as the move is under way, with the way out.
+/// Asserts that the statement is refused while the migration is in progress, with a hint.
 #[track_caller]
 fn refused(client: &mut Client, sql: &str, id: i64) {
     let error = client.batch_execute(sql).expect_err(sql);
@@ -16,7 +16,7 @@ fn refused(client: &mut Client, sql: &str, id: i64) {
     assert!(hint.contains(&format!("helios_cancel_migration({id})")), "{sql}: {error:?}");
 }
 
-/// Everything that would make another schema of it.
+/// Statements that would rename, drop or replace the schema.
 const CHANGES: [&str; 5] = [
     "ALTER SCHEMA t RENAME TO u",
     "DROP SCHEMA t CASCADE",
@@ -35,7 +35,7 @@ fn stage(cluster: &Cluster, create: &str) -> Client {
     client
 }
 
-/// What may change meanwhile does, and comes along.
+/// Permitted changes during the migration, which are carried over.
 fn changes_that_come_along(client: &mut Client) {
     client
         .batch_execute(
@@ -95,7 +95,7 @@ fn a_plain_schema_keeps_its_name_while_it_becomes_a_distributed_one() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A rename that is not committed yet, and a move that begins: the one that comes second waits for the first.
+/// An uncommitted rename and a new migration: the second one waits for the first.
 #[test]
 fn a_rename_under_way_and_a_move_exclude_each_other() {
     for (create, moves) in [
@@ -137,7 +137,7 @@ fn a_rename_under_way_and_a_move_exclude_each_other() {
     }
 }
 
-/// A copy that is asked for knows the schema by its name as well.
+/// A requested replica refers to the schema by name, too.
 #[test]
 fn a_schema_keeps_its_name_while_a_copy_of_it_is_planned() {
     let cluster = cluster_with_failpoints(2, &[]);

@@ -1,5 +1,5 @@
-//! Everything that can be asked of a migration, at every named place of its way: each question is answered, what was
-//! accepted comes true, what was refused changes nothing. And what cannot be done to a schema while it moves.
+//! All requests to a migration at each of its failpoints: each request is answered, accepted ones
+//! take effect, refused ones change nothing. Also what cannot be done to a schema during a migration.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
@@ -11,11 +11,11 @@ use crate::{
     wait, wait_to_show,
 };
 
-/// A session's question, and what became of it.
+/// A session's request, and its result.
 type Answer = Result<(), Box<DbError>>;
 
-/// Asks in a session of its own, which may have to wait for the worker; lets the worker go on when the question is
-/// answered or waits.
+/// Sends a request in its own session, where it may have to wait for the worker; releases the worker once the request
+/// is answered or waiting.
 fn ask(cluster: &Cluster, place: &str, what: &str, id: i64) -> Answer {
     let mut asking = cluster.connect();
     let pid: i32 = asking.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
@@ -44,14 +44,14 @@ fn assert_refused(error: &DbError, code: &str, when: &str) {
     assert!(error.hint().is_some(), "{when}: no hint: {error:?}");
 }
 
-/// What is in the schema is as it was.
+/// Asserts that the schema's contents are unchanged.
 #[track_caller]
 fn assert_whole(client: &mut Client, when: &str) {
     let query = "SELECT count(*) FROM t.a; SELECT count(*), sum(x) FROM t.nokey; SELECT * FROM t.v";
     assert_eq!(text(client, query), ["2000", "50|148", "2000"], "{when}");
 }
 
-/// Moves on to the place, asks there, and says whether that was accepted, and the migration's last state.
+/// Runs a migration up to the failpoint and sends the request there; returns whether it was accepted, and the migration's final state.
 fn case(cluster: &Cluster, place: &str, way: Way, question: &str) {
     let when = format!("{question} at {place} ({way:?})");
     eprintln!("{when}");
@@ -139,7 +139,7 @@ fn finish_on_the_way_back_and_at_the_end() {
     at_every_place("finish", &[Way::Back, Way::Finish]);
 }
 
-/// Places at which the fence stands, or nothing is frozen yet.
+/// Failpoints at which the schema is fenced, or is not frozen yet.
 const OTHERWISE: &[&str] = &[
     "migration.step.before",
     "migration.publish.before",
@@ -147,8 +147,8 @@ const OTHERWISE: &[&str] = &[
     "migration.flip.before",
 ];
 
-/// Definitions, TRUNCATE and a second move are refused at once at every place, for clients of the coordinator and for
-/// those that come to the node.
+/// DDL, TRUNCATE and a second migration are refused immediately at every failpoint, for clients of the coordinator and for
+/// those connected to the node.
 #[test]
 fn definitions_truncate_and_a_second_move_are_refused_all_the_way() {
     let cluster = cluster_with_failpoints(3, &[]);
@@ -191,12 +191,12 @@ fn definitions_truncate_and_a_second_move_are_refused_all_the_way() {
     client.batch_execute("TRUNCATE t.a CASCADE; DROP SCHEMA t CASCADE").unwrap();
 }
 
-/// Whoever asks for a second move before the first has committed waits for it, and is refused as well.
+/// A request for a second migration before the first one has committed waits for it, and is refused as well.
 #[test]
 fn two_moves_of_one_schema_at_once() {
     let cluster = cluster_with_failpoints(3, &[]);
     let mut client = cluster.connect();
-    // Of a shard of many schemas, which the first move takes it out of.
+    // From a shard with many schemas, out of which the first migration splits it.
     client.batch_execute("CREATE SCHEMA p DISTRIBUTED; CREATE TABLE p.a (id int PRIMARY KEY); INSERT INTO p.a VALUES (1)").unwrap();
     let home = node_of(&mut client, "p").unwrap();
     let targets: Vec<String> =
@@ -223,7 +223,7 @@ fn two_moves_of_one_schema_at_once() {
     assert_clean(&cluster, &["p"]);
 }
 
-/// A slot is made when all older transactions have ended, whatever they write. A cancel does not wait for them.
+/// A slot is created once all older transactions have ended, whatever they write. A cancel does not wait for them.
 #[test]
 fn cancel_while_transactions_on_either_node_are_waited_for() {
     let cluster = cluster_with_failpoints(2, &[]);

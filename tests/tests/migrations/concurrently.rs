@@ -1,4 +1,4 @@
-//! What a failed CONCURRENTLY leaves is what one PostgreSQL server shows, here and on the node, and can be dealt with.
+//! The remains of a failed CONCURRENTLY look as on one PostgreSQL server, here and on the node, and can be removed in the same way.
 
 use postgres::Client;
 use testkit::cluster::DATABASE;
@@ -6,7 +6,7 @@ use testkit::cluster::DATABASE;
 use crate::{finish, shown, switch, text};
 use helios_tests::{BOUND, Cluster, PlainServer, assert_clean, wait_until};
 
-/// Indexes and partitions as PostgreSQL shows them; names of toast indexes hold OIDs.
+/// Indexes and partitions as shown by PostgreSQL; names of TOAST indexes contain OIDs.
 const SHOWN: &str = "SELECT format('%s on %s: %s %s %s', i.relname, t.relname, x.indisvalid, x.indisready, x.indislive)
        FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid WHERE t.relnamespace = 't'::regnamespace
      UNION ALL SELECT format('%s below %s: %s', inhrelid::regclass::text, inhparent::regclass::text, inhdetachpending) FROM pg_inherits
@@ -18,19 +18,19 @@ const TABLES: &str = "CREATE TABLE t.a (id int PRIMARY KEY, x int, y text); INSE
     CREATE TABLE t.p (id int) PARTITION BY RANGE (id); CREATE TABLE t.p1 PARTITION OF t.p FOR VALUES FROM (1) TO (100);
     CREATE TABLE t.p2 PARTITION OF t.p FOR VALUES FROM (100) TO (200); INSERT INTO t.p SELECT generate_series(1, 150)";
 
-/// How a statement is kept from coming to its end, once it waits for a transaction that has the table.
+/// How a statement is interrupted once it waits for a transaction that has locked the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Cancel,
     Timeout,
     Terminate,
-    /// By itself.
+    /// The statement fails by itself.
     Fails,
 }
 
 struct Side {
     client: Client,
-    /// Where rows are: another transaction holds the table there.
+    /// Holds the table's lock in another transaction, on the server with the rows.
     holder: Client,
     connect: Box<dyn Fn() -> Client>,
 }
@@ -73,7 +73,7 @@ impl Side {
                 if busy == ["0"] { Ok(()) } else { Err(busy.concat()) }
             });
         }
-        // The last word of a server that ends a connection may be lost with it.
+        // The server's last message may be lost when it closes the connection.
         if end == End::Terminate && failed == "lost" { "57P01".to_owned() } else { failed }
     }
 }
@@ -82,7 +82,7 @@ fn code(error: &postgres::Error) -> String {
     error.code().map_or_else(|| "lost".to_owned(), |code| code.code().to_owned())
 }
 
-/// What fails, how, and what then mends it.
+/// What fails, how, and how to repair it.
 const CASES: [(&str, End, &str); 16] = [
     ("CREATE UNIQUE INDEX CONCURRENTLY u ON t.a (x)", End::Fails, "DROP INDEX t.u"),
     ("CREATE UNIQUE INDEX CONCURRENTLY u ON t.a (x)", End::Fails, "DROP INDEX CONCURRENTLY t.u"),
@@ -174,7 +174,7 @@ fn what_fails_leaves_what_one_server_shows() {
         let expected = text(&mut one.client, SHOWN);
         assert_eq!(text(&mut node, SHOWN), expected, "{sql} {end:?}: the node");
         if end == End::Terminate {
-            // Nobody was left to tell; the next statement of the kind makes up for it.
+            // Nobody was left to report it to; the next such statement makes up for it.
         } else {
             assert_eq!(text(&mut here.client, SHOWN), expected, "{sql} {end:?}: the shell");
             let again =
@@ -217,7 +217,7 @@ fn what_fails_leaves_what_one_server_shows() {
         assert_eq!(text(&mut node, SHOWN), expected, "{sql} {end:?} {mend}: the node");
         assert_eq!(text(&mut here.client, SHOWN), expected, "{sql} {end:?} {mend}: the shell");
     }
-    // A success is the same too, and then the schema moves.
+    // Success looks the same, too, and then the schema moves.
     for side in [&mut here, &mut one] {
         side.client.batch_execute("ALTER TABLE t.p DETACH PARTITION t.p2 CONCURRENTLY").unwrap();
     }

@@ -1,4 +1,4 @@
-//! Everything that a schema can hold moves with it.
+//! All kinds of objects in a schema move with it.
 
 use std::process::{Command, Stdio};
 
@@ -12,14 +12,14 @@ use crate::{
     roll_back, shown, switch, text, wait,
 };
 
-/// What the objects refer to outside of their schema.
+/// Objects outside of the schema that it refers to.
 pub const AROUND: &str = r#"
 CREATE ROLE owner_of_all; CREATE ROLE reader;
 CREATE TABLE country (id int PRIMARY KEY, name text);
 INSERT INTO country VALUES (1, 'x'), (2, 'y');
 "#;
 
-/// One of each kind, with names that need quotes.
+/// One object of each kind, with names that need quotes.
 pub const OBJECTS: &str = r#"
 COMMENT ON SCHEMA "Odd.Name" IS 'everything';
 GRANT USAGE ON SCHEMA "Odd.Name" TO reader;
@@ -86,7 +86,7 @@ SELECT nextval('counter');
 RESET search_path;
 "#;
 
-/// Queries whose results must be the same after any move.
+/// Queries whose results must be the same after every move.
 pub const ROWS: &[&str] = &[
     r#"SELECT * FROM "Odd.Name"."Customer" ORDER BY id"#,
     r#"SELECT * FROM "Odd.Name".nokey ORDER BY x, y"#,
@@ -101,7 +101,7 @@ pub const ROWS: &[&str] = &[
     r#"SELECT * FROM "Odd.Name".of_summary"#,
 ];
 
-/// The definition of a schema on a server, without what pg_dump writes differently each time.
+/// `pg_dump` of a schema on a server, without what differs between runs.
 pub fn definition(server: &Server, schema: &str) -> String {
     let mut command: Command = server.client("pg_dump", DATABASE).unwrap();
     command.args(["--schema-only", "--schema", &format!("\"{schema}\"")]);
@@ -117,7 +117,7 @@ fn everything(cluster: &Cluster) -> Vec<Vec<String>> {
     ROWS.iter().map(|query| text(&mut client, query)).collect()
 }
 
-/// A schema with one of each kind, on the first node.
+/// Creates a schema with one object of each kind, on the first node.
 fn create_everything(cluster: &Cluster) -> Client {
     let mut client = cluster.connect();
     client.batch_execute(AROUND).unwrap();
@@ -141,7 +141,7 @@ fn everything_in_a_schema_moves() {
     let id = switch(&mut client, "Odd.Name", "node-2");
     assert_eq!(node_of(&mut client, "Odd.Name").as_deref(), Some("node-2"));
     assert_eq!(everything(&cluster), rows);
-    // Sequences go on where they were, those that were never asked too.
+    // Sequences continue at their positions, including those never used.
     let next = r#"SELECT nextval('"Odd.Name".counter') >= 105, nextval('"Odd.Name".untouched')"#;
     assert_eq!(text(&mut client, next), ["t|7"]);
     roll_back(&mut client, id);
@@ -155,7 +155,7 @@ fn everything_in_a_schema_moves() {
     assert_eq!(everything(&cluster), rows);
     assert_eq!(definition(cluster.node(2), "Odd.Name"), before);
     assert_clean_but_identity(&cluster);
-    // What the schema's own objects do still works there.
+    // The schema's own objects still work there.
     client.batch_execute(r#"INSERT INTO "Odd.Name".nokey VALUES (200, 1)"#).unwrap();
     let fired = r#"SELECT what FROM "Odd.Name".log ORDER BY id DESC LIMIT 2"#;
     assert_eq!(text(&mut client, fired), ["plain INSERT", "always INSERT"]);
@@ -165,7 +165,7 @@ fn everything_in_a_schema_moves() {
     assert_eq!(error.code().unwrap().code(), "23503");
 }
 
-/// Where the worker of a migration is ended.
+/// Failpoints at which the worker of a migration is terminated.
 const ON_THE_WAY: [&str; 8] = [
     "migration.slot.before",
     "migration.slot.after",
@@ -177,7 +177,7 @@ const ON_THE_WAY: [&str; 8] = [
     "migration.subscribe.after",
 ];
 
-/// Begins a migration and ends its worker at one place after the other.
+/// Starts a migration and terminates its worker at one failpoint after the other.
 pub fn broken_off(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
     cluster.failpoint(ON_THE_WAY[0], "hang", 0, 0);
     client.batch_execute(function).unwrap();
@@ -229,7 +229,7 @@ fn everything_moves_although_its_copy_breaks_off_again_and_again() {
     assert_clean_but_identity(&cluster);
 }
 
-/// Tables whose replica identity is set by the user keep it, and are named so.
+/// Like [`assert_clean`], but for tables with a replica identity set by the user, which have "identity" in their names.
 fn assert_clean_but_identity(cluster: &Cluster) {
     assert_clean(cluster, &["Odd.Name"]);
 }
@@ -255,7 +255,7 @@ fn a_shard_moves_with_all_its_schemas() {
     let to = if from == "node-1" { "node-2" } else { "node-1" };
     let move_it = "SELECT helios_migrate_shard($1, $2)";
     let id: i64 = client.query_one(move_it, &[&shard, &to]).unwrap().get(0);
-    // One that comes while the others move stays behind, in a shard of its own.
+    // A schema created during the move stays behind, in its own shard.
     client.batch_execute("CREATE SCHEMA \"{k}d\" DISTRIBUTED").unwrap();
     assert_eq!(crate::wait(&mut client, id), "dual_write_back");
     for schema in ["{k}a", "{k}b", "{k}c"] {

@@ -1,8 +1,8 @@
-//! The crash matrix: at each named place of a migration each of the faults, while a client writes. The migration goes on
-//! by itself, or has failed and left the schema where it was; every acknowledged write is there once; nothing is left.
+//! The crash matrix: each fault at each failpoint of a migration, while a client writes. The migration continues
+//! by itself, or fails and leaves the schema where it was; every acknowledged write is present exactly once; nothing is left behind.
 //!
-//! The servers run a library that is built with the cargo feature `failpoints`. `HELIOS_PLACE` chooses places by a part
-//! of their name.
+//! The servers use a library built with the cargo feature `failpoints`. `HELIOS_PLACE` selects failpoints by a part
+//! of their names.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,31 +14,31 @@ use testkit::ledger::{Account, Ledger, Written};
 
 use crate::{SETTINGS, assert_clean, shown, text};
 
-/// What happens at the place.
+/// The fault at the failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The step fails.
+    /// The step raises an error.
     Error,
-    /// The migration's worker dies by SIGKILL, which restarts the coordinator's other processes.
+    /// The migration's worker is killed by SIGKILL, which restarts the coordinator's other processes.
     Worker,
-    /// The coordinator dies with all its processes.
+    /// The coordinator is killed with all its processes.
     Coordinator,
-    /// The node that the schema moves from dies with all its processes.
+    /// The source node is killed with all its processes.
     Source,
-    /// The node that it moves to.
+    /// The target node is killed with all its processes.
     Target,
     /// The connections to both nodes are cut.
     Cut,
 }
 
-/// On which way the place is reached.
+/// The operation in which the failpoint is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// To the switch, and a little further.
+    /// Migrating up to the switch, and a little further.
     There,
-    /// While the switch is taken back.
+    /// Rolling back after the switch.
     Back,
-    /// When the migration is finished.
+    /// Finishing the migration.
     Finish,
 }
 
@@ -83,7 +83,7 @@ fn every_place_of_a_migration_is_in_the_matrix() {
     let cluster = Cluster::with_failpoints(1, &[]);
     let of_migrations =
         cluster.failpoints().into_iter().filter(|name| name.starts_with("migration."));
-    // Imports have tests of their own.
+    // Imports have separate tests.
     let of_migrations = of_migrations.filter(|name| !name.starts_with("migration.import."));
     let known: BTreeSet<String> = of_migrations.collect();
     let tried = PLACES.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -173,14 +173,14 @@ impl Stage {
         let ends = ["finished", "rolled_back", "failed", "cancelled"];
         let mut state = self.reaches(id, &[&ends[..], &["dual_write_back"]].concat());
         if state == "dual_write_back" {
-            // What was asked for before the fault may have been lost with it.
+            // A request made before the fault may have been lost with it.
             self.ask(if way == Way::Back { "rollback" } else { "finish" }, id);
             state = self.reaches(id, &ends);
         }
         let expected = if way == Way::Back { ("rolled_back", home) } else { ("finished", other) };
         let now = self.home();
         let seen = (state.as_str(), now.as_str());
-        // Only a step that fails for no reason that could pass ends a migration.
+        // A migration fails only on an error that retrying cannot cure.
         let given_up = self.fault == Fault::Error && seen == ("failed", home);
         let row = shown(&mut self.cluster.connect(), id);
         assert!(seen == expected || given_up, "{:?} at {place}: {seen:?} {row}", self.fault);
@@ -193,7 +193,7 @@ impl Stage {
         })
     }
 
-    /// What the coordinator answers as soon as it does.
+    /// Sends a request to the coordinator as soon as it responds.
     fn asked<T>(&self, what: &str, ask: impl Fn(&mut Client) -> Result<T, postgres::Error>) -> T {
         wait_until(&format!("the coordinator tells {what}"), BOUND, || {
             let coordinator = self.cluster.coordinator();
@@ -203,8 +203,8 @@ impl Stage {
     }
 
     fn begin(&self, node: &str) -> i64 {
-        // A node that was down a moment ago may still be taken for one that is; and a server that goes may take
-        // the answer along.
+        // A node that just restarted may still be considered down; and a server that is killed may take
+        // the response with it.
         self.asked("the migration's number", |client| {
             let running = "SELECT max(id) FROM helios.migration WHERE state NOT IN ('finished', 'rolled_back', 'failed', 'cancelled')";
             match client.query_one(running, &[])?.get(0) {
@@ -219,7 +219,7 @@ impl Stage {
 
     fn ask(&self, what: &str, id: i64) {
         self.asked(what, |client| {
-            // The answer may be lost where what was asked for has come true.
+            // The response may be lost although the request has taken effect.
             let ended = "SELECT FROM helios.migration WHERE id = $1 AND state IN ('finished', 'rolled_back', 'cleanup')";
             if !client.query(ended, &[&id])?.is_empty() {
                 return Ok(());
@@ -228,7 +228,7 @@ impl Stage {
         });
     }
 
-    /// The first of these states that the migration is in.
+    /// The first of these states that the migration reaches.
     fn reaches(&self, id: i64, states: &[&str]) -> String {
         wait_until(&format!("the migration is in one of {states:?}"), 2 * BOUND, || {
             let coordinator = self.cluster.coordinator();
@@ -249,7 +249,7 @@ impl Stage {
         self.cluster.failpoint(place, action, 1, 0);
     }
 
-    /// Waits until the place is reached, and lets the fault happen.
+    /// Waits until the failpoint is reached, and causes the fault.
     fn strike(&self, place: &str, home: &str, other: &str, deaths: usize) {
         if self.fault == Fault::Worker {
             return self.cluster.wait_for_death(place, deaths, BOUND);
@@ -264,7 +264,7 @@ impl Stage {
         }
     }
 
-    /// Every acknowledged write is there once, no other more than once; what nobody wrote is as it was.
+    /// Asserts that every acknowledged write is present exactly once, no other more than once, and other rows are unchanged.
     fn check(&self, place: &str, written: &Written) {
         let mut client = self.cluster.connect();
         let (account, fault) = (written.account(&mut client, "t").unwrap(), self.fault);

@@ -1,4 +1,4 @@
-//! Small things that a move must not change.
+//! Minor properties that a move must preserve.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use crate::{
     roll_back, shown, switch, text, wait,
 };
 
-/// setval(…, false) says where a sequence begins; pg_sequences does not show it.
+/// setval(…, false) sets where a sequence starts; pg_sequences does not show that.
 #[test]
 fn a_sequence_that_was_set_and_not_used_keeps_its_position() {
     let cluster = cluster(2);
@@ -32,7 +32,7 @@ fn a_sequence_that_was_set_and_not_used_keeps_its_position() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// Names stand inside of quoted texts on their way.
+/// Names are embedded in quoted strings on the way.
 #[test]
 fn names_that_look_like_quotes_move() {
     let cluster = cluster(2);
@@ -59,7 +59,7 @@ const TENANT_WITH_TRIGGER: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\
              CREATE TRIGGER always AFTER INSERT ON t.a FOR EACH ROW EXECUTE FUNCTION t.note();
              ALTER TABLE t.a ENABLE ALWAYS TRIGGER always";
 
-/// What fires for replicated rows too has done its work where the row was written.
+/// Triggers that also fire for replicated rows have done their work where the row was written.
 #[test]
 fn triggers_that_always_fire_do_not_fire_again_in_what_comes_home() {
     let cluster = cluster(1);
@@ -78,7 +78,7 @@ fn triggers_that_always_fire_do_not_fire_again_in_what_comes_home() {
     assert_eq!(node_of(&mut client, "t"), None);
 }
 
-/// Writes numbers one by one while something happens; gives how many.
+/// Inserts numbers one by one during an operation; returns how many.
 fn while_written(cluster: &helios_tests::Cluster, what: impl FnOnce(&mut postgres::Client)) -> i32 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -98,7 +98,7 @@ fn while_written(cluster: &helios_tests::Cluster, what: impl FnOnce(&mut postgre
     })
 }
 
-/// Those who wait for the fence have locked the shell that the rows come to.
+/// Sessions waiting for the fence hold locks on the shell into which the rows are copied.
 #[test]
 fn an_unlogged_table_comes_home_while_it_is_read() {
     let cluster = cluster(1);
@@ -132,8 +132,8 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.u"), ["2"]);
 }
 
-/// Those who wait for the fence have locked the shell whose triggers are to sound again. To change a trigger as ALTER TABLE
-/// does, the switch would have to wait for them, and they wait for it.
+/// Sessions waiting for the fence hold locks on the shell whose triggers are to be enabled again. To use ALTER TABLE for that,
+/// the switch would have to wait for those sessions, which wait for the switch.
 #[test]
 fn triggers_sound_again_while_somebody_waits_for_the_fence() {
     let place = "migration.fence.after";

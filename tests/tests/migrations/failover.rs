@@ -1,6 +1,6 @@
-//! A node is a group of servers, and its standby takes over in the middle of a move. Slots do not come along, and a new
-//! primary may be behind what the other copy has applied already; so a move that has not switched ends, says why, and
-//! can begin again.
+//! A node is a group of servers whose standby takes over during a migration. Slots are not carried over, and the new
+//! primary may be behind what the other copy has already applied. So a migration that has not switched fails, says why, and
+//! can be restarted.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
@@ -12,7 +12,7 @@ use crate::{
     text, wait, wait_to_show,
 };
 
-/// Commits wait for the standby, as they must where none may be lost.
+/// Makes commits wait for the standby, which is required to lose none.
 fn make_synchronous(primary: &mut Client) {
     primary.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").unwrap();
     primary.batch_execute("SELECT pg_reload_conf()").unwrap();
@@ -23,7 +23,7 @@ fn make_synchronous(primary: &mut Client) {
     });
 }
 
-/// Promotes it. It waits for no standby of its own.
+/// Promotes the standby. It does not wait for a standby itself.
 fn promote(standby: &Server) {
     let mut client = standby.connect("postgres").unwrap();
     client.batch_execute("SELECT pg_promote(true, 60)").unwrap();
@@ -33,7 +33,7 @@ fn promote(standby: &Server) {
 
 const COUNTS: &str = "SELECT (SELECT count(*) FROM t.a), (SELECT count(*) FROM t.nokey)";
 
-/// A schema on the first node, and a node with a standby, which comes with its port.
+/// A schema on the first node, and a node with a standby, which is returned with its port.
 fn tenant(number: usize) -> (Cluster, Client, Server, Ports) {
     let cluster = cluster_with_failpoints(2, &["helios.health_interval = '500ms'"]);
     let mut client = cluster.connect();
@@ -44,7 +44,7 @@ fn tenant(number: usize) -> (Cluster, Client, Server, Ports) {
     (cluster, client, standby, ports)
 }
 
-/// The node fails over when the move has come to the place.
+/// Fails the node over once the migration has reached the failpoint.
 fn fails_over(number: usize, place: &str) {
     let (cluster, mut client, standby, _ports) = tenant(number);
     let id = begin_up_to(&cluster, place, "node-2");
@@ -61,7 +61,7 @@ fn fails_over(number: usize, place: &str) {
     let mut nodes: Vec<&Server> = cluster.nodes().iter().collect();
     nodes[number - 1] = &standby;
     assert_clean_on(&cluster, &nodes, &["t"]);
-    // A session that lost its node says so once.
+    // A session that lost its node reports that once.
     let mut client = cluster.connect();
     client.batch_execute("INSERT INTO t.nokey VALUES (0)").unwrap();
     let id = switch(&mut client, "t", "node-2");
@@ -92,7 +92,7 @@ fn the_target_fails_over_while_the_copy_follows() {
     fails_over(2, "migration.subscribe.after");
 }
 
-/// After the switch the new copy's node fails over: there is no way back any more, which is said, and the migration can
+/// After the switch, the node of the new copy fails over: a rollback is no longer possible, which is reported, and the migration can
 /// be finished.
 #[test]
 fn the_new_node_fails_over_after_the_switch() {

@@ -1,4 +1,4 @@
-//! A target without room: found before anything is touched where it can be known, and survived where it cannot.
+//! A target without disk space: detected beforehand where possible, and survived otherwise.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,14 +15,14 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// A file system of its own for the files of a server's database. The log of the server is elsewhere: a server that
-/// cannot write its log stops, which is another matter.
+/// A separate file system for the files of a server's database. The server's WAL is elsewhere: a server that
+/// cannot write WAL panics, which is another matter.
 struct SmallDisk {
     dir: PathBuf,
 }
 
 impl SmallDisk {
-    /// With so many bytes more than there are files. The reason if this system does not permit it.
+    /// Creates one with this many bytes more than the files need. Returns the reason if the system does not permit it.
     fn under(server: &Server, more: u64) -> Result<Self, String> {
         let mut client = server.connect("helios").unwrap();
         let ask = "SELECT oid::text, pg_database_size(oid)::text FROM pg_database WHERE datname = current_database()";
@@ -58,7 +58,7 @@ impl SmallDisk {
         self.dir.join("filler")
     }
 
-    /// Leaves this much.
+    /// Fills the file system until this much is free.
     fn fill(&self, left: u64) {
         let stat = rustix::fs::statvfs(&self.dir).unwrap();
         let free = stat.f_bavail * stat.f_frsize;
@@ -73,7 +73,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // The server still runs; the file system goes with it.
+        // The server is still running; the file system is detached with it.
         let unmounted = Command::new("umount").arg("--lazy").arg(&self.dir).status();
         if !unmounted.is_ok_and(|status| status.success()) {
             eprintln!("cannot unmount {}", self.dir.display());
@@ -98,7 +98,7 @@ fn tenant() -> Option<(Cluster, Client, SmallDisk)> {
     }
 }
 
-/// The migration has failed: it names the node and the reason, nothing is left, and the schema is used where it was.
+/// Asserts that the migration has failed with an error that names the node and the reason, has left nothing behind, and the schema is used where it was.
 #[track_caller]
 fn assert_failed(cluster: &Cluster, client: &mut Client, id: i64, words: &[&str]) {
     assert_eq!(wait(client, id), "failed", "{}", shown(client, id));
@@ -112,7 +112,7 @@ fn assert_failed(cluster: &Cluster, client: &mut Client, id: i64, words: &[&str]
     client.batch_execute("INSERT INTO t.a VALUES (0); DELETE FROM t.a WHERE id = 0").unwrap();
 }
 
-/// It moves, with so many rows, when there is room.
+/// Asserts that it moves, with this many rows, once there is space.
 #[track_caller]
 fn moves_with_room(cluster: &Cluster, client: &mut Client, disk: &SmallDisk, rows: &str) {
     disk.make_room();
@@ -142,8 +142,8 @@ fn a_disk_that_is_full_in_the_middle_of_the_copy_ends_the_move() {
     moves_with_room(&cluster, &mut client, &disk, "7000");
 }
 
-/// The new copy cannot follow any more. Its worker of the subscription fails again and again, which must not go on for
-/// ever.
+/// The new copy cannot apply changes any more. Its apply worker fails repeatedly, which must not go on
+/// forever.
 #[test]
 fn a_disk_that_is_full_while_the_copy_follows_ends_the_move() {
     let Some((cluster, mut client, disk)) = tenant() else { return };

@@ -1,4 +1,4 @@
-//! Names and comments are never read as anything else, whatever is in them.
+//! Names and comments are never interpreted as SQL, whatever they contain.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::contents::{AROUND, OBJECTS, broken_off, definition};
 use crate::imports::{self, Abroad};
 use crate::{cluster_with_failpoints, finish, roll_back, shown, text, wait};
 
-/// Ends what it is in, as far as one who reads it as text could think, and then makes somebody a superuser.
+/// Tries to end every enclosing construct of the text it is in, and then makes a role a superuser.
 fn seizing(number: usize) -> String {
     let seize = "ALTER ROLE mallory SUPERUSER;";
     [
@@ -27,7 +27,7 @@ fn seizing(number: usize) -> String {
     .clone()
 }
 
-/// As long as a name may be.
+/// Maximum length of a name.
 fn seizing_name(number: usize) -> String {
     [
         "\n--\n-- Name: z; Type: FK CONSTRAINT;\n--\n\nALTER ROLE mallory SUPERUSER;",
@@ -74,7 +74,7 @@ fn literal(text: &str) -> String {
     format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// Puts such a comment on all that is in a schema and can have one.
+/// Puts such a comment on everything in a schema that can have one.
 fn comment_on_everything(client: &mut Client, schema: &str) {
     let objects = "SELECT DISTINCT CASE i.type WHEN 'composite type' THEN 'type' WHEN 'statistics object' THEN 'statistics'
                     WHEN 'table constraint' THEN 'constraint' WHEN 'domain constraint' THEN 'constraint' ELSE i.type END,
@@ -116,7 +116,7 @@ fn comment_on_everything(client: &mut Client, schema: &str) {
     }
 }
 
-/// Roles and what they may do, on every server.
+/// Roles and their attributes, on every server.
 fn rights(servers: &[&Server]) -> Vec<Vec<String>> {
     let roles = "SELECT r::text FROM (SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls
                     FROM pg_roles WHERE rolname NOT LIKE 'helios%') AS r
@@ -128,7 +128,7 @@ fn servers(cluster: &Cluster) -> Vec<&Server> {
     std::iter::once(cluster.coordinator()).chain(cluster.nodes()).collect()
 }
 
-/// Fills the schema with one of each kind, odd names and comments.
+/// Fills the schema with one object of each kind, with hostile names and comments.
 fn fill(client: &mut Client) {
     client.batch_execute(OBJECTS).unwrap();
     client.batch_execute(&odd_names("\"Odd.Name\"")).unwrap();

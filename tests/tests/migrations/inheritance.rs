@@ -1,4 +1,4 @@
-//! Children have their columns in the same order on every node, whenever their parents got theirs.
+//! Child tables have the same column order on every node, whenever columns were added to their parents.
 
 use helios_tests::text;
 

@@ -1,5 +1,5 @@
-//! Mistakes that online moves are known to make, one test each; its comment says how it would fail if the mistake were
-//! there. Those about timeouts are in `timeouts.rs`.
+//! Known mistakes of online migrations, one test each; the comment says how the test would fail with the
+//! mistake. Those about timeouts are in `timeouts.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +22,7 @@ fn tenant(nodes: usize, settings: &[&str]) -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// A table on a node that is no business of Helios', for writers there that have nothing to do with the move.
+/// A table on a node unknown to Helios, for writers there that are unrelated to the migration.
 fn bystander(cluster: &Cluster, number: usize) -> Client {
     let mut client = cluster.connect_to_node(number);
     client
@@ -31,22 +31,22 @@ fn bystander(cluster: &Cluster, number: usize) -> Client {
     client
 }
 
-/// Both copies hold the same rows; changes that are on their way are waited for.
+/// Asserts that both copies contain the same rows, after waiting for changes in transit.
 #[track_caller]
 fn assert_same(client: &mut Client) {
     let verify = "SELECT * FROM helios_verify_schema('t') WHERE mismatches > 0 OR source_rows <> target_rows";
     assert_eq!(text(client, verify), [""; 0]);
 }
 
-/// Rows and positions that are read before the last writer is out are too old: the numbers drawn while the worker waits
-/// would be given out again, and rows of writers that come between would be missing from the new copy.
+/// Sequence values and WAL positions read before the last writer has finished are too old: numbers drawn while the worker waits
+/// would be returned again, and rows written in between would be missing from the new copy.
 #[test]
 fn positions_are_read_when_the_last_writer_is_out() {
     let (cluster, mut client) = tenant(2, &[]);
     let place = "migration.switch.before";
     let id = begin_up_to(&cluster, place, "node-2");
     client.batch_execute("INSERT INTO t.a (v) SELECT 'late' FROM generate_series(1, 500)").unwrap();
-    // One is still writing when the fence comes, around the coordinator.
+    // One is still writing when the fence is set, bypassing the coordinator.
     let mut direct = cluster.connect_to_node(1);
     direct.batch_execute("BEGIN; INSERT INTO t.a (v) VALUES ('last')").unwrap();
     let drawn: i32 = direct.query_one("SELECT max(id) FROM t.a", &[]).unwrap().get(0);
@@ -65,8 +65,8 @@ fn positions_are_read_when_the_last_writer_is_out() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A slot cannot be made while older transactions are open. Made after the switch, the way back would wait for these
-/// ones here and the switch (or the rollback) with it; made in time, they are none of its business.
+/// A slot cannot be created while older transactions are open. Created after the switch, the slot for the rollback would wait for these
+/// transactions, and the switch (or the rollback) with it; created in time, they do not matter.
 #[test]
 fn long_transactions_across_the_switch_leave_the_way_back_open() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -88,7 +88,7 @@ fn long_transactions_across_the_switch_leave_the_way_back_open() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// As [`roll_back`], but the clean-up may have to wait for a transaction that is open.
+/// Like [`roll_back`], but cleanup may have to wait for an open transaction.
 #[track_caller]
 fn roll_back_while_open(client: &mut Client, id: i64) {
     client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
@@ -98,16 +98,16 @@ fn roll_back_while_open(client: &mut Client, id: i64) {
     });
 }
 
-/// What the new node applied before the switch is in its log as well. A way back that begins before it would bring it
-/// all to the old copy a second time, where a table without a key cannot tell; also when the new node crashes right
-/// after the switch, and has forgotten where its slot was moved to.
+/// Changes that the new node applied before the switch are in its WAL as well. Replication for the rollback that starts before them would send them
+/// all to the old copy a second time, where a table without a key cannot detect duplicates; also if the new node crashes right
+/// after the switch, and has lost the position to which its slot was advanced.
 #[test]
 fn the_way_back_does_not_begin_in_the_past() {
     for crash in [false, true] {
         let (cluster, mut client) = tenant(2, &[]);
         let (made, open) = ("migration.back.after", "migration.reverse.before");
         let id = begin_up_to(&cluster, made, "node-2");
-        // The slot of the way back is there; these rows come after it in the new node's log.
+        // The slot for the rollback exists; these rows are after it in the new node's WAL.
         client.batch_execute("INSERT INTO t.nokey SELECT 7 FROM generate_series(1, 300)").unwrap();
         cluster.failpoint(open, "hang", 0, 0);
         go_on(&cluster, made);
@@ -118,7 +118,7 @@ fn the_way_back_does_not_begin_in_the_past() {
         }
         go_on(&cluster, open);
         assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
-        // A session that lost its node says so once.
+        // A session that lost its node reports that once.
         let mut client = cluster.connect();
         client.batch_execute("INSERT INTO t.nokey VALUES (1000)").unwrap();
         assert_same(&mut client);
@@ -129,7 +129,7 @@ fn the_way_back_does_not_begin_in_the_past() {
     }
 }
 
-/// Brings a migration to a switch that fails again and again: the new copy does not follow any more, and rows were
+/// Brings a migration to a switch that fails repeatedly: the new copy no longer applies changes, and rows were
 /// written since.
 fn stuck_before_the_switch(cluster: &Cluster, client: &mut Client) -> (i64, String) {
     let place = "migration.switch.before";
@@ -150,7 +150,7 @@ fn stuck_before_the_switch(cluster: &Cluster, client: &mut Client) -> (i64, Stri
     (id, format!("ALTER SUBSCRIPTION {name} ENABLE"))
 }
 
-/// A switch to a copy that has not applied everything would lose these rows.
+/// Switching to a copy that has not applied everything would lose these rows.
 #[test]
 fn no_switch_without_having_caught_up() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -165,8 +165,8 @@ fn no_switch_without_having_caught_up() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A failed switch that left its fence, or a clean-up that takes the copy in use for the other one, would keep writers
-/// out of the old copy or drop it.
+/// A failed switch that leaves its fence in place, or a cleanup that confuses the two copies, would block writers
+/// to the old copy or drop it.
 #[test]
 fn cancel_after_a_failed_switch() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -185,8 +185,8 @@ fn cancel_after_a_failed_switch() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// What cannot be removed because its node is away would keep the other nodes from moving anything, if its migration
-/// kept its turn; and a slot that somebody left under the name that the next move takes would make that one fail, and
+/// Objects that cannot be removed because their node is down would keep the other nodes from migrating anything if the migration
+/// kept its turn; and a slot left behind under the name that the next migration uses would make that one fail, and
 /// all after it.
 #[test]
 fn what_is_left_of_one_move_does_not_block_the_next() {
@@ -221,8 +221,8 @@ fn what_is_left_of_one_move_does_not_block_the_next() {
     assert_clean(&cluster, &["t", "u"]);
 }
 
-/// What a subscription tells of its position is gone with each worker of it, and stands still while only others write.
-/// Waiting for that position, the move would not end.
+/// The position reported by a subscription is lost whenever its worker exits, and does not advance while only others write.
+/// A migration that waited for that position would never end.
 #[test]
 fn catching_up_ends_although_the_subscription_starts_again_and_others_write() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -255,8 +255,8 @@ fn catching_up_ends_although_the_subscription_starts_again_and_others_write() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// The list of tables is made when the move begins. A table of a transaction that is open then would not be on it: it
-/// would be made on the new node, and stay empty.
+/// The list of tables is made at the start of a migration. A table of a transaction still open then would not be on it: it
+/// would be created on the new node, and stay empty.
 #[test]
 fn a_table_created_while_the_move_begins_moves_with_it() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -264,7 +264,7 @@ fn a_table_created_while_the_move_begins_moves_with_it() {
     creator.batch_execute("BEGIN; CREATE TABLE t.late (id int PRIMARY KEY); INSERT INTO t.late SELECT generate_series(1, 50); ALTER TABLE t.nokey ADD COLUMN y int DEFAULT 3").unwrap();
     let id = begin(&mut client, "t", "node-2");
     wait_to_show(&mut client, id, "waiting for");
-    // What is late is refused, and costs nobody anything.
+    // Late DDL is refused, and blocks nobody.
     let error = client.batch_execute("CREATE TABLE t.too_late (x int)").unwrap_err();
     assert_eq!(error.code().unwrap().code(), "55006", "{error:?}");
     creator.batch_execute("INSERT INTO t.late VALUES (0); COMMIT").unwrap();
@@ -278,8 +278,8 @@ fn a_table_created_while_the_move_begins_moves_with_it() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// The switch is a distributed transaction. A recovery that takes what is prepared for what is left behind would roll
-/// the nodes' part of it back while its coordinator goes on, or commit it a second time.
+/// The switch is a distributed transaction. A recovery that mistook its prepared transactions for orphans would roll
+/// back the nodes' part while the coordinator continues, or commit it a second time.
 #[test]
 fn recovery_leaves_a_switch_alone_that_is_being_prepared() {
     let (cluster, mut client) = tenant(2, &["helios.recovery_interval = '100ms'"]);
@@ -294,7 +294,7 @@ fn recovery_leaves_a_switch_alone_that_is_being_prepared() {
         cluster.failpoint("recovery.listed", "count", 0, 0);
         wait_until("recovery has looked a few times", BOUND, || {
             let looks = cluster.failpoint_hits("recovery.listed");
-            // What is decided it may finish; then there is nothing to look at any more.
+            // Recovery may finish what is decided; then nothing is left to check.
             let prepared = "SELECT FROM pg_prepared_xacts";
             let finished = (1..=2)
                 .all(|node| cluster.connect_to_node(node).query(prepared, &[]).unwrap().is_empty());
@@ -311,8 +311,8 @@ fn recovery_leaves_a_switch_alone_that_is_being_prepared() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.nokey"), ["104"]);
 }
 
-/// The commit records of switches would grow without end if nobody removed those whose transactions are done, also where
-/// the coordinator died in between.
+/// The commit records of switches would accumulate if nobody removed those of completed transactions, including those
+/// of a coordinator that died in between.
 #[test]
 fn commit_records_of_switches_are_removed() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -331,6 +331,6 @@ fn commit_records_of_switches_are_removed() {
     let mut client = cluster.connect();
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     finish(&mut client, id);
-    // Commit records are among the traces.
+    // Commit records are among the traces checked.
     assert_clean(&cluster, &["t"]);
 }

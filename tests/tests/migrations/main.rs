@@ -1,4 +1,4 @@
-//! Migrations: schemas move with all that is in them while they are used, and can be brought back; nothing is lost,
+//! Migrations: schemas move with all their contents while in use, and can be moved back; nothing is lost,
 //! nothing is left behind.
 #![allow(
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ use helios_tests::{
 };
 use postgres::Client;
 
-/// What every server of these tests is started with.
+/// Settings of every server in these tests.
 const SETTINGS: [&str; 3] = [
     "max_worker_processes = 24",
     "helios.rollback_window = 3600",
@@ -53,12 +53,12 @@ fn cluster(nodes: usize) -> Cluster {
     Cluster::with_settings(nodes, &SETTINGS)
 }
 
-/// Its coordinator stops where it is told to; see [`begin_up_to`].
+/// A cluster whose coordinator stops at failpoints; see [`begin_up_to`].
 fn cluster_with_failpoints(nodes: usize, more: &[&str]) -> Cluster {
     Cluster::with_failpoints(nodes, &[&SETTINGS, more].concat())
 }
 
-/// Begins to move schema `t` to a node. The worker stays at this place until [`go_on`].
+/// Starts moving schema `t` to a node. The worker stops at this failpoint until [`go_on`].
 #[track_caller]
 fn begin_up_to(cluster: &Cluster, place: &str, node: &str) -> i64 {
     cluster.failpoint(place, "hang", 0, 0);
@@ -67,13 +67,13 @@ fn begin_up_to(cluster: &Cluster, place: &str, node: &str) -> i64 {
     id
 }
 
-/// Lets a worker that waits at a place go on.
+/// Releases a worker that waits at a failpoint.
 fn go_on(cluster: &Cluster, place: &str) {
     cluster.failpoint_off(place, BOUND);
 }
 
-/// Lets a worker that waits at a place go on when it is dropped, however the test ends: those who wait for it would wait
-/// for ever.
+/// Releases a worker that waits at a failpoint when dropped, however the test ends: sessions waiting for it would otherwise
+/// wait forever.
 struct Opening<'a>(&'a Cluster, &'a str);
 
 impl Drop for Opening<'_> {
@@ -82,26 +82,26 @@ impl Drop for Opening<'_> {
     }
 }
 
-/// Begins to move a schema.
+/// Starts moving a schema.
 #[track_caller]
 fn begin(client: &mut Client, schema: &str, node: &str) -> i64 {
     let query = "SELECT helios_migrate_schema($1, $2)";
     client.query_one(query, &[&schema, &node]).unwrap().get(0)
 }
 
-/// Number of the last migration that was begun.
+/// ID of the migration started last.
 fn last_migration(client: &mut Client) -> i64 {
     client.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
 }
 
-/// Ends the one worker of a migration; another one goes on.
+/// Terminates the worker of a migration; another one takes over.
 #[track_caller]
 fn end_worker(client: &mut Client) {
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'helios migration'";
     assert_eq!(text(client, end), ["1"]);
 }
 
-/// Waits for a migration to switch or end.
+/// Waits until a migration has switched or ended.
 #[track_caller]
 fn wait(client: &mut Client, id: i64) -> String {
     let query = format!("SELECT helios_wait_for_migration($1, '{} seconds')", BOUND.as_secs());
@@ -109,7 +109,7 @@ fn wait(client: &mut Client, id: i64) -> String {
     waited.unwrap_or_else(|error| panic!("{error}\n{}", shown(client, id)))
 }
 
-/// Moves a schema as far as its switch.
+/// Moves a schema up to the switch.
 #[track_caller]
 fn switch(client: &mut Client, schema: &str, node: &str) -> i64 {
     let id = begin(client, schema, node);
@@ -129,7 +129,7 @@ fn roll_back(client: &mut Client, id: i64) {
     assert_eq!(wait(client, id), "rolled_back", "{}", shown(client, id));
 }
 
-/// A migration's row.
+/// The row of a migration.
 fn shown(client: &mut Client, id: i64) -> String {
     let query = "SELECT m::text FROM helios.migration m WHERE id = $1";
     client.query_opt(query, &[&id]).unwrap().map_or("no row".into(), |row| row.get(0))

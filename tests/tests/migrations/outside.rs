@@ -1,17 +1,17 @@
-//! What a schema refers to outside of itself is looked at when its move is asked for, not when half of it is done.
+//! References from a schema to objects outside of it are checked when its migration is requested, not in the middle of it.
 
 use postgres::Client;
 
 use crate::{cluster, finish, shown, text, wait};
 use helios_tests::assert_clean;
 
-/// What stands outside.
+/// Objects outside of the schema.
 const AROUND: &str = "CREATE SCHEMA pl; CREATE SEQUENCE pl.numbers; CREATE TABLE pl.country (id int PRIMARY KEY);
     INSERT INTO pl.country VALUES (1); CREATE TABLE pl.parent (id int, x int); CREATE TABLE pl.parts (id int) PARTITION BY LIST (id);
     CREATE VIEW pl.shown AS SELECT 1 AS one; CREATE TYPE pl.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN pl.small AS int CHECK (VALUE < 100);
     CREATE FUNCTION pl.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'";
 
-/// What is in the schema, what the refusal must name, and the remedy that it must give, after which all is well.
+/// An object in the schema, the name that the error must mention, and the remedy that the hint must give, after which the move is accepted.
 const NEEDS: [(&str, &str, &str); 7] = [
     (
         "CREATE TABLE t.a (id int DEFAULT nextval('pl.numbers'))",
@@ -76,14 +76,14 @@ fn what_a_schema_needs_is_named_before_it_becomes_a_distributed_one() {
         }
         let begun = "SELECT count(*) FROM helios_migrations";
         assert_eq!(text(&mut client, begun), ["0"], "{inside}");
-        // In one transaction with what is refused too.
+        // Also in the transaction that creates what is refused.
         client.batch_execute("DROP SCHEMA t CASCADE").unwrap();
         let all =
             format!("BEGIN; CREATE SCHEMA t; CREATE TABLE t.own (i int); {inside}; {distribute}");
         refused(&mut client, &all, "0A000", named);
         client.batch_execute("ROLLBACK").unwrap();
     }
-    // All at once, each with its remedy; then what the hint says is done, and it moves.
+    // All at once, each with its remedy; after following the hint, the schema moves.
     client.batch_execute("CREATE SCHEMA t").unwrap();
     let together = "CREATE TABLE t.a (id int DEFAULT nextval('pl.numbers'), country int REFERENCES pl.country, m pl.mood, s pl.small,
                         g int GENERATED ALWAYS AS (pl.twice(1)) STORED);
@@ -132,7 +132,7 @@ fn views_that_look_in_stay_and_go_on() {
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     finish(&mut client, id);
     assert_eq!(looks(&mut client), ["1 ok,2 sad", "2", "2"]);
-    // What would break stays refused, at once.
+    // What would break remains refused, immediately.
     client.batch_execute("CREATE TABLE public.outer (m t.mood)").unwrap();
     let distribute = "SELECT helios_distribute_schema('t', 'node-1')";
     refused(&mut client, distribute, "55000", "outer");

@@ -1,12 +1,12 @@
-//! Owners of tables who may do less than one would think: their tables move as all others do. Only code of theirs needs
-//! rights of theirs.
+//! Table owners with fewer privileges than usual: their tables move like any others. Only code that runs as the owner
+//! requires the owner's privileges.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
 use crate::{begin, cluster, finish, last_migration, roll_back, shown, switch, text, wait};
 
-/// Owners without rights on the schema, on their own tables, without a login, without what they are members of.
+/// Owners without privileges on the schema or on their own tables, without LOGIN, without the privileges of roles they are members of.
 const TABLES: &str = "
     CREATE ROLE no_usage LOGIN; CREATE ROLE no_select LOGIN; CREATE ROLE no_login NOLOGIN NOINHERIT;
     CREATE ROLE group_of_all; CREATE ROLE no_inherit NOINHERIT; GRANT group_of_all TO no_inherit;
@@ -33,7 +33,7 @@ const TABLES: &str = "
     REVOKE ALL ON os.blind, os.part_2, os.unlogged FROM no_select; REVOKE SELECT, UPDATE ON os.keyless FROM no_login;
     REVOKE INSERT ON os.plain FROM no_usage; REVOKE SELECT ON SEQUENCE os.plain_x_seq FROM no_usage";
 
-/// Rows are written and changed by somebody who may.
+/// Rows are inserted and updated by a role with the privileges.
 fn write(client: &mut Client, from: i32) {
     client
         .batch_execute(&format!(
@@ -56,7 +56,7 @@ fn assert_rows(client: &mut Client, times: i64) {
     assert_eq!(text(client, count), [format!("{ten}|{nine}|{ten}|{ten}|{ten}|{ten}")]);
 }
 
-/// Owners, grants, and what of constraints and indexes could be lost.
+/// Owners, grants, and properties of constraints and indexes that could get lost.
 fn rights(cluster: &Cluster, node: usize) -> Vec<String> {
     let select = "SELECT relname || ' ' || relowner::regrole || ' ' || coalesce(relacl::text, '') FROM pg_class
          WHERE relnamespace = 'os'::regnamespace
@@ -128,7 +128,7 @@ fn owners_who_lack_rights_keep_no_schema_from_having_copies_or_coming_home() {
     assert_eq!(rights(&cluster, 1), before);
 }
 
-/// Only where a definition runs code of its owner's, he needs what he would need to make it; who lacks it is told.
+/// Only where a definition runs its owner's code, the owner needs the privileges required to create it; otherwise an error says so.
 #[test]
 fn a_definition_that_runs_code_needs_rights_of_its_owner() {
     let cluster = cluster(2);

@@ -1,4 +1,4 @@
-//! What is asked of a migration at the very moment in which it switches.
+//! Requests to a migration at the very moment of its switch.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
@@ -9,7 +9,7 @@ use crate::{SETTINGS, assert_clean, begin, finish, node_of, roll_back, shown, sw
 const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\";
     CREATE TABLE t.nokey (x int); INSERT INTO t.nokey SELECT generate_series(1, 10)";
 
-/// A migration that hangs at a place.
+/// A migration that hangs at a failpoint.
 fn held_at(place: &str) -> (Cluster, Client, i64) {
     let cluster = Cluster::with_failpoints(2, &SETTINGS);
     let mut client = cluster.connect();
@@ -23,7 +23,7 @@ fn held_at(place: &str) -> (Cluster, Client, i64) {
     (cluster, client, id)
 }
 
-/// The way there must be closed before the way back opens, also when nothing came between the switch and the request.
+/// Replication to the new copy must be stopped before the reverse channel starts, also if nothing happens between the switch and the request.
 #[test]
 fn rows_do_not_go_round_when_the_way_back_is_asked_for_right_after_the_switch() {
     let (cluster, mut client, id) = held_at("migration.switch.after");
@@ -36,7 +36,7 @@ fn rows_do_not_go_round_when_the_way_back_is_asked_for_right_after_the_switch() 
     assert_clean(&cluster, &["t"]);
 }
 
-/// The cancel comes before the flip is committed, so there is none.
+/// The cancel is requested before the switch is committed, so the switch does not happen.
 #[test]
 fn a_cancel_that_is_accepted_behind_the_fence_comes_true() {
     let (cluster, mut client, id) = held_at("migration.fence.after");
@@ -47,7 +47,7 @@ fn a_cancel_that_is_accepted_behind_the_fence_comes_true() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// It comes when the flip can no longer be stopped, waits for it, and is refused by what it finds then.
+/// The cancel is requested when the switch can no longer be stopped; it waits for the switch, and is then refused.
 #[test]
 fn a_cancel_that_comes_with_the_flip_is_refused() {
     let (cluster, mut client, id) = held_at("migration.flip.before");
@@ -77,7 +77,7 @@ fn a_cancel_that_comes_with_the_flip_is_refused() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A window that has passed does not end the migration under the comparison that was asked for in it.
+/// An expired rollback window does not end the migration during a comparison requested within the window.
 #[test]
 fn a_comparison_asked_for_at_the_end_of_the_window_is_made_first() {
     let (cluster, mut client, id) = held_at("migration.switch.after");
@@ -102,7 +102,7 @@ fn a_comparison_asked_for_at_the_end_of_the_window_is_made_first() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// The window is over, and the worker about to say so, when somebody wants everything back.
+/// A rollback is requested when the window has expired and the worker is about to record that.
 #[test]
 fn a_way_back_that_is_accepted_at_the_end_of_the_window_comes_true() {
     let (cluster, mut client, id) = held_at("migration.switch.after");
@@ -126,7 +126,7 @@ fn a_way_back_that_is_accepted_at_the_end_of_the_window_comes_true() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A round that was counted has not made the definitions yet.
+/// A round that was counted has not created the definitions yet.
 #[test]
 fn a_schema_without_rows_moves_although_its_worker_is_killed() {
     let cluster = Cluster::with_failpoints(2, &SETTINGS);
@@ -150,8 +150,8 @@ fn a_schema_without_rows_moves_although_its_worker_is_killed() {
     assert_clean(&cluster, &["e"]);
 }
 
-/// The clean-up of a rollback comes to the node before the switch, which is prepared there, has been committed: recovery
-/// is held until it has.
+/// The cleanup of a rollback reaches the node before the switch, which is prepared there, has been committed: recovery
+/// is held back until then.
 #[test]
 fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     let settings = [&SETTINGS[..], &["helios.recovery_interval = '500ms'"]].concat();
@@ -159,7 +159,7 @@ fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     let mut client = cluster.connect();
     client.batch_execute(TENANT).unwrap();
     let id = switch(&mut client, "t", "node-2");
-    // Recovery is the work of the process that starts the worker, which must be under way when it is held.
+    // Recovery runs in the process that starts the worker, which must be running when recovery is held.
     let place = "migration.switch.before";
     cluster.failpoint(place, "hang", 0, 0);
     client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();

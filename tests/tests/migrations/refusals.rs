@@ -1,4 +1,4 @@
-//! What cannot move, and what cannot be done meanwhile: a clear message, nothing lost, nothing left.
+//! Schemas that cannot move, and operations that are not possible during a move: a clear message, nothing lost, nothing left behind.
 
 use helios_tests::{Cluster, refused};
 use postgres::Client;
@@ -64,7 +64,7 @@ fn two_moves_of_one_schema() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// The migration fails, says why, and leaves nothing.
+/// Asserts that the migration fails, says why, and leaves nothing behind.
 #[track_caller]
 fn fails(cluster: &Cluster, client: &mut Client, words: &str) {
     let id = begin(client, "t", "node-2");
@@ -77,7 +77,7 @@ fn fails(cluster: &Cluster, client: &mut Client, words: &str) {
     client.batch_execute("INSERT INTO t.a VALUES (DEFAULT)").unwrap();
 }
 
-/// Defines something on a node alone, as only a superuser can.
+/// Runs DDL on a node directly, as only a superuser can.
 fn behind_its_back(cluster: &Cluster, node: usize, sql: &str) {
     let mut node = cluster.connect_to_node(node);
     node.batch_execute(&format!("SET helios.migration_session = on; {sql}")).unwrap();
@@ -161,7 +161,7 @@ fn definitions_wait_until_the_move_is_over() {
         "55006",
         "because migration 1 uses it",
     );
-    // Whoever comes to the old copy by himself is sent away.
+    // Clients connected to the old copy's node directly are refused.
     refused(
         &mut cluster.connect_to_node(1),
         "INSERT INTO t.a VALUES (DEFAULT)",

@@ -1,4 +1,4 @@
-//! Cancel, roll back, finish: at any state, asked by anyone who may.
+//! Cancel, roll back, finish: in any state, by any role that is permitted to.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ fn cancelled_while_a_long_transaction_is_in_the_way() {
         let seen = shown(&mut client, id);
         if seen.contains("waiting for transactions") { Ok(()) } else { Err(seen) }
     });
-    // Nobody else waits behind it.
+    // Nobody else is blocked behind it.
     let mut third = cluster.connect();
     third
         .batch_execute("SET statement_timeout = '5s'; INSERT INTO t.a (v) VALUES ('meanwhile')")

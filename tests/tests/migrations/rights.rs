@@ -1,4 +1,4 @@
-//! Triggers of tenants do not run with the rights of migrations, which are a superuser's.
+//! Tenants' triggers do not run with the privileges of migrations, which are a superuser's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use crate::{
     wait,
 };
 
-/// Makes its tenant a superuser if it is run by one, whatever fires it.
+/// Makes its tenant a superuser if run by a superuser, whatever fires it.
 const SEIZE: &str = "CREATE FUNCTION t.seize() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
       EXECUTE format('ALTER ROLE intruder SUPERUSER CONNECTION LIMIT %s', length(TG_NAME || TG_OP));
@@ -62,7 +62,7 @@ fn tenant(cluster: &Cluster) -> Client {
     client
 }
 
-/// Writes in every way while something happens.
+/// Writes in every way during an operation.
 fn while_written(cluster: &Cluster, what: impl FnOnce(&mut Client)) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -125,7 +125,7 @@ fn triggers_of_tenants_never_run_as_superuser() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["20"]);
 }
 
-/// Begins a migration whose copy breaks off when it has rows, and begins once more.
+/// Starts a migration whose copy is interrupted once it has rows, and starts it again.
 fn twice(cluster: &Cluster, client: &mut Client, function: &str) -> i64 {
     let place = "migration.table.copied";
     cluster.failpoint(place, "hang", 0, 0);

@@ -1,4 +1,4 @@
-//! What belongs to a schema without being in one: casts and transforms move along; what cannot is named before the move.
+//! Objects that belong to a schema without being in one: casts and transforms move along; others are reported before the move.
 
 use helios_tests::{define_on_node, refused, text};
 use postgres::Client;
@@ -51,7 +51,7 @@ fn casts_move_with_their_types() {
     assert_eq!(casts(&mut cluster.connect_to_node(1)), [""; 0]);
     assert_eq!(definitions(&mut client), [""; 0]);
     assert_eq!(text(&mut client, "SELECT v.n, s, m + 2 FROM t.v, t.a"), ["8|1|9"]);
-    // Back to this server, and away again.
+    // Back to this server, and to a node again.
     client.batch_execute("SELECT helios_undistribute_schema('t')").unwrap();
     let last = "SELECT max(id) FROM helios_migrations";
     let id: i64 = text(&mut client, last)[0].parse().unwrap();
@@ -66,7 +66,7 @@ fn casts_move_with_their_types() {
     assert_eq!(text(&mut client, "SELECT v.n, s, m + 2 FROM t.v, t.a"), ["8|1|9"]);
 }
 
-/// What refers to the schema from outside on its node, its end, and how it is named.
+/// An object outside that refers to the schema on its node, the statement that drops it, and how it is reported.
 const OUTSIDE: [(&str, &str, &str); 6] = [
     (
         "CREATE PUBLICATION p FOR TABLE t.a",
@@ -124,7 +124,7 @@ fn what_cannot_move_is_named() {
     assert_eq!(definitions(&mut client), [""; 0]);
     let id = switch(&mut client, "t", "node-2");
     finish(&mut client, id);
-    // The same for a schema of this server, at once.
+    // The same for a schema of this server, immediately.
     client.batch_execute("CREATE SCHEMA home; CREATE TABLE home.a (id int PRIMARY KEY); CREATE PUBLICATION p FOR TABLE home.a").unwrap();
     refused(
         &mut client,

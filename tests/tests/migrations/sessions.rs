@@ -1,4 +1,4 @@
-//! Sessions of every kind that live through a switch, the way back and another switch: none is told of it.
+//! Sessions of every kind live through a switch, a rollback and another switch without an error.
 
 use std::io::Write;
 
@@ -13,7 +13,7 @@ const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
       BEGIN FOR r IN SELECT id FROM t.a WHERE id <= 20 ORDER BY id LOOP PERFORM pg_sleep(pause); n := n + r.id; END LOOP; RETURN n; END $$;";
 
 fn tenant() -> (Cluster, Client) {
-    // Each idle session here has one on every node that it has used.
+    // Each idle session here has a session on every node that it has used.
     let settings = [&SETTINGS[..], &["max_connections = 400"]].concat();
     let cluster = Cluster::with_settings(2, &settings);
     let mut client = cluster.connect();
@@ -23,8 +23,8 @@ fn tenant() -> (Cluster, Client) {
 
 const COUNT: &str = "SELECT count(*) FROM t.a";
 
-/// Sessions between transactions, which know the schema's node: by what they have prepared, by cursors that outlive
-/// their transactions, by plans of functions.
+/// Sessions between transactions that have cached state about the schema's node: prepared statements, holdable
+/// cursors, plans of functions.
 #[test]
 fn two_hundred_idle_sessions() {
     let (cluster, mut client) = tenant();
@@ -66,8 +66,8 @@ fn two_hundred_idle_sessions() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// Sessions in the middle of a transaction. The switch waits for them without keeping anybody else waiting, whatever
-/// they are at, and each ends as if nothing had been.
+/// Sessions in the middle of a transaction. The switch waits for them without blocking others, whatever
+/// they are doing, and each completes normally.
 #[test]
 fn transactions_under_way() {
     let (cluster, mut client) = tenant();
@@ -123,11 +123,11 @@ fn transactions_under_way() {
     assert_eq!(text(&mut holding, "FETCH 1 FROM c"), ["6"]);
     holding.batch_execute("COMMIT").unwrap();
     saved.batch_execute("INSERT INTO t.a VALUES (5005, 'saved'); COMMIT").unwrap();
-    // Who only reads on the node itself, the old copy, is in nobody's way.
+    // A session that only reads the old copy on the node directly blocks nobody.
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     assert_eq!(text(&mut direct, "SELECT count(*) > 0 FROM t.a"), ["t"]);
     direct.batch_execute("COMMIT").unwrap();
-    // Sessions go on where the schema is now.
+    // Sessions continue where the schema is now.
     for one in [&mut committed, &mut repeatable, &mut cursor, &mut saved, &mut copying] {
         assert_eq!(text(one, COUNT), ["1005"]);
     }

@@ -1,5 +1,5 @@
-//! Code of tenants in every place where PostgreSQL takes some: whatever a migration does with it, it never runs with more
-//! rights than its owner has.
+//! Tenants' code in every place where PostgreSQL accepts code: whatever a migration does with it, it never runs with more
+//! privileges than its owner has.
 
 use helios_tests::Cluster;
 use postgres::Client;
@@ -7,7 +7,7 @@ use testkit::cluster::DATABASE;
 
 use crate::{cluster, finish, last_migration, roll_back, shown, switch, text, wait};
 
-/// The places, by the numbers that `seize` is called with.
+/// The places, by the numbers passed to `seize`.
 const PLACES: [&str; 18] = [
     "check",
     "generated column",
@@ -29,7 +29,7 @@ const PLACES: [&str; 18] = [
     "aggregate",
 ];
 
-/// A schema of mallory's. `evil` passes for immutable, and calls what makes her a superuser if she is run by one.
+/// A schema of mallory's. `evil` is declared immutable, and makes her a superuser if run by one.
 const CODE: &str = "
     CREATE FUNCTION mm.seize(place int) RETURNS bool LANGUAGE plpgsql VOLATILE AS $$ BEGIN
         IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
@@ -94,7 +94,7 @@ fn write(client: &mut Client, from: i32) {
         .unwrap();
 }
 
-/// mallory, who may create in the database, and her schema with rows.
+/// Creates mallory, who has CREATE on the database, and her schema with rows.
 fn tenant(cluster: &Cluster, head: &str) -> Client {
     let mut admin = cluster.connect();
     admin
@@ -109,7 +109,7 @@ fn tenant(cluster: &Cluster, head: &str) -> Client {
     mallory
 }
 
-/// Nobody has become more than he was, on any server, and nothing of a migration's own roles is left.
+/// Asserts that no role has gained attributes on any server, and that nothing of a migration's own roles is left.
 #[track_caller]
 fn assert_not_seized(cluster: &Cluster, when: &str) {
     for server in cluster.nodes().iter().chain([cluster.coordinator()]) {
@@ -124,7 +124,7 @@ fn assert_not_seized(cluster: &Cluster, when: &str) {
     }
 }
 
-/// Roles that apply changes are gone with their subscriptions.
+/// Roles that apply changes are dropped with their subscriptions.
 #[track_caller]
 fn assert_no_roles_left(cluster: &Cluster) {
     for server in cluster.nodes().iter().chain([cluster.coordinator()]) {
@@ -185,7 +185,7 @@ fn code_of_tenants_never_runs_as_superuser_when_a_schema_comes_from_here_or_goes
     assert_eq!(text(&mut mallory, "SELECT count(*) FROM mm.t"), ["45"]);
 }
 
-/// Two owners in one schema: the code of neither runs with the rights of the other.
+/// Two owners in one schema: the code of neither runs with the privileges of the other.
 #[test]
 fn each_owner_s_code_runs_with_that_owner_s_rights() {
     let cluster = cluster(2);

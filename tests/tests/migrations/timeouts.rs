@@ -1,11 +1,11 @@
-//! Timeouts that servers, databases and roles have for their clients are not meant for moves: none ends one.
+//! Timeouts that servers, databases and roles set for their clients do not apply to migrations.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
 
 use crate::{SETTINGS, assert_clean, begin, finish, roll_back, shown, text, wait};
 
-/// So short that a session of a move that kept them would not live long.
+/// So short that a session of a migration that used it would not live long.
 const TIMEOUTS: [(&str, &str); 7] = [
     ("statement_timeout", "150ms"),
     ("lock_timeout", "20ms"),
@@ -24,12 +24,12 @@ fn timeouts() -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
         .filter(move |(setting, _)| major >= 17 || *setting != "transaction_timeout")
 }
 
-/// Only servers have these.
+/// Settings that only servers can have.
 fn is_of_servers(setting: &str) -> bool {
     setting == "wal_receiver_timeout"
 }
 
-/// Who has the timeouts.
+/// Where the timeouts are set.
 #[derive(Clone, Copy, Debug)]
 enum Level {
     Server,
@@ -55,17 +55,17 @@ impl Level {
     }
 }
 
-/// A session that has none of them, wherever they come from.
+/// A session without any of them, wherever they are set.
 fn patient(client: &mut Client) {
     for (setting, _) in timeouts().filter(|(setting, _)| !is_of_servers(setting)) {
         client.batch_execute(&format!("SET {setting} = 0")).unwrap();
     }
 }
 
-/// Runs statements on every server, each for itself.
+/// Runs statements on every server directly.
 fn everywhere(clients: &mut [Client], statements: &[String]) {
     for client in clients {
-        // The nodes are asked themselves: what the coordinator forwards is not the question here.
+        // Connect to the nodes directly: what the coordinator forwards is not tested here.
         for statement in statements {
             client.batch_execute(statement).unwrap();
         }
@@ -93,7 +93,7 @@ fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
             all.clone().map(|(setting, value)| level.set(setting, value)).collect();
         let reset: Vec<String> = all.map(|(setting, _)| level.reset(setting)).collect();
         everywhere(&mut servers, &set);
-        // It bites.
+        // Verify that the timeouts are in effect.
         wait_until("a session that is not patient is sent away", BOUND, || {
             let mut other = cluster.connect_to_node(1);
             let slept = other.batch_execute("SELECT pg_sleep(1)");

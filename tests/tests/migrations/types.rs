@@ -1,5 +1,5 @@
-//! Types that users make have other OIDs on every server, and other ones after a move: what a session knows of them
-//! follows, in every form in which a value travels.
+//! User-defined types have different OIDs on every server, and different ones after a move: a session's type cache
+//! follows, for every format in which values are sent.
 
 use helios_tests::{Bound, Cluster, Event, PlainServer, Wire};
 use postgres::Client;
@@ -30,7 +30,7 @@ const COLUMNS: [(&str, &str, &str); 8] = [
     ("nest", "t.nest", "(\"(3,ok)\",\"{ok,ok}\")"),
 ];
 
-/// Statements about one column that answer on any server; `$c`, `$t` and `$v` stand for it, its type and a value.
+/// Statements on one column that have the same result on any server; `$c`, `$t` and `$v` stand for it, its type and a value.
 const WAYS: [&str; 9] = [
     "SELECT $c FROM t.v",
     "SELECT id FROM t.v WHERE $c = '$v'::$t",
@@ -43,7 +43,7 @@ const WAYS: [&str; 9] = [
     "COPY (SELECT $c FROM t.v) TO STDOUT",
 ];
 
-/// As [`WAYS`], with a variable of the type.
+/// Like [`WAYS`], with a variable of the type.
 const WITH_VARIABLE: [&str; 4] = [
     "SELECT id FROM t.v WHERE $c = x",
     "UPDATE t.v SET $c = x WHERE $c IS NOT DISTINCT FROM x",
@@ -55,7 +55,7 @@ fn filled(way: &str, (column, of_type, value): (&str, &str, &str)) -> String {
     way.replace("$c", column).replace("$t", of_type).replace("$v", value)
 }
 
-/// What a session answers, without what differs between two servers anyway.
+/// A session's responses, without what differs between any two servers.
 fn answers(wire: &mut Wire) -> Vec<String> {
     let mut all = Vec::new();
     for column in COLUMNS {
@@ -90,7 +90,7 @@ fn answers(wire: &mut Wire) -> Vec<String> {
             for result_format in [0, 1] {
                 let bound = Bound { values: values.clone(), result_format, ..Bound::default() };
                 let events = wire.extended(&sql, &bound, None).unwrap();
-                // The binary form of arrays and composites holds OIDs.
+                // The binary format of arrays and composites contains OIDs.
                 let told = if result_format == 0 { told(&events) } else { errors(&events) };
                 all.push(format!("{sql} {result_format}: {told:?}"));
             }

@@ -1,4 +1,4 @@
-//! A schema moves while it is written and read in every way that clients know.
+//! A schema moves while it is written and read in all the ways clients use.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use crate::{
     SETTINGS, Stop, assert_clean, begin, end_worker, finish, roll_back, shown, switch, text, wait,
 };
 
-/// What the clients know to be committed, and how long the slowest statement took.
+/// What the clients know to be committed, and the time of the slowest statement.
 #[derive(Default)]
 struct Ledger {
     acknowledged: Mutex<BTreeSet<i64>>,
@@ -51,7 +51,7 @@ const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
     CREATE FUNCTION t.draw() RETURNS void LANGUAGE plpgsql AS \
     $$ BEGIN FOR i IN 1..3 LOOP INSERT INTO t.drawn VALUES (nextval('t.counter')); END LOOP; END $$;";
 
-/// One way of using the schema; each call is one transaction, and ends without an error.
+/// One way of using the schema; each call is one transaction, and must succeed.
 type Way = fn(&mut Client, &Ledger);
 
 const WAYS: &[(&str, Way)] = &[
@@ -130,7 +130,7 @@ const WAYS: &[(&str, Way)] = &[
     }),
 ];
 
-/// Uses the schema in all ways while something is done.
+/// Uses the schema in all ways during an operation.
 fn while_used(cluster: &Cluster, ledger: &Ledger, work: impl FnOnce()) {
     std::thread::scope(|scope| {
         for &(name, way) in WAYS {
@@ -153,7 +153,7 @@ fn while_used(cluster: &Cluster, ledger: &Ledger, work: impl FnOnce()) {
 
 #[test]
 fn every_acknowledged_write_is_there_once() {
-    // Each idle session here has one on every node that it has used.
+    // Each idle session here has a session on every node that it has used.
     let settings = [&SETTINGS[..], &["max_connections = 400"]].concat();
     let cluster = Cluster::with_settings(2, &settings);
     let mut client = cluster.connect();
@@ -184,8 +184,8 @@ fn every_acknowledged_write_is_there_once() {
     println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
 }
 
-/// Tables that were finished before the copy broke off are not copied again: they follow in a channel of their own, from the
-/// moment that they are of.
+/// Tables finished before the copy was interrupted are not copied again: they are replicated in a separate channel, starting at
+/// the moment of their snapshot.
 #[test]
 fn a_copy_of_several_rounds_has_every_write_once() {
     let settings =
@@ -231,8 +231,8 @@ fn a_copy_of_several_rounds_has_every_write_once() {
     check(&cluster, &mut client, &ledger);
 }
 
-/// Workers of subscriptions commit without waiting for the disk, and here nothing else brings it there soon. What they
-/// applied just before the switch must not flow back as if it were new: without a key it would be there twice.
+/// Apply workers commit asynchronously, and here nothing else flushes the WAL soon. What they
+/// applied just before the switch must not be sent back as new: rows without a key would be duplicated.
 #[test]
 fn rows_applied_just_before_the_switch_do_not_come_back() {
     let settings = [&SETTINGS[..], &["wal_writer_delay = 10s"]].concat();

@@ -1,4 +1,4 @@
-//! Schemas of this server become distributed with all that is in them, and plain again (`helios_undistribute_schema`).
+//! Schemas of this server become distributed with all their contents, and plain again (`helios_undistribute_schema`).
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -25,7 +25,7 @@ fn local() -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Rows in the coordinator's own tables, whatever they are now.
+/// Number of rows in the coordinator's own tables, whether shells or not.
 fn rows_here(cluster: &Cluster) -> Vec<String> {
     let mut client = cluster.connect();
     client.batch_execute("SET helios.migration_session = on").unwrap();
@@ -60,10 +60,10 @@ fn a_schema_with_data_becomes_distributed_while_it_is_written() {
     });
     let total = 5000 + written.load(Ordering::Relaxed);
     assert_eq!(text(&mut client, COUNTS), [format!("{total}|100|3|1|100|{total}")]);
-    // What is here are shells.
+    // The tables here are shells.
     assert_eq!(rows_here(&cluster), ["0|0|0|0"]);
     assert_clean(&cluster, &["shop"]);
-    // And now it is one like any other.
+    // And now it is a distributed schema like any other.
     let id = switch(&mut client, "shop", "node-2");
     finish(&mut client, id);
     assert_eq!(text(&mut client, COUNTS), [format!("{total}|100|3|1|100|{total}")]);
@@ -77,7 +77,7 @@ fn a_schema_with_data_becomes_distributed_while_it_is_written() {
     let left = total - 1;
     assert_eq!(text(&mut client, COUNTS), [format!("{left}|99|3|1|99|{left}")]);
     assert_eq!(rows_here(&cluster), [format!("{left}|99|3|1")]);
-    // A plain schema is on every node.
+    // A plain schema exists on every node.
     for number in 1..=2 {
         let mut node = cluster.connect_to_node(number);
         assert_eq!(
@@ -111,7 +111,7 @@ fn what_became_distributed_can_be_taken_back() {
     client.batch_execute("ALTER TABLE shop.a ADD COLUMN w int; TRUNCATE shop.u").unwrap();
 }
 
-/// Its shells are in use while they are made ready. Who comes next must not wait behind that.
+/// Its shells are in use while they are being prepared. Later sessions must not queue behind that.
 #[test]
 fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
     let cluster = cluster(1);
@@ -134,7 +134,7 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
         .unwrap();
         client.batch_execute(&format!("SELECT helios_undistribute_schema('{schema}')")).unwrap();
         let id = last_migration(&mut client);
-        // With a key, it comes as far as the switch; without, rows are known by all columns when nobody reads them.
+        // With a key, it gets up to the switch; without, rows are identified by all columns when nobody reads them.
         let words = match key {
             "" => "waiting for transactions that use tables of the schema",
             _ => "on the coordinator that use its schemas",
@@ -152,7 +152,7 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
     }
 }
 
-/// What clients run all the time: they lock tables and draw numbers in every order. Each adds two rows to `shop.a`, or none.
+/// Statements that clients run continuously: they lock tables and use sequences in every order. Each adds two rows to `shop.a`, or none.
 const ORDERS: [(&str, i64); 4] = [
     ("INSERT INTO shop.a (v) VALUES ('one'), ('two')", 2),
     (
@@ -167,7 +167,7 @@ const ORDERS: [(&str, i64); 4] = [
     ("SELECT count(*) FROM shop.nokey JOIN shop.b ON b.id = x JOIN shop.a ON a.id = b.a", 0),
 ];
 
-/// A fence that waits for somebody who waits for it gives way, and is tried again: it must not be so every time.
+/// A fence that waits for a session that waits for the fence gives way and is retried, but must not fail every time.
 #[test]
 fn transactions_that_lock_in_any_order_do_not_keep_a_schema_from_leaving() {
     let (cluster, mut client) = local();
@@ -199,7 +199,7 @@ fn transactions_that_lock_in_any_order_do_not_keep_a_schema_from_leaving() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM shop.a"), [rows.to_string()]);
 }
 
-/// Who has read here in REPEATABLE READ must not read on there, where more is to be seen by now.
+/// A transaction that has read here in REPEATABLE READ must not read on the node, where newer rows would be visible.
 #[test]
 fn one_snapshot_is_kept_while_a_schema_becomes_distributed() {
     let (cluster, mut client) = local();
@@ -227,8 +227,8 @@ fn one_snapshot_is_kept_while_a_schema_becomes_distributed() {
     finish(&mut client, id);
 }
 
-/// Numbers are handed over behind the fence. Sequences of plain schemas are not behind it, and a number that was drawn
-/// here afterwards would be drawn there again.
+/// Sequence values are transferred behind the fence. Sequences of plain schemas are not fenced, and a number drawn
+/// here afterwards would be drawn on the node again.
 #[test]
 fn numbers_drawn_while_a_schema_becomes_distributed_are_drawn_once() {
     let place = "migration.flip.before";

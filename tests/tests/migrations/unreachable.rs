@@ -1,4 +1,4 @@
-//! A target that cannot be reached, before and in the middle of a move.
+//! A target that is unreachable, before and in the middle of a migration.
 
 use helios_tests::Cluster;
 use postgres::Client;
@@ -48,7 +48,7 @@ fn a_target_that_goes_away_is_waited_for_and_named() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// What is on the node has to wait for it; the schema is used all the time.
+/// Cleanup on the node has to wait for it; the schema is usable all the time.
 #[test]
 fn a_move_is_cancelled_while_its_target_is_away() {
     let (cluster, mut client) = tenant();
@@ -69,7 +69,7 @@ fn a_move_is_cancelled_while_its_target_is_away() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["1001"]);
 }
 
-/// A node that was restarted with a new library refuses its coordinator until its catalogs follow.
+/// A node restarted with a new library refuses its coordinator until its catalogs are updated.
 #[test]
 fn a_target_whose_upgrade_is_not_finished_is_waited_for() {
     let (cluster, mut client) = tenant();

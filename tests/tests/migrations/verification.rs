@@ -1,4 +1,4 @@
-//! A copy that differs is found before it is used, and at any time that somebody asks.
+//! A copy that differs is detected before it is used, and on request at any time.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 use postgres::Client;
@@ -16,7 +16,7 @@ fn tenant() -> (Cluster, Client) {
     (cluster, client)
 }
 
-/// Differences that only someone with the migration's own rights can make.
+/// Differences that can be made only with the migration's own privileges.
 const DAMAGE: &str = "SET helios.migration_session = on; UPDATE t.a SET v = 'other' WHERE id = 7; DELETE FROM t.a WHERE id = 8; \
     INSERT INTO t.a VALUES (9000, 'extra'); INSERT INTO t.nokey SELECT * FROM t.nokey WHERE x = 5";
 
@@ -43,7 +43,7 @@ fn assert_named(client: &mut Client) {
 #[test]
 fn differences_block_the_switch_and_are_named() {
     let (cluster, mut client) = tenant();
-    // Holds the comparison back until the damage is done.
+    // Hold the comparison back until the damage is done.
     let mut other = cluster.connect();
     other.batch_execute("BEGIN; SELECT count(*) FROM t.a").unwrap();
     let id = begin(&mut client, "t", "node-2");
@@ -79,7 +79,7 @@ fn copies_are_compared_on_demand() {
     let id = switch(&mut client, "t", "node-2");
     client.batch_execute("INSERT INTO t.a VALUES (6000, 'v')").unwrap();
     assert_eq!(text(&mut client, verify), ["t.a|5001|5001|0", "t.nokey|100|100|0"]);
-    // The old copy follows; what is done to it behind everybody's back is found.
+    // The old copy is kept up to date; manual changes to it are detected.
     cluster
         .connect_to_node(1)
         .batch_execute("SET helios.migration_session = on; DELETE FROM t.a WHERE id = 1")

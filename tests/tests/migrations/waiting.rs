@@ -1,4 +1,4 @@
-//! Statements that wait while their schema comes home, or leaves this server, find it where it is then.
+//! Statements that wait while their schema moves to or from this server find it in its new place.
 
 use std::io::{Read, Write};
 
@@ -7,7 +7,7 @@ use postgres::{Client, Error};
 
 use crate::{Opening, cluster_with_failpoints, finish, last_migration, node_of, shown, wait};
 
-/// A table for each statement that changes something.
+/// One table for each statement that changes something.
 const TENANT: &str = "CREATE TABLE t.many AS SELECT i, repeat('x', 100) AS v FROM generate_series(1, 20000) i; \
     CREATE UNLOGGED TABLE t.u (id int); INSERT INTO t.u VALUES (1), (2); \
     CREATE TABLE t.a (id int PRIMARY KEY, v text, at timestamptz DEFAULT now()); INSERT INTO t.a SELECT i, 'old' FROM generate_series(1, 100) i; \
@@ -17,19 +17,19 @@ const TENANT: &str = "CREATE TABLE t.many AS SELECT i, repeat('x', 100) AS v FRO
     CREATE PROCEDURE t.p(n int) LANGUAGE plpgsql AS 'BEGIN INSERT INTO t.d VALUES (n, ''called''); END'; \
     CREATE VIEW t.w AS SELECT count(*) AS n FROM t.u";
 
-/// A statement that waits, and what came of it.
+/// A waiting statement, and its result.
 type Waiting = fn(&mut Client) -> Result<String, Error>;
 
 fn shown_number(number: u64) -> Result<String, Error> {
     Ok(number.to_string())
 }
 
-/// One value that a query gives.
+/// The single value returned by a query.
 fn one(client: &mut Client, query: &str) -> Result<String, Error> {
     Ok(client.query_one(query, &[])?.get::<_, i64>(0).to_string())
 }
 
-/// What a client may do, and what it is to see.
+/// The statements, and the results expected.
 const STATEMENTS: [(&str, Waiting, &str); 16] = [
     (
         "a simple query",
@@ -156,7 +156,7 @@ const STATEMENTS: [(&str, Waiting, &str); 16] = [
     ),
 ];
 
-/// These could see the rows that the tables here had when the transaction or the statement began: none.
+/// These could see the rows of the tables here as of the start of the transaction or statement: none.
 const SENT_BACK: [Waiting; 2] = [
     |c| {
         c.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ")?;
@@ -169,7 +169,7 @@ const SENT_BACK: [Waiting; 2] = [
     },
 ];
 
-/// Moves the schema while so many of these wait, and the others need not; gives what came of them.
+/// Moves the schema while this many of these wait, and the others need not; returns their results.
 fn while_it_moves(
     cluster: &Cluster,
     how: &str,
@@ -212,7 +212,7 @@ fn while_it_moves(
     outcomes
 }
 
-/// A cluster with the tenant in a schema that is made like this.
+/// A cluster with the tenant in a schema created by this statement.
 fn tenant(schema: &str) -> Cluster {
     let settings = ["helios.max_switch_stall = '60s'", "wal_level = logical"];
     let cluster = cluster_with_failpoints(1, &settings);
@@ -225,7 +225,7 @@ const DISTRIBUTED: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"";
 const COME_HOME: &str = "SELECT helios_undistribute_schema('t')";
 const LEAVE: &str = "SELECT helios_distribute_schema('t', 'node-1')";
 
-/// All statements do what they are to do, although so many wait.
+/// All statements have their normal effect, although so many wait.
 fn assert_done(cluster: &Cluster, how: &str, wait_for_it: usize) {
     let all: Vec<Waiting> = STATEMENTS.iter().map(|(_, statement, _)| *statement).collect();
     let outcomes = while_it_moves(cluster, how, &all, wait_for_it);
@@ -250,7 +250,7 @@ fn assert_done(cluster: &Cluster, how: &str, wait_for_it: usize) {
 #[test]
 fn statements_that_wait_for_a_schema_to_come_home_run_there() {
     let cluster = tenant(DISTRIBUTED);
-    // All but the one without rights.
+    // All except the one without privileges.
     assert_done(&cluster, COME_HOME, STATEMENTS.len() - 1);
     assert_eq!(node_of(&mut cluster.connect(), "t"), None);
 }

@@ -7,18 +7,18 @@ use helios_core::lex::{Rules, tokens};
 use testkit::obtain::Obtained;
 use testkit::obtain::source;
 
-/// One file, without what only psql understands.
+/// One file, without psql's meta-commands.
 pub struct File {
-    /// Where it is from.
+    /// Its name.
     pub path: PathBuf,
     /// The whole text.
     pub text: String,
-    /// Its statements without their semicolons. A cut at a wrong place (the semicolons of a rule)
-    /// gives texts that are as good for a comparison.
+    /// Its statements without semicolons. Splitting at a wrong place (the semicolons of a rule)
+    /// gives texts that are just as good for a comparison.
     pub statements: Vec<String>,
 }
 
-/// All files of the version under test; `None`, noted as a skip, if they cannot be had.
+/// All files for the version under test; `None`, noted as a skip, if unavailable.
 pub fn files() -> Option<Vec<File>> {
     let sources = match source::of(&helios_tests::pg()).unwrap() {
         Obtained::Yes(sources) => sources,
@@ -53,7 +53,7 @@ impl File {
     }
 }
 
-/// Leaves out psql's own commands and COPY data.
+/// Removes psql's meta-commands and COPY data.
 fn without_psql(script: &str) -> String {
     let mut text = String::new();
     let mut data = false;

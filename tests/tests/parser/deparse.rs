@@ -1,15 +1,15 @@
-//! Queries of procedural languages go to a node as text that PostgreSQL makes of their trees. That text must be understood
-//! again, and mean the same: deparsed once more, it is the same text.
+//! Queries in procedural languages are sent to a node as text deparsed by PostgreSQL. That text must parse
+//! again, with the same meaning: deparsed again, it must be the same text.
 //!
-//! The queries are those of PostgreSQL's own regression suite, each where its script has come to, so that its tables are
-//! there. All scripts with `HELIOS_CORPUS=full`, else a few that have most of the constructs.
+//! The queries are those of PostgreSQL's own regression suite, each run at its place in its script, so that its tables
+//! exist. All scripts with `HELIOS_CORPUS=full`, otherwise a few that contain most of the constructs.
 
 use helios_tests::Cluster;
 use postgres::{Client, NoTls};
 
 use crate::corpus;
 
-/// Scripts of the sample; the first makes the tables of all.
+/// Scripts in the sample; the first creates tables for all of them.
 const SAMPLE: [&str; 9] = [
     "test_setup",
     "create_index",
@@ -22,8 +22,8 @@ const SAMPLE: [&str; 9] = [
     "rangefuncs",
 ];
 
-/// Texts that differ without another meaning, and those that PostgreSQL's own deparser gets wrong: these are errors on the
-/// node, never other rows.
+/// Texts that differ without a difference in meaning, and those that PostgreSQL's own deparser gets wrong: these cause errors on the
+/// node, never wrong rows.
 const KNOWN: [(&str, &str); 11] = [
     ("]))::", "a cast of an array is taken into the array"),
     ("])::", "a cast of an array is taken into the array"),
@@ -42,7 +42,7 @@ fn faults(client: &mut Client, statements: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     for statement in statements {
         let effect = client.query_one("SELECT helios.deparse_effect($1)", &[statement]);
-        // In a transaction that a script has broken nothing can be asked.
+        // In a transaction aborted by a script, no queries are possible.
         let effect = effect.ok().and_then(|row| row.get::<_, Option<String>>(0));
         if let Some(wrong) =
             effect.filter(|wrong| !KNOWN.iter().any(|(part, _)| wrong.contains(part)))
@@ -51,12 +51,12 @@ fn faults(client: &mut Client, statements: &[String]) -> Vec<String> {
         }
         let lower = statement.to_ascii_lowercase();
         if lower.starts_with("copy") && (lower.contains("stdin") || lower.contains("stdout")) {
-            continue; // its data is not there
+            continue; // its data is unavailable
         }
-        // Scripts fail on purpose, and where they need psql.
+        // Scripts contain intentional errors, and need psql.
         let _ = client.simple_query(statement);
         if client.is_closed() {
-            return found; // some end their own session
+            return found; // some terminate their own session
         }
     }
     found

@@ -1,4 +1,4 @@
-//! The scanner hook where it is not wanted, cannot work, or has a hard time.
+//! The scanner hook where it is not wanted, cannot work, or faces adverse conditions.
 
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use testkit::server::Server;
 
 const DATABASE: &str = "postgres";
 
-/// A server with the extension; the scratch room ends it.
+/// A server with the extension; it is stopped with its scratch directory.
 fn server(settings: &[&str]) -> (Scratch, Server) {
     let scratch = Scratch::new(1).unwrap();
     let server = scratch.plain_server(&pg(), 0, settings).unwrap();
@@ -18,7 +18,7 @@ fn server(settings: &[&str]) -> (Scratch, Server) {
     (scratch, server)
 }
 
-/// As [`server`], with a library loaded before Helios that makes trouble.
+/// Like [`server`], with a library loaded before Helios that causes trouble.
 fn hostile_server(trouble: &str) -> (Scratch, Server) {
     let pg = pg();
     let headers = Command::new(&pg.pg_config).arg("--includedir-server").output().unwrap();
@@ -44,8 +44,8 @@ fn state(client: &mut Client) -> String {
     client.query_one("SELECT helios.grammar_state()", &[]).unwrap().get(0)
 }
 
-/// The clause is a plain syntax error, the server says why in one warning, and everything else
-/// makes distributed schemas.
+/// The clause is a plain syntax error, the server logs the reason in one warning, and DISTRIBUTED schemas can be
+/// created in all other ways.
 fn assert_other_spellings_work(server: &Server, reason: &str) {
     let log = std::fs::read_to_string(server.log()).unwrap();
     let warnings = log.matches("WARNING:  CREATE SCHEMA ... DISTRIBUTED is not available");
@@ -95,7 +95,7 @@ fn memory_that_cannot_be_written_leaves_the_other_spellings() {
     assert_other_spellings_work(&server, "could not make keyword table writable");
 }
 
-/// Wherever the words lie in memory, and whatever byte stands behind SCHEMA.
+/// Wherever the words are in memory, and whatever byte follows SCHEMA.
 fn assert_every_page_offset(server: &Server) {
     let mut wire = Wire::connect(server, DATABASE);
     for statement in ["SET log_min_messages = panic", "BEGIN", "SELECT 1/0"] {
@@ -173,7 +173,7 @@ fn long_statements_are_read() {
         client.batch_execute(&statement).unwrap();
         assert!(node_of(&mut client, name).is_some(), "{name}");
     }
-    // The two words are not found to belong together: the stock parser's error, nothing worse.
+    // The two words are not recognized as belonging together: the standard parser's error, nothing worse.
     let far = format!("CREATE /*{long}*/ SCHEMA far DISTRIBUTED");
     let error = client.batch_execute(&far).unwrap_err();
     assert_eq!(error.as_db_error().unwrap().code().code(), "42601");
@@ -212,7 +212,7 @@ fn clause_is_understood_on_every_path() {
     assert!(matches!(rows.last(), Some(SimpleQueryMessage::CommandComplete(0))));
 }
 
-/// Errors count characters, whatever stands before the clause and within it.
+/// Error positions count characters, whatever precedes the clause or is in it.
 #[test]
 fn error_positions_count_characters() {
     let mut client = Cluster::shared().connect();

@@ -1,9 +1,9 @@
-//! The grammar of distributed schemas beside the server's own parser.
+//! Compares the grammar of distributed schemas with the server's own parser.
 //!
-//! Two servers of one version, one plain, one with Helios, are asked to parse the same texts:
+//! Two servers of the same version, one plain, one with Helios, parse the same texts:
 //! PostgreSQL's own regression suites, mutations of them, and statements that create distributed
-//! schemas. In an aborted transaction a statement is parsed and nothing more: the answer is 25P02
-//! if it parses, and the parser's own error if it does not.
+//! schemas. In an aborted transaction a statement is only parsed: the result is 25P02
+//! if it parses, and the parser's own error otherwise.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,9 +1,9 @@
-//! Random changes of real SQL, and random statements that create distributed schemas.
+//! Random mutations of real SQL, and random statements that create distributed schemas.
 
 use fastrand::Rng;
 use helios_core::lex::{Rules, Token, tokens};
 
-/// Words that the clause is made of, and statements that have it.
+/// Words of the clause, and statements that contain it.
 const PIECES: [&str; 22] = [
     "CREATE",
     "SCHEMA",
@@ -29,7 +29,7 @@ const PIECES: [&str; 22] = [
     ";",
 ];
 
-/// What may stand between two words.
+/// Separators between two words.
 const GAPS: [&str; 15] = [
     " ",
     " ",
@@ -45,7 +45,7 @@ const GAPS: [&str; 15] = [
     " -- CREATE SCHEMA y DISTRIBUTED\n",
     "--ö'\r",
     "\u{c}",
-    // White space from 16 on only.
+    // White space since PostgreSQL 16 only.
     "\u{b}",
 ];
 
@@ -53,7 +53,7 @@ fn pick<'a>(rng: &mut Rng, from: &[&'a str]) -> &'a str {
     from[rng.usize(..from.len())]
 }
 
-/// Changes a text at one to three places.
+/// Mutates a text at one to three places.
 pub fn mutated(rng: &mut Rng, text: &str) -> String {
     let mut changed = text.to_owned();
     for _ in 0..rng.usize(1..=3) {
@@ -88,14 +88,14 @@ fn change(rng: &mut Rng, text: &str) -> String {
     }
 }
 
-/// Within a word, a string or a comment as well.
+/// Inside of a word, a string or a comment as well.
 fn insert_anywhere(rng: &mut Rng, text: &str) -> String {
     let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let (before, after) = text.split_at(places[rng.usize(..places.len())]);
     format!("{before}{}{after}", dressed(rng))
 }
 
-/// A piece, perhaps with other spaces, in another case, or inside quotes or a comment.
+/// A piece, possibly with other spaces, in another case, or inside quotes or a comment.
 fn dressed(rng: &mut Rng) -> String {
     let piece = pick(rng, &PIECES);
     let piece = spaced(rng, piece);
@@ -119,7 +119,7 @@ fn quoted(rng: &mut Rng, text: &str) -> String {
     }
 }
 
-/// Other white space between the words, other case.
+/// Uses other white space between the words, and another case.
 fn spaced(rng: &mut Rng, text: &str) -> String {
     let mut out = String::new();
     for (i, word) in text.split(' ').enumerate() {
@@ -137,11 +137,11 @@ fn spaced(rng: &mut Rng, text: &str) -> String {
 
 /// A statement that creates a distributed schema.
 pub struct Creation {
-    /// Up to the clause.
+    /// The part before the clause.
     pub head: String,
     /// The clause.
     pub clause: String,
-    /// Schema elements, or nothing.
+    /// Schema elements, possibly empty.
     pub tail: String,
 }
 
@@ -169,7 +169,7 @@ const TAILS: [&str; 5] = [
 ];
 
 impl Creation {
-    /// A random one.
+    /// Generates a random statement.
     pub fn random(rng: &mut Rng) -> Self {
         let name = |rng: &mut Rng| pick(rng, &NAMES).to_owned();
         let exists = if rng.bool() { "IF NOT EXISTS " } else { "" };
@@ -187,13 +187,13 @@ impl Creation {
             let options: Vec<String> = (0..rng.usize(1..4)).map(|_| option(rng)).collect();
             clause = format!("{clause} WITH ({})", options.join(", "));
         }
-        // PostgreSQL takes no elements with IF NOT EXISTS.
+        // PostgreSQL does not allow elements with IF NOT EXISTS.
         let tail = if exists.is_empty() { pick(rng, &TAILS) } else { "" };
         Self { head: respaced(rng, &head), clause: respaced(rng, &clause), tail: tail.to_owned() }
     }
 }
 
-/// As [`spaced`], and as safe for strings and quoted names as tokens are.
+/// Like [`spaced`], but preserves strings and quoted names, as they are single tokens.
 fn respaced(rng: &mut Rng, text: &str) -> String {
     let mut out = String::new();
     let mut end = 0;

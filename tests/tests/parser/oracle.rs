@@ -1,4 +1,4 @@
-//! Two servers that only parse.
+//! Two servers used only for parsing.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use helios_tests::{Cluster, Event, PlainServer, Wire};
 use testkit::cluster::DATABASE;
 use testkit::server::Server;
 
-/// What a parser says: notices and the error, without the place in the server's source.
+/// Result of parsing: notices and the error, without the server's source location.
 pub type Answer = Vec<Event>;
 
 /// Servers for [`Oracle`]s.
@@ -30,7 +30,7 @@ pub struct Oracle {
     rules: Rules,
 }
 
-/// How the servers' answers relate.
+/// Relation between the servers' results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// Both parse it.
@@ -39,12 +39,12 @@ pub enum Relation {
     Refused,
     /// It creates a distributed schema: an error at DISTRIBUTED without Helios.
     Distributed,
-    /// As before, with a mistake in the clause: an error behind the word with Helios.
+    /// Likewise, with a mistake in the clause: an error after the word with Helios.
     Malformed,
 }
 
 impl Oracle {
-    /// `standard_conforming_strings` decides what a backslash in `'…'` means.
+    /// `standard_conforming_strings` determines the meaning of a backslash in `'…'`.
     pub fn new(servers: &Servers, standard_conforming_strings: bool) -> Self {
         let session = |server| abort(server, standard_conforming_strings);
         Self {
@@ -54,21 +54,21 @@ impl Oracle {
         }
     }
 
-    /// The answer without Helios.
+    /// The result without Helios.
     pub fn plain(&mut self, text: &str) -> Answer {
         parse(&mut self.plain, text)
     }
 
-    /// The answer with Helios.
+    /// The result with Helios.
     pub fn helios(&mut self, text: &str) -> Answer {
         parse(&mut self.helios, text)
     }
 
-    /// Compares the answers. The error shows the text and both answers.
+    /// Compares the results. The error shows the text and both results.
     ///
-    /// They must be equal, unless without Helios DISTRIBUTED of a distributed schema is a syntax
-    /// error. Then the answer of Helios must be the one to the text without the clause, or an error
-    /// at or behind the word if the clause has a mistake.
+    /// They must be equal, unless without Helios the word DISTRIBUTED of a distributed schema is a syntax
+    /// error. Then the result with Helios must be that of the text without the clause, or an error
+    /// at or after the word if the clause has a mistake.
     pub fn compare(&mut self, text: &str) -> Result<Relation, String> {
         let plain = self.plain(text);
         let helios = self.helios(text);
@@ -103,12 +103,12 @@ impl Oracle {
     }
 }
 
-/// A session that parses what it is sent, and refuses the rest with 25P02.
+/// A session that parses what it is sent, and refuses to execute it with 25P02.
 fn abort(server: &Server, standard_conforming_strings: bool) -> Wire {
     let mut wire = Wire::connect(server, DATABASE);
     let strings = if standard_conforming_strings { "on" } else { "off" };
     for statement in [
-        // Or each text is in the server's log.
+        // Otherwise each text would be in the server's log.
         "SET log_min_messages = panic",
         "SET log_min_error_statement = panic",
         "SET escape_string_warning = on",
@@ -133,8 +133,8 @@ fn parse(wire: &mut Wire, text: &str) -> Answer {
     events
 }
 
-/// Makes sure that the text does not begin with what is done in an aborted transaction too:
-/// ending it.
+/// Makes sure that the text does not begin with a statement that is executed in an aborted transaction:
+/// one that ends it.
 pub fn harmless(text: &str) -> String {
     let bytes = text.as_bytes();
     let first = lex::token_at(bytes, lex::statement_start(bytes), Rules::default());
@@ -146,7 +146,7 @@ pub fn harmless(text: &str) -> String {
     }
 }
 
-/// 25P02, or nothing to parse at all.
+/// Whether the result is 25P02, or there was nothing to parse.
 pub fn is_parsed(answer: &Answer) -> bool {
     match answer.last() {
         Some(event @ Event::Error(_)) => event.field('C') == Some("25P02"),
@@ -155,14 +155,14 @@ pub fn is_parsed(answer: &Answer) -> bool {
     }
 }
 
-/// Byte offset that an error points to.
+/// Byte offset of an error's position.
 fn error_at(answer: &Answer, text: &str) -> Option<usize> {
     let characters = answer.last()?.field('P')?.parse::<usize>().ok()? - 1;
     let at = text.char_indices().nth(characters).map(|(at, _)| at);
     Some(at.unwrap_or(text.len()))
 }
 
-/// Byte offset of the word DISTRIBUTED that is a syntax error.
+/// Byte offset of the word DISTRIBUTED if it is a syntax error.
 pub fn refused_at_distributed(answer: &Answer, text: &str) -> Option<usize> {
     let at = error_at(answer, text).filter(|_| is_syntax_error(answer))?;
     let bytes = text.as_bytes();
@@ -174,7 +174,7 @@ fn is_syntax_error(answer: &Answer) -> bool {
     answer.last().is_some_and(|event| event.field('C') == Some("42601"))
 }
 
-/// The clause whose first word stands at this byte; an error if it has a mistake.
+/// Parses the clause that begins at this byte; returns an error if it has a mistake.
 fn clause_at(text: &str, word: usize, rules: Rules) -> Option<Result<Range<usize>, ()>> {
     let bytes = text.as_bytes();
     let before = lex::tokens(bytes, rules).take_while(|token| token.start < word);

@@ -8,26 +8,26 @@ use crate::corpus::{self, File};
 use crate::mutate::{Creation, mutated};
 use crate::oracle::{Oracle, Relation, Servers, harmless, is_parsed, refused_at_distributed};
 
-/// Sessions at once on each of the servers.
+/// Number of concurrent sessions on each of the servers.
 const SESSIONS: usize = 2;
 
-/// Mutations of each statement.
+/// Number of mutations of each statement.
 const MUTATIONS: usize = 2;
 
-/// Statements with a clause, each alone and between two statements of the corpus.
+/// Number of statements with a clause, each tried alone and between two statements of the corpus.
 const CREATIONS: usize = 4000;
 
-/// Differences that are shown.
+/// Maximum number of differences shown.
 const SHOWN: usize = 5;
 
-/// The seed of all random choices: the same in each run, unless HELIOS_SEED says another.
+/// The seed of all random choices: the same in each run, unless overridden by HELIOS_SEED.
 fn seed() -> u64 {
     let seed = std::env::var("HELIOS_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("HELIOS_SEED={seed}");
     seed
 }
 
-/// Counts of answers, and what was wrong.
+/// Counts of results, and failures.
 #[derive(Default)]
 struct Tally {
     parsed: usize,
@@ -78,7 +78,7 @@ impl Tally {
     }
 }
 
-/// Does the work with several sessions, each with its part of the items.
+/// Distributes the items over several sessions.
 fn shared_out<T: Sync>(
     servers: &Servers,
     standard_conforming_strings: bool,
@@ -104,7 +104,7 @@ fn shared_out<T: Sync>(
     })
 }
 
-/// Whole files, each statement, and neighbours in one string.
+/// Whole files, each statement, and adjacent ones in one string.
 fn compare_as_it_is(oracle: &mut Oracle, file: &File, tally: &mut Tally) {
     tally.note(oracle.compare(&harmless(&file.text)));
     for statement in &file.statements {
@@ -154,7 +154,7 @@ fn smoke_mutated_statements_parse_as_on_a_plain_server() {
     }
 }
 
-/// With `standard_conforming_strings = off` strings end elsewhere.
+/// With `standard_conforming_strings = off`, strings end elsewhere.
 #[test]
 fn smoke_old_strings_parse_as_on_a_plain_server() {
     let Some(files) = corpus::files() else { return };
@@ -167,7 +167,7 @@ fn smoke_old_strings_parse_as_on_a_plain_server() {
     tally.assert_equal(started);
 }
 
-/// A statement with the clause parses as the one without it does, and is a syntax error at
+/// A statement with the clause parses like the one without it, and is a syntax error at
 /// DISTRIBUTED on a plain server.
 #[test]
 fn smoke_distributed_schemas_parse_as_plain_ones() {
@@ -201,7 +201,7 @@ fn compare_creation(
     let start = harmless(&format!("{before}{separator}{head} "));
     let end = format!("{tail};{after}");
     let text = format!("{start}{clause}{end}");
-    // Where the statement before it does not parse, both say the same about that.
+    // If the statement before it does not parse, both give the same error for that.
     if !is_parsed(&oracle.plain(&start)) {
         return oracle.compare(&text);
     }

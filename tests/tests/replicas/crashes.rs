@@ -1,10 +1,10 @@
-//! A promotion without its primary goes on wherever it was interrupted.
+//! A promotion without its primary continues wherever it was interrupted.
 
 use helios_tests::{BOUND, Cluster, wait_until};
 
 use crate::{SETTINGS, assert_clean, node_of, replicate, same_there, text};
 
-/// Places at which the worker dies, and the server with it.
+/// Failpoints at which the worker is killed, and the server restarts.
 const PLACES: [&str; 4] = [
     "migration.switch.before",
     "migration.fence.after",

@@ -1,4 +1,4 @@
-//! Copies are made, follow, and go.
+//! Replicas are created, kept up to date, and dropped.
 
 use helios_tests::{BOUND, wait_until};
 
@@ -44,7 +44,7 @@ fn a_copy_follows_and_goes() {
     client.batch_execute(WRITES).unwrap();
     same_there(&cluster, &mut client, 2, CONTENTS);
     assert_eq!(node_of(&mut client, "t"), "node-1");
-    // Asked again, nothing is done.
+    // Requested again, it does nothing.
     assert!(client.query("SELECT helios_set_replicas('t', 2)", &[]).unwrap().is_empty());
     let compared = text(&mut client, "SELECT mismatches FROM helios_verify_schema('t')");
     assert!(!compared.is_empty() && compared.iter().all(|m| m == "0"), "{compared:?}");
@@ -54,7 +54,7 @@ fn a_copy_follows_and_goes() {
         "SELECT lag_ms < 60000, lag_bytes >= 0, \"primary\" FROM helios_replicas",
     );
     assert_eq!(lag, ["t|t|node-1"]);
-    // Nobody writes the copy.
+    // Nobody can write to the copy.
     let error = cluster.connect_to_node(2).batch_execute("DELETE FROM t.a").unwrap_err();
     assert_eq!(error.code().unwrap().code(), "55006");
     client.query("SELECT helios_set_replicas('t', 1)", &[]).unwrap();
@@ -80,7 +80,7 @@ fn two_copies_of_which_one_goes() {
         let left = counts.iter().filter(|count| *count == "1").count();
         if left == 2 { Ok(()) } else { Err(format!("{counts:?} {}", migrations(&mut client))) }
     });
-    // The table without a key still logs whole rows, for the copy that is left; definitions stay as they are.
+    // The table without a key still logs whole rows, for the remaining copy; definitions do not change.
     client.batch_execute(WRITES).unwrap();
     let left = number(&in_step(&mut client, "t", 1)[0]);
     same_there(&cluster, &mut client, left, CONTENTS);
@@ -113,7 +113,7 @@ fn a_shard_with_its_schemas() {
         copy,
         "SELECT (SELECT i FROM \"a{s}\".x), (SELECT i FROM \"b{s}\".x)",
     );
-    // A schema that would belong there is placed beside it, where its definition can change.
+    // A schema that would belong to that shard is placed next to it, where its definition can change.
     client
         .batch_execute("CREATE SCHEMA \"c{s}\" DISTRIBUTED; CREATE TABLE \"c{s}\".x (i int)")
         .unwrap();

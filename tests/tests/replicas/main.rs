@@ -1,4 +1,4 @@
-//! Replicas: copies follow, are read, waited for and promoted; nothing is lost that was promised, nothing is left behind.
+//! Replicas are kept up to date, read, waited for and promoted; nothing promised is lost, nothing is left behind.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,7 +16,7 @@ mod synchronous;
 use helios_tests::{BOUND, Cluster, assert_clean, text, wait_until};
 use postgres::Client;
 
-/// What every server of these tests is started with.
+/// Settings of every server in these tests.
 const SETTINGS: [&str; 3] =
     ["max_worker_processes = 32", "helios.replica_interval = 100", "helios.health_interval = 500"];
 
@@ -24,14 +24,14 @@ fn cluster(nodes: usize) -> Cluster {
     Cluster::with_settings(nodes, &SETTINGS)
 }
 
-/// Asks for so many copies of a schema, and waits until all are in step.
+/// Requests this many copies of a schema, and waits until all are in step.
 #[track_caller]
 fn replicate(client: &mut Client, schema: &str, copies: i32) {
     client.query("SELECT helios_set_replicas($1::text, $2)", &[&schema, &copies]).unwrap();
     in_step(client, schema, usize::try_from(copies - 1).unwrap());
 }
 
-/// Waits until a schema has so many copies in step, and none else; gives their nodes.
+/// Waits until a schema has exactly this many copies, all in step; returns their nodes.
 #[track_caller]
 fn in_step(client: &mut Client, schema: &str, copies: usize) -> Vec<String> {
     let select =
@@ -52,17 +52,17 @@ fn migrations(client: &mut Client) -> String {
     rows.join("\n")
 }
 
-/// The name of the node that a schema is on.
+/// Name of the schema's node.
 fn node_of(client: &mut Client, schema: &str) -> String {
     helios_tests::node_of(client, schema).unwrap()
 }
 
-/// Number of a node by its name.
+/// ID of a node by its name.
 fn number(node: &str) -> usize {
     node.trim_start_matches("node-").parse().unwrap()
 }
 
-/// Waits until a query gives the same on the coordinator and directly on a node.
+/// Waits until a query has the same result on the coordinator and on a node directly.
 #[track_caller]
 fn same_there(cluster: &Cluster, client: &mut Client, node: usize, query: &str) {
     let mut there = cluster.connect_to_node(node);
@@ -72,7 +72,7 @@ fn same_there(cluster: &Cluster, client: &mut Client, node: usize, query: &str) 
     });
 }
 
-/// A connection to a node that keeps the worker of its subscription from applying changes to a table, until it is dropped.
+/// A connection to a node that blocks its apply worker from applying changes to a table, until dropped.
 fn stop_applying(cluster: &Cluster, node: usize, table: &str) -> Client {
     let mut holder = cluster.connect_to_node(node);
     holder

@@ -1,4 +1,4 @@
-//! A copy becomes the one in use: while the node before answers, and after it was killed.
+//! Promotion of a copy: while the former primary responds, and after it was killed.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; \
     CREATE TRIGGER note AFTER INSERT ON t.entry FOR EACH ROW EXECUTE FUNCTION t.note(); \
     ALTER TABLE t.entry ENABLE ALWAYS TRIGGER note;";
 
-/// Numbers that were acknowledged, with the ids that they got, and when that was (seconds since 1970).
+/// Acknowledged numbers, with the IDs they got, and the time (seconds since 1970).
 #[derive(Default)]
 struct Ledger {
     acknowledged: Mutex<BTreeMap<i64, (i64, f64)>>,
@@ -28,7 +28,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Writes until told to stop, or until an error, which is given.
+    /// Writes until told to stop, or until an error, which is returned.
     fn write(&self, cluster: &Cluster, settings: &str) -> Option<postgres::Error> {
         let mut client = cluster.connect();
         client.batch_execute(settings).unwrap();
@@ -60,7 +60,7 @@ impl Ledger {
         });
     }
 
-    /// Acknowledged numbers that are not there.
+    /// Acknowledged numbers that are missing.
     fn missing(&self, client: &mut Client) -> Vec<i64> {
         let there: Vec<String> = text(client, "SELECT number FROM t.entry");
         let there: std::collections::BTreeSet<i64> =
@@ -110,7 +110,7 @@ fn there_and_back_under_load_nothing_is_lost() {
         assert_eq!(promote(&mut client), (copy.clone(), false, None));
         assert_eq!(node_of(&mut client, "t"), copy);
         ledger.wait_for_more();
-        // The node before keeps a copy.
+        // The former primary keeps a copy.
         assert_eq!(in_step(&mut client, "t", 1), ["node-1"]);
         assert_eq!(promote(&mut client), ("node-1".to_owned(), false, None));
         ledger.wait_for_more();
@@ -154,7 +154,7 @@ fn with_three_copies_the_third_follows_the_new_one() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// Kills the node of the tenant under load, and promotes; gives what the promotion said.
+/// Kills the tenant's node under load, and promotes; returns the result of the promotion.
 fn lose_primary(
     cluster: &Cluster,
     client: &mut Client,
@@ -189,10 +189,10 @@ fn after_the_primary_was_killed_no_confirmed_write_is_lost() {
     let settings = "SET helios.synchronous_replicas = on; SET helios.replica_timeout = '60s'";
     let (node, complete_until) = lose_primary(&cluster, &mut client, &ledger, settings);
     assert!(complete_until.is_some());
-    // What was waiting for its confirmation when the node died may be missing, and nobody was told that it is there.
+    // Writes waiting for confirmation when the node died may be missing, and were not acknowledged.
     assert_eq!(ledger.missing(&mut client), Vec::<i64>::new());
     consistent(&mut client);
-    // Sequences go on beyond everything that was given out.
+    // Sequences continue beyond every value returned before.
     let highest = ledger.acknowledged.lock().unwrap().values().map(|(id, _)| *id).max().unwrap();
     let id: i64 = client
         .query_one("INSERT INTO t.entry (number) VALUES (-1) RETURNING id", &[])
@@ -202,7 +202,7 @@ fn after_the_primary_was_killed_no_confirmed_write_is_lost() {
     client
         .batch_execute("UPDATE t.nokey SET x = 5; DELETE FROM t.nokey WHERE ctid = '(0,11)'")
         .unwrap();
-    // Another node gets a copy; the one that comes back is rid of its own.
+    // Another node gets a copy; the one that comes back drops its own.
     let copies = in_step_elsewhere(&mut client, &node);
     cluster.start_node(1);
     wait_until("the old copy is gone", BOUND, || {

@@ -1,4 +1,4 @@
-//! Reads from copies: where, and how old.
+//! Reads from copies: which server they use, and how old the data is.
 
 use helios_tests::{BOUND, Stop, wait_until};
 use postgres::Client;
@@ -9,7 +9,7 @@ const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TAB
     INSERT INTO t.a VALUES (1, 'one'); CREATE FUNCTION t.f() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'; \
     CREATE SCHEMA other DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE other.a (id int PRIMARY KEY)";
 
-/// Where a statement ran that reads the tenant.
+/// The server on which a statement that reads the tenant runs.
 #[track_caller]
 fn ran_on(client: &mut Client, rest: &str) -> u16 {
     let select = format!("SELECT current_setting('port') FROM t.a {rest}");
@@ -42,7 +42,7 @@ fn reads_go_to_a_copy_and_nothing_else_does() {
         let seen = text(&mut client, "SELECT current_setting('port'), v FROM t.a WHERE id = 2");
         if seen == [format!("{copy}|zwei")] { Ok(()) } else { Err(format!("{seen:?}")) }
     });
-    // An error is the statement's own.
+    // An error is that of the statement itself.
     let error = client.simple_query("SELECT 1 / (id - 1) FROM t.a").map(|_| ()).unwrap_err();
     assert_eq!(error.code().unwrap().code(), "22012");
     client.batch_execute("RESET helios.read_from").unwrap();
@@ -67,7 +67,7 @@ fn never_from_a_copy_beyond_the_bound() {
     let mut holder = stop_applying(&cluster, 2, "t.a");
     let began = std::time::Instant::now();
     writer.batch_execute("UPDATE t.a SET v = 'new' WHERE id = 1").unwrap();
-    // As long as reads come from the copy they may be old, but no older than the bound.
+    // As long as reads come from the copy, they may be old, but no older than the limit.
     wait_until("reads have left the copy", BOUND, || {
         let sent = began.elapsed();
         let seen = text(&mut client, "SELECT current_setting('port'), v FROM t.a WHERE id = 1");
@@ -108,7 +108,7 @@ fn a_copy_that_dies_costs_no_error() {
     });
 }
 
-/// Copies come and go while they are read: nobody sees a table that is missing or half filled.
+/// Copies are created and dropped while they are read: nobody sees a table that is missing or incomplete.
 #[test]
 fn reads_while_copies_come_and_go() {
     let cluster = cluster(2);

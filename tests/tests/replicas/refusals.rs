@@ -1,4 +1,4 @@
-//! What copies stand in the way of, and invalid numbers of copies: a clear message, and nothing changes.
+//! Operations that copies prevent, and invalid numbers of copies: a clear message, and nothing changes.
 
 use helios_tests::{BOUND, refused, wait_until};
 

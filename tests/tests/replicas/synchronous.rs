@@ -1,4 +1,4 @@
-//! Commits that wait for copies, and what happens when one does not confirm.
+//! Commits that wait for copies, and the behavior if a copy does not confirm.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ const TENANT: &str = "CREATE SCHEMA t DISTRIBUTED ON NODE \"node-1\"; CREATE TAB
     CREATE SCHEMA other DISTRIBUTED ON NODE \"node-2\"; CREATE TABLE other.a (id int PRIMARY KEY); \
     CREATE PROCEDURE t.fill(n int) LANGUAGE plpgsql AS $$ BEGIN INSERT INTO t.a VALUES (n, 'procedure'); END $$;";
 
-/// Warnings with their SQLSTATE.
+/// Warnings with their SQLSTATEs.
 type Warnings = Arc<Mutex<Vec<String>>>;
 
-/// A client that keeps the warnings it gets.
+/// Connects a client that stores the warnings it receives.
 fn listening(cluster: &Cluster) -> (Client, Warnings) {
     let warnings = Warnings::default();
     let heard = Arc::clone(&warnings);
@@ -143,8 +143,8 @@ fn waiting_can_be_cancelled_and_the_commit_stands() {
     drop(holder);
 }
 
-/// The node that has committed is lost before the copy has confirmed. Nobody is told then that all is well; where several
-/// nodes have committed already, with a warning.
+/// The node that has committed is lost before the copy has confirmed. Then the client is not told that all is well; if several
+/// nodes have committed already, it gets a warning.
 #[test]
 fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
     let cluster = cluster(2);
@@ -174,7 +174,7 @@ fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
                 let rows = text(&mut cluster.connect_to_node(1), "SELECT max(id) FROM t.a");
                 if rows == [number.to_string()] { Ok(()) } else { Err(format!("{rows:?}")) }
             });
-            at_the_question(&cluster, "pid"); // not before it waits
+            at_the_question(&cluster, "pid"); // once it waits
             cluster.kill_node(1);
             writing.join().unwrap()
         });
@@ -200,7 +200,7 @@ fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
     }
 }
 
-/// Does something with the one session of the node that waits for a copy, once there is one.
+/// Calls `work` for the node's session that waits for a copy, once there is one.
 fn at_the_question(cluster: &Cluster, what: &str) {
     wait_until("the node is asked for the copy", BOUND, || {
         let asked = format!(
@@ -212,7 +212,7 @@ fn at_the_question(cluster: &Cluster, what: &str) {
     });
 }
 
-/// The node lives, so the transaction does.
+/// The node is alive, so the transaction is, too.
 #[test]
 fn a_question_that_is_cancelled_on_the_node_gives_a_warning() {
     let cluster = cluster(2);

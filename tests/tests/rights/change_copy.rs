@@ -1,4 +1,4 @@
-//! `helios.change_copy` changes a copy as another role: only for the coordinator, once, and what it was signed for.
+//! `helios.change_copy` changes a copy as another role: only for the coordinator, once, and exactly what was signed.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::NoTls;
@@ -18,7 +18,7 @@ fn only_the_coordinator_asks_for_changes_as_another_role() {
     let mut clerk = cluster.connect_as("clerk");
     clerk.batch_execute("DELETE FROM parent WHERE id = 1").unwrap();
     clerk.batch_execute("BEGIN; DELETE FROM parent WHERE id = 2; ROLLBACK").unwrap();
-    // The clerk sees what his sessions ask, signatures included.
+    // The clerk can see the statements of his own sessions, signatures included.
     let log = std::fs::read_to_string(cluster.node(1).log()).unwrap();
     let calls: Vec<&str> = log
         .lines()
@@ -53,7 +53,7 @@ fn only_the_coordinator_asks_for_changes_as_another_role() {
             refused(&mut there, &sql, "42501", "as another role");
             there.batch_execute("ROLLBACK").unwrap();
         }
-        // In a session that is the coordinator's.
+        // In one of the coordinator's sessions.
         for number in [true, false] {
             let literal = call.replace('\'', "''").replace('\\', "\\\\");
             let sql = format!("SELECT t.run({number}, E'{literal}')");

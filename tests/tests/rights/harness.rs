@@ -1,4 +1,4 @@
-//! A cluster whose tenants' code tells in the servers' logs who runs it.
+//! A cluster whose tenants' code records in the servers' logs who runs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use postgres::Client;
 use testkit::server::HOST;
 
 const SETTINGS: [&str; 6] = [
-    // Planning computes what is constant in checks, too.
+    // Planning evaluates constant expressions in checks, too.
     "constraint_exclusion = on",
     "max_worker_processes = 32",
     "helios.rollback_window = 3600",
@@ -19,7 +19,7 @@ const SETTINGS: [&str; 6] = [
 
 const CODE: &str = include_str!("code.sql");
 
-/// Kinds of code that run when rows are written or looked at.
+/// Kinds of code that run when rows are written or read.
 pub const OF_TABLES: [&str; 10] = [
     "check",
     "constant check",
@@ -37,7 +37,7 @@ pub const OF_TABLES: [&str; 10] = [
 pub const CASTS: [&str; 4] =
     ["cast of an enum", "cast of a composite", "cast of an enum to jsonb", "cast of a row"];
 
-/// Those that a schema has besides.
+/// Additional kinds for schemas.
 pub const OF_SCHEMAS: [&str; 20] = [
     "subtype difference",
     "statistics",
@@ -91,7 +91,7 @@ impl Watched {
         Self { cluster, admin, tenant, read, seen, written: 100 }
     }
 
-    /// Makes a schema with code of every kind.
+    /// Creates a schema with code of every kind.
     pub fn tenant(&mut self, schema: &str) {
         self.tenant.batch_execute(&format!("CREATE SCHEMA {schema}")).unwrap();
         self.define(schema);
@@ -102,7 +102,7 @@ impl Watched {
         self.tenant.batch_execute(&code).unwrap_or_else(|error| panic!("{error:?}"));
     }
 
-    /// What makes the code and the tables of such a schema.
+    /// The statements that create such a schema's code and tables.
     pub fn code(schema: &str) -> String {
         let mut code = CODE.replace('@', schema);
         for table in ["fired", "guarded"] {
@@ -124,7 +124,7 @@ impl Watched {
         code
     }
 
-    /// Everything that a tenant does with his tables.
+    /// Everything that a tenant does with its tables.
     pub fn write(&mut self, schema: &str) {
         self.written += 1;
         let work = "INSERT INTO @.a (id, x, o) VALUES (-#, #, #); UPDATE @.a SET x = x + 1, r = '[2,7)' WHERE id = -#; \
@@ -137,12 +137,12 @@ impl Watched {
         self.tenant.batch_execute(&work).unwrap_or_else(|error| panic!("{error:?}"));
     }
 
-    /// Uses casts that would be errors if the schema did not have them.
+    /// Uses casts that would be errors without those of the schema.
     pub fn cast(&mut self, schema: &str) {
         self.tenant.batch_execute(&format!("SELECT count(e::jsonb) FROM {schema}.a")).unwrap();
     }
 
-    /// Everything that an administrator does with a schema where it is.
+    /// Everything that an administrator does with a schema in place.
     pub fn maintain(&mut self, schema: &str) {
         for work in [
             "ANALYZE @.a",
@@ -168,7 +168,7 @@ impl Watched {
         (HOST, self.cluster.node(number).port)
     }
 
-    /// Does something. The code of the tenant that runs meanwhile runs as he does, or as somebody with his rights alone.
+    /// Runs an operation, and asserts that the tenant's code run by it runs as the tenant, or as a role with only the tenant's privileges.
     #[track_caller]
     pub fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self)) {
         work(self);
@@ -187,14 +187,14 @@ impl Watched {
         assert!(wrong.is_empty(), "phase \"{name}\": {wrong:#?}");
     }
 
-    /// Every kind of code ran somewhere: else nobody could have been seen.
+    /// Asserts that every kind of code ran somewhere: otherwise the test would prove nothing.
     #[track_caller]
     pub fn assert_seen(&self, kinds: &[&str]) {
         let missing: Vec<_> = kinds.iter().filter(|kind| !self.seen.contains(**kind)).collect();
         assert!(missing.is_empty(), "never ran: {missing:?}");
     }
 
-    /// What the servers have logged since this was asked last.
+    /// What the servers have logged since the last call.
     pub fn calls(&mut self) -> Vec<Call> {
         let mut calls = Vec::new();
         let servers = self.cluster.nodes().iter().chain([self.cluster.coordinator()]);

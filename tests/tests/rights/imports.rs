@@ -1,4 +1,4 @@
-//! Imports, and what else carries schemas from node to node.
+//! Imports, and other operations that move schemas between servers.
 
 use helios_tests::{BOUND, PlainServer, pg, text, wait_until};
 use testkit::cluster::DATABASE;
@@ -6,7 +6,7 @@ use testkit::server::{HOST, ROLE};
 
 use crate::harness::Watched;
 
-/// What a foreign server's tenant has done is not looked at: only what runs in the cluster.
+/// Code of the tenant run on the foreign server is not checked: only what runs in the cluster.
 #[test]
 fn code_of_an_imported_schema_never_runs_as_a_superuser_here() {
     let mut watched = Watched::start(2);

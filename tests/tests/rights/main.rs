@@ -1,5 +1,5 @@
-//! Whatever Helios does with a schema, the code in it runs as its owner, or as the client who calls it, and never as anybody
-//! with more rights.
+//! Whatever Helios does with a schema, the code in it runs as its owner, or as the client who calls it, and never as a role
+//! with more privileges.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,7 +25,7 @@ fn code_of_a_reference_table_never_runs_as_a_superuser() {
     let mut watched = Watched::start(2);
     watched.tenant("pl");
     watched.phase("create", |w| {
-        // What names the row type of a table of one server alone cannot be on another.
+        // A function that names the row type of a table on one server only cannot exist on another.
         w.tenant.batch_execute("DROP FUNCTION pl.row_text(pl.a) CASCADE").unwrap();
         for table in ["a", "keyless"] {
             if table == "keyless" {

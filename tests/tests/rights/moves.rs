@@ -5,7 +5,7 @@ use helios_tests::{BOUND, node_of, text, wait_until};
 use crate::harness::{self, Watched};
 
 impl Watched {
-    /// Makes a schema distributed, without looking at who runs what.
+    /// Distributes a schema, without checking who runs what.
     pub fn distribute(&mut self, schema: &str) {
         let distribute = format!("SELECT helios_distribute_schema('{schema}', 'node-1')");
         self.admin.batch_execute(&distribute).unwrap();
@@ -14,7 +14,7 @@ impl Watched {
         self.calls();
     }
 
-    /// Number of the migration that was begun last.
+    /// ID of the migration started last.
     pub fn last_migration(&mut self) -> i64 {
         self.admin.query_one("SELECT max(id) FROM helios_migrations", &[]).unwrap().get(0)
     }
@@ -40,7 +40,7 @@ impl Watched {
         assert!(text(&mut self.admin, &verify).is_empty());
     }
 
-    /// Two phases: the copies are compared, then the last migration is taken back.
+    /// Two phases: the copies are compared, then the last migration is rolled back.
     #[track_caller]
     pub fn verify_and_roll_back(&mut self, schema: &str) {
         self.phase("verify", |w| w.verify(schema));
@@ -79,7 +79,7 @@ impl Watched {
         });
     }
 
-    /// Number of the node that a schema is on.
+    /// ID of the schema's node.
     pub fn node_of(&mut self, schema: &str) -> usize {
         node_of(&mut self.admin, schema).unwrap().trim_start_matches("node-").parse().unwrap()
     }
@@ -89,7 +89,7 @@ impl Watched {
 fn code_of_a_replica_never_runs_as_a_superuser() {
     let mut watched = Watched::start(2);
     watched.tenant("t");
-    // Further copies are not for such tables.
+    // Additional copies are not supported for such tables.
     watched.tenant.batch_execute("ALTER TABLE t.guarded NO FORCE ROW LEVEL SECURITY").unwrap();
     watched.distribute("t");
     watched.phase("follow", |w| {

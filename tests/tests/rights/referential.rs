@@ -1,24 +1,24 @@
-//! Reference tables are changed on the nodes by whoever changed them on the coordinator, with the rights that he had there:
-//! referential actions as the owner of the referring table, functions as their owners, views and grants on columns included.
-//! Every script runs on one plain server as well.
+//! Changes to reference tables are made on the nodes as the role that made them on the coordinator, with its privileges there:
+//! referential actions as the owner of the referencing table, functions as their owners, including views and column grants.
+//! Every script also runs on one plain server.
 
 use helios_tests::{Cluster, text};
 use postgres::{Client, NoTls};
 
-/// A script: `@` is its schema, lines of `#role` say who runs what follows. On the plain server the words in `«»` are left out.
+/// A script: `@` is its schema, lines with `#role` set the role for what follows. Words in `«»` are removed for the plain server.
 struct Scenario {
     name: &'static str,
-    /// Reference tables, each after those that it refers to.
+    /// Reference tables, each after those it references.
     tables: &'static [&'static str],
     setup: &'static str,
-    /// Statements, each with who runs it. Errors are compared as well.
+    /// Statements, each with its role. Errors are compared as well.
     steps: &'static [(&'static str, &'static str)],
 }
 
 const ROLES: &str = "CREATE ROLE keeper; CREATE ROLE middle; CREATE ROLE clerk LOGIN; CREATE ROLE nobody LOGIN; \
     CREATE ROLE tenant LOGIN; CREATE ROLE definer; GRANT CREATE ON DATABASE helios TO tenant;";
 
-/// A check that only its writer's name passes.
+/// A check that depends on the name of the role that writes.
 const BY: &str = "CREATE FUNCTION @.by(VARIADIC names text[]) RETURNS bool LANGUAGE plpgsql AS \
     $$ BEGIN RETURN current_user = ANY (names); END $$; GRANT USAGE ON SCHEMA @ TO PUBLIC;";
 
@@ -176,7 +176,7 @@ fn session(cluster: &Cluster, database: &str, user: &str) -> Client {
     cluster.coordinator().config(database).user(user).connect(NoTls).unwrap()
 }
 
-/// Runs a scenario; gives what each step said, and the rows of all tables on each server.
+/// Runs a scenario; returns the result of each step, and the rows of all tables on each server.
 fn run(
     cluster: &Cluster,
     database: &str,

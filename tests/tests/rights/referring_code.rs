@@ -1,10 +1,10 @@
-//! Code of tables that refer to a reference table, run by referential actions on the coordinator and on nodes.
+//! Code of tables that reference a reference table, run by referential actions on the coordinator and on nodes.
 
 use std::io::Read;
 
 use helios_tests::{Cluster, refused, text};
 
-/// What the owner of a referring table tries where his code runs: nothing of it may come of it.
+/// What the owner of a referencing table tries where its code runs: none of it may have an effect.
 const HOSTILE: &str = "CREATE SCHEMA mp; GRANT USAGE ON SCHEMA mp TO PUBLIC;
     CREATE FUNCTION mp.deed() RETURNS void LANGUAGE plpgsql AS $$
     DECLARE attempt text;
@@ -72,7 +72,7 @@ fn code_of_a_referring_table_gains_nothing_by_referential_actions() {
     let mut clerk = cluster.connect_as("clerk");
     clerk.batch_execute("BEGIN; UPDATE parent SET id = 104 WHERE id = 4; DELETE FROM parent WHERE id = 5; COMMIT").unwrap();
     assert_only_postgres_is_superuser(&cluster, "the clerk's work");
-    // A query of the superuser's on the table would run its owner's code: COPY plans nothing.
+    // A superuser's query on the table would run its owner's code; COPY plans nothing.
     let seen = |server: &testkit::server::Server| {
         let mut client = server.connect("helios").unwrap();
         let mut rows = String::new();
@@ -94,7 +94,7 @@ fn code_of_a_referring_table_gains_nothing_by_referential_actions() {
     }
 }
 
-/// Code of the table that changes the table: nodes would see its changes in another order.
+/// Code of the table that changes the table itself: nodes would see its changes in another order.
 #[test]
 fn a_trigger_of_a_referential_action_does_not_change_the_table() {
     let cluster = Cluster::shared();

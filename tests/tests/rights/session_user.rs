@@ -1,4 +1,4 @@
-//! What `session_user` says where code is bound to its owner: the truth, or nothing.
+//! The value of `session_user` in code that runs as its owner: the correct one, or an error.
 
 use helios_tests::{Cluster, refused, text};
 
@@ -41,7 +41,7 @@ fn session_user_in_a_definer_function_is_the_login_or_an_error() {
         let call = format!("SELECT {name}()");
         refused(&mut clerk, &call, "0A000", "session_user");
         if !statement.contains("by_check") {
-            boss.batch_execute(&call).unwrap(); // whose login it is
+            boss.batch_execute(&call).unwrap(); // boss is the session user
         }
     }
     let truth = "who text := session_user; BEGIN INSERT INTO audited.plain VALUES (who || '!');";
@@ -65,7 +65,7 @@ fn boss_makes(cluster: &Cluster, name: &str, statement: &str) {
     cluster.connect().batch_execute(&make).unwrap();
 }
 
-/// The code that reads it is called by code that the statement calls: only the node sees that.
+/// The code that reads it is called by code called by the statement: only the node can see that.
 const NESTED: &str = "GRANT USAGE ON SCHEMA nested TO scribe; CREATE TABLE nested.plain (who text);
     CREATE FUNCTION nested.inner() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN session_user; END $$;
     CREATE FUNCTION nested.outer() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN nested.inner(); END $$;
@@ -114,7 +114,7 @@ fn session_user_in_code_that_code_calls_is_the_login_or_an_error() {
         );
         cluster.connect().batch_execute(&make).unwrap();
         refused(&mut scribe, &format!("SELECT {name}()"), "0A000", "session_user");
-        head.batch_execute(&format!("SELECT {name}()")).unwrap(); // whose login it is
+        head.batch_execute(&format!("SELECT {name}()")).unwrap(); // head is the session user
     }
     let all = "SELECT who FROM nested.plain UNION SELECT who FROM nested.by_trigger UNION SELECT who FROM nested.by_default";
     assert_eq!(text(&mut head, all), ["head"]);

@@ -1,10 +1,10 @@
-//! Plain schemas, which nodes get parts of: when they join, and when a schema is a plain one again.
+//! Plain schemas, whose definitions are sent to nodes: when a node joins, and when a schema becomes plain again.
 
 use helios_tests::text;
 
 use crate::harness::Watched;
 
-/// `ok` refuses to run as a superuser; what follows it calls it as soon as it is defined.
+/// `ok` refuses to run as a superuser; later definitions call it while they are created.
 const HOSTILE: &str = "
     CREATE FUNCTION mm.ok(v int) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
         IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
@@ -18,7 +18,7 @@ const HOSTILE: &str = "
     CREATE FUNCTION mm.step(s mm.d, v int) RETURNS mm.d LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE AGGREGATE mm.agg(int) (SFUNC = mm.step, STYPE = mm.d, INITCOND = '3')";
 
-/// What the schema consists of, and whose it is.
+/// The schema's objects and their owners.
 const PARTS: &str = "
     SELECT format('%s %s %s', typname, typowner::regrole, typdefault) FROM pg_type WHERE typnamespace = 'mm'::regnamespace AND typtype = 'd'
     UNION ALL SELECT format('%s %s', proname, proowner::regrole) FROM pg_proc WHERE pronamespace = 'mm'::regnamespace
@@ -35,11 +35,11 @@ fn definitions_of_plain_schemas_run_no_code_as_a_superuser_on_nodes() {
     assert_eq!(said.as_deref(), Some("ran as superuser postgres"), "the code does not run at once");
 
     w.admin.batch_execute("SELECT helios_remove_node('node-2')").unwrap();
-    // What the node still has would not be made again.
+    // Objects that the node still has would not be created again.
     let mut there = w.cluster.connect_to_node(2);
     let drop = "SET helios.migration_session = on; DROP SCHEMA IF EXISTS mm CASCADE";
     there.batch_execute(drop).unwrap();
-    // It could not be told that it is free, so it takes definitions from nobody else.
+    // The node could not be told of its release, so it accepts DDL from nobody else.
     let id = text(&mut w.admin, "SELECT id FROM helios.cluster").remove(0);
     there.batch_execute(&format!("UPDATE helios.cluster SET node_of = {id}")).unwrap();
     let (host, port) = w.node_address(2);

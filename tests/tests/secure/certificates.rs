@@ -1,5 +1,5 @@
-//! Certificates for servers and clients, made with the `openssl` program as its manual and
-//! PostgreSQL's tell people to.
+//! Certificates for servers and clients, created with `openssl` as described in its documentation and
+//! PostgreSQL's.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,14 @@ use std::process::Command;
 
 use testkit::command;
 
-/// A directory of certificates (`NAME.crt`) and their keys (`NAME.key`), readable for servers.
+/// A directory of certificates (`NAME.crt`) and keys (`NAME.key`), readable by servers.
 pub struct Certificates {
     dir: PathBuf,
 }
 
 impl Certificates {
-    /// Below a directory of a server: the authorities `root` and `other`, `server` for
-    /// `localhost` and `client` for the role `cert_user`, both from `root`.
+    /// Creates in a server's directory: the authorities `root` and `other`, and signed by `root`: `server` for
+    /// `localhost` and `client` for the role `cert_user`.
     pub fn new(below: &Path) -> Self {
         let dir = below.join("certificates");
         std::fs::create_dir(&dir).unwrap();
@@ -36,7 +36,7 @@ impl Certificates {
         self.dir.join(format!("{name}.key"))
     }
 
-    /// Any other file there.
+    /// Another file in the directory.
     pub fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
         let path = self.dir.join(name);
         std::fs::write(&path, text).unwrap();
@@ -44,7 +44,7 @@ impl Certificates {
         path
     }
 
-    /// A certificate that vouches for itself; without extensions it has those of `openssl req`.
+    /// Creates a self-signed certificate; without extensions it has the defaults of `openssl req`.
     pub fn self_signed(&self, name: &str, subject: &str, extensions: &[&str]) {
         let mut request = self.request(name, subject);
         request.args(["-x509", "-days", "30", "-out"]).arg(self.crt(name));
@@ -54,8 +54,8 @@ impl Certificates {
         self.finish(request, name);
     }
 
-    /// A certificate from `root`. Without an extension it is of version 1, as the example in
-    /// PostgreSQL's manual makes it.
+    /// Creates a certificate signed by `root`. Without an extension it is of version 1, as in the example in
+    /// PostgreSQL's documentation.
     pub fn signed(&self, name: &str, subject: &str, extension: Option<&str>) {
         let csr = self.dir.join(format!("{name}.csr"));
         let mut request = self.request(name, subject);
@@ -71,7 +71,7 @@ impl Certificates {
         self.finish(sign, name);
     }
 
-    /// As [`Certificates::self_signed`], of another algorithm than RSA.
+    /// Like [`Certificates::self_signed`], with an algorithm other than RSA.
     pub fn of_algorithm(&self, name: &str, subject: &str, algorithm: &str) {
         let mut request = Command::new("openssl");
         request.args(["req", "-new", "-nodes", "-x509", "-days", "30", "-subj", subject]);

@@ -1,4 +1,4 @@
-//! TLS: when it is used, whom it trusts, and that nothing else changes under it.
+//! TLS: when it is used, which certificates are trusted, and that nothing else changes.
 
 use std::io::{Read, Write};
 
@@ -95,20 +95,20 @@ fn client_certificates() {
         secured.session("cert_user")
     };
     assert_eq!(session("client", "client").as_deref(), Ok("TLS /CN=cert_user"));
-    // Beside a certificate the password is still asked for by the lines that ask for it.
+    // With a certificate, the password is still requested if pg_hba.conf says so.
     assert_eq!(secured.session("admin").as_deref(), Ok("TLS /CN=cert_user"));
     assert_refused(session("client", "server"), UNREACHABLE, &["client certificate"]);
     assert_refused(session("client", "wide"), UNREACHABLE, &["wide.key", "group or world access"]);
     assert_refused(session("client", "missing"), UNREACHABLE, &["missing.key"]);
     assert_refused(session("missing", "client"), UNREACHABLE, &["missing.crt"]);
-    // The node ends the connection after the handshake: it does not know the authority.
+    // The node closes the connection after the handshake: it does not know the authority.
     assert_refused(session("stranger", "stranger"), "08", &["\"n\""]);
     secured.reach("localhost", &["sslmode=require"]);
     assert_refused(secured.session("cert_user"), UNREACHABLE, &["certificate"]);
 }
 
-/// What PostgreSQL's manual tells people to make: a certificate that is its own authority and has
-/// only a common name; and one from an authority, of version 1.
+/// Certificates created as described in PostgreSQL's documentation: one that is its own authority and has
+/// only a common name; and one signed by an authority, of version 1.
 #[test]
 fn certificates_as_the_manual_makes_them() {
     let secured = Secured::new(SCRAM, Some("server")).with_schema(&["sslmode=require"]);
@@ -128,9 +128,9 @@ fn certificates_as_the_manual_makes_them() {
     assert_refused(session("localhost", "verify-ca", "root"), UNREACHABLE, &["certificate"]);
     secured.configure(SCRAM, Some("version1"));
     assert_eq!(session("localhost", "prefer", "root").as_deref(), Ok("TLS"));
-    // Nothing says there what it may be used for.
+    // It does not say what the certificate may be used for.
     assert_refused(session("localhost", "verify-ca", "root"), UNREACHABLE, &["version 1"]);
-    // Of an elliptic curve, and one without a hash that channel binding could use.
+    // One with an elliptic curve, and one without a hash usable for channel binding.
     for (name, algorithm) in [("curve", "ec"), ("edwards", "ed25519")] {
         certificates.of_algorithm(name, "/CN=localhost", algorithm);
         secured.configure(SCRAM, Some(name));
@@ -160,7 +160,7 @@ fn cancel_goes_over_tls() {
         let events = wire.until_ready(None).unwrap();
         assert!(events.iter().any(|event| event.field('C') == Some("57014")), "{events:?}");
         running(false);
-        // The session was spared.
+        // The session was not affected.
         let events = wire.simple("SELECT count(*) FROM s.t", None).unwrap();
         assert!(events.contains(&Event::Row(vec![Some(b"1000".to_vec())])), "{events:?}");
     }
@@ -182,7 +182,7 @@ fn much_data_goes_both_ways() {
     assert_eq!(data.iter().filter(|byte| **byte == b'z').count(), 40_000_000);
     let rows = client.query("SELECT i, v FROM s.big ORDER BY i", &[]).unwrap();
     assert!(rows.iter().zip(0..).all(|(row, i)| row.get::<_, i32>(0) == i));
-    // One value that is larger than any buffer, in both directions.
+    // A value larger than any buffer, in both directions.
     let value = "ü".repeat(8_000_000);
     let sql = "INSERT INTO s.big VALUES (-1, $1) RETURNING v";
     assert_eq!(client.query_one(sql, &[&value]).unwrap().get::<_, String>(0), value);

@@ -1,4 +1,4 @@
-//! Somebody who only pretends to be the node learns no password, and is noticed.
+//! A server that pretends to be the node learns no password, and is detected.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,8 +8,8 @@ use crate::{PASSWORD, Secured, assert_refused};
 
 const UNREACHABLE: &str = "08001";
 
-/// Takes connections on a port of its own, answers the n-th message with the n-th answer, and
-/// tells all that it was sent on each connection.
+/// Listens on a separate port, responds to the n-th message with the n-th response, and
+/// returns everything it received on each connection.
 fn impostor(answers: &'static [&'static [u8]]) -> (u16, Receiver<Vec<u8>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -26,7 +26,7 @@ fn impostor(answers: &'static [&'static [u8]]) -> (u16, Receiver<Vec<u8>>) {
                     break;
                 }
             }
-            // A client that goes away in anger resets the connection.
+            // A client that aborts may reset the connection.
             let _ = read_rest(&mut stream, &mut heard);
             if tell.send(heard).is_err() {
                 return;
@@ -57,24 +57,24 @@ fn no_password_in_clear() {
         assert!(!has(PASSWORD), "the password was sent in clear");
         (result, heard.len(), has("admin"))
     };
-    // TLS is refused, and then the password asked for in clear.
+    // Refuse TLS, and then request a clear-text password.
     let (result, _, _) = ask(&["sslmode=prefer"], &[b"N", CLEARTEXT]);
     assert_refused(result, UNREACHABLE, &["clear", "scram-sha-256"]);
     let (result, _, _) = ask(&["sslmode=disable"], &[CLEARTEXT]);
     assert_refused(result, UNREACHABLE, &["clear"]);
-    // Where TLS is demanded, not even the role's name is sent.
+    // If TLS is required, not even the role name is sent.
     let (result, length, named) = ask(&["sslmode=require"], &[b"N", CLEARTEXT]);
     assert_refused(result, UNREACHABLE, &["TLS"]);
     assert_eq!((length, named), (8, false), "more than the request for TLS was sent");
-    // What follows the answer unencrypted is not taken for the node's.
+    // Unencrypted data after the response is not accepted as the node's.
     let (result, _, named) = ask(&["sslmode=require"], &[b"SR\0\0\0\x08\0\0\0\0"]);
     assert_refused(result, "08", &["\"n\""]);
     assert!(!named);
-    // An error instead of an answer, as very old servers gave.
+    // An error instead of a response, as sent by very old servers.
     let (result, _, named) = ask(&["sslmode=require"], &[b"E\0\0\0\x05\0"]);
     assert_refused(result, UNREACHABLE, &["\"n\""]);
     assert!(!named);
-    // SCRAM that is not carried through: the node has not shown that it knows the password.
+    // SCRAM not completed: the node has not proved that it knows the password.
     const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
     const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     let (result, _, _) = ask(&["sslmode=disable"], &[SASL, OK]);

@@ -1,5 +1,5 @@
-//! How Helios' sessions reach nodes that trust nobody: TLS, certificates, SCRAM, passwords. Each
-//! wrong setting is a clear error, and no password goes where it must not.
+//! How Helios' sessions reach nodes without trust authentication: TLS, certificates, SCRAM, passwords. Each
+//! wrong setting is a clear error, and no password is disclosed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,8 +23,8 @@ use certificates::Certificates;
 /// The password of the role `admin` on the node.
 const PASSWORD: &str = "it's \\ right: $1";
 
-/// A coordinator where everybody is trusted, and a node where only `postgres` is, for the tests'
-/// own connections. On both `admin` is a superuser and `app` is not.
+/// A coordinator with trust authentication, and a node that trusts only `postgres`, for the tests'
+/// own connections. On both, `admin` is a superuser and `app` is not.
 struct Secured {
     cluster: Cluster,
     other: Cluster,
@@ -32,7 +32,7 @@ struct Secured {
 }
 
 impl Secured {
-    /// `access` are lines of the node's `pg_hba.conf`; `tls` names its certificate.
+    /// Starts the servers. `access` are lines for the node's `pg_hba.conf`; `tls` names its certificate.
     fn new(access: &str, tls: Option<&str>) -> Self {
         let (cluster, other) = (Cluster::start(0), Cluster::start(0));
         let certificates = Certificates::new(other.dir());
@@ -48,12 +48,12 @@ impl Secured {
         secured
     }
 
-    /// The server that is to be a node.
+    /// The server that will be a node.
     fn node(&self) -> &Server {
         self.other.coordinator()
     }
 
-    /// Lets the node use this certificate and let in whom these lines allow.
+    /// Makes the node use this certificate and these `pg_hba.conf` lines.
     fn configure(&self, access: &str, tls: Option<&str>) {
         let mut settings = vec![format!("ssl = {}", if tls.is_some() { "on" } else { "off" })];
         if let Some(name) = tls {
@@ -73,12 +73,12 @@ impl Secured {
             format!("local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n{access}\n");
         std::fs::write(&path, lines).unwrap();
         command::give_to_server_user(&path).unwrap();
-        // Not reloaded: a restart is over when it is over.
+        // Do not reload: only a restart takes effect synchronously.
         self.node().stop(Shutdown::Fast).unwrap();
         self.node().start().unwrap();
     }
 
-    /// Adds the node as `n`, by this host and with these options.
+    /// Adds the node as `n`, with this host and these options.
     fn add(&self, client: &mut Client, host: &str, options: &[&str]) -> Result<(), String> {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let port = i32::from(self.node().port);
@@ -101,13 +101,13 @@ impl Secured {
         self
     }
 
-    /// Lets the coordinator know a role's password on every node.
+    /// Stores a role's password for every node on the coordinator.
     fn know(&self, role: &str, password: &str) {
         let insert = "INSERT INTO helios.credential (role, password) VALUES ($1::text::name, $2)";
         self.cluster.connect().execute(insert, &[&role, &password]).unwrap();
     }
 
-    /// Reaches the node in another way from now on.
+    /// Connects to the node with other options from now on.
     fn reach(&self, host: &str, options: &[&str]) {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let update =
@@ -119,8 +119,8 @@ impl Secured {
         self.cluster.connect_as("admin")
     }
 
-    /// What a new session of a role learns about its session to the node: `TLS` or `plain` and the
-    /// subject of the client's certificate. Else SQLSTATE and the whole error.
+    /// What a role's new session reports about its session on the node: `TLS` or `plain` and the
+    /// subject of the client's certificate. On failure, SQLSTATE and the whole error.
     fn session(&self, role: &str) -> Result<String, String> {
         let query = "SELECT s.encryption() WHERE EXISTS (SELECT FROM s.t)";
         let mut client = self.cluster.connect_as(role);
@@ -135,7 +135,7 @@ fn described(error: postgres::Error) -> String {
     format!("{} {} {more}", error.code().code(), error.message())
 }
 
-/// It failed with this SQLSTATE, with all of these words, and without giving a password away.
+/// Asserts that it failed with this SQLSTATE and all of these words, without disclosing a password.
 #[track_caller]
 fn assert_refused<T: std::fmt::Debug>(result: Result<T, String>, code: &str, words: &[&str]) {
     let text = result.expect_err("it must be refused");

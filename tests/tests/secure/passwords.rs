@@ -1,4 +1,4 @@
-//! Where passwords come from, and who gets to see them.
+//! Sources of passwords, and who can see them.
 
 use helios_tests::{BOUND, wait_until};
 use testkit::cluster::DATABASE;
@@ -11,18 +11,18 @@ const UNREACHABLE: &str = "08001";
 fn passwords_of_the_catalog() {
     let secured = Secured::new("host all all all scram-sha-256", None).with_schema(&[]);
     assert_eq!(secured.session("admin").as_deref(), Ok("plain"));
-    // None for this role; another's is not taken.
+    // None for this role; another role's is not used.
     let words = ["\"n\"", "\"app\"", "helios.credential", "helios.passfile"];
     assert_refused(secured.session("app"), UNREACHABLE, &words);
     secured.know("app", "wrong");
     assert_refused(secured.session("app"), UNREACHABLE, &["\"n\"", "password"]);
-    // A row for the node goes before one for all nodes.
+    // A row for the node takes precedence over one for all nodes.
     let mut postgres = secured.cluster.connect();
     let insert =
         "INSERT INTO helios.credential SELECT id, 'app', 'p' FROM helios.node WHERE name = 'n'";
     postgres.batch_execute(insert).unwrap();
     assert_eq!(secured.session("app").as_deref(), Ok("plain"));
-    // Who is not a superuser sees none of them, whatever the way.
+    // Roles other than superusers see none of them, in any way.
     let mut app = secured.cluster.connect_as("app");
     for sql in [
         "SELECT * FROM helios.credential",
@@ -61,7 +61,7 @@ fn passwords_of_the_servers_password_file() {
     assert_refused(with("*:*:*:app:wrong\n", 0o600), UNREACHABLE, &["password"]);
     assert_refused(with(&matching, 0o644), UNREACHABLE, &["group or world access"]);
     assert_eq!(with(&matching, 0o600).as_deref(), Ok("plain"));
-    // What the catalog knows goes first.
+    // The catalog takes precedence.
     assert_eq!(secured.session("admin").as_deref(), Ok("plain"));
     secured.know("app", "wrong");
     assert_refused(secured.session("app"), UNREACHABLE, &["password"]);
@@ -79,12 +79,12 @@ fn older_kinds_of_passwords() {
     secured.other.connect().batch_execute(&md5).unwrap();
     secured.reach("localhost", &["sslmode=disable"]);
     assert_eq!(secured.session("admin").as_deref(), Ok("plain"));
-    // In clear, on a wire that anybody can read.
+    // A clear-text password on an unencrypted connection.
     secured.configure("host all all all password", Some("server"));
     assert_refused(secured.session("admin"), UNREACHABLE, &["clear", "scram-sha-256"]);
 }
 
-/// Recovery and other background work reach such a node as well.
+/// Recovery and other background tasks reach such a node as well.
 #[test]
 fn background_work_has_the_password() {
     let access = "host all all all scram-sha-256";
@@ -92,7 +92,7 @@ fn background_work_has_the_password() {
     let other = secured.other.connect();
     drop(other);
     let mut admin = secured.admin();
-    // Written here and there: two phases.
+    // Written here and on the node: two phases.
     admin
         .batch_execute(
             "CREATE TABLE public.here (x int); BEGIN; INSERT INTO public.here VALUES (1); \

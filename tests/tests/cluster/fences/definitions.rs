@@ -1,10 +1,10 @@
-//! Definitions behind a fence: refused, on the node as on the coordinator.
+//! DDL on fenced schemas is refused, on the node as on the coordinator.
 
 use postgres::Client;
 
 use super::{cluster, definition, fence, open, refused};
 
-/// Every one changes something in schema f.
+/// Each changes something in schema f.
 const DEFINITIONS: [&str; 54] = [
     "CREATE TABLE f.n (i int)",
     "CREATE TABLE f.n AS SELECT 1 AS i",
@@ -71,7 +71,7 @@ fn definitions_are_refused_on_the_node_and_on_the_coordinator() {
     client.batch_execute("CREATE ROLE somebody").unwrap();
     let (of_shells, of_tables) = (definition_of_shells(&mut client), definition(&mut node));
     let texts = DEFINITIONS.iter().chain(&TRUNCATES);
-    // On the node, for those who are connected to it and for the coordinator's sessions.
+    // On the node, for clients connected to it and for the coordinator's sessions.
     fence(&mut node, "definition");
     for sql in texts.clone() {
         refused(&mut node, sql);
@@ -82,7 +82,7 @@ fn definitions_are_refused_on_the_node_and_on_the_coordinator() {
         refused(&mut client, sql);
     }
     assert_eq!(definition(&mut node), of_tables);
-    // On the coordinator it comes before anything is sent.
+    // On the coordinator, the statement fails before anything is sent.
     open(&mut node);
     fence(&mut client, "definition");
     for sql in texts {
@@ -127,7 +127,7 @@ fn what_changes_no_definition_goes_on_behind_a_fence() {
         "EXPLAIN UPDATE f.t SET x = 7",
     ];
     for sql in harmless {
-        // A statement that may not be part of a block comes alone.
+        // Statements that cannot run in a transaction block are sent alone.
         client.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         if !sql.starts_with("CREATE TABLE") {
             node.batch_execute(sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));

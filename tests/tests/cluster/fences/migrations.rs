@@ -1,4 +1,4 @@
-//! What migrations themselves do passes the fence.
+//! Operations of migrations themselves pass the fence.
 
 use helios_tests::{BOUND, define_on_node, wait_until};
 use testkit::server::HOST;
@@ -44,7 +44,7 @@ fn replication_and_pulled_rows_pass_the_fence() {
     target.batch_execute("DROP SUBSCRIPTION p").unwrap();
 }
 
-/// What the coordinator takes for shells are its own tables to a migration's session.
+/// In a migration's session, the coordinator's shells are ordinary tables.
 #[test]
 fn a_migrations_session_works_on_what_is_here() {
     let cluster = cluster();

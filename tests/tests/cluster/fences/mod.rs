@@ -1,4 +1,4 @@
-//! Fences: what a migration keeps from being changed on a server, whoever tries.
+//! Fences: while a migration holds one, nobody else can change the fenced schema on that server.
 
 mod definitions;
 mod migrations;
@@ -8,7 +8,7 @@ use helios_tests::Cluster;
 use postgres::Client;
 use postgres::error::DbError;
 
-/// Schemas `f` and `other` on node 1, made through the coordinator.
+/// Creates schemas `f` and `other` on node 1 through the coordinator.
 const SCHEMAS: &str = "
     CREATE SCHEMA f DISTRIBUTED ON NODE \"node-1\"; CREATE SCHEMA other DISTRIBUTED ON NODE \"node-1\";
     CREATE TYPE f.mood AS ENUM ('sad'); CREATE DOMAIN f.small AS int;
@@ -42,7 +42,7 @@ fn refused(client: &mut Client, sql: &str) -> DbError {
         Ok(()) => panic!("not refused: {sql}"),
         Err(error) => error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}")).clone(),
     };
-    // On a node its own clients define nothing, whatever is fenced there.
+    // Clients of a node cannot run DDL there anyway, fenced or not.
     if error.message() == "cannot execute DDL on a node" {
         assert_eq!(error.code().code(), "0A000", "{sql}: {error:?}");
     } else {
@@ -55,7 +55,7 @@ fn refused(client: &mut Client, sql: &str) -> DbError {
     error
 }
 
-/// What there is in schema f, with owners, rights and comments.
+/// The objects in schema f, with owners, privileges and comments.
 fn definition(client: &mut Client) -> Vec<String> {
     let query = "
         SELECT format('%s %s %s %s', relname, relkind, relowner, relacl) FROM pg_class WHERE relnamespace = 'f'::regnamespace

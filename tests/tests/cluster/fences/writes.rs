@@ -1,4 +1,4 @@
-//! Writes behind a fence: refused, whatever way they come, and as long as the fence stands.
+//! Writes to fenced schemas are refused, whichever way they take, for as long as the fence exists.
 
 use helios_tests::{BOUND, backend, define_on_node, psql, wait_until};
 
@@ -8,7 +8,7 @@ use super::{cluster, definition, fence, open, refused};
 fn writes_are_refused_whatever_way_they_come() {
     let cluster = cluster();
     let (mut client, mut node) = (cluster.connect(), cluster.connect_to_node(1));
-    // A server of its own has ways into a schema that the coordinator's clients do not have.
+    // A plain server allows ways into a schema that the coordinator's clients do not have.
     define_on_node(
         &mut node,
         "CREATE SCHEMA plain; CREATE VIEW plain.v AS SELECT * FROM f.t;
@@ -70,7 +70,7 @@ fn writes_are_refused_whatever_way_they_come() {
     }
     node.batch_execute("EXECUTE reads").unwrap();
     assert_eq!(definition(&mut node), before);
-    // What a migration does itself passes; nobody else can say that he is one.
+    // The migration's own writes pass; other sessions cannot pretend to be one.
     let mut migration = cluster.connect_to_node(1);
     migration.batch_execute("SET helios.migration_session = on; UPDATE f.t SET x = 8; ALTER TABLE f.t ADD COLUMN n int; TRUNCATE f.log").unwrap();
     client.batch_execute("CREATE ROLE somebody LOGIN").unwrap();
@@ -84,7 +84,7 @@ fn writes_are_refused_whatever_way_they_come() {
     client.batch_execute("EXECUTE writes(1)").unwrap();
 }
 
-/// Who waits for a lock that the fence's transaction has, sees the fence; also when that was prepared.
+/// A statement that waits for a lock of the fence's transaction sees the fence afterwards, even if that transaction was prepared.
 #[test]
 fn whoever_gets_the_lock_after_the_fence_sees_it() {
     let cluster = cluster();
@@ -133,12 +133,12 @@ fn a_fence_lives_and_dies_with_its_transaction() {
     other.batch_execute(write).unwrap();
     node.batch_execute("UPDATE helios.fence SET kind = 'writes'").unwrap();
     refused(&mut other, write);
-    // A fence of another schema, or of one that does not exist, stops nobody here.
+    // A fence on another or a nonexistent schema blocks nobody here.
     node.batch_execute("UPDATE helios.fence SET schema = 'elsewhere'").unwrap();
     other.batch_execute(write).unwrap();
     other.batch_execute("CREATE SCHEMA elsewhere; DROP SCHEMA elsewhere").unwrap_err();
     open(&mut node);
-    // The fence goes with the extension.
+    // DROP EXTENSION removes the fence.
     fence(&mut node, "writes");
     node.batch_execute("DROP EXTENSION helios CASCADE").unwrap();
     other.batch_execute(write).unwrap();

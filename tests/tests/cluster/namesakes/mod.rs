@@ -1,5 +1,5 @@
-//! A name in a statement means on the node what it means here: every kind of utility statement is run on names that
-//! have namesakes everywhere, and leaves what it leaves on one plain server, or is refused and leaves nothing.
+//! A name in a statement refers to the same object on the node as here: every kind of utility statement is run on names that
+//! exist in several schemas, and must have the same effects as on one plain server, or be refused without effects.
 
 mod named;
 
@@ -19,7 +19,7 @@ const TEMPORARY: &str = include_str!("temporary.sql");
 const SCHEMAS: [(&str, Option<usize>); 5] =
     [("pl", None), ("ta", Some(1)), ("tb", Some(2)), ("td", Some(2)), ("tb2", Some(2))];
 
-/// Makes the schemas with all that has names; what is in `place` gives 100, 200, … so that one can tell them apart.
+/// Creates the schemas with all named objects; rows and numbers in `place` are 100, 200, … so that schemas can be told apart.
 fn set_up(client: &mut Client, distributed: bool) {
     for (number, (schema, node)) in (1..).zip(SCHEMAS) {
         let clause = match node {
@@ -39,7 +39,7 @@ fn lines(list: &'static str) -> impl Iterator<Item = (&'static str, &'static str
     list.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '))
 }
 
-/// What these schemas have in the open transaction, as a function in schema `asked` sees it.
+/// The contents of these schemas in the open transaction, as seen by a function in schema `asked`.
 fn described(client: &mut Client, asked: &str, schemas: &str, rows: bool) -> BTreeSet<String> {
     let query = format!("SELECT {asked}.describe('{{{schemas}}}', {rows})");
     text(client, &query).into_iter().collect()
@@ -56,11 +56,11 @@ fn differences(what: &str, plain: &BTreeSet<String>, found: &BTreeSet<String>) -
     all
 }
 
-/// Everything in the open transaction: the differences, empty if there are none.
+/// Compares everything in the open transaction; returns the differences.
 fn compare(plain: &mut Client, client: &mut Client) -> String {
     let mut all = String::new();
     let mut definitions = BTreeSet::new();
-    // A function runs where its schema is; `tb2` is never touched.
+    // A function runs where its schema is; `tb2` is never changed.
     for (asked, schemas, what) in
         [("pl", "pl", "the coordinator"), ("ta", "ta", "node 1"), ("tb2", "tb,td,tb2", "node 2")]
     {
@@ -110,10 +110,10 @@ fn try_one(plain: &mut Client, client: &mut Client, sql: &str) -> Outcome {
     outcome
 }
 
-/// One in so many statements is tried, unless `HELIOS_CORPUS=full` asks for all.
+/// Only one in this many statements is tried, unless `HELIOS_CORPUS=full` is set.
 const SHARE: usize = 3;
 
-/// Tries all statements with this order in which names are looked up, with temporary objects as well or without.
+/// Tries all statements with this search_path, with or without temporary objects.
 fn try_all(path: &str, temporary: bool) {
     let (cluster, plain) = (Cluster::start(2), PlainServer::start());
     set_up(&mut cluster.connect(), true);
@@ -131,7 +131,7 @@ fn try_all(path: &str, temporary: bool) {
     let (mut same, mut refused) = (0, 0);
     let is_full = std::env::var("HELIOS_CORPUS").is_ok_and(|corpus| corpus == "full");
     for (number, (kind, sql)) in lines(STATEMENTS).enumerate() {
-        // Each order takes another part of the statements, unless all are asked for.
+        // Each search_path gets another sample of the statements, unless all are requested.
         if !is_full && number % SHARE != path.len() % SHARE {
             continue;
         }

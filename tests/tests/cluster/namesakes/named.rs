@@ -1,4 +1,4 @@
-//! What a name in a statement could do to somebody else's rows.
+//! Names in statements must not give access to other users' rows.
 
 use helios_tests::{Cluster, refused, text};
 use postgres::Client;
@@ -17,7 +17,7 @@ fn tenants(cluster: &Cluster) -> Client {
     client
 }
 
-/// Takes all away again.
+/// Drops everything.
 fn gone(mut client: Client) {
     client
         .batch_execute("RESET search_path; DROP SCHEMA ta CASCADE; DROP SCHEMA tb CASCADE; DROP SCHEMA pl CASCADE")

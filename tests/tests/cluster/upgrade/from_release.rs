@@ -1,5 +1,5 @@
-//! Clusters of the version before, with that version's own library: they are updated server by server, the coordinator first, and serve
-//! statements all the time.
+//! Clusters of the previous version, with that version's library: they are updated server by server, the coordinator first, and serve
+//! statements throughout.
 
 use super::{BEFORE, NOW, installed, refused_before};
 use helios_tests::{BOUND, Cluster, pg, skip, text, wait_until};
@@ -7,7 +7,7 @@ use postgres::Client;
 use testkit::obtain::Obtained;
 use testkit::released;
 
-/// A cluster of the version before; None, with a note, where that version cannot be built.
+/// A cluster of the previous version; `None`, with a skip noted, if that version cannot be built.
 fn cluster_before(nodes: u16) -> Option<Cluster> {
     match released::library_dir(&pg(), BEFORE).unwrap() {
         Obtained::Yes(dir) => Some(Cluster::of_version(nodes, BEFORE, &dir)),
@@ -31,7 +31,7 @@ const SCHEMAS: &str = "
     CREATE TABLE here (id serial PRIMARY KEY, v text);
     INSERT INTO here (v) VALUES ('one')";
 
-/// On a coordinator whose catalogs are in the version before: what touches Helios is refused.
+/// Statements for a coordinator with catalogs of the previous version: those that use Helios are refused.
 const CONCERNED: [&str; 26] = [
     "SELECT * FROM a.t",
     "SELECT count(*) FROM here JOIN a.t USING (id)",
@@ -61,7 +61,7 @@ const CONCERNED: [&str; 26] = [
     "DROP EXTENSION helios",
 ];
 
-/// What does not touch Helios runs.
+/// Statements that do not use Helios run.
 const ORDINARY: [&str; 7] = [
     "SELECT * FROM here",
     "INSERT INTO here (v) VALUES ('two')",
@@ -96,7 +96,7 @@ fn cluster_is_updated_server_by_server() {
     assert_eq!(text(&mut client, left), [""; 0]);
 }
 
-/// The scripts are on the disk as soon as they are installed; the library is the old one until the restart.
+/// The scripts are on disk once installed; the old library stays loaded until the restart.
 fn library_before_refuses_the_new_scripts(cluster: &Cluster) {
     let mut client = cluster.connect();
     for statement in
@@ -128,7 +128,7 @@ fn coordinator_refuses_until_it_is_updated(cluster: &Cluster) {
     let mut dump = cluster.coordinator().client("pg_dump", "helios").unwrap();
     let dump = dump.args(["--table", "here"]).output().unwrap();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
-    // Which sequence it is shows only when it runs, in a plan that was made before the update.
+    // Which sequence is used is known only at execution, in a plan made before the update.
     open.batch_execute("PREPARE next(regclass) AS SELECT nextval($1)").unwrap();
     for _ in 0..7 {
         open.batch_execute("EXECUTE next('here_id_seq')").unwrap();
@@ -198,7 +198,7 @@ fn migrate(cluster: &Cluster, schema: &str, node: &str) {
     assert_eq!(text(&mut client, &rows), before);
 }
 
-/// Its library is the new one, its catalogs are the old ones: its coordinator is told, and everybody else goes on.
+/// A server with the new library but the old catalogs: its coordinator gets an error, other statements run.
 fn node_refuses_until_it_is_updated(cluster: &Cluster) {
     let mut client = cluster.connect();
     let told = |client: &mut Client, statement: &str| {
@@ -223,7 +223,7 @@ fn node_refuses_until_it_is_updated(cluster: &Cluster) {
     refused_before(&mut node, "SELECT helios.free_bytes()");
     node.batch_execute("ALTER EXTENSION helios UPDATE").unwrap();
     assert_eq!(installed(&mut node), NOW);
-    // The same session of the client, and the one to the node that was told.
+    // The same client session, with the same session on the node that was updated.
     assert_eq!(text(&mut client, "SELECT count(*) FROM a.t"), ["11"]);
 }
 
@@ -242,7 +242,7 @@ fn nodes_of_different_versions_serve(cluster: &Cluster) {
     assert_eq!(text(&mut client, "SELECT count(*) FROM a.t"), ["15"]);
 }
 
-/// The order that is not recommended: a node before its coordinator. Statements go on, since nothing that the version before calls is gone.
+/// The discouraged order: a node before its coordinator. Statements still run because everything that the previous version calls is still there.
 #[test]
 fn node_that_is_updated_first_serves_its_coordinator() {
     let Some(mut cluster) = cluster_before(1) else { return };

@@ -1,5 +1,5 @@
-//! From one version of the catalogs to the next: an update leaves what a new installation makes; until it has run, nothing takes catalogs
-//! of another version for what they are not; and whatever interrupts it, it has happened or it has not.
+//! Updates from one version of the catalogs to the next: an update has the same result as a new installation; until it has run, catalogs
+//! of another version are not misinterpreted; and if interrupted, it has happened completely or not at all.
 
 mod from_release;
 mod other_version;
@@ -9,19 +9,19 @@ use helios_tests::Cluster;
 use postgres::Client;
 use postgres::error::SqlState;
 
-/// The version before this one.
+/// The previous version.
 const BEFORE: &str = "0.1.0";
-/// This one.
+/// The current version.
 const NOW: &str = env!("CARGO_PKG_VERSION");
 
-/// A connection to a new database of the coordinator's server.
+/// Connects to a new database on the coordinator's server.
 fn new_database(cluster: &Cluster, name: &str) -> Client {
     let mut client = cluster.coordinator().connect("postgres").unwrap();
     client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).unwrap();
     cluster.coordinator().connect(name).unwrap()
 }
 
-/// A new database with the catalogs of the version before.
+/// Creates a database with the catalogs of the previous version.
 fn database_before(cluster: &Cluster, name: &str) -> Client {
     let mut client = new_database(cluster, name);
     client.batch_execute(&format!("CREATE EXTENSION helios VERSION '{BEFORE}'")).unwrap();
@@ -34,7 +34,7 @@ fn installed(client: &mut Client) -> String {
     client.query_one(query, &[]).unwrap().get(0)
 }
 
-/// The statement is refused because the catalogs are in the version before, with the remedy.
+/// Asserts that the statement is refused because of catalogs of the previous version, with a hint.
 #[track_caller]
 fn refused_before(client: &mut Client, sql: &str) {
     let error = client.simple_query(sql).map(|_| ()).expect_err(sql);

@@ -1,11 +1,11 @@
-//! This library, and catalogs of the version before it.
+//! The current library with catalogs of the previous version.
 
 use super::{BEFORE, NOW, database_before, installed, refused_before};
 use helios_tests::{BOUND, Cluster, backend, kill, text, wait_until};
 use postgres::Client;
 use std::time::Duration;
 
-/// Calls of all functions in C, with NULLs that the planner does not see for arguments.
+/// Calls of all functions in C, with NULL arguments that the planner cannot see.
 const CALLS: &str =
     "SELECT format('SELECT %s.%I(%s)%s', pronamespace::regnamespace, proname, string_agg('a.a' || n, ', ' ORDER BY n),
                    ' FROM (SELECT ' || string_agg(format('NULL::%s AS a%s', CASE WHEN t = 'anyelement'::regtype THEN 'text' ELSE format_type(t, NULL) END, n), ', ') FILTER (WHERE n IS NOT NULL) || ' OFFSET 0) AS a')
@@ -24,7 +24,7 @@ fn every_function_refuses_catalogs_of_another_version() {
     }
     assert_eq!(text(&mut client, "SELECT helios_version()"), [NOW]);
     client.batch_execute("ALTER EXTENSION helios UPDATE").unwrap();
-    // Now they are called, and have something else to say about their arguments, or nothing.
+    // Now they are called, and may fail because of their arguments.
     for call in calls.iter().filter(|call| call.contains("helios_node_for")) {
         client.simple_query(call).unwrap_or_else(|error| panic!("{call}: {error:?}"));
     }
@@ -100,7 +100,7 @@ fn open_sessions_and_prepared_statements_go_on_after_an_update() {
     let mut open = cluster.coordinator().connect("sessions_before").unwrap();
     open.batch_execute("CREATE SCHEMA plain; CREATE TABLE plain.t (a int); PREPARE p AS SELECT count(*) FROM plain.t; EXECUTE p").unwrap();
     refused_before(&mut open, "CREATE SCHEMA tenant DISTRIBUTED");
-    // In a transaction of its own, whose snapshot is older than the update.
+    // In its own transaction, whose snapshot is older than the update.
     open.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; EXECUTE p").unwrap();
     updating.batch_execute("ALTER EXTENSION helios UPDATE").unwrap();
     assert_eq!(text(&mut open, "SELECT count(*) FROM helios_nodes"), ["1"]);
@@ -184,7 +184,7 @@ fn server_killed_in_the_middle_of_an_update_has_the_version_before() {
 fn workers_wait_for_the_update_and_say_so_once() {
     let cluster = Cluster::start(0);
     let mut client = database_before(&cluster, "worker_before");
-    // The launcher looks at every database when it starts.
+    // The launcher visits every database when it starts.
     let server = cluster.coordinator();
     drop(client);
     server.stop(testkit::server::Shutdown::Fast).unwrap();
@@ -200,7 +200,7 @@ fn workers_wait_for_the_update_and_say_so_once() {
         0 => Err("no line".to_owned()),
         _ => Ok(()),
     });
-    std::thread::sleep(Duration::from_secs(7)); // longer than between two looks of the launcher
+    std::thread::sleep(Duration::from_secs(7)); // longer than the launcher's interval
     assert_eq!(lines(), 1);
     client = server.connect("worker_before").unwrap();
     client.batch_execute("ALTER EXTENSION helios UPDATE").unwrap();

@@ -1,4 +1,4 @@
-//! What an update leaves.
+//! The result of an update.
 
 use super::{BEFORE, NOW, database_before, installed, new_database};
 use helios_tests::{Cluster, text};

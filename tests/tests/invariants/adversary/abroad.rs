@@ -1,4 +1,4 @@
-//! A hostile server outside of the cluster: whose schema is imported gains nothing here by what is in it, or around it.
+//! A hostile server outside of the cluster: the owner of an imported schema gains nothing here by its contents, or by other objects on that server.
 
 use helios_tests::{BOUND, PlainServer, pg, wait_until};
 use testkit::server::{HOST, ROLE};
@@ -7,7 +7,7 @@ use super::Stage;
 use super::corpus::SETUP;
 use crate::{described, value};
 
-/// Names of PostgreSQL's and of ours, and what runs by itself: whoever owns the server may have put them there.
+/// Objects named like PostgreSQL's and Helios' own, and code that runs automatically, as the server's owner might have created them.
 const AROUND: &str = r#"
 CREATE FUNCTION mp.seize() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
     BEGIN ALTER ROLE mallory SUPERUSER; EXCEPTION WHEN OTHERS THEN END; END $$;
@@ -50,7 +50,7 @@ fn a_hostile_server_gains_nothing_by_an_import() {
     let create = "CREATE ROLE mallory LOGIN SUPERUSER; GRANT CREATE ON DATABASE helios TO mallory;
         SET SESSION AUTHORIZATION mallory";
     there.batch_execute(create).unwrap();
-    // In the cluster the name is taken by the schema of before.
+    // In the cluster, the name is taken by the schema imported before.
     stage.eyes[0].batch_execute("DROP SCHEMA mm, mp CASCADE").unwrap();
     let setup = SETUP.replace("DISTRIBUTED ON NODE 'node-1'", "");
     there.batch_execute(&setup).unwrap();
@@ -64,7 +64,7 @@ fn a_hostile_server_gains_nothing_by_an_import() {
     stage.before = stage.fingerprint();
     let from = format!("host={HOST} port={} dbname=helios user={ROLE}", abroad.server.port);
     let mut seen = Vec::new();
-    // What cannot be taken over is refused; the second time it is gone.
+    // Objects that cannot be imported cause an error; the second attempt is made without them.
     for harmless in ["", HARMLESS] {
         there.batch_execute(harmless).unwrap();
         let import = format!("SELECT helios_import_schema('{from}', 'mm', 'node-2')");
@@ -81,7 +81,7 @@ fn a_hostile_server_gains_nothing_by_an_import() {
 }
 
 impl Stage {
-    /// The state that an import ends in, with its error.
+    /// The state in which an import ends, with its error.
     fn end_of_import(&mut self, id: &str) -> String {
         let select = format!(
             "SELECT state || ': ' || coalesce(error, '') FROM helios.migration WHERE id = {id}"

@@ -1,5 +1,5 @@
-//! What an unprivileged role tries. To add an attempt, add a line: a name and a script, which may fail. What matters is
-//! that nothing that is guarded has changed afterwards; see `fingerprint` in `mod.rs`.
+//! Attempts by an unprivileged role. To add one, add a line with a name and a script, which may fail. What matters is
+//! that nothing protected has changed afterwards; see `fingerprint` in `mod.rs`.
 
 use On::{Both, Coordinator, Node};
 
@@ -7,7 +7,7 @@ use On::{Both, Coordinator, Node};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     Coordinator,
-    /// On the nodes, around the coordinator.
+    /// On the nodes, bypassing the coordinator.
     Node,
     Both,
 }
@@ -22,7 +22,7 @@ const fn attempt(name: &'static str, on: On, sql: &'static str) -> Attempt {
     Attempt { name, on, sql }
 }
 
-/// What `mallory` owns when it begins. `mm` is distributed, `mp` is plain.
+/// Objects initially owned by `mallory`. `mm` is distributed, `mp` is plain.
 pub const SETUP: &str = r#"
 CREATE SCHEMA mm DISTRIBUTED ON NODE 'node-1';
 CREATE SCHEMA mp;
@@ -83,7 +83,7 @@ INSERT INTO mm.of_domain VALUES (2); INSERT INTO mm.guarded SELECT coalesce(max(
 INSERT INTO mm.triggered SELECT max(x) + 1 FROM mm.triggered; INSERT INTO mm.colored SELECT max(id) + 1, 'red' FROM mm.colored;
 UPDATE mm.checked SET x = x; UPDATE mm.filled SET v = v WHERE x = 1";
 
-/// What the administrator does meanwhile, unaware.
+/// Statements run by the unsuspecting administrator in the meantime.
 pub const ADMINISTRATOR: [&str; 12] = [
     "SELECT * FROM helios_check_cluster()",
     "SELECT helios_measure_sizes()",
@@ -99,9 +99,9 @@ pub const ADMINISTRATOR: [&str; 12] = [
     "SELECT * FROM helios_check_cluster()",
 ];
 
-#[rustfmt::skip] // a table
+#[rustfmt::skip] // keep the table
 pub const ATTEMPTS: &[Attempt] = &[
-    // The API.
+    // The SQL API.
     attempt("label", Both, "SECURITY LABEL FOR helios ON SCHEMA mp IS 'distributed'"),
     attempt("label in a function", Both, "DO $$BEGIN EXECUTE 'SECURITY LABEL FOR helios ON SCHEMA mp IS ''distributed'''; END$$"),
     attempt("label away", Both, "SECURITY LABEL FOR helios ON SCHEMA mm IS NULL"),
@@ -164,7 +164,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("operator of ours", Both, "CREATE OPERATOR mp.@@@ (leftarg = text, procedure = helios.grammar_effect)"),
     attempt("aggregate of ours", Both, "CREATE AGGREGATE mp.a(text) (sfunc = helios.evaluate, stype = internal)"),
     attempt("cast of ours", Both, "CREATE CAST (text AS jsonb) WITH FUNCTION helios.grammar_effect(text)"),
-    // Catalogs of ours.
+    // Helios' catalogs.
     attempt("insert node", Both, "INSERT INTO helios.node (name, hosts, ports, database, cluster) VALUES ('e', '{x}', '{1}', 'd', 1)"),
     attempt("update node", Both, "UPDATE helios.node SET hosts = '{evil}'"),
     attempt("update schema", Both, "UPDATE helios.schema SET shard = 1"),
@@ -250,7 +250,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("drop owned", Both, "DROP OWNED BY postgres CASCADE"),
     attempt("reassign owned", Both, "REASSIGN OWNED BY postgres TO mallory"),
     attempt("user mapping", Both, "CREATE USER MAPPING FOR postgres SERVER x"),
-    // Objects of others.
+    // Other roles' objects.
     attempt("read another", Both, "SELECT * FROM victim.secret"),
     attempt("read another through a view", Both, "CREATE VIEW mp.w AS SELECT * FROM victim.secret; SELECT * FROM mp.w"),
     attempt("copy another", Both, "COPY victim.secret TO STDOUT"),
@@ -320,7 +320,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("notify", Both, "NOTIFY helios, 'x'; LISTEN helios"),
     attempt("status of a transaction", Both, "SELECT helios_transaction_status('helios_1_1_1_1_1'''); SELECT helios_transaction_status('x')"),
     attempt("export a snapshot", Both, "BEGIN; SELECT pg_export_snapshot()"),
-    // Names that take the place of others.
+    // Names that mask others.
     attempt("temporary namesakes", Both, "CREATE TEMP TABLE node (x int); CREATE TEMP TABLE pg_class (x int); CREATE TEMP TABLE filled (x int); SELECT count(*) FROM helios_schemas"),
     attempt("function in pg_temp", Both, "CREATE FUNCTION pg_temp.format(text, text, text) RETURNS text LANGUAGE sql AS 'SELECT ''x''::text'; SELECT count(*) FROM mm.filled"),
     attempt("operator in pg_temp", Both, "CREATE FUNCTION pg_temp.eq(name, name) RETURNS bool LANGUAGE sql AS 'SELECT true'; CREATE OPERATOR pg_temp.= (leftarg = name, rightarg = name, procedure = pg_temp.eq); SELECT * FROM helios_migrations"),
@@ -346,7 +346,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     attempt("nested execute", Coordinator, "DO $$BEGIN EXECUTE 'DO $x$BEGIN EXECUTE ''ALTER ROLE mallory SUPERUSER''; END$x$'; END$$"),
 ];
 
-/// Definitions that a client of a node tries to make there, which the coordinator would not know.
+/// DDL attempted by a client of a node, which the coordinator would not know about.
 pub const ON_A_NODE: [&str; 8] = [
     "ALTER TABLE mm.filled ADD COLUMN hidden int",
     "CREATE TABLE mm.hidden (x int)",

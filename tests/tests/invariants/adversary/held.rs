@@ -1,15 +1,15 @@
-//! The same attempts in states that last for a moment only, which failpoints hold, and with replicas.
+//! The same attempts in transient states, which failpoints hold, and with replicas.
 
 use helios_tests::{BOUND, Cluster};
 
 use super::{SETTINGS, Stage};
 use crate::value;
 
-/// Attempts wait for what is held: not for long.
+/// Attempts wait for what is held, but not for long.
 const LIMITS: &str = "SET statement_timeout = '300ms'; SET lock_timeout = '100ms'";
 
 impl Stage {
-    /// Everything, while a migration that `begin` starts is held at a place.
+    /// Makes all attempts while a migration started by `begin` is held at a failpoint.
     fn perform_held(&mut self, place: &str, begin: &str) {
         self.cluster.failpoint(place, "hang", 1, 0);
         value(&mut self.eyes[0], begin).unwrap();

@@ -1,5 +1,5 @@
-//! A standing adversary: a role with nothing but CREATE on the database tries everything in `corpus.rs`, on every server
-//! and in every phase of a move. Whatever each attempt says, no right, role, owner or row of others has changed.
+//! An adversary: a role with only CREATE on the database tries everything in `corpus.rs`, on every server
+//! and in every phase of a migration. Whatever the results, no privilege, role, owner or row of others may change.
 
 mod abroad;
 mod corpus;
@@ -15,7 +15,7 @@ use testkit::server::Server;
 
 use crate::{described, value};
 
-/// What must stay as it is on a server. Roles that Helios makes for moves are its own, as long as they have no rights.
+/// What must not change on a server. Roles that Helios creates for migrations are exempt as long as they have no privileges.
 const FINGERPRINT: &str = "SELECT concat_ws(E'\\n',
     (SELECT string_agg(format('role %s %s %s', rolname, concat(rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls),
                               md5(coalesce(rolpassword, ''))), E'\\n' ORDER BY rolname)
@@ -45,7 +45,7 @@ const FINGERPRINT: &str = "SELECT concat_ws(E'\\n',
     (SELECT 'shared ' || string_agg(id::text, ' ' ORDER BY id) FROM public.shared),
     (SELECT 'prepared ' || string_agg(gid, ' ') FROM pg_prepared_xacts WHERE owner <> 'mallory' AND gid !~ '^helios_'))";
 
-/// Of the coordinator alone.
+/// What must not change on the coordinator, in addition.
 const DIRECTORY: &str = "SELECT concat_ws(E'\\n',
     (SELECT string_agg(format('placed %s %s', name, shard), E'\\n' ORDER BY name) FROM helios.schema WHERE name = 'victim'),
     (SELECT 'credentials ' || count(*) FROM helios.credential))";
@@ -58,13 +58,13 @@ const SETTINGS: [&str; 3] =
 
 struct Stage {
     cluster: Cluster,
-    /// One session a server of the administrator's, to look.
+    /// The administrator's sessions, one per server, for inspection.
     eyes: Vec<Client>,
-    /// One of mallory's a server, where it is open.
+    /// mallory's sessions, one per server while open.
     hands: Vec<(Server, Option<Client>)>,
     before: Vec<String>,
     outcomes: Vec<String>,
-    /// How long an attempt may wait.
+    /// Maximum time an attempt may wait.
     limits: &'static str,
 }
 
@@ -111,7 +111,7 @@ impl Stage {
         all
     }
 
-    /// Names what has changed, and what was tried last.
+    /// Reports what has changed, and the last attempt.
     #[track_caller]
     fn assert_unchanged(&mut self, tried: &str) {
         let now = self.fingerprint();
@@ -167,7 +167,7 @@ impl Stage {
         }
     }
 
-    /// Everything, in one phase.
+    /// Makes all attempts in one phase.
     fn perform(&mut self, phase: &str) {
         for some in ATTEMPTS.chunks(10) {
             some.iter().for_each(|attempt| self.attempt(phase, attempt));
@@ -231,7 +231,7 @@ impl Stage {
 fn an_adversary_gains_nothing_before_and_during_a_copy() {
     let mut stage = Stage::new();
     stage.perform("before the move");
-    // So slow that its copy lasts as long as it has to.
+    // So slow that its copy takes long enough.
     stage.set_rate("1");
     let id = stage.begin("SELECT helios_migrate_schema('mm', 'node-2')");
     stage.wait_for(&id, "backfill");
@@ -259,7 +259,7 @@ fn an_adversary_gains_nothing_after_a_switch() {
     stage.assert_unchanged("the end of the way home");
 }
 
-/// Definitions on a node come from the coordinator alone.
+/// DDL on a node is accepted from the coordinator only.
 #[test]
 fn a_client_of_a_node_defines_nothing_there() {
     let stage = Stage::new();

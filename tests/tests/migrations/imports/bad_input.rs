@@ -1,4 +1,4 @@
-//! What keeps a schema from being imported is said to the one who asks, with the remedy, before anything is touched.
+//! Obstacles to an import are reported to the client, with a hint, before anything is changed.
 
 use postgres::Client;
 use testkit::cluster::DATABASE;
@@ -14,7 +14,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// It is refused with this code and these words, and a hint.
+    /// Asserts that it is refused with this SQLSTATE, these words, and a hint.
     #[track_caller]
     fn refused(&mut self, arguments: &str, code: &str, words: &str) {
         let sql = format!("SELECT helios_import_schema({arguments})");
@@ -26,7 +26,7 @@ impl Stage {
         assert!(error.hint().is_some(), "{sql}: no hint: {error:?}");
     }
 
-    /// As [`Self::refused`], for schema t of the foreign server.
+    /// Like [`Self::refused`], for schema t of the foreign server.
     #[track_caller]
     fn t_refused(&mut self, code: &str, words: &str) {
         let from = self.abroad.conninfo();
@@ -180,7 +180,7 @@ fn a_foreign_server_that_goes_down_and_comes_back() {
     abroad.connect().batch_execute("INSERT INTO t.a VALUES (0)").unwrap();
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.a"), ["8001"]);
-    // Gone for good, there is a way out, and it is told.
+    // If it is gone for good, the hint gives a way out.
     abroad.0.server.stop(Shutdown::Fast).unwrap();
     client.query("SELECT helios_finish_migration($1)", &[&id]).unwrap();
     reaches(&mut client, id, "DELETE FROM helios.cleanup");

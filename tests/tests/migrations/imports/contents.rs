@@ -1,4 +1,4 @@
-//! Everything that a schema can hold comes along, and goes back.
+//! All kinds of objects in a schema are imported, and returned by a rollback.
 
 use testkit::cluster::DATABASE;
 
@@ -66,7 +66,7 @@ fn everything_in_a_foreign_schema_comes_and_goes_back() {
     stays_closed(&abroad, &mut there);
 }
 
-/// What is finished is a distributed schema like any other.
+/// A finished import is a distributed schema like any other.
 fn finished(cluster: &Cluster, client: &mut Client, before: &str, rows: &[Vec<String>]) {
     assert_eq!(everything(client), rows);
     assert_eq!(definition(cluster.node(1), "Odd.Name"), before);
@@ -91,7 +91,7 @@ fn finished(cluster: &Cluster, client: &mut Client, before: &str, rows: &[Vec<St
     client.batch_execute("DROP SCHEMA \"Odd.Name\" CASCADE").unwrap();
 }
 
-/// Nothing writes or changes the old copy, in whatever way.
+/// Nothing can write to or alter the old copy, in any way.
 fn closed_abroad(there: &mut Client) {
     for sql in [
         r#"INSERT INTO "Odd.Name".parent VALUES (99, 'x')"#,
@@ -110,7 +110,7 @@ fn closed_abroad(there: &mut Client) {
     there.batch_execute("RESET session_replication_role; REFRESH MATERIALIZED VIEW \"Odd.Name\".summary; CREATE TABLE elsewhere (x int); DROP TABLE elsewhere").unwrap();
 }
 
-/// After the end only what keeps writers out is left there, and goes with one statement.
+/// After the end only the write protection is left there; one statement removes it.
 fn stays_closed(abroad: &Abroad, there: &mut Client) {
     let insert = r#"INSERT INTO "Odd.Name".parent VALUES (99, 'x')"#;
     refused(there, insert);
@@ -125,7 +125,7 @@ fn stays_closed(abroad: &Abroad, there: &mut Client) {
 fn without_a_way_back_and_on_a_server_that_is_a_whole_cluster() {
     let (cluster, abroad) = (cluster(0), Abroad::start());
     let (mut client, mut there) = (cluster.connect(), abroad.connect());
-    // A role that is no superuser does.
+    // A role that is not a superuser is sufficient.
     there
         .batch_execute(&format!(
             "CREATE ROLE importer LOGIN REPLICATION; GRANT CREATE ON DATABASE {DATABASE} TO importer; \
@@ -176,7 +176,7 @@ fn what_changes_there_during_the_copy_comes_too_or_ends_the_import() {
     let (mut client, mut there) = (cluster.connect(), abroad.connect());
     there.batch_execute("CREATE SCHEMA t; CREATE TABLE t.a (id int PRIMARY KEY); INSERT INTO t.a SELECT generate_series(1, 100); \
         CREATE TABLE t.b (id int PRIMARY KEY); INSERT INTO t.b SELECT generate_series(1, 100); CREATE FUNCTION t.f() RETURNS int LANGUAGE sql AS 'SELECT 1'").unwrap();
-    // Until it ends, the slot waits.
+    // Slot creation waits until it ends.
     let mut other = abroad.connect();
     other.batch_execute("BEGIN; INSERT INTO t.a VALUES (1000)").unwrap();
     let id = begin(&mut client, &abroad.conninfo(), "t", "node-1");

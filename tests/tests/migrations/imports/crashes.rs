@@ -1,5 +1,5 @@
-//! The worker of an import, or the foreign server, dies at each step, also between the two commits of the switch: it goes
-//! on by itself, every acknowledged write is there once, and both copies can never be written.
+//! The worker of an import, or the foreign server, is killed at each step, including between the two commits of the switch: the import
+//! continues by itself, every acknowledged write is present exactly once, and the two copies are never writable at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -13,16 +13,16 @@ use testkit::server::Server;
 use super::{Abroad, assert_gone};
 use crate::{SETTINGS, shown, text};
 
-/// What happens at the place.
+/// The fault at the failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
-    /// The migration's worker dies by SIGKILL, which restarts the coordinator's other processes.
+    /// The migration's worker is killed by SIGKILL, which restarts the coordinator's other processes.
     Worker,
-    /// The foreign server dies with all its processes.
+    /// The foreign server is killed with all its processes.
     Foreign,
 }
 
-/// On which way the place is reached.
+/// The operation in which the failpoint is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     There,
@@ -62,8 +62,8 @@ fn write(
     while !stop.load(Ordering::Relaxed) {
         number += 1;
         let insert = format!("INSERT INTO t.ledger VALUES ({number})");
-        // Servers are killed, and the coordinator restarts its processes when one is.
-        // None: it is not known whether it was written.
+        // Servers are killed, and the coordinator restarts its processes when one of them is.
+        // `None`: it is unknown whether the row was written.
         let try_on = |client: &mut Option<Client>, server: &Server| match client {
             Some(connected) => {
                 let tried = connected.batch_execute(&insert);
@@ -80,7 +80,7 @@ fn write(
                 Some(false)
             }
         };
-        // The foreign copy first: what it took although it is closed would be lost.
+        // Try the foreign copy first: rows that it accepts although it is closed would be lost.
         let mut written = try_on(&mut there, &abroad.0.server);
         if written == Some(false) {
             written = try_on(&mut here, cluster.coordinator());
@@ -179,7 +179,7 @@ impl Stage {
         self.cluster.failpoint(place, action, 1, 0);
     }
 
-    /// Waits until the place is reached, lets the fault happen, and mends it.
+    /// Waits until the failpoint is reached, causes the fault, and repairs it.
     fn strike(&self, place: &str, deaths: usize) {
         if self.fault == Fault::Worker {
             return wait_until(&format!("the worker has died at {place}"), BOUND, || {
@@ -207,7 +207,7 @@ impl Stage {
         })
     }
 
-    /// Asks for the way back, if it was not taken yet.
+    /// Requests the rollback unless that was done already.
     fn roll_back(&self, id: i64) {
         self.asked(|client| {
             let open = "SELECT state = 'dual_write_back' FROM helios.migration WHERE id = $1";
@@ -237,7 +237,7 @@ impl Stage {
     }
 }
 
-/// Stops the writer when a check has failed.
+/// Stops the writer if a check has failed.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {

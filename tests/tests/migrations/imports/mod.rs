@@ -1,4 +1,4 @@
-//! Schemas of a plain PostgreSQL server, which knows nothing of Helios, are taken over while they are used.
+//! Schemas of a plain PostgreSQL server, which does not know Helios, are imported while in use.
 
 mod bad_input;
 mod contents;
@@ -23,7 +23,7 @@ impl Abroad {
         Self::with_settings(&["max_prepared_transactions = 0"])
     }
 
-    /// With further configuration lines. `HELIOS_FOREIGN_PG` chooses a version that is not the cluster's.
+    /// Starts one with additional configuration lines. `HELIOS_FOREIGN_PG` selects another version than the cluster's.
     fn with_settings(settings: &[&str]) -> Self {
         let major = std::env::var("HELIOS_FOREIGN_PG").map(|major| major.parse().unwrap());
         let pg = major.map_or_else(|_| pg(), |major| Postgres::require(major).unwrap());
@@ -38,7 +38,7 @@ impl Abroad {
         format!("host={HOST} port={} dbname={DATABASE} user={ROLE}", self.0.server.port)
     }
 
-    /// Nothing of any import is left here.
+    /// Asserts that nothing of any import is left here.
     #[track_caller]
     fn assert_clean(&self) {
         let mut client = self.connect();
@@ -62,14 +62,14 @@ const TRACES: &str = "SELECT 'slot ' || slot_name FROM pg_replication_slots \
     UNION ALL SELECT 'session ' || application_name || ': ' || query FROM pg_stat_activity \
                WHERE application_name LIKE 'helios%'";
 
-/// Begins an import.
+/// Starts an import.
 fn begin(client: &mut Client, from: &str, schema: &str, node: &str) -> i64 {
     let query = "SELECT helios_import_schema($1, $2, $3)";
     let begun = client.query_one(query, &[&from, &schema, &node]);
     begun.unwrap_or_else(|error| panic!("{error:?}")).get(0)
 }
 
-/// Imports as far as the switch.
+/// Imports up to the switch.
 #[track_caller]
 pub fn switch(client: &mut Client, abroad: &Abroad, schema: &str, node: &str) -> i64 {
     let id = begin(client, &abroad.conninfo(), schema, node);
@@ -77,7 +77,7 @@ pub fn switch(client: &mut Client, abroad: &Abroad, schema: &str, node: &str) ->
     id
 }
 
-/// As after an import that left nothing: no schema here, none on the nodes.
+/// Asserts the state after an import that left nothing: no schema here, none on the nodes.
 #[track_caller]
 fn assert_gone(cluster: &Cluster, schema: &str) {
     assert_clean(cluster, &[]);
@@ -93,7 +93,7 @@ fn assert_gone(cluster: &Cluster, schema: &str) {
     assert_eq!(known, 0);
 }
 
-/// Waits until the migration's row shows these words.
+/// Waits until the migration's row contains these words.
 #[track_caller]
 fn reaches(client: &mut Client, id: i64, words: &str) {
     wait_until(&format!("the migration shows \"{words}\""), BOUND, || {
@@ -102,7 +102,7 @@ fn reaches(client: &mut Client, id: i64, words: &str) {
     });
 }
 
-/// Waits until the migration is in a state.
+/// Waits until the migration is in this state.
 #[track_caller]
 fn reaches_state(client: &mut Client, id: i64, state: &str) {
     wait_until(&format!("the migration is in state {state}"), BOUND, || {

@@ -1,4 +1,4 @@
-//! A password in the connection string is used, and shown nowhere.
+//! A password in the connection string is used, but never shown.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -12,7 +12,7 @@ use crate::{SETTINGS, assert_clean, finish, roll_back, shown, text, wait};
 
 const SECRET: &str = "top%secret'word";
 
-/// A foreign server that wants a password of the role `importer`, and logs all that it is asked.
+/// A foreign server that requires a password of role `importer` and logs all statements.
 fn strict() -> Abroad {
     let abroad = Abroad::start();
     let mut client = abroad.connect();
@@ -49,7 +49,7 @@ fn log(server: &Server) -> String {
     String::from_utf8_lossy(&std::fs::read(server.log()).unwrap()).into_owned()
 }
 
-/// Whether sessions of a server show the password, or anything that an ordinary role can read does.
+/// Whether the sessions of a server, or anything readable by an ordinary role, show the password.
 #[track_caller]
 fn assert_hidden(client: &mut Client) {
     let seen = "SELECT query FROM pg_stat_activity WHERE query LIKE '%sec' || 'ret%' AND pid <> pg_backend_pid() \
@@ -72,7 +72,7 @@ fn a_password_in_the_connection_string_is_shown_nowhere() {
     let error = error.as_db_error().unwrap();
     assert_eq!(error.code().code(), "08001", "{error:?}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
-    // The whole string is a URI here, with the password encoded.
+    // The whole connection string is a URI here, with the password URL-encoded.
     let uri = format!(
         "postgresql://importer:top%25secret%27word@127.0.0.1:{}/{}",
         abroad.0.server.port,
@@ -92,7 +92,7 @@ fn a_password_in_the_connection_string_is_shown_nowhere() {
     assert_gone(&cluster, "t");
     let kept = "SELECT count(*) FROM helios.foreign_server WHERE password IS NOT NULL";
     assert_eq!(text(&mut client, kept), ["0"]);
-    // The parameters of the statement are the client's own: only what Helios adds is looked at.
+    // The statement's parameters are the client's own: check only what Helios adds.
     for server in [cluster.coordinator(), cluster.node(1)] {
         let log = log(server);
         let told: Vec<&str> = log
@@ -120,7 +120,7 @@ fn a_password_in_the_statement_is_not_in_the_log_of_its_error() {
 fn a_password_file_does() {
     let (cluster, abroad) = (loud_cluster(), strict());
     let mut client = cluster.connect();
-    // It is the servers' user that reads it.
+    // The server's operating system user reads it.
     let path = cluster.dir().join("passwords");
     std::fs::write(&path, format!("127.0.0.1:{}:*:importer:{SECRET}\n", abroad.0.server.port))
         .unwrap();
@@ -142,7 +142,7 @@ fn a_password_file_does() {
     }
 }
 
-/// The foreign server follows the node with a password, or says at once that it cannot.
+/// The foreign server follows the node with a password, or reports immediately that it cannot.
 #[test]
 fn the_way_back_needs_the_password_of_the_node() {
     let (cluster, abroad) = (Cluster::with_settings(1, &SETTINGS), Abroad::start());
@@ -152,7 +152,7 @@ fn the_way_back_needs_the_password_of_the_node() {
     there.batch_execute("SELECT pg_reload_conf()").unwrap();
     there.batch_execute("CREATE SCHEMA t; CREATE TABLE t.a (id int PRIMARY KEY)").unwrap();
     node.batch_execute("ALTER ROLE postgres PASSWORD 'nodesecret'").unwrap();
-    // The coordinator knows the password from a file of its own.
+    // The coordinator reads the password from a separate file.
     let file = cluster.dir().join("passwords");
     std::fs::write(&file, "*:*:*:postgres:nodesecret\n").unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();

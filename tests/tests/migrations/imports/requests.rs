@@ -1,4 +1,4 @@
-//! Imports are cancelled in any state, and leave nothing on either side.
+//! Imports can be cancelled in any state, and leave nothing on either side.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn cancelled_at_once_and_in_the_transaction_that_began_it() {
     assert_eq!(wait(&mut client, id), "cancelled");
     abroad.assert_clean();
     assert_gone(&cluster, "t");
-    // Rolled back with its transaction, it has never been.
+    // Rolled back with its transaction, it never existed.
     let mut transaction = client.transaction().unwrap();
     transaction.query_one(ask, &[&abroad.conninfo()]).unwrap();
     transaction.rollback().unwrap();
@@ -59,7 +59,7 @@ fn cancelled_before_the_slot_while_rows_come_and_before_the_switch() {
     reaches(&mut client, id, "waiting for open transactions");
     other.batch_execute("COMMIT").unwrap();
     reaches_state(&mut client, id, "backfill");
-    // Meanwhile the name is taken, and there is nothing to see.
+    // Meanwhile the name is taken, and the schema is not visible.
     let taken = client.batch_execute("CREATE SCHEMA t").unwrap_err();
     assert_eq!(taken.code().unwrap().code(), "42P06");
     let fenced = client.batch_execute("CREATE TABLE t.x (x int)").unwrap_err();
@@ -73,7 +73,7 @@ fn cancelled_before_the_slot_while_rows_come_and_before_the_switch() {
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
     other.batch_execute("BEGIN; DECLARE c CURSOR FOR SELECT FROM t.a").unwrap();
     let id = begin(&mut client, &abroad.conninfo(), "t", "node-1");
-    // A reader is in nobody's way; a writer is.
+    // A reader does not block it; a writer does.
     assert_eq!(wait(&mut client, id), "dual_write_back", "{}", shown(&mut client, id));
     client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
     wait_until("writers go on there while a reader still holds the table", BOUND, || {

@@ -1,4 +1,4 @@
-//! Clients that write to the foreign server, and go where the schema is when they are sent away, lose nothing.
+//! Clients that write to the foreign server, and connect to the cluster once they are refused there, lose nothing.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ const TENANT: &str = "CREATE SCHEMA t; \
     CREATE TABLE t.noted (number bigint); CREATE SEQUENCE t.counter; CREATE TABLE t.drawn (value bigint PRIMARY KEY); \
     INSERT INTO t.entry SELECT -i, md5(i::text) FROM generate_series(1, 30000) i;";
 
-/// What one transaction does; it either commits all of it or nothing.
+/// The writes of one transaction, which are committed atomically.
 const WORK: [&str; 4] = [
     "INSERT INTO t.entry (number, v) VALUES ({n}, 'x')",
     "BEGIN; INSERT INTO t.entry (number, v) VALUES ({n}, 'x'); INSERT INTO t.line SELECT {n}, x FROM generate_series(1, 3) x; COMMIT",
@@ -33,7 +33,7 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Writes on one of the servers until sent away, then on the other.
+    /// Writes to one of the servers until refused, then to the other.
     fn write(&self, mut sides: [Client; 2], work: &str) {
         let mut side = 0;
         while !self.stop.load(Ordering::Relaxed) {
@@ -44,7 +44,7 @@ impl Ledger {
                 }
                 Err(error) => {
                     let code = error.code().unwrap_or_else(|| panic!("{error:?}")).code();
-                    // Sent away; not there any more, or not yet; caught in the middle of that.
+                    // Refused; no longer there, or not yet; interrupted by the switch.
                     assert!(
                         ["55006", "42P01", "3F000", "40001", "55000"].contains(&code),
                         "{error:?}"
@@ -59,7 +59,7 @@ impl Ledger {
     }
 }
 
-/// Lets the clients end also when the test fails.
+/// Stops the clients, also if the test fails.
 struct StopAtEnd<'a>(&'a Ledger);
 
 impl Drop for StopAtEnd<'_> {
@@ -107,7 +107,7 @@ fn every_acknowledged_write_is_there_once() {
     );
 }
 
-/// What was acknowledged is there; when nobody writes any more, nothing else.
+/// Asserts that acknowledged rows are present, and nothing else once no client is writing.
 fn check(client: &mut Client, ledger: &Ledger, ended: bool) {
     let acknowledged = ledger.acknowledged.lock().unwrap().clone();
     let rows = client.query("SELECT number FROM t.entry WHERE number >= 0", &[]).unwrap();
@@ -125,7 +125,7 @@ fn check(client: &mut Client, ledger: &Ledger, ended: bool) {
     assert_eq!(text(client, "SELECT count(*) FROM t.entry WHERE number < 0"), ["30000"]);
 }
 
-/// A prepared statement, or a function, that has been used keeps nothing of a schema that went back.
+/// Prepared statements and functions that have been used keep no state of a schema that was returned.
 #[test]
 fn plans_that_were_kept_find_nothing_when_the_schema_has_gone_back() {
     let (cluster, abroad) = (cluster(1), Abroad::start());
