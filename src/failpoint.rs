@@ -196,7 +196,7 @@ mod functions {
         slot(point).map_or(0, failpoints::hits)
     }
 
-    /// Has the server raise an error while a lock on shared memory is held, and catches it: see the function called.
+    /// Makes the server raise an error while a shared-memory lock is held, and catches it; see the function called.
     #[pg_extern(sql = false)]
     fn helios_failpoint_lock(rolled_back: bool) -> i64 {
         match rolled_back {

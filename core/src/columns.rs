@@ -1,17 +1,17 @@
-//! Which column of a catalog a name in the program stands for: decided by the compiler.
+//! Resolves column names of catalogs at compile time.
 
-/// A column that a row declares.
+/// A column declared by a catalog row.
 pub struct ColumnDef {
-    /// Its name.
+    /// Column name.
     pub name: &'static str,
-    /// OID of the type that its values are read as.
+    /// OID of the type used to read its values.
     pub type_oid: u32,
     /// Name of that type, for messages.
     pub type_name: &'static str,
 }
 
-/// The place among these columns of the one with this name and type. In a constant, a name that none of them has is a
-/// compile error, and so is a type that the column does not have; elsewhere they panic.
+/// Returns the index of the column with this name and type. In a constant, an undeclared name or a
+/// wrong type is a compile error; elsewhere it panics.
 #[allow(clippy::panic, reason = "in a constant it is a compile error")]
 pub const fn place(columns: &[ColumnDef], name: &str, type_oid: u32) -> usize {
     let mut at = 0;

@@ -86,7 +86,7 @@ impl State {
         self >= State::Finished
     }
 
-    /// Whether nothing but clean-up follows, or nothing.
+    /// Whether at most cleanup is left to do.
     pub fn is_over(self) -> bool {
         self >= State::Cleanup
     }

@@ -1,10 +1,10 @@
-//! What does not name a column as it is declared does not compile.
+//! References to columns that differ from their declaration must not compile.
 
 use std::io;
 use std::path::Path;
 use std::process::Command;
 
-/// Compiles a program that names a column of a row; the errors.
+/// Compiles a program that refers to a column of a row; returns the errors.
 fn compile(test: &str, name: &str, type_oid: u32) -> io::Result<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/columns.rs");
     let program = format!(

@@ -1,4 +1,4 @@
-//! This backend's cache of the directory, filled on demand: what it holds, and when it is discarded. The lookups are in
+//! This backend's cache of the directory, filled on demand: its contents, and when it is discarded. The lookups are in
 //! `cluster.rs` and `lookup.rs`.
 
 use super::rows::{Fence, Node, Placement, Replica, ShardId};
@@ -72,7 +72,7 @@ impl Catalogs {
     }
 }
 
-/// What has been looked up so far.
+/// Results of earlier lookups.
 #[derive(Default)]
 pub(super) struct Cache {
     catalogs: Option<Catalogs>,
@@ -109,7 +109,7 @@ pub(super) fn fill<T: Clone>(
     Ok(value)
 }
 
-/// The catalogs as they are now.
+/// The current state of the catalogs.
 pub(super) fn catalogs() -> Catalogs {
     if let Some(known) = cached(|cache| cache.catalogs.clone()) {
         return known;
@@ -153,7 +153,7 @@ pub(super) fn other() -> Option<Rc<Other>> {
     }
 }
 
-/// The tables; 55000 if the extension is not installed, or has a version that this library does not support.
+/// The tables; 55000 if the extension is not installed, or its version is not supported by this library.
 pub(super) fn needed_tables() -> Result<Tables> {
     match catalogs() {
         Catalogs::Known(tables) => Ok(tables),

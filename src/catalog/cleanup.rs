@@ -25,7 +25,7 @@ pub fn remove(id: i64, node: NodeId, kind: &str, name: &str) -> Result<()> {
     sql::run(delete, &[id.into(), node.0.into(), kind.into(), name.into()])
 }
 
-/// What a person runs where a node is gone for good, for it not to be asked any more.
+/// The statement to run manually if a node is permanently lost, so that its cleanup is given up.
 pub fn forget_by_hand(id: i64, node: NodeId) -> String {
     format!("DELETE FROM helios.cleanup WHERE migration = {id} AND node = {}", node.0)
 }

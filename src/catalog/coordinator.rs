@@ -1,24 +1,24 @@
-//! SQL by which a coordinator tells a node whose it is, as text for a session there: on `helios.cluster`, `helios.identity`
-//! and `helios.coordinator`, which a node of an older version has as well.
+//! SQL with which a coordinator registers itself on a node, as text for a session there: on `helios.cluster`,
+//! `helios.identity` and `helios.coordinator`, which exist on nodes of older versions, too.
 
 use crate::error::Result;
 use crate::remote::Record;
 use helios_core::quote::literal;
 
-/// What a person runs on a node that its former cluster has not let go.
+/// The statement to run manually on a node that its former cluster has not released.
 pub const RELEASE: &str = "UPDATE helios.cluster SET node_of = NULL";
 
-/// Makes the node a cluster's own, whose coordinator answers at these addresses.
+/// Registers the node as belonging to a cluster whose coordinator is at these addresses.
 pub fn claim(cluster: i64, addresses: &str) -> String {
     format!("UPDATE helios.cluster SET node_of = {cluster}, coordinator = {}", literal(addresses))
 }
 
-/// Leaves the public key by which the node knows sessions of its coordinator.
+/// Stores the public key with which the node verifies sessions of its coordinator.
 pub fn set_key(key: &str) -> String {
     format!("UPDATE helios.identity SET coordinator = {}", literal(key))
 }
 
-/// Makes the node nobody's, if it is this cluster's.
+/// Releases the node if it belongs to this cluster.
 pub fn release(cluster: i64) -> String {
     format!(
         "WITH freed AS (UPDATE helios.cluster SET node_of = NULL WHERE node_of = {cluster} RETURNING 1)
@@ -26,27 +26,27 @@ pub fn release(cluster: i64) -> String {
     )
 }
 
-/// Asks which cluster the server is a node of; see [`holder_in`].
+/// Queries the cluster that the server is a node of; see [`holder_in`].
 pub const HOLDER: &str = "SELECT node_of FROM helios.cluster";
 
-/// The cluster in an answer to [`HOLDER`]; None: it is a node of none.
+/// The cluster in a result of [`HOLDER`]; `None` if the server is not a node.
 pub fn holder_in(rows: &[Record]) -> Result<Option<i64>> {
     rows.first().map_or(Ok(None), |row| row.parsed("node_of"))
 }
 
-/// Asks for the names of the nodes that the server itself has as a coordinator, in column `name`.
+/// Queries the names of the nodes that the server itself has as a coordinator, in column `name`.
 pub const NODES: &str = "SELECT name FROM helios.node WHERE NOT is_local ORDER BY 1";
 
-/// A server that has used a node as its coordinator.
+/// A server that has acted as a node's coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coordinator {
     pub system_identifier: u64,
-    /// The latest timeline that it was on.
+    /// Its latest known timeline.
     pub timeline: u32,
 }
 
 impl Coordinator {
-    /// Asks which coordinator of a cluster the node knows; see [`Coordinator::known_in`].
+    /// Queries which coordinator of a cluster is registered on the node; see [`Coordinator::known_in`].
     pub fn known(cluster: i64) -> String {
         format!(
             "SELECT system_identifier, timeline FROM helios.coordinator
@@ -54,7 +54,7 @@ impl Coordinator {
         )
     }
 
-    /// The coordinator in an answer to [`Coordinator::known`]; None if the node knows none that can be understood.
+    /// The coordinator in a result of [`Coordinator::known`]; `None` if no valid one is registered.
     pub fn known_in(rows: &[Record]) -> Option<Self> {
         let row = rows.first()?;
         Some(Self {
@@ -63,7 +63,7 @@ impl Coordinator {
         })
     }
 
-    /// Tells the node that this is the coordinator of a cluster, unless it knows another one or a later timeline.
+    /// Registers this server as the coordinator of a cluster, unless the node has another one or a later timeline.
     pub fn note(self, cluster: i64) -> String {
         format!(
             "INSERT INTO helios.coordinator AS c (cluster, system_identifier, timeline)
@@ -76,7 +76,7 @@ impl Coordinator {
     }
 }
 
-/// Lets the node forget that servers with other system identifiers were coordinators of the cluster.
+/// Removes the node's records of coordinators of the cluster with other system identifiers.
 pub fn forget_others(cluster: i64, system_identifier: u64) -> String {
     format!(
         "DELETE FROM helios.coordinator WHERE cluster OPERATOR(pg_catalog.=) '{cluster}'::pg_catalog.int8

@@ -1,4 +1,4 @@
-//! Where schemas live, and what else the directory says of schemas, tables and shards, from the backend's cache.
+//! Placement of schemas, and other information in the directory about schemas, tables and shards, from the backend's cache.
 
 use super::cache::{Catalogs, Tables, cached, catalogs, fill, tables};
 use super::cluster::node;

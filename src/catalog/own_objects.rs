@@ -1,17 +1,17 @@
-//! The extension's own functions and views, which are not what they seem on another server: told by their names.
+//! The extension's own functions and views, whose results depend on the server, recognized by name.
 
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::session;
 use pgrx::pg_sys::{self, Oid};
 
-/// The schema of the extension's catalogs, and of the functions that are not for users.
+/// The schema of the extension's catalogs and internal functions.
 pub const SCHEMA: &str = "helios";
 
-/// How the names of all functions and views for users begin, which are in `pg_catalog`.
+/// Prefix of the names of all functions and views for users, which are in `pg_catalog`.
 const PREFIX: &str = "helios_";
 
-/// Whether the function is one for users that answers from the directory or acts on the cluster.
+/// Whether the function is for users and reads the directory or acts on the cluster.
 pub fn asks_directory(function: Oid) -> bool {
     function.to_u32() >= FIRST_USER_OID
         && names::function_namespace(function).is_some_and(is_pg_catalog)
@@ -26,7 +26,7 @@ pub fn is_own_view(view: Oid) -> bool {
         && names::relation_local_name(view).is_some_and(|name| name.starts_with(PREFIX))
 }
 
-/// Whether the function is in the extension's schema: one that users do not call, or that the extension's views call.
+/// Whether the function is in the extension's schema: an internal function, or one called by the extension's views.
 pub fn is_internal(function: Oid) -> bool {
     names::function_namespace(function)
         .and_then(session::namespace_name)

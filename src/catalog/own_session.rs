@@ -1,5 +1,5 @@
-//! SQL on this server's own tables as text for a session of its own, whose transactions are committed while the caller's
-//! still waits: so the workers see what is asked, and the caller what they have done.
+//! SQL on this server's own tables, as text for a separate session whose transactions commit while the caller's
+//! is still waiting: this makes requests visible to the workers, and the workers' results visible to the caller.
 
 use super::{NodeId, ShardId};
 use crate::error::{Error, Result};
@@ -8,7 +8,7 @@ use helios_core::migration::{Request, State};
 use helios_core::quote::literal;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
-/// Asks something of a migration, if its state allows that and nothing else is asked of it; gives a row if it was.
+/// Submits a request to a migration, if its state allows it and no other request is pending; returns a row on success.
 pub fn submit(migration: i64, request: Request) -> String {
     let allowed = State::ALL.into_iter().filter(|state| state.allows(request));
     let allowed: Vec<_> = allowed.map(|state| literal(state.name())).collect();
@@ -20,17 +20,17 @@ pub fn submit(migration: i64, request: Request) -> String {
     )
 }
 
-/// Where a shard is, and how far a migration is that keeps a copy of it.
+/// The location of a shard, and the state of a migration that maintains a copy of it.
 pub struct CopyState {
-    /// The node in use; None: the shard is gone.
+    /// The primary node; `None` if the shard no longer exists.
     pub node: Option<NodeId>,
     pub state: State,
-    /// Why the last step did not succeed.
+    /// Why the last step failed.
     pub error: String,
 }
 
 impl CopyState {
-    /// Asks for it; see [`CopyState::read`].
+    /// Queries the state; see [`CopyState::read`].
     pub fn of(migration: i64, shard: ShardId) -> String {
         format!(
             "SELECT (SELECT node FROM helios.shard WHERE id = {}) AS node, state, error
@@ -39,7 +39,7 @@ impl CopyState {
         )
     }
 
-    /// Takes a row of the answer apart.
+    /// Parses a row of the result.
     pub fn read(row: &Record) -> Result<Self> {
         let state = row.parsed("state")?.ok_or_else(|| {
             Error::new(Code::ERRCODE_DATA_CORRUPTED, "helios.migration holds an unknown state")
@@ -48,7 +48,7 @@ impl CopyState {
     }
 }
 
-/// A row of `helios.promotion`: what may have been lost when a copy became the one in use.
+/// A row of `helios.promotion`: what may have been lost in a promotion.
 #[derive(Default)]
 pub struct Promotion {
     /// The old primary did not respond.
@@ -56,12 +56,12 @@ pub struct Promotion {
     /// The replica has everything committed before this time (microseconds since 2000); None if unknown, or if nothing
     /// was lost.
     pub complete_until: Option<i64>,
-    /// WAL of the lost node that was not applied, in bytes, as far as known.
+    /// WAL of the lost node that was not applied, in bytes, as far as is known.
     pub bytes_behind: Option<i64>,
 }
 
 impl Promotion {
-    /// Asks for the latest one of a migration; see [`Promotion::read`].
+    /// Queries the latest promotion of a migration; see [`Promotion::read`].
     pub fn latest(migration: i64) -> String {
         format!(
             "SELECT primary_lost, bytes_behind,
@@ -70,7 +70,7 @@ impl Promotion {
         )
     }
 
-    /// Takes a row of the answer apart.
+    /// Parses a row of the result.
     pub fn read(row: &Record) -> Result<Self> {
         Ok(Self {
             primary_lost: row.flag("primary_lost")?,
@@ -80,18 +80,19 @@ impl Promotion {
     }
 }
 
-/// A row of `helios.verification`: what comparing the two copies of a table has found.
+/// A row of `helios.verification`: the result of comparing the two copies of a table.
 pub struct ComparedTable {
-    /// Its name with its schema, quoted where needed.
+    /// The table's qualified name, quoted where needed.
     pub name: String,
     pub source_rows: i64,
     pub target_rows: i64,
-    /// How many rows differ.
+    /// Number of rows that differ.
     pub mismatches: i64,
 }
 
 impl ComparedTable {
-    /// Asks for those of a migration since a time (microseconds since 2000), by name; see [`ComparedTable::read`].
+    /// Queries the tables of a migration compared since a time (microseconds since 2000), ordered by name; see
+    /// [`ComparedTable::read`].
     pub fn since(migration: i64, time: i64) -> String {
         format!(
             "SELECT format('%I.%I', schema, relation) AS name, source_rows, target_rows, mismatches FROM helios.verification
@@ -100,7 +101,7 @@ impl ComparedTable {
         )
     }
 
-    /// Takes a row of the answer apart.
+    /// Parses a row of the result.
     pub fn read(row: &Record) -> Result<Self> {
         let number = |column| Ok::<_, Error>(row.parsed(column)?.unwrap_or(0));
         Ok(Self {
@@ -112,7 +113,7 @@ impl ComparedTable {
     }
 }
 
-/// Gives a row if a schema is a distributed one that does not live on this server.
+/// Returns a row if the schema is distributed and not on this server.
 pub fn find_moved_out(schema: &str) -> String {
     format!(
         "SELECT FROM helios.schema c JOIN helios.shard s ON s.id = c.shard WHERE c.name = {} AND s.node <> {}",

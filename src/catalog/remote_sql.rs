@@ -84,20 +84,20 @@ pub fn forget_markers(migration: i64) -> String {
     format!("DELETE FROM helios.migration_marker WHERE migration = {migration}")
 }
 
-/// The table of the markers that replication channels carry from one node to another. A foreign server has one of its own.
+/// The table of the markers that replication channels send from one node to another. A foreign server has a separate table.
 pub const MARKERS: &str = "helios.migration_marker";
 
-/// Names the marker of one channel: its migration, and what tells it from those of other channels.
+/// Identifies the marker of a channel: its migration, and what distinguishes it from other channels' markers.
 pub type MarkerKey = (i64, String);
 
-/// A condition that holds for the rows of these channels.
+/// A condition for the rows of these channels.
 fn any_of(keys: &[MarkerKey]) -> String {
     let key = |(migration, direction): &MarkerKey| format!("({migration}, {})", literal(direction));
     let keys: Vec<_> = keys.iter().map(key).collect();
     format!("(migration, direction) IN ({})", keys.join(", "))
 }
 
-/// Makes a channel's marker, which is in [`MARKERS`] or the like.
+/// Creates a channel's marker in [`MARKERS`] or a similar table.
 pub fn add_channel_marker(table: &str, (migration, direction): &MarkerKey) -> String {
     format!(
         "INSERT INTO {table} (migration, direction, token) VALUES ({migration}, {}, 0) ON CONFLICT DO NOTHING",
@@ -105,42 +105,42 @@ pub fn add_channel_marker(table: &str, (migration, direction): &MarkerKey) -> St
     )
 }
 
-/// Writes channels' markers where they are published.
+/// Updates channels' markers on the publisher.
 pub fn write_markers(table: &str, keys: &[MarkerKey], token: i64) -> String {
     format!("UPDATE {table} SET token = {token} WHERE {}", any_of(keys))
 }
 
-/// Gives a row if a channel's marker has come as far as this token.
+/// Returns a row if a channel's marker has reached this token.
 pub fn find_token(table: &str, key: &MarkerKey, token: i64) -> String {
     format!("SELECT FROM {table} WHERE {} AND token >= {token}", any_of(slice::from_ref(key)))
 }
 
-/// A channel's marker as far as it has come.
+/// The current position of a channel's marker.
 pub struct Marker {
     pub key: MarkerKey,
     pub token: i64,
 }
 
 impl Marker {
-    /// Asks a node for the markers of channels; see [`Marker::read`].
+    /// Queries the markers of channels on a node; see [`Marker::read`].
     pub fn of(keys: &[MarkerKey]) -> String {
         format!("SELECT migration, direction, token FROM {MARKERS} WHERE {}", any_of(keys))
     }
 
-    /// Takes a row of the answer apart.
+    /// Parses a row of the result.
     pub fn read(row: &Record) -> Result<Self> {
         let key = (row.parsed("migration")?.unwrap_or(0), row.text("direction")?);
         Ok(Self { key, token: row.parsed("token")?.unwrap_or(0) })
     }
 }
 
-/// Asks for the least token of some channels' markers, in column `token`; NULL if one was never written.
+/// Queries the lowest token of some channels' markers, in column `token`; NULL if one was never written.
 pub fn least_token(keys: &[MarkerKey]) -> String {
     format!("SELECT nullif(min(token), 0) AS token FROM {MARKERS} WHERE {}", any_of(keys))
 }
 
-/// Keeps others from changing grants on the markers until the transaction ends. A server outside of the cluster has no such
-/// table.
+/// Prevents concurrent changes of grants on the markers until the transaction ends. A server outside of the cluster
+/// does not have this table.
 pub fn lock_markers() -> String {
     format!(
         "DO $$BEGIN IF to_regclass('{MARKERS}') IS NOT NULL THEN

@@ -182,7 +182,7 @@ pub fn schemas_on(node: NodeId) -> Result<Vec<String>> {
     })
 }
 
-/// The node that a schema lived on when the transaction's snapshot was taken; None if it was no distributed schema.
+/// The schema's node as of the transaction's snapshot; `None` if it was not distributed then.
 pub fn node_in_snapshot(schema: &str) -> Result<Option<NodeId>> {
     let select = "SELECT p.node FROM helios.schema s JOIN helios.shard p ON p.id = s.shard WHERE s.name = $1::name";
     Ok(as_owner(|| sql::read_one::<i32>(select, &[schema.into()]))?.map(NodeId))

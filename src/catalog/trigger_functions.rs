@@ -1,4 +1,4 @@
-//! The trigger functions of the extension's own tables: others hear that a row has changed.
+//! The trigger functions of the extension's own tables, which notify other backends of changes.
 
 use crate::catalog;
 use crate::catalog::own_objects::SCHEMA;
@@ -36,7 +36,7 @@ impl TriggerFunction for FenceChanged {
     }
 }
 
-/// The table that the trigger is on, one of the extension's own.
+/// The table of the trigger, which is one of the extension's own.
 fn own_table(call: &TriggerCall<'_>) -> Result<Oid> {
     let table = call.relation();
     let schema = names::relation_namespace(table).and_then(session::namespace_name);

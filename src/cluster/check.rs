@@ -27,7 +27,7 @@ struct Facts {
     superuser: bool,
 }
 
-/// Columns of text, which can be asked of this server as of others.
+/// Text columns, which can be queried on this server as on others.
 const FACTS: &str = "SELECT current_setting('server_version_num') AS version, current_setting('server_version') AS version_text,
        pg_encoding_to_char(d.encoding)::text AS encoding, d.datcollate::text AS collation,
        current_setting('max_prepared_transactions') AS max_prepared, current_setting('wal_level') AS wal_level,

@@ -104,7 +104,7 @@ impl Index {
 struct Detached {
     partition: String,
     parent: String,
-    /// A check that stands for the bounds; empty where there is none.
+    /// The check constraint that replaces the partition bounds; empty if there is none.
     check: String,
     check_definition: String,
 }
@@ -128,12 +128,12 @@ impl Detached {
     }
 }
 
-/// Rows of this server. A node answers without the names of columns: both are read by their number.
+/// Rows on this server. Nodes return rows without column names, so both are read by position.
 fn here<const N: usize, T>(query: &str, read: fn([String; N]) -> T) -> Result<Vec<T>> {
     read_own_rows(query)?.into_iter().map(|row| Ok(read(cells(row)?))).collect()
 }
 
-/// Rows of a node.
+/// Rows on a node.
 fn there<const N: usize, T>(
     node: NodeId,
     query: &str,
@@ -213,7 +213,7 @@ pub(super) fn follow_checks(node: NodeId, partition: Oid) -> Result<()> {
     Ok(())
 }
 
-/// The marks of an index that can be used.
+/// The flags of a usable index.
 const VALID: &str = "t,t,t";
 
 /// A change of the shell.

@@ -1,5 +1,5 @@
-//! What surveys of queries are told about functions: which belong to a server, which ask for data of a relation, and which
-//! calls are redirected.
+//! Rules about functions for the survey of queries: which functions are specific to a server, which access a relation's
+//! data, and which calls are redirected.
 
 use super::{redirect, server_functions};
 use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};

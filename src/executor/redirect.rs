@@ -1,9 +1,9 @@
-//! Which of PostgreSQL's functions a query here may call with something of a node as their argument, which only the call
-//! itself shows (`nextval(some_variable)`), or with an effect that the sessions to nodes must hear of (`set_config`).
+//! PostgreSQL functions that a query here may call on an object of a node, which is only known when the call
+//! is executed (`nextval(some_variable)`), or with an effect that must be applied to the sessions on nodes (`set_config`).
 //!
-//! Before PostgreSQL plans a query, calls of these are turned to functions of the same signature (and another name: tools look
-//! for theirs by name) in schema `helios`, which ask the node (see `scalar.rs`), or note the effect, and go on to
-//! PostgreSQL's own.
+//! Before PostgreSQL plans a query, such calls are redirected to functions in schema `helios` with the same signature
+//! (but another name, because tools look up PostgreSQL's by name), which ask the node (see `scalar.rs`) or record the
+//! effect, and otherwise call PostgreSQL's function.
 
 use crate::catalog::own_objects::SCHEMA;
 use crate::pg::catalog::names;
@@ -11,7 +11,7 @@ use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 
 const COUNT: usize = 12;
-/// PostgreSQL's functions and the names of theirs in schema `helios`, with their argument types.
+/// PostgreSQL's functions and the names of their replacements in schema `helios`, with argument types.
 const FUNCTIONS: [(u32, &str, &[Oid]); COUNT] = [
     (pg_sys::F_NEXTVAL, "routed_nextval", &[pg_sys::REGCLASSOID]),
     (pg_sys::F_CURRVAL, "routed_currval", &[pg_sys::REGCLASSOID]),
@@ -49,7 +49,7 @@ pub(super) fn applies_to(function: Oid) -> bool {
     FUNCTIONS.iter().any(|(theirs, ..)| *theirs == function.to_u32())
 }
 
-/// Schema and name of ours for a function of PostgreSQL's by its name, whatever its arguments.
+/// Schema and name of the replacement for a PostgreSQL function with this name, whatever its arguments.
 pub(super) fn target_of_name(name: &str) -> Option<(&'static str, &'static str)> {
     let ours = match name {
         "nextval" => "routed_nextval",
@@ -61,7 +61,7 @@ pub(super) fn target_of_name(name: &str) -> Option<(&'static str, &'static str)>
     Some((SCHEMA, ours))
 }
 
-/// PostgreSQL's function where a call was turned to ours already.
+/// The original function of a call that has already been redirected.
 #[inline]
 pub(super) fn original(function: Oid) -> Oid {
     let at = OURS.get().and_then(|ours| ours.iter().position(|of| *of == function));

@@ -4,7 +4,7 @@ use super::reference_writes;
 use crate::error::Result;
 use crate::pg::exec::triggers::{Firing, TriggerCall, TriggerFunction};
 
-/// `helios.reference_write`: a reference table is written on this server.
+/// `helios.reference_write`: a reference table is being written on this server.
 pub struct ReferenceWrite;
 
 impl TriggerFunction for ReferenceWrite {
@@ -17,7 +17,7 @@ impl TriggerFunction for ReferenceWrite {
     }
 }
 
-/// `helios.reference_copy`: the copy of a reference table is about to be written on a node.
+/// `helios.reference_copy`: the copy of a reference table on a node is about to be written.
 pub struct ReferenceCopy;
 
 impl TriggerFunction for ReferenceCopy {

@@ -1,5 +1,5 @@
-//! One statement on its node, from its parameters to its last row, for callers without a plan: EXPLAIN, CALL, expressions,
-//! sequences.
+//! Executes one statement on its node, from its parameters to its last row, for callers without a plan: EXPLAIN, CALL,
+//! expressions, sequences.
 
 use super::{mode, position, remote_types};
 use crate::catalog::NodeId;

@@ -71,7 +71,7 @@ pub fn evaluate(mut evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
     Ok(value)
 }
 
-/// A relation's full name, quoted, as a string constant.
+/// A relation's qualified name, quoted, as a string literal.
 fn name_as_literal(namespace: Oid, relation: Oid) -> String {
     quote::literal(&quote::qualified(
         &namespace_name(namespace).unwrap_or_default(),

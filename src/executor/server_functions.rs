@@ -104,7 +104,7 @@ pub fn scope_of(function: Oid) -> Option<FunctionScope> {
     }
 }
 
-/// What a function does with the data of the relation that is its first argument.
+/// How a function accesses the data of the relation passed as its first argument.
 pub(super) fn relation_access(function: Oid) -> Option<RelationAccess> {
     match function.to_u32() {
         pg_sys::F_NEXTVAL

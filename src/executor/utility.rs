@@ -33,7 +33,7 @@ fn remote(namespace: Option<Oid>) -> Result<Option<Oid>> {
     }
 }
 
-/// Runs a COPY of a table on a node and gives its number of rows.
+/// Runs COPY for a table on a node and returns the number of rows.
 pub fn copy(view: &CopyView, statement: &pg::tree::statement::Statement) -> Result<RunBy<u64>> {
     catalog::gate::admit()?;
     let fenced = view.is_from() && fences::is_up()?;
@@ -121,7 +121,7 @@ fn check_defaults(view: &CopyView, relation: Oid) -> Result<()> {
     }
 }
 
-/// Runs a CALL of a procedure on a node.
+/// Runs CALL for a procedure on a node.
 pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result<RunBy> {
     catalog::gate::admit()?;
     if !catalog::in_use() {
@@ -142,7 +142,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     let sql = if own_text { command.text().to_vec() } else { view.deparsed() };
     let mut params = view.params(uses.iter().map(|p| p.id).max().unwrap_or(0));
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
-        return Ok(RunBy::Server); // it has just been undistributed
+        return Ok(RunBy::Server); // the schema has just been undistributed
     };
     super::note_write(namespace);
     let remote = RemoteStatement {

@@ -25,7 +25,7 @@ fn is_done(migration: &Migration, target: &mut Session, step: &str) -> Result<bo
     Ok(!target.query(&remote_sql::find_marker(migration.id, step))?.is_empty())
 }
 
-/// Makes the schemas on the target, as far as rows need them, and keeps everybody from writing there.
+/// Creates the schemas' objects required to store rows on the target, and prevents all other writes there.
 pub fn before_rows(
     migration: &Migration,
     target: &mut Session,

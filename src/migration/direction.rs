@@ -16,7 +16,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The copy that changes come from, and the one that they are applied to.
+    /// The source and the target of changes.
     pub fn publisher_and_subscriber(self, migration: &Migration) -> (NodeId, NodeId) {
         match self {
             Self::Forward => (migration.source, migration.target),

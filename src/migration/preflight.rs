@@ -56,7 +56,7 @@ pub fn check_again(migration: &Migration, endpoints: &mut Endpoints) -> Result<(
     owners::check(migration, &names[0], &names[2], &mut endpoints.source)
 }
 
-/// What the schemas need outside of themselves, the target has.
+/// Checks that the target has everything outside of the schemas that they depend on.
 fn check_needs(migration: &Migration, target: &str, endpoints: &mut Endpoints) -> Result<()> {
     let Endpoints { source, target: side } = endpoints;
     requirements::check(&migration.schemas, source, side, &format!("node \"{target}\""))
@@ -165,8 +165,8 @@ fn check_absent(migration: &Migration, node: &str, target: &mut Session) -> Resu
     ))
 }
 
-/// A copy of the same size must fit, with some room for what is written meanwhile. Sizes are known when nobody changes
-/// definitions any more.
+/// Checks for disk space: a copy of the same size must fit, with some room for concurrent writes. Sizes are only known once
+/// definitions are frozen.
 pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<Interruptible> {
     let size = format!(
         "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -1,5 +1,5 @@
-//! The change of a shard's primary inside the switch: fences on both servers, the directory, and what is left to do on the
-//! copy that is not used any more. All of it commits with the switch's distributed transaction, or not at all.
+//! Change of a shard's primary during the switch: the fences on both servers, the directory, and the pending work on the
+//! copy that is no longer used. All of it commits or aborts with the switch's distributed transaction.
 
 use super::cleanup;
 use super::definition::TriggerChanges;
@@ -12,8 +12,8 @@ use crate::migration::kind::Kind;
 use crate::pg::hooks::invalidation;
 use crate::replication::endpoint::Endpoint;
 
-/// Closes one copy and opens the other, on both servers and in the directory. On a server outside of our transactions,
-/// a copy is closed right before this transaction commits, and opened right after.
+/// Closes one copy and opens the other, on both servers and in the directory. On a server that cannot join the transaction,
+/// a copy is closed just before this transaction commits, and opened just after.
 pub fn change(
     migration: &Migration,
     (from, to): (NodeId, NodeId),
@@ -76,7 +76,7 @@ pub fn note_old_copy(
     let later = match (Kind::of(migration), Endpoint::of(from)) {
         // Triggers that were disabled on the old copy are enabled again when it is opened.
         (Kind::Import, _) => Some((migration.source, "trigger")),
-        // Shells are defined as their tables are: what was disabled for the move is enabled again.
+        // Shells have the same definition as their tables: enable again what was disabled for the move.
         (_, Endpoint::Local) => Some((from, "identity")),
         (_, Endpoint::Node(_) | Endpoint::Foreign(_)) => None,
     };
@@ -89,7 +89,7 @@ pub fn note_old_copy(
     Ok(())
 }
 
-/// Schemas added to the shard during the move stay where they are.
+/// Keeps schemas that were added to the shard during the move in place.
 pub fn detach_new_schemas(migration: &Migration, node: NodeId) -> Result<()> {
     for schema in catalog::schemas_of(migration.shard)? {
         if !migration.schemas.contains(&schema) {

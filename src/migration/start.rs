@@ -60,12 +60,12 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     migration::insert(&NewMigration { former_shard, ..row })
 }
 
-/// Whether the subject shares its shard with schemas that stay where they are.
+/// Whether the shard also contains schemas that are not to be moved.
 pub fn shares_shard(subject: &Subject, found: &ResolvedShard) -> bool {
     matches!(subject, Subject::Schema(_)) && (found.is_pooled || found.schemas.len() > 1)
 }
 
-/// The shard that the subject has to itself, and the one that it was taken out of for that.
+/// The subject's own shard, and the shard it was split from for that.
 pub fn own_shard(subject: &Subject, found: &ResolvedShard) -> Result<(ShardId, Option<ShardId>)> {
     match subject {
         Subject::Schema(schema) if shares_shard(subject, found) => {

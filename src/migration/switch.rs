@@ -113,7 +113,7 @@ pub fn attempt(
     }
 }
 
-/// What keeps the tables from being locked: a long transaction, in words.
+/// Describes what prevents the tables from being locked: a long transaction.
 pub fn obstacle(
     migration: &Migration,
     endpoints: &mut Endpoints,

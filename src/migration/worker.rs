@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub fn run(id: i64) {
     let mut old_holders = None;
     loop {
-        worker::sleep(Duration::ZERO); // takes in a changed configuration
+        worker::sleep(Duration::ZERO); // reloads a changed configuration
         let migration = match worker::attempt(|| migration::load(id)) {
             Ok(migration) => migration,
             Err(error) => return notify(PgLogLevel::LOG, &error),

@@ -1,8 +1,8 @@
-//! PostgreSQL: everything that touches the server's memory, hooks and locks, wrapped so that the rest of the extension is
-//! safe Rust. The only room that says `unsafe`. It calls nothing of Helios: what the extension decides comes as an argument, or
-//! through a trait that the compiler binds ([`tree::function_rules`], [`exec::triggers`], those of [`hooks`]). The extension's
-//! name stands in labels (the custom scan, the wait event, the domain of errors) and in the texts of a few errors, and
-//! [`hooks::scanner`] knows the clause that it adds.
+//! PostgreSQL: everything that accesses the server's memory, hooks and locks, wrapped so that the rest of the extension
+//! is safe Rust. The only layer that uses `unsafe`. It does not call Helios: decisions of the extension are passed as
+//! arguments, or through traits resolved by the compiler ([`tree::function_rules`], [`exec::triggers`], those of
+//! [`hooks`]). The extension's name appears in labels (the custom scan, the wait event, the message domain) and in the
+//! texts of a few errors, and [`hooks::scanner`] knows the syntax that it adds.
 //!
 //! | room | job |
 //! |---|---|
@@ -14,9 +14,9 @@
 //! | [`ipc`] | shared memory, locks, waits, workers |
 //! | [`error`] | how an error that is a value is raised |
 //!
-//! Invariant: no safe function can cause undefined behaviour, whatever it is called with. A view of something of the server's
-//! has the lifetime of that, or knows when it is gone; what only its caller can answer for is an `unsafe fn`. And an error
-//! raised by PostgreSQL never crosses a frame with destructors.
+//! Invariant: no safe function can cause undefined behavior, whatever it is called with. A view of a server object has
+//! the lifetime of that object, or knows when it is gone; a function with preconditions that only its caller can
+//! guarantee is an `unsafe fn`. And an error raised by PostgreSQL never crosses a frame with destructors.
 #![allow(unsafe_code)]
 
 pub mod catalog;

@@ -45,7 +45,7 @@ pub fn refuse_numbers(query: &crate::pg::tree::Survey, node: NodeId) -> Result<(
     })
 }
 
-/// Looks for shells, which must not be read, among the relations of a plan.
+/// Checks the relations of a plan for shells, which must not be read.
 pub fn review(relations: &mut dyn Iterator<Item = Oid>) -> Result<Review> {
     if !catalog::in_use() {
         return Ok(Review::Keep);

@@ -95,7 +95,7 @@ pub(super) fn plan(
     })
 }
 
-/// The function that computes an expression on its node.
+/// The function that evaluates an expression on its node.
 fn evaluator() -> Result<Oid> {
     names::function(SCHEMA, "evaluate", &evaluate::SIGNATURE).ok_or_else(|| {
         Error::new(

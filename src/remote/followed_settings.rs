@@ -1,14 +1,14 @@
-//! Which settings sessions on nodes follow.
+//! The settings that sessions on nodes follow.
 
 use crate::pg::session::settings_scan::Followed;
 use std::ffi::CStr;
 
-/// What statements on nodes see of the client's settings.
+/// The client's settings that affect statements on nodes.
 pub static FOLLOWED: Followed =
     Followed { always: &ALWAYS, decisive: &DECISIVE, never: &NEVER, never_of: "helios." };
 
-/// These must be equal on both sides whoever set them: they shape what values look like, which objects
-/// names mean, and what a transaction is.
+/// These must be equal on both sides regardless of their source: they determine the format of values, the objects that
+/// names refer to, and the properties of a transaction.
 const ALWAYS: [&CStr; 15] = [
     c"DateStyle",
     c"IntervalStyle",
@@ -27,8 +27,8 @@ const ALWAYS: [&CStr; 15] = [
     c"xmlbinary",
 ];
 
-/// These shape results as well, but hardly anybody sets them in a session: a session on a node begins with the values that
-/// RESET gives here, whatever the node's configuration, database and role say.
+/// These affect results as well, but are rarely set in a session: a session on a node starts with the values that
+/// RESET would set here, regardless of the configuration of the node, its database and role.
 pub const FROM_THE_START: [&CStr; 12] = [
     c"array_nulls",
     c"backslash_quote",
@@ -44,12 +44,12 @@ pub const FROM_THE_START: [&CStr; 12] = [
     c"xmloption",
 ];
 
-/// Settings of superusers that change what a statement does: where one cannot follow, nothing may run.
+/// Superusers' settings that change the effect of a statement: if one cannot be followed, nothing may run.
 const DECISIVE: [&CStr; 2] = [c"session_replication_role", c"plpgsql.variable_conflict"];
 
-/// These say something about the client's connection or transaction here, or are followed by other means. A
-/// statement that takes too long is cancelled from here: a timer on the node would also run while settings
-/// are brought up to date.
+/// These describe the client's connection or transaction here, or are followed by other means. A
+/// statement that exceeds its timeout is cancelled from here: a timer on the node would also run while settings
+/// are being synchronized.
 const NEVER: [&str; 22] = [
     "client_connection_check_interval",
     "client_encoding",

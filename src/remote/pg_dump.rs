@@ -33,7 +33,7 @@ pub fn entries(
     })
 }
 
-/// Builds the command with an environment of its own. Passwords are passed in it, which only the server's user can read.
+/// Builds the command with a minimal environment. It contains passwords, which only the server's user can read.
 fn command(target: &Target, parameters: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(session::program("pg_dump"));
     command.env_clear().env("PGAPPNAME", "helios").env("LC_ALL", "C");
@@ -48,12 +48,12 @@ fn command(target: &Target, parameters: &[(&'static str, String)]) -> Command {
     command
 }
 
-/// Kills the process when the wait for it ends.
+/// Kills the process if the wait for it is interrupted.
 struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The process has exited, or its output is not wanted anymore; an error does not matter either way.
+        // The process has exited, or its output is no longer needed; an error does not matter in either case.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -50,7 +50,7 @@ impl Record {
         self.option(column)?.map(parse).transpose()
     }
 
-    /// The value of a boolean column, or of one that was cast to text; false for NULL.
+    /// The value of a boolean column, possibly cast to text; false for NULL.
     pub fn flag(&self, column: &str) -> Result<bool> {
         Ok(matches!(self.option(column)?, Some("t" | "true")))
     }
@@ -71,12 +71,12 @@ impl IntoIterator for Record {
     }
 }
 
-/// The rows of a query of ours on this server whose columns are all text, with what the transaction has changed.
+/// The rows of a query on this server whose columns are all text, including changes of the current transaction.
 pub fn own_rows(query: &str) -> Result<Rows> {
     sql::text_rows(query).map(records)
 }
 
-/// As [`own_rows`], with the snapshot of the statement under way.
+/// Like [`own_rows`], with the snapshot of the current statement.
 pub fn read_own_rows(query: &str) -> Result<Rows> {
     sql::read_text_rows(query).map(records)
 }
@@ -86,7 +86,7 @@ fn records(found: TextRows) -> Rows {
     found.rows.into_iter().map(|values| Record::new(columns.clone(), values)).collect()
 }
 
-/// The values of a row without names, empty for NULL, where a query of ours gives this many.
+/// The values of a row without column names, empty for NULL; the query must return this number of columns.
 pub fn cells<const N: usize>(row: impl IntoIterator<Item = Option<String>>) -> Result<[String; N]> {
     let cells: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
     let number = cells.len();

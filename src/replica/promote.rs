@@ -21,7 +21,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 pub struct Promoted {
     /// Node of the new primary.
     pub node: String,
-    /// What may have been lost.
+    /// What may have been lost in the promotion.
     pub noted: Promotion,
 }
 

@@ -40,7 +40,7 @@ struct Followed {
     channels: Vec<Channel>,
 }
 
-/// Positions of sequences, as `source_catalogs::positions` gives them.
+/// Positions of sequences, as returned by `source_catalogs::positions`.
 type Positions = Vec<(String, String, bool)>;
 
 /// State of the worker.

@@ -134,7 +134,7 @@ pub fn drop(session: &mut Session, subscription: &str) -> Result<()> {
         Some(owner) => format!("REASSIGN OWNED BY {quoted} TO {}; ", identifier(owner)),
         None => String::new(),
     };
-    let alone = lock_markers(); // a server outside of the cluster has no other migration
+    let alone = lock_markers(); // a server outside of the cluster has no other migrations
     session
         .query(&format!("{alone}; {hand_over}DROP OWNED BY {quoted}; DROP ROLE {quoted}"))
         .map(|_| ())

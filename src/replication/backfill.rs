@@ -67,7 +67,7 @@ struct Copying<'a> {
     asked: u64,
 }
 
-/// Copies the tables under a snapshot of the source.
+/// Copies the tables using a snapshot of the source.
 pub fn copy(
     migration: &Migration,
     endpoints: &mut Endpoints,

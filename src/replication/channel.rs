@@ -133,8 +133,8 @@ impl Channel {
         all.join(", ")
     }
 
-    /// Makes the slot, with a snapshot that others can use as long as this replication session to the publisher lives.
-    /// It waits for all open transactions that write.
+    /// Creates the slot, with a snapshot that can be imported as long as this replication session on the publisher exists.
+    /// Waits for all open transactions that write.
     pub fn slot_with_snapshot(
         &self,
         migration: &Migration,
@@ -163,7 +163,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Makes the slot, where no snapshot is needed; one that is there stays.
+    /// Creates the slot without a snapshot unless it exists.
     pub fn slot(&self, migration: &Migration, publisher: &mut Session) -> Result<Interruptible> {
         let name = literal(&self.name);
         let create = format!(

@@ -1,8 +1,8 @@
-//! Statements that may take long, because there is much to do or somebody is in the way: they are given up when
-//! something is asked of their migration.
+//! Statements that may take long, because of the amount of work or because they are blocked: they are cancelled when
+//! a request is submitted to their migration.
 //!
-//! What runs such statements is a [`Interruptible`] as well, up to the step that began it: that one lets the migration be loaded
-//! again.
+//! Callers of such statements return [`Interruptible`] as well, up to the step that started it, which causes the
+//! migration to be reloaded.
 
 use crate::catalog::migration::{self, Migration};
 use crate::error::Result;
@@ -15,18 +15,18 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Pause between two checks for the result.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Outcome of work on a migration that a request to it (cancel, roll back, …) ends early.
+/// Outcome of work on a migration that is interrupted by a request (cancel, roll back, …).
 #[must_use]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Interruptible<T = ()> {
-    /// It was done to its end.
+    /// The work was completed.
     Completed(T),
-    /// A request has arrived: the migration has to be loaded again. The work may or may not have had its effect.
+    /// A request has been submitted: the migration must be reloaded. The work may or may not have taken effect.
     Interrupted,
 }
 
 impl<T> Interruptible<T> {
-    /// Whether a request has arrived.
+    /// Whether the work was interrupted.
     pub fn is_interrupted(&self) -> bool {
         matches!(self, Self::Interrupted)
     }
@@ -40,7 +40,7 @@ impl<T> Interruptible<T> {
     }
 }
 
-/// Runs statements and gives their rows. To be called outside a transaction.
+/// Runs statements and returns their rows. Must be called outside of a transaction.
 pub fn query(
     migration: &Migration,
     session: &mut Session,

@@ -1,4 +1,4 @@
-//! Settings that identify the purpose of a session. Clients cannot use them: they cannot set them, or the value proves
+//! Settings that identify the purpose of a session. Clients cannot use them: they cannot set them, or the value alone proves
 //! nothing.
 
 use crate::pg::session::hooked_settings::{

@@ -92,8 +92,8 @@ pub fn hits(slot: usize) -> i64 {
     ENTRIES.share()[slot].hits
 }
 
-/// Has the server raise an error while the lock is held, and catches it without rolling anything back. The lock has to be free
-/// behind that, and interrupts served.
+/// Makes the server raise an error while the lock is held, and catches it without a rollback. Afterwards the lock must
+/// be free and interrupts must be serviced.
 pub fn catch_while_held() -> i64 {
     let caught = catch_cancel(|| {
         let entries = ENTRIES.exclusive();
@@ -103,8 +103,8 @@ pub fn catch_while_held() -> i64 {
     caught.unwrap_or(-1)
 }
 
-/// Has the server release the lock behind the guard's back, by rolling a subtransaction back, and reads through the guard. That
-/// has to be refused.
+/// Makes the server release the lock during the guard's lifetime, by rolling back a subtransaction, and reads through
+/// the guard, which must be refused.
 pub fn read_behind_rollback() -> i64 {
     let entries = ENTRIES.exclusive();
     let rolled_back = subtransaction::attempt(|| sql::run("SELECT 1 / 0", &[]));

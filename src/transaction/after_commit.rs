@@ -69,7 +69,7 @@ fn commit_there(link: &mut Link) -> Result<()> {
     read_end(link, policy).map(|_| ())
 }
 
-/// Warns that a node was not released from the cluster, with the statement that releases it.
+/// Warns that a node was not released from the cluster, with the statement to release it manually.
 pub fn warn_not_released(node: &str, error: &Error) {
     let message = format!("could not release node \"{node}\"");
     let warning =

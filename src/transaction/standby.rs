@@ -103,7 +103,7 @@ pub fn claim(node: &Node, session: &mut Session) -> Result<()> {
     judge(node, known, here)
 }
 
-/// Whether the node has an older state of this coordinator registered, or none.
+/// Whether the node has an older state of this coordinator registered, or none at all.
 fn is_older(known: Option<Coordinator>, here: Coordinator) -> bool {
     known.is_none_or(|known| is_same_system(known, here) && known.timeline < here.timeline)
 }

@@ -26,7 +26,7 @@ use crate::shared::worker_slots::{self, Work};
 use pgrx::PgLogLevel;
 use std::time::{Duration, Instant};
 
-/// The launcher, as the postmaster knows it.
+/// The launcher, as registered with the postmaster.
 pub const LAUNCHER: Kind =
     Kind { name: c"helios launcher", library: c"helios", main: c"helios_launcher_main" };
 
@@ -104,7 +104,7 @@ pub fn launcher() {
     }
 }
 
-/// Starts the worker of a database; None when the server has no slot left for one.
+/// Starts the worker of a database; returns `None` if the server has no free worker slot.
 fn start(database: u32) -> Option<Running> {
     Running::start(&WORKER, WORKER.name, Assignment { database, role: 0, task: 0 })
 }

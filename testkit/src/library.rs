@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use crate::postgres::Postgres;
 
-/// Environment variable: install the shared library below this directory (`pg15/helios.so`, …) instead of in PostgreSQL's library directory; servers
-/// find it through `dynamic_library_path`. Allows several checkouts to share a PostgreSQL installation.
+/// Environment variable: install the shared library below this directory (`pg15/helios.so`, …) instead of in
+/// PostgreSQL's library directory; servers find it through `dynamic_library_path`. Allows several checkouts to share a
+/// PostgreSQL installation.
 pub const LIBRARY_DIR: &str = "HELIOS_LIBRARY_DIR";
 
 /// The private library directory for a version, if configured.

@@ -15,8 +15,8 @@ use crate::postgres::Postgres;
 /// The commit of each released version.
 const RELEASES: [(&str, &str); 1] = [("0.1.0", "98ec0d983b2cd31fee6ad085d2c040001f17e118")];
 
-/// Directory with the library of a released version, for `dynamic_library_path`. It is built once and kept; unavailable if the checkout lacks
-/// its history.
+/// Directory with the library of a released version, for `dynamic_library_path`. It is built once and kept; unavailable
+/// if the checkout lacks its history.
 pub fn library_dir(pg: &Postgres, version: &str) -> Result<Obtained<PathBuf>> {
     let Some((_, commit)) = RELEASES.iter().find(|(released, _)| *released == version) else {
         bail!("{version} is not a released version");

@@ -88,7 +88,8 @@ impl Server {
             "max_wal_senders = 32".to_owned(),
             "max_logical_replication_workers = 16".to_owned(),
             "max_worker_processes = 32".to_owned(),
-            // A server starts at most one subscription worker in this time; the default of 5 s would dominate a short migration.
+            // A server starts at most one subscription worker in this time; the default of 5 s would dominate a short
+            // migration.
             "wal_retrieve_retry_interval = 500ms".to_owned(),
             "log_line_prefix = '%m [%p] %q%u@%d %a '".to_owned(),
         ];

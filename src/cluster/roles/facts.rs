@@ -117,7 +117,7 @@ const OPTIONS: &str = "CASE WHEN bool_or(m.admin_option) THEN 'WITH ADMIN OPTION
 const OPTIONS: &str = "format('WITH ADMIN %s, INHERIT %s, SET %s', upper(bool_or(m.admin_option)::text), \
      upper(bool_or(m.inherit_option)::text), upper(bool_or(m.set_option)::text))";
 
-/// The query that gives them; [`Fact::read`] reads its rows, whose columns are all text.
+/// The query that returns them; [`Fact::read`] parses its rows, whose columns are all text.
 pub fn query() -> String {
     format!(
         "WITH r AS (SELECT *, CASE WHEN rolvaliduntil IS NULL OR rolvaliduntil = 'infinity' THEN 'infinity'

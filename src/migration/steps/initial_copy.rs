@@ -160,8 +160,8 @@ fn freeze(migration: &Migration, endpoints: &mut Endpoints) -> Result<()> {
     }
 }
 
-/// Waits for the transactions that were open on the source when definitions were frozen: one of them may have made a
-/// table that nobody sees yet.
+/// Waits for the transactions that were open on the source when definitions were frozen: one of them may have created a
+/// table that is not visible yet.
 fn drain(migration: &Migration, source: &mut Session) -> Result<Interruptible> {
     let next = source.query("SELECT txid_snapshot_xmax(txid_current_snapshot())")?;
     let next = next.first().map(|row| text(row, 0)).unwrap_or_default();
@@ -323,8 +323,8 @@ pub fn catch_up(migration: &Migration) -> Result<StepOutcome> {
     advance(migration, State::Verify)
 }
 
-/// Foreign keys of tables that were copied in several rounds. These follow by subscriptions of their own, so that for
-/// moments a row may be there without the one that it needs.
+/// Creates foreign keys of tables that were copied in several rounds. These tables have separate subscriptions, so a row may
+/// temporarily be present without the row it references.
 fn link_tables(migration: &Migration, endpoints: &mut Endpoints) -> Result<Interruptible> {
     const TRIES: u32 = 50;
     for _ in 1..TRIES {

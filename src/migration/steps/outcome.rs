@@ -39,8 +39,8 @@ pub fn connect(migration: &Migration) -> Result<Endpoints> {
     worker::attempt(|| Endpoints::connect(migration))
 }
 
-/// Repeats attempts until one succeeds. Pauses between them grow, and nobody waits during a pause. A state that somebody else
-/// has changed interrupts it as a request does.
+/// Repeats attempts until one succeeds, with growing pauses, during which nobody is blocked. A state change by another
+/// process interrupts it like a request.
 pub fn retry_until_done<T>(
     migration: &Migration,
     mut attempt: impl FnMut() -> Result<Attempt<T>>,

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Pause between two updates of the lag, after which the length of the rollback window is read again.
 const WINDOW_POLL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Progress message while the replication slot of the way back is created.
+/// Progress message while the replication slot of the reverse channel is created.
 const WAITING: &str = "waiting for open transactions on the target";
 
 /// State `switch`: makes the new copy the active one, if both were recently found equal.
@@ -42,7 +42,7 @@ pub fn switch_over(migration: &Migration) -> Result<StepOutcome> {
         .map(|_| StepOutcome::Continue)
 }
 
-/// The channels that will flow back, ready to run: made before the fence, because a slot waits for transactions.
+/// The reverse channels, ready to be started: created before the fence, because slot creation waits for transactions.
 fn prepare_reverse_channel(
     migration: &Migration,
     endpoints: &mut Endpoints,

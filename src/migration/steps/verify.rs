@@ -71,8 +71,8 @@ fn compare(
     Ok(Attempt::Done(compared))
 }
 
-/// Brings both copies to the same point: sessions in REPEATABLE READ transactions whose snapshots show the same rows.
-/// `direction` is that of replication.
+/// Synchronizes both copies: returns sessions in REPEATABLE READ transactions whose snapshots see the same rows.
+/// `direction` is the direction of replication.
 fn same_point(
     migration: &Migration,
     endpoints: &mut Endpoints,

@@ -41,9 +41,9 @@ pub fn function_namespace(function: Oid) -> Option<Oid> {
     (namespace != Oid::INVALID).then_some(namespace)
 }
 
-/// The function's own name, if it exists.
+/// The function's unqualified name, if it exists.
 pub fn function_local_name(function: Oid) -> Option<String> {
-    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    // SAFETY: a syscache lookup that returns a palloc'd C string or null.
     unsafe { parse_nodes::text(pg_sys::get_func_name(function)) }
 }
 
@@ -53,10 +53,10 @@ pub fn displayed_call(function: Oid) -> String {
     format!("{}()", name.unwrap_or_else(|| format!("function {}", function.to_u32())))
 }
 
-/// Function of this name with exactly these argument types, if it exists.
+/// The function with this name and exactly these argument types, if it exists.
 pub fn function(schema: &str, name: &str, arguments: &[Oid]) -> Option<Oid> {
     let count = c_int::try_from(arguments.len()).ok()?;
-    // SAFETY: a list of two strings of the server's; the types outlive the call.
+    // SAFETY: a list of two strings allocated by the server; the types outlive the call.
     let found = unsafe {
         let [schema, name] =
             [schema, name].map(|part| pg_sys::makeString(parse_nodes::palloc_text(part)));

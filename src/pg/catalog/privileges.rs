@@ -136,10 +136,10 @@ pub fn role_name(role: pg_sys::Oid) -> String {
     unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(role, false)) }.to_string_lossy().into_owned()
 }
 
-/// The role that the client has logged in as, whatever SET SESSION AUTHORIZATION says now; None if it is gone, or its name is
-/// not in UTF-8.
+/// The role that the client logged in as, regardless of SET SESSION AUTHORIZATION; `None` if it no longer exists, or
+/// its name is not valid UTF-8.
 pub fn login_role() -> Option<String> {
-    // SAFETY: the result is NULL, for a role that is gone, or a palloc'd C string.
+    // SAFETY: the result is a palloc'd C string, or NULL if the role no longer exists.
     let name = unsafe {
         let name = pg_sys::GetUserNameFromId(pg_sys::GetAuthenticatedUserId(), true);
         if name.is_null() {

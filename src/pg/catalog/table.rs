@@ -130,12 +130,12 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 impl<R: TableRow> Table<R> {
-    /// Finds the table, if it exists, to be read without an index.
+    /// Finds the table, if it exists, for reading without an index.
     pub fn find() -> Option<Self> {
         Some(Self::at(names::relation(R::SCHEMA, R::TABLE)?, pg_sys::InvalidOid))
     }
 
-    /// Finds the table with the named index, if it exists; without the index if that does not exist.
+    /// Finds the table with the named index, if it exists; without an index if that does not exist.
     pub fn find_by_index(index: &str) -> Option<Self> {
         let index = names::relation(R::SCHEMA, index).unwrap_or(pg_sys::InvalidOid);
         Self::find().map(|table| Self { index, ..table })
@@ -359,7 +359,7 @@ mod tests {
     use crate::pg::catalog::value::Name;
 
     catalog_table! {
-        /// A row of a table that need not exist.
+        /// A row of a table that does not exist.
         struct Sample: "helios"."sample" {} by {
             id: i64,
             name: Name,
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!((Sample::COLUMNS[ID.at].name, Sample::COLUMNS[PLACE.at].name), ("id", "place"));
     }
 
-    // What these calls do here, a constant does when it is compiled.
+    // In production, these calls are evaluated in constants at compile time.
     #[test]
     #[should_panic(expected = "another type")]
     fn a_column_is_not_read_as_another_type() {

@@ -1,7 +1,7 @@
 //! Expressions that are computed on a node: `x := tenant.f(1)` in PL/pgSQL.
 //!
-//! Procedural languages compute a query without FROM as an expression of its plan, which must be a Result node. Such a
-//! query's expression is turned to a call of an SQL function that gets the text to send, and planned by PostgreSQL.
+//! Procedural languages evaluate a query without FROM as the expression of its plan, which must be a Result node. Such a
+//! query's expression is replaced by a call of an SQL function that takes the text to send, and planned by PostgreSQL.
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
@@ -58,11 +58,11 @@ pub fn is_expression(query: QueryTree<'_>) -> bool {
     }
 }
 
-/// Argument types of the SQL function that [`evaluate`] answers; the last stands for any number of parameters.
+/// Argument types of the SQL function implemented by [`evaluate`]; the last one is variadic.
 pub const SIGNATURE: [Oid; 4] =
     [pg_sys::INTERNALOID, pg_sys::TEXTOID, pg_sys::TEXTOID, pg_sys::ANYOID];
 
-/// Puts a call of `function` in the place of the query's expression.
+/// Replaces the query's expression by a call of `function`.
 pub(in crate::pg) fn substitute(
     query: QueryTree<'_>,
     plan: &RemotePlan,
@@ -144,7 +144,7 @@ unsafe fn text_constant(text: &[u8]) -> *mut pg_sys::Const {
     }
 }
 
-/// Answers the SQL function that [`substitute`] puts into a query.
+/// Implements the SQL function that [`substitute`] puts into a query.
 ///
 /// # Safety
 /// Called by the function manager, from a frame that owns nothing with a destructor.

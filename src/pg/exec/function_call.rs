@@ -1,4 +1,4 @@
-//! The call of an SQL function, for what its arguments' values do not say.
+//! Information about the call of an SQL function beyond the values of its arguments.
 
 use crate::error::{Error, Result};
 use pgrx::callconv::{Arg, ArgAbi};
@@ -8,20 +8,20 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use std::marker::PhantomData;
 
-/// A call of an SQL function that is under way: a parameter of its Rust function that the function does not have in SQL.
-/// Only pgrx makes one, for the function that it runs, and it cannot outlive the call.
+/// A call of an SQL function in progress: a parameter of the Rust function that does not exist in SQL.
+/// Only pgrx creates it, for the function that it runs, and it cannot outlive the call.
 pub struct FunctionCall<'call> {
     call: pg_sys::FunctionCallInfo,
     lifetime: PhantomData<&'call FunctionCallInfoBaseData>,
 }
 
 impl FunctionCall<'_> {
-    /// The table whose row type the argument at this position has, NULL or not.
+    /// The table that defines the row type of the argument at this position, even if the argument is NULL.
     ///
     /// Errors: 42809 if there is none.
     pub fn table_of_argument(&self, position: u8) -> Result<Oid> {
-        // SAFETY: the call is under way for the lifetime of `self`. The server answers with an invalid OID for a position
-        // that the call does not have; the lookups go to the system caches.
+        // SAFETY: the call is in progress for the lifetime of `self`. The server returns an invalid OID for a position
+        // that the call does not have; the lookups use the system caches.
         let (table, kind) = unsafe {
             let argument = pg_sys::get_fn_expr_argtype((*self.call).flinfo, position.into());
             let table = pg_sys::get_typ_typrelid(argument);
@@ -35,10 +35,10 @@ impl FunctionCall<'_> {
     }
 }
 
-// SAFETY: pgrx makes the argument from the call that it runs the function for, which outlives `'call`.
+// SAFETY: pgrx creates the argument from the call that it runs the function for, which outlives `'call`.
 unsafe impl<'call> ArgAbi<'call> for FunctionCall<'call> {
     unsafe fn unbox_arg_unchecked(argument: Arg<'_, 'call>) -> Self {
-        // SAFETY: this one is taken from the call itself, and not from a value.
+        // SAFETY: it is created from the call itself, not from a value.
         let call = unsafe { argument.unbox_unchecked::<pg_sys::FunctionCallInfo>() };
         Self { call, lifetime: PhantomData }
     }
@@ -48,7 +48,7 @@ unsafe impl<'call> ArgAbi<'call> for FunctionCall<'call> {
     }
 }
 
-// SAFETY: says what pgrx says of the pointer that it stands for: nothing of it is in the function's SQL.
+// SAFETY: same as pgrx's implementation for the pointer: it adds nothing to the function's SQL signature.
 unsafe impl SqlTranslatable for FunctionCall<'_> {
     const TYPE_IDENT: &'static str = FunctionCallInfoBaseData::TYPE_IDENT;
     const TYPE_ORIGIN: TypeOrigin = FunctionCallInfoBaseData::TYPE_ORIGIN;

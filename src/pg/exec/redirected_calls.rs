@@ -1,5 +1,5 @@
-//! Functions that stand in for PostgreSQL's own in plans: they ask the extension first, which may know the answer from
-//! another server, and go on to PostgreSQL's where it does not.
+//! Replacements of PostgreSQL's functions in plans: they ask the extension first, which may get the answer from
+//! another server, and otherwise call PostgreSQL's function.
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
@@ -35,7 +35,7 @@ pub enum RelationCall {
     LastValue,
 }
 
-/// What functions that stand in for PostgreSQL's do besides calling them.
+/// What replacements do in addition to calling PostgreSQL's function.
 pub trait RedirectHooks {
     /// Runs the call on the sequence's node; `None` if the sequence is here, and stays here until
     /// [`Self::redirected_call_ended`] is called.
@@ -50,7 +50,7 @@ pub trait RedirectHooks {
     fn snapshot_exported(identifier: &str) -> Result<String>;
 }
 
-/// Stands in for `nextval(regclass)`.
+/// Replacement for `nextval(regclass)`.
 ///
 /// # Safety
 /// Called by the function manager with this function's arguments, from a frame that owns nothing with a destructor.
@@ -59,7 +59,7 @@ pub unsafe fn nextval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     unsafe { on_sequence::<H>(fcinfo, SequenceCall::Advance, nextval_oid) }
 }
 
-/// Stands in for `currval(regclass)`.
+/// Replacement for `currval(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -68,7 +68,7 @@ pub unsafe fn currval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     unsafe { on_sequence::<H>(fcinfo, SequenceCall::Current, currval_oid) }
 }
 
-/// Stands in for `setval(regclass, bigint)`.
+/// Replacement for `setval(regclass, bigint)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -79,7 +79,7 @@ pub unsafe fn setval<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_s
     }
 }
 
-/// Stands in for `setval(regclass, bigint, boolean)`.
+/// Replacement for `setval(regclass, bigint, boolean)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -92,7 +92,7 @@ pub unsafe fn setval3<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg_
     }
 }
 
-/// Stands in for `set_config(text, text, boolean)`.
+/// Replacement for `set_config(text, text, boolean)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -105,7 +105,7 @@ pub unsafe fn set_config<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// Stands in for `pg_relation_size(regclass, text)`.
+/// Replacement for `pg_relation_size(regclass, text)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -119,7 +119,7 @@ pub unsafe fn relation_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) 
     }
 }
 
-/// Stands in for `pg_total_relation_size(regclass)`.
+/// Replacement for `pg_total_relation_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -130,7 +130,7 @@ pub unsafe fn total_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// Stands in for `pg_table_size(regclass)`.
+/// Replacement for `pg_table_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -139,7 +139,7 @@ pub unsafe fn table_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_table_size, |_| RelationCall::TableSize) }
 }
 
-/// Stands in for `pg_indexes_size(regclass)`.
+/// Replacement for `pg_indexes_size(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -148,7 +148,7 @@ pub unsafe fn indexes_size<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -
     unsafe { on_relation::<H>(fcinfo, ptr::null(), pg_indexes_size, |_| RelationCall::IndexesSize) }
 }
 
-/// Stands in for `pg_sequence_last_value(regclass)`.
+/// Replacement for `pg_sequence_last_value(regclass)`.
 ///
 /// # Safety
 /// As [`nextval`].
@@ -159,7 +159,7 @@ pub unsafe fn last_value<H: RedirectHooks>(fcinfo: pg_sys::FunctionCallInfo) -> 
     }
 }
 
-/// Stands in for `pg_export_snapshot()`.
+/// Replacement for `pg_export_snapshot()`.
 ///
 /// # Safety
 /// As [`nextval`].

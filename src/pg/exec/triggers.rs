@@ -1,5 +1,5 @@
-//! Trigger functions. Each looks at what it is called for: a direct call, and an event that its own triggers do not have, are
-//! errors (39P01), not surprises.
+//! Trigger functions. Each checks how it is called: direct calls, and events that its own triggers do not have, are
+//! errors (39P01).
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
@@ -24,11 +24,11 @@ pub trait TriggerFunction {
     const NAME: &'static str;
     /// When its own triggers fire.
     const FIRINGS: &'static [Firing];
-    /// Does what it is for.
+    /// Executes the trigger function.
     fn fired(call: &TriggerCall<'_>) -> Result<()>;
 }
 
-/// A call of a trigger function that is under way.
+/// A call of a trigger function in progress.
 pub struct TriggerCall<'call> {
     function: &'static str,
     data: *mut TriggerData,
@@ -62,19 +62,19 @@ pub unsafe fn run<T: TriggerFunction>(fcinfo: pg_sys::FunctionCallInfo) -> pg_sy
 }
 
 impl TriggerCall<'_> {
-    /// The table that the trigger is on.
+    /// The table of the trigger.
     pub fn relation(&self) -> Oid {
         // SAFETY: the server fills the field for the duration of the call.
         unsafe { (*(*self.data).tg_relation).rd_id }
     }
 
-    /// What was done, with the rows.
+    /// The command that fired the trigger, with its rows.
     pub fn view(&self) -> Fired {
-        // SAFETY: `run` made sure that this is a trigger's call.
+        // SAFETY: `run` has checked that this is a trigger call.
         unsafe { row_trigger::view(self.data) }.1
     }
 
-    /// The error for a trigger that is not one of the function's own.
+    /// The error for a trigger that does not belong to the function.
     pub fn misused(&self, why: &str) -> Error {
         violated(self.function, why)
     }

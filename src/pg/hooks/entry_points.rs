@@ -1,8 +1,8 @@
 //! The functions that PostgreSQL looks up in the library by name: those of `LANGUAGE c` and the workers' main functions.
 //!
-//! `entry_points!` stands once in the crate, where the implementors of the hooks are known: it makes the symbols that it is given,
-//! and each calls a function of `pg/` that is generic over an implementor. The function's safety is that of these: called by the
-//! server, with the arguments that the install script declares, from a frame that owns nothing.
+//! `entry_points!` is used once in the crate, where the implementors of the hooks are known: it defines the symbols given,
+//! each of which calls a function of `pg/` that is generic over an implementor. All have the same safety contract: they
+//! are called by the server, with the arguments declared in the install script, from a frame without destructors.
 
 /// Declares a function for `LANGUAGE c`. Its frame is not guarded, so that errors keep their fields.
 macro_rules! sql_function {
@@ -46,7 +46,7 @@ macro_rules! worker_main {
 }
 pub(crate) use worker_main;
 
-/// Makes the library's symbols: `functions` with the symbol of each and that of its description, and the main functions of
+/// Defines the library's symbols: `functions` with their symbols and those of their info records, and the main functions of
 /// `workers`.
 macro_rules! entry_points {
     (

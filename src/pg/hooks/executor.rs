@@ -153,7 +153,7 @@ struct PrintReceiver {
     portal: pg_sys::Portal,
 }
 
-/// Runs a whole result to the client without decoding its rows, where that gives the same bytes.
+/// Sends a whole result to the client without decoding its rows, if that gives the same bytes.
 unsafe fn pass_through<H: ExecutorHooks>(
     desc: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,

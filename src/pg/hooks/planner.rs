@@ -21,16 +21,16 @@ pub trait PlannerHooks {
     /// Whether the query calls functions that PostgreSQL may inline, so that its plan can contain relations that the
     /// query does not name.
     fn may_inline(query: QueryTree<'_>) -> bool;
-    /// Looks at a plan made by PostgreSQL of such a query, given the relations that it names.
+    /// Reviews a plan that PostgreSQL made for such a query, given the relations in the plan.
     fn review(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<Review>;
 }
 
-/// What becomes of a plan made by PostgreSQL.
+/// What to do with a plan made by PostgreSQL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Review {
-    /// It is used.
+    /// The plan is used.
     Keep,
-    /// An inlined function has brought in a relation that must not be read here: the query is planned for a node.
+    /// An inlined function has added a relation that must not be read here: the query is planned for a node.
     Replan,
 }
 
@@ -40,12 +40,12 @@ pub enum Planned {
     Here,
     /// It runs on a node.
     Remote(RemotePlan),
-    /// It is an expression, and is computed on a node.
+    /// It is an expression, to be evaluated on a node.
     Expression {
         plan: RemotePlan,
         /// Its parameters.
         params: Vec<ParamUse>,
-        /// The SQL function whose call takes its place: one that [`evaluate::evaluate`] answers, with the arguments
+        /// The SQL function to call instead: one implemented by [`evaluate::evaluate`], with the arguments
         /// [`evaluate::SIGNATURE`].
         function: pg_sys::Oid,
     },

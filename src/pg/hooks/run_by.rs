@@ -1,10 +1,10 @@
-//! The answer of those who are asked before PostgreSQL runs something.
+//! The result of hooks that may run something instead of PostgreSQL.
 
-/// Who runs a statement that the extension was asked for first.
+/// Who runs a statement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RunBy<T = ()> {
     /// The extension has run it, with this result.
     Extension(T),
-    /// PostgreSQL goes on as if nobody had been asked.
+    /// PostgreSQL runs it as usual.
     Server,
 }

@@ -49,9 +49,9 @@ pub trait UtilityHooks {
     fn before_utility(statement: &Statement) -> Result<Step>;
     /// Called after the server has run a statement, with the frame of its step and the original statement.
     fn after_utility(frame: usize, statement: &Statement) -> Result<Option<Completion>>;
-    /// Runs a COPY and gives the number of rows.
+    /// Runs COPY and returns the number of rows.
     fn copy(view: &CopyView, statement: &Statement) -> Result<RunBy<u64>>;
-    /// Runs a CALL.
+    /// Runs CALL.
     fn call(view: &CallView, statement: &Statement) -> Result<RunBy>;
     /// Called with the schema in which an EXPLAIN ANALYZE CREATE TABLE AS would create its table.
     fn explained_table(namespace: Oid) -> Result<()>;

@@ -1,22 +1,22 @@
-//! Memory that all processes of the server share, typed so that safe code can do no harm with it.
+//! Shared memory, typed so that safe code cannot cause undefined behavior.
 //!
-//! A structure is a static of one of three kinds: [`Locked`] (behind a lock of its own), [`Unlocked`] (atomics) and [`Table`]
-//! (as many entries of atomics as a setting says). The postmaster asks for all of them at once ([`install`]), and processes
-//! find them where it did: they are forked from it.
+//! A structure is a static of one of three kinds: [`Locked`] (protected by its own lock), [`Unlocked`] (atomics) and
+//! [`Table`] (an array of atomics whose size depends on a setting). The postmaster requests the memory for all of them at
+//! once ([`install`]), and processes inherit their addresses when they are forked.
 //!
-//! Invariant: what lies in shared memory is [`Plain`]: valid when all of its bits are zero, which it is when the server
-//! starts, and the same in every process. References into it live as long as the process; those behind a lock are given out
-//! only while this process holds it, which is asked of the server each time.
+//! Invariant: the contents of shared memory are [`Plain`]: valid if all bits are zero, as they are when the server
+//! starts, and with the same meaning in every process. References into it live as long as the process; those behind a
+//! lock are only given out while this process holds the lock, which is checked each time.
 //!
-//! What a lock promises is what PostgreSQL's rules for LWLocks give:
-//! - interrupts are held off while it is held: a cancel or a request to end waits for its release;
-//! - an error that the server raises meanwhile forgets that interrupts were held off, but not the lock. Whoever rolls back the
-//!   transaction or the subtransaction releases it; outside of one, only the end of the process does. The guard's drop comes
-//!   before both when the error unwinds through it, and releases the lock itself;
-//! - a subtransaction that is rolled back while the guard lives (code that catches errors was called) releases it too. The
-//!   next access is refused by a panic, and the drop has nothing to do.
+//! The guarantees of a lock follow from PostgreSQL's rules for LWLocks:
+//! - interrupts are held off while it is held: cancel and termination requests wait for its release;
+//! - an error raised by the server resets the interrupt holdoff count, but does not release the lock. Rolling back the
+//!   transaction or subtransaction releases it; outside of one, only the exit of the process does. If the error unwinds
+//!   through the guard, the guard's drop comes first and releases the lock itself;
+//! - if a subtransaction is rolled back during the guard's lifetime (by code that catches errors), that releases the lock,
+//!   too. The next access then panics, and the drop does nothing.
 //!
-//! So hold a guard for reading and writing memory, and call nothing of the server's meanwhile that may fail.
+//! So hold a guard only for reading and writing memory, and do not call server functions that may raise errors meanwhile.
 
 use pgrx::pg_sys::{self, LWLock};
 use std::ffi::CStr;
@@ -166,17 +166,17 @@ unsafe impl<T: Plain + Send> Structure for Locked<T> {
 }
 
 unsafe extern "C-unwind" {
-    // Not the binding of pgrx: its guard costs more than the answer, and it raises nothing.
+    // Do not use pgrx's binding: its guard costs more than the call, which raises no errors.
     fn LWLockHeldByMe(lock: *mut LWLock) -> bool;
 }
 
-/// A lock that was taken, and is released when this is dropped if nobody has done so before.
+/// An acquired lock, released when this is dropped unless it has been released already.
 struct Lock(*mut LWLock);
 
 impl Lock {
     #[inline]
     fn is_held(&self) -> bool {
-        // SAFETY: a lock of the server's; looks at this process' list of held locks.
+        // SAFETY: an LWLock; searches this process' list of held locks.
         unsafe { LWLockHeldByMe(self.0) }
     }
 
@@ -191,8 +191,9 @@ impl Drop for Lock {
         if !self.is_held() {
             return;
         }
-        // SAFETY: the lock is held. Releasing it ends one hold of interrupts, which an error of the server's has forgotten:
-        // without it the counter would wrap around, and no interrupt be served any more.
+        // SAFETY: the lock is held. Releasing it resumes interrupts, but an error raised by the server has reset the
+        // holdoff count: without holding them off again the counter would wrap around, and interrupts would never be
+        // serviced again.
         unsafe {
             if pg_sys::InterruptHoldoffCount == 0 {
                 pg_sys::InterruptHoldoffCount = 1;
@@ -229,8 +230,8 @@ impl<T> Deref for Exclusive<T> {
 
     fn deref(&self) -> &T {
         self.lock.require();
-        // SAFETY: attached memory, zeroed or written through `exclusive`; the lock keeps everybody else out, this process too:
-        // it would wait for itself.
+        // SAFETY: attached memory, zeroed or written through `exclusive`; the lock excludes all other accesses,
+        // including those of this process, which would wait for itself.
         unsafe { &*self.value }
     }
 }

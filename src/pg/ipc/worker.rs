@@ -11,16 +11,16 @@ use std::time::Duration;
 
 /// A kind of background worker.
 pub struct Kind {
-    /// What the server calls it in its log and in `pg_stat_activity.backend_type`.
+    /// Name in the server's log and in `pg_stat_activity.backend_type`.
     pub name: &'static CStr,
-    /// The library that its main function is in.
+    /// The library that contains its main function.
     pub library: &'static CStr,
-    /// The symbol of its main function: one that calls [`server_worker`] or [`database_worker`].
+    /// The symbol of its main function, which must call [`server_worker`] or [`database_worker`].
     pub main: &'static CStr,
 }
 
-/// Has the server run a worker that is connected to no database as long as it runs itself, and again ten seconds after it
-/// failed; once, from `_PG_init` in the postmaster.
+/// Registers a worker without a database connection that runs for the server's lifetime and is restarted ten seconds after a
+/// failure; to be called once, from `_PG_init` in the postmaster.
 pub fn install(kind: &Kind) {
     let mut worker = description(kind);
     worker.bgw_restart_time = 10;
@@ -46,7 +46,7 @@ fn description(kind: &Kind) -> pg_sys::BackgroundWorker {
     worker
 }
 
-/// Copies a text, cut off where there is no room for more of it.
+/// Copies a string, truncated to the space available.
 fn copy(to: &mut [c_char], text: &CStr) {
     let Some(room) = to.len().checked_sub(1) else { return };
     let bytes = text.to_bytes();
@@ -62,14 +62,14 @@ pub struct Running {
     handle: *mut pg_sys::BackgroundWorkerHandle,
 }
 
-/// What a worker that is connected to a database is told when it starts.
+/// Start parameters of a worker that is connected to a database.
 #[derive(Clone, Copy, Debug)]
 pub struct Assignment {
     /// The database.
     pub database: u32,
-    /// The role that it works as; 0 is the server's first superuser.
+    /// The role it runs as; 0 is the bootstrap superuser.
     pub role: u32,
-    /// What it is to work on.
+    /// Its task.
     pub task: i64,
 }
 
@@ -88,8 +88,8 @@ impl Assignment {
 }
 
 impl Running {
-    /// Starts a worker that is connected to a database, under a name of its own; None when the server has no slot left for
-    /// one.
+    /// Starts a worker that is connected to a database, with an individual name; returns `None` if the server has no free
+    /// worker slot.
     pub fn start(kind: &Kind, name: &CStr, assignment: Assignment) -> Option<Self> {
         let mut worker = description(kind);
         copy(&mut worker.bgw_name, name);
@@ -215,8 +215,8 @@ fn begin(database: Option<u32>, role: u32) {
             None => pg_sys::BackgroundWorkerInitializeConnection(ptr::null(), ptr::null(), 0),
             Some(database) => {
                 pg_sys::BackgroundWorkerInitializeConnectionByOid(database.into(), role.into(), 0);
-                // A role or database that only reads by default does not mean the extension's own work; and the owner of a
-                // database, who can set its search path, is no superuser.
+                // default_transaction_read_only of a role or database must not affect the extension's own work; and the
+                // owner of a database, who can set its search_path, is not a superuser.
                 let settings = TIMEOUTS.iter().map(|setting| (*setting, c"0"));
                 let own = [
                     (c"default_transaction_read_only", c"off"),
@@ -241,7 +241,7 @@ const TIMEOUTS: [&CStr; 1] = [c"lock_timeout"];
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 const TIMEOUTS: [&CStr; 2] = [c"lock_timeout", c"transaction_timeout"];
 
-/// A worker that is connected to no database.
+/// A worker without a database connection.
 pub trait ServerWorker {
     /// Does not return.
     fn run();
@@ -249,11 +249,11 @@ pub trait ServerWorker {
 
 /// A worker that is connected to a database.
 pub trait DatabaseWorker {
-    /// The process ends when it returns.
+    /// The process exits when it returns.
     fn run(assignment: Assignment);
 }
 
-/// Main function of a worker of the server.
+/// Main function of a worker without a database connection.
 ///
 /// # Safety
 /// Called by the server at the start of a background worker's process, from a frame that owns nothing with a destructor.
@@ -267,10 +267,10 @@ pub unsafe fn server_worker<W: ServerWorker>(_none: pg_sys::Datum) {
     }
 }
 
-/// Main function of a worker of a database.
+/// Main function of a worker that is connected to a database.
 ///
 /// # Safety
-/// As [`server_worker`], of a worker that [`Running::start`] has described.
+/// Like [`server_worker`], for a worker started by [`Running::start`].
 pub unsafe fn database_worker<W: DatabaseWorker>(database: pg_sys::Datum) {
     // SAFETY: set in every background worker before its main function runs.
     let extra = unsafe { (*pg_sys::MyBgworkerEntry).bgw_extra };

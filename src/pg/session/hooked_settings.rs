@@ -1,34 +1,35 @@
-//! Settings with hooks of their own, which PostgreSQL calls when somebody sets or shows them.
+//! Settings with check, assign or show hooks.
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 
 unsafe extern "C-unwind" {
-    // Not the bindings of pgrx: their guards would turn an error into a panic, which cannot pass the server's frames.
+    // Do not use pgrx's bindings: their guards would turn an error into a panic, which cannot cross the server's frames.
     fn superuser() -> bool;
     fn GUC_check_errcode(sqlerrcode: c_int);
 }
 
-/// Name and descriptions of a setting, as its definition takes them.
+/// Name and descriptions of a setting, in the form its definition requires.
 pub struct Described {
-    /// Its name.
+    /// Setting name.
     pub name: &'static CStr,
-    /// One sentence.
+    /// Short description: one sentence.
     pub short: &'static CStr,
-    /// Further ones, or nothing.
+    /// Long description, or empty.
     pub long: &'static CStr,
 }
 
-/// A switch that superusers alone may turn on: neither GRANT SET ON PARAMETER nor ALTER ROLE … SET hands it to somebody else.
+/// A boolean setting that only superusers can turn on: neither GRANT SET ON PARAMETER nor ALTER ROLE … SET gives it to
+/// other roles.
 pub trait SuperusersSwitch {
-    /// What the setting is called.
+    /// Name and descriptions.
     const DESCRIBED: Described;
-    /// The message for whoever is no superuser (42501).
+    /// The error message for other roles (42501).
     const REFUSAL: &'static CStr;
 }
 
-/// Defines such a switch, which is off at first; once, from `_PG_init`.
+/// Defines such a setting, off by default; to be called once, from `_PG_init`.
 pub fn define_switch<S: SuperusersSwitch>(setting: &'static GucSetting<bool>, flags: GucFlags) {
     let Described { name, short, long } = S::DESCRIBED;
     // SAFETY: the hook is a plain function that owns nothing with a destructor.
@@ -47,7 +48,8 @@ pub fn define_switch<S: SuperusersSwitch>(setting: &'static GucSetting<bool>, fl
     }
 }
 
-/// Defines a text that a client gives when it connects, and that is never shown; once, from `_PG_init`.
+/// Defines a string setting that a client supplies when connecting, and that is never shown; to be called once, from
+/// `_PG_init`.
 pub fn define_secret(
     described: Described,
     setting: &'static GucSetting<Option<CString>>,
@@ -70,10 +72,10 @@ pub fn define_secret(
     }
 }
 
-/// Whether the setting has a text that is not empty; takes no copy of it.
+/// Whether the setting is a nonempty string; does not copy it.
 #[inline]
 pub fn is_given(setting: &'static GucSetting<Option<CString>>) -> bool {
-    // SAFETY: null or a C string of the server's, which nobody changes meanwhile: this process has one thread.
+    // SAFETY: null or a C string of the server's, which does not change in the meantime: this process has one thread.
     unsafe {
         let text = *setting.as_ptr();
         !text.is_null() && *text != 0
@@ -85,8 +87,8 @@ unsafe extern "C-unwind" fn superusers_only<S: SuperusersSwitch>(
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: the server gives a valid value. Outside of a transaction only the server's own command line and files
-    // speak; a parallel worker repeats what its leader was allowed. The message is a constant.
+    // SAFETY: the server passes a valid value. Outside of a transaction, the value comes from the server's command line or
+    // configuration files; a parallel worker restores its leader's value. The message is a constant.
     unsafe {
         if !*value
             || pg_sys::InitializingParallelWorker

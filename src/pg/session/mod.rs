@@ -125,9 +125,9 @@ pub fn setting(name: &str) -> Option<String> {
     }
 }
 
-/// Has every cached plan of this backend made again before it is used.
+/// Invalidates every cached plan of this backend.
 pub fn forget_plans() {
-    // SAFETY: marks the plans of this backend.
+    // SAFETY: marks this backend's plans as invalid.
     unsafe { pg_sys::ResetPlanCache() }
 }
 

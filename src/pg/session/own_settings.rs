@@ -1,23 +1,23 @@
-//! Settings that are in effect for a piece of work only.
+//! Temporary changes of settings.
 
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_int};
 
-/// Until dropped, settings may be changed in any way; then they are what they were.
+/// Settings may be changed in any way until this is dropped, which restores them.
 ///
-/// The server keeps a stack of each setting's values, with a level a value. Dropping ends the level as a rollback does
-/// (`AtEOXact_GUC(false, …)`): what [`Self::begin`] has set would be taken back by a commit as well, but a commit would hand
-/// to the caller what code in between has set with SET, and [`Self`] promises that nothing is.
+/// The server keeps a stack of values for each setting, by nesting level. Dropping ends the level as on rollback
+/// (`AtEOXact_GUC(false, …)`): ending it as on commit would restore what [`Self::begin`] has set, too, but would leave
+/// values set by code in between with SET in effect, and [`Self`] promises that none are.
 ///
-/// An error that is a value passes through the drop like success. One that the server raises unwinds to whoever rolls back the
-/// transaction or subtransaction around it: that ends this level and all above it, so the drop leaves it alone. The level must
-/// not be ended twice, because the next one begins with the same number.
+/// An error that is a value passes through the drop like success. An error raised by the server unwinds to the code
+/// that rolls back the transaction or subtransaction around it: that ends this level and all above it, so the drop does
+/// nothing. The level must not be ended twice, because the next one gets the same number.
 pub struct OwnSettings {
     level: c_int,
 }
 
 impl OwnSettings {
-    /// Begins with these settings.
+    /// Starts a level with these settings.
     pub fn begin(settings: &[(&CStr, &CStr)]) -> Self {
         // SAFETY: changes a counter of this backend.
         let own = Self { level: unsafe { pg_sys::NewGUCNestLevel() } };
@@ -31,9 +31,9 @@ impl OwnSettings {
     }
 }
 
-/// Sets a setting until its innermost level ends, which a subtransaction and [`OwnSettings`] begin.
+/// Sets a value until the innermost level ends; levels are started by subtransactions and [`OwnSettings`].
 pub(in crate::pg) fn set_in_level(name: &CStr, value: &CStr) {
-    // SAFETY: changes a variable of this backend; both texts end with NUL, and are copied.
+    // SAFETY: changes a variable of this backend; both strings are NUL-terminated, and are copied.
     unsafe {
         pg_sys::set_config_option(
             name.as_ptr(),

@@ -1,5 +1,5 @@
-//! The settings (GUCs) that a session on another server has to follow, read straight from the server's own records: comparing
-//! them with what was seen before allocates nothing and formats nothing.
+//! The settings (GUCs) that a session on another server must follow, read directly from the server's records: comparing
+//! them with the previous values needs no memory allocation and no formatting.
 
 use pgrx::pg_sys;
 use std::ffi::CStr;
@@ -17,13 +17,13 @@ pub struct Setting {
 
 /// Which settings a session on another server follows.
 pub struct Followed {
-    /// Whoever set them.
+    /// Followed regardless of their source.
     pub always: &'static [&'static CStr],
-    /// Settings of superusers without which nothing may run there.
+    /// Superusers' settings; if one cannot be followed, nothing may run there.
     pub decisive: &'static [&'static CStr],
-    /// Not even if the client has set them.
+    /// Not followed even if set by the client.
     pub never: &'static [&'static str],
-    /// As [`Self::never`]: all whose names begin so.
+    /// Like [`Self::never`], for all names with this prefix.
     pub never_of: &'static str,
 }
 
@@ -35,18 +35,18 @@ enum Raw {
     Text(Vec<u8>),
 }
 
-/// What was seen at the last look. The pointers in it are compared, and followed only where a walk has just found them again:
-/// a SET can free those of settings that no library has defined.
+/// The settings as of the last look. The pointers are compared, and dereferenced only if found again in the same walk:
+/// SET can free the records of settings that no library has defined.
 pub struct Scanner {
     followed: &'static Followed,
-    /// Settings of the server's own, which stay where they are.
+    /// The server's own settings, whose records do not move.
     always: Vec<Record>,
     recorded: Vec<(Record, Raw)>,
     beyond_reach: Option<(Record, Vec<u8>)>,
 }
 
 impl Scanner {
-    /// A scanner that has seen nothing yet.
+    /// A scanner without a previous state.
     pub const fn new(followed: &'static Followed) -> Self {
         Self { followed, always: Vec::new(), recorded: Vec::new(), beyond_reach: None }
     }
@@ -56,7 +56,7 @@ impl Scanner {
         self.walk(|_| ())
     }
 
-    /// As [`Self::look`], and hands each setting that is followed to `seen`, valid as long as that call.
+    /// Like [`Self::look`], and passes each setting that is followed to `seen`, valid during that call.
     fn walk(&mut self, mut seen: impl FnMut(Record)) -> bool {
         // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
         unsafe {
@@ -94,17 +94,17 @@ impl Scanner {
         }
     }
 
-    /// A setting that changes what statements do, and that the session's user may not change on another server, as of the
-    /// last look.
+    /// A setting that changes the effect of statements, and that the session's user cannot change on another server, as
+    /// of the last look.
     pub fn beyond_reach(&self) -> Option<Vec<u8>> {
         self.beyond_reach.as_ref().map(|(_, name)| name.clone())
     }
 
-    /// The settings as they are now, sorted by name.
+    /// The current settings, sorted by name.
     pub fn settings(&mut self) -> Vec<Setting> {
         let mut settings = Vec::new();
         self.walk(|record| {
-            // SAFETY: a record that the walk has just found.
+            // SAFETY: a record found in this walk.
             settings.push(unsafe {
                 Setting {
                     name: name(record).to_vec(),
@@ -150,7 +150,7 @@ unsafe fn find(records: &[Record], name: &CStr) -> Option<Record> {
     records.iter().copied().find(|&r| unsafe { CStr::from_ptr((*r).name) } == name)
 }
 
-/// The values that RESET gives to settings with these names, where they are words or whole numbers.
+/// The values that RESET would set for settings with these names, if they are booleans, enums or integers.
 pub fn reset_values(names: &[&CStr]) -> Vec<(String, String)> {
     let mut values = Vec::new();
     // SAFETY: the records of settings are valid until the next SET; nothing here runs one.
@@ -172,7 +172,7 @@ unsafe fn name<'a>(record: Record) -> &'a [u8] {
     unsafe { CStr::from_ptr((*record).name).to_bytes() }
 }
 
-/// Whether a session on another server follows a setting.
+/// Whether a session on another server follows this setting.
 #[derive(PartialEq)]
 enum Follows {
     Yes,

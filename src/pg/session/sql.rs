@@ -10,7 +10,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use pgrx::spi::{SpiHeapTupleData, SpiResult, SpiTupleTable};
 use pgrx::{FromDatum, IntoDatum, Spi};
 
-/// A row of a result, whose values are read by the names of their columns.
+/// A row of a result, whose values are read by column name.
 pub struct Row<'a>(SpiHeapTupleData<'a>);
 
 impl Row<'_> {
@@ -92,19 +92,19 @@ pub fn rows<T>(
     })
 }
 
-/// Rows whose columns are all text, and the columns' names.
+/// Rows whose columns are all text, with the column names.
 pub struct TextRows {
     pub columns: Vec<String>,
     pub rows: Vec<Vec<Option<String>>>,
 }
 
-/// As [`rows`], for columns that are all text.
+/// Like [`rows`], for columns that are all text.
 pub fn text_rows(statement: &str) -> Result<TextRows> {
     let _path = OwnSettings::safe_path();
     checked(Spi::connect_mut(|client| texts(client.update(statement, None, &[])?)))
 }
 
-/// As [`text_rows`], for a query that only reads; see [`read_one`].
+/// Like [`text_rows`], for a query that only reads; see [`read_one`].
 pub fn read_text_rows(query: &str) -> Result<TextRows> {
     let _path = OwnSettings::safe_path();
     checked(Spi::connect(|client| texts(client.select(query, None, &[])?)))

@@ -50,6 +50,6 @@ unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
     // SAFETY: by the caller's promise.
     unsafe { deparse_marks::make_readable(copy) }?;
     let _readable = OwnSettings::begin(&SETTINGS);
-    // SAFETY: by the caller's promise; gives a palloc'd C string.
+    // SAFETY: by the caller's promise; returns a palloc'd C string.
     unsafe { Ok(CStr::from_ptr(pg_sys::pg_get_querydef(copy, false)).to_bytes().to_vec()) }
 }

@@ -1,35 +1,35 @@
-//! What a survey asks about the functions that a query calls: the rooms above decide it, and the compiler binds their answers
-//! in the walk.
+//! Questions of a survey about the functions that a query calls: the layers above provide the answers, and the compiler
+//! resolves them statically.
 
 use pgrx::pg_sys::Oid;
 
-/// What a function does with the rows, the files or the numbers of the relation that is its first argument.
+/// How a function accesses the rows, files or sequence values of the relation that is its first argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationAccess {
-    /// It answers from them.
+    /// It reads them.
     Reads,
     /// It changes them.
     Changes,
 }
 
-/// What the extension says of functions. The walk asks for each call of a function that came with the server, so an answer is
-/// a comparison of numbers.
+/// The extension's rules about functions. The walk checks every call of a built-in function, so an answer must be
+/// no more than a few comparisons.
 pub trait FunctionRules {
-    /// Whether the function acts on the session or server that it is called on, or tells something of it.
+    /// Whether the function acts on, or returns information about, the session or server it is called on.
     fn is_bound(function: Oid) -> bool;
-    /// What the function does with the relation that is its first argument; `None` if it looks at the definition at most.
+    /// How the function accesses the relation that is its first argument; `None` if it uses at most the definition.
     fn relation_access(function: Oid) -> Option<RelationAccess>;
-    /// Whether a call of the function is redirected when its target shows at run time only.
+    /// Whether a call of the function is redirected if its target is known only at run time.
     fn is_redirected(function: Oid) -> bool;
-    /// PostgreSQL's function for one that a call was redirected to already; else the function itself.
+    /// The original PostgreSQL function of a call that has already been redirected; otherwise the function itself.
     fn original(function: Oid) -> Oid;
-    /// The function that a call is redirected to; `None` if the database does not have it.
+    /// The function to redirect a call to; `None` if it does not exist in the database.
     fn target(function: Oid) -> Option<Oid>;
-    /// Schema and name of what a call of PostgreSQL's function of this name is redirected to, whatever its arguments.
+    /// Schema and name of the replacement for a PostgreSQL function with this name, whatever its arguments.
     fn target_of_name(name: &str) -> Option<(&'static str, &'static str)>;
 }
 
-/// The rules of a walk that looks for other things than functions.
+/// The rules of a walk that is not concerned with functions.
 pub(in crate::pg) struct NoRules;
 
 impl FunctionRules for NoRules {

@@ -247,7 +247,7 @@ impl Statement {
         }
     }
 
-    /// SECURITY LABEL FOR this provider: the schema, if it is one that gets the label, and the label.
+    /// SECURITY LABEL FOR this provider ON SCHEMA: the schema and the label.
     pub fn label_of(&self, provider: &str) -> Option<(Option<String>, Option<String>)> {
         if self.tag() != NodeTag::T_SecLabelStmt {
             return None;

@@ -80,8 +80,8 @@ impl Statement {
         self.tag() == NodeTag::T_CallStmt || self.execute().is_some()
     }
 
-    /// The statement with the calls in its arguments redirected that are to be; None if it has none. For EXECUTE, and CALL
-    /// of a procedure that runs here.
+    /// Returns the statement with the calls in its arguments redirected; `None` if there are none to redirect. For
+    /// EXECUTE, and CALL of a procedure that runs here.
     pub fn with_redirected_arguments<R: FunctionRules>(
         &self,
         may_move: impl Fn(Oid) -> Result<bool>,

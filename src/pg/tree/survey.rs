@@ -73,7 +73,7 @@ pub struct Survey<'a> {
     pub current_of: bool,
     /// `set_config()` is called, which may change the session's settings.
     pub set_config: bool,
-    /// A function is called that acts on the session or server that it runs on, or tells something of it: the first one.
+    /// The first function called that acts on, or returns information about, the session or server it runs on.
     pub bound: Option<Oid>,
     /// `tableoid` is used as a number, which would be different on a node.
     pub table_number: bool,
@@ -81,7 +81,7 @@ pub struct Survey<'a> {
     pub object_number: Option<OidMisuse>,
     /// `session_user` is read.
     pub session_user: bool,
-    /// Calls that [`Survey::redirect`] can turn to other functions, with the relation that is their argument if it is
+    /// Calls that [`Survey::redirect`] can redirect, with the relation that is their argument if it is
     /// a constant.
     redirectable: Vec<(*mut pg_sys::FuncExpr, Option<Oid>)>,
     /// Lists of policy conditions to be walked.

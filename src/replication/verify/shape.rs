@@ -72,7 +72,7 @@ impl Shape {
     pub fn read(rows: &Rows) -> Result<Option<Self>> {
         let mut columns = Vec::new();
         for row in rows {
-            // A table without columns has one row, without a name.
+            // For a table without columns, the result is one row without a name.
             if let Some(name) = row.option("attname")? {
                 columns.push(Column {
                     name: name.to_owned(),

@@ -1,5 +1,5 @@
-//! A node is killed with SIGKILL in the middle of an operation: the client gets a clean error, its session stays usable, and work
-//! continues when the node is back.
+//! A node is killed with SIGKILL in the middle of an operation: the client gets a clean error, its session stays
+//! usable, and work continues when the node is back.
 
 use std::io::Write;
 

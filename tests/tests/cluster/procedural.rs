@@ -1,5 +1,5 @@
-//! Code in procedural languages on the coordinator that reads and writes tenants: every statement and expression is sent to its node,
-//! with its own text and its own variables.
+//! Code in procedural languages on the coordinator that reads and writes tenants: every statement and expression is
+//! sent to its node, with its own text and its own variables.
 
 use helios_tests::Cluster;
 use postgres::{Client, SimpleQueryMessage};

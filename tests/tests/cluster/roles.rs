@@ -1,5 +1,5 @@
-//! Roles are shared by the whole cluster, whichever database they are changed in: nodes follow within seconds, the check reports
-//! each difference, and roles that exist only on a node are reported and kept.
+//! Roles are shared by the whole cluster, whichever database they are changed in: nodes follow within seconds, the
+//! check reports each difference, and roles that exist only on a node are reported and kept.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The clause is recognized on every way into the server, and nowhere else: a statement that does not create a distributed schema is
-//! parsed exactly as without Helios.
+//! The clause is recognized on every way into the server, and nowhere else: a statement that does not create a
+//! distributed schema is parsed exactly as without Helios.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The crash matrix: each fault at each failpoint. Afterwards both parts are committed or neither is, and within the time limit
-//! nothing is prepared, locked or open that should not be.
+//! The crash matrix: each fault at each failpoint. Afterwards both parts are committed or neither is, and within the
+//! time limit nothing is prepared, locked or open that should not be.
 
 use std::collections::BTreeSet;
 

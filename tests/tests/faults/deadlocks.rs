@@ -44,8 +44,8 @@ fn value(client: &mut Client, schema: &str) -> i32 {
     client.query_one(&format!("SELECT v FROM {schema}.t WHERE id = 1"), &[]).unwrap().get(0)
 }
 
-/// Both update a row of one tenant each, then wait for the other: the transaction that started last is the victim, and the other
-/// one continues.
+/// Both update a row of one tenant each, then wait for the other: the transaction that started last is the victim, and
+/// the other one continues.
 fn young_one_ends_it(cluster: &Cluster, old: &mut Wire, young: &mut Wire) {
     run(old, "BEGIN; UPDATE a.t SET v = 1 WHERE id = 1");
     run(young, "BEGIN; UPDATE b.t SET v = 2 WHERE id = 1");
@@ -70,7 +70,8 @@ fn deadlock_over_two_nodes_ends_with_the_youngest() {
     run(&mut young, "UPDATE a.t SET v = 3 WHERE id = 1; UPDATE b.t SET v = 3 WHERE id = 1");
 }
 
-/// The older one has waited for a long time when the cycle closes, the younger one only starts to: it is the victim nevertheless.
+/// The older one has waited for a long time when the cycle closes, the younger one only starts to: it is the victim
+/// nevertheless.
 #[test]
 fn deadlock_ends_with_the_youngest_though_it_has_just_begun_to_wait() {
     let (cluster, _client) = two_tenants();

@@ -1,5 +1,6 @@
-//! A node whose processes are all stopped: a client that cancels a statement, terminates its session or set a timeout gets an answer
-//! immediately, with the true state of the transaction, and nothing of it is left when the node continues.
+//! A node whose processes are all stopped: a client that cancels a statement, terminates its session or set a timeout
+//! gets an answer immediately, with the true state of the transaction, and nothing of it is left when the node
+//! continues.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Transactions that wait for each other meet in the coordinator's lock queue: those that PostgreSQL would let pass continue, and
-//! nobody waits forever.
+//! Transactions that wait for each other meet in the coordinator's lock queue: those that PostgreSQL would let pass
+//! continue, and nobody waits forever.
 
 use helios_tests::wait_until;
 use postgres::Client;
@@ -8,8 +8,8 @@ use crate::{BOUND, cluster_with_table};
 
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
 
-/// The session holds the locks taken by `sql`, another one waits for it to change the definition: then the session can continue
-/// to use the table, as on one server, where it precedes the other one in the queue.
+/// The session holds the locks taken by `sql`, another one waits for it to change the definition: then the session can
+/// continue to use the table, as on one server, where it precedes the other one in the queue.
 #[track_caller]
 fn goes_on_after(clients: &mut [Client; 3], sql: &str, alter: &str, select: &str) {
     let [user, admin, watch] = clients;

@@ -1,5 +1,5 @@
-//! The owner of a database, or a member of that role, can set the `search_path` of all sessions in it without being a superuser:
-//! Helios' own sessions and workers must not resolve names with it.
+//! The owner of a database, or a member of that role, can set the `search_path` of all sessions in it without being a
+//! superuser: Helios' own sessions and workers must not resolve names with it.
 
 use std::time::Duration;
 

@@ -51,7 +51,8 @@ fn assert_whole(client: &mut Client, when: &str) {
     assert_eq!(text(client, query), ["2000", "50|148", "2000"], "{when}");
 }
 
-/// Runs a migration up to the failpoint and sends the request there; returns whether it was accepted, and the migration's final state.
+/// Runs a migration up to the failpoint and sends the request there; returns whether it was accepted, and the
+/// migration's final state.
 fn case(cluster: &Cluster, place: &str, way: Way, question: &str) {
     let when = format!("{question} at {place} ({way:?})");
     eprintln!("{when}");

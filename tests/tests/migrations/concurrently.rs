@@ -1,4 +1,5 @@
-//! The remains of a failed CONCURRENTLY look as on one PostgreSQL server, here and on the node, and can be removed in the same way.
+//! The remains of a failed CONCURRENTLY look as on one PostgreSQL server, here and on the node, and can be removed in
+//! the same way.
 
 use postgres::Client;
 use testkit::cluster::DATABASE;

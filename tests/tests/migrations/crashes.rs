@@ -1,5 +1,6 @@
-//! The crash matrix: each fault at each failpoint of a migration, while a client writes. The migration continues
-//! by itself, or fails and leaves the schema where it was; every acknowledged write is present exactly once; nothing is left behind.
+//! The crash matrix: each fault at each failpoint of a migration, while a client writes. The migration continues by
+//! itself, or fails and leaves the schema where it was; every acknowledged write is present exactly once; nothing is
+//! left behind.
 //!
 //! The servers use a library built with the cargo feature `failpoints`. `HELIOS_PLACE` selects failpoints by a part
 //! of their names.

@@ -132,8 +132,8 @@ fn an_unlogged_table_comes_home_while_it_is_read() {
     assert_eq!(text(&mut client, "SELECT count(*) FROM t.u"), ["2"]);
 }
 
-/// Sessions waiting for the fence hold locks on the shell whose triggers are to be enabled again. To use ALTER TABLE for that,
-/// the switch would have to wait for those sessions, which wait for the switch.
+/// Sessions waiting for the fence hold locks on the shell whose triggers are to be enabled again. To use ALTER TABLE
+/// for that, the switch would have to wait for those sessions, which wait for the switch.
 #[test]
 fn triggers_sound_again_while_somebody_waits_for_the_fence() {
     let place = "migration.fence.after";

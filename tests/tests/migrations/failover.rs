@@ -92,8 +92,8 @@ fn the_target_fails_over_while_the_copy_follows() {
     fails_over(2, "migration.subscribe.after");
 }
 
-/// After the switch, the node of the new copy fails over: a rollback is no longer possible, which is reported, and the migration can
-/// be finished.
+/// After the switch, the node of the new copy fails over: a rollback is no longer possible, which is reported, and the
+/// migration can be finished.
 #[test]
 fn the_new_node_fails_over_after_the_switch() {
     let (cluster, mut client, standby, _ports) = tenant(2);

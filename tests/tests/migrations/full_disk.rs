@@ -98,7 +98,8 @@ fn tenant() -> Option<(Cluster, Client, SmallDisk)> {
     }
 }
 
-/// Asserts that the migration has failed with an error that names the node and the reason, has left nothing behind, and the schema is used where it was.
+/// Asserts that the migration has failed with an error that names the node and the reason, has left nothing behind, and
+/// the schema is used where it was.
 #[track_caller]
 fn assert_failed(cluster: &Cluster, client: &mut Client, id: i64, words: &[&str]) {
     assert_eq!(wait(client, id), "failed", "{}", shown(client, id));

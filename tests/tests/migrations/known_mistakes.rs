@@ -38,8 +38,8 @@ fn assert_same(client: &mut Client) {
     assert_eq!(text(client, verify), [""; 0]);
 }
 
-/// Sequence values and WAL positions read before the last writer has finished are too old: numbers drawn while the worker waits
-/// would be returned again, and rows written in between would be missing from the new copy.
+/// Sequence values and WAL positions read before the last writer has finished are too old: numbers drawn while the
+/// worker waits would be returned again, and rows written in between would be missing from the new copy.
 #[test]
 fn positions_are_read_when_the_last_writer_is_out() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -65,8 +65,8 @@ fn positions_are_read_when_the_last_writer_is_out() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// A slot cannot be created while older transactions are open. Created after the switch, the slot for the rollback would wait for these
-/// transactions, and the switch (or the rollback) with it; created in time, they do not matter.
+/// A slot cannot be created while older transactions are open. Created after the switch, the slot for the rollback
+/// would wait for these transactions, and the switch (or the rollback) with it; created in time, they do not matter.
 #[test]
 fn long_transactions_across_the_switch_leave_the_way_back_open() {
     let (cluster, mut client) = tenant(2, &[]);
@@ -98,9 +98,9 @@ fn roll_back_while_open(client: &mut Client, id: i64) {
     });
 }
 
-/// Changes that the new node applied before the switch are in its WAL as well. Replication for the rollback that starts before them would send them
-/// all to the old copy a second time, where a table without a key cannot detect duplicates; also if the new node crashes right
-/// after the switch, and has lost the position to which its slot was advanced.
+/// Changes that the new node applied before the switch are in its WAL as well. Replication for the rollback that starts
+/// before them would send them all to the old copy a second time, where a table without a key cannot detect duplicates;
+/// also if the new node crashes right after the switch, and has lost the position to which its slot was advanced.
 #[test]
 fn the_way_back_does_not_begin_in_the_past() {
     for crash in [false, true] {
@@ -185,9 +185,9 @@ fn cancel_after_a_failed_switch() {
     assert_clean(&cluster, &["t"]);
 }
 
-/// Objects that cannot be removed because their node is down would keep the other nodes from migrating anything if the migration
-/// kept its turn; and a slot left behind under the name that the next migration uses would make that one fail, and
-/// all after it.
+/// Objects that cannot be removed because their node is down would keep the other nodes from migrating anything if the
+/// migration kept its turn; and a slot left behind under the name that the next migration uses would make that one
+/// fail, and all after it.
 #[test]
 fn what_is_left_of_one_move_does_not_block_the_next() {
     let (cluster, mut client) = tenant(3, &["helios.health_interval = '500ms'"]);

@@ -11,7 +11,8 @@ const AROUND: &str = "CREATE SCHEMA pl; CREATE SEQUENCE pl.numbers; CREATE TABLE
     CREATE VIEW pl.shown AS SELECT 1 AS one; CREATE TYPE pl.mood AS ENUM ('sad', 'ok'); CREATE DOMAIN pl.small AS int CHECK (VALUE < 100);
     CREATE FUNCTION pl.twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2'";
 
-/// An object in the schema, the name that the error must mention, and the remedy that the hint must give, after which the move is accepted.
+/// An object in the schema, the name that the error must mention, and the remedy that the hint must give, after which
+/// the move is accepted.
 const NEEDS: [(&str, &str, &str); 7] = [
     (
         "CREATE TABLE t.a (id int DEFAULT nextval('pl.numbers'))",

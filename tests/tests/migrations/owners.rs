@@ -6,7 +6,8 @@ use postgres::Client;
 
 use crate::{begin, cluster, finish, last_migration, roll_back, shown, switch, text, wait};
 
-/// Owners without privileges on the schema or on their own tables, without LOGIN, without the privileges of roles they are members of.
+/// Owners without privileges on the schema or on their own tables, without LOGIN, without the privileges of roles they
+/// are members of.
 const TABLES: &str = "
     CREATE ROLE no_usage LOGIN; CREATE ROLE no_select LOGIN; CREATE ROLE no_login NOLOGIN NOINHERIT;
     CREATE ROLE group_of_all; CREATE ROLE no_inherit NOINHERIT; GRANT group_of_all TO no_inherit;
@@ -128,7 +129,8 @@ fn owners_who_lack_rights_keep_no_schema_from_having_copies_or_coming_home() {
     assert_eq!(rights(&cluster, 1), before);
 }
 
-/// Only where a definition runs its owner's code, the owner needs the privileges required to create it; otherwise an error says so.
+/// Only where a definition runs its owner's code, the owner needs the privileges required to create it; otherwise an
+/// error says so.
 #[test]
 fn a_definition_that_runs_code_needs_rights_of_its_owner() {
     let cluster = cluster(2);

@@ -1,4 +1,5 @@
-//! Objects of plain schemas on nodes: nothing is dropped that does not exist here as well, and it is moved back with the schema.
+//! Objects of plain schemas on nodes: nothing is dropped that does not exist here as well, and it is moved back with
+//! the schema.
 
 use helios_tests::{BOUND, define_on_node, refused, text, wait_until};
 use postgres::Client;

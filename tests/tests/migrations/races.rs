@@ -23,7 +23,8 @@ fn held_at(place: &str) -> (Cluster, Client, i64) {
     (cluster, client, id)
 }
 
-/// Replication to the new copy must be stopped before the reverse channel starts, also if nothing happens between the switch and the request.
+/// Replication to the new copy must be stopped before the reverse channel starts, also if nothing happens between the
+/// switch and the request.
 #[test]
 fn rows_do_not_go_round_when_the_way_back_is_asked_for_right_after_the_switch() {
     let (cluster, mut client, id) = held_at("migration.switch.after");

@@ -1,4 +1,5 @@
-//! Schemas that cannot move, and operations that are not possible during a move: a clear message, nothing lost, nothing left behind.
+//! Schemas that cannot move, and operations that are not possible during a move: a clear message, nothing lost, nothing
+//! left behind.
 
 use helios_tests::{Cluster, refused};
 use postgres::Client;

@@ -1,4 +1,5 @@
-//! Objects that belong to a schema without being in one: casts and transforms move along; others are reported before the move.
+//! Objects that belong to a schema without being in one: casts and transforms move along; others are reported before
+//! the move.
 
 use helios_tests::{define_on_node, refused, text};
 use postgres::Client;

@@ -184,8 +184,8 @@ fn every_acknowledged_write_is_there_once() {
     println!("slowest statement {slowest} ms, fences stood for {} ms", stalls.join(" and "));
 }
 
-/// Tables finished before the copy was interrupted are not copied again: they are replicated in a separate channel, starting at
-/// the moment of their snapshot.
+/// Tables finished before the copy was interrupted are not copied again: they are replicated in a separate channel,
+/// starting at the moment of their snapshot.
 #[test]
 fn a_copy_of_several_rounds_has_every_write_once() {
     let settings =

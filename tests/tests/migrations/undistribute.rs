@@ -152,7 +152,8 @@ fn nobody_waits_long_while_others_use_the_shells_of_what_comes_home() {
     }
 }
 
-/// Statements that clients run continuously: they lock tables and use sequences in every order. Each adds two rows to `shop.a`, or none.
+/// Statements that clients run continuously: they lock tables and use sequences in every order. Each adds two rows to
+/// `shop.a`, or none.
 const ORDERS: [(&str, i64); 4] = [
     ("INSERT INTO shop.a (v) VALUES ('one'), ('two')", 2),
     (

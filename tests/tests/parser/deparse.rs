@@ -22,8 +22,8 @@ const SAMPLE: [&str; 9] = [
     "rangefuncs",
 ];
 
-/// Texts that differ without a difference in meaning, and those that PostgreSQL's own deparser gets wrong: these cause errors on the
-/// node, never wrong rows.
+/// Texts that differ without a difference in meaning, and those that PostgreSQL's own deparser gets wrong: these cause
+/// errors on the node, never wrong rows.
 const KNOWN: [(&str, &str); 11] = [
     ("]))::", "a cast of an array is taken into the array"),
     ("])::", "a cast of an array is taken into the array"),

@@ -143,8 +143,8 @@ fn waiting_can_be_cancelled_and_the_commit_stands() {
     drop(holder);
 }
 
-/// The node that has committed is lost before the copy has confirmed. Then the client is not told that all is well; if several
-/// nodes have committed already, it gets a warning.
+/// The node that has committed is lost before the copy has confirmed. Then the client is not told that all is well; if
+/// several nodes have committed already, it gets a warning.
 #[test]
 fn who_waits_for_a_copy_is_told_when_the_primary_is_lost() {
     let cluster = cluster(2);

@@ -168,7 +168,8 @@ impl Watched {
         (HOST, self.cluster.node(number).port)
     }
 
-    /// Runs an operation, and asserts that the tenant's code run by it runs as the tenant, or as a role with only the tenant's privileges.
+    /// Runs an operation, and asserts that the tenant's code run by it runs as the tenant, or as a role with only the
+    /// tenant's privileges.
     #[track_caller]
     pub fn phase(&mut self, name: &str, work: impl FnOnce(&mut Self)) {
         work(self);

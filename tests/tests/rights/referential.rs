@@ -1,11 +1,12 @@
-//! Changes to reference tables are made on the nodes as the role that made them on the coordinator, with its privileges there:
-//! referential actions as the owner of the referencing table, functions as their owners, including views and column grants.
-//! Every script also runs on one plain server.
+//! Changes to reference tables are made on the nodes as the role that made them on the coordinator, with its privileges
+//! there: referential actions as the owner of the referencing table, functions as their owners, including views and
+//! column grants. Every script also runs on one plain server.
 
 use helios_tests::{Cluster, text};
 use postgres::{Client, NoTls};
 
-/// A script: `@` is its schema, lines with `#role` set the role for what follows. Words in `«»` are removed for the plain server.
+/// A script: `@` is its schema, lines with `#role` set the role for what follows. Words in `«»` are removed for the
+/// plain server.
 struct Scenario {
     name: &'static str,
     /// Reference tables, each after those it references.

@@ -7,8 +7,8 @@ use postgres::Client;
 
 use super::page::{Page, cell, sentence};
 
-/// Functions of the extension in a schema, with names and types of output columns as two arrays. Excludes the constructors that
-/// PostgreSQL creates for a range type.
+/// Functions of the extension in a schema, with names and types of output columns as two arrays. Excludes the
+/// constructors that PostgreSQL creates for a range type.
 const FUNCTIONS: &str = "
     SELECT p.proname::text, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
            obj_description(p.oid, 'pg_proc'),

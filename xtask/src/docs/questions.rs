@@ -1,4 +1,5 @@
-//! Checks the paths in `docs/internals/questions.md`: each hop must be linked from the previous page, and there are at most three.
+//! Checks the paths in `docs/internals/questions.md`: each hop must be linked from the previous page, and there are at
+//! most three.
 
 use std::collections::HashSet;
 use std::fs;

@@ -1,8 +1,8 @@
-//! Generates the pages in `docs/reference/`: every function, view, catalog, setting and SQLSTATE, from a server with the extension and from
-//! the sources.
+//! Generates the pages in `docs/reference/`: every function, view, catalog, setting and SQLSTATE, from a server with
+//! the extension and from the sources.
 //!
-//! Start reading at `pages`: each page is a pure function of a server's answers. [`write()`] writes the pages into the checkout,
-//! [`check`] compares them with the existing ones.
+//! Start reading at `pages`: each page is a pure function of a server's answers. [`write()`] writes the pages into the
+//! checkout, [`check`] compares them with the existing ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};

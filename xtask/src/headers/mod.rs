@@ -1,6 +1,7 @@
-//! Compares the extension's own declarations of server functions, variables and structures with the server's headers: for each version whose
-//! headers are installed, compiles a C file that repeats the declarations after including the headers, so that a difference is a compile
-//! error. The linker would notice a missing function, but not a changed argument or result type.
+//! Compares the extension's own declarations of server functions, variables and structures with the server's headers:
+//! for each version whose headers are installed, compiles a C file that repeats the declarations after including the
+//! headers, so that a difference is a compile error. The linker would notice a missing function, but not a changed
+//! argument or result type.
 //!
 //! Compares arguments, results, variables, constness behind pointers, and structures with C layout. Declarations that are
 //! in no header cannot be compared, and are reported.

@@ -1,7 +1,7 @@
 //! Finds items of `helios-core` that production code does not use: rules exercised only by their own tests prove nothing.
 //!
-//! Items are identified by name alone, so a name in use also covers unrelated items of the same name; whatever is reported is unused.
-//! Methods may be called anywhere; everything else only in files that name the crate.
+//! Items are identified by name alone, so a name in use also covers unrelated items of the same name; whatever is
+//! reported is unused. Methods may be called anywhere; everything else only in files that name the crate.
 
 use std::collections::BTreeSet;
 use std::path::Path;

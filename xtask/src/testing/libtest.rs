@@ -1,4 +1,5 @@
-//! Rust's own test runner: shows results while it runs, and counts them from its JSON output (docs/decisions/test-results-as-json.md).
+//! Rust's own test runner: shows results while it runs, and counts them from its JSON output
+//! (docs/decisions/test-results-as-json.md).
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

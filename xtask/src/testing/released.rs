@@ -1,7 +1,7 @@
 //! Checks that released scripts never change, and that every released version can be updated to the current one.
 //!
-//! `sql/released.sha256` lists every released script in `sha256sum` format. Each release adds its scripts; nothing else may change
-//! the file.
+//! `sql/released.sha256` lists every released script in `sha256sum` format. Each release adds its scripts; nothing else
+//! may change the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

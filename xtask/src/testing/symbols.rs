@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use crate::scripts;
 use testkit::command;
 
-/// Compares the functions declared in the scripts of all versions with those exported by the library. Functions that only older versions
-/// declare stay in the library: the old scripts must work before a database can be updated.
+/// Compares the functions declared in the scripts of all versions with those exported by the library. Functions that
+/// only older versions declare stay in the library: the old scripts must work before a database can be updated.
 pub fn check(library: &Path) -> Result<()> {
     let mut sql = String::new();
     for script in scripts::all()? {

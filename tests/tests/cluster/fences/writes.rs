@@ -84,7 +84,8 @@ fn writes_are_refused_whatever_way_they_come() {
     client.batch_execute("EXECUTE writes(1)").unwrap();
 }
 
-/// A statement that waits for a lock of the fence's transaction sees the fence afterwards, even if that transaction was prepared.
+/// A statement that waits for a lock of the fence's transaction sees the fence afterwards, even if that transaction was
+/// prepared.
 #[test]
 fn whoever_gets_the_lock_after_the_fence_sees_it() {
     let cluster = cluster();

@@ -19,7 +19,8 @@ const TEMPORARY: &str = include_str!("temporary.sql");
 const SCHEMAS: [(&str, Option<usize>); 5] =
     [("pl", None), ("ta", Some(1)), ("tb", Some(2)), ("td", Some(2)), ("tb2", Some(2))];
 
-/// Creates the schemas with all named objects; rows and numbers in `place` are 100, 200, … so that schemas can be told apart.
+/// Creates the schemas with all named objects; rows and numbers in `place` are 100, 200, … so that schemas can be told
+/// apart.
 fn set_up(client: &mut Client, distributed: bool) {
     for (number, (schema, node)) in (1..).zip(SCHEMAS) {
         let clause = match node {

@@ -1,5 +1,5 @@
-//! Clusters of the previous version, with that version's library: they are updated server by server, the coordinator first, and serve
-//! statements throughout.
+//! Clusters of the previous version, with that version's library: they are updated server by server, the coordinator
+//! first, and serve statements throughout.
 
 use super::{BEFORE, NOW, installed, refused_before};
 use helios_tests::{BOUND, Cluster, pg, skip, text, wait_until};
@@ -242,7 +242,8 @@ fn nodes_of_different_versions_serve(cluster: &Cluster) {
     assert_eq!(text(&mut client, "SELECT count(*) FROM a.t"), ["15"]);
 }
 
-/// The discouraged order: a node before its coordinator. Statements still run because everything that the previous version calls is still there.
+/// The discouraged order: a node before its coordinator. Statements still run because everything that the previous
+/// version calls is still there.
 #[test]
 fn node_that_is_updated_first_serves_its_coordinator() {
     let Some(mut cluster) = cluster_before(1) else { return };

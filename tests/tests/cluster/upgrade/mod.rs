@@ -1,5 +1,6 @@
-//! Updates from one version of the catalogs to the next: an update has the same result as a new installation; until it has run, catalogs
-//! of another version are not misinterpreted; and if interrupted, it has happened completely or not at all.
+//! Updates from one version of the catalogs to the next: an update has the same result as a new installation; until it
+//! has run, catalogs of another version are not misinterpreted; and if interrupted, it has happened completely or not
+//! at all.
 
 mod from_release;
 mod other_version;

@@ -1,4 +1,5 @@
-//! A hostile server outside of the cluster: the owner of an imported schema gains nothing here by its contents, or by other objects on that server.
+//! A hostile server outside of the cluster: the owner of an imported schema gains nothing here by its contents, or by
+//! other objects on that server.
 
 use helios_tests::{BOUND, PlainServer, pg, wait_until};
 use testkit::server::{HOST, ROLE};
@@ -7,7 +8,8 @@ use super::Stage;
 use super::corpus::SETUP;
 use crate::{described, value};
 
-/// Objects named like PostgreSQL's and Helios' own, and code that runs automatically, as the server's owner might have created them.
+/// Objects named like PostgreSQL's and Helios' own, and code that runs automatically, as the server's owner might have
+/// created them.
 const AROUND: &str = r#"
 CREATE FUNCTION mp.seize() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
     BEGIN ALTER ROLE mallory SUPERUSER; EXCEPTION WHEN OTHERS THEN END; END $$;

@@ -1,5 +1,6 @@
-//! The worker of an import, or the foreign server, is killed at each step, including between the two commits of the switch: the import
-//! continues by itself, every acknowledged write is present exactly once, and the two copies are never writable at the same time.
+//! The worker of an import, or the foreign server, is killed at each step, including between the two commits of the
+//! switch: the import continues by itself, every acknowledged write is present exactly once, and the two copies are
+//! never writable at the same time.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
