@@ -128,7 +128,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever is found can be reached from itself; without the victims of some rounds nothing is found any more.
+        /// Victims are part of a cycle, and after removing the victims of a few rounds no cycle is left.
         #[test]
         fn cancelling_the_victims_ends_it(edges in prop::collection::vec((0..8i32, 0..8i32, 0..3i32), 0..24)) {
             let candidates: BTreeMap<i32, i64> = (0..8).map(|pid| (pid, i64::from(pid % 3))).collect();

@@ -9,8 +9,8 @@ pub const SLOTS: u16 = 16384;
 
 const CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
-/// The part of a schema's name that places it: what stands between the first `{` and the first `}`
-/// behind it, or the whole name if there is no such pair or nothing in between.
+/// The part of a schema's name that determines its placement: the text between the first `{` and the next `}`,
+/// or the whole name if there is no such pair or nothing in between.
 pub fn key_of(name: &str) -> &str {
     let tag = name.split_once('{').and_then(|(_, tail)| tail.split_once('}'));
     match tag {

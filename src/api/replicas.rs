@@ -110,7 +110,7 @@ fn helios_replica_states() -> States {
     }))
 }
 
-/// On a node: waits until replicas have applied this session's last commit, at most this many milliseconds; returns the
+/// On a node: waits until replicas have applied this session's last commit, for at most this many milliseconds; returns the
 /// slots of those that have not.
 #[pg_extern(sql = false)]
 fn helios_wait_for_replicas(slots: Array<'_, String>, timeout: i32) -> Vec<String> {

@@ -1,9 +1,9 @@
 //! Fences: schemas that must not be changed on this server while a migration needs them unchanged.
 //!
-//! A fence is visible to everybody who acquires a lock on the relation after it was committed, even if it was committed
+//! A fence is visible to every session that acquires a lock on the relation after it was committed, even if it was committed
 //! as a prepared transaction: it is propagated as an invalidation of the table's own relcache entry, which every
 //! backend processes when it acquires a lock. So a migration that commits a fence and then waits for the locks of
-//! writers has waited for everybody who has not seen it.
+//! writers has waited for every session that has not seen it.
 
 use super::cache;
 use super::lookup;

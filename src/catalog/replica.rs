@@ -27,8 +27,7 @@ pub fn any() -> Result<bool> {
     Ok(as_owner(|| sql::read_one::<bool>(select, &[]))?.unwrap_or(false))
 }
 
-/// Shards with a replica on a node, and shards on the node that have replicas, as a list for messages; None if there
-/// are none.
+/// Shards with a replica on a node, and shards on the node that have replicas, as a list for messages; `None` if empty.
 pub fn shards_at(node: NodeId) -> Result<Option<String>> {
     let select = format!(
         "SELECT string_agg(DISTINCT shard::text, ', ') FROM helios.migration

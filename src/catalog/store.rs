@@ -1,4 +1,4 @@
-//! Changes the catalogs with the privileges of their owner: whoever may create a schema may create a distributed one,
+//! Changes the catalogs with the privileges of their owner: a role that may create schemas may create distributed ones,
 //! without privileges on the catalogs.
 
 use super::cache::catalogs_owner;

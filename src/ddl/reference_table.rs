@@ -77,7 +77,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
     })
 }
 
-/// Gives a new node all reference tables with their rows, in the current transaction, which has the cluster's lock.
+/// Copies all reference tables with their rows to a new node, in the current transaction, which holds the cluster's lock.
 pub fn copy_to_node(node: NodeId) -> Result<()> {
     let tables = catalog::references()?;
     if !tables.is_empty() {
@@ -86,8 +86,8 @@ pub fn copy_to_node(node: NodeId) -> Result<()> {
     tables.iter().try_for_each(|table| copy(node, table))
 }
 
-/// Takes the copies from a node that leaves the cluster, with a transaction of its own. If the node cannot be reached,
-/// a warning says so: it may be gone for good.
+/// Drops the copies on a node that leaves the cluster, in a separate transaction. If the node cannot be reached,
+/// raises a warning: it may be permanently lost.
 pub fn drop_from_node(node: &Node) -> Result<()> {
     let tables = catalog::references()?;
     if tables.is_empty() {

@@ -65,13 +65,13 @@ pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     Ok(None)
 }
 
-/// Takes the locks that whoever begins to move the schema takes, so that the name cannot change behind his back.
+/// Acquires the same locks as the start of a migration, so that the schema cannot be renamed concurrently.
 fn before_rename(old: &str, new: &str) -> Result<()> {
     let Some(namespace) = session::namespace(old).filter(|_| catalog::in_use()) else {
         return Ok(());
     };
     if !privileges::owns_schema(namespace) {
-        return Ok(()); // refused by the server, and nobody is to wait for it
+        return Ok(()); // the server will refuse it: do not wait for locks
     }
     session::lock_schema(namespace);
     refuse_while_moving(old, "rename")?;
@@ -81,11 +81,11 @@ fn before_rename(old: &str, new: &str) -> Result<()> {
     }
 }
 
-/// 55006 if a migration of the schema is under way: its name stands for the schema until the migration has ended, also
+/// 55006 if a migration of the schema is in progress: it identifies the schema by name until it has ended, also
 /// before definitions are frozen.
 pub(super) fn refuse_while_moving(schema: &str, verb: &str) -> Result<()> {
     if catalog::gate::refusal().is_some() {
-        // Of catalogs in another version, only names are known; no worker moves a schema meanwhile.
+        // With catalogs of another version, only names are known; no worker moves schemas then.
         return catalog::any_placement_of(schema).map(drop);
     }
     let Some(id) = migration::of_schema(schema)? else { return Ok(()) };
@@ -183,7 +183,7 @@ pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
     for node in catalog::remote_nodes()? {
         let here = nodes.iter().filter(|(id, _)| *id == node.id).map(|(_, schema)| schema);
         for schema in here.chain(&plain) {
-            // One that somebody dropped on the node itself is no reason to keep it here.
+            // A schema dropped manually on the node must not prevent the DROP here.
             let text = format!("DROP SCHEMA IF EXISTS {} {behavior}", quote_identifier(schema));
             send::to(node.id, text.as_bytes())?;
         }
@@ -191,7 +191,7 @@ pub(super) fn dropped(scope: &StatementScope, cascade: bool) -> Result<()> {
     Ok(())
 }
 
-/// `helios_create_schema`: gives the name of the node.
+/// `helios_create_schema`: returns the name of the node.
 pub fn create(
     name: &str,
     request: PlacementRequest,
@@ -287,7 +287,7 @@ fn plain_text(statement: &Statement, head: &CreateSchema) -> String {
     plain_schema(&head.name, &owner)
 }
 
-/// On the node, a schema of the same name would be somebody else's: it must not pass for the new one.
+/// On the node, a schema with the same name would be unrelated: it must not be taken for the new one.
 fn blank_if_not_exists(text: &mut [u8]) {
     let rules = lex::Rules { standard_conforming_strings: true };
     let start = lex::statement_start(text);

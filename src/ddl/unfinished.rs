@@ -143,9 +143,9 @@ fn there<const N: usize, T>(
     rows.into_iter().map(|row| Ok(read(cells(row)?))).collect()
 }
 
-/// Makes the shells show what the node shows. What cannot be had soon is left for the next time.
+/// Updates the shells to match the node. What cannot be locked soon is left for the next time.
 ///
-/// `dropping`: an index that only the shell has is gone.
+/// `dropping`: an index that exists only on the shell has been dropped on the node.
 pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> {
     let _path = SafePath::begin();
     let (indexes, detached) = (Index::query(scope), Detached::query(scope));

@@ -31,8 +31,8 @@ pub fn check(function: Oid) -> Result<()> {
     Ok(())
 }
 
-/// On a node: functions, triggers and defaults of tenants must not create large objects here, where nobody would find
-/// them, set a seed that has no effect, or read the directory, which is empty here.
+/// On a node: functions, triggers and defaults of tenants must not create large objects here, where they would not be
+/// found, set a seed that has no effect, or read the directory, which is empty here.
 fn check_on_node(function: Oid) -> Result<()> {
     let detail = if function.to_u32() == pg_sys::F_SETSEED {
         "Random numbers of the session are generated on the coordinator."

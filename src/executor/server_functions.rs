@@ -32,7 +32,7 @@ pub fn note_seed() {
     }
 }
 
-/// The session is one that nobody has used yet, as far as its user can tell.
+/// Forgets the seed when the session is reset to its initial state.
 pub fn forget_seed() {
     SEEDED.set(false);
 }

@@ -94,7 +94,7 @@ pub fn attempt(
         }
     });
     if result.is_err() && Endpoint::of(from).is_foreign() {
-        drop(outside); // what it has not committed is open again
+        drop(outside); // its rollback reopens what was not committed
         worker::attempt(|| match migration::load(migration.id)?.state.is_before_switch() {
             true => guard::open(migration, &mut endpoints.source),
             false => Ok(()),

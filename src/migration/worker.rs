@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The longest pause before a step is retried.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Takes a migration from state to state until it ends or has nothing to do for now. The caller holds the lock that makes
+/// Advances a migration from state to state until it ends or has nothing to do for now. The caller holds the lock that makes
 /// it the migration's only worker.
 pub fn run(id: i64) {
     let mut old_holders = None;

@@ -112,7 +112,7 @@ impl StatementCache {
         self.closing.extend(numbers);
     }
 
-    /// Takes the numbers of statements to be closed on the node.
+    /// Returns the numbers of statements to be closed on the node, and clears the list.
     pub fn take_closing(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.closing)
     }

@@ -3,7 +3,7 @@
 //!
 //! A replica is created by a migration that stops before its switch ([`crate::migration::kind::Kind::Replica`]): the
 //! same slot and snapshot, the same copy of the rows, the same comparison. From then on it follows the primary, fenced
-//! against writers, without a worker of its own: one worker per database writes markers for all replicas and records
+//! against writers, without a separate worker: one worker per database writes markers for all replicas and records
 //! how far each has progressed. The definition of a shard with replicas cannot change.
 //!
 //! Invariant: a copy listed in `helios.replica` is complete, follows the primary, and cannot be removed or promoted

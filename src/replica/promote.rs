@@ -58,7 +58,7 @@ pub fn promote(subject: &Subject, node: Option<&Rc<Node>>) -> Result<Promoted> {
         .hint("The view helios_replicas shows the replicas. Use helios_set_replicas() to create replicas.")
     })?;
     let (id, target) = (best.migration, best.node);
-    Endpoint::of(target).session()?; // or its error: nobody is to wait for a node that does not answer
+    Endpoint::of(target).session()?; // fail early if the node does not respond
     let mut own = Endpoint::Local.session()?;
     let request = own_session::submit(id, Request::Promote);
     let ask = CopyState::of(id, found.shard);

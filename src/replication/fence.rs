@@ -1,8 +1,8 @@
-//! The fence: the few milliseconds in which nobody can write to a shard. It consists of the shard's lock on the
-//! coordinator, which blocks routed statements, and of locks on its tables on the node, which block everybody else.
+//! The fence: the few milliseconds in which a shard cannot be written. It consists of the shard's lock on the
+//! coordinator, which blocks routed statements, and of locks on its tables on the node, which block all others.
 //!
 //! Both are acquired in one local transaction and released at its end. The lock timeout is half of
-//! `helios.max_switch_stall`, so that nobody waits longer than that; no fence is attempted while a long-running
+//! `helios.max_switch_stall`, so that no statement waits longer than that; no fence is attempted while a long-running
 //! transaction holds conflicting locks ([`blocking_transactions`]).
 
 use crate::catalog::migration::Migration;

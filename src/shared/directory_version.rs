@@ -35,7 +35,7 @@ pub fn directory_changed() {
 
 /// Transaction callback: announces a change at commit, and discards it at abort.
 ///
-/// Errors: 0A000 if a transaction that changed the directory is to be prepared, because nobody would be informed at its
+/// Errors: 0A000 on PREPARE of a transaction that changed the directory, because no one would be informed at its
 /// commit.
 pub fn on_event(event: Event) -> Result<()> {
     if !CHANGED.get() {

@@ -94,7 +94,7 @@ fn places(key: u64, count: usize) -> impl Iterator<Item = usize> {
     (0..REACH.min(count)).map(move |step| (first + step) & (count - 1))
 }
 
-/// The schema's entry, created if `make` and there is none.
+/// Finds the schema's entry; creates it if `make` is set and it does not exist.
 fn find(schema: u32, make: bool) -> Option<usize> {
     let (key, entries) = (key(schema), ENTRIES.entries());
     if entries.is_empty() {
@@ -117,7 +117,7 @@ fn find(schema: u32, make: bool) -> Option<usize> {
     let at = free.filter(|_| make)?;
     let before = entries[at].key.load(Relaxed);
     if !matches!(before, 0 | GONE) {
-        return None; // somebody was faster: next time
+        return None; // another backend was faster; retry next time
     }
     let claimed = entries[at].key.compare_exchange(before, key, Relaxed, Relaxed).is_ok();
     claimed.then_some(at)

@@ -152,8 +152,8 @@ pub fn wake(database: u32) {
     }
 }
 
-/// Terminates a database's workers for a while, because the server is about to do something that requires that nobody
-/// is connected to the database.
+/// Terminates a database's workers for a while, because the server is about to execute a command that requires that no
+/// session is connected to the database.
 pub fn hold(database: u32) {
     let until = session::clock() + HOLD;
     let mut workers = Vec::new();
@@ -162,7 +162,7 @@ pub fn hold(database: u32) {
         workers = slot.migrations.to_vec();
         workers.push(slot.worker);
     });
-    // A worker clears its slot before it exits, so the signal reaches it or nobody.
+    // A worker clears its slot before it exits, so the signal never reaches another process.
     workers.into_iter().filter(|pid| *pid != 0).for_each(process::terminate);
 }
 

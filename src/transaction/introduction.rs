@@ -23,7 +23,7 @@ pub fn connect(node: &Node, limit: Duration) -> Result<Session> {
     Ok(session)
 }
 
-/// Makes sure that a node knows its coordinator before its first use since this server was started.
+/// Registers this server as the node's coordinator before the node's first use since the server was started.
 ///
 /// 55000 if the node has been used by a server that was promoted after this one.
 pub fn introduce(node: &Node) -> Result<()> {
@@ -34,7 +34,7 @@ pub fn introduce(node: &Node) -> Result<()> {
     let began = Instant::now();
     match connect(node, limit) {
         Err(error) if standby::is_refused(&error) || began.elapsed() >= limit => Err(error),
-        // The caller goes on with his own role, which may be able to connect.
+        // The caller continues with its own role, which may be able to connect.
         _ => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Snapshots shared by several sessions: `pg_export_snapshot()` and `SET TRANSACTION SNAPSHOT`.
 //!
-//! An exported snapshot stands for one snapshot per node, taken one right after the other. The identifier contains all
+//! An exported snapshot represents one snapshot per node, taken one right after the other. The identifier contains all
 //! of them: PostgreSQL's own, then `+node:identifier` for each node. So no state must be kept: when the exporting
 //! transaction has ended, its transactions on the nodes have, too, and the servers no longer accept the identifiers.
 //! Each node is consistent; snapshots of two nodes are not taken at exactly the same moment.

@@ -28,8 +28,8 @@ const NODE_TIME: Duration = Duration::from_secs(3);
 /// Minimum interval between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// All pairs of a process that waits for a lock and a process that blocks it. Prepared transactions (process 0) wait
-/// for nobody.
+/// All pairs of a process that waits for a lock and a process that blocks it. Prepared transactions (process 0) do not
+/// wait.
 const WAITS: &str = "SELECT DISTINCT l.pid AS waiter, b.pid AS holder FROM pg_catalog.pg_locks l, \
     LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(l.pid)) AS b(pid) \
     WHERE NOT l.granted AND b.pid <> 0";

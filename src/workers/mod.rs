@@ -3,9 +3,9 @@
 //! migrations, balances the nodes, and synchronizes their roles. Read [`launcher`] and [`run`] first.
 //!
 //! Invariant: a worker can be stopped at any time, and its work repeated. It disconnects from its database when a
-//! command is about to run that requires that nobody is connected to it (DROP DATABASE, …).
+//! command is about to run that requires that no session is connected to it (DROP DATABASE, …).
 //!
-//! Lock order: none of its own; rows of `helios.transaction` are deleted after their transactions are finished.
+//! Lock order: takes no locks itself; rows of `helios.transaction` are deleted after their transactions are finished.
 
 pub mod balance;
 pub mod deadlock;
@@ -110,7 +110,7 @@ fn start(database: u32) -> Option<Running> {
 }
 
 /// The error if the version of the database's catalogs is not supported by this library. The database is then left
-/// alone until somebody changes the version.
+/// alone until the version changes.
 fn other_version(database: u32) -> Option<crate::error::Error> {
     worker::in_transaction(catalog::gate::refusal)?;
     worker_slots::set_resident(database, false);

@@ -1,15 +1,15 @@
-//! Which shards move where, so that the nodes carry what they can.
+//! Plans which shards move where, so that the nodes are loaded according to their capacity.
 //!
-//! Job: from nodes and shards as they are, a plan of moves in order, within bounds; and from what is seen of shards over
-//! time, which ones to split or merge.
+//! Job: given nodes and shards, compute an ordered plan of moves within limits; and given statistics of shards over
+//! time, decide which ones to split or merge.
 //! Invariant: a plan moves no more bytes than its bounds allow, moves a shard once, never onto a node that is not open,
 //! and never makes the fullest node fuller; equal input gives an equal plan.
 //! Locks: none; the whole folder is pure.
-//!
+//! The weight of a shard is its part of the cluster's load and of its bytes, half each (bytes alone while the cluster is
 //! What a shard weighs is its part of the cluster's load and of its bytes, half each (bytes alone while the cluster is
 //! idle). A node's fair share is its part of the capacity of all open nodes.
-//!
-//! The moves come from a level: every node above it gives what it has too much, largest shards first, to whoever is
+//! The moves are derived from a level: every node above it gives away its excess, largest shards first, to the
+//! emptiest node. The lowest level that the budget allows is found by bisection. Sources: Graham, "Bounds on Multiprocessing
 //! emptiest. The lowest level that the budget allows is found by bisection. Sources: Graham, "Bounds on Multiprocessing
 //! Timing Anomalies" (1969) for the order; Aggarwal, Motwani, Zhu, "The Load Rebalancing Problem" (2003) for the
 //! threshold.
@@ -34,11 +34,11 @@ const IDLE: f64 = 0.05;
 /// Role of a node in a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It gives and accepts shards.
+    /// It gives away and accepts shards.
     Open,
     /// It keeps its shards, and is not considered.
     Closed,
-    /// It gives all of its shards.
+    /// It gives away all of its shards.
     Draining,
 }
 

@@ -1,8 +1,8 @@
-//! Where a statement runs.
+//! Decides where a statement runs.
 //!
-//! Job: from what a statement touches, decide whether it runs here, on one node, or not at all.
+//! Job: from the objects that a statement uses, decide whether it runs here, on one node, or not at all.
 //! Invariant: a statement runs on a node only if that node has everything that the statement
-//! touches; what can not be had in one place is refused, never answered wrongly.
+//! uses; a statement whose objects are not in one place is refused, never answered wrongly.
 //! Locks: none; the whole folder is pure.
 
 mod refusal;

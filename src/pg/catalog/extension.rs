@@ -65,7 +65,7 @@ pub fn has_c_function(name: &CStr, function: Oid) -> bool {
 
 /// All values of a column; None if the table does not have a column of this name and type.
 pub fn column<T: Value>(table: Oid, name: &CStr) -> Option<Vec<Option<T>>> {
-    // SAFETY: the column is of the type that `T` stands for.
+    // SAFETY: the column has the type that `T` represents.
     unsafe {
         let column = pg_sys::get_attnum(table, name.as_ptr());
         if column <= 0 || pg_sys::get_atttype(table, column).to_u32() != T::TYPE {
@@ -76,11 +76,11 @@ pub fn column<T: Value>(table: Oid, name: &CStr) -> Option<Vec<Option<T>>> {
 }
 
 /// # Safety
-/// The column exists and is of the type that `T` stands for.
+/// The column exists and has the type that `T` represents.
 unsafe fn scan<T: Value>(table: Oid, column: pg_sys::AttrNumber) -> Vec<Option<T>> {
     let mut found = Vec::new();
-    // SAFETY: opened and closed here; values are copied before the scan goes on. An error on the way releases all through the
-    // resource owner.
+    // SAFETY: opened and closed here; values are copied before the scan continues. On error, the resource owner releases
+    // everything.
     unsafe {
         let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
         let relation = pg_sys::table_open(table, lock);

@@ -16,8 +16,8 @@ impl Statement {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return Vec::new();
         }
-        // SAFETY: the tag says what the node is; its query has been analysed. The server's own walk notes the references
-        // of an object that is none, in pg_depend, where they are read and taken out again.
+        // SAFETY: the tag says what the node is; its query has been analyzed. The server's function records the dependencies
+        // of a nonexistent object in pg_depend, from where they are read and deleted again.
         unsafe {
             let query = (*self.node::<pg_sys::CreateTableAsStmt>()).query;
             let is_query = !query.is_null()

@@ -12,17 +12,17 @@ pub unsafe trait Value: Sized {
     const TYPE: u32;
     /// Its SQL name.
     const TYPE_NAME: &'static str;
-    /// Reads a value; None if it is NULL and the Rust type has none.
+    /// Reads a value; `None` if it is NULL and the Rust type does not represent NULL.
     ///
     /// # Safety
     /// Without `null`, the datum is a valid value of the type.
     unsafe fn read(datum: pg_sys::Datum, null: bool) -> Option<Self>;
 }
 
-/// A type that rows can be looked up by.
+/// A type of index keys.
 ///
 /// # Safety
-/// The function `EQUALS` compares two values of the PostgreSQL type, and [`Self::datum`] gives one that stays valid.
+/// The function `EQUALS` compares two values of the PostgreSQL type, and [`Self::datum`] returns one that remains valid.
 pub unsafe trait KeyValue: Value {
     /// OID of the function of the type's `=` operator.
     const EQUALS: u32;
@@ -30,10 +30,10 @@ pub unsafe trait KeyValue: Value {
     fn datum(self) -> pg_sys::Datum;
 }
 
-/// A type that new rows are written with.
+/// A type of values in new rows.
 ///
 /// # Safety
-/// [`Self::datum`] gives a value of the PostgreSQL type.
+/// [`Self::datum`] returns a value of the PostgreSQL type.
 pub unsafe trait Writable: Value {
     /// The value; data that it refers to is allocated in the current memory context.
     fn datum(self) -> pg_sys::Datum;

@@ -203,8 +203,8 @@ impl NoTriggers {
 impl Drop for NoTriggers {
     fn drop(&mut self) {
         // SAFETY: the relation is still open here, by the promise of `of`, or waits for the end of the failed
-        // transaction, which closes it. If the entry was rebuilt meanwhile, it has given up what was shown, and has
-        // a description of its own.
+        // transaction, which closes it. If the relcache entry was rebuilt in the meantime, the description shown has
+        // been freed, and the entry has a new one.
         unsafe {
             if (*self.relation).trigdesc == self.shown {
                 (*self.relation).trigdesc = self.own;

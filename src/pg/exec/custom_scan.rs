@@ -135,7 +135,7 @@ unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, boo
     }
 }
 
-/// Tells the scan in `planstate`, if there is one, how many rows the executor requests, and whether they are used.
+/// Informs the scan in `planstate`, if there is one, how many rows the executor requests, and whether they are used.
 ///
 /// # Safety
 /// `planstate` is null or a valid plan state.
@@ -153,7 +153,7 @@ pub(in crate::pg) unsafe fn set_demand(
     }
 }
 
-/// Lets the scan at the top of `planstate` pass its rows directly to the client; without such a scan the executor
+/// Makes the scan at the top of `planstate` send its rows directly to the client; without such a scan the executor
 /// proceeds as for a replanned statement.
 ///
 /// # Safety

@@ -46,7 +46,7 @@ pub trait RedirectHooks {
     fn redirected_call_ended();
     /// Called after `set_config()`.
     fn set_config_called();
-    /// Makes of the identifier of a snapshot that was exported here that of one on all nodes.
+    /// Converts the identifier of a snapshot exported here to that of a snapshot on all nodes.
     fn snapshot_exported(identifier: &str) -> Result<String>;
 }
 

@@ -1,12 +1,13 @@
-//! Every upcall from PostgreSQL: the hooks that it offers, the callbacks that are registered with it, and the functions that
+//! All upcalls from PostgreSQL: its hooks, the callbacks registered with it, and the functions that
 //! it looks up in the library by name.
 //!
-//! Each file has a trait with what the extension does there, and the functions that PostgreSQL calls, which are generic over
-//! the implementor of that trait: the compiler binds them in [`install`] and `entry_points!`, and nothing is looked up when
-//! a hook is called. The one implementor stands in the crate's `hooks.rs`; begin to read there.
+//! Each file has a trait for the extension's part, and the functions called by PostgreSQL, which are generic over the
+//! implementor of that trait: the compiler resolves them in [`install`] and `entry_points!`, and nothing is looked up
+//! when a hook is called. The only implementor is in the crate's `hooks.rs`; start reading there.
 //!
-//! Invariant: a hook is a plain function without a guard around PostgreSQL's own part, so that an error of the server's own
-//! passes with all its fields; the extension's part runs in a trampoline beside it. What was hooked before is called too.
+//! Invariant: a hook is a plain function without a guard around PostgreSQL's own code, so that errors raised by the
+//! server pass through with all their fields; the extension's part runs in a separate trampoline. Previously installed
+//! hooks are called, too.
 
 pub mod entry_points;
 pub mod executor;

@@ -107,7 +107,7 @@ unsafe extern "C-unwind" fn process_utility<H: UtilityHooks + ExecutorHooks>(
             location: (*planned).stmt_location,
             length: (*planned).stmt_len,
         };
-        // EXECUTE stands for its query only.
+        // EXECUTE only runs its prepared query.
         let deeper = (*(*planned).utilityStmt).type_ != NodeTag::T_ExecuteStmt;
         nesting::utility(enclosing, deeper, H::statement_ended, || {
             let statement = Statement::new(planned, source, context, !parameters.is_null());

@@ -62,7 +62,7 @@ pub fn try_for_session(catalog: pg_sys::Oid, id: u32) -> bool {
 
 /// Locks database objects exclusively, in the given order, until the transaction ends. False, with none of them locked,
 /// if one could not be acquired within `wait` (or the session's `lock_timeout`, if shorter). Requests for share locks
-/// queue behind this meanwhile.
+/// queue behind it in the meantime.
 pub fn exclusive_within(catalog: pg_sys::Oid, ids: &[u32], wait: Duration) -> Result<bool> {
     let locked = subtransaction::attempt(|| {
         limit(wait);

@@ -71,7 +71,7 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
         | pg_sys::SECURITY_RESTRICTED_OPERATION
         | pg_sys::SECURITY_NOFORCE_RLS;
     BEFORE.set(Some(Before { user, context, level }));
-    // SAFETY: changes variables of this backend, which the end of the (sub)transaction gives back.
+    // SAFETY: changes variables of this backend, which are restored at the end of the (sub)transaction.
     unsafe { pg_sys::SetUserIdAndSecContext(role, flags as i32) };
     Ok(())
 }
@@ -88,7 +88,7 @@ fn may_become(user: pg_sys::Oid, role: pg_sys::Oid) -> bool {
 
 fn end() {
     if let Some(Before { user, context, .. }) = BEFORE.take() {
-        // SAFETY: gives back what `begin` saved.
+        // SAFETY: restores what `begin` saved.
         unsafe { pg_sys::SetUserIdAndSecContext(user, context) }
     }
 }

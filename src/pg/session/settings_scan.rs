@@ -182,9 +182,9 @@ enum Follows {
 }
 
 impl Follows {
-    /// It does if someone has set it for this session, database or role, and a session on a node may set it.
-    ///
-    /// A placeholder that exists is one more than one that does not, whatever its value: `current_setting(…, true)` gives
+    /// It is followed if it was set for this session, database or role, and a session on a node may set it.
+    /// The existence of a placeholder matters, whatever its value: `current_setting(…, true)` returns
+    /// an empty string instead of NULL, and the placeholder remains when the setting is undone.
     /// an empty text or NULL, and it stays when what was set is taken back.
     #[inline]
     unsafe fn of(record: Record, rules: &Followed) -> Self {
@@ -232,7 +232,7 @@ impl Follows {
     }
 }
 
-/// The value that RESET gives, of settings that are words or whole numbers.
+/// The value that RESET would set, for booleans, enums and integers.
 unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
     // SAFETY: the caller's word; the casts follow the type.
     unsafe {

@@ -11,7 +11,7 @@ pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     let open = Open::begin();
     let result = pgrx::PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_when(Code::ERRCODE_QUERY_CANCELED, |cause| {
-            open.end(false); // who catches this further up ends a subtransaction of his own
+            open.end(false); // callers that catch this end their own subtransaction
             cause.rethrow()
         })
         .catch_when(Code::ERRCODE_ADMIN_SHUTDOWN, |cause| {

@@ -235,7 +235,7 @@ pub fn check_serialization() {
     unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| PreCommit_CheckForSerializationFailure()) }
 }
 
-/// Makes the coming local commit durable before it is acknowledged, whatever `synchronous_commit` says: once a node has
+/// Makes the pending local commit durable before it is acknowledged, regardless of `synchronous_commit`: once a node has
 /// committed its part, this server must not lose its own.
 pub fn force_durable_commit() {
     // SAFETY: sets a flag of the current transaction.
@@ -296,7 +296,7 @@ pub fn has_other_session_user() -> bool {
         && !backend_state::InSecurityRestrictedOperation()
 }
 
-/// The session's user, or whoever set it if it lacks LOGIN.
+/// The session user, or the authenticated user if the session user lacks LOGIN.
 fn session_login() -> pg_sys::Oid {
     let (session, authenticated) =
         (backend_state::GetSessionUserId(), backend_state::GetAuthenticatedUserId());

@@ -63,7 +63,7 @@ impl Statement {
         self.has_parameters
     }
 
-    /// The statement for PostgreSQL, which has not been freed.
+    /// The statement in PostgreSQL's representation, which has not been freed.
     pub(in crate::pg) fn planned(&self) -> *mut pg_sys::PlannedStmt {
         assert!(enclosing::is_under_way(self.call), "attempt to access a statement past its end");
         self.planned
@@ -77,12 +77,12 @@ impl Statement {
 
     /// The kind of statement.
     pub fn tag(&self) -> NodeTag {
-        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        // SAFETY: guaranteed by `new`, for as long as `planned` returns it.
         unsafe { (*(*self.planned()).utilityStmt).type_ }
     }
 
     pub(in crate::pg) fn node<T>(&self) -> *mut T {
-        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        // SAFETY: guaranteed by `new`, for as long as `planned` returns it.
         unsafe { (*self.planned()).utilityStmt.cast() }
     }
 
@@ -129,14 +129,14 @@ impl Statement {
 
     /// Byte offset of the statement's own text in the source.
     pub fn start(&self) -> usize {
-        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        // SAFETY: guaranteed by `new`, for as long as `planned` returns it.
         let start = unsafe { (*self.planned()).stmt_location };
         usize::try_from(start).unwrap_or(0).min(self.source().len())
     }
 
     /// The statement's own text.
     pub fn text(&self) -> &[u8] {
-        // SAFETY: as `new` promises, for as long as `planned` gives it.
+        // SAFETY: guaranteed by `new`, for as long as `planned` returns it.
         let length = usize::try_from(unsafe { (*self.planned()).stmt_len }).unwrap_or(0);
         let rest = &self.source()[self.start()..];
         if length == 0 { rest } else { &rest[..length.min(rest.len())] }

@@ -64,7 +64,7 @@ impl Statement {
         }
     }
 
-    /// The database to which nobody must be connected for this statement, if the user has permission: for DROP
+    /// The database to which no session may be connected for this statement, if the user has permission: for DROP
     /// DATABASE, as a template, for a new name or tablespace.
     pub fn database_to_be_left(&self) -> Option<u32> {
         // SAFETY: the tag says what the node is.

@@ -1,7 +1,7 @@
-//! Where `tableoid` stands in a query: tables have other OIDs on their node than here.
+//! Uses of `tableoid` in a query: tables have different OIDs on their node.
 //!
-//! As a name (`tableoid::regclass`) it is the same on both; so is a comparison with other OIDs of the node, or with a
-//! table's name.
+//! Converted to a name (`tableoid::regclass`) it is the same on both; so is a comparison with other OIDs of the node,
+//! or with a table's name.
 
 use crate::pg::tree::list;
 use pgrx::pg_sys::{self, NodeTag};

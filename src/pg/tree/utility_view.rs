@@ -196,7 +196,7 @@ impl CallView {
         }
     }
 
-    /// Begins the output of the result row; `None` if the procedure gives none.
+    /// Starts the output of the result row; `None` if the procedure returns none.
     pub fn output(&self) -> Option<RowOutput<'_>> {
         // SAFETY: an analysed CALL; the descriptor is palloc'd or null.
         unsafe {

@@ -109,7 +109,7 @@ impl Stream {
         self.ended || self.items.back().map(|item| &item.key) != first
     }
 
-    /// Takes the rows with this key if it is the next one.
+    /// Consumes the rows with this key if it is the next one.
     fn of(&mut self, key: &str) -> Vec<Item> {
         let mut group = Vec::new();
         while self.items.front().is_some_and(|item| item.key == key) {

@@ -180,7 +180,7 @@ impl Link {
     /// Called before the node runs something that may change the session's settings or role.
     pub fn forget_settings(&mut self) {
         if self.current.is_some() {
-            self.request.forgets = true; // what goes ahead of the statement has not arrived yet
+            self.request.forgets = true; // settings sent ahead of the statement have not arrived yet
         } else {
             self.applied.forget();
         }

@@ -34,7 +34,7 @@ impl Link {
     pub fn begin(&mut self, mode: Mode, writes: bool) -> Result<()> {
         wait::forget_interrupt();
         if self.session.is_open() {
-            self.end_copy()?; // one that nobody finished
+            self.end_copy()?; // left unfinished
         }
         self.settle(WaitPolicy::Interruptible)?;
         let autocommit = matches!(mode, Mode::Autocommit) && !self.block.is_open();

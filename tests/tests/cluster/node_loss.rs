@@ -22,7 +22,7 @@ fn cluster_with_table(schema: &str) -> (Cluster, Client) {
 /// the node.
 #[track_caller]
 fn assert_clean(error: &postgres::Error) {
-    let error = error.as_db_error().expect("the coordinator's backend lives and answers");
+    let error = error.as_db_error().expect("the coordinator's backend is alive and responds");
     let code = error.code().code();
     assert!(code.starts_with("08") || code.starts_with("57P0"), "{error:?}");
     let text = format!("{error:?}");
@@ -77,8 +77,8 @@ fn node_killed_in_a_copy() {
         Ok(()) => copy.finish().unwrap_err(),
         Err(error) => {
             drop(copy);
-            let inner = error.into_inner().expect("an error of the connection");
-            *inner.downcast::<postgres::Error>().expect("an error of the server")
+            let inner = error.into_inner().expect("a connection error");
+            *inner.downcast::<postgres::Error>().expect("a server error")
         }
     };
     assert_clean(&error);

@@ -119,7 +119,7 @@ fn each_difference_is_told_and_what_only_a_node_has_stays() {
     client.batch_execute("ALTER SYSTEM SET helios.health_interval = '200ms'").unwrap();
     client.batch_execute("SELECT pg_reload_conf(); CREATE ROLE wakes_the_worker").unwrap();
     client.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'helios worker'").unwrap();
-    wait_until("only the stranger is told", SOON, || {
+    wait_until("only the unknown role is reported", SOON, || {
         let found = findings(&mut client);
         if found.len() == 1 && found[0].contains("stranger") {
             Ok(())

@@ -76,7 +76,7 @@ fn columns_that_differ_are_an_error_on_every_way() {
             assert_told(client.batch_execute(way), &format!("{way} after {change}"));
             client.batch_execute("ROLLBACK").unwrap();
             let other: i32 = client.query_one("SELECT f(1)", &[]).unwrap().get(0);
-            assert_eq!(other, 2, "the session is of no use after {way}");
+            assert_eq!(other, 2, "the session is unusable after {way}");
         }
         let again = prepared.query(&statement, &[&1]).map(drop);
         assert_told(again, &format!("prepared before {change}"));

@@ -21,7 +21,7 @@ fn make_impatient(cluster: &Cluster) {
         node.batch_execute(&format!("ALTER SYSTEM SET {timeout} = '100ms'")).unwrap();
     }
     node.batch_execute("SELECT pg_reload_conf()").unwrap();
-    wait_until("the node sends its own clients away", BOUND, || {
+    wait_until("the node's timeouts apply to its own clients", BOUND, || {
         let mut other = cluster.connect_to_node(1);
         std::thread::sleep(Duration::from_millis(300));
         if other.batch_execute("SELECT 1").is_err() { Ok(()) } else { Err("not yet".into()) }
@@ -63,5 +63,9 @@ fn timeouts_of_a_node_do_not_end_what_comes_from_the_coordinator() {
     take_time(&mut client);
     client.batch_execute("SET statement_timeout = '200ms'").unwrap();
     let error = client.batch_execute("SELECT pg_sleep(600) FROM s.t").unwrap_err();
-    assert_eq!(error.code().unwrap().code(), "57014", "the client's own holds: {error:?}");
+    assert_eq!(
+        error.code().unwrap().code(),
+        "57014",
+        "the client's own timeout applies: {error:?}"
+    );
 }

@@ -14,7 +14,7 @@ fn refusal(server: &Server, database: &str) -> (SqlState, String, String) {
     let port = i32::from(server.port);
     let add = "SELECT helios_add_node('unfit', '127.0.0.1', $1, $2)";
     let error = client.query(add, &[&port, &database]).expect_err("it is unfit");
-    let error = error.as_db_error().expect("an error of the server").clone();
+    let error = error.as_db_error().expect("a server error").clone();
     let nodes: i64 = client.query_one("SELECT count(*) FROM helios.node", &[]).unwrap().get(0);
     assert_eq!(nodes, 1, "nothing is left behind");
     let shards = "SELECT count(*) FROM helios.shard WHERE node <> 0";

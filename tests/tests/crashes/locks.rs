@@ -24,7 +24,7 @@ fn nothing_is_left(cluster: &Cluster, mut client: Client) {
         let _ = tell.send(read.map(|row| row.get::<_, i64>(0)).map_err(|error| error.to_string()));
     });
     let read = told.recv_timeout(Duration::from_secs(20));
-    assert_eq!(read, Ok(Ok(0)), "the lock is held by nobody");
+    assert_eq!(read, Ok(Ok(0)), "the lock is free");
     client.batch_execute("SET statement_timeout = 500").unwrap();
     let slept = client.batch_execute("SELECT pg_sleep(30)").unwrap_err();
     assert_eq!(slept.code().unwrap().code(), "57014", "{slept}");

@@ -59,7 +59,7 @@ fn lost_reply_to_commit_can_be_asked_for() {
             named(&commit.join().unwrap())
         });
         let expected = if committed { "committed" } else { "aborted" };
-        wait_until("the node knows", crate::RECOVERED, || {
+        wait_until("the node reports the outcome", crate::RECOVERED, || {
             let status = status(&mut observer, &gid);
             if status == expected { Ok(()) } else { Err(status) }
         });

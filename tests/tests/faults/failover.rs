@@ -79,7 +79,7 @@ fn plain_client_is_back(servers: [&Server; 2]) -> Instant {
 
 fn wait_for_writes(ledger: &Ledger, more: usize) {
     let goal = ledger.count() + more;
-    wait_until("writes go on", Duration::from_secs(60), || {
+    wait_until("writes continue", Duration::from_secs(60), || {
         let count = ledger.count();
         if count >= goal {
             return Ok(());

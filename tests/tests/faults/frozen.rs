@@ -140,7 +140,7 @@ fn assert_nothing_left(cluster: &Cluster, client: &mut Client, unknown: &[String
         client.query_one(&query, &[&x]).unwrap().get(0)
     };
     assert_eq!((y("s", 2), y("s", 5), y("s", 6)), (0, 0, 0), "rolled back");
-    assert_eq!((y("s", 4), y("z", 4)), (0, 0), "it was said to be cancelled");
+    assert_eq!((y("s", 4), y("z", 4)), (0, 0), "it was reported as cancelled");
     let committed = y("s", 3) == 1;
     for gid in unknown {
         let status: String =
@@ -155,7 +155,7 @@ fn cancelled_on_a_stopped_node() {
     let (cluster, mut client) = tables();
     let cancel = |_: &mut Client, wire: &Wire| wire.cancel(cluster.coordinator()).unwrap();
     let unknown = stop_each(&cluster, &mut client, "", cancel);
-    assert_eq!(unknown.len(), 1, "the COMMIT has a name to ask for");
+    assert_eq!(unknown.len(), 1, "the error of COMMIT contains a transaction name");
     assert_nothing_left(&cluster, &mut client, &unknown);
 }
 

@@ -84,7 +84,7 @@ fn check_refusals(copy: &mut Client) {
 fn restored_dump_leaves_the_nodes_alone() {
     let cluster = cluster();
     let mut copy = restored(&cluster, "scratch");
-    assert_eq!(rows(&cluster), ["10 10", "10 10"], "restoring wrote into the production");
+    assert_eq!(rows(&cluster), ["10 10", "10 10"], "restoring wrote into the production cluster");
     check_refusals(&mut copy);
     copy.batch_execute("DROP INDEX td.k_v; DROP TABLE td.k CASCADE; CREATE TABLE td.new (x int)")
         .unwrap();
@@ -168,7 +168,7 @@ fn restored_reference_tables_take_their_copies_over() {
     ] {
         refused(&mut heir, sql, "55000", ELSEWHERE);
     }
-    assert_eq!(there(&cluster), "ch,fr", "restoring wrote into the production");
+    assert_eq!(there(&cluster), "ch,fr", "restoring wrote into the production cluster");
     assert_eq!(value(&mut heir, "SELECT helios_adopt_nodes()").unwrap().as_deref(), Some("1"));
     heir.batch_execute(
         "INSERT INTO country VALUES (3, 'it'); UPDATE country SET code = 'de' WHERE id = 2; \

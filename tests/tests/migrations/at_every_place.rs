@@ -26,7 +26,7 @@ fn ask(cluster: &Cluster, place: &str, what: &str, id: i64) -> Answer {
             answer.map(drop).map_err(|error| Box::new(error.as_db_error().unwrap().clone()))
         });
         let mut client = cluster.connect();
-        wait_until("the question is answered, or waits", BOUND, || {
+        wait_until("the request is answered, or waits", BOUND, || {
             let state =
                 "SELECT coalesce(wait_event_type, state) FROM pg_stat_activity WHERE pid = $1";
             let row = client.query_opt(state, &[&pid]).unwrap();

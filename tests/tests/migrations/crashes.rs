@@ -196,7 +196,7 @@ impl Stage {
 
     /// Sends a request to the coordinator as soon as it responds.
     fn asked<T>(&self, what: &str, ask: impl Fn(&mut Client) -> Result<T, postgres::Error>) -> T {
-        wait_until(&format!("the coordinator tells {what}"), BOUND, || {
+        wait_until(&format!("the coordinator returns {what}"), BOUND, || {
             let coordinator = self.cluster.coordinator();
             let mut client = coordinator.connect(DATABASE).map_err(|error| format!("{error:#}"))?;
             ask(&mut client).map_err(|error| format!("{error:?}"))

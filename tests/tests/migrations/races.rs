@@ -168,7 +168,7 @@ fn a_copy_is_not_forgotten_while_its_fence_is_in_doubt() {
     cluster.failpoint("recovery.before", "hang", 0, 0);
     cluster.failpoint("commit_prepared.before", "error", 1, 0);
     cluster.failpoint_off(place, BOUND);
-    wait_until("the clean-up has been at the node in doubt", BOUND, || {
+    wait_until("the cleanup has reached the node in doubt", BOUND, || {
         let query =
             "SELECT state = 'rolled_back' OR state = 'cleanup' AND tries > 0 FROM helios.migration";
         let tried = text(&mut client, query) == ["t"];

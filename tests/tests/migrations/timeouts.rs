@@ -94,7 +94,7 @@ fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
         let reset: Vec<String> = all.map(|(setting, _)| level.reset(setting)).collect();
         everywhere(&mut servers, &set);
         // Verify that the timeouts are in effect.
-        wait_until("a session that is not patient is sent away", BOUND, || {
+        wait_until("a session with these timeouts is cancelled", BOUND, || {
             let mut other = cluster.connect_to_node(1);
             let slept = other.batch_execute("SELECT pg_sleep(1)");
             if slept.is_err() { Ok(()) } else { Err(format!("not yet: {level:?}")) }
@@ -111,7 +111,7 @@ fn no_timeout_of_servers_databases_or_roles_ends_a_move() {
         client.batch_execute("INSERT INTO t.nokey VALUES (1)").unwrap();
         roll_back(&mut client, id);
         everywhere(&mut servers, &reset);
-        wait_until("nobody is sent away any more", BOUND, || {
+        wait_until("no session is cancelled any more", BOUND, || {
             let slept = cluster.connect_to_node(1).batch_execute("SELECT pg_sleep(0.4)");
             slept.map_err(|error| error.to_string())
         });

@@ -124,7 +124,7 @@ fn abort(server: &Server, standard_conforming_strings: bool) -> Wire {
 
 fn parse(wire: &mut Wire, text: &str) -> Answer {
     let mut events = wire.simple(text, None).unwrap();
-    assert_eq!(events.pop(), Some(Event::Ready('E')), "this left the transaction: {text}");
+    assert_eq!(events.pop(), Some(Event::Ready('E')), "this ended the transaction: {text}");
     for event in &mut events {
         if let Event::Error(fields) | Event::Notice(fields) = event {
             fields.retain(|(code, _)| !matches!(code, 'F' | 'L' | 'R'));
@@ -151,7 +151,7 @@ pub fn is_parsed(answer: &Answer) -> bool {
     match answer.last() {
         Some(event @ Event::Error(_)) => event.field('C') == Some("25P02"),
         Some(Event::Empty) => true,
-        _ => panic!("an odd answer: {answer:?}"),
+        _ => panic!("unexpected result: {answer:?}"),
     }
 }
 

@@ -54,7 +54,7 @@ fn no_password_in_clear() {
         let result = secured.session("admin");
         let heard = told.recv_timeout(helios_tests::BOUND).unwrap();
         let has = |text: &str| heard.windows(text.len()).any(|part| part == text.as_bytes());
-        assert!(!has(PASSWORD), "the password was sent in clear");
+        assert!(!has(PASSWORD), "the password was sent in clear text");
         (result, heard.len(), has("admin"))
     };
     // Refuse TLS, and then request a clear-text password.

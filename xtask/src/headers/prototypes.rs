@@ -196,7 +196,7 @@ fn qualified(
                 path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
             // Enums in the bindings are modules with a type `Type`.
             let last = path.path.segments.iter().rfind(|segment| segment.ident != "Type");
-            let last = last.context("a type without a name")?;
+            let last = last.context("unnamed type")?;
             let name = last.ident.to_string();
             if let PathArguments::AngleBracketed(arguments) = &last.arguments
                 && let Some(GenericArgument::Type(inner)) = arguments.args.first()

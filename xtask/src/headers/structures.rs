@@ -55,7 +55,7 @@ fn comparison(structure: &ItemStruct, server: &str, aliases: &Aliases<'_>) -> Re
     let here = format!("struct rust_{}", structure.ident);
     let (mut fields, mut checks) = (String::new(), String::new());
     for field in &structure.fields {
-        let Some(name) = &field.ident else { bail!("a field without a name") };
+        let Some(name) = &field.ident else { bail!("unnamed field") };
         let _ = write!(fields, "{}; ", prototypes::in_c(&field.ty, &name.to_string(), aliases)?);
         let mut check = |what: &str, holds: String| {
             let _ = write!(checks, " _Static_assert({holds}, \"{what} of {server}.{name}\");");

@@ -165,7 +165,7 @@ fn server_killed_in_the_middle_of_an_update_has_the_version_before() {
     client.batch_execute("BEGIN; ALTER EXTENSION helios UPDATE").unwrap();
     let before = ready();
     kill(backend(&mut client));
-    wait_until("the server has begun anew", BOUND, || match ready() {
+    wait_until("the server has restarted", BOUND, || match ready() {
         same if same == before => Err("it has not".to_owned()),
         _ => Ok(()),
     });

@@ -24,7 +24,7 @@ fn strict() -> Abroad {
     let rules = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("host all importer all scram-sha-256\n{rules}")).unwrap();
     client.batch_execute("SELECT pg_reload_conf()").unwrap();
-    wait_until("the password is asked for", helios_tests::BOUND, || {
+    wait_until("the password is requested", helios_tests::BOUND, || {
         let mut config = abroad.0.server.config("postgres");
         match config.user("importer").connect(postgres::NoTls) {
             Ok(_) => Err("a session without".to_owned()),
@@ -165,7 +165,7 @@ fn the_way_back_needs_the_password_of_the_node() {
     let rules = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(&hba, format!("host all postgres all scram-sha-256\n{rules}")).unwrap();
     node.batch_execute("SELECT pg_reload_conf()").unwrap();
-    wait_until("the password is asked for", helios_tests::BOUND, || {
+    wait_until("the password is requested", helios_tests::BOUND, || {
         match cluster.node(1).connect("postgres") {
             Ok(_) => Err("a session without".to_owned()),
             Err(_) => Ok(()),
@@ -188,7 +188,7 @@ fn the_way_back_needs_the_password_of_the_node() {
     assert!(!log(&abroad.0.server).contains("nodesecret"), "{}", log(&abroad.0.server));
     std::fs::write(&hba, rules).unwrap();
     node.batch_execute("SELECT pg_reload_conf()").unwrap();
-    wait_until("the node asks for none", helios_tests::BOUND, || {
+    wait_until("the node requests none", helios_tests::BOUND, || {
         cluster.node(1).connect("postgres").map(drop).map_err(|error| format!("{error:#}"))
     });
     abroad.assert_clean();
