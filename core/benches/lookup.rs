@@ -1,5 +1,5 @@
-//! Benchmarks the look-ups that a statement needs in a backend that has cached 100,000 schemas, and those of placement
-//! in a cluster of 32 nodes. The bound is 500 ns each.
+//! Benchmarks the lookups that a statement needs in a backend that has cached 100,000 schemas, and those of placement
+//! in a cluster of 32 nodes. The limit is 500 ns each.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,14 +14,14 @@ use std::hint::black_box;
 
 const SCHEMAS: u32 = 100_000;
 const NODES: i32 = 32;
-/// The generation used for all look-ups.
+/// The generation used for all lookups.
 const NOW: (u64, u64) = (7, 9);
 
 /// Shard and node of each schema, by its OID.
 type Placements = HashMap<u32, Option<(i64, i32)>>;
 
 thread_local! {
-    /// Cached like in the extension.
+    /// Cached as in the extension.
     static CACHE: RefCell<Generational<(u64, u64), Placements>> = RefCell::default();
 }
 
@@ -31,7 +31,7 @@ fn placement(schema: u32) -> Option<Option<(i64, i32)>> {
 
 fn lookups(criterion: &mut Criterion) {
     let names: Vec<String> = (0..SCHEMAS).map(|i| format!("tenant_{i}")).collect();
-    // far apart, so that caches do not flatter
+    // far apart, so that CPU caches do not help
     let mut step = 0usize;
     let mut next = move || {
         step = (step + 7919) % SCHEMAS as usize;

@@ -1,4 +1,4 @@
-//! Benchmarks planning: 100,000 tenants, each in a dedicated shard, on 64 nodes. The bound is 1 s.
+//! Benchmarks planning: 100,000 tenants, each in a dedicated shard, on 64 nodes. The limit is 1 s.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -1,4 +1,4 @@
--- What would lie across nodes is refused, by name, and leaves nothing behind.
+-- Statements across nodes are refused, with the object's name, and leave nothing behind.
 CREATE SCHEMA b1 DISTRIBUTED ON NODE "node-1";
 CREATE SCHEMA b1b DISTRIBUTED ON NODE "node-1";
 CREATE SCHEMA b2 DISTRIBUTED ON NODE "node-2";
@@ -6,7 +6,7 @@ CREATE SCHEMA b_plain;
 CREATE TABLE b1.t (id int PRIMARY KEY);
 CREATE TABLE b2.t (id int PRIMARY KEY);
 CREATE TABLE b_plain.t (id int PRIMARY KEY);
--- two schemas of one node are one place
+-- two schemas on the same node are no obstacle
 CREATE TABLE b1b.t (id int REFERENCES b1.t);
 CREATE VIEW b1b.v AS SELECT a.id FROM b1.t a JOIN b1b.t b USING (id);
 ALTER TABLE b1b.t SET SCHEMA b1b;
@@ -57,7 +57,7 @@ DO $$ BEGIN CREATE TABLE b1.open (a int); END $$;
 INSERT INTO b1.open VALUES (1);
 DROP TABLE b1.open;
 DROP FUNCTION b1.sneaks(), b1.may();
--- what is not distributed cannot come home
+-- a schema that is not distributed cannot be undistributed
 SELECT helios_undistribute_schema('b_plain');
 DROP EXTENSION helios CASCADE;
 SELECT count(*) FROM b1.t;

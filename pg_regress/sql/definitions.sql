@@ -1,4 +1,4 @@
--- All ordinary DDL in a distributed schema: the shell and the node stay the same.
+-- All ordinary DDL in a distributed schema: shell and node keep the same definitions.
 CREATE SCHEMA d DISTRIBUTED ON NODE "node-1";
 SET search_path = d;
 CREATE TYPE mood AS ENUM ('sad', 'glad');
@@ -71,7 +71,7 @@ CREATE TABLE copied AS SELECT id, name FROM parent WHERE id < 3;
 SELECT id INTO selected FROM parent WHERE id < 2;
 CREATE TABLE IF NOT EXISTS copied AS SELECT 1 AS one;
 SELECT count(*) FROM copied;
--- both or neither
+-- on both servers or on neither
 BEGIN;
 CREATE TABLE gone (a int);
 INSERT INTO gone VALUES (1);

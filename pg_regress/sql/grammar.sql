@@ -1,4 +1,4 @@
--- Every spelling of the clause, and the plain meanings that must stay.
+-- Every spelling of the clause, and plain statements whose meaning must not change.
 CREATE SCHEMA g1 DISTRIBUTED;
 create/**/schema "G 2" /* a comment /* inside */ */distributed;
 CREATE SCHEMA g3
@@ -27,7 +27,7 @@ SELECT helios_node_for_schema('g3'), helios_node_for_schema('g10'), helios_node_
 -- g6 was placed by the key of g1
 SELECT helios_node_for_schema('g1') = helios_node_for_schema('g6') AS same;
 
--- words that mean what they always did
+-- words that keep their usual meaning
 CREATE SCHEMA distributed;
 SELECT helios_node_for_schema('distributed') IS NULL AS plain;
 CREATE TABLE distributed.distributed (distributed int);
@@ -35,7 +35,7 @@ SELECT 'CREATE SCHEMA x DISTRIBUTED' AS text, $$create schema x distributed$$ AS
 SELECT distributed.distributed.distributed FROM distributed.distributed;
 DROP SCHEMA distributed CASCADE;
 
--- errors point to what is wrong
+-- error positions
 CREATE SCHEMA e1 DISTRIBUTED ON NODE nowhere;
 CREATE SCHEMA e1 DISTRIBUTED ON NOD n;
 CREATE SCHEMA e1 DISTRIBUTED ON NODE;
@@ -58,7 +58,7 @@ SECURITY LABEL FOR helios ON SCHEMA g1 IS 'round';
 SECURITY LABEL FOR helios ON TABLE g6.t IS 'distributed';
 SELECT schema FROM helios_schemas WHERE schema LIKE 'e%';
 
--- nothing else is parsed in another way
+-- all other statements are parsed as usual
 SELECT text, helios.grammar_effect(text) FROM unnest(ARRAY[
     'SELECT 1', 'CREATE SCHEMA distributed', 'CREATE SCHEMA x', 'UPDATE s.create schema SET distributed = 1',
     'SELECT ''CREATE SCHEMA x DISTRIBUTED''', 'CREATE SCHEMA x DISTRIBUTED', 'CREATE TABLE distributed (a int)',

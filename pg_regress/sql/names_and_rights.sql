@@ -1,4 +1,4 @@
--- Odd names, and roles without rights.
+-- Unusual names, and roles without privileges.
 CREATE SCHEMA "Odd.Name" DISTRIBUTED;
 CREATE SCHEMA "sp ace ""quoted""" DISTRIBUTED;
 CREATE SCHEMA "ünïcödé 漢字" DISTRIBUTED ON NODE "node-2";
@@ -11,14 +11,14 @@ INSERT INTO "ünïcödé 漢字"."表" DEFAULT VALUES RETURNING *;
 ALTER SCHEMA "sp ace ""quoted""" RENAME TO "DISTRIBUTED";
 DROP SCHEMA "DISTRIBUTED";
 COMMENT ON COLUMN "ünïcödé 漢字"."表"."列" IS 'ça va'; ALTER TABLE "ünïcödé 漢字"."表" ADD CHECK ("列" <> 'nö'); INSERT INTO "ünïcödé 漢字"."表" VALUES ('nö');
--- names are taken
+-- names already in use
 CREATE SCHEMA n_plain;
 CREATE SCHEMA n_plain DISTRIBUTED;
 CREATE SCHEMA "Odd.Name";
 ALTER SCHEMA n_plain RENAME TO "Odd.Name";
 ALTER SCHEMA "Odd.Name" RENAME TO n_plain;
 CREATE SCHEMA pg_tenant DISTRIBUTED;
--- rights
+-- privileges
 CREATE ROLE regress_n_nobody;
 SET ROLE regress_n_nobody;
 CREATE SCHEMA n_no DISTRIBUTED;

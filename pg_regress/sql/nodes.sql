@@ -1,4 +1,4 @@
--- Nodes that cannot be, and what is said about them.
+-- Servers that cannot be added as nodes, and the errors.
 SELECT name, role, state, takes_schemas, schemas, error IS NULL AS fine FROM helios_nodes ORDER BY id;
 SELECT DISTINCT node, bool_and(ok) OVER (PARTITION BY node) AS ok FROM helios_check_cluster() ORDER BY node;
 SELECT helios_add_node('node-1', 'localhost', 1);
@@ -13,7 +13,7 @@ SELECT helios_add_node('bad', 'localhost', options => '{sslmode}');
 SELECT helios_add_node('bad', 'localhost', options => '{sslmode=perhaps}');
 SELECT helios_add_node('bad', 'localhost', options => '{colour=blue}');
 SELECT helios_add_node('bad', 'localhost', options => '{password=secret}');
--- twice, by its address; and itself
+-- the same address twice; the server itself
 \set VERBOSITY sqlstate
 SELECT helios_add_node('again', hosts[1], ports[1], database) FROM helios.node WHERE name = 'node-1';
 SELECT helios_add_node('itself', '127.0.0.1', current_setting('port')::int);
@@ -27,7 +27,7 @@ CREATE SCHEMA held DISTRIBUTED ON NODE "node-1";
 SELECT helios_remove_node('node-1');
 DROP SCHEMA held;
 SELECT count(*) FROM helios.node;
--- a node can go and come back, and its shards with it
+-- a node can be removed and added again, with its shards
 SELECT count(*) > 0 AS has_shards FROM helios_shards WHERE node = 'node-2';
 CREATE TEMP TABLE was AS SELECT hosts[1] AS host, ports[1] AS port, database FROM helios.node WHERE name = 'node-2';
 SELECT helios_remove_node('node-2');

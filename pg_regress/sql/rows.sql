@@ -1,4 +1,4 @@
--- Statements that work on the rows of what they list.
+-- Statements that process the rows of the tables they list.
 CREATE SCHEMA r1 DISTRIBUTED ON NODE "node-1";
 CREATE SCHEMA r2 DISTRIBUTED ON NODE "node-2";
 CREATE TABLE r1.t (id serial PRIMARY KEY, v int);
@@ -48,7 +48,7 @@ PREPARE rows_of AS SELECT 1 AS one;
 CREATE TABLE r1.prepared AS EXECUTE rows_of;
 DEALLOCATE rows_of;
 DO $$ DECLARE x int := 5; BEGIN CREATE TABLE r1.vars AS SELECT x AS y; END $$;
--- deferred constraints are looked at where they are
+-- deferred constraints are checked on their node
 CREATE TABLE r1.u (id int PRIMARY KEY DEFERRABLE);
 BEGIN;
 SET CONSTRAINTS r1.u_pkey DEFERRED;

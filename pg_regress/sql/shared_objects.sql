@@ -1,4 +1,4 @@
--- What tenants share is on every node.
+-- Objects shared by tenants exist on every node.
 CREATE SCHEMA s1 DISTRIBUTED ON NODE "node-1";
 CREATE SCHEMA s2 DISTRIBUTED ON NODE "node-2";
 CREATE SCHEMA s_plain CREATE TABLE local_only (id int);
@@ -41,7 +41,7 @@ SELECT public.similarity(s::text, 'x') FROM s1.t LIMIT 0;
 CREATE EXTENSION citext SCHEMA s2;
 CREATE EXTENSION citext SCHEMA public;
 CREATE TABLE s2.ci (a public.citext);
--- dropping what is shared reaches into the schemas
+-- dropping a shared object affects the schemas
 \set VERBOSITY terse
 DROP TYPE s_plain.colour CASCADE;
 \set VERBOSITY default
@@ -56,7 +56,7 @@ DROP ROLE regress_s_member, regress_s_role;
 DROP EXTENSION pg_trgm, citext CASCADE;
 DROP SCHEMA s1, s2, s_other CASCADE;
 \set VERBOSITY default
--- a definition made by an event trigger follows the statement that fired it
+-- DDL run by an event trigger follows the statement that fired it
 CREATE SCHEMA s3 DISTRIBUTED ON NODE "node-2";
 CREATE FUNCTION s_secure() RETURNS event_trigger LANGUAGE plpgsql AS $$
 DECLARE r record;
@@ -73,7 +73,7 @@ INSERT INTO s3.t VALUES (1) RETURNING tenant IS NOT NULL AS filled;
 \set VERBOSITY terse
 DROP SCHEMA s3 CASCADE;
 \set VERBOSITY default
--- what is made from something in a distributed schema is where that is
+-- objects created from a distributed table are on its node
 CREATE SCHEMA s4 DISTRIBUTED ON NODE "node-1";
 CREATE TYPE s4.celsius AS (degrees float8);
 CREATE FUNCTION public.s_degrees(s4.celsius) RETURNS float8 LANGUAGE sql IMMUTABLE AS 'SELECT $1.degrees';

@@ -14,7 +14,7 @@ const config = {
 }
 const show = (title, ...values) => console.log(title, ...values.map((value) => JSON.stringify(value)))
 
-// What a program can read from an error.
+// The fields of an error that a program can read.
 const fields = ['code', 'message', 'detail', 'hint', 'position', 'schema', 'table', 'column', 'constraint', 'dataType']
 async function failure(title, work) {
   try {

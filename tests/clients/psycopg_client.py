@@ -1,4 +1,4 @@
-"""psycopg 3: every way it has to send statements, and its adaptation of types."""
+"""psycopg 3: all its ways to send statements, and its adaptation of types."""
 
 import datetime as dt
 import enum
@@ -18,7 +18,7 @@ from psycopg.types.range import Range
 URL = os.environ["DATABASE_URL"]
 TENANT = os.environ["TENANT"]
 
-# Whether an aborted pipeline is worth a warning when it is left depends on timing.
+# Whether leaving an aborted pipeline causes a warning depends on timing.
 logging.getLogger("psycopg").setLevel(logging.CRITICAL)
 
 
@@ -27,7 +27,7 @@ def show(title, *values):
 
 
 def failure(title, conn, statement, params=None):
-    """Shows an error with all that a program can read from it; the connection stays usable."""
+    """Shows an error with all the fields a program can read; the connection stays usable."""
     try:
         with conn.transaction():
             conn.execute(statement, params)
@@ -108,7 +108,7 @@ def adaptation(conn):
         cur = conn.cursor(binary=binary, row_factory=dict_row)
         row = cur.execute(insert, {**values, "uid": uuid.UUID(int=int(binary) + 1)}).fetchone()
         show(f"row binary={binary}", {k: v for k, v in row.items()})
-    # A parameter of the composite type itself, and arrays of user-made types.
+    # A parameter of the composite type itself, and arrays of user-defined types.
     if address is not None:
         cur = conn.execute("UPDATE people SET at = %s WHERE id = 1 RETURNING at", [address("Main", 5)])
         show("composite", tuple(cur.fetchone()[0]))

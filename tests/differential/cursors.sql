@@ -20,7 +20,7 @@ FETCH ALL FROM c
 
 FETCH c
 
--- differs: a cursor over a node moves forward only unless it was declared with SCROLL
+-- differs: a cursor on a node moves only forward unless declared with SCROLL
 FETCH BACKWARD 1 FROM c
 
 ROLLBACK
@@ -83,7 +83,7 @@ FETCH 1 FROM a
 
 FETCH 1 FROM b
 
--- differs: a cursor over a node moves forward only unless it was declared with SCROLL
+-- differs: a cursor on a node moves only forward unless declared with SCROLL
 SELECT name, statement, is_holdable, is_scrollable FROM pg_cursors WHERE name IN ('a', 'b') ORDER BY name
 
 DECLARE a CURSOR FOR SELECT 1
@@ -104,7 +104,7 @@ UPDATE t SET v = 'later' WHERE id = 5
 
 FETCH 1 FROM h
 
--- differs: a cursor over a node moves forward only unless it was declared with SCROLL
+-- differs: a cursor on a node moves only forward unless declared with SCROLL
 MOVE BACKWARD 2 FROM h
 
 CLOSE h

@@ -1,4 +1,4 @@
--- Types, domains, enums, collations, functions, operators, policies and what else a schema holds.
+-- Types, domains, enums, collations, functions, operators, policies and other objects in a schema.
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy')
 
 CREATE TABLE feelings (id int PRIMARY KEY, mood mood DEFAULT 'ok')

@@ -1,4 +1,4 @@
--- Procedural code that runs here and reaches into the tenant, as applications' own code does.
+-- Procedural code that runs here and accesses the tenant, like applications' own code.
 CREATE TABLE t (id serial PRIMARY KEY, v text, n int DEFAULT 0); INSERT INTO t (v, n) SELECT 'v' || i, i FROM generate_series(1, 20) i
 
 CREATE FUNCTION add1(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1'

@@ -36,7 +36,7 @@ SELECT current_setting('app.other') FROM t
 
 SELECT current_setting('app.other', true) IS NULL FROM t
 
--- differs: a setting is changed for every server or not at all
+-- differs: a setting is changed on every server or not at all
 SELECT set_config('app.third', 'v', false) FROM t
 
 SELECT set_config('app.other', 'v', false)
@@ -47,7 +47,7 @@ SELECT current_setting('app.other') FROM t
 
 SELECT set_config('app.other', 'local', true), current_setting('app.other')
 
--- differs: a setting is changed for every server or not at all
+-- differs: a setting is changed on every server or not at all
 SELECT set_config('app.other', 'local', true), current_setting('app.other'), (SELECT current_setting('app.other') FROM t)
 
 SELECT current_setting('app.other') FROM t
@@ -106,7 +106,7 @@ SELECT to_tsvector('Häuser'), x FROM t
 
 SET standard_conforming_strings = off
 
--- differs: the warning comes from the coordinator's parser and from the node's
+-- differs: the warning is raised by the coordinator's parser and by the node's
 SELECT 'a\tb', x FROM t
 
 SET standard_conforming_strings = on
@@ -123,7 +123,7 @@ SELECT interval '1 day 2 hours', x FROM t
 
 SET statement_timeout = '10s'
 
--- differs: statement_timeout is kept here, where it cancels the node's statement as well
+-- differs: statement_timeout is not forwarded, but takes effect here and cancels the node's statement as well
 SELECT current_setting('statement_timeout'), x FROM t
 
 SET transform_null_equals = on

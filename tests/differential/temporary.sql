@@ -54,10 +54,10 @@ CREATE TEMP TABLE copied AS SELECT * FROM t
 
 SELECT * FROM copied ORDER BY id
 
--- differs: temporary tables and a node's tables in one statement come with queries over several nodes
+-- differs: statements that combine temporary tables with a node's tables are not supported
 INSERT INTO t SELECT 100 + x, 'from temp' FROM in_do
 
--- differs: temporary tables and a node's tables in one statement come with queries over several nodes
+-- differs: statements that combine temporary tables with a node's tables are not supported
 SELECT * FROM t JOIN in_do ON true ORDER BY id
 
 DISCARD TEMP

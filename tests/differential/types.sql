@@ -108,7 +108,7 @@ UPDATE arrays SET i[5] = 50, t = array_append(i, 3)::text[] WHERE i = '{}' RETUR
 
 INSERT INTO arrays (i) VALUES ('{1,{2}}')
 
--- differs: an anonymous record with columns of user-made types is refused in binary form
+-- differs: an anonymous record with columns of user-defined types is refused in binary format
 SELECT ROW(1, 'a', NULL), ROW(c, p) FROM arrays ORDER BY i LIMIT 1
 
 SELECT NULL, NULL::color, NULL::pair, ARRAY[]::color[] FROM arrays LIMIT 1

@@ -1,4 +1,4 @@
--- What an application does with its tenant. Every statement runs on the tenant's node.
+-- Typical statements of an application. Each runs on the tenant's node.
 
 \echo '-- A join with an aggregate:'
 SELECT name, orders, spent FROM best_customers ORDER BY spent DESC, id LIMIT 3;
@@ -15,7 +15,7 @@ WHERE profile @> '{"plan": "gold"}' GROUP BY state ORDER BY state;
 SELECT kind, count(*) FROM events
 WHERE at >= '2025-03-01' AND at < '2025-04-01' GROUP BY kind ORDER BY count(*) DESC, kind;
 
-\echo '-- A transaction that calls a function and is undone:'
+\echo '-- A transaction that calls a function and is rolled back:'
 BEGIN;
 SELECT place_order(1, '[{"product": "lamp", "quantity": 2, "price": 19.90}]') > 0 AS placed;
 SELECT total, state FROM orders ORDER BY id DESC LIMIT 1;

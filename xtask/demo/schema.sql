@@ -1,5 +1,5 @@
--- One tenant of a web shop, as an application would create it: nothing here knows of Helios.
--- The tenant's schema is the first in search_path.
+-- A tenant of a web shop, as an application would create it: nothing here is specific to Helios.
+-- The tenant's schema is first in the search_path.
 
 CREATE TYPE order_state AS ENUM ('open', 'paid', 'shipped', 'returned');
 CREATE DOMAIN email AS text CHECK (VALUE ~ '^[^@ ]+@[^@ ]+$');

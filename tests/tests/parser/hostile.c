@@ -1,10 +1,10 @@
 /*
- * Makes a server on which the scanner cannot be taught, or only with trouble. Loaded before
- * Helios; which trouble is a macro:
+ * Simulates an environment in which the scanner hook cannot be installed, or only with difficulty. Loaded before
+ * Helios; a macro selects the obstacle:
  *
  * NO_READ	the kernel forbids process_vm_readv, as containers do
- * NO_WRITE	the kernel lets nothing be made writable, as hardened systems do
- * NO_ZONE	the key word ZONE is not found any more, as if scanning worked otherwise
+ * NO_WRITE	the kernel forbids making memory writable, as hardened systems do
+ * NO_ZONE	the keyword ZONE is not found, as if the scanner worked differently
  */
 #include "postgres.h"
 

@@ -1,5 +1,5 @@
--- Code of every kind that a tenant can write. All of it comes down to one function that tells in the server's log who runs it.
--- "@" stands for the schema.
+-- All kinds of code that a tenant can create. All of them call one function that records in the server's log who runs it.
+-- "@" is replaced by the schema.
 CREATE FUNCTION @.tell(kind text) RETURNS void LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN
     RAISE LOG '%', pg_catalog.concat('WHO', '<', kind, '|', current_user, '|', session_user, '|',
         (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) current_user), '>');

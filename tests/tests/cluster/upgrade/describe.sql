@@ -1,5 +1,5 @@
--- Everything that makes the extension what it is in this database, one line for each property, without OIDs and in an order of names: two
--- databases with the same lines have the same catalogs. Columns count by their order, whatever numbers ALTER TABLE gave them.
+-- All properties of the extension's objects in this database, one line each, without OIDs and ordered by name: two
+-- databases with the same lines have the same catalogs. Columns are identified by their order, not by attribute number.
 WITH extension AS (SELECT * FROM pg_extension WHERE extname = 'helios'),
 member AS (
     SELECT d.classid, d.objid, i.type || ' ' || i.identity AS name

@@ -1,4 +1,4 @@
-"""What migrations do besides making tables: alter columns, rename, run SQL."""
+"""What migrations do besides creating tables: alter columns, rename, run SQL."""
 
 from django.db import migrations, models
 
