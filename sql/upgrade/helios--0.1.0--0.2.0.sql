@@ -42,12 +42,12 @@ COMMENT ON COLUMN helios.shard.key_to IS 'first key after the greatest; NULL for
 COMMENT ON COLUMN helios.schema.key IS 'key that placed the schema, kept when it is renamed; NULL: the key of its name';
 COMMENT ON TABLE helios.schema IS 'distributed schemas and the shard that holds each';
 COMMENT ON COLUMN helios.migration.keeps
-    IS 'whether the migration creates a replica and keeps it in step instead of moving the shard; see helios_replicas';
+    IS 'whether the migration creates a replica and keeps it in sync instead of moving the shard; see helios_replicas';
 COMMENT ON TABLE helios.migration IS 'migrations of shards between nodes';
 COMMENT ON COLUMN helios.migration.becomes IS 'distributed or plain, for a schema that moves from or to the coordinator';
 COMMENT ON COLUMN helios.migration.request
     IS 'request that the migration has not carried out yet: cancel, rollback, finish, verify or promote';
-COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows clean-up';
+COMMENT ON COLUMN helios.migration.outcome IS 'the state that follows cleanup';
 COMMENT ON COLUMN helios.migration.round
     IS 'number of snapshots taken: a crash loses the snapshot, and tables not yet copied need another';
 COMMENT ON COLUMN helios.migration.source IS 'node that the schemas come from; a row of helios.foreign_server if negative';

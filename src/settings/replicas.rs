@@ -20,7 +20,7 @@ pub(super) fn register() {
     GucRegistry::define_bool_guc(
         c"helios.synchronous_replicas",
         c"Makes a commit wait until the replicas of what it changed have applied it.",
-        c"A replica that takes longer than helios.replica_timeout is not waited for again until it is in step.",
+        c"A replica that takes longer than helios.replica_timeout is not waited for again until it is in sync.",
         &SYNCHRONOUS_REPLICAS,
         GucContext::Userset,
         GucFlags::default(),
