@@ -1,5 +1,5 @@
 //! PostgreSQL: everything that accesses the server's memory, hooks and locks, wrapped so that the rest of the extension
-//! is safe Rust. The only layer that uses `unsafe`. It does not call Helios: decisions of the extension are passed as
+//! is safe Rust. The only room that uses `unsafe`. It does not call Helios: decisions of the extension are passed as
 //! arguments, or through traits resolved by the compiler ([`tree::function_rules`], [`exec::triggers`], those of
 //! [`hooks`]). The extension's name appears in labels (the custom scan, the wait event, the message domain) and in the
 //! texts of a few errors, and [`hooks::scanner`] knows the syntax that it adds.

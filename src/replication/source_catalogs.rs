@@ -21,7 +21,7 @@ pub fn moving(source: &mut Session, schemas: &[String]) -> Result<Vec<MovingTabl
            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                 LEFT JOIN LATERAL (SELECT true AS there FROM pg_index WHERE indrelid = c.oid AND indisprimary AND indimmediate AND indisvalid) k ON true
                 LEFT JOIN LATERAL (SELECT indisvalid AS exact FROM pg_index WHERE indrelid = c.oid AND indisreplident) i ON true
-                -- As the planner guesses where nothing was analysed yet.
+                -- The planner's estimate for tables that were never analyzed.
                 CROSS JOIN LATERAL (SELECT 28 + coalesce(sum(CASE WHEN attlen > 0 THEN attlen ELSE 32 END), 0) AS width
                                       FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped) w
           WHERE n.nspname = ANY ({}) AND c.relkind = 'r' ORDER BY c.oid",

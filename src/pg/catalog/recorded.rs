@@ -48,7 +48,7 @@ impl Statement {
         if self.tag() != NodeTag::T_CreateTableAsStmt {
             return None;
         }
-        // SAFETY: the tag says what the node is; its query has been analysed, and the copy is the rewriter's to change.
+        // SAFETY: the tag says what the node is; its query has been analyzed, and the copy is the rewriter's to change.
         unsafe {
             let query = (*self.node::<pg_sys::CreateTableAsStmt>()).query;
             if query.is_null() || (*query).type_ != NodeTag::T_Query {

@@ -16,7 +16,7 @@ pub fn compare(text: &str) -> Option<String> {
 }
 
 fn wrong_with(query: *mut pg_sys::Query) -> Result<()> {
-    // SAFETY: analysed just now, in memory of the call.
+    // SAFETY: analyzed just now, in memory of the call.
     let Some(tree) = (unsafe { QueryTree::new(query) }) else { return Ok(()) };
     let deparsed = |tree| subtransaction::attempt(|| deparse::query_text(tree));
     let first = match deparsed(tree) {

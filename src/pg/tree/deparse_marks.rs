@@ -58,7 +58,7 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
 
 /// Changes a text constant to one of unknown type, which is resolved to text in this place.
 unsafe fn is_readable(mark: *mut pg_sys::Node) -> bool {
-    // SAFETY: an analysed mark; the cast follows the tag; a text's output is a C string that lives as long as the tree.
+    // SAFETY: an analyzed mark; the cast follows the tag; a text's output is a C string that lives as long as the tree.
     unsafe {
         if (*mark).type_ != NodeTag::T_Const {
             return false;

@@ -1,4 +1,4 @@
-//! Questions of a survey about the functions that a query calls: the layers above provide the answers, and the compiler
+//! Questions of a survey about the functions that a query calls: the rooms above provide the answers, and the compiler
 //! resolves them statically.
 
 use pgrx::pg_sys::Oid;

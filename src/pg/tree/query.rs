@@ -18,7 +18,7 @@ impl<'a> QueryTree<'a> {
     /// A view of a query, none of a null pointer.
     ///
     /// # Safety
-    /// `query` is null or a valid analysed query that outlives `'a`.
+    /// `query` is null or a valid analyzed query that outlives `'a`.
     pub unsafe fn new(query: *mut pg_sys::Query) -> Option<Self> {
         NonNull::new(query).map(|query| Self { query, lifetime: PhantomData })
     }

@@ -53,7 +53,7 @@ impl Statement {
     /// EXECUTE, possibly inside EXPLAIN or CREATE TABLE AS.
     fn execute(&self) -> Option<*mut pg_sys::ExecuteStmt> {
         let mut node = self.node::<pg_sys::Node>();
-        // SAFETY: an analysed statement; the casts follow the tags.
+        // SAFETY: an analyzed statement; the casts follow the tags.
         unsafe {
             loop {
                 let query = match (*node).type_ {

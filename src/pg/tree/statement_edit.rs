@@ -31,7 +31,7 @@ impl Statement {
             return None;
         }
         let node = self.node::<pg_sys::CreateTableAsStmt>();
-        // SAFETY: the tag says what the node is; its query has been analysed.
+        // SAFETY: the tag says what the node is; its query has been analyzed.
         unsafe {
             let into = (*node).into;
             let name = crate::pg::tree::parse_nodes::text((*(*into).rel).relname)?;

@@ -143,7 +143,7 @@ impl CallView {
     }
 
     fn function(&self) -> &pg_sys::FuncExpr {
-        // SAFETY: an analysed CALL has its function expression.
+        // SAFETY: an analyzed CALL has its function expression.
         unsafe { &*(*self.statement).funcexpr }
     }
 
@@ -186,7 +186,7 @@ impl CallView {
 
     /// What the columns of the result row must be.
     pub fn columns(&self) -> ResultColumns {
-        // SAFETY: an analysed CALL; the descriptor is palloc'd or null.
+        // SAFETY: an analyzed CALL; the descriptor is palloc'd or null.
         unsafe {
             let descriptor = pg_sys::CallStmtResultDesc(self.statement);
             match descriptor.is_null() {
@@ -198,7 +198,7 @@ impl CallView {
 
     /// Starts the output of the result row; `None` if the procedure returns none.
     pub fn output(&self) -> Option<RowOutput<'_>> {
-        // SAFETY: an analysed CALL; the descriptor is palloc'd or null.
+        // SAFETY: an analyzed CALL; the descriptor is palloc'd or null.
         unsafe {
             let descriptor = pg_sys::CallStmtResultDesc(self.statement);
             (!descriptor.is_null() && (*descriptor).natts > 0)

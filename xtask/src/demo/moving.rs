@@ -42,22 +42,28 @@ pub fn show(cluster: &LocalCluster, client: &mut Client) -> Result<()> {
     );
     let ledger = Ledger::start(cluster.coordinator(), SHOWN, CLIENTS, PAUSE)?;
     std::thread::sleep(WHILE);
-    let first =
-        go_on(client, &ledger, &format!("{home} → {other}"), "dual_write_back", |client| {
-            migrations::begin(client, SHOWN, other)
-        })?;
+    let first = go_on(
+        client,
+        &ledger,
+        &format!("moving from {home} to {other}"),
+        "dual_write_back",
+        |client| migrations::begin(client, SHOWN, other),
+    )?;
     verify(client)?;
     std::thread::sleep(WHILE);
-    go_on(client, &ledger, &format!("rolled back to {home}"), "rolled_back", |client| {
+    go_on(client, &ledger, &format!("rolling back to {home}"), "rolled_back", |client| {
         migrations::roll_back(client, first).map(|()| first)
     })?;
     std::thread::sleep(WHILE);
-    let again =
-        go_on(client, &ledger, &format!("{home} → {other}"), "dual_write_back", |client| {
-            migrations::begin(client, SHOWN, other)
-        })?;
+    let again = go_on(
+        client,
+        &ledger,
+        &format!("moving from {home} to {other}"),
+        "dual_write_back",
+        |client| migrations::begin(client, SHOWN, other),
+    )?;
     std::thread::sleep(WHILE);
-    go_on(client, &ledger, "old copy removed", "finished", |client| {
+    go_on(client, &ledger, "removing the old copy", "finished", |client| {
         migrations::finish(client, again).map(|()| again)
     })?;
     account(client, ledger)

@@ -1,4 +1,4 @@
-//! Checks the workspace's dependencies: licences, versions and sources against the rules in `deny.toml`, and that the
+//! Checks the workspace's dependencies: licenses, versions and sources against the rules in `deny.toml`, and that the
 //! package's sources use each dependency in its manifest (docs/decisions/dependencies.md).
 
 mod policy;
@@ -71,7 +71,7 @@ pub fn check() -> Result<()> {
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
     }
-    println!("licences and sources of {} packages are allowed", metadata.packages.len());
+    println!("licenses and sources of {} packages are allowed", metadata.packages.len());
     println!(
         "advisories are not checked because their database is in no package registry; \
          to check them, run: cargo deny check advisories"

@@ -79,14 +79,14 @@ impl Policy {
         registry.is_some_and(|registry| self.sources.allow_registry.iter().any(|r| r == registry))
     }
 
-    /// Checks a licence; the error says why it is not allowed.
+    /// Checks a license; the error says why it is not allowed.
     fn license(&self, license: Option<&str>) -> std::result::Result<(), String> {
-        let Some(license) = license else { return Err("no licence specified".to_owned()) };
+        let Some(license) = license else { return Err("no license specified".to_owned()) };
         // Older packages use a slash between alternatives.
         let expression = Expression::parse_mode(license, ParseMode::LAX)
-            .map_err(|error| format!("invalid licence \"{license}\": {}", error.reason))?;
+            .map_err(|error| format!("invalid license \"{license}\": {}", error.reason))?;
         let is_allowed = expression.evaluate(|one| self.licenses.allow.contains(&one.to_string()));
-        if is_allowed { Ok(()) } else { Err(format!("licence \"{license}\" is not allowed")) }
+        if is_allowed { Ok(()) } else { Err(format!("license \"{license}\" is not allowed")) }
     }
 
     /// Returns packages present in several versions, except for skipped versions, and skips that are not

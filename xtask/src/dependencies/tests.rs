@@ -42,11 +42,11 @@ fn licenses_must_be_allowed() {
         assert_eq!(license(good), Vec::<String>::new(), "{good}");
     }
     for bad in ["GPL-3.0-only", "MIT AND ISC", "Apache-2.0 WITH LLVM-exception"] {
-        assert_eq!(license(bad), [format!("it 1.0.0: licence \"{bad}\" is not allowed")]);
+        assert_eq!(license(bad), [format!("it 1.0.0: license \"{bad}\" is not allowed")]);
     }
-    assert!(license("nonsense")[0].contains("invalid licence"));
+    assert!(license("nonsense")[0].contains("invalid license"));
     let silent = Package { license: None, ..package("it", "1.0.0", "", REGISTRY) };
-    assert_eq!(faults(vec![silent]), ["it 1.0.0: no licence specified"]);
+    assert_eq!(faults(vec![silent]), ["it 1.0.0: no license specified"]);
 }
 
 #[test]

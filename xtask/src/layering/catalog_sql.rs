@@ -1,4 +1,4 @@
-//! SQL on the extension's own tables belongs into one layer: finds string literals elsewhere that refer to such a table.
+//! SQL on the extension's own tables belongs in one room: finds string literals elsewhere that refer to such a table.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use super::room_of;
 use super::sources::Sources;
 use crate::scripts;
 
-/// The layer that may contain it.
+/// The room that may contain it.
 const ROOM: &str = "catalog";
 
 /// SQL keywords before a table name; upper-case only, to distinguish SQL from prose.
@@ -34,7 +34,7 @@ pub fn tables(install: &Path) -> Result<BTreeSet<String>> {
     Ok(tables)
 }
 
-/// Returns the literals outside of that layer that refer to one of the tables.
+/// Returns the literals outside of that room that refer to one of the tables.
 pub fn check(sources: &Sources, tables: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
     for file in sources.files.iter().filter(|file| room_of(&file.name) != ROOM) {

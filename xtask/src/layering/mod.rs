@@ -1,4 +1,4 @@
-//! Checks the layout of the extension's sources: finds files that use a higher layer, files that
+//! Checks the layout of the extension's sources: finds files that use a higher room, files that
 //! depend on each other in a cycle, `unsafe` outside `src/pg/`, SQL on the extension's tables outside `src/catalog/`, files
 //! that are too long, and unused items of `helios-core`.
 
@@ -21,8 +21,8 @@ use proc_macro2::{TokenStream, TokenTree};
 use arrows::Arrows;
 use sources::Sources;
 
-/// Layers of the extension from top to bottom: directories or files in `src`. A layer may use those on lower lines
-/// and itself; layers on the same line may use each other as long as the files do not form a cycle.
+/// Rooms of the extension from top to bottom: directories or files in `src`. A room may use those on lower lines
+/// and itself; rooms on the same line may use each other as long as the files do not form a cycle.
 const ROOMS: [&[&str]; 12] = [
     &["lib"],
     &["hooks", "api", "workers"],
@@ -38,7 +38,7 @@ const ROOMS: [&[&str]; 12] = [
     &["error"],
 ];
 
-/// The only layer that may use `unsafe`.
+/// The only room that may use `unsafe`.
 const UNSAFE_ROOM: &str = "pg";
 
 /// Maximum length of a file in lines; aim for about 400.
@@ -66,7 +66,7 @@ fn violations(sources: &Sources) -> Vec<String> {
         }
         match room_of(&file.name) {
             room if !ROOMS.iter().any(|rooms| rooms.contains(&room.as_str())) => {
-                found.push(format!("{shown}: \"{room}\" is not a layer"));
+                found.push(format!("{shown}: \"{room}\" is not a room"));
             }
             room if room == UNSAFE_ROOM => {}
             _ => {
@@ -97,7 +97,7 @@ fn violations(sources: &Sources) -> Vec<String> {
     found
 }
 
-/// The layer of a file: its directory, or the file itself at the top level.
+/// The room of a file: its directory, or the file itself at the top level.
 fn room_of(name: &Path) -> String {
     let first = name.components().next().map(|part| part.as_os_str().to_string_lossy());
     first.unwrap_or_default().trim_end_matches(".rs").to_owned()
@@ -115,7 +115,7 @@ fn unsafe_lines(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// Finds the uses of a higher layer.
+/// Finds the uses of a higher room.
 fn upward(sources: &Sources, arrows: &Arrows) -> BTreeSet<(String, String)> {
     let height = |file: usize| {
         let room = room_of(&sources.files[file].name);

@@ -16,7 +16,7 @@ fn found(files: &[(&str, &str)]) -> Vec<String> {
     violations(&crate_of(files).1)
 }
 
-/// Creates a crate with the layers `api`, `remote` and `pg`, with the given code in each, and returns the violations.
+/// Creates a crate with the rooms `api`, `remote` and `pg`, with the given code in each, and returns the violations.
 fn rooms(api: &str, remote: &str, pg: &str) -> Vec<String> {
     let root = "mod api; mod pg; mod remote; mod error;";
     found(&[
@@ -113,7 +113,7 @@ fn unsafe_outside_its_room_is_found() {
 fn long_files_and_strange_rooms_are_found() {
     assert_eq!(rooms(&"\n".repeat(421), "", ""), ["src/api.rs: 421 lines, maximum is 420"]);
     let found = found(&[("lib.rs", "mod cellar;"), ("cellar.rs", "")]);
-    assert_eq!(found, ["src/cellar.rs: \"cellar\" is not a layer"]);
+    assert_eq!(found, ["src/cellar.rs: \"cellar\" is not a room"]);
 }
 
 #[test]

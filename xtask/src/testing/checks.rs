@@ -47,7 +47,7 @@ pub fn docs(pg_config: &Path) -> Result<()> {
     command::output(&mut extension).map(drop)
 }
 
-/// Checks that the extension's layers use each other downward only.
+/// Checks that the extension's rooms use each other downward only.
 pub fn layers() -> Result<()> {
     let violations = layering::check(paths::workspace())?;
     if !violations.is_empty() {
