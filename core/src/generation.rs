@@ -11,7 +11,7 @@ pub struct Generational<G, T> {
 }
 
 impl<G: PartialEq + Copy, T: Default> Generational<G, T> {
-    /// The data of this generation: empty, if the last look-up was in another one.
+    /// The data of this generation: empty, if the last lookup was in another one.
     #[inline]
     pub fn current(&mut self, generation: G) -> &mut T {
         if self.generation != generation {
@@ -21,7 +21,7 @@ impl<G: PartialEq + Copy, T: Default> Generational<G, T> {
     }
 
     /// The data in which to store a result that was read between the generations `before` and `after`. None if the
-    /// source has changed in between, or a nested look-up has seen a newer generation, so that the result may be
+    /// source has changed in between, or a nested lookup has seen a newer generation, so that the result may be
     /// outdated.
     pub fn unchanged(&mut self, before: G, after: G) -> Option<&mut T> {
         (before == after && self.generation == before).then_some(&mut self.value)

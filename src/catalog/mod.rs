@@ -2,7 +2,7 @@
 //! is the only module that changes them.
 //!
 //! Invariant: the result of a function here was true of the catalogs, including own uncommitted changes, at some time
-//! during the call. Every committed change increments the shared generation number, which every look-up compares first.
+//! during the call. Every committed change increments the shared generation number, which every lookup compares first.
 //! A result stays true for a transaction only under the shard's lock: [`lock_shard_shared`], then read again.
 //!
 //! Lock order: the cluster's lock, reference tables, shard locks by ascending shard ID, then rows of `helios.node`,

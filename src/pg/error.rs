@@ -148,7 +148,7 @@ fn error_data(error: &Error, level: c_int) -> *mut pg_sys::ErrorData {
         Some(bytes) => copy(bytes),
         None => ptr::null_mut(),
     };
-    // SAFETY: palloc0 gives a zeroed ErrorData, which is a valid one; every pointer set is palloc'd.
+    // SAFETY: palloc0 returns a zeroed ErrorData, which is a valid one; every pointer set is palloc'd.
     unsafe {
         let data = pg_sys::palloc0(size_of::<pg_sys::ErrorData>()).cast::<pg_sys::ErrorData>();
         (*data).elevel = level;

@@ -15,7 +15,7 @@ use std::time::Duration;
 const WORKER: Kind =
     Kind { name: c"helios migration", library: c"helios", main: c"helios_migration_main" };
 
-/// The task of the worker that maintains all copies in step.
+/// The task of the worker that maintains all copies in sync.
 const REPLICAS: i64 = 0;
 
 /// Interval between checks of migrations in progress.
@@ -74,7 +74,7 @@ impl Workers {
     }
 }
 
-/// Starts a worker for a migration, or for all copies in step; returns `None` if the server has no free worker slot.
+/// Starts a worker for a migration, or for all copies in sync; returns `None` if the server has no free worker slot.
 fn start(assignment: Assignment) -> Option<Running> {
     let name = match assignment.task {
         REPLICAS => "helios replicas".to_owned(),

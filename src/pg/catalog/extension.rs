@@ -35,7 +35,7 @@ pub fn installed(name: &CStr) -> Option<Installed> {
 /// Whether CREATE EXTENSION or ALTER EXTENSION … UPDATE is running a script of this extension.
 #[inline]
 pub fn in_script_of(name: &CStr) -> bool {
-    // SAFETY: reads backend-local variables; looks into a catalog only while a script runs.
+    // SAFETY: reads backend-local variables; reads a catalog only while a script runs.
     unsafe {
         pg_sys::creating_extension
             && pg_sys::CurrentExtensionObject == pg_sys::get_extension_oid(name.as_ptr(), true)
@@ -47,7 +47,7 @@ const C_LANGUAGE: u32 = 13;
 
 /// Whether a function is written in C and belongs to this extension.
 pub fn has_c_function(name: &CStr, function: Oid) -> bool {
-    // SAFETY: looks into catalogs; the tuple is released after its one field was read.
+    // SAFETY: reads catalogs; the tuple is released after its one field was read.
     unsafe {
         let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));

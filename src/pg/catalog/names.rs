@@ -16,7 +16,7 @@ unsafe extern "C-unwind" {
 /// The named relation, if it exists.
 pub fn relation(schema: &str, name: &str) -> Option<Oid> {
     let (schema, name) = (CString::new(schema).ok()?, CString::new(name).ok()?);
-    // SAFETY: both texts end with NUL and outlive the calls, which only look into the system caches.
+    // SAFETY: both strings are NUL-terminated and outlive the calls, which only do syscache lookups.
     unsafe {
         let namespace = pg_sys::get_namespace_oid(schema.as_ptr(), true);
         if namespace == Oid::INVALID {
@@ -29,14 +29,14 @@ pub fn relation(schema: &str, name: &str) -> Option<Oid> {
 
 /// Namespace of a relation, if it exists.
 pub fn relation_namespace(relation: Oid) -> Option<Oid> {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     let namespace = unsafe { pg_sys::get_rel_namespace(relation) };
     (namespace != Oid::INVALID).then_some(namespace)
 }
 
 /// Namespace of a function, if it exists.
 pub fn function_namespace(function: Oid) -> Option<Oid> {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     let namespace = unsafe { pg_sys::get_func_namespace(function) };
     (namespace != Oid::INVALID).then_some(namespace)
 }
@@ -69,13 +69,13 @@ pub fn function(schema: &str, name: &str, arguments: &[Oid]) -> Option<Oid> {
 
 /// Whether the namespace is for temporary relations (of any session).
 pub fn is_temporary_namespace(namespace: Oid) -> bool {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     unsafe { pg_sys::isAnyTempNamespace(namespace) }
 }
 
 /// `schema.relation`, unquoted: for messages only. SQL needs `session::quoted_relation_name`.
 pub fn displayed_relation_name(relation: Oid) -> String {
-    // SAFETY: syscache look-ups that give palloc'd C strings or null.
+    // SAFETY: syscache lookups that return palloc'd C strings or null.
     unsafe {
         let schema = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(relation));
         let name = pg_sys::get_rel_name(relation);
@@ -89,7 +89,7 @@ pub fn displayed_relation_name(relation: Oid) -> String {
 
 /// The table of an index; None if the relation is not an index.
 pub fn table_of_index(relation: Oid) -> Option<Oid> {
-    // SAFETY: syscache look-ups.
+    // SAFETY: syscache lookups.
     unsafe {
         let kind = pg_sys::get_rel_relkind(relation) as u8;
         if kind != pg_sys::RELKIND_INDEX {
@@ -102,25 +102,25 @@ pub fn table_of_index(relation: Oid) -> Option<Oid> {
 
 /// The relation's unqualified name, if it exists.
 pub fn relation_local_name(relation: Oid) -> Option<String> {
-    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    // SAFETY: a syscache lookup that returns a palloc'd C string or null.
     unsafe { parse_nodes::text(pg_sys::get_rel_name(relation)) }
 }
 
 /// Whether the relation is a view.
 pub fn is_view(relation: Oid) -> bool {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_VIEW }
 }
 
 /// Whether the relation is a partitioned table.
 pub fn is_partitioned(relation: Oid) -> bool {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     unsafe { pg_sys::get_rel_relkind(relation) as u8 == pg_sys::RELKIND_PARTITIONED_TABLE }
 }
 
 /// The relation and its inheritance descendants, including partitions.
 pub fn inheritors(relation: Oid) -> Vec<Oid> {
-    // SAFETY: a catalog look-up without locks; gives a list of OIDs.
+    // SAFETY: a catalog lookup without locks; returns a list of OIDs.
     unsafe {
         let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
             find_all_inheritors(relation, pg_sys::NoLock as c_int, ptr::null_mut())

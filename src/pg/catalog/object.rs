@@ -171,7 +171,7 @@ pub fn belongs(object: Object) -> Option<Belongs> {
 pub fn is_temporary(object: Object) -> bool {
     let class = object.class.to_u32();
     if class == RELATION {
-        // SAFETY: looks into the system cache and backend-local variables.
+        // SAFETY: a syscache lookup and backend-local variables.
         return unsafe { pg_sys::isAnyTempNamespace(pg_sys::get_rel_namespace(object.id)) };
     }
     let may_be = matches!(class, TYPE | CONSTRAINT)
@@ -218,7 +218,7 @@ pub fn is_rule(object: Object) -> bool {
 
 /// Whether the object is a view or materialized view.
 pub fn is_view(object: Object) -> bool {
-    // SAFETY: looks into the system cache.
+    // SAFETY: a syscache lookup.
     is_relation(object)
         && matches!(unsafe { pg_sys::get_rel_relkind(object.id) } as u8, b'v' | b'm')
 }
@@ -230,7 +230,7 @@ pub fn is_policy(object: Object) -> bool {
 
 /// Whether the object is a sequence.
 pub fn is_sequence(object: Object) -> bool {
-    // SAFETY: looks into the system cache.
+    // SAFETY: a syscache lookup.
     is_relation(object)
         && unsafe { pg_sys::get_rel_relkind(object.id) } as u8 == pg_sys::RELKIND_SEQUENCE
 }
@@ -257,7 +257,7 @@ pub fn is_given(object: Object) -> bool {
 
 /// Whether the object is a member of an extension.
 pub fn is_part_of_extension(object: Object) -> bool {
-    // SAFETY: looks into the catalogs.
+    // SAFETY: reads the catalogs.
     unsafe { pg_sys::getExtensionOfObject(object.class, object.id) != NONE }
 }
 
@@ -274,7 +274,7 @@ pub fn child_of_inheritance(object: Object) -> Object {
 }
 
 fn relation(id: Oid) -> Option<Belongs> {
-    // SAFETY: looks into the system cache.
+    // SAFETY: a syscache lookup.
     let namespace = unsafe { pg_sys::get_rel_namespace(id) };
     if namespace == NONE {
         return None;

@@ -60,7 +60,7 @@ impl RunAs {
 
 impl Drop for RunAs {
     fn drop(&mut self) {
-        // SAFETY: gives back what `role` saved.
+        // SAFETY: restores what `role` saved.
         unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
     }
 }
@@ -109,7 +109,7 @@ pub fn in_referential_action() -> bool {
 
 /// Whether a role has each of these privileges on a whole relation, and USAGE on its schema.
 pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool {
-    // SAFETY: looks into the system caches.
+    // SAFETY: syscache lookups.
     unsafe {
         let (namespace, usage) =
             (pg_sys::get_rel_namespace(relation), pg_sys::ACL_USAGE as pg_sys::AclMode);
@@ -126,7 +126,7 @@ pub fn may_do(role: pg_sys::Oid, relation: pg_sys::Oid, wanted: &[u32]) -> bool 
 
 /// Whether the current user is a superuser.
 pub fn is_superuser() -> bool {
-    // SAFETY: looks into the system cache.
+    // SAFETY: a syscache lookup.
     unsafe { pg_sys::superuser() }
 }
 
@@ -158,7 +158,7 @@ pub fn session_user() -> String {
 
 /// Whether the current user has the privileges of a schema's owner.
 pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system cache.
+    // SAFETY: a syscache lookup.
     unsafe {
         #[cfg(feature = "pg15")]
         return pg_sys::pg_namespace_ownercheck(namespace, pg_sys::GetUserId());
@@ -170,7 +170,7 @@ pub fn owns_schema(namespace: pg_sys::Oid) -> bool {
 /// The named database, if it exists and the current user has the privileges of its owner.
 pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
     let name = std::ffi::CString::new(name).ok()?;
-    // SAFETY: the text ends with NUL and outlives the call; looks into the system caches.
+    // SAFETY: the string is NUL-terminated and outlives the call; does syscache lookups.
     unsafe {
         let database = pg_sys::get_database_oid(name.as_ptr(), true);
         if database == pg_sys::InvalidOid {
@@ -188,7 +188,7 @@ pub fn owned_database(name: &str) -> Option<pg_sys::Oid> {
 /// Whether the current user has EXECUTE privilege on a function.
 pub fn may_call(function: pg_sys::Oid) -> bool {
     let mode = pg_sys::AclMode::from(pg_sys::ACL_EXECUTE);
-    // SAFETY: looks into the system caches.
+    // SAFETY: syscache lookups.
     unsafe {
         #[cfg(feature = "pg15")]
         let result = pg_sys::pg_proc_aclcheck(function, pg_sys::GetUserId(), mode);
@@ -205,7 +205,7 @@ pub fn may_call(function: pg_sys::Oid) -> bool {
 
 /// Whether the current user has SELECT privilege on all columns of a relation.
 pub fn may_read(relation: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches.
+    // SAFETY: syscache lookups.
     unsafe {
         let wanted = pg_sys::ACL_SELECT as pg_sys::AclMode;
         pg_sys::pg_class_aclcheck(relation, pg_sys::GetUserId(), wanted)
@@ -225,7 +225,7 @@ catalog_table! {
 pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
     const OID: Column<Extension, pg_sys::Oid> = Column::named("oid");
     let name = std::ffi::CString::new(name).ok()?;
-    // SAFETY: the text ends with NUL and outlives the call; looks into the catalogs.
+    // SAFETY: the string is NUL-terminated and outlives the call; reads the catalogs.
     let extension = unsafe { pg_sys::get_extension_oid(name.as_ptr(), true) };
     if extension == pg_sys::InvalidOid {
         return None;
@@ -242,6 +242,6 @@ pub fn owns_extension(name: &str) -> bool {
 
 /// Whether the current user has the privileges of a role.
 pub fn has_rights_of(role: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches.
+    // SAFETY: syscache lookups.
     unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), role) }
 }

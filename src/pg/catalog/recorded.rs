@@ -89,7 +89,7 @@ impl Statement {
 /// # Safety
 /// A valid command of ALTER TABLE.
 unsafe fn computes(command: *mut pg_sys::AlterTableCmd) -> bool {
-    // SAFETY: the caller's word; the tags say what the nodes are.
+    // SAFETY: by the caller's promise; the tags say what the nodes are.
     unsafe {
         let definition = (*command).def;
         if definition.is_null() {
@@ -126,7 +126,7 @@ pub fn search_path() -> Vec<Oid> {
 /// The relation to which an unqualified name currently refers.
 pub fn visible_relation(name: &str) -> Option<Object> {
     let name = CString::new(name).ok()?;
-    // SAFETY: the name ends with NUL and outlives the call.
+    // SAFETY: the name is NUL-terminated and outlives the call.
     let found = unsafe { pg_sys::RelnameGetRelid(name.as_ptr()) };
     (found != pg_sys::InvalidOid).then(|| object::of_relation(found))
 }

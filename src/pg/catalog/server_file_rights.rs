@@ -21,7 +21,7 @@ pub fn require(from: bool, program: bool) -> Result<()> {
             (pg_sys::ROLE_PG_WRITE_SERVER_FILES, "pg_write_server_files", "to a file")
         }
     };
-    // SAFETY: catalog look-ups for a role that exists in every cluster.
+    // SAFETY: catalog lookups for a role that exists in every cluster.
     let allowed = unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), Oid::from(role)) };
     if allowed {
         return Ok(());

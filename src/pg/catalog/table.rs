@@ -249,7 +249,7 @@ impl<R: TableRow> Table<R> {
 /// # Safety
 /// The relation `relation` is open.
 pub(super) unsafe fn numbers<R: TableRow>(relation: pg_sys::Relation) -> Result<Vec<usize>> {
-    // SAFETY: by the caller's promise: a descriptor has `natts` attributes, and names in it end with NUL.
+    // SAFETY: by the caller's promise: a descriptor has `natts` attributes, and names in it are NUL-terminated.
     unsafe {
         if (*(*relation).rd_rel).relkind as u8 != pg_sys::RELKIND_RELATION {
             return Err(mismatch::<R>("The relation is not an ordinary table.".to_owned()));

@@ -16,7 +16,7 @@ pub fn changes() -> u64 {
 
 /// The type's name, qualified and quoted as needed.
 pub fn qualified_name(of_type: Oid) -> String {
-    // SAFETY: a syscache look-up; raises an error for a type that does not exist, else gives a C string.
+    // SAFETY: a syscache lookup; raises an error for a type that does not exist, else returns a C string.
     unsafe { CStr::from_ptr(pg_sys::format_type_be_qualified(of_type)) }
         .to_string_lossy()
         .into_owned()
@@ -28,7 +28,7 @@ pub fn pinned_name(of_type: u32) -> Option<String> {
         return None;
     }
     let flags = (pg_sys::FORMAT_TYPE_INVALID_AS_NULL) as pg_sys::bits16;
-    // SAFETY: a syscache look-up that gives null for a type that does not exist, else a C string.
+    // SAFETY: a syscache lookup that returns null for a type that does not exist, else a C string.
     let name = unsafe { pg_sys::format_type_extended(Oid::from(of_type), -1, flags) };
     // SAFETY: as above.
     (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())

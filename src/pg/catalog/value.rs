@@ -91,7 +91,7 @@ read_by_pgrx! {
     Vec<String> = pg_sys::TEXTARRAYOID, "text[]";
 }
 
-// SAFETY: the value is a NameData, which ends with NUL.
+// SAFETY: the value is a NameData, which is NUL-terminated.
 unsafe impl Value for Name {
     const TYPE: u32 = pg_sys::NAMEOID.to_u32();
     const TYPE_NAME: &'static str = "name";

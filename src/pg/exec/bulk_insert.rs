@@ -21,7 +21,7 @@ const BYTES: usize = 256 * 1024;
 /// # Safety
 /// The relation is open.
 pub unsafe fn is_possible(relation: pg_sys::Relation, columns: usize) -> bool {
-    // SAFETY: the caller's word; an open relation has these parts.
+    // SAFETY: by the caller's promise; an open relation has these parts.
     unsafe {
         let row = (*relation).rd_att;
         let all = 0..(*row).natts as usize;
@@ -43,7 +43,7 @@ pub unsafe fn is_possible(relation: pg_sys::Relation, columns: usize) -> bool {
 /// # Safety
 /// The relation is the open one with which the COPY was begun, and [`is_possible`] is true for it and its columns.
 pub unsafe fn frozen(relation: pg_sys::Relation, copy: pg_sys::CopyFromState) -> u64 {
-    // SAFETY: everything is made here and let go at the end; an error lets go of it with the transaction.
+    // SAFETY: everything is allocated here and released at the end; on error, the transaction releases it.
     unsafe {
         let mut batch = Batch::new(relation);
         let caller = pg_sys::MemoryContextSwitchTo(batch.memory);
@@ -142,7 +142,7 @@ impl Batch {
     }
 
     unsafe fn end(self) {
-        // SAFETY: made in `new`, and used by nobody any more.
+        // SAFETY: allocated in `new`, and no longer used.
         unsafe {
             pg_sys::FreeBulkInsertState(self.state);
             for slot in self.slots {

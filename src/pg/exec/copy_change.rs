@@ -155,7 +155,7 @@ unsafe fn accept<H: CopyChangeHooks>(fcinfo: pg_sys::FunctionCallInfo) -> Result
 
 /// The bytes of a text or bytea.
 unsafe fn bytes(datum: usize) -> Vec<u8> {
-    // SAFETY: the caller's word that it is one.
+    // SAFETY: by the caller's promise that it is one.
     unsafe {
         let value = pg_sys::pg_detoast_datum_packed(datum as *mut pg_sys::varlena);
         let data = pgrx::varlena::vardata_any(value).cast::<u8>();
@@ -168,8 +168,8 @@ unsafe fn bytes(datum: usize) -> Vec<u8> {
 /// # Safety
 /// Only on a frame that owns nothing with a destructor.
 unsafe fn run(work: Work) -> u64 {
-    // SAFETY: by the caller's promise errors may pass. The end of the (sub)transaction that they roll back gives user,
-    // settings and triggers back, and forgets the statement.
+    // SAFETY: by the caller's promise, errors may pass through. Aborting the (sub)transaction then restores user, settings
+    // and triggers, and removes the statement.
     unsafe {
         let (mut user, mut context) = (pg_sys::InvalidOid, 0);
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);

@@ -117,7 +117,7 @@ fn string(text: &str) -> *mut c_void {
 
 /// COPY's data source callback, used like in the initial copy of a subscription.
 unsafe extern "C-unwind" fn read(buffer: *mut c_void, least: c_int, most: c_int) -> c_int {
-    // SAFETY: COPY gives a buffer of `most` bytes; the source is set as long as COPY runs; this frame owns nothing.
+    // SAFETY: COPY returns a buffer of `most` bytes; the source is set as long as COPY runs; this frame owns nothing.
     unsafe {
         trampoline(0, || {
             let Some(source) = SOURCE.get() else {
@@ -173,7 +173,7 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        // SAFETY: gives back what `become_owner` saved.
+        // SAFETY: restores what `become_owner` saved.
         unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) }
     }
 }
@@ -190,7 +190,7 @@ impl NoTriggers {
     /// # Safety
     /// The relation stays open as long as this lives.
     unsafe fn of(relation: pg_sys::Relation) -> Self {
-        // SAFETY: the caller's word; what is shown is a valid description, or none.
+        // SAFETY: by the caller's promise; what is shown is a valid description, or none.
         unsafe {
             let own = (*relation).trigdesc;
             let shown = unique_checks(own);

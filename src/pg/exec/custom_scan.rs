@@ -286,7 +286,8 @@ fn new_state<S: Scan>() -> *mut pg_sys::Node {
 
 unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     let state = state.cast::<State>();
-    // SAFETY: runs once, when the memory of the State goes; the scan was made by `new_state` for this type, the decoder by `begin` or is null.
+    // SAFETY: runs once, when the State's memory is freed; the scan was created by `new_state` for this type; the decoder
+    // was created by `begin`, or is null.
     unsafe {
         drop(Box::from_raw((*state).scan.cast::<S>()));
         if !(*state).decoder.is_null() {

@@ -35,7 +35,7 @@ impl RowDecoder {
     /// # Safety
     /// `descriptor` is valid; the decoder is used within the memory context that is current now.
     pub(in crate::pg) unsafe fn new(descriptor: pg_sys::TupleDesc) -> Self {
-        // SAFETY: look-ups for valid attributes; fn_mcxt becomes the current memory context.
+        // SAFETY: lookups for valid attributes; fn_mcxt becomes the current memory context.
         let columns = unsafe {
             (0..(*descriptor).natts as usize)
                 .map(|i| {

@@ -207,7 +207,7 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
 /// Converts text to a value of the call's result type.
 unsafe fn input(fcinfo: pg_sys::FunctionCallInfo, text: &[u8]) -> pg_sys::Datum {
     let text = CString::new(text).unwrap_or_default();
-    // SAFETY: look-ups for the result type of the call's own expression.
+    // SAFETY: lookups for the result type of the call's own expression.
     unsafe {
         let of_type = pg_sys::get_fn_expr_rettype((*fcinfo).flinfo);
         let (mut function, mut element_type) = (Oid::INVALID, Oid::INVALID);

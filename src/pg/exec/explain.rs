@@ -65,7 +65,7 @@ impl ExplainOutput {
 pub(in crate::pg) unsafe fn begins(statement: *mut pg_sys::ExplainStmt) {
     let mut options = Vec::new();
     let mut analyze = false;
-    // SAFETY: by the caller's promise, the options are a list of DefElem; defGetString gives a C string.
+    // SAFETY: by the caller's promise, the options are a list of DefElem; defGetString returns a C string.
     unsafe {
         for option in list::iter::<pg_sys::DefElem>((*statement).options) {
             let name = CStr::from_ptr((*option).defname).to_string_lossy().into_owned();

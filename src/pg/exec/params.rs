@@ -184,7 +184,7 @@ fn has_portable_binary(of_type: Oid) -> bool {
 /// Whether the binary form of this type contains OIDs that differ on another server: arrays and composites contain the
 /// types of their parts, and object names are OIDs.
 pub(in crate::pg) fn binary_holds_oids(of_type: Oid) -> bool {
-    // SAFETY: syscache look-ups, which give an invalid OID where there is nothing.
+    // SAFETY: syscache lookups, which return an invalid OID if there is no entry.
     unsafe {
         let base = pg_sys::getBaseType(of_type);
         let is_named_part = |part: Oid| part.to_u32() >= FIRST_USER_OID || binary_holds_oids(part);
@@ -214,7 +214,7 @@ pub(in crate::pg) fn binary_holds_oids(of_type: Oid) -> bool {
 /// Whether values of this type have the same binary form on every server (user-defined types and records may contain
 /// OIDs).
 pub(in crate::pg) fn same_binary_everywhere(of_type: Oid) -> bool {
-    // SAFETY: a syscache look-up; an invalid OID for what is no array.
+    // SAFETY: a syscache lookup; an invalid OID if the type is not an array.
     let element = unsafe { pg_sys::get_element_type(of_type) };
     let base = if element == Oid::INVALID { of_type } else { element };
     base.to_u32() < FIRST_USER_OID

@@ -141,7 +141,7 @@ unsafe fn build_unguarded(
     plan: &RemotePlan,
     cursor_options: c_int,
 ) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: palloc0 gives zeroed nodes, complete once their tag is set; everything pointed to lives in the planner's
+    // SAFETY: palloc0 returns zeroed nodes, complete once their tag is set; everything pointed to lives in the planner's
     // memory context, as the query does.
     unsafe {
         let scan = node::<pg_sys::CustomScan>(NodeTag::T_CustomScan);

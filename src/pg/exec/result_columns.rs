@@ -36,7 +36,7 @@ impl Collected {
         let base = if of_type.to_u32() < pg_sys::FirstGenbkiObjectId {
             of_type
         } else {
-            // SAFETY: a syscache look-up, under the caller's promise.
+            // SAFETY: a syscache lookup, under the caller's promise.
             unsafe { getBaseType(of_type) }
         };
         self.described.add(name.to_bytes(), base.to_u32());

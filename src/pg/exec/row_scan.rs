@@ -21,7 +21,7 @@ unsafe extern "C-unwind" {
 ///
 /// 42809 if the relation is not a sequence (anymore).
 pub fn each_of_sequence(relation: Oid, take: impl FnMut(&Values) -> Result<()>) -> Result<()> {
-    // SAFETY: locks for the rest of the transaction, so that it stays what it is; looks into the system cache.
+    // SAFETY: locks for the rest of the transaction, so that it stays what it is; does a syscache lookup.
     let kind = unsafe {
         pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as c_int);
         pg_sys::get_rel_relkind(relation)
@@ -92,9 +92,9 @@ pub fn each(relation: Oid, mut take: impl FnMut(&Values) -> Result<()>) -> Resul
     unsafe { pg_sys::CommandCounterIncrement() };
     let mut result = Ok(());
     with_tuples(relation, pg_sys::AccessShareLock, |table, _, tuple| {
-        // SAFETY: the tuple is of this relation. What a row allocates is copied out of the memory that is emptied behind it.
+        // SAFETY: the tuple is of this relation. Results are copied out of the memory context before it is reset.
         let row = unsafe { memory.switch_to(|_| values((*table).rd_att, tuple)) };
-        // SAFETY: nothing of it is used any more.
+        // SAFETY: its contents are no longer used.
         unsafe { memory.reset() };
         result = take(&row);
         result.is_ok()
@@ -114,7 +114,7 @@ pub fn hash(row: &Values) -> i64 {
             None => bytes.extend(u64::MAX.to_be_bytes()),
         }
     }
-    // SAFETY: reads so many bytes.
+    // SAFETY: reads exactly this many bytes.
     unsafe { hash_bytes_extended(bytes.as_ptr(), bytes.len() as c_int, 0) as i64 }
 }
 
@@ -123,7 +123,7 @@ pub fn hash(row: &Values) -> i64 {
 /// # Safety
 /// The relation is open.
 pub(in crate::pg) unsafe fn require_storage(relation: pg_sys::Relation) {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     let is_stored = unsafe { !(*relation).rd_tableam.is_null() };
     if !is_stored {
         let message = "relation does not have storage";

@@ -57,7 +57,7 @@ pub enum Fired {
 /// # Safety
 /// The data are those of the current call of a trigger.
 pub unsafe fn view(data: *mut pg_sys::TriggerData) -> (Oid, Fired) {
-    // SAFETY: the caller's word: the server fills these fields for the duration of the call.
+    // SAFETY: by the caller's promise: the server fills these fields for the duration of the call.
     unsafe {
         let data = &*data;
         let event = data.tg_event;
@@ -104,7 +104,7 @@ pub(in crate::pg) unsafe fn values(
     descriptor: pg_sys::TupleDesc,
     tuple: pg_sys::HeapTuple,
 ) -> Values {
-    // SAFETY: the caller's word; output functions give palloc'd C strings.
+    // SAFETY: by the caller's promise; output functions return palloc'd C strings.
     unsafe {
         let columns = (*descriptor).natts as usize;
         let mut datums = vec![pg_sys::Datum::null(); columns];

@@ -46,7 +46,7 @@ impl Statement {
     /// The relations affected by TRUNCATE … RESTART IDENTITY CASCADE, including those listed.
     fn lock_truncated(&self, mut truncated: Vec<Oid>, mode: pg_sys::LOCKMODE) {
         let node = self.node::<pg_sys::TruncateStmt>();
-        // SAFETY: only TRUNCATE gets here; the functions read the catalogs and give lists of OIDs.
+        // SAFETY: only TRUNCATE gets here; the functions read the catalogs and return lists of OIDs.
         unsafe {
             for &relation in &truncated {
                 pg_sys::LockRelationOid(relation, mode);
@@ -114,7 +114,7 @@ impl Statement {
 
     /// Whether the current user has permission for the command; nobody else may block others.
     fn may_lock(&self, relation: Oid) -> bool {
-        // SAFETY: looks into the system caches.
+        // SAFETY: syscache lookups.
         unsafe {
             let user = pg_sys::GetUserId();
             let granted = |right: pg_sys::AclMode| {
@@ -138,7 +138,7 @@ impl Statement {
 /// # Safety
 /// A valid list of DefElems.
 unsafe fn has_option(options: *mut pg_sys::List, name: &std::ffi::CStr) -> bool {
-    // SAFETY: the caller's word; names end with NUL, and an option without a value is on.
+    // SAFETY: by the caller's promise; names are NUL-terminated, and an option without a value is on.
     unsafe {
         list::iter::<pg_sys::DefElem>(options).any(|option| {
             std::ffi::CStr::from_ptr((*option).defname) == name && pg_sys::defGetBoolean(option)

@@ -46,8 +46,8 @@ impl Iterator for TableRows {
             return None;
         }
         check_for_interrupts();
-        // SAFETY: the scan is open; a row is copied before the scan goes on, into the memory of the call, which the server
-        // empties before it asks for the next one.
+        // SAFETY: the scan is open; a row is copied before the scan continues, into the memory context of the call,
+        // which the server resets before it requests the next row.
         unsafe {
             let tuple = pg_sys::systable_getnext(self.scan);
             if tuple.is_null() {
@@ -70,7 +70,7 @@ impl Iterator for TableRows {
 /// There is a current memory context.
 unsafe fn watch_memory() -> Rc<Cell<bool>> {
     let lives = Rc::new(Cell::new(true));
-    // SAFETY: the callback lies in the memory whose end it is called at, once.
+    // SAFETY: the callback is allocated in the memory context whose reset calls it, once.
     unsafe {
         let callback = pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>())
             .cast::<pg_sys::MemoryContextCallback>();
@@ -82,6 +82,6 @@ unsafe fn watch_memory() -> Rc<Cell<bool>> {
 }
 
 unsafe extern "C-unwind" fn memory_goes(lives: *mut c_void) {
-    // SAFETY: made by `watch_memory`, and taken back once.
+    // SAFETY: allocated by `watch_memory`, and freed once.
     unsafe { Rc::from_raw(lives.cast::<Cell<bool>>()) }.set(false);
 }

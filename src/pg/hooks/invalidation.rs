@@ -53,7 +53,7 @@ pub fn tables_changed(schema: &str) -> Result<()> {
                    WHERE n.nspname = $1::name AND c.relkind IN ('r', 'p', 'v', 'm', 'S')";
     let read = |row: &crate::pg::session::sql::Row<'_>| row.value::<pg_sys::Oid>("oid");
     for relation in crate::pg::session::sql::rows(select, &[schema.into()], read)? {
-        // SAFETY: looks into the system cache; a relation that is gone is an error raised by the server.
+        // SAFETY: a syscache lookup; a relation that is gone is an error raised by the server.
         unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
     }
     Ok(())

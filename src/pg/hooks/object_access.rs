@@ -60,10 +60,10 @@ unsafe extern "C-unwind" fn object_access<H: ObjectHooks + FunctionHooks>(
     argument: *mut c_void,
 ) {
     if let Some(previous) = PREVIOUS.get() {
-        // SAFETY: passed on as it came.
+        // SAFETY: the arguments are passed on unchanged.
         unsafe { previous(access, class, id, part, argument) }
     }
-    // SAFETY: this frame owns nothing with a destructor; the argument is what the server says it is.
+    // SAFETY: this frame owns nothing with a destructor; the argument has the type that the server documents.
     unsafe {
         if access == ObjectAccessType::OAT_FUNCTION_EXECUTE {
             return function_calls::announced::<H>(id);
@@ -101,7 +101,7 @@ unsafe extern "C-unwind" fn object_access<H: ObjectHooks + FunctionHooks>(
 /// # Safety
 /// The arguments are those of the hook.
 unsafe fn is_internal(access: ObjectAccessType::Type, argument: *mut c_void) -> bool {
-    // SAFETY: the caller's word; the kind of access says what the argument is.
+    // SAFETY: by the caller's promise; the kind of access says what the argument is.
     unsafe {
         match access {
             _ if argument.is_null() => false,

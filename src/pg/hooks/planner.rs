@@ -117,7 +117,7 @@ unsafe fn plan_remote<H: PlannerHooks>(
     source: *const c_char,
     options: c_int,
 ) -> Result<*mut pg_sys::PlannedStmt> {
-    // SAFETY: PostgreSQL gives a valid query and text.
+    // SAFETY: PostgreSQL passes a valid query and text.
     let (query, text) = unsafe { (QueryTree::new(parse), source_text(source)) };
     let Some(query) = query else { return Ok(ptr::null_mut()) };
     Ok(match H::plan(query, text)? {
@@ -131,7 +131,7 @@ unsafe fn plan_remote<H: PlannerHooks>(
 }
 
 unsafe fn copy_if_inlinable<H: PlannerHooks>(parse: *mut pg_sys::Query) -> *mut pg_sys::Query {
-    // SAFETY: PostgreSQL gives a valid query.
+    // SAFETY: PostgreSQL passes a valid query.
     unsafe {
         match QueryTree::new(parse) {
             Some(query) if H::may_inline(query) => pg_sys::copyObjectImpl(parse.cast()).cast(),

@@ -79,22 +79,22 @@ pub fn install() -> Result<(), &'static str> {
 unsafe extern "C-unwind" fn hash(key: *const c_void, length: usize) -> c_int {
     if length == WORD && !BYPASS.load(Relaxed) {
         let word = key.cast::<u8>().cast_mut();
-        // SAFETY: `length` bytes can be read.
+        // SAFETY: `length` bytes are readable.
         let text = unsafe { std::slice::from_raw_parts(word, WORD) };
         if text.eq_ignore_ascii_case(b"create") {
-            // SAFETY: reads only the word's page, or has the kernel read.
+            // SAFETY: reads only the word's page, or lets the kernel read.
             LAST_BYTE.store(unsafe { byte_after_schema(word) }, Relaxed);
             CREATE.store(word, Relaxed);
         } else if text.eq_ignore_ascii_case(b"schema") {
             let create = CREATE.swap(std::ptr::null_mut(), Relaxed);
             let gap = (word as usize).wrapping_sub(create as usize);
             if !create.is_null() && gap > WORD && gap <= GAP {
-                // SAFETY: `create` may dangle; the function proves first that it does not.
+                // SAFETY: `create` may be dangling; the function first verifies that it is not.
                 unsafe { found_create_schema(create, gap) }
             }
         }
     }
-    // SAFETY: ORIGINAL holds the server's own function from before the swap; called as it would have been.
+    // SAFETY: ORIGINAL is the server's function from before the swap, called with the same arguments.
     unsafe {
         let original: Hash = std::mem::transmute::<usize, Hash>(ORIGINAL.load(Relaxed));
         original(key, length)
@@ -153,7 +153,7 @@ unsafe fn byte_after_schema(create: *const u8) -> i32 {
     let room = PAGE - (held as usize % PAGE) - 1;
     let start = held.wrapping_add(1);
     if held as usize / PAGE == create as usize / PAGE && room > 0 {
-        // SAFETY: the rest of a page of which a byte can be read can be read.
+        // SAFETY: if one byte of a page is readable, so is the rest.
         let here = unsafe { std::slice::from_raw_parts(start, room) };
         if let Some(byte) = peek(here) {
             return byte;
@@ -197,7 +197,7 @@ fn read_by_kernel(from: *const u8, into: &mut [u8]) -> usize {
         iov_len: length,
     };
     let remote = [range(0, first), range(first, into.len() - first)];
-    // SAFETY: the lists are as long as said; `into` is writable; a bad address is the kernel's to find.
+    // SAFETY: the lists have the lengths given; `into` is writable; the kernel detects a bad address.
     let copied =
         unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, remote.as_ptr(), 2, 0) };
     match usize::try_from(copied) {
@@ -268,7 +268,7 @@ fn self_test() -> Result<(), String> {
         return Err("self-test failed: the process cannot read its own memory".into());
     }
     for word in [c"schema", c"create", c"select", c"zone"] {
-        // SAFETY: both arguments live for ever.
+        // SAFETY: both arguments live forever.
         let found =
             unsafe { pg_sys::ScanKeywordLookup(word.as_ptr(), &raw const pg_sys::ScanKeywords) };
         if found < 0 {
@@ -281,7 +281,7 @@ fn self_test() -> Result<(), String> {
     ] {
         // There is no error handling or client yet, so errors thrown by the scanner are caught here.
         let parsed = pgrx::PgTryBuilder::new(|| {
-            // SAFETY: the text ends with NUL; the parser copies it.
+            // SAFETY: the string is NUL-terminated; the parser copies it.
             let list = unsafe {
                 pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT)
             };

@@ -211,7 +211,7 @@ fn finish<H: UtilityHooks>(
     statement: &Statement,
     completion: *mut pg_sys::QueryCompletion,
 ) -> Result<()> {
-    // SAFETY: what the server has just done is made visible to the look-ups to come.
+    // SAFETY: makes the server's changes visible to the following lookups.
     unsafe { pg_sys::CommandCounterIncrement() };
     let Some(Completion { rows }) = H::after_utility(frame, statement)? else { return Ok(()) };
     if !completion.is_null() {

@@ -39,7 +39,7 @@ pub unsafe trait Plain: 'static {}
 
 macro_rules! plain {
     ($($of_type:ty),*) => {
-        // SAFETY: numbers, truth values and their atomics.
+        // SAFETY: numbers, booleans and their atomics.
         $(unsafe impl Plain for $of_type {})*
     };
 }
@@ -158,7 +158,7 @@ unsafe impl<T: Plain + Send> Structure for Locked<T> {
     }
     unsafe fn attach(&self, memory: *mut u8) {
         const { assert!(align_of::<T>() <= ALIGNMENT) };
-        // SAFETY: the tranche was asked for under this name, with one lock.
+        // SAFETY: the tranche was requested with this name and one lock.
         let lock = unsafe { &raw mut (*pg_sys::GetNamedLWLockTranche(self.name.as_ptr())).lock };
         self.lock.store(lock, Relaxed);
         self.value.store(memory.cast(), Relaxed);
@@ -176,7 +176,7 @@ struct Lock(*mut LWLock);
 impl Lock {
     #[inline]
     fn is_held(&self) -> bool {
-        // SAFETY: an LWLock; searches this process' list of held locks.
+        // SAFETY: an LWLock; searches this process's list of held locks.
         unsafe { LWLockHeldByMe(self.0) }
     }
 
@@ -311,7 +311,7 @@ impl<E: Plain + Sync> Table<E> {
     }
 }
 
-// SAFETY: by the trait's promise the memory is this structure's alone. The number of entries is asked for once.
+// SAFETY: by the trait's promise the memory is this structure's alone. The number of entries is determined once.
 unsafe impl<E: Plain + Sync> Structure for Table<E> {
     fn name(&self) -> &'static CStr {
         self.name
@@ -380,8 +380,8 @@ unsafe extern "C-unwind" fn request() {
 }
 
 unsafe extern "C-unwind" fn startup() {
-    // SAFETY: the postmaster runs this, after each crash again; the memory is as large as asked for, aligned to a cache line,
-    // and zeroed here before anybody else sees it.
+    // SAFETY: the postmaster runs this, and again after each crash; the memory has the requested size, is aligned to a cache
+    // line, and is zeroed here before any other process sees it.
     unsafe {
         if let Some(previous) = PREVIOUS.get().and_then(|p| p.startup) {
             previous();

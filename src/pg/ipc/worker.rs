@@ -187,7 +187,7 @@ pub fn attempt<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
         .catch_others(|cause| Err(crate::pg::error::caught(&cause)))
         .execute();
     if result.is_err() {
-        // SAFETY: ends whatever the failure left of the transaction; nothing where nothing is left.
+        // SAFETY: cleans up after the failed transaction; does nothing if there is none.
         unsafe { pg_sys::AbortCurrentTransaction() }
     }
     result

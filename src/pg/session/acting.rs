@@ -40,7 +40,7 @@ pub fn role_named(name: &str) -> Result<pg_sys::Oid> {
     let unknown =
         || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"));
     let text = CString::new(name).map_err(|_| unknown())?;
-    // SAFETY: the text ends with NUL and outlives the call, which looks into the system cache.
+    // SAFETY: the string is NUL-terminated and outlives the call, which does a syscache lookup.
     let role = unsafe { pg_sys::get_role_oid(text.as_ptr(), true) };
     if role == pg_sys::InvalidOid { Err(unknown()) } else { Ok(role) }
 }
@@ -77,7 +77,7 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
 }
 
 fn may_become(user: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    // SAFETY: looks into the system caches.
+    // SAFETY: syscache lookups.
     unsafe {
         #[cfg(feature = "pg15")]
         return pg_sys::is_member_of_role(user, role);

@@ -113,7 +113,7 @@ pub fn encoding_name() -> String {
 
 /// Converts text from the database's encoding to the client's.
 pub fn to_client_encoding(text: &[u8]) -> Vec<u8> {
-    // SAFETY: the conversion reads `len` bytes and gives the argument itself or a palloc'd, NUL-terminated copy.
+    // SAFETY: the conversion reads `len` bytes and returns the argument itself or a palloc'd, NUL-terminated copy.
     unsafe {
         let source = text.as_ptr().cast::<c_char>();
         let converted = pg_sys::pg_server_to_any(

@@ -43,7 +43,7 @@ pub fn namespace_name(namespace: pg_sys::Oid) -> Option<String> {
 /// The named schema, if it exists.
 pub fn namespace(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(name).ok()?;
-    // SAFETY: the text ends with NUL and outlives the call.
+    // SAFETY: the string is NUL-terminated and outlives the call.
     let oid = unsafe { pg_sys::get_namespace_oid(name.as_ptr(), true) };
     (oid != pg_sys::InvalidOid).then_some(oid)
 }
@@ -119,7 +119,7 @@ pub fn refuse_transaction_block(top_level: bool, what: &CStr) {
 /// The value of a setting as shown by SHOW; None if it does not exist.
 pub fn setting(name: &str) -> Option<String> {
     let name = CString::new(name).ok()?;
-    // SAFETY: the text ends with NUL; the result is NULL or a C string that is copied at once.
+    // SAFETY: the string is NUL-terminated; the result is NULL or a C string that is copied at once.
     unsafe {
         crate::pg::tree::parse_nodes::text(pg_sys::GetConfigOption(name.as_ptr(), true, false))
     }
@@ -139,7 +139,7 @@ pub fn database_id() -> u32 {
 
 /// Directory of this database's files, except for those in other tablespaces.
 pub fn database_directory() -> std::path::PathBuf {
-    // SAFETY: both are set once, the second when the backend connects to its database; they end with NUL.
+    // SAFETY: both are set once, the second when the backend connects to its database; they are NUL-terminated.
     let (data, database) =
         unsafe { (CStr::from_ptr(pg_sys::DataDir), CStr::from_ptr(pg_sys::DatabasePath)) };
     let data = std::path::PathBuf::from(data.to_string_lossy().into_owned());
@@ -148,7 +148,7 @@ pub fn database_directory() -> std::path::PathBuf {
 
 /// Path of a program of this server's installation.
 pub fn program(name: &str) -> std::path::PathBuf {
-    // SAFETY: set once in the postmaster; ends with NUL.
+    // SAFETY: set once in the postmaster; is NUL-terminated.
     let server = unsafe { CStr::from_ptr((&raw const pg_sys::my_exec_path).cast()) };
     let server = std::path::PathBuf::from(server.to_string_lossy().into_owned());
     server.with_file_name(name)

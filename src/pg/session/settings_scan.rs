@@ -168,7 +168,7 @@ pub fn reset_values(names: &[&CStr]) -> Vec<(String, String)> {
 }
 
 unsafe fn name<'a>(record: Record) -> &'a [u8] {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe { CStr::from_ptr((*record).name).to_bytes() }
 }
 
@@ -188,7 +188,7 @@ impl Follows {
     /// an empty text or NULL, and it stays when what was set is taken back.
     #[inline]
     unsafe fn of(record: Record, rules: &Followed) -> Self {
-        // SAFETY: the caller's word.
+        // SAFETY: by the caller's promise.
         unsafe {
             let fields = &*record;
             let placeholder = fields.flags as u32 & pg_sys::GUC_CUSTOM_PLACEHOLDER != 0;
@@ -221,7 +221,7 @@ impl Follows {
 
     /// For a setting that a function with more rights has set in this session.
     unsafe fn without_rights(record: Record, rules: &Followed) -> Self {
-        // SAFETY: the caller's word.
+        // SAFETY: by the caller's promise.
         unsafe {
             let decisive =
                 rules.decisive.iter().any(|decisive| decisive.to_bytes() == name(record))
@@ -234,7 +234,7 @@ impl Follows {
 
 /// The value that RESET would set, for booleans, enums and integers.
 unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
-    // SAFETY: the caller's word; the casts follow the type.
+    // SAFETY: by the caller's promise; the casts follow the type.
     unsafe {
         match (*record).vartype {
             pg_sys::config_type::PGC_BOOL => {
@@ -256,7 +256,7 @@ unsafe fn reset_text(record: Record) -> Option<Vec<u8>> {
 
 /// Compares the entry at a position with the setting and replaces it if it differs.
 unsafe fn note(recorded: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> bool {
-    // SAFETY: the caller's word: the record is valid, `variable` points to a value of its type.
+    // SAFETY: by the caller's promise: the record is valid, `variable` points to a value of its type.
     unsafe {
         let word = match (*record).vartype {
             pg_sys::config_type::PGC_BOOL => {
@@ -292,7 +292,7 @@ unsafe fn note(recorded: &mut Vec<(Record, Raw)>, at: usize, record: Record) -> 
 }
 
 unsafe fn string<'a>(record: Record) -> &'a [u8] {
-    // SAFETY: the caller's word: a string setting; NULL shows as empty.
+    // SAFETY: by the caller's promise: a string setting; NULL shows as empty.
     unsafe {
         let value = *(*record.cast::<pg_sys::config_string>()).variable;
         if value.is_null() { &[] } else { CStr::from_ptr(value).to_bytes() }
@@ -301,7 +301,7 @@ unsafe fn string<'a>(record: Record) -> &'a [u8] {
 
 /// The value as `set_config` takes it, without loss (SHOW rounds real numbers).
 unsafe fn text(record: Record) -> Vec<u8> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe {
         match (*record).vartype {
             pg_sys::config_type::PGC_BOOL => {

@@ -132,7 +132,7 @@ unsafe extern "C-unwind" fn subtransaction_event<H: TransactionHooks>(
 /// # Safety
 /// Only from a callback's frame that owns nothing.
 unsafe fn dispatch<H: TransactionHooks>(event: Event) {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe {
         call(event, H::transaction);
         call(event, H::after_transaction);
@@ -143,7 +143,7 @@ unsafe fn dispatch<H: TransactionHooks>(event: Event) {
 /// As [`dispatch`].
 unsafe fn call(event: Event, hook: fn(Event) -> Result<()>) {
     if matches!(event, Event::PreCommit | Event::PrePrepare) {
-        // SAFETY: the caller's word; errors are allowed at these moments.
+        // SAFETY: by the caller's promise; errors are allowed at these moments.
         return unsafe { trampoline((), || hook(event)) };
     }
     // An error that left this callback would terminate the backend (or the server, in a commit), so it ends here.

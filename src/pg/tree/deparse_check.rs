@@ -45,7 +45,7 @@ fn other(what: String) -> Error {
 
 /// The queries among the statements of a text, analyzed with any `search_path` for which the text is valid.
 fn analyzed(text: &CString) -> Vec<*mut pg_sys::Query> {
-    // SAFETY: the parser gives a list of RawStmt; the text outlives the calls. Errors are raised, and caught by the
+    // SAFETY: the parser returns a list of RawStmt; the text outlives the calls. Errors are raised, and caught by the
     // subtransaction around.
     unsafe {
         let raw = pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT);

@@ -41,7 +41,7 @@ struct Tree(*mut pg_sys::List);
 
 impl Tree {
     fn statements(&self) -> Vec<*mut pg_sys::RawStmt> {
-        // SAFETY: the parser gives a list of RawStmt.
+        // SAFETY: the parser returns a list of RawStmt.
         unsafe { crate::pg::tree::list::members(self.0) }
     }
 
@@ -70,7 +70,7 @@ impl Tree {
 
 fn parse(text: &CString) -> Result<Tree, String> {
     PgTryBuilder::new(std::panic::AssertUnwindSafe(|| {
-        // SAFETY: the text ends with NUL; the parser copies it, and leaves nothing behind when it fails.
+        // SAFETY: the string is NUL-terminated; the parser copies it, and leaves nothing behind when it fails.
         Ok(Tree(unsafe {
             pg_sys::raw_parser(text.as_ptr(), pg_sys::RawParseMode::RAW_PARSE_DEFAULT)
         }))

@@ -127,7 +127,7 @@ unsafe fn call(call: *mut pg_sys::FuncExpr) -> Verdict {
 
 /// Excludes functions that only compare, compute or convert.
 unsafe fn asks_about_objects(function: Oid) -> bool {
-    // SAFETY: a syscache look-up that gives a palloc'd C string or null.
+    // SAFETY: a syscache lookup that returns a palloc'd C string or null.
     let name = unsafe { parse_nodes::text(pg_sys::get_func_name(function)) }.unwrap_or_default();
     let counts = ["oid", "hashoid", "btoid", "int", "lo"];
     !counts.iter().any(|start| name.starts_with(start))

@@ -9,14 +9,14 @@ use std::ffi::{CStr, CString, c_char};
 /// # Safety
 /// `text` is NULL or ends with NUL.
 pub unsafe fn text(text: *const c_char) -> Option<String> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
 /// A palloc'd copy of a text; what follows a NUL is cut off.
 pub fn palloc_text(text: &str) -> *mut c_char {
     let text = CString::new(text.split('\0').next().unwrap_or_default()).unwrap_or_default();
-    // SAFETY: `text` ends with NUL and outlives the copy.
+    // SAFETY: `text` is NUL-terminated and outlives the copy.
     unsafe { pg_sys::pstrdup(text.as_ptr()) }
 }
 
@@ -25,7 +25,7 @@ pub fn palloc_text(text: &str) -> *mut c_char {
 /// # Safety
 /// `node` is NULL or a valid node.
 pub unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
-    // SAFETY: the caller's word; only a String node is read as one.
+    // SAFETY: by the caller's promise; only a String node is read as one.
     unsafe {
         if node.is_null() || (*node).type_ != pg_sys::NodeTag::T_String {
             return None;
@@ -39,7 +39,7 @@ pub unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
 /// # Safety
 /// `options` is NULL or a valid list of DefElem.
 pub unsafe fn option(options: *mut pg_sys::List, name: &str) -> Option<String> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe {
         let given = list::iter::<pg_sys::DefElem>(options);
         let mut named = given.filter(|option| text((**option).defname).as_deref() == Some(name));
@@ -54,7 +54,7 @@ pub unsafe fn option(options: *mut pg_sys::List, name: &str) -> Option<String> {
 pub unsafe fn relation(name: *const pg_sys::RangeVar) -> Option<pg_sys::Oid> {
     let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
     let missing_ok = pg_sys::RVROption::RVR_MISSING_OK;
-    // SAFETY: the caller's word; no callback is given.
+    // SAFETY: by the caller's promise; no callback is given.
     let oid = unsafe {
         pg_sys::RangeVarGetRelidExtended(name, no_lock, missing_ok, None, std::ptr::null_mut())
     };

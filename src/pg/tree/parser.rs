@@ -7,7 +7,7 @@ use std::ffi::c_int;
 /// OIDs of the namespaces in the search path, without implicit ones.
 pub fn search_path() -> Vec<Oid> {
     let mut path = [Oid::INVALID; 64];
-    // SAFETY: fills at most as many OIDs as the array has; gives how many there are.
+    // SAFETY: fills at most as many OIDs as the array has; returns how many there are.
     let found = unsafe { pg_sys::fetch_search_path_array(path.as_mut_ptr(), path.len() as c_int) };
     path[..(found.max(0) as usize).min(path.len())].to_vec()
 }

@@ -114,7 +114,7 @@ impl Statement {
     /// Whether it runs in a transaction block, a function, or a string of several statements, so that it must not
     /// commit.
     pub fn in_transaction_block(&self) -> bool {
-        // SAFETY: looks at backend-local variables.
+        // SAFETY: reads backend-local variables.
         unsafe { pg_sys::IsInTransactionBlock(self.is_top_level()) }
     }
 
@@ -123,7 +123,7 @@ impl Statement {
         if self.planned().is_null() || self.source.is_null() {
             return &[];
         }
-        // SAFETY: as `new` promises; the text ends with NUL.
+        // SAFETY: as `new` promises; the string is NUL-terminated.
         unsafe { CStr::from_ptr(self.source) }.to_bytes()
     }
 
@@ -295,7 +295,7 @@ impl Statement {
 /// # Safety
 /// A valid list of RangeVars.
 unsafe fn plain(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe { list::members(list) }.into_iter().map(|name| (name, Vec::new())).collect()
 }
 
@@ -306,7 +306,7 @@ fn one(name: *mut pg_sys::RangeVar) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)>
 /// # Safety
 /// A valid list of VacuumRelations.
 unsafe fn vacuumed(list: *mut pg_sys::List) -> Vec<(*mut pg_sys::RangeVar, Vec<String>)> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe {
         let relations = list::iter::<pg_sys::VacuumRelation>(list);
         relations

@@ -196,7 +196,7 @@ impl Statement {
         let node = self.node::<pg_sys::DropOwnedStmt>();
         // SAFETY: the tag says what the node is; its roles are role specifications.
         let roles = unsafe { list::members::<pg_sys::RoleSpec>((*node).roles) };
-        // SAFETY: as above; looks into the system cache.
+        // SAFETY: as above; does a syscache lookup.
         Some(
             roles.into_iter().map(|role| unsafe { pg_sys::get_rolespec_oid(role, true) }).collect(),
         )
@@ -254,7 +254,7 @@ impl Statement {
 /// # Safety
 /// `name` is what DROP has for an object of this kind.
 unsafe fn dropped(kind: ObjectType::Type, name: *mut pg_sys::Node) -> Option<Object> {
-    // SAFETY: the caller's word; relations are named by lists, and are locked only by the statement, after it has
+    // SAFETY: by the caller's promise; relations are named by lists, and are locked only by the statement, after it has
     // checked permissions.
     unsafe {
         match kind {
@@ -274,7 +274,7 @@ unsafe fn dropped(kind: ObjectType::Type, name: *mut pg_sys::Node) -> Option<Obj
 /// # Safety
 /// A valid list member of the kind that names a type.
 unsafe fn data_type(name: *mut pg_sys::List) -> Option<Object> {
-    // SAFETY: the caller's word; the type is looked up without raising an error.
+    // SAFETY: by the caller's promise; the type is looked up without raising an error.
     unsafe {
         let name = pg_sys::makeTypeNameFromNameList(name);
         let oid = pg_sys::LookupTypeNameOid(std::ptr::null_mut(), name, true);
@@ -285,7 +285,7 @@ unsafe fn data_type(name: *mut pg_sys::List) -> Option<Object> {
 /// # Safety
 /// A valid RangeVar.
 unsafe fn relation(name: *mut pg_sys::RangeVar) -> Option<Object> {
-    // SAFETY: the caller's word.
+    // SAFETY: by the caller's promise.
     unsafe { parse_nodes::relation(name) }.map(object::of_relation)
 }
 
@@ -294,7 +294,7 @@ unsafe fn relation(name: *mut pg_sys::RangeVar) -> Option<Object> {
 /// takes: a weaker one first would make two such statements wait for each other.
 unsafe fn address(kind: ObjectType::Type, name: *mut pg_sys::Node, lock: u32) -> Option<Object> {
     let mut relation: pg_sys::Relation = std::ptr::null_mut();
-    // SAFETY: the caller's word; the relation that the object is a part of is closed again, its lock stays, as it does
+    // SAFETY: by the caller's promise; the relation that the object is a part of is closed again, its lock stays, as it does
     // in the statement itself.
     unsafe {
         let lock = lock as pg_sys::LOCKMODE;

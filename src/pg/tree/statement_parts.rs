@@ -221,7 +221,7 @@ impl Statement {
 /// # Safety
 /// A valid RoleSpec.
 unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
-    // SAFETY: the caller's word; a role that is not PUBLIC has a name.
+    // SAFETY: by the caller's promise; a role that is not PUBLIC has a name.
     unsafe {
         if (*role).roletype == pg_sys::RoleSpecType::ROLESPEC_PUBLIC {
             return "PUBLIC".into();
@@ -233,7 +233,7 @@ unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
 /// # Safety
 /// A valid DefElem of VACUUM or ANALYZE: a word, with a word, a number or nothing behind it.
 unsafe fn vacuum_option(option: *mut pg_sys::DefElem) -> String {
-    // SAFETY: the caller's word; defGetString reads every kind of value that the grammar allows.
+    // SAFETY: by the caller's promise; defGetString reads every kind of value that the grammar allows.
     unsafe {
         let name = parse_nodes::text((*option).defname).unwrap_or_default();
         match (*option).arg.is_null() {

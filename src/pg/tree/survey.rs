@@ -149,7 +149,7 @@ impl Survey<'_> {
 
     /// Whether a volatile function that is not built in is called.
     pub fn calls_volatile_function(&self) -> bool {
-        // SAFETY: syscache look-ups.
+        // SAFETY: syscache lookups.
         self.functions.iter().any(|&f| unsafe { pg_sys::func_volatile(f) } as u8 == b'v')
     }
 
@@ -333,16 +333,16 @@ unsafe fn visit_policy<R: FunctionRules>(
     }
 }
 
-/// Visits what takes numbers of objects, and what those are made from.
+/// Visits nodes that take OIDs of objects, and the expressions that compute them.
 unsafe fn visit_consumer<R: FunctionRules>(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     unsafe extern "C-unwind" fn visit_names<R: FunctionRules>(
         node: *mut pg_sys::Node,
         context: *mut c_void,
     ) -> bool {
-        // SAFETY: as `visit`.
+        // SAFETY: as in `visit`.
         unsafe { !node.is_null() && visit::<R>(object_numbers::name_of_conversion(node), context) }
     }
-    // SAFETY: a node that `visit` was called with. Its children are its arguments, in a list of their own.
+    // SAFETY: a node that `visit` was called with. Its children are its arguments, in a list.
     unsafe {
         pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
         expression_tree_walker(node, visit_names::<R>, context)
@@ -359,7 +359,7 @@ unsafe extern "C-unwind" fn note_function<R: FunctionRules>(
 }
 
 fn note_data_argument(survey: &mut Survey, oid: Oid, write: bool) {
-    // SAFETY: a syscache look-up.
+    // SAFETY: a syscache lookup.
     let kind = unsafe { pg_sys::get_rel_relkind(oid) } as u8;
     let in_policies = survey.in_policy;
     survey.data_arguments.push(RelationUse { oid, kind, write, in_policies });

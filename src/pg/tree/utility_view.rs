@@ -37,7 +37,7 @@ impl CopyView {
         }
         let mode =
             if statement.is_from { pg_sys::RowExclusiveLock } else { pg_sys::AccessShareLock };
-        // SAFETY: a valid range variable; a missing relation gives an invalid OID.
+        // SAFETY: a valid range variable; a missing relation returns an invalid OID.
         let oid = unsafe {
             pg_sys::RangeVarGetRelidExtended(
                 statement.relation,
@@ -82,7 +82,7 @@ impl CopyView {
 
     /// The first column that cannot travel in binary form between two servers, if that form is wanted.
     pub fn column_without_portable_binary(&self, relation: Oid) -> Option<String> {
-        // SAFETY: the option list and the column list of a valid statement; syscache look-ups.
+        // SAFETY: the option list and the column list of a valid statement; syscache lookups.
         unsafe {
             let format = crate::pg::tree::parse_nodes::option((*self.statement).options, "format");
             if format.as_deref() != Some("binary") {
@@ -166,7 +166,7 @@ impl CallView {
 
     /// `CALL …` with the arguments deparsed by PostgreSQL.
     pub fn deparsed(&self) -> Vec<u8> {
-        // SAFETY: a valid expression without variables; gives a palloc'd C string.
+        // SAFETY: a valid expression without variables; returns a palloc'd C string.
         let expression = unsafe {
             CStr::from_ptr(pg_sys::deparse_expression(
                 (*self.statement).funcexpr.cast(),

@@ -131,7 +131,8 @@ impl Link {
         let id = self.block.xid?;
         let gid = Gid::Own { database: local::database_id(), node: self.node.id.0, id };
         let mut cluster = None;
-        // Defer interrupts: if the directory has changed, reading it again would process a cancel request, although the node may have committed.
+        // Hold interrupts: if the directory has changed, reading it again would process a cancel request, although the
+        // node may have committed.
         wait::hold_interrupts(|| cluster = catalog::cluster_id().ok());
         Some(gid.name(cluster?))
     }

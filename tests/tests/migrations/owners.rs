@@ -102,7 +102,7 @@ fn owners_who_lack_rights_keep_no_schema_from_having_copies_or_coming_home() {
     write(&mut admin, 1);
     let before = rights(&cluster, 1);
     admin.batch_execute("SELECT helios_set_replicas('os', 2)").unwrap();
-    wait_until("the copy is in step", BOUND, || {
+    wait_until("the copy is in sync", BOUND, || {
         let states = text(&mut admin, "SELECT state FROM helios_replicas");
         let all = text(&mut admin, "SELECT m::text FROM helios.migration m");
         if states == ["in_step"] { Ok(()) } else { Err(format!("{states:?}: {all:?}")) }

@@ -24,19 +24,19 @@ fn cluster(nodes: usize) -> Cluster {
     Cluster::with_settings(nodes, &SETTINGS)
 }
 
-/// Requests this many copies of a schema, and waits until all are in step.
+/// Requests this many copies of a schema, and waits until all are in sync.
 #[track_caller]
 fn replicate(client: &mut Client, schema: &str, copies: i32) {
     client.query("SELECT helios_set_replicas($1::text, $2)", &[&schema, &copies]).unwrap();
     in_step(client, schema, usize::try_from(copies - 1).unwrap());
 }
 
-/// Waits until a schema has exactly this many copies, all in step; returns their nodes.
+/// Waits until a schema has exactly this many copies, all in sync; returns their nodes.
 #[track_caller]
 fn in_step(client: &mut Client, schema: &str, copies: usize) -> Vec<String> {
     let select =
         "SELECT node::text, state FROM helios_replicas WHERE $1::name = ANY (schemas) ORDER BY 1";
-    wait_until("the copies are in step", BOUND, || {
+    wait_until("the copies are in sync", BOUND, || {
         let rows = client.query(select, &[&schema]).unwrap();
         let found: Vec<(String, String)> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();

@@ -100,7 +100,7 @@ fn a_copy_that_does_not_confirm_is_degraded_until_it_is_back() {
     assert_eq!(*warnings.lock().unwrap(), Vec::<String>::new());
     assert_eq!(text(&mut client, "SELECT state FROM helios_replicas"), ["degraded"]);
     holder.batch_execute("ROLLBACK").unwrap();
-    wait_until("the copy is in step again", BOUND, || {
+    wait_until("the copy is in sync again", BOUND, || {
         let state = text(&mut client, "SELECT state FROM helios_replicas");
         if state == ["in_step"] { Ok(()) } else { Err(format!("{state:?}")) }
     });

@@ -64,11 +64,11 @@ impl Watched {
         assert_eq!(found, [state], "{:#?}", text(&mut self.admin, all));
     }
 
-    /// Waits until the schema's copy is in step.
+    /// Waits until the schema's copy is in sync.
     pub fn in_step(&mut self, schema: &str) {
         let select =
             format!("SELECT state FROM helios_replicas WHERE '{schema}'::name = ANY (schemas)");
-        wait_until("the copy is in step", BOUND, || {
+        wait_until("the copy is in sync", BOUND, || {
             let states = text(&mut self.admin, &select);
             let log = "SELECT m::text FROM helios.migration m ORDER BY id";
             if states == ["in_step"] {

@@ -42,7 +42,7 @@ fn an_adversary_gains_nothing_beside_replicas() {
     mallory.batch_execute("ALTER TABLE mm.guarded NO FORCE ROW LEVEL SECURITY").unwrap();
     let id = stage.begin("SELECT helios_set_replicas('mm', 2)");
     stage.wait_for(&id, "in_step");
-    stage.perform("with a copy in step");
+    stage.perform("with a copy in sync");
     let id = stage.begin("SELECT helios_promote_replica('mm')");
     stage.wait_for(&id, "dual_write_back");
     stage.perform("after a promotion");
