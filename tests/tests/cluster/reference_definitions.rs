@@ -172,7 +172,7 @@ fn what_cannot_be_a_reference_table_is_refused() {
         let sql = format!("SELECT helios_create_reference_table('{table}')");
         refused(&mut client, &sql, code, words);
     }
-    refused(&mut client, "SELECT helios_create_reference_table(NULL)", "22004", "missing");
+    refused(&mut client, "SELECT helios_create_reference_table(NULL)", "22004", "must not be NULL");
     refused(
         &mut client,
         "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT helios_create_reference_table('here')",

@@ -110,7 +110,7 @@ fn library_before_refuses_the_new_scripts(cluster: &Cluster) {
         let error = client.batch_execute(statement).unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "55000", "{error:?}");
-        assert!(error.message().contains("loaded library of helios is 0.1.0"), "{error:?}");
+        assert!(error.message().contains("loaded library version 0.1.0"), "{error:?}");
         assert!(error.hint().is_some_and(|hint| hint.contains("Restart")), "{error:?}");
         client.batch_execute("ROLLBACK").unwrap();
     }
