@@ -102,7 +102,9 @@ fn evaluator() -> Result<Oid> {
             PgSqlErrorCode::ERRCODE_UNDEFINED_FUNCTION,
             format!("function {SCHEMA}.evaluate() does not exist"),
         )
-        .hint("It is part of extension \"helios\": drop and create the extension again.")
+        .hint(
+            "Create the function again as in the extension's script, and run ALTER EXTENSION helios ADD FUNCTION.",
+        )
     })
 }
 
