@@ -8,7 +8,7 @@ use crate::pg::error::notify;
 use crate::pg::session::subtransaction;
 use crate::settings;
 use crate::stats;
-use helios_core::rebalance::{Adjustment, Delays, ShardLoad, Watch};
+use helios_core::rebalance::{Adjustment, Delays, Hysteresis, ShardLoad};
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use std::time::Instant;
 /// State that the worker keeps between its runs.
 pub struct Automatic {
     began: Instant,
-    watch: Watch,
+    hysteresis: Hysteresis,
     nodes: Option<Vec<NodeId>>,
     /// A node has joined since the last plan.
     joined: bool,
@@ -24,7 +24,12 @@ pub struct Automatic {
 
 impl Default for Automatic {
     fn default() -> Self {
-        Self { began: Instant::now(), watch: Watch::default(), nodes: None, joined: false }
+        Self {
+            began: Instant::now(),
+            hysteresis: Hysteresis::default(),
+            nodes: None,
+            joined: false,
+        }
     }
 }
 
@@ -89,7 +94,7 @@ impl Automatic {
             hot: seconds(settings::SPLIT_DELAY.get()),
             cold: seconds(settings::MERGE_DELAY.get()),
         };
-        Ok(self.watch.observe(now, &loads, nodes, least, delays))
+        Ok(self.hysteresis.observe(now, &loads, nodes, least, delays))
     }
 
     /// Carries out one split or merge.

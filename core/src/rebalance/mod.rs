@@ -5,24 +5,24 @@
 //! Invariant: a plan moves no more bytes than its bounds allow, moves a shard once, never onto a node that is not open,
 //! and never makes the fullest node fuller; equal input gives an equal plan.
 //! Locks: none; the whole folder is pure.
+//!
 //! The weight of a shard is its part of the cluster's load and of its bytes, half each (bytes alone while the cluster is
-//! What a shard weighs is its part of the cluster's load and of its bytes, half each (bytes alone while the cluster is
 //! idle). A node's fair share is its part of the capacity of all open nodes.
-//! The moves are derived from a level: every node above it gives away its excess, largest shards first, to the
-//! emptiest node. The lowest level that the budget allows is found by bisection. Sources: Graham, "Bounds on Multiprocessing
-//! emptiest. The lowest level that the budget allows is found by bisection. Sources: Graham, "Bounds on Multiprocessing
+//!
+//! The moves are derived from a level: every node above it gives away its excess, largest shards first, to the emptiest
+//! node. The lowest level that the budget allows is found by bisection. Sources: Graham, "Bounds on Multiprocessing
 //! Timing Anomalies" (1969) for the order; Aggarwal, Motwani, Zhu, "The Load Rebalancing Problem" (2003) for the
 //! threshold.
 
+mod hysteresis;
 mod level;
-mod watch;
 
+#[cfg(test)]
+mod hysteresis_tests;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod watch_tests;
 
-pub use watch::{Adjustment, Delays, ShardLoad, Watch};
+pub use hysteresis::{Adjustment, Delays, Hysteresis, ShardLoad};
 
 use level::Level;
 use std::collections::BTreeMap;

@@ -46,12 +46,12 @@ pub enum Adjustment {
 
 /// Since when shards have been hot, and pairs of them cold.
 #[derive(Debug, Clone, Default)]
-pub struct Watch {
+pub struct Hysteresis {
     hot: HashMap<i64, f64>,
     cold: HashMap<(i64, i64), f64>,
 }
 
-impl Watch {
+impl Hysteresis {
     /// Observes all pooled shards. `now`: seconds since any point in time; `nodes`: number of nodes that share the
     /// load; `least`: minimum number of shards after merging. A shard is in at most one adjustment, and its timer is
     /// then reset.
