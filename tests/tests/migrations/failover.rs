@@ -55,7 +55,7 @@ fn fails_over(number: usize, place: &str) {
     assert_eq!(wait(&mut client, id), "failed", "{place}: {}", shown(&mut client, id));
     let error = text(&mut client, "SELECT error FROM helios_migrations").concat();
     let node = format!("node-{number}");
-    for words in [node.as_str(), "taken over", "Hint:"] {
+    for words in [node.as_str(), "failed over", "Hint:"] {
         assert!(error.contains(words), "{place}: no {words:?} in {error}");
     }
     let mut nodes: Vec<&Server> = cluster.nodes().iter().collect();
