@@ -103,7 +103,7 @@ fn the_new_node_fails_over_after_the_switch() {
     promote(&standby);
     let mut client = cluster.connect();
     client.query("SELECT helios_rollback_migration($1)", &[&id]).unwrap();
-    wait_to_show(&mut client, id, "taken over");
+    wait_to_show(&mut client, id, "failed over");
     assert_eq!(node_of(&mut client, "t").as_deref(), Some("node-2"));
     client.batch_execute("INSERT INTO t.nokey VALUES (0)").unwrap();
     finish(&mut client, id);

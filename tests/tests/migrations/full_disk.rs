@@ -155,6 +155,6 @@ fn a_disk_that_is_full_while_the_copy_follows_ends_the_move() {
         .unwrap();
     disk.fill(MIB / 2);
     go_on(&cluster, place);
-    assert_failed(&cluster, &mut client, id, &["node-2", "cannot apply", "Hint:"]);
+    assert_failed(&cluster, &mut client, id, &["node-2", "could not apply", "Hint:"]);
     moves_with_room(&cluster, &mut client, &disk, "10000");
 }
