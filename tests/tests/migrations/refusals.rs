@@ -127,7 +127,9 @@ fn nodes_without_a_slot_to_spare_are_refused() {
         let id = begin(&mut client, "t", "node-2");
         assert_eq!(wait(&mut client, id), "failed", "{}", shown(&mut client, id));
         let seen = shown(&mut client, id);
-        for words in [&format!("node-{number}"), "no room", "max_replication_slots", "Hint:"] {
+        for words in
+            [&format!("node-{number}"), "too many migrations", "max_replication_slots", "Hint:"]
+        {
             assert!(seen.contains(words), "no {words:?} in {seen}");
         }
         node.batch_execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")

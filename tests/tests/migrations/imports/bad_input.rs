@@ -48,7 +48,7 @@ fn what_is_wrong_is_said_at_once() {
         ("'host', 't'".to_owned(), "22023", "invalid connection string"),
         ("'user=postgres', 't'".to_owned(), "22023", "missing parameter \"host\""),
         ("'host=localhost', 't'".to_owned(), "22023", "missing parameter \"user\""),
-        (format!("'{from} servce=x', 't'"), "22023", "keyword"),
+        (format!("'{from} servce=x', 't'"), "22023", "unrecognized parameter"),
         (format!("'{from} sslmode=on', 't'"), "22023", "sslmode"),
         ("'host=localhost port=x user=u', 't'".to_owned(), "22023", "port"),
         ("'host=localhost port=1 user=u', 't'".to_owned(), "08001", "could not connect"),

@@ -94,7 +94,7 @@ fn a_writer_that_does_not_end_delays_the_switch_and_nobody_else() {
     reaches_state(&mut client, id, "backfill");
     let mut other = abroad.connect();
     other.batch_execute("BEGIN; INSERT INTO t.a (v) VALUES ('open')").unwrap();
-    reaches(&mut client, id, "which write to its schemas");
+    reaches(&mut client, id, "that write to its schemas");
     std::thread::sleep(Duration::from_millis(300));
     there
         .batch_execute("SET statement_timeout = '5s'; INSERT INTO t.a (v) VALUES ('meanwhile')")
