@@ -105,8 +105,10 @@ fn adjust_copies(
     let taken: Vec<NodeId> = copies.iter().map(Migration::follower).chain([primary]).collect();
     let free = candidates(shard, &taken)?;
     if insists && free.len() < missing {
+        let lacking = missing - free.len();
+        let copies = if lacking == 1 { "copy" } else { "copies" };
         return Err(refused(
-            format!("not enough nodes for {} more copies", missing - free.len()),
+            format!("not enough nodes for {lacking} more {copies}"),
             "The other nodes are offline, draining, or have not removed a previous copy yet."
                 .to_owned(),
             "The view helios_nodes shows the state of the nodes. Try again later, or request fewer copies.",

@@ -49,7 +49,12 @@ fn wrong_arguments() {
         );
         if state == ["offline"] { Ok(()) } else { Err(format!("{state:?}")) }
     });
-    refused(&mut client, "SELECT helios_set_replicas('t', 2)", "55000", "no node for 1 more");
+    refused(
+        &mut client,
+        "SELECT helios_set_replicas('t', 2)",
+        "55000",
+        "not enough nodes for 1 more copy",
+    );
     assert_eq!(text(&mut client, "SELECT max(replicas) FROM helios.shard"), ["1"]);
 }
 
