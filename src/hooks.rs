@@ -15,10 +15,12 @@ use crate::executor::{
 use crate::pg::catalog::object::Object;
 use crate::pg::exec::copy_change::{self, Accepted, CopyChangeHooks, Request};
 use crate::pg::exec::evaluate::{self, EvaluateHooks, Evaluation};
+use crate::pg::exec::{open_portals, shipped_rows};
+use crate::pg::exec::part_path::{PartHooks, Size};
 use crate::pg::exec::redirected_calls::{self, RedirectHooks, RelationCall, SequenceCall};
 use crate::pg::exec::triggers;
 use crate::pg::hooks::Hooks;
-use crate::pg::hooks::executor::ExecutorHooks;
+use crate::pg::hooks::executor::{ExecutorHooks, PlannedRelation};
 use crate::pg::hooks::function_calls::FunctionHooks;
 use crate::pg::hooks::object_access::{Event as ObjectEvent, ObjectHooks};
 use crate::pg::hooks::planner::{Planned, PlannerHooks, Review};
@@ -54,11 +56,24 @@ impl PlannerHooks for Helios {
     }
 }
 
+// set_rel_pathlist_hook, get_relation_info_hook
+impl PartHooks for Helios {
+    fn is_elsewhere(relation: Oid) -> Result<bool> {
+        planner::relations::is_elsewhere(relation)
+    }
+    fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
+        planner::decision::namespaces(query)
+    }
+    fn size(relation: Oid) -> Result<Option<Size>> {
+        planner::sizes::of(relation)
+    }
+}
+
 // ExecutorStart_hook, ExecutorRun_hook, ExecutorFinish_hook, the custom scan
 impl ExecutorHooks for Helios {
     type Scan = NodeScan;
 
-    fn check_relations(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+    fn check_relations(relations: &mut dyn Iterator<Item = PlannedRelation>) -> Result<()> {
         planner::guard(relations)
     }
     fn check_written(relations: &mut dyn Iterator<Item = Oid>) -> Result<()> {
@@ -192,6 +207,11 @@ impl DatabaseWorker for MigrationWorker {
 crate::pg::hooks::entry_points::entry_points! {
     functions {
         helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper => evaluate::evaluate::<Helios>;
+        helios_open_portals_wrapper, pg_finfo_helios_open_portals_wrapper => open_portals::open_portals;
+        helios_receive_rows_wrapper, pg_finfo_helios_receive_rows_wrapper => shipped_rows::receive;
+        helios_shipped_rows_wrapper, pg_finfo_helios_shipped_rows_wrapper => shipped_rows::rows;
+        helios_shipped_rows_support_wrapper, pg_finfo_helios_shipped_rows_support_wrapper => shipped_rows::support;
+        helios_forget_rows_wrapper, pg_finfo_helios_forget_rows_wrapper => shipped_rows::forget;
         helios_change_copy_wrapper, pg_finfo_helios_change_copy_wrapper => copy_change::change_copy::<Helios>;
         helios_directory_changed_wrapper, pg_finfo_helios_directory_changed_wrapper => triggers::run::<DirectoryChanged>;
         helios_fence_changed_wrapper, pg_finfo_helios_fence_changed_wrapper => triggers::run::<FenceChanged>;

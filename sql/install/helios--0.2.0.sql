@@ -702,6 +702,34 @@ CREATE FUNCTION helios.free_bytes() RETURNS bigint
 COMMENT ON FUNCTION helios.free_bytes() IS 'free bytes on the disk that holds this database, its tablespaces not included';
 REVOKE EXECUTE ON FUNCTION helios.free_bytes() FROM PUBLIC;
 
+-- What a statement over several places asks one node for is opened by one call, and so seen with one snapshot. It runs as
+-- whoever calls it, and does nothing that he could not do by himself.
+CREATE FUNCTION helios.open_portals(portals text[], queries text[], formats text[], types oid[], "values" bytea[],
+                                    "binary" boolean[])
+    RETURNS void
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_open_portals_wrapper';
+COMMENT ON FUNCTION helios.open_portals(text[], text[], text[], oid[], bytea[], boolean[])
+    IS 'opens portals that see what the calling statement sees';
+
+-- Rows that a coordinator sends ahead of a statement that reads them on this node. The session alone has them, under a number
+-- that the coordinator has drawn at random.
+CREATE FUNCTION helios.receive_rows(number bigint, rows bytea) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_receive_rows_wrapper';
+COMMENT ON FUNCTION helios.receive_rows(bigint, bytea) IS 'adds rows to those that were sent under a number';
+
+CREATE FUNCTION helios.shipped_rows_support(internal) RETURNS internal
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'helios_shipped_rows_support_wrapper';
+COMMENT ON FUNCTION helios.shipped_rows_support(internal) IS 'tells the planner how many rows were sent';
+
+CREATE FUNCTION helios.shipped_rows(number bigint) RETURNS SETOF record
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED SUPPORT helios.shipped_rows_support
+    AS 'MODULE_PATHNAME', 'helios_shipped_rows_wrapper';
+COMMENT ON FUNCTION helios.shipped_rows(bigint) IS 'rows that were sent under a number';
+
+CREATE FUNCTION helios.forget_rows(number bigint) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_forget_rows_wrapper';
+COMMENT ON FUNCTION helios.forget_rows(bigint) IS 'forgets rows that were sent under a number';
+
 -- Comparisons read tables through this function, because a query that names a table runs code that its owner has
 -- written into indexes.
 CREATE FUNCTION helios.table_rows(anyelement) RETURNS SETOF anyelement

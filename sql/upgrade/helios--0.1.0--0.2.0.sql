@@ -448,3 +448,31 @@ COMMENT ON COLUMN pg_catalog.helios_transactions.state
 COMMENT ON COLUMN pg_catalog.helios_transactions.prepared IS 'when it was prepared';
 COMMENT ON COLUMN pg_catalog.helios_transactions.age IS 'time since it was prepared';
 COMMENT ON COLUMN pg_catalog.helios_transactions.error IS 'why the node did not answer';
+
+-- What a statement over several places asks one node for is opened by one call, and so seen with one snapshot. It runs as
+-- whoever calls it, and does nothing that he could not do by himself.
+CREATE FUNCTION helios.open_portals(portals text[], queries text[], formats text[], types oid[], "values" bytea[],
+                                    "binary" boolean[])
+    RETURNS void
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_open_portals_wrapper';
+COMMENT ON FUNCTION helios.open_portals(text[], text[], text[], oid[], bytea[], boolean[])
+    IS 'opens portals that see what the calling statement sees';
+
+-- Rows that a coordinator sends ahead of a statement that reads them on this node. The session alone has them, under a number
+-- that the coordinator has drawn at random.
+CREATE FUNCTION helios.receive_rows(number bigint, rows bytea) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_receive_rows_wrapper';
+COMMENT ON FUNCTION helios.receive_rows(bigint, bytea) IS 'adds rows to those that were sent under a number';
+
+CREATE FUNCTION helios.shipped_rows_support(internal) RETURNS internal
+    LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'helios_shipped_rows_support_wrapper';
+COMMENT ON FUNCTION helios.shipped_rows_support(internal) IS 'tells the planner how many rows were sent';
+
+CREATE FUNCTION helios.shipped_rows(number bigint) RETURNS SETOF record
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED SUPPORT helios.shipped_rows_support
+    AS 'MODULE_PATHNAME', 'helios_shipped_rows_wrapper';
+COMMENT ON FUNCTION helios.shipped_rows(bigint) IS 'rows that were sent under a number';
+
+CREATE FUNCTION helios.forget_rows(number bigint) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_forget_rows_wrapper';
+COMMENT ON FUNCTION helios.forget_rows(bigint) IS 'forgets rows that were sent under a number';

@@ -1,6 +1,7 @@
 //! EXPLAIN of a statement that runs on a node: the node's name and, beneath it, the node's own plan.
 
 use super::remote_statement::{RemoteStatement, run};
+use super::shipping;
 use crate::catalog;
 use crate::error::Result;
 use crate::pg::exec::custom_scan::ScanContext;
@@ -10,11 +11,26 @@ use crate::pg::exec::result_columns::ResultColumns;
 use crate::transaction::Mode;
 use helios_core::frames;
 
+/// Whether an EXPLAIN runs the statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    Yes,
+    No,
+}
+
 /// Runs `EXPLAIN (options)` of the scan's statement on its node; returns its output.
-pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
+pub fn on_node(context: &ScanContext, options: &str, runs: Runs) -> Result<Vec<String>> {
     let plan = context.plan();
     let mut params = context.params(plan.params());
     let node = super::locate(plan.namespaces())?;
+    let sent = match runs {
+        Runs::Yes => shipping::send(context, node)?,
+        // Nobody asks for the rows of these.
+        Runs::No => vec![0; plan.sources().len()],
+    };
+    for (number, id) in sent.iter().zip(1..) {
+        params.put_number((plan.params() + id) as usize, *number);
+    }
     let mut sql = b"EXPLAIN ".to_vec();
     if !options.is_empty() {
         sql.extend(format!("({options}) ").bytes());
@@ -39,6 +55,9 @@ pub fn on_node(context: &ScanContext, options: &str) -> Result<Vec<String>> {
         }
         Ok(())
     })?;
+    if runs == Runs::Yes {
+        shipping::forget(node, &sent)?;
+    }
     Ok(lines)
 }
 
@@ -54,8 +73,11 @@ pub fn print(
     }
     let node = catalog::node(super::locate(context.plan().namespaces())?)?;
     output.property("Node", &node.name);
+    for source in context.plan().sources() {
+        output.property("Sent First", &String::from_utf8_lossy(source));
+    }
     let lines = match nesting::printing_explain() {
-        Some(running) if !running.analyze => on_node(context, &running.options)?,
+        Some(running) if !running.analyze => on_node(context, &running.options, Runs::No)?,
         Some(_) => analyzed.to_vec(),
         // If the plan is printed without an EXPLAIN (auto_explain), show the text instead of querying the node again.
         None => {

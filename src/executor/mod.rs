@@ -11,6 +11,7 @@ pub mod explain;
 pub mod function_calls;
 pub mod function_rules;
 pub mod locate;
+pub mod parts;
 pub mod position;
 mod redirect;
 pub mod reference_change;
@@ -24,6 +25,7 @@ pub mod scalar;
 pub mod scan;
 pub mod server_functions;
 pub mod session_state;
+pub mod shipping;
 pub mod utility;
 
 pub use locate::{locate, locate_or_replan};

@@ -5,14 +5,14 @@ use super::position;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
-use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Scan, ScanContext};
+use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Part, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::session::client;
 use crate::pg::session::xact;
 use crate::remote::{Statement, Value};
 use crate::settings::{self, ReadFrom};
 use crate::stats::Counted;
-use crate::transaction::{self, Execution, Fetch, Mode, Step};
+use crate::transaction::{self, Execution, Fetch, Mode, OpenPortal, Step};
 use helios_core::frames;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::VecDeque;
@@ -42,16 +42,28 @@ pub struct NodeScan {
     refuses_copies: bool,
     /// The client, who gets the rows unchanged, has received their description.
     told: bool,
+    /// The part's portal, if it was opened together with those of others.
+    portal: Option<OpenPortal>,
+    /// The numbers under which rows were sent to the node ahead of the statement.
+    sent: Option<(NodeId, Vec<i64>)>,
 }
 
 impl NodeScan {
+    /// Lets a part read from a portal that is open on its node.
+    pub(super) fn read_from(&mut self, portal: OpenPortal) {
+        self.portal = Some(portal);
+    }
+
     /// Chooses the node of the statement: a replica if it is read-only and alone in its transaction, and the session
     /// wants it.
     fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Attempt<NodeId>> {
         let plan = context.plan();
-        let Attempt::Done(node) = super::locate_or_replan(plan.namespaces())? else {
-            return Ok(Attempt::Replan);
+        // What rows of other places it needs was decided for this node.
+        let place = match plan.has_sources() {
+            true => Attempt::Done(super::locate(plan.namespaces())?),
+            false => super::locate_or_replan(plan.namespaces())?,
         };
+        let Attempt::Done(node) = place else { return Ok(Attempt::Replan) };
         let wanted = settings::READ_FROM.get() == ReadFrom::Any;
         let may = wanted && alone && !plan.writes() && !self.refuses_copies;
         let copy = if may { super::replica_reads::near(plan.namespaces())? } else { None };
@@ -62,13 +74,18 @@ impl NodeScan {
     /// Sends the statement to its node.
     fn start(
         &mut self,
-        context: &ScanContext,
-        formats: Option<&[i16]>,
+        context: &mut ScanContext,
+        client: Option<&[i16]>,
         fetch: Option<Fetch>,
     ) -> Result<Attempt<Execution>> {
+        if let Some(opened) = self.portal.take() {
+            return opened.fetch(BATCH).map(Attempt::Done);
+        }
+        let own = if client.is_none() { context.formats() } else { Vec::new() };
         let plan = context.plan();
         let mut params = context.params(plan.params());
-        let mode = super::mode();
+        // What is sent ahead of the statement is in its transaction.
+        let mode = if plan.has_sources() { Mode::Transaction } else { super::mode() };
         let fetch = match fetch {
             Some(fetch) => fetch,
             // A statement without result rows needs no batches, and no separate message to close a portal.
@@ -82,17 +99,23 @@ impl NodeScan {
         if params.has_user_types() {
             super::remote_types::translate(&mut params, node, mode)?;
         }
+        if plan.has_sources() {
+            self.sent = Some((node, super::shipping::send(context, node)?));
+            for (number, id) in self.sent.iter().flat_map(|(_, numbers)| numbers).zip(1..) {
+                params.put_number((plan.params() + id) as usize, *number);
+            }
+        }
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
         // Decoding can still fail here, after a node that was alone in its transaction has committed.
-        let may_fail_here = plan.writes() && formats.is_none() && context.has_columns();
+        let may_fail_here = plan.writes() && client.is_none() && context.has_columns();
         let alone = matches!(fetch, Fetch::All) && !may_fail_here;
         let mode = if alone { mode } else { Mode::Transaction };
         let statement = Statement {
             sql: plan.sql(),
             types: params.types(),
             values: &values,
-            result_formats: formats.unwrap_or_default(),
+            result_formats: client.unwrap_or(&own),
             reuse: !params.is_empty() || crate::pg::exec::nesting::depth() > 1,
             columns: plan.columns(),
         };
@@ -108,7 +131,7 @@ impl NodeScan {
     }
 
     /// Restarts on the primary after a replica has failed.
-    fn start_again(&mut self, context: &ScanContext) -> Result<Attempt<Execution>> {
+    fn start_again(&mut self, context: &mut ScanContext) -> Result<Attempt<Execution>> {
         self.refuses_copies = true;
         self.start(context, None, Some(Fetch::All))
     }
@@ -152,7 +175,7 @@ impl NodeScan {
 
     /// Runs the statement under EXPLAIN ANALYZE on the node and keeps the output.
     fn analyze(&mut self, context: &ScanContext, options: &str) -> Result<()> {
-        self.analyzed = explain::on_node(context, options)?;
+        self.analyzed = explain::on_node(context, options, explain::Runs::Yes)?;
         self.done = true;
         Ok(())
     }
@@ -221,6 +244,8 @@ impl Scan for NodeScan {
             on_copy: false,
             refuses_copies: false,
             told: false,
+            portal: None,
+            sent: None,
         }
     }
 
@@ -277,10 +302,33 @@ impl Scan for NodeScan {
     fn end(&mut self) -> Result<()> {
         self.counted.done(0);
         let ended = self.execution.take().map_or(Ok(()), |mut execution| execution.close());
+        if let (Some((node, numbers)), Ok(())) = (self.sent.take(), &ended) {
+            super::shipping::forget(node, &numbers)?;
+        }
         if crate::pg::exec::nesting::depth() == 0 {
             transaction::close_portals(); // the portal here was closed by a message of the client's
         }
         ended
+    }
+
+    fn begin_parts(parts: &mut [Part<'_, Self>]) -> Result<()> {
+        super::parts::open_together(parts)?;
+        // One of each node begins at once; the others follow when it is their turn in the plan.
+        let mut busy = Vec::new();
+        for part in parts {
+            let Some(node) = super::parts::place(&part.context)? else { continue };
+            if busy.contains(&node) {
+                continue;
+            }
+            busy.push(node);
+            part.scan.counted = Counted::begin(part.context.plan().namespaces());
+            if let Attempt::Done(execution) =
+                part.scan.start(&mut part.context, None, Some(Fetch::Batch(BATCH)))?
+            {
+                part.scan.execution = Some(execution);
+            }
+        }
+        Ok(())
     }
 
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {
@@ -304,6 +352,7 @@ impl NodeScan {
                 self.counted = Counted::begin(context.plan().namespaces());
             }
             if self.kept.is_none()
+                && self.portal.is_none()
                 && xact::nest_level() > self.level
                 && self.keep_rows(context)? == Attempt::Replan
             {
@@ -315,6 +364,8 @@ impl NodeScan {
                 return context.store(&row).map(|()| Attempt::Done(Next::Row));
             }
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
+            // Others of the same plan may use the session to the node in between.
+            let limit = limit.or(context.is_part().then_some(BATCH));
             let started = self.start(context, None, limit.map(Fetch::Batch));
             let started = match started {
                 Err(_) if self.on_copy => self.start_again(context)?,

@@ -1,7 +1,7 @@
 //! Decides where a query runs: collects what it touches as plain data, and asks the router.
 
-use super::relations::{OnNode, holds_rows, may_move};
-use super::{catalogs, remote_query};
+use super::relations::{OnNode, holds_rows, is_elsewhere, may_move};
+use super::{catalogs, remote_query, shipped, sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::executor::function_rules::KnownFunctions;
@@ -10,19 +10,21 @@ use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::planner::Planned;
 use crate::pg::session;
+use crate::pg::tree::row_fence;
+use crate::pg::tree::set_aside;
 use crate::pg::tree::{QueryTree, RelationUse, Survey};
 use helios_core::route::{self, Route, Touched};
-use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 
 /// The objects that a query touches, and the namespaces of the remote ones.
 #[derive(Default)]
-struct Facts {
-    touched: Vec<Touched>,
-    namespaces: Vec<Oid>,
+pub(super) struct Facts {
+    pub(super) touched: Vec<Touched>,
+    pub(super) namespaces: Vec<Oid>,
     /// The query names a view in a plain schema, which does not exist on nodes.
-    local_view: bool,
+    pub(super) local_view: bool,
     /// The query names a built-in relation.
-    catalogs: bool,
+    pub(super) catalogs: bool,
 }
 
 /// Surveys a query and decides; for a remote query, returns its plan.
@@ -34,7 +36,11 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
             survey.redirect::<KnownFunctions>(may_move)?;
             Ok(Planned::Here)
         }
+        Route::Parts => in_parts(query, &survey),
         Route::Refused(reason) => {
+            if let Some(plan) = shipped::plan(query, &survey, &facts.touched)? {
+                return Ok(Planned::Remote(plan));
+            }
             Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
                 .detail(reason.detail)
                 .hint(reason.hint))
@@ -44,18 +50,46 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
             Ok(Planned::Here)
         }
         Route::Node { node, .. } => {
-            let Facts { namespaces, local_view, catalogs, .. } = facts;
-            remote_query::plan(
-                query,
-                source,
-                survey,
-                OnNode { node, namespaces, local_view, catalogs },
-            )
+            let Facts { touched, namespaces, local_view, catalogs } = facts;
+            let place = OnNode { node, namespaces, local_view, catalogs };
+            match unsupported::check(query, &survey, &place) {
+                Ok(()) => remote_query::plan(query, source, survey, place),
+                // What the node cannot do, this server does over the node's rows.
+                Err(_) if route::may_run_in_parts(&touched) => in_parts(query, &survey),
+                Err(error) => Err(error),
+            }
         }
     }
 }
 
-fn node_name(id: i32) -> String {
+/// Lets PostgreSQL plan a query here, over the rows of nodes.
+fn in_parts(query: QueryTree<'_>, survey: &Survey<'_>) -> Result<Planned> {
+    survey.redirect::<KnownFunctions>(may_move)?;
+    let relations: Vec<Oid> = survey.relations.iter().map(|relation| relation.oid).collect();
+    sizes::fetch(&relations)?;
+    let parts = match names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) {
+        Some(function) => {
+            set_aside::set_aside::<KnownFunctions>(query, function, &mut is_on_one_node)?
+        }
+        None => Vec::new(),
+    };
+    row_fence::keep_copies(query, &mut is_elsewhere)?;
+    Ok(Planned::InParts(parts))
+}
+
+/// Whether a query that only reads has everything on one node.
+fn is_on_one_node(survey: &Survey<'_>) -> Result<bool> {
+    let facts = gather(survey)?;
+    let bound = survey.bound.is_some() || !survey.functions.is_empty();
+    Ok(!bound && !facts.catalogs && matches!(route::route(&facts.touched, &node_name), Route::Node { .. }))
+}
+
+/// The namespaces on nodes that a query touches.
+pub fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
+    Ok(gather(&query.survey::<KnownFunctions>())?.namespaces)
+}
+
+pub(super) fn node_name(id: i32) -> String {
     match catalog::node(NodeId(id)) {
         Ok(node) => node.name.clone(),
         // The node was removed after the placement was read; its ID still identifies it.
@@ -64,7 +98,7 @@ fn node_name(id: i32) -> String {
 }
 
 /// Looks up the locations of everything that `survey` found.
-fn gather(survey: &Survey) -> Result<Facts> {
+pub(super) fn gather(survey: &Survey) -> Result<Facts> {
     let mut facts = Facts::default();
     for relation in survey.relations.iter().chain(&survey.data_arguments) {
         facts.add_relation(*relation)?;

@@ -5,6 +5,7 @@ use crate::catalog::own_objects::{asks_directory, is_internal, is_own_view};
 use crate::error::{Error, Result};
 use crate::executor::server_functions::{FunctionScope, scope_of};
 use crate::pg::catalog::names::{displayed_call, displayed_relation_name};
+use crate::pg::hooks::executor::PlannedRelation;
 use crate::pg::tree::Survey;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
@@ -24,10 +25,10 @@ pub(super) fn check(survey: &Survey) -> Result<()> {
 }
 
 /// 0A000 if a function that runs on a node reads the directory through one of Helios' views, because it is empty there.
-pub(super) fn check_views(mut relations: impl Iterator<Item = (Oid, u8)>) -> Result<()> {
-    let ours = |(oid, kind): &(Oid, u8)| *kind == b'v' && is_own_view(*oid);
+pub(super) fn check_views(mut relations: impl Iterator<Item = PlannedRelation>) -> Result<()> {
+    let ours = |relation: &PlannedRelation| relation.kind == b'v' && is_own_view(relation.oid);
     match relations.find(ours) {
-        Some((view, _)) => Err(Error::new(
+        Some(PlannedRelation { oid: view, .. }) => Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             format!("cannot read {} in a function that runs on a node", displayed_relation_name(view)),
         )

@@ -6,17 +6,20 @@
 //! Locks: none are taken while planning; the executor locks the shards and reads the placement again.
 
 mod catalogs;
-mod decision;
+pub mod decision;
 pub mod local_functions;
-mod relations;
+pub mod relations;
 pub mod remote_query;
 mod session_user;
+mod shipped;
+pub mod sizes;
 pub mod unsupported;
 
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::exec::nesting;
+use crate::pg::hooks::executor::PlannedRelation;
 use crate::pg::hooks::planner::{Planned, Review};
 use crate::pg::tree::QueryTree;
 use crate::settings::session;
@@ -77,14 +80,14 @@ fn first_remote(relations: &[Oid]) -> Result<Option<Oid>> {
 }
 
 /// Rejects a plan that would read or write a shell. Should never be needed.
-pub fn guard(relations: &mut dyn Iterator<Item = (Oid, u8)>) -> Result<()> {
+pub fn guard(relations: &mut dyn Iterator<Item = PlannedRelation>) -> Result<()> {
     if catalog::proof::is_coordinators() && (nesting::depth() > 0 || nesting::is_nested()) {
         return local_functions::check_views(relations);
     }
     if !catalog::in_use() {
         return Ok(());
     }
-    for (oid, kind) in relations {
+    for PlannedRelation { oid, kind, .. } in relations.filter(|relation| relation.used) {
         // Rows are routed to partitions at execution, so the plan does not name these.
         let shell = match kind {
             b'p' => first_remote(&crate::pg::catalog::names::inheritors(oid))?,

@@ -33,6 +33,11 @@ pub fn is_remote(relation: Oid) -> Result<bool> {
     }
 }
 
+/// Whether the relation's rows are on a node, and not here.
+pub fn is_elsewhere(relation: Oid) -> Result<bool> {
+    Ok(catalog::in_use() && is_remote(relation)?)
+}
+
 /// Whether the relation is local now, but may have moved when the statement runs.
 pub fn may_move(relation: Oid) -> Result<bool> {
     match names::relation_namespace(relation) {

@@ -66,7 +66,6 @@ pub(super) fn plan(
     survey: Survey<'_>,
     place: OnNode,
 ) -> Result<Planned> {
-    unsupported::check(query, &survey, &place)?;
     let text = match query.source() {
         Source::Statement if place.local_view => expanded(query)?,
         Source::Statement => own_or_deparsed(query, source, &survey)?,
@@ -87,6 +86,7 @@ pub(super) fn plan(
         writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
         unsettles: volatile,
         namespaces: place.namespaces,
+        sources: Vec::new(),
     };
     Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
         Planned::Expression { plan, params: survey.params, function: evaluator()? }

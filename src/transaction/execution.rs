@@ -65,6 +65,11 @@ pub(super) fn borrow(link: &RefCell<Link>) -> Result<RefMut<'_, Link>> {
 }
 
 impl Execution {
+    /// A portal, whose rows the reader gets.
+    pub(super) fn of_portal(reader: Reader, portal: u32) -> Self {
+        Self { reader, portal: Some(portal), mode: Mode::Transaction, writes: false }
+    }
+
     /// Reads the next event. `on_row` gets the body of one DataRow message; it may run statements on the same node.
     /// Notices are raised as they arrive.
     #[inline]

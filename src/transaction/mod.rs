@@ -22,6 +22,7 @@ pub mod link;
 pub mod links;
 pub mod mode;
 pub mod node_settings;
+pub mod open_portals;
 pub mod portals;
 pub mod recovery;
 pub mod result_stream;
@@ -43,6 +44,7 @@ pub use execution::{
 };
 pub use links::sessions_made;
 pub use mode::{Fetch, Mode};
+pub use open_portals::{OpenPortal, PortalQuery, open_portals};
 pub use recovery::{RecoveryAction, in_doubt, recover};
 pub use safe_path::SafePath;
 pub use sessions::{

@@ -82,6 +82,8 @@ pub enum Route {
         /// The shards to be locked before the placement is read again, without duplicates, in ascending order.
         shards: Vec<ShardUse>,
     },
+    /// On this server, over the rows that its parts fetch from nodes.
+    Parts,
     /// Nowhere: the error to be raised.
     Refused(Refusal),
 }
@@ -91,17 +93,18 @@ pub enum Route {
 ///
 /// - nothing of another node: here;
 /// - things of one node, with nothing else but catalogs and reference tables that are read: on that node;
-/// - things of several nodes, or of a node and of this server, or of a node and a reference table that is changed or
-///   locked: refused.
+/// - things of several nodes, or of a node and of this server, that are only read on nodes: in parts;
+/// - the same with something of a node that is changed or locked, or with a reference table that is, or with `lastval()`:
+///   refused.
 pub fn route<'a>(
-    touched: impl IntoIterator<Item = &'a Touched>,
+    touched: impl IntoIterator<Item = &'a Touched> + Clone,
     node_name: &dyn Fn(i32) -> String,
 ) -> Route {
     let mut nodes = BTreeSet::new();
     let mut shards: BTreeMap<i64, bool> = BTreeMap::new();
     let mut remote = BTreeSet::new();
     let mut local = BTreeSet::new();
-    for thing in touched {
+    for thing in touched.clone() {
         match thing {
             Touched::Remote { node, shard, write, schema } => {
                 nodes.insert(*node);
@@ -128,6 +131,19 @@ pub fn route<'a>(
             let shards = shards.into_iter().map(|(shard, write)| ShardUse { shard, write });
             Route::Node { node, shards: shards.collect() }
         }
+        _ if may_run_in_parts(touched) => Route::Parts,
         _ => Route::Refused(Refusal::new(&nodes, &remote, &local, node_name)),
     }
+}
+
+/// Whether this server can do everything that a statement does, apart from reading rows of nodes.
+pub fn may_run_in_parts<'a>(touched: impl IntoIterator<Item = &'a Touched>) -> bool {
+    touched.into_iter().all(|thing| match thing {
+        Touched::Remote { write, .. } | Touched::Reference { write, .. } => !write,
+        Touched::LastValue { .. } => false,
+        Touched::LocalTable { .. }
+        | Touched::TempTable { .. }
+        | Touched::Catalog
+        | Touched::LocalSequence { .. } => true,
+    })
 }

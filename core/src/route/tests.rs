@@ -52,6 +52,7 @@ fn every_mix_of_things() {
         reference(false),
         reference(true),
     ];
+    const NOT_IN_PARTS: u32 = 0b10_1110_0000_0010;
     let (one, two, here) = (0b0010_0000_0111, 0b0100_0000_1000, 0b10_1001_0111_0000);
     for set in 0u32..1 << things.len() {
         let chosen = || things.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1);
@@ -73,6 +74,8 @@ fn every_mix_of_things() {
                 node(1, &shards)
             }
             (false, true, false) => node(2, if set & 8 != 0 { &[(12, false)] } else { &[] }),
+            // Things of a node are only read, and nothing is asked that one place alone can answer.
+            _ if set & NOT_IN_PARTS == 0 => Route::Parts,
             _ => {
                 assert!(matches!(decision, Route::Refused(_)), "{forward:?} is {decision:?}");
                 continue;
@@ -98,6 +101,16 @@ fn a_refusal_of_several_nodes_names_schemas_and_nodes() {
         "Schema \"tenant_1\" is on node \"node-1\", schema \"tenant_2\" is on node \"node-2\"."
     );
     assert!(refusal.hint.contains("helios_migrate_schema()"));
+}
+
+#[test]
+fn what_is_read_in_several_places_runs_in_parts() {
+    assert_eq!(of(&[remote(1, "a", 4, false), remote(2, "b", 5, false)]), Route::Parts);
+    assert_eq!(of(&[remote(1, "a", 4, false), table("public.t", true)]), Route::Parts);
+    assert_eq!(
+        of(&[remote(1, "a", 4, false), Touched::TempTable { name: "t".into() }]),
+        Route::Parts
+    );
 }
 
 #[test]
@@ -138,7 +151,7 @@ fn a_node_known_from_lastval_alone_is_named() {
 #[test]
 fn a_long_refusal_is_cut() {
     let touched: Vec<Touched> =
-        (1..=30).map(|i| remote(i, &format!("s{i:02}"), i64::from(i), false)).collect();
+        (1..=30).map(|i| remote(i, &format!("s{i:02}"), i64::from(i), true)).collect();
     let refusal = refusal(&touched);
     assert_eq!(refusal.detail.matches("schema ").count() + 1, 8, "{}", refusal.detail);
     assert!(refusal.detail.ends_with("schema \"s08\" is on node \"node-8\", and 22 more."));

@@ -6,14 +6,16 @@
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
-use crate::pg::exec::decode::{self, RowDecoder};
+use crate::pg::exec::decode::{self, RowDecoder, RowFormat};
 use crate::pg::exec::explain::ExplainOutput;
+use crate::pg::exec::kept_rows::KeptRows;
+use crate::pg::exec::local_rows;
 use crate::pg::exec::params::Params;
 use crate::pg::exec::remote_plan::{self, Methods, PlanView};
 use crate::pg::exec::replan::Replanned;
 use crate::pg::session::backend_state;
 use pgrx::pg_sys::{self, NodeTag};
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -50,13 +52,23 @@ pub trait Scan: Sized {
     fn rescan(&mut self) -> Result<()>;
     /// Ends the statement on the node.
     fn end(&mut self) -> Result<()>;
+    /// Sends what the parts of a plan ask their nodes for, before the plan runs: all of them see the rows as they are now.
+    fn begin_parts(parts: &mut [Part<'_, Self>]) -> Result<()>;
     /// Adds lines to the output of EXPLAIN.
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()>;
 }
 
+/// A part of a plan that is about to run.
+pub struct Part<'a, S> {
+    /// The executor around it.
+    pub context: ScanContext,
+    /// Its scan.
+    pub scan: &'a mut S,
+}
+
 /// Parts of the executor that a scan may use.
 pub struct ScanContext {
-    node: *mut pg_sys::CustomScanState,
+    pub(super) node: *mut pg_sys::CustomScanState,
 }
 
 /// How rows are passed unchanged to the client.
@@ -71,10 +83,10 @@ pub struct ClientRows<'a> {
 
 /// The scan state known to PostgreSQL, which begins with its own struct.
 #[repr(C)]
-struct State {
-    css: pg_sys::CustomScanState,
+pub(super) struct State {
+    pub(super) css: pg_sys::CustomScanState,
     /// The [`Scan`], of the type with which [`install`] was called.
-    scan: *mut c_void,
+    pub(super) scan: *mut c_void,
     decoder: *mut RowDecoder,
     /// All null unless the statement was replanned.
     replanned: Replanned,
@@ -82,6 +94,8 @@ struct State {
     limit: u64,
     /// The rows are not used.
     rows_unwanted: bool,
+    /// All null where rows are not kept.
+    pub(super) kept: KeptRows,
     callback: pg_sys::MemoryContextCallback,
 }
 
@@ -89,24 +103,34 @@ static EXEC: OnceLock<Methods<pg_sys::CustomExecMethods>> = OnceLock::new();
 
 /// Registers the scan; called once, when the library is loaded.
 pub(in crate::pg) fn install<S: Scan>() {
-    EXEC.get_or_init(|| {
-        Methods(pg_sys::CustomExecMethods {
-            CustomName: c"Helios".as_ptr(),
-            BeginCustomScan: Some(begin),
-            ExecCustomScan: Some(exec::<S>),
-            EndCustomScan: Some(end::<S>),
-            ReScanCustomScan: Some(rescan::<S>),
-            MarkPosCustomScan: None,
-            RestrPosCustomScan: None,
-            EstimateDSMCustomScan: None,
-            InitializeDSMCustomScan: None,
-            ReInitializeDSMCustomScan: None,
-            InitializeWorkerCustomScan: None,
-            ShutdownCustomScan: None,
-            ExplainCustomScan: Some(explain::<S>),
-        })
-    });
+    EXEC.get_or_init(|| methods::<S>(c"Helios", exec::<S>, rescan::<S>));
     remote_plan::register(create::<S>);
+}
+
+type Exec = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot;
+type Rescan = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState);
+
+/// The callbacks of a scan.
+pub(super) fn methods<S: Scan>(
+    name: &'static CStr,
+    exec: Exec,
+    rescan: Rescan,
+) -> Methods<pg_sys::CustomExecMethods> {
+    Methods(pg_sys::CustomExecMethods {
+        CustomName: name.as_ptr(),
+        BeginCustomScan: Some(begin),
+        ExecCustomScan: Some(exec),
+        EndCustomScan: Some(end::<S>),
+        ReScanCustomScan: Some(rescan),
+        MarkPosCustomScan: None,
+        RestrPosCustomScan: None,
+        EstimateDSMCustomScan: None,
+        InitializeDSMCustomScan: None,
+        ReInitializeDSMCustomScan: None,
+        InitializeWorkerCustomScan: None,
+        ShutdownCustomScan: None,
+        ExplainCustomScan: Some(explain::<S>),
+    })
 }
 
 fn exec_methods() -> *const pg_sys::CustomExecMethods {
@@ -215,20 +239,53 @@ impl ScanContext {
         unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
     }
 
+    /// Runs a query here, with the first parameters of the statement; `on_row` gets the body of a DataRow message for each row,
+    /// as [`crate::pg::exec::shipped_rows`] takes them.
+    pub fn local_rows(
+        &self,
+        sql: &[u8],
+        params: i32,
+        on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        // SAFETY: the executor's parameter list is valid (or null) during execution, which has a snapshot.
+        unsafe { local_rows::each(sql, (*self.estate()).es_param_list_info, params, on_row) }
+    }
+
     /// Whether the result has columns.
     pub fn has_columns(&self) -> bool {
         // SAFETY: the slot has its descriptor from ExecInitCustomScan.
         unsafe { (*(*self.slot()).tts_tupleDescriptor).natts > 0 }
     }
 
-    /// Stores a row (the body of a DataRow message, text format) in the scan's slot.
+    /// Stores a row (the body of a DataRow message, in [`Self::formats`]) in the scan's slot.
     pub fn store(&mut self, row: &[u8]) -> Result<()> {
         let slot = self.slot();
-        let state = self.state();
-        // SAFETY: the decoder was made for this slot in `begin`; the expression context belongs to this node.
+        // SAFETY: the decoder was made for this slot; the expression context belongs to this node.
         unsafe {
-            let memory = (*state.css.ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
-            (*state.decoder).decode(row, slot, memory)
+            let memory = (*(*self.node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
+            self.decoder().decode(row, slot, memory)
+        }
+    }
+
+    /// The format codes of the rows that [`Self::store`] takes, one for each column; none if all are text.
+    pub fn formats(&mut self) -> Vec<i16> {
+        self.decoder().formats()
+    }
+
+    /// Rows that go to the client as they are need none, so it is made when it is wanted.
+    fn decoder(&mut self) -> &mut RowDecoder {
+        let slot = self.slot();
+        let estate = self.estate();
+        let state = self.state();
+        // SAFETY: the slot has its descriptor from ExecInitCustomScan; the decoder is dropped with the State.
+        unsafe {
+            if state.decoder.is_null() {
+                let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+                let decoder = RowDecoder::new((*slot).tts_tupleDescriptor, RowFormat::Exact);
+                pg_sys::MemoryContextSwitchTo(before);
+                state.decoder = Box::into_raw(Box::new(decoder));
+            }
+            &mut *state.decoder
         }
     }
 
@@ -249,8 +306,18 @@ impl ScanContext {
         slot
     }
 
-    /// Adds to the number of rows changed by a data-modifying statement, for its command tag.
+    /// Whether the scan is a part of a plan that PostgreSQL made.
+    pub fn is_part(&self) -> bool {
+        // SAFETY: the node is one of ours.
+        unsafe { !ptr::eq((*self.node).methods, exec_methods()) }
+    }
+
+    /// Adds to the number of rows changed by a data-modifying statement, for its command tag. The rows of a part are
+    /// counted by the node of the plan that takes them.
     pub fn add_processed(&mut self, rows: u64) {
+        if self.is_part() {
+            return;
+        }
         // SAFETY: the executor state is valid during execution.
         unsafe {
             let estate = self.estate();
@@ -263,16 +330,17 @@ impl ScanContext {
 
 unsafe extern "C-unwind" fn create<S: Scan>(_plan: *mut pg_sys::CustomScan) -> *mut pg_sys::Node {
     // SAFETY: called by ExecInitCustomScan; see `new_state`.
-    unsafe { trampoline(ptr::null_mut(), || Ok(new_state::<S>())) }
+    unsafe { trampoline(ptr::null_mut(), || Ok(new_state::<S>(exec_methods()))) }
 }
 
-fn new_state<S: Scan>() -> *mut pg_sys::Node {
+/// The state of a scan that has these callbacks.
+pub(super) fn new_state<S: Scan>(methods: *const pg_sys::CustomExecMethods) -> *mut pg_sys::Node {
     // SAFETY: a zeroed State with its tag and methods is a valid CustomScanState; the callback is part of it, in the
     // query's memory context, whose reset runs it exactly once.
     unsafe {
         let state = pg_sys::palloc0(size_of::<State>()).cast::<State>();
         (*state).css.ss.ps.type_ = NodeTag::T_CustomScanState;
-        (*state).css.methods = exec_methods();
+        (*state).css.methods = methods;
         (*state).scan = Box::into_raw(Box::new(S::new())).cast();
         (*state).callback.func = Some(drop_state::<S>);
         (*state).callback.arg = state.cast();
@@ -287,7 +355,7 @@ fn new_state<S: Scan>() -> *mut pg_sys::Node {
 unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     let state = state.cast::<State>();
     // SAFETY: runs once, when the State's memory is freed; the scan was created by `new_state` for this type; the decoder
-    // was created by `begin`, or is null.
+    // was created by `decoder`, or is null.
     unsafe {
         drop(Box::from_raw((*state).scan.cast::<S>()));
         if !(*state).decoder.is_null() {
@@ -296,23 +364,25 @@ unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     }
 }
 
+/// The executor has readied the scan's slot; nothing is done before the first row is wanted.
 unsafe extern "C-unwind" fn begin(
-    node: *mut pg_sys::CustomScanState,
+    _node: *mut pg_sys::CustomScanState,
     _estate: *mut pg_sys::EState,
     _flags: c_int,
 ) {
-    // SAFETY: called by ExecInitCustomScan with a State of ours.
-    unsafe {
-        trampoline((), || {
-            let slot = (*node).ss.ss_ScanTupleSlot;
-            let decoder = RowDecoder::new((*slot).tts_tupleDescriptor);
-            (*node.cast::<State>()).decoder = Box::into_raw(Box::new(decoder));
-            Ok(())
-        })
-    }
 }
 
-unsafe extern "C-unwind" fn exec<S: Scan>(
+/// Empties the scan's slot.
+///
+/// # Safety
+/// `node` is one of ours.
+pub(super) unsafe fn empty(node: *mut pg_sys::CustomScanState) {
+    // SAFETY: only plain frames lie above.
+    unsafe { trampoline((), || Ok(ScanContext { node }.clear()).map(|_| ())) }
+}
+
+/// Gives the next row, as the scan's slot.
+pub(super) unsafe extern "C-unwind" fn exec<S: Scan>(
     node: *mut pg_sys::CustomScanState,
 ) -> *mut pg_sys::TupleTableSlot {
     // SAFETY: called by the executor with a State of ours. What is replanned runs outside of `trampoline`, as
@@ -334,7 +404,8 @@ unsafe extern "C-unwind" fn exec<S: Scan>(
     }
 }
 
-unsafe extern "C-unwind" fn rescan<S: Scan>(node: *mut pg_sys::CustomScanState) {
+/// Begins again with a new request.
+pub(super) unsafe extern "C-unwind" fn rescan<S: Scan>(node: *mut pg_sys::CustomScanState) {
     // SAFETY: called by the executor with a State of ours.
     unsafe {
         let state = node.cast::<State>();
@@ -351,6 +422,7 @@ unsafe extern "C-unwind" fn end<S: Scan>(node: *mut pg_sys::CustomScanState) {
         let state = node.cast::<State>();
         trampoline((), || {
             (*state).replanned.end();
+            (*state).kept.end();
             (*(*state).scan.cast::<S>()).end()
         })
     }

@@ -52,6 +52,12 @@ impl Params {
         self.values.iter().map(|(binary, range)| (*binary, range.clone().map(|r| &self.bytes[r])))
     }
 
+    /// Adds a bigint with this number (from 1, ascending); skipped numbers become NULL.
+    pub fn put_number(&mut self, id: usize, number: i64) {
+        // SAFETY: a value of its type, passed by value.
+        unsafe { self.put(id, pg_sys::INT8OID, Some(pg_sys::Datum::from(number))) }
+    }
+
     /// # Safety
     /// `list` is null or a valid parameter list.
     pub(in crate::pg) unsafe fn collect(list: pg_sys::ParamListInfo, count: i32) -> Self {

@@ -66,6 +66,8 @@ pub struct RemotePlan {
     pub unsettles: bool,
     /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
+    /// Queries to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
+    pub sources: Vec<Vec<u8>>,
 }
 
 /// The fields of a [`RemotePlan`] as stored in a plan tree.
@@ -83,23 +85,54 @@ unsafe impl<T> Sync for Methods<T> {}
 unsafe impl<T> Send for Methods<T> {}
 
 static SCAN: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
+static PART: OnceLock<Methods<pg_sys::CustomScanMethods>> = OnceLock::new();
 
 type Create = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScan) -> *mut pg_sys::Node;
 
 /// Registers the custom scan for plans that run on a node; called once, when the library is loaded.
 pub(in crate::pg) fn register(create: Create) {
-    let scan = SCAN.get_or_init(|| {
+    register_as(&SCAN, c"Helios", create);
+}
+
+/// Registers the custom scan of parts of plans; once, when the library is loaded.
+pub(in crate::pg) fn register_part(create: Create) {
+    register_as(&PART, c"Helios Part", create);
+}
+
+fn register_as(
+    table: &'static OnceLock<Methods<pg_sys::CustomScanMethods>>,
+    name: &'static CStr,
+    create: Create,
+) {
+    let methods = table.get_or_init(|| {
         Methods(pg_sys::CustomScanMethods {
-            CustomName: c"Helios".as_ptr(),
+            CustomName: name.as_ptr(),
             CreateCustomScanState: Some(create),
         })
     });
     // SAFETY: the table is static.
-    unsafe { pg_sys::RegisterCustomScanMethods(&scan.0) }
+    unsafe { pg_sys::RegisterCustomScanMethods(&methods.0) }
 }
 
 fn scan_methods() -> *const pg_sys::CustomScanMethods {
     SCAN.get().map_or(ptr::null(), |methods| &raw const methods.0)
+}
+
+/// Methods of the scan of a part of a plan.
+pub(in crate::pg) fn part_methods() -> *const pg_sys::CustomScanMethods {
+    PART.get().map_or(ptr::null(), |methods| &raw const methods.0)
+}
+
+/// Whether a node of a plan is a part that runs on a node of the cluster.
+///
+/// # Safety
+/// `plan` is valid.
+pub(in crate::pg) unsafe fn is_part(plan: *const pg_sys::Plan) -> bool {
+    // SAFETY: by the caller's promise; the cast follows the tag.
+    unsafe {
+        (*plan).type_ == NodeTag::T_CustomScan
+            && ptr::eq((*plan.cast::<pg_sys::CustomScan>()).methods, part_methods())
+    }
 }
 
 /// Whether a finished plan contains Helios' scan: at the top, or below the Material node of a scrollable cursor.
@@ -212,6 +245,32 @@ unsafe fn describe(scan: *mut pg_sys::CustomScan, source: *mut pg_sys::List) {
     }
 }
 
+/// Adds the relations of a query that a node runs to the plan that it is a part of, so that they are locked and checked here.
+///
+/// # Safety
+/// Both are valid.
+pub(in crate::pg) unsafe fn add_relations(
+    statement: *mut pg_sys::PlannedStmt,
+    query: *mut pg_sys::Query,
+) {
+    // SAFETY: by the caller's promise; what is called in here owns nothing that an error would have to drop.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            #[cfg(feature = "pg18")]
+            let before = list::len((*statement).rtable) as c_int;
+            collect_relations(query.cast(), statement.cast());
+            #[cfg(feature = "pg18")]
+            if list::len((*statement).rtable) as c_int > before {
+                (*statement).unprunableRelids = bms_add_range(
+                    (*statement).unprunableRelids,
+                    before + 1,
+                    list::len((*statement).rtable) as c_int,
+                );
+            }
+        });
+    }
+}
+
 /// Adds every relation of the query, at any depth, to the planned statement (`context`).
 unsafe extern "C-unwind" fn collect_relations(
     node: *mut pg_sys::Node,
@@ -280,7 +339,45 @@ unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::Lis
         }
         let mut list = lappend(ptr::null_mut(), makeString(sql).cast());
         list = lappend(list, numbers.cast());
-        lappend(list, namespaces.cast())
+        list = lappend(list, namespaces.cast());
+        for source in &plan.sources {
+            let sql = pnstrdup(source.as_ptr().cast(), source.len());
+            list = lappend(list, makeString(sql).cast());
+        }
+        list
+    }
+}
+
+const KEEPS_ROWS: usize = 8;
+
+/// The same for a part of a plan, which does not keep its rows.
+///
+/// # Safety
+/// In the planner's memory context.
+pub(in crate::pg) unsafe fn private_of_part(
+    plan: &RemotePlan,
+    columns: ResultColumns,
+) -> *mut pg_sys::List {
+    // SAFETY: what is called in here owns nothing that an error would have to drop; the second member is a list of
+    // integers.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            let private = private(plan, columns);
+            lappend_int(list::nth(private, 1), 0);
+            private
+        })
+    }
+}
+
+/// Lets a part keep its rows while they come, because they may be needed again.
+///
+/// # Safety
+/// `part` was made with [`private_of_part`], and nobody else uses it yet.
+pub(in crate::pg) unsafe fn keep_rows(part: *mut pg_sys::CustomScan) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let numbers = list::nth::<pg_sys::List>((*part).custom_private, 1);
+        (*(*numbers).elements.add(KEEPS_ROWS)).int_value = 1;
     }
 }
 
@@ -331,6 +428,14 @@ impl<'a> PlanView<'a> {
         self.number(2) != 0
     }
 
+    /// Whether this part keeps its rows, because they may be needed again.
+    ///
+    /// # Safety
+    /// It is the plan of a part.
+    pub(in crate::pg) unsafe fn keeps_rows(&self) -> bool {
+        self.number(KEEPS_ROWS) != 0
+    }
+
     /// See [`RemotePlan::unsettles`].
     pub fn unsettles(&self) -> bool {
         self.number(3) != 0
@@ -339,6 +444,23 @@ impl<'a> PlanView<'a> {
     /// The columns of the result.
     pub fn columns(&self) -> ResultColumns {
         ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
+    }
+
+    /// See [`RemotePlan::sources`].
+    pub fn sources(&self) -> Vec<&'a [u8]> {
+        const BEFORE: usize = 3;
+        // SAFETY: the members behind the third one are Strings that live as long as the plan.
+        unsafe {
+            let texts = list::iter::<pg_sys::String>(self.private).skip(BEFORE);
+            texts.map(|text| CStr::from_ptr((*text).sval).to_bytes()).collect()
+        }
+    }
+
+    /// Whether there are any.
+    pub fn has_sources(&self) -> bool {
+        const BEFORE: usize = 3;
+        // SAFETY: `private` was made by `private()`.
+        unsafe { list::len(self.private) > BEFORE }
     }
 
     /// See [`RemotePlan::namespaces`].

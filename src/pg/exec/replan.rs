@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::error::trampoline;
+use crate::pg::exec::kept_rows::show;
 use crate::pg::exec::remote_plan::PlanView;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{c_char, c_int, c_void};
@@ -32,7 +33,6 @@ unsafe extern "C-unwind" {
         kind: *const pg_sys::TupleTableSlotOps,
     ) -> *mut pg_sys::TupleTableSlot;
     fn CreateTupleDescCopy(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc;
-    fn slot_getsomeattrs_int(slot: *mut pg_sys::TupleTableSlot, count: c_int);
     fn SPI_connect() -> c_int;
     fn SPI_finish() -> c_int;
     fn SPI_prepare(sql: *const c_char, count: c_int, types: *mut Oid) -> pg_sys::SPIPlanPtr;
@@ -111,15 +111,7 @@ impl Replanned {
             self.changed -= counted;
             (*(*node).ss.ps.state).es_processed += counted;
             if found {
-                let slot = (*node).ss.ss_ScanTupleSlot;
-                let columns = (*(*slot).tts_tupleDescriptor).natts;
-                if columns > 0 {
-                    slot_getsomeattrs_int(self.row, columns);
-                }
-                let columns = columns as usize;
-                ptr::copy_nonoverlapping((*self.row).tts_values, (*slot).tts_values, columns);
-                ptr::copy_nonoverlapping((*self.row).tts_isnull, (*slot).tts_isnull, columns);
-                pg_sys::ExecStoreVirtualTuple(slot);
+                show(self.row, (*node).ss.ss_ScanTupleSlot);
             }
         }
         true
@@ -156,7 +148,7 @@ unsafe fn without_modifiers(columns: pg_sys::TupleDesc) -> pg_sys::TupleDesc {
 }
 
 /// Copies the first parameters of a list as values: the statement's text refers to them by number.
-unsafe fn copied(list: pg_sys::ParamListInfo, count: c_int) -> pg_sys::ParamListInfo {
+pub(super) unsafe fn copied(list: pg_sys::ParamListInfo, count: c_int) -> pg_sys::ParamListInfo {
     // SAFETY: the list is null or the executor's own; ids run from 1 to numParams.
     unsafe {
         let count = if list.is_null() { 0 } else { count.min((*list).numParams) };

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::custom_scan::{Attempt, Scan};
-use crate::pg::exec::{copy_change, custom_scan, nesting, remote_plan};
+use crate::pg::exec::{copy_change, custom_scan, nesting, part_scan, plan_walk, remote_plan};
 use crate::pg::hooks::run_by::RunBy;
 use crate::pg::session::client;
 use crate::pg::tree::list;
@@ -15,12 +15,23 @@ use std::sync::OnceLock;
 pub trait ExecutorHooks {
     /// State of the custom scan that runs a statement on a node.
     type Scan: Scan;
-    /// Rejects a plan that would read or write one of these relations (OID and `relkind`), however it was created.
-    fn check_relations(relations: &mut dyn Iterator<Item = (pg_sys::Oid, u8)>) -> Result<()>;
+    /// Rejects a plan that would read or write one of these relations, however it was created.
+    fn check_relations(relations: &mut dyn Iterator<Item = PlannedRelation>) -> Result<()>;
     /// Rejects a plan that would write relations that must not be written now.
     fn check_written(relations: &mut dyn Iterator<Item = pg_sys::Oid>) -> Result<()>;
     /// Called at the end of a client's statement. Raises no errors.
     fn statement_ended();
+}
+
+/// A relation that a finished plan names.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedRelation {
+    /// Its OID.
+    pub oid: pg_sys::Oid,
+    /// `pg_class.relkind`.
+    pub kind: u8,
+    /// Whether the plan reads, locks or changes its rows on this server.
+    pub used: bool,
 }
 
 static PREVIOUS: OnceLock<Previous> = OnceLock::new();
@@ -53,6 +64,7 @@ unsafe extern "C-unwind" {
 /// Installs the hooks and registers the custom scan; called once, when the library is loaded.
 pub(super) fn install<H: ExecutorHooks>() {
     custom_scan::install::<H::Scan>();
+    part_scan::install::<H::Scan>();
     // SAFETY: called while the library is loaded, in a single-threaded process.
     unsafe {
         PREVIOUS.get_or_init(|| Previous {
@@ -75,6 +87,9 @@ unsafe extern "C-unwind" fn start<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc
             Some(previous) => previous(desc, flags),
             None => standard_ExecutorStart(desc, flags),
         }
+        if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
+            trampoline((), || part_scan::begin_all::<H::Scan>((*desc).estate));
+        }
     }
 }
 
@@ -86,14 +101,20 @@ unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) ->
         if remote_plan::scan_of_plan((*statement).planTree) {
             return Ok(());
         }
+        let used = used_entries(statement);
         let mut relations = list::iter::<pg_sys::RangeTblEntry>((*statement).rtable)
+            .enumerate()
             // Since version 16 an expanded view is a subquery that still has its name.
-            .filter(|&rte| match (*rte).rtekind {
+            .filter(|&(_, rte)| match (*rte).rtekind {
                 pg_sys::RTEKind::RTE_RELATION => true,
                 pg_sys::RTEKind::RTE_SUBQUERY => (*rte).relid != pg_sys::Oid::INVALID,
                 _ => false,
             })
-            .map(|rte| ((*rte).relid, (*rte).relkind as u8));
+            .map(|(index, rte)| PlannedRelation {
+                oid: (*rte).relid,
+                kind: (*rte).relkind as u8,
+                used: used.contains(&(index + 1)),
+            });
         H::check_relations(&mut relations)?;
         let written = (*statement).resultRelations;
         if written.is_null() || flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int != 0 {
@@ -105,6 +126,28 @@ unsafe fn guard<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) ->
         let mut written = list::integers(written).map(|index| (*entry(index)).relid);
         H::check_written(&mut written)
     }
+}
+
+/// The numbers of range table entries whose rows the plan reads, locks or changes here. Others are named for their privileges
+/// alone, or read by parts on their nodes.
+///
+/// # Safety
+/// `statement` is a valid planned statement.
+unsafe fn used_entries(statement: *mut pg_sys::PlannedStmt) -> Vec<usize> {
+    let mut used = Vec::new();
+    // SAFETY: by the caller's promise; the lists are of integers and of PlanRowMark.
+    unsafe {
+        plan_walk::walk_statement(statement, &mut |plan, _| {
+            if !remote_plan::is_part(plan) {
+                used.extend(plan_walk::scanned(plan));
+            }
+        });
+        used.extend(list::integers((*statement).resultRelations).map(|number| number as usize));
+        let locked = list::iter::<pg_sys::PlanRowMark>((*statement).rowMarks)
+            .filter(|&mark| (*mark).markType != pg_sys::RowMarkType::ROW_MARK_COPY);
+        used.extend(locked.map(|mark| (*mark).rti as usize));
+    }
+    used
 }
 
 unsafe extern "C-unwind" fn run<H: ExecutorHooks>(

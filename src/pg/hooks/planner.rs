@@ -3,8 +3,10 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::evaluate;
+use crate::pg::exec::part_path::{self, PartHooks};
 use crate::pg::exec::remote_plan::{self, RemotePlan};
 use crate::pg::tree::list;
+use crate::pg::tree::set_aside::SetAside;
 use crate::pg::tree::{ParamUse, QueryTree};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
@@ -12,7 +14,7 @@ use std::ptr;
 use std::sync::OnceLock;
 
 /// Decisions of the extension while PostgreSQL analyzes and plans a query.
-pub trait PlannerHooks {
+pub trait PlannerHooks: PartHooks {
     /// Called with every analyzed query before it is rewritten; `named_variables` tells whether its source may refer to
     /// variables of a procedural language.
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>;
@@ -38,6 +40,8 @@ pub enum Review {
 pub enum Planned {
     /// PostgreSQL plans it.
     Here,
+    /// PostgreSQL plans it, over these queries that nodes run.
+    InParts(Vec<SetAside>),
     /// It runs on a node.
     Remote(RemotePlan),
     /// It is an expression, to be evaluated on a node.
@@ -70,6 +74,7 @@ unsafe extern "C-unwind" {
 
 /// Installs the hooks; called once, when the library is loaded.
 pub(super) fn install<H: PlannerHooks>() {
+    part_path::install::<H>();
     // SAFETY: called while the library is loaded, in a single-threaded process.
     unsafe {
         PREVIOUS.get_or_init(|| Previous {
@@ -95,15 +100,25 @@ unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
     // SAFETY: the arguments are the planner's own; the standard planner may change `parse`, so the second attempt
     // (an inlined function brought a relation in) needs the copy.
     unsafe {
-        let remote = trampoline(ptr::null_mut(), || plan_remote::<H>(parse, source, options));
-        if !remote.is_null() {
+        let decided = trampoline(Decided::Here, || decide::<H>(parse, source, options));
+        if let Decided::Planned(remote) = decided {
             return remote;
         }
-        let copy = trampoline(ptr::null_mut(), || Ok(copy_if_inlinable::<H>(parse)));
+        let copy = match decided {
+            Decided::Here => trampoline(ptr::null_mut(), || Ok(copy_if_inlinable::<H>(parse))),
+            _ => ptr::null_mut(),
+        };
+        let parts = part_path::planned();
         let local = match PREVIOUS.get().and_then(|p| p.planner) {
             Some(previous) => previous(parse, source, options, params),
             None => standard_planner(parse, source, options, params),
         };
+        if part_path::planned() != parts {
+            part_path::mark_repeated(local);
+        }
+        if let Decided::InParts(queries) = decided {
+            list::iter(queries).for_each(|query| remote_plan::add_relations(local, query));
+        }
         if copy.is_null() {
             return local;
         }
@@ -112,21 +127,40 @@ unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
     }
 }
 
-unsafe fn plan_remote<H: PlannerHooks>(
+/// What was decided before PostgreSQL plans.
+#[derive(Clone, Copy)]
+enum Decided {
+    Here,
+    /// Over queries that were set aside: a list of them.
+    InParts(*mut pg_sys::List),
+    Planned(*mut pg_sys::PlannedStmt),
+}
+
+unsafe fn decide<H: PlannerHooks>(
     parse: *mut pg_sys::Query,
     source: *const c_char,
     options: c_int,
-) -> Result<*mut pg_sys::PlannedStmt> {
+) -> Result<Decided> {
     // SAFETY: PostgreSQL passes a valid query and text.
     let (query, text) = unsafe { (QueryTree::new(parse), source_text(source)) };
-    let Some(query) = query else { return Ok(ptr::null_mut()) };
+    let Some(query) = query else { return Ok(Decided::Here) };
     Ok(match H::plan(query, text)? {
-        Planned::Remote(remote) => remote_plan::build(query, &remote, options),
+        Planned::Remote(remote) => {
+            Decided::Planned(remote_plan::build(query, &remote, options))
+        }
         Planned::Expression { plan, params, function } => {
             evaluate::substitute(query, &plan, &params, function);
-            ptr::null_mut()
+            Decided::Here
         }
-        Planned::Here => ptr::null_mut(),
+        Planned::InParts(queries) => {
+            let mut list: *mut pg_sys::List = ptr::null_mut();
+            for query in queries {
+                // SAFETY: a list of the planner's.
+                list = unsafe { pg_sys::lappend(list, query.as_ptr().cast()) };
+            }
+            Decided::InParts(list)
+        }
+        Planned::Here => Decided::Here,
     })
 }
 
@@ -167,7 +201,10 @@ unsafe fn replan<H: PlannerHooks>(
             (*entry).eref = pg_sys::makeAlias(pg_sys::get_rel_name(oid), ptr::null_mut());
             (*copy).rtable = pg_sys::lappend((*copy).rtable, entry.cast());
         }
-        plan_remote::<H>(copy, source, options)
+        Ok(match decide::<H>(copy, source, options)? {
+            Decided::Planned(remote) => remote,
+            _ => ptr::null_mut(),
+        })
     }
 }
 

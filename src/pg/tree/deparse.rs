@@ -44,9 +44,11 @@ const SETTINGS: [(&CStr, &CStr); 4] = [
     (c"extra_float_digits", c"3"),
 ];
 
+/// The text of a query, as [`query_text`].
+///
 /// # Safety
 /// `copy` is a valid query that nobody else uses: deparsing takes locks and may change it.
-unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
+pub(in crate::pg) unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
     // SAFETY: by the caller's promise.
     unsafe { deparse_marks::make_readable(copy) }?;
     let _readable = OwnSettings::begin(&SETTINGS);

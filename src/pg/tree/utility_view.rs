@@ -1,7 +1,7 @@
 //! Safe views of the utility statements that move rows: COPY and CALL.
 
 use crate::error::Result;
-use crate::pg::exec::decode::{self, RowDecoder};
+use crate::pg::exec::decode::{self, RowDecoder, RowFormat};
 use crate::pg::exec::params::Params;
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::function_rules::{FunctionRules, NoRules};
@@ -228,7 +228,7 @@ impl RowOutput<'_> {
                     startup(dest, pg_sys::CmdType::CMD_SELECT as c_int, descriptor);
                 }
             });
-            Self { dest, call: PhantomData, slot, decoder: RowDecoder::new(descriptor) }
+            Self { dest, call: PhantomData, slot, decoder: RowDecoder::new(descriptor, RowFormat::Text) }
         }
     }
 

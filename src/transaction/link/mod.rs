@@ -167,6 +167,12 @@ impl Link {
         self.last_portal
     }
 
+    /// The name that a portal has on the node.
+    pub fn portal_name(&mut self, portal: u32) -> Vec<u8> {
+        self.set_name(b'p', portal);
+        self.name.clone()
+    }
+
     /// The nesting level of an open portal; None if it does not exist anymore.
     pub fn portal_level(&self, portal: u32) -> Option<u32> {
         self.portals.iter().find(|(number, _)| *number == portal).map(|(_, level)| *level)

@@ -233,6 +233,16 @@ impl Link {
         messages::describe(out, b'S', b"")
     }
 
+    /// Writes a question for the columns of a portal, which must be these.
+    pub fn describe_portal(&mut self, portal: u32, columns: ResultColumns) -> Result<()> {
+        if columns.described == 0 {
+            return Ok(());
+        }
+        self.request.columns = columns.described;
+        self.set_name(b'p', portal);
+        messages::describe(self.session.output(), b'P', &self.name)
+    }
+
     /// Queues a statement that precedes the request's own, in the same round trip.
     pub fn ahead(&mut self, sql: &[u8]) -> Result<()> {
         messages::command(self.session.output(), sql)?;

@@ -1,0 +1,54 @@
+//! Parts of one plan that ask the same node: they see the same rows.
+//!
+//! On one server a statement has one snapshot. Two statements on a node have one each under READ COMMITTED, so their portals
+//! are opened by one call on the node, which has one snapshot for all of them.
+
+use super::scan::NodeScan;
+use crate::catalog::NodeId;
+use crate::error::Result;
+use crate::pg::exec::custom_scan::{Attempt, Part, ScanContext};
+use crate::pg::session::xact;
+use crate::transaction::{self, PortalQuery};
+
+/// The node that a part asks; None if its schema has moved since it was planned, and the part is planned again when its turn
+/// comes.
+pub fn place(context: &ScanContext) -> Result<Option<NodeId>> {
+    Ok(match super::locate_or_replan(context.plan().namespaces())? {
+        Attempt::Done(node) => Some(node),
+        Attempt::Replan => None,
+    })
+}
+
+/// Opens the portals of parts that share a node.
+pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
+    if parts.len() < 2 || xact::has_one_snapshot() {
+        return Ok(());
+    }
+    let mut nodes: Vec<(NodeId, Vec<usize>)> = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let Some(node) = place(&part.context)? else { continue };
+        match nodes.iter_mut().find(|(known, _)| *known == node) {
+            Some((_, members)) => members.push(index),
+            None => nodes.push((node, vec![index])),
+        }
+    }
+    for (node, members) in nodes.into_iter().filter(|(_, members)| members.len() > 1) {
+        let count = members.iter().map(|&i| parts[i].context.plan().params()).max().unwrap_or(0);
+        let params = parts[members[0]].context.params(count);
+        let formats: Vec<Vec<i16>> =
+            members.iter().map(|&i| parts[i].context.formats()).collect();
+        let queries: Vec<PortalQuery<'_>> = members
+            .iter()
+            .zip(&formats)
+            .map(|(&i, formats)| {
+                let plan = parts[i].context.plan();
+                PortalQuery { sql: plan.sql(), columns: plan.columns(), formats }
+            })
+            .collect();
+        let portals = transaction::open_portals(node, &queries, params.types(), &mut params.values())?;
+        for (index, portal) in members.into_iter().zip(portals) {
+            parts[index].scan.read_from(portal);
+        }
+    }
+    Ok(())
+}

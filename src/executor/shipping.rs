@@ -1,0 +1,79 @@
+//! Sends rows of other places to the node that a statement runs on, ahead of the statement.
+//!
+//! Invariant: nothing of them is left on the node behind the statement, or behind its transaction if it fails.
+
+use crate::catalog::NodeId;
+use crate::error::{Error, Result};
+use crate::pg::exec::custom_scan::ScanContext;
+use crate::remote::{Statement, Value};
+use crate::transaction::{self, Fetch, Mode, Step};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// Bytes sent at a time.
+const CHUNK: usize = 256 << 10;
+
+const INT8: u32 = 20;
+const BYTEA: u32 = 17;
+
+/// Runs the statement's sources and sends their rows; gives the number under which each was sent.
+pub fn send(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
+    let plan = context.plan();
+    let mut numbers = Vec::new();
+    for source in plan.sources() {
+        let number = random_number()?;
+        let mut chunk = Vec::with_capacity(CHUNK);
+        context.local_rows(source, plan.params(), &mut |row| {
+            if !chunk.is_empty() && chunk.len() + row.len() > CHUNK {
+                send_chunk(node, number, &chunk)?;
+                chunk.clear();
+            }
+            chunk.extend((row.len() as u32).to_be_bytes());
+            chunk.extend_from_slice(row);
+            Ok(())
+        })?;
+        // One without rows as well: the statement asks for them.
+        send_chunk(node, number, &chunk)?;
+        numbers.push(number);
+    }
+    Ok(numbers)
+}
+
+/// A number that nothing on the node can guess.
+fn random_number() -> Result<i64> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| {
+        Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values")
+    })?;
+    Ok(i64::from_be_bytes(bytes))
+}
+
+fn send_chunk(node: NodeId, number: i64, chunk: &[u8]) -> Result<()> {
+    let number = number.to_be_bytes();
+    let values = [
+        Value { binary: true, bytes: Some(&number) },
+        Value { binary: true, bytes: Some(chunk) },
+    ];
+    run(node, b"SELECT helios.receive_rows($1, $2)", &[INT8, BYTEA], &values)
+}
+
+/// Lets the node forget what was sent.
+pub fn forget(node: NodeId, numbers: &[i64]) -> Result<()> {
+    for number in numbers {
+        let number = number.to_be_bytes();
+        let values = [Value { binary: true, bytes: Some(&number) }];
+        run(node, b"SELECT helios.forget_rows($1)", &[INT8], &values)?;
+    }
+    Ok(())
+}
+
+fn run(node: NodeId, sql: &[u8], types: &[u32], values: &[Value<'_>]) -> Result<()> {
+    let statement = Statement { types, values, reuse: true, ..Statement::plain(sql) };
+    let mut execution =
+        transaction::start(node, &statement, Mode::Transaction, Fetch::All, false)?;
+    loop {
+        if let Step::Complete(_) = execution.step(&mut |_| Ok(()))? {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Runs a query here, within a statement that is under way and with its snapshot, and gives its rows as a node sends them.
+
+use crate::error::{Error, Result};
+use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::exec::decode::is_read_in_binary;
+use crate::pg::exec::replan;
+use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
+use std::ffi::{CStr, CString, c_int};
+use std::ptr;
+
+/// Rows fetched at a time.
+const BATCH: std::ffi::c_long = 1000;
+
+/// Writes values as a node sends them.
+struct Column {
+    function: Oid,
+    binary: bool,
+}
+
+/// Runs `sql` with the first `count` parameters of `params`; `on_row` gets the body of one DataRow message for each row, with
+/// every value in the form that [`RowFormat::Exact`](crate::pg::exec::decode::RowFormat) means.
+///
+/// # Safety
+/// `params` is null or a valid parameter list; a snapshot is active.
+pub(in crate::pg) unsafe fn each(
+    sql: &[u8],
+    params: pg_sys::ParamListInfo,
+    count: c_int,
+    on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let text = CString::new(sql)
+        .map_err(|_| Error::new(Code::ERRCODE_SYNTAX_ERROR, "the statement contains a NUL byte"))?;
+    // SAFETY: SPI is connected and finished here; the portal is closed before; an error that is raised ends both.
+    unsafe {
+        pg_sys::SPI_connect();
+        let options = pg_sys::SPIParseOpenOptions {
+            params: replan::copied(params, count),
+            cursorOptions: pg_sys::CURSOR_OPT_NO_SCROLL as c_int,
+            read_only: true,
+        };
+        let portal = pg_sys::SPI_cursor_parse_open(ptr::null(), text.as_ptr(), &options);
+        let done = fetch_all(portal, on_row);
+        pg_sys::SPI_cursor_close(portal);
+        pg_sys::SPI_finish();
+        done
+    }
+}
+
+unsafe fn fetch_all(
+    portal: pg_sys::Portal,
+    on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut columns: Option<Vec<Column>> = None;
+    let mut body = Vec::new();
+    // SAFETY: the portal is open; a table of rows is valid until it is freed.
+    unsafe {
+        loop {
+            pg_sys::SPI_cursor_fetch(portal, true, BATCH);
+            let (table, rows) = (pg_sys::SPI_tuptable, pg_sys::SPI_processed);
+            if rows == 0 {
+                pg_sys::SPI_freetuptable(table);
+                return Ok(());
+            }
+            let descriptor = (*table).tupdesc;
+            let columns = columns.get_or_insert_with(|| output_of(descriptor));
+            for i in 0..rows as usize {
+                write_row(*(*table).vals.add(i), descriptor, columns, &mut body);
+                on_row(&body)?;
+            }
+            pg_sys::SPI_freetuptable(table);
+        }
+    }
+}
+
+unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
+    // SAFETY: a valid descriptor.
+    unsafe {
+        (0..(*descriptor).natts as usize)
+            .map(|i| {
+                let of_type = (*tuple_attribute(descriptor, i)).atttypid;
+                let binary = is_read_in_binary(of_type);
+                let (mut function, mut varlena) = (Oid::INVALID, false);
+                if binary {
+                    pg_sys::getTypeBinaryOutputInfo(of_type, &mut function, &mut varlena);
+                } else {
+                    pg_sys::getTypeOutputInfo(of_type, &mut function, &mut varlena);
+                }
+                Column { function, binary }
+            })
+            .collect()
+    }
+}
+
+/// Writes the body of a DataRow message.
+unsafe fn write_row(
+    row: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    columns: &[Column],
+    body: &mut Vec<u8>,
+) {
+    body.clear();
+    body.extend((columns.len() as i16).to_be_bytes());
+    // SAFETY: the row has these columns; what output functions give is palloc'd, in the memory of the SPI procedure.
+    unsafe {
+        for (i, column) in columns.iter().enumerate() {
+            let mut is_null = false;
+            let value: Datum =
+                pg_sys::SPI_getbinval(row, descriptor, i as c_int + 1, &mut is_null);
+            if is_null {
+                body.extend((-1i32).to_be_bytes());
+                continue;
+            }
+            if column.binary {
+                let sent = pg_sys::OidSendFunctionCall(column.function, value);
+                let bytes = pgrx::varlena_to_byte_slice(sent.cast());
+                body.extend((bytes.len() as i32).to_be_bytes());
+                body.extend_from_slice(bytes);
+                pg_sys::pfree(sent.cast());
+            } else {
+                let text = pg_sys::OidOutputFunctionCall(column.function, value);
+                let bytes = CStr::from_ptr(text).to_bytes();
+                body.extend((bytes.len() as i32).to_be_bytes());
+                body.extend_from_slice(bytes);
+                pg_sys::pfree(text.cast());
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Rows that a plan made here may have to look at again, because somebody else has changed the row that it is about to change
+//! or lock (EvalPlanQual).
+//!
+//! PostgreSQL fetches such rows again by their place in a table, which is none here for tables that are elsewhere. From a
+//! subquery it keeps copies of whole rows instead, so each such table is made a subquery of its own, and a query that was set
+//! aside stays one.
+
+use crate::error::{Error, Result};
+use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::tree::make::node;
+use crate::pg::tree::survey::{expression_tree_walker, query_tree_walker};
+use crate::pg::tree::{QueryTree, list, set_aside};
+use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+/// Makes a subquery of each table in `query`, at any depth, that `is_elsewhere` and that no query changes; changes the tree.
+/// Nothing is done to a query that neither changes nor locks rows.
+///
+/// Errors: 0A000 if a system column of such a table is used beside its whole row.
+pub fn keep_copies(
+    query: QueryTree<'_>,
+    is_elsewhere: &mut dyn FnMut(Oid) -> Result<bool>,
+) -> Result<()> {
+    let mut queries = Queries { all: Vec::new(), rechecks: false };
+    // SAFETY: a valid query, which the caller lets us change; the context outlives the walk.
+    unsafe {
+        collect_queries(query.as_ptr().cast(), (&raw mut queries).cast());
+        if !queries.rechecks {
+            return Ok(());
+        }
+        for query in queries.all {
+            if is_of_part(query) {
+                (*query).cteList = pg_sys::lappend((*query).cteList, unused_cte().cast());
+                continue;
+            }
+            for number in 1..=list::len((*query).rtable) {
+                let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
+                let is_target = (*query).resultRelation as usize == number;
+                if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+                    && (*entry).inFromCl
+                    && !is_target
+                    && is_elsewhere((*entry).relid)?
+                {
+                    wrap(query, number, entry)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a query does nothing but to select from one that was set aside.
+unsafe fn is_of_part(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: a valid query.
+    unsafe {
+        list::len((*query).rtable) == 1
+            && set_aside::of_entry(list::nth::<pg_sys::RangeTblEntry>((*query).rtable, 0)).is_some()
+    }
+}
+
+struct Queries {
+    all: Vec<*mut pg_sys::Query>,
+    /// One of them changes rows that were there before, or locks some.
+    rechecks: bool,
+}
+
+unsafe extern "C-unwind" fn collect_queries(
+    node: *mut pg_sys::Node,
+    context: *mut c_void,
+) -> bool {
+    use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: PostgreSQL walks a valid tree; `context` is the Queries of `keep_copies`; the cast follows the tag.
+    unsafe {
+        if (*node).type_ != NodeTag::T_Query {
+            return expression_tree_walker(node, collect_queries, context);
+        }
+        let query = node.cast::<pg_sys::Query>();
+        let queries = &mut *context.cast::<Queries>();
+        queries.rechecks |= !matches!((*query).commandType, CMD_SELECT | CMD_INSERT)
+            || !(*query).rowMarks.is_null();
+        queries.all.push(query);
+        query_tree_walker(query, collect_queries, context, 0)
+    }
+}
+
+/// Makes a subquery of the entry with this number: `SELECT` of all columns, under the same numbers.
+unsafe fn wrap(
+    query: *mut pg_sys::Query,
+    number: usize,
+    entry: *mut pg_sys::RangeTblEntry,
+) -> Result<()> {
+    // SAFETY: nodes of a valid query that is ours to change; the table is locked.
+    unsafe {
+        let inner = node::<pg_sys::Query>(NodeTag::T_Query);
+        (*inner).commandType = pg_sys::CmdType::CMD_SELECT;
+        (*inner).canSetTag = true;
+        let table = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
+        (*inner).rtable = pg_sys::lappend(ptr::null_mut(), table.cast());
+        #[cfg(not(feature = "pg15"))]
+        if (*entry).perminfoindex > 0 {
+            let info = list::nth::<pg_sys::Node>(
+                (*query).rteperminfos,
+                (*entry).perminfoindex as usize - 1,
+            );
+            let info = pg_sys::copyObjectImpl(info.cast());
+            (*inner).rteperminfos = pg_sys::lappend(ptr::null_mut(), info);
+            (*table).perminfoindex = 1;
+        }
+        let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
+        (*reference).rtindex = 1;
+        let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
+        (*inner).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
+        (*inner).targetList = all_columns((*entry).relid);
+        (*inner).cteList = pg_sys::lappend(ptr::null_mut(), unused_cte().cast());
+        number_system_columns(query, number, inner)?;
+
+        (*entry).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
+        (*entry).subquery = inner;
+        (*entry).relid = Oid::INVALID;
+        (*entry).relkind = 0;
+        (*entry).rellockmode = 0;
+        (*entry).inh = false;
+        (*entry).tablesample = ptr::null_mut();
+        (*entry).securityQuals = ptr::null_mut();
+        #[cfg(feature = "pg15")]
+        {
+            (*entry).requiredPerms = 0;
+            (*entry).checkAsUser = Oid::INVALID;
+            (*entry).selectedCols = ptr::null_mut();
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            (*entry).perminfoindex = 0;
+        }
+    }
+    Ok(())
+}
+
+
+/// The planner merges a simple subquery with the query around it, but none with a WITH list. A WITH query that nothing reads is
+/// not run.
+unsafe fn unused_cte() -> *mut pg_sys::CommonTableExpr {
+    // SAFETY: complete nodes.
+    unsafe {
+        let nothing = node::<pg_sys::Query>(NodeTag::T_Query);
+        (*nothing).commandType = pg_sys::CmdType::CMD_SELECT;
+        (*nothing).canSetTag = true;
+        (*nothing).jointree = pg_sys::makeFromExpr(ptr::null_mut(), ptr::null_mut());
+        let cte = node::<pg_sys::CommonTableExpr>(NodeTag::T_CommonTableExpr);
+        (*cte).ctename = crate::pg::tree::parse_nodes::palloc_text("unused");
+        (*cte).ctequery = nothing.cast();
+        cte
+    }
+}
+
+/// A target list of all columns, where a dropped one is NULL.
+unsafe fn all_columns(relation: Oid) -> *mut pg_sys::List {
+    // SAFETY: the relation is locked; its descriptor is read while it is open.
+    unsafe {
+        let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
+        let descriptor = (*opened).rd_att;
+        let mut columns: *mut pg_sys::List = ptr::null_mut();
+        for i in 0..(*descriptor).natts as usize {
+            let attribute = &*tuple_attribute(descriptor, i);
+            let number = attribute.attnum;
+            let value: *mut pg_sys::Expr = if attribute.attisdropped {
+                pg_sys::makeNullConst(pg_sys::INT4OID, -1, Oid::INVALID).cast()
+            } else {
+                let (of_type, modifier) = (attribute.atttypid, attribute.atttypmod);
+                pg_sys::makeVar(1, number, of_type, modifier, attribute.attcollation, 0).cast()
+            };
+            let name = pg_sys::pstrdup(attribute.attname.data.as_ptr());
+            let column = pg_sys::makeTargetEntry(value, number, name, false);
+            columns = pg_sys::lappend(columns, column.cast());
+        }
+        pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
+        columns
+    }
+}
+
+/// What [`renumber`] looks for.
+struct Numbering {
+    entry: c_int,
+    /// How many queries the walk is below the one with the entry.
+    depth: pg_sys::Index,
+    /// The subquery, which gets a column for each system column.
+    inner: *mut pg_sys::Query,
+    /// Numbers of system columns that have one, with those of the columns.
+    known: Vec<(pg_sys::AttrNumber, pg_sys::AttrNumber)>,
+    whole_row: bool,
+}
+
+/// Gives the subquery the table's system columns that the query uses.
+unsafe fn number_system_columns(
+    query: *mut pg_sys::Query,
+    number: usize,
+    inner: *mut pg_sys::Query,
+) -> Result<()> {
+    let entry = number as c_int;
+    let mut numbering =
+        Numbering { entry, depth: 0, inner, known: Vec::new(), whole_row: false };
+    // SAFETY: a valid query that is ours to change; the context outlives the walk.
+    unsafe { query_tree_walker(query, renumber, (&raw mut numbering).cast(), 0) };
+    if numbering.whole_row && !numbering.known.is_empty() {
+        return Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            "cannot use a system column of a distributed table beside its whole row in a statement over several places that changes or locks rows",
+        )
+        .hint("Name the columns one by one."));
+    }
+    Ok(())
+}
+
+unsafe extern "C-unwind" fn renumber(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: PostgreSQL walks a valid tree that is ours to change; `context` is that of `number_system_columns`; the casts
+    // follow the tags.
+    unsafe {
+        let numbering = &mut *context.cast::<Numbering>();
+        match (*node).type_ {
+            NodeTag::T_Query => {
+                numbering.depth += 1;
+                let stopped = query_tree_walker(node.cast(), renumber, context, 0);
+                (*context.cast::<Numbering>()).depth -= 1;
+                stopped
+            }
+            NodeTag::T_Var => {
+                let var = &mut *node.cast::<pg_sys::Var>();
+                if var.varlevelsup == numbering.depth && var.varno as c_int == numbering.entry {
+                    numbering.whole_row |= var.varattno == 0;
+                    if var.varattno < 0 {
+                        var.varattno = column_for(numbering, var);
+                        var.varnosyn = 0;
+                        var.varattnosyn = 0;
+                    }
+                }
+                false
+            }
+            _ => expression_tree_walker(node, renumber, context),
+        }
+    }
+}
+
+unsafe fn column_for(numbering: &mut Numbering, var: &pg_sys::Var) -> pg_sys::AttrNumber {
+    let known = numbering.known.iter().find(|(system, _)| *system == var.varattno);
+    if let Some(&(_, column)) = known {
+        return column;
+    }
+    // SAFETY: the subquery is ours.
+    unsafe {
+        let targets = (*numbering.inner).targetList;
+        let column = list::len(targets) as pg_sys::AttrNumber + 1;
+        let system = pg_sys::makeVar(1, var.varattno, var.vartype, var.vartypmod, var.varcollid, 0);
+        let name = crate::pg::tree::parse_nodes::palloc_text("system_column");
+        let entry = pg_sys::makeTargetEntry(system.cast(), column, name, false);
+        (*numbering.inner).targetList = pg_sys::lappend(targets, entry.cast());
+        numbering.known.push((var.varattno, column));
+        column
+    }
+}

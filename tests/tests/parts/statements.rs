@@ -1,0 +1,48 @@
+//! A list of statements over several places, each compared with one plain server.
+
+use std::fmt::Write as _;
+
+use helios_tests::Cluster;
+use postgres::NoTls;
+use testkit::cluster::DATABASE;
+
+use super::random::{Answer, plain, run, set_up};
+
+const STATEMENTS: &str = include_str!("statements.sql");
+
+#[test]
+fn listed_statements_answer_as_on_one_server() {
+    let cluster = Cluster::start(3);
+    let mut helios = cluster.coordinator().config(DATABASE).connect(NoTls).unwrap();
+    let mut plain = plain("listed_statements");
+    set_up(&mut plain, false);
+    set_up(&mut helios, true);
+    let mut report = String::new();
+    for sql in STATEMENTS.lines().filter(|line| !line.starts_with("--")) {
+        let mut answers = [&mut plain, &mut helios].map(|client| {
+            client.batch_execute("BEGIN").unwrap();
+            let (answer, text) = run(client, sql);
+            let mut answers = vec![answer];
+            if text.is_empty() {
+                for table in ["fa.t", "fl.t", "temporary"] {
+                    answers.push(run(client, &format!("SELECT * FROM {table}")).0);
+                }
+            }
+            client.batch_execute("ROLLBACK").unwrap();
+            (answers, text)
+        });
+        let (found, found_text) = std::mem::take(&mut answers[1]);
+        let (expected, expected_text) = std::mem::take(&mut answers[0]);
+        if expected != found {
+            let first = |answers: &[Answer]| format!("{:?}", answers.first());
+            writeln!(
+                report,
+                "{sql}\n  plain:  {} {expected_text}\n  helios: {} {found_text}",
+                first(&expected),
+                first(&found)
+            )
+            .unwrap();
+        }
+    }
+    assert!(report.is_empty(), "answers differ:\n{report}");
+}
