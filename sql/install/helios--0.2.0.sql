@@ -526,6 +526,10 @@ CREATE FUNCTION helios.change_copy(role text, schema text, "table" text, stateme
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_change_copy_wrapper';
 COMMENT ON FUNCTION helios.change_copy(text, text, text, bytea, text)
     IS 'on a node: changes the copy of a reference table as the given role if the coordinator has signed the request; returns the number of rows changed';
+CREATE FUNCTION helios.run_on_request(role text, signature text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_on_request_wrapper';
+COMMENT ON FUNCTION helios.run_on_request(text, text)
+    IS 'on a node: switches to another role, or to the owner of the extension if the name is empty, in a security-restricted operation, until the subtransaction or transaction ends, if the coordinator has signed the request';
 
 -- Statements that create the copy of a reference table on a node: its owner creates it in schema "place", where it is
 -- filled, and then the other statements follow. It has no sequences, which are used on the coordinator only, no foreign

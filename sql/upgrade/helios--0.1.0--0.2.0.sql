@@ -476,3 +476,9 @@ COMMENT ON FUNCTION helios.shipped_rows(bigint) IS 'rows that were sent under a 
 CREATE FUNCTION helios.forget_rows(number bigint) RETURNS void
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'helios_forget_rows_wrapper';
 COMMENT ON FUNCTION helios.forget_rows(bigint) IS 'forgets rows that were sent under a number';
+
+-- The copy of a reference table is created in the session of a client who may not be allowed to create it.
+CREATE FUNCTION helios.run_on_request(role text, signature text) RETURNS void
+    LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_on_request_wrapper';
+COMMENT ON FUNCTION helios.run_on_request(text, text)
+    IS 'on a node: switches to another role, or to the owner of the extension if the name is empty, in a security-restricted operation, until the subtransaction or transaction ends, if the coordinator has signed the request';

@@ -2,7 +2,7 @@
 
 use crate::ddl::reference_table;
 use crate::error::{self, Error};
-use crate::executor::reference_change;
+use crate::executor::coordinator_request;
 use crate::pg::error::OrRaise;
 use crate::pg::session::sql;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
@@ -44,5 +44,12 @@ fn helios_reference_digest(reference: Oid) -> String {
 /// Issues a nonce for one request of the coordinator to change the copy of a reference table on this node.
 #[pg_extern(sql = false)]
 fn helios_change_number() -> String {
-    reference_change::give_number().or_raise()
+    coordinator_request::give_number().or_raise()
+}
+
+/// Makes the session run as another role at the coordinator's request, until the end of the subtransaction or
+/// transaction.
+#[pg_extern(sql = false)]
+fn helios_run_on_request(role: &str, signature: &str) {
+    coordinator_request::accept_run_as(role, signature).or_raise();
 }

@@ -9,6 +9,7 @@
 //! Lock order: the locks that PostgreSQL takes for the command, then the shard's lock, then the node's own locks.
 //! Read first: `dispatch.rs`.
 
+pub mod auto_reference;
 pub mod concurrent;
 pub mod convert;
 pub mod dependencies;

@@ -4,7 +4,7 @@ use super::follow_up::FollowUp;
 use super::locations::{Locations, Reach};
 use super::object_location::{self, Location};
 use super::statement_scope::{StatementScope, begin};
-use super::{dependencies, expressions, extension, large_objects, names_in_text, send};
+use super::{auto_reference, dependencies, expressions, extension, large_objects, names_in_text, send};
 use crate::catalog::{self, NodeId};
 use crate::error::{self, Error, Result};
 use crate::pg::catalog::names;
@@ -66,6 +66,7 @@ pub(super) fn after(
         return Ok(());
     }
     extension::check(scope, statement)?;
+    auto_reference::follow(scope)?;
     let reach = match statement.granted() {
         Some(granted) => reach_of_grant(granted, statement)?,
         None => reach_of(scope, models, statement)?,

@@ -6,6 +6,7 @@
 
 use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
+use crate::executor::coordinator_request;
 use crate::pg::catalog::privileges::{self, RunAs};
 use crate::pg::exec::row_scan;
 use crate::pg::session::sql;
@@ -63,31 +64,48 @@ struct Statement {
 }
 
 /// Creates the copy on a node, with its rows. The table or the cluster is locked against writers.
+///
+/// The client may be allowed less than that, because a foreign key to the table is sufficient to make it a reference
+/// table: the node does the work as other roles, at this server's request.
 pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
-    let run = |text: &str| {
-        transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
-    };
     let owner = privileges::role_name(privileges::owner_of_relation(table.relation)?);
-    let (role, role_literal) =
-        (pgrx::spi::quote_identifier(&owner), helios_core::quote::literal(&owner));
+    let role = pgrx::spi::quote_identifier(&owner);
     let place = format!("helios_reference_{}", table.relation.to_u32());
     let (by_owner, by_us): (Vec<_>, Vec<_>) =
         definition(table, &place)?.into_iter().partition(|statement| statement.by_owner);
-    run(&format!("CREATE SCHEMA {place} AUTHORIZATION {role}"))?;
-    run("SAVEPOINT helios_owner")?;
-    run(&format!("SELECT helios.run_as({role_literal})"))?;
-    by_owner.iter().try_for_each(|statement| run(&statement.text))?;
-    copy_rows(node, table, &place)?;
-    run("RELEASE SAVEPOINT helios_owner")?;
+    let _session = RunAs::session();
+    let create = format!("CREATE SCHEMA {place} AUTHORIZATION {role}");
+    as_role(node, None, || run(node, &create))?;
+    as_role(node, Some(&owner), || {
+        by_owner.iter().try_for_each(|statement| run(node, &statement.text))?;
+        copy_rows(node, table, &place)
+    })?;
     // The owner's code may have changed the session's settings, in particular search_path.
     transaction::forget_settings_of(node);
-    by_us.iter().try_for_each(|statement| run(&statement.text))?;
-    run(&format!(
-        "CREATE TRIGGER {COPY} BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {}
-             FOR EACH STATEMENT EXECUTE FUNCTION helios.reference_copy()",
-        table.name
-    ))?;
-    run(&format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {COPY}", table.name))
+    as_role(node, None, || {
+        by_us.iter().try_for_each(|statement| run(node, &statement.text))?;
+        let (name, when) = (&table.name, "BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE");
+        run(
+            node,
+            &format!(
+                "CREATE TRIGGER {COPY} {when} ON {name}
+                     FOR EACH STATEMENT EXECUTE FUNCTION helios.reference_copy()"
+            ),
+        )?;
+        run(node, &format!("ALTER TABLE {name} ENABLE ALWAYS TRIGGER {COPY}"))
+    })
+}
+
+fn run(node: NodeId, text: &str) -> Result<()> {
+    transaction::execute(node, text.as_bytes(), Mode::Transaction, true).map(|_| ())
+}
+
+/// Runs statements in the client's session with a node as `role`, or as the owner of the extension there.
+fn as_role(node: NodeId, role: Option<&str>, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    run(node, "SAVEPOINT helios_role")?;
+    coordinator_request::run_as(node, role)?;
+    work()?;
+    run(node, "RELEASE SAVEPOINT helios_role")
 }
 
 fn definition(table: &ReferenceTable, place: &str) -> Result<Vec<Statement>> {

@@ -10,13 +10,14 @@
 use super::local_only::locally;
 use super::reference_copy::copy;
 pub use super::reference_copy::{digest, digest_of, digest_there, require_reader};
-use super::reference_rules::{check, check_shape, own_table, unsupported};
+use super::reference_rules::{check_kind, check_shape, own_table, unsupported};
 use super::statement_scope::{StatementScope, Touched};
 use crate::catalog::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::{self, Belongs};
 use crate::pg::catalog::privileges::{self, RunAs};
+use crate::pg::catalog::trigger_state::{self, Fires};
 use crate::pg::hooks::object_access::Event;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, sql};
@@ -27,27 +28,39 @@ use pgrx::pg_sys::{NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
 
 /// Names of the triggers; they sort before usual names.
-const WRITE: &str = "\"!helios_write";
+const WRITE: &str = "!helios_write";
 
 /// `helios_create_reference_table`: turns a table on this server into a reference table.
 pub fn create(relation: Oid) -> Result<()> {
     let _path = transaction::SafePath::begin();
-    refuse_old_snapshot()?;
     refuse_on_node()?;
     catalog::lock_cluster_shared();
     let table = described(relation)?;
     own_table(&table)?;
-    locally(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
-    check(&table)?;
-    {
+    lock(&table, "ACCESS EXCLUSIVE")?;
+    check_kind(&table)?;
+    check_shape(&table)?;
+    make(&[table])
+}
+
+/// Makes reference tables of tables that are locked against writers, and fulfil the requirements.
+pub(super) fn make(tables: &[ReferenceTable]) -> Result<()> {
+    refuse_old_snapshot()?;
+    let nodes = nodes()?;
+    for table in tables {
         let _as_owner = RunAs::role(catalog::catalogs_owner()?);
-        locally(|| make_triggers(&table))?;
+        locally(|| make_triggers(table))?;
+        catalog::add_reference(table.relation)?;
     }
-    catalog::add_reference(relation)?;
-    for node in nodes()? {
-        copy(node.id, &table)?;
-    }
-    Ok(())
+    // One may refer to another.
+    tables.iter().try_for_each(check_shape)?;
+    tables.iter().try_for_each(|table| nodes.iter().try_for_each(|node| copy(node.id, table)))
+}
+
+/// Locks a table, whatever the current user may do with it.
+pub(super) fn lock(table: &ReferenceTable, mode: &str) -> Result<()> {
+    let _as_owner = RunAs::role(catalog::catalogs_owner()?);
+    locally(|| sql::run(&format!("LOCK TABLE ONLY {} IN {mode} MODE", table.name), &[]))
 }
 
 /// `helios_undistribute_table`: a reference table becomes a table of this server alone.
@@ -60,7 +73,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
         return Err(Error::new(Code::ERRCODE_WRONG_OBJECT_TYPE, message));
     }
     own_table(&table)?;
-    locally(|| sql::run(&format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", table.name), &[]))?;
+    lock(&table, "ACCESS EXCLUSIVE")?;
     catalog::lock_reference_exclusive(relation);
     refuse_referrers(&table)?;
     catalog::forget_reference(relation)?;
@@ -71,7 +84,7 @@ pub fn undistribute(relation: Oid) -> Result<()> {
     let _as_owner = RunAs::role(catalog::catalogs_owner()?);
     locally(|| {
         for part in ["_begin", "_row", "_end", "_truncate"] {
-            sql::run(&format!("DROP TRIGGER {WRITE}{part}\" ON {}", table.name), &[])?;
+            sql::run(&format!("DROP TRIGGER \"{WRITE}{part}\" ON {}", table.name), &[])?;
         }
         Ok(())
     })
@@ -211,9 +224,7 @@ fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
         if !catalog::is_reference(referenced)? || catalog::placement(namespace)?.is_none() {
             continue;
         }
-        let (table, trigger) = (described(referenced)?, pgrx::spi::quote_identifier(&trigger));
-        let text = format!("ALTER TABLE {} DISABLE TRIGGER {trigger}", table.name);
-        locally(|| sql::run(&text, &[]))?;
+        trigger_state::set(referenced, &trigger, Fires::Never)?;
     }
     Ok(())
 }
@@ -250,7 +261,8 @@ fn refuse_old_snapshot() -> Result<()> {
         .hint("Use READ COMMITTED."))
 }
 
-fn described(relation: Oid) -> Result<ReferenceTable> {
+/// The table and its name.
+pub(super) fn described(relation: Oid) -> Result<ReferenceTable> {
     let name = "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c
                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
     let _path = OwnSettings::safe_path();
@@ -301,12 +313,11 @@ fn make_triggers(table: &ReferenceTable) -> Result<()> {
     ];
     for (part, when, level) in kinds {
         let text = format!(
-            "CREATE TRIGGER {WRITE}{part}\" {when} ON {} FOR EACH {level} EXECUTE FUNCTION helios.reference_write()",
+            "CREATE TRIGGER \"{WRITE}{part}\" {when} ON {} FOR EACH {level} EXECUTE FUNCTION helios.reference_write()",
             table.name
         );
         sql::run(&text, &[])?;
-        let text = format!("ALTER TABLE {} ENABLE ALWAYS TRIGGER {WRITE}{part}\"", table.name);
-        sql::run(&text, &[])?;
+        trigger_state::set(table.relation, &format!("{WRITE}{part}"), Fires::Always)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::follow_up::{FollowUp, NewSchema};
 use super::new_schema::{PlacementRequest, locked_target, plain_schema, register};
 use super::statement_scope::{StatementScope, begin};
-use super::{convert, dependencies, drop_extension, send};
+use super::{auto_reference, convert, dependencies, drop_extension, send};
 use crate::catalog::{self, NodeId, placement_strategy};
 use crate::error::{Error, Result};
 use crate::migration;
@@ -143,6 +143,7 @@ pub(super) fn created(
     statement: &Statement,
 ) -> Result<()> {
     register(&new.name, &new.key, new.target)?;
+    auto_reference::follow(scope)?;
     dependencies::check_all(scope)?;
     if new.target.node() != NodeId::LOCAL {
         send::to(new.target.node(), &new.text).map_err(|error| statement.shift(error))?;

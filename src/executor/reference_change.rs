@@ -6,24 +6,19 @@
 //! by a trigger. A session of the other role would not be part of this transaction. So if the client could not make the
 //! change himself, or another role made it, the node makes it as that role at the coordinator's request.
 //!
-//! Invariant: nobody but the coordinator can make the request. The node issues a nonce that is valid for one request
-//! before the end of the transaction or savepoint, and accepts a request signed together with it by the coordinator's
-//! key for this node. Code that runs in the session cannot sign, and an observed signature is useless a second time,
-//! elsewhere, or for anything else.
+//! Invariant: nobody but the coordinator can make the request; see [`super::coordinator_request`].
 
+use super::coordinator_request;
 use super::reference_text::Table;
 use crate::catalog::{NodeId, proof};
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges::{self, RunAs};
 use crate::pg::exec::copy_change::{Accepted, Request};
-use crate::pg::exec::nesting;
 use crate::pg::exec::row_trigger::Operation;
-use crate::pg::session::{acting, sql, xact};
+use crate::pg::session::{acting, sql};
 use crate::transaction::{self, Mode};
 use helios_core::quote;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
-use ring::rand::{SecureRandom, SystemRandom};
-use std::cell::RefCell;
 use std::ffi::CString;
 use std::fmt::Write;
 
@@ -73,9 +68,7 @@ impl Writer {
 }
 
 fn ask(node: NodeId, role: &str, table: &Table, statements: &[Vec<u8>], rows: u64) -> Result<u64> {
-    let first = |rows: Vec<Vec<Option<String>>>| rows.into_iter().flatten().flatten().next();
-    let number = transaction::query(node, b"SELECT helios.change_number()", Mode::Transaction)?;
-    let number = first(number).unwrap_or_default();
+    let number = coordinator_request::number(node)?;
     let (schema, name) = &table.names;
     let statements = statements.join(&0);
     let signature = proof::sign(node, &signed(&number, role, schema, name, &statements))?;
@@ -87,7 +80,7 @@ fn ask(node: NodeId, role: &str, table: &Table, statements: &[Vec<u8>], rows: u6
     let arguments = [role, schema, name, &bytes, &signature].map(quote::literal).join(", ");
     let call = format!("SELECT helios.change_copy({arguments})");
     let answer = transaction::query_that_writes(node, call.as_bytes(), Mode::Transaction)?;
-    let done = first(answer).and_then(|done| done.parse().ok());
+    let done = answer.into_iter().flatten().flatten().next().and_then(|done| done.parse().ok());
     Ok(done.unwrap_or(rows.wrapping_add(1)))
 }
 
@@ -102,44 +95,15 @@ fn signed<'a>(
     [b"change", number, role, schema, table, statements]
 }
 
-thread_local! {
-    /// The last nonce issued, and the nesting level of the transaction at that time.
-    static GIVEN: RefCell<Option<(u32, String)>> = const { RefCell::new(None) };
-}
-
-/// Invalidates a nonce issued at this nesting level or deeper, which is rolled back; 0 at the end of a transaction.
-pub fn forget(level: u32) {
-    GIVEN.with_borrow_mut(|given| {
-        if given.as_ref().is_some_and(|(at, _)| *at >= level) {
-            *given = None;
-        }
-    });
-}
-
-/// On a node: issues a nonce for one request of the coordinator.
-pub fn give_number() -> Result<String> {
-    let mut bytes = [0; 16];
-    let failed = |_| Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values");
-    SystemRandom::new().fill(&mut bytes).map_err(failed)?;
-    let mut number = String::new();
-    for byte in bytes {
-        let _ = write!(number, "{byte:02x}");
-    }
-    GIVEN.set(Some((xact::nest_level(), number.clone())));
-    Ok(number)
-}
-
 /// On a node: verifies that a request comes from the coordinator, and returns what is to be done.
 ///
 /// Errors: 42501 if it does not.
 pub fn accept(request: &Request) -> Result<Accepted> {
     let Request { role, schema, table, statements, signature } = request;
-    let number = GIVEN.take();
-    let is_signed = |(_, number): &(u32, String)| {
-        let parts = signed(number, role, schema, table, statements);
-        proof::is_coordinators() && proof::is_signed(&parts, signature)
-    };
-    if nesting::is_nested() || !number.as_ref().is_some_and(is_signed) {
+    let is_ours = coordinator_request::is_signed(signature, |number| {
+        signed(number, role, schema, table, statements).map(<[u8]>::to_vec).to_vec()
+    });
+    if !is_ours {
         let message = "permission denied to change the copy of a reference table as another role";
         return Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
             .detail("Only the coordinator of this node may do that.")

@@ -10,7 +10,8 @@
 //! table (one writing transaction at a time, until all nodes have committed), then the rows on the nodes by node
 //! number.
 
-use super::reference_change::{self, Writer};
+use super::coordinator_request;
+use super::reference_change::Writer;
 use super::reference_text::{Change, Table};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
@@ -75,7 +76,7 @@ thread_local! {
 
 /// Discards what was recorded at this nesting level or deeper.
 pub fn forget(level: u32) {
-    reference_change::forget(level);
+    coordinator_request::forget(level);
     copy_change::forget(level);
     WRITES.with(|writes| {
         if let Ok(mut writes) = writes.try_borrow_mut() {

@@ -29,6 +29,10 @@ pub static DISTRIBUTE_NEW_SCHEMAS: GucSetting<bool> = GucSetting::<bool>::new(fa
 /// Schemas to which `helios.distribute_new_schemas` does not apply.
 pub static NEVER_DISTRIBUTE: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c"public"));
+/// Whether tables on this server become reference tables when tables on nodes get foreign keys to them.
+pub static AUTO_REFERENCE_TABLES: GucSetting<bool> = GucSetting::<bool>::new(true);
+/// Maximum size of a table that becomes a reference table by itself, in kB; -1 for no limit.
+pub static MAX_AUTO_REFERENCE_TABLE_SIZE: GucSetting<i32> = GucSetting::<i32>::new(64 << 10);
 /// How new schemas are placed.
 pub static PLACEMENT_STRATEGY: GucSetting<PlacementStrategy> =
     GucSetting::<PlacementStrategy>::new(PlacementStrategy::Hash);
@@ -101,6 +105,7 @@ pub fn register() {
         GucContext::Suset,
         GucFlags::default(),
     );
+    define_reference_tables();
     session::register();
     GucRegistry::define_bool_guc(
         c"helios.name_single_writes",
@@ -131,6 +136,28 @@ pub fn register() {
         &PASSFILE,
         GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+/// Superusers decide, because tables of others change.
+fn define_reference_tables() {
+    GucRegistry::define_bool_guc(
+        c"helios.auto_reference_tables",
+        c"Makes a table a reference table when a table of a distributed schema gets a foreign key to it.",
+        c"",
+        &AUTO_REFERENCE_TABLES,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.max_auto_reference_table_size",
+        c"Maximum size of a table that becomes a reference table by itself.",
+        c"Indexes do not count. With -1, there is no limit.",
+        &MAX_AUTO_REFERENCE_TABLE_SIZE,
+        -1,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
     );
 }
 

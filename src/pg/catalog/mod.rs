@@ -13,5 +13,6 @@ pub mod references;
 pub mod server_file_rights;
 pub mod table;
 mod table_insert;
+pub mod trigger_state;
 pub mod types;
 pub mod value;

@@ -49,6 +49,32 @@ pub fn role_named(name: &str) -> Result<pg_sys::Oid> {
 ///
 /// Errors: 42501 unless the session's user may SET ROLE to it; 0A000 in code that is already confined to a role.
 pub fn begin(role: pg_sys::Oid) -> Result<()> {
+    let (user, context) = current()?;
+    if !may_become(user, role) {
+        let name = crate::pg::catalog::privileges::role_name(role);
+        return Err(Error::new(
+            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            format!("permission denied to run as role \"{name}\""),
+        )
+        .detail("Only members of the role may run as it."));
+    }
+    become_role(user, context, role);
+    Ok(())
+}
+
+/// Like [`begin`], for a request whose origin the caller has verified: whatever the session's user is.
+///
+/// Errors: 0A000 in code that is already confined to a role.
+pub fn begin_on_request(role: pg_sys::Oid) -> Result<()> {
+    let (user, context) = current()?;
+    become_role(user, context, role);
+    Ok(())
+}
+
+/// The current user and security context.
+///
+/// Errors: 0A000 in code that is already confined to a role.
+fn current() -> Result<(pg_sys::Oid, i32)> {
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
     // SAFETY: reads variables of this backend.
     unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
@@ -58,14 +84,10 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
             "cannot set role within security-definer function",
         ));
     }
-    if !may_become(user, role) {
-        let name = crate::pg::catalog::privileges::role_name(role);
-        return Err(Error::new(
-            Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            format!("permission denied to run as role \"{name}\""),
-        )
-        .detail("Only members of the role may run as it."));
-    }
+    Ok((user, context))
+}
+
+fn become_role(user: pg_sys::Oid, context: i32, role: pg_sys::Oid) {
     let level = session::nesting_level();
     let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE
         | pg_sys::SECURITY_RESTRICTED_OPERATION
@@ -73,7 +95,6 @@ pub fn begin(role: pg_sys::Oid) -> Result<()> {
     BEFORE.set(Some(Before { user, context, level }));
     // SAFETY: changes variables of this backend, which are restored at the end of the (sub)transaction.
     unsafe { pg_sys::SetUserIdAndSecContext(role, flags as i32) };
-    Ok(())
 }
 
 fn may_become(user: pg_sys::Oid, role: pg_sys::Oid) -> bool {

@@ -9,6 +9,7 @@
 )]
 
 mod altered_catalogs;
+mod auto_reference;
 mod catalogs_beside;
 mod copies_compared;
 mod definitions_compared;
