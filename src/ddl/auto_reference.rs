@@ -49,9 +49,7 @@ pub(super) fn follow(scope: &StatementScope) -> Result<()> {
     let referenced: Vec<Oid> = keys.iter().map(|key| key.referenced).collect();
     let tables = locked(&referenced)?;
     let explained = |error: Error| match keys.first() {
-        Some(key) => {
-            error.context(format!("foreign key \"{}\" of table {}", key.name, key.table))
-        }
+        Some(key) => error.context(format!("foreign key \"{}\" of table {}", key.name, key.table)),
         None => error,
     };
     check(&tables).and_then(|()| reference_table::make(&tables)).map_err(explained)?;

@@ -32,15 +32,7 @@ pub fn set(relation: Oid, trigger: &str, fires: Fires) -> Result<()> {
         #[cfg(feature = "pg15")]
         pg_sys::EnableDisableTrigger(table, name.as_ptr(), fires, false, lock);
         #[cfg(not(feature = "pg15"))]
-        pg_sys::EnableDisableTrigger(
-            table,
-            name.as_ptr(),
-            Oid::INVALID,
-            fires,
-            false,
-            false,
-            lock,
-        );
+        pg_sys::EnableDisableTrigger(table, name.as_ptr(), Oid::INVALID, fires, false, false, lock);
         pg_sys::table_close(table, pg_sys::NoLock as c_int);
         pg_sys::CommandCounterIncrement();
     }

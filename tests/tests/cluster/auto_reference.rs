@@ -38,7 +38,10 @@ fn every_way_to_a_foreign_key_makes_a_reference_table() {
     }
     let ways = [
         ("a", "CREATE TABLE ways_1.a (r int REFERENCES ways.a)"),
-        ("b", "CREATE TABLE ways_1.b (r int); ALTER TABLE ways_1.b ADD FOREIGN KEY (r) REFERENCES ways.b"),
+        (
+            "b",
+            "CREATE TABLE ways_1.b (r int); ALTER TABLE ways_1.b ADD FOREIGN KEY (r) REFERENCES ways.b",
+        ),
         ("c", "CREATE TABLE ways_1.c (); ALTER TABLE ways_1.c ADD COLUMN r int REFERENCES ways.c"),
         (
             "d",
@@ -51,7 +54,10 @@ fn every_way_to_a_foreign_key_makes_a_reference_table() {
             "CREATE FUNCTION ways.make() RETURNS void LANGUAGE plpgsql SET search_path = ways AS \
              $$ BEGIN CREATE TABLE ways_1.f (r int REFERENCES f); END $$; SELECT ways.make()",
         ),
-        ("g", "CREATE SCHEMA ways_3 DISTRIBUTED ON NODE \"node-1\" CREATE TABLE g (r int REFERENCES ways.g)"),
+        (
+            "g",
+            "CREATE SCHEMA ways_3 DISTRIBUTED ON NODE \"node-1\" CREATE TABLE g (r int REFERENCES ways.g)",
+        ),
         (
             "h",
             "BEGIN; DECLARE c CURSOR FOR SELECT * FROM ways.h; FETCH c; UPDATE ways.h SET name = 'y'; \
@@ -70,7 +76,12 @@ fn every_way_to_a_foreign_key_makes_a_reference_table() {
         let schema = if table == "g" { "ways_3" } else { "ways_1" };
         same_everywhere(cluster, &format!("ways.{table}"));
         client.batch_execute(&format!("INSERT INTO {schema}.{table} VALUES (1)")).unwrap();
-        refused(&mut client, &format!("INSERT INTO {schema}.{table} VALUES (2)"), "23503", "not present");
+        refused(
+            &mut client,
+            &format!("INSERT INTO {schema}.{table} VALUES (2)"),
+            "23503",
+            "not present",
+        );
         let update = format!("UPDATE ways.{table} SET name = name || random()");
         client.batch_execute(&update).unwrap();
         same_everywhere(cluster, &format!("ways.{table}"));
@@ -116,7 +127,10 @@ fn client_is_told_and_rollback_takes_it_back() {
     listening.connect(NoTls).unwrap().batch_execute(create).unwrap();
     assert_eq!(
         *told.lock().unwrap(),
-        ["NOTICE: table told.t is now a reference table", "NOTICE: table told.chain is now a reference table"]
+        [
+            "NOTICE: table told.t is now a reference table",
+            "NOTICE: table told.chain is now a reference table"
+        ]
     );
     assert_eq!(references(&mut client, "told"), ["chain", "t"]);
     same_everywhere(cluster, "told.chain");
@@ -156,7 +170,8 @@ fn privilege_of_the_foreign_key_suffices() {
     user.batch_execute("BEGIN; CREATE TABLE lent_2.u (id int REFERENCES lent.u); COMMIT").unwrap();
     assert_eq!(references(&mut client, "lent"), ["t", "u"]);
     same_everywhere(cluster, "lent.t");
-    let seen = "SELECT relowner::regrole, relacl::text FROM pg_class WHERE oid = 'lent.t'::regclass";
+    let seen =
+        "SELECT relowner::regrole, relacl::text FROM pg_class WHERE oid = 'lent.t'::regclass";
     let here = rows(&mut client, seen);
     for number in 1..=2 {
         let mut node = cluster.connect_to_node(number);
@@ -165,10 +180,17 @@ fn privilege_of_the_foreign_key_suffices() {
                           AND nspname NOT LIKE 'lent%'";
         assert_eq!(rows(&mut node, spilled), ["0"]);
     }
-    for statement in ["TABLE lent.t", "INSERT INTO lent.t VALUES (2)", "DELETE FROM lent.t", "TRUNCATE lent.t"] {
+    for statement in
+        ["TABLE lent.t", "INSERT INTO lent.t VALUES (2)", "DELETE FROM lent.t", "TRUNCATE lent.t"]
+    {
         refused(&mut user, statement, "42501", "permission denied");
     }
-    refused(&mut user, "SELECT t.* FROM lent_1.t JOIN lent.t r USING (id)", "42501", "permission denied");
+    refused(
+        &mut user,
+        "SELECT t.* FROM lent_1.t JOIN lent.t r USING (id)",
+        "42501",
+        "permission denied",
+    );
     refused(&mut user, "SELECT helios_undistribute_table('lent.t')", "42501", "permission denied");
     user.batch_execute("INSERT INTO lent_1.t VALUES (1)").unwrap();
     let me = "SELECT current_user, session_user, current_setting('role'), current_setting('search_path')";
@@ -195,12 +217,17 @@ fn what_cannot_be_done_is_refused_with_the_remedy() {
              CREATE TABLE kept.to_hidden (id int PRIMARY KEY REFERENCES kept.hidden)",
         )
         .unwrap();
-    let create = |table: &str| format!("CREATE TABLE kept_1.{table} (id int REFERENCES kept.{table})");
+    let create =
+        |table: &str| format!("CREATE TABLE kept_1.{table} (id int REFERENCES kept.{table})");
     let mut limited = cluster.connect();
     limited.batch_execute("SET helios.max_auto_reference_table_size = '100kB'").unwrap();
     refused(&mut limited, &create("big"), "0A000", "helios_create_reference_table('kept.big')");
     refused(&mut limited, &create("big"), "0A000", "max_auto_reference_table_size is 100 kB");
-    limited.batch_execute("SET helios.max_auto_reference_table_size = -1; SET helios.auto_reference_tables = off").unwrap();
+    limited
+        .batch_execute(
+            "SET helios.max_auto_reference_table_size = -1; SET helios.auto_reference_tables = off",
+        )
+        .unwrap();
     refused(&mut limited, &create("big"), "0A000", "helios_create_reference_table('kept.big')");
     refused(&mut client, &create("parted"), "42809", "a partitioned table");
     refused(&mut client, &create("hidden"), "0A000", "row-level security");

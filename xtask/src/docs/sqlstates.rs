@@ -120,6 +120,10 @@ pub const RAISED: &[(&str, &str)] = &[
         "The server process has no file descriptor left for a session with a node. Increase max_files_per_process.",
     ),
     (
+        "OUT_OF_MEMORY",
+        "Memory for a copy of the statement could not be allocated. Free memory on the server.",
+    ),
+    (
         "DISK_FULL",
         "The target of a migration has less free disk space than 1.2 times the size of the schemas, or a disk is full. \
             Free disk space.",
