@@ -105,6 +105,8 @@ fn before_create(statement: &Statement, head: &CreateSchema) -> Result<Step> {
     let request = match (DIRECTIVE.take(), &clause) {
         (Some(request), _) => Some(request),
         (None, Some(clause)) => Some(request_of(statement, clause)?),
+        // The coordinator has decided, whatever this node's configuration file says.
+        (None, None) if catalog::proof::is_coordinators() => None,
         (None, None) => settings::distributes_new(&head.name).then(PlacementRequest::default),
     };
     if head.if_not_exists && session::namespace(&head.name).is_some() {

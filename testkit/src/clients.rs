@@ -1,5 +1,5 @@
-//! Client libraries for tests with unmodified client programs: a Python virtual environment and a
-//! directory of Node packages. Each is created once per version of its package list in
+//! Client libraries for tests with unmodified client programs: a Python virtual environment, a
+//! directory of Node packages, and source packages that contain tests. Each is created once per version of its package list in
 //! `tests/clients/`, and kept in the cache directory.
 
 use std::fs::{self, File};
@@ -27,6 +27,27 @@ pub fn python() -> Result<Obtained<PathBuf>> {
         command::output(pip.arg(&list)).map(drop)
     })?;
     Ok(made.map(|dir| dir.join("bin/python")))
+}
+
+/// The unpacked source package of django-tenants, which contains its own tests; it runs with [`python`].
+pub fn django_tenants() -> Result<Obtained<PathBuf>> {
+    let python = match python()? {
+        Obtained::Yes(python) => python,
+        Obtained::No(reason) => return Ok(Obtained::No(reason)),
+    };
+    let list = paths::workspace().join("tests/clients/django_tenants.txt");
+    let made = prepare("django-tenants", &list, |dir| {
+        fs::create_dir_all(dir)?;
+        let mut pip = Command::new(python);
+        pip.args(["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+        pip.args(["--no-binary", ":all:", "--requirement"]).arg(&list).arg("--dest").arg(dir);
+        command::output(&mut pip)?;
+        let package = fs::read_dir(dir)?.next().context("pip has left no package")??.path();
+        let mut tar = Command::new("tar");
+        tar.args(["--extract", "--strip-components=1", "--file"]).arg(package);
+        command::output(tar.arg("--directory").arg(dir)).map(drop)
+    })?;
+    Ok(made)
 }
 
 /// The `node_modules` directory (for `NODE_PATH`) with the packages from `package.json`.

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod django_tenants;
 mod pgbench;
 
 use std::io::{Read, Seek};

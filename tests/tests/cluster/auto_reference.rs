@@ -138,6 +138,26 @@ fn client_is_told_and_rollback_takes_it_back() {
     assert!(same_everywhere(cluster, "told.chain").is_empty());
 }
 
+/// A setting in the configuration files of all servers is the coordinator's business only.
+#[test]
+fn every_server_may_distribute_new_schemas() {
+    let cluster = Cluster::with_settings(2, &["helios.distribute_new_schemas = on"]);
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE TABLE public.users (id int PRIMARY KEY, name text); CREATE SCHEMA one; CREATE SCHEMA two; \
+             CREATE TABLE one.notes (author int REFERENCES users); CREATE TABLE two.notes (author int REFERENCES users)",
+        )
+        .unwrap();
+    assert_eq!(rows(&mut client, "SELECT count(*) FROM helios_schemas"), ["2"]);
+    client
+        .batch_execute(
+            "BEGIN; INSERT INTO users VALUES (1); INSERT INTO one.notes VALUES (1); COMMIT",
+        )
+        .unwrap();
+    same_everywhere(&cluster, "users");
+}
+
 /// The REFERENCES privilege suffices, as on one server, and gives nothing else.
 #[test]
 fn privilege_of_the_foreign_key_suffices() {
