@@ -15,10 +15,11 @@ use crate::executor::{
 use crate::pg::catalog::object::Object;
 use crate::pg::exec::copy_change::{self, Accepted, CopyChangeHooks, Request};
 use crate::pg::exec::evaluate::{self, EvaluateHooks, Evaluation};
-use crate::pg::exec::{open_portals, shipped_rows};
 use crate::pg::exec::part_path::{PartHooks, Size};
 use crate::pg::exec::redirected_calls::{self, RedirectHooks, RelationCall, SequenceCall};
+use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::triggers;
+use crate::pg::exec::{open_portals, shipped_rows};
 use crate::pg::hooks::Hooks;
 use crate::pg::hooks::executor::{ExecutorHooks, PlannedRelation};
 use crate::pg::hooks::function_calls::FunctionHooks;
@@ -45,8 +46,11 @@ impl PlannerHooks for Helios {
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()> {
         planner::remote_query::remember(query, source, named_variables)
     }
-    fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+    fn plan<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<'a>> {
         planner::plan(query, source)
+    }
+    fn ship(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan>> {
+        planner::shipped::read(query, fetched_rows)
     }
     fn may_inline(query: QueryTree<'_>) -> bool {
         planner::may_inline(query)
@@ -63,6 +67,9 @@ impl PartHooks for Helios {
     }
     fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
         planner::decision::namespaces(query)
+    }
+    fn rows(query: QueryTree<'_>) -> Result<f64> {
+        planner::decision::rows(query)
     }
     fn size(relation: Oid) -> Result<Option<Size>> {
         planner::sizes::of(relation)

@@ -10,6 +10,7 @@ pub mod conninfo;
 pub mod copy_text;
 pub mod deadlock;
 pub mod embedded_query;
+pub mod explained;
 pub mod frames;
 pub mod generation;
 pub mod lex;

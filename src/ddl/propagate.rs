@@ -4,7 +4,9 @@ use super::follow_up::FollowUp;
 use super::locations::{Locations, Reach};
 use super::object_location::{self, Location};
 use super::statement_scope::{StatementScope, begin};
-use super::{auto_reference, dependencies, expressions, extension, large_objects, names_in_text, send};
+use super::{
+    auto_reference, dependencies, expressions, extension, large_objects, names_in_text, send,
+};
 use crate::catalog::{self, NodeId};
 use crate::error::{self, Error, Result};
 use crate::pg::catalog::names;

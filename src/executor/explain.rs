@@ -4,12 +4,12 @@ use super::remote_statement::{RemoteStatement, run};
 use super::shipping;
 use crate::catalog;
 use crate::error::Result;
-use crate::pg::exec::custom_scan::ScanContext;
+use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::pg::exec::explain::{ExplainOutput, Format};
 use crate::pg::exec::nesting;
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::transaction::Mode;
-use helios_core::frames;
+use helios_core::{explained, frames};
 
 /// Whether an EXPLAIN runs the statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub enum Runs {
 }
 
 /// Runs `EXPLAIN (options)` of the scan's statement on its node; returns its output.
-pub fn on_node(context: &ScanContext, options: &str, runs: Runs) -> Result<Vec<String>> {
+pub fn on_node<S: Scan>(context: &ScanContext, options: &str, runs: Runs) -> Result<Vec<String>> {
     let plan = context.plan();
     let mut params = context.params(plan.params());
     let node = super::locate(plan.namespaces())?;
     let sent = match runs {
-        Runs::Yes => shipping::send(context, node)?,
+        Runs::Yes => shipping::send::<S>(context, node)?,
         // Nobody asks for the rows of these.
         Runs::No => vec![0; plan.sources().len()],
     };
@@ -61,10 +61,17 @@ pub fn on_node(context: &ScanContext, options: &str, runs: Runs) -> Result<Vec<S
     Ok(lines)
 }
 
-/// Prints the node and its plan; `analyzed` is the output of an execution, if there was one.
-pub fn print(
+/// Shows the figures of the node's plan as those of the plan here.
+pub fn show_figures(context: &mut ScanContext, explained: &[String]) {
+    if let Some(figures) = explained::figures(&explained.join("\n")) {
+        context.show_figures(&figures);
+    }
+}
+
+/// Prints the node and its plan; `explained` is the latter, if it is known.
+pub fn print<S: Scan>(
     context: &mut ScanContext,
-    analyzed: &[String],
+    explained: &[String],
     output: &mut ExplainOutput,
 ) -> Result<()> {
     if context.plan().sql().is_empty() {
@@ -77,8 +84,15 @@ pub fn print(
         output.property("Sent First", &String::from_utf8_lossy(source));
     }
     let lines = match nesting::printing_explain() {
-        Some(running) if !running.analyze => on_node(context, &running.options, Runs::No)?,
-        Some(_) => analyzed.to_vec(),
+        // The rows of a part were read without the node's figures.
+        Some(running) if running.analyze && context.is_part() => {
+            output.property("Remote SQL", &String::from_utf8_lossy(context.plan().sql()));
+            return Ok(());
+        }
+        Some(running) if !running.analyze && explained.is_empty() => {
+            on_node::<S>(context, &running.options, Runs::No)?
+        }
+        Some(_) => explained.to_vec(),
         // If the plan is printed without an EXPLAIN (auto_explain), show the text instead of querying the node again.
         None => {
             output.property("Remote SQL", &String::from_utf8_lossy(context.plan().sql()));

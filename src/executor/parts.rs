@@ -35,8 +35,7 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
     for (node, members) in nodes.into_iter().filter(|(_, members)| members.len() > 1) {
         let count = members.iter().map(|&i| parts[i].context.plan().params()).max().unwrap_or(0);
         let params = parts[members[0]].context.params(count);
-        let formats: Vec<Vec<i16>> =
-            members.iter().map(|&i| parts[i].context.formats()).collect();
+        let formats: Vec<Vec<i16>> = members.iter().map(|&i| parts[i].context.formats()).collect();
         let queries: Vec<PortalQuery<'_>> = members
             .iter()
             .zip(&formats)
@@ -45,7 +44,8 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
                 PortalQuery { sql: plan.sql(), columns: plan.columns(), formats }
             })
             .collect();
-        let portals = transaction::open_portals(node, &queries, params.types(), &mut params.values())?;
+        let portals =
+            transaction::open_portals(node, &queries, params.types(), &mut params.values())?;
         for (index, portal) in members.into_iter().zip(portals) {
             parts[index].scan.read_from(portal);
         }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Part, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
+use crate::pg::exec::nesting;
 use crate::pg::session::client;
 use crate::pg::session::xact;
 use crate::remote::{Statement, Value};
@@ -17,8 +18,12 @@ use helios_core::frames;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::VecDeque;
 
-/// Number of rows fetched at a time if the executor does not specify one.
+/// Number of rows fetched at a time if the executor does not specify one; it grows while they are read.
 const BATCH: u32 = 1000;
+/// Number of rows that it grows to at most.
+const LARGEST_BATCH: u32 = 50_000;
+/// About how many bytes of rows are fetched at a time at most, since they are kept if the session is needed in between.
+const BATCH_BYTES: u64 = 4 << 20;
 /// Number of rows passed to the client between two checks for interrupts.
 const ROWS_BETWEEN_CHECKS: u64 = 64;
 
@@ -32,8 +37,12 @@ pub struct NodeScan {
     kept: Option<VecDeque<Vec<u8>>>,
     /// Number of rows returned to the executor so far.
     emitted: u64,
-    /// The node's plan with statistics, if EXPLAIN ANALYZE ran the statement.
-    analyzed: Vec<String>,
+    /// Their bytes.
+    received: u64,
+    /// Number of rows fetched last.
+    batch: u32,
+    /// The node's plan, with statistics if EXPLAIN ANALYZE ran the statement.
+    explained: Vec<String>,
     /// Statistics counted for its schema, once the executor asks for rows.
     counted: Counted,
     /// Whether it runs on a replica.
@@ -100,7 +109,7 @@ impl NodeScan {
             super::remote_types::translate(&mut params, node, mode)?;
         }
         if plan.has_sources() {
-            self.sent = Some((node, super::shipping::send(context, node)?));
+            self.sent = Some((node, super::shipping::send::<Self>(context, node)?));
             for (number, id) in self.sent.iter().flat_map(|(_, numbers)| numbers).zip(1..) {
                 params.put_number((plan.params() + id) as usize, *number);
             }
@@ -116,7 +125,8 @@ impl NodeScan {
             types: params.types(),
             values: &values,
             result_formats: client.unwrap_or(&own),
-            reuse: !params.is_empty() || crate::pg::exec::nesting::depth() > 1,
+            // How many rows were sent is new each time, and the node's plan depends on it.
+            reuse: !plan.has_sources() && (!params.is_empty() || nesting::depth() > 1),
             columns: plan.columns(),
         };
         if plan.writes() {
@@ -174,8 +184,9 @@ impl NodeScan {
     }
 
     /// Runs the statement under EXPLAIN ANALYZE on the node and keeps the output.
-    fn analyze(&mut self, context: &ScanContext, options: &str) -> Result<()> {
-        self.analyzed = explain::on_node(context, options, explain::Runs::Yes)?;
+    fn analyze(&mut self, context: &mut ScanContext, options: &str) -> Result<()> {
+        self.explained = explain::on_node::<Self>(context, options, explain::Runs::Yes)?;
+        explain::show_figures(context, &self.explained);
         self.done = true;
         Ok(())
     }
@@ -199,7 +210,7 @@ impl NodeScan {
             if !to.records.is_empty() {
                 check_records(row, &to.records)?;
             }
-            client::send(b'D', row);
+            (to.send)(row)?;
             counted.row(row.len());
             *rows += 1;
             if (*rows).is_multiple_of(ROWS_BETWEEN_CHECKS) {
@@ -239,7 +250,9 @@ impl Scan for NodeScan {
             level: xact::nest_level(),
             kept: None,
             emitted: 0,
-            analyzed: Vec::new(),
+            received: 0,
+            batch: BATCH,
+            explained: Vec::new(),
             counted: Counted::default(),
             on_copy: false,
             refuses_copies: false,
@@ -305,7 +318,7 @@ impl Scan for NodeScan {
         if let (Some((node, numbers)), Ok(())) = (self.sent.take(), &ended) {
             super::shipping::forget(node, &numbers)?;
         }
-        if crate::pg::exec::nesting::depth() == 0 {
+        if nesting::depth() == 0 {
             transaction::close_portals(); // the portal here was closed by a message of the client's
         }
         ended
@@ -331,8 +344,19 @@ impl Scan for NodeScan {
         Ok(())
     }
 
+    fn before_explain(&mut self, context: &mut ScanContext) -> Result<()> {
+        if let (Some(running), false) =
+            (nesting::printing_explain(), context.plan().sql().is_empty())
+        {
+            self.explained =
+                explain::on_node::<Self>(context, &running.options, explain::Runs::No)?;
+            explain::show_figures(context, &self.explained);
+        }
+        Ok(())
+    }
+
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()> {
-        explain::print(context, &self.analyzed, output)
+        explain::print::<Self>(context, &self.explained, output)
     }
 }
 
@@ -342,8 +366,8 @@ impl NodeScan {
             return Ok(Attempt::Done(Next::End));
         }
         if self.execution.is_none() {
-            if let Some(running) = crate::pg::exec::nesting::executing_explain()
-                .filter(|r| r.analyze && context.rows_unwanted())
+            if let Some(running) =
+                nesting::executing_explain().filter(|r| r.analyze && context.rows_unwanted())
             {
                 self.analyze(context, &running.options)?;
                 return Ok(Attempt::Done(Next::End));
@@ -376,10 +400,11 @@ impl NodeScan {
         }
         loop {
             let Some(execution) = &mut self.execution else { return Ok(Attempt::Replan) };
-            let counted = &mut self.counted;
+            let (counted, received) = (&mut self.counted, &mut self.received);
             let step = execution.step(&mut |row| {
                 counted.answered();
                 counted.row(row.len());
+                *received += row.len() as u64;
                 context.store(row)
             });
             if step.is_err() && self.on_copy && self.emitted == 0 {
@@ -402,12 +427,20 @@ impl NodeScan {
                 }
                 Step::Suspended => {
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
-                    execution.more(limit.unwrap_or(BATCH))?;
+                    self.batch = larger_batch(self.batch, self.emitted, self.received);
+                    execution.more(limit.unwrap_or(self.batch))?;
                     self.counted.resumed();
                 }
             }
         }
     }
+}
+
+/// The number of rows to fetch after so many of so many bytes, the last of them `batch` at once.
+fn larger_batch(batch: u32, rows: u64, bytes: u64) -> u32 {
+    let in_bytes = BATCH_BYTES * rows.max(1) / bytes.max(1);
+    let most = u32::try_from(in_bytes).unwrap_or(LARGEST_BATCH).clamp(BATCH, LARGEST_BATCH);
+    batch.saturating_mul(4).min(most)
 }
 
 /// A record in binary format contains the OIDs of its columns' types, which are different here for user-defined types.

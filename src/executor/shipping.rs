@@ -4,7 +4,7 @@
 
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::exec::custom_scan::ScanContext;
+use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -16,14 +16,15 @@ const CHUNK: usize = 256 << 10;
 const INT8: u32 = 20;
 const BYTEA: u32 = 17;
 
-/// Runs the statement's sources and sends their rows; gives the number under which each was sent.
-pub fn send(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
+/// Runs the statement's sources and sends their rows; gives the number under which each was sent. `S` is what runs statements on
+/// nodes.
+pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
     let plan = context.plan();
     let mut numbers = Vec::new();
     for source in plan.sources() {
         let number = random_number()?;
         let mut chunk = Vec::with_capacity(CHUNK);
-        context.local_rows(source, plan.params(), &mut |row| {
+        context.local_rows::<S>(source, plan.params(), &mut |row| {
             if !chunk.is_empty() && chunk.len() + row.len() > CHUNK {
                 send_chunk(node, number, &chunk)?;
                 chunk.clear();
@@ -50,10 +51,8 @@ fn random_number() -> Result<i64> {
 
 fn send_chunk(node: NodeId, number: i64, chunk: &[u8]) -> Result<()> {
     let number = number.to_be_bytes();
-    let values = [
-        Value { binary: true, bytes: Some(&number) },
-        Value { binary: true, bytes: Some(chunk) },
-    ];
+    let values =
+        [Value { binary: true, bytes: Some(&number) }, Value { binary: true, bytes: Some(chunk) }];
     run(node, b"SELECT helios.receive_rows($1, $2)", &[INT8, BYTEA], &values)
 }
 
@@ -69,8 +68,7 @@ pub fn forget(node: NodeId, numbers: &[i64]) -> Result<()> {
 
 fn run(node: NodeId, sql: &[u8], types: &[u32], values: &[Value<'_>]) -> Result<()> {
     let statement = Statement { types, values, reuse: true, ..Statement::plain(sql) };
-    let mut execution =
-        transaction::start(node, &statement, Mode::Transaction, Fetch::All, false)?;
+    let mut execution = transaction::start(node, &statement, Mode::Transaction, Fetch::All, false)?;
     loop {
         if let Step::Complete(_) = execution.step(&mut |_| Ok(()))? {
             return Ok(());

@@ -8,10 +8,11 @@ use crate::executor::function_rules::KnownFunctions;
 use crate::executor::server_functions;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
-use crate::pg::hooks::planner::Planned;
+use crate::pg::hooks::planner::{InParts, Planned};
 use crate::pg::session;
 use crate::pg::tree::row_fence;
 use crate::pg::tree::set_aside;
+use crate::pg::tree::union_all;
 use crate::pg::tree::{QueryTree, RelationUse, Survey};
 use helios_core::route::{self, Route, Touched};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
@@ -28,7 +29,7 @@ pub(super) struct Facts {
 }
 
 /// Surveys a query and decides; for a remote query, returns its plan.
-pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+pub(super) fn decide<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<'a>> {
     let survey = query.survey::<KnownFunctions>();
     let facts = gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
@@ -63,30 +64,55 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
 }
 
 /// Lets PostgreSQL plan a query here, over the rows of nodes.
-fn in_parts(query: QueryTree<'_>, survey: &Survey<'_>) -> Result<Planned> {
+fn in_parts<'a>(query: QueryTree<'a>, survey: &Survey<'_>) -> Result<Planned<'a>> {
+    let whole = shipped::may_be_sent(query, survey).then(|| query.copy());
     survey.redirect::<KnownFunctions>(may_move)?;
-    let relations: Vec<Oid> = survey.relations.iter().map(|relation| relation.oid).collect();
-    sizes::fetch(&relations)?;
-    let parts = match names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) {
-        Some(function) => {
-            set_aside::set_aside::<KnownFunctions>(query, function, &mut is_on_one_node)?
-        }
-        None => Vec::new(),
-    };
+    let mut set_aside = Vec::new();
+    if let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) {
+        set_aside = union_all::rewrite::<KnownFunctions>(query, &mut one_node)?;
+        let mut is_on_one_node = |survey: &Survey<'_>| Ok(one_node(survey)?.is_some());
+        set_aside.extend(set_aside::set_aside::<KnownFunctions>(
+            query,
+            function,
+            &mut is_on_one_node,
+        )?);
+    }
+    // Those of the tables that are read one by one, in one request for each node.
+    let left = query.survey::<KnownFunctions>().relations;
+    sizes::fetch(&left.iter().map(|relation| relation.oid).collect::<Vec<Oid>>())?;
     row_fence::keep_copies(query, &mut is_elsewhere)?;
-    Ok(Planned::InParts(parts))
+    Ok(Planned::InParts(InParts { set_aside, whole }))
 }
 
-/// Whether a query that only reads has everything on one node.
-fn is_on_one_node(survey: &Survey<'_>) -> Result<bool> {
+/// The node that has everything of a query that only reads.
+fn one_node(survey: &Survey<'_>) -> Result<Option<i32>> {
     let facts = gather(survey)?;
-    let bound = survey.bound.is_some() || !survey.functions.is_empty();
-    Ok(!bound && !facts.catalogs && matches!(route::route(&facts.touched, &node_name), Route::Node { .. }))
+    if survey.bound.is_some() || !survey.functions.is_empty() || facts.catalogs {
+        return Ok(None);
+    }
+    Ok(match route::route(&facts.touched, &node_name) {
+        Route::Node { node, .. } => Some(node),
+        _ => None,
+    })
 }
 
 /// The namespaces on nodes that a query touches.
 pub fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
     Ok(gather(&query.survey::<KnownFunctions>())?.namespaces)
+}
+
+/// About how many rows the tables on nodes have that a query reads.
+pub fn rows(query: QueryTree<'_>) -> Result<f64> {
+    let relations = query.survey::<KnownFunctions>().relations;
+    let relations: Vec<Oid> = relations.iter().map(|relation| relation.oid).collect();
+    sizes::fetch(&relations)?;
+    let mut rows = 0.0;
+    for relation in relations.into_iter().filter(|oid| oid.to_u32() >= FIRST_USER_OID) {
+        if is_elsewhere(relation)? {
+            rows += sizes::of(relation)?.map_or(0.0, |size| size.rows);
+        }
+    }
+    Ok(rows)
 }
 
 pub(super) fn node_name(id: i32) -> String {

@@ -11,7 +11,7 @@ pub mod local_functions;
 pub mod relations;
 pub mod remote_query;
 mod session_user;
-mod shipped;
+pub mod shipped;
 pub mod sizes;
 pub mod unsupported;
 
@@ -26,7 +26,7 @@ use crate::settings::session;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 
 /// Decides whether PostgreSQL or a node plans and runs a query.
-pub fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
+pub fn plan<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<'a>> {
     if session::has_other_login() && !query.is_utility() {
         session_user::refuse_on_node(&query.survey::<KnownFunctions>())?;
     }

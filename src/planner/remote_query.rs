@@ -65,7 +65,7 @@ pub(super) fn plan(
     source: &[u8],
     survey: Survey<'_>,
     place: OnNode,
-) -> Result<Planned> {
+) -> Result<Planned<'static>> {
     let text = match query.source() {
         Source::Statement if place.local_view => expanded(query)?,
         Source::Statement => own_or_deparsed(query, source, &survey)?,

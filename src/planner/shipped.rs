@@ -1,19 +1,21 @@
-//! The plan for a statement that changes tables of one node with rows of other places: it runs on that node, and the rows are
-//! sent there first.
+//! The plan for a statement that runs on one node with rows of other places, which are sent there first: because it changes
+//! tables of that node, or because the node has most of the rows that it reads.
 
 use super::decision::{Facts, gather, node_name};
 use super::relations::{OnNode, is_remote};
-use super::unsupported;
+use super::{sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::exec::estimate;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::tree::shipment::{self, Places};
 use crate::pg::tree::{QueryTree, Survey, deparse};
+use crate::settings;
 use helios_core::route::{self, Route, Touched};
-use pgrx::pg_sys::{self, Oid};
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 
 /// What the node of the changed tables has.
 struct Target {
@@ -25,9 +27,8 @@ impl Places for Target {
         let Facts { touched, .. } = gather(survey)?;
         Ok(match route::route(&touched, &node_name) {
             Route::Here => {
-                survey.bound.is_none() && touched.iter().all(|thing| {
-                    matches!(thing, Touched::Reference { .. })
-                })
+                survey.bound.is_none()
+                    && touched.iter().all(|thing| matches!(thing, Touched::Reference { .. }))
             }
             Route::Node { node, .. } => node == self.node.0,
             Route::Parts | Route::Refused(_) => false,
@@ -59,14 +60,31 @@ pub(super) fn plan(
         _ => None,
     });
     let Some(node) = nodes.next() else { return Ok(None) };
-    if nodes.any(|other| other != node) || query.cannot_be_deparsed() && !query.changes_named_table() {
+    if nodes.any(|other| other != node)
+        || query.cannot_be_deparsed() && !query.changes_named_table()
+    {
         return Ok(None);
     }
+    Ok(for_node(query, survey, NodeId(node))?.map(|sent| sent.plan))
+}
+
+/// A statement for a node, and the queries whose rows are sent there.
+struct Sent<'a> {
+    plan: RemotePlan,
+    sources: Vec<QueryTree<'a>>,
+}
+
+/// What runs on `node`; None if not all of it can.
+fn for_node<'a>(
+    query: QueryTree<'a>,
+    survey: &Survey<'_>,
+    node: NodeId,
+) -> Result<Option<Sent<'a>>> {
     let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {
         return Ok(None);
     };
     let params = survey.params.iter().map(|param| param.id).max().unwrap_or(0);
-    let target = Target { node: NodeId(node) };
+    let target = Target { node };
     let shipped = shipment::take_out::<KnownFunctions>(query, &target, function, params + 1)?;
     if shipped.sources.is_empty() {
         return Ok(None);
@@ -74,7 +92,7 @@ pub(super) fn plan(
     let mut survey = shipped.query.survey::<KnownFunctions>();
     let Facts { touched, namespaces, local_view, catalogs } = gather(&survey)?;
     let on_node = match route::route(&touched, &node_name) {
-        Route::Node { node: found, .. } => found == node,
+        Route::Node { node: found, .. } => found == node.0,
         _ => false,
     };
     if !on_node || local_view {
@@ -85,15 +103,86 @@ pub(super) fn plan(
     unsupported::check(
         shipped.query,
         &survey,
-        &OnNode { node, namespaces: namespaces.clone(), local_view, catalogs },
+        &OnNode { node: node.0, namespaces: namespaces.clone(), local_view, catalogs },
     )?;
-    Ok(Some(RemotePlan {
+    let plan = RemotePlan {
         sql: deparse::rewritten_text(shipped.query)?,
         offset: None,
         params,
-        writes: true,
+        writes: query.writes(),
         unsettles: survey.calls_volatile_function(),
         namespaces,
         sources: shipped.sources,
-    }))
+    };
+    Ok(Some(Sent { plan, sources: shipped.queries }))
+}
+
+/// How many times fewer rows must be sent than fetched, at least.
+const FEWER: f64 = 10.0;
+
+/// Whether a query that this server plans over the rows of nodes might run on one of them.
+pub(super) fn may_be_sent(query: QueryTree<'_>, survey: &Survey<'_>) -> bool {
+    !query.writes()
+        && !query.cannot_be_deparsed()
+        && survey.bound.is_none()
+        && !survey.set_config
+        && !survey.lastval
+}
+
+/// The plan for such a query, whose plan here fetches so many rows, if a node can run it and is sent much fewer rows for it.
+pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan>> {
+    let fewest = settings::MIN_FETCHED_ROWS.get();
+    if fewest < 0 || fetched_rows < f64::from(fewest) || !query.is_checked_as_caller() {
+        return Ok(None);
+    }
+    let survey = query.survey::<KnownFunctions>();
+    let Some(node) = largest_node(&survey)? else { return Ok(None) };
+    if gather(&survey)?.catalogs {
+        return Ok(None);
+    }
+    let sent = match for_node(query, &survey, node) {
+        Ok(Some(sent)) => sent,
+        Ok(None) => return Ok(None),
+        // The plan over the rows of nodes can do it.
+        Err(error) if error.is(Code::ERRCODE_FEATURE_NOT_SUPPORTED) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if fewest == 0 {
+        return Ok(Some(sent.plan));
+    }
+    let mut sent_rows = 0.0;
+    for source in sent.sources {
+        sent_rows += match estimate::rows(source) {
+            Some(rows) => rows,
+            None => remote_rows(&source.survey::<KnownFunctions>())?
+                .into_iter()
+                .map(|(_, rows)| rows)
+                .sum(),
+        };
+    }
+    Ok((sent_rows * FEWER <= fetched_rows).then_some(sent.plan))
+}
+
+/// The rows that each node has of these tables.
+fn remote_rows(survey: &Survey<'_>) -> Result<Vec<(NodeId, f64)>> {
+    let mut nodes: Vec<(NodeId, f64)> = Vec::new();
+    for relation in &survey.relations {
+        if !is_remote(relation.oid)? {
+            continue;
+        }
+        let Some(namespace) = names::relation_namespace(relation.oid) else { continue };
+        let Some(place) = catalog::placement(namespace)? else { continue };
+        let rows = sizes::of(relation.oid)?.map_or(0.0, |size| size.rows);
+        match nodes.iter_mut().find(|(node, _)| *node == place.node) {
+            Some((_, all)) => *all += rows,
+            None => nodes.push((place.node, rows)),
+        }
+    }
+    Ok(nodes)
+}
+
+/// The node that has most of the rows.
+fn largest_node(survey: &Survey<'_>) -> Result<Option<NodeId>> {
+    let nodes = remote_rows(survey)?;
+    Ok(nodes.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(node, _)| node))
 }

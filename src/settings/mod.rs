@@ -76,6 +76,8 @@ pub static MIN_IMPROVEMENT: GucSetting<f64> = GucSetting::<f64>::new(0.1);
 pub static MAX_VARIANCE: GucSetting<f64> = GucSetting::<f64>::new(0.3);
 /// Interval between health checks by a database's worker, in milliseconds.
 pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
+/// Rows that a plan must fetch from nodes before a node that is sent rows instead is considered.
+pub static MIN_FETCHED_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
 /// Password file for sessions with nodes, in libpq's format.
 pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -121,6 +123,16 @@ pub fn register() {
         c"hash, range and composite use the pooled shards; least_loaded creates a dedicated shard for each schema.",
         &PLACEMENT_STRATEGY,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.min_fetched_rows",
+        c"Number of rows that a query over several places must fetch from nodes before a node is sent rows and runs it instead.",
+        c"The node runs it if it has to be sent less than a tenth of them. 0 means that a node runs whatever it can; -1 that none does.",
+        &MIN_FETCHED_ROWS,
+        -1,
+        i32::MAX,
+        GucContext::Userset,
         GucFlags::default(),
     );
     define_numbers();

@@ -9,15 +9,20 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{self, RowDecoder, RowFormat};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::kept_rows::KeptRows;
-use crate::pg::exec::local_rows;
 use crate::pg::exec::params::Params;
 use crate::pg::exec::remote_plan::{self, Methods, PlanView};
 use crate::pg::exec::replan::Replanned;
 use crate::pg::session::backend_state;
+use helios_core::explained::Figures;
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr;
 use std::sync::OnceLock;
+
+unsafe extern "C-unwind" {
+    // Called for every row, and raises no errors: no guard of pgrx's.
+    fn MemoryContextReset(context: pg_sys::MemoryContext);
+}
 
 /// Outcome of running a statement at the place for which it was planned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,6 +59,8 @@ pub trait Scan: Sized {
     fn end(&mut self) -> Result<()>;
     /// Sends what the parts of a plan ask their nodes for, before the plan runs: all of them see the rows as they are now.
     fn begin_parts(parts: &mut [Part<'_, Self>]) -> Result<()>;
+    /// Called before the plan is printed by an EXPLAIN that does not run it.
+    fn before_explain(&mut self, context: &mut ScanContext) -> Result<()>;
     /// Adds lines to the output of EXPLAIN.
     fn explain(&mut self, context: &mut ScanContext, output: &mut ExplainOutput) -> Result<()>;
 }
@@ -79,6 +86,8 @@ pub struct ClientRows<'a> {
     pub formats: Vec<i16>,
     /// Columns that are anonymous records in binary format, which contain the OIDs of their columns' types.
     pub records: Vec<usize>,
+    /// Takes the body of the DataRow message of each row.
+    pub send: &'a dyn Fn(&[u8]) -> Result<()>,
 }
 
 /// The scan state known to PostgreSQL, which begins with its own struct.
@@ -107,7 +116,8 @@ pub(in crate::pg) fn install<S: Scan>() {
     remote_plan::register(create::<S>);
 }
 
-type Exec = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot;
+type Exec =
+    unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState) -> *mut pg_sys::TupleTableSlot;
 type Rescan = unsafe extern "C-unwind" fn(*mut pg_sys::CustomScanState);
 
 /// The callbacks of a scan.
@@ -194,6 +204,25 @@ pub(in crate::pg) unsafe fn run_to_client<S: Scan>(
     }
 }
 
+/// Lets the scan in `planstate`, if there is one, prepare what EXPLAIN will print.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+pub(in crate::pg) unsafe fn before_explain<S: Scan>(
+    planstate: *mut pg_sys::PlanState,
+) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match state_of(planstate) {
+            Some((state, _)) => {
+                let mut context = ScanContext { node: state.cast() };
+                (*(*state).scan.cast::<S>()).before_explain(&mut context)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// Whether the top of `planstate` is a scan of Helios that has not started.
 ///
 /// # Safety
@@ -212,7 +241,7 @@ impl ScanContext {
         unsafe { &mut *self.node.cast::<State>() }
     }
 
-    fn estate(&self) -> *mut pg_sys::EState {
+    pub(super) fn estate(&self) -> *mut pg_sys::EState {
         // SAFETY: set by ExecInitCustomScan before any callback runs.
         unsafe { (*self.node).ss.ps.state }
     }
@@ -237,18 +266,6 @@ impl ScanContext {
     pub fn params(&self, count: i32) -> Params {
         // SAFETY: the executor's parameter list is valid (or null) during execution.
         unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
-    }
-
-    /// Runs a query here, with the first parameters of the statement; `on_row` gets the body of a DataRow message for each row,
-    /// as [`crate::pg::exec::shipped_rows`] takes them.
-    pub fn local_rows(
-        &self,
-        sql: &[u8],
-        params: i32,
-        on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        // SAFETY: the executor's parameter list is valid (or null) during execution, which has a snapshot.
-        unsafe { local_rows::each(sql, (*self.estate()).es_param_list_info, params, on_row) }
     }
 
     /// Whether the result has columns.
@@ -301,9 +318,26 @@ impl ScanContext {
         unsafe {
             decode::clear(slot);
             let context = (*self.node).ss.ps.ps_ExprContext;
-            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+            MemoryContextReset((*context).ecxt_per_tuple_memory);
         }
         slot
+    }
+
+    /// Shows other figures in EXPLAIN than the plan was made with.
+    pub fn show_figures(&mut self, figures: &Figures) {
+        // SAFETY: the plan is that of this execution, and nobody looks at its costs anymore but EXPLAIN; its figures of the
+        // execution, if there are some, are this node's.
+        unsafe {
+            let plan = (*self.node).ss.ps.plan;
+            (*plan).startup_cost = figures.startup_cost;
+            (*plan).total_cost = figures.total_cost;
+            (*plan).plan_rows = figures.rows;
+            (*plan).plan_width = figures.width;
+            let measured = (*self.node).ss.ps.instrument;
+            if let (Some(rows), false) = (figures.actual_rows, measured.is_null()) {
+                (*measured).tuplecount += rows;
+            }
+        }
     }
 
     /// Whether the scan is a part of a plan that PostgreSQL made.

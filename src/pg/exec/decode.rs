@@ -5,7 +5,7 @@
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
-use std::ffi::c_char;
+use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 unsafe extern "C-unwind" {
@@ -22,13 +22,34 @@ unsafe extern "C-unwind" {
         element_type: Oid,
         typmod: i32,
     ) -> pg_sys::Datum;
+    // Called for every row; none of them raises errors.
+    fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
+    fn MemoryContextAllocExtended(
+        memory: pg_sys::MemoryContext,
+        size: usize,
+        flags: c_int,
+    ) -> *mut c_void;
 }
 
 struct Column {
+    reading: Reading,
     function: pg_sys::FmgrInfo,
     element_type: Oid,
     typmod: i32,
     binary: bool,
+}
+
+/// How a value is made from its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// A byte that is 0 or 1.
+    Bool,
+    /// The value itself, in so many bytes.
+    Fixed(usize),
+    /// Text as it is.
+    Text,
+    /// By the type's input or receive function.
+    Function,
 }
 
 /// The form in which a node sends the rows that are decoded.
@@ -43,10 +64,10 @@ pub(in crate::pg) enum RowFormat {
 /// Decodes the rows of one result.
 pub struct RowDecoder {
     columns: Vec<Column>,
-    /// Values of the row, each terminated by NUL.
+    /// Values of the row that functions read, each terminated by NUL.
     text: Vec<u8>,
-    /// Start and length of each value in `text`; `None` for NULL.
-    values: Vec<Option<(usize, usize)>>,
+    /// Column, start and length of each value in `text`; `None` for NULL.
+    values: Vec<(usize, Option<(usize, usize)>)>,
 }
 
 impl RowDecoder {
@@ -68,7 +89,9 @@ impl RowDecoder {
                     }
                     let mut function = pg_sys::FmgrInfo::default();
                     pg_sys::fmgr_info(input, &mut function);
-                    Column { function, element_type, typmod: (*attribute).atttypmod, binary }
+                    let typmod = (*attribute).atttypmod;
+                    let reading = reading_of(of_type, typmod, binary);
+                    Column { reading, function, element_type, typmod, binary }
                 })
                 .collect()
         };
@@ -94,51 +117,150 @@ impl RowDecoder {
         slot: *mut pg_sys::TupleTableSlot,
         memory: pg_sys::MemoryContext,
     ) -> Result<()> {
-        self.split(row)?;
+        self.text.clear();
+        self.values.clear();
+        let mut count = 0;
+        for value in helios_core::frames::columns(row).map_err(|e| malformed(&e.to_string()))? {
+            let value = value.map_err(|e| malformed(&e.to_string()))?;
+            let Some(column) = self.columns.get(count) else { return Err(self.wrong_number(row)) };
+            // SAFETY: the slot has as many columns as the decoder.
+            unsafe {
+                let (datum, is_null) =
+                    ((*slot).tts_values.add(count), (*slot).tts_isnull.add(count));
+                match value {
+                    _ if column.reading == Reading::Function => {
+                        self.values
+                            .push((count, value.map(|value| (self.text.len(), value.len()))));
+                        if let Some(value) = value {
+                            self.text.extend_from_slice(value);
+                            self.text.push(0);
+                        }
+                    }
+                    Some(value) => {
+                        *is_null = false;
+                        *datum = direct_value(column.reading, value, memory)?;
+                    }
+                    None => {
+                        *is_null = true;
+                        *datum = pg_sys::Datum::from(0);
+                    }
+                }
+            }
+            count += 1;
+        }
+        if count != self.columns.len() {
+            return Err(self.wrong_number(row));
+        }
+        // SAFETY: as above; the slot's values are complete then.
+        unsafe {
+            if !self.values.is_empty() {
+                self.call_functions(slot, memory);
+            }
+            ExecStoreVirtualTuple(slot);
+        }
+        Ok(())
+    }
+
+    /// # Safety
+    /// As for [`Self::decode`].
+    unsafe fn call_functions(
+        &mut self,
+        slot: *mut pg_sys::TupleTableSlot,
+        memory: pg_sys::MemoryContext,
+    ) {
         let (columns, values, text) =
             (self.columns.as_mut_ptr(), self.values.as_ptr(), self.text.as_mut_ptr());
-        let count = self.columns.len();
-        // SAFETY: the closure owns nothing; pointers and count belong together; the slot has `count` columns.
+        let count = self.values.len();
+        // SAFETY: the closure owns nothing; pointers and count belong together; the slot has the columns.
         unsafe {
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
                 let before = pg_sys::CurrentMemoryContext;
                 pg_sys::CurrentMemoryContext = memory;
                 for i in 0..count {
-                    let column = columns.add(i);
-                    let value = *values.add(i);
-                    *(*slot).tts_isnull.add(i) = value.is_none();
-                    *(*slot).tts_values.add(i) = value_of(column, value, text);
+                    let (number, value) = *values.add(i);
+                    let column = columns.add(number);
+                    *(*slot).tts_isnull.add(number) = value.is_none();
+                    *(*slot).tts_values.add(number) = value_of(column, value, text);
                 }
                 pg_sys::CurrentMemoryContext = before;
             });
-            pg_sys::ExecStoreVirtualTuple(slot);
         }
-        Ok(())
     }
 
-    fn split(&mut self, row: &[u8]) -> Result<()> {
-        self.text.clear();
-        self.values.clear();
-        for value in helios_core::frames::columns(row).map_err(|e| malformed(&e.to_string()))? {
-            let value = value.map_err(|e| malformed(&e.to_string()))?;
-            match value {
-                Some(value) => {
-                    self.values.push(Some((self.text.len(), value.len())));
-                    self.text.extend_from_slice(value);
-                    self.text.push(0);
-                }
-                None => self.values.push(None),
-            }
-        }
-        if self.values.len() != self.columns.len() {
-            return Err(malformed(&format!(
-                "received {} columns instead of {}",
-                self.values.len(),
-                self.columns.len()
-            )));
-        }
-        Ok(())
+    fn wrong_number(&self, row: &[u8]) -> Error {
+        let received = helios_core::frames::columns(row).map_or(0, Iterator::count);
+        malformed(&format!("received {received} columns instead of {}", self.columns.len()))
     }
+}
+
+/// How values are read that are sent in binary form, or as text.
+fn reading_of(of_type: Oid, typmod: i32, binary: bool) -> Reading {
+    match of_type {
+        pg_sys::TEXTOID if !binary => Reading::Text,
+        pg_sys::VARCHAROID if !binary && typmod < 0 => Reading::Text,
+        _ if !binary => Reading::Function,
+        pg_sys::BOOLOID => Reading::Bool,
+        pg_sys::INT2OID => Reading::Fixed(2),
+        pg_sys::INT4OID | pg_sys::FLOAT4OID | pg_sys::DATEOID => Reading::Fixed(4),
+        pg_sys::INT8OID
+        | pg_sys::FLOAT8OID
+        | pg_sys::MONEYOID
+        | pg_sys::TIMEOID
+        | pg_sys::TIMESTAMPOID
+        | pg_sys::TIMESTAMPTZOID => Reading::Fixed(8),
+        _ => Reading::Function,
+    }
+}
+
+/// A value that needs no function of its type.
+///
+/// # Safety
+/// `memory` is valid.
+unsafe fn direct_value(
+    reading: Reading,
+    bytes: &[u8],
+    memory: pg_sys::MemoryContext,
+) -> Result<pg_sys::Datum> {
+    let number = match (reading, bytes) {
+        (Reading::Text, _) => {
+            // SAFETY: by the caller's promise.
+            return unsafe { text_value(bytes, memory) };
+        }
+        (Reading::Bool, [byte]) => return Ok(pg_sys::Datum::from(*byte != 0)),
+        (Reading::Fixed(2), _) => bytes.try_into().ok().map(|b| i64::from(i16::from_be_bytes(b))),
+        (Reading::Fixed(4), _) => bytes.try_into().ok().map(|b| i64::from(i32::from_be_bytes(b))),
+        (Reading::Fixed(8), _) => bytes.try_into().ok().map(i64::from_be_bytes),
+        _ => None,
+    };
+    // Types of fixed length are passed by value; those with a sign are extended, as PostgreSQL's macros do.
+    number.map(pg_sys::Datum::from).ok_or_else(|| malformed("a value has an unexpected length"))
+}
+
+/// # Safety
+/// `memory` is valid.
+unsafe fn text_value(bytes: &[u8], memory: pg_sys::MemoryContext) -> Result<pg_sys::Datum> {
+    const HEADER: usize = size_of::<i32>();
+    /// PostgreSQL's limit of an allocation.
+    const LONGEST: usize = 0x3fff_ffff;
+    let size = bytes.len() + HEADER;
+    let place = if size > LONGEST {
+        ptr::null_mut()
+    } else {
+        // SAFETY: by the caller's promise; the size is permitted, and a lack of memory gives null.
+        unsafe {
+            MemoryContextAllocExtended(memory, size, pg_sys::MCXT_ALLOC_NO_OOM as i32).cast::<u8>()
+        }
+    };
+    if place.is_null() {
+        return Err(Error::new(PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory")
+            .detail(format!("Failed on a value of {} bytes that a node has sent.", bytes.len())));
+    }
+    // SAFETY: so many bytes were allocated.
+    unsafe {
+        pgrx::set_varsize_4b(place.cast(), size as i32);
+        ptr::copy_nonoverlapping(bytes.as_ptr(), place.add(HEADER), bytes.len());
+    }
+    Ok(pg_sys::Datum::from(place))
 }
 
 /// A value from its bytes in `text`.

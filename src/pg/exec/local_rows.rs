@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::exec::custom_scan::{self, Attempt, ClientRows, Scan, ScanContext};
 use crate::pg::exec::decode::is_read_in_binary;
 use crate::pg::exec::replan;
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_int};
 use std::ptr;
 
@@ -13,8 +15,22 @@ const BATCH: std::ffi::c_long = 1000;
 
 /// Writes values as a node sends them.
 struct Column {
-    function: Oid,
+    function: pg_sys::FmgrInfo,
     binary: bool,
+}
+
+impl ScanContext {
+    /// Runs a query here, with the first parameters of the statement; `on_row` gets the body of a DataRow message for each row,
+    /// as [`crate::pg::exec::shipped_rows`] takes them. `S` is what runs statements on nodes.
+    pub fn local_rows<S: Scan>(
+        &self,
+        sql: &[u8],
+        params: i32,
+        on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        // SAFETY: the executor's parameter list is valid (or null) during execution, which has a snapshot.
+        unsafe { each::<S>(sql, (*self.estate()).es_param_list_info, params, on_row) }
+    }
 }
 
 /// Runs `sql` with the first `count` parameters of `params`; `on_row` gets the body of one DataRow message for each row, with
@@ -22,7 +38,7 @@ struct Column {
 ///
 /// # Safety
 /// `params` is null or a valid parameter list; a snapshot is active.
-pub(in crate::pg) unsafe fn each(
+unsafe fn each<S: Scan>(
     sql: &[u8],
     params: pg_sys::ParamListInfo,
     count: c_int,
@@ -39,10 +55,40 @@ pub(in crate::pg) unsafe fn each(
             read_only: true,
         };
         let portal = pg_sys::SPI_cursor_parse_open(ptr::null(), text.as_ptr(), &options);
-        let done = fetch_all(portal, on_row);
+        let done = match pass_on::<S>(portal, on_row) {
+            Ok(Attempt::Replan) => fetch_all(portal, on_row),
+            done => done.map(|_| ()),
+        };
         pg_sys::SPI_cursor_close(portal);
         pg_sys::SPI_finish();
         done
+    }
+}
+
+/// Gives the rows of a query that one node runs as it sends them. Replan if it is another query.
+unsafe fn pass_on<S: Scan>(
+    portal: pg_sys::Portal,
+    on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<Attempt<()>> {
+    // SAFETY: the portal is open, and runs one SELECT, whose executor is ready.
+    unsafe {
+        let query = (*portal).queryDesc;
+        if query.is_null() || !custom_scan::is_fresh::<S>((*query).planstate) {
+            return Ok(Attempt::Replan);
+        }
+        let columns = output_of((*query).tupDesc);
+        let formats = columns.iter().map(|column| i16::from(column.binary)).collect();
+        let on_row = RefCell::new(on_row);
+        let send = |row: &[u8]| (on_row.borrow_mut())(row);
+        let to = ClientRows { begin: &|| {}, formats, records: Vec::new(), send: &send };
+        let before = pg_sys::CurrentMemoryContext;
+        pg_sys::CurrentMemoryContext = (*(*query).estate).es_query_cxt;
+        let done = custom_scan::run_to_client::<S>((*query).planstate, &to);
+        pg_sys::CurrentMemoryContext = before;
+        Ok(match done? {
+            Attempt::Done(_) => Attempt::Done(()),
+            Attempt::Replan => Attempt::Replan,
+        })
     }
 }
 
@@ -85,7 +131,9 @@ unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
                 } else {
                     pg_sys::getTypeOutputInfo(of_type, &mut function, &mut varlena);
                 }
-                Column { function, binary }
+                let mut found = pg_sys::FmgrInfo::default();
+                pg_sys::fmgr_info(function, &mut found);
+                Column { function: found, binary }
             })
             .collect()
     }
@@ -95,29 +143,28 @@ unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
 unsafe fn write_row(
     row: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
-    columns: &[Column],
+    columns: &mut [Column],
     body: &mut Vec<u8>,
 ) {
     body.clear();
     body.extend((columns.len() as i16).to_be_bytes());
     // SAFETY: the row has these columns; what output functions give is palloc'd, in the memory of the SPI procedure.
     unsafe {
-        for (i, column) in columns.iter().enumerate() {
+        for (i, column) in columns.iter_mut().enumerate() {
             let mut is_null = false;
-            let value: Datum =
-                pg_sys::SPI_getbinval(row, descriptor, i as c_int + 1, &mut is_null);
+            let value: Datum = pg_sys::SPI_getbinval(row, descriptor, i as c_int + 1, &mut is_null);
             if is_null {
                 body.extend((-1i32).to_be_bytes());
                 continue;
             }
             if column.binary {
-                let sent = pg_sys::OidSendFunctionCall(column.function, value);
+                let sent = pg_sys::SendFunctionCall(&mut column.function, value);
                 let bytes = pgrx::varlena_to_byte_slice(sent.cast());
                 body.extend((bytes.len() as i32).to_be_bytes());
                 body.extend_from_slice(bytes);
                 pg_sys::pfree(sent.cast());
             } else {
-                let text = pg_sys::OidOutputFunctionCall(column.function, value);
+                let text = pg_sys::OutputFunctionCall(&mut column.function, value);
                 let bytes = CStr::from_ptr(text).to_bytes();
                 body.extend((bytes.len() as i32).to_be_bytes());
                 body.extend_from_slice(bytes);

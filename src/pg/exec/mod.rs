@@ -8,6 +8,7 @@ pub mod copy_change;
 pub mod copy_from;
 pub mod custom_scan;
 pub mod decode;
+pub mod estimate;
 pub mod evaluate;
 pub mod explain;
 pub mod function_call;

@@ -22,6 +22,8 @@ pub trait PartHooks {
     fn is_elsewhere(relation: Oid) -> Result<bool>;
     /// The namespaces that a query touches which was set aside for a node.
     fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>>;
+    /// About how many rows the tables have that such a query reads.
+    fn rows(query: QueryTree<'_>) -> Result<f64>;
     /// The size of a relation that is elsewhere, if it is known.
     fn size(relation: Oid) -> Result<Option<Size>>;
 }
@@ -113,6 +115,11 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
         }
         trampoline((), || {
             if let Some(query) = set_aside::of_entry(entry) {
+                let rows = match set_aside::usual_rows(query) {
+                    Some(rows) => rows,
+                    None => H::rows(query)?,
+                };
+                (*rel).rows = pg_sys::clamp_row_est(rows);
                 replace_paths(rel, &H::namespaces(query)?);
                 return Ok(());
             }
@@ -212,7 +219,8 @@ unsafe extern "C-unwind" fn plan_part(
                 namespaces: list::oids((*path).custom_private).collect(),
                 sources: Vec::new(),
             };
-            let scan = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
+            let scan =
+                pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
             (*scan).scan.plan.type_ = NodeTag::T_CustomScan;
             (*scan).scan.plan.targetlist = targets;
             (*scan).scan.plan.qual = part.conditions_here;

@@ -7,8 +7,8 @@
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{RowDecoder, RowFormat};
-use pgrx::pg_sys::{self, Datum, errcodes::PgSqlErrorCode as Code};
 use pgrx::FromDatum;
+use pgrx::pg_sys::{self, Datum, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -94,7 +94,9 @@ pub unsafe fn rows(call: pg_sys::FunctionCallInfo) -> Datum {
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "no rows were sent under this number",
                 )
-                .detail("Only a statement that a coordinator sends reads rows that it has sent before."));
+                .detail(
+                    "Only a statement that a coordinator sends reads rows that it has sent before.",
+                ));
             };
             decode(chunks, (*info).setDesc, (*info).setResult)?;
             (*call).isnull = true;
@@ -146,7 +148,9 @@ pub unsafe fn support(call: pg_sys::FunctionCallInfo) -> Datum {
             let constant = &*argument.cast::<pg_sys::Const>();
             let number = i64::from_datum(constant.constvalue, constant.constisnull);
             let rows = SHIPPED.with_borrow(|all| {
-                all.iter().find(|shipped| Some(shipped.number) == number).map(|shipped| shipped.rows)
+                all.iter()
+                    .find(|shipped| Some(shipped.number) == number)
+                    .map(|shipped| shipped.rows)
             });
             Ok(match rows {
                 Some(rows) => {
@@ -251,11 +255,14 @@ fn next_row<'a>(rest: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
     if rest.is_empty() {
         return Ok(None);
     }
-    let cut = rest.split_first_chunk::<4>().and_then(|(length, bytes)| {
-        bytes.split_at_checked(u32::from_be_bytes(*length) as usize)
-    });
+    let cut = rest
+        .split_first_chunk::<4>()
+        .and_then(|(length, bytes)| bytes.split_at_checked(u32::from_be_bytes(*length) as usize));
     let Some((row, behind)) = cut else {
-        return Err(Error::new(Code::ERRCODE_PROTOCOL_VIOLATION, "malformed rows from a coordinator"));
+        return Err(Error::new(
+            Code::ERRCODE_PROTOCOL_VIOLATION,
+            "malformed rows from a coordinator",
+        ));
     };
     *rest = behind;
     Ok(Some(row))

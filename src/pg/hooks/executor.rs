@@ -89,6 +89,8 @@ unsafe extern "C-unwind" fn start<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc
         }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
             trampoline((), || part_scan::begin_all::<H::Scan>((*desc).estate));
+        } else {
+            trampoline((), || custom_scan::before_explain::<H::Scan>((*desc).planstate));
         }
     }
 }
@@ -239,7 +241,11 @@ unsafe fn pass_through<H: ExecutorHooks>(
                 }
             });
         };
-        let rows_to = custom_scan::ClientRows { begin: &begin, formats, records };
+        let send = |row: &[u8]| {
+            client::send(b'D', row);
+            Ok(())
+        };
+        let rows_to = custom_scan::ClientRows { begin: &begin, formats, records, send: &send };
         let Attempt::Done(rows) =
             custom_scan::run_to_client::<H::Scan>((*desc).planstate, &rows_to)?
         else {

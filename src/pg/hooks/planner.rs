@@ -2,9 +2,9 @@
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
-use crate::pg::exec::evaluate;
 use crate::pg::exec::part_path::{self, PartHooks};
 use crate::pg::exec::remote_plan::{self, RemotePlan};
+use crate::pg::exec::{estimate, evaluate};
 use crate::pg::tree::list;
 use crate::pg::tree::set_aside::SetAside;
 use crate::pg::tree::{ParamUse, QueryTree};
@@ -19,7 +19,9 @@ pub trait PlannerHooks: PartHooks {
     /// variables of a procedural language.
     fn analyzed(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> Result<()>;
     /// Decides who plans a query.
-    fn plan(query: QueryTree<'_>, source: &[u8]) -> Result<Planned>;
+    fn plan<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<'a>>;
+    /// A better way for a query whose plan over the rows of nodes fetches so many: a node runs it, and is sent rows first.
+    fn ship(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan>>;
     /// Whether the query calls functions that PostgreSQL may inline, so that its plan can contain relations that the
     /// query does not name.
     fn may_inline(query: QueryTree<'_>) -> bool;
@@ -36,12 +38,20 @@ pub enum Review {
     Replan,
 }
 
+/// A query that was changed so that PostgreSQL can plan it over the rows of nodes.
+pub struct InParts<'a> {
+    /// Queries within it that nodes run.
+    pub set_aside: Vec<SetAside>,
+    /// The query as it was, if its rows may as well be sent to a node that runs it.
+    pub whole: Option<QueryTree<'a>>,
+}
+
 /// Who plans a query.
-pub enum Planned {
+pub enum Planned<'a> {
     /// PostgreSQL plans it.
     Here,
-    /// PostgreSQL plans it, over these queries that nodes run.
-    InParts(Vec<SetAside>),
+    /// PostgreSQL plans it, over queries that nodes run.
+    InParts(InParts<'a>),
     /// It runs on a node.
     Remote(RemotePlan),
     /// It is an expression, to be evaluated on a node.
@@ -116,8 +126,12 @@ unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
         if part_path::planned() != parts {
             part_path::mark_repeated(local);
         }
-        if let Decided::InParts(queries) = decided {
-            list::iter(queries).for_each(|query| remote_plan::add_relations(local, query));
+        if let Decided::InParts { set_aside, whole } = decided {
+            let shipped = trampoline(ptr::null_mut(), || ship::<H>(local, whole, options));
+            if !shipped.is_null() {
+                return shipped;
+            }
+            list::iter(set_aside).for_each(|query| remote_plan::add_relations(local, query));
         }
         if copy.is_null() {
             return local;
@@ -131,8 +145,11 @@ unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
 #[derive(Clone, Copy)]
 enum Decided {
     Here,
-    /// Over queries that were set aside: a list of them.
-    InParts(*mut pg_sys::List),
+    /// Over queries that were set aside (a list of them), of one that was like `whole`, if that is not null.
+    InParts {
+        set_aside: *mut pg_sys::List,
+        whole: *mut pg_sys::Query,
+    },
     Planned(*mut pg_sys::PlannedStmt),
 }
 
@@ -145,22 +162,36 @@ unsafe fn decide<H: PlannerHooks>(
     let (query, text) = unsafe { (QueryTree::new(parse), source_text(source)) };
     let Some(query) = query else { return Ok(Decided::Here) };
     Ok(match H::plan(query, text)? {
-        Planned::Remote(remote) => {
-            Decided::Planned(remote_plan::build(query, &remote, options))
-        }
+        Planned::Remote(remote) => Decided::Planned(remote_plan::build(query, &remote, options)),
         Planned::Expression { plan, params, function } => {
             evaluate::substitute(query, &plan, &params, function);
             Decided::Here
         }
-        Planned::InParts(queries) => {
-            let mut list: *mut pg_sys::List = ptr::null_mut();
-            for query in queries {
+        Planned::InParts(parts) => {
+            let mut set_aside: *mut pg_sys::List = ptr::null_mut();
+            for query in parts.set_aside {
                 // SAFETY: a list of the planner's.
-                list = unsafe { pg_sys::lappend(list, query.as_ptr().cast()) };
+                set_aside = unsafe { pg_sys::lappend(set_aside, query.as_ptr().cast()) };
             }
-            Decided::InParts(list)
+            let whole = parts.whole.map_or(ptr::null_mut(), QueryTree::as_ptr);
+            Decided::InParts { set_aside, whole }
         }
         Planned::Here => Decided::Here,
+    })
+}
+
+/// Plans `whole` for a node if that is better than `local`, the plan over the rows of nodes.
+unsafe fn ship<H: PlannerHooks>(
+    local: *mut pg_sys::PlannedStmt,
+    whole: *mut pg_sys::Query,
+    options: c_int,
+) -> Result<*mut pg_sys::PlannedStmt> {
+    // SAFETY: a finished plan, and null or a valid query.
+    let (query, fetched) = unsafe { (QueryTree::new(whole), estimate::fetched_rows(local)) };
+    let Some(query) = query else { return Ok(ptr::null_mut()) };
+    Ok(match H::ship(query, fetched)? {
+        Some(plan) => remote_plan::build(query, &plan, options),
+        None => ptr::null_mut(),
     })
 }
 

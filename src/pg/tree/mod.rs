@@ -6,6 +6,7 @@
 //! Invariant: a view does not outlive its tree. Begin with [`QueryTree`] for the planner's input, and with
 //! [`statement::Statement`] for the rest.
 
+mod combination;
 pub mod deparse;
 pub mod deparse_check;
 pub mod deparse_marks;
@@ -14,10 +15,12 @@ pub mod function_rules;
 pub mod grammar_check;
 pub mod list;
 mod make;
+mod mutate;
 pub mod object_numbers;
 pub mod parse_nodes;
 pub mod parser;
 pub mod part_query;
+mod partial_aggregates;
 mod plain_types;
 mod query;
 pub mod row_fence;
@@ -31,6 +34,8 @@ pub mod statement_parts;
 pub mod subqueries;
 mod survey;
 pub mod table_numbers;
+pub mod union_all;
+mod union_branches;
 pub mod utility_view;
 
 pub use query::{QueryTree, Source};

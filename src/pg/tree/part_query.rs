@@ -55,13 +55,13 @@ pub(in crate::pg) unsafe fn of_relation(
         let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
         (*reference).rtindex = 1;
         let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
-        let quals = if there.is_null() { ptr::null_mut() } else { pg_sys::make_ands_explicit(there) };
+        let quals =
+            if there.is_null() { ptr::null_mut() } else { pg_sys::make_ands_explicit(there) };
         (*query).jointree = pg_sys::makeFromExpr(from, quals.cast());
         let params = survey_expression::<NoRules>(query.cast()).params.iter().map(|p| p.id).max();
         PartQuery { query, columns, conditions_here: here, params: params.unwrap_or(0) }
     }
 }
-
 
 /// The relation's entry, or that of a query that was set aside, as the only one of a query.
 unsafe fn relation_alone(entry: *mut pg_sys::RangeTblEntry) -> *mut pg_sys::RangeTblEntry {
@@ -153,7 +153,10 @@ fn is_table_number(var: *const pg_sys::Var) -> bool {
 }
 
 /// A copy of an expression over one relation as it stands in a query that has no other.
-unsafe fn for_part(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
+///
+/// # Safety
+/// `expression` is valid.
+pub(in crate::pg::tree) unsafe fn for_part(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
     unsafe extern "C-unwind" fn renumber(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
         if node.is_null() {
             return false;
@@ -184,7 +187,13 @@ unsafe fn for_part(expression: *mut pg_sys::Node) -> *mut pg_sys::Node {
 
 /// Whether a condition on relation `number` is the same wherever it is tested: made from its columns, constants and
 /// parameters by functions that came with the server and depend on nothing else.
-unsafe fn means_the_same_everywhere(condition: *mut pg_sys::Node, number: pg_sys::Index) -> bool {
+///
+/// # Safety
+/// `condition` is a valid expression.
+pub(in crate::pg::tree) unsafe fn means_the_same_everywhere(
+    condition: *mut pg_sys::Node,
+    number: pg_sys::Index,
+) -> bool {
     let mut number = number;
     // SAFETY: a valid expression; the context outlives the walk.
     unsafe { !depends_on_place(condition, (&raw mut number).cast()) }
@@ -264,6 +273,5 @@ unsafe fn result_type(node: *mut pg_sys::Node) -> Oid {
 
 unsafe extern "C-unwind" fn function_depends(function: Oid, _context: *mut c_void) -> bool {
     // SAFETY: a syscache look-up.
-    function.to_u32() >= FIRST_USER_OID
-        || unsafe { pg_sys::func_volatile(function) } as u8 != b'i'
+    function.to_u32() >= FIRST_USER_OID || unsafe { pg_sys::func_volatile(function) } as u8 != b'i'
 }

@@ -2,10 +2,13 @@
 
 use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::list;
-use crate::pg::tree::survey::{Survey, survey_expression};
+use crate::pg::tree::survey::{
+    Survey, expression_tree_walker, query_tree_walker, survey_expression,
+};
 use pgrx::pg_sys::{self, NodeTag};
+use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// An analyzed query passed to a hook by PostgreSQL.
 #[derive(Clone, Copy)]
@@ -31,6 +34,19 @@ impl<'a> QueryTree<'a> {
     fn get(&self) -> &'a pg_sys::Query {
         // SAFETY: valid for 'a by the promise of `new`.
         unsafe { self.query.as_ref() }
+    }
+
+    /// A copy of it, in the same memory context as what the planner makes.
+    pub fn copy(self) -> Self {
+        // SAFETY: a valid query; the copy lives as long as the planner's memory, as the query does.
+        let copy = unsafe { pg_sys::copyObjectImpl(self.as_ptr().cast()) };
+        Self { query: NonNull::new(copy.cast()).unwrap_or(self.query), lifetime: PhantomData }
+    }
+
+    /// Whether everything in it is checked with the privileges of the current user: it names no view with its owner's.
+    pub fn is_checked_as_caller(self) -> bool {
+        // SAFETY: a valid query.
+        unsafe { !checks_as_other(self.as_ptr().cast(), ptr::null_mut()) }
     }
 
     /// Whether this is a utility statement, which is not planned.
@@ -135,10 +151,7 @@ pub enum Source {
 ///
 /// # Safety
 /// Both are valid and belong together.
-unsafe fn is_checked_as_caller(
-    query: &pg_sys::Query,
-    entry: *const pg_sys::RangeTblEntry,
-) -> bool {
+unsafe fn is_checked_as_caller(query: &pg_sys::Query, entry: *const pg_sys::RangeTblEntry) -> bool {
     #[cfg(feature = "pg15")]
     {
         let _ = query;
@@ -151,10 +164,27 @@ unsafe fn is_checked_as_caller(
         unsafe {
             let number = (*entry).perminfoindex as usize;
             number == 0 || {
-                let info =
-                    list::nth::<pg_sys::RTEPermissionInfo>(query.rteperminfos, number - 1);
+                let info = list::nth::<pg_sys::RTEPermissionInfo>(query.rteperminfos, number - 1);
                 (*info).checkAsUser == pg_sys::Oid::INVALID
             }
         }
+    }
+}
+
+unsafe extern "C-unwind" fn checks_as_other(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
+    if node.is_null() {
+        return false;
+    }
+    // SAFETY: PostgreSQL walks a valid tree; the cast follows the tag.
+    unsafe {
+        if (*node).type_ != NodeTag::T_Query {
+            return expression_tree_walker(node, checks_as_other, context);
+        }
+        let query = &mut *node.cast::<pg_sys::Query>();
+        let entries = list::iter::<pg_sys::RangeTblEntry>(query.rtable);
+        let mut relations =
+            entries.filter(|&entry| (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION);
+        relations.any(|entry| !is_checked_as_caller(query, entry))
+            || query_tree_walker(query, checks_as_other, context, 0)
     }
 }

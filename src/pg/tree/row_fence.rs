@@ -65,10 +65,7 @@ struct Queries {
     rechecks: bool,
 }
 
-unsafe extern "C-unwind" fn collect_queries(
-    node: *mut pg_sys::Node,
-    context: *mut c_void,
-) -> bool {
+unsafe extern "C-unwind" fn collect_queries(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     use pg_sys::CmdType::{CMD_INSERT, CMD_SELECT};
     if node.is_null() {
         return false;
@@ -140,7 +137,6 @@ unsafe fn wrap(
     Ok(())
 }
 
-
 /// The planner merges a simple subquery with the query around it, but none with a WITH list. A WITH query that nothing reads is
 /// not run.
 unsafe fn unused_cte() -> *mut pg_sys::CommonTableExpr {
@@ -201,8 +197,7 @@ unsafe fn number_system_columns(
     inner: *mut pg_sys::Query,
 ) -> Result<()> {
     let entry = number as c_int;
-    let mut numbering =
-        Numbering { entry, depth: 0, inner, known: Vec::new(), whole_row: false };
+    let mut numbering = Numbering { entry, depth: 0, inner, known: Vec::new(), whole_row: false };
     // SAFETY: a valid query that is ours to change; the context outlives the walk.
     unsafe { query_tree_walker(query, renumber, (&raw mut numbering).cast(), 0) };
     if numbering.whole_row && !numbering.known.is_empty() {

@@ -22,6 +22,11 @@ use std::ptr;
 pub struct SetAside(*mut pg_sys::Query);
 
 impl SetAside {
+    /// A query that a plan reads nothing of here.
+    pub(in crate::pg) fn new(query: *mut pg_sys::Query) -> Self {
+        Self(query)
+    }
+
     /// The query, for the rest of this room.
     pub(in crate::pg) fn as_ptr(self) -> *mut pg_sys::Query {
         self.0
@@ -52,10 +57,7 @@ unsafe fn visit<R: FunctionRules>(
         for place in subqueries::of(query) {
             let inner = *place;
             if is_worth_it(inner)
-                && subqueries::is_complete(inner)
-                && !(*inner).hasRowSecurity
-                && has_plain_columns(inner)
-                && means_the_same_everywhere(inner)
+                && may_run_on_a_node(inner)
                 && is_on_one_node(&survey_expression::<R>(inner.cast()))?
             {
                 *place = replacement(inner, function);
@@ -65,6 +67,20 @@ unsafe fn visit<R: FunctionRules>(
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a query can run on a node that has all of its tables.
+///
+/// # Safety
+/// `query` is valid.
+pub(in crate::pg::tree) unsafe fn may_run_on_a_node(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        subqueries::is_complete(query)
+            && !(*query).hasRowSecurity
+            && has_plain_columns(query)
+            && means_the_same_everywhere(query)
     }
 }
 
@@ -167,7 +183,8 @@ unsafe fn replacement(inner: *mut pg_sys::Query, function: Oid) -> *mut pg_sys::
                 continue;
             }
             let expression = (*target).expr.cast::<pg_sys::Node>();
-            let (of_type, modifier) = (pg_sys::exprType(expression), pg_sys::exprTypmod(expression));
+            let (of_type, modifier) =
+                (pg_sys::exprType(expression), pg_sys::exprTypmod(expression));
             let collation = pg_sys::exprCollation(expression);
             (*called).funccolcount += 1;
             let number = (*called).funccolcount as pg_sys::AttrNumber;
@@ -219,6 +236,24 @@ pub(in crate::pg) unsafe fn of_entry<'a>(
         } else {
             None
         }
+    }
+}
+
+/// About how many rows a query gives whose form tells it; None if that depends on its tables.
+pub(in crate::pg) fn usual_rows(query: QueryTree<'_>) -> Option<f64> {
+    /// Groups that PostgreSQL expects where it has no statistics.
+    const GROUPS: f64 = 200.0;
+    // SAFETY: a valid query; the cast follows the tag.
+    unsafe {
+        let query = &*query.as_ptr();
+        let limit = query.limitCount.cast::<pg_sys::Const>();
+        if !limit.is_null() && (*limit).xpr.type_ == NodeTag::T_Const && !(*limit).constisnull {
+            return Some((*limit).constvalue.value() as f64);
+        }
+        if !query.groupClause.is_null() {
+            return Some(GROUPS);
+        }
+        (query.hasAggs && query.groupingSets.is_null()).then_some(1.0)
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Shipped<'a> {
     pub query: QueryTree<'a>,
     /// The statements that give the rows to be sent, in the order of their parameters.
     pub sources: Vec<Vec<u8>>,
+    /// The same as trees.
+    pub queries: Vec<QueryTree<'a>>,
 }
 
 /// Takes everything out of a copy of `query` that the node does not have. The rows of the first statement taken out are called
@@ -51,11 +53,13 @@ pub fn take_out<'a, R: FunctionRules>(
             function,
             next_parameter: first_parameter,
             sources: Vec::new(),
+            queries: Vec::new(),
             rules: PhantomData,
         };
         shipment.take_out_of(copy)?;
         let query = QueryTree::new(copy).ok_or_else(no_memory)?;
-        Ok(Shipped { query, sources: shipment.sources })
+        let queries = shipment.queries.into_iter().filter_map(|query| QueryTree::new(query));
+        Ok(Shipped { query, sources: shipment.sources, queries: queries.collect() })
     }
 }
 
@@ -68,6 +72,7 @@ struct Shipment<'p, R> {
     function: Oid,
     next_parameter: i32,
     sources: Vec<Vec<u8>>,
+    queries: Vec<*mut pg_sys::Query>,
     rules: PhantomData<R>,
 }
 
@@ -110,6 +115,18 @@ impl<R: FunctionRules> Shipment<'_, R> {
         }
     }
 
+    /// # Safety
+    /// `source` is a valid SELECT that nobody else uses.
+    unsafe fn add_source(&mut self, source: *mut pg_sys::Query) -> Result<()> {
+        // SAFETY: by the caller's promise; deparsing may change the copy.
+        unsafe {
+            let copy = pg_sys::copyObjectImpl(source.cast()).cast::<pg_sys::Query>();
+            self.sources.push(deparse::deparse(copy)?);
+        }
+        self.queries.push(source);
+        Ok(())
+    }
+
     /// Sends a whole query; gives the one that takes its place.
     ///
     /// # Safety
@@ -135,7 +152,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if given == 0 {
                 columns.add_nothing(source)?;
             }
-            self.sources.push(deparse::deparse(source)?);
+            self.add_source(source)?;
             let replacement = node::<pg_sys::Query>(NodeTag::T_Query);
             (*replacement).commandType = pg_sys::CmdType::CMD_SELECT;
             (*replacement).canSetTag = true;
@@ -155,7 +172,8 @@ impl<R: FunctionRules> Shipment<'_, R> {
                 let var = pg_sys::makeVar(1, number, of_type, modifier, column.collation, 0);
                 let name = parse_nodes::palloc_text(&column.name);
                 let target = pg_sys::makeTargetEntry(var.cast(), number, name, false);
-                (*replacement).targetList = pg_sys::lappend((*replacement).targetList, target.cast());
+                (*replacement).targetList =
+                    pg_sys::lappend((*replacement).targetList, target.cast());
             }
             Ok(replacement)
         }
@@ -202,9 +220,17 @@ impl<R: FunctionRules> Shipment<'_, R> {
                 let name = parse_nodes::text(attribute.attname.data.as_ptr());
                 let is_used = used.contains(&attribute.attnum) && !attribute.attisdropped;
                 // A type that the node may not have is not named for nothing.
-                let (of_type, modifier, collation) =
-                    if is_used { (of_type, modifier, collation) } else { (pg_sys::INT4OID, -1, Oid::INVALID) };
-                columns.add(name.filter(|_| !attribute.attisdropped), of_type, modifier, collation)?;
+                let (of_type, modifier, collation) = if is_used {
+                    (of_type, modifier, collation)
+                } else {
+                    (pg_sys::INT4OID, -1, Oid::INVALID)
+                };
+                columns.add(
+                    name.filter(|_| !attribute.attisdropped),
+                    of_type,
+                    modifier,
+                    collation,
+                )?;
                 let value: *mut pg_sys::Expr = if is_used {
                     pg_sys::makeVar(1, attribute.attnum, of_type, modifier, collation, 0).cast()
                 } else {
@@ -218,7 +244,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if columns.all.is_empty() {
                 columns.add_nothing(source)?;
             }
-            self.sources.push(deparse::deparse(source)?);
+            self.add_source(source)?;
             self.call(entry, &columns);
             (*(*entry).eref).colnames = columns.names();
         }
@@ -255,7 +281,8 @@ impl<R: FunctionRules> Shipment<'_, R> {
             for column in &columns.all {
                 let name = pg_sys::makeString(parse_nodes::palloc_text(&column.name));
                 (*function).funccolnames = pg_sys::lappend((*function).funccolnames, name.cast());
-                (*function).funccoltypes = pg_sys::lappend_oid((*function).funccoltypes, column.of_type);
+                (*function).funccoltypes =
+                    pg_sys::lappend_oid((*function).funccoltypes, column.of_type);
                 (*function).funccoltypmods =
                     pg_sys::lappend_int((*function).funccoltypmods, column.modifier);
                 (*function).funccolcollations =
@@ -350,7 +377,6 @@ impl Columns {
         names
     }
 }
-
 
 struct Uses {
     entry: c_int,

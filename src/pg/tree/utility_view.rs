@@ -228,7 +228,12 @@ impl RowOutput<'_> {
                     startup(dest, pg_sys::CmdType::CMD_SELECT as c_int, descriptor);
                 }
             });
-            Self { dest, call: PhantomData, slot, decoder: RowDecoder::new(descriptor, RowFormat::Text) }
+            Self {
+                dest,
+                call: PhantomData,
+                slot,
+                decoder: RowDecoder::new(descriptor, RowFormat::Text),
+            }
         }
     }
 

@@ -173,9 +173,20 @@ impl<'a> Generator<'a> {
     }
 
     fn grouped(&mut self, types: &[Type], outer: &[Source], depth: usize) -> String {
-        let (from, scope) = self.from(outer, depth);
+        let over_all = self.chance(30);
+        let (from, scope) = if over_all {
+            let (from, source) = self.all_of_several();
+            (from, vec![source])
+        } else {
+            self.from(outer, depth)
+        };
+        // Subqueries in it would be a reason to fetch all rows.
+        let depth = if over_all && self.chance(70) { 0 } else { depth };
         // A constant would be the number of a column.
-        let key = format!("{} + 0", self.column(Int, &scope));
+        let key = match self.chance(25) {
+            true => format!("{} || ''", self.column(Text, &scope)),
+            false => format!("{} + 0", self.column(Int, &scope)),
+        };
         let mut all = scope.clone();
         all.extend(outer.iter().cloned());
         let condition = self.boolean(&all, depth);
@@ -234,13 +245,37 @@ impl<'a> Generator<'a> {
         (format!("{table} AS {alias}"), Source { alias, columns: columns() })
     }
 
+    /// Several tables as one, as a view over tenants has them, each with a constant of its own.
+    fn all_of_several(&mut self) -> (String, Source) {
+        let branches = self.rng.usize(2..6);
+        let names: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+        let branch = |generator: &mut Self, tenant: &str| {
+            let (table, source) = generator.table();
+            let condition = match generator.chance(30) {
+                true => format!(" WHERE {}", generator.boolean(&[source], 0)),
+                false => String::new(),
+            };
+            format!(
+                "SELECT '{tenant}'::text AS tenant, {} FROM {table}{condition}",
+                names.join(", ")
+            )
+        };
+        let tenants = ["a", "b", "xy", "c", "d"];
+        let all: Vec<String> = (0..branches).map(|i| branch(self, tenants[i])).collect();
+        let alias = self.alias();
+        let mut columns = columns();
+        columns.push(("tenant".into(), Text));
+        (format!("({}) AS {alias}", all.join(" UNION ALL ")), Source { alias, columns })
+    }
+
     fn item(&mut self, lateral: &[Source], outer: &[Source], depth: usize) -> (String, Source) {
         if depth == 0 || self.chance(65) {
             return self.table();
         }
         let alias = self.alias();
         let types = self.types();
-        match self.rng.u32(..8) {
+        match self.rng.u32(..9) {
+            8 => self.all_of_several(),
             0 => {
                 let source = Source { alias: alias.clone(), columns: vec![("v".into(), Int)] };
                 (format!("generate_series(1, 4) AS {alias}(v)"), source)

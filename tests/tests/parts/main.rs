@@ -8,5 +8,6 @@
 )]
 
 mod generator;
+mod pushed_down;
 mod random;
 mod statements;

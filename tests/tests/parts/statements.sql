@@ -81,3 +81,32 @@ WITH src AS (SELECT * FROM fl.t) INSERT INTO fa.t SELECT id + 100, k, n, s, b, d
 WITH moved AS (DELETE FROM fl.t RETURNING *) SELECT count(*) FROM moved JOIN fa.t USING (id)
 SELECT fa.t.id FROM fa.t, fl.t WHERE fa.t.id = fl.t.id FOR UPDATE OF t
 EXPLAIN (COSTS OFF, ANALYZE, TIMING OFF, SUMMARY OFF) SELECT 1 WHERE false
+-- Aggregates over the tables of several nodes, computed in part on each
+SELECT count(*), count(k), sum(k), sum(n), avg(k), avg(n), min(s), max(d), bool_or(b), every(b), bit_and(k), bit_xor(id) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t UNION ALL SELECT * FROM fc.t) x
+SELECT count(*), sum(k), avg(n), max(s), bool_and(b) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t UNION ALL SELECT * FROM fl.t) x WHERE id > 1000
+SELECT tenant, count(*) AS all_of_it, sum(n) FILTER (WHERE b), avg(k) * 2 FROM (SELECT 'a' AS tenant, * FROM fa.t UNION ALL SELECT 'b', * FROM fb.t UNION ALL SELECT 'a', * FROM fc.t) x WHERE k <> 3 GROUP BY tenant HAVING count(*) > 1 ORDER BY tenant DESC
+SELECT k + 1, k + 1 + sum(id), coalesce(max(s), 'none') FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fa.u UNION ALL SELECT * FROM fb.t UNION ALL SELECT * FROM temporary) x GROUP BY k + 1 ORDER BY sum(id) DESC, 1 LIMIT 3
+SELECT k FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x GROUP BY k ORDER BY k
+SELECT DISTINCT sum(k) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x GROUP BY s
+SELECT string_agg(s, ',' ORDER BY s, id), count(DISTINCT k), stddev(n) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x
+SELECT sum(k) OVER (), count(*) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x GROUP BY k
+SELECT sum(id::real), avg(n::double precision), sum(id::bigint), sum(id::smallint) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x
+SELECT sum(v), avg(v) FROM (SELECT n AS v FROM fa.t UNION ALL SELECT id FROM fb.t UNION ALL SELECT 'NaN' FROM fc.t WHERE id = 1) x
+SELECT sum(d - date '2000-01-01'), max(d), min(d + 1) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x GROUP BY ROLLUP (k)
+SELECT (SELECT count(*) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t) x WHERE x.k = t.k) FROM fl.t ORDER BY id
+SELECT count(*) FROM (SELECT * FROM fa.t UNION ALL SELECT * FROM fb.t UNION ALL SELECT * FROM fa.u LIMIT 5) x
+SELECT * FROM (SELECT 'a' AS tenant, id FROM fa.t UNION ALL SELECT 'b', id FROM fb.t UNION ALL SELECT 'c', id FROM fa.u UNION ALL SELECT NULL, id FROM fc.t) x WHERE tenant IN ('a', 'c') ORDER BY 1, 2
+SELECT count(*), sum(id) FROM (SELECT 'a' AS tenant, id FROM fa.t UNION ALL SELECT 'b', id FROM fb.t UNION ALL SELECT 'c', id FROM fl.t) x WHERE tenant = 'b' AND id < 5
+SELECT count(*), sum(id) FROM (SELECT 'a' AS tenant, id FROM fa.t UNION ALL SELECT 'b', id FROM fb.t) x WHERE tenant = 'nobody'
+SELECT x.id, y.s FROM (SELECT 'a' AS tenant, id FROM fa.t UNION ALL SELECT 'b', id FROM fb.t) x LEFT JOIN (SELECT 'a' AS tenant, * FROM fa.u UNION ALL SELECT 'b', * FROM fb.u UNION ALL SELECT 'c', * FROM fa.t) y ON y.id = x.id AND y.tenant = 'a' WHERE x.tenant = 'b'
+SELECT x.id, y.tenant FROM fl.t x LEFT JOIN (SELECT 'a' AS tenant, id FROM fa.t UNION ALL SELECT 'b', id FROM fb.t) y ON y.id = x.id WHERE y.tenant = 'a' OR y.tenant IS NULL
+SELECT id FROM fa.t UNION ALL SELECT k FROM fb.t UNION ALL SELECT n FROM fa.u ORDER BY 1
+SELECT max(v) FROM (SELECT id AS v FROM fa.t UNION ALL SELECT n FROM fb.t) x
+-- Rows sent to the node that has most of them
+SET helios.min_fetched_rows = 0; SELECT t.id, x.s FROM temporary t JOIN fa.t x ON x.id = t.k LEFT JOIN fl.u y ON y.id = x.k AND y.b ORDER BY 1, 2
+SET helios.min_fetched_rows = 0; SELECT x.id, (SELECT max(y.n) FROM fl.t y WHERE y.k = x.k) FROM fa.t x WHERE EXISTS (SELECT FROM fb.t z WHERE z.id = x.id AND z.b) ORDER BY 1
+SET helios.min_fetched_rows = 0; SELECT x.id, y.s, z.s FROM fa.t x FULL JOIN fl.t y ON y.id = x.k FULL JOIN fb.t z ON z.id = y.k WHERE y.id IS NULL OR y.id > 2
+SET helios.min_fetched_rows = 0; SELECT x.id, y.s FROM fa.t x RIGHT JOIN fl.t y ON y.id = x.k AND y.b WHERE y.s > 'a'
+SET helios.min_fetched_rows = 0; SELECT x, y.id FROM fa.t x, temporary y WHERE y.id = x.k ORDER BY y.id, x.id
+SET helios.min_fetched_rows = 0; SELECT x.id, currval('fl.unknown') FROM fa.t x, temporary y
+SET helios.min_fetched_rows = 0; WITH RECURSIVE r AS (SELECT id, k FROM fl.t WHERE id = 1 UNION SELECT x.id, x.k FROM fa.t x JOIN r ON r.k = x.id) SELECT * FROM r ORDER BY 1

@@ -8,6 +8,7 @@
 mod bulk;
 mod distributed;
 mod migration;
+mod places;
 mod receiver;
 mod report;
 mod short;
@@ -46,6 +47,8 @@ pub struct Options {
     pub transport: Transport,
     /// Size of the tenant that is moved.
     pub megabytes: u32,
+    /// Rows of the tables that are joined over several places; others are in proportion.
+    pub rows: u32,
     /// Write the tables to `benches/RESULTS.md`.
     pub save: bool,
 }
@@ -62,11 +65,13 @@ pub fn run(options: &Options) -> Result<()> {
     let bulk: Vec<_> = bulk::SCENARIOS.iter().filter(|s| options.wants(s.name())).collect();
     let two_nodes = options.wants(distributed::NAME);
     let moves = options.wants(migration::NAME);
+    let places = options.wants(places::NAME);
     let others = two_nodes || !short.is_empty() || !bulk.is_empty();
-    if !others && !moves {
+    if !others && !moves && !places {
         let names = short::SCENARIOS.iter().map(|s| s.name);
         let names = names.chain(bulk::SCENARIOS.iter().map(|s| s.name()));
-        let names: Vec<_> = names.chain([distributed::NAME, migration::NAME]).collect();
+        let names: Vec<_> =
+            names.chain([distributed::NAME, migration::NAME, places::NAME]).collect();
         bail!("no scenario matches; available scenarios: {}", names.join(", "));
     }
     setup::packages(&[Need::Build, Need::Bench])?;
@@ -88,6 +93,10 @@ pub fn run(options: &Options) -> Result<()> {
     if two_nodes {
         text.push_str(&report::distributed_table(&distributed::measure(&pg, options)?));
     }
+    if places {
+        let rows = places::measure(&pg, options, &mut failures)?;
+        text.push_str(&places::table(&rows, options.rows));
+    }
     if moves {
         let figures = migration::measure(&pg, options)?;
         if !figures.is_good() {
@@ -99,9 +108,12 @@ pub fn run(options: &Options) -> Result<()> {
     if options.save {
         let path = paths::workspace().join("benches/RESULTS.md");
         if !others {
-            // The section is independent of the others: keep those.
-            let old = fs::read_to_string(&path).unwrap_or_default();
-            text = report::with_section(&old, migration::TITLE, &text);
+            // Each of these sections is independent of the others: keep those.
+            let mut saved = fs::read_to_string(&path).unwrap_or_default();
+            for title in [migration::TITLE, places::TITLE] {
+                saved = report::with_section(&saved, title, &text);
+            }
+            text = saved;
         }
         fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("results written to {}", path.display());

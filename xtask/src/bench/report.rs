@@ -28,7 +28,8 @@ pub fn heading(pg: &Postgres, options: &Options) -> Result<String> {
     ))
 }
 
-fn number(value: Option<f64>, digits: usize) -> String {
+/// A figure with so many digits behind the point, or a dash.
+pub fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 

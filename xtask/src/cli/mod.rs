@@ -71,6 +71,9 @@ enum Command {
         /// Size in MB of the tenant moved by scenario "migration"
         #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
         megabytes: u32,
+        /// Rows of the joined tables of scenario "several-places"; its other tables are in proportion
+        #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+        rows: u32,
         /// Write the tables to benches/RESULTS.md
         #[arg(long)]
         save: bool,
@@ -120,11 +123,18 @@ pub fn run() -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
-        Command::Bench { names, seconds, rounds, clients, transport, megabytes, save } => {
+        Command::Bench { names, seconds, rounds, clients, transport, megabytes, rows, save } => {
             let rounds = usize::from(rounds);
-            let options =
-                bench::Options { names, seconds, rounds, clients, transport, megabytes, save };
-            bench::run(&options)?;
+            bench::run(&bench::Options {
+                names,
+                seconds,
+                rounds,
+                clients,
+                transport,
+                megabytes,
+                rows,
+                save,
+            })?;
         }
         Command::Docs { what } => docs(what)?,
         Command::Cluster(command) => return cluster::run(command),
