@@ -93,9 +93,9 @@ pub enum Route {
 ///
 /// - nothing of another node: here;
 /// - things of one node, with nothing else but catalogs and reference tables that are read: on that node;
-/// - things of several nodes, or of a node and of this server, that are only read on nodes: in parts;
-/// - the same with something of a node that is changed or locked, or with a reference table that is, or with `lastval()`:
-///   refused.
+/// - things of several nodes, or of a node and of this server, that are only read on nodes: in parts; this includes
+///   reference tables that are changed or locked, which is done on this server;
+/// - the same with something of a node that is changed or locked, or with `lastval()`: refused.
 pub fn route<'a>(
     touched: impl IntoIterator<Item = &'a Touched> + Clone,
     node_name: &dyn Fn(i32) -> String,
@@ -139,9 +139,11 @@ pub fn route<'a>(
 /// Whether this server can do everything that a statement does, apart from reading rows of nodes.
 pub fn may_run_in_parts<'a>(touched: impl IntoIterator<Item = &'a Touched>) -> bool {
     touched.into_iter().all(|thing| match thing {
-        Touched::Remote { write, .. } | Touched::Reference { write, .. } => !write,
+        Touched::Remote { write, .. } => !write,
         Touched::LastValue { .. } => false,
-        Touched::LocalTable { .. }
+        // Its rows change here, and are then sent to the nodes.
+        Touched::Reference { .. }
+        | Touched::LocalTable { .. }
         | Touched::TempTable { .. }
         | Touched::Catalog
         | Touched::LocalSequence { .. } => true,

@@ -52,7 +52,7 @@ fn every_mix_of_things() {
         reference(false),
         reference(true),
     ];
-    const NOT_IN_PARTS: u32 = 0b10_1110_0000_0010;
+    const NOT_IN_PARTS: u32 = 0b00_1110_0000_0010;
     let (one, two, here) = (0b0010_0000_0111, 0b0100_0000_1000, 0b10_1001_0111_0000);
     for set in 0u32..1 << things.len() {
         let chosen = || things.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1);
@@ -168,7 +168,8 @@ fn the_name_of_a_node_is_asked_only_for_a_refusal() {
 fn reference_table_is_named_where_it_would_be_changed() {
     assert_eq!(of(&[remote(1, "a", 10, true), reference(false)]), node(1, &[(10, true)]));
     assert_eq!(of(&[reference(true), table("public.t", true)]), Route::Here);
-    let texts = refusal(&[remote(1, "a", 10, false), reference(true)]);
+    assert_eq!(of(&[remote(1, "a", 10, false), reference(true)]), Route::Parts);
+    let texts = refusal(&[remote(1, "a", 10, true), reference(true)]);
     assert!(texts.message.contains("locks a reference table"), "{texts:?}");
     assert!(texts.detail.contains("reference table \"public.r\""), "{texts:?}");
 }

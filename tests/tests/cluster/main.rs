@@ -32,6 +32,7 @@ mod pull_rows;
 mod read_only;
 mod rebalance;
 mod reference;
+mod reference_beside;
 mod reference_definitions;
 mod reference_removal;
 mod repair;
