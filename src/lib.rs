@@ -37,6 +37,7 @@ pgrx::pg_module_magic!();
 pub extern "C-unwind" fn _PG_init() {
     pg::session::preload::require();
     settings::register();
+    transaction::start_time::register();
     shared::install();
     pg::ipc::worker::install(&workers::LAUNCHER);
     settings::install_grammar();

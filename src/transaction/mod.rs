@@ -30,6 +30,7 @@ pub mod safe_path;
 pub mod sessions;
 pub mod snapshots;
 pub mod standby;
+pub mod start_time;
 pub mod status;
 pub mod synchronous_replicas;
 pub mod target;

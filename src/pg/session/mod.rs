@@ -16,6 +16,7 @@ pub mod settings_scan;
 pub mod sql;
 pub mod subtransaction;
 pub mod transaction_ids;
+pub mod transaction_start;
 pub mod xact;
 
 use pgrx::pg_sys;

@@ -68,8 +68,9 @@ impl Link {
         if !self.block.is_open() {
             self.refuse_second_deferrable()?;
         }
-        let (mut snapshot, mut constraints) = (None, None);
+        let (mut start, mut snapshot, mut constraints) = (None, None, None);
         if !self.block.is_open() {
+            start = Some(crate::transaction::start_time::command());
             snapshot = crate::transaction::snapshots::command_for(&self.node)?;
             constraints = crate::transaction::constraints::all();
         }
@@ -77,7 +78,7 @@ impl Link {
         block.steps(level, read_only, |step| {
             send_step(session, effects, step)?;
             // Right after BEGIN, so that it is not undone by a savepoint; the snapshot before anything that takes one.
-            for sql in [snapshot.take(), constraints.take()].into_iter().flatten() {
+            for sql in [start.take(), snapshot.take(), constraints.take()].into_iter().flatten() {
                 messages::command(session.output(), &sql)?;
                 effects.push_back(Effect::Done);
             }

@@ -10,4 +10,5 @@
 mod generator;
 mod pushed_down;
 mod random;
+mod start_time;
 mod statements;
