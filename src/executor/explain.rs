@@ -78,10 +78,14 @@ pub fn print<S: Scan>(
         output.property("Node", "the rule's action runs with the statement");
         return Ok(());
     }
+    if context.runs_first() {
+        output.property("Run First", &String::from_utf8_lossy(context.plan().sql()));
+        return Ok(());
+    }
     let node = catalog::node(super::locate(context.plan().namespaces())?)?;
     output.property("Node", &node.name);
     for source in context.plan().sources() {
-        output.property("Sent First", &String::from_utf8_lossy(source));
+        output.property("Sent First", &String::from_utf8_lossy(source.sql));
     }
     let lines = match nesting::printing_explain() {
         // The rows of a part were read without the node's figures.

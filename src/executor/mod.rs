@@ -30,4 +30,4 @@ pub mod shipping;
 pub mod utility;
 
 pub use locate::{locate, locate_or_replan};
-pub use session_state::{last_written, mode, note_write};
+pub use session_state::{last_written, mode, note_local_sequence, note_write};

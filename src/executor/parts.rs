@@ -25,7 +25,9 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
         return Ok(());
     }
     let mut nodes: Vec<(NodeId, Vec<usize>)> = Vec::new();
-    for (index, part) in parts.iter().enumerate() {
+    // Rows that are locked are the newest, whatever the snapshot.
+    let reading = parts.iter().enumerate().filter(|(_, part)| !part.context.plan().writes());
+    for (index, part) in reading {
         let Some(node) = place(&part.context)? else { continue };
         match nodes.iter_mut().find(|(known, _)| *known == node) {
             Some((_, members)) => members.push(index),

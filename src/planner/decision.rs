@@ -1,7 +1,7 @@
 //! Decides where a query runs: collects what it touches as plain data, and asks the router.
 
 use super::relations::{OnNode, holds_rows, is_elsewhere, may_move};
-use super::{catalogs, remote_query, shipped, sizes, unsupported};
+use super::{catalogs, remote_query, several_places, shipped, sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::executor::function_rules::KnownFunctions;
@@ -11,7 +11,7 @@ use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::planner::{InParts, Planned};
 use crate::pg::session;
 use crate::pg::tree::row_fence;
-use crate::pg::tree::set_aside;
+use crate::pg::tree::set_aside::{self, SetAside};
 use crate::pg::tree::union_all;
 use crate::pg::tree::{QueryTree, RelationUse, Survey};
 use helios_core::route::{self, Route, Touched};
@@ -34,20 +34,20 @@ pub(super) fn decide<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<
     let facts = gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
         Route::Here => {
-            survey.redirect::<KnownFunctions>(may_move)?;
+            survey.redirect::<KnownFunctions>(is_redirected)?;
             Ok(Planned::Here)
         }
-        Route::Parts => in_parts(query, &survey),
+        Route::Parts => in_parts(query, Vec::new(), false),
         Route::Refused(reason) => {
-            if let Some(plan) = shipped::plan(query, &survey, &facts.touched)? {
-                return Ok(Planned::Remote(plan));
+            if let Some(plan) = several_places::plan(query, &survey, &facts.touched)? {
+                return Ok(plan);
             }
             Err(Error::new(PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED, reason.message)
                 .detail(reason.detail)
                 .hint(reason.hint))
         }
         Route::Node { .. } if facts.catalogs && catalogs::suffice(&survey, &facts.namespaces)? => {
-            survey.redirect::<KnownFunctions>(may_move)?;
+            survey.redirect::<KnownFunctions>(is_redirected)?;
             Ok(Planned::Here)
         }
         Route::Node { node, .. } => {
@@ -55,21 +55,30 @@ pub(super) fn decide<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<
             let place = OnNode { node, namespaces, local_view, catalogs };
             match unsupported::check(query, &survey, &place) {
                 Ok(()) => remote_query::plan(query, source, survey, place),
-                // What the node cannot do, this server does over the node's rows.
-                Err(_) if route::may_run_in_parts(&touched) => in_parts(query, &survey),
-                Err(error) => Err(error),
+                // What the node cannot do, this server does over the node's rows, or ahead of the statement.
+                Err(_) if route::may_run_in_parts(&touched) => in_parts(query, Vec::new(), false),
+                Err(error) => several_places::plan(query, &survey, &touched)?.ok_or(error),
             }
         }
     }
 }
 
-/// Lets PostgreSQL plan a query here, over the rows of nodes.
-fn in_parts<'a>(query: QueryTree<'a>, survey: &Survey<'_>) -> Result<Planned<'a>> {
-    let whole = shipped::may_be_sent(query, survey).then(|| query.copy());
-    survey.redirect::<KnownFunctions>(may_move)?;
-    let mut set_aside = Vec::new();
-    if let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) {
-        set_aside = union_all::rewrite::<KnownFunctions>(query, &mut one_node)?;
+/// Lets PostgreSQL plan a query here, over the rows of nodes, and of the queries in `first`, which were set aside already.
+/// `locks`: nodes are to lock rows that they give.
+pub(super) fn in_parts<'a>(
+    query: QueryTree<'a>,
+    first: Vec<SetAside>,
+    locks: bool,
+) -> Result<Planned<'a>> {
+    let survey = query.survey::<KnownFunctions>();
+    let may_be_sent = first.is_empty() && !locks && shipped::may_be_sent(query, &survey);
+    let whole = may_be_sent.then(|| query.copy());
+    survey.redirect::<KnownFunctions>(is_redirected)?;
+    let mut set_aside = first;
+    let function = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]);
+    // Of a query that is set aside, the node would not know which rows to lock.
+    if let Some(function) = function.filter(|_| !locks) {
+        set_aside.extend(union_all::rewrite::<KnownFunctions>(query, &mut one_node)?);
         let mut is_on_one_node = |survey: &Survey<'_>| Ok(one_node(survey)?.is_some());
         set_aside.extend(set_aside::set_aside::<KnownFunctions>(
             query,
@@ -82,6 +91,12 @@ fn in_parts<'a>(query: QueryTree<'a>, survey: &Survey<'_>) -> Result<Planned<'a>
     sizes::fetch(&left.iter().map(|relation| relation.oid).collect::<Vec<Oid>>())?;
     row_fence::keep_copies(query, &mut is_elsewhere)?;
     Ok(Planned::InParts(InParts { set_aside, whole }))
+}
+
+/// Whether a call of a function on this relation is redirected: the relation may have moved when the statement runs, or it is a
+/// sequence, and which one was used last matters to `lastval()`.
+fn is_redirected(relation: Oid) -> Result<bool> {
+    Ok(crate::executor::last_written().is_some() || may_move(relation)?)
 }
 
 /// The node that has everything of a query that only reads.
@@ -126,15 +141,19 @@ pub(super) fn node_name(id: i32) -> String {
 /// Looks up the locations of everything that `survey` found.
 pub(super) fn gather(survey: &Survey) -> Result<Facts> {
     let mut facts = Facts::default();
-    for relation in survey.relations.iter().chain(&survey.data_arguments) {
+    for relation in &survey.relations {
         facts.add_relation(*relation)?;
+    }
+    for relation in &survey.data_arguments {
+        facts.add_argument(*relation)?;
     }
     for &function in &survey.functions {
         if let Some(namespace) = names::function_namespace(function) {
             facts.add_remote(namespace, false)?;
         }
     }
-    if survey.lastval {
+    // A statement that itself advances a sequence refers to that one.
+    if survey.lastval && survey.data_arguments.iter().all(|argument| !argument.write) {
         facts.add_last_value()?;
     }
     Ok(facts)
@@ -175,35 +194,48 @@ impl Facts {
         Ok(())
     }
 
+    /// An argument of a function like nextval().
+    fn add_argument(&mut self, argument: RelationUse) -> Result<()> {
+        if argument.write
+            && argument.oid.to_u32() >= FIRST_USER_OID
+            && let Some(namespace) = names::relation_namespace(argument.oid)
+            && let Some((node, schema, shard)) = self.remote(namespace)?
+        {
+            self.touched.push(Touched::Advanced { node, schema, shard });
+            return Ok(());
+        }
+        self.add_relation(argument)
+    }
+
     /// Whether the namespace is remote.
     fn add_remote(&mut self, namespace: Oid, write: bool) -> Result<bool> {
-        let Some(placement) = catalog::placement(namespace)? else { return Ok(false) };
+        let Some((node, schema, shard)) = self.remote(namespace)? else { return Ok(false) };
+        self.touched.push(Touched::Remote { node, schema, shard, write });
+        Ok(true)
+    }
+
+    /// Node, name and shard of a namespace that is remote, which is added to those.
+    fn remote(&mut self, namespace: Oid) -> Result<Option<(i32, String, i64)>> {
+        let Some(placement) = catalog::placement(namespace)? else { return Ok(None) };
         if !self.namespaces.contains(&namespace) {
             self.namespaces.push(namespace);
         }
         let schema = session::namespace_name(namespace).unwrap_or_default();
-        self.touched.push(Touched::Remote {
-            node: placement.node.0,
-            schema,
-            shard: placement.shard.0,
-            write,
-        });
-        Ok(true)
+        Ok(Some((placement.node.0, schema, placement.shard.0)))
     }
 
     /// `lastval()` refers to the sequence last used, on the server where this session last wrote.
     fn add_last_value(&mut self) -> Result<()> {
-        // A statement that itself advances a sequence refers to that one.
-        if !self.namespaces.is_empty() {
-            return Ok(());
+        let last = crate::executor::last_written();
+        let placement = last.map_or(Ok(None), catalog::placement)?;
+        if let Some(namespace) = last
+            && self.namespaces.is_empty()
+        {
+            // Nothing else says where to go.
+            self.add_remote(namespace, false)?;
         }
-        let remote = match crate::executor::last_written() {
-            Some(namespace) => self.add_remote(namespace, false)?,
-            None => false,
-        };
-        if !remote {
-            self.touched.push(Touched::LastValue { node: None });
-        }
+        let node = placement.map(|placement| placement.node.0);
+        self.touched.push(Touched::LastValue { node });
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ pub mod local_functions;
 pub mod relations;
 pub mod remote_query;
 mod session_user;
+mod several_places;
 pub mod shipped;
 pub mod sizes;
 pub mod unsupported;

@@ -1,6 +1,6 @@
 //! Locations of a query's relations and other named objects.
 
-use crate::catalog;
+use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::{self, Belongs, FIRST_USER_OID, Object};
@@ -54,17 +54,20 @@ pub fn named_elsewhere(named: &[Object], namespaces: &[Oid]) -> Result<Option<Ob
         None => None,
     };
     for &object in named {
-        let elsewhere = match object::belongs(object) {
-            Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
-                catalog::any_placement(namespace)?
-                    .is_some_and(|placement| Some(placement.node) != node)
-            }
-            Some(Belongs::Server) => true,
-            _ => false,
-        };
-        if elsewhere {
+        if is_missing(object, node)? {
             return Ok(Some(object));
         }
     }
     Ok(None)
+}
+
+/// Whether a type or collation does not exist on a node, because it is in another node's schema or temporary.
+pub fn is_missing(object: Object, node: Option<NodeId>) -> Result<bool> {
+    Ok(match object::belongs(object) {
+        Some(Belongs::Schema(namespace) | Belongs::Relation { namespace, .. }) => {
+            catalog::any_placement(namespace)?.is_some_and(|placement| Some(placement.node) != node)
+        }
+        Some(Belongs::Server) => true,
+        _ => false,
+    })
 }

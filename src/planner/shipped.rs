@@ -2,13 +2,14 @@
 //! tables of that node, or because the node has most of the rows that it reads.
 
 use super::decision::{Facts, gather, node_name};
-use super::relations::{OnNode, is_remote};
+use super::relations::{OnNode, is_missing, is_remote};
 use super::{sizes, unsupported};
 use crate::catalog::{self, NodeId};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
-use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::catalog::object::{FIRST_USER_OID, Object};
+use crate::pg::catalog::types;
 use crate::pg::exec::estimate;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::tree::shipment::{self, Places};
@@ -28,9 +29,14 @@ impl Places for Target {
         Ok(match route::route(&touched, &node_name) {
             Route::Here => {
                 survey.bound.is_none()
-                    && touched.iter().all(|thing| matches!(thing, Touched::Reference { .. }))
+                    && !survey.set_config
+                    && touched
+                        .iter()
+                        .all(|thing| matches!(thing, Touched::Reference { write: false, .. }))
             }
-            Route::Node { node, .. } => node == self.node.0,
+            Route::Node { node, .. } => {
+                node == self.node.0 && survey.bound.is_none() && !survey.set_config
+            }
             Route::Parts | Route::Refused(_) => false,
         })
     }
@@ -45,27 +51,37 @@ impl Places for Target {
         let Some(namespace) = names::relation_namespace(relation) else { return Ok(false) };
         Ok(catalog::placement(namespace)?.is_some_and(|place| place.node == self.node))
     }
+
+    fn check_type(&self, of_type: Oid) -> Result<()> {
+        if of_type.to_u32() < FIRST_USER_OID
+            || !is_missing(Object::of_type(of_type), Some(self.node))?
+        {
+            return Ok(());
+        }
+        let name = types::qualified_name(of_type);
+        Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("type {name} does not exist on the node of this statement"),
+        )
+        .detail("The statement runs where the table is that it changes, and rows of other places are sent there first.")
+        .hint(format!("Cast the values of type {name} to text in a subquery, or create the type in a plain schema.")))
+    }
 }
 
-/// The plan, if all that the statement changes is on one node, and everything else can be sent there.
+/// The plan, if all that the statement changes is on `node`, and everything else can be sent there. `function` gives the rows
+/// there.
 ///
 /// Errors: 0A000 for a part of it that cannot.
 pub(super) fn plan(
     query: QueryTree<'_>,
     survey: &Survey<'_>,
-    touched: &[Touched],
+    node: NodeId,
+    function: Oid,
 ) -> Result<Option<RemotePlan>> {
-    let mut nodes = touched.iter().filter_map(|thing| match thing {
-        Touched::Remote { node, write: true, .. } => Some(*node),
-        _ => None,
-    });
-    let Some(node) = nodes.next() else { return Ok(None) };
-    if nodes.any(|other| other != node)
-        || query.cannot_be_deparsed() && !query.changes_named_table()
-    {
+    if query.cannot_be_deparsed() && !query.changes_named_table() {
         return Ok(None);
     }
-    Ok(for_node(query, survey, NodeId(node))?.map(|sent| sent.plan))
+    Ok(for_node(query, survey, node, function)?.map(|sent| sent.plan))
 }
 
 /// A statement for a node, and the queries whose rows are sent there.
@@ -79,10 +95,8 @@ fn for_node<'a>(
     query: QueryTree<'a>,
     survey: &Survey<'_>,
     node: NodeId,
+    function: Oid,
 ) -> Result<Option<Sent<'a>>> {
-    let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {
-        return Ok(None);
-    };
     let params = survey.params.iter().map(|param| param.id).max().unwrap_or(0);
     let target = Target { node };
     let shipped = shipment::take_out::<KnownFunctions>(query, &target, function, params + 1)?;
@@ -95,7 +109,7 @@ fn for_node<'a>(
         Route::Node { node: found, .. } => found == node.0,
         _ => false,
     };
-    if !on_node || local_view {
+    if !on_node {
         return Ok(None);
     }
     // Of the functions that belong to one server this is the one that a node may be asked for.
@@ -137,10 +151,14 @@ pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan
     }
     let survey = query.survey::<KnownFunctions>();
     let Some(node) = largest_node(&survey)? else { return Ok(None) };
-    if gather(&survey)?.catalogs {
+    let facts = gather(&survey)?;
+    if facts.catalogs || facts.local_view {
         return Ok(None);
     }
-    let sent = match for_node(query, &survey, node) {
+    let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {
+        return Ok(None);
+    };
+    let sent = match for_node(query, &survey, node, function) {
         Ok(Some(sent)) => sent,
         Ok(None) => return Ok(None),
         // The plan over the rows of nodes can do it.

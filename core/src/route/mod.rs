@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// An object that a statement touches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Touched {
-    /// A table, view, sequence, function or type in a distributed schema on another node. nextval() counts as a write.
+    /// A table, view, sequence, function or type in a distributed schema on another node.
     Remote {
         /// The node's id.
         node: i32,
@@ -27,6 +27,16 @@ pub enum Touched {
         shard: i64,
         /// Whether the statement changes it.
         write: bool,
+    },
+    /// A sequence in a distributed schema on another node that the statement advances or sets. This server can ask the node for
+    /// each value.
+    Advanced {
+        /// The node's id.
+        node: i32,
+        /// The schema's name.
+        schema: String,
+        /// The schema's shard.
+        shard: i64,
     },
     /// A table or view on this server, in a plain schema or in a distributed one on this server.
     LocalTable {
@@ -93,9 +103,9 @@ pub enum Route {
 ///
 /// - nothing of another node: here;
 /// - things of one node, with nothing else but catalogs and reference tables that are read: on that node;
-/// - things of several nodes, or of a node and of this server, that are only read on nodes: in parts; this includes
+/// - things of several nodes, or of a node and of this server, of which rows of nodes are only read: in parts; this includes
 ///   reference tables that are changed or locked, which is done on this server;
-/// - the same with something of a node that is changed or locked, or with `lastval()`: refused.
+/// - the same with rows of a node that are changed or locked, or with the `lastval()` of a node: refused.
 pub fn route<'a>(
     touched: impl IntoIterator<Item = &'a Touched> + Clone,
     node_name: &dyn Fn(i32) -> String,
@@ -109,6 +119,11 @@ pub fn route<'a>(
             Touched::Remote { node, shard, write, schema } => {
                 nodes.insert(*node);
                 *shards.entry(*shard).or_default() |= write;
+                remote.insert((schema.as_str(), *node));
+            }
+            Touched::Advanced { node, shard, schema } => {
+                nodes.insert(*node);
+                shards.insert(*shard, true);
                 remote.insert((schema.as_str(), *node));
             }
             Touched::LastValue { node: Some(node) } => {
@@ -140,9 +155,10 @@ pub fn route<'a>(
 pub fn may_run_in_parts<'a>(touched: impl IntoIterator<Item = &'a Touched>) -> bool {
     touched.into_iter().all(|thing| match thing {
         Touched::Remote { write, .. } => !write,
-        Touched::LastValue { .. } => false,
+        Touched::LastValue { node } => node.is_none(),
         // Its rows change here, and are then sent to the nodes.
         Touched::Reference { .. }
+        | Touched::Advanced { .. }
         | Touched::LocalTable { .. }
         | Touched::TempTable { .. }
         | Touched::Catalog

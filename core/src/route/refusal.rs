@@ -75,7 +75,9 @@ fn name(thing: &Touched) -> String {
         Touched::TempTable { name } => format!("temporary table \"{name}\""),
         Touched::LocalSequence { name } => format!("sequence \"{name}\""),
         Touched::LastValue { .. } => "the sequence last used by nextval()".into(),
-        Touched::Remote { schema, .. } => format!("schema \"{schema}\""),
+        Touched::Remote { schema, .. } | Touched::Advanced { schema, .. } => {
+            format!("schema \"{schema}\"")
+        }
         Touched::Catalog => "the system catalog".into(),
     }
 }

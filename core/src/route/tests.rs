@@ -51,9 +51,10 @@ fn every_mix_of_things() {
         Touched::LastValue { node: None },
         reference(false),
         reference(true),
+        Touched::Advanced { node: 2, schema: "c".into(), shard: 12 },
     ];
-    const NOT_IN_PARTS: u32 = 0b00_1110_0000_0010;
-    let (one, two, here) = (0b0010_0000_0111, 0b0100_0000_1000, 0b10_1001_0111_0000);
+    const NOT_IN_PARTS: u32 = 0b00_0110_0000_0010;
+    let (one, two, here) = (0b0010_0000_0111, 0b100_0100_0000_1000, 0b10_1001_0111_0000);
     for set in 0u32..1 << things.len() {
         let chosen = || things.iter().enumerate().filter(|(i, _)| set >> i & 1 == 1);
         let forward: Vec<Touched> = chosen().map(|(_, thing)| thing.clone()).collect();
@@ -73,6 +74,7 @@ fn every_mix_of_things() {
                 }
                 node(1, &shards)
             }
+            (false, true, false) if set >> 14 & 1 == 1 => node(2, &[(12, true)]),
             (false, true, false) => node(2, if set & 8 != 0 { &[(12, false)] } else { &[] }),
             // Things of a node are only read, and nothing is asked that one place alone can answer.
             _ if set & NOT_IN_PARTS == 0 => Route::Parts,

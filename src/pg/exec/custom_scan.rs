@@ -346,6 +346,12 @@ impl ScanContext {
         unsafe { !ptr::eq((*self.node).methods, exec_methods()) }
     }
 
+    /// Whether it is one whose statement runs here, before the plan gives its first row.
+    pub fn runs_first(&self) -> bool {
+        // SAFETY: the plan of a part of ours.
+        self.is_part() && unsafe { self.plan().runs_first() }
+    }
+
     /// Adds to the number of rows changed by a data-modifying statement, for its command tag. The rows of a part are
     /// counted by the node of the plan that takes them.
     pub fn add_processed(&mut self, rows: u64) {

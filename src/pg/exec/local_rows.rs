@@ -1,9 +1,11 @@
-//! Runs a query here, within a statement that is under way and with its snapshot, and gives its rows as a node sends them.
+//! Runs a statement here, within another one that is under way, and gives its rows as a node sends them. One that only reads has
+//! the snapshot of the other.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::exec::custom_scan::{self, Attempt, ClientRows, Scan, ScanContext};
 use crate::pg::exec::decode::is_read_in_binary;
+use crate::pg::exec::remote_plan::LocalStatementView;
 use crate::pg::exec::replan;
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
@@ -24,27 +26,73 @@ impl ScanContext {
     /// as [`crate::pg::exec::shipped_rows`] takes them. `S` is what runs statements on nodes.
     pub fn local_rows<S: Scan>(
         &self,
-        sql: &[u8],
+        source: LocalStatementView<'_>,
         params: i32,
         on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         // SAFETY: the executor's parameter list is valid (or null) during execution, which has a snapshot.
-        unsafe { each::<S>(sql, (*self.estate()).es_param_list_info, params, on_row) }
+        unsafe { each::<S>(source, (*self.estate()).es_param_list_info, params, on_row) }
     }
 }
 
-/// Runs `sql` with the first `count` parameters of `params`; `on_row` gets the body of one DataRow message for each row, with
+/// Runs `source` with the first `count` parameters of `params`; `on_row` gets the body of one DataRow message for each row, with
 /// every value in the form that [`RowFormat::Exact`](crate::pg::exec::decode::RowFormat) means.
 ///
 /// # Safety
 /// `params` is null or a valid parameter list; a snapshot is active.
 unsafe fn each<S: Scan>(
-    sql: &[u8],
+    source: LocalStatementView<'_>,
     params: pg_sys::ParamListInfo,
     count: c_int,
     on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let text = CString::new(sql)
+    let types = source.types();
+    let mut columns: Option<Vec<Column>> = None;
+    let mut body = Vec::new();
+    // SAFETY: by the caller's promise; the row and its descriptor are valid during the call.
+    unsafe {
+        with_portal(source, params, count, &mut |portal| {
+            if pass_on::<S>(portal, &types, on_row)? == Attempt::Done(()) {
+                return Ok(());
+            }
+            fetch_all(portal, &mut |row, descriptor| {
+                let columns = match &mut columns {
+                    Some(columns) => columns,
+                    None => {
+                        check_types(descriptor, types.iter().copied())?;
+                        columns.insert(output_of(descriptor))
+                    }
+                };
+                write_row(row, descriptor, columns, &mut body);
+                on_row(&body)
+            })
+        })
+    }
+}
+
+/// As [`each`], but `on_row` gets the row itself, with its descriptor.
+///
+/// # Safety
+/// As for [`each`].
+pub(in crate::pg) unsafe fn each_tuple(
+    source: LocalStatementView<'_>,
+    params: pg_sys::ParamListInfo,
+    count: c_int,
+    on_row: &mut dyn FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc) -> Result<()>,
+) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    unsafe { with_portal(source, params, count, &mut |portal| fetch_all(portal, on_row)) }
+}
+
+/// # Safety
+/// As for [`each`].
+unsafe fn with_portal(
+    source: LocalStatementView<'_>,
+    params: pg_sys::ParamListInfo,
+    count: c_int,
+    read: &mut dyn FnMut(pg_sys::Portal) -> Result<()>,
+) -> Result<()> {
+    let text = CString::new(source.sql)
         .map_err(|_| Error::new(Code::ERRCODE_SYNTAX_ERROR, "the statement contains a NUL byte"))?;
     // SAFETY: SPI is connected and finished here; the portal is closed before; an error that is raised ends both.
     unsafe {
@@ -52,13 +100,10 @@ unsafe fn each<S: Scan>(
         let options = pg_sys::SPIParseOpenOptions {
             params: replan::copied(params, count),
             cursorOptions: pg_sys::CURSOR_OPT_NO_SCROLL as c_int,
-            read_only: true,
+            read_only: !source.writes,
         };
         let portal = pg_sys::SPI_cursor_parse_open(ptr::null(), text.as_ptr(), &options);
-        let done = match pass_on::<S>(portal, on_row) {
-            Ok(Attempt::Replan) => fetch_all(portal, on_row),
-            done => done.map(|_| ()),
-        };
+        let done = read(portal);
         pg_sys::SPI_cursor_close(portal);
         pg_sys::SPI_finish();
         done
@@ -68,6 +113,7 @@ unsafe fn each<S: Scan>(
 /// Gives the rows of a query that one node runs as it sends them. Replan if it is another query.
 unsafe fn pass_on<S: Scan>(
     portal: pg_sys::Portal,
+    types: &[Oid],
     on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Attempt<()>> {
     // SAFETY: the portal is open, and runs one SELECT, whose executor is ready.
@@ -76,6 +122,7 @@ unsafe fn pass_on<S: Scan>(
         if query.is_null() || !custom_scan::is_fresh::<S>((*query).planstate) {
             return Ok(Attempt::Replan);
         }
+        check_types((*query).tupDesc, types.iter().copied())?;
         let columns = output_of((*query).tupDesc);
         let formats = columns.iter().map(|column| i16::from(column.binary)).collect();
         let on_row = RefCell::new(on_row);
@@ -92,12 +139,36 @@ unsafe fn pass_on<S: Scan>(
     }
 }
 
+/// Whether rows have the types that were planned with; a deparsed text could mean something else.
+///
+/// Errors: XX000 if not.
+///
+/// # Safety
+/// `columns` is valid.
+pub(super) unsafe fn check_types(
+    columns: pg_sys::TupleDesc,
+    wanted: impl ExactSizeIterator<Item = Oid>,
+) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    let same = unsafe {
+        (*columns).natts as usize == wanted.len()
+            && wanted
+                .enumerate()
+                .all(|(i, of_type)| (*tuple_attribute(columns, i)).atttypid == of_type)
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::ERRCODE_INTERNAL_ERROR,
+        "the deparsed text of a part of the statement has other columns than the part",
+    ))
+}
+
 unsafe fn fetch_all(
     portal: pg_sys::Portal,
-    on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
+    on_row: &mut dyn FnMut(pg_sys::HeapTuple, pg_sys::TupleDesc) -> Result<()>,
 ) -> Result<()> {
-    let mut columns: Option<Vec<Column>> = None;
-    let mut body = Vec::new();
     // SAFETY: the portal is open; a table of rows is valid until it is freed.
     unsafe {
         loop {
@@ -107,11 +178,8 @@ unsafe fn fetch_all(
                 pg_sys::SPI_freetuptable(table);
                 return Ok(());
             }
-            let descriptor = (*table).tupdesc;
-            let columns = columns.get_or_insert_with(|| output_of(descriptor));
             for i in 0..rows as usize {
-                write_row(*(*table).vals.add(i), descriptor, columns, &mut body);
-                on_row(&body)?;
+                on_row(*(*table).vals.add(i), (*table).tupdesc)?;
             }
             pg_sys::SPI_freetuptable(table);
         }

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod estimate;
 pub mod evaluate;
 pub mod explain;
+mod first_rows;
 pub mod function_call;
 pub mod kept_rows;
 pub mod local_rows;

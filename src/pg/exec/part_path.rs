@@ -6,10 +6,11 @@
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::error::trampoline;
+use crate::pg::exec::first_rows;
 use crate::pg::exec::plan_walk::{self, Passes};
 use crate::pg::exec::remote_plan::{self, Methods, RemotePlan};
 use crate::pg::exec::result_columns;
-use crate::pg::tree::{QueryTree, deparse, list, part_query, set_aside};
+use crate::pg::tree::{QueryTree, deparse, list, part_query, row_locks, set_aside};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -115,6 +116,10 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
         }
         trampoline((), || {
             if let Some(query) = set_aside::of_entry(entry) {
+                if query.writes() {
+                    replace_paths(rel, &[]);
+                    return Ok(());
+                }
                 let rows = match set_aside::usual_rows(query) {
                     Some(rows) => rows,
                     None => H::rows(query)?,
@@ -207,6 +212,12 @@ unsafe extern "C-unwind" fn plan_part(
             let given = pg_sys::list_copy((*(*path).path.pathtarget).exprs);
             let needed = pg_sys::list_concat(given, (*(*rel).reltarget).exprs);
             let needed = pg_sys::list_concat(needed, targets);
+            if let Some(query) = set_aside::of_entry(entry)
+                && query.writes()
+            {
+                PLANNED.set(PLANNED.get() + 1);
+                return first_rows::plan(number, query, targets, clauses);
+            }
             let part = part_query::of_relation(number, entry, needed, clauses);
             let columns = result_columns::of_targets((*part.query).targetList, true);
             let sql = deparse::deparse(part.query)?;
@@ -214,7 +225,7 @@ unsafe extern "C-unwind" fn plan_part(
                 sql,
                 offset: None,
                 params: part.params,
-                writes: false,
+                writes: row_locks::of_entry(entry).is_some(),
                 unsettles: false,
                 namespaces: list::oids((*path).custom_private).collect(),
                 sources: Vec::new(),

@@ -4,6 +4,7 @@
 use crate::error::Result;
 use crate::pg::error::trampoline;
 use crate::pg::exec::custom_scan::{self, Part, Scan, ScanContext, State};
+use crate::pg::exec::first_rows;
 use crate::pg::exec::remote_plan::{self, Methods, PlanView};
 use crate::pg::session::backend_state;
 use pgrx::pg_sys;
@@ -61,6 +62,28 @@ unsafe extern "C-unwind" fn forget(state: *mut c_void) {
     ALIVE.with_borrow_mut(|alive| alive.retain(|&part| !ptr::eq(part, state.cast())));
 }
 
+/// Runs the statements of a plan's parts that run first.
+///
+/// # Safety
+/// As for [`begin_all`]. An error of the server's leaves this without an unwinding.
+pub(in crate::pg) unsafe fn run_first(estate: *mut pg_sys::EState) {
+    loop {
+        // SAFETY: what is alive has not been freed. A statement that runs may add to the list.
+        unsafe {
+            let of_plan = |&state: &*mut State| {
+                ptr::eq((*state).css.ss.ps.state, estate)
+                    && first_rows::is_one(state)
+                    && !(*state).kept.is_some()
+            };
+            let next = ALIVE.with_borrow(|alive| alive.iter().copied().find(of_plan));
+            match next {
+                Some(state) => first_rows::run(state),
+                None => return,
+            }
+        }
+    }
+}
+
 /// Lets the parts of a plan begin that the executor has readied.
 ///
 /// # Safety
@@ -68,7 +91,9 @@ unsafe extern "C-unwind" fn forget(state: *mut c_void) {
 pub(in crate::pg) unsafe fn begin_all<S: Scan>(estate: *mut pg_sys::EState) -> Result<()> {
     // SAFETY: what is alive has not been freed; the scans are of the type that `install` was called with.
     let mut parts: Vec<Part<'_, S>> = unsafe {
-        let of_plan = |&&state: &&*mut State| ptr::eq((*state).css.ss.ps.state, estate);
+        let of_plan = |&&state: &&*mut State| {
+            ptr::eq((*state).css.ss.ps.state, estate) && !first_rows::is_one(state)
+        };
         let part = |&state: &*mut State| Part {
             context: ScanContext { node: state.cast() },
             scan: &mut *(*state).scan.cast::<S>(),

@@ -5,6 +5,7 @@
 
 use crate::pg::exec::result_columns::{self, ResultColumns};
 use crate::pg::tree::list;
+use crate::pg::tree::shipment::LocalStatement;
 use crate::pg::tree::{QueryTree, expression_tree_walker, names_relation, query_tree_walker};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -66,8 +67,8 @@ pub struct RemotePlan {
     pub unsettles: bool,
     /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
-    /// Queries to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
-    pub sources: Vec<Vec<u8>>,
+    /// Statements to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
+    pub sources: Vec<LocalStatement>,
 }
 
 /// The fields of a [`RemotePlan`] as stored in a plan tree.
@@ -75,6 +76,30 @@ pub struct RemotePlan {
 pub struct PlanView<'a> {
     private: *mut pg_sys::List,
     plan: PhantomData<&'a pg_sys::CustomScan>,
+}
+
+/// A [`LocalStatement`] as stored in a plan tree.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalStatementView<'a> {
+    /// See [`LocalStatement::sql`].
+    pub sql: &'a [u8],
+    /// See [`LocalStatement::writes`].
+    pub writes: bool,
+    types: *mut pg_sys::List,
+    plan: PhantomData<&'a pg_sys::CustomScan>,
+}
+
+impl<'a> LocalStatementView<'a> {
+    /// One that changes rows, whose columns the caller checks.
+    pub(in crate::pg) fn of_change(sql: &'a [u8]) -> Self {
+        Self { sql, writes: true, types: ptr::null_mut(), plan: PhantomData }
+    }
+
+    /// See [`LocalStatement::types`].
+    pub(in crate::pg) fn types(&self) -> Vec<Oid> {
+        // SAFETY: null or a list of OIDs that lives as long as the plan.
+        unsafe { list::oids(self.types).collect() }
+    }
 }
 
 /// A table of functions to which PostgreSQL keeps a pointer.
@@ -341,16 +366,27 @@ unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::Lis
         list = lappend(list, numbers.cast());
         list = lappend(list, namespaces.cast());
         for source in &plan.sources {
-            let sql = pnstrdup(source.as_ptr().cast(), source.len());
+            let sql = pnstrdup(source.sql.as_ptr().cast(), source.sql.len());
             list = lappend(list, makeString(sql).cast());
+            numbers = lappend_int(numbers, c_int::from(source.writes));
+            let mut types: *mut pg_sys::List = ptr::null_mut();
+            for &of_type in &source.types {
+                types = lappend_oid(types, of_type);
+            }
+            list = lappend(list, types.cast());
         }
         list
     }
 }
 
-const KEEPS_ROWS: usize = 8;
+/// Numbers of the fields of a plan, behind which come those of its sources; of a part, which has none, those of its own.
+const FIXED: usize = 8;
+/// Members of the list of a plan that come before its sources.
+const BEFORE_SOURCES: usize = 3;
+const KEEPS_ROWS: usize = FIXED;
+const RUNS_FIRST: usize = FIXED + 1;
 
-/// The same for a part of a plan, which does not keep its rows.
+/// The same for a part of a plan, which does not keep its rows, and is run when its turn comes.
 ///
 /// # Safety
 /// In the planner's memory context.
@@ -363,7 +399,9 @@ pub(in crate::pg) unsafe fn private_of_part(
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
             let private = private(plan, columns);
-            lappend_int(list::nth(private, 1), 0);
+            for _ in [KEEPS_ROWS, RUNS_FIRST] {
+                lappend_int(list::nth(private, 1), 0);
+            }
             private
         })
     }
@@ -375,9 +413,26 @@ pub(in crate::pg) unsafe fn private_of_part(
 /// `part` was made with [`private_of_part`], and nobody else uses it yet.
 pub(in crate::pg) unsafe fn keep_rows(part: *mut pg_sys::CustomScan) {
     // SAFETY: by the caller's promise.
+    unsafe { set_number(part, KEEPS_ROWS) }
+}
+
+/// Makes a part one whose text is a statement that changes rows: it runs here, once, before the plan gives its first row.
+///
+/// # Safety
+/// As for [`keep_rows`].
+pub(in crate::pg) unsafe fn run_first(part: *mut pg_sys::CustomScan) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        set_number(part, RUNS_FIRST);
+        set_number(part, KEEPS_ROWS);
+    }
+}
+
+unsafe fn set_number(part: *mut pg_sys::CustomScan, index: usize) {
+    // SAFETY: by the caller's promise that `private_of_part` made its list.
     unsafe {
         let numbers = list::nth::<pg_sys::List>((*part).custom_private, 1);
-        (*(*numbers).elements.add(KEEPS_ROWS)).int_value = 1;
+        (*(*numbers).elements.add(index)).int_value = 1;
     }
 }
 
@@ -436,6 +491,14 @@ impl<'a> PlanView<'a> {
         self.number(KEEPS_ROWS) != 0
     }
 
+    /// Whether this part is one that [`run_first`] has marked.
+    ///
+    /// # Safety
+    /// It is the plan of a part.
+    pub(in crate::pg) unsafe fn runs_first(&self) -> bool {
+        self.number(RUNS_FIRST) != 0
+    }
+
     /// See [`RemotePlan::unsettles`].
     pub fn unsettles(&self) -> bool {
         self.number(3) != 0
@@ -447,20 +510,29 @@ impl<'a> PlanView<'a> {
     }
 
     /// See [`RemotePlan::sources`].
-    pub fn sources(&self) -> Vec<&'a [u8]> {
-        const BEFORE: usize = 3;
-        // SAFETY: the members behind the third one are Strings that live as long as the plan.
+    pub fn sources(&self) -> Vec<LocalStatementView<'a>> {
+        // SAFETY: behind the first members come pairs of a String and a list of OIDs, which live as long as the plan.
         unsafe {
-            let texts = list::iter::<pg_sys::String>(self.private).skip(BEFORE);
-            texts.map(|text| CStr::from_ptr((*text).sval).to_bytes()).collect()
+            let count = (list::len(self.private) - BEFORE_SOURCES) / 2;
+            (0..count)
+                .map(|i| {
+                    let at = BEFORE_SOURCES + 2 * i;
+                    let text = list::nth::<pg_sys::String>(self.private, at);
+                    LocalStatementView {
+                        sql: CStr::from_ptr((*text).sval).to_bytes(),
+                        writes: self.number(FIXED + i) != 0,
+                        types: list::nth(self.private, at + 1),
+                        plan: PhantomData,
+                    }
+                })
+                .collect()
         }
     }
 
     /// Whether there are any.
     pub fn has_sources(&self) -> bool {
-        const BEFORE: usize = 3;
         // SAFETY: `private` was made by `private()`.
-        unsafe { list::len(self.private) > BEFORE }
+        unsafe { list::len(self.private) > BEFORE_SOURCES }
     }
 
     /// See [`RemotePlan::namespaces`].

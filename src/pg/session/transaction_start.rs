@@ -42,9 +42,7 @@ pub fn define<T: Trusted>() {
         short: c"Set by a coordinator for each transaction on its node.",
         long: c"It is the time at which the coordinator's transaction started, in microseconds since 2000-01-01 UTC.",
     };
-    let flags = GucFlags::NO_SHOW_ALL
-        | GucFlags::NO_RESET_ALL
-        | GucFlags::DISALLOW_IN_FILE;
+    let flags = GucFlags::NO_SHOW_ALL | GucFlags::NO_RESET_ALL | GucFlags::DISALLOW_IN_FILE;
     // SAFETY: the hooks are plain functions that own nothing with a destructor.
     unsafe {
         GucRegistry::define_string_guc_with_hooks(

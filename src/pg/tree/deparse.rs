@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::tree::QueryTree;
-use crate::pg::tree::{deparse_marks, list};
+use crate::pg::tree::{deparse_marks, insert_source, list};
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
 use std::ptr;
@@ -31,6 +31,9 @@ pub fn rewritten_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
             }
         }
         (*copy).targetList = kept;
+        if (*copy).commandType == pg_sys::CmdType::CMD_INSERT && insert_source::is_needed(copy) {
+            insert_source::make(copy);
+        }
         deparse(copy)
     }
 }

@@ -6,7 +6,7 @@ use crate::pg::tree::function_rules::NoRules;
 use crate::pg::tree::make::node;
 use crate::pg::tree::plain_types::is_plain;
 use crate::pg::tree::survey::{expression_tree_walker, survey_expression};
-use crate::pg::tree::{list, set_aside};
+use crate::pg::tree::{list, row_locks, set_aside};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -55,6 +55,13 @@ pub(in crate::pg) unsafe fn of_relation(
         let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
         (*reference).rtindex = 1;
         let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
+        if let Some(lock) = row_locks::of_entry(entry) {
+            let lock = pg_sys::copyObjectImpl(lock.cast()).cast::<pg_sys::RowMarkClause>();
+            (*lock).rti = 1;
+            (*lock).pushedDown = false;
+            (*query).rowMarks = pg_sys::lappend(ptr::null_mut(), lock.cast());
+            (*query).hasForUpdate = true;
+        }
         let quals =
             if there.is_null() { ptr::null_mut() } else { pg_sys::make_ands_explicit(there) };
         (*query).jointree = pg_sys::makeFromExpr(from, quals.cast());

@@ -157,7 +157,7 @@ unsafe extern "C-unwind" fn function_depends(function: Oid, _context: *mut c_voi
 
 /// The query that takes the place of one that is set aside: `SELECT` of its columns from a relation that has it, constants
 /// apart, which the planner can make use of.
-unsafe fn replacement(inner: *mut pg_sys::Query, function: Oid) -> *mut pg_sys::Query {
+pub(super) unsafe fn replacement(inner: *mut pg_sys::Query, function: Oid) -> *mut pg_sys::Query {
     // SAFETY: a valid query; what is made are complete nodes.
     unsafe {
         let entry = node::<pg_sys::RangeTblEntry>(NodeTag::T_RangeTblEntry);
@@ -176,9 +176,11 @@ unsafe fn replacement(inner: *mut pg_sys::Query, function: Oid) -> *mut pg_sys::
         let called = node::<pg_sys::RangeTblFunction>(NodeTag::T_RangeTblFunction);
         (*called).funcexpr = call.cast();
         let outer = node::<pg_sys::Query>(NodeTag::T_Query);
-        let keeps_constants = (*inner).distinctClause.is_null() && (*inner).setOperations.is_null();
+        let keeps_constants = (*inner).commandType == pg_sys::CmdType::CMD_SELECT
+            && (*inner).distinctClause.is_null()
+            && (*inner).setOperations.is_null();
         let mut names: *mut pg_sys::List = ptr::null_mut();
-        for target in list::iter::<pg_sys::TargetEntry>((*inner).targetList) {
+        for target in list::iter::<pg_sys::TargetEntry>(subqueries::columns(inner)) {
             if (*target).resjunk {
                 continue;
             }

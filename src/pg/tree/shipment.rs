@@ -11,7 +11,9 @@ use crate::pg::tree::make::node;
 use crate::pg::tree::survey::{
     Survey, expression_tree_walker, query_tree_walker, survey_expression,
 };
-use crate::pg::tree::{QueryTree, deparse, list, parse_nodes, subqueries};
+use crate::pg::tree::{
+    QueryTree, deparse, insert_source, list, parse_nodes, subqueries, values_lists, with_changes,
+};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -23,6 +25,19 @@ pub trait Places {
     fn stays(&self, survey: &Survey<'_>) -> Result<bool>;
     /// Whether the node has the rows of a relation.
     fn has_rows(&self, relation: Oid) -> Result<bool>;
+    /// Errors: 0A000 for a type that the node does not have.
+    fn check_type(&self, of_type: Oid) -> Result<()>;
+}
+
+/// A statement that runs here as part of another one.
+#[derive(Debug, Clone)]
+pub struct LocalStatement {
+    /// Its text.
+    pub sql: Vec<u8>,
+    /// Whether it changes or locks rows.
+    pub writes: bool,
+    /// The types of its columns.
+    pub types: Vec<Oid>,
 }
 
 /// A statement without what was taken out of it.
@@ -30,7 +45,7 @@ pub struct Shipped<'a> {
     /// The statement for the node.
     pub query: QueryTree<'a>,
     /// The statements that give the rows to be sent, in the order of their parameters.
-    pub sources: Vec<Vec<u8>>,
+    pub sources: Vec<LocalStatement>,
     /// The same as trees.
     pub queries: Vec<QueryTree<'a>>,
 }
@@ -71,7 +86,7 @@ struct Shipment<'p, R> {
     places: &'p dyn Places,
     function: Oid,
     next_parameter: i32,
-    sources: Vec<Vec<u8>>,
+    sources: Vec<LocalStatement>,
     queries: Vec<*mut pg_sys::Query>,
     rules: PhantomData<R>,
 }
@@ -82,18 +97,74 @@ impl<R: FunctionRules> Shipment<'_, R> {
     unsafe fn take_out_of(&mut self, query: *mut pg_sys::Query) -> Result<()> {
         // SAFETY: by the caller's promise; the casts follow the kinds of the entries.
         unsafe {
+            let mut source = ptr::null_mut();
+            if (*query).commandType == pg_sys::CmdType::CMD_INSERT {
+                source = insert_source::make(query);
+                self.ship_values(source)?;
+                self.take_out_of(source)?;
+            }
             for number in subqueries::entries_in_from(query) {
                 let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
+                if (*entry).rtekind == pg_sys::RTEKind::RTE_VALUES {
+                    self.ship_list(entry)?;
+                }
                 if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
                     && (*query).resultRelation as usize != number
                     && !self.places.has_rows((*entry).relid)?
                 {
+                    check_not_locked(query, number)?;
                     self.ship_relation(query, number, entry)?;
                 }
             }
             for place in subqueries::of(query) {
-                self.visit(place)?;
+                if *place != source {
+                    self.visit(place)?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Sends a list of VALUES that the node cannot compute: its entry becomes a subquery.
+    ///
+    /// # Safety
+    /// `entry` is such a list, in FROM, and is ours to change.
+    unsafe fn ship_list(&mut self, entry: *mut pg_sys::RangeTblEntry) -> Result<()> {
+        // SAFETY: by the caller's promise; what is made are complete nodes.
+        unsafe {
+            if self.places.stays(&survey_expression::<R>((*entry).values_lists.cast()))? {
+                return Ok(());
+            }
+            let rows = node::<pg_sys::Query>(NodeTag::T_Query);
+            (*rows).commandType = pg_sys::CmdType::CMD_SELECT;
+            (*rows).canSetTag = true;
+            (*rows).rtable =
+                pg_sys::lappend(ptr::null_mut(), pg_sys::copyObjectImpl(entry.cast()).cast());
+            let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
+            (*reference).rtindex = 1;
+            let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
+            (*rows).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
+            let types = values_lists::types(entry)?;
+            for (i, (of_type, modifier, collation)) in types.into_iter().enumerate() {
+                let number = i as pg_sys::AttrNumber + 1;
+                let var = pg_sys::makeVar(1, number, of_type, modifier, collation, 0);
+                let name = list::nth::<pg_sys::String>((*(*entry).eref).colnames, i);
+                let name = pg_sys::pstrdup((*name).sval);
+                let column = pg_sys::makeTargetEntry(var.cast(), number, name, false);
+                (*rows).targetList = pg_sys::lappend((*rows).targetList, column.cast());
+            }
+            if !subqueries::is_closed(rows) {
+                return Ok(());
+            }
+            let names = (*(*entry).eref).colnames;
+            let shipped = self.ship(rows)?;
+            entry.write_bytes(0, 1);
+            (*entry).type_ = NodeTag::T_RangeTblEntry;
+            (*entry).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
+            (*entry).subquery = shipped;
+            (*entry).alias = pg_sys::makeAlias(c"listed".as_ptr(), ptr::null_mut());
+            (*entry).eref = pg_sys::makeAlias(c"listed".as_ptr(), names);
+            (*entry).inFromCl = true;
         }
         Ok(())
     }
@@ -106,7 +177,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if self.places.stays(&survey_expression::<R>((*query).cast()))? {
                 return Ok(());
             }
-            if subqueries::is_complete(*query) {
+            if subqueries::is_closed(*query) && !self.changes_node(*query)? {
                 *query = self.ship(*query)?;
                 Ok(())
             } else {
@@ -115,27 +186,28 @@ impl<R: FunctionRules> Shipment<'_, R> {
         }
     }
 
-    /// # Safety
-    /// `source` is a valid SELECT that nobody else uses.
-    unsafe fn add_source(&mut self, source: *mut pg_sys::Query) -> Result<()> {
-        // SAFETY: by the caller's promise; deparsing may change the copy.
-        unsafe {
-            let copy = pg_sys::copyObjectImpl(source.cast()).cast::<pg_sys::Query>();
-            self.sources.push(deparse::deparse(copy)?);
-        }
-        self.queries.push(source);
-        Ok(())
-    }
-
-    /// Sends a whole query; gives the one that takes its place.
+    /// Whether a query changes a table of the node.
     ///
     /// # Safety
-    /// `query` is a valid SELECT.
+    /// `query` is valid.
+    unsafe fn changes_node(&self, query: *mut pg_sys::Query) -> Result<bool> {
+        // SAFETY: by the caller's promise.
+        let target = unsafe { QueryTree::new(query) }.and_then(with_changes::target);
+        target.map_or(Ok(false), |target| self.places.has_rows(target))
+    }
+
+    /// Sends the rows of a whole query; gives the one that takes its place.
+    ///
+    /// # Safety
+    /// `query` is valid and ours to change.
     unsafe fn ship(&mut self, query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query> {
         // SAFETY: by the caller's promise; what is made are complete nodes.
         unsafe {
-            let mut columns = Columns::default();
-            for entry in list::iter::<pg_sys::TargetEntry>((*query).targetList) {
+            let given = list::iter::<pg_sys::TargetEntry>(subqueries::columns(query));
+            let given = given.filter(|&entry| !(*entry).resjunk).count();
+            subqueries::return_something(query);
+            let mut columns = Columns::new(self.places);
+            for entry in list::iter::<pg_sys::TargetEntry>(subqueries::columns(query)) {
                 if (*entry).resjunk {
                     continue;
                 }
@@ -147,12 +219,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
                     pg_sys::exprCollation(expression),
                 )?;
             }
-            let source = pg_sys::copyObjectImpl(query.cast()).cast::<pg_sys::Query>();
-            let given = columns.all.len();
-            if given == 0 {
-                columns.add_nothing(source)?;
-            }
-            self.add_source(source)?;
+            self.add_source(query, &columns)?;
             let replacement = node::<pg_sys::Query>(NodeTag::T_Query);
             (*replacement).commandType = pg_sys::CmdType::CMD_SELECT;
             (*replacement).canSetTag = true;
@@ -177,6 +244,71 @@ impl<R: FunctionRules> Shipment<'_, R> {
             }
             Ok(replacement)
         }
+    }
+
+    /// # Safety
+    /// `query` is valid, and nobody else uses it from now on.
+    unsafe fn add_source(
+        &mut self,
+        query: *mut pg_sys::Query,
+        columns: &Columns<'_>,
+    ) -> Result<()> {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let sql = match ((*query).commandType, QueryTree::new(query)) {
+                (pg_sys::CmdType::CMD_SELECT, _) | (_, None) => {
+                    deparse::deparse(pg_sys::copyObjectImpl(query.cast()).cast())?
+                }
+                (_, Some(change)) => deparse::rewritten_text(change)?,
+            };
+            let types = columns.all.iter().map(|column| column.of_type).collect();
+            let writes = subqueries::changes_or_locks(query);
+            self.sources.push(LocalStatement { sql, writes, types });
+        }
+        self.queries.push(query);
+        Ok(())
+    }
+
+    /// Sends the values of an INSERT that the node cannot compute, if it has a single row of them.
+    ///
+    /// # Safety
+    /// `query` is an INSERT, and `source` was made for it by [`insert_source::make`].
+    unsafe fn ship_values(&mut self, source: *mut pg_sys::Query) -> Result<()> {
+        // SAFETY: by the caller's promise; what is made are complete nodes.
+        unsafe {
+            if !(*(*source).jointree).fromlist.is_null() {
+                return Ok(());
+            }
+            let values = node::<pg_sys::Query>(NodeTag::T_Query);
+            (*values).commandType = pg_sys::CmdType::CMD_SELECT;
+            (*values).canSetTag = true;
+            (*values).hasSubLinks = (*source).hasSubLinks;
+            (*values).jointree = pg_sys::makeFromExpr(ptr::null_mut(), ptr::null_mut());
+            let mut taken: Vec<*mut pg_sys::TargetEntry> = Vec::new();
+            for entry in list::iter::<pg_sys::TargetEntry>((*source).targetList) {
+                let value = (*entry).expr.cast::<pg_sys::Node>();
+                if self.places.stays(&survey_expression::<R>(value))? {
+                    continue;
+                }
+                let number = taken.len() as pg_sys::AttrNumber + 1;
+                let copy = pg_sys::copyObjectImpl(value.cast());
+                let column = pg_sys::makeTargetEntry(copy.cast(), number, (*entry).resname, false);
+                (*values).targetList = pg_sys::lappend((*values).targetList, column.cast());
+                taken.push(entry);
+            }
+            if taken.is_empty() || !subqueries::is_closed(values) {
+                return Ok(());
+            }
+            let shipped = self.ship(values)?;
+            // The rows of the function are those of the INSERT's source, then.
+            (*source).rtable = (*shipped).rtable;
+            (*source).jointree = (*shipped).jointree;
+            let columns = list::iter::<pg_sys::TargetEntry>((*shipped).targetList);
+            for (entry, column) in taken.into_iter().zip(columns) {
+                (*entry).expr = (*column).expr;
+            }
+        }
+        Ok(())
     }
 
     /// Sends a table's rows: its columns keep their numbers, and those that nobody uses are NULL.
@@ -207,7 +339,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             (*reference).rtindex = 1;
             let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
             (*source).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
-            let mut columns = Columns::default();
+            let mut columns = Columns::new(self.places);
             let opened = pg_sys::relation_open((*entry).relid, pg_sys::NoLock as c_int);
             let descriptor = (*opened).rd_att;
             for i in 0..(*descriptor).natts as usize {
@@ -244,7 +376,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if columns.all.is_empty() {
                 columns.add_nothing(source)?;
             }
-            self.add_source(source)?;
+            self.add_source(source, &columns)?;
             self.call(entry, &columns);
             (*(*entry).eref).colnames = columns.names();
         }
@@ -255,7 +387,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
     ///
     /// # Safety
     /// `entry` is ours to change.
-    unsafe fn call(&mut self, entry: *mut pg_sys::RangeTblEntry, columns: &Columns) {
+    unsafe fn call(&mut self, entry: *mut pg_sys::RangeTblEntry, columns: &Columns<'_>) {
         // SAFETY: by the caller's promise; what is made are complete nodes.
         unsafe {
             let parameter = node::<pg_sys::Param>(NodeTag::T_Param);
@@ -308,6 +440,27 @@ impl<R: FunctionRules> Shipment<'_, R> {
     }
 }
 
+/// Errors: 0A000 if the query locks the rows of this entry, which are to be sent.
+///
+/// # Safety
+/// `query` is valid, and has an entry of a relation with this number.
+unsafe fn check_not_locked(query: *mut pg_sys::Query, number: usize) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut locks = list::iter::<pg_sys::RowMarkClause>((*query).rowMarks);
+        if !locks.any(|lock| (*lock).rti as usize == number) {
+            return Ok(());
+        }
+        let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
+        let name = crate::pg::catalog::names::displayed_relation_name((*entry).relid);
+        Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot lock rows of table \"{name}\" in a statement that runs on another node"),
+        )
+        .hint("List the tables whose rows are to be locked after OF, or lock them in a subquery that is complete by itself."))
+    }
+}
+
 struct Column {
     name: String,
     of_type: Oid,
@@ -316,12 +469,16 @@ struct Column {
 }
 
 /// The columns of rows that are sent.
-#[derive(Default)]
-struct Columns {
+struct Columns<'p> {
+    places: &'p dyn Places,
     all: Vec<Column>,
 }
 
-impl Columns {
+impl<'p> Columns<'p> {
+    fn new(places: &'p dyn Places) -> Self {
+        Self { places, all: Vec::new() }
+    }
+
     fn add(
         &mut self,
         name: Option<String>,
@@ -336,6 +493,7 @@ impl Columns {
             )
             .hint("Select their fields one by one, or use a named composite type."));
         }
+        self.places.check_type(of_type)?;
         // A literal whose type nothing has decided is a text.
         let of_type = if of_type == pg_sys::UNKNOWNOID { pg_sys::TEXTOID } else { of_type };
         let number = self.all.len() + 1;

@@ -88,18 +88,70 @@ unsafe extern "C-unwind" fn collect_links(node: *mut pg_sys::Node, context: *mut
 /// # Safety
 /// `query` is valid.
 pub(in crate::pg) unsafe fn is_complete(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: a valid query.
+    unsafe { !changes_or_locks(query) && is_closed(query) }
+}
+
+/// Whether a query changes or locks rows.
+///
+/// # Safety
+/// `query` is valid.
+pub(in crate::pg) unsafe fn changes_or_locks(query: *mut pg_sys::Query) -> bool {
+    // SAFETY: a valid query.
+    unsafe {
+        (*query).commandType != pg_sys::CmdType::CMD_SELECT
+            || (*query).hasModifyingCTE
+            || !(*query).rowMarks.is_null()
+    }
+}
+
+/// Whether nothing in a query refers to the queries around it.
+///
+/// # Safety
+/// `query` is valid.
+pub(in crate::pg) unsafe fn is_closed(query: *mut pg_sys::Query) -> bool {
     let mut depth: pg_sys::Index = 0;
     // SAFETY: a valid query; the context outlives the walk.
     unsafe {
-        (*query).commandType == pg_sys::CmdType::CMD_SELECT
-            && !(*query).hasModifyingCTE
-            && (*query).rowMarks.is_null()
-            && !query_tree_walker(
-                query,
-                refers_outside,
-                (&raw mut depth).cast(),
-                pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int,
-            )
+        let flags = pg_sys::QTW_EXAMINE_RTES_BEFORE as c_int;
+        !query_tree_walker(query, refers_outside, (&raw mut depth).cast(), flags)
+    }
+}
+
+/// The columns that a query gives: those of its RETURNING clause if it changes rows.
+///
+/// # Safety
+/// `query` is valid.
+pub(in crate::pg) unsafe fn columns(query: *mut pg_sys::Query) -> *mut pg_sys::List {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match (*query).commandType {
+            pg_sys::CmdType::CMD_SELECT => (*query).targetList,
+            _ => (*query).returningList,
+        }
+    }
+}
+
+/// Lets a query that gives no columns give one, which is NULL.
+///
+/// # Safety
+/// `query` is valid and ours to change.
+pub(in crate::pg) unsafe fn return_something(query: *mut pg_sys::Query) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let mut given = list::iter::<pg_sys::TargetEntry>(columns(query));
+        if given.any(|entry| !(*entry).resjunk) {
+            return;
+        }
+        let number = list::len(columns(query)) as pg_sys::AttrNumber + 1;
+        let value = pg_sys::makeNullConst(pg_sys::INT4OID, -1, pg_sys::Oid::INVALID);
+        let name = crate::pg::tree::parse_nodes::palloc_text("column_1");
+        let entry = pg_sys::makeTargetEntry(value.cast(), number, name, false);
+        let columns = match (*query).commandType {
+            pg_sys::CmdType::CMD_SELECT => &mut (*query).targetList,
+            _ => &mut (*query).returningList,
+        };
+        *columns = pg_sys::lappend(*columns, entry.cast());
     }
 }
 
@@ -112,9 +164,6 @@ unsafe extern "C-unwind" fn refers_outside(node: *mut pg_sys::Node, context: *mu
         let depth = context.cast::<pg_sys::Index>();
         match (*node).type_ {
             NodeTag::T_Var => (*node.cast::<pg_sys::Var>()).varlevelsup > *depth,
-            NodeTag::T_Param => {
-                (*node.cast::<pg_sys::Param>()).paramkind != pg_sys::ParamKind::PARAM_EXTERN
-            }
             // The walker itself goes on into the entry.
             NodeTag::T_RangeTblEntry => {
                 let entry = &*node.cast::<pg_sys::RangeTblEntry>();

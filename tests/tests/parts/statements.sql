@@ -1,4 +1,4 @@
--- Statements over several places, one in a line; each runs in a transaction that is rolled back, unless it begins with "keep ".
+-- Statements over several places, one in a line; each runs in a transaction that is rolled back, and those with "refused: " are refused.
 -- Schemas fa, fb and fc are on three nodes, fl and the table "temporary" are on the coordinator.
 SELECT a.id, b.s FROM fa.t a JOIN fb.t b ON a.id = b.id ORDER BY 1
 SELECT a.id, b.s FROM fa.t a LEFT JOIN fb.t b ON a.k = b.id
@@ -110,3 +110,122 @@ SET helios.min_fetched_rows = 0; SELECT x.id, y.s FROM fa.t x RIGHT JOIN fl.t y 
 SET helios.min_fetched_rows = 0; SELECT x, y.id FROM fa.t x, temporary y WHERE y.id = x.k ORDER BY y.id, x.id
 SET helios.min_fetched_rows = 0; SELECT x.id, currval('fl.unknown') FROM fa.t x, temporary y
 SET helios.min_fetched_rows = 0; WITH RECURSIVE r AS (SELECT id, k FROM fl.t WHERE id = 1 UNION SELECT x.id, x.k FROM fa.t x JOIN r ON r.k = x.id) SELECT * FROM r ORDER BY 1
+SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1 FOR UPDATE
+SELECT a.id FROM fa.t a JOIN fl.t b USING (id) FOR SHARE
+SELECT a.id FROM fa.t a JOIN fl.t b USING (id) FOR UPDATE OF b
+SELECT a.id FROM fa.t a JOIN fb.t b USING (id) FOR UPDATE OF a SKIP LOCKED
+SELECT a.id FROM fa.t a JOIN fb.t b USING (id) FOR UPDATE OF a NOWAIT
+SELECT a.id FROM fa.t a LEFT JOIN temporary b USING (id) WHERE a.k = 3 LIMIT 2 FOR NO KEY UPDATE OF a
+SELECT * FROM (SELECT id FROM fa.t FOR UPDATE) a JOIN fb.t USING (id)
+SELECT id FROM fl.t WHERE id IN (SELECT id FROM fa.t FOR UPDATE)
+WITH moved AS (DELETE FROM fa.t WHERE id > 3 RETURNING *) INSERT INTO fl.u SELECT * FROM moved
+WITH moved AS (DELETE FROM fl.t WHERE id > 3 RETURNING *) INSERT INTO fa.u SELECT * FROM moved
+WITH moved AS (DELETE FROM fa.t WHERE id > 3 RETURNING *) INSERT INTO fb.u SELECT * FROM moved RETURNING id
+WITH moved AS (DELETE FROM fa.t WHERE id > 3 RETURNING *) INSERT INTO temporary SELECT id + 100, k, n, s, b, d FROM moved RETURNING id
+WITH a AS (UPDATE fa.t SET k = k + 1 RETURNING id, k), b AS (UPDATE fb.t SET k = k + 2 RETURNING id, k) SELECT * FROM a JOIN b USING (id)
+WITH a AS (UPDATE fa.t SET k = k + 1), b AS (UPDATE fb.t SET k = k + 2) UPDATE fl.t SET k = 5
+WITH a AS (INSERT INTO fl.t (id) VALUES (500) RETURNING id) INSERT INTO fa.t (id) SELECT id FROM a RETURNING id
+WITH a AS (INSERT INTO fa.t (id) VALUES (500) RETURNING id) INSERT INTO fa.u (id) SELECT a.id + fl.u.id FROM a, fl.u WHERE fl.u.id = 1 RETURNING id
+WITH a AS (INSERT INTO fa.t (id) VALUES (500) RETURNING id) SELECT a.id, fl.u.s FROM a, fl.u
+WITH a AS (UPDATE fa.t SET s = 'new' WHERE id < 3 RETURNING *) SELECT a.id, t.s FROM a JOIN fa.t t USING (id) JOIN fl.t l USING (id)
+WITH a AS (DELETE FROM fa.t RETURNING *), b AS (INSERT INTO fl.u SELECT * FROM a RETURNING id) SELECT count(*) FROM b
+INSERT INTO fa.t (id, k) VALUES (nextval('fl.numbers'), 1) RETURNING id
+INSERT INTO fa.t (id, k) VALUES (nextval('fl.numbers'), 1), (nextval('fl.numbers'), 2) RETURNING id
+INSERT INTO fa.t (id, k) SELECT nextval('fl.numbers'), id FROM fb.t RETURNING id
+INSERT INTO fl.t (id, k) VALUES (nextval('fa.numbers'), 1) RETURNING id
+INSERT INTO fl.t (id, k) SELECT nextval('fa.numbers'), id FROM fb.t RETURNING id
+INSERT INTO fb.t (id, k) VALUES (nextval('fa.numbers'), 1) RETURNING id
+SELECT nextval('fa.numbers'), nextval('fl.numbers')
+SELECT nextval('fa.numbers'), currval('fa.numbers'), lastval()
+SELECT nextval('fa.numbers'), id FROM fa.t WHERE id < 4
+SELECT nextval('fa.numbers'), id FROM fl.t WHERE id < 4
+SELECT nextval('fl.numbers'), id FROM fa.t WHERE id < 4
+SELECT a.id, nextval('fl.numbers') FROM fa.t a JOIN fb.t b USING (id) WHERE id < 3
+SELECT setval('fa.numbers', 40); INSERT INTO fl.t (id) SELECT last_value + 1 FROM fa.numbers RETURNING id
+SELECT nextval('fl.numbers'); INSERT INTO fa.t (id) VALUES (currval('fl.numbers') + 1000) RETURNING id
+SELECT nextval('fl.numbers'); INSERT INTO fa.t (id) VALUES (lastval() + 1000) RETURNING id
+SELECT nextval('fa.numbers'); INSERT INTO fb.t (id) VALUES (lastval() + 1000) RETURNING id
+INSERT INTO fa.t (id, k) VALUES (1000, CASE WHEN pg_backend_pid() > 0 THEN 1 END) RETURNING id, k
+INSERT INTO fa.t (id, s) VALUES (1000, set_config('app.x', 'y', true)) RETURNING s; SELECT current_setting('app.x')
+SELECT count(pg_notify('news', s)) FROM fa.t
+SELECT count(pg_advisory_xact_lock(id)) FROM fa.t
+UPDATE fa.t SET k = 2 WHERE pg_try_advisory_xact_lock(id) RETURNING id
+SELECT id, pg_try_advisory_xact_lock(id) FROM fa.t WHERE id < 3
+TRUNCATE fa.t, fb.t, fl.t
+TRUNCATE fa.t, temporary
+LOCK TABLE fa.t, fb.t, fl.t IN SHARE MODE
+DECLARE c CURSOR FOR SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1; FETCH 2 FROM c; MOVE 1 FROM c; FETCH ALL FROM c
+DECLARE c SCROLL CURSOR FOR SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1; FETCH ALL FROM c; FETCH BACKWARD 2 FROM c; FETCH FIRST FROM c
+DECLARE c CURSOR WITH HOLD FOR SELECT a.id FROM fa.t a JOIN fl.t b USING (id) ORDER BY 1; FETCH 2 FROM c; CLOSE c
+DECLARE c CURSOR FOR SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1; DELETE FROM fa.t; FETCH ALL FROM c
+DECLARE c CURSOR FOR SELECT l.id FROM fl.t l JOIN fa.t USING (id) ORDER BY 1 FOR UPDATE OF l; FETCH 2 FROM c; UPDATE fl.t SET k = 99 WHERE CURRENT OF c RETURNING id
+PREPARE p(int) AS SELECT a.id FROM fa.t a JOIN fb.t b USING (id) WHERE a.id > $1 ORDER BY 1; EXECUTE p(2); EXECUTE p(4); EXECUTE p(5); EXECUTE p(1); EXECUTE p(2); EXECUTE p(3); EXECUTE p(7); DEALLOCATE p
+PREPARE p(int) AS INSERT INTO fa.t (id) SELECT id + $1 FROM fl.t RETURNING id; EXECUTE p(100); EXECUTE p(200); EXECUTE p(300); EXECUTE p(400); EXECUTE p(500); EXECUTE p(600); DEALLOCATE p
+DO $$ DECLARE r record; total int := 0; BEGIN FOR r IN SELECT a.id FROM fa.t a JOIN fb.t b USING (id) LOOP total := total + r.id; END LOOP; INSERT INTO fl.t (id) VALUES (1000 + total); END $$
+DO $$ DECLARE total int; BEGIN SELECT sum(a.id) INTO total FROM fa.t a JOIN fl.t USING (id); UPDATE fa.t SET k = total WHERE id = (SELECT min(id) FROM fl.t); END $$
+CREATE VIEW fl.v AS SELECT a.id, a.s AS x, b.s AS y FROM fa.t a JOIN fb.t b USING (id); SELECT * FROM fl.v WHERE id < 4
+CREATE VIEW fl.v AS SELECT 'a' AS tenant, * FROM fa.t UNION ALL SELECT 'b', * FROM fb.t; SELECT count(*) FROM fl.v WHERE tenant = 'b'
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t; INSERT INTO fl.v SELECT id + 100, s FROM fb.t
+CREATE FUNCTION fl.f(int) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM fa.t a JOIN fb.t b USING (id) WHERE a.id > $1'; SELECT fl.f(2), fl.f(id) FROM fl.t
+CREATE FUNCTION fl.f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO fa.t (id) VALUES (NEW.id); RETURN NEW; END'; CREATE TRIGGER tr AFTER INSERT ON fl.t FOR EACH ROW EXECUTE FUNCTION fl.f(); INSERT INTO fl.t (id) SELECT id + 100 FROM fb.t
+CREATE TYPE fl.mood AS ENUM ('sad', 'ok'); CREATE TABLE fl.m (id int, m fl.mood); INSERT INTO fl.m VALUES (1, 'ok'); SELECT a.id, m FROM fa.t a JOIN fl.m USING (id) WHERE m = 'ok'
+CREATE TEMP TABLE t (LIKE fa.t); INSERT INTO t SELECT * FROM fa.t; SET LOCAL search_path = fa, public; SELECT count(*) FROM t JOIN u USING (id)
+SELECT * INTO TEMP made FROM fa.t; SELECT count(*) FROM made JOIN fa.t USING (id)
+CREATE TEMP SEQUENCE ts; INSERT INTO fa.t (id) SELECT nextval('ts') + 100 FROM fa.u; SELECT nextval('ts')
+CREATE MATERIALIZED VIEW fl.made AS SELECT * FROM fa.t JOIN fb.u USING (id); REFRESH MATERIALIZED VIEW fl.made; SELECT count(*) FROM fl.made
+SAVEPOINT s; INSERT INTO fa.t SELECT id + 100, k, n, s, b, d FROM fl.t; ROLLBACK TO s; INSERT INTO fa.t SELECT id + 200, k, n, s, b, d FROM fl.t; RELEASE s
+SAVEPOINT s; DECLARE c CURSOR FOR SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1; FETCH 1 FROM c; ROLLBACK TO s; SELECT count(*) FROM fa.t JOIN fb.t USING (id)
+DECLARE c CURSOR FOR SELECT a.id FROM fa.t a JOIN fb.t b USING (id) ORDER BY 1; FETCH 1 FROM c; SAVEPOINT s; INSERT INTO fa.t (id) VALUES (1); ROLLBACK TO s; FETCH 2 FROM c
+SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SELECT a.id, b.s FROM fa.t a JOIN fb.t b USING (id)
+SET LOCAL extra_float_digits = 0; CREATE TABLE fl.made AS SELECT (0.1::float8 + 0.2::float8) * id AS f FROM fa.t; SET LOCAL extra_float_digits = 1; SELECT * FROM fl.made
+SET LOCAL DateStyle = 'German'; SELECT d FROM fa.t JOIN fl.t USING (d)
+SET LOCAL TimeZone = 'Asia/Tokyo'; SELECT count(*) FROM fa.t JOIN fl.t ON fa.t.d::timestamptz = fl.t.d::timestamptz
+UPDATE fa.t SET k = 1 FROM fb.t b JOIN fc.t c USING (id) WHERE b.id = fa.t.id RETURNING fa.t.*, c.s
+UPDATE fl.t SET k = (SELECT count(*) FROM fa.t WHERE fa.t.id < fl.t.id) + (SELECT count(*) FROM fb.t)
+INSERT INTO fl.t AS x (id, k) SELECT id, k FROM fa.t ON CONFLICT (id) DO UPDATE SET k = (SELECT max(k) FROM fb.t) RETURNING *
+INSERT INTO fa.t AS x (id, k) SELECT id, k FROM fl.t ON CONFLICT (id) DO UPDATE SET k = (SELECT max(k) FROM fb.t) RETURNING *
+INSERT INTO fa.t AS x (id, k) VALUES (1, 2) ON CONFLICT (id) DO UPDATE SET s = (SELECT max(s) FROM fl.t) WHERE x.id IN (SELECT id FROM fb.t) RETURNING *
+UPDATE fa.t SET s = (SELECT s FROM fl.t WHERE fl.t.id = fa.t.id) RETURNING (SELECT max(fb.t.s) FROM fb.t WHERE fb.t.k = fa.t.k)
+DELETE FROM fa.t RETURNING id, (SELECT count(*) FROM fl.t WHERE fl.t.k = fa.t.k)
+UPDATE fa.t SET s = x.c::text FROM (SELECT row(1, 'a') AS c) x, fl.t WHERE fl.t.id = fa.t.id
+CREATE TABLE fa.items (id serial, name text, at timestamptz DEFAULT now(), u text DEFAULT upper('x')); INSERT INTO fa.items(name) SELECT s FROM fl.t WHERE id < 4 RETURNING id, name, u; INSERT INTO fa.items(name) VALUES ((SELECT max(s) FROM fl.t)), (DEFAULT), ('x') RETURNING id, name, u
+CREATE TABLE fa.idt (id int GENERATED ALWAYS AS IDENTITY, name text, n2 int GENERATED ALWAYS AS (length(name)) STORED); INSERT INTO fa.idt(name) SELECT s FROM fl.t; INSERT INTO fa.idt VALUES (DEFAULT, (SELECT max(s) FROM fb.t)); INSERT INTO fa.idt OVERRIDING SYSTEM VALUE SELECT id + 100, s FROM fb.t; SELECT * FROM fa.idt
+CREATE TABLE fl.items (id serial, name text); INSERT INTO fa.u (id) VALUES (nextval('fa.numbers')); INSERT INTO fl.items (name) VALUES ('x'); SELECT lastval(); INSERT INTO fa.u (id) VALUES (nextval('fa.numbers')); SELECT lastval()
+INSERT INTO fa.u (id, k) VALUES (DEFAULT, (SELECT count(*) FROM fl.t)) RETURNING *
+WITH x AS (SELECT id FROM fl.t) INSERT INTO fa.u (id, k) VALUES ((SELECT max(id) FROM x), pg_backend_pid() * 0) RETURNING id, k
+INSERT INTO fa.u (id, k) SELECT id, k FROM fl.u ORDER BY id DESC LIMIT 3 RETURNING *
+WITH moved AS (DELETE FROM fa.t WHERE id IN (SELECT id FROM fl.u WHERE id > 5) RETURNING *) INSERT INTO fl.u SELECT * FROM moved
+WITH moved AS (DELETE FROM fa.t USING fb.t b WHERE b.id = fa.t.id RETURNING fa.t.*, b.s AS bs) SELECT m.id, m.bs, l.s FROM moved m LEFT JOIN fl.t l USING (id)
+WITH up AS (UPDATE fa.t SET k = 1 RETURNING id) SELECT count(*) FROM up JOIN fa.t USING (id) JOIN fl.t USING (id)
+SELECT count(*) FROM (SELECT a.id FROM fa.t a, fb.t b WHERE a.id = b.id FOR UPDATE) x
+SELECT a.id, b.id, l.id FROM fa.t a JOIN fb.t b USING (id) JOIN fl.t l USING (id) WHERE a.id < 4 FOR NO KEY UPDATE
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t; SELECT fl.v.id FROM fl.v JOIN fl.t USING (id) FOR UPDATE OF v
+SELECT id FROM fl.t WHERE EXISTS (SELECT FROM fa.t WHERE fa.t.id = fl.t.id FOR UPDATE)
+INSERT INTO fl.u (id) SELECT id FROM fa.t FOR UPDATE
+INSERT INTO fb.u (id) SELECT id FROM fa.t FOR UPDATE
+INSERT INTO fa.u (id) SELECT id FROM fl.t FOR UPDATE
+CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five SELECT s || 'longer', n, id FROM fl.t
+CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five SELECT s, n * 1.37, id * 1.5 FROM fl.t RETURNING *
+CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (c) VALUES (set_config('a.b', 'toolong', true))
+CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five VALUES (set_config('a.b', 'x', true), nextval('fl.numbers'), pg_backend_pid() * 0 + 40000)
+CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', a int[], j jsonb, d date); INSERT INTO fa.five (a, j, d) SELECT '{1,2}', '{"a": 1}', '2024-01-01' FROM fl.t LIMIT 1 RETURNING *
+CREATE DOMAIN fl.pos AS int CHECK (VALUE > 0); CREATE TABLE fa.five (p fl.pos); INSERT INTO fa.five SELECT k - 1 FROM fl.t
+CREATE DOMAIN fl.pos AS int CHECK (VALUE > 0); CREATE TABLE fa.five (p fl.pos); INSERT INTO fa.five SELECT id FROM fl.t RETURNING p
+UPDATE fa.t SET s = x.s FROM (VALUES (1, 'a'), (nextval('fl.numbers') - 1999, 'b')) x(id, s) WHERE x.id = fa.t.id RETURNING fa.t.id, fa.t.s
+DELETE FROM fa.t USING (VALUES (1), (2)) x(id), fl.t l WHERE x.id = fa.t.id AND l.id = x.id RETURNING fa.t.id
+refused: SELECT nextval('fa.numbers'); INSERT INTO fl.t (id) VALUES (lastval() + 1000) RETURNING id
+refused: SELECT nextval('fa.numbers'); SELECT lastval(), id FROM fb.t WHERE id < 3
+refused: UPDATE fa.t SET k = CASE WHEN pg_backend_pid() > 0 THEN 1 END RETURNING id, k
+refused: UPDATE fa.t SET k = 1 WHERE pg_backend_pid() > 0 AND id < 3 RETURNING id, k
+refused: DELETE FROM fa.t WHERE id = CASE WHEN pg_backend_pid() > 0 THEN 2 END RETURNING id
+refused: UPDATE fa.t SET s = set_config('app.x', 'y', true) WHERE id = 1 RETURNING s
+refused: UPDATE fa.t SET s = set_config('app.x', s, true) WHERE id < 4 RETURNING id, s
+refused: CREATE TEMP VIEW tv AS SELECT id, s FROM fa.t; SELECT * FROM tv JOIN fl.t USING (id); UPDATE tv SET s = 'view' WHERE id = 2
+refused: CREATE TYPE pg_temp.mood AS ENUM ('sad', 'ok'); CREATE TEMP TABLE m (id int, m pg_temp.mood); INSERT INTO m VALUES (1, 'ok'); SELECT a.id, m FROM fa.t a JOIN m USING (id) WHERE m = 'ok'; UPDATE fa.t SET s = m.m::text FROM m WHERE m.id = fa.t.id
+refused: UPDATE fa.t SET s = l.s FROM fl.t l WHERE l = (SELECT x FROM fl.t x WHERE x.id = 2) AND fa.t.id = 2
+refused: UPDATE fa.t SET s = l.s FROM fl.t l WHERE l.ctid IS NOT NULL AND fa.t.id = l.id
+refused: UPDATE fa.t SET s = l::text FROM fl.t l WHERE fa.t.id = l.id
+refused: WITH x AS (SELECT id FROM fl.t) INSERT INTO fa.u (id, k) VALUES ((SELECT max(id) FROM x), 1), ((SELECT min(id) FROM x), pg_backend_pid() * 0) RETURNING id, k
+refused: WITH up AS (UPDATE fa.t SET k = 1 RETURNING id), ins AS (INSERT INTO fl.u (id) SELECT id FROM up RETURNING id) UPDATE fb.t SET k = 9 WHERE id IN (SELECT id FROM ins) RETURNING id, k
+refused: CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers') - 2000, 1), (1.25, nextval('fl.numbers') - 2000), (2, 3) RETURNING *
+refused: CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers'), 1), (1.25, 70000)
