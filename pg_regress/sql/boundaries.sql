@@ -23,6 +23,7 @@ ALTER TABLE b1.t ADD FOREIGN KEY (id) REFERENCES b2.t;
 CREATE VIEW b1.v AS SELECT * FROM b_plain.t;
 CREATE TABLE b1.c () INHERITS (b2.t);
 CREATE TABLE b1.c (LIKE b2.t);
+DROP TABLE b1.c;
 CREATE TABLE b_plain.c () INHERITS (b1.t);
 CREATE TABLE b_plain.c (LIKE b1.t);
 -- several objects in one statement
@@ -34,11 +35,17 @@ GRANT SELECT ON b1.t, b_plain.t TO PUBLIC;
 GRANT USAGE ON SCHEMA b1, b_plain TO PUBLIC;
 ALTER DEFAULT PRIVILEGES IN SCHEMA b1, b2 GRANT SELECT ON TABLES TO PUBLIC;
 -- moving in and out
+CREATE VIEW b1.seen AS SELECT id FROM b1.t;
 ALTER TABLE b1.t SET SCHEMA b_plain;
-ALTER TABLE b1.t SET SCHEMA b2;
 ALTER TABLE b_plain.t SET SCHEMA b1;
+DROP VIEW b1.seen;
+CREATE TYPE b1.mood AS ENUM ('ok');
+ALTER TYPE b1.mood SET SCHEMA b2;
+DROP TYPE b1.mood;
 CREATE FUNCTION b1.f() RETURNS int LANGUAGE sql AS 'SELECT 1';
-ALTER FUNCTION b1.f() SET SCHEMA public;
+ALTER FUNCTION b1.f() SET SCHEMA b2;
+SELECT b2.f();
+DROP FUNCTION b2.f();
 CREATE PUBLICATION b_pub FOR TABLE b1.t;
 CREATE PUBLICATION b_pub FOR TABLES IN SCHEMA b1;
 -- a function that runs on the node cannot change definitions behind the shells

@@ -12,31 +12,70 @@ use crate::error::Result;
 use crate::pg::catalog::object::{self, Object};
 use crate::pg::catalog::references;
 use crate::pg::hooks::object_access::Event;
+use crate::pg::session::sql;
 
 /// Raises an error if something that the command created or altered depends on an object elsewhere.
 pub(super) fn check_all(scope: &StatementScope) -> Result<()> {
     let left = scope.touched.iter().filter(|touched| touched.event != Event::Dropped);
-    left.map(|touched| touched.object).try_for_each(check)
+    left.map(|touched| touched.object).try_for_each(|object| check(object, &Sequences::Same))
+}
+
+/// Where the sequences may be that a table's defaults use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sequences {
+    /// Where the table is.
+    Same,
+    /// Anywhere: the defaults were copied from a table elsewhere, and their sequences are looked up when they are used.
+    Copied,
+    /// Where the table is if these columns use them; the defaults of other columns stay as they were copied.
+    SameFor(Vec<String>),
+}
+
+impl Sequences {
+    /// Whether a table may use this sequence, which is elsewhere.
+    fn allow(&self, table: Object, sequence: Object) -> Result<bool> {
+        let is_default = object::is_table(table) && object::is_sequence(sequence);
+        if !is_default || object::is_temporary(sequence) {
+            return Ok(false);
+        }
+        let used = "SELECT EXISTS (
+            SELECT FROM pg_catalog.pg_attrdef d
+              JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+              JOIN pg_catalog.pg_depend p ON p.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND p.objid = d.oid
+             WHERE d.adrelid = $1 AND p.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND p.refobjid = $2
+               AND a.attname::text = ANY ($3))";
+        match self {
+            Self::Same => Ok(false),
+            Self::Copied => Ok(true),
+            Self::SameFor(columns) => {
+                let arguments = [table.id.into(), sequence.id.into(), columns.clone().into()];
+                Ok(sql::one::<bool>(used, &arguments)? == Some(false))
+            }
+        }
+    }
 }
 
 /// Raises an error if the object depends on an object elsewhere.
-pub(super) fn check(object: Object) -> Result<()> {
+pub(super) fn check(object: Object, sequences: &Sequences) -> Result<()> {
     let Some(location) = object_location::of_named(object)? else { return Ok(()) };
     for below in references::of(object) {
         if object::is_given(below) {
             continue;
         }
         let Some(other) = object_location::of_named(below)? else { continue };
-        if !may_depend_on(object, &location, below, &other) {
-            let mut locations = Locations::default();
-            locations.add(location);
-            locations.add(other);
-            let error = locations.refusal()?.hint(HINT);
-            return Err(match object::identity(below)? {
-                Some(name) => error.context(format!("reference to {name}")),
-                None => error,
-            });
+        if may_depend_on(object, &location, below, &other)
+            || matches!(location, Location::Node(..)) && sequences.allow(object, below)?
+        {
+            continue;
         }
+        let mut locations = Locations::default();
+        locations.add(location);
+        locations.add(other);
+        let error = locations.refusal()?.hint(HINT);
+        return Err(match object::identity(below)? {
+            Some(name) => error.context(format!("reference to {name}")),
+            None => error,
+        });
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::statement_scope::begin;
 use super::{
     concurrent, dependencies, drop_list, expressions, extension, fence_check, local_only,
     multi_target, nested_ddl, on_node, propagate, reference_table, schema, send, session_commands,
-    statement_scope, subscription, table_as,
+    set_schema, statement_scope, subscription, table_as,
 };
 use crate::catalog;
 use crate::error::Result;
@@ -88,6 +88,9 @@ pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = drop_list::before(statement)? {
         return Ok(step);
     }
+    if let Some(step) = set_schema::before(statement)? {
+        return Ok(step);
+    }
     propagate::before(statement)
 }
 
@@ -150,6 +153,10 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
             None
         }
         FollowUp::TableAs { node } => table_as::after(*node, &scope, statement)?,
+        FollowUp::Relocate(plan) => {
+            set_schema::after(plan, statement)?;
+            None
+        }
         FollowUp::Everywhere => {
             send::own_to_all(statement)?;
             None

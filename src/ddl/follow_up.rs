@@ -1,8 +1,10 @@
 //! What remains to be done for a command after the server has run it on the shells.
 
+use super::relocation_plan::Relocation;
 use super::truncate_triggers;
 use crate::catalog::{NodeId, placement_strategy};
 use crate::pg::catalog::object::Object;
+use crate::pg::tree::statement::Statement;
 use std::collections::BTreeMap;
 
 /// Follow-up of a command after the server has run it.
@@ -19,8 +21,10 @@ pub enum FollowUp {
     Lock,
     /// On each node, truncate the tables of the list that it has; enable triggers of shells again.
     TruncateReferences { parts: Vec<(NodeId, String)>, silenced: Vec<truncate_triggers::Trigger> },
-    /// Send it to the nodes of the objects that it touched; `models` are the tables of LIKE clauses.
-    Touched { models: Vec<Object> },
+    /// Send it to the nodes of the objects that it touched.
+    Touched { models: Models },
+    /// Move the object to another server.
+    Relocate(Box<Relocation>),
     /// Send it to every node.
     Everywhere,
     /// Add the new schema to the directory, and create it on its node.
@@ -37,6 +41,22 @@ pub enum FollowUp {
     ImportSnapshot(BTreeMap<NodeId, String>),
     /// Finish the parts of the prepared transaction on their nodes.
     FinishPrepared { transaction: u32 },
+}
+
+/// The relations after which CREATE TABLE models its own.
+#[derive(Default)]
+pub struct Models {
+    /// Those of INHERITS and PARTITION OF, on which the new table depends.
+    pub parents: Vec<Object>,
+    /// Those of LIKE, which are only read.
+    pub liked: Vec<Object>,
+}
+
+impl Models {
+    /// The models of a command; none if it is not CREATE TABLE.
+    pub(super) fn of(statement: &Statement) -> Self {
+        Self { parents: statement.parents(), liked: statement.liked() }
+    }
 }
 
 /// A distributed schema being created.

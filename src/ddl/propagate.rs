@@ -1,16 +1,17 @@
 //! Determines the nodes to which a DDL command is sent, and sends it.
 
-use super::follow_up::FollowUp;
+use super::dependencies::Sequences;
+use super::follow_up::{FollowUp, Models};
 use super::locations::{Locations, Reach};
 use super::object_location::{self, Location};
 use super::statement_scope::{StatementScope, begin};
 use super::{
-    auto_reference, dependencies, expressions, extension, large_objects, names_in_text, send,
+    auto_reference, dependencies, expressions, extension, large_objects, like, names_in_text, send,
 };
-use crate::catalog::{self, NodeId};
-use crate::error::{self, Error, Result};
+use crate::catalog;
+use crate::error::{Error, Result};
 use crate::pg::catalog::names;
-use crate::pg::catalog::object::{self, Object};
+use crate::pg::catalog::object;
 use crate::pg::hooks::object_access::Event;
 use crate::pg::hooks::utility::Step;
 use crate::pg::session;
@@ -40,9 +41,6 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
             .hint("Create the publication on the node."));
         }
     }
-    if let Some((object, schema)) = statement.set_schema() {
-        check_move(object, &schema)?;
-    }
     let mut locations = Locations::default();
     for object in statement.named() {
         if let Some(location) = object_location::of_named(object)? {
@@ -55,15 +53,11 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
     }
     let shell = !locations.nodes.is_empty() && statement.adds_foreign_key();
     let run = if shell { statement.without_validation() } else { *statement };
-    Ok(begin(run, FollowUp::Touched { models: statement.models() }))
+    Ok(begin(run, FollowUp::Touched { models: Models::of(statement) }))
 }
 
 /// Sends a command that the server has run to the nodes concerned.
-pub(super) fn after(
-    scope: &StatementScope,
-    models: &[Object],
-    statement: &Statement,
-) -> Result<()> {
+pub(super) fn after(scope: &StatementScope, models: &Models, statement: &Statement) -> Result<()> {
     if !catalog::in_use() {
         return Ok(());
     }
@@ -75,6 +69,10 @@ pub(super) fn after(
     };
     match reach {
         Reach::Here => Ok(()),
+        Reach::Node(node) if like::is_elsewhere(&models.liked, node)? => {
+            large_objects::check(statement)?;
+            like::define(scope, node)
+        }
         Reach::Node(node) => {
             names_in_text::check(statement, Some(node))?;
             large_objects::check(statement)?;
@@ -92,10 +90,15 @@ pub(super) fn after(
 
 /// Raises an error if a created object depends on relations in another place.
 pub(super) fn check(scope: &StatementScope, statement: &Statement) -> Result<()> {
-    reach_of(scope, &[], statement).map(|_| ())
+    reach_of(scope, &Models::default(), statement).map(|_| ())
 }
 
-fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) -> Result<Reach> {
+fn reach_of(scope: &StatementScope, models: &Models, statement: &Statement) -> Result<Reach> {
+    let sequences = match statement.tag() {
+        NodeTag::T_CreateStmt if models.liked.is_empty() => Sequences::Same,
+        NodeTag::T_CreateStmt => Sequences::Copied,
+        _ => Sequences::SameFor(statement.columns_with_new_defaults()),
+    };
     let (mut made, mut gone) = (Locations::default(), Locations::default());
     for touched in &scope.touched {
         match touched.event {
@@ -105,7 +108,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
                 }
             }
             Event::Created | Event::Altered => {
-                dependencies::check(touched.object)?;
+                dependencies::check(touched.object, &sequences)?;
                 match object_location::of(touched.object)? {
                     // It no longer depends on a local relation, and now looks like a shared object.
                     Some(Location::EveryNode) if statement.tag() == NodeTag::T_DropStmt => {}
@@ -125,8 +128,7 @@ fn reach_of(scope: &StatementScope, models: &[Object], statement: &Statement) ->
             made.add(location);
         }
     }
-    // A local table may be created LIKE one elsewhere, but not vice versa.
-    for object in models {
+    for object in &models.parents {
         match object_location::of_named(*object)? {
             Some(Location::EveryNode) | None => {}
             Some(location) if !made.nodes.is_empty() && !object::is_given(*object) => {
@@ -203,39 +205,4 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
 fn has_references(schema: Oid) -> Result<bool> {
     let tables = catalog::references()?;
     Ok(tables.iter().any(|table| names::relation_namespace(table.relation) == Some(schema)))
-}
-
-/// Moving an object to another schema only changes its name if both schemas are in the same place.
-fn check_move(object: Object, schema: &str) -> Result<()> {
-    let Some(from) = object_location::of(object)? else { return Ok(()) };
-    let to = catalog::any_placement_of(schema)?;
-    let stays = match (&from, to) {
-        (Location::Node(from, _), Some(to)) => from.node == to.node,
-        (Location::Node(..), None) => false,
-        (_, Some(to)) => to.node == NodeId::LOCAL,
-        (_, None) => true,
-    };
-    if stays {
-        return Ok(());
-    }
-    let place = |name: &str, location: Option<NodeId>| -> Result<String> {
-        Ok(match location {
-            Some(node) => {
-                format!("schema \"{name}\" is on node \"{}\"", catalog::node(node)?.name)
-            }
-            None => format!("schema \"{name}\" is not a distributed schema"),
-        })
-    };
-    let from = match from {
-        Location::Node(place_of, name) => place(&name, Some(place_of.node))?,
-        Location::Coordinator(name) => format!("relation {name} is on this server"),
-        Location::EveryNode => "the object is on every node".to_owned(),
-    };
-    let to = place(schema, to.map(|to| to.node))?;
-    Err(Error::new(
-        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot move an object into a schema on another server",
-    )
-    .detail(format!("{}; {to}.", error::capitalized(&from)))
-    .hint("Create the object in the other schema and copy the data."))
 }

@@ -78,7 +78,10 @@ pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     as_role(node, None, || run(node, &create))?;
     as_role(node, Some(&owner), || {
         by_owner.iter().try_for_each(|statement| run(node, &statement.text))?;
-        copy_rows(node, table, &place)
+        let name =
+            crate::pg::catalog::names::relation_local_name(table.relation).unwrap_or_default();
+        let made = pgrx::spi::quote_qualified_identifier(&place, &name);
+        copy_rows(node, table.relation, &made)
     })?;
     // The owner's code may have changed the session's settings, in particular search_path.
     transaction::forget_settings_of(node);
@@ -116,19 +119,18 @@ fn definition(table: &ReferenceTable, place: &str) -> Result<Vec<Statement>> {
     })
 }
 
-fn copy_rows(node: NodeId, table: &ReferenceTable, place: &str) -> Result<()> {
+/// Sends the rows of a table to the table of this name on a node.
+pub(super) fn copy_rows(node: NodeId, table: pgrx::pg_sys::Oid, name: &str) -> Result<()> {
     let columns = "SELECT attnum::int AS number, quote_ident(attname) AS name FROM pg_attribute
                     WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum";
-    let columns = sql::rows(columns, &[table.relation.into()], |row| {
+    let columns = sql::rows(columns, &[table.into()], |row| {
         let at = usize::try_from(row.value::<i32>("number")? - 1).unwrap_or_default();
         Ok((at, row.value::<String>("name")?))
     })?;
     let names: Vec<_> = columns.iter().map(|(_, name)| name.as_str()).collect();
-    let name = crate::pg::catalog::names::relation_local_name(table.relation).unwrap_or_default();
-    let name = pgrx::spi::quote_qualified_identifier(place, &name);
     let text = format!("COPY {name} ({}) FROM STDIN", names.join(", "));
     let mut copy = transaction::copy(node, text.as_bytes(), Mode::Transaction, None)?;
-    let sent = row_scan::each(table.relation, |row| {
+    let sent = row_scan::each(table, |row| {
         let value = |(at, _): &(usize, String)| {
             let value = row.get(*at).and_then(Option::as_ref);
             value.map(|value| String::from_utf8_lossy(value).into_owned())

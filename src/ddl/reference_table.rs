@@ -229,6 +229,13 @@ fn leave_checks_to_nodes(constraint: Oid) -> Result<()> {
     Ok(())
 }
 
+/// The same for all foreign keys of a table whose rows have moved to a node.
+pub(super) fn leave_checks_of_table_to_nodes(table: Oid) -> Result<()> {
+    let select = "SELECT oid FROM pg_constraint WHERE conrelid = $1 AND contype = 'f'";
+    let keys = sql::rows(select, &[table.into()], |row| row.value::<Oid>("oid"))?;
+    keys.into_iter().try_for_each(leave_checks_to_nodes)
+}
+
 fn nodes() -> Result<Vec<Rc<Node>>> {
     let nodes: Vec<Rc<Node>> =
         catalog::nodes()?.iter().filter(|node| !node.is_local).cloned().collect();

@@ -5,9 +5,11 @@ use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::failpoint;
 use crate::pg::error::Hush;
+use crate::pg::exec::copy_from::PINNED;
 use crate::pg::session;
 use crate::pg::tree::statement::Statement;
 use crate::transaction::{self, Mode};
+use helios_core::quote::literal;
 use pgrx::PgLogLevel;
 use pgrx::pg_sys::NodeTag;
 
@@ -94,5 +96,39 @@ pub fn alone(node: NodeId, text: &[u8]) -> Result<String> {
 /// Runs work on the rows of some of the command's relations on one node.
 pub fn part(node: NodeId, text: &[u8]) -> Result<()> {
     transaction::execute(node, text, Mode::Transaction, true)?;
+    Ok(())
+}
+
+/// Runs a statement of ours on one node. Its notices and warnings are dropped, because this server has raised those of the
+/// client's command.
+pub(super) fn run(node: NodeId, text: &str) -> Result<()> {
+    let _hush = Hush::begin(true);
+    let done = transaction::execute(node, text.as_bytes(), Mode::Transaction, true);
+    done.map(|_| ()).map_err(|mut error| {
+        error.fields_mut().position = None; // it would refer to a text that the client did not send
+        error
+    })
+}
+
+/// Runs work on one node with settings under which constants and values mean the same on every server, as another role
+/// if one is given, which must be the role whose code may run.
+pub(super) fn pinned(
+    node: NodeId,
+    role: Option<&str>,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    run(node, "SAVEPOINT helios_pinned")?;
+    if let Some(role) = role {
+        run(node, &format!("SELECT helios.run_as({})", literal(role)))?;
+    }
+    let settings = PINNED[1..].iter().map(|(name, value)| {
+        let [name, value] = [name, value].map(|text| literal(&text.to_string_lossy()));
+        format!("pg_catalog.set_config({name}, {value}, true)")
+    });
+    run(node, &format!("SELECT {}", settings.collect::<Vec<_>>().join(", ")))?;
+    work()?;
+    run(node, "RELEASE SAVEPOINT helios_pinned")?;
+    // Code of the role may have changed others as well, in particular search_path.
+    transaction::forget_settings_of(node);
     Ok(())
 }

@@ -24,6 +24,7 @@ pub mod remote_types;
 pub mod replica_reads;
 pub mod scalar;
 pub mod scan;
+mod sequence_values;
 pub mod server_functions;
 pub mod session_state;
 pub mod shipping;

@@ -1,6 +1,7 @@
 //! Single values from a node: expressions of procedural languages, and sequences that only a function call names.
 
 use super::remote_statement::{RemoteStatement, run};
+use super::sequence_values;
 use crate::catalog::{self, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names::{relation_local_name, relation_namespace};
@@ -126,6 +127,9 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
     if catalog::placement(namespace)?.is_none() {
         return Ok(None);
     }
+    if call == RelationCall::LastValue {
+        return sequence_values::last_value(namespace, relation);
+    }
     // It may have been dropped there after it was found here.
     let there = format!("pg_catalog.to_regclass({})", name_as_literal(namespace, relation));
     let sql = match call {
@@ -135,7 +139,7 @@ pub fn relation_data(relation: Oid, call: RelationCall) -> Result<Option<Option<
         RelationCall::TotalSize => format!("SELECT pg_catalog.pg_total_relation_size({there})"),
         RelationCall::TableSize => format!("SELECT pg_catalog.pg_table_size({there})"),
         RelationCall::IndexesSize => format!("SELECT pg_catalog.pg_indexes_size({there})"),
-        RelationCall::LastValue => format!("SELECT pg_catalog.pg_sequence_last_value({there})"),
+        RelationCall::LastValue => return Ok(None), // above
     };
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(None); // it has just been undistributed

@@ -29,6 +29,7 @@ struct Entry {
 
 thread_local! {
     static MADE: Cell<u64> = const { Cell::new(0) };
+    static REQUESTS: Cell<u64> = const { Cell::new(0) };
     // Not dropped at process exit: the server has cleaned up by then, and the sockets are closed anyway.
     static LINKS: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
@@ -38,10 +39,16 @@ pub fn sessions_made() -> u64 {
     MADE.get()
 }
 
+/// Number of requests that this backend has begun: nothing on a node is changed by this session without one.
+pub fn requests_sent() -> u64 {
+    REQUESTS.get()
+}
+
 /// The link to a node for the session's user, connecting if necessary.
 ///
 /// 08001 if the node cannot be reached; 08006 if it was lost earlier in this transaction.
 pub fn link(id: NodeId) -> Result<Rc<RefCell<Link>>> {
+    REQUESTS.set(REQUESTS.get().wrapping_add(1));
     standby::refuse()?;
     let (user, _) = xact::users();
     let other_login = xact::has_other_session_user();

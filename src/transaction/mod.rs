@@ -43,7 +43,7 @@ pub use copy_data::{Copy, copy};
 pub use execution::{
     Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
 };
-pub use links::sessions_made;
+pub use links::{requests_sent, sessions_made};
 pub use mode::{Fetch, Mode};
 pub use open_portals::{OpenPortal, PortalQuery, open_portals};
 pub use recovery::{RecoveryAction, in_doubt, recover};

@@ -128,3 +128,10 @@ pub fn inheritors(relation: Oid) -> Vec<Oid> {
         list::oids(list).collect()
     }
 }
+
+/// The kind of a relation; None if it does not exist.
+pub fn relation_kind(relation: Oid) -> Option<u8> {
+    // SAFETY: a syscache lookup.
+    let kind = unsafe { pg_sys::get_rel_relkind(relation) } as u8;
+    (kind != 0).then_some(kind)
+}

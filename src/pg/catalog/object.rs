@@ -223,6 +223,20 @@ pub fn is_view(object: Object) -> bool {
         && matches!(unsafe { pg_sys::get_rel_relkind(object.id) } as u8, b'v' | b'm')
 }
 
+/// Whether the object is a table, partitioned or not.
+pub fn is_table(object: Object) -> bool {
+    // SAFETY: a syscache lookup.
+    is_relation(object)
+        && matches!(unsafe { pg_sys::get_rel_relkind(object.id) } as u8, b'r' | b'p')
+}
+
+/// Whether the object is a function or procedure, and not an aggregate.
+pub fn is_plain_routine(object: Object) -> bool {
+    // SAFETY: a syscache lookup of a routine, which exists.
+    object.class == pg_sys::ProcedureRelationId
+        && unsafe { pg_sys::get_func_prokind(object.id) } as u8 != b'a'
+}
+
 /// Whether the object is a row-level security policy.
 pub fn is_policy(object: Object) -> bool {
     object.class.to_u32() == POLICY

@@ -18,6 +18,7 @@ unsafe extern "C-unwind" {
 
 thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    static EXECUTIONS: Cell<u64> = const { Cell::new(0) };
     static EXPLAIN: RefCell<Option<Explain>> = const { RefCell::new(None) };
 }
 
@@ -25,6 +26,17 @@ thread_local! {
 /// entered.
 pub fn depth() -> u32 {
     DEPTH.get()
+}
+
+/// Number of queries that the executor has started in this backend.
+pub fn executions() -> u64 {
+    EXECUTIONS.get()
+}
+
+/// Counts a query that the executor starts.
+#[inline]
+pub(in crate::pg) fn execution_starts() {
+    EXECUTIONS.set(EXECUTIONS.get().wrapping_add(1));
 }
 
 /// Whether the current code runs inside another statement or outside of any: deferred triggers at the end of a

@@ -79,6 +79,7 @@ pub(super) fn install<H: ExecutorHooks>() {
 }
 
 unsafe extern "C-unwind" fn start<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc, flags: c_int) {
+    nesting::execution_starts();
     // SAFETY: the arguments are the executor's own.
     unsafe {
         trampoline((), || guard::<H>(desc, flags));

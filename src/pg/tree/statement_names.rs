@@ -68,20 +68,54 @@ impl Statement {
         }
     }
 
-    /// The relations in LIKE and INHERITS clauses of CREATE TABLE.
+    /// The relations in LIKE, INHERITS and PARTITION OF clauses of CREATE TABLE.
     pub fn models(&self) -> Vec<Object> {
+        self.parents().into_iter().chain(self.liked()).collect()
+    }
+
+    /// The relations in INHERITS and PARTITION OF clauses of CREATE TABLE.
+    pub fn parents(&self) -> Vec<Object> {
         if self.tag() != NodeTag::T_CreateStmt {
             return Vec::new();
         }
         let node = self.node::<pg_sys::CreateStmt>();
-        // SAFETY: the tag says what the node is, and so what its lists hold.
+        // SAFETY: the tag says what the node is, and so what its list holds.
+        unsafe { list::iter((*node).inhRelations).filter_map(|name| relation(name)).collect() }
+    }
+
+    /// The relations in LIKE clauses of CREATE TABLE.
+    pub fn liked(&self) -> Vec<Object> {
+        if self.tag() != NodeTag::T_CreateStmt {
+            return Vec::new();
+        }
+        let node = self.node::<pg_sys::CreateStmt>();
+        // SAFETY: the tag says what the node is, and so what its list holds.
         unsafe {
-            let parents = list::iter((*node).inhRelations);
-            let elements = list::iter::<pg_sys::Node>((*node).tableElts);
-            let liked = elements
+            list::iter::<pg_sys::Node>((*node).tableElts)
                 .filter(|element| (**element).type_ == NodeTag::T_TableLikeClause)
-                .map(|element| (*element.cast::<pg_sys::TableLikeClause>()).relation);
-            parents.chain(liked).filter_map(|name| relation(name)).collect()
+                .map(|element| (*element.cast::<pg_sys::TableLikeClause>()).relation)
+                .filter_map(|name| relation(name))
+                .collect()
+        }
+    }
+
+    /// The columns that ALTER TABLE adds, or to which it gives another default.
+    pub fn columns_with_new_defaults(&self) -> Vec<String> {
+        if self.tag() != NodeTag::T_AlterTableStmt {
+            return Vec::new();
+        }
+        let node = self.node::<pg_sys::AlterTableStmt>();
+        // SAFETY: the tag says what the node is; its commands are AlterTableCmd nodes, and ADD COLUMN has a ColumnDef.
+        unsafe {
+            list::iter::<pg_sys::AlterTableCmd>((*node).cmds)
+                .filter_map(|command| match (*command).subtype {
+                    pg_sys::AlterTableType::AT_AddColumn => {
+                        parse_nodes::text((*(*command).def.cast::<pg_sys::ColumnDef>()).colname)
+                    }
+                    pg_sys::AlterTableType::AT_ColumnDefault => parse_nodes::text((*command).name),
+                    _ => None,
+                })
+                .collect()
         }
     }
 

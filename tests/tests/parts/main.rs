@@ -7,8 +7,12 @@
     reason = "a test that cannot go on fails by panicking"
 )]
 
+mod catalogs;
 mod generator;
+mod like;
 mod pushed_down;
 mod random;
+mod sequences;
+mod set_schema;
 mod start_time;
 mod statements;

@@ -37,7 +37,15 @@ fn rows_come_from_the_table_that_is_named_here() {
         .batch_execute("SET search_path = tb; CREATE TEMP TABLE orders AS SELECT 3 AS i")
         .unwrap();
     refused(&mut client, "CREATE TABLE tb.c AS SELECT * FROM orders", "0A000", "cannot create");
-    refused(&mut client, "CREATE TABLE tb.c (LIKE orders)", "0A000", "");
+    client
+        .batch_execute("CREATE TEMP TABLE shaped (mine int); CREATE TABLE tb.shaped (theirs int)")
+        .unwrap();
+    client
+        .batch_execute(
+            "CREATE TABLE tb.like_it (LIKE shaped); INSERT INTO tb.like_it (mine) VALUES (8)",
+        )
+        .unwrap();
+    assert_eq!(text(&mut client, "SELECT mine FROM tb.like_it"), ["8"]);
     client.batch_execute("CREATE TABLE tb.c AS SELECT * FROM tb.orders").unwrap();
     assert_eq!(text(&mut client, "SELECT * FROM c"), ["2"]);
     gone(client);
