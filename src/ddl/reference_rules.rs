@@ -58,11 +58,6 @@ pub fn check_kind(table: &ReferenceTable) -> Result<()> {
 /// Checks the requirements that a reference table must always meet: 0A000 if it does not.
 pub fn check_shape(table: &ReferenceTable) -> Result<()> {
     let rules = [
-        (
-            "no_key",
-            "has no primary key",
-            "Add a primary key, which identifies the rows in the copies.",
-        ),
         ("inherits", "has inheritance parents or children", "Use a table without inheritance."),
         (
             "row_security",
@@ -78,8 +73,7 @@ pub fn check_shape(table: &ReferenceTable) -> Result<()> {
         ("deferrable_key", "has a deferrable primary key", "Make the primary key NOT DEFERRABLE."),
     ];
     let select = format!(
-        "SELECT NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'p') AS no_key,
-                EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)) AS inherits,
+        "SELECT EXISTS (SELECT FROM pg_inherits WHERE c.oid IN (inhrelid, inhparent)) AS inherits,
                 c.relrowsecurity OR EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid) AS row_security,
                 EXISTS (SELECT FROM pg_rewrite WHERE ev_class = c.oid) AS rules,
                 EXISTS (SELECT FROM pg_constraint WHERE conrelid = c.oid AND contype = 'f' AND confrelid <> c.oid

@@ -28,11 +28,13 @@ struct Column {
     at: usize,
     /// Its name, quoted where needed.
     name: String,
+    /// Its own type.
+    of_type: String,
     key: Option<Key>,
     always_identity: bool,
 }
 
-/// How to compare a column of the primary key.
+/// How to compare a column of the key.
 struct Key {
     /// The index's equality operator, as `OPERATOR(schema.=)`.
     equals: String,
@@ -62,11 +64,12 @@ impl Table {
         })?;
         let (schema, table, name) = names.into_iter().next().unwrap_or_default();
         let columns = sql::read_rows(COLUMNS, &[relation.into()], |row| {
-            let key = row.option("equals")?.zip(row.option("of_type")?);
+            let key = row.option("equals")?.zip(row.option("key_type")?);
             let in_arrays = row.option("in_arrays")?.unwrap_or(false);
             Ok(Column {
                 at: row.value::<i32>("number")? as usize - 1,
                 name: row.value("name")?,
+                of_type: row.value("of_type")?,
                 always_identity: row.value("always_identity")?,
                 key: key.map(|(equals, of_type)| Key { equals, of_type, in_arrays }),
             })
@@ -86,7 +89,9 @@ impl Table {
                 }
                 (true, false) => {
                     let rows: Vec<&Values> = run.iter().filter_map(|c| c.old.as_ref()).collect();
-                    statements.extend(rows.chunks(BATCH).map(|rows| self.delete(rows)));
+                    for rows in rows.chunk_by(|one, next| self.has_key(one) && self.has_key(next)) {
+                        statements.extend(rows.chunks(BATCH).map(|rows| self.delete(rows)));
+                    }
                 }
                 (true, true) => {
                     for (old, new) in run.iter().filter_map(|c| c.old.as_ref().zip(c.new.as_ref()))
@@ -115,7 +120,7 @@ impl Table {
         let mut text = format!("DELETE FROM ONLY {} WHERE", self.name).into_bytes();
         let mut keys = self.columns.iter().filter_map(|c| Some((c, c.key.as_ref()?)));
         match (keys.next(), keys.next()) {
-            (Some((column, key)), None) if key.in_arrays => {
+            (Some((column, key)), None) if key.in_arrays && self.has_key(rows[0]) => {
                 let head = format!(" {} {} ANY (ARRAY[", column.name, key.equals);
                 text.extend_from_slice(head.as_bytes());
                 for (i, row) in rows.iter().enumerate() {
@@ -135,8 +140,18 @@ impl Table {
         (text, rows.len() as u64)
     }
 
-    /// `key = …`, for each column of the key.
+    /// Whether the row has a key, which is not NULL in any column.
+    fn has_key(&self, row: &Values) -> bool {
+        let mut keys = self.columns.iter().filter(|column| column.key.is_some()).peekable();
+        keys.peek().is_some() && keys.all(|column| matches!(row.get(column.at), Some(Some(_))))
+    }
+
+    /// `key = …`, for each column of the key. A row without a key is found by all its values; of rows that are equal to the
+    /// last bit, any one will do.
     fn finds(&self, text: &mut Vec<u8>, row: &Values) {
+        if !self.has_key(row) {
+            return self.finds_image(text, row);
+        }
         let keys = self.columns.iter().filter_map(|c| Some((c, c.key.as_ref()?)));
         for (i, (column, key)) in keys.enumerate() {
             text.extend_from_slice(if i > 0 { b" AND " } else { b"" });
@@ -144,6 +159,23 @@ impl Table {
             constant(text, row.get(column.at));
             text.extend_from_slice(format!("::{}", key.of_type).as_bytes());
         }
+    }
+
+    fn finds_image(&self, text: &mut Vec<u8>, row: &Values) {
+        let head = format!(
+            "ctid OPERATOR(pg_catalog.=) (SELECT r.ctid FROM ONLY {} r WHERE pg_catalog.record_image_eq(ROW(",
+            self.name
+        );
+        text.extend_from_slice(head.as_bytes());
+        let names = self.columns.iter().map(|column| format!("r.{}", column.name));
+        text.extend_from_slice(names.collect::<Vec<_>>().join(", ").as_bytes());
+        text.extend_from_slice(b"), ROW(");
+        for (i, column) in self.columns.iter().enumerate() {
+            text.extend_from_slice(if i > 0 { b"," } else { b"" });
+            constant(text, row.get(column.at));
+            text.extend_from_slice(format!("::{}", column.of_type).as_bytes());
+        }
+        text.extend_from_slice(b")) LIMIT 1)");
     }
 
     /// None if no replicated column has changed.
@@ -186,9 +218,9 @@ impl Table {
     }
 }
 
-/// Columns named in statements: number, name, whether it is GENERATED ALWAYS AS IDENTITY, and for columns of the
-/// primary key the operator, the type and whether the type has arrays. A type modifier of -1 keeps `bpchar` from being
-/// `char(1)`.
+/// Columns named in statements: number, name, type, whether it is GENERATED ALWAYS AS IDENTITY, and for columns of the
+/// key the operator, the type and whether the type has arrays. The key is the primary key, or a unique index, if possible
+/// one without NULLs. A type modifier of -1 keeps `bpchar` from being `char(1)`.
 const COLUMNS: &str = "
     SELECT a.attnum::int AS number, quote_ident(a.attname) AS name, a.attidentity = 'a' AS always_identity,
            (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname)
@@ -196,11 +228,18 @@ const COLUMNS: &str = "
                         AND am.amoplefttype = oc.opcintype AND am.amoprighttype = oc.opcintype
                    JOIN pg_operator o ON o.oid = am.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
              WHERE oc.oid = k.class) AS equals,
-           CASE WHEN k.class IS NOT NULL THEN format_type(b.oid, -1) END AS of_type,
+           format_type(a.atttypid, -1) AS of_type,
+           CASE WHEN k.class IS NOT NULL THEN format_type(b.oid, -1) END AS key_type,
            b.typarray <> 0 AND b.typcategory <> 'A' AS in_arrays
       FROM pg_attribute a
            LEFT JOIN (SELECT i.indrelid, i.indkey[p] AS attnum, i.indclass[p] AS class
-                        FROM pg_index i, generate_series(0, i.indnkeyatts - 1) p WHERE i.indisprimary) k
+                        FROM (SELECT i.* FROM pg_index i
+                               WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indisvalid
+                                 AND i.indpred IS NULL AND i.indexprs IS NULL
+                               ORDER BY i.indisprimary DESC,
+                                     EXISTS (SELECT FROM pg_attribute n WHERE n.attrelid = i.indrelid AND NOT n.attnotnull
+                                                AND n.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])), i.indexrelid
+                               LIMIT 1) i, generate_series(0, i.indnkeyatts - 1) p) k
                 ON k.indrelid = a.attrelid AND k.attnum = a.attnum
            CROSS JOIN LATERAL (WITH RECURSIVE base AS (SELECT t.* FROM pg_type t WHERE t.oid = a.atttypid
                                  UNION ALL SELECT t.* FROM base JOIN pg_type t ON t.oid = base.typbasetype WHERE base.typtype = 'd')

@@ -102,8 +102,8 @@ pub fn each(relation: Oid, mut take: impl FnMut(&Values) -> Result<()>) -> Resul
     result
 }
 
-/// A hash of a row that distinguishes all values with different text.
-pub fn hash(row: &Values) -> i64 {
+/// A hash of the columns of a row that distinguishes all values with different text.
+pub fn hash<'a>(row: impl Iterator<Item = Option<&'a [u8]>>) -> i64 {
     let mut bytes = Vec::new();
     for value in row {
         match value {

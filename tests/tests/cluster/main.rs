@@ -34,6 +34,7 @@ mod rebalance;
 mod reference;
 mod reference_beside;
 mod reference_definitions;
+mod reference_keys;
 mod reference_removal;
 mod repair;
 mod roles;
