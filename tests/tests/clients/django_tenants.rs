@@ -10,35 +10,7 @@ use testkit::cluster::DATABASE;
 use testkit::server::Server;
 
 /// Tests that do not end yet as on a plain server, with the reason. One that does must be taken off this list.
-const KNOWN: &[(&str, &str)] = &[
-    (
-        "django_tenants.tests.test_multi_types.MultiTypeBaseSchemaTestCase.test_each_type_is_cloned_from_the_template_of_its_own_type",
-        LIKE,
-    ),
-    ("django_tenants.tests.test_tenants.CloneSchemaTest.test_clone_schema", LIKE),
-    (
-        "django_tenants.tests.test_tenants.CloneSchemaTest.test_clone_schema_inside_an_atomic_block",
-        LIKE,
-    ),
-    (
-        "django_tenants.tests.test_tenants.CloneSchemaTest.test_clone_schema_owned_by_a_role_whose_name_needs_quoting",
-        LIKE,
-    ),
-    (
-        "django_tenants.tests.test_tenants.CloneSchemaTest.test_clone_schema_whose_name_needs_quoting_with_a_partial_index",
-        LIKE,
-    ),
-    (
-        "django_tenants.tests.test_tenants.CloneSchemaTest.test_clone_schema_with_existing_records_and_add_new_records_to_resulting_schema",
-        LIKE,
-    ),
-    (
-        "django_tenants.tests.test_tenants.TenantBaseSchemaTest.test_tenant_is_cloned_from_the_template",
-        LIKE,
-    ),
-];
-
-const LIKE: &str = "CREATE TABLE … (LIKE …) with schemas on two nodes is rejected";
+const KNOWN: &[(&str, &str)] = &[];
 
 /// How each test ended: `ok`, `FAIL`, `ERROR`, `skipped …`.
 type Results = BTreeMap<String, String>;
