@@ -5,9 +5,9 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::part_path::{self, PartHooks};
 use crate::pg::exec::remote_plan::{self, RemotePlan};
 use crate::pg::exec::{estimate, evaluate};
-use crate::pg::tree::list;
 use crate::pg::tree::set_aside::SetAside;
 use crate::pg::tree::{ParamUse, QueryTree};
+use crate::pg::tree::{bound_params, list};
 use pgrx::pg_sys;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -110,7 +110,10 @@ unsafe extern "C-unwind" fn planner<H: PlannerHooks>(
     // SAFETY: the arguments are the planner's own; the standard planner may change `parse`, so the second attempt
     // (an inlined function brought a relation in) needs the copy.
     unsafe {
-        let decided = trampoline(Decided::Here, || decide::<H>(parse, source, options));
+        let decided = trampoline(Decided::Here, || {
+            let _bound = bound_params::bind(params);
+            decide::<H>(parse, source, options)
+        });
         if let Decided::Planned(remote) = decided {
             return remote;
         }

@@ -6,6 +6,7 @@
 //! Invariant: a view does not outlive its tree. Begin with [`QueryTree`] for the planner's input, and with
 //! [`statement::Statement`] for the rest.
 
+pub(in crate::pg) mod bound_params;
 mod combination;
 pub mod deparse;
 pub mod deparse_check;

@@ -10,13 +10,21 @@ use crate::pg::tree::combination::{
 use crate::pg::tree::make::node;
 use crate::pg::tree::mutate::expression_tree_mutator;
 use crate::pg::tree::union_branches::{UnionAll, groups, reference, subquery_entry, union_of};
-use crate::pg::tree::{list, parse_nodes, part_query};
+use crate::pg::tree::{list, parse_nodes, part_query, subqueries};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
+/// What became of a query.
+pub(in crate::pg::tree) struct Rewritten {
+    /// Branches that stay here.
+    pub here: Vec<*mut pg_sys::Query>,
+    /// What the UNION ALL named besides its branches: the view that it is, whose privileges have to be checked.
+    pub view: *mut pg_sys::Query,
+}
+
 /// Rewrites a query that aggregates nothing but the rows of entry `number`, which is this UNION ALL, whose branches have these
-/// nodes. Gives the queries over branches that stay here, or None if it has to stay as it is.
+/// nodes. Gives what becomes of it, or None if it has to stay as it is.
 ///
 /// # Safety
 /// `query` is valid and ours to change, and has that entry.
@@ -26,7 +34,7 @@ pub(in crate::pg::tree) unsafe fn rewrite(
     all: &UnionAll,
     branches: Vec<(*mut pg_sys::Query, Option<i32>)>,
     is_reduced: bool,
-) -> Option<Vec<*mut pg_sys::Query>> {
+) -> Option<Rewritten> {
     // SAFETY: by the caller's promise; what is made are complete nodes.
     unsafe {
         if branches.iter().all(|(_, place)| place.is_none()) {
@@ -39,7 +47,9 @@ pub(in crate::pg::tree) unsafe fn rewrite(
         if !here.is_empty() {
             parts.push((None, here.clone()));
         }
-        if parts.len() == 1 && !is_reduced {
+        // What stays here comes to lie deeper within the query, so it may not refer to the queries around it.
+        let is_complete = |&branch: &*mut pg_sys::Query| subqueries::is_complete(branch);
+        if parts.len() == 1 && !is_reduced || !here.iter().all(is_complete) {
             return None;
         }
         let work = Work::of(query, number)?;
@@ -52,14 +62,14 @@ pub(in crate::pg::tree) unsafe fn rewrite(
         };
         let names = subquery_entry(combined, "parts");
         let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
+        let view = all.without_branches();
         (*entry).subquery = combined;
         (*entry).alias = ptr::null_mut();
         (*entry).eref = (*names).eref;
-        (*entry).relid = Oid::INVALID;
         (*(*query).jointree).quals = ptr::null_mut();
         (*query).targetList = work.combined_targets.cast();
         (*query).havingQual = work.combined_having;
-        Some(here)
+        Some(Rewritten { here, view })
     }
 }
 

@@ -72,6 +72,7 @@ pub fn take_out<'a, R: FunctionRules>(
             rules: PhantomData,
         };
         shipment.take_out_of(copy)?;
+        order_columns(copy);
         let query = QueryTree::new(copy).ok_or_else(no_memory)?;
         let queries = shipment.queries.into_iter().filter_map(|query| QueryTree::new(query));
         Ok(Shipped { query, sources: shipment.sources, queries: queries.collect() })
@@ -237,8 +238,9 @@ impl<R: FunctionRules> Shipment<'_, R> {
                 let number = i as pg_sys::AttrNumber + 1;
                 let (of_type, modifier) = (column.of_type, column.modifier);
                 let var = pg_sys::makeVar(1, number, of_type, modifier, column.collation, 0);
+                let value = untyped_literal(query, i).unwrap_or(var.cast());
                 let name = parse_nodes::palloc_text(&column.name);
-                let target = pg_sys::makeTargetEntry(var.cast(), number, name, false);
+                let target = pg_sys::makeTargetEntry(value, number, name, false);
                 (*replacement).targetList =
                     pg_sys::lappend((*replacement).targetList, target.cast());
             }
@@ -458,6 +460,52 @@ unsafe fn check_not_locked(query: *mut pg_sys::Query, number: usize) -> Result<(
             format!("cannot lock rows of table \"{name}\" in a statement that runs on another node"),
         )
         .hint("List the tables whose rows are to be locked after OF, or lock them in a subquery that is complete by itself."))
+    }
+}
+
+/// A literal in a query's columns whose type the statement around it decides.
+unsafe fn untyped_literal(query: *mut pg_sys::Query, column: usize) -> Option<*mut pg_sys::Expr> {
+    // SAFETY: a valid query; the copy is ours.
+    unsafe {
+        let mut columns = list::iter::<pg_sys::TargetEntry>(subqueries::columns(query));
+        let expression = (*columns.find(|&entry| (*entry).resno as usize == column + 1)?).expr;
+        let is_literal = (*expression).type_ == NodeTag::T_Const
+            && pg_sys::exprType(expression.cast()) == pg_sys::UNKNOWNOID;
+        is_literal.then(|| pg_sys::copyObjectImpl(expression.cast()).cast())
+    }
+}
+
+/// Lists the columns of an INSERT in the order of the values that a subquery or VALUES gives for them: PostgreSQL's rewriter has
+/// sorted the columns, and its deparser writes both as they are.
+unsafe fn order_columns(query: *mut pg_sys::Query) {
+    // SAFETY: a valid query that is ours to change.
+    unsafe {
+        if (*query).commandType != pg_sys::CmdType::CMD_INSERT {
+            return;
+        }
+        let source = list::iter::<pg_sys::RangeTblEntry>((*query).rtable).position(|entry| {
+            matches!((*entry).rtekind, pg_sys::RTEKind::RTE_SUBQUERY | pg_sys::RTEKind::RTE_VALUES)
+        });
+        let Some(source) = source else { return };
+        let place = |target: &*mut pg_sys::TargetEntry| {
+            let flags = pg_sys::PVC_RECURSE_AGGREGATES
+                | pg_sys::PVC_RECURSE_WINDOWFUNCS
+                | pg_sys::PVC_RECURSE_PLACEHOLDERS;
+            let vars = pg_sys::pull_var_clause((**target).expr.cast(), flags as c_int);
+            let mut own =
+                list::iter::<pg_sys::Var>(vars).filter(|&var| (*var).varno as usize == source + 1);
+            own.next().map_or(pg_sys::AttrNumber::MAX, |var| (*var).varattno)
+        };
+        let mut targets = list::members::<pg_sys::TargetEntry>((*query).targetList);
+        if targets.iter().any(|&target| (*target).resjunk) {
+            return;
+        }
+        targets.sort_by_key(place);
+        let mut ordered: *mut pg_sys::List = ptr::null_mut();
+        for target in targets {
+            ordered = pg_sys::lappend(ordered, target.cast());
+        }
+        (*query).targetList = ordered;
     }
 }
 

@@ -8,7 +8,7 @@ use crate::pg::tree::mutate::expression_tree_mutator;
 use crate::pg::tree::set_aside::{self, SetAside};
 use crate::pg::tree::survey::{Survey, survey_expression};
 use crate::pg::tree::union_branches::{UnionAll, columns_of};
-use crate::pg::tree::{QueryTree, list, part_query, partial_aggregates, subqueries};
+use crate::pg::tree::{QueryTree, bound_params, list, part_query, partial_aggregates, subqueries};
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::c_void;
 use std::ptr;
@@ -52,11 +52,13 @@ unsafe fn visit<R: FunctionRules>(
             let places = all.places::<R>(node_of)?;
             let branches = all.branches.iter().copied().zip(places).collect();
             let is_reduced = dropped.len() > before;
-            if let Some(here) =
+            if let Some(rewritten) =
                 partial_aggregates::rewrite(query, number, &all, branches, is_reduced)
             {
+                dropped.push(SetAside::new(rewritten.view));
                 // Nothing else is in the query, and what runs on nodes is set aside as it is.
-                return here.into_iter().try_for_each(|inner| visit::<R>(inner, node_of, dropped));
+                let mut here = rewritten.here.into_iter();
+                return here.try_for_each(|inner| visit::<R>(inner, node_of, dropped));
             }
         }
         for place in subqueries::of(query) {
@@ -155,6 +157,11 @@ unsafe fn is_false_for(condition: *mut pg_sys::Node, branch: *mut pg_sys::Query)
         }
         // SAFETY: PostgreSQL walks a valid tree; `context` is the Constants below; the casts follow the tags.
         unsafe {
+            if (*node).type_ == NodeTag::T_Param
+                && let Some(constant) = bound_params::constant(node.cast())
+            {
+                return constant.cast();
+            }
             if (*node).type_ != NodeTag::T_Var {
                 return expression_tree_mutator(node, replace, context);
             }

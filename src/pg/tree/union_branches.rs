@@ -108,6 +108,31 @@ impl UnionAll {
         }
     }
 
+    /// A query with nothing but the relations that this one names besides its branches.
+    ///
+    /// # Safety
+    /// The query is valid.
+    pub(in crate::pg::tree) unsafe fn without_branches(&self) -> *mut pg_sys::Query {
+        // SAFETY: by the caller's promise; a complete node, with copies.
+        unsafe {
+            let rest = node::<pg_sys::Query>(NodeTag::T_Query);
+            (*rest).commandType = pg_sys::CmdType::CMD_SELECT;
+            (*rest).jointree = pg_sys::makeFromExpr(ptr::null_mut(), ptr::null_mut());
+            for entry in list::iter::<pg_sys::RangeTblEntry>((*self.query).rtable) {
+                if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION {
+                    let copy = pg_sys::copyObjectImpl(entry.cast());
+                    (*rest).rtable = pg_sys::lappend((*rest).rtable, copy);
+                }
+            }
+            #[cfg(not(feature = "pg15"))]
+            {
+                (*rest).rteperminfos =
+                    pg_sys::copyObjectImpl((*self.query).rteperminfos.cast()).cast();
+            }
+            rest
+        }
+    }
+
     /// Makes these the branches, at most as many as there are. The first one keeps its number, by which the query's columns are
     /// known.
     ///

@@ -76,6 +76,8 @@ fn nodes_do_what_they_can_of_statements_over_several_places() {
     let (_cluster, mut helios, mut plain) = both();
     only_the_nodes_concerned_are_asked(&mut helios, &mut plain);
     aggregates_are_computed_where_the_rows_are(&mut helios, &mut plain);
+    parameters_exclude_nodes_too(&mut helios);
+    figures_are_those_of_the_node(&mut helios);
     privileges_count_for_what_is_not_read(&mut helios, &mut plain);
     few_rows_are_sent_to_many(&mut helios, &mut plain);
     more_rows_than_memory_go_to_disk(&mut helios, &mut plain);
@@ -96,6 +98,41 @@ fn only_the_nodes_concerned_are_asked(helios: &mut Client, plain: &mut Client) {
         let plan = explain(helios, sql);
         assert_eq!(plan.matches("Node: node-").count(), nodes, "{sql}\n{plan}");
     }
+}
+
+fn parameters_exclude_nodes_too(helios: &mut Client) {
+    helios
+        .batch_execute(
+            "PREPARE of_tenant(text) AS SELECT count(*), sum(amount) FROM all_orders WHERE tenant = $1;
+             SET plan_cache_mode = force_custom_plan",
+        )
+        .unwrap();
+    let plan = explain(helios, "EXECUTE of_tenant('tenant_5')");
+    assert_eq!(plan.matches("Node: node-").count(), 1, "{plan}");
+    assert_eq!(lines(helios, "EXECUTE of_tenant('tenant_5')"), ["100"]);
+    // A plan for any value asks all nodes, and gives the same.
+    helios.batch_execute("SET plan_cache_mode = force_generic_plan").unwrap();
+    let plan = explain(helios, "EXECUTE of_tenant('tenant_5')");
+    assert_eq!(plan.matches("Node: node-").count(), 3, "{plan}");
+    assert_eq!(lines(helios, "EXECUTE of_tenant('tenant_5')"), ["100"]);
+    helios.batch_execute("RESET plan_cache_mode; DEALLOCATE of_tenant").unwrap();
+}
+
+fn figures_are_those_of_the_node(helios: &mut Client) {
+    let first = |client: &mut Client, sql: &str| lines(client, sql).swap_remove(0);
+    let sql = "SELECT filler FROM tenant_0.large WHERE id > 10000";
+    let planned = first(helios, &format!("EXPLAIN {sql}"));
+    let rows: f64 =
+        planned.split("rows=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((8_000.0..12_000.0).contains(&rows), "{planned}");
+    let ran = first(helios, &format!("EXPLAIN ANALYZE {sql}"));
+    assert!(
+        ran.contains("loops=1") && ran.split("(actual").nth(1).unwrap().contains("rows=10000"),
+        "{ran}"
+    );
+    let json = lines(helios, &format!("EXPLAIN (ANALYZE, FORMAT JSON) {sql}")).join("");
+    let actual = json.split("\"Actual Rows\": ").nth(1).unwrap().split(['.', ',']).next().unwrap();
+    assert_eq!(actual, "10000", "{json}");
 }
 
 fn aggregates_are_computed_where_the_rows_are(helios: &mut Client, plain: &mut Client) {
@@ -139,6 +176,19 @@ fn privileges_count_for_what_is_not_read(helios: &mut Client, plain: &mut Client
             )
             .unwrap();
         assert_eq!(lines(client, sql), ["100"]);
+        // Nor is the view theirs.
+        for sql in [
+            "SELECT count(*) FROM all_orders",
+            "SELECT max(id) FROM all_orders WHERE tenant = 'tenant_0'",
+        ] {
+            let error = client.simple_query(sql).unwrap_err();
+            assert_eq!(error.code().map(|code| code.code()), Some("42501"), "{error}");
+            assert!(
+                error.to_string().contains("all_orders")
+                    || format!("{error:?}").contains("all_orders"),
+                "{error:?}"
+            );
+        }
         client.batch_execute("RESET ROLE; REVOKE ALL ON tenant_0.orders FROM half_reader; REVOKE ALL ON tenant_1.orders FROM half_reader;
                             REVOKE USAGE ON SCHEMA tenant_0 FROM half_reader; REVOKE USAGE ON SCHEMA tenant_1 FROM half_reader;
                             DROP ROLE half_reader").unwrap();

@@ -229,3 +229,18 @@ refused: WITH x AS (SELECT id FROM fl.t) INSERT INTO fa.u (id, k) VALUES ((SELEC
 refused: WITH up AS (UPDATE fa.t SET k = 1 RETURNING id), ins AS (INSERT INTO fl.u (id) SELECT id FROM up RETURNING id) UPDATE fb.t SET k = 9 WHERE id IN (SELECT id FROM ins) RETURNING id, k
 refused: CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers') - 2000, 1), (1.25, nextval('fl.numbers') - 2000), (2, 3) RETURNING *
 refused: CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers'), 1), (1.25, 70000)
+-- Rows of other places stored by a node
+INSERT INTO fa.t SELECT id + 100, k, n, s, b, d FROM fb.t WHERE id < 5
+INSERT INTO fa.t (s, id, d) SELECT s || 'x', id + 100, d FROM fl.t
+INSERT INTO fa.t SELECT x.id + 100, x.k, y.n, y.s, NULL, x.d FROM fb.t x JOIN fc.t y ON y.id = x.k
+INSERT INTO fa.t SELECT x.id + 100, x.k, y.n, y.s, NULL, x.d FROM fb.t x JOIN fa.t y ON y.id = x.k
+INSERT INTO fa.t SELECT * FROM fb.t
+INSERT INTO fa.t (id) SELECT k FROM fb.t
+INSERT INTO fa.u (id, s) SELECT id, NULL FROM temporary WHERE id > 1000
+INSERT INTO fa.t (id, n) SELECT 100 + id, 12345678.9 FROM fb.t
+CREATE TABLE fa.bare (id int NOT NULL, s text, n numeric, b boolean); INSERT INTO fa.bare (s, id, n) SELECT s, id, n FROM fb.t; INSERT INTO fa.bare SELECT x.id, y.s FROM fl.t x LEFT JOIN temporary y ON y.id = x.k; SELECT * FROM fa.bare ORDER BY 1, 2
+CREATE TABLE fa.bare (id int NOT NULL, s text); INSERT INTO fa.bare SELECT k, s FROM fb.t
+CREATE TABLE fa.bare (id int, c int CHECK (c < 5)); INSERT INTO fa.bare SELECT id, id FROM fb.t
+SELECT (SELECT count(*) FROM (SELECT id FROM fa.t WHERE fa.t.k = l.k UNION ALL SELECT id FROM fb.t UNION ALL SELECT id FROM fc.t) x) FROM fl.t l ORDER BY l.id
+WITH c AS (SELECT id FROM fl.t) SELECT (SELECT sum(x.id) FROM (SELECT id FROM c UNION ALL SELECT id FROM fa.t UNION ALL SELECT id FROM fb.t) x), (SELECT count(*) FROM c)
+SELECT l.id, x.n FROM fl.t l, LATERAL (SELECT count(*) AS n FROM (SELECT id FROM fa.t UNION ALL SELECT l.k UNION ALL SELECT id FROM fb.t WHERE fb.t.id > l.id) u WHERE u.id > 2) x ORDER BY 1
