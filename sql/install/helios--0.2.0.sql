@@ -1025,6 +1025,11 @@ CREATE FUNCTION pg_catalog.helios_merge_shards(shard bigint, other bigint, OUT s
 COMMENT ON FUNCTION pg_catalog.helios_merge_shards(bigint, bigint)
     IS 'merges two adjacent shards; if they are on different nodes, the smaller one moves first and the merge follows its migration';
 
+CREATE FUNCTION pg_catalog.helios_colocate(schema text, "with" text) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_colocate_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_colocate(text, text)
+    IS 'lets two distributed schemas share a shard, so that they live and move together; returns the number of the migration that brings them to one node first, NULL if they already are on one';
+
 CREATE FUNCTION pg_catalog.helios_assign_slots("from" integer, "to" integer, node text) RETURNS SETOF bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_assign_slots_wrapper';
 COMMENT ON FUNCTION pg_catalog.helios_assign_slots(integer, integer, text)
@@ -1211,6 +1216,7 @@ REVOKE EXECUTE ON FUNCTION
     pg_catalog.helios_recover_transactions(),
     pg_catalog.helios_split_shard(bigint, text),
     pg_catalog.helios_merge_shards(bigint, bigint),
+    pg_catalog.helios_colocate(text, text),
     pg_catalog.helios_assign_slots(integer, integer, text),
     pg_catalog.helios_rebalance_plan(),
     pg_catalog.helios_balance(),

@@ -482,3 +482,10 @@ CREATE FUNCTION helios.run_on_request(role text, signature text) RETURNS void
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'helios_run_on_request_wrapper';
 COMMENT ON FUNCTION helios.run_on_request(text, text)
     IS 'on a node: switches to another role, or to the owner of the extension if the name is empty, in a security-restricted operation, until the subtransaction or transaction ends, if the coordinator has signed the request';
+
+-- Schemas that refer to each other
+CREATE FUNCTION pg_catalog.helios_colocate(schema text, "with" text) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'helios_colocate_wrapper';
+COMMENT ON FUNCTION pg_catalog.helios_colocate(text, text)
+    IS 'lets two distributed schemas share a shard, so that they live and move together; returns the number of the migration that brings them to one node first, NULL if they already are on one';
+REVOKE ALL ON FUNCTION pg_catalog.helios_colocate(text, text) FROM PUBLIC;

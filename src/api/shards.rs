@@ -58,3 +58,13 @@ fn helios_assign_slots(
     };
     SetOfIterator::new(assign().or_raise())
 }
+
+/// Lets two schemas share a shard; returns the migration that must end first, if any.
+#[pg_extern(sql = false)]
+fn helios_colocate(schema: Option<&str>, with: Option<&str>) -> Option<i64> {
+    let colocate = || -> Result<Option<i64>> {
+        let _path = transaction::SafePath::begin();
+        rebalance::colocate(given(schema, "schema")?, given(with, "with")?)
+    };
+    colocate().or_raise()
+}

@@ -43,9 +43,9 @@ pub use lookup::{
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{
-    Resident, forget_merge, join_shards, merges_due, migration_rate, migrations_under_way,
-    nodes_of_schemas, note_merge, residents, schema_names, schemas_like, set_node_state,
-    set_replicas, shard, shards, shards_of_schemas, split_shard,
+    Resident, forget_merge, join_dedicated, join_shards, merges_due, migration_rate,
+    migrations_under_way, nodes_of_schemas, note_merge, residents, schema_names, schemas_like,
+    set_node_state, set_replicas, shard, shards, shards_of_schemas, split_shard,
 };
 pub use store::{
     NewNode, REFERENCES, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner,

@@ -149,6 +149,15 @@ pub fn join_shards(stays: ShardId, goes: ShardId, joined: &Rectangle) -> Result<
     })
 }
 
+/// Merges two dedicated shards on the same node: `stays` gets all schemas. The caller holds the locks of both exclusively.
+pub fn join_dedicated(stays: ShardId, goes: ShardId) -> Result<()> {
+    as_owner(|| {
+        let update = "UPDATE helios.schema SET shard = $1 WHERE shard = $2";
+        sql::run(update, &[stays.0.into(), goes.0.into()])?;
+        sql::run("DELETE FROM helios.shard WHERE id = $1", &[goes.0.into()])
+    })
+}
+
 /// Records that two shards are to be merged after a migration has moved them to the same node.
 pub fn note_merge(stays: ShardId, goes: ShardId, migration: i64) -> Result<()> {
     as_owner(|| {

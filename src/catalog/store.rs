@@ -38,15 +38,16 @@ pub fn insert_schema(name: &str, key: &str, shard: ShardId) -> Result<()> {
     })
 }
 
-/// Deletes a schema, and its dedicated shard.
+/// Deletes a schema, and its dedicated shard unless colocated schemas remain in it.
 pub fn forget_schema(name: &str) -> Result<()> {
     as_owner(|| {
         let delete = "WITH gone AS (DELETE FROM helios.schema WHERE name = $1::name RETURNING shard) SELECT shard FROM gone";
         for shard in sql::rows(delete, &[name.into()], |row| row.value::<i64>("shard"))? {
-            let delete = "DELETE FROM helios.shard WHERE id = $1 AND kind = 'dedicated'";
+            let delete = "DELETE FROM helios.shard s WHERE id = $1 AND kind = 'dedicated'
+                             AND NOT EXISTS (SELECT FROM helios.schema c WHERE c.shard = s.id)";
             sql::run(delete, &[shard.into()])?;
         }
-        Ok(())
+        release_shard_name(name)
     })
 }
 
@@ -60,10 +61,19 @@ pub fn rename_schema(old: &str, new: &str) -> Result<()> {
     })
 }
 
+/// A dedicated shard has the name of one of its schemas: if this one leaves it, that of another.
+fn release_shard_name(schema: &str) -> Result<()> {
+    let update = "UPDATE helios.shard s
+                     SET name = (SELECT min(c.name::text) FROM helios.schema c WHERE c.shard = s.id AND c.name <> $1::name)
+                   WHERE s.kind = 'dedicated' AND s.name = $1";
+    sql::run(update, &[schema.into()])
+}
+
 /// Creates a dedicated shard for a schema on a node.
 pub fn dedicated_shard(schema: &str, node: NodeId) -> Result<ShardId> {
     as_owner(|| {
         touch()?;
+        release_shard_name(schema)?;
         let insert =
             "INSERT INTO helios.shard (name, kind, node) VALUES ($1, 'dedicated', $2) RETURNING id";
         let id = sql::one::<i64>(insert, &[schema.into(), node.0.into()])?;

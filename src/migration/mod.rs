@@ -23,6 +23,7 @@ pub mod owners;
 pub mod plain_schemas;
 pub mod preflight;
 pub mod primary;
+pub mod referrers;
 pub mod replica_rows;
 pub mod request;
 pub mod requirements;

@@ -5,7 +5,7 @@
 
 use super::code::Code as TenantCode;
 use super::dump::{self, Section};
-use super::preflight;
+use super::referrers;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::pg::session::subtransaction;
@@ -48,7 +48,7 @@ pub fn drop_on_nodes(schema: &str) -> Result<()> {
         }
         refuse(&node.name, "in", schema, own)?;
         if !is_empty {
-            let depends = there(&preflight::outside_of(schema))?;
+            let depends = there(&referrers::outside_of(schema))?;
             let depends = depends.into_iter().flatten().flatten().collect();
             refuse(&node.name, "that depend on", schema, depends)?;
         }

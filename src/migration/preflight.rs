@@ -2,6 +2,7 @@
 
 use super::import;
 use super::owners;
+use super::referrers::{colocation, members, outside};
 use super::requirements;
 use crate::catalog::migration::Migration;
 use crate::error::{Error, Result};
@@ -59,7 +60,8 @@ pub fn check_again(migration: &Migration, endpoints: &mut Endpoints) -> Result<(
 /// Checks that the target has everything outside of the schemas that they depend on.
 fn check_needs(migration: &Migration, target: &str, endpoints: &mut Endpoints) -> Result<()> {
     let Endpoints { source, target: side } = endpoints;
-    requirements::check(&migration.schemas, source, side, &format!("node \"{target}\""))
+    let from = Endpoint::of(migration.source);
+    requirements::check(&migration.schemas, source, side, &format!("node \"{target}\""), from)
 }
 
 fn refused(code: Code, message: String, detail: &str, hint: &str) -> Error {
@@ -198,6 +200,9 @@ pub fn check_room(migration: &Migration, endpoints: &mut Endpoints) -> Result<In
     ))
 }
 
+/// The obstacle of references from other schemas.
+const REFERRED_TO: &str = "objects outside the schema depend on it";
+
 /// An obstacle to a move: a message, a query that lists the objects, one text per row, and the hint.
 type Obstacle = (&'static str, String, &'static str);
 
@@ -206,7 +211,16 @@ fn check_content(migration: &Migration, node: &str, source: &mut Session) -> Res
     let passing = passing_obstacles(&names(&migration.schemas));
     for obstacle in lasting_obstacles(&migration.schemas, is_here).into_iter().chain(passing) {
         let found = source.query(&obstacle.1)?.into_iter().flatten().flatten().collect();
-        refuse_if_found(&obstacle, node, found)?;
+        if let Err(error) = refuse_if_found(&obstacle, node, found) {
+            let together = match obstacle.0 == REFERRED_TO {
+                true => colocation(&migration.schemas, source)?,
+                false => None,
+            };
+            return Err(match together {
+                Some(commands) => error.hint(commands),
+                None => error,
+            });
+        }
     }
     Ok(())
 }
@@ -271,8 +285,8 @@ fn lasting_obstacles(schemas: &[String], is_here: bool) -> [Obstacle; 7] {
             "Store the contents in columns of type bytea.",
         ),
         (
-            "objects outside the schema depend on it",
-            outside(schemas, is_here),
+            REFERRED_TO,
+            outside(schemas, is_here, "pg_describe_object(d.classid, d.objid, 0)"),
             "Drop them, or move them into the schema.",
         ),
         (
@@ -320,51 +334,4 @@ fn passing_obstacles(schemas: &str) -> [Obstacle; 2] {
             "Finish it with COMMIT PREPARED or ROLLBACK PREPARED.",
         ),
     ]
-}
-
-/// Query for objects outside a schema that depend on it.
-pub fn outside_of(schema: &str) -> String {
-    let schemas = [schema.to_owned()];
-    let outside = outside(&names(&schemas), false);
-    format!("SELECT * FROM ({outside}) AS a UNION SELECT * FROM ({}) AS b", members(&schemas))
-}
-
-/// Query for objects that depend on the schema without being part of a dump of it, of the kinds that [`outside`] does
-/// not cover: members of publications and of other operator families, event triggers, languages, access methods, and
-/// objects of other schemas. Defaults, triggers and policies of tables outside belong to those tables.
-fn members(schemas: &[String]) -> String {
-    format!(
-        "{} SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
-              FROM pg_depend d JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
-                   LEFT JOIN object o ON o.class = d.classid AND o.oid = d.objid
-             WHERE o.oid IS NULL AND d.deptype <> 'e'
-               AND d.classid NOT IN ('pg_class'::regclass, 'pg_type'::regclass, 'pg_proc'::regclass, 'pg_constraint'::regclass, 'pg_rewrite'::regclass,
-                                     'pg_attrdef'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass, 'pg_extension'::regclass)
-               AND NOT EXISTS (SELECT FROM pg_depend m JOIN object f ON f.class = m.refclassid AND f.oid = m.refobjid
-                                WHERE m.classid = d.classid AND m.objid = d.objid
-                                  AND m.refclassid IN ('pg_opclass'::regclass, 'pg_opfamily'::regclass))
-               AND NOT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
-                                WHERE d.classid = 'pg_publication_rel'::regclass AND r.oid = d.objid AND starts_with(p.pubname, 'helios_'))",
-        requirements::objects(schemas)
-    )
-}
-
-/// Query for foreign keys, functions and columns outside that depend on something inside; also views, except for those
-/// on this server, which work wherever the schema is.
-fn outside(schemas: &str, is_here: bool) -> String {
-    let views = if is_here { "('v', 'm')" } else { "('-')" };
-    format!(
-        "WITH inside AS (SELECT oid FROM pg_namespace WHERE nspname = ANY ({schemas})),
-              object AS (SELECT 'pg_class'::regclass AS class, oid, relnamespace AS schema, relkind IN {views} AS looks_in FROM pg_class
-                         UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, false FROM pg_type
-                         UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, false FROM pg_proc
-                         UNION ALL SELECT 'pg_constraint'::regclass, oid, connamespace, false FROM pg_constraint
-                         UNION ALL SELECT 'pg_rewrite'::regclass, r.oid, c.relnamespace, c.relkind IN {views} FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class)
-         SELECT DISTINCT pg_describe_object(d.classid, d.objid, 0)
-           FROM pg_depend d JOIN object inner_ ON inner_.class = d.refclassid AND inner_.oid = d.refobjid
-                JOIN object outer_ ON outer_.class = d.classid AND outer_.oid = d.objid
-          WHERE inner_.schema IN (SELECT oid FROM inside) AND outer_.schema NOT IN (SELECT oid FROM inside)
-            AND NOT outer_.looks_in
-            AND outer_.schema NOT IN (SELECT oid FROM pg_namespace WHERE nspname LIKE 'pg\\_toast%' OR nspname LIKE 'pg\\_temp%')"
-    )
 }

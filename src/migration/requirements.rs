@@ -1,9 +1,14 @@
 //! Objects outside of schemas on which they depend, and which must exist at their destination.
 
+use crate::catalog;
 use crate::error::{Error, Result};
+use crate::pg::ipc::worker;
+use crate::pg::session;
 use crate::remote::{Record, Session};
+use crate::replication::endpoint::Endpoint;
 use crate::replication::endpoints::{identifier, literal, names};
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
+use std::collections::HashSet;
 
 /// Query for all objects in the schemas, as (class, oid), for use in other queries.
 pub fn objects(schemas: &[String]) -> String {
@@ -80,6 +85,14 @@ pub struct Need {
     link: String,
     /// The dependent table.
     table: String,
+    /// The schemas of the dependent object and of the needed one, if both are in distributed schemas.
+    colocation: Option<(String, String)>,
+}
+
+/// Whether a schema is in the directory, read in the transaction that there is, or in one of its own.
+pub fn is_distributed(schema: &str) -> Result<bool> {
+    let find = || Ok(catalog::any_placement_of(schema)?.is_some());
+    if session::can_read_catalogs() { find() } else { worker::attempt(find) }
 }
 
 /// The query that finds them. All result columns are text; see [`Need::of_row`].
@@ -90,7 +103,8 @@ pub fn query(schemas: &[String]) -> String {
                    n.identity, pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid) AS needed_by,
                    CASE WHEN k.contype = 'f' THEN 'foreign key' WHEN c.relispartition AND d.refclassid = d.classid THEN 'partition'
                         WHEN h.inhrelid IS NOT NULL THEN 'child' ELSE '' END AS link,
-                   coalesce(k.conrelid::regclass::text, c.oid::regclass::text, '') AS linked_table
+                   coalesce(k.conrelid::regclass::text, c.oid::regclass::text, '') AS linked_table,
+                   coalesce(b.schema, b.names[1]) AS needing_schema, coalesce(n.schema, a.object_names[1]) AS needed_schema
               FROM pg_depend d JOIN object o ON o.class = d.classid AND o.oid = d.objid
                    LEFT JOIN object i ON i.class = d.refclassid AND i.oid = d.refobjid
                    LEFT JOIN pg_depend m ON m.classid = d.refclassid AND m.objid = d.refobjid AND m.deptype = 'e'
@@ -99,6 +113,8 @@ pub fn query(schemas: &[String]) -> String {
                    LEFT JOIN pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid
                    LEFT JOIN pg_inherits h ON h.inhrelid = c.oid AND d.refclassid = 'pg_class'::regclass AND h.inhparent = d.refobjid
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(d.refclassid, d.refobjid, 0) AS a
+                   CROSS JOIN LATERAL (SELECT (pg_catalog.pg_identify_object(d.classid, d.objid, 0)).schema,
+                                              (pg_catalog.pg_identify_object_as_address(d.classid, d.objid, 0)).object_names) AS b(schema, names)
                    CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.refclassid, d.refobjid, 0) AS n
              WHERE i.oid IS NULL AND d.refobjid >= 16384 AND a.type NOT IN ('index', 'role', 'server', 'foreign-data wrapper')
                AND NOT EXISTS (SELECT FROM pg_trigger g WHERE d.classid = 'pg_trigger'::regclass AND g.oid = d.objid AND g.tgisinternal)
@@ -120,6 +136,7 @@ impl Need {
             needed_by: row.text("needed_by")?,
             link: row.text("link")?,
             table: row.text("linked_table")?,
+            colocation: None,
         })
     }
 
@@ -128,8 +145,22 @@ impl Need {
         matches!(self.address[0].as_str(), "table" | "view" | "materialized view" | "sequence")
     }
 
-    /// The command that removes the dependency.
+    /// Records whether the object is in another distributed schema.
+    fn found_on_node(mut self, row: &Record) -> Result<Self> {
+        let schemas = (row.option("needing_schema")?, row.option("needed_schema")?);
+        if let (Some(needing), Some(needed)) = schemas
+            && is_distributed(needed)?
+        {
+            self.colocation = Some((needing.to_owned(), needed.to_owned()));
+        }
+        Ok(self)
+    }
+
+    /// The command that removes the dependency, or that lets both schemas move together.
     fn remedy(&self, schema: &str) -> String {
+        if let Some((needing, needed)) = &self.colocation {
+            return format!("SELECT helios_colocate({}, {});", literal(needing), literal(needed));
+        }
         let (kind, name) = (self.address[0].as_str(), &self.identity);
         match (self.link.as_str(), kind) {
             ("partition", _) => format!("ALTER TABLE {name} DETACH PARTITION {};", self.table),
@@ -158,7 +189,8 @@ pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
         detail.push_str(&format!(" and {} more", needs.len() - 10));
     }
     let mut remedies: Vec<_> = needs.iter().take(10).map(|need| need.remedy(schema)).collect();
-    remedies.dedup();
+    let mut seen = HashSet::new();
+    remedies.retain(|remedy| seen.insert(remedy.clone()));
     Error::new(
         Code::ERRCODE_FEATURE_NOT_SUPPORTED,
         format!("schema \"{schema}\" depends on objects that do not exist on {place}"),
@@ -168,7 +200,12 @@ pub fn refusal(schema: &str, place: &str, needs: &[Need]) -> Error {
 }
 
 /// Dependencies that do not exist on a server.
-pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> Result<Vec<Need>> {
+pub fn missing(
+    schemas: &[String],
+    source: &mut Session,
+    side: &mut Session,
+    from: Endpoint,
+) -> Result<Vec<Need>> {
     let mut missing: Vec<Need> = Vec::new();
     for row in source.query(&query(schemas))? {
         let need = Need::of_row(&row)?;
@@ -185,7 +222,12 @@ pub fn missing(schemas: &[String], source: &mut Session, side: &mut Session) -> 
             format!("SELECT pg_get_object_address({kind}, {name}::text[], {arguments}::text[])");
         match side.query(&find) {
             Ok(_) => {}
-            Err(error) if error.is_class("42") || error.is_class("3F") => missing.push(need),
+            Err(error) if error.is_class("42") || error.is_class("3F") => {
+                missing.push(match from {
+                    Endpoint::Node(_) => need.found_on_node(&row)?,
+                    Endpoint::Local | Endpoint::Foreign(_) => need,
+                });
+            }
             Err(error) => return Err(error),
         }
     }
@@ -212,14 +254,16 @@ pub fn absent(needs: &[Need]) -> Option<String> {
     (!questions.is_empty()).then(|| questions.join(" UNION ALL "))
 }
 
-/// 42704 or 0A000 unless `side`, called `place` in messages, has everything that the schemas depend on.
+/// 42704 or 0A000 unless `side`, called `place` in messages, has everything that the schemas depend on, which come
+/// `from` the source.
 pub fn check(
     schemas: &[String],
     source: &mut Session,
     side: &mut Session,
     place: &str,
+    from: Endpoint,
 ) -> Result<()> {
-    let missing = missing(schemas, source, side)?;
+    let missing = missing(schemas, source, side, from)?;
     match (missing.is_empty(), schemas.first()) {
         (false, Some(schema)) => Err(refusal(schema, place, &missing)),
         _ => Ok(()),

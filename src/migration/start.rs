@@ -2,6 +2,7 @@
 
 use super::import::shells;
 use super::plain_schemas;
+use super::referrers;
 use super::replica_rows;
 use super::requirements;
 use crate::catalog::migration::{self, Migration, NewMigration};
@@ -19,7 +20,7 @@ use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 pub enum Subject {
     /// A shard with all its schemas.
     Shard(ShardId),
-    /// One schema, which gets a dedicated shard if it has none.
+    /// One schema, which gets a dedicated shard if it has none; with it move the schemas that are colocated with it.
     Schema(String),
 }
 
@@ -47,34 +48,44 @@ fn begin(kind: Kind, subject: &Subject, target: NodeId) -> Result<i64> {
     if found.schemas.is_empty() {
         return move_empty(&found, target);
     }
-    let (shard, former_shard) = own_shard(subject, &found)?;
-    catalog::set_moving(shard, true)?;
-    let schemas = match subject {
-        Subject::Schema(schema) => vec![schema.clone()],
-        Subject::Shard(_) => found.schemas,
+    let (shard, former_shard) = match (kind, subject) {
+        // What returns to the coordinator leaves the schemas that it was colocated with.
+        (Kind::Undistribute, Subject::Schema(schema)) if found.schemas.len() > 1 => {
+            split_off(schema, &found)?
+        }
+        _ => own_shard(subject, &found)?,
     };
+    catalog::set_moving(shard, true)?;
+    let schemas = catalog::schemas_of(shard)?;
     let mut endpoints = [Endpoint::of(found.node).session()?, Endpoint::of(target).session()?];
     let [from, to_node] = &mut endpoints;
-    requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name))?;
+    let source = Endpoint::of(found.node);
+    requirements::check(&schemas, from, to_node, &format!("node \"{}\"", to.name), source)?;
+    if found.schemas.len() > schemas.len() && !found.is_pooled {
+        referrers::check_left_behind(&schemas, from)?;
+    }
     let row = kind.row(shard, &schemas, found.node, target);
     migration::insert(&NewMigration { former_shard, ..row })
 }
 
-/// Whether the shard also contains schemas that are not to be moved.
+/// Whether the shard also contains schemas that are not to be moved. Those in a dedicated shard are colocated.
 pub fn shares_shard(subject: &Subject, found: &ResolvedShard) -> bool {
-    matches!(subject, Subject::Schema(_)) && (found.is_pooled || found.schemas.len() > 1)
+    matches!(subject, Subject::Schema(_)) && found.is_pooled
 }
 
 /// The subject's own shard, and the shard it was split from for that.
 pub fn own_shard(subject: &Subject, found: &ResolvedShard) -> Result<(ShardId, Option<ShardId>)> {
     match subject {
-        Subject::Schema(schema) if shares_shard(subject, found) => {
-            let own = catalog::dedicated_shard(schema, found.node)?;
-            catalog::put_schema(schema, own)?;
-            Ok((own, Some(found.shard)))
-        }
+        Subject::Schema(schema) if shares_shard(subject, found) => split_off(schema, found),
         _ => Ok((found.shard, None)),
     }
+}
+
+/// Gives a schema a dedicated shard; returns it and the one that the schema was in.
+fn split_off(schema: &str, found: &ResolvedShard) -> Result<(ShardId, Option<ShardId>)> {
+    let own = catalog::dedicated_shard(schema, found.node)?;
+    catalog::put_schema(schema, own)?;
+    Ok((own, Some(found.shard)))
 }
 
 /// Starts distributing a plain schema with its contents to a node. The schema is registered as one on this server; the

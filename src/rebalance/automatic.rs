@@ -1,5 +1,6 @@
 //! Automatic balancing, run periodically by the database's worker.
 
+use super::colocate::join_dedicated;
 use super::plan::{execute, prepare};
 use super::shards::{At, Merged, merge, split};
 use crate::catalog::{self, NodeId, Shard, ShardId};
@@ -121,13 +122,23 @@ fn is_leaving() -> Result<bool> {
     Ok(!draining.is_empty() && catalog::shards()?.iter().any(leaves))
 }
 
+/// Merges pooled shards; lets the schemas of dedicated ones share a shard.
+fn combine(stays: &Shard, goes: &Shard) -> Result<Merged> {
+    if stays.rectangle().is_some() || goes.rectangle().is_some() {
+        return merge(stays.id, goes.id);
+    }
+    join_dedicated(stays, goes)?;
+    Ok(Merged::Done(stays.id))
+}
+
 /// Merges shards that were waiting for a migration that has ended; returns pairs (remaining, removed). Shards that are
 /// still on different nodes, or that can no longer be merged, stay separate.
 pub fn finish_merges() -> Result<Vec<(ShardId, ShardId)>> {
     let mut joined = Vec::new();
     for (stays, goes, migration) in catalog::merges_due()? {
-        let together = catalog::shard(stays)?.node == catalog::shard(goes)?.node;
-        let outcome = together.then(|| subtransaction::attempt(|| merge(stays, goes)));
+        let (one, other) = (catalog::shard(stays)?, catalog::shard(goes)?);
+        let together = one.node == other.node;
+        let outcome = together.then(|| subtransaction::attempt(|| combine(&one, &other)));
         match outcome {
             Some(Ok(Merged::Done(left))) => {
                 joined.push((left, if left == stays { goes } else { stays }));

@@ -8,6 +8,7 @@
 //! abandoned, so that statements never queue behind it for long.
 
 mod automatic;
+mod colocate;
 mod drain;
 mod moves;
 mod plan;
@@ -15,6 +16,7 @@ mod ring;
 mod shards;
 
 pub use automatic::{Automatic, finish_merges};
+pub use colocate::colocate;
 pub use drain::{drain, undrain};
 pub use moves::{migrate_matching, start_move};
 pub use plan::{Prepared, execute, prepare};

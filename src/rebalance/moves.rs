@@ -11,7 +11,7 @@ pub fn start_move(shard: ShardId, to: NodeId) -> Result<i64> {
 }
 
 /// Starts moving all schemas on a node whose names are LIKE the pattern; returns the migrations. A shard whose schemas
-/// all match is moved as one.
+/// all match is moved as one, and colocated schemas move together if one of them matches.
 ///
 /// Errors: 3F000 if none matches, and those of each move.
 pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<Vec<i64>> {
@@ -29,7 +29,11 @@ pub fn migrate_matching(source: &Node, target: &Node, pattern: &str) -> Result<V
     for shard in catalog::shards()?.into_iter().filter(here) {
         let names: Vec<&String> =
             matching.iter().filter(|(_, of)| *of == shard.id).map(|(name, _)| name).collect();
-        if names.len() as u64 == shard.schemas {
+        let as_one = names.len() as u64 == shard.schemas || shard.rectangle().is_none();
+        if names.is_empty() {
+            continue;
+        }
+        if as_one {
             migrations.push(start_move(shard.id, target.id)?);
         } else {
             for name in names {

@@ -76,7 +76,7 @@ pub enum Merged {
     },
 }
 
-fn invalid(message: String) -> Error {
+pub(super) fn invalid(message: String) -> Error {
     Error::new(Code::ERRCODE_INVALID_PARAMETER_VALUE, message)
 }
 
@@ -204,7 +204,8 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     let (stays, goes) = if a.schemas >= b.schemas { (&a, &b) } else { (&b, &a) };
     if stays.node != goes.node {
         if goes.schemas > 0 {
-            return by_size(stays, goes);
+            let (stays, moves) = by_size(stays, goes)?;
+            return Ok(Merged::NeedsMove { moves: moves.id, stays: stays.id, to: stays.node });
         }
         catalog::move_shards(&[(goes.id, stays.node)])?;
     }
@@ -212,15 +213,14 @@ pub fn merge(one: ShardId, other: ShardId) -> Result<Merged> {
     Ok(Merged::Done(stays.id))
 }
 
-/// Chooses the one with fewer bytes to be moved.
-fn by_size(one: &Shard, other: &Shard) -> Result<Merged> {
+/// The shard that stays and the one that moves, which has fewer bytes; the second if they are equal.
+pub(super) fn by_size<'a>(one: &'a Shard, other: &'a Shard) -> Result<(&'a Shard, &'a Shard)> {
     let sizes = stats::sizes(Some(&[one.node, other.node]))?;
     let bytes = |shard: &Shard| -> Result<f64> {
         let residents = catalog::residents(shard.id)?;
         Ok(residents.iter().filter_map(|resident| sizes.get(&resident.name)).sum())
     };
-    let (stays, moves) = if bytes(one)? >= bytes(other)? { (one, other) } else { (other, one) };
-    Ok(Merged::NeedsMove { moves: moves.id, stays: stays.id, to: stays.node })
+    Ok(if bytes(one)? >= bytes(other)? { (one, other) } else { (other, one) })
 }
 
 fn joinable(id: ShardId) -> Result<Shard> {
@@ -279,7 +279,7 @@ fn cut_off(id: ShardId, bounds: &Rectangle, cut: &Cut) -> Result<(ShardId, Recta
 }
 
 /// Locks shards until the end of the transaction. Concurrent statements never wait long: 55P03 after several attempts.
-fn lock(shards: &[ShardId]) -> Result<()> {
+pub(super) fn lock(shards: &[ShardId]) -> Result<()> {
     let mut pause = Duration::from_millis(100);
     for attempt in 1..=ATTEMPTS {
         if catalog::lock_shards_within(shards, STALL)? {
@@ -299,7 +299,7 @@ fn lock(shards: &[ShardId]) -> Result<()> {
     .hint("Try again when these transactions have ended; they hold locks of locktype object in pg_locks."))
 }
 
-fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
+pub(super) fn refuse_moving(shard: &Shard, what: &str) -> Result<()> {
     if !shard.is_moving {
         return Ok(());
     }
@@ -328,7 +328,7 @@ fn pooled<'a>(shard: &'a Shard, what: &str) -> Result<&'a Rectangle> {
             Code::ERRCODE_WRONG_OBJECT_TYPE,
             format!("cannot {what} shard {}", shard.id.0),
         )
-        .detail("It is a dedicated shard, which holds a single schema.")
+        .detail("It is a dedicated shard, which holds a single schema or schemas that are colocated.")
         .hint("Only pooled shards can be split or merged. To move a schema, use helios_migrate_schema().")),
     }
 }

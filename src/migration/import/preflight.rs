@@ -216,7 +216,8 @@ fn check_roles(migration: &Migration, source: &mut Session, side: &mut Session) 
 
 /// Extensions, types, functions and tables outside of the schemas on which objects inside depend.
 fn check_needed(migration: &Migration, source: &mut Session, side: &mut Session) -> Result<()> {
-    let missing = requirements::missing(&migration.schemas, source, side)?;
+    let missing =
+        requirements::missing(&migration.schemas, source, side, Endpoint::of(migration.source))?;
     if missing.is_empty() {
         return Ok(());
     }

@@ -9,6 +9,7 @@
 
 mod accepted;
 mod at_every_place;
+mod colocation;
 mod concurrently;
 mod contents;
 mod crashes;
