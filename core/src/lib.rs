@@ -4,6 +4,7 @@
 //! everything can be tested without a server.
 
 pub mod archive;
+pub mod body;
 pub mod clause;
 pub mod columns;
 pub mod conninfo;

@@ -68,10 +68,13 @@ pub(super) fn check(object: Object, sequences: &Sequences) -> Result<()> {
         {
             continue;
         }
-        let mut locations = Locations::default();
+        let mut locations = Locations { refers: true, ..Locations::default() };
         locations.add(location);
         locations.add(other);
-        let error = locations.refusal()?.hint(HINT);
+        let error = locations.refusal()?;
+        let hint = error.fields().hint.as_deref().map(String::from_utf8_lossy);
+        let hint = format!("{} {HINT}", hint.unwrap_or_default());
+        let error = error.hint(hint);
         return Err(match object::identity(below)? {
             Some(name) => error.context(format!("reference to {name}")),
             None => error,
@@ -80,8 +83,7 @@ pub(super) fn check(object: Object, sequences: &Sequences) -> Result<()> {
     Ok(())
 }
 
-const HINT: &str = "Qualify the names with their schema, or set search_path so that they refer to objects of the same \
-    schema.";
+const HINT: &str = "If the name should refer to another object, qualify it with its schema.";
 
 fn may_depend_on(object: Object, location: &Location, below: Object, other: &Location) -> bool {
     match (location, other) {

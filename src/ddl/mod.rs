@@ -10,6 +10,7 @@
 //! Read first: `dispatch.rs`.
 
 pub mod auto_reference;
+pub mod bodies;
 pub mod concurrent;
 pub mod convert;
 pub mod dependencies;

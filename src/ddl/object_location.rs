@@ -41,7 +41,9 @@ pub fn of(object: Object) -> Result<Option<Location>> {
         Belongs::Server => None,
         Belongs::Database => Some(location_of_dependencies(object)?),
         Belongs::Relation { relation, namespace } => {
-            let here = || Location::Coordinator(session::quoted_relation_name(relation));
+            // A foreign key refers to an index; people know the table.
+            let table = names::table_of_index(relation).unwrap_or(relation);
+            let here = || Location::Coordinator(session::quoted_relation_name(table));
             Some(in_schema(namespace)?.unwrap_or_else(here))
         }
         Belongs::Schema(namespace) => Some(match in_schema(namespace)? {

@@ -6,7 +6,8 @@ use super::locations::{Locations, Reach};
 use super::object_location::{self, Location};
 use super::statement_scope::{StatementScope, begin};
 use super::{
-    auto_reference, dependencies, expressions, extension, large_objects, like, names_in_text, send,
+    auto_reference, bodies, dependencies, expressions, extension, large_objects, like,
+    names_in_text, send,
 };
 use crate::catalog;
 use crate::error::{Error, Result};
@@ -38,10 +39,10 @@ pub(super) fn before(statement: &Statement) -> Result<Step> {
                 ),
             )
             .detail(format!("Their rows are on node \"{}\".", node.name))
-            .hint("Create the publication on the node."));
+            .hint(format!("Connect to node \"{}\" and create the publication there.", node.name)));
         }
     }
-    let mut locations = Locations::default();
+    let mut locations = Locations { refers: refers(statement), ..Locations::default() };
     for object in statement.named() {
         if let Some(location) = object_location::of_named(object)? {
             locations.add(location);
@@ -76,7 +77,14 @@ pub(super) fn after(scope: &StatementScope, models: &Models, statement: &Stateme
         Reach::Node(node) => {
             names_in_text::check(statement, Some(node))?;
             large_objects::check(statement)?;
-            send::own(node, statement)
+            let strays = bodies::strays(scope, node)?;
+            match statement.tag() {
+                NodeTag::T_CreateFunctionStmt if !strays.is_empty() => {
+                    send::unchecked_function(node, statement)?;
+                }
+                _ => send::own(node, statement)?,
+            }
+            strays.iter().try_for_each(|stray| stray.warn(node))
         }
         Reach::All if statement.tag() == NodeTag::T_CreateFunctionStmt => {
             send::function_to_all(statement)
@@ -99,7 +107,8 @@ fn reach_of(scope: &StatementScope, models: &Models, statement: &Statement) -> R
         NodeTag::T_CreateStmt => Sequences::Copied,
         _ => Sequences::SameFor(statement.columns_with_new_defaults()),
     };
-    let (mut made, mut gone) = (Locations::default(), Locations::default());
+    let (mut made, mut gone) =
+        (Locations { refers: refers(statement), ..Locations::default() }, Locations::default());
     for touched in &scope.touched {
         match touched.event {
             Event::Dropped => {
@@ -142,9 +151,10 @@ fn reach_of(scope: &StatementScope, models: &Models, statement: &Statement) -> R
         || statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
     {
         made.check()?;
-        let mut both = made.nodes.clone();
-        both.extend(gone.nodes.clone());
-        Locations { nodes: both, here: made.here.clone(), everywhere: false }.check()?;
+        let mut both = made.clone();
+        both.nodes.extend(gone.nodes.clone());
+        both.everywhere = false;
+        both.check()?;
     }
     if statement.tag() == NodeTag::T_AlterDefaultPrivilegesStmt
         && made.everywhere
@@ -157,6 +167,20 @@ fn reach_of(scope: &StatementScope, models: &Models, statement: &Statement) -> R
         reach if gone.everywhere && reach != Reach::All => Reach::All,
         reach => reach,
     })
+}
+
+/// Whether the command lets one of the objects that it names refer to the others.
+fn refers(statement: &Statement) -> bool {
+    !matches!(
+        statement.tag(),
+        NodeTag::T_DropStmt
+            | NodeTag::T_TruncateStmt
+            | NodeTag::T_GrantStmt
+            | NodeTag::T_AlterDefaultPrivilegesStmt
+            | NodeTag::T_CommentStmt
+            | NodeTag::T_VacuumStmt
+            | NodeTag::T_LockStmt
+    )
 }
 
 fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {

@@ -24,6 +24,7 @@ use crate::pg::session::{self, sql};
 use crate::pg::tree::statement::Statement;
 use crate::remote::Session;
 use crate::transaction::{self, Mode};
+use helios_core::quote;
 use pgrx::pg_sys::{NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
 
@@ -131,6 +132,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
         && is(relation)?
     {
         return Err(unsupported("CONCURRENTLY is not supported on a reference table".into())
+            .detail("All copies change in one transaction, but a concurrent build takes several.")
             .hint("Use the command without CONCURRENTLY."));
     }
     if statement.tag() != NodeTag::T_AlterTableStmt {
@@ -142,10 +144,19 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
                 "{what} is not supported on reference table \"{}\"",
                 names::displayed_relation_name(object.id)
             ))
-            .hint("Run helios_undistribute_table(), make the change, and run helios_create_reference_table() again."));
+            .hint(with_one_copy(&described(object.id)?)));
         }
     }
     Ok(())
+}
+
+/// The remedy for a change that the copies cannot follow.
+fn with_one_copy(table: &ReferenceTable) -> String {
+    let name = quote::literal(&table.name);
+    format!(
+        "Make the change while the table has no copies: SELECT helios_undistribute_table({name}); and afterwards \
+            SELECT helios_create_reference_table({name});"
+    )
 }
 
 /// What has to follow, or must not be, after a definition ran here and on the nodes.
@@ -190,7 +201,7 @@ fn check_altered(relation: Oid, scope: &StatementScope, statement: &Statement) -
             format!("cannot add a column with a sequence to reference table {}", table.name);
         return Err(unsupported(message)
             .detail("Sequences exist on the coordinator only.")
-            .hint("Run helios_undistribute_table(), make the change, and run helios_create_reference_table() again."));
+            .hint(with_one_copy(&table)));
     }
     if !statement.computes_rows() {
         return Ok(());

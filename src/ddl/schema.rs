@@ -236,7 +236,8 @@ fn label_schema(
             "security labels of provider \"helios\" are \
             supported for schemas only",
         )
-        .hint("SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'"));
+        .detail("All objects of a distributed schema are on its node.")
+        .hint("Label the schema: SECURITY LABEL FOR helios ON SCHEMA … IS 'distributed'."));
     };
     match label {
         Some("distributed") => {

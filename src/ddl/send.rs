@@ -65,17 +65,18 @@ pub fn to_all(text: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Creates a function on every node. Its text may name tables that exist on this server only, which is no error until
-/// the function is called there.
+/// Creates a function on every node.
 pub fn function_to_all(statement: &Statement) -> Result<()> {
+    catalog::remote_nodes()?.iter().try_for_each(|node| unchecked_function(node.id, statement))
+}
+
+/// Creates a function on a node. Its text, which this server has checked, may name tables that the node does not have:
+/// that is no error until the function is called there.
+pub fn unchecked_function(node: NodeId, statement: &Statement) -> Result<()> {
     let mine = session::setting("check_function_bodies").unwrap_or_else(|| "on".into());
-    let restore = format!("SET LOCAL check_function_bodies = {mine}");
-    for node in catalog::remote_nodes()? {
-        to(node.id, b"SET LOCAL check_function_bodies = off")?;
-        own(node.id, statement)?;
-        to(node.id, restore.as_bytes())?;
-    }
-    Ok(())
+    to(node, b"SET LOCAL check_function_bodies = off")?;
+    own(node, statement)?;
+    to(node, format!("SET LOCAL check_function_bodies = {mine}").as_bytes())
 }
 
 /// GRANT or REVOKE on the current database, which may have another name on a node.

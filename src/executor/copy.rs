@@ -80,7 +80,10 @@ pub fn run(statement: &CopyStatement<'_>) -> Result<u64> {
     if statement.from {
         super::note_write(statement.namespace);
     }
-    let moved = |error| super::position::relocate(error, Some(statement.offset), statement.sql);
+    let moved = |error| {
+        let error = super::absent::explain(error, std::iter::once(statement.namespace));
+        super::position::relocate(error, Some(statement.offset), statement.sql)
+    };
     let mut counted = Counted::begin(std::iter::once(statement.namespace));
     let (node, mode) = (statement.node, super::mode());
     let copied = check_columns(statement.relation, node, mode)

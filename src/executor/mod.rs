@@ -6,6 +6,7 @@
 //!
 //! Locks: shards in share mode, in the order of their IDs, until the end of the transaction.
 
+pub mod absent;
 pub mod coordinator_request;
 pub mod copy;
 pub mod explain;

@@ -1,7 +1,7 @@
 //! Executes one statement on its node, from its parameters to its last row, for callers without a plan: EXPLAIN, CALL,
 //! expressions, sequences.
 
-use super::{mode, position, remote_types};
+use super::{absent, mode, position, remote_types};
 use crate::catalog::NodeId;
 use crate::error::Result;
 use crate::pg::exec::params::Params;
@@ -44,7 +44,10 @@ pub fn run(
         reuse: remote.reuse,
         columns: remote.columns,
     };
-    let moved = |error| position::relocate(error, remote.offset, remote.sql);
+    let moved = |error| {
+        let error = absent::explain_on(error, remote.node, None);
+        position::relocate(error, remote.offset, remote.sql)
+    };
     let mut execution =
         transaction::start(remote.node, &statement, mode, Fetch::All, remote.writes)
             .map_err(moved)?;

@@ -1,5 +1,6 @@
 //! The plan node that runs one statement on one node.
 
+use super::absent;
 use super::explain;
 use super::position;
 use crate::catalog::NodeId;
@@ -8,6 +9,7 @@ use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Part, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::nesting;
+use crate::pg::exec::remote_plan::PlanView;
 use crate::pg::session::client;
 use crate::pg::session::xact;
 use crate::remote::{Statement, Value};
@@ -133,7 +135,7 @@ impl NodeScan {
             plan.namespaces().take(1).for_each(super::note_write);
         }
         let execution = transaction::start(node, &statement, mode, fetch, plan.writes())
-            .map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?;
+            .map_err(|error| failed(&plan, error))?;
         if plan.unsettles() {
             transaction::forget_settings_of(node);
         }
@@ -171,9 +173,7 @@ impl NodeScan {
                 Ok(())
             });
             let plan = context.plan();
-            if let Step::Complete(tag) =
-                step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?
-            {
+            if let Step::Complete(tag) = step.map_err(|error| failed(&plan, error))? {
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 context.add_processed(changed.saturating_sub(rows.len() as u64));
                 counted.done(changed.saturating_sub(rows.len() as u64));
@@ -221,9 +221,7 @@ impl NodeScan {
         loop {
             let step = execution.step(&mut forward);
             let plan = context.plan();
-            if let Step::Complete(tag) =
-                step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))?
-            {
+            if let Step::Complete(tag) = step.map_err(|error| failed(&plan, error))? {
                 self.done = true;
                 let changed = frames::rows_affected(&tag).unwrap_or(0);
                 counted.done(changed.saturating_sub(*rows));
@@ -231,6 +229,12 @@ impl NodeScan {
             }
         }
     }
+}
+
+/// The error of a plan's statement: with its position in the client's text, and what a missing relation lacks.
+fn failed(plan: &PlanView<'_>, error: Error) -> Error {
+    let error = absent::explain(error, plan.namespaces());
+    position::relocate(error, plan.offset(), plan.sql())
 }
 
 /// Whether a failed statement can simply be run again: it is read-only and alone in its transaction, and the connection
@@ -415,7 +419,7 @@ impl NodeScan {
                 continue;
             }
             let plan = context.plan();
-            match step.map_err(|error| position::relocate(error, plan.offset(), plan.sql()))? {
+            match step.map_err(|error| failed(&plan, error))? {
                 Step::Row => {
                     context.add_processed(1);
                     self.emitted += 1;

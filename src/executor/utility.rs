@@ -23,6 +23,7 @@ pub fn explained_table(namespace: Oid) -> Result<()> {
         PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
         "EXPLAIN ANALYZE CREATE TABLE AS is not supported in a distributed schema",
     )
+    .detail("The table would be created and filled on this server only.")
     .hint("Use EXPLAIN ANALYZE on the query only."))
 }
 
@@ -127,9 +128,16 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
     if !catalog::in_use() {
         return Ok(RunBy::Server);
     }
-    let Some(namespace) = remote(function_namespace(view.procedure()))? else {
+    let procedure = view.procedure();
+    let Some(namespace) = remote(function_namespace(procedure))? else {
         return Ok(RunBy::Server);
     };
+    // What a node does not have can be used here; the procedure's other statements find their own way.
+    if let Some(place) = catalog::placement(namespace)?
+        && super::absent::needs_this_server(procedure, place.node)?
+    {
+        return Ok(RunBy::Server);
+    }
     let uses = view.param_uses();
     let own_text = params_are_numbered(command.source(), &uses);
     if !own_text && view.has_out_arguments() {

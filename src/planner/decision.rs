@@ -4,6 +4,7 @@ use super::relations::{OnNode, holds_rows, is_elsewhere, may_move};
 use super::{catalogs, remote_query, several_places, shipped, sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::executor::absent;
 use crate::executor::function_rules::KnownFunctions;
 use crate::executor::server_functions;
 use crate::pg::catalog::names;
@@ -49,6 +50,14 @@ pub(super) fn decide<'a>(query: QueryTree<'a>, source: &[u8]) -> Result<Planned<
         Route::Node { .. } if facts.catalogs && catalogs::suffice(&survey, &facts.namespaces)? => {
             survey.redirect::<KnownFunctions>(is_redirected)?;
             Ok(Planned::Here)
+        }
+        // A function that uses what its node does not have runs here.
+        Route::Node { node, .. }
+            if !survey.functions.is_empty()
+                && route::may_run_in_parts(&facts.touched)
+                && absent::any_needs_this_server(&survey.functions, NodeId(node))? =>
+        {
+            in_parts(query, Vec::new(), false)
         }
         Route::Node { node, .. } => {
             let Facts { touched, namespaces, local_view, catalogs } = facts;

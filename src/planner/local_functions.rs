@@ -51,7 +51,7 @@ fn refusal(function: Oid, scope: FunctionScope) -> Error {
     match scope {
         FunctionScope::Session => error
             .detail("It would affect the session on the node, not this session.")
-            .hint("Call it in a separate statement."),
+            .hint(format!("Call {name} in a separate statement.")),
         FunctionScope::Seed => error
             .detail("setseed() was called in this session, but the statement runs on the table's node, where that seed \
                 has no effect.")

@@ -6,6 +6,7 @@ use super::relations::{OnNode, is_missing, is_remote};
 use super::{sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
+use crate::executor::absent;
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
@@ -152,7 +153,8 @@ pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan
     let survey = query.survey::<KnownFunctions>();
     let Some(node) = largest_node(&survey)? else { return Ok(None) };
     let facts = gather(&survey)?;
-    if facts.catalogs || facts.local_view {
+    let needs_this_server = absent::any_needs_this_server(&survey.functions, node)?;
+    if facts.catalogs || facts.local_view || needs_this_server {
         return Ok(None);
     }
     let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {

@@ -20,7 +20,7 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
         return Err(unsupported(
             "cannot call set_config() in a statement with a distributed table",
         )
-        .hint("Call it in a separate statement before this one."));
+        .hint("Call set_config() in a separate statement before this one."));
     }
     if survey.bound.is_some() || !survey.functions.is_empty() {
         local_functions::check(survey)?;

@@ -1,6 +1,7 @@
 //! Error messages for statements that cannot be routed.
 
 use super::Touched;
+use crate::quote;
 use std::collections::BTreeSet;
 
 /// Maximum number of objects named in a detail.
@@ -51,20 +52,52 @@ impl Refusal {
                 "statement touches a distributed schema and changes or locks a reference table"
                     .to_string(),
                 "Run separate statements in one transaction. With FOR UPDATE or FOR SHARE, list the tables of the \
-                    distributed schema after OF.",
+                    distributed schema after OF."
+                    .to_string(),
             )
         } else if local.is_empty() {
             (
                 format!("statement touches distributed schemas on {} nodes", nodes.len()),
-                "Run a separate statement for each node, or move the schemas to one node with helios_migrate_schema().",
+                across_nodes(remote),
             )
         } else {
             (
                 "statement touches a distributed schema and objects on the coordinator".to_string(),
-                "Create the objects in the distributed schema, or run separate statements.",
+                across_servers(local, remote),
             )
         };
-        Refusal { message, detail: sentence(places), hint: hint.into() }
+        Refusal { message, detail: sentence(places), hint }
+    }
+}
+
+/// The remedy for schemas on several nodes.
+fn across_nodes(remote: &BTreeSet<(&str, i32)>) -> String {
+    let mut each = remote.iter();
+    let other = |first: &(&str, i32)| remote.iter().find(|(_, node)| *node != first.1);
+    match each.next().and_then(|first| Some((first.0, other(first)?.0))) {
+        Some((one, other)) => format!(
+            "Run a separate statement for each node, or bring the schemas to one node: SELECT helios_colocate({}, {});",
+            quote::literal(other),
+            quote::literal(one)
+        ),
+        None => "Call lastval() in a separate statement.".into(),
+    }
+}
+
+/// The remedy for objects on the coordinator together with distributed schemas.
+fn across_servers(local: &BTreeSet<&Touched>, remote: &BTreeSet<(&str, i32)>) -> String {
+    let schema = remote.first().map_or("", |(schema, _)| schema);
+    match local.first() {
+        Some(Touched::LocalTable { name, .. }) => format!(
+            "Run separate statements in one transaction, or make it a reference table: SELECT helios_create_reference_table({});",
+            quote::literal(name)
+        ),
+        Some(Touched::LocalSequence { name }) => format!(
+            "Use the sequence in a separate statement, or move it to the distributed schema: ALTER SEQUENCE {name} SET SCHEMA {};",
+            quote::identifier(schema)
+        ),
+        Some(Touched::LastValue { .. }) => "Call lastval() in a separate statement.".into(),
+        _ => "Run separate statements in one transaction.".into(),
     }
 }
 

@@ -102,7 +102,7 @@ fn a_refusal_of_several_nodes_names_schemas_and_nodes() {
         refusal.detail,
         "Schema \"tenant_1\" is on node \"node-1\", schema \"tenant_2\" is on node \"node-2\"."
     );
-    assert!(refusal.hint.contains("helios_migrate_schema()"));
+    assert!(refusal.hint.contains("SELECT helios_colocate('tenant_2', 'tenant_1');"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 pub mod databases;
 pub mod extension;
+pub mod function_body;
 pub mod names;
 pub mod object;
 pub mod privileges;

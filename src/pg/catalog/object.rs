@@ -242,6 +242,16 @@ pub fn is_policy(object: Object) -> bool {
     object.class.to_u32() == POLICY
 }
 
+/// A function as an object.
+pub fn of_function(function: Oid) -> Object {
+    Object { class: pg_sys::ProcedureRelationId, id: function }
+}
+
+/// Whether the object is a function or procedure.
+pub fn is_function(object: Object) -> bool {
+    object.class == pg_sys::ProcedureRelationId
+}
+
 /// Whether the object is a sequence.
 pub fn is_sequence(object: Object) -> bool {
     // SAFETY: a syscache lookup.

@@ -203,6 +203,24 @@ pub fn may_call(function: pg_sys::Oid) -> bool {
     }
 }
 
+/// Whether the current user has USAGE privilege on a schema.
+pub fn may_use_schema(namespace: pg_sys::Oid) -> bool {
+    let mode = pg_sys::AclMode::from(pg_sys::ACL_USAGE);
+    // SAFETY: syscache lookups.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let result = pg_sys::pg_namespace_aclcheck(namespace, pg_sys::GetUserId(), mode);
+        #[cfg(not(feature = "pg15"))]
+        let result = pg_sys::object_aclcheck(
+            pg_sys::NamespaceRelationId,
+            namespace,
+            pg_sys::GetUserId(),
+            mode,
+        );
+        result == pg_sys::AclResult::ACLCHECK_OK
+    }
+}
+
 /// Whether the current user has SELECT privilege on all columns of a relation.
 pub fn may_read(relation: pg_sys::Oid) -> bool {
     // SAFETY: syscache lookups.

@@ -42,6 +42,7 @@ pub trait Hooks:
 /// Transaction callbacks are called in the reverse order of their registration: the extension's own come first.
 pub fn install<H: Hooks>() {
     invalidation::install();
+    crate::pg::catalog::function_body::install();
     types::install();
     acting::install();
     object_access::install::<H>();

@@ -17,6 +17,7 @@ mod extensions;
 mod fences;
 mod first_statement;
 mod function_calls;
+mod function_places;
 mod harness;
 mod held_by_reads;
 mod large_objects;

@@ -5,7 +5,8 @@ pub const RAISED: &[(&str, &str)] = &[
     ("SUCCESSFUL_COMPLETION", "Log messages and progress notices; never an error."),
     (
         "WARNING",
-        "A warning about a completed action that may require attention: a late replica, or a removed node that could \
+        "A warning about a completed action that may require attention: a late replica, code for a node that names a \
+            table which the node does not have, or a removed node that could \
             not be released. The detail says what is left to do.",
     ),
     (
