@@ -153,6 +153,7 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
             None
         }
         FollowUp::TableAs { node } => table_as::after(*node, &scope, statement)?,
+        FollowUp::TableFrom { node, query } => table_as::insert(*node, &scope, query.as_deref())?,
         FollowUp::Relocate(plan) => {
             set_schema::after(plan, statement)?;
             None

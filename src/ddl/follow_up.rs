@@ -37,6 +37,8 @@ pub enum FollowUp {
     DropSchemas { cascade: bool },
     /// Fill the table on the node.
     TableAs { node: NodeId },
+    /// Create the table on the node, and insert the rows of this query, which needs other servers.
+    TableFrom { node: NodeId, query: Option<String> },
     /// Import these snapshots on nodes that join the transaction.
     ImportSnapshot(BTreeMap<NodeId, String>),
     /// Finish the parts of the prepared transaction on their nodes.

@@ -31,20 +31,21 @@ pub(super) fn is_elsewhere(liked: &[Object], node: NodeId) -> Result<bool> {
     Ok(false)
 }
 
-/// Creates the table on its node as it was created here.
-pub(super) fn define(scope: &StatementScope, node: NodeId) -> Result<()> {
+/// Creates the table on its node as it was created here; returns it, if the command created one.
+pub(super) fn define(scope: &StatementScope, node: NodeId) -> Result<Option<Oid>> {
     let created = scope.touched.iter().filter(|touched| touched.event == Event::Created);
     let table = created.map(|touched| touched.object).find(|&object| object::is_table(object));
-    let Some(table) = table else { return Ok(()) };
+    let Some(table) = table else { return Ok(None) };
     let mut definition = relation_definition::of(table.id)?;
     look_up_sequences_late(table.id, node, &mut definition)?;
     if let Err(not_ours) = catalog::node(node)?.check_ours() {
         crate::pg::error::notify(PgLogLevel::NOTICE, &not_ours);
-        return Ok(());
+        return Ok(None);
     }
     send::pinned(node, None, || {
         definition.iter().try_for_each(|statement| send::run(node, &statement.text))
-    })
+    })?;
+    Ok(Some(table.id))
 }
 
 /// A sequence that a column's default uses.

@@ -72,7 +72,7 @@ pub(super) fn after(scope: &StatementScope, models: &Models, statement: &Stateme
         Reach::Here => Ok(()),
         Reach::Node(node) if like::is_elsewhere(&models.liked, node)? => {
             large_objects::check(statement)?;
-            like::define(scope, node)
+            like::define(scope, node).map(drop)
         }
         Reach::Node(node) => {
             names_in_text::check(statement, Some(node))?;

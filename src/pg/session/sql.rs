@@ -32,6 +32,13 @@ pub fn run(statement: &str, arguments: &[DatumWithOid<'_>]) -> Result<()> {
     checked(Spi::connect_mut(|client| client.update(statement, None, arguments).map(|_| ())))
 }
 
+/// Like [`run`], for a statement that changes rows; returns their number.
+pub fn change(statement: &str) -> Result<u64> {
+    checked(Spi::connect_mut(|client| {
+        client.update(statement, None, &[]).map(|changed| changed.len() as u64)
+    }))
+}
+
 /// The first column of the first row; None without rows.
 pub fn one<T: FromDatum + IntoDatum>(
     statement: &str,

@@ -1,5 +1,7 @@
 //! Modified copies of a statement: the shell often needs less than the original command.
 
+use crate::pg::tree::QueryTree;
+use crate::pg::tree::deparse;
 use crate::pg::tree::list;
 use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::{RelationTarget, Statement};
@@ -15,6 +17,10 @@ pub struct TableAs {
     pub exists_and_may: bool,
     /// Whether its rows come from a prepared statement.
     pub from_prepared: bool,
+    /// Whether it is a table, and not a materialized view.
+    pub is_table: bool,
+    /// Whether WITH NO DATA was specified.
+    pub no_data: bool,
 }
 
 impl Statement {
@@ -46,8 +52,22 @@ impl Statement {
                 name,
                 exists_and_may: exists && (*node).if_not_exists,
                 from_prepared: utility,
+                is_table: (*node).objtype == pg_sys::ObjectType::OBJECT_TABLE,
+                no_data: (*into).skipData,
             })
         }
+    }
+
+    /// The query of CREATE TABLE AS with all names qualified; None for another command.
+    pub fn table_as_query(&self) -> crate::error::Result<Option<String>> {
+        if self.tag() != NodeTag::T_CreateTableAsStmt {
+            return Ok(None);
+        }
+        // SAFETY: the tag says what the node is; its query has been analyzed.
+        let query =
+            unsafe { QueryTree::new((*self.node::<pg_sys::CreateTableAsStmt>()).query.cast()) };
+        let text = query.map(deparse::query_text).transpose()?;
+        Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// CREATE TABLE AS … WITH NO DATA.

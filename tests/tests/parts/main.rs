@@ -8,8 +8,10 @@
 )]
 
 mod catalogs;
+mod clone_schema;
 mod generator;
 mod like;
+mod made_from_queries;
 mod pushed_down;
 mod random;
 mod sequences;
