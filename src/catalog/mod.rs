@@ -49,9 +49,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, REFERENCES, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner,
-    dedicated_shard, exclude_local_node, forget_reference, forget_schema, insert_schema,
-    move_shards, moving_schemas, node_in_snapshot, password, put_schema, references, remove_node,
-    rename_schema, schemas_of, schemas_on, set_moving,
+    dedicated_shard, exclude_local_node, forget_reference, forget_schema, has_visible_copies,
+    insert_schema, move_shards, moving_schemas, node_in_snapshot, password, put_schema, references,
+    remove_node, rename_schema, schemas_of, schemas_on, set_moving,
 };
 pub use version::is_refusal as is_version_refusal;
 

@@ -192,7 +192,7 @@ impl Facts {
                 self.touched.push(Touched::TempTable { name: name() });
             }
             b'S' => self.touched.push(Touched::LocalSequence { name: name() }),
-            b'r' if catalog::is_reference(relation.oid)? => {
+            b'r' if catalog::has_visible_copies(relation.oid)? => {
                 self.touched.push(Touched::Reference { name: name(), write: relation.write })
             }
             kind if holds_rows(kind) => {

@@ -47,7 +47,7 @@ impl Places for Target {
             return Ok(false);
         }
         if !is_remote(relation)? {
-            return catalog::is_reference(relation);
+            return catalog::has_visible_copies(relation);
         }
         let Some(namespace) = names::relation_namespace(relation) else { return Ok(false) };
         Ok(catalog::placement(namespace)?.is_some_and(|place| place.node == self.node))

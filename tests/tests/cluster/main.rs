@@ -43,6 +43,7 @@ mod rows_as_told;
 mod server_functions;
 mod session_state;
 mod shards;
+mod shared_tables;
 mod smoke_definitions;
 mod smoke_grammar;
 mod smoke_plain;
