@@ -74,7 +74,6 @@ SELECT set_config('app.tenant', '2', false)
 SELECT * FROM notes ORDER BY id
 
 -- session: writer as rs_writer
--- differs: a setting is changed on every server or not at all
 SELECT set_config('app.tenant', '9', false), count(*) FROM notes
 
 -- session: writer as rs_writer

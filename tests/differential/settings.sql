@@ -36,7 +36,6 @@ SELECT current_setting('app.other') FROM t
 
 SELECT current_setting('app.other', true) IS NULL FROM t
 
--- differs: a setting is changed on every server or not at all
 SELECT set_config('app.third', 'v', false) FROM t
 
 SELECT set_config('app.other', 'v', false)
@@ -47,7 +46,6 @@ SELECT current_setting('app.other') FROM t
 
 SELECT set_config('app.other', 'local', true), current_setting('app.other')
 
--- differs: a setting is changed on every server or not at all
 SELECT set_config('app.other', 'local', true), current_setting('app.other'), (SELECT current_setting('app.other') FROM t)
 
 SELECT current_setting('app.other') FROM t

@@ -1,7 +1,7 @@
-//! System catalogs together with tenants' rows: a node's catalogs differ from this server's. Statements that need both are
-//! refused; statements that need only catalogs, even through a tenant's views, run here.
+//! System catalogs together with tenants' rows: a node's catalogs differ from this server's, so statements that need catalogs
+//! run here, over the node's rows.
 
-use helios_tests::{Cluster, refused, text};
+use helios_tests::{Cluster, text};
 use postgres::Client;
 
 fn schema(name: &str) -> Client {
@@ -18,47 +18,47 @@ fn schema(name: &str) -> Client {
     client
 }
 
+/// Catalogs are this server's, whatever rows of a node stand beside them: the answers are those for a copy of the rows here.
 #[test]
-fn what_reads_catalogs_and_rows_of_a_node_is_refused() {
+fn catalogs_beside_rows_of_a_node_are_this_servers() {
     let mut client = schema("beside");
+    client
+        .batch_execute(
+            "CREATE SCHEMA beside_copy; CREATE TABLE beside_copy.t AS SELECT * FROM beside.t; \
+             CREATE VIEW beside_copy.tables AS SELECT * FROM beside.tables; \
+             CREATE VIEW beside_copy.mixed AS SELECT t.id, c.oid FROM beside_copy.t, pg_class c WHERE c.oid = t.c",
+        )
+        .unwrap();
     for query in [
-        "SELECT t.id, c.oid FROM t JOIN pg_class c ON c.relname = 't'",
+        "SELECT t.id, c.oid FROM t JOIN pg_class c ON c.relname = 't' ORDER BY 2",
         "SELECT id FROM t WHERE c IN (SELECT oid FROM pg_class)",
-        "SELECT id, (SELECT count(*) FROM pg_stat_activity) FROM t",
+        "SELECT id, (SELECT count(*) > 0 FROM pg_stat_activity) FROM t",
         "SELECT t.id, s.setting FROM t, pg_settings s WHERE s.name = 'port'",
-        "SELECT t.id, d.datname FROM t LEFT JOIN pg_database d ON true",
+        "SELECT t.id, d.datname FROM t LEFT JOIN pg_database d ON true ORDER BY 2",
         "SELECT t.id, y.typname FROM t LEFT JOIN pg_type y ON y.oid = t.o",
-        "SELECT t.id, i.table_name FROM t, information_schema.tables i",
-        "SELECT t.id, r.rolname FROM t, pg_roles r",
-        "SELECT id FROM t UNION ALL SELECT pid FROM pg_locks",
-        "WITH c AS (SELECT relname FROM pg_class) SELECT t.id FROM t, c",
-        "SELECT t.id, v.oid FROM t, tables v",
+        "SELECT t.id, r.rolname FROM t, pg_roles r WHERE r.rolname LIKE 'pg_%' ORDER BY 2",
+        "SELECT id FROM t UNION ALL SELECT count(*) FROM pg_proc WHERE proname = 'lower' ORDER BY 1",
+        "WITH c AS (SELECT relname FROM pg_class WHERE relname = 'pg_class') SELECT t.id FROM t, c",
+        "SELECT t.id, v.oid FROM t, tables v ORDER BY 2",
         "SELECT * FROM mixed",
-        "SELECT f(oid) FROM pg_class",
-        "INSERT INTO t (id, o) SELECT 2, oid FROM pg_class WHERE relname = 't'",
-        "UPDATE t SET o = (SELECT oid FROM pg_class WHERE relname = 't')",
-        "DELETE FROM t USING pg_class x WHERE x.oid = t.c",
-        "MERGE INTO t USING pg_class x ON x.oid = t.c WHEN MATCHED THEN DELETE",
-        "DECLARE k CURSOR WITH HOLD FOR SELECT t.id FROM t, pg_class",
-        "COPY (SELECT t.id FROM t, pg_class) TO STDOUT",
-        "CREATE TABLE made AS SELECT oid FROM pg_class",
-        "SELECT oid INTO made FROM pg_class",
-        "CREATE MATERIALIZED VIEW made AS SELECT oid FROM tables WITH NO DATA",
-        "CREATE TEMP TABLE made AS SELECT t.id FROM t, pg_class",
-        "DO $$ DECLARE n int; BEGIN SELECT count(*) INTO n FROM beside.t, pg_catalog.pg_class; END $$",
-        "EXPLAIN SELECT t.id FROM t, pg_class",
     ] {
-        refused(&mut client, query, "0A000", "cannot read ");
+        let answers = ["beside", "beside_copy"].map(|schema| {
+            client.batch_execute(&format!("SET search_path = {schema}")).unwrap();
+            text(&mut client, query)
+        });
+        assert_eq!(answers[0], answers[1], "{query}");
     }
-    let error = client.batch_execute("SELECT t.id FROM t, pg_stat_activity").unwrap_err();
-    let error = error.as_db_error().unwrap();
-    assert!(error.message().contains("pg_catalog.pg_stat_activity"), "{error:?}");
-    assert!(error.detail().unwrap().contains("node-2"), "{error:?}");
-    // What the hint suggests.
-    let names = client.query("SELECT oid FROM pg_class WHERE relname = 't'", &[]).unwrap();
-    let names: Vec<String> = names.iter().map(|_| "t".to_owned()).collect();
-    let found = client.query("SELECT id FROM t WHERE c::text = ANY ($1)", &[&names]).unwrap();
-    assert_eq!(found.len(), 1);
+    client.batch_execute("SET search_path = beside").unwrap();
+    for (statement, changed) in [
+        ("INSERT INTO t (id, o) SELECT 2, oid FROM pg_class WHERE oid = 'beside.t'::regclass", 1),
+        ("UPDATE t SET o = (SELECT oid FROM pg_class WHERE oid = 'beside.t'::regclass)", 2),
+        ("DELETE FROM t USING pg_class x WHERE x.oid = t.c AND t.id = 2", 0),
+    ] {
+        assert_eq!(client.execute(statement, &[]).unwrap(), changed, "{statement}");
+    }
+    let own = text(&mut client, "SELECT 't'::regclass::oid");
+    assert_eq!(text(&mut client, "SELECT o FROM t WHERE id = 2"), own);
+    client.batch_execute("DROP SCHEMA beside CASCADE; DROP SCHEMA beside_copy CASCADE").unwrap();
 }
 
 #[test]
@@ -105,6 +105,7 @@ fn policies_may_ask_for_roles() {
     let mut reader = Cluster::shared().connect_as("reads_by_policy");
     reader.batch_execute("SET search_path = asks_roles; INSERT INTO t (id) VALUES (2)").unwrap();
     assert_eq!(text(&mut reader, "SELECT id FROM t"), ["1"]);
-    refused(&mut reader, "SELECT t.id FROM t, pg_roles", "0A000", "pg_roles");
+    let both = "SELECT t.id FROM t, pg_roles WHERE rolname = current_user";
+    assert_eq!(text(&mut reader, both), ["1"]);
     client.batch_execute("DROP SCHEMA asks_roles CASCADE; DROP ROLE reads_by_policy").unwrap();
 }

@@ -33,18 +33,18 @@ fn the_number_of_a_table_is_a_name_or_refused() {
         assert_eq!(text(&mut client, query), [answer], "{query}");
     }
     let own: u32 = client.query_one("SELECT 'p_ok'::regclass::oid", &[]).unwrap().get(0);
-    for query in [
-        "SELECT tableoid FROM p".to_owned(),
-        "SELECT p.tableoid, p.* FROM p".to_owned(),
-        format!("SELECT id FROM p WHERE tableoid = {own}"),
-        format!("SELECT id FROM p WHERE tableoid IN ({own}, 1)"),
-        "SELECT tableoid::text FROM p".to_owned(),
-        "UPDATE p SET id = id RETURNING tableoid".to_owned(),
+    // A number is this server's, and is computed here.
+    for (query, answer) in [
+        ("SELECT tableoid FROM p WHERE id = 1".to_owned(), own.to_string()),
+        (format!("SELECT id FROM p WHERE tableoid = {own}"), "1".to_owned()),
+        (format!("SELECT id FROM p WHERE tableoid IN ({own}, 1)"), "1".to_owned()),
+        ("SELECT tableoid::text FROM p WHERE id = 1".to_owned(), own.to_string()),
     ] {
-        refused(&mut client, &query, "0A000", "tableoid");
+        assert_eq!(text(&mut client, &query), [answer], "{query}");
     }
-    let by_parameter = client.query("SELECT id FROM p WHERE tableoid = $1", &[&own]).unwrap_err();
-    assert_eq!(by_parameter.code().unwrap().code(), "0A000");
+    let by_parameter = client.query("SELECT id FROM p WHERE tableoid = $1", &[&own]).unwrap();
+    assert_eq!(by_parameter.len(), 1);
+    refused(&mut client, "UPDATE p SET id = id RETURNING tableoid", "0A000", "tableoid");
 }
 
 #[test]
@@ -70,48 +70,32 @@ fn names_are_names_and_numbers_are_refused() {
     let seen = "cannot use the OID of an object as a number";
     let given = "cannot use a number as the OID of an object";
     for (query, words) in [
-        ("SELECT 't'::regclass::oid FROM t", seen),
-        ("SELECT 't'::regclass::int8 FROM t", seen),
-        ("SELECT 't'::regclass::oid::int8 + 1 FROM t", seen),
-        ("SELECT 't'::regclass::int FROM t", seen),
-        ("SELECT nullif(c::oid, 0) FROM t", seen),
-        ("SELECT coalesce(c::oid, 0) FROM t", seen),
-        ("SELECT CASE WHEN id = 1 THEN c::oid END FROM t", seen),
-        ("SELECT c::oid FROM t", seen),
-        ("SELECT ARRAY[c]::oid[] FROM t", seen),
-        ("SELECT array_agg(c::oid) FROM t", seen),
-        ("SELECT to_regclass('t')::oid FROM t", seen),
-        ("SELECT pg_typeof(pair)::oid FROM t", seen),
-        ("SELECT 'mood'::regtype::oid FROM t", seen),
-        ("SELECT current_user::regrole::oid FROM t", seen),
-        ("SELECT tableoid::regclass::oid FROM t", seen),
-        ("SELECT id FROM t ORDER BY c::oid", seen),
-        ("SELECT max(c::oid) FROM t GROUP BY id", seen),
-        ("SELECT row(c::oid) FROM t", seen),
-        ("SELECT x.* FROM t, LATERAL (SELECT c::oid) x", seen),
-        ("SELECT id FROM t WHERE c = 999999", seen),
-        ("SELECT id FROM t WHERE c::oid = ANY ('{999999}'::oid[])", seen),
         ("UPDATE t SET id = c::int RETURNING id", seen),
         ("INSERT INTO t (id) VALUES ('t'::regclass::int)", seen),
-        ("CREATE TABLE made AS SELECT c::oid FROM t", seen),
-        ("CREATE TEMP TABLE made AS SELECT c::oid FROM t", seen),
-        ("COPY (SELECT c::oid FROM t) TO STDOUT", seen),
-        ("DO $$ DECLARE n oid; BEGIN SELECT c::oid INTO n FROM numbers.t; END $$", seen),
-        ("SELECT 999999::regclass FROM t", given),
-        ("SELECT 999999::oid::regtype FROM t", given),
-        ("SELECT id::regclass FROM t", given),
         ("INSERT INTO t (c) VALUES (999999)", given),
-        ("SELECT format_type(999999, NULL) FROM t", given),
-        ("SELECT pg_get_viewdef(999999) FROM t", given),
-        ("SELECT has_table_privilege(999999, 'SELECT') FROM t", given),
-        ("SELECT pg_describe_object('pg_class'::regclass, 999999, 0) FROM t", given),
-        ("DO $$ DECLARE n oid := 999999; BEGIN PERFORM n::regclass FROM numbers.t; END $$", given),
     ] {
         refused(&mut client, query, "0A000", words);
     }
-    for statement in ["SELECT $1::oid::regclass FROM t", "SELECT pg_table_is_visible($1) FROM t"] {
-        let error = client.query(statement, &[&own]).expect_err(statement);
-        assert_eq!(error.code().unwrap().code(), "0A000", "{statement}");
+    // What only reads is computed here, with the numbers of this server.
+    let own_text = own.to_string();
+    for (query, answer) in [
+        ("SELECT DISTINCT 't'::regclass::oid FROM t", &*own_text),
+        ("SELECT DISTINCT 't'::regclass::int8 FROM t", &*own_text),
+        ("SELECT DISTINCT to_regclass('t')::oid FROM t", &*own_text),
+        ("SELECT DISTINCT 999999::regclass FROM t", "999999"),
+        ("SELECT count(*) FROM t WHERE c = 999999", "0"),
+        ("SELECT count(*) FROM t WHERE c::oid = ANY ('{999999}'::oid[])", "0"),
+        ("SELECT DISTINCT format_type(999999, NULL) FROM t", "???"),
+        ("SELECT count(DISTINCT current_user::regrole::oid) FROM t", "1"),
+    ] {
+        assert_eq!(text(&mut client, query), [answer], "{query}");
+    }
+    for statement in [
+        "SELECT DISTINCT $1::oid::regclass::text FROM t",
+        "SELECT DISTINCT CASE WHEN pg_table_is_visible($1) THEN 't' END FROM t",
+    ] {
+        let row = client.query_one(statement, &[&own]).expect(statement);
+        assert_eq!(row.get::<_, String>(0), "t", "{statement}");
     }
     for (query, answer) in [
         ("SELECT c FROM t", "t"),

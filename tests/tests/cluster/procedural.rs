@@ -187,16 +187,21 @@ fn views_of_plain_schemas_are_expanded_and_their_checks_not_lost() {
 }
 
 #[test]
-fn functions_bound_to_their_session_are_refused_beside_a_tenants_table() {
+fn functions_bound_to_their_session_run_here_over_rows_of_a_node() {
     let mut client = schema("bound");
-    for call in ["pg_advisory_lock(id)", "pg_try_advisory_lock(1, id)", "pg_notify('c', 'x')"] {
-        assert_eq!(
-            sqlstate(&mut client, &format!("SELECT {call} FROM bound.t")),
-            "0A000",
-            "{call}"
-        );
+    for (call, undo) in [
+        ("pg_advisory_lock(id)", "pg_advisory_unlock(id)"),
+        ("pg_try_advisory_lock(1, id)", "pg_advisory_unlock(1, id)"),
+    ] {
+        let count = |call: &str| format!("SELECT count({call}) FROM bound.t");
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+        let rows = column(&mut client, &count(call));
+        assert_eq!(column(&mut client, held), rows, "{call}");
+        column(&mut client, &count(undo));
+        assert_eq!(column(&mut client, held), ["0"], "{undo}");
     }
-    client.batch_execute("SELECT pg_advisory_lock(1); SELECT pg_advisory_unlock(1)").unwrap();
+    let update = "UPDATE bound.t SET id = id WHERE pg_try_advisory_lock(id)";
+    assert_eq!(sqlstate(&mut client, update), "0A000");
 }
 
 #[test]
