@@ -100,7 +100,7 @@ fn check(query: QueryTree<'_>, change: &Change<'_>) -> Result<()> {
             "Run \"{name}\" as a statement of its own, in the same transaction, for example with CREATE TEMPORARY TABLE … AS."
         ))
     };
-    if change.query.cannot_be_deparsed() && !change.query.changes_named_table() {
+    if !change.query.means_its_text() {
         return Err(refused(
             "It changes rows through a view, whose checks its server does not have.".into(),
         ));

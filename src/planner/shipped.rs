@@ -79,7 +79,7 @@ pub(super) fn plan(
     node: NodeId,
     function: Oid,
 ) -> Result<Option<RemotePlan>> {
-    if query.cannot_be_deparsed() && !query.changes_named_table() {
+    if !query.means_its_text() {
         return Ok(None);
     }
     Ok(for_node(query, survey, node, function)?.map(|sent| sent.plan))

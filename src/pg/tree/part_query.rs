@@ -238,6 +238,13 @@ unsafe extern "C-unwind" fn depends_on_place(
                     return true;
                 }
             }
+            // A collation that the planner has moved here is not in the text.
+            NodeTag::T_RelabelType => {
+                let relabel = &*node.cast::<pg_sys::RelabelType>();
+                if relabel.resultcollid != pg_sys::exprCollation(relabel.arg.cast()) {
+                    return true;
+                }
+            }
             NodeTag::T_List
             | NodeTag::T_FuncExpr
             | NodeTag::T_OpExpr
@@ -247,7 +254,6 @@ unsafe extern "C-unwind" fn depends_on_place(
             | NodeTag::T_BoolExpr
             | NodeTag::T_NullTest
             | NodeTag::T_BooleanTest
-            | NodeTag::T_RelabelType
             | NodeTag::T_CoerceViaIO
             | NodeTag::T_ArrayCoerceExpr
             | NodeTag::T_ArrayExpr

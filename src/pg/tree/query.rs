@@ -86,6 +86,37 @@ impl<'a> QueryTree<'a> {
         }
     }
 
+    /// Whether the text of the rewritten query, run by the current user, means what the query does: what it changes is a table
+    /// that it names itself, and so with its WITH queries; and no row security chooses rows for a view's owner.
+    pub fn means_its_text(self) -> bool {
+        // SAFETY: a valid query, whose WITH list is of CommonTableExpr.
+        unsafe {
+            let mut ctes = list::iter::<pg_sys::CommonTableExpr>(self.get().cteList);
+            (!self.cannot_be_deparsed() || self.changes_named_table())
+                && (!self.get().hasRowSecurity || self.is_checked_as_caller())
+                && ctes.all(|cte| {
+                    let query = QueryTree::new((*cte).ctequery.cast());
+                    query.is_none_or(|query| !query.is_change() || query.means_its_text())
+                })
+        }
+    }
+
+    /// Whether a WITH query changes rows of something else than a table that it names.
+    pub fn changes_view_in_with(self) -> bool {
+        // SAFETY: as above.
+        unsafe {
+            let mut ctes = list::iter::<pg_sys::CommonTableExpr>(self.get().cteList);
+            ctes.any(|cte| {
+                let query = QueryTree::new((*cte).ctequery.cast());
+                query.is_some_and(|query| query.is_change() && !query.means_its_text())
+            })
+        }
+    }
+
+    fn is_change(self) -> bool {
+        self.get().resultRelation > 0
+    }
+
     /// Whether this is a procedural language's assignment to an array element or record field, which cannot be written
     /// as a query.
     pub fn assigns_element(self) -> bool {

@@ -96,6 +96,10 @@ unsafe fn wrap(
         (*inner).commandType = pg_sys::CmdType::CMD_SELECT;
         (*inner).canSetTag = true;
         let table = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
+        // Conditions of policies are those of the only table, then.
+        pg_sys::ChangeVarNodes((*table).securityQuals.cast(), number as c_int, 1, 0);
+        (*inner).hasRowSecurity = (*query).hasRowSecurity;
+        (*inner).hasSubLinks = (*query).hasSubLinks;
         (*inner).rtable = pg_sys::lappend(ptr::null_mut(), table.cast());
         #[cfg(not(feature = "pg15"))]
         if (*entry).perminfoindex > 0 {
@@ -123,6 +127,7 @@ unsafe fn wrap(
         (*entry).inh = false;
         (*entry).tablesample = ptr::null_mut();
         (*entry).securityQuals = ptr::null_mut();
+        (*entry).values_lists = ptr::null_mut();
         #[cfg(feature = "pg15")]
         {
             (*entry).requiredPerms = 0;

@@ -72,7 +72,6 @@ pub fn take_out<'a, R: FunctionRules>(
             rules: PhantomData,
         };
         shipment.take_out_of(copy)?;
-        order_columns(copy);
         let query = QueryTree::new(copy).ok_or_else(no_memory)?;
         let queries = shipment.queries.into_iter().filter_map(|query| QueryTree::new(query));
         Ok(Shipped { query, sources: shipment.sources, queries: queries.collect() })
@@ -472,40 +471,6 @@ unsafe fn untyped_literal(query: *mut pg_sys::Query, column: usize) -> Option<*m
         let is_literal = (*expression).type_ == NodeTag::T_Const
             && pg_sys::exprType(expression.cast()) == pg_sys::UNKNOWNOID;
         is_literal.then(|| pg_sys::copyObjectImpl(expression.cast()).cast())
-    }
-}
-
-/// Lists the columns of an INSERT in the order of the values that a subquery or VALUES gives for them: PostgreSQL's rewriter has
-/// sorted the columns, and its deparser writes both as they are.
-unsafe fn order_columns(query: *mut pg_sys::Query) {
-    // SAFETY: a valid query that is ours to change.
-    unsafe {
-        if (*query).commandType != pg_sys::CmdType::CMD_INSERT {
-            return;
-        }
-        let source = list::iter::<pg_sys::RangeTblEntry>((*query).rtable).position(|entry| {
-            matches!((*entry).rtekind, pg_sys::RTEKind::RTE_SUBQUERY | pg_sys::RTEKind::RTE_VALUES)
-        });
-        let Some(source) = source else { return };
-        let place = |target: &*mut pg_sys::TargetEntry| {
-            let flags = pg_sys::PVC_RECURSE_AGGREGATES
-                | pg_sys::PVC_RECURSE_WINDOWFUNCS
-                | pg_sys::PVC_RECURSE_PLACEHOLDERS;
-            let vars = pg_sys::pull_var_clause((**target).expr.cast(), flags as c_int);
-            let mut own =
-                list::iter::<pg_sys::Var>(vars).filter(|&var| (*var).varno as usize == source + 1);
-            own.next().map_or(pg_sys::AttrNumber::MAX, |var| (*var).varattno)
-        };
-        let mut targets = list::members::<pg_sys::TargetEntry>((*query).targetList);
-        if targets.iter().any(|&target| (*target).resjunk) {
-            return;
-        }
-        targets.sort_by_key(place);
-        let mut ordered: *mut pg_sys::List = ptr::null_mut();
-        for target in targets {
-            ordered = pg_sys::lappend(ordered, target.cast());
-        }
-        (*query).targetList = ordered;
     }
 }
 
