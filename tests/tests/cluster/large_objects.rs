@@ -65,7 +65,10 @@ fn functions_of_large_objects_run_here_over_rows_of_a_node() {
         .unwrap();
     let read = "SELECT convert_from(lo_get(object), 'UTF8') FROM lo_beside.t WHERE id IN (2, 3, 5) ORDER BY id";
     assert_eq!(text(&mut client, read), ["two", "three", "five"]);
-    for catalog in ["pg_largeobject_metadata o ON o.oid", "(SELECT DISTINCT loid FROM pg_largeobject) o ON o.loid"] {
+    for catalog in [
+        "pg_largeobject_metadata o ON o.oid",
+        "(SELECT DISTINCT loid FROM pg_largeobject) o ON o.loid",
+    ] {
         let sql = format!("SELECT count(*) FROM lo_beside.t JOIN {catalog} = t.object");
         assert_eq!(text(&mut client, &sql), ["3"], "{sql}");
     }

@@ -194,7 +194,8 @@ fn functions_bound_to_their_session_run_here_over_rows_of_a_node() {
         ("pg_try_advisory_lock(1, id)", "pg_advisory_unlock(1, id)"),
     ] {
         let count = |call: &str| format!("SELECT count({call}) FROM bound.t");
-        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
+        let held =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
         let rows = column(&mut client, &count(call));
         assert_eq!(column(&mut client, held), rows, "{call}");
         column(&mut client, &count(undo));

@@ -12,6 +12,7 @@ mod clone_schema;
 mod generator;
 mod like;
 mod made_from_queries;
+mod policies;
 mod pushed_down;
 mod random;
 mod sequences;
