@@ -66,10 +66,10 @@ impl PartHooks for Helios {
         planner::relations::is_elsewhere(relation)
     }
     fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
-        planner::decision::namespaces(query)
+        planner::parts::namespaces(query)
     }
     fn rows(query: QueryTree<'_>) -> Result<f64> {
-        planner::decision::rows(query)
+        planner::parts::rows(query)
     }
     fn size(relation: Oid) -> Result<Option<Size>> {
         planner::sizes::of(relation)

@@ -7,7 +7,9 @@
 
 mod catalogs;
 pub mod decision;
+mod facts;
 pub mod local_functions;
+pub mod parts;
 pub mod relations;
 pub mod remote_query;
 mod session_user;

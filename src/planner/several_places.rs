@@ -3,9 +3,9 @@
 //! A statement runs where the table is that it changes: rows of other places are sent there first. A WITH query that changes rows
 //! elsewhere runs before it. What only locks rows runs here, and the nodes lock what they give.
 
-use super::decision::{gather, in_parts};
+use super::facts::gather;
 use super::relations::is_elsewhere;
-use super::shipped;
+use super::{parts, shipped};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::executor::function_rules::KnownFunctions;
@@ -54,7 +54,7 @@ pub(super) fn plan<'a>(
     let first = moved.into_iter().map(|change| with_changes::run_first(query, change, function));
     let first: Vec<_> = first.collect();
     let locks = row_locks::move_to_tables(query, &mut is_elsewhere)?;
-    in_parts(query, first, locks).map(Some)
+    parts::plan(query, first, locks).map(Some)
 }
 
 /// Where a statement runs: where the table is that it changes. One that changes none by itself runs on the only node where its

@@ -1,7 +1,7 @@
 //! The plan for a statement that runs on one node with rows of other places, which are sent there first: because it changes
 //! tables of that node, or because the node has most of the rows that it reads.
 
-use super::decision::{Facts, gather, node_name};
+use super::facts::{Facts, gather, node_name};
 use super::relations::{OnNode, is_missing, is_remote};
 use super::{sizes, unsupported};
 use crate::catalog::{self, NodeId};
@@ -13,7 +13,8 @@ use crate::pg::catalog::object::{FIRST_USER_OID, Object};
 use crate::pg::catalog::types;
 use crate::pg::exec::estimate;
 use crate::pg::exec::remote_plan::RemotePlan;
-use crate::pg::tree::shipment::{self, Places};
+use crate::pg::tree::places::Places;
+use crate::pg::tree::shipment;
 use crate::pg::tree::{QueryTree, Survey, deparse};
 use crate::settings;
 use helios_core::route::{self, Route, Touched};

@@ -20,6 +20,7 @@ pub mod open_portals;
 pub mod params;
 pub mod part_path;
 pub mod part_scan;
+mod plan_fields;
 pub mod plan_walk;
 pub mod redirected_calls;
 pub mod remote_plan;

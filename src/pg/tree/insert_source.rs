@@ -3,6 +3,7 @@
 //! The rewriter adds defaults to the target list of an INSERT, beside the columns of its SELECT or VALUES, which PostgreSQL does
 //! not deparse to valid text. Here all values become columns of one subquery, from which the SELECT or VALUES is read.
 
+use crate::error::Result;
 use crate::pg::tree::list;
 use crate::pg::tree::make::node;
 use pgrx::pg_sys::{self, NodeTag};
@@ -137,5 +138,56 @@ pub(in crate::pg) unsafe fn make(query: *mut pg_sys::Query) -> *mut pg_sys::Quer
         (*entry).eref = pg_sys::makeAlias(c"given".as_ptr(), names);
         (*entry).inFromCl = true;
         source
+    }
+}
+
+/// A query that gives the values of an INSERT's source that do not stay there, and the entries of the source that have them.
+///
+/// # Safety
+/// `source` was made by [`make`], and reads from nothing.
+pub(in crate::pg) unsafe fn take_values(
+    source: *mut pg_sys::Query,
+    stays: &dyn Fn(*mut pg_sys::Node) -> Result<bool>,
+) -> Result<(*mut pg_sys::Query, Vec<*mut pg_sys::TargetEntry>)> {
+    // SAFETY: by the caller's promise; what is made are complete nodes.
+    unsafe {
+        let values = node::<pg_sys::Query>(NodeTag::T_Query);
+        (*values).commandType = pg_sys::CmdType::CMD_SELECT;
+        (*values).canSetTag = true;
+        (*values).hasSubLinks = (*source).hasSubLinks;
+        (*values).jointree = pg_sys::makeFromExpr(ptr::null_mut(), ptr::null_mut());
+        let mut taken: Vec<*mut pg_sys::TargetEntry> = Vec::new();
+        for entry in list::iter::<pg_sys::TargetEntry>((*source).targetList) {
+            let value = (*entry).expr.cast::<pg_sys::Node>();
+            if stays(value)? {
+                continue;
+            }
+            let number = taken.len() as pg_sys::AttrNumber + 1;
+            let copy = pg_sys::copyObjectImpl(value.cast());
+            let column = pg_sys::makeTargetEntry(copy.cast(), number, (*entry).resname, false);
+            (*values).targetList = pg_sys::lappend((*values).targetList, column.cast());
+            taken.push(entry);
+        }
+        Ok((values, taken))
+    }
+}
+
+/// Lets an INSERT's source read such values from `rows`, a query that gives them.
+///
+/// # Safety
+/// As for [`take_values`], which has given `taken`.
+pub(in crate::pg) unsafe fn read_values(
+    source: *mut pg_sys::Query,
+    taken: &[*mut pg_sys::TargetEntry],
+    rows: *mut pg_sys::Query,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        (*source).rtable = (*rows).rtable;
+        (*source).jointree = (*rows).jointree;
+        let columns = list::iter::<pg_sys::TargetEntry>((*rows).targetList);
+        for (&entry, column) in taken.iter().zip(columns) {
+            (*entry).expr = (*column).expr;
+        }
     }
 }

@@ -8,26 +8,16 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::tree::function_rules::FunctionRules;
 use crate::pg::tree::make::node;
-use crate::pg::tree::survey::{
-    Survey, expression_tree_walker, query_tree_walker, survey_expression,
-};
+use crate::pg::tree::places::Places;
+use crate::pg::tree::shipped_columns::{Columns, untyped_literal, used_columns};
+use crate::pg::tree::survey::survey_expression;
 use crate::pg::tree::{
     QueryTree, deparse, insert_source, list, parse_nodes, subqueries, values_lists, with_changes,
 };
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::marker::PhantomData;
 use std::ptr;
-
-/// Decides what of a statement the node has by itself.
-pub trait Places {
-    /// Whether the node can run a subquery that touches these things.
-    fn stays(&self, survey: &Survey<'_>) -> Result<bool>;
-    /// Whether the node has the rows of a relation.
-    fn has_rows(&self, relation: Oid) -> Result<bool>;
-    /// Errors: 0A000 for a type that the node does not have.
-    fn check_type(&self, of_type: Oid) -> Result<()>;
-}
 
 /// A statement that runs here as part of another one.
 #[derive(Debug, Clone)]
@@ -135,36 +125,12 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if self.places.stays(&survey_expression::<R>((*entry).values_lists.cast()))? {
                 return Ok(());
             }
-            let rows = node::<pg_sys::Query>(NodeTag::T_Query);
-            (*rows).commandType = pg_sys::CmdType::CMD_SELECT;
-            (*rows).canSetTag = true;
-            (*rows).rtable =
-                pg_sys::lappend(ptr::null_mut(), pg_sys::copyObjectImpl(entry.cast()).cast());
-            let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
-            (*reference).rtindex = 1;
-            let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
-            (*rows).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
-            let types = values_lists::types(entry)?;
-            for (i, (of_type, modifier, collation)) in types.into_iter().enumerate() {
-                let number = i as pg_sys::AttrNumber + 1;
-                let var = pg_sys::makeVar(1, number, of_type, modifier, collation, 0);
-                let name = list::nth::<pg_sys::String>((*(*entry).eref).colnames, i);
-                let name = pg_sys::pstrdup((*name).sval);
-                let column = pg_sys::makeTargetEntry(var.cast(), number, name, false);
-                (*rows).targetList = pg_sys::lappend((*rows).targetList, column.cast());
-            }
+            let rows = values_lists::rows(entry)?;
             if !subqueries::is_closed(rows) {
                 return Ok(());
             }
-            let names = (*(*entry).eref).colnames;
             let shipped = self.ship(rows)?;
-            entry.write_bytes(0, 1);
-            (*entry).type_ = NodeTag::T_RangeTblEntry;
-            (*entry).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
-            (*entry).subquery = shipped;
-            (*entry).alias = pg_sys::makeAlias(c"listed".as_ptr(), ptr::null_mut());
-            (*entry).eref = pg_sys::makeAlias(c"listed".as_ptr(), names);
-            (*entry).inFromCl = true;
+            values_lists::replace(entry, shipped);
         }
         Ok(())
     }
@@ -280,34 +246,14 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if !(*(*source).jointree).fromlist.is_null() {
                 return Ok(());
             }
-            let values = node::<pg_sys::Query>(NodeTag::T_Query);
-            (*values).commandType = pg_sys::CmdType::CMD_SELECT;
-            (*values).canSetTag = true;
-            (*values).hasSubLinks = (*source).hasSubLinks;
-            (*values).jointree = pg_sys::makeFromExpr(ptr::null_mut(), ptr::null_mut());
-            let mut taken: Vec<*mut pg_sys::TargetEntry> = Vec::new();
-            for entry in list::iter::<pg_sys::TargetEntry>((*source).targetList) {
-                let value = (*entry).expr.cast::<pg_sys::Node>();
-                if self.places.stays(&survey_expression::<R>(value))? {
-                    continue;
-                }
-                let number = taken.len() as pg_sys::AttrNumber + 1;
-                let copy = pg_sys::copyObjectImpl(value.cast());
-                let column = pg_sys::makeTargetEntry(copy.cast(), number, (*entry).resname, false);
-                (*values).targetList = pg_sys::lappend((*values).targetList, column.cast());
-                taken.push(entry);
-            }
+            let places = self.places;
+            let stays = |value| places.stays(&survey_expression::<R>(value));
+            let (values, taken) = insert_source::take_values(source, &stays)?;
             if taken.is_empty() || !subqueries::is_closed(values) {
                 return Ok(());
             }
             let shipped = self.ship(values)?;
-            // The rows of the function are those of the INSERT's source, then.
-            (*source).rtable = (*shipped).rtable;
-            (*source).jointree = (*shipped).jointree;
-            let columns = list::iter::<pg_sys::TargetEntry>((*shipped).targetList);
-            for (entry, column) in taken.into_iter().zip(columns) {
-                (*entry).expr = (*column).expr;
-            }
+            insert_source::read_values(source, &taken, shipped);
         }
         Ok(())
     }
@@ -460,172 +406,4 @@ unsafe fn check_not_locked(query: *mut pg_sys::Query, number: usize) -> Result<(
         )
         .hint("List the tables whose rows are to be locked after OF, or lock them in a subquery that is complete by itself."))
     }
-}
-
-/// A literal in a query's columns whose type the statement around it decides.
-unsafe fn untyped_literal(query: *mut pg_sys::Query, column: usize) -> Option<*mut pg_sys::Expr> {
-    // SAFETY: a valid query; the copy is ours.
-    unsafe {
-        let mut columns = list::iter::<pg_sys::TargetEntry>(subqueries::columns(query));
-        let expression = (*columns.find(|&entry| (*entry).resno as usize == column + 1)?).expr;
-        let is_literal = (*expression).type_ == NodeTag::T_Const
-            && pg_sys::exprType(expression.cast()) == pg_sys::UNKNOWNOID;
-        is_literal.then(|| pg_sys::copyObjectImpl(expression.cast()).cast())
-    }
-}
-
-struct Column {
-    name: String,
-    of_type: Oid,
-    modifier: i32,
-    collation: Oid,
-}
-
-/// The columns of rows that are sent.
-struct Columns<'p> {
-    places: &'p dyn Places,
-    all: Vec<Column>,
-}
-
-impl<'p> Columns<'p> {
-    fn new(places: &'p dyn Places) -> Self {
-        Self { places, all: Vec::new() }
-    }
-
-    fn add(
-        &mut self,
-        name: Option<String>,
-        of_type: Oid,
-        modifier: i32,
-        collation: Oid,
-    ) -> Result<()> {
-        if of_type == pg_sys::RECORDOID || of_type == pg_sys::RECORDARRAYOID {
-            return Err(Error::new(
-                Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-                "cannot send anonymous records to another node",
-            )
-            .hint("Select their fields one by one, or use a named composite type."));
-        }
-        self.places.check_type(of_type)?;
-        // A literal whose type nothing has decided is a text.
-        let of_type = if of_type == pg_sys::UNKNOWNOID { pg_sys::TEXTOID } else { of_type };
-        let number = self.all.len() + 1;
-        let name = name
-            .filter(|name| !name.is_empty() && self.all.iter().all(|column| column.name != *name))
-            .unwrap_or_else(|| format!("column_{number}"));
-        self.all.push(Column { name, of_type, modifier, collation });
-        Ok(())
-    }
-
-    /// Adds a column to rows without any, which a function cannot give: NULL, in the query as well.
-    ///
-    /// # Safety
-    /// `query` is valid and ours to change.
-    unsafe fn add_nothing(&mut self, query: *mut pg_sys::Query) -> Result<()> {
-        self.add(None, pg_sys::INT4OID, -1, Oid::INVALID)?;
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let number = list::len((*query).targetList) as pg_sys::AttrNumber + 1;
-            let value = pg_sys::makeNullConst(pg_sys::INT4OID, -1, Oid::INVALID);
-            let name = parse_nodes::palloc_text("column_1");
-            let target = pg_sys::makeTargetEntry(value.cast(), number, name, false);
-            (*query).targetList = pg_sys::lappend((*query).targetList, target.cast());
-        }
-        Ok(())
-    }
-
-    /// # Safety
-    /// In the planner's memory context.
-    unsafe fn names(&self) -> *mut pg_sys::List {
-        let mut names: *mut pg_sys::List = ptr::null_mut();
-        for column in &self.all {
-            // SAFETY: a complete node.
-            unsafe {
-                let name = pg_sys::makeString(parse_nodes::palloc_text(&column.name));
-                names = pg_sys::lappend(names, name.cast());
-            }
-        }
-        names
-    }
-}
-
-struct Uses {
-    entry: c_int,
-    depth: pg_sys::Index,
-    columns: Vec<pg_sys::AttrNumber>,
-    /// Numbers of the joins in the query, whose columns are those of what they join.
-    joins: Vec<c_int>,
-    /// A column of a join is used.
-    of_joins: bool,
-    flags: c_int,
-}
-
-/// The columns of an entry that the query uses, at any depth.
-///
-/// Errors: 0A000 for a system column, or the whole row.
-unsafe fn used_columns(
-    query: *mut pg_sys::Query,
-    number: usize,
-    relation: Oid,
-) -> Result<Vec<pg_sys::AttrNumber>> {
-    unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
-        if node.is_null() {
-            return false;
-        }
-        // SAFETY: PostgreSQL walks a valid tree; `context` is the Uses below; the casts follow the tags.
-        unsafe {
-            let uses = &mut *context.cast::<Uses>();
-            match (*node).type_ {
-                NodeTag::T_Query => {
-                    uses.depth += 1;
-                    let stopped = query_tree_walker(node.cast(), visit, context, uses.flags);
-                    (*context.cast::<Uses>()).depth -= 1;
-                    stopped
-                }
-                NodeTag::T_Var => {
-                    let var = &*node.cast::<pg_sys::Var>();
-                    if var.varlevelsup == uses.depth
-                        && var.varno as c_int == uses.entry
-                        && !uses.columns.contains(&var.varattno)
-                    {
-                        uses.columns.push(var.varattno);
-                    }
-                    uses.of_joins |=
-                        var.varlevelsup == uses.depth && uses.joins.contains(&(var.varno as c_int));
-                    false
-                }
-                _ => expression_tree_walker(node, visit, context),
-            }
-        }
-    }
-    // SAFETY: a valid query; the context outlives the walks.
-    let uses = unsafe {
-        let entries = list::iter::<pg_sys::RangeTblEntry>((*query).rtable).enumerate();
-        let joins = entries
-            .filter(|&(_, entry)| (*entry).rtekind == pg_sys::RTEKind::RTE_JOIN)
-            .map(|(i, _)| i as c_int + 1);
-        let mut uses = Uses {
-            entry: number as c_int,
-            depth: 0,
-            columns: Vec::new(),
-            joins: joins.collect(),
-            of_joins: false,
-            flags: pg_sys::QTW_IGNORE_JOINALIASES as c_int,
-        };
-        query_tree_walker(query, visit, (&raw mut uses).cast(), uses.flags);
-        if uses.of_joins {
-            uses.flags = 0;
-            query_tree_walker(query, visit, (&raw mut uses).cast(), 0);
-        }
-        uses
-    };
-    if uses.columns.iter().any(|&column| column <= 0) {
-        let name = crate::pg::catalog::names::displayed_relation_name(relation);
-        return Err(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            format!("cannot use system columns or whole rows of table \"{name}\" in a statement that runs on another node"),
-        )
-        .hint("Name the table's columns one by one, or read it in a subquery that is complete by itself."));
-    }
-    Ok(uses.columns)
 }
