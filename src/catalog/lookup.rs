@@ -7,7 +7,7 @@ use super::tables::{ReferenceTableRow, ReplicaRow, SchemaRow, ShardNodeRow};
 use crate::error::{Error, Result};
 use crate::pg::catalog::table::Column;
 use crate::pg::catalog::value::{Name, RegClass};
-use crate::pg::session;
+use crate::pg::session::{self, xact};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use std::rc::Rc;
 
@@ -63,6 +63,18 @@ pub fn is_reference(relation: Oid) -> Result<bool> {
             cache.references.insert(relation, is);
         },
     )
+}
+
+/// Whether the copies of a reference table have its rows for the current statement: a transaction with one snapshot for all
+/// statements does not see the rows of a table that became a reference table later.
+pub fn has_visible_copies(relation: Oid) -> Result<bool> {
+    if !is_reference(relation)? || !xact::has_one_snapshot() {
+        return is_reference(relation);
+    }
+    const RELATION: Column<ReferenceTableRow, RegClass> = Column::named("relation");
+    let Some(tables) = tables() else { return Ok(false) };
+    let seen = tables.reference.as_of_transaction();
+    Ok(seen.first(&[RELATION.equals(RegClass(relation))])?.is_some())
 }
 
 /// The fences on this server. Empty if the extension is not installed or the catalogs cannot be read.

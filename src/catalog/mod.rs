@@ -39,7 +39,8 @@ pub use cluster::{
     cluster_id, coordinator_address, in_use, is_node, node, node_named, nodes, remote_nodes,
 };
 pub use lookup::{
-    any_placement, any_placement_of, is_reference, placement, placement_of, replicas,
+    any_placement, any_placement_of, has_visible_copies, is_reference, placement, placement_of,
+    replicas,
 };
 pub use rows::{Address, Node, NodeId, Placement, Replica, Shard, ShardId};
 pub use shards::{
@@ -49,9 +50,9 @@ pub use shards::{
 };
 pub use store::{
     NewNode, REFERENCES, ReferenceTable, add_node, add_reference, adopt_nodes, as_owner,
-    dedicated_shard, exclude_local_node, forget_reference, forget_schema, has_visible_copies,
-    insert_schema, move_shards, moving_schemas, node_in_snapshot, password, put_schema, references,
-    remove_node, rename_schema, schemas_of, schemas_on, set_moving,
+    dedicated_shard, exclude_local_node, forget_reference, forget_schema, insert_schema,
+    move_shards, moving_schemas, node_in_snapshot, password, put_schema, references, remove_node,
+    rename_schema, schemas_of, schemas_on, set_moving,
 };
 pub use version::is_refusal as is_version_refusal;
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::privileges::RunAs;
 use crate::pg::catalog::table::{Column, Table};
 use crate::pg::catalog::value::Name;
-use crate::pg::session::{sql, xact};
+use crate::pg::session::sql;
 use helios_core::migration::ENDED;
 use pgrx::pg_sys::Oid;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
@@ -227,19 +227,6 @@ pub fn references() -> Result<Vec<ReferenceTable>> {
         sql::rows(select, &[], |row| {
             Ok(ReferenceTable { relation: row.value("oid")?, name: row.value("name")? })
         })
-    })
-}
-
-/// Whether the copies of a reference table have its rows for the current statement: a transaction with one snapshot for all
-/// statements does not see the rows of a table that became a reference table later.
-pub fn has_visible_copies(relation: Oid) -> Result<bool> {
-    if !super::lookup::is_reference(relation)? || !xact::has_one_snapshot() {
-        return super::lookup::is_reference(relation);
-    }
-    as_owner(|| {
-        let select =
-            "SELECT true FROM helios.reference_table WHERE relation OPERATOR(pg_catalog.=) $1";
-        Ok(sql::read_one::<bool>(select, &[relation.into()])?.is_some())
     })
 }
 

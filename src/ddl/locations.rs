@@ -113,9 +113,13 @@ fn make_in(schema: &str) -> String {
 
 /// The remedy for something of a distributed schema that refers to `name`, which only this server has.
 fn share(name: &str, schema: &str) -> Result<String> {
-    const KIND: &str =
-        "SELECT CASE WHEN c.relpersistence = 't' THEN 'temporary' ELSE c.relkind::text END
-                          FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+    // What is no relation has another form of name, which to_regclass() does not accept.
+    const KIND: &str = "SELECT CASE WHEN c.relpersistence = 't' THEN 'temporary' ELSE c.relkind::text END
+                          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+                         WHERE pg_catalog.format('%I.%I', n.nspname, c.relname) = $1
+                            OR pg_catalog.format('pg_temp.%I', c.relname) = $1 AND n.oid = pg_catalog.pg_my_temp_schema()
+                            OR pg_catalog.quote_ident(c.relname) = $1 AND pg_catalog.pg_table_is_visible(c.oid)
+                         LIMIT 1";
     let move_with = |kind: &str| {
         format!(
             "Move the {kind} to that schema: ALTER {} {name} SET SCHEMA {};",

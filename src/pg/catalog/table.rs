@@ -118,6 +118,8 @@ pub fn system_rows<R: TableRow>(catalog: u32, index: u32, keys: &[Key<R>]) -> Ve
 pub struct Table<R> {
     pub(super) relation: pg_sys::Oid,
     index: pg_sys::Oid,
+    /// Rows are read that the transaction's snapshot shows, which may be older than now.
+    as_transaction: bool,
     of: PhantomData<fn() -> R>,
 }
 
@@ -143,7 +145,12 @@ impl<R: TableRow> Table<R> {
 
     /// A table and one of its indexes, by OID.
     pub fn at(relation: pg_sys::Oid, index: pg_sys::Oid) -> Self {
-        Self { relation, index, of: PhantomData }
+        Self { relation, index, as_transaction: false, of: PhantomData }
+    }
+
+    /// The same table as the transaction's snapshot shows it.
+    pub fn as_of_transaction(self) -> Self {
+        Self { as_transaction: true, ..self }
     }
 
     /// The table's OID.
@@ -193,7 +200,11 @@ impl<R: TableRow> Table<R> {
             let index = if is_ours { self.index } else { pg_sys::InvalidOid };
             let mut entries: Vec<_> =
                 keys.iter().map(|key| scan_key(numbers[key.at], key.function, key.value)).collect();
-            let snapshot = pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(self.relation));
+            let snapshot = pg_sys::RegisterSnapshot(if self.as_transaction {
+                pg_sys::GetTransactionSnapshot()
+            } else {
+                pg_sys::GetCatalogSnapshot(self.relation)
+            });
             // Scans all row versions and checks visibility below: a scan with an MVCC snapshot would take predicate
             // locks.
             let scan = pg_sys::systable_beginscan(

@@ -9,7 +9,7 @@ use std::ptr;
 unsafe extern "C-unwind" {
     // Not the bindings of pgrx: their guards would strip errors of their fields.
     fn palloc0(size: usize) -> *mut c_void;
-    fn pg_detoast_datum(value: *mut pg_sys::varlena) -> *mut pg_sys::varlena;
+    fn pg_detoast_datum(value: *mut pg_sys::text) -> *mut pg_sys::text;
     fn text_to_cstring(text: *const pg_sys::text) -> *mut c_char;
     fn deconstruct_array(
         array: *mut pg_sys::ArrayType,
@@ -36,6 +36,9 @@ unsafe extern "C-unwind" {
         modifier: i32,
     ) -> Datum;
     fn makeStringInfo() -> pg_sys::StringInfo;
+    #[cfg(feature = "pg15")]
+    fn appendBinaryStringInfo(to: pg_sys::StringInfo, bytes: *const c_char, length: c_int);
+    #[cfg(not(feature = "pg15"))]
     fn appendBinaryStringInfo(to: pg_sys::StringInfo, bytes: *const c_void, length: c_int);
     fn PortalSetResultFormat(portal: pg_sys::Portal, count: c_int, formats: *mut i16);
     fn SPI_connect() -> c_int;

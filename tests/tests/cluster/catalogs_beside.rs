@@ -52,7 +52,7 @@ fn catalogs_beside_rows_of_a_node_are_this_servers() {
     for (statement, changed) in [
         ("INSERT INTO t (id, o) SELECT 2, oid FROM pg_class WHERE oid = 'beside.t'::regclass", 1),
         ("UPDATE t SET o = (SELECT oid FROM pg_class WHERE oid = 'beside.t'::regclass)", 2),
-        ("DELETE FROM t USING pg_class x WHERE x.oid = t.c AND t.id = 2", 0),
+        ("DELETE FROM t USING pg_class x WHERE x.relname = 'pg_class' AND t.id = 3", 0),
     ] {
         assert_eq!(client.execute(statement, &[]).unwrap(), changed, "{statement}");
     }

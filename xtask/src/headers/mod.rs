@@ -26,7 +26,7 @@ use prototypes::Prototype;
 use structures::Structure;
 
 /// Server headers with the declarations used by the extension. Headers that a version lacks are skipped.
-const HEADERS: [&str; 48] = [
+const HEADERS: [&str; 50] = [
     "access/genam.h",
     "access/heapam.h",
     "access/parallel.h",
@@ -70,8 +70,10 @@ const HEADERS: [&str; 48] = [
     "storage/proc.h",
     "storage/procarray.h",
     "tcop/dest.h",
+    "tcop/pquery.h",
     "tcop/utility.h",
     "utils/builtins.h",
+    "utils/datum.h",
     "utils/guc_tables.h",
     "utils/lsyscache.h",
     "utils/snapmgr.h",
