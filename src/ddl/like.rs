@@ -10,8 +10,9 @@ use super::send;
 use super::statement_scope::StatementScope;
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
-use crate::pg::catalog::names;
+use crate::migration::code::CTES;
 use crate::pg::catalog::object::{self, Object};
+use crate::pg::catalog::{names, privileges};
 use crate::pg::hooks::object_access::Event;
 use crate::pg::session::{self, sql};
 use helios_core::quote;
@@ -33,9 +34,7 @@ pub(super) fn is_elsewhere(liked: &[Object], node: NodeId) -> Result<bool> {
 
 /// Creates the table on its node as it was created here; returns it, if the command created one.
 pub(super) fn define(scope: &StatementScope, node: NodeId) -> Result<Option<Oid>> {
-    let created = scope.touched.iter().filter(|touched| touched.event == Event::Created);
-    let table = created.map(|touched| touched.object).find(|&object| object::is_table(object));
-    let Some(table) = table else { return Ok(None) };
+    let Some(table) = created_table(scope) else { return Ok(None) };
     let mut definition = relation_definition::of(table.id)?;
     look_up_sequences_late(table.id, node, &mut definition)?;
     if let Err(not_ours) = catalog::node(node)?.check_ours() {
@@ -46,6 +45,58 @@ pub(super) fn define(scope: &StatementScope, node: NodeId) -> Result<Option<Oid>
         definition.iter().try_for_each(|statement| send::run(node, &statement.text))
     })?;
     Ok(Some(table.id))
+}
+
+fn created_table(scope: &StatementScope) -> Option<Object> {
+    let created = scope.touched.iter().filter(|touched| touched.event == Event::Created);
+    created.map(|touched| touched.object).find(|&object| object::is_table(object))
+}
+
+/// The server copies expressions without parsing them, and the node parses them as the current user: 42501 if that would run
+/// code of a model's owner.
+pub(super) fn check_code(scope: &StatementScope, liked: &[Object], node: NodeId) -> Result<()> {
+    let Some(table) = created_table(scope) else { return Ok(()) };
+    let owner = "SELECT pg_get_userbyid(c.relowner)::text FROM pg_class c
+                  WHERE c.oid = $1 AND c.relowner <> $2
+                    AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.oid = c.relowner AND r.rolsuper)";
+    let user = privileges::current_user();
+    for model in liked {
+        let Some(owner) = sql::one::<String>(owner, &[model.id.into(), user.into()])? else {
+            continue;
+        };
+        if runs_code(table.id)? {
+            let node = catalog::node(node)?;
+            let (name, like) =
+                (names::relation_local_name(table.id).unwrap_or_default(), quoted(*model));
+            return Err(Error::new(
+                Code::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                format!("cannot create table \"{name}\" like {like} on another server"),
+            )
+            .detail(format!(
+                "Code of role \"{owner}\", which checks constants of the definition, would run on node \"{}\" with your privileges.",
+                node.name
+            ))
+            .hint(format!(
+                "Run the command as that role: SET ROLE {}; or leave out the expressions of {like}.",
+                quote_identifier(&owner)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn quoted(relation: Object) -> String {
+    session::quoted_relation_name(relation.id)
+}
+
+/// Whether parsing the definition of a table runs code that is not a superuser's. Its checks are not computed, because it
+/// has no rows.
+fn runs_code(table: Oid) -> Result<bool> {
+    let select = format!(
+        "WITH RECURSIVE {CTES} SELECT EXISTS (SELECT FROM running
+          WHERE relation = $1 AND class <> 'pg_constraint'::regclass)"
+    );
+    Ok(sql::one::<bool>(&select, &[table.into()])? == Some(true))
 }
 
 /// A sequence that a column's default uses.

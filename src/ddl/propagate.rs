@@ -72,6 +72,7 @@ pub(super) fn after(scope: &StatementScope, models: &Models, statement: &Stateme
         Reach::Here => Ok(()),
         Reach::Node(node) if like::is_elsewhere(&models.liked, node)? => {
             large_objects::check(statement)?;
+            like::check_code(scope, &models.liked, node)?;
             like::define(scope, node).map(drop)
         }
         Reach::Node(node) => {

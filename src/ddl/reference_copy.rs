@@ -1,8 +1,8 @@
 //! The copy of a reference table on a node, with its rows.
 //!
-//! Invariant: code written by the table's owner (generated columns, checks, indexes) runs with the owner's privileges
-//! only. So the table is created and filled by the owner, in a temporary schema where he may do that; then a superuser
-//! moves it to its place. Indexes are left to PostgreSQL, which switches to the table's owner for them.
+//! Invariant: code written by the table's owner (generated columns, checks, indexes, the literals in them) runs with the
+//! owner's privileges only. So the table is created and filled by the owner, in a temporary schema where he may do that,
+//! with its constraints and indexes; then a superuser moves it to its place.
 
 use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
@@ -83,11 +83,13 @@ pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     let create = format!("CREATE SCHEMA {place} AUTHORIZATION {role}");
     as_role(node, None, || run(node, &create))?;
     as_role(node, Some(&owner), || {
-        by_owner.iter().try_for_each(|statement| run(node, &statement.text))?;
+        let mut by_owner = by_owner.iter();
+        by_owner.next().map_or(Ok(()), |create_table| run(node, &create_table.text))?;
         let name =
             crate::pg::catalog::names::relation_local_name(table.relation).unwrap_or_default();
         let made = pgrx::spi::quote_qualified_identifier(&place, &name);
-        copy_rows(node, table.relation, &made)
+        copy_rows(node, table.relation, &made)?;
+        by_owner.try_for_each(|statement| run(node, &statement.text))
     })?;
     // The owner's code may have changed the session's settings, in particular search_path.
     transaction::forget_settings_of(node);

@@ -5,9 +5,11 @@ use super::relocation_plan::Relocation;
 use super::send::{self, run};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
-use crate::pg::catalog::object;
+use crate::pg::catalog::object::{self, Object};
+use crate::pg::catalog::privileges;
 use crate::pg::session::sql;
 use crate::pg::tree::statement::Statement;
+use pgrx::pg_sys::Oid;
 
 /// Creates the routine on the nodes that need it, renames it where it stays, and drops it elsewhere.
 pub(super) fn relocate(plan: &Relocation, statement: &Statement) -> Result<()> {
@@ -20,8 +22,11 @@ pub(super) fn relocate(plan: &Relocation, statement: &Statement) -> Result<()> {
         send::own(node, statement)?;
     }
     let definition = definition(plan)?;
+    let owner = owner_of_parsed(plan.object)?;
+    let owner = owner.filter(|&owner| owner != privileges::current_user());
+    let owner = owner.map(privileges::role_name);
     for &node in after.iter().filter(|node| !plan.nodes.contains(node)) {
-        send::pinned(node, None, || {
+        send::pinned(node, owner.as_deref(), || {
             // Its text may name tables of this server, which is no error until it is called.
             run(node, "SELECT pg_catalog.set_config('check_function_bodies', 'off', true)")?;
             definition.iter().try_for_each(|text| run(node, text))
@@ -33,7 +38,15 @@ pub(super) fn relocate(plan: &Relocation, statement: &Statement) -> Result<()> {
     Ok(())
 }
 
-/// Statements that create the routine, with owner, privileges and comment. None of them runs its code.
+/// The owner of a routine with expressions that are parsed when it is created: defaults of arguments, a body in standard
+/// SQL. Parsing a literal may run code, for instance the check of a domain, so the owner creates such a routine.
+pub(super) fn owner_of_parsed(routine: Object) -> Result<Option<Oid>> {
+    let select = "SELECT proowner FROM pg_proc
+                   WHERE oid = $1 AND (proargdefaults IS NOT NULL OR prosqlbody IS NOT NULL)";
+    sql::one::<Oid>(select, &[routine.id.into()])
+}
+
+/// Statements that create the routine, with owner, privileges and comment. None of them calls it.
 fn definition(plan: &Relocation) -> Result<Vec<String>> {
     let name = object::identity(plan.object)?.unwrap_or_default();
     let select = "WITH routine AS (SELECT *, pg_get_userbyid(proowner) AS owner FROM pg_proc WHERE oid = $1)
@@ -48,7 +61,7 @@ fn definition(plan: &Relocation) -> Result<Vec<String>> {
                     FROM routine r JOIN pg_description d ON d.classoid = 'pg_proc'::regclass AND d.objoid = r.oid
                   UNION ALL SELECT 5, format('ALTER ROUTINE %s OWNER TO %I', $2, owner) FROM routine WHERE proowner <> $3) AS s
                    ORDER BY step";
-    let user = crate::pg::catalog::privileges::current_user();
+    let user = privileges::current_user();
     sql::rows(select, &[plan.object.id.into(), name.as_str().into(), user.into()], |row| {
         row.value("text")
     })

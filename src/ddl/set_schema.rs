@@ -212,11 +212,12 @@ fn constraint_hint(constraint: Object) -> Result<String> {
 
 /// The owner creates the object on its node, so that his code runs with his privileges only.
 fn check_owner(plan: &Relocation) -> Result<()> {
-    let Place::Node(_) = plan.target else { return Ok(()) };
-    let owner = match plan.kind {
-        Kind::Routine => return Ok(()),
-        _ => privileges::owner_of_relation(plan.object.id)?,
+    let owner = match (plan.kind, plan.target) {
+        (Kind::Routine, _) => routine::owner_of_parsed(plan.object)?,
+        (_, Place::Here) => None,
+        (_, Place::Node(_)) => Some(privileges::owner_of_relation(plan.object.id)?),
     };
+    let Some(owner) = owner else { return Ok(()) };
     let name = privileges::role_name(owner);
     let may = "SELECT pg_catalog.has_schema_privilege($1, $2, 'CREATE') AND pg_catalog.has_schema_privilege($1, $2, 'USAGE')";
     if owner == privileges::current_user()

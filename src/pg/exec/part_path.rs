@@ -90,6 +90,10 @@ unsafe extern "C-unwind" fn get_relation_info<H: PartHooks>(
         if let Some(previous) = PREVIOUS.get().and_then(|p| p.relation_info) {
             previous(root, relation, is_parent, rel);
         }
+        // An index build and CLUSTER plan for the relation as it is here.
+        if (*(*root).parse).jointree.is_null() {
+            return;
+        }
         trampoline((), || {
             if relation.to_u32() < FIRST_USER_OID || !H::is_elsewhere(relation)? {
                 return Ok(());
