@@ -18,8 +18,8 @@ use crate::pg::exec::evaluate::{self, EvaluateHooks, Evaluation};
 use crate::pg::exec::part_path::{PartHooks, Size};
 use crate::pg::exec::redirected_calls::{self, RedirectHooks, RelationCall, SequenceCall};
 use crate::pg::exec::remote_plan::RemotePlan;
-use crate::pg::exec::triggers;
-use crate::pg::exec::{open_portals, shipped_rows};
+use crate::pg::exec::shipped_rows::{self, ShippedRowsHooks};
+use crate::pg::exec::{open_portals, triggers};
 use crate::pg::hooks::Hooks;
 use crate::pg::hooks::executor::{ExecutorHooks, PlannedRelation};
 use crate::pg::hooks::function_calls::FunctionHooks;
@@ -154,6 +154,13 @@ impl TransactionHooks for Helios {
     }
 }
 
+// helios.receive_rows() and so on
+impl ShippedRowsHooks for Helios {
+    fn is_coordinators() -> bool {
+        catalog::proof::is_coordinators()
+    }
+}
+
 // helios.evaluate()
 impl EvaluateHooks for Helios {
     fn evaluate(evaluation: Evaluation) -> Result<Option<Vec<u8>>> {
@@ -215,10 +222,10 @@ crate::pg::hooks::entry_points::entry_points! {
     functions {
         helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper => evaluate::evaluate::<Helios>;
         helios_open_portals_wrapper, pg_finfo_helios_open_portals_wrapper => open_portals::open_portals;
-        helios_receive_rows_wrapper, pg_finfo_helios_receive_rows_wrapper => shipped_rows::receive;
-        helios_shipped_rows_wrapper, pg_finfo_helios_shipped_rows_wrapper => shipped_rows::rows;
+        helios_receive_rows_wrapper, pg_finfo_helios_receive_rows_wrapper => shipped_rows::receive::<Helios>;
+        helios_shipped_rows_wrapper, pg_finfo_helios_shipped_rows_wrapper => shipped_rows::rows::<Helios>;
         helios_shipped_rows_support_wrapper, pg_finfo_helios_shipped_rows_support_wrapper => shipped_rows::support;
-        helios_forget_rows_wrapper, pg_finfo_helios_forget_rows_wrapper => shipped_rows::forget;
+        helios_forget_rows_wrapper, pg_finfo_helios_forget_rows_wrapper => shipped_rows::forget::<Helios>;
         helios_change_copy_wrapper, pg_finfo_helios_change_copy_wrapper => copy_change::change_copy::<Helios>;
         helios_directory_changed_wrapper, pg_finfo_helios_directory_changed_wrapper => triggers::run::<DirectoryChanged>;
         helios_fence_changed_wrapper, pg_finfo_helios_fence_changed_wrapper => triggers::run::<FenceChanged>;

@@ -37,7 +37,8 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
     for (node, members) in nodes.into_iter().filter(|(_, members)| members.len() > 1) {
         let count = members.iter().map(|&i| parts[i].context.plan().params()).max().unwrap_or(0);
         let params = parts[members[0]].context.params(count);
-        let formats: Vec<Vec<i16>> = members.iter().map(|&i| parts[i].context.formats()).collect();
+        let formats: Vec<Vec<i16>> =
+            members.iter().map(|&i| parts[i].context.formats()).collect::<Result<_>>()?;
         let queries: Vec<PortalQuery<'_>> = members
             .iter()
             .zip(&formats)

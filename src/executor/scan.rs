@@ -92,7 +92,7 @@ impl NodeScan {
         if let Some(opened) = self.portal.take() {
             return opened.fetch(BATCH).map(Attempt::Done);
         }
-        let own = if client.is_none() { context.formats() } else { Vec::new() };
+        let own = if client.is_none() { context.formats()? } else { Vec::new() };
         let plan = context.plan();
         let mut params = context.params(plan.params());
         // What is sent ahead of the statement is in its transaction.

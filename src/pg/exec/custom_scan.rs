@@ -280,17 +280,17 @@ impl ScanContext {
         // SAFETY: the decoder was made for this slot; the expression context belongs to this node.
         unsafe {
             let memory = (*(*self.node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
-            self.decoder().decode(row, slot, memory)
+            self.decoder()?.decode(row, slot, memory)
         }
     }
 
     /// The format codes of the rows that [`Self::store`] takes, one for each column; none if all are text.
-    pub fn formats(&mut self) -> Vec<i16> {
-        self.decoder().formats()
+    pub fn formats(&mut self) -> Result<Vec<i16>> {
+        Ok(self.decoder()?.formats())
     }
 
     /// Rows that go to the client as they are need none, so it is made when it is wanted.
-    fn decoder(&mut self) -> &mut RowDecoder {
+    fn decoder(&mut self) -> Result<&mut RowDecoder> {
         let slot = self.slot();
         let estate = self.estate();
         let state = self.state();
@@ -300,9 +300,9 @@ impl ScanContext {
                 let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
                 let decoder = RowDecoder::new((*slot).tts_tupleDescriptor, RowFormat::Exact);
                 pg_sys::MemoryContextSwitchTo(before);
-                state.decoder = Box::into_raw(Box::new(decoder));
+                state.decoder = Box::into_raw(Box::new(decoder?));
             }
-            &mut *state.decoder
+            Ok(&mut *state.decoder)
         }
     }
 

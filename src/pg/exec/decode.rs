@@ -4,24 +4,12 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::exec::value_reader::{self, ValueReader};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::ptr;
 
 unsafe extern "C-unwind" {
-    // Called for every column of every row, so a single guard protects the whole row.
-    fn InputFunctionCall(
-        function: *mut pg_sys::FmgrInfo,
-        text: *mut c_char,
-        element_type: Oid,
-        typmod: i32,
-    ) -> pg_sys::Datum;
-    fn ReceiveFunctionCall(
-        function: *mut pg_sys::FmgrInfo,
-        bytes: pg_sys::StringInfo,
-        element_type: Oid,
-        typmod: i32,
-    ) -> pg_sys::Datum;
     // Called for every row; none of them raises errors.
     fn ExecStoreVirtualTuple(slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::TupleTableSlot;
     fn MemoryContextAllocExtended(
@@ -33,9 +21,7 @@ unsafe extern "C-unwind" {
 
 struct Column {
     reading: Reading,
-    function: pg_sys::FmgrInfo,
-    element_type: Oid,
-    typmod: i32,
+    reader: ValueReader,
     binary: bool,
 }
 
@@ -71,31 +57,43 @@ pub struct RowDecoder {
 }
 
 impl RowDecoder {
+    /// Errors: those of [`ValueReader::new`].
+    ///
     /// # Safety
     /// `descriptor` is valid; the decoder is used within the memory context that is current now.
-    pub(in crate::pg) unsafe fn new(descriptor: pg_sys::TupleDesc, format: RowFormat) -> Self {
-        // SAFETY: lookups for valid attributes; fn_mcxt becomes the current memory context.
+    pub(in crate::pg) unsafe fn new(
+        descriptor: pg_sys::TupleDesc,
+        format: RowFormat,
+    ) -> Result<Self> {
+        // SAFETY: look-ups for valid attributes.
         let columns = unsafe {
             (0..(*descriptor).natts as usize)
                 .map(|i| {
                     let attribute = tuple_attribute(descriptor, i);
-                    let of_type = (*attribute).atttypid;
+                    let (of_type, typmod) = ((*attribute).atttypid, (*attribute).atttypmod);
                     let binary = format == RowFormat::Exact && is_read_in_binary(of_type);
-                    let (mut input, mut element_type) = (Oid::INVALID, Oid::INVALID);
-                    if binary {
-                        pg_sys::getTypeBinaryInputInfo(of_type, &mut input, &mut element_type);
-                    } else {
-                        pg_sys::getTypeInputInfo(of_type, &mut input, &mut element_type);
-                    }
-                    let mut function = pg_sys::FmgrInfo::default();
-                    pg_sys::fmgr_info(input, &mut function);
-                    let typmod = (*attribute).atttypmod;
-                    let reading = reading_of(of_type, typmod, binary);
-                    Column { reading, function, element_type, typmod, binary }
+                    let reader = ValueReader::new(of_type, typmod, binary)?;
+                    let (base, typmod) = value_reader::base_of(of_type, typmod);
+                    Ok(Column { reading: reading_of(base, typmod, binary), reader, binary })
                 })
-                .collect()
+                .collect::<Result<_>>()?
         };
-        Self { columns, text: Vec::new(), values: Vec::new() }
+        Ok(Self { columns, text: Vec::new(), values: Vec::new() })
+    }
+
+    /// Checks the encoding of values in text form, for rows that no other server has checked.
+    pub(in crate::pg) fn check_encoding(&self, row: &[u8]) -> Result<()> {
+        let values = helios_core::frames::columns(row).map_err(|e| malformed(&e.to_string()))?;
+        for (column, value) in self.columns.iter().zip(values) {
+            let Some(text) = value.map_err(|e| malformed(&e.to_string()))? else { continue };
+            if !column.binary {
+                // SAFETY: so many bytes are there; raises an error for text that no client could send.
+                unsafe {
+                    pg_sys::pg_verifymbstr(text.as_ptr().cast(), text.len() as c_int, false);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The format codes to ask for, one for each column; none if all of them are text.
@@ -178,9 +176,12 @@ impl RowDecoder {
                 pg_sys::CurrentMemoryContext = memory;
                 for i in 0..count {
                     let (number, value) = *values.add(i);
-                    let column = columns.add(number);
+                    let reader = &raw mut (*columns.add(number)).reader;
+                    let (start, length) = value
+                        .map_or((ptr::null_mut(), 0), |(start, length)| (text.add(start), length));
                     *(*slot).tts_isnull.add(number) = value.is_none();
-                    *(*slot).tts_values.add(number) = value_of(column, value, text);
+                    *(*slot).tts_values.add(number) =
+                        ValueReader::read(reader, start.cast(), length);
                 }
                 pg_sys::CurrentMemoryContext = before;
             });
@@ -261,36 +262,6 @@ unsafe fn text_value(bytes: &[u8], memory: pg_sys::MemoryContext) -> Result<pg_s
         ptr::copy_nonoverlapping(bytes.as_ptr(), place.add(HEADER), bytes.len());
     }
     Ok(pg_sys::Datum::from(place))
-}
-
-/// A value from its bytes in `text`.
-///
-/// # Safety
-/// The bytes are there, with a NUL behind them; errors of the server's leave this without an unwinding.
-unsafe fn value_of(
-    column: *mut Column,
-    value: Option<(usize, usize)>,
-    text: *mut u8,
-) -> pg_sys::Datum {
-    // SAFETY: by the caller's promise; a receive function reads its buffer only.
-    unsafe {
-        let (function, element_type) = (&raw mut (*column).function, (*column).element_type);
-        let typmod = (*column).typmod;
-        if !(*column).binary {
-            let start = value.map_or(ptr::null_mut(), |(start, _)| text.add(start).cast());
-            return InputFunctionCall(function, start, element_type, typmod);
-        }
-        let Some((start, length)) = value else {
-            return ReceiveFunctionCall(function, ptr::null_mut(), element_type, typmod);
-        };
-        let mut bytes = pg_sys::StringInfoData {
-            data: text.add(start).cast(),
-            len: length as i32,
-            maxlen: length as i32 + 1,
-            cursor: 0,
-        };
-        ReceiveFunctionCall(function, &raw mut bytes, element_type, typmod)
-    }
 }
 
 /// Whether values of a type are asked for in binary form: it is the same on every server, and exact where the text may not be.

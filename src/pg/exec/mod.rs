@@ -32,3 +32,4 @@ pub mod shell_locks;
 pub mod shipped_rows;
 pub mod table_rows;
 pub mod triggers;
+mod value_reader;

@@ -3,15 +3,25 @@
 //!
 //! They belong to the session and its transaction, lie in memory and then on disk, and are found by a number that the
 //! coordinator has drawn, which the statement has as a parameter: nothing that runs in the session can look it up.
+//!
+//! A client's statement can call the functions in a coordinator's session, too, so what it sends is checked as PostgreSQL checks
+//! what a client sends.
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
 use crate::pg::exec::decode::{RowDecoder, RowFormat};
+use crate::pg::exec::nesting;
 use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
+
+/// Decides who may call the functions.
+pub trait ShippedRowsHooks {
+    /// Whether this session comes from the server's coordinator.
+    fn is_coordinators() -> bool;
+}
 
 /// Rows under one number.
 struct Shipped {
@@ -22,6 +32,7 @@ struct Shipped {
 }
 
 thread_local! {
+    /// What is in use is not in here: nothing finds it then, and after an error nothing ever does.
     static SHIPPED: RefCell<Vec<Shipped>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -41,35 +52,44 @@ unsafe fn argument<T: FromDatum>(call: pg_sys::FunctionCallInfo, index: usize) -
     }
 }
 
+/// Errors: 42501 for a call that is not a coordinator's.
+fn admit(admitted: bool, function: &str) -> Result<()> {
+    if admitted {
+        return Ok(());
+    }
+    let message = format!("permission denied for function helios.{function}");
+    Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
+        .detail("Only a coordinator calls it on its nodes, for statements that use tables of several servers.")
+        .hint("Run such a statement on the coordinator."))
+}
+
 /// Adds rows to those of a number: `(number bigint, rows bytea)`.
 ///
 /// # Safety
 /// Called by the function manager for a strict function with these arguments.
-pub unsafe fn receive(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn receive<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
+            admit(!nesting::is_nested() && H::is_coordinators(), "receive_rows")?;
             let number: i64 = argument(call, 0)?;
             let bytes: &[u8] = argument(call, 1)?;
             let rows = count(bytes)?;
-            let chunks = store_of(number);
+            let mut shipped = take(number).unwrap_or_else(|| begin(number));
             in_transaction(|| {
                 let value = (*(*call).args.as_ptr().add(1)).value;
                 let (mut values, mut nulls) = ([value], [false]);
                 let columns = chunk_columns();
                 pg_sys::tuplestore_putvalues(
-                    chunks,
+                    shipped.chunks,
                     columns,
                     values.as_mut_ptr(),
                     nulls.as_mut_ptr(),
                 );
                 pg_sys::FreeTupleDesc(columns);
             });
-            SHIPPED.with_borrow_mut(|all| {
-                if let Some(shipped) = all.iter_mut().find(|shipped| shipped.number == number) {
-                    shipped.rows += rows;
-                }
-            });
+            shipped.rows += rows;
+            put_back(shipped);
             Ok(Datum::from(0))
         })
     }
@@ -79,17 +99,15 @@ pub unsafe fn receive(call: pg_sys::FunctionCallInfo) -> Datum {
 ///
 /// # Safety
 /// Called by the function manager for a strict function with this argument.
-pub unsafe fn rows(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn rows<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
+            admit(H::is_coordinators(), "shipped_rows")?;
             let number: i64 = argument(call, 0)?;
             pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
             let info = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
-            let chunks = SHIPPED.with_borrow(|all| {
-                all.iter().find(|shipped| shipped.number == number).map(|shipped| shipped.chunks)
-            });
-            let Some(chunks) = chunks else {
+            let Some(shipped) = take(number) else {
                 return Err(Error::new(
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "no rows were sent under this number",
@@ -98,7 +116,8 @@ pub unsafe fn rows(call: pg_sys::FunctionCallInfo) -> Datum {
                     "Only a statement that a coordinator sends reads rows that it has sent before.",
                 ));
             };
-            decode(chunks, (*info).setDesc, (*info).setResult)?;
+            decode(shipped.chunks, (*info).setDesc, (*info).setResult)?;
+            put_back(shipped);
             (*call).isnull = true;
             Ok(Datum::from(0))
         })
@@ -109,17 +128,13 @@ pub unsafe fn rows(call: pg_sys::FunctionCallInfo) -> Datum {
 ///
 /// # Safety
 /// Called by the function manager for a strict function with this argument.
-pub unsafe fn forget(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn forget<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
-            let number: i64 = argument(call, 0)?;
-            let chunks = SHIPPED.with_borrow_mut(|all| {
-                let at = all.iter().position(|shipped| shipped.number == number)?;
-                Some(all.swap_remove(at).chunks)
-            });
-            if let Some(chunks) = chunks {
-                in_transaction(|| pg_sys::tuplestore_end(chunks));
+            admit(!nesting::is_nested() && H::is_coordinators(), "forget_rows")?;
+            if let Some(shipped) = take(argument(call, 0)?) {
+                in_transaction(|| pg_sys::tuplestore_end(shipped.chunks));
             }
             Ok(Datum::from(0))
         })
@@ -177,13 +192,20 @@ unsafe fn in_transaction<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
-unsafe fn store_of(number: i64) -> *mut pg_sys::Tuplestorestate {
-    let known = SHIPPED.with_borrow(|all| {
-        all.iter().find(|shipped| shipped.number == number).map(|shipped| shipped.chunks)
-    });
-    if let Some(chunks) = known {
-        return chunks;
-    }
+/// Takes the rows of a number out of those that can be found.
+fn take(number: i64) -> Option<Shipped> {
+    SHIPPED.with_borrow_mut(|all| {
+        let at = all.iter().position(|shipped| shipped.number == number)?;
+        Some(all.swap_remove(at))
+    })
+}
+
+fn put_back(shipped: Shipped) {
+    SHIPPED.with_borrow_mut(|all| all.push(shipped));
+}
+
+/// Begins rows under a number.
+unsafe fn begin(number: i64) -> Shipped {
     // SAFETY: within a transaction; the callback forgets the store before its memory goes.
     unsafe {
         in_transaction(|| {
@@ -193,8 +215,7 @@ unsafe fn store_of(number: i64) -> *mut pg_sys::Tuplestorestate {
             (*callback).func = Some(memory_goes);
             (*callback).arg = chunks.cast();
             pg_sys::MemoryContextRegisterResetCallback(pg_sys::TopTransactionContext, callback);
-            SHIPPED.with_borrow_mut(|all| all.push(Shipped { number, chunks, rows: 0 }));
-            chunks
+            Shipped { number, chunks, rows: 0 }
         })
     }
 }
@@ -230,13 +251,14 @@ unsafe fn decode(
             pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
             pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
         );
-        let mut decoder = RowDecoder::new(columns, RowFormat::Exact);
+        let mut decoder = RowDecoder::new(columns, RowFormat::Exact)?;
         pg_sys::tuplestore_rescan(chunks);
-        while in_transaction(|| pg_sys::tuplestore_gettupleslot(chunks, true, false, chunk)) {
+        while in_transaction(|| pg_sys::tuplestore_gettupleslot(chunks, true, true, chunk)) {
             pg_sys::slot_getsomeattrs_int(chunk, 1);
             let Some(bytes) = <&[u8]>::from_datum(*(*chunk).tts_values, false) else { continue };
             let mut rest = bytes;
             while let Some(body) = next_row(&mut rest)? {
+                decoder.check_encoding(body)?;
                 decoder.decode(body, row, memory)?;
                 pg_sys::tuplestore_puttupleslot(to, row);
                 crate::pg::exec::decode::clear(row);

@@ -12,10 +12,12 @@ mod harness;
 mod imports;
 mod moves;
 mod parsed_code;
+mod reading;
 mod referential;
 mod referring_code;
 mod session_user;
 mod shared;
+mod shipped_rows;
 
 use helios_tests::text;
 
