@@ -28,6 +28,7 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
     // Rows that are locked are the newest, whatever the snapshot.
     let reading = parts.iter().enumerate().filter(|(_, part)| !part.context.plan().writes());
     for (index, part) in reading {
+        part.scan.check_reader(&part.context)?;
         let Some(node) = place(&part.context)? else { continue };
         match nodes.iter_mut().find(|(known, _)| *known == node) {
             Some((_, members)) => members.push(index),
@@ -36,7 +37,9 @@ pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
     }
     for (node, members) in nodes.into_iter().filter(|(_, members)| members.len() > 1) {
         let count = members.iter().map(|&i| parts[i].context.plan().params()).max().unwrap_or(0);
-        let params = parts[members[0]].context.params(count);
+        let mut params = parts[members[0]].context.params(count);
+        // No part refers to one of them: what they mean is not the same everywhere.
+        params.drop_user_types();
         let formats: Vec<Vec<i16>> =
             members.iter().map(|&i| parts[i].context.formats()).collect::<Result<_>>()?;
         let queries: Vec<PortalQuery<'_>> = members

@@ -3,6 +3,7 @@
 use super::absent;
 use super::explain;
 use super::position;
+use super::reader::Reader;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
@@ -57,12 +58,19 @@ pub struct NodeScan {
     portal: Option<OpenPortal>,
     /// The numbers under which rows were sent to the node ahead of the statement.
     sent: Option<(NodeId, Vec<i64>)>,
+    /// The roles for which the executor readied it, and checked privileges.
+    reader: Reader,
 }
 
 impl NodeScan {
     /// Lets a part read from a portal that is open on its node.
     pub(super) fn read_from(&mut self, portal: OpenPortal) {
         self.portal = Some(portal);
+    }
+
+    /// Refuses to begin for other roles than those that the scan was made for: see [`Reader`].
+    pub(super) fn check_reader(&self, context: &ScanContext) -> Result<()> {
+        self.reader.check_begin(&context.plan())
     }
 
     /// Chooses the node of the statement: a replica if it is read-only and alone in its transaction, and the session
@@ -89,6 +97,7 @@ impl NodeScan {
         client: Option<&[i16]>,
         fetch: Option<Fetch>,
     ) -> Result<Attempt<Execution>> {
+        self.check_reader(context)?;
         if let Some(opened) = self.portal.take() {
             return opened.fetch(BATCH).map(Attempt::Done);
         }
@@ -108,6 +117,9 @@ impl NodeScan {
             return Ok(Attempt::Replan);
         };
         if params.has_user_types() {
+            if context.is_part() {
+                params.drop_user_types();
+            }
             super::remote_types::translate(&mut params, node, mode)?;
         }
         if plan.has_sources() {
@@ -263,6 +275,7 @@ impl Scan for NodeScan {
             told: false,
             portal: None,
             sent: None,
+            reader: Reader::current(),
         }
     }
 
@@ -369,6 +382,10 @@ impl NodeScan {
         if self.done || context.plan().sql().is_empty() {
             return Ok(Attempt::Done(Next::End));
         }
+        if context.is_part() {
+            // Its node was asked when the cursor was opened, and conditions are tested here as well.
+            self.check_reader(context)?;
+        }
         if self.execution.is_none() {
             if let Some(running) =
                 nesting::executing_explain().filter(|r| r.analyze && context.rows_unwanted())
@@ -430,6 +447,7 @@ impl NodeScan {
                     return Ok(Attempt::Done(Next::End));
                 }
                 Step::Suspended => {
+                    self.reader.check_next(&plan)?;
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
                     self.batch = larger_batch(self.batch, self.emitted, self.received);
                     execution.more(limit.unwrap_or(self.batch))?;

@@ -3,11 +3,13 @@
 use super::facts::{gather, node_name};
 use super::relations::{is_elsewhere, may_move};
 use super::{shipped, sizes};
+use crate::catalog;
 use crate::error::Result;
 use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::planner::{InParts, Planned};
+use crate::pg::tree::inheritance_trees;
 use crate::pg::tree::row_fence;
 use crate::pg::tree::set_aside::{self, SetAside};
 use crate::pg::tree::union_all;
@@ -38,6 +40,13 @@ pub(super) fn plan<'a>(
             &mut is_on_one_node,
         )?);
     }
+    if let Some(function) = function {
+        set_aside.extend(inheritance_trees::set_aside_trees(
+            query,
+            function,
+            &mut are_on_one_node,
+        )?);
+    }
     // Those of the tables that are read one by one, in one request for each node.
     let left = query.survey::<KnownFunctions>().relations;
     sizes::fetch(&left.iter().map(|relation| relation.oid).collect::<Vec<Oid>>())?;
@@ -49,6 +58,21 @@ pub(super) fn plan<'a>(
 /// sequence, and which one was used last matters to `lastval()`.
 pub(super) fn is_redirected(relation: Oid) -> Result<bool> {
     Ok(crate::executor::last_written().is_some() || may_move(relation)?)
+}
+
+/// Whether a table and all that inherit from it are elsewhere, and stay together.
+fn are_on_one_node(root: Oid) -> Result<bool> {
+    let mut shard = None;
+    for member in names::inheritors(root) {
+        let namespace = names::relation_namespace(member);
+        let Some(placement) = namespace.map_or(Ok(None), catalog::placement)? else {
+            return Ok(false);
+        };
+        if *shard.get_or_insert(placement.shard) != placement.shard {
+            return Ok(false);
+        }
+    }
+    Ok(shard.is_some() && is_elsewhere(root)?)
 }
 
 /// The node that has everything of a query that only reads.
@@ -71,7 +95,8 @@ pub fn namespaces(query: QueryTree<'_>) -> Result<Vec<Oid>> {
 /// About how many rows the tables on nodes have that a query reads.
 pub fn rows(query: QueryTree<'_>) -> Result<f64> {
     let relations = query.survey::<KnownFunctions>().relations;
-    let relations: Vec<Oid> = relations.iter().map(|relation| relation.oid).collect();
+    let relations: Vec<Oid> =
+        relations.iter().flat_map(|relation| names::inheritors(relation.oid)).collect();
     sizes::fetch(&relations)?;
     let mut rows = 0.0;
     for relation in relations.into_iter().filter(|oid| oid.to_u32() >= FIRST_USER_OID) {

@@ -42,6 +42,14 @@ impl Params {
         }
     }
 
+    /// Makes NULL of each parameter of such a type, for a statement that refers to none of them.
+    pub fn drop_user_types(&mut self) {
+        for (index, _) in self.user_types.drain(..) {
+            self.types[index] = pg_sys::TEXTOID.to_u32();
+            self.values[index] = (false, None);
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.types.is_empty()

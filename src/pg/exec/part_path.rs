@@ -126,6 +126,9 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
                 }
                 let rows = match set_aside::usual_rows(query) {
                     Some(rows) => rows,
+                    None if set_aside::whole_table(query).is_some() => {
+                        H::rows(query)? * selectivity(root, rel)
+                    }
                     None => H::rows(query)?,
                 };
                 (*rel).rows = pg_sys::clamp_row_est(rows);
@@ -142,6 +145,7 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
                 return Ok(());
             }
             check_reader(rel, (*entry).relid)?;
+            check_member(root, rel, number, entry)?;
             replace_paths(rel, &[pg_sys::get_rel_namespace((*entry).relid)]);
             Ok(())
         });
@@ -172,6 +176,57 @@ unsafe fn check_reader(rel: *mut pg_sys::RelOptInfo, relation: Oid) -> Result<()
         )
         .detail("The table has row security, and its node would choose the rows that the current user may see.")
         .hint("Create the view in the table's schema, or name the table in the statement."))
+    }
+}
+
+/// Refuses rows of a member of an inheritance tree that its own row security would choose: what chooses the rows of a tree are the
+/// policies of its root.
+///
+/// # Safety
+/// The arguments are the planner's own.
+unsafe fn check_member(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    number: pg_sys::Index,
+    entry: *mut pg_sys::RangeTblEntry,
+) -> Result<()> {
+    // SAFETY: by the caller's promise: the array has an element for each number if the query has a tree.
+    unsafe {
+        if (*rel).reloptkind != pg_sys::RelOptKind::RELOPT_OTHER_MEMBER_REL {
+            return Ok(());
+        }
+        let member = *(*root).append_rel_array.add(number as usize);
+        let parent = *(*root).simple_rte_array.add((*member).parent_relid as usize);
+        let is_own =
+            (*parent).rtekind != pg_sys::RTEKind::RTE_RELATION || (*parent).relid == (*entry).relid;
+        let relation = (*entry).relid;
+        if is_own
+            || pg_sys::check_enable_rls(relation, Oid::INVALID, true)
+                != pg_sys::CheckEnableRlsResult::RLS_ENABLED as c_int
+        {
+            return Ok(());
+        }
+        let name = crate::pg::catalog::names::displayed_relation_name(relation);
+        let root = crate::pg::catalog::names::displayed_relation_name((*parent).relid);
+        Err(Error::new(
+            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+            format!("cannot read table \"{root}\" member by member in a statement over several places: table \"{name}\" has row security"),
+        )
+        .detail("The statement locks rows of the table, reads it through a view, samples it, or uses its rows as a whole or their tableoid.")
+        .hint("Name the columns that the statement needs, and read the table without FOR UPDATE."))
+    }
+}
+
+/// The share of a relation's rows for which the conditions on it are true, about.
+///
+/// # Safety
+/// The arguments are the planner's own.
+unsafe fn selectivity(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptInfo) -> f64 {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let conditions = (*rel).baserestrictinfo;
+        let join = pg_sys::JoinType::JOIN_INNER;
+        pg_sys::clauselist_selectivity(root, conditions, 0, join, ptr::null_mut())
     }
 }
 

@@ -14,6 +14,7 @@ pub mod deparse_marks;
 pub mod enclosing;
 pub mod function_rules;
 pub mod grammar_check;
+pub mod inheritance_trees;
 mod insert_source;
 pub mod list;
 mod make;

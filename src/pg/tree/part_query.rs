@@ -70,10 +70,13 @@ pub(in crate::pg) unsafe fn of_relation(
     }
 }
 
-/// The relation's entry, or that of a query that was set aside, as the only one of a query.
+/// The relation's entry, or that of a query that was set aside, as the only one of a query. A query that gives the columns of a
+/// table is the table: of that, privileges are needed for nothing but the columns that are read.
 unsafe fn relation_alone(entry: *mut pg_sys::RangeTblEntry) -> *mut pg_sys::RangeTblEntry {
     // SAFETY: a valid entry; the copy is ours to change.
     unsafe {
+        let table = set_aside::of_entry(entry).and_then(|query| set_aside::whole_table(query));
+        let entry = table.unwrap_or(entry);
         let copy = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
         (*copy).securityQuals = ptr::null_mut();
         (*copy).rellockmode = pg_sys::AccessShareLock as c_int;

@@ -42,7 +42,8 @@ pub fn keep_copies(
                     && !is_target
                     && is_elsewhere((*entry).relid)?
                 {
-                    wrap(query, number, entry)?;
+                    let inner = wrap(query, number, entry)?;
+                    (*inner).cteList = pg_sys::lappend((*inner).cteList, unused_cte().cast());
                 }
             }
         }
@@ -84,12 +85,15 @@ unsafe extern "C-unwind" fn collect_queries(node: *mut pg_sys::Node, context: *m
     }
 }
 
-/// Makes a subquery of the entry with this number: `SELECT` of all columns, under the same numbers.
-unsafe fn wrap(
+/// Makes a subquery of the entry with this number: `SELECT` of all columns, under the same numbers; gives the subquery.
+///
+/// # Safety
+/// The query is valid and ours to change; the entry, one of its range table, is a table's.
+pub(super) unsafe fn wrap(
     query: *mut pg_sys::Query,
     number: usize,
     entry: *mut pg_sys::RangeTblEntry,
-) -> Result<()> {
+) -> Result<*mut pg_sys::Query> {
     // SAFETY: nodes of a valid query that is ours to change; the table is locked.
     unsafe {
         let inner = node::<pg_sys::Query>(NodeTag::T_Query);
@@ -115,8 +119,7 @@ unsafe fn wrap(
         (*reference).rtindex = 1;
         let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
         (*inner).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
-        (*inner).targetList = all_columns((*entry).relid);
-        (*inner).cteList = pg_sys::lappend(ptr::null_mut(), unused_cte().cast());
+        (*inner).targetList = columns((*entry).relid, selected_columns(query, entry));
         number_system_columns(query, number, inner)?;
 
         (*entry).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
@@ -138,8 +141,8 @@ unsafe fn wrap(
         {
             (*entry).perminfoindex = 0;
         }
+        Ok(inner)
     }
-    Ok(())
 }
 
 /// The planner merges a simple subquery with the query around it, but none with a WITH list. A WITH query that nothing reads is
@@ -158,28 +161,60 @@ unsafe fn unused_cte() -> *mut pg_sys::CommonTableExpr {
     }
 }
 
-/// A target list of all columns, where a dropped one is NULL.
-unsafe fn all_columns(relation: Oid) -> *mut pg_sys::List {
-    // SAFETY: the relation is locked; its descriptor is read while it is open.
+/// The columns that a query reads of an entry, all if that is unknown: a set of their numbers as privileges have it.
+#[cfg_attr(feature = "pg15", allow(unused_variables, reason = "the entry itself has it"))]
+unsafe fn selected_columns(
+    query: *mut pg_sys::Query,
+    entry: *mut pg_sys::RangeTblEntry,
+) -> Option<*mut pg_sys::Bitmapset> {
+    // SAFETY: a valid query and an entry of its range table, whose privileges are in the query's list.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        let (wanted, selected) = ((*entry).requiredPerms, (*entry).selectedCols);
+        #[cfg(not(feature = "pg15"))]
+        let (wanted, selected) = match (*entry).perminfoindex {
+            0 => (0, ptr::null_mut()),
+            index => {
+                let infos = (*query).rteperminfos;
+                let info = list::nth::<pg_sys::RTEPermissionInfo>(infos, index as usize - 1);
+                ((*info).requiredPerms, (*info).selectedCols)
+            }
+        };
+        let whole_row = -pg_sys::FirstLowInvalidHeapAttributeNumber;
+        (wanted & pg_sys::ACL_SELECT as pg_sys::AclMode != 0
+            && !pg_sys::bms_is_member(whole_row, selected))
+        .then_some(selected)
+    }
+}
+
+/// A target list of all columns, where one that is dropped or not among those `selected` is NULL: no privilege is needed for it.
+unsafe fn columns(relation: Oid, selected: Option<*mut pg_sys::Bitmapset>) -> *mut pg_sys::List {
+    // SAFETY: the relation is locked; its descriptor is read while it is open; a valid set.
     unsafe {
         let opened = pg_sys::relation_open(relation, pg_sys::NoLock as c_int);
         let descriptor = (*opened).rd_att;
-        let mut columns: *mut pg_sys::List = ptr::null_mut();
+        let mut targets: *mut pg_sys::List = ptr::null_mut();
         for i in 0..(*descriptor).natts as usize {
             let attribute = &*tuple_attribute(descriptor, i);
             let number = attribute.attnum;
             let value: *mut pg_sys::Expr = if attribute.attisdropped {
                 pg_sys::makeNullConst(pg_sys::INT4OID, -1, Oid::INVALID).cast()
+            } else if selected.is_some_and(|selected| {
+                let member = c_int::from(number) - pg_sys::FirstLowInvalidHeapAttributeNumber;
+                !pg_sys::bms_is_member(member, selected)
+            }) {
+                let (of_type, modifier) = (attribute.atttypid, attribute.atttypmod);
+                pg_sys::makeNullConst(of_type, modifier, attribute.attcollation).cast()
             } else {
                 let (of_type, modifier) = (attribute.atttypid, attribute.atttypmod);
                 pg_sys::makeVar(1, number, of_type, modifier, attribute.attcollation, 0).cast()
             };
             let name = pg_sys::pstrdup(attribute.attname.data.as_ptr());
             let column = pg_sys::makeTargetEntry(value, number, name, false);
-            columns = pg_sys::lappend(columns, column.cast());
+            targets = pg_sys::lappend(targets, column.cast());
         }
         pg_sys::relation_close(opened, pg_sys::NoLock as c_int);
-        columns
+        targets
     }
 }
 

@@ -241,6 +241,35 @@ pub(in crate::pg) unsafe fn of_entry<'a>(
     }
 }
 
+/// The entry of the table whose columns are all that a query gives, under the same numbers; NULL may stand for some.
+pub(in crate::pg) fn whole_table(query: QueryTree<'_>) -> Option<*mut pg_sys::RangeTblEntry> {
+    // SAFETY: a valid query; the casts follow the tags.
+    unsafe {
+        let query = query.as_ptr();
+        if is_worth_it(query)
+            || subqueries::changes_or_locks(query)
+            || !(*query).cteList.is_null()
+            || (*query).hasTargetSRFs
+            || list::len((*query).rtable) != 1
+            || !(*(*query).jointree).quals.is_null()
+        {
+            return None;
+        }
+        let is_column = |target: *mut pg_sys::TargetEntry| {
+            let value = (*target).expr.cast::<pg_sys::Node>();
+            match (*value).type_ {
+                NodeTag::T_Const => (*value.cast::<pg_sys::Const>()).constisnull,
+                NodeTag::T_Var => (*value.cast::<pg_sys::Var>()).varattno == (*target).resno,
+                _ => false,
+            }
+        };
+        let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, 0);
+        ((*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
+            && list::iter::<pg_sys::TargetEntry>((*query).targetList).all(is_column))
+        .then_some(entry)
+    }
+}
+
 /// About how many rows a query gives whose form tells it; None if that depends on its tables.
 pub(in crate::pg) fn usual_rows(query: QueryTree<'_>) -> Option<f64> {
     /// Groups that PostgreSQL expects where it has no statistics.

@@ -10,6 +10,7 @@
 mod catalogs;
 mod clone_schema;
 mod generator;
+mod inheritance;
 mod like;
 mod made_from_queries;
 mod policies;
@@ -19,3 +20,4 @@ mod sequences;
 mod set_schema;
 mod start_time;
 mod statements;
+mod user_types;

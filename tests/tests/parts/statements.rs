@@ -24,7 +24,13 @@ fn listed_statements_answer_as_on_one_server() {
     for client in [&mut plain, &mut helios] {
         client
             .batch_execute(
-                "CREATE SEQUENCE fa.numbers START 1000; CREATE SEQUENCE fl.numbers START 2000",
+                "CREATE SEQUENCE fa.numbers START 1000; CREATE SEQUENCE fl.numbers START 2000; \
+                 CREATE TABLE fa.tree (gone int, id int, k int, s text) PARTITION BY RANGE (id); ALTER TABLE fa.tree DROP COLUMN gone; \
+                 CREATE TABLE fa.tree_low PARTITION OF fa.tree FOR VALUES FROM (0) TO (4); \
+                 CREATE TABLE fa.tree_high PARTITION OF fa.tree FOR VALUES FROM (4) TO (100) PARTITION BY LIST (k); \
+                 CREATE TABLE fa.tree_rest PARTITION OF fa.tree_high DEFAULT; INSERT INTO fa.tree SELECT id, k, s FROM fa.t; \
+                 CREATE TABLE fb.old (id int, k int); CREATE TABLE fb.new (s text) INHERITS (fb.old); \
+                 INSERT INTO fb.old SELECT id, k FROM fb.t WHERE id < 5; INSERT INTO fb.new SELECT id, k, s FROM fb.t WHERE id > 3",
             )
             .unwrap();
     }

@@ -244,3 +244,28 @@ CREATE TABLE fa.bare (id int, c int CHECK (c < 5)); INSERT INTO fa.bare SELECT i
 SELECT (SELECT count(*) FROM (SELECT id FROM fa.t WHERE fa.t.k = l.k UNION ALL SELECT id FROM fb.t UNION ALL SELECT id FROM fc.t) x) FROM fl.t l ORDER BY l.id
 WITH c AS (SELECT id FROM fl.t) SELECT (SELECT sum(x.id) FROM (SELECT id FROM c UNION ALL SELECT id FROM fa.t UNION ALL SELECT id FROM fb.t) x), (SELECT count(*) FROM c)
 SELECT l.id, x.n FROM fl.t l, LATERAL (SELECT count(*) AS n FROM (SELECT id FROM fa.t UNION ALL SELECT l.k UNION ALL SELECT id FROM fb.t WHERE fb.t.id > l.id) u WHERE u.id > 2) x ORDER BY 1
+-- Partitioned tables and inheritance trees: fa.tree and fb.old.
+SELECT p.id, l.s FROM fa.tree p JOIN fl.t l USING (id)
+SELECT * FROM fa.tree NATURAL JOIN fb.old
+SELECT * FROM fa.tree p LEFT JOIN fb.old o ON o.k = p.k AND o.id > 2
+SELECT p.id, p FROM fa.tree p JOIN fl.t USING (id)
+SELECT p.tableoid::regclass, o.tableoid::regclass, count(*) FROM fa.tree p JOIN fb.old o USING (id) GROUP BY 1, 2
+SELECT j FROM (fa.tree p JOIN fb.old o USING (id)) AS j
+SELECT o.id FROM ONLY fb.old o JOIN fa.tree USING (id)
+SELECT p.k, count(*), max(p.s) FROM fa.tree p JOIN fl.t l USING (id) GROUP BY p.k HAVING count(*) > 1
+SELECT l.id FROM fl.t l WHERE EXISTS (SELECT FROM fa.tree p WHERE p.k = l.k AND p.id <> l.id) AND l.k IN (SELECT k FROM fb.old)
+SELECT l.id, x.* FROM fl.t l, LATERAL (SELECT p.s FROM fa.tree p WHERE p.id > l.id ORDER BY p.id LIMIT 2) x
+SELECT id, k FROM fa.tree UNION ALL SELECT id, k FROM fb.old UNION ALL SELECT id, k FROM fl.t
+SELECT count(*), sum(k) FROM (SELECT id, k FROM fa.tree UNION ALL SELECT id, k FROM fb.old) u WHERE id > 3
+SELECT p.id FROM fa.tree p JOIN fb.old o ON o.id = p.id AND p.s IS NOT NULL WHERE p.k IS NULL OR p.id BETWEEN 2 AND 6
+UPDATE fl.t SET s = p.s FROM fa.tree p WHERE p.id = fl.t.id AND p.k > 1 RETURNING fl.t.id, fl.t.s, p.k
+UPDATE temporary SET s = o.k::text FROM fb.old o JOIN fa.tree p USING (id) WHERE o.id = temporary.id
+DELETE FROM fl.t USING fa.tree p, fb.old o WHERE p.id = o.id AND o.id = fl.t.id RETURNING fl.t.*
+MERGE INTO fl.t l USING (SELECT p.id, p.s FROM fa.tree p JOIN fb.old USING (id)) x ON x.id = l.id WHEN MATCHED THEN UPDATE SET s = x.s WHEN NOT MATCHED THEN INSERT (id, s) VALUES (x.id + 500, x.s)
+SELECT l.id FROM fl.t l JOIN fa.tree p USING (id) WHERE p.k = 1 FOR UPDATE OF l
+SELECT p.id, p.s FROM fa.tree p JOIN fb.t USING (id) FOR UPDATE OF p
+INSERT INTO fb.t (id, s) SELECT p.id + 200, p.s FROM fa.tree p WHERE p.k > 1 RETURNING id, s
+UPDATE fb.t SET s = p.s FROM fa.tree p WHERE p.id = fb.t.id RETURNING fb.t.id, p.s
+WITH p AS MATERIALIZED (SELECT * FROM fa.tree) SELECT p.*, o.k FROM p JOIN fb.old o USING (id)
+SELECT id FROM fa.tree TABLESAMPLE BERNOULLI (100) JOIN fl.t USING (id)
+SELECT DISTINCT p.s FROM fa.tree p, fb.old o WHERE p.k < o.k AND p.id = 3

@@ -8,6 +8,7 @@
 )]
 
 mod change_copy;
+mod cursors;
 mod harness;
 mod imports;
 mod moves;
