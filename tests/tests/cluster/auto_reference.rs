@@ -93,49 +93,49 @@ fn every_way_to_a_foreign_key_makes_a_reference_table() {
 fn client_is_told_and_rollback_takes_it_back() {
     let cluster = Cluster::shared();
     let mut client = cluster.connect();
-    schemas(&mut client, "told");
+    schemas(&mut client, "fk_told");
     client
         .batch_execute(
-            "CREATE TABLE told.t (id int PRIMARY KEY); CREATE TABLE told.chain (id int PRIMARY KEY REFERENCES told.t); \
-             ALTER TABLE told.t ADD FOREIGN KEY (id) REFERENCES told.chain DEFERRABLE INITIALLY DEFERRED; \
-             BEGIN; INSERT INTO told.t VALUES (1); INSERT INTO told.chain VALUES (1); COMMIT",
+            "CREATE TABLE fk_told.t (id int PRIMARY KEY); CREATE TABLE fk_told.chain (id int PRIMARY KEY REFERENCES fk_told.t); \
+             ALTER TABLE fk_told.t ADD FOREIGN KEY (id) REFERENCES fk_told.chain DEFERRABLE INITIALLY DEFERRED; \
+             BEGIN; INSERT INTO fk_told.t VALUES (1); INSERT INTO fk_told.chain VALUES (1); COMMIT",
         )
         .unwrap();
-    let create = "CREATE TABLE told_1.t (id int REFERENCES told.chain)";
+    let create = "CREATE TABLE fk_told_1.t (id int REFERENCES fk_told.chain)";
     for end in ["ROLLBACK", "SAVEPOINT s; ROLLBACK TO s; ROLLBACK"] {
         client.batch_execute(&format!("BEGIN; {create}; {end}")).unwrap();
-        assert!(references(&mut client, "told").is_empty());
-        client.batch_execute("UPDATE told.t SET id = 1").unwrap();
+        assert!(references(&mut client, "fk_told").is_empty());
+        client.batch_execute("UPDATE fk_told.t SET id = 1").unwrap();
     }
     client
         .batch_execute(&format!(
             "DO $$ BEGIN {create}; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END $$"
         ))
         .unwrap();
-    assert!(references(&mut client, "told").is_empty());
-    let there = "SELECT to_regclass('told.t'), to_regclass('told.chain'), count(*) FROM pg_namespace \
+    assert!(references(&mut client, "fk_told").is_empty());
+    let there = "SELECT to_regclass('fk_told.t'), to_regclass('fk_told.chain'), count(*) FROM pg_namespace \
                  WHERE nspname LIKE 'helios\\_reference%'";
     for number in 1..=2 {
         assert_eq!(rows(&mut cluster.connect_to_node(number), there), ["NULL|NULL|0"]);
     }
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notices = told.clone();
+    let fk_told = Arc::new(Mutex::new(Vec::new()));
+    let notices = fk_told.clone();
     let mut listening = cluster.coordinator().config(DATABASE);
     listening.notice_callback(move |notice| {
         notices.lock().unwrap().push(format!("{}: {}", notice.severity(), notice.message()));
     });
     listening.connect(NoTls).unwrap().batch_execute(create).unwrap();
     assert_eq!(
-        *told.lock().unwrap(),
+        *fk_told.lock().unwrap(),
         [
-            "NOTICE: table told.t is now a reference table",
-            "NOTICE: table told.chain is now a reference table"
+            "NOTICE: table fk_told.t is now a reference table",
+            "NOTICE: table fk_told.chain is now a reference table"
         ]
     );
-    assert_eq!(references(&mut client, "told"), ["chain", "t"]);
-    same_everywhere(cluster, "told.chain");
-    client.batch_execute("DROP TABLE told_1.t; TRUNCATE told.t, told.chain").unwrap();
-    assert!(same_everywhere(cluster, "told.chain").is_empty());
+    assert_eq!(references(&mut client, "fk_told"), ["chain", "t"]);
+    same_everywhere(cluster, "fk_told.chain");
+    client.batch_execute("DROP TABLE fk_told_1.t; TRUNCATE fk_told.t, fk_told.chain").unwrap();
+    assert!(same_everywhere(cluster, "fk_told.chain").is_empty());
 }
 
 /// A setting in the configuration files of all servers is the coordinator's business only.

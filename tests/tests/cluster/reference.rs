@@ -96,7 +96,7 @@ fn reference_table_is_read_where_the_tenant_is() {
     client.batch_execute("INSERT INTO a.city SELECT id, id FROM country WHERE id > 40").unwrap();
     assert_eq!(rows(&mut client, "SELECT count(*) FROM a.city"), ["14"]);
     let both = "SELECT FROM a.city JOIN b.city USING (id) JOIN country c USING (id)";
-    refused(&mut client, both, "0A000", "2 nodes");
+    client.batch_execute(both).unwrap();
 }
 
 #[test]
@@ -152,8 +152,9 @@ fn every_kind_of_write_reaches_every_node() {
 fn writes_that_could_differ_are_refused() {
     let cluster = Cluster::start(2);
     let mut client = countries(&cluster);
-    refused(&mut client, "SELECT * FROM a.city, country FOR UPDATE", "0A000", "after OF");
-    client.batch_execute("SELECT * FROM a.city, country FOR UPDATE OF city").unwrap();
+    for of in ["", "OF city", "OF country"] {
+        client.batch_execute(&format!("SELECT * FROM a.city, country FOR UPDATE {of}")).unwrap();
+    }
     client
         .batch_execute(
             "CREATE FUNCTION a.f() RETURNS void LANGUAGE plpgsql AS \
