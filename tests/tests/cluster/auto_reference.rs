@@ -118,15 +118,15 @@ fn client_is_told_and_rollback_takes_it_back() {
     for number in 1..=2 {
         assert_eq!(rows(&mut cluster.connect_to_node(number), there), ["NULL|NULL|0"]);
     }
-    let fk_told = Arc::new(Mutex::new(Vec::new()));
-    let notices = fk_told.clone();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let notices = heard.clone();
     let mut listening = cluster.coordinator().config(DATABASE);
     listening.notice_callback(move |notice| {
         notices.lock().unwrap().push(format!("{}: {}", notice.severity(), notice.message()));
     });
     listening.connect(NoTls).unwrap().batch_execute(create).unwrap();
     assert_eq!(
-        *fk_told.lock().unwrap(),
+        *heard.lock().unwrap(),
         [
             "NOTICE: table fk_told.t is now a reference table",
             "NOTICE: table fk_told.chain is now a reference table"
