@@ -3,7 +3,7 @@
 
 use super::facts::{Facts, gather, node_name};
 use super::relations::{OnNode, is_missing, is_remote};
-use super::{sizes, unsupported};
+use super::{local_functions, sizes, unsupported};
 use crate::catalog::{self, NodeId};
 use crate::error::{Error, Result};
 use crate::executor::absent;
@@ -30,14 +30,14 @@ impl Places for Target {
         let Facts { touched, .. } = gather(survey)?;
         Ok(match route::route(&touched, &node_name) {
             Route::Here => {
-                survey.bound.is_none()
+                local_functions::check(survey).is_ok()
                     && !survey.set_config
                     && touched
                         .iter()
                         .all(|thing| matches!(thing, Touched::Reference { write: false, .. }))
             }
             Route::Node { node, .. } => {
-                node == self.node.0 && survey.bound.is_none() && !survey.set_config
+                node == self.node.0 && local_functions::check(survey).is_ok() && !survey.set_config
             }
             Route::Parts | Route::Refused(_) => false,
         })

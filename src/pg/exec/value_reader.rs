@@ -55,10 +55,17 @@ unsafe extern "C-unwind" {
         values: *mut Datum,
         nulls: *mut bool,
     );
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
     fn heap_form_tuple(
         columns: pg_sys::TupleDesc,
         values: *mut Datum,
         nulls: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    fn heap_form_tuple(
+        columns: pg_sys::TupleDesc,
+        values: *const Datum,
+        nulls: *const bool,
     ) -> pg_sys::HeapTuple;
     fn heap_copy_tuple_as_datum(tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> Datum;
 }
