@@ -3,12 +3,11 @@
 //! On one server a statement has one snapshot. Two statements on a node have one each under READ COMMITTED, so their portals
 //! are opened by one call on the node, which has one snapshot for all of them.
 
-use super::scan::NodeScan;
 use crate::catalog::NodeId;
 use crate::error::Result;
 use crate::pg::exec::custom_scan::{Attempt, Part, ScanContext};
 use crate::pg::session::xact;
-use crate::transaction::{self, PortalQuery};
+use crate::transaction::{self, OpenPortal, PortalQuery};
 
 /// The node that a part asks; None if its schema has moved since it was planned, and the part is planned again when its turn
 /// comes.
@@ -19,8 +18,16 @@ pub fn place(context: &ScanContext) -> Result<Option<NodeId>> {
     })
 }
 
+/// The scan of a part.
+pub trait PartScan {
+    /// Refuses to begin for other roles than those that it was made for.
+    fn check_reader(&self, context: &ScanContext) -> Result<()>;
+    /// Lets it read from a portal that is open on its node.
+    fn read_from(&mut self, portal: OpenPortal);
+}
+
 /// Opens the portals of parts that share a node.
-pub fn open_together(parts: &mut [Part<'_, NodeScan>]) -> Result<()> {
+pub fn open_together<S: PartScan>(parts: &mut [Part<'_, S>]) -> Result<()> {
     if parts.len() < 2 || xact::has_one_snapshot() {
         return Ok(());
     }

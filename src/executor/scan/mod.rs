@@ -1,17 +1,18 @@
 //! The plan node that runs one statement on one node.
 
+mod to_client;
+
 use super::absent;
 use super::explain;
+use super::parts::PartScan;
 use super::position;
 use super::reader::Reader;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Part, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::nesting;
 use crate::pg::exec::remote_plan::PlanView;
-use crate::pg::session::client;
 use crate::pg::session::xact;
 use crate::remote::{Statement, Value};
 use crate::settings::{self, ReadFrom};
@@ -27,8 +28,6 @@ const BATCH: u32 = 1000;
 const LARGEST_BATCH: u32 = 50_000;
 /// About how many bytes of rows are fetched at a time at most, since they are kept if the session is needed in between.
 const BATCH_BYTES: u64 = 4 << 20;
-/// Number of rows passed to the client between two checks for interrupts.
-const ROWS_BETWEEN_CHECKS: u64 = 64;
 
 /// Execution state of a statement on a node.
 pub struct NodeScan {
@@ -63,16 +62,6 @@ pub struct NodeScan {
 }
 
 impl NodeScan {
-    /// Lets a part read from a portal that is open on its node.
-    pub(super) fn read_from(&mut self, portal: OpenPortal) {
-        self.portal = Some(portal);
-    }
-
-    /// Refuses to begin for other roles than those that the scan was made for: see [`Reader`].
-    pub(super) fn check_reader(&self, context: &ScanContext) -> Result<()> {
-        self.reader.check_begin(&context.plan())
-    }
-
     /// Chooses the node of the statement: a replica if it is read-only and alone in its transaction, and the session
     /// wants it.
     fn place(&mut self, context: &ScanContext, alone: bool) -> Result<Attempt<NodeId>> {
@@ -204,58 +193,20 @@ impl NodeScan {
     }
 }
 
-impl NodeScan {
-    /// Runs the statement, and passes its rows to the client unchanged; counts them.
-    fn pass_on(
-        &mut self,
-        context: &mut ScanContext,
-        to: &ClientRows<'_>,
-        rows: &mut u64,
-        counted: &mut Counted,
-    ) -> Result<Attempt<()>> {
-        let started = self.start(context, Some(&to.formats), Some(Fetch::All))?;
-        let Attempt::Done(mut execution) = started else { return Ok(Attempt::Replan) };
-        if !std::mem::replace(&mut self.told, true) {
-            (to.begin)();
-        }
-        let mut forward = |row: &[u8]| {
-            if !to.records.is_empty() {
-                check_records(row, &to.records)?;
-            }
-            (to.send)(row)?;
-            counted.row(row.len());
-            *rows += 1;
-            if (*rows).is_multiple_of(ROWS_BETWEEN_CHECKS) {
-                client::check_for_interrupts();
-            }
-            Ok(())
-        };
-        loop {
-            let step = execution.step(&mut forward);
-            let plan = context.plan();
-            if let Step::Complete(tag) = step.map_err(|error| failed(&plan, error))? {
-                self.done = true;
-                let changed = frames::rows_affected(&tag).unwrap_or(0);
-                counted.done(changed.saturating_sub(*rows));
-                return Ok(Attempt::Done(()));
-            }
-        }
-    }
-}
-
 /// The error of a plan's statement: with its position in the client's text, and what a missing relation lacks.
 fn failed(plan: &PlanView<'_>, error: Error) -> Error {
     let error = absent::explain(error, plan.namespaces());
     position::relocate(error, plan.offset(), plan.sql())
 }
 
-/// Whether a failed statement can simply be run again: it is read-only and alone in its transaction, and the connection
-/// failed. The node may be back already, or another of its servers may be the primary now.
-fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
-    let lost = error.is(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE)
-        || error.is(PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN)
-        || error.is(PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN);
-    lost && !context.plan().writes() && super::mode() == Mode::Autocommit
+impl PartScan for NodeScan {
+    fn check_reader(&self, context: &ScanContext) -> Result<()> {
+        self.reader.check_begin(&context.plan())
+    }
+
+    fn read_from(&mut self, portal: OpenPortal) {
+        self.portal = Some(portal);
+    }
 }
 
 impl Scan for NodeScan {
@@ -308,7 +259,7 @@ impl Scan for NodeScan {
         let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
         // Errors on a replica only count if the primary fails, too.
         self.refuses_copies = self.on_copy;
-        let repeat = |error| self.on_copy || is_worth_repeating(context, error);
+        let repeat = |error| self.on_copy || to_client::is_worth_repeating(context, error);
         if rows == 0 && outcome.as_ref().is_err_and(repeat) {
             outcome = self.pass_on(context, to, &mut rows, &mut counted);
         }
@@ -463,41 +414,4 @@ fn larger_batch(batch: u32, rows: u64, bytes: u64) -> u32 {
     let in_bytes = BATCH_BYTES * rows.max(1) / bytes.max(1);
     let most = u32::try_from(in_bytes).unwrap_or(LARGEST_BATCH).clamp(BATCH, LARGEST_BATCH);
     batch.saturating_mul(4).min(most)
-}
-
-/// A record in binary format contains the OIDs of its columns' types, which are different here for user-defined types.
-///
-/// Errors: 0A000 if a record of the row has a column of such a type.
-fn check_records(row: &[u8], records: &[usize]) -> Result<()> {
-    let malformed = |_| {
-        Error::new(PgSqlErrorCode::ERRCODE_PROTOCOL_VIOLATION, "malformed row received from a node")
-    };
-    let values: Vec<Option<&[u8]>> =
-        frames::columns(row).and_then(|columns| columns.collect()).map_err(malformed)?;
-    let portable = records.iter().all(|&i| match values.get(i) {
-        Some(Some(record)) => record_types(record).all(|oid| oid < FIRST_USER_OID),
-        _ => true,
-    });
-    if portable {
-        return Ok(());
-    }
-    Err(Error::new(
-        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-        "cannot send an anonymous record with columns of user-defined types in binary format",
-    )
-    .hint("Request the text format, or select the columns individually."))
-}
-
-/// Type OIDs of the columns of a record in binary format.
-fn record_types(record: &[u8]) -> impl Iterator<Item = u32> {
-    let number =
-        |at: usize| record.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
-    let mut at = 4;
-    std::iter::from_fn(move || {
-        let oid = number(at)?;
-        // A length of -1 is NULL, without bytes.
-        let length = number(at + 4)? as i32;
-        at += 8 + usize::try_from(length).unwrap_or(0);
-        Some(oid)
-    })
 }
