@@ -19,7 +19,6 @@ use crate::settings::{self, ReadFrom};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, OpenPortal, Step};
 use helios_core::frames;
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use std::collections::VecDeque;
 
 /// Number of rows fetched at a time if the executor does not specify one; it grows while they are read.
@@ -259,7 +258,7 @@ impl Scan for NodeScan {
         let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
         // Errors on a replica only count if the primary fails, too.
         self.refuses_copies = self.on_copy;
-        let repeat = |error| self.on_copy || to_client::is_worth_repeating(context, error);
+        let repeat = |error| self.on_copy || Self::is_worth_repeating(context, error);
         if rows == 0 && outcome.as_ref().is_err_and(repeat) {
             outcome = self.pass_on(context, to, &mut rows, &mut counted);
         }

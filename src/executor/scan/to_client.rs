@@ -50,15 +50,15 @@ impl NodeScan {
             }
         }
     }
-}
 
-/// Whether a failed statement can simply be run again: it is read-only and alone in its transaction, and the connection
-/// failed. The node may be back already, or another of its servers may be the primary now.
-pub(super) fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
-    let lost = error.is(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE)
-        || error.is(PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN)
-        || error.is(PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN);
-    lost && !context.plan().writes() && crate::executor::mode() == Mode::Autocommit
+    /// Whether a failed statement can simply be run again: it is read-only and alone in its transaction, and the connection
+    /// failed. The node may be back already, or another of its servers may be the primary now.
+    pub(super) fn is_worth_repeating(context: &ScanContext, error: &Error) -> bool {
+        let lost = error.is(PgSqlErrorCode::ERRCODE_CONNECTION_FAILURE)
+            || error.is(PgSqlErrorCode::ERRCODE_ADMIN_SHUTDOWN)
+            || error.is(PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN);
+        lost && !context.plan().writes() && crate::executor::mode() == Mode::Autocommit
+    }
 }
 
 /// A record in binary format contains the OIDs of its columns' types, which are different here for user-defined types.
