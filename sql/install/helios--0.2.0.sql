@@ -527,9 +527,11 @@ CREATE FUNCTION helios.change_copy(role text, schema text, "table" text, stateme
 COMMENT ON FUNCTION helios.change_copy(text, text, text, bytea, text)
     IS 'on a node: changes the copy of a reference table as the given role if the coordinator has signed the request; returns the number of rows changed';
 
--- Statements that create the copy of a reference table on a node: its owner creates it in schema "place", where it is
--- filled, and then the other statements follow. It has no sequences, which are used on the coordinator only, no foreign
--- keys to other reference tables, which are checked on the coordinator, and none of the table's triggers.
+-- Statements that create the copy of a reference table on a node, in order. All that contains expressions is created by its
+-- owner in schema "place": parsing a literal may already run code of his, for instance the check of a domain. The first
+-- statement creates the table, which is filled before the others; those not by the owner put it in its place. The copy has no
+-- sequences, which are used on the coordinator only, no foreign keys to other reference tables, which are checked on the
+-- coordinator, and none of the table's triggers.
 CREATE FUNCTION helios.reference_definition(reference regclass, place name)
     RETURNS TABLE (by_owner boolean, statement text)
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -563,18 +565,22 @@ BEGIN
                 UNION ALL
                 SELECT 2, k.oid::bigint, format('CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid))
                   FROM pg_constraint k WHERE k.conrelid = reference AND k.contype = 'c') AS p;
+    RETURN QUERY
+        SELECT true, format('ALTER TABLE %s ADD CONSTRAINT %I %s', made, k.conname, pg_get_constraintdef(k.oid))
+          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x') ORDER BY k.oid;
+    -- The deparsed definition begins with these words.
+    RETURN QUERY
+        SELECT true, format('CREATE %sINDEX %I ON %s', d.uniqueness, d.relname, made)
+                     || substr(pg_get_indexdef(d.indexrelid), length(format('CREATE %sINDEX %I ON %s', d.uniqueness, d.relname, name)) + 1)
+          FROM (SELECT i.indexrelid, c.relname, CASE WHEN i.indisunique THEN 'UNIQUE ' END AS uniqueness
+                  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                 WHERE i.indrelid = reference AND i.indisvalid
+                   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = reference)) AS d
+         ORDER BY d.indexrelid;
     RETURN QUERY VALUES (false, format('ALTER TABLE %s SET SCHEMA %s', made,
                                        (SELECT quote_ident(n.nspname) FROM pg_class c
                                           JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference))),
                         (false, format('DROP SCHEMA %I RESTRICT', place));
-    RETURN QUERY
-        SELECT false, format('ALTER TABLE %s ADD CONSTRAINT %I %s', name, k.conname, pg_get_constraintdef(k.oid))
-          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x') ORDER BY k.oid;
-    RETURN QUERY
-        SELECT false, pg_get_indexdef(i.indexrelid) FROM pg_index i
-         WHERE i.indrelid = reference AND i.indisvalid
-           AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = reference)
-         ORDER BY i.indexrelid;
     RETURN QUERY
         SELECT false, format('REVOKE ALL ON %s FROM PUBLIC, %I', name, owner) FROM pg_class
          WHERE oid = reference AND relacl IS NOT NULL;

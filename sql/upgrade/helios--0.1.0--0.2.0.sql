@@ -448,3 +448,66 @@ COMMENT ON COLUMN pg_catalog.helios_transactions.state
 COMMENT ON COLUMN pg_catalog.helios_transactions.prepared IS 'when it was prepared';
 COMMENT ON COLUMN pg_catalog.helios_transactions.age IS 'time since it was prepared';
 COMMENT ON COLUMN pg_catalog.helios_transactions.error IS 'why the node did not answer';
+
+-- Indexes and constraints of the copies are created by the owner as well.
+CREATE OR REPLACE FUNCTION helios.reference_definition(reference regclass, place name)
+    RETURNS TABLE (by_owner boolean, statement text)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made text := (SELECT format('%I.%I', place, c.relname) FROM pg_class c WHERE c.oid = reference);
+    name text := (SELECT format('%I.%I', n.nspname, c.relname)
+                    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference);
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = reference);
+BEGIN
+    RETURN QUERY
+        SELECT true, format('CREATE TABLE %s (%s)%s', made, string_agg(p.part, ', ' ORDER BY p.kind, p.number),
+                            (SELECT ' WITH (' || array_to_string(reloptions, ', ') || ')' FROM pg_class WHERE oid = reference))
+          FROM (SELECT 1 AS kind, a.attnum::bigint AS number,
+                       concat_ws(' ', quote_ident(a.attname), format_type(a.atttypid, a.atttypmod),
+                          CASE WHEN a.attcollation <> t.typcollation
+                               THEN (SELECT format('COLLATE %I.%I', n.nspname, l.collname)
+                                       FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
+                                      WHERE l.oid = a.attcollation) END,
+                          CASE WHEN a.attgenerated <> ''
+                               THEN format('GENERATED ALWAYS AS (%s)%s', pg_get_expr(d.adbin, d.adrelid),
+                                           CASE WHEN a.attgenerated = 's' THEN ' STORED' END)
+                               WHEN d.oid IS NOT NULL AND NOT EXISTS (
+                                    SELECT FROM pg_depend p JOIN pg_class s ON s.oid = p.refobjid AND s.relkind = 'S'
+                                     WHERE p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid
+                                       AND p.refclassid = 'pg_class'::regclass)
+                               THEN format('DEFAULT %s', pg_get_expr(d.adbin, d.adrelid)) END,
+                          CASE WHEN a.attnotnull THEN 'NOT NULL' END) AS part
+                  FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+                       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+                 WHERE a.attrelid = reference AND a.attnum > 0 AND NOT a.attisdropped
+                UNION ALL
+                SELECT 2, k.oid::bigint, format('CONSTRAINT %I %s', k.conname, pg_get_constraintdef(k.oid))
+                  FROM pg_constraint k WHERE k.conrelid = reference AND k.contype = 'c') AS p;
+    RETURN QUERY
+        SELECT true, format('ALTER TABLE %s ADD CONSTRAINT %I %s', made, k.conname, pg_get_constraintdef(k.oid))
+          FROM pg_constraint k WHERE k.conrelid = reference AND k.contype IN ('p', 'u', 'x') ORDER BY k.oid;
+    -- The deparsed definition begins with these words.
+    RETURN QUERY
+        SELECT true, format('CREATE %sINDEX %I ON %s', d.uniqueness, d.relname, made)
+                     || substr(pg_get_indexdef(d.indexrelid), length(format('CREATE %sINDEX %I ON %s', d.uniqueness, d.relname, name)) + 1)
+          FROM (SELECT i.indexrelid, c.relname, CASE WHEN i.indisunique THEN 'UNIQUE ' END AS uniqueness
+                  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+                 WHERE i.indrelid = reference AND i.indisvalid
+                   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = reference)) AS d
+         ORDER BY d.indexrelid;
+    RETURN QUERY VALUES (false, format('ALTER TABLE %s SET SCHEMA %s', made,
+                                       (SELECT quote_ident(n.nspname) FROM pg_class c
+                                          JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = reference))),
+                        (false, format('DROP SCHEMA %I RESTRICT', place));
+    RETURN QUERY
+        SELECT false, format('REVOKE ALL ON %s FROM PUBLIC, %I', name, owner) FROM pg_class
+         WHERE oid = reference AND relacl IS NOT NULL;
+    RETURN QUERY
+        SELECT false, format('GRANT %s%s ON %s TO %s%s', a.privilege_type, g.part, name,
+                      CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END,
+                      CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' END)
+          FROM (SELECT relacl, '' FROM pg_class WHERE oid = reference
+                UNION ALL
+                SELECT attacl, format(' (%I)', attname) FROM pg_attribute
+                 WHERE attrelid = reference AND NOT attisdropped) AS g(acl, part), aclexplode(g.acl) AS a;
+END $$;

@@ -1,8 +1,8 @@
 //! The copy of a reference table on a node, with its rows.
 //!
-//! Invariant: code written by the table's owner (generated columns, checks, indexes) runs with the owner's privileges
-//! only. So the table is created and filled by the owner, in a temporary schema where he may do that; then a superuser
-//! moves it to its place. Indexes are left to PostgreSQL, which switches to the table's owner for them.
+//! Invariant: code written by the table's owner (generated columns, checks, indexes, the literals in them) runs with the
+//! owner's privileges only. So the table is created and filled by the owner, in a temporary schema where he may do that,
+//! with its constraints and indexes; then a superuser moves it to its place.
 
 use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
@@ -76,8 +76,11 @@ pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     run(&format!("CREATE SCHEMA {place} AUTHORIZATION {role}"))?;
     run("SAVEPOINT helios_owner")?;
     run(&format!("SELECT helios.run_as({role_literal})"))?;
-    by_owner.iter().try_for_each(|statement| run(&statement.text))?;
+    // The first statement creates the table; indexes and constraints follow when it is filled.
+    let mut by_owner = by_owner.iter();
+    by_owner.next().map_or(Ok(()), |create_table| run(&create_table.text))?;
     copy_rows(node, table, &place)?;
+    by_owner.try_for_each(|statement| run(&statement.text))?;
     run("RELEASE SAVEPOINT helios_owner")?;
     // The owner's code may have changed the session's settings, in particular search_path.
     transaction::forget_settings_of(node);

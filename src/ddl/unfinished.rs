@@ -9,6 +9,7 @@ use super::send;
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::pg::catalog::names;
+use crate::pg::catalog::privileges::RunAs;
 use crate::pg::error::{catch_cancel, notify};
 use crate::pg::exec::nesting::commit_and_begin;
 use crate::pg::session::own_settings::OwnSettings;
@@ -65,7 +66,9 @@ impl Scope {
 
 /// An index of a table.
 struct Index {
+    /// Of the table and the index.
     schema: String,
+    table: String,
     name: String,
     /// Whether it is valid, ready and live; see [`VALID`].
     marks: String,
@@ -76,7 +79,7 @@ struct Index {
 impl Index {
     fn query(scope: &Scope) -> String {
         format!(
-            "SELECT n.nspname::text, i.relname::text, concat_ws(',', x.indisvalid, x.indisready, x.indislive),
+            "SELECT n.nspname::text, t.relname::text, i.relname::text, concat_ws(',', x.indisvalid, x.indisready, x.indislive),
                     pg_catalog.pg_get_indexdef(i.oid),
                     EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conindid = i.oid)::text
                FROM pg_catalog.pg_index x JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
@@ -87,8 +90,9 @@ impl Index {
     }
 
     /// A row of [`Index::query`].
-    fn read([schema, name, marks, definition, is_of_constraint]: [String; 5]) -> Self {
-        Self { schema, name, marks, definition, is_of_constraint: is_of_constraint == "true" }
+    fn read([schema, table, name, marks, definition, is_of_constraint]: [String; 6]) -> Self {
+        let is_of_constraint = is_of_constraint == "true";
+        Self { schema, table, name, marks, definition, is_of_constraint }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -173,6 +177,7 @@ pub(super) fn follow(node: NodeId, scope: &Scope, dropping: bool) -> Result<()> 
         let _settings = OwnSettings::begin(&[(c"lock_timeout", LOCK_TIMEOUT)]);
         changes.iter().try_for_each(|change| match change {
             Change::Definition(sql) => locally(|| sql::run(sql, &[])),
+            Change::Parsed { table, text } => parse_as_owner(table, text),
             Change::Catalog(sql) => catalog::as_owner(|| sql::run(sql, &[])),
         })
     })
@@ -207,10 +212,20 @@ pub(super) fn follow_checks(node: NodeId, partition: Oid) -> Result<()> {
         if !known.iter().any(|(other, _)| *other == constraint) {
             let (table, constraint) = (qualified(schema, name), identifier(&constraint));
             let add = format!("ALTER TABLE ONLY {table} ADD CONSTRAINT {constraint} {definition}");
-            locally(|| sql::run(&add, &[]))?;
+            parse_as_owner(&table, &add)?;
         }
     }
     Ok(())
+}
+
+/// Runs a statement with expressions of a table's owner as the owner, because parsing literals may run his code. As the user
+/// if he has not the owner's privileges: then PostgreSQL refuses it.
+fn parse_as_owner(table: &str, text: &str) -> Result<()> {
+    let owner = "SELECT c.relowner FROM pg_catalog.pg_class c
+                  WHERE c.oid = pg_catalog.to_regclass($1) AND pg_catalog.pg_has_role(c.relowner, 'USAGE')";
+    let owner = sql::one::<Oid>(owner, &[table.into()])?;
+    let _as_owner = owner.map(RunAs::restricted);
+    locally(|| sql::run(text, &[]))
 }
 
 /// The flags of a usable index.
@@ -220,6 +235,8 @@ const VALID: &str = "t,t,t";
 enum Change {
     /// As the user.
     Definition(String),
+    /// A definition with expressions of the owner of a table.
+    Parsed { table: String, text: String },
     /// A mark that no statement sets.
     Catalog(String),
 }
@@ -232,7 +249,10 @@ fn index_changes(index: &Index, here: &[Index]) -> Vec<Change> {
         Some(shell) if shell.marks == marks => return changes,
         Some(_) => {}
         None if index.is_of_constraint => return changes,
-        None => changes.push(Change::Definition(index.definition.clone())),
+        None => changes.push(Change::Parsed {
+            table: qualified(&index.schema, &index.table),
+            text: index.definition.clone(),
+        }),
     }
     let [valid, ready, live] = [0, 1, 2].map(|at| marks.split(',').nth(at).unwrap_or("t"));
     if shell.is_some() || marks != VALID {
@@ -255,9 +275,10 @@ fn detach_changes(pending: &Detached, here: &[Detached]) -> Result<Vec<Change>> 
     let arguments = [partition.as_str().into(), check.as_str().into()];
     if !check.is_empty() && sql::read_one::<bool>(has_check, &arguments)? == Some(false) {
         let check = identifier(check);
-        changes.push(Change::Definition(format!(
-            "ALTER TABLE ONLY {partition} ADD CONSTRAINT {check} {check_definition}"
-        )));
+        changes.push(Change::Parsed {
+            table: partition.clone(),
+            text: format!("ALTER TABLE ONLY {partition} ADD CONSTRAINT {check} {check_definition}"),
+        });
     }
     if !here.iter().any(|other| other.partition == *partition && other.parent == *parent) {
         changes.push(Change::Catalog(format!(

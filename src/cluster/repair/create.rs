@@ -129,13 +129,18 @@ fn make(subject: &Subject, entry: &Entry, statements: &str, runs_code: bool) -> 
     })
 }
 
-fn owner_who_may(entry: &Entry, schema: &str) -> Result<Oid> {
+/// Whether a role may create objects in a schema.
+pub(super) fn may_create(role: &str, schema: &str) -> Result<bool> {
     let may = format!(
         "SELECT pg_catalog.has_schema_privilege({0}, {1}, 'CREATE') AND pg_catalog.has_schema_privilege({0}, {1}, 'USAGE')",
-        literal(&entry.owner),
+        literal(role),
         literal(schema)
     );
-    if sql::one::<bool>(&may, &[])? == Some(true) {
+    Ok(sql::one::<bool>(&may, &[])? == Some(true))
+}
+
+fn owner_who_may(entry: &Entry, schema: &str) -> Result<Oid> {
+    if may_create(&entry.owner, schema)? {
         return acting::role_named(&entry.owner);
     }
     let message = format!(

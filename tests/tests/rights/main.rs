@@ -11,6 +11,7 @@ mod change_copy;
 mod harness;
 mod imports;
 mod moves;
+mod parsed_code;
 mod referential;
 mod referring_code;
 mod session_user;
