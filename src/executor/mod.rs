@@ -12,6 +12,7 @@ pub mod function_calls;
 pub mod function_rules;
 pub mod locate;
 pub mod position;
+mod reader;
 mod redirect;
 pub mod reference_change;
 pub mod reference_text;
@@ -27,4 +28,4 @@ pub mod session_state;
 pub mod utility;
 
 pub use locate::{locate, locate_or_replan};
-pub use session_state::{last_written, mode, note_write};
+pub use session_state::{last_written, mode, note_local_sequence, note_write};

@@ -86,6 +86,9 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     }
     let Some(namespace) = relation_namespace(relation) else { return Ok(None) };
     if stays_here(namespace)? {
+        if call == SequenceCall::Advance {
+            super::note_local_sequence();
+        }
         return Ok(None);
     }
     let name = name_as_literal(namespace, relation);
@@ -100,7 +103,10 @@ pub fn sequence(relation: Oid, call: SequenceCall) -> Result<Option<i64>> {
     let Attempt::Done(node) = super::locate_or_replan(std::iter::once(namespace))? else {
         return Ok(None); // it has just been undistributed
     };
-    super::note_write(namespace);
+    // The others leave lastval() as it is.
+    if call == SequenceCall::Advance {
+        super::note_write(namespace);
+    }
     let rows = transaction::query(node, sql.as_bytes(), super::mode())?;
     let value = rows.first().and_then(|row| row.first()?.as_deref()?.parse().ok());
     value.map(Some).ok_or_else(|| {

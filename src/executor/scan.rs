@@ -2,6 +2,7 @@
 
 use super::explain;
 use super::position;
+use super::reader::Reader;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
@@ -42,6 +43,8 @@ pub struct NodeScan {
     refuses_copies: bool,
     /// The client, who gets the rows unchanged, has received their description.
     told: bool,
+    /// The roles for which the executor readied it, and checked privileges.
+    reader: Reader,
 }
 
 impl NodeScan {
@@ -67,6 +70,7 @@ impl NodeScan {
         fetch: Option<Fetch>,
     ) -> Result<Attempt<Execution>> {
         let plan = context.plan();
+        self.reader.check_begin(&plan)?;
         let mut params = context.params(plan.params());
         let mode = super::mode();
         let fetch = match fetch {
@@ -221,6 +225,7 @@ impl Scan for NodeScan {
             on_copy: false,
             refuses_copies: false,
             told: false,
+            reader: Reader::current(),
         }
     }
 
@@ -350,6 +355,7 @@ impl NodeScan {
                     return Ok(Attempt::Done(Next::End));
                 }
                 Step::Suspended => {
+                    self.reader.check_next(&plan)?;
                     let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
                     execution.more(limit.unwrap_or(BATCH))?;
                     self.counted.resumed();

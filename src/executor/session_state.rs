@@ -16,6 +16,11 @@ pub fn note_write(namespace: Oid) {
     LAST_WRITTEN.set(Some(namespace));
 }
 
+/// Records that a sequence on this server has been advanced.
+pub fn note_local_sequence() {
+    LAST_WRITTEN.set(None);
+}
+
 /// The namespace on a node in which this session wrote last; its node knows `lastval()`.
 pub fn last_written() -> Option<Oid> {
     LAST_WRITTEN.get()

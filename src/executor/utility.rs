@@ -155,7 +155,7 @@ pub fn call(view: &CallView, command: &pg::tree::statement::Statement) -> Result
         reuse: false,
         columns: view.columns(),
     };
-    let mut output = view.output();
+    let mut output = view.output()?;
     run(&remote, &mut params, &mut |row| match &mut output {
         Some(output) => output.row(row),
         None => Ok(()),

@@ -31,7 +31,7 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
     let facts = gather(&survey)?;
     match route::route(&facts.touched, &node_name) {
         Route::Here => {
-            survey.redirect::<KnownFunctions>(may_move)?;
+            survey.redirect::<KnownFunctions>(is_redirected)?;
             Ok(Planned::Here)
         }
         Route::Refused(reason) => {
@@ -40,7 +40,7 @@ pub(super) fn decide(query: QueryTree<'_>, source: &[u8]) -> Result<Planned> {
                 .hint(reason.hint))
         }
         Route::Node { .. } if facts.catalogs && catalogs::suffice(&survey, &facts.namespaces)? => {
-            survey.redirect::<KnownFunctions>(may_move)?;
+            survey.redirect::<KnownFunctions>(is_redirected)?;
             Ok(Planned::Here)
         }
         Route::Node { node, .. } => {
@@ -63,6 +63,12 @@ fn node_name(id: i32) -> String {
     }
 }
 
+/// Whether a call of a function on this relation is redirected: the relation may have moved when the statement runs, or it is a
+/// sequence, and which one was used last matters to `lastval()`.
+fn is_redirected(relation: Oid) -> Result<bool> {
+    Ok(crate::executor::last_written().is_some() || may_move(relation)?)
+}
+
 /// Looks up the locations of everything that `survey` found.
 fn gather(survey: &Survey) -> Result<Facts> {
     let mut facts = Facts::default();
@@ -74,7 +80,8 @@ fn gather(survey: &Survey) -> Result<Facts> {
             facts.add_remote(namespace, false)?;
         }
     }
-    if survey.lastval {
+    // A statement that itself advances a sequence refers to that one.
+    if survey.lastval && survey.data_arguments.iter().all(|argument| !argument.write) {
         facts.add_last_value()?;
     }
     Ok(facts)
@@ -133,17 +140,16 @@ impl Facts {
 
     /// `lastval()` refers to the sequence last used, on the server where this session last wrote.
     fn add_last_value(&mut self) -> Result<()> {
-        // A statement that itself advances a sequence refers to that one.
-        if !self.namespaces.is_empty() {
-            return Ok(());
+        let last = crate::executor::last_written();
+        let placement = last.map_or(Ok(None), catalog::placement)?;
+        if let Some(namespace) = last
+            && self.namespaces.is_empty()
+        {
+            // Nothing else says where to go.
+            self.add_remote(namespace, false)?;
         }
-        let remote = match crate::executor::last_written() {
-            Some(namespace) => self.add_remote(namespace, false)?,
-            None => false,
-        };
-        if !remote {
-            self.touched.push(Touched::LastValue { node: None });
-        }
+        let node = placement.map(|placement| placement.node.0);
+        self.touched.push(Touched::LastValue { node });
         Ok(())
     }
 }

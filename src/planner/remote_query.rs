@@ -130,7 +130,7 @@ fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Resu
 ///
 /// Errors: 0A000 if the rewritten query cannot be expressed in SQL.
 fn expanded(query: QueryTree<'_>) -> Result<Text> {
-    if query.cannot_be_deparsed() {
+    if query.cannot_be_deparsed() || query.changes_view_in_with() {
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             "cannot change rows of a distributed table through this view or function",

@@ -224,11 +224,27 @@ impl ScanContext {
     /// Stores a row (the body of a DataRow message, text format) in the scan's slot.
     pub fn store(&mut self, row: &[u8]) -> Result<()> {
         let slot = self.slot();
-        let state = self.state();
-        // SAFETY: the decoder was made for this slot in `begin`; the expression context belongs to this node.
+        // SAFETY: the decoder was made for this slot; the expression context belongs to this node.
         unsafe {
-            let memory = (*state.css.ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
-            (*state.decoder).decode(row, slot, memory)
+            let memory = (*(*self.node).ss.ps.ps_ExprContext).ecxt_per_tuple_memory;
+            self.decoder()?.decode(row, slot, memory)
+        }
+    }
+
+    /// Rows that go to the client as they are need none, so it is made when it is wanted.
+    fn decoder(&mut self) -> Result<&mut RowDecoder> {
+        let slot = self.slot();
+        let estate = self.estate();
+        let state = self.state();
+        // SAFETY: the slot has its descriptor from ExecInitCustomScan; the decoder is dropped with the State.
+        unsafe {
+            if state.decoder.is_null() {
+                let before = pg_sys::MemoryContextSwitchTo((*estate).es_query_cxt);
+                let decoder = RowDecoder::new((*slot).tts_tupleDescriptor);
+                pg_sys::MemoryContextSwitchTo(before);
+                state.decoder = Box::into_raw(Box::new(decoder?));
+            }
+            Ok(&mut *state.decoder)
         }
     }
 
@@ -287,7 +303,7 @@ fn new_state<S: Scan>() -> *mut pg_sys::Node {
 unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     let state = state.cast::<State>();
     // SAFETY: runs once, when the State's memory is freed; the scan was created by `new_state` for this type; the decoder
-    // was created by `begin`, or is null.
+    // was created by `decoder`, or is null.
     unsafe {
         drop(Box::from_raw((*state).scan.cast::<S>()));
         if !(*state).decoder.is_null() {
@@ -296,20 +312,12 @@ unsafe extern "C-unwind" fn drop_state<S: Scan>(state: *mut c_void) {
     }
 }
 
+/// The executor has readied the scan's slot; nothing is done before the first row is wanted.
 unsafe extern "C-unwind" fn begin(
-    node: *mut pg_sys::CustomScanState,
+    _node: *mut pg_sys::CustomScanState,
     _estate: *mut pg_sys::EState,
     _flags: c_int,
 ) {
-    // SAFETY: called by ExecInitCustomScan with a State of ours.
-    unsafe {
-        trampoline((), || {
-            let slot = (*node).ss.ss_ScanTupleSlot;
-            let decoder = RowDecoder::new((*slot).tts_tupleDescriptor);
-            (*node.cast::<State>()).decoder = Box::into_raw(Box::new(decoder));
-            Ok(())
-        })
-    }
 }
 
 unsafe extern "C-unwind" fn exec<S: Scan>(

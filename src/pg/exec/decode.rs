@@ -2,29 +2,14 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
-use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
+use crate::pg::exec::value_reader::ValueReader;
+use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode};
 use std::ffi::c_char;
 use std::ptr;
 
-unsafe extern "C-unwind" {
-    // Called for every column of every row, so a single guard protects the whole row.
-    fn InputFunctionCall(
-        function: *mut pg_sys::FmgrInfo,
-        text: *mut c_char,
-        element_type: Oid,
-        typmod: i32,
-    ) -> pg_sys::Datum;
-}
-
-struct Column {
-    function: pg_sys::FmgrInfo,
-    element_type: Oid,
-    typmod: i32,
-}
-
 /// Decodes the rows of one result.
 pub struct RowDecoder {
-    columns: Vec<Column>,
+    columns: Vec<ValueReader>,
     /// Values of the row, each terminated by NUL.
     text: Vec<u8>,
     /// Start of each value in `text`; `None` for NULL.
@@ -32,23 +17,21 @@ pub struct RowDecoder {
 }
 
 impl RowDecoder {
+    /// Errors: those of [`ValueReader::new`].
+    ///
     /// # Safety
     /// `descriptor` is valid; the decoder is used within the memory context that is current now.
-    pub(in crate::pg) unsafe fn new(descriptor: pg_sys::TupleDesc) -> Self {
-        // SAFETY: lookups for valid attributes; fn_mcxt becomes the current memory context.
+    pub(in crate::pg) unsafe fn new(descriptor: pg_sys::TupleDesc) -> Result<Self> {
+        // SAFETY: lookups for valid attributes.
         let columns = unsafe {
             (0..(*descriptor).natts as usize)
                 .map(|i| {
                     let attribute = tuple_attribute(descriptor, i);
-                    let (mut input, mut element_type) = (Oid::INVALID, Oid::INVALID);
-                    let mut function = pg_sys::FmgrInfo::default();
-                    pg_sys::getTypeInputInfo((*attribute).atttypid, &mut input, &mut element_type);
-                    pg_sys::fmgr_info(input, &mut function);
-                    Column { function, element_type, typmod: (*attribute).atttypmod }
+                    ValueReader::new((*attribute).atttypid, (*attribute).atttypmod, false)
                 })
-                .collect()
+                .collect::<Result<_>>()?
         };
-        Self { columns, text: Vec::new(), starts: Vec::new() }
+        Ok(Self { columns, text: Vec::new(), starts: Vec::new() })
     }
 
     /// Stores a row in `slot`, with its values in `memory`.
@@ -71,18 +54,12 @@ impl RowDecoder {
                 let before = pg_sys::CurrentMemoryContext;
                 pg_sys::CurrentMemoryContext = memory;
                 for i in 0..count {
-                    let column = columns.add(i);
-                    let value = match *starts.add(i) {
-                        Some(start) => text.add(start).cast::<c_char>(),
+                    let value: *mut c_char = match *starts.add(i) {
+                        Some(start) => text.add(start).cast(),
                         None => ptr::null_mut(),
                     };
                     *(*slot).tts_isnull.add(i) = value.is_null();
-                    *(*slot).tts_values.add(i) = InputFunctionCall(
-                        &mut (*column).function,
-                        value,
-                        (*column).element_type,
-                        (*column).typmod,
-                    );
+                    *(*slot).tts_values.add(i) = ValueReader::read(columns.add(i), value, 0);
                 }
                 pg_sys::CurrentMemoryContext = before;
             });

@@ -8,6 +8,7 @@ use crate::pg::error::trampoline;
 use crate::pg::exec::params::Params;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::result_columns::{self, ResultColumns};
+use crate::pg::exec::value_reader::ValueReader;
 use crate::pg::tree::list;
 use crate::pg::tree::{ParamUse, QueryTree};
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode};
@@ -156,7 +157,10 @@ pub unsafe fn evaluate<H: EvaluateHooks>(fcinfo: pg_sys::FunctionCallInfo) -> pg
         let value = trampoline(pg_sys::Datum::null(), || {
             let computed = H::evaluate(arguments(fcinfo)?)?;
             *out = computed.is_none();
-            Ok(computed.map_or(pg_sys::Datum::null(), |text| input(fcinfo, &text)))
+            Ok(match computed {
+                Some(text) => input(fcinfo, &text)?,
+                None => pg_sys::Datum::null(),
+            })
         });
         (*fcinfo).isnull = is_null;
         value
@@ -205,13 +209,11 @@ unsafe fn arguments(fcinfo: pg_sys::FunctionCallInfo) -> Result<Evaluation> {
 }
 
 /// Converts text to a value of the call's result type.
-unsafe fn input(fcinfo: pg_sys::FunctionCallInfo, text: &[u8]) -> pg_sys::Datum {
+unsafe fn input(fcinfo: pg_sys::FunctionCallInfo, text: &[u8]) -> Result<pg_sys::Datum> {
     let text = CString::new(text).unwrap_or_default();
-    // SAFETY: lookups for the result type of the call's own expression.
+    // SAFETY: the result type of the call's own expression; the reader is used at once.
     unsafe {
         let of_type = pg_sys::get_fn_expr_rettype((*fcinfo).flinfo);
-        let (mut function, mut element_type) = (Oid::INVALID, Oid::INVALID);
-        pg_sys::getTypeInputInfo(of_type, &mut function, &mut element_type);
-        pg_sys::OidInputFunctionCall(function, text.as_ptr().cast_mut(), element_type, -1)
+        Ok(ValueReader::new(of_type, -1, false)?.read_text(&text))
     }
 }

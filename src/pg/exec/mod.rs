@@ -22,3 +22,4 @@ pub mod row_trigger;
 pub mod shell_locks;
 pub mod table_rows;
 pub mod triggers;
+mod value_reader;

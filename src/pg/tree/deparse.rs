@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::tree::QueryTree;
-use crate::pg::tree::{deparse_marks, list};
+use crate::pg::tree::{deparse_marks, insert_source, list};
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
 use std::ptr;
@@ -23,15 +23,35 @@ pub fn rewritten_text(query: QueryTree<'_>) -> Result<Vec<u8>> {
     // SAFETY: the copy is ours to change; its target list holds TargetEntry nodes.
     unsafe {
         let copy = pg_sys::copyObjectImpl(query.as_ptr().cast()).cast::<pg_sys::Query>();
+        make_insert_readable(copy);
+        for cte in list::iter::<pg_sys::CommonTableExpr>((*copy).cteList) {
+            make_insert_readable((*cte).ctequery.cast());
+        }
+        deparse(copy)
+    }
+}
+
+/// Undoes what the rewriter has done to an INSERT and SQL cannot express.
+///
+/// # Safety
+/// `query` is valid and ours to change.
+unsafe fn make_insert_readable(query: *mut pg_sys::Query) {
+    // SAFETY: by the caller's promise; its target list holds TargetEntry nodes.
+    unsafe {
+        if (*query).commandType != pg_sys::CmdType::CMD_INSERT {
+            return;
+        }
         let mut kept: *mut pg_sys::List = ptr::null_mut();
-        for entry in list::iter::<pg_sys::TargetEntry>((*copy).targetList) {
+        for entry in list::iter::<pg_sys::TargetEntry>((*query).targetList) {
             let expr = (*entry).expr.cast::<pg_sys::Node>();
             if expr.is_null() || (*expr).type_ != NodeTag::T_NextValueExpr {
                 kept = pg_sys::lappend(kept, entry.cast());
             }
         }
-        (*copy).targetList = kept;
-        deparse(copy)
+        (*query).targetList = kept;
+        if insert_source::is_needed(query) {
+            insert_source::make(query);
+        }
     }
 }
 

@@ -54,6 +54,38 @@ impl<'a> QueryTree<'a> {
             || !matches!(q.commandType, CMD_SELECT | CMD_INSERT)
     }
 
+    /// Whether what is written is a table that the statement names itself: its checks are those of row-level security, which the
+    /// node adds by itself.
+    fn changes_named_table(self) -> bool {
+        // SAFETY: a valid query; its checks are a list of WithCheckOption, its range table one of entries.
+        unsafe {
+            let query = self.get();
+            let target = query.resultRelation as usize;
+            let mut checks = list::iter::<pg_sys::WithCheckOption>(query.withCheckOptions);
+            if target == 0 || checks.any(|check| (*check).kind == pg_sys::WCOKind::WCO_VIEW_CHECK) {
+                return false;
+            }
+            let entry = list::nth::<pg_sys::RangeTblEntry>(query.rtable, target - 1);
+            (*entry).relkind as u8 != pg_sys::RELKIND_VIEW && is_checked_as_caller(query, entry)
+        }
+    }
+
+    /// Whether a WITH query changes rows of something else than a table that it names.
+    pub fn changes_view_in_with(self) -> bool {
+        // SAFETY: a valid query, whose WITH list is of CommonTableExpr.
+        unsafe {
+            let mut ctes = list::iter::<pg_sys::CommonTableExpr>(self.get().cteList);
+            ctes.any(|cte| {
+                let query = QueryTree::new((*cte).ctequery.cast());
+                query.is_some_and(|query| {
+                    query.get().resultRelation > 0
+                        && query.cannot_be_deparsed()
+                        && !query.changes_named_table()
+                })
+            })
+        }
+    }
+
     /// Whether this is a procedural language's assignment to an array element or record field, which cannot be written
     /// as a query.
     pub fn assigns_element(self) -> bool {
@@ -113,4 +145,28 @@ pub enum Source {
     InsteadRule,
     /// A query that a rule runs in addition to the statement.
     AlsoRule,
+}
+
+/// Whether an entry is checked with the privileges of the current user, and not with those of a view's owner.
+///
+/// # Safety
+/// Both are valid and belong together.
+unsafe fn is_checked_as_caller(query: &pg_sys::Query, entry: *const pg_sys::RangeTblEntry) -> bool {
+    #[cfg(feature = "pg15")]
+    {
+        let _ = query;
+        // SAFETY: by the caller's promise.
+        unsafe { (*entry).checkAsUser == pg_sys::Oid::INVALID }
+    }
+    #[cfg(not(feature = "pg15"))]
+    {
+        // SAFETY: by the caller's promise: the number is that of a member of the list.
+        unsafe {
+            let number = (*entry).perminfoindex as usize;
+            number == 0 || {
+                let info = list::nth::<pg_sys::RTEPermissionInfo>(query.rteperminfos, number - 1);
+                (*info).checkAsUser == pg_sys::Oid::INVALID
+            }
+        }
+    }
 }

@@ -197,12 +197,13 @@ impl CallView {
     }
 
     /// Starts the output of the result row; `None` if the procedure returns none.
-    pub fn output(&self) -> Option<RowOutput<'_>> {
+    pub fn output(&self) -> Result<Option<RowOutput<'_>>> {
         // SAFETY: an analyzed CALL; the descriptor is palloc'd or null.
         unsafe {
             let descriptor = pg_sys::CallStmtResultDesc(self.statement);
             (!descriptor.is_null() && (*descriptor).natts > 0)
                 .then(|| RowOutput::new(self.dest, descriptor))
+                .transpose()
         }
     }
 }
@@ -218,9 +219,10 @@ pub struct RowOutput<'a> {
 impl RowOutput<'_> {
     /// # Safety
     /// Both are valid and outlive the lifetime of the output.
-    unsafe fn new(dest: *mut pg_sys::DestReceiver, descriptor: pg_sys::TupleDesc) -> Self {
+    unsafe fn new(dest: *mut pg_sys::DestReceiver, descriptor: pg_sys::TupleDesc) -> Result<Self> {
         // SAFETY: by the caller's promise; the guard's closure owns nothing.
         unsafe {
+            let decoder = RowDecoder::new(descriptor)?;
             let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, &pg_sys::TTSOpsVirtual);
             let startup = (*dest).rStartup;
             pg_sys::ffi::pg_guard_ffi_boundary(|| {
@@ -228,7 +230,7 @@ impl RowOutput<'_> {
                     startup(dest, pg_sys::CmdType::CMD_SELECT as c_int, descriptor);
                 }
             });
-            Self { dest, call: PhantomData, slot, decoder: RowDecoder::new(descriptor) }
+            Ok(Self { dest, call: PhantomData, slot, decoder })
         }
     }
 

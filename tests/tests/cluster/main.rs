@@ -34,6 +34,7 @@ mod reference;
 mod reference_definitions;
 mod reference_removal;
 mod repair;
+mod rewritten_inserts;
 mod roles;
 mod rows_as_told;
 mod server_functions;

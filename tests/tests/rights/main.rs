@@ -8,10 +8,12 @@
 )]
 
 mod change_copy;
+mod cursors;
 mod harness;
 mod imports;
 mod moves;
 mod parsed_code;
+mod reading;
 mod referential;
 mod referring_code;
 mod session_user;
