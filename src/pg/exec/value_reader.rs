@@ -55,10 +55,17 @@ unsafe extern "C-unwind" {
         values: *mut Datum,
         nulls: *mut bool,
     );
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
     fn heap_form_tuple(
         columns: pg_sys::TupleDesc,
         values: *mut Datum,
         nulls: *mut bool,
+    ) -> pg_sys::HeapTuple;
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    fn heap_form_tuple(
+        columns: pg_sys::TupleDesc,
+        values: *const Datum,
+        nulls: *const bool,
     ) -> pg_sys::HeapTuple;
     fn heap_copy_tuple_as_datum(tuple: pg_sys::HeapTuple, columns: pg_sys::TupleDesc) -> Datum;
 }
@@ -105,7 +112,7 @@ struct Record {
 }
 
 impl ValueReader {
-    /// A reader of values of this type; `binary` only if [`is_read_in_binary`](super::decode::is_read_in_binary).
+    /// A reader of values of this type in text form, or in binary form, which only some types have.
     ///
     /// Errors: 0A000 if values of the type cannot be read without running constraints of domains.
     ///

@@ -127,7 +127,7 @@ const CHANGES: &[(Side, &str)] = &[
 
 /// Views in another schema that refer to this one, with all their properties.
 const VIEWS: &str = "
-    CREATE SCHEMA looking; GRANT USAGE ON SCHEMA looking TO repairer;
+    CREATE SCHEMA looking; GRANT USAGE, CREATE ON SCHEMA looking TO repairer;
     CREATE VIEW looking.people AS SELECT id, mail::text AS mail, doc FROM everything.users WHERE id > 0 WITH LOCAL CHECK OPTION;
     CREATE VIEW looking.twice AS SELECT p.id, o.net FROM looking.people p JOIN everything.orders o ON o.owner = p.id;
     COMMENT ON VIEW looking.people IS 'of people'; COMMENT ON COLUMN looking.people.doc IS 'doc';

@@ -36,7 +36,7 @@ fn cursors_give_nobody_elses_rows() {
     let cluster = Cluster::shared();
     set_up(cluster);
     let mut opener = cluster.connect_as("opener");
-    assert_eq!(text(&mut opener, "SELECT near.own()"), ["8"]);
+    assert_eq!(text(&mut opener, "SELECT near.own()"), ["4"]);
     for (isolation, query) in [
         ("READ COMMITTED", "SELECT id FROM cursors.t"),
         ("REPEATABLE READ", "SELECT id FROM cursors.t"),
