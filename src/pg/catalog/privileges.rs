@@ -221,6 +221,23 @@ catalog_table! {
     }
 }
 
+/// The type that a domain is based on, if code in the domain's definition may run for the current user: its owner is this user,
+/// or a superuser.
+pub fn base_of_trusted_domain(of_type: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    // SAFETY: the tuple is released after its field was copied; a lookup of an existing role.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(of_type));
+        if tuple.is_null() {
+            return None;
+        }
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+        let (owner, base) = (form.typowner, form.typbasetype);
+        pg_sys::ReleaseSysCache(tuple);
+        (owner == pg_sys::GetUserId() || pg_sys::superuser_arg(owner)).then_some(base)
+    }
+}
+
 /// Owner of an extension, if it exists.
 pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
     const OID: Column<Extension, pg_sys::Oid> = Column::named("oid");

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::catalog::privileges;
 use crate::pg::catalog::types::{self, tuple_attribute};
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -307,7 +308,7 @@ unsafe fn check_range(of_type: Oid, range: Oid) -> Result<()> {
     // SAFETY: by the caller's promise.
     let subtype = unsafe { pg_sys::get_range_subtype(range) };
     // SAFETY: as above.
-    if unsafe { !is_or_contains_domain(subtype)? } {
+    if unsafe { !is_or_contains_domain(subtype)? || runs_trusted_code(subtype)? } {
         return Ok(());
     }
     // SAFETY: as above.
@@ -317,6 +318,22 @@ unsafe fn check_range(of_type: Oid, range: Oid) -> Result<()> {
     Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
         .detail(format!("That would run constraints of {subtype}, which reading must not."))
         .hint(format!("Select the value alone, or define a range with the subtype {base}.")))
+}
+
+/// Whether a domain, and those that it is based on, have owners whose code may run for the current user.
+///
+/// # Safety
+/// The type exists.
+unsafe fn runs_trusted_code(domain: Oid) -> Result<bool> {
+    let mut of_type = domain;
+    // SAFETY: by the caller's promise; a domain is based on a type that exists.
+    unsafe {
+        while pg_sys::get_typtype(of_type) as u8 == pg_sys::TYPTYPE_DOMAIN {
+            let Some(base) = privileges::base_of_trusted_domain(of_type) else { return Ok(false) };
+            of_type = base;
+        }
+        Ok(!contains_domains(of_type)?)
+    }
 }
 
 /// Gives the function's result its type.
