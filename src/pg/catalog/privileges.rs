@@ -221,21 +221,28 @@ catalog_table! {
     }
 }
 
-/// The type that a domain is based on, if code in the domain's definition may run for the current user: its owner is this user,
-/// or a superuser.
-pub fn base_of_trusted_domain(of_type: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    // SAFETY: the tuple is released after its field was copied; a lookup of an existing role.
+/// The type that a domain is based on at last, if code in its definition, and in those of the domains between, may run for the
+/// current user: their owners are this user or superusers.
+pub fn base_of_trusted_domain(domain: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let mut of_type = domain;
+    // SAFETY: the tuple is released after its fields were copied; lookups of existing types and roles.
     unsafe {
-        let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
-        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(of_type));
-        if tuple.is_null() {
-            return None;
+        while pg_sys::get_typtype(of_type) as u8 == pg_sys::TYPTYPE_DOMAIN {
+            let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(of_type));
+            if tuple.is_null() {
+                return None;
+            }
+            let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+            let (owner, base) = (form.typowner, form.typbasetype);
+            pg_sys::ReleaseSysCache(tuple);
+            if owner != pg_sys::GetUserId() && !pg_sys::superuser_arg(owner) {
+                return None;
+            }
+            of_type = base;
         }
-        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-        let (owner, base) = (form.typowner, form.typbasetype);
-        pg_sys::ReleaseSysCache(tuple);
-        (owner == pg_sys::GetUserId() || pg_sys::superuser_arg(owner)).then_some(base)
     }
+    Some(of_type)
 }
 
 /// Owner of an extension, if it exists.
