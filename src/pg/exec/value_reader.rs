@@ -258,7 +258,7 @@ fn is_built_in(of_type: Oid) -> bool {
 
 /// Whether the input function of a type that is no domain itself calls those of domains.
 ///
-/// Errors: 0A000 for ranges over domains with constraints.
+/// Errors: 0A000 for ranges over domains whose owner's code may not run for the current user.
 ///
 /// # Safety
 /// The type exists.

@@ -43,9 +43,7 @@ pub(in crate::pg) unsafe fn is_needed(query: *mut pg_sys::Query) -> bool {
 ///
 /// # Safety
 /// `query` is valid.
-pub(in crate::pg) unsafe fn values(
-    query: *mut pg_sys::Query,
-) -> impl Iterator<Item = *mut pg_sys::TargetEntry> {
+unsafe fn values(query: *mut pg_sys::Query) -> impl Iterator<Item = *mut pg_sys::TargetEntry> {
     // SAFETY: by the caller's promise: the target list is of TargetEntry.
     unsafe {
         list::iter::<pg_sys::TargetEntry>((*query).targetList).filter(|&entry| {
@@ -68,60 +66,41 @@ unsafe fn number_of_source(query: *mut pg_sys::Query) -> Option<usize> {
     }
 }
 
-/// Makes the subquery, of which the target list has the columns then.
+/// Makes the subquery, of which the target list has the columns then. Nothing is done to an INSERT that reads from nothing.
 ///
 /// # Safety
 /// `query` is an INSERT, and ours to change.
-pub(in crate::pg) unsafe fn make(query: *mut pg_sys::Query) -> *mut pg_sys::Query {
+pub(in crate::pg) unsafe fn make(query: *mut pg_sys::Query) {
     // SAFETY: by the caller's promise; what is made are complete nodes.
     unsafe {
+        let Some(number) = number_of_source(query) else { return };
         let source = node::<pg_sys::Query>(NodeTag::T_Query);
         (*source).commandType = pg_sys::CmdType::CMD_SELECT;
         (*source).canSetTag = true;
         (*source).hasSubLinks = (*query).hasSubLinks;
-        let number = number_of_source(query);
-        let entry = match number {
-            Some(number) => {
-                let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
-                let moved = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
-                // What refers to the WITH queries of the INSERT is one level deeper then.
-                match (*moved).rtekind {
-                    pg_sys::RTEKind::RTE_SUBQUERY => {
-                        pg_sys::IncrementVarSublevelsUp((*moved).subquery.cast(), 1, 1);
-                    }
-                    _ => pg_sys::IncrementVarSublevelsUp((*moved).values_lists.cast(), 1, 0),
-                }
-                (*moved).inFromCl = true;
-                (*source).rtable = pg_sys::lappend(ptr::null_mut(), moved.cast());
-                entry.write_bytes(0, 1);
-                entry
+        let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
+        let moved = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
+        // What refers to the WITH queries of the INSERT is one level deeper then.
+        match (*moved).rtekind {
+            pg_sys::RTEKind::RTE_SUBQUERY => {
+                pg_sys::IncrementVarSublevelsUp((*moved).subquery.cast(), 1, 1);
             }
-            None => {
-                let entry = pg_sys::palloc0(size_of::<pg_sys::RangeTblEntry>());
-                (*query).rtable = pg_sys::lappend((*query).rtable, entry);
-                let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
-                (*reference).rtindex = list::len((*query).rtable) as c_int;
-                (*(*query).jointree).fromlist = pg_sys::lappend(ptr::null_mut(), reference.cast());
-                entry.cast()
-            }
-        };
-        let varno = number.unwrap_or_else(|| list::len((*query).rtable)) as c_int;
+            _ => pg_sys::IncrementVarSublevelsUp((*moved).values_lists.cast(), 1, 0),
+        }
+        (*moved).inFromCl = true;
+        (*source).rtable = pg_sys::lappend(ptr::null_mut(), moved.cast());
+        entry.write_bytes(0, 1);
         let reference = node::<pg_sys::RangeTblRef>(NodeTag::T_RangeTblRef);
         (*reference).rtindex = 1;
-        let from = match number {
-            Some(_) => pg_sys::lappend(ptr::null_mut(), reference.cast()),
-            None => ptr::null_mut(),
-        };
+        let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
         (*source).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
+        let varno = number as c_int;
         let mut names: *mut pg_sys::List = ptr::null_mut();
         for target in values(query) {
             // The server that runs the text makes the values fit their columns, which rejects what a cast would cut off.
             let value = pg_sys::strip_implicit_coercions((*target).expr.cast());
-            match number {
-                // Columns and defaults, in which there are no subqueries.
-                Some(_) => pg_sys::ChangeVarNodes(value, varno, 1, 0),
-                None => pg_sys::IncrementVarSublevelsUp(value, 1, 0),
-            }
+            // Columns and defaults, in which there are no subqueries.
+            pg_sys::ChangeVarNodes(value, varno, 1, 0);
             let column = list::len((*source).targetList) as pg_sys::AttrNumber + 1;
             let given = pg_sys::makeTargetEntry(value.cast(), column, (*target).resname, false);
             (*source).targetList = pg_sys::lappend((*source).targetList, given.cast());
@@ -136,6 +115,5 @@ pub(in crate::pg) unsafe fn make(query: *mut pg_sys::Query) -> *mut pg_sys::Quer
         (*entry).alias = pg_sys::makeAlias(c"given".as_ptr(), ptr::null_mut());
         (*entry).eref = pg_sys::makeAlias(c"given".as_ptr(), names);
         (*entry).inFromCl = true;
-        source
     }
 }

@@ -30,7 +30,7 @@ const TYPES: &str = "
     CREATE TABLE domains.spans (id int, s domains.span);
     INSERT INTO domains.spans VALUES (1, '[1,3]')";
 
-/// Creates the types and tables, and one table of the administrator's on the coordinator.
+/// Creates the types and tables.
 fn start() -> (&'static Cluster, Client) {
     let cluster = Cluster::shared();
     let mut admin = cluster.connect();
