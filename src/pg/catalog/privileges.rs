@@ -239,6 +239,30 @@ catalog_table! {
     }
 }
 
+/// The type that a domain is based on at last, if code in its definition, and in those of the domains between, may run for the
+/// current user: their owners are this user or superusers.
+pub fn base_of_trusted_domain(domain: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let mut of_type = domain;
+    // SAFETY: the tuple is released after its fields were copied; lookups of existing types and roles.
+    unsafe {
+        while pg_sys::get_typtype(of_type) as u8 == pg_sys::TYPTYPE_DOMAIN {
+            let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+            let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(of_type));
+            if tuple.is_null() {
+                return None;
+            }
+            let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+            let (owner, base) = (form.typowner, form.typbasetype);
+            pg_sys::ReleaseSysCache(tuple);
+            if owner != pg_sys::GetUserId() && !pg_sys::superuser_arg(owner) {
+                return None;
+            }
+            of_type = base;
+        }
+    }
+    Some(of_type)
+}
+
 /// Owner of an extension, if it exists.
 pub fn owner_of_extension(name: &str) -> Option<pg_sys::Oid> {
     const OID: Column<Extension, pg_sys::Oid> = Column::named("oid");

@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::object::FIRST_USER_OID;
+use crate::pg::catalog::privileges;
 use crate::pg::catalog::types::{self, tuple_attribute};
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -307,7 +308,7 @@ unsafe fn check_range(of_type: Oid, range: Oid) -> Result<()> {
     // SAFETY: by the caller's promise.
     let subtype = unsafe { pg_sys::get_range_subtype(range) };
     // SAFETY: as above.
-    if unsafe { !is_or_contains_domain(subtype)? } {
+    if unsafe { !is_or_contains_domain(subtype)? || runs_trusted_code(subtype)? } {
         return Ok(());
     }
     // SAFETY: as above.
@@ -317,6 +318,16 @@ unsafe fn check_range(of_type: Oid, range: Oid) -> Result<()> {
     Err(Error::new(Code::ERRCODE_FEATURE_NOT_SUPPORTED, message)
         .detail(format!("That would run constraints of {subtype}, which reading must not."))
         .hint(format!("Select the value alone, or define a range with the subtype {base}.")))
+}
+
+/// Whether code of a domain, and of those that it is based on, may run for the current user.
+///
+/// # Safety
+/// The type exists.
+unsafe fn runs_trusted_code(domain: Oid) -> Result<bool> {
+    let base = privileges::base_of_trusted_domain(domain);
+    // SAFETY: by the caller's promise.
+    base.map_or(Ok(false), |base| unsafe { contains_domains(base) }.map(|found| !found))
 }
 
 /// Gives the function's result its type.

@@ -38,6 +38,7 @@ mod reference_definitions;
 mod reference_keys;
 mod reference_removal;
 mod repair;
+mod rewritten_inserts;
 mod roles;
 mod rows_as_told;
 mod server_functions;
