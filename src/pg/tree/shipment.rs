@@ -87,16 +87,18 @@ impl<R: FunctionRules> Shipment<'_, R> {
     unsafe fn take_out_of(&mut self, query: *mut pg_sys::Query) -> Result<()> {
         // SAFETY: by the caller's promise; the casts follow the kinds of the entries.
         unsafe {
-            let mut source = ptr::null_mut();
+            // Subqueries with nothing left to take out; the call in one that was sent is none that a node runs by itself.
+            let mut done: Vec<*mut pg_sys::Query> = Vec::new();
             if (*query).commandType == pg_sys::CmdType::CMD_INSERT {
-                source = insert_source::make(query);
+                let source = insert_source::make(query);
                 self.ship_values(source)?;
                 self.take_out_of(source)?;
+                done.push(source);
             }
             for number in subqueries::entries_in_from(query) {
                 let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
                 if (*entry).rtekind == pg_sys::RTEKind::RTE_VALUES {
-                    self.ship_list(entry)?;
+                    done.extend(self.ship_list(entry)?);
                 }
                 if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
                     && (*query).resultRelation as usize != number
@@ -107,7 +109,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
                 }
             }
             for place in subqueries::of(query) {
-                if *place != source {
+                if !done.contains(&*place) {
                     self.visit(place)?;
                 }
             }
@@ -115,24 +117,27 @@ impl<R: FunctionRules> Shipment<'_, R> {
         Ok(())
     }
 
-    /// Sends a list of VALUES that the node cannot compute: its entry becomes a subquery.
+    /// Sends a list of VALUES that the node cannot compute: its entry becomes a subquery, which is returned.
     ///
     /// # Safety
     /// `entry` is such a list, in FROM, and is ours to change.
-    unsafe fn ship_list(&mut self, entry: *mut pg_sys::RangeTblEntry) -> Result<()> {
+    unsafe fn ship_list(
+        &mut self,
+        entry: *mut pg_sys::RangeTblEntry,
+    ) -> Result<Option<*mut pg_sys::Query>> {
         // SAFETY: by the caller's promise; what is made are complete nodes.
         unsafe {
             if self.places.stays(&survey_expression::<R>((*entry).values_lists.cast()))? {
-                return Ok(());
+                return Ok(None);
             }
             let rows = values_lists::rows(entry)?;
             if !subqueries::is_closed(rows) {
-                return Ok(());
+                return Ok(None);
             }
             let shipped = self.ship(rows)?;
             values_lists::replace(entry, shipped);
+            Ok(Some(shipped))
         }
-        Ok(())
     }
 
     /// # Safety
