@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::privileges::role_name;
+use crate::pg::exec::nesting;
 use crate::pg::exec::remote_plan::PlanView;
 use crate::pg::session::{self, xact};
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -15,13 +16,20 @@ use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
 pub(super) struct Reader {
     login: Oid,
     role: Oid,
+    /// Whether it was within another statement.
+    enclosed: bool,
 }
 
 impl Reader {
     /// Those of the code that is running.
     pub fn current() -> Self {
         let (login, role) = xact::users();
-        Self { login, role }
+        Self { login, role, enclosed: nesting::is_enclosed() }
+    }
+
+    /// Whether the statement may belong to a function.
+    pub fn is_enclosed(&self) -> bool {
+        self.enclosed
     }
 
     /// Whether the statement may be sent to its node now.

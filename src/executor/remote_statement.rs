@@ -4,6 +4,7 @@
 use super::{absent, mode, position, remote_types};
 use crate::catalog::NodeId;
 use crate::error::Result;
+use crate::pg::exec::nesting;
 use crate::pg::exec::params::Params;
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
@@ -33,7 +34,7 @@ pub fn run(
     on_row: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let mode = remote.mode.unwrap_or_else(mode);
-    remote_types::translate(params, remote.node, mode)?;
+    remote_types::translate(params, nesting::is_nested(), remote.node, mode)?;
     let values: Vec<Value> =
         params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
     let statement = Statement {

@@ -108,7 +108,8 @@ impl NodeScan {
             if context.is_part() {
                 params.drop_user_types();
             }
-            super::remote_types::translate(&mut params, node, mode)?;
+            let enclosed = self.reader.is_enclosed();
+            super::remote_types::translate(&mut params, enclosed, node, mode)?;
         }
         if plan.has_sources() {
             self.sent = Some((node, super::shipping::send::<Self>(context, node)?));

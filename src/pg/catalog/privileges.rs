@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::table::{Column, catalog_table, system_rows};
+use crate::pg::catalog::types;
 use crate::pg::session::own_settings::OwnSettings;
 use pgrx::pg_sys::{self, errcodes::PgSqlErrorCode as Code};
 use std::ffi::CStr;
@@ -261,6 +262,13 @@ pub fn base_of_trusted_domain(domain: pg_sys::Oid) -> Option<pg_sys::Oid> {
         }
     }
     Some(of_type)
+}
+
+/// Whether values of a type contain those of a domain whose constraints may run code that the current user does not run: its
+/// owner is neither he nor a superuser.
+pub fn has_foreign_domain(of_type: pg_sys::Oid) -> bool {
+    let foreign = || base_of_trusted_domain(of_type).is_none();
+    !types::is_built_in(of_type) && (foreign() || types::parts_of(of_type).any(has_foreign_domain))
 }
 
 /// Owner of an extension, if it exists.

@@ -1,5 +1,6 @@
 //! Names of types, and invalidation of cached types.
 
+use crate::pg::catalog::object::FIRST_USER_OID;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
@@ -32,6 +33,42 @@ pub fn pinned_name(of_type: u32) -> Option<String> {
     let name = unsafe { pg_sys::format_type_extended(Oid::from(of_type), -1, flags) };
     // SAFETY: as above.
     (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+}
+
+/// The types that values of a type directly consist of: the base type of a domain, the columns of a composite type, the subtype
+/// of a range, the range of a multirange, the elements of an array. A type cannot contain itself.
+pub fn parts_of(of_type: Oid) -> impl Iterator<Item = Oid> {
+    // SAFETY: look-ups of existing types; the copy of the descriptor is freed after its types were copied.
+    let parts = unsafe {
+        match pg_sys::get_typtype(of_type) as u8 {
+            pg_sys::TYPTYPE_DOMAIN => vec![base_of(of_type)],
+            pg_sys::TYPTYPE_RANGE => vec![pg_sys::get_range_subtype(of_type)],
+            pg_sys::TYPTYPE_MULTIRANGE => vec![pg_sys::get_multirange_range(of_type)],
+            pg_sys::TYPTYPE_COMPOSITE => {
+                let columns = pg_sys::lookup_rowtype_tupdesc_copy(of_type, -1);
+                let types = (0..(*columns).natts as usize)
+                    .map(|i| &*tuple_attribute(columns, i))
+                    .filter(|column| !column.attisdropped)
+                    .map(|column| column.atttypid)
+                    .collect();
+                pg_sys::FreeTupleDesc(columns);
+                types
+            }
+            _ => vec![pg_sys::get_element_type(of_type)],
+        }
+    };
+    parts.into_iter().filter(|&part| part != Oid::INVALID)
+}
+
+/// The type that a domain is based on at last; another type itself.
+pub fn base_of(of_type: Oid) -> Oid {
+    // SAFETY: look-ups, which raise an error for a type that does not exist.
+    unsafe { pg_sys::getBaseType(of_type) }
+}
+
+/// Whether nothing in a type can be a role's.
+pub fn is_built_in(of_type: Oid) -> bool {
+    of_type.to_u32() < FIRST_USER_OID
 }
 
 /// Registers for type invalidations; called once, when the library is loaded.

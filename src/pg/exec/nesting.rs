@@ -48,6 +48,13 @@ pub fn is_nested() -> bool {
     DEPTH.get() > 1 || unsafe { pg_sys::ActivePortal.is_null() }
 }
 
+/// Whether a query that the executor starts is not the client's own statement, or the query of its EXECUTE: it belongs to a function,
+/// a DO block, a utility statement or a cursor.
+pub fn is_enclosed() -> bool {
+    // SAFETY: reads a variable of this backend.
+    DEPTH.get() > 0 || unsafe { pg_sys::ActivePortal.is_null() }
+}
+
 /// An EXPLAIN being executed.
 #[derive(Debug, Clone)]
 pub struct Explain {

@@ -35,6 +35,11 @@ impl Params {
         self.user_types.clone()
     }
 
+    /// Whether the value of a parameter is NULL.
+    pub fn is_null(&self, index: usize) -> bool {
+        self.values.get(index).is_none_or(|(_, value)| value.is_none())
+    }
+
     /// Sets the type OID to be sent for a parameter.
     pub fn set_type(&mut self, index: usize, oid: u32) {
         if let Some(of_type) = self.types.get_mut(index) {

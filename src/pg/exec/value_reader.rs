@@ -6,9 +6,8 @@
 //! and records with columns of base types, which get their types afterwards. What is nested deeper is read as text first.
 
 use crate::error::{Error, Result};
-use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::catalog::privileges;
-use crate::pg::catalog::types::{self, tuple_attribute};
+use crate::pg::catalog::types::{self, is_built_in, tuple_attribute};
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -251,11 +250,6 @@ pub(super) unsafe fn base_of(of_type: Oid, mut typmod: i32) -> (Oid, i32) {
     (unsafe { pg_sys::getBaseTypeAndTypmod(of_type, &mut typmod) }, typmod)
 }
 
-/// Whether nothing in a type can be a role's.
-fn is_built_in(of_type: Oid) -> bool {
-    of_type.to_u32() < FIRST_USER_OID
-}
-
 /// Whether the input function of a type that is no domain itself calls those of domains.
 ///
 /// Errors: 0A000 for ranges over domains with constraints.
@@ -266,28 +260,16 @@ unsafe fn contains_domains(base: Oid) -> Result<bool> {
     if is_built_in(base) {
         return Ok(false);
     }
-    // SAFETY: look-ups of existing types; the copy of the descriptor is freed. A type cannot contain itself.
+    // SAFETY: look-ups of existing types.
     unsafe {
         match pg_sys::get_typtype(base) as u8 {
-            pg_sys::TYPTYPE_COMPOSITE => {
-                let columns = pg_sys::lookup_rowtype_tupdesc_copy(base, -1);
-                let mut found = false;
-                for i in 0..(*columns).natts as usize {
-                    let attribute = tuple_attribute(columns, i);
-                    let of_type = (*attribute).atttypid;
-                    found |= !(*attribute).attisdropped && is_or_contains_domain(of_type)?;
-                }
-                pg_sys::FreeTupleDesc(columns);
-                Ok(found)
-            }
             pg_sys::TYPTYPE_RANGE => check_range(base, base).map(|()| false),
             pg_sys::TYPTYPE_MULTIRANGE => {
                 check_range(base, pg_sys::get_multirange_range(base)).map(|()| false)
             }
-            _ => {
-                let element = pg_sys::get_element_type(base);
-                Ok(element != Oid::INVALID && is_or_contains_domain(element)?)
-            }
+            _ => types::parts_of(base).try_fold(false, |found, part| {
+                is_or_contains_domain(part).map(|contains| found || contains)
+            }),
         }
     }
 }
