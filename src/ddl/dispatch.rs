@@ -4,8 +4,8 @@
 use super::follow_up::FollowUp;
 use super::statement_scope::begin;
 use super::{
-    concurrent, dependencies, drop_list, expressions, extension, fence_check, local_only,
-    multi_target, nested_ddl, on_node, propagate, reference_table, schema, send, session_commands,
+    concurrent, dependencies, expressions, extension, fence_check, local_only, multi_target,
+    nested_ddl, object_list, on_node, propagate, reference_table, schema, send, session_commands,
     set_schema, statement_scope, subscription, table_as,
 };
 use crate::catalog;
@@ -85,7 +85,7 @@ pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = concurrent::before(statement)? {
         return Ok(step);
     }
-    if let Some(step) = drop_list::before(statement)? {
+    if let Some(step) = object_list::before(statement)? {
         return Ok(step);
     }
     if let Some(step) = set_schema::before(statement)? {
@@ -115,8 +115,8 @@ pub fn after(scope: usize, statement: &Statement) -> Result<Option<Completion>> 
             on_node::after(&scope)?;
             None
         }
-        FollowUp::DropList(parts) => {
-            drop_list::after(parts)?;
+        FollowUp::ObjectList(parts) => {
+            object_list::after(parts)?;
             None
         }
         FollowUp::Lock => {

@@ -16,7 +16,7 @@ pub enum FollowUp {
     /// On a node, from one of the node's own clients: reject it if it touched anything in a schema.
     OnNode,
     /// On each node, drop the objects of the list that it has.
-    DropList(Vec<(NodeId, String)>),
+    ObjectList(Vec<(NodeId, String)>),
     /// Lock the tables on their nodes.
     Lock,
     /// On each node, truncate the tables of the list that it has; enable triggers of shells again.

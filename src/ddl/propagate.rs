@@ -227,7 +227,7 @@ fn reach_of_grant(granted: Granted, statement: &Statement) -> Result<Reach> {
 }
 
 /// Whether a plain schema contains reference tables, the only relations that nodes have in it.
-fn has_references(schema: Oid) -> Result<bool> {
+pub(super) fn has_references(schema: Oid) -> Result<bool> {
     let tables = catalog::references()?;
     Ok(tables.iter().any(|table| names::relation_namespace(table.relation) == Some(schema)))
 }

@@ -6,7 +6,7 @@
 
 use crate::catalog::{self, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
-use crate::executor::coordinator_request;
+use crate::executor::{coordinator_request, random};
 use crate::pg::catalog::privileges::{self, RunAs};
 use crate::pg::exec::row_scan;
 use crate::pg::session::sql;
@@ -76,7 +76,8 @@ struct Statement {
 pub fn copy(node: NodeId, table: &ReferenceTable) -> Result<()> {
     let owner = privileges::role_name(privileges::owner_of_relation(table.relation)?);
     let role = pgrx::spi::quote_identifier(&owner);
-    let place = format!("helios_reference_{}", table.relation.to_u32());
+    // Nobody can have created a schema of this name to be in the way.
+    let place = format!("helios_reference_{:016x}", random::number()?);
     let (by_owner, by_us): (Vec<_>, Vec<_>) =
         definition(table, &place)?.into_iter().partition(|statement| statement.by_owner);
     let _session = RunAs::session();

@@ -5,21 +5,20 @@ use crate::pg::tree::list;
 use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::Statement;
 use pgrx::pg_sys::{self, NodeTag, Oid};
-use pgrx::spi::quote_identifier;
 
-/// The text of a DROP around its list.
-pub struct DropList {
-    /// Such as `DROP FUNCTION`.
-    pub verb: String,
-    /// ` CASCADE`, or nothing.
-    pub behavior: &'static str,
+/// The text of a command around its list of objects or schemas.
+pub struct AroundList {
+    /// Up to the list, such as `DROP FUNCTION `.
+    pub head: String,
+    /// What follows it, such as ` CASCADE`.
+    pub tail: String,
     /// Number of objects in the list.
     pub length: usize,
 }
 
 impl Statement {
     /// DROP of a list of objects; None for schemas and for other statements.
-    pub fn drop_list(&self) -> Option<DropList> {
+    pub fn around_dropped(&self) -> Option<AroundList> {
         if self.tag() != NodeTag::T_DropStmt || self.drop_schemas().is_some() {
             return None;
         }
@@ -35,7 +34,8 @@ impl Statement {
             };
             let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
             let length = list::members::<pg_sys::Node>((*node).objects).len();
-            Some(DropList { verb, behavior: if cascade { " CASCADE" } else { "" }, length })
+            let tail = if cascade { " CASCADE" } else { "" }.into();
+            Some(AroundList { head: format!("{verb} "), tail, length })
         }
     }
 
@@ -174,59 +174,6 @@ impl Statement {
                 _ => (String::new(), String::new()),
             }
         }
-    }
-
-    /// GRANT or REVOKE on a database, with another database name.
-    pub fn grant_on_database(&self, database: &str) -> Option<String> {
-        if self.tag() != NodeTag::T_GrantStmt {
-            return None;
-        }
-        let node = self.node::<pg_sys::GrantStmt>();
-        // SAFETY: the tag says what the node is, and so what its lists hold.
-        unsafe {
-            let privileges = list::iter::<pg_sys::AccessPriv>((*node).privileges);
-            let mut privileges: Vec<String> = privileges
-                .filter_map(|privilege| parse_nodes::text((*privilege).priv_name))
-                .collect();
-            if privileges.is_empty() {
-                privileges.push("ALL".into());
-            }
-            let grantees: Vec<String> =
-                list::iter((*node).grantees).map(|role| role_text(role)).collect();
-            let (what, database) = (privileges.join(", "), quote_identifier(database));
-            let grantor = match (*node).grantor.is_null() {
-                true => String::new(),
-                false => format!(" GRANTED BY {}", role_text((*node).grantor)),
-            };
-            let option = (*node).grant_option;
-            Some(if (*node).is_grant {
-                let option = if option { " WITH GRANT OPTION" } else { "" };
-                format!(
-                    "GRANT {what} ON DATABASE {database} TO {}{option}{grantor}",
-                    grantees.join(", ")
-                )
-            } else {
-                let option = if option { "GRANT OPTION FOR " } else { "" };
-                let cascade = (*node).behavior == pg_sys::DropBehavior::DROP_CASCADE;
-                let cascade = if cascade { " CASCADE" } else { "" };
-                let from = grantees.join(", ");
-                format!(
-                    "REVOKE {option}{what} ON DATABASE {database} FROM {from}{grantor}{cascade}"
-                )
-            })
-        }
-    }
-}
-
-/// # Safety
-/// A valid RoleSpec.
-unsafe fn role_text(role: *mut pg_sys::RoleSpec) -> String {
-    // SAFETY: by the caller's promise; a role that is not PUBLIC has a name.
-    unsafe {
-        if (*role).roletype == pg_sys::RoleSpecType::ROLESPEC_PUBLIC {
-            return "PUBLIC".into();
-        }
-        quote_identifier(parse_nodes::text(pg_sys::get_rolespec_name(role)).unwrap_or_default())
     }
 }
 

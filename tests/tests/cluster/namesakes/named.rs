@@ -89,7 +89,9 @@ fn dropped_and_granted_is_what_is_named_here() {
             "SET search_path = tb; CREATE TABLE other (i int); CREATE TEMP TABLE orders (i int)",
         )
         .unwrap();
-    refused(&mut client, "GRANT SELECT ON orders, other TO PUBLIC", "0A000", "");
+    client.batch_execute("GRANT SELECT ON orders, other TO PUBLIC").unwrap();
+    let granted = "SELECT relname FROM pg_class WHERE relnamespace = 'tb'::regnamespace AND relacl::text LIKE '%,=r/%'";
+    assert_eq!(text(&mut cluster.connect_to_node(2), granted), ["other"]);
     client.batch_execute("DROP TABLE orders, other").unwrap();
     assert_eq!(text(&mut client, "SELECT * FROM tb.orders"), ["2"]);
     let left = "SELECT relname FROM pg_class WHERE relnamespace = 'tb'::regnamespace";
