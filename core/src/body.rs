@@ -4,9 +4,10 @@
 //! after FROM, JOIN, INSERT INTO and the like. What a body computes or passes to EXECUTE is not seen.
 
 use crate::lex::{self, Kind, Rules, Token};
+use std::collections::HashSet;
 
 /// A relation as it is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Named {
     /// The schema, if the name is qualified.
     pub schema: Option<String>,
@@ -16,13 +17,15 @@ pub struct Named {
 
 /// The relations that a body names, without duplicates and without the names of its own CTEs.
 pub fn relations(text: &[u8], rules: Rules) -> Vec<Named> {
-    let body = Body { text, tokens: lex::tokens(text, rules).collect() };
+    let body = Body::new(text, lex::tokens(text, rules).collect());
     let ctes = body.ctes();
     let mut found = Vec::new();
     for at in 0..body.tokens.len() {
         body.relations_after(at, &mut found);
     }
+    let mut seen = HashSet::new();
     found.retain(|named| named.schema.is_some() || !ctes.contains(&named.name));
+    found.retain(|named| seen.insert(named.clone()));
     found
 }
 
@@ -32,9 +35,31 @@ const WITH_FROM: [&str; 4] = ["extract", "substring", "trim", "overlay"];
 struct Body<'a> {
     text: &'a [u8],
     tokens: Vec<Token>,
+    /// For each token, the innermost parenthesis of its statement that is open there.
+    opened: Vec<Option<usize>>,
+    /// For each token, how many SELECT are before it.
+    selects: Vec<usize>,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    fn new(text: &'a [u8], tokens: Vec<Token>) -> Self {
+        let mut body = Self { text, tokens, opened: Vec::new(), selects: Vec::new() };
+        let (mut open, mut selects) = (Vec::new(), 0);
+        for at in 0..body.tokens.len() {
+            body.opened.push(open.last().copied());
+            body.selects.push(selects);
+            if body.mark(at, "(") {
+                open.push(at);
+            } else if body.mark(at, ")") {
+                open.pop();
+            } else if body.mark(at, ";") {
+                open.clear();
+            }
+            selects += usize::from(body.is(at, "select"));
+        }
+        body
+    }
+
     fn is(&self, at: usize, word: &str) -> bool {
         self.tokens.get(at).is_some_and(|token| token.is_word(self.text, word))
     }
@@ -59,7 +84,7 @@ impl Body<'_> {
     }
 
     /// Names that are followed by `AS (`, as those of CTEs are, and those that follow WITH.
-    fn ctes(&self) -> Vec<String> {
+    fn ctes(&self) -> HashSet<String> {
         let defined = |&at: &usize| {
             let mut next = at + 1;
             if !self.is(next, "as") {
@@ -107,9 +132,7 @@ impl Body<'_> {
             if is_source && self.mark(next, "(") {
                 return;
             }
-            if !found.contains(&named) {
-                found.push(named);
-            }
+            found.push(named);
             at = next + usize::from(self.mark(next, "*"));
             at += usize::from(self.is(at, "as"));
             at += usize::from(self.name(at).is_some());
@@ -133,21 +156,8 @@ impl Body<'_> {
 
     /// Whether FROM separates the arguments of a function, as in `extract(year FROM t)`.
     fn is_argument(&self, at: usize) -> bool {
-        let mut depth = 0;
-        for before in (0..at).rev() {
-            if self.mark(before, ")") {
-                depth += 1;
-            } else if self.mark(before, "(") {
-                if depth == 0 {
-                    return self.is_one_of(before.checked_sub(1), &WITH_FROM)
-                        && !(before..at).any(|inside| self.is(inside, "select"));
-                }
-                depth -= 1;
-            } else if self.mark(before, ";") {
-                return false;
-            }
-        }
-        false
+        let Some(open) = self.opened[at] else { return false };
+        self.is_one_of(open.checked_sub(1), &WITH_FROM) && self.selects[open] == self.selects[at]
     }
 }
 
@@ -201,5 +211,17 @@ mod tests {
                 PERFORM 1 FROM e WHERE x = r.x;
             END LOOP; RETURN QUERY SELECT * FROM f; END";
         assert_eq!(names(text), "public.a b c e f");
+    }
+
+    #[test]
+    fn long_bodies_take_no_longer_than_their_length() {
+        let many = |separator: &str, count: usize| {
+            (0..count).map(|i| format!("n{i}")).collect::<Vec<_>>().join(separator)
+        };
+        for separator in [", ", " from ", ", (select from "] {
+            let text = format!("select from {}", many(separator, 50_000));
+            let rules = Rules { standard_conforming_strings: true };
+            assert_eq!(relations(text.as_bytes(), rules).len(), 50_000, "{separator}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::pg::catalog::object;
 use crate::pg::catalog::recorded;
 use crate::pg::catalog::{names, privileges, references};
 use crate::pg::hooks::invalidation;
+use crate::pg::ipc::wait::check_for_interrupts;
 use crate::pg::session;
 use helios_core::body::{self, Named};
 use helios_core::lex::Rules;
@@ -126,6 +127,9 @@ fn look_up(named: &Named, path: Option<&str>) -> Option<Oid> {
     }
 }
 
+/// Number of names in a function's body that are looked up; those behind them are not seen.
+const MOST_NAMES: usize = 1000;
+
 /// The first relation that a function's body names and that this node does not have.
 pub fn named_by(function: Oid, node: NodeId) -> Result<Option<Absent>> {
     let Some(body) = function_body::of(function) else { return Ok(None) };
@@ -137,7 +141,8 @@ pub fn named_by(function: Oid, node: NodeId) -> Result<Option<Absent>> {
             return Ok(Some(absent));
         }
     }
-    for named in body::relations(body.text.as_bytes(), rules()) {
+    for named in body::relations(body.text.as_bytes(), rules()).into_iter().take(MOST_NAMES) {
+        check_for_interrupts();
         if let Some(absent) = find(&named, body.search_path.as_deref(), node)? {
             return Ok(Some(absent));
         }

@@ -15,6 +15,7 @@ pub mod function_rules;
 pub mod locate;
 pub mod parts;
 pub mod position;
+pub mod random;
 mod reader;
 mod redirect;
 pub mod reference_change;

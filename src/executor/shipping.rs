@@ -2,13 +2,12 @@
 //!
 //! Invariant: nothing of them is left on the node behind the statement, or behind its transaction if it fails.
 
+use super::random;
 use crate::catalog::NodeId;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
-use ring::rand::{SecureRandom, SystemRandom};
 
 /// Bytes sent at a time.
 const CHUNK: usize = 256 << 10;
@@ -22,7 +21,7 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
     let plan = context.plan();
     let mut numbers = Vec::new();
     for source in plan.sources() {
-        let number = random_number()?;
+        let number = random::number()?;
         let mut chunk = Vec::with_capacity(CHUNK);
         context.local_rows::<S>(source, plan.params(), &mut |row| {
             if !chunk.is_empty() && chunk.len() + row.len() > CHUNK {
@@ -38,15 +37,6 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
         numbers.push(number);
     }
     Ok(numbers)
-}
-
-/// A number that nothing on the node can guess.
-fn random_number() -> Result<i64> {
-    let mut bytes = [0; 8];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| {
-        Error::new(Code::ERRCODE_INTERNAL_ERROR, "could not generate random values")
-    })?;
-    Ok(i64::from_be_bytes(bytes))
 }
 
 fn send_chunk(node: NodeId, number: i64, chunk: &[u8]) -> Result<()> {

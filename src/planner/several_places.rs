@@ -12,7 +12,7 @@ use crate::executor::function_rules::KnownFunctions;
 use crate::pg::catalog::names;
 use crate::pg::hooks::planner::Planned;
 use crate::pg::tree::with_changes::{self, Change};
-use crate::pg::tree::{QueryTree, Survey, row_locks};
+use crate::pg::tree::{QueryTree, Survey, row_locks, with_lists};
 use helios_core::route::Touched;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 
@@ -30,8 +30,17 @@ pub(super) fn plan<'a>(
     let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {
         return Ok(None);
     };
-    let changes = with_changes::of(query);
+    let mut changes = with_changes::of(query);
     let place = place_of(query, &changes, touched)?;
+    // One that runs before the statement takes along what it alone reads.
+    while let Some(reader) = open_elsewhere(&changes, place)? {
+        let before = changes.len();
+        with_lists::move_into(query, reader);
+        changes = with_changes::of(query);
+        if changes.len() == before {
+            break;
+        }
+    }
     let mut moved = Vec::new();
     for change in &changes {
         if place_of_table(change.target)? != place {
@@ -55,6 +64,16 @@ pub(super) fn plan<'a>(
     let first: Vec<_> = first.collect();
     let locks = row_locks::move_to_tables(query, &mut is_elsewhere)?;
     parts::plan(query, first, locks).map(Some)
+}
+
+/// The number of a WITH query that changes another place than `place` and reads other WITH queries.
+fn open_elsewhere(changes: &[Change<'_>], place: Place) -> Result<Option<usize>> {
+    for change in changes.iter().rev().filter(|change| !change.is_closed) {
+        if place_of_table(change.target)? != place {
+            return Ok(Some(change.index));
+        }
+    }
+    Ok(None)
 }
 
 /// Where a statement runs: where the table is that it changes. One that changes none by itself runs on the only node where its

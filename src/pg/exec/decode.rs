@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::exec::exact_text;
 use crate::pg::exec::value_reader::{self, ValueReader};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode};
 use std::ffi::{c_int, c_void};
@@ -72,6 +73,9 @@ impl RowDecoder {
                     let attribute = tuple_attribute(descriptor, i);
                     let (of_type, typmod) = ((*attribute).atttypid, (*attribute).atttypmod);
                     let binary = format == RowFormat::Exact && is_read_in_binary(of_type);
+                    if !binary {
+                        exact_text::check(of_type)?;
+                    }
                     let reader = ValueReader::new(of_type, typmod, binary)?;
                     let (base, typmod) = value_reader::base_of(of_type, typmod);
                     Ok(Column { reading: reading_of(base, typmod, binary), reader, binary })

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::exec::custom_scan::{self, Attempt, ClientRows, Scan, ScanContext};
 use crate::pg::exec::decode::is_read_in_binary;
+use crate::pg::exec::exact_text;
 use crate::pg::exec::remote_plan::LocalStatementView;
 use crate::pg::exec::replan;
 use pgrx::pg_sys::{self, Datum, Oid, errcodes::PgSqlErrorCode as Code};
@@ -60,7 +61,7 @@ unsafe fn each<S: Scan>(
                     Some(columns) => columns,
                     None => {
                         check_types(descriptor, types.iter().copied())?;
-                        columns.insert(output_of(descriptor))
+                        columns.insert(output_of(descriptor)?)
                     }
                 };
                 write_row(row, descriptor, columns, &mut body);
@@ -123,7 +124,7 @@ unsafe fn pass_on<S: Scan>(
             return Ok(Attempt::Replan);
         }
         check_types((*query).tupDesc, types.iter().copied())?;
-        let columns = output_of((*query).tupDesc);
+        let columns = output_of((*query).tupDesc)?;
         let formats = columns.iter().map(|column| i16::from(column.binary)).collect();
         let on_row = RefCell::new(on_row);
         let send = |row: &[u8]| (on_row.borrow_mut())(row);
@@ -186,13 +187,17 @@ unsafe fn fetch_all(
     }
 }
 
-unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
+/// Errors: 0A000 for a column whose text would not be exact.
+unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Result<Vec<Column>> {
     // SAFETY: a valid descriptor.
     unsafe {
         (0..(*descriptor).natts as usize)
             .map(|i| {
                 let of_type = (*tuple_attribute(descriptor, i)).atttypid;
                 let binary = is_read_in_binary(of_type);
+                if !binary {
+                    exact_text::check(of_type)?;
+                }
                 let (mut function, mut varlena) = (Oid::INVALID, false);
                 if binary {
                     pg_sys::getTypeBinaryOutputInfo(of_type, &mut function, &mut varlena);
@@ -201,7 +206,7 @@ unsafe fn output_of(descriptor: pg_sys::TupleDesc) -> Vec<Column> {
                 }
                 let mut found = pg_sys::FmgrInfo::default();
                 pg_sys::fmgr_info(function, &mut found);
-                Column { function: found, binary }
+                Ok(Column { function: found, binary })
             })
             .collect()
     }

@@ -10,6 +10,7 @@ pub mod custom_scan;
 pub mod decode;
 pub mod estimate;
 pub mod evaluate;
+mod exact_text;
 pub mod explain;
 mod first_rows;
 pub mod function_call;

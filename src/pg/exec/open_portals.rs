@@ -35,6 +35,7 @@ unsafe extern "C-unwind" {
         parameter: Oid,
         modifier: i32,
     ) -> Datum;
+    fn pg_verifymbstr(text: *const c_char, length: c_int, no_error: bool) -> bool;
     fn makeStringInfo() -> pg_sys::StringInfo;
     #[cfg(feature = "pg15")]
     fn appendBinaryStringInfo(to: pg_sys::StringInfo, bytes: *const c_char, length: c_int);
@@ -182,6 +183,8 @@ unsafe fn parameter(of_type: Oid, given: Datum, binary: bool) -> Datum {
             getTypeBinaryInputInfo(of_type, &mut function, &mut io_parameter);
             OidReceiveFunctionCall(function, buffer, io_parameter, -1)
         } else {
+            // As for what a client sends.
+            pg_verifymbstr((*buffer).data, (*buffer).len, false);
             getTypeInputInfo(of_type, &mut function, &mut io_parameter);
             OidInputFunctionCall(function, (*buffer).data, io_parameter, -1)
         }

@@ -22,6 +22,7 @@ pub mod utility;
 use crate::pg::catalog::types;
 use crate::pg::exec::{copy_change, evaluate, redirected_calls};
 use crate::pg::session::{acting, xact};
+use crate::pg::tree::masked_names;
 
 /// Everything that PostgreSQL calls the extension for.
 pub trait Hooks:
@@ -44,6 +45,7 @@ pub fn install<H: Hooks>() {
     invalidation::install();
     crate::pg::catalog::function_body::install();
     types::install();
+    masked_names::install();
     acting::install();
     object_access::install::<H>();
     xact::install::<H>();

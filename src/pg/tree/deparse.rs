@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::tree::QueryTree;
-use crate::pg::tree::{deparse_marks, insert_source, list};
+use crate::pg::tree::{deparse_marks, insert_source, list, masked_names};
 use pgrx::pg_sys::{self, NodeTag};
 use std::ffi::CStr;
 use std::ptr;
@@ -66,11 +66,16 @@ const SETTINGS: [(&CStr, &CStr); 4] = [
 
 /// The text of a query, as [`query_text`].
 ///
+/// Errors: 0A000 also if the current `search_path` would give the text another meaning.
+///
 /// # Safety
 /// `copy` is a valid query that nobody else uses: deparsing takes locks and may change it.
 pub(in crate::pg) unsafe fn deparse(copy: *mut pg_sys::Query) -> Result<Vec<u8>> {
     // SAFETY: by the caller's promise.
-    unsafe { deparse_marks::make_readable(copy) }?;
+    unsafe {
+        masked_names::check(copy)?;
+        deparse_marks::make_readable(copy)?;
+    }
     let _readable = OwnSettings::begin(&SETTINGS);
     // SAFETY: by the caller's promise; returns a palloc'd C string.
     unsafe { Ok(CStr::from_ptr(pg_sys::pg_get_querydef(copy, false)).to_bytes().to_vec()) }

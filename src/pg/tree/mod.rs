@@ -8,16 +8,19 @@
 
 pub(in crate::pg) mod bound_params;
 mod combination;
+mod constant_calls;
 pub mod deparse;
 pub mod deparse_check;
 pub mod deparse_marks;
 pub mod enclosing;
 pub mod function_rules;
 pub mod grammar_check;
+mod grant_text;
 pub mod inheritance_trees;
 mod insert_source;
 pub mod list;
 mod make;
+pub mod masked_names;
 mod mutate;
 pub mod object_numbers;
 pub mod parse_nodes;
@@ -32,6 +35,7 @@ pub mod row_locks;
 pub mod set_aside;
 pub mod shipment;
 mod shipped_columns;
+mod shipped_values;
 pub mod statement;
 pub mod statement_calls;
 pub mod statement_edit;
@@ -45,6 +49,7 @@ mod union_branches;
 pub mod utility_view;
 mod values_lists;
 pub mod with_changes;
+pub mod with_lists;
 
 pub use query::{QueryTree, Source};
 pub use survey::{ParamUse, RelationUse, Survey};

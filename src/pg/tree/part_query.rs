@@ -6,7 +6,7 @@ use crate::pg::tree::function_rules::NoRules;
 use crate::pg::tree::make::node;
 use crate::pg::tree::plain_types::is_plain;
 use crate::pg::tree::survey::{expression_tree_walker, survey_expression};
-use crate::pg::tree::{list, row_locks, set_aside};
+use crate::pg::tree::{list, masked_names, row_locks, set_aside};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -268,7 +268,7 @@ unsafe extern "C-unwind" fn depends_on_place(
             | NodeTag::T_MinMaxExpr => {}
             _ => return true,
         }
-        if !is_plain(result_type(node)) {
+        if !is_plain(result_type(node)) || masked_names::is_masked(node) {
             return true;
         }
         pg_sys::check_functions_in_node(node, Some(function_depends), ptr::null_mut())

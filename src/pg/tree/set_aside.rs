@@ -12,7 +12,7 @@ use crate::pg::tree::plain_types::is_plain;
 use crate::pg::tree::survey::{
     Survey, expression_tree_walker, query_tree_walker, survey_expression,
 };
-use crate::pg::tree::{QueryTree, list, parse_nodes, subqueries};
+use crate::pg::tree::{QueryTree, list, masked_names, parse_nodes, subqueries};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::c_void;
 use std::ptr;
@@ -128,6 +128,9 @@ unsafe extern "C-unwind" fn depends_on_place(
     }
     // SAFETY: PostgreSQL walks a valid tree; the casts follow the tags.
     unsafe {
+        if masked_names::is_masked(node) {
+            return true;
+        }
         match (*node).type_ {
             NodeTag::T_Query => query_tree_walker(node.cast(), depends_on_place, context, 0),
             NodeTag::T_Var => {

@@ -12,7 +12,7 @@ use crate::pg::tree::places::Places;
 use crate::pg::tree::shipped_columns::{Columns, untyped_literal, used_columns};
 use crate::pg::tree::survey::survey_expression;
 use crate::pg::tree::{
-    QueryTree, deparse, insert_source, list, parse_nodes, subqueries, values_lists, with_changes,
+    QueryTree, deparse, insert_source, list, parse_nodes, subqueries, with_changes,
 };
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::c_int;
@@ -72,8 +72,8 @@ fn no_memory() -> Error {
     Error::new(Code::ERRCODE_OUT_OF_MEMORY, "could not copy the statement")
 }
 
-struct Shipment<'p, R> {
-    places: &'p dyn Places,
+pub(in crate::pg::tree) struct Shipment<'p, R> {
+    pub(in crate::pg::tree) places: &'p dyn Places,
     function: Oid,
     next_parameter: i32,
     sources: Vec<LocalStatement>,
@@ -113,30 +113,10 @@ impl<R: FunctionRules> Shipment<'_, R> {
                     self.visit(place)?;
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// Sends a list of VALUES that the node cannot compute: its entry becomes a subquery, which is returned.
-    ///
-    /// # Safety
-    /// `entry` is such a list, in FROM, and is ours to change.
-    unsafe fn ship_list(
-        &mut self,
-        entry: *mut pg_sys::RangeTblEntry,
-    ) -> Result<Option<*mut pg_sys::Query>> {
-        // SAFETY: by the caller's promise; what is made are complete nodes.
-        unsafe {
-            if self.places.stays(&survey_expression::<R>((*entry).values_lists.cast()))? {
-                return Ok(None);
+            if (*query).commandType != pg_sys::CmdType::CMD_SELECT {
+                self.ship_calls(query)?;
             }
-            let rows = values_lists::rows(entry)?;
-            if !subqueries::is_closed(rows) {
-                return Ok(None);
-            }
-            let shipped = self.ship(rows)?;
-            values_lists::replace(entry, shipped);
-            Ok(Some(shipped))
+            Ok(())
         }
     }
 
@@ -171,7 +151,10 @@ impl<R: FunctionRules> Shipment<'_, R> {
     ///
     /// # Safety
     /// `query` is valid and ours to change.
-    unsafe fn ship(&mut self, query: *mut pg_sys::Query) -> Result<*mut pg_sys::Query> {
+    pub(in crate::pg::tree) unsafe fn ship(
+        &mut self,
+        query: *mut pg_sys::Query,
+    ) -> Result<*mut pg_sys::Query> {
         // SAFETY: by the caller's promise; what is made are complete nodes.
         unsafe {
             let given = list::iter::<pg_sys::TargetEntry>(subqueries::columns(query));
@@ -238,28 +221,6 @@ impl<R: FunctionRules> Shipment<'_, R> {
             self.sources.push(LocalStatement { sql, writes, types });
         }
         self.queries.push(query);
-        Ok(())
-    }
-
-    /// Sends the values of an INSERT that the node cannot compute, if it has a single row of them.
-    ///
-    /// # Safety
-    /// `query` is an INSERT, and `source` was made for it by [`insert_source::make`].
-    unsafe fn ship_values(&mut self, source: *mut pg_sys::Query) -> Result<()> {
-        // SAFETY: by the caller's promise; what is made are complete nodes.
-        unsafe {
-            if !(*(*source).jointree).fromlist.is_null() {
-                return Ok(());
-            }
-            let places = self.places;
-            let stays = |value| places.stays(&survey_expression::<R>(value));
-            let (values, taken) = insert_source::take_values(source, &stays)?;
-            if taken.is_empty() || !subqueries::is_closed(values) {
-                return Ok(());
-            }
-            let shipped = self.ship(values)?;
-            insert_source::read_values(source, &taken, shipped);
-        }
         Ok(())
     }
 

@@ -9,10 +9,13 @@
 
 mod catalogs;
 mod clone_schema;
+mod exact_values;
 mod generator;
+mod grants;
 mod inheritance;
 mod like;
 mod made_from_queries;
+mod memory;
 mod policies;
 mod pushed_down;
 mod random;

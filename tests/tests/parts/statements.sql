@@ -215,9 +215,9 @@ UPDATE fa.t SET s = x.s FROM (VALUES (1, 'a'), (nextval('fl.numbers') - 1999, 'b
 DELETE FROM fa.t USING (VALUES (1), (2)) x(id), fl.t l WHERE x.id = fa.t.id AND l.id = x.id RETURNING fa.t.id
 refused: SELECT nextval('fa.numbers'); INSERT INTO fl.t (id) VALUES (lastval() + 1000) RETURNING id
 refused: SELECT nextval('fa.numbers'); SELECT lastval(), id FROM fb.t WHERE id < 3
-refused: UPDATE fa.t SET k = CASE WHEN pg_backend_pid() > 0 THEN 1 END RETURNING id, k
-refused: UPDATE fa.t SET k = 1 WHERE pg_backend_pid() > 0 AND id < 3 RETURNING id, k
-refused: DELETE FROM fa.t WHERE id = CASE WHEN pg_backend_pid() > 0 THEN 2 END RETURNING id
+UPDATE fa.t SET k = CASE WHEN pg_backend_pid() > 0 THEN 1 END RETURNING id, k
+UPDATE fa.t SET k = 1 WHERE pg_backend_pid() > 0 AND id < 3 RETURNING id, k
+DELETE FROM fa.t WHERE id = CASE WHEN pg_backend_pid() > 0 THEN 2 END RETURNING id
 refused: UPDATE fa.t SET s = set_config('app.x', 'y', true) WHERE id = 1 RETURNING s
 refused: UPDATE fa.t SET s = set_config('app.x', s, true) WHERE id < 4 RETURNING id, s
 refused: CREATE TEMP VIEW tv AS SELECT id, s FROM fa.t; SELECT * FROM tv JOIN fl.t USING (id); UPDATE tv SET s = 'view' WHERE id = 2
@@ -226,9 +226,21 @@ refused: UPDATE fa.t SET s = l.s FROM fl.t l WHERE l = (SELECT x FROM fl.t x WHE
 refused: UPDATE fa.t SET s = l.s FROM fl.t l WHERE l.ctid IS NOT NULL AND fa.t.id = l.id
 refused: UPDATE fa.t SET s = l::text FROM fl.t l WHERE fa.t.id = l.id
 refused: WITH x AS (SELECT id FROM fl.t) INSERT INTO fa.u (id, k) VALUES ((SELECT max(id) FROM x), 1), ((SELECT min(id) FROM x), pg_backend_pid() * 0) RETURNING id, k
-refused: WITH up AS (UPDATE fa.t SET k = 1 RETURNING id), ins AS (INSERT INTO fl.u (id) SELECT id FROM up RETURNING id) UPDATE fb.t SET k = 9 WHERE id IN (SELECT id FROM ins) RETURNING id, k
+WITH up AS (UPDATE fa.t SET k = 1 RETURNING id), ins AS (INSERT INTO fl.u (id) SELECT id FROM up RETURNING id) UPDATE fb.t SET k = 9 WHERE id IN (SELECT id FROM ins) RETURNING id, k
 refused: CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers') - 2000, 1), (1.25, nextval('fl.numbers') - 2000), (2, 3) RETURNING *
 refused: CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers'), 1), (1.25, 70000)
+WITH d AS (DELETE FROM fa.t WHERE id > 3 RETURNING *), i AS (INSERT INTO fb.u SELECT id + 700, k, n, s, b, d FROM d RETURNING id) SELECT count(*), max(id) FROM i
+WITH d AS (DELETE FROM fa.t WHERE id > 3 RETURNING *), f AS (SELECT * FROM d WHERE id > 4), i AS (INSERT INTO fb.u SELECT id + 700, k, n, s, b, d FROM f RETURNING id) SELECT * FROM i JOIN fl.t ON i.id > fl.t.id
+WITH s AS (SELECT id, k FROM fc.t WHERE id > 2), i AS (INSERT INTO fb.u (id, k) SELECT id + 700, (SELECT max(k) FROM s x WHERE x.id = y.id) FROM fa.t y RETURNING id, k) SELECT * FROM i
+WITH a (x) AS (SELECT id FROM fl.t WHERE id < 4), b AS (SELECT x + 1 AS y FROM a), i AS (INSERT INTO fb.u (id) SELECT y + 700 FROM b RETURNING id) SELECT * FROM i ORDER BY id
+refused: WITH d AS (DELETE FROM fa.t WHERE id > 3 RETURNING *), i AS (INSERT INTO fb.u SELECT * FROM d RETURNING id), j AS (INSERT INTO fl.u SELECT * FROM d RETURNING id) SELECT (SELECT count(*) FROM i), (SELECT count(*) FROM j)
+SELECT setval('fl.numbers', 41), nextval('fl.numbers'); UPDATE fa.t SET k = currval('fl.numbers') + id WHERE currval('fl.numbers') > 40 AND id < 4 RETURNING id, k, currval('fl.numbers')
+SELECT setval('fl.numbers', 2), nextval('fl.numbers'); DELETE FROM fa.t WHERE id IN (currval('fl.numbers'), 5) RETURNING id, pg_backend_pid() > 0
+SELECT nextval('fl.numbers'); UPDATE fa.t SET s = l.s, k = pg_backend_pid() * 0 + l.k FROM fl.t l WHERE l.id = fa.t.id AND pg_current_xact_id() IS NOT NULL RETURNING fa.t.id, fa.t.s, fa.t.k
+UPDATE fa.t SET (k, s) = (SELECT max(k), 'x' || (pg_backend_pid() > 0)::text FROM fa.u) WHERE id = 1 RETURNING k, s
+INSERT INTO fa.t (id, k) SELECT id + 2, k FROM fa.u ON CONFLICT (id) DO UPDATE SET k = fa.t.k + pg_backend_pid() * 0 RETURNING id, k
+MERGE INTO fa.t USING fa.u ON fa.u.id = fa.t.id AND pg_backend_pid() > 0 WHEN MATCHED AND pg_backend_pid() > 0 THEN UPDATE SET k = pg_backend_pid() * 0 WHEN NOT MATCHED THEN INSERT (id, k) VALUES (fa.u.id + 800, pg_backend_pid() * 0)
+refused: UPDATE fa.t SET k = nextval('fl.numbers') WHERE id < 3
 -- Rows of other places stored by a node
 INSERT INTO fa.t SELECT id + 100, k, n, s, b, d FROM fb.t WHERE id < 5
 INSERT INTO fa.t (s, id, d) SELECT s || 'x', id + 100, d FROM fl.t
