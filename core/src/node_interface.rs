@@ -2,9 +2,9 @@
 //!
 //! A cluster is updated server by server, the coordinator first; until the last node is updated, the coordinator works
 //! with nodes one version behind. So everything called or read on a node is listed here with the version that
-//! introduced it. A node without a listed item is too old, and listed items are not dropped from the scripts before all
-//! versions that use them are too old. Functions for what an older version cannot do at all are listed with the tests: a
-//! node does not have to have them, and such a statement fails there with 42883 until the node is updated.
+//! introduced it. A node without a listed item is too old, unless the item is an optional function: then statements that
+//! need it are rejected, and all others run. Listed items are not dropped from the scripts before all versions that use
+//! them are too old.
 
 use std::cmp::Ordering;
 
@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 const NODE_VERSIONS: [&str; 2] = ["0.1.0", env!("CARGO_PKG_VERSION")];
 
 /// An item of Helios on a node, and the version that introduced it.
-struct Item {
+pub struct Item {
     /// The function or table in schema `helios`.
     #[cfg_attr(not(test), expect(dead_code))]
     name: &'static str,
@@ -31,7 +31,26 @@ const fn table(name: &'static str, columns: &'static [&'static str], since: &'st
     Item { name, columns, since }
 }
 
-/// Functions that are called on nodes.
+/// Opens the portals of several parts of a statement with one snapshot.
+pub const OPEN_PORTALS: Item = function("open_portals", "0.2.0");
+/// Receives rows of other places for a statement of the node.
+pub const RECEIVE_ROWS: Item = function("receive_rows", "0.2.0");
+/// Works as another role at the coordinator's request.
+pub const RUN_ON_REQUEST: Item = function("run_on_request", "0.2.0");
+
+/// Functions for which the coordinator asks before it calls them, because only some statements need them: a node without
+/// them can do everything else.
+#[cfg_attr(not(test), expect(dead_code))]
+const OPTIONAL_FUNCTIONS: [Item; 5] = [
+    OPEN_PORTALS,
+    RECEIVE_ROWS,
+    RUN_ON_REQUEST,
+    // called after receive_rows() only
+    function("shipped_rows", "0.2.0"),
+    function("forget_rows", "0.2.0"),
+];
+
+/// Functions that are called on nodes without asking.
 const FUNCTIONS: [Item; 13] = [
     function("advance_sequences", "0.1.0"),
     function("change_copy", "0.1.0"),
@@ -88,8 +107,21 @@ fn is_whole(version: &str) -> bool {
 }
 
 /// Whether catalogs of this version have the item.
-fn has(version: &str, item: &Item) -> bool {
+pub fn has(version: &str, item: &Item) -> bool {
     compare(item.since, version) != Ordering::Greater
+}
+
+/// The first version whose catalogs have the item.
+pub fn since(item: &Item) -> &'static str {
+    item.since
+}
+
+/// How to bring an older node to this version.
+pub fn node_update() -> String {
+    format!(
+        "Install the library of version {} on the node, restart it, and run ALTER EXTENSION helios UPDATE there.",
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Compares dotted version numbers.
@@ -104,19 +136,6 @@ pub fn compare(one: &str, other: &str) -> Ordering {
 mod tests {
     use super::*;
     use std::path::{Path, PathBuf};
-
-    /// Functions that are called on nodes only for statements and definitions that older versions reject.
-    const ADDED: [Item; 5] = [
-        function("forget_rows", "0.2.0"),
-        function("open_portals", "0.2.0"),
-        function("receive_rows", "0.2.0"),
-        function("run_on_request", "0.2.0"),
-        function("shipped_rows", "0.2.0"),
-    ];
-
-    fn functions() -> impl Iterator<Item = &'static Item> {
-        FUNCTIONS.iter().chain(&ADDED)
-    }
 
     fn workspace() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -137,9 +156,9 @@ mod tests {
     fn scripts_of_all_versions_have_what_is_used_on_nodes() {
         for version in NODE_VERSIONS {
             let script = script(version);
-            for item in functions() {
+            for item in FUNCTIONS.into_iter().chain(OPTIONAL_FUNCTIONS) {
                 let head = format!("CREATE FUNCTION helios.{}(", item.name);
-                assert_eq!(script.contains(&head), has(version, item), "{version}: {head}");
+                assert_eq!(script.contains(&head), has(version, &item), "{version}: {head}");
             }
             for item in TABLES {
                 let head = format!("CREATE TABLE helios.{} (", item.name);
@@ -189,7 +208,8 @@ mod tests {
                         continue;
                     };
                     calls += 1;
-                    let is_known = HERE.contains(&name) || functions().any(|f| f.name == name);
+                    let is_known = HERE.contains(&name)
+                        || FUNCTIONS.iter().chain(&OPTIONAL_FUNCTIONS).any(|f| f.name == name);
                     assert!(is_known, "{}: helios.{name}() is not listed", file.display());
                 }
             }

@@ -147,9 +147,7 @@ impl Facts {
             );
         };
         let both = format!("The node has helios {version}, this server has {library}");
-        let update = format!(
-            "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
-        );
+        let update = node_interface::node_update();
         match node_interface::standing(version) {
             Standing::Same => Finding::new("extension", true, format!("{both}."), ""),
             Standing::Older => Finding {

@@ -8,9 +8,11 @@
 
 use crate::catalog::{self, NodeId, proof};
 use crate::error::{Error, Result};
+use crate::pg::catalog::privileges;
 use crate::pg::exec::nesting;
 use crate::pg::session::{acting, xact};
 use crate::transaction::{self, Mode};
+use helios_core::node_interface::RUN_ON_REQUEST;
 use helios_core::quote;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode as Code};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -64,12 +66,27 @@ fn run_as_parts<'a>(number: &'a str, role: &'a str) -> [&'a [u8]; 3] {
 
 /// Lets the client's session with a node work as `role` until the current savepoint there is released or rolled back;
 /// without a role, as the owner of Helios' catalogs.
+///
+/// Errors: 55000 if the node's version of Helios cannot do that, and the client is not a superuser.
 pub fn run_as(node: NodeId, role: Option<&str>) -> Result<()> {
+    if !transaction::has_function(node, &RUN_ON_REQUEST)? {
+        return run_as_superuser(node, role);
+    }
     let role = role.unwrap_or_default();
     let number = number(node)?;
     let signature = proof::sign(node, &run_as_parts(&number, role))?;
     let arguments = [role, &signature].map(quote::literal).join(", ");
     let call = format!("SELECT helios.run_on_request({arguments})");
+    transaction::execute(node, call.as_bytes(), Mode::Transaction, true).map(drop)
+}
+
+/// [`run_as`] on a node that does not know such requests: a superuser's session needs none.
+fn run_as_superuser(node: NodeId, role: Option<&str>) -> Result<()> {
+    if !privileges::is_superuser() {
+        return transaction::require_function(node, &RUN_ON_REQUEST);
+    }
+    let Some(role) = role else { return Ok(()) };
+    let call = format!("SELECT helios.run_as({})", quote::literal(role));
     transaction::execute(node, call.as_bytes(), Mode::Transaction, true).map(drop)
 }
 

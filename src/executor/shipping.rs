@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
+use helios_core::node_interface::RECEIVE_ROWS;
 
 /// Bytes sent at a time.
 const CHUNK: usize = 256 << 10;
@@ -19,6 +20,7 @@ const BYTEA: u32 = 17;
 /// nodes.
 pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
     let plan = context.plan();
+    check_node(context, node)?;
     let mut numbers = Vec::new();
     for source in plan.sources() {
         let number = random::number()?;
@@ -37,6 +39,20 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
         numbers.push(number);
     }
     Ok(numbers)
+}
+
+/// Numbers for an EXPLAIN that does not run the statement: nothing is sent, and nobody asks for the rows.
+pub fn placeholders(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
+    check_node(context, node)?;
+    Ok(vec![0; context.plan().sources().len()])
+}
+
+/// 55000 if the node's version of Helios cannot receive rows.
+fn check_node(context: &ScanContext, node: NodeId) -> Result<()> {
+    if !context.plan().has_sources() {
+        return Ok(());
+    }
+    transaction::require_function(node, &RECEIVE_ROWS)
 }
 
 fn send_chunk(node: NodeId, number: i64, chunk: &[u8]) -> Result<()> {

@@ -133,9 +133,7 @@ fn check_version(name: &str, session: &mut Session) -> Result<()> {
         Standing::Same | Standing::Older => return Ok(()),
         Standing::TooOld => (
             format!("The node has helios {version}, this server has {library}."),
-            format!(
-                "Install the library of version {library} on the node, restart it, and run ALTER EXTENSION helios UPDATE there."
-            ),
+            node_interface::node_update(),
         ),
         Standing::Newer => (
             format!("The node has helios {version}, this server has {library}."),

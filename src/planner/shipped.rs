@@ -16,7 +16,8 @@ use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::tree::places::Places;
 use crate::pg::tree::shipment;
 use crate::pg::tree::{QueryTree, Survey, deparse};
-use crate::settings;
+use crate::{settings, transaction};
+use helios_core::node_interface::RECEIVE_ROWS;
 use helios_core::route::{self, Route, Touched};
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 
@@ -156,6 +157,9 @@ pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan
     let facts = gather(&survey)?;
     let needs_this_server = absent::any_needs_this_server(&survey.functions, node)?;
     if facts.catalogs || facts.local_view || needs_this_server {
+        return Ok(None);
+    }
+    if !transaction::has_function(node, &RECEIVE_ROWS)? {
         return Ok(None);
     }
     let Some(function) = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]) else {

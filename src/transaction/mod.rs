@@ -22,6 +22,7 @@ pub mod link;
 pub mod links;
 pub mod mode;
 pub mod node_settings;
+pub mod node_version;
 pub mod open_portals;
 pub mod portals;
 pub mod recovery;
@@ -45,6 +46,7 @@ pub use execution::{
 };
 pub use links::{requests_sent, sessions_made};
 pub use mode::{Fetch, Mode};
+pub use node_version::{has_function, require_function};
 pub use open_portals::{OpenPortal, PortalQuery, open_portals};
 pub use recovery::{RecoveryAction, in_doubt, recover};
 pub use safe_path::SafePath;

@@ -3,10 +3,12 @@
 use super::execution::{self, Execution, Reader, Step, borrow};
 use super::links;
 use super::mode::{Fetch, Mode};
+use super::node_version;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::result_columns::ResultColumns;
 use crate::remote::{Statement, Value};
+use helios_core::node_interface::OPEN_PORTALS;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// A query whose rows are read through a portal.
@@ -34,12 +36,15 @@ const BOOL_ARRAY: u32 = 1000;
 
 /// Opens a portal for each query, all with the same snapshot and the same parameters: their types (OIDs), and each value with
 /// whether it is in binary form.
+///
+/// Errors: 55000 if the node's version of Helios cannot do that.
 pub fn open_portals(
     node: NodeId,
     queries: &[PortalQuery<'_>],
     types: &[u32],
     values: &mut dyn Iterator<Item = (bool, Option<&[u8]>)>,
 ) -> Result<Vec<OpenPortal>> {
+    node_version::require_function(node, &OPEN_PORTALS)?;
     let link = links::link(node)?;
     let mut portals = Vec::new();
     let mut names = Vec::new();

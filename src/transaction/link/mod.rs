@@ -96,6 +96,8 @@ pub struct Link {
     pub wrote: bool,
     /// The node rejected writes: it may no longer be its group's primary.
     pub demoted: bool,
+    /// The node is known to have this server's version of the catalogs.
+    pub has_own_version: bool,
 }
 
 impl Link {
@@ -119,6 +121,7 @@ impl Link {
             can_ask: false,
             wrote: false,
             demoted: false,
+            has_own_version: false,
         }
     }
 

@@ -77,7 +77,7 @@ fn effect(client: &mut Client, sql: &str) -> Vec<String> {
     };
     for table in ["be.ref", "be.other", "be.here", "be_a.t", "be_b.t"] {
         found.push(table.to_owned());
-        found.extend(text(client, &format!("SELECT * FROM {table} ORDER BY id")));
+        found.extend(text(client, &format!("SELECT * FROM {table} ORDER BY id, name")));
     }
     // The copies on the nodes.
     for schema in ["be_a", "be_b"] {

@@ -81,6 +81,7 @@ fn cluster_is_updated_server_by_server() {
     cluster.take_library(0);
     coordinator_refuses_until_it_is_updated(&cluster);
     nodes_one_version_behind_serve(&cluster);
+    statements_that_older_nodes_cannot_run_are_refused(&cluster);
     migrate(&cluster, "a", "node-2");
     migrate(&cluster, "a", "node-1");
 
@@ -175,6 +176,47 @@ fn nodes_one_version_behind_serve(cluster: &Cluster) {
     assert_eq!(text(&mut client, faults), [""; 0]);
 }
 
+/// What only this version's functions on the node can do is refused, naming the node; reading in parts needs none of them.
+fn statements_that_older_nodes_cannot_run_are_refused(cluster: &Cluster) {
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE TEMPORARY TABLE mine (id int, v text); INSERT INTO mine VALUES (1, 'one');
+             SET helios.min_fetched_rows = 0; GRANT SELECT ON country TO of_all; CREATE TABLE elsewhere (code text PRIMARY KEY);
+             GRANT REFERENCES ON elsewhere TO of_all; CREATE SCHEMA of_all DISTRIBUTED ON NODE \"node-1\"; GRANT ALL ON SCHEMA of_all TO of_all",
+        )
+        .unwrap();
+    for (query, expected) in [
+        ("SELECT t.v, mine.v FROM a.t JOIN mine USING (id)", "row 1|one"),
+        ("SELECT count(*) FROM a.t JOIN here ON here.id = t.id", "1"),
+        ("SELECT count(*) FROM a.t, b.t", "11"),
+    ] {
+        assert_eq!(text(&mut client, query), [expected], "{query}");
+    }
+    let refused = |client: &mut Client, statement: &str| {
+        let error = client.simple_query(statement).map(|_| ()).expect_err(statement);
+        let error = error.as_db_error().unwrap_or_else(|| panic!("{statement}: {error}"));
+        let message = "helios 0.1.0 on node \"node-1\" does not support this statement";
+        assert_eq!(
+            (error.code().code(), error.message()),
+            ("55000", message),
+            "{statement}: {error:?}"
+        );
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("ALTER EXTENSION helios UPDATE"), "{statement}: {error:?}");
+    };
+    for statement in [
+        "SELECT count(*) FROM a.t JOIN mine USING (id) LEFT JOIN a.t other ON other.id = mine.id + 1",
+        "INSERT INTO a.t (v) SELECT v FROM mine",
+        "EXPLAIN INSERT INTO a.t (v) SELECT v FROM mine",
+        "UPDATE a.t SET v = b.v FROM b.t b WHERE b.id = t.id",
+        "SET ROLE of_all; CREATE TABLE of_all.t (code text REFERENCES elsewhere)",
+    ] {
+        refused(&mut client, statement);
+    }
+    client.batch_execute("RESET ROLE; DROP SCHEMA of_all CASCADE").unwrap();
+}
+
 fn migrate(cluster: &Cluster, schema: &str, node: &str) {
     let mut client = cluster.connect();
     let rows = format!("SELECT count(*) FROM {schema}.t");
@@ -225,6 +267,9 @@ fn node_refuses_until_it_is_updated(cluster: &Cluster) {
     assert_eq!(installed(&mut node), NOW);
     // The same client session, with the same session on the node that was updated.
     assert_eq!(text(&mut client, "SELECT count(*) FROM a.t"), ["11"]);
+    client
+        .batch_execute("BEGIN; UPDATE a.t SET v = here.v FROM here WHERE here.id = t.id; ROLLBACK")
+        .unwrap();
 }
 
 fn nodes_of_different_versions_serve(cluster: &Cluster) {
