@@ -91,15 +91,23 @@ fn each_difference_is_told_and_what_only_a_node_has_stays() {
     // The same password has another salt on each server, until the worker copies the coordinator's.
     let first = findings(&mut client);
     assert!(first.iter().all(|line| line.contains("password of role \"mallory\"")), "{first:#?}");
-    cluster
-        .connect_to_node(1)
-        .batch_execute(
-            "CREATE ROLE stranger; GRANT other TO stranger; CREATE ROLE helios_apply_7; GRANT other TO helios_apply_7;
-             ALTER ROLE mallory CREATEROLE; GRANT other TO mallory; REVOKE grp FROM mallory; ALTER ROLE mallory PASSWORD 'there';
-             ALTER ROLE mallory SET work_mem = '5MB'",
-        )
-        .unwrap();
-    let found = findings(&mut client);
+    let mut change_and_find = || {
+        cluster
+            .connect_to_node(1)
+            .batch_execute(
+                "DROP ROLE IF EXISTS stranger, helios_apply_7;
+                 CREATE ROLE stranger; GRANT other TO stranger; CREATE ROLE helios_apply_7; GRANT other TO helios_apply_7;
+                 ALTER ROLE mallory CREATEROLE; GRANT other TO mallory; REVOKE grp FROM mallory; ALTER ROLE mallory PASSWORD 'there';
+                 ALTER ROLE mallory SET work_mem = '5MB'",
+            )
+            .unwrap();
+        findings(&mut client)
+    };
+    let mut found = change_and_find();
+    if found.len() != 6 {
+        // The worker looks once when it starts, which may have come in between, and not again within an hour.
+        found = change_and_find();
+    }
     for words in [
         "Role \"mallory\" is NOSUPERUSER INHERIT CREATEROLE",
         "The password of role \"mallory\" differs on the node",
