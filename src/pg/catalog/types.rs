@@ -1,6 +1,5 @@
 //! Names of types, and invalidation of cached types.
 
-use crate::pg::catalog::object::FIRST_USER_OID;
 use pgrx::pg_sys::{self, Oid};
 use std::cell::Cell;
 use std::ffi::{CStr, c_int};
@@ -68,7 +67,7 @@ pub fn base_of(of_type: Oid) -> Oid {
 
 /// Whether nothing in a type can be a role's.
 pub fn is_built_in(of_type: Oid) -> bool {
-    of_type.to_u32() < FIRST_USER_OID
+    of_type.to_u32() < pg_sys::FirstNormalObjectId
 }
 
 /// Registers for type invalidations; called once, when the library is loaded.
