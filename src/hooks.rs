@@ -13,13 +13,13 @@ use crate::executor::{
     server_functions,
 };
 use crate::pg::catalog::object::Object;
+use crate::pg::exec::coordinators_calls::CoordinatorHooks;
 use crate::pg::exec::copy_change::{self, Accepted, CopyChangeHooks, Request};
 use crate::pg::exec::evaluate::{self, EvaluateHooks, Evaluation};
 use crate::pg::exec::part_path::{PartHooks, Size};
 use crate::pg::exec::redirected_calls::{self, RedirectHooks, RelationCall, SequenceCall};
 use crate::pg::exec::remote_plan::RemotePlan;
-use crate::pg::exec::shipped_rows::{self, ShippedRowsHooks};
-use crate::pg::exec::{open_portals, triggers};
+use crate::pg::exec::{open_portals, shipped_rows, triggers};
 use crate::pg::hooks::Hooks;
 use crate::pg::hooks::executor::{ExecutorHooks, PlannedRelation};
 use crate::pg::hooks::function_calls::FunctionHooks;
@@ -154,8 +154,8 @@ impl TransactionHooks for Helios {
     }
 }
 
-// helios.receive_rows() and so on
-impl ShippedRowsHooks for Helios {
+// helios.open_portals(), helios.receive_rows() and so on
+impl CoordinatorHooks for Helios {
     fn is_coordinators() -> bool {
         catalog::proof::is_coordinators()
     }
@@ -221,7 +221,7 @@ impl DatabaseWorker for MigrationWorker {
 crate::pg::hooks::entry_points::entry_points! {
     functions {
         helios_evaluate_wrapper, pg_finfo_helios_evaluate_wrapper => evaluate::evaluate::<Helios>;
-        helios_open_portals_wrapper, pg_finfo_helios_open_portals_wrapper => open_portals::open_portals;
+        helios_open_portals_wrapper, pg_finfo_helios_open_portals_wrapper => open_portals::open_portals::<Helios>;
         helios_receive_rows_wrapper, pg_finfo_helios_receive_rows_wrapper => shipped_rows::receive::<Helios>;
         helios_shipped_rows_wrapper, pg_finfo_helios_shipped_rows_wrapper => shipped_rows::rows::<Helios>;
         helios_shipped_rows_support_wrapper, pg_finfo_helios_shipped_rows_support_wrapper => shipped_rows::support;

@@ -713,7 +713,7 @@ COMMENT ON FUNCTION helios.free_bytes() IS 'free bytes on the disk that holds th
 REVOKE EXECUTE ON FUNCTION helios.free_bytes() FROM PUBLIC;
 
 -- What a statement over several places asks one node for is opened by one call, and so seen with one snapshot. It runs as
--- whoever calls it, and does nothing that he could not do by himself.
+-- the role of the session, and only the coordinator's own statements can call it.
 CREATE FUNCTION helios.open_portals(portals text[], queries text[], formats text[], types oid[], "values" bytea[],
                                     "binary" boolean[])
     RETURNS void

@@ -81,7 +81,9 @@ pub fn before(statement: &Statement) -> Result<Step> {
     if let Some(step) = table_as::before(statement)? {
         return Ok(step);
     }
-    reference_table::before(statement)?;
+    if let Some(step) = reference_table::before(statement)? {
+        return Ok(step);
+    }
     if let Some(step) = concurrent::before(statement)? {
         return Ok(step);
     }

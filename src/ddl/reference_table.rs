@@ -7,11 +7,12 @@
 //! [`copy_to_node`], and by the trigger of the coordinator's table.
 //! Lock order: the cluster's lock, the table, its lock as a reference table.
 
+use super::follow_up::FollowUp;
 use super::local_only::locally;
 use super::reference_copy::copy;
 pub use super::reference_copy::{digest, digest_of, digest_there, require_reader};
 use super::reference_rules::{check_kind, check_shape, own_table, unsupported};
-use super::statement_scope::{StatementScope, Touched};
+use super::statement_scope::{StatementScope, Touched, begin};
 use crate::catalog::{self, Node, NodeId, ReferenceTable};
 use crate::error::{Error, Result};
 use crate::pg::catalog::names;
@@ -19,6 +20,7 @@ use crate::pg::catalog::object::{self, Belongs};
 use crate::pg::catalog::privileges::{self, RunAs};
 use crate::pg::catalog::trigger_state::{self, Fires};
 use crate::pg::hooks::object_access::Event;
+use crate::pg::hooks::utility::Step;
 use crate::pg::session::own_settings::OwnSettings;
 use crate::pg::session::{self, sql};
 use crate::pg::tree::statement::Statement;
@@ -123,8 +125,8 @@ pub fn drop_from_node(node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Definitions that the copies cannot follow.
-pub(super) fn before(statement: &Statement) -> Result<()> {
+/// Refuses definitions that the copies cannot follow; decides about those that are for this server only.
+pub(super) fn before(statement: &Statement) -> Result<Option<Step>> {
     let is =
         |relation: Oid| catalog::is_reference(names::table_of_index(relation).unwrap_or(relation));
     if statement.is_concurrent()
@@ -136,9 +138,14 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
             .hint("Use the command without CONCURRENTLY."));
     }
     if statement.tag() != NodeTag::T_AlterTableStmt {
-        return Ok(());
+        return Ok(None);
     }
-    for object in statement.named() {
+    let named = statement.named();
+    // The state that they have anyway, as a dump restores it.
+    if statement.only_enables_always(WRITE) && matches!(named.as_slice(), [one] if is(one.id)?) {
+        return Ok(Some(begin(*statement, FollowUp::Bookkeeping)));
+    }
+    for object in named {
         if let (true, Some(what)) = (is(object.id)?, statement.alters_what_copies_lack()) {
             return Err(unsupported(format!(
                 "{what} is not supported on reference table \"{}\"",
@@ -147,7 +154,7 @@ pub(super) fn before(statement: &Statement) -> Result<()> {
             .hint(with_one_copy(&described(object.id)?)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The remedy for a change that the copies cannot follow.

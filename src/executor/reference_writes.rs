@@ -161,6 +161,8 @@ pub fn guard_copy(relation: Oid) -> Result<()> {
 }
 
 fn begin(relation: Oid, operation: Operation) -> Result<()> {
+    // A database restored from a dump is refused before it changes its own rows, and whether or not the statement finds any.
+    nodes()?;
     catalog::lock_cluster_shared();
     catalog::lock_reference_exclusive(relation);
     let (depth, level) = (nesting::depth(), xact::nest_level());
@@ -193,10 +195,13 @@ fn begin(relation: Oid, operation: Operation) -> Result<()> {
     .hint("Make the change in a separate statement, or modify NEW in a BEFORE trigger."))
 }
 
-/// The other nodes, by number. Those of another cluster raise an error when they are written to.
+/// The other nodes, by number.
+///
+/// Errors: 55000 for one of another cluster.
 fn nodes() -> Result<Vec<NodeId>> {
     let all = catalog::nodes()?;
-    Ok(all.iter().filter(|node| !node.is_local).map(|node| node.id).collect())
+    let others = all.iter().filter(|node| !node.is_local);
+    others.map(|node| node.check_ours().map(|()| node.id)).collect()
 }
 
 fn flush(relation: Oid) -> Result<()> {

@@ -4,6 +4,7 @@
 //! Invariant: frames that call PostgreSQL own nothing with a destructor. Begin with [`custom_scan`].
 
 pub mod bulk_insert;
+pub mod coordinators_calls;
 pub mod copy_change;
 pub mod copy_from;
 pub mod custom_scan;

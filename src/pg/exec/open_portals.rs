@@ -1,7 +1,10 @@
-//! `helios.open_portals()`: several portals that see what the calling statement sees.
+//! `helios.open_portals()`: several portals that see what the calling statement sees. Only the coordinator's own statements
+//! open any.
 //!
 //! Nothing here has to be dropped when PostgreSQL raises an error, and no guard is around it, so that errors keep their fields.
 
+use crate::pg::error::trampoline;
+use crate::pg::exec::coordinators_calls::{self, CoordinatorHooks};
 use pgrx::pg_sys::{self, Datum, Oid};
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -106,9 +109,10 @@ const BOOL: (Oid, c_int, bool, u8) = (pg_sys::BOOLOID, 1, true, b'c');
 ///
 /// # Safety
 /// Called by the function manager for a strict function with these six arguments.
-pub unsafe fn open_portals(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn open_portals<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise; arrays of other lengths than the first of their kind end early.
     unsafe {
+        trampoline((), || coordinators_calls::admit_own::<H>("open_portals"));
         let names = Elements::of_argument(call, 0, TEXT);
         let queries = Elements::of_argument(call, 1, TEXT);
         let formats = Elements::of_argument(call, 2, TEXT);

@@ -9,19 +9,13 @@
 
 use crate::error::{Error, Result};
 use crate::pg::error::trampoline;
+use crate::pg::exec::coordinators_calls::{self, CoordinatorHooks};
 use crate::pg::exec::decode::{RowDecoder, RowFormat};
-use crate::pg::exec::nesting;
 use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, errcodes::PgSqlErrorCode as Code};
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
 use std::ptr;
-
-/// Decides who may call the functions.
-pub trait ShippedRowsHooks {
-    /// Whether this session comes from the server's coordinator.
-    fn is_coordinators() -> bool;
-}
 
 /// Rows under one number.
 struct Shipped {
@@ -52,26 +46,15 @@ unsafe fn argument<T: FromDatum>(call: pg_sys::FunctionCallInfo, index: usize) -
     }
 }
 
-/// Errors: 42501 for a call that is not a coordinator's.
-fn admit(admitted: bool, function: &str) -> Result<()> {
-    if admitted {
-        return Ok(());
-    }
-    let message = format!("permission denied for function helios.{function}");
-    Err(Error::new(Code::ERRCODE_INSUFFICIENT_PRIVILEGE, message)
-        .detail("Only a coordinator calls it on its nodes, for statements that use tables of several servers.")
-        .hint("Run such a statement on the coordinator."))
-}
-
 /// Adds rows to those of a number: `(number bigint, rows bytea)`.
 ///
 /// # Safety
 /// Called by the function manager for a strict function with these arguments.
-pub unsafe fn receive<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn receive<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
-            admit(!nesting::is_nested() && H::is_coordinators(), "receive_rows")?;
+            coordinators_calls::admit_own::<H>("receive_rows")?;
             let number: i64 = argument(call, 0)?;
             let bytes: &[u8] = argument(call, 1)?;
             let rows = count(bytes)?;
@@ -99,11 +82,11 @@ pub unsafe fn receive<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Da
 ///
 /// # Safety
 /// Called by the function manager for a strict function with this argument.
-pub unsafe fn rows<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn rows<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
-            admit(H::is_coordinators(), "shipped_rows")?;
+            coordinators_calls::admit::<H>("shipped_rows")?;
             let number: i64 = argument(call, 0)?;
             pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
             let info = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
@@ -128,11 +111,11 @@ pub unsafe fn rows<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum
 ///
 /// # Safety
 /// Called by the function manager for a strict function with this argument.
-pub unsafe fn forget<H: ShippedRowsHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
+pub unsafe fn forget<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum {
     // SAFETY: by the caller's promise.
     unsafe {
         trampoline(Datum::from(0), || {
-            admit(!nesting::is_nested() && H::is_coordinators(), "forget_rows")?;
+            coordinators_calls::admit_own::<H>("forget_rows")?;
             if let Some(shipped) = take(argument(call, 0)?) {
                 in_transaction(|| pg_sys::tuplestore_end(shipped.chunks));
             }

@@ -6,6 +6,7 @@ use crate::pg::tree::list;
 use crate::pg::tree::parse_nodes;
 use crate::pg::tree::statement::{RelationTarget, Statement};
 use pgrx::pg_sys::{self, NodeTag, Oid};
+use std::ffi::CStr;
 
 /// CREATE TABLE AS, SELECT INTO or CREATE MATERIALIZED VIEW.
 pub struct TableAs {
@@ -213,6 +214,19 @@ impl Statement {
             }
         }
         found
+    }
+
+    /// Whether ALTER TABLE does nothing but let triggers fire always whose names begin like this.
+    pub fn only_enables_always(&self, prefix: &str) -> bool {
+        let commands = self.alter_commands();
+        !commands.is_empty()
+            && commands.into_iter().all(|command| {
+                // SAFETY: the commands are valid; this one has the trigger's name.
+                unsafe {
+                    (*command).subtype == pg_sys::AlterTableType::AT_EnableAlwaysTrig
+                        && CStr::from_ptr((*command).name).to_bytes().starts_with(prefix.as_bytes())
+                }
+            })
     }
 
     /// A subcommand of ALTER TABLE that cannot be applied to copies of a reference table, if any.

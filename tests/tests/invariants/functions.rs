@@ -59,13 +59,15 @@ struct Function {
     /// Name and type of each argument.
     arguments: Vec<(String, String)>,
     is_trigger: bool,
+    /// Whether a query must name the columns of its rows.
+    is_any_record: bool,
 }
 
 fn functions(client: &mut Client) -> Vec<Function> {
     let select = "SELECT n.nspname || '.' || p.proname,
                coalesce((SELECT array_agg(coalesce(p.proargnames[i], '') ORDER BY i) FROM generate_series(1, p.pronargs) i), '{}'),
                coalesce((SELECT array_agg(format_type(t, NULL) ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY AS a(t, i)), '{}'),
-               p.prorettype = 'trigger'::regtype
+               p.prorettype = 'trigger'::regtype, p.prorettype = 'record'::regtype AND p.proallargtypes IS NULL
           FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
                JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid
                JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
@@ -74,7 +76,7 @@ fn functions(client: &mut Client) -> Vec<Function> {
     let all = rows.iter().map(|row| {
         let (names, types): (Vec<String>, Vec<String>) = (row.get(1), row.get(2));
         let arguments = names.into_iter().zip(types).collect();
-        Function { name: row.get(0), arguments, is_trigger: row.get(3) }
+        Function { name: row.get(0), arguments, is_trigger: row.get(3), is_any_record: row.get(4) }
     });
     all.collect()
 }
@@ -164,6 +166,20 @@ fn values(name: &str, of_type: &str) -> Vec<String> {
             "'{\"name\": \"n\", \"hosts\": [\"127.0.0.1\"], \"ports\": [1], \"database\": \"d\", \"user\": \"u\"}'",
             "'{\"name\": \"n\", \"hosts\": [], \"ports\": [], \"database\": \"d\", \"user\": \"u\"}'",
         ]),
+        "bytea" => {
+            texts(&["'\\x'", "NULL", "'\\x00'", "'\\x7fffffff61'", "'\\x00000006000100000002c328'"])
+        }
+        "oid[]" => texts(&[
+            "'{25}'",
+            "NULL",
+            "'{}'",
+            "'{NULL}'",
+            "'{0}'",
+            "'{4294967295}'",
+            "'{2278,2281}'",
+        ]),
+        "bytea[]" => texts(&["'{NULL}'", "NULL", "'{}'", "'{a}'", "'{{a},{b}}'"]),
+        "boolean[]" => texts(&["'{false}'", "NULL", "'{}'", "'{NULL}'", "'{true,false}'"]),
         "interval" => {
             texts(&["'0'", "NULL", "'-1 day'", "'178000000 years'", "'-178000000 years'"])
         }
@@ -177,8 +193,10 @@ fn calls(function: &Function) -> Vec<String> {
         function.arguments.iter().map(|(name, of_type)| values(name, of_type)).collect();
     // A function that returns trigger cannot be used in FROM, whoever calls it.
     let head = if function.is_trigger { "SELECT" } else { "SELECT * FROM" };
-    let call =
-        |arguments: Vec<String>| format!("{head} {}({})", function.name, arguments.join(", "));
+    let columns = if function.is_any_record { " AS r (x int)" } else { "" };
+    let call = |arguments: Vec<String>| {
+        format!("{head} {}({}){columns}", function.name, arguments.join(", "))
+    };
     let ordinary: Vec<String> = choices.iter().map(|all| all[0].clone()).collect();
     let mut calls = vec![call(ordinary.clone())];
     if choices.len() > 1 {

@@ -163,6 +163,7 @@ fn restored_reference_tables_take_their_copies_over() {
     for sql in [
         "INSERT INTO country (code) VALUES ('it')",
         "UPDATE country SET code = 'x'",
+        "UPDATE country SET code = 'x' WHERE false",
         "DELETE FROM country",
         "ALTER TABLE country ADD COLUMN more int DEFAULT 7",
     ] {
@@ -176,6 +177,13 @@ fn restored_reference_tables_take_their_copies_over() {
     )
     .unwrap();
     assert_eq!(there(&cluster), "ch,de,it");
+    heir.batch_execute(
+        "SET session_replication_role = replica; INSERT INTO country VALUES (4, 'pl'); \
+         DELETE FROM country WHERE id = 4; INSERT INTO country VALUES (5, 'es'); \
+         RESET session_replication_role",
+    )
+    .unwrap();
+    assert_eq!(there(&cluster), "ch,de,it,es", "the triggers were not restored as they were");
     let join = "SELECT string_agg(code, ',' ORDER BY city.id) FROM td.city JOIN country c ON c.id = city.country";
     assert_eq!(value(&mut heir, join).unwrap().as_deref(), Some("ch,it"));
     refused(&mut heir, "DELETE FROM country WHERE id = 1", "23503", &["city"]);

@@ -1,4 +1,5 @@
-//! Rows that a coordinator sends to a node for its own statements: nobody else can send, read or forget any.
+//! Rows that a coordinator sends to a node for its own statements, and portals that it opens for them: nobody else can send, read
+//! or forget any, or open one.
 
 use helios_tests::{Cluster, refused, text};
 
@@ -16,6 +17,8 @@ fn only_a_coordinator_sends_rows_to_a_node() {
         .batch_execute(
             "CREATE TABLE sent.t (id int); INSERT INTO sent.t VALUES (1);
              CREATE FUNCTION sent.receives() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM helios.receive_rows(7, '\\x'); END $$;
+             CREATE FUNCTION sent.opens() RETURNS void LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM helios.open_portals('{p}', '{SELECT 1}', '{0}', '{}', '{}', '{}'); END $$;
              CREATE FUNCTION sent.forgets() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM helios.forget_rows(7); END $$",
         )
         .unwrap();
@@ -23,6 +26,10 @@ fn only_a_coordinator_sends_rows_to_a_node() {
         ("SELECT helios.receive_rows(7, '\\x')", "receive_rows"),
         ("SELECT helios.forget_rows(7)", "forget_rows"),
         ("SELECT * FROM helios.shipped_rows(7) AS t(a int)", "shipped_rows"),
+        (
+            "SELECT helios.open_portals('{p}', '{SELECT 1}', '{0}', '{}', '{}', '{}')",
+            "open_portals",
+        ),
     ];
     let mut on_node =
         cluster.node(1).config("helios").user("sender").connect(postgres::NoTls).unwrap();
@@ -30,7 +37,7 @@ fn only_a_coordinator_sends_rows_to_a_node() {
         refused(&mut on_node, call, "42501", function);
         refused(&mut sender, call, "42501", function);
     }
-    for name in ["receives", "forgets"] {
+    for name in ["receives", "forgets", "opens"] {
         refused(
             &mut sender,
             &format!("SELECT sent.{name}() FROM sent.t"),
