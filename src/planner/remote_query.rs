@@ -131,11 +131,16 @@ fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Resu
 /// Errors: 0A000 if the rewritten query cannot be expressed in SQL.
 fn expanded(query: QueryTree<'_>) -> Result<Text> {
     if query.cannot_be_deparsed() || query.changes_view_in_with() {
+        let (verb, reason) = if query.writes() {
+            ("change", "so the node cannot enforce its checks")
+        } else {
+            ("read", "which would choose rows by its policies for the current user")
+        };
         return Err(Error::new(
             PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot change rows of a distributed table through this view or function",
+            format!("cannot {verb} rows of a distributed table through this view or function"),
         )
-        .detail("The view is in a plain schema and does not exist on the node, so the node cannot enforce its checks.")
+        .detail(format!("The view is in a plain schema and does not exist on the node, {reason}."))
         .hint("Create the view in the distributed schema."));
     }
     Ok(Text { sql: deparse::rewritten_text(query)?, offset: None })

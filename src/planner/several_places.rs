@@ -128,7 +128,16 @@ fn check(query: QueryTree<'_>, change: &Change<'_>) -> Result<()> {
         return Err(refused("It reads from another WITH query.".into()));
     }
     let Some(rest) = with_changes::without(query, change.index) else { return Ok(()) };
-    let used = nodes(&gather(&rest.survey::<KnownFunctions>())?.touched);
+    let rest = rest.survey::<KnownFunctions>();
+    if rest.relations.iter().any(|relation| relation.oid == change.target)
+        && catalog::has_visible_copies(change.target)?
+    {
+        let table = names::displayed_relation_name(change.target);
+        return Err(refused(format!(
+            "The statement also uses \"{table}\", of whose copies it would see the changes of \"{name}\"."
+        )));
+    }
+    let used = nodes(&gather(&rest)?.touched);
     let own = nodes(&gather(&change.query.survey::<KnownFunctions>())?.touched);
     match own.into_iter().find(|node| used.contains(node)) {
         Some(node) => {

@@ -51,6 +51,10 @@ impl Places for Target {
         if !is_remote(relation)? {
             return catalog::has_visible_copies(relation);
         }
+        self.changes_rows(relation)
+    }
+
+    fn changes_rows(&self, relation: Oid) -> Result<bool> {
         let Some(namespace) = names::relation_namespace(relation) else { return Ok(false) };
         Ok(catalog::placement(namespace)?.is_some_and(|place| place.node == self.node))
     }

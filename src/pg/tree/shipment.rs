@@ -137,14 +137,14 @@ impl<R: FunctionRules> Shipment<'_, R> {
         }
     }
 
-    /// Whether a query changes a table of the node.
+    /// Whether a query changes rows on the node.
     ///
     /// # Safety
     /// `query` is valid.
     unsafe fn changes_node(&self, query: *mut pg_sys::Query) -> Result<bool> {
         // SAFETY: by the caller's promise.
         let target = unsafe { QueryTree::new(query) }.and_then(with_changes::target);
-        target.map_or(Ok(false), |target| self.places.has_rows(target))
+        target.map_or(Ok(false), |target| self.places.changes_rows(target))
     }
 
     /// Sends the rows of a whole query; gives the one that takes its place.

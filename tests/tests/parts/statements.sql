@@ -281,3 +281,6 @@ UPDATE fb.t SET s = p.s FROM fa.tree p WHERE p.id = fb.t.id RETURNING fb.t.id, p
 WITH p AS MATERIALIZED (SELECT * FROM fa.tree) SELECT p.*, o.k FROM p JOIN fb.old o USING (id)
 SELECT id FROM fa.tree TABLESAMPLE BERNOULLI (100) JOIN fl.t USING (id)
 SELECT DISTINCT p.s FROM fa.tree p, fb.old o WHERE p.k < o.k AND p.id = 3
+CREATE TABLE fl.shared (id int PRIMARY KEY, s text); INSERT INTO fl.shared VALUES (1, 'a'), (2, 'b'); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (UPDATE fl.shared SET s = s || 'c' WHERE id = 1 RETURNING id, s) UPDATE fa.t SET s = x.s FROM x WHERE fa.t.id = x.id RETURNING fa.t.id, fa.t.s; SELECT * FROM fl.shared
+CREATE TABLE fl.shared (id int PRIMARY KEY, s text); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (INSERT INTO fl.shared SELECT id, s FROM fb.t RETURNING id) INSERT INTO fa.refers SELECT id FROM x RETURNING id
+refused: CREATE TABLE fl.shared (id int PRIMARY KEY, s text); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (INSERT INTO fl.shared SELECT id, s FROM fb.t RETURNING id) UPDATE fa.t SET s = r.s FROM x, fl.shared r WHERE r.id = fa.t.id
