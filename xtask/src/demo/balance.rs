@@ -99,7 +99,7 @@ fn finish_all(client: &mut Client, step: &Step, ids: &[i64]) -> Result<()> {
             }
         }
         let over = ids.len() - open.len();
-        step.progress(&format!("rows; {over} of {} moves finished", ids.len()), done, all);
+        step.progress(&format!("moves finished: {over} of {}", ids.len()), done, all);
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
