@@ -120,6 +120,12 @@ points! {
     RECOVERY_FORGET_BEFORE = "recovery_forget.before";
     /// Recovery has deleted records without committing that.
     RECOVERY_FORGET_AFTER = "recovery_forget.after";
+    /// Rows of other places are about to be sent to the node of their statement.
+    SHIP_BEFORE = "ship.before";
+    /// The rows have been sent, the statement has not.
+    SHIP_SENT = "ship.sent";
+    /// The statement has run, and the node still has the rows.
+    FORGET_ROWS_BEFORE = "forget_rows.before";
     /// A DDL command is about to run here.
     DEFINITION_BEFORE = "definition.before";
     /// The DDL command has run here, but not on nodes.

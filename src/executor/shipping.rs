@@ -5,6 +5,7 @@
 use super::random;
 use crate::catalog::NodeId;
 use crate::error::Result;
+use crate::failpoint;
 use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
@@ -22,6 +23,7 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
     let plan = context.plan();
     check_node(context, node)?;
     let mut numbers = Vec::new();
+    failpoint::hit(failpoint::SHIP_BEFORE)?;
     for source in plan.sources() {
         let number = random::number()?;
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -38,6 +40,7 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
         send_chunk(node, number, &chunk)?;
         numbers.push(number);
     }
+    failpoint::hit(failpoint::SHIP_SENT)?;
     Ok(numbers)
 }
 
@@ -64,6 +67,7 @@ fn send_chunk(node: NodeId, number: i64, chunk: &[u8]) -> Result<()> {
 
 /// Lets the node forget what was sent.
 pub fn forget(node: NodeId, numbers: &[i64]) -> Result<()> {
+    failpoint::hit(failpoint::FORGET_ROWS_BEFORE)?;
     for number in numbers {
         let number = number.to_be_bytes();
         let values = [Value { binary: true, bytes: Some(&number) }];

@@ -1,7 +1,7 @@
 //! Rows that a coordinator sends to this server for a statement of its own: `helios.receive_rows()`, `helios.shipped_rows()`
 //! and `helios.forget_rows()`.
 //!
-//! They belong to the session and its transaction, lie in memory and then on disk, and are found by a number that the
+//! They belong to the session and to the transaction or savepoint that they came in, lie in memory and then on disk, and are found by a number that the
 //! coordinator has drawn, which the statement has as a parameter: nothing that runs in the session can look it up.
 //!
 //! A client's statement can call the functions in a coordinator's session, too, so what it sends is checked as PostgreSQL checks
@@ -13,21 +13,27 @@ use crate::pg::exec::coordinators_calls::{self, CoordinatorHooks};
 use crate::pg::exec::decode::{RowDecoder, RowFormat};
 use pgrx::FromDatum;
 use pgrx::pg_sys::{self, Datum, errcodes::PgSqlErrorCode as Code};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
 /// Rows under one number.
+#[derive(Clone, Copy)]
 struct Shipped {
     number: i64,
+    /// Nesting level of the subtransaction whose rollback undoes them.
+    level: c_int,
+    /// A call reads or adds to them: nothing else finds them then, or after an error in it.
+    in_use: bool,
     /// Rows with one column, a bytea with the bodies of several DataRow messages, each behind its length.
     chunks: *mut pg_sys::Tuplestorestate,
     rows: u64,
 }
 
 thread_local! {
-    /// What is in use is not in here: nothing finds it then, and after an error nothing ever does.
     static SHIPPED: RefCell<Vec<Shipped>> = const { RefCell::new(Vec::new()) };
+    /// Whether this backend follows its subtransactions.
+    static FOLLOWS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Memory that one number's rows take before they go to disk, in kilobytes.
@@ -58,7 +64,7 @@ pub unsafe fn receive<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Da
             let number: i64 = argument(call, 0)?;
             let bytes: &[u8] = argument(call, 1)?;
             let rows = count(bytes)?;
-            let mut shipped = take(number).unwrap_or_else(|| begin(number));
+            let mut shipped = claim(number).unwrap_or_else(|| begin(number));
             in_transaction(|| {
                 let value = (*(*call).args.as_ptr().add(1)).value;
                 let (mut values, mut nulls) = ([value], [false]);
@@ -72,7 +78,7 @@ pub unsafe fn receive<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Da
                 pg_sys::FreeTupleDesc(columns);
             });
             shipped.rows += rows;
-            put_back(shipped);
+            release(shipped);
             Ok(Datum::from(0))
         })
     }
@@ -90,7 +96,7 @@ pub unsafe fn rows<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum
             let number: i64 = argument(call, 0)?;
             pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);
             let info = (*call).resultinfo.cast::<pg_sys::ReturnSetInfo>();
-            let Some(shipped) = take(number) else {
+            let Some(shipped) = claim(number) else {
                 return Err(Error::new(
                     Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                     "no rows were sent under this number",
@@ -100,7 +106,7 @@ pub unsafe fn rows<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Datum
                 ));
             };
             decode(shipped.chunks, (*info).setDesc, (*info).setResult)?;
-            put_back(shipped);
+            release(shipped);
             (*call).isnull = true;
             Ok(Datum::from(0))
         })
@@ -116,8 +122,8 @@ pub unsafe fn forget<H: CoordinatorHooks>(call: pg_sys::FunctionCallInfo) -> Dat
     unsafe {
         trampoline(Datum::from(0), || {
             coordinators_calls::admit_own::<H>("forget_rows")?;
-            if let Some(shipped) = take(argument(call, 0)?) {
-                in_transaction(|| pg_sys::tuplestore_end(shipped.chunks));
+            if let Some(shipped) = claim(argument(call, 0)?) {
+                drop_all(|other| ptr::eq(other.chunks, shipped.chunks));
             }
             Ok(Datum::from(0))
         })
@@ -147,7 +153,7 @@ pub unsafe fn support(call: pg_sys::FunctionCallInfo) -> Datum {
             let number = i64::from_datum(constant.constvalue, constant.constisnull);
             let rows = SHIPPED.with_borrow(|all| {
                 all.iter()
-                    .find(|shipped| Some(shipped.number) == number)
+                    .find(|shipped| Some(shipped.number) == number && !shipped.in_use)
                     .map(|shipped| shipped.rows)
             });
             Ok(match rows {
@@ -175,31 +181,73 @@ unsafe fn in_transaction<T>(body: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Takes the rows of a number out of those that can be found.
-fn take(number: i64) -> Option<Shipped> {
+/// Claims the rows of a number for one call.
+fn claim(number: i64) -> Option<Shipped> {
     SHIPPED.with_borrow_mut(|all| {
-        let at = all.iter().position(|shipped| shipped.number == number)?;
-        Some(all.swap_remove(at))
+        let found = all.iter_mut().find(|shipped| shipped.number == number && !shipped.in_use)?;
+        found.in_use = true;
+        Some(*found)
     })
 }
 
-fn put_back(shipped: Shipped) {
-    SHIPPED.with_borrow_mut(|all| all.push(shipped));
+/// Lets others find rows that were claimed.
+fn release(shipped: Shipped) {
+    SHIPPED.with_borrow_mut(|all| {
+        all.retain(|other| !ptr::eq(other.chunks, shipped.chunks));
+        all.push(Shipped { in_use: false, ..shipped });
+    });
 }
 
-/// Begins rows under a number.
+/// Begins rows under a number, claimed.
 unsafe fn begin(number: i64) -> Shipped {
-    // SAFETY: within a transaction; the callback forgets the store before its memory goes.
+    // SAFETY: within a transaction; the callbacks forget the store before its memory goes, and live as long as the process.
     unsafe {
-        in_transaction(|| {
+        if !FOLLOWS.replace(true) {
+            pg_sys::RegisterSubXactCallback(Some(subtransaction_event), ptr::null_mut());
+        }
+        let shipped = in_transaction(|| {
             let chunks = pg_sys::tuplestore_begin_heap(false, false, memory());
             let callback = pg_sys::palloc0(size_of::<pg_sys::MemoryContextCallback>())
                 .cast::<pg_sys::MemoryContextCallback>();
             (*callback).func = Some(memory_goes);
             (*callback).arg = chunks.cast();
             pg_sys::MemoryContextRegisterResetCallback(pg_sys::TopTransactionContext, callback);
-            Shipped { number, chunks, rows: 0 }
-        })
+            let level = pg_sys::GetCurrentTransactionNestLevel();
+            Shipped { number, level, in_use: true, chunks, rows: 0 }
+        });
+        SHIPPED.with_borrow_mut(|all| all.push(shipped));
+        shipped
+    }
+}
+
+/// Drops rows, in use or not.
+fn drop_all(which: impl Fn(&Shipped) -> bool) {
+    let dropped: Vec<Shipped> =
+        SHIPPED.with_borrow_mut(|all| all.extract_if(.., |shipped| which(shipped)).collect());
+    for shipped in dropped {
+        // SAFETY: within the transaction that the store belongs to, and no call uses it.
+        unsafe { in_transaction(|| pg_sys::tuplestore_end(shipped.chunks)) };
+    }
+}
+
+/// A savepoint that is released leaves its rows to the one around it; one that is rolled back takes them along.
+unsafe extern "C-unwind" fn subtransaction_event(
+    event: pg_sys::SubXactEvent::Type,
+    _sub: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _: *mut c_void,
+) {
+    // SAFETY: called within a transaction.
+    let level = unsafe { pg_sys::GetCurrentTransactionNestLevel() };
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => SHIPPED.with_borrow_mut(|all| {
+            all.iter_mut().for_each(|shipped| shipped.level = shipped.level.min(level - 1));
+        }),
+        // Calls within the subtransaction have ended, and those around it use what came before.
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            drop_all(|shipped| shipped.level >= level);
+        }
+        _ => {}
     }
 }
 

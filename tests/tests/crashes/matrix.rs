@@ -44,6 +44,12 @@ enum Work {
     One,
     /// A transaction that only reads.
     Reads,
+    /// An UPDATE on the first node with rows of this server and of the second, then changes elsewhere.
+    UpdateFrom,
+    /// An INSERT on the second node of rows of the first, then changes elsewhere.
+    InsertSelect,
+    /// The same INSERT alone.
+    InsertAlone,
     /// DDL, in a block with the transaction on both nodes.
     Definition,
     /// Recovery of a transaction that was committed here.
@@ -101,12 +107,30 @@ const PLACES: &[(&str, Work)] = &[
     ("recovery_rollback.after", Work::RecoverAborted),
     ("recovery_forget.before", Work::RecoverCommitted),
     ("recovery_forget.after", Work::RecoverCommitted),
+    ("ship.before", Work::UpdateFrom),
+    ("ship.sent", Work::UpdateFrom),
+    ("forget_rows.before", Work::UpdateFrom),
+    ("ship.before", Work::InsertSelect),
+    ("ship.sent", Work::InsertSelect),
+    ("forget_rows.before", Work::InsertSelect),
+    ("ship.before", Work::InsertAlone),
+    ("ship.sent", Work::InsertAlone),
+    ("forget_rows.before", Work::InsertAlone),
     ("definition.before", Work::Definition),
     ("definition.local", Work::Definition),
     ("definition.after", Work::Definition),
     ("definition_send.before", Work::Definition),
     ("definition_send.after", Work::Definition),
 ];
+
+/// Adds one to row 1 on the first node; the condition needs rows of the other servers, which are sent there.
+const UPDATE_FROM: &str = "UPDATE one.t SET x = one.t.x + 1 FROM here.t AS h, two.t AS w \
+     WHERE h.id = one.t.id AND w.id = h.id AND h.id = 1";
+/// The same here, with rows of both nodes.
+const UPDATE_HERE: &str = "UPDATE here.t SET x = here.t.x + 1 FROM one.t AS o, two.t AS w WHERE o.id = here.t.id AND w.id = o.id AND o.id = 1";
+/// Adds one to row 1 on the second node, for a row of the first.
+const INSERT_SELECT: &str = "INSERT INTO two.t AS t SELECT id, x FROM one.t WHERE id = 1 \
+     ON CONFLICT (id) DO UPDATE SET x = t.x + 1";
 
 /// One cluster for all cases of a fault.
 struct Stage {
@@ -197,7 +221,10 @@ impl Stage {
             Work::UserCommit => grown == [1, 1, 1],
             Work::UserPrepare if was_prepared => grown == [1, 1, 1],
             Work::UserPrepare => grown == [0, 0, 0] && place != "user_prepare.after",
-            Work::Everywhere | Work::Definition => grown == [0, 0, 0] || grown == [1, 1, 1],
+            Work::InsertAlone => grown == [0, 0, 0] || grown == [0, 1, 0],
+            Work::Everywhere | Work::UpdateFrom | Work::InsertSelect | Work::Definition => {
+                grown == [0, 0, 0] || grown == [1, 1, 1]
+            }
         };
         assert!(whole, "{:?} at {place}: rows changed by {grown:?}", self.fault);
         self.same_definitions();
@@ -223,6 +250,13 @@ impl Stage {
                 "BEGIN; SELECT 1 FROM two.t; UPDATE one.t SET x = x + 1 WHERE id = 1; COMMIT".into()
             }
             Work::Reads => "BEGIN; SELECT 1 FROM two.t; SELECT 1 FROM one.t; COMMIT".into(),
+            Work::UpdateFrom => {
+                format!("BEGIN; {UPDATE_FROM}; {UPDATE_HERE}; {INSERT_SELECT}; COMMIT")
+            }
+            Work::InsertSelect => {
+                format!("BEGIN; {INSERT_SELECT}; {UPDATE_HERE}; {UPDATE_FROM}; COMMIT")
+            }
+            Work::InsertAlone => INSERT_SELECT.to_owned(),
             Work::Definition => {
                 let table = "CREATE TABLE one.made (i int); DROP TABLE one.old; \
                              ALTER TABLE one.made RENAME TO old;";

@@ -17,6 +17,7 @@ mod leaks;
 mod lock_queue;
 mod lost_nodes;
 mod outcomes;
+mod several_places;
 mod standby;
 mod stopping;
 mod tcp;

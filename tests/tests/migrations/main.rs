@@ -29,6 +29,7 @@ mod requests;
 mod rights;
 mod schemaless;
 mod sessions;
+mod several_places;
 mod tenant_code;
 mod timeouts;
 mod types;
