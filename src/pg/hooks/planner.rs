@@ -191,7 +191,9 @@ unsafe fn ship<H: PlannerHooks>(
 ) -> Result<*mut pg_sys::PlannedStmt> {
     // SAFETY: a finished plan, and null or a valid query.
     let (query, fetched) = unsafe { (QueryTree::new(whole), estimate::fetched_rows(local)) };
-    let Some(query) = query else { return Ok(ptr::null_mut()) };
+    // A cursor sees what there was when it was opened; the node would begin with the first row that is fetched.
+    let is_cursor = options as u32 & pg_sys::CURSOR_OPT_FAST_PLAN != 0;
+    let Some(query) = query.filter(|_| !is_cursor) else { return Ok(ptr::null_mut()) };
     Ok(match H::ship(query, fetched)? {
         Some(plan) => remote_plan::build(query, &plan, options),
         None => ptr::null_mut(),

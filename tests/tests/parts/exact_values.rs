@@ -8,7 +8,7 @@ const TABLES: &str = "
     CREATE TYPE xa.at AS (t timestamptz, n int); CREATE TYPE xa.weight AS (f float8, d date); CREATE TYPE xa.span AS RANGE (subtype = float8);
     CREATE DOMAIN xa.moment AS timestamptz;
     CREATE TABLE xa.t (id int, c xa.at, w xa.weight, s xa.span, m xa.moment, cs xa.at[], f float8, r tstzrange, i interval);
-    INSERT INTO xa.t SELECT g, ROW('2024-06-01 12:00:00+00'::timestamptz + g * interval '1 h', g), ROW(0.1::float8 + 0.2::float8, '2024-02-01'),
+    INSERT INTO xa.t SELECT g, ROW('2024-06-01 12:00:00+00'::timestamptz + g * interval '1 h', g)::xa.at, ROW(0.1::float8 + 0.2::float8, '2024-02-01')::xa.weight,
         xa.span(0.1::float8 + 0.2::float8, 1), '2024-06-01 12:00:00+00', ARRAY[ROW('2024-01-01 00:00:00+00', 1)::xa.at], 0.1::float8 + 0.2::float8,
         tstzrange('2024-06-01 12:00:00+00', NULL), '-1 day +02:03:04' FROM generate_series(1, 3) g;
     CREATE TABLE xb.t (id int, c xa.at, w xa.weight, s xa.span, m xa.moment, cs xa.at[], f float8, r tstzrange, i interval);

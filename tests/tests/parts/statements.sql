@@ -241,6 +241,8 @@ UPDATE fa.t SET (k, s) = (SELECT max(k), 'x' || (pg_backend_pid() > 0)::text FRO
 INSERT INTO fa.t (id, k) SELECT id + 2, k FROM fa.u ON CONFLICT (id) DO UPDATE SET k = fa.t.k + pg_backend_pid() * 0 RETURNING id, k
 MERGE INTO fa.t USING fa.u ON fa.u.id = fa.t.id AND pg_backend_pid() > 0 WHEN MATCHED AND pg_backend_pid() > 0 THEN UPDATE SET k = pg_backend_pid() * 0 WHEN NOT MATCHED THEN INSERT (id, k) VALUES (fa.u.id + 800, pg_backend_pid() * 0)
 refused: UPDATE fa.t SET k = nextval('fl.numbers') WHERE id < 3
+SET LOCAL helios.min_fetched_rows = 0; DECLARE c CURSOR FOR SELECT a.id, l.s FROM fa.t a JOIN fl.t l USING (id); DELETE FROM fa.t; FETCH ALL FROM c
+SET LOCAL helios.min_fetched_rows = 0; DO $$ DECLARE c CURSOR FOR SELECT a.id FROM fa.t a JOIN fl.t l USING (id); n int := 0; BEGIN OPEN c; DELETE FROM fa.t; LOOP FETCH c INTO n; EXIT WHEN NOT FOUND; INSERT INTO fl.u (id) VALUES (n); END LOOP; END $$; SELECT count(*) FROM fl.u
 -- Rows of other places stored by a node
 INSERT INTO fa.t SELECT id + 100, k, n, s, b, d FROM fb.t WHERE id < 5
 INSERT INTO fa.t (s, id, d) SELECT s || 'x', id + 100, d FROM fl.t
