@@ -5,13 +5,13 @@ use helios_tests::Cluster;
 use super::random::{Answer, plain, run};
 
 const TABLES: &str = "
-    CREATE TYPE xa.at AS (t timestamptz, n int); CREATE TYPE xa.weight AS (f float8, d date); CREATE TYPE xa.span AS RANGE (subtype = float8);
-    CREATE DOMAIN xa.moment AS timestamptz;
-    CREATE TABLE xa.t (id int, c xa.at, w xa.weight, s xa.span, m xa.moment, cs xa.at[], f float8, r tstzrange, i interval);
-    INSERT INTO xa.t SELECT g, ROW('2024-06-01 12:00:00+00'::timestamptz + g * interval '1 h', g)::xa.at, ROW(0.1::float8 + 0.2::float8, '2024-02-01')::xa.weight,
-        xa.span(0.1::float8 + 0.2::float8, 1), '2024-06-01 12:00:00+00', ARRAY[ROW('2024-01-01 00:00:00+00', 1)::xa.at], 0.1::float8 + 0.2::float8,
+    CREATE TYPE xt.at AS (t timestamptz, n int); CREATE TYPE xt.weight AS (f float8, d date); CREATE TYPE xt.span AS RANGE (subtype = float8);
+    CREATE DOMAIN xt.moment AS timestamptz;
+    CREATE TABLE xa.t (id int, c xt.at, w xt.weight, s xt.span, m xt.moment, cs xt.at[], f float8, r tstzrange, i interval);
+    INSERT INTO xa.t SELECT g, ROW('2024-06-01 12:00:00+00'::timestamptz + g * interval '1 h', g)::xt.at, ROW(0.1::float8 + 0.2::float8, '2024-02-01')::xt.weight,
+        xt.span(0.1::float8 + 0.2::float8, 1), '2024-06-01 12:00:00+00', ARRAY[ROW('2024-01-01 00:00:00+00', 1)::xt.at], 0.1::float8 + 0.2::float8,
         tstzrange('2024-06-01 12:00:00+00', NULL), '-1 day +02:03:04' FROM generate_series(1, 3) g;
-    CREATE TABLE xb.t (id int, c xa.at, w xa.weight, s xa.span, m xa.moment, cs xa.at[], f float8, r tstzrange, i interval);
+    CREATE TABLE xb.t (id int, c xt.at, w xt.weight, s xt.span, m xt.moment, cs xt.at[], f float8, r tstzrange, i interval);
     CREATE TABLE xl.t AS SELECT * FROM xa.t; CREATE TABLE xl.id AS SELECT id FROM xa.t";
 
 const SETTINGS: [&str; 5] = [
@@ -44,10 +44,12 @@ fn values_are_exact_under_all_settings() {
     let (mut helios, mut plain) = (cluster.connect(), plain("exact_values"));
     helios
         .batch_execute(
-            "CREATE SCHEMA xa; CREATE SCHEMA xb DISTRIBUTED ON NODE \"node-2\"; CREATE SCHEMA xl",
+            "CREATE SCHEMA xt; CREATE SCHEMA xa; CREATE SCHEMA xb DISTRIBUTED ON NODE \"node-2\"; CREATE SCHEMA xl",
         )
         .unwrap();
-    plain.batch_execute("CREATE SCHEMA xa; CREATE SCHEMA xb; CREATE SCHEMA xl").unwrap();
+    plain
+        .batch_execute("CREATE SCHEMA xt; CREATE SCHEMA xa; CREATE SCHEMA xb; CREATE SCHEMA xl")
+        .unwrap();
     for client in [&mut helios, &mut plain] {
         client.batch_execute(TABLES).unwrap_or_else(|error| panic!("{error:?}"));
     }
@@ -66,7 +68,7 @@ fn values_are_exact_under_all_settings() {
                         answers.push((answer, error, run(client, STORED).0));
                     } else {
                         assert!(
-                            error.contains("cannot exchange values of type xa."),
+                            error.contains("cannot exchange values of type xt."),
                             "{statement}: {error}"
                         );
                         refused += 1;
