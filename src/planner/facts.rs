@@ -37,6 +37,9 @@ pub(super) fn gather(survey: &Survey) -> Result<Facts> {
     for relation in &survey.relations {
         facts.add_relation(*relation)?;
     }
+    for name in &survey.transition_tables {
+        facts.touched.push(Touched::LocalTable { name: name.clone(), write: false });
+    }
     for relation in &survey.data_arguments {
         facts.add_argument(*relation)?;
     }

@@ -10,6 +10,7 @@ use crate::pg::catalog::names;
 use crate::pg::catalog::object::FIRST_USER_OID;
 use crate::pg::hooks::planner::{InParts, Planned};
 use crate::pg::tree::inheritance_trees;
+use crate::pg::tree::policies;
 use crate::pg::tree::row_fence;
 use crate::pg::tree::set_aside::{self, SetAside};
 use crate::pg::tree::union_all;
@@ -28,6 +29,7 @@ pub(super) fn plan<'a>(
     let may_be_sent = first.is_empty() && !locks && shipped::may_be_sent(query, &survey);
     let whole = may_be_sent.then(|| query.copy());
     survey.redirect::<KnownFunctions>(is_redirected)?;
+    policies::leave_to_nodes(query, &mut is_elsewhere)?;
     let mut set_aside = first;
     let function = names::function("helios", "shipped_rows", &[pg_sys::INT8OID]);
     // Of a query that is set aside, the node would not know which rows to lock.

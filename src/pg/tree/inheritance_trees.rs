@@ -5,16 +5,12 @@
 //! [`super::set_aside`] does it with subqueries, and its part of the plan selects from the root.
 
 use crate::error::Result;
+use crate::pg::tree::policies::{has_subclass, is_read_by_current_user};
 use crate::pg::tree::set_aside::{self, SetAside};
 use crate::pg::tree::survey::{expression_tree_walker, query_tree_walker};
 use crate::pg::tree::{QueryTree, list, row_fence, row_locks, subqueries};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::c_void;
-
-unsafe extern "C-unwind" {
-    // Missing in pgrx's bindings.
-    fn has_subclass(relation: Oid) -> bool;
-}
 
 /// Sets aside each tree in `query`, at any depth, all of whose members `are_on_one_node` by its root; changes the tree. Left alone
 /// are those whose rows are changed or locked, or are read with a view owner's privileges, and those of which more is used than
@@ -35,7 +31,7 @@ pub fn set_aside_trees(
                 if !is_readable_tree(query, number, entry) || !are_on_one_node((*entry).relid)? {
                     continue;
                 }
-                let whole = row_fence::wrap(query, number, entry)?;
+                let whole = row_fence::wrap(query, number, entry);
                 let root = list::nth::<pg_sys::RangeTblEntry>((*whole).rtable, 0);
                 // The node applies them.
                 (*root).securityQuals = std::ptr::null_mut();
@@ -80,28 +76,6 @@ unsafe fn is_readable_tree(
             && has_subclass((*entry).relid)
             && is_read_by_current_user(query, entry)
             && !uses_more_than_columns(query, number)
-    }
-}
-
-#[cfg_attr(feature = "pg15", allow(unused_variables, reason = "the entry itself has it"))]
-unsafe fn is_read_by_current_user(
-    query: *mut pg_sys::Query,
-    entry: *mut pg_sys::RangeTblEntry,
-) -> bool {
-    // SAFETY: a valid query and an entry of its range table, whose privileges are in the query's list.
-    unsafe {
-        #[cfg(feature = "pg15")]
-        let reader = (*entry).checkAsUser;
-        #[cfg(not(feature = "pg15"))]
-        let reader = match (*entry).perminfoindex {
-            0 => Oid::INVALID,
-            index => {
-                let infos = (*query).rteperminfos;
-                let info = list::nth::<pg_sys::RTEPermissionInfo>(infos, index as usize - 1);
-                (*info).checkAsUser
-            }
-        };
-        reader == Oid::INVALID || reader == pg_sys::GetUserId()
     }
 }
 

@@ -29,6 +29,7 @@ pub mod part_query;
 mod partial_aggregates;
 pub mod places;
 mod plain_types;
+pub mod policies;
 mod query;
 pub mod row_fence;
 pub mod row_locks;

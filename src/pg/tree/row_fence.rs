@@ -5,19 +5,17 @@
 //! subquery it keeps copies of whole rows instead, so each such table is made a subquery of its own, and a query that was set
 //! aside stays one.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::tree::make::node;
 use crate::pg::tree::survey::{expression_tree_walker, query_tree_walker};
 use crate::pg::tree::{QueryTree, list, set_aside};
-use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
+use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
 /// Makes a subquery of each table in `query`, at any depth, that `is_elsewhere` and that no query changes; changes the tree.
 /// Nothing is done to a query that neither changes nor locks rows.
-///
-/// Errors: 0A000 if a system column of such a table is used beside its whole row.
 pub fn keep_copies(
     query: QueryTree<'_>,
     is_elsewhere: &mut dyn FnMut(Oid) -> Result<bool>,
@@ -42,7 +40,7 @@ pub fn keep_copies(
                     && !is_target
                     && is_elsewhere((*entry).relid)?
                 {
-                    let inner = wrap(query, number, entry)?;
+                    let inner = wrap(query, number, entry);
                     (*inner).cteList = pg_sys::lappend((*inner).cteList, unused_cte().cast());
                 }
             }
@@ -85,7 +83,8 @@ unsafe extern "C-unwind" fn collect_queries(node: *mut pg_sys::Node, context: *m
     }
 }
 
-/// Makes a subquery of the entry with this number: `SELECT` of all columns, under the same numbers; gives the subquery.
+/// Makes a subquery of the entry with this number, and returns it: `SELECT` of all columns, under the same numbers, and behind
+/// them of the system columns and the whole row, if the query uses them.
 ///
 /// # Safety
 /// The query is valid and ours to change; the entry, one of its range table, is a table's.
@@ -93,7 +92,7 @@ pub(super) unsafe fn wrap(
     query: *mut pg_sys::Query,
     number: usize,
     entry: *mut pg_sys::RangeTblEntry,
-) -> Result<*mut pg_sys::Query> {
+) -> *mut pg_sys::Query {
     // SAFETY: nodes of a valid query that is ours to change; the table is locked.
     unsafe {
         let inner = node::<pg_sys::Query>(NodeTag::T_Query);
@@ -120,7 +119,8 @@ pub(super) unsafe fn wrap(
         let from = pg_sys::lappend(ptr::null_mut(), reference.cast());
         (*inner).jointree = pg_sys::makeFromExpr(from, ptr::null_mut());
         (*inner).targetList = columns((*entry).relid, selected_columns(query, entry));
-        number_system_columns(query, number, inner)?;
+        (*entry).securityQuals = ptr::null_mut();
+        number_row_references(query, number, entry, inner);
 
         (*entry).rtekind = pg_sys::RTEKind::RTE_SUBQUERY;
         (*entry).subquery = inner;
@@ -129,7 +129,6 @@ pub(super) unsafe fn wrap(
         (*entry).rellockmode = 0;
         (*entry).inh = false;
         (*entry).tablesample = ptr::null_mut();
-        (*entry).securityQuals = ptr::null_mut();
         (*entry).values_lists = ptr::null_mut();
         #[cfg(feature = "pg15")]
         {
@@ -141,7 +140,7 @@ pub(super) unsafe fn wrap(
         {
             (*entry).perminfoindex = 0;
         }
-        Ok(inner)
+        inner
     }
 }
 
@@ -220,41 +219,35 @@ unsafe fn columns(relation: Oid, selected: Option<*mut pg_sys::Bitmapset>) -> *m
 
 /// What [`renumber`] looks for.
 struct Numbering {
-    entry: c_int,
+    number: c_int,
+    entry: *mut pg_sys::RangeTblEntry,
     /// How many queries the walk is below the one with the entry.
     depth: pg_sys::Index,
-    /// The subquery, which gets a column for each system column.
+    /// The subquery, which gets a column for each system column and for the whole row.
     inner: *mut pg_sys::Query,
-    /// Numbers of system columns that have one, with those of the columns.
+    /// Their numbers in the table, with those of the columns.
     known: Vec<(pg_sys::AttrNumber, pg_sys::AttrNumber)>,
-    whole_row: bool,
 }
 
-/// Gives the subquery the table's system columns that the query uses.
-unsafe fn number_system_columns(
+/// Gives the subquery a column for each system column of the table that the query uses, and for the whole row: to PostgreSQL, the
+/// whole row of a subquery is a record, which is not the table's row type.
+unsafe fn number_row_references(
     query: *mut pg_sys::Query,
     number: usize,
+    entry: *mut pg_sys::RangeTblEntry,
     inner: *mut pg_sys::Query,
-) -> Result<()> {
-    let entry = number as c_int;
-    let mut numbering = Numbering { entry, depth: 0, inner, known: Vec::new(), whole_row: false };
+) {
+    let number = number as c_int;
+    let mut numbering = Numbering { number, entry, depth: 0, inner, known: Vec::new() };
     // SAFETY: a valid query that is ours to change; the context outlives the walk.
     unsafe { query_tree_walker(query, renumber, (&raw mut numbering).cast(), 0) };
-    if numbering.whole_row && !numbering.known.is_empty() {
-        return Err(Error::new(
-            Code::ERRCODE_FEATURE_NOT_SUPPORTED,
-            "cannot use a system column of a distributed table beside its whole row in a statement over several places that changes or locks rows",
-        )
-        .hint("Name the columns one by one."));
-    }
-    Ok(())
 }
 
 unsafe extern "C-unwind" fn renumber(node: *mut pg_sys::Node, context: *mut c_void) -> bool {
     if node.is_null() {
         return false;
     }
-    // SAFETY: PostgreSQL walks a valid tree that is ours to change; `context` is that of `number_system_columns`; the casts
+    // SAFETY: PostgreSQL walks a valid tree that is ours to change; `context` is that of `number_row_references`; the casts
     // follow the tags.
     unsafe {
         let numbering = &mut *context.cast::<Numbering>();
@@ -267,13 +260,13 @@ unsafe extern "C-unwind" fn renumber(node: *mut pg_sys::Node, context: *mut c_vo
             }
             NodeTag::T_Var => {
                 let var = &mut *node.cast::<pg_sys::Var>();
-                if var.varlevelsup == numbering.depth && var.varno as c_int == numbering.entry {
-                    numbering.whole_row |= var.varattno == 0;
-                    if var.varattno < 0 {
-                        var.varattno = column_for(numbering, var);
-                        var.varnosyn = 0;
-                        var.varattnosyn = 0;
-                    }
+                if var.varlevelsup == numbering.depth
+                    && var.varno as c_int == numbering.number
+                    && var.varattno <= 0
+                {
+                    var.varattno = column_for(numbering, var);
+                    var.varnosyn = 0;
+                    var.varattnosyn = 0;
                 }
                 false
             }
@@ -283,18 +276,21 @@ unsafe extern "C-unwind" fn renumber(node: *mut pg_sys::Node, context: *mut c_vo
 }
 
 unsafe fn column_for(numbering: &mut Numbering, var: &pg_sys::Var) -> pg_sys::AttrNumber {
-    let known = numbering.known.iter().find(|(system, _)| *system == var.varattno);
+    let known = numbering.known.iter().find(|(number, _)| *number == var.varattno);
     if let Some(&(_, column)) = known {
         return column;
     }
-    // SAFETY: the subquery is ours.
+    // SAFETY: the subquery and its entry are ours to change; the entry names a table's columns in a list of its own.
     unsafe {
         let targets = (*numbering.inner).targetList;
         let column = list::len(targets) as pg_sys::AttrNumber + 1;
-        let system = pg_sys::makeVar(1, var.varattno, var.vartype, var.vartypmod, var.varcollid, 0);
-        let name = crate::pg::tree::parse_nodes::palloc_text("system_column");
-        let entry = pg_sys::makeTargetEntry(system.cast(), column, name, false);
-        (*numbering.inner).targetList = pg_sys::lappend(targets, entry.cast());
+        let value = pg_sys::makeVar(1, var.varattno, var.vartype, var.vartypmod, var.varcollid, 0);
+        let name = || crate::pg::tree::parse_nodes::palloc_text("row_reference");
+        let target = pg_sys::makeTargetEntry(value.cast(), column, name(), false);
+        (*numbering.inner).targetList = pg_sys::lappend(targets, target.cast());
+        // The planner takes the number of an entry's names for that of its columns.
+        let names = &mut (*(*numbering.entry).eref).colnames;
+        *names = pg_sys::lappend(*names, pg_sys::makeString(name()).cast());
         numbering.known.push((var.varattno, column));
         column
     }

@@ -100,6 +100,9 @@ impl<R: FunctionRules> Shipment<'_, R> {
                 if (*entry).rtekind == pg_sys::RTEKind::RTE_VALUES {
                     done.extend(self.ship_list(entry)?);
                 }
+                if (*entry).rtekind == pg_sys::RTEKind::RTE_NAMEDTUPLESTORE {
+                    return Err(cannot_send_transition_table(entry));
+                }
                 if (*entry).rtekind == pg_sys::RTEKind::RTE_RELATION
                     && (*query).resultRelation as usize != number
                     && !self.places.has_rows((*entry).relid)?
@@ -236,12 +239,13 @@ impl<R: FunctionRules> Shipment<'_, R> {
     ) -> Result<()> {
         // SAFETY: by the caller's promise; the relation is locked.
         unsafe {
+            // The conditions of policies are added again to the statement that gives the rows.
+            (*entry).securityQuals = ptr::null_mut();
             let used = used_columns(query, number, (*entry).relid)?;
             let source = node::<pg_sys::Query>(NodeTag::T_Query);
             (*source).commandType = pg_sys::CmdType::CMD_SELECT;
             (*source).canSetTag = true;
             let table = pg_sys::copyObjectImpl(entry.cast()).cast::<pg_sys::RangeTblEntry>();
-            (*table).securityQuals = ptr::null_mut();
             (*table).rellockmode = pg_sys::AccessShareLock as c_int;
             #[cfg(not(feature = "pg15"))]
             {
@@ -372,4 +376,18 @@ unsafe fn check_not_locked(query: *mut pg_sys::Query, number: usize) -> Result<(
         )
         .hint("List the tables whose rows are to be locked after OF, or lock them in a subquery that is complete by itself."))
     }
+}
+
+/// # Safety
+/// `entry` is a transition table's.
+unsafe fn cannot_send_transition_table(entry: *mut pg_sys::RangeTblEntry) -> Error {
+    // SAFETY: by the caller's promise.
+    let name = unsafe { parse_nodes::text((*entry).enrname) }.unwrap_or_default();
+    Error::new(
+        Code::ERRCODE_FEATURE_NOT_SUPPORTED,
+        format!("cannot read transition table \"{name}\" in a statement that runs on another node"),
+    )
+    .hint(format!(
+        "Copy its rows with CREATE TEMPORARY TABLE … AS SELECT * FROM {name}, and let the statement read that table."
+    ))
 }

@@ -25,9 +25,7 @@ impl<R: FunctionRules> Shipment<'_, R> {
             if !subqueries::is_closed(rows) {
                 return Ok(None);
             }
-            let shipped = self.ship(rows)?;
-            values_lists::replace(entry, shipped);
-            Ok(Some(shipped))
+            Ok(Some(values_lists::replace(entry, self.ship(rows)?)))
         }
     }
 

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
 use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};
 use crate::pg::tree::object_numbers::{self, OidMisuse, Verdict};
-use crate::pg::tree::{list, table_numbers};
+use crate::pg::tree::{list, parse_nodes, table_numbers};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
@@ -63,6 +63,8 @@ pub struct Survey<'a> {
     pub functions: Vec<Oid>,
     /// Types of constants and casts, and collations, that are not built in.
     pub named: Vec<Object>,
+    /// Names of transition tables of triggers, which only this server has.
+    pub transition_tables: Vec<String>,
     /// Constant relation arguments of functions that read or change their data (`nextval`, `pg_relation_size`, …).
     pub data_arguments: Vec<RelationUse>,
     /// Parameters, in tree order.
@@ -230,6 +232,9 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                     let view = rte.rtekind == pg_sys::RTEKind::RTE_SUBQUERY;
                     let kind = if view { b'v' } else { rte.relkind as u8 };
                     survey.add_relation(rte.relid, kind, write && !view);
+                }
+                if rte.rtekind == pg_sys::RTEKind::RTE_NAMEDTUPLESTORE {
+                    survey.transition_tables.extend(parse_nodes::text(rte.enrname));
                 }
                 if !rte.securityQuals.is_null() {
                     survey.policies.push(rte.securityQuals.cast());

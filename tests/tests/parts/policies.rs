@@ -89,3 +89,66 @@ fn policies_and_checks_keep_their_meaning() {
     let collated = "SELECT name FROM one.t JOIN here USING (id) WHERE name COLLATE \"C\" < 'b' COLLATE \"C\" ORDER BY name COLLATE \"C\"";
     assert_eq!(text(&mut admin, collated), ["B", "D", "a"]);
 }
+
+#[test]
+fn columns_of_policies_need_no_privileges_of_the_reader() {
+    let cluster = Cluster::start(2);
+    let mut admin = cluster.connect();
+    admin
+        .batch_execute(
+            "CREATE ROLE reader LOGIN; CREATE TABLE public.here (id int, k int); \
+             INSERT INTO public.here SELECT g, g FROM generate_series(1, 4) g; GRANT ALL ON public.here TO PUBLIC; \
+             CREATE SCHEMA one DISTRIBUTED ON NODE \"node-1\"; CREATE SCHEMA two DISTRIBUTED ON NODE \"node-2\"; \
+             GRANT USAGE ON SCHEMA one TO PUBLIC; GRANT USAGE ON SCHEMA two TO PUBLIC; \
+             CREATE TABLE one.t (id int, own text); CREATE TABLE one.tree (id int, own text) PARTITION BY RANGE (id); \
+             CREATE TABLE one.leaf PARTITION OF one.tree DEFAULT; \
+             INSERT INTO one.t VALUES (1, 'reader'), (2, 'other'), (3, 'reader'); INSERT INTO one.tree TABLE one.t; \
+             ALTER TABLE one.t ENABLE ROW LEVEL SECURITY; ALTER TABLE one.tree ENABLE ROW LEVEL SECURITY; \
+             CREATE POLICY own ON one.t USING (own = current_user); CREATE POLICY own ON one.tree USING (own = current_user); \
+             GRANT SELECT (id) ON one.t, one.tree TO reader; \
+             CREATE TABLE two.t (id int, k int); GRANT ALL ON two.t TO PUBLIC; INSERT INTO two.t SELECT g, g FROM generate_series(1, 4) g",
+        )
+        .unwrap();
+    let mut reader = cluster.connect_as("reader");
+    for table in ["one.t", "one.tree"] {
+        for sql in [
+            format!("SELECT t.id FROM {table} t ORDER BY 1"),
+            format!("SELECT t.id FROM {table} t JOIN here USING (id) ORDER BY 1"),
+            format!("SELECT t.id FROM {table} t JOIN two.t x USING (id) ORDER BY 1"),
+            format!(
+                "SELECT id FROM here WHERE id IN (SELECT id FROM {table} WHERE id < 100) ORDER BY 1"
+            ),
+            format!(
+                "SELECT here.id FROM here JOIN {table} t USING (id) ORDER BY 1 FOR UPDATE OF here"
+            ),
+            format!(
+                "WITH c AS (UPDATE here SET k = 0 FROM {table} t WHERE t.id = here.id RETURNING t.id) SELECT id FROM c ORDER BY 1"
+            ),
+            format!(
+                "SELECT min(id) AS id FROM {table} UNION ALL SELECT max(t.id) FROM {table} t, here"
+            ),
+        ] {
+            assert_eq!(text(&mut reader, &sql), ["1", "3"], "{sql}");
+        }
+        for sql in [
+            format!("INSERT INTO two.t (id) SELECT t.id + 10 FROM {table} t"),
+            format!(
+                "INSERT INTO two.t (id) SELECT t.id + 10 FROM {table} t JOIN two.t x USING (id)"
+            ),
+            format!("UPDATE two.t SET id = t.id + 10 FROM {table} t WHERE t.id = two.t.id"),
+        ] {
+            reader.batch_execute("BEGIN").unwrap();
+            reader.batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            let stored = text(&mut reader, "SELECT id FROM two.t WHERE id > 10 ORDER BY 1");
+            assert_eq!(stored, ["11", "13"], "{sql}");
+            reader.batch_execute("ROLLBACK").unwrap();
+        }
+        for sql in [
+            format!("SELECT t FROM {table} t JOIN here USING (id)"),
+            format!("SELECT t.own FROM {table} t JOIN here USING (id)"),
+            format!("UPDATE here SET k = 0 FROM {table} t WHERE t.id = here.id RETURNING t"),
+        ] {
+            refused(&mut reader, &sql, "42501", "");
+        }
+    }
+}

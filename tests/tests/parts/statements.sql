@@ -227,8 +227,8 @@ refused: UPDATE fa.t SET s = l.s FROM fl.t l WHERE l.ctid IS NOT NULL AND fa.t.i
 refused: UPDATE fa.t SET s = l::text FROM fl.t l WHERE fa.t.id = l.id
 refused: WITH x AS (SELECT id FROM fl.t) INSERT INTO fa.u (id, k) VALUES ((SELECT max(id) FROM x), 1), ((SELECT min(id) FROM x), pg_backend_pid() * 0) RETURNING id, k
 WITH up AS (UPDATE fa.t SET k = 1 RETURNING id), ins AS (INSERT INTO fl.u (id) SELECT id FROM up RETURNING id) UPDATE fb.t SET k = 9 WHERE id IN (SELECT id FROM ins) RETURNING id, k
-refused: CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers') - 2000, 1), (1.25, nextval('fl.numbers') - 2000), (2, 3) RETURNING *
-refused: CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers'), 1), (1.25, 70000)
+CREATE TABLE fa.five (c varchar(5) DEFAULT 'dflt', n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers') - 2000, 1), (1.25, nextval('fl.numbers') - 2000), (2, 3) RETURNING *
+CREATE TABLE fa.five (c varchar(5), n numeric(4,1), i smallint); INSERT INTO fa.five (n, i) VALUES (nextval('fl.numbers'), 1), (1.25, 70000)
 WITH d AS (DELETE FROM fa.t WHERE id > 3 RETURNING *), i AS (INSERT INTO fb.u SELECT id + 700, k, n, s, b, d FROM d RETURNING id) SELECT count(*), max(id) FROM i
 WITH d AS (DELETE FROM fa.t WHERE id > 3 RETURNING *), f AS (SELECT * FROM d WHERE id > 4), i AS (INSERT INTO fb.u SELECT id + 700, k, n, s, b, d FROM f RETURNING id) SELECT * FROM i JOIN fl.t ON i.id > fl.t.id
 WITH s AS (SELECT id, k FROM fc.t WHERE id > 2), i AS (INSERT INTO fb.u (id, k) SELECT id + 700, (SELECT max(k) FROM s x WHERE x.id = y.id) FROM fa.t y RETURNING id, k) SELECT * FROM i
@@ -286,3 +286,52 @@ SELECT DISTINCT p.s FROM fa.tree p, fb.old o WHERE p.k < o.k AND p.id = 3
 CREATE TABLE fl.shared (id int PRIMARY KEY, s text); INSERT INTO fl.shared VALUES (1, 'a'), (2, 'b'); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (UPDATE fl.shared SET s = s || 'c' WHERE id = 1 RETURNING id, s) UPDATE fa.t SET s = x.s FROM x WHERE fa.t.id = x.id RETURNING fa.t.id, fa.t.s; SELECT * FROM fl.shared
 CREATE TABLE fl.shared (id int PRIMARY KEY, s text); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (INSERT INTO fl.shared SELECT id, s FROM fb.t RETURNING id) INSERT INTO fa.refers SELECT id FROM x RETURNING id
 refused: CREATE TABLE fl.shared (id int PRIMARY KEY, s text); CREATE TABLE fa.refers (id int REFERENCES fl.shared); WITH x AS (INSERT INTO fl.shared SELECT id, s FROM fb.t RETURNING id) UPDATE fa.t SET s = r.s FROM x, fl.shared r WHERE r.id = fa.t.id
+-- System columns and whole rows of tables elsewhere, where rows are changed or locked here.
+UPDATE fl.t l SET k = 1 FROM fa.t a WHERE a.id = l.id RETURNING l.id, a.ctid IS NOT NULL, a.tableoid::regclass, a.xmin IS NOT NULL
+UPDATE fl.t l SET k = 1 FROM fa.t a WHERE a.id = l.id RETURNING a
+UPDATE fl.t l SET k = 1 FROM fa.t a WHERE a.id = l.id RETURNING a, a.tableoid::regclass, (a).s, a.*, l
+UPDATE fl.t l SET k = 1 FROM fa.t a, fb.t b WHERE a.id = l.id AND b.id = a.k RETURNING a, b, b.tableoid::regclass, a.cmin IS NULL
+UPDATE fl.t l SET s = a::text FROM fa.t a WHERE a.id = l.id AND a.tableoid = 'fa.t'::regclass RETURNING l.*
+UPDATE fl.t l SET s = (SELECT a::text FROM fa.t a WHERE a.id = l.id AND a.ctid IS NOT NULL) RETURNING l.*
+UPDATE fl.t l SET s = x.a::text FROM (SELECT a, a.tableoid::regclass AS o FROM fa.t a) x WHERE (x.a).id = l.id RETURNING x, x.o, l.s
+UPDATE fl.t l SET k = 2 FROM fa.t a LEFT JOIN fb.t b ON b.id = a.k WHERE a.id = l.id RETURNING l.id, b, b.tableoid::regclass, b.ctid IS NULL
+UPDATE fl.t l SET k = 2 FROM (fa.t a JOIN fb.t b USING (id)) AS j WHERE j.id = l.id RETURNING j
+UPDATE fl.t l SET k = 2 FROM fa.t a JOIN fb.t b ON a.tableoid <> b.tableoid AND a.id = b.id WHERE a.id = l.id RETURNING l.id
+UPDATE fl.t SET k = 1 WHERE EXISTS (SELECT FROM fa.t a WHERE a.id = fl.t.id GROUP BY a, a.tableoid ORDER BY a.tableoid, a) RETURNING id
+DELETE FROM fl.t l USING fa.t a, temporary p WHERE a.id = l.id AND p.id = a.id RETURNING a, p, a.tableoid::regclass
+DELETE FROM fl.t WHERE id IN (SELECT id FROM fa.t a WHERE a.ctid IS NOT NULL AND a IS NOT NULL) RETURNING id
+MERGE INTO fl.t l USING fa.t a ON a.id = l.id WHEN MATCHED THEN UPDATE SET s = a::text WHEN NOT MATCHED THEN INSERT (id, s) VALUES (a.id, a.tableoid::regclass::text)
+INSERT INTO fl.t AS l (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET s = (SELECT a::text FROM fa.t a WHERE a.id = l.id AND a.tableoid IS NOT NULL) RETURNING *
+SELECT a.ctid IS NOT NULL, a.tableoid::regclass FROM fl.t l JOIN fa.t a USING (id) FOR UPDATE OF l
+SELECT a, a.tableoid::regclass, l FROM fl.t l JOIN fa.t a USING (id) FOR UPDATE OF l
+SELECT a, a.tableoid::regclass, b.ctid IS NOT NULL FROM fb.t b JOIN fa.t a USING (id) FOR UPDATE
+refused: SELECT a, b.tableoid::regclass FROM fa.t a LEFT JOIN fb.t b ON b.id = a.k WHERE a.xmax IS NOT NULL FOR SHARE OF a
+SELECT l.id FROM fl.t l JOIN fa.t a USING (id) ORDER BY a.tableoid, a FOR UPDATE OF l
+SELECT l.id, (SELECT a FROM fa.t a WHERE a.id = l.id), ARRAY(SELECT b.tableoid::regclass FROM fb.t b WHERE b.id = l.id) FROM fl.t l FOR UPDATE
+CREATE TABLE fa.none (); INSERT INTO fa.none DEFAULT VALUES; UPDATE fl.t SET k = 1 FROM fa.none n WHERE id = 1 RETURNING n, n.tableoid::regclass, n.ctid IS NOT NULL
+CREATE TABLE fa.none (); INSERT INTO fa.none DEFAULT VALUES; UPDATE fl.t SET k = 1 FROM fa.none WHERE id = 1 RETURNING id
+CREATE TABLE fa.few (gone int, id int, s text, lost int); ALTER TABLE fa.few DROP gone, DROP lost; INSERT INTO fa.few VALUES (1, 'x'); UPDATE fl.t l SET s = f::text FROM fa.few f WHERE f.id = l.id RETURNING f, f.tableoid::regclass, f.*, l.s
+CREATE TABLE fa.few (gone int, id int, s text, lost int); ALTER TABLE fa.few DROP gone, DROP lost; INSERT INTO fa.few VALUES (1, 'x'); SELECT f, f.xmin IS NULL FROM fl.t l JOIN fa.few f USING (id) FOR UPDATE OF l
+UPDATE fl.t l SET k = 1 FROM fa.tree p WHERE p.id = l.id RETURNING p
+UPDATE fl.t l SET k = 1 FROM fa.tree p JOIN fb.old o USING (id) WHERE p.id = l.id AND o.id <> 4 RETURNING p, o, p.tableoid::regclass, o.tableoid::regclass, o.ctid IS NOT NULL
+SELECT p, p.tableoid::regclass FROM fa.tree p JOIN fl.t l USING (id) FOR UPDATE OF l
+SELECT o, o.tableoid::regclass FROM ONLY fb.old o JOIN fl.t l USING (id) FOR UPDATE OF l
+CREATE VIEW fa.v AS SELECT id, k, tableoid::regclass AS o FROM fa.t; UPDATE fl.t l SET s = v.k::text FROM fa.v WHERE v.id = l.id RETURNING v, l.s
+CREATE VIEW fl.v AS SELECT a.id, b.k FROM fa.t a JOIN fb.u b USING (id); UPDATE fl.t l SET k = 1 FROM fl.v WHERE v.id = l.id RETURNING l.id, v
+SELECT x FROM fl.t l JOIN (SELECT a.id, b.k FROM fa.t a JOIN fa.u b USING (id)) x USING (id) FOR UPDATE OF l
+-- Transition tables of triggers.
+CREATE FUNCTION fl.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE fl.u SET k = (SELECT sum(a.id) FROM new_rows n JOIN fa.t a ON a.id + 1000 = n.id); RETURN NULL; END $$; CREATE TRIGGER fire AFTER INSERT ON fl.t REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION fl.fire(); INSERT INTO fl.t (id) VALUES (1001), (1003); INSERT INTO fl.t (id) VALUES (1002); SELECT DISTINCT k FROM fl.u
+CREATE FUNCTION fl.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE fl.u SET s = n.s || o.s || a.s FROM fa.t a, new_rows n, old_rows o WHERE a.id = n.id AND o.id = n.id AND n.id = fl.u.id; RETURN NULL; END $$; CREATE TRIGGER fire AFTER UPDATE ON fl.t REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION fl.fire(); UPDATE fl.t SET s = 'new'; SELECT id, s FROM fl.u
+CREATE FUNCTION fl.fire() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN FOR r IN SELECT n, a FROM new_rows n LEFT JOIN fa.t a ON a.id = n.k UNION ALL SELECT NULL, b FROM fa.t b WHERE id IN (SELECT id FROM new_rows) LOOP INSERT INTO temporary (id, s) VALUES ((r.n).id, r::text) ON CONFLICT DO NOTHING; END LOOP; RETURN NULL; END $$; CREATE TRIGGER fire AFTER INSERT ON fl.t REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION fl.fire(); INSERT INTO fl.t (id, k) VALUES (1001, 1), (1003, 1004)
+refused: CREATE FUNCTION fl.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO fa.t (id, s) SELECT id, s FROM new_rows; INSERT INTO fa.t (id, k) SELECT n.id + 10, a.id FROM new_rows n JOIN fa.t a ON a.id = n.k JOIN fl.u ON fl.u.id = a.id; RETURN NULL; END $$; CREATE TRIGGER fire AFTER INSERT ON fl.t REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION fl.fire(); INSERT INTO fl.t (id, k, s) VALUES (1001, 1, 'x'), (1003, 3, NULL); INSERT INTO fl.t (id, k, s) VALUES (1002, 2, 'y')
+refused: CREATE TABLE fl.gone (a int, id int, b int, "K k" int); ALTER TABLE fl.gone DROP a, DROP b; CREATE FUNCTION fl.fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN UPDATE fa.t x SET k = n."K k", s = n::text FROM "New rows" n JOIN fl.t l USING (id) WHERE n.id = x.id; DELETE FROM fa.t WHERE id IN (SELECT id + 1 FROM "New rows"); RETURN NULL; END $$; CREATE TRIGGER fire AFTER INSERT ON fl.gone REFERENCING NEW TABLE AS "New rows" FOR EACH STATEMENT EXECUTE FUNCTION fl.fire(); INSERT INTO fl.gone VALUES (1, 70), (3, 71); INSERT INTO fl.gone VALUES (6, 72)
+-- Lists of VALUES of which some are computed here.
+INSERT INTO fa.t (id, s) VALUES ((SELECT max(id) + 500 FROM fb.t), 'z'), (700, 'u') RETURNING id, s
+INSERT INTO fa.t (id, s) VALUES (700, 'u'), ((SELECT max(id) + 500 FROM fb.t), (SELECT min(s) FROM fl.t)) RETURNING id, s
+INSERT INTO fa.t (id, n) VALUES ((SELECT max(id) + 500 FROM fb.t), 1), (700, 2.5), (701, DEFAULT) RETURNING id, n
+INSERT INTO fa.t (id, n, d) VALUES ((SELECT max(id) + 500 FROM fb.t), 1::bigint, DEFAULT), (700, 2::real, '2024-01-01'), (701, NULL, now()::timestamp) RETURNING id, n
+CREATE TABLE fa.bare (id bigint DEFAULT 7, s varchar(3) DEFAULT 'd', n numeric(4,1) DEFAULT 0); INSERT INTO fa.bare VALUES ((SELECT max(id) FROM fb.t), 'abc', 1), (DEFAULT, DEFAULT, DEFAULT), (3::smallint, 'x'::char(2), 4.25); SELECT * FROM fa.bare
+CREATE TABLE fa.bare (id int, s varchar(3)); INSERT INTO fa.bare VALUES ((SELECT max(id) FROM fb.t), 'abc'::text), (2, 'abcd'::varchar)
+CREATE TABLE fa.bare (id int, n numeric(4,1)); INSERT INTO fa.bare VALUES ((SELECT max(id) FROM fb.t), 1), (2, 12345.6)
+INSERT INTO fa.t (id, k) SELECT * FROM (VALUES ((SELECT max(id) + 500 FROM fb.t), 1), (700, 2)) v RETURNING id, k
+UPDATE fa.t SET k = v.b FROM (VALUES ((SELECT min(id) FROM fb.t), 1), (2, 20)) v (a, b) WHERE v.a = fa.t.id RETURNING fa.t.id, fa.t.k
