@@ -4,15 +4,22 @@
 
 use super::random;
 use crate::catalog::NodeId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::pg::exec::custom_scan::{Scan, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::transaction::{self, Fetch, Mode, Step};
+use helios_core::frames;
 use helios_core::node_interface::RECEIVE_ROWS;
 
 /// Bytes sent at a time.
 const CHUNK: usize = 256 << 10;
+
+/// Signature, flags and length of an extension, in front of the rows of a COPY in binary format. A row is written as in a DataRow
+/// message.
+const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What ends them.
+const COPY_END: [u8; 2] = (-1i16).to_be_bytes();
 
 const INT8: u32 = 20;
 const BYTEA: u32 = 17;
@@ -42,6 +49,28 @@ pub fn send<S: Scan>(context: &ScanContext, node: NodeId) -> Result<Vec<i64>> {
     }
     failpoint::hit(failpoint::SHIP_SENT)?;
     Ok(numbers)
+}
+
+/// Runs the statement's only source and copies its rows with `text`, a COPY in binary format; gives their number. `on_node` adds
+/// to errors of the node's.
+pub fn copy<S: Scan>(
+    context: &ScanContext,
+    node: NodeId,
+    text: &[u8],
+    on_node: &dyn Fn(Error) -> Error,
+) -> Result<u64> {
+    let plan = context.plan();
+    failpoint::hit(failpoint::SHIP_BEFORE)?;
+    let mut copy = transaction::copy(node, text, Mode::Transaction, None).map_err(on_node)?;
+    copy.send(COPY_HEADER).map_err(on_node)?;
+    for source in plan.sources() {
+        let mut send = |row: &[u8]| copy.send(row).map_err(on_node);
+        context.local_rows::<S>(source, plan.params(), &mut send)?;
+    }
+    copy.send(&COPY_END).map_err(on_node)?;
+    failpoint::hit(failpoint::SHIP_SENT)?;
+    let tag = copy.finish().map_err(on_node)?;
+    Ok(frames::rows_affected(&tag).unwrap_or(0))
 }
 
 /// Numbers for an EXPLAIN that does not run the statement: nothing is sent, and nobody asks for the rows.

@@ -87,6 +87,7 @@ pub(super) fn plan(
         unsettles: volatile,
         namespaces: place.namespaces,
         sources: Vec::new(),
+        copy: Vec::new(),
     };
     Ok(if nesting::depth() > 0 && evaluate::is_expression(query) {
         Planned::Expression { plan, params: survey.params, function: evaluator()? }

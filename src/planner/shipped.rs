@@ -12,9 +12,11 @@ use crate::pg::catalog::names;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
 use crate::pg::catalog::types;
 use crate::pg::exec::estimate;
+use crate::pg::exec::local_rows::is_sent_in_binary;
 use crate::pg::exec::remote_plan::RemotePlan;
+use crate::pg::tree::copy_insert;
 use crate::pg::tree::places::Places;
-use crate::pg::tree::shipment;
+use crate::pg::tree::shipment::{self, Shipped};
 use crate::pg::tree::{QueryTree, Survey, deparse};
 use crate::{settings, transaction};
 use helios_core::node_interface::RECEIVE_ROWS;
@@ -133,9 +135,36 @@ fn for_node<'a>(
         writes: query.writes(),
         unsettles: survey.calls_volatile_function(),
         namespaces,
+        copy: copy(query, &shipped, node, function)?,
         sources: shipped.sources,
     };
     Ok(Some(Sent { plan, sources: shipped.queries }))
+}
+
+/// The COPY that does what an INSERT would do with the rows that are sent; empty if there is none. The node is busy with it while
+/// this server reads the rows, so they come from elsewhere.
+fn copy(
+    query: QueryTree<'_>,
+    shipped: &Shipped<'_>,
+    node: NodeId,
+    function: Oid,
+) -> Result<Vec<u8>> {
+    let [source] = shipped.queries[..] else { return Ok(Vec::new()) };
+    let survey = source.survey::<KnownFunctions>();
+    if source.writes() || !survey.functions.is_empty() || survey.calls_volatile_function() {
+        return Ok(Vec::new());
+    }
+    let is_there = |thing: &Touched| match thing {
+        Touched::Remote { node: other, .. } | Touched::Advanced { node: other, .. } => {
+            *other == node.0
+        }
+        _ => false,
+    };
+    if gather(&survey)?.touched.iter().any(is_there) {
+        return Ok(Vec::new());
+    }
+    let text = copy_insert::text(query, shipped.query, function, &is_sent_in_binary);
+    Ok(text.unwrap_or_default().into_bytes())
 }
 
 /// How many times fewer rows must be sent than fetched, at least.

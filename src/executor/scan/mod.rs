@@ -1,5 +1,6 @@
 //! The plan node that runs one statement on one node.
 
+mod copied;
 mod to_client;
 
 use super::absent;
@@ -347,6 +348,9 @@ impl NodeScan {
             if self.kept.is_none() {
                 self.counted = Counted::begin(context.plan().namespaces());
             }
+            if self.copy_rows(context)? {
+                return Ok(Attempt::Done(Next::End));
+            }
             if self.kept.is_none()
                 && self.portal.is_none()
                 && xact::nest_level() > self.level
@@ -362,8 +366,7 @@ impl NodeScan {
             let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
             // Others of the same plan may use the session to the node in between.
             let limit = limit.or(context.is_part().then_some(BATCH));
-            let started = self.start(context, None, limit.map(Fetch::Batch));
-            let started = match started {
+            let started = match self.start(context, None, limit.map(Fetch::Batch)) {
                 Err(_) if self.on_copy => self.start_again(context)?,
                 started => started?,
             };

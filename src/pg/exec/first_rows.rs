@@ -50,6 +50,7 @@ pub(super) unsafe fn plan(
             unsettles: false,
             namespaces: Vec::new(),
             sources: Vec::new(),
+            copy: Vec::new(),
         };
         let scan = pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();
         (*scan).scan.plan.type_ = pg_sys::NodeTag::T_CustomScan;

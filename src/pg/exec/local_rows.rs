@@ -2,7 +2,7 @@
 //! the snapshot of the other.
 
 use crate::error::{Error, Result};
-use crate::pg::catalog::types::tuple_attribute;
+use crate::pg::catalog::types::{self, tuple_attribute};
 use crate::pg::exec::custom_scan::{self, Attempt, ClientRows, Scan, ScanContext};
 use crate::pg::exec::decode::is_read_in_binary;
 use crate::pg::exec::exact_text;
@@ -20,6 +20,15 @@ const BATCH: std::ffi::c_long = 1000;
 struct Column {
     function: pg_sys::FmgrInfo,
     binary: bool,
+}
+
+/// Whether what is written of a type is its binary form, also as COPY takes it.
+pub fn is_sent_in_binary(of_type: Oid) -> bool {
+    let is_text = matches!(
+        of_type,
+        pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID | pg_sys::JSONOID
+    );
+    types::is_built_in(of_type) && (is_text || is_read_in_binary(of_type))
 }
 
 impl ScanContext {

@@ -288,6 +288,7 @@ unsafe extern "C-unwind" fn plan_part(
                 unsettles: false,
                 namespaces: list::oids((*path).custom_private).collect(),
                 sources: Vec::new(),
+                copy: Vec::new(),
             };
             let scan =
                 pg_sys::palloc0(size_of::<pg_sys::CustomScan>()).cast::<pg_sys::CustomScan>();

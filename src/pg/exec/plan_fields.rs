@@ -35,6 +35,8 @@ pub struct RemotePlan {
     pub namespaces: Vec<Oid>,
     /// Statements to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
     pub sources: Vec<LocalStatement>,
+    /// The text of a COPY that takes the rows of the only source, in binary form, and does the same; empty if there is none.
+    pub copy: Vec<u8>,
 }
 
 /// The fields of a [`RemotePlan`] as stored in a plan tree.
@@ -97,6 +99,8 @@ pub(super) unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut 
         let mut list = lappend(ptr::null_mut(), makeString(sql).cast());
         list = lappend(list, numbers.cast());
         list = lappend(list, namespaces.cast());
+        list =
+            lappend(list, makeString(pnstrdup(plan.copy.as_ptr().cast(), plan.copy.len())).cast());
         for source in &plan.sources {
             let sql = pnstrdup(source.sql.as_ptr().cast(), source.sql.len());
             list = lappend(list, makeString(sql).cast());
@@ -114,7 +118,7 @@ pub(super) unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut 
 /// Numbers of the fields of a plan, behind which come those of its sources; of a part, which has none, those of its own.
 const FIXED: usize = 8;
 /// Members of the list of a plan that come before its sources.
-const BEFORE_SOURCES: usize = 3;
+const BEFORE_SOURCES: usize = 4;
 const KEEPS_ROWS: usize = FIXED;
 const RUNS_FIRST: usize = FIXED + 1;
 
@@ -265,6 +269,15 @@ impl<'a> PlanView<'a> {
     pub fn has_sources(&self) -> bool {
         // SAFETY: `private` was made by `private()`.
         unsafe { list::len(self.private) > BEFORE_SOURCES }
+    }
+
+    /// See [`RemotePlan::copy`].
+    pub fn copy(&self) -> Option<&'a [u8]> {
+        // SAFETY: the fourth member is a String, which lives as long as the plan.
+        let text = unsafe {
+            CStr::from_ptr((*list::nth::<pg_sys::String>(self.private, 3)).sval).to_bytes()
+        };
+        Some(text).filter(|text| !text.is_empty())
     }
 
     /// See [`RemotePlan::namespaces`].

@@ -17,7 +17,7 @@ use std::ptr;
 pub(in crate::pg) unsafe fn is_needed(query: *mut pg_sys::Query) -> bool {
     // SAFETY: by the caller's promise.
     unsafe {
-        let Some(number) = number_of_source(query) else { return false };
+        let Some(number) = self::number(query) else { return false };
         let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);
         let given = match (*entry).rtekind {
             pg_sys::RTEKind::RTE_SUBQUERY => {
@@ -57,7 +57,10 @@ pub(in crate::pg) unsafe fn values(
 }
 
 /// The number of what an INSERT reads its rows from.
-unsafe fn number_of_source(query: *mut pg_sys::Query) -> Option<usize> {
+///
+/// # Safety
+/// `query` is a valid INSERT.
+pub(in crate::pg) unsafe fn number(query: *mut pg_sys::Query) -> Option<usize> {
     // SAFETY: a valid query; an INSERT has at most one item in FROM, a reference to an entry.
     unsafe {
         let from = (*(*query).jointree).fromlist;
@@ -80,7 +83,7 @@ pub(in crate::pg) unsafe fn make(query: *mut pg_sys::Query) -> *mut pg_sys::Quer
         (*source).commandType = pg_sys::CmdType::CMD_SELECT;
         (*source).canSetTag = true;
         (*source).hasSubLinks = (*query).hasSubLinks;
-        let number = number_of_source(query);
+        let number = self::number(query);
         let entry = match number {
             Some(number) => {
                 let entry = list::nth::<pg_sys::RangeTblEntry>((*query).rtable, number - 1);

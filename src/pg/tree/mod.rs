@@ -9,6 +9,7 @@
 pub(in crate::pg) mod bound_params;
 mod combination;
 mod constant_calls;
+pub mod copy_insert;
 pub mod deparse;
 pub mod deparse_check;
 pub mod deparse_marks;
