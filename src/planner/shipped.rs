@@ -163,6 +163,10 @@ fn copy(
     if gather(&survey)?.touched.iter().any(is_there) {
         return Ok(Vec::new());
     }
+    let fewest = settings::MIN_COPIED_ROWS.get();
+    if fewest < 0 || fewest > 0 && rows_of(source)? < f64::from(fewest) {
+        return Ok(Vec::new());
+    }
     let text = copy_insert::text(query, shipped.query, function, &is_sent_in_binary);
     Ok(text.unwrap_or_default().into_bytes())
 }
@@ -210,15 +214,20 @@ pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan
     }
     let mut sent_rows = 0.0;
     for source in sent.sources {
-        sent_rows += match estimate::rows(source) {
-            Some(rows) => rows,
-            None => remote_rows(&source.survey::<KnownFunctions>())?
-                .into_iter()
-                .map(|(_, rows)| rows)
-                .sum(),
-        };
+        sent_rows += rows_of(source)?;
     }
     Ok((sent_rows * FEWER <= fetched_rows).then_some(sent.plan))
+}
+
+/// About how many rows a query gives.
+fn rows_of(source: QueryTree<'_>) -> Result<f64> {
+    Ok(match estimate::rows(source) {
+        Some(rows) => rows,
+        None => {
+            let nodes = remote_rows(&source.survey::<KnownFunctions>())?;
+            nodes.into_iter().map(|(_, rows)| rows).sum()
+        }
+    })
 }
 
 /// The rows that each node has of these tables.

@@ -78,6 +78,8 @@ pub static MAX_VARIANCE: GucSetting<f64> = GucSetting::<f64>::new(0.3);
 pub static HEALTH_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5000);
 /// Rows that a plan must fetch from nodes before a node that is sent rows instead is considered.
 pub static MIN_FETCHED_ROWS: GucSetting<i32> = GucSetting::<i32>::new(1000);
+/// Rows that an INSERT must be sent before it is done by COPY.
+pub static MIN_COPIED_ROWS: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 /// Password file for sessions with nodes, in libpq's format.
 pub static PASSFILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -130,6 +132,16 @@ pub fn register() {
         c"Number of rows that a query over several places must fetch from nodes before a node is sent rows and runs it instead.",
         c"The node runs it if it has to be sent less than a tenth of them. 0 means that a node runs whatever it can; -1 that none does.",
         &MIN_FETCHED_ROWS,
+        -1,
+        i32::MAX,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"helios.min_copied_rows",
+        c"Number of rows that INSERT must send to a node before they are sent by COPY.",
+        c"The number is an estimate. 0 means that COPY is used wherever it does the same; -1 that it never is.",
+        &MIN_COPIED_ROWS,
         -1,
         i32::MAX,
         GucContext::Userset,
