@@ -258,6 +258,9 @@ SET LOCAL helios.min_copied_rows = 0; CREATE TABLE fa.cp (id int, u uuid DEFAULT
 SET LOCAL helios.min_copied_rows = 0; WITH x AS (SELECT * FROM fb.t) INSERT INTO fa.u SELECT * FROM x; INSERT INTO fa.u SELECT * FROM fb.t RETURNING id; INSERT INTO fa.u SELECT f.* FROM fc.t f, fl.t l WHERE l.id = f.id
 SET LOCAL helios.min_copied_rows = 0; BEGIN; SAVEPOINT a; INSERT INTO fa.t SELECT * FROM fb.t; ROLLBACK TO a; INSERT INTO fa.u SELECT * FROM fb.t; ROLLBACK TO a; INSERT INTO fa.u SELECT id FROM fb.t WHERE 1 / (id - 3) > 5
 SET LOCAL helios.min_copied_rows = 0; PREPARE cp (int) AS INSERT INTO fa.u (id, k) SELECT id, $1 FROM fb.t WHERE id > $1; EXECUTE cp (3); EXECUTE cp (4); SELECT id, k FROM fa.u; DEALLOCATE cp
+SET LOCAL helios.min_copied_rows = 0; DO $$ BEGIN BEGIN INSERT INTO fa.u (id, k) SELECT id, 1 / (id - 3) FROM fb.t; EXCEPTION WHEN division_by_zero THEN INSERT INTO fa.u (id) VALUES (900); END; INSERT INTO fa.u (id) SELECT id FROM fb.t; END $$; SELECT id FROM fa.u
+SET LOCAL helios.min_copied_rows = 0; DO $$ BEGIN BEGIN INSERT INTO fa.t (id) SELECT id FROM fb.t; EXCEPTION WHEN unique_violation THEN INSERT INTO fa.t (id) SELECT id + 800 FROM fb.t; END; INSERT INTO fa.t (id) SELECT id + 900 FROM fl.t; END $$; SELECT id FROM fa.t
+SET LOCAL helios.min_copied_rows = 0; CREATE FUNCTION fl.calls(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN (SELECT count(*) FROM fa.t) + i; END $$; INSERT INTO fa.u (id) SELECT fl.calls(id) FROM fb.t; SELECT id FROM fa.u
 -- Rows of other places stored by a node
 INSERT INTO fa.t SELECT id + 100, k, n, s, b, d FROM fb.t WHERE id < 5
 INSERT INTO fa.t (s, id, d) SELECT s || 'x', id + 100, d FROM fl.t
