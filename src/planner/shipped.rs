@@ -164,11 +164,18 @@ fn copy(
         return Ok(Vec::new());
     }
     let fewest = settings::MIN_COPIED_ROWS.get();
-    if fewest < 0 || fewest > 0 && rows_of(source)? < f64::from(fewest) {
-        return Ok(Vec::new());
-    }
-    let text = copy_insert::text(query, shipped.query, function, &is_sent_in_binary);
-    Ok(text.unwrap_or_default().into_bytes())
+    let text = match fewest < 0 {
+        true => None,
+        false => copy_insert::text(query, shipped.query, function, &is_sent_in_binary),
+    };
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let rows = match fewest {
+        0 => 0.0,
+        // It runs from its text, which could not be made of it once more.
+        _ if source.cannot_be_deparsed() => remote_rows_of(source)?,
+        _ => rows_of(source)?,
+    };
+    Ok(if rows < f64::from(fewest) { Vec::new() } else { text.into_bytes() })
 }
 
 /// How many times fewer rows must be sent than fetched, at least.
@@ -223,11 +230,13 @@ pub fn read(query: QueryTree<'_>, fetched_rows: f64) -> Result<Option<RemotePlan
 fn rows_of(source: QueryTree<'_>) -> Result<f64> {
     Ok(match estimate::rows(source) {
         Some(rows) => rows,
-        None => {
-            let nodes = remote_rows(&source.survey::<KnownFunctions>())?;
-            nodes.into_iter().map(|(_, rows)| rows).sum()
-        }
+        None => remote_rows_of(source)?,
     })
+}
+
+fn remote_rows_of(source: QueryTree<'_>) -> Result<f64> {
+    let nodes = remote_rows(&source.survey::<KnownFunctions>())?;
+    Ok(nodes.into_iter().map(|(_, rows)| rows).sum())
 }
 
 /// The rows that each node has of these tables.
