@@ -135,7 +135,7 @@ fn columns_of_policies_need_no_privileges_of_the_reader() {
             format!(
                 "INSERT INTO two.t (id) SELECT t.id + 10 FROM {table} t JOIN two.t x USING (id)"
             ),
-            format!("UPDATE two.t SET id = t.id + 10 FROM {table} t WHERE t.id = two.t.id"),
+            format!("UPDATE two.t x SET id = t.id + 10 FROM {table} t WHERE t.id = x.id"),
         ] {
             reader.batch_execute("BEGIN").unwrap();
             reader.batch_execute(&sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"));
