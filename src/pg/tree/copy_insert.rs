@@ -108,7 +108,7 @@ unsafe fn number_of_var(expression: *mut pg_sys::Node, entry: i32) -> Option<usi
             return None;
         }
         let var = &*expression.cast::<pg_sys::Var>();
-        let is_of_entry = var.varno as i32 == entry && var.varlevelsup == 0;
+        let is_of_entry = var.varno == entry && var.varlevelsup == 0;
         usize::try_from(var.varattno).ok().filter(|&number| is_of_entry && number > 0)
     }
 }
