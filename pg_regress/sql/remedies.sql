@@ -30,10 +30,6 @@ CREATE TABLE r_plain.f (id int REFERENCES r1.t);
 CREATE TABLE r_plain.c () INHERITS (r1.t);
 CREATE TEMP TABLE r_temp (id int PRIMARY KEY);
 CREATE VIEW r1.v AS SELECT * FROM r_temp;
--- commands on several objects
-GRANT SELECT ON r1.t, r2.t TO PUBLIC;
-GRANT SELECT ON r1.t, r_plain.t TO PUBLIC;
-ALTER DEFAULT PRIVILEGES IN SCHEMA r1, r2 GRANT SELECT ON TABLES TO PUBLIC;
 -- what belongs to one server
 CREATE PUBLICATION r_pub FOR TABLE r1.t;
 SECURITY LABEL FOR helios ON TABLE r1.t IS 'distributed';
@@ -44,11 +40,9 @@ DEALLOCATE r_rows;
 ALTER TABLE r_plain.ref ADD COLUMN y serial;
 CREATE INDEX CONCURRENTLY ON r_plain.ref (x);
 -- statements that write
-UPDATE r1.t SET x = pg_backend_pid();
 UPDATE r1.t SET x = (pg_notify('news', x) IS NULL)::text;
 UPDATE r1.t SET x = set_config('app.x', x, false);
 UPDATE r1.t SET x = tableoid;
-UPDATE r1.t SET x = helios_version();
 BEGIN;
 DECLARE r_cursor CURSOR FOR SELECT * FROM r1.t;
 UPDATE r1.t SET x = 'x' WHERE CURRENT OF r_cursor;
