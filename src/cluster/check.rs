@@ -7,6 +7,7 @@ use crate::cluster::ownership;
 use crate::cluster::{definitions, role_check};
 use crate::ddl::reference_table;
 use crate::error::{Error, Result};
+use crate::pg::exec::row_scan;
 use crate::pg::session::sql;
 use crate::remote::{Record, Session, own_rows};
 use crate::transaction::{self, Mode};
@@ -337,6 +338,10 @@ fn schemas_are_there(node: &Node, session: &mut Session) -> Result<Finding> {
 fn same_rows(references: &[ReferenceTable], session: &mut Session) -> Result<Finding> {
     let mut different = Vec::new();
     for table in references {
+        // It may have been dropped since they were listed.
+        if !row_scan::lock(table.relation) || !catalog::is_reference(table.relation)? {
+            continue;
+        }
         let here = reference_table::digest(table)?;
         let there = match session.query(&reference_table::digest_there(table)) {
             Ok(rows) => rows.into_iter().flatten().flatten().next().unwrap_or_default(),

@@ -17,6 +17,15 @@ unsafe extern "C-unwind" {
     fn hash_bytes_extended(bytes: *const u8, length: c_int, seed: u64) -> u64;
 }
 
+/// Locks a relation for reading until the transaction ends; false if it does not exist (anymore).
+pub fn lock(relation: Oid) -> bool {
+    // SAFETY: takes a lock, and does a syscache lookup.
+    unsafe {
+        pg_sys::LockRelationOid(relation, pg_sys::AccessShareLock as c_int);
+        pg_sys::get_rel_relkind(relation) != 0
+    }
+}
+
 /// Like [`each`], for the single row of a sequence: last_value, log_cnt, is_called.
 ///
 /// 42809 if the relation is not a sequence (anymore).

@@ -36,10 +36,10 @@ fn lost_reply_to_commit_can_be_asked_for() {
         let mut client = cluster.connect();
         client.batch_execute(&format!("BEGIN; {work}")).unwrap();
         let before = values(&mut observer)[0];
+        proxy.wait_for_answers();
         let gid = std::thread::scope(|scope| {
-            if committed {
-                proxy.lose_answers();
-            } else {
+            let _lost = committed.then(|| proxy.lose_answers());
+            if !committed {
                 cluster.failpoint("commit.before", "hang", 0, 0);
             }
             let commit = scope.spawn(|| client.batch_execute("COMMIT").unwrap_err());
@@ -80,8 +80,9 @@ fn lost_reply_of_a_statement_alone_in_its_transaction() {
     let proxy = Proxy::of_node(&cluster, 1);
     client.batch_execute("SELECT * FROM one.t").unwrap();
     let mut node = cluster.connect_to_node(1);
+    proxy.wait_for_answers();
     std::thread::scope(|scope| {
-        proxy.lose_answers();
+        let _lost = proxy.lose_answers();
         let insert = scope.spawn(|| client.batch_execute("INSERT INTO one.t VALUES (1)"));
         wait_until("the node has committed", crate::RECOVERED, || {
             let rows: i64 = node.query_one("SELECT count(*) FROM one.t", &[]).unwrap().get(0);
@@ -135,7 +136,7 @@ fn single_write_has_a_name_where_that_is_wanted() {
             wait_until("the name is passed on", crate::RECOVERED, || {
                 if proxy.answers() > answers { Ok(()) } else { Err("not yet".to_owned()) }
             });
-            proxy.lose_answers();
+            let _lost = proxy.lose_answers();
             if expected == "aborted" {
                 node.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
             } else {
