@@ -2,7 +2,7 @@
 //! first one.
 
 use crate::pg::session;
-use crate::pg::tree::{QueryTree, insert_source, list, parse_nodes};
+use crate::pg::tree::{QueryTree, insert_source, list, parse_nodes, with_changes};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use pgrx::spi::quote_identifier;
 
@@ -20,21 +20,13 @@ pub fn text(
         if !is_plain(insert) || !is_sent_whole(sent.as_ptr(), function) {
             return None;
         }
-        let target = with_target(insert)?;
+        let target = with_changes::target(query)?;
         let table = pg_sys::relation_open(target, pg_sys::NoLock as i32);
         let columns = is_filled_by_copy(table).then(|| columns(insert, table, is_binary)).flatten();
         pg_sys::relation_close(table, pg_sys::NoLock as i32);
         let names: Vec<String> = columns?.iter().map(quote_identifier).collect();
         let table = session::quoted_relation_name(target);
         Some(format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", names.join(", ")))
-    }
-}
-
-unsafe fn with_target(insert: *mut pg_sys::Query) -> Option<Oid> {
-    // SAFETY: a valid INSERT: its result relation is a number of its range table.
-    unsafe {
-        let number = usize::try_from((*insert).resultRelation).ok()?.checked_sub(1)?;
-        Some((*list::nth::<pg_sys::RangeTblEntry>((*insert).rtable, number)).relid)
     }
 }
 
