@@ -6,7 +6,7 @@ use postgres::{Client, Error, SimpleQueryMessage};
 
 /// Fits better than PostgreSQL's own where these are polymorphic, or need an implicit cast.
 const EVIL: &str = "
-    CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
+    GRANT USAGE ON SCHEMA evil TO PUBLIC;
     CREATE FUNCTION evil.ran() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
     CREATE FUNCTION evil.arrays(int[], int[]) RETURNS boolean LANGUAGE sql AS 'SELECT evil.ran()';
     CREATE FUNCTION evil.mixed(int, numeric) RETURNS boolean LANGUAGE sql AS 'SELECT evil.ran()';
@@ -63,11 +63,10 @@ fn texts_of_views_are_not_bound_to_masking_names() {
     let table = "(id int, a int[], i int, n numeric, u text)";
     admin
         .batch_execute(&format!(
-            "CREATE ROLE masker LOGIN; GRANT CREATE ON DATABASE {} TO masker; \
+            "CREATE ROLE masker LOGIN; CREATE SCHEMA evil AUTHORIZATION masker; \
              CREATE SCHEMA masked DISTRIBUTED ON NODE \"node-1\"; CREATE SCHEMA masked_two DISTRIBUTED ON NODE \"node-2\"; \
              CREATE TABLE masked.t {table}; CREATE TABLE public.mask_t {table}; CREATE TABLE masked_two.t2 (id int); \
-             CREATE TABLE public.mask_here AS SELECT 1 AS id",
-            testkit::cluster::DATABASE
+             CREATE TABLE public.mask_here AS SELECT 1 AS id"
         ))
         .unwrap();
     for target in ["masked.t", "public.mask_t"] {
@@ -110,4 +109,43 @@ fn texts_of_views_are_not_bound_to_masking_names() {
         }
     }
     assert!(answered > 20 && rejected > 20, "{answered} answered, {rejected} rejected");
+}
+
+/// A temporary object comes before PostgreSQL's own relations, and anybody's SECURITY DEFINER function can create one in the session.
+#[test]
+fn texts_of_views_are_not_bound_to_temporary_objects() {
+    let cluster = Cluster::shared();
+    let mut admin = cluster.connect();
+    admin
+        .batch_execute(
+            "CREATE ROLE shadow LOGIN; CREATE SCHEMA shadows AUTHORIZATION shadow; \
+             CREATE SCHEMA shadowed DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE shadowed.t (name text); \
+             CREATE VIEW public.shadowed_v AS SELECT amname::text AS name, 'pg_am'::regclass::text AS of FROM pg_am WHERE amname = 'heap'",
+        )
+        .unwrap();
+    cluster
+        .connect_as("shadow")
+        .batch_execute(
+            "GRANT USAGE ON SCHEMA shadows TO PUBLIC; \
+             CREATE FUNCTION shadows.ran() RETURNS name LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$; \
+             CREATE FUNCTION shadows.create() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+               CREATE TEMP VIEW pg_am AS SELECT shadows.ran() AS amname; GRANT SELECT ON pg_am TO PUBLIC; END $$",
+        )
+        .unwrap_or_else(|error| panic!("{error:?}"));
+    admin.batch_execute("SELECT shadows.create()").unwrap();
+    let view = sorted(&mut admin, "SELECT name, of FROM public.shadowed_v").unwrap();
+    assert_eq!(view, ["heap|pg_catalog.pg_am"]);
+    for (statement, row) in [
+        ("INSERT INTO shadowed.t SELECT name FROM public.shadowed_v RETURNING name", "heap"),
+        (
+            "INSERT INTO shadowed.t SELECT of FROM public.shadowed_v RETURNING name",
+            "pg_catalog.pg_am",
+        ),
+        ("UPDATE shadowed.t SET name = v.name FROM public.shadowed_v v RETURNING v.name", "heap"),
+        ("SELECT v.name FROM public.shadowed_v v, shadowed.t", "heap"),
+    ] {
+        let rows =
+            sorted(&mut admin, statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        assert!(!rows.is_empty() && rows.iter().all(|found| found == row), "{statement}: {rows:?}");
+    }
 }
