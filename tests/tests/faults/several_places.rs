@@ -24,11 +24,13 @@ const UNION: &str = "SELECT repeat(v, 20), x FROM \
 /// A join of all three places.
 const JOIN: &str =
     "SELECT count(*) FROM here.t AS h JOIN one.t AS a USING (x) JOIN two.t AS b USING (x)";
-/// Sends rows of this server to the second node, slowly; they go to disk there.
+/// Sends rows of this server to the second node, slowly. Those that are not copied go to disk there.
 const INSERT: &str = "INSERT INTO two.copy SELECT h.x, h.v FROM here.t AS h, LATERAL (SELECT pg_sleep(h.x * 0.0000001)) AS s";
 
 /// Makes each query of this program's one that this server computes over rows of the nodes.
 const IN_PARTS: &str = "SET helios.min_fetched_rows = -1";
+/// Sends the rows of an INSERT before its statement, not by COPY, however many they are.
+const NOT_COPIED: &str = "SET helios.min_copied_rows = -1";
 
 fn tables() -> Cluster {
     let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '500ms'"]);
@@ -182,12 +184,19 @@ fn lock(cluster: &Cluster, number: usize) -> Client {
 
 /// Interrupts a statement that these states of its sessions show to be in the middle, while this node's table is locked.
 /// Nothing of the statement is left.
-fn interrupt(cluster: &Cluster, sql: &str, states: [&str; 2], locked: Option<usize>) {
+fn interrupt(
+    cluster: &Cluster,
+    setting: &str,
+    sql: &str,
+    states: [&str; 2],
+    locked: Option<usize>,
+) {
     let mut client = cluster.connect();
     for end in ["pg_cancel_backend", "pg_terminate_backend", "statement_timeout"] {
         let mut wire = reader(cluster);
         let timeout = if end == "statement_timeout" { "1s" } else { "0" };
-        let settings = format!("SET work_mem = '64kB'; SET statement_timeout = '{timeout}'");
+        let settings =
+            format!("{setting}; SET work_mem = '64kB'; SET statement_timeout = '{timeout}'");
         wire.simple(&settings, None).unwrap();
         let blocker = locked.map(|number| lock(cluster, number));
         wire.send_simple(sql).unwrap();
@@ -222,10 +231,11 @@ fn interrupted_in_the_middle_of_several_places() {
     let (open, waits) = ("idle in transaction", "active, waits for Lock");
     let looped = "DO $$ DECLARE r record; BEGIN FOR r IN ";
     let looped = format!("{looped}{UNION} LOOP PERFORM pg_sleep(0.01); END LOOP; END $$");
-    interrupt(&cluster, &looped, [open, open], None);
-    interrupt(&cluster, JOIN, [waits, open], Some(1));
-    interrupt(&cluster, JOIN, [open, waits], Some(2));
-    interrupt(&cluster, INSERT, ["", open], None);
+    interrupt(&cluster, IN_PARTS, &looped, [open, open], None);
+    interrupt(&cluster, IN_PARTS, JOIN, [waits, open], Some(1));
+    interrupt(&cluster, IN_PARTS, JOIN, [open, waits], Some(2));
+    interrupt(&cluster, NOT_COPIED, INSERT, ["", open], None);
+    interrupt(&cluster, IN_PARTS, INSERT, ["", "active, waits for Client"], None);
 }
 
 /// Temporary files on the second node: rows that were sent there and did not fit into memory.
@@ -239,6 +249,7 @@ fn files(cluster: &Cluster) -> i64 {
 fn rows_that_were_sent_go_with_their_savepoint() {
     let cluster = tables();
     let mut wire = reader(&cluster);
+    wire.simple(NOT_COPIED, None).unwrap();
     wire.simple("SET work_mem = '64kB'; BEGIN; SAVEPOINT a", None).unwrap();
     for _ in 0..2 {
         wire.send_simple(INSERT).unwrap();
