@@ -43,10 +43,7 @@ CREATE INDEX CONCURRENTLY ON r_plain.ref (x);
 UPDATE r1.t SET x = (pg_notify('news', x) IS NULL)::text;
 UPDATE r1.t SET x = set_config('app.x', x, false);
 UPDATE r1.t SET x = tableoid;
-BEGIN;
-DECLARE r_cursor CURSOR FOR SELECT * FROM r1.t;
-UPDATE r1.t SET x = 'x' WHERE CURRENT OF r_cursor;
-ROLLBACK;
+DO $$ DECLARE r_cursor CURSOR FOR SELECT * FROM r1.t; BEGIN OPEN r_cursor; UPDATE r1.t SET x = 'x' WHERE CURRENT OF r_cursor; END $$;
 -- code on a node
 CREATE FUNCTION r1.defines() RETURNS int LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE r1.made (a int); RETURN 1; END $$;
 INSERT INTO r1.t VALUES (r1.defines());

@@ -35,8 +35,12 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
             .hint("Use tableoid::regclass, which yields the table's name on both servers."));
     }
     if survey.current_of {
-        return Err(unsupported("WHERE CURRENT OF is not supported in a distributed schema")
-            .hint("Identify the row by its key instead."));
+        return Err(unsupported(
+            "cannot use WHERE CURRENT OF with a cursor variable in a distributed schema",
+        )
+        .hint(
+            "Use EXECUTE format('... WHERE CURRENT OF %I', cursor_variable), or identify the row by its key.",
+        ));
     }
     if survey.named.is_empty() {
         return Ok(());

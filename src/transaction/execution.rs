@@ -70,6 +70,15 @@ impl Execution {
         Self { reader, portal: Some(portal), mode: Mode::Transaction, writes: false }
     }
 
+    /// One whose request was sent on a link.
+    pub(super) fn of_request(
+        link: Rc<RefCell<Link>>,
+        stream: Rc<RefCell<ResultStream>>,
+        writes: bool,
+    ) -> Self {
+        Self { reader: Reader { link, stream }, portal: None, mode: Mode::Transaction, writes }
+    }
+
     /// Reads the next event. `on_row` gets the body of one DataRow message; it may run statements on the same node.
     /// Notices are raised as they arrive.
     #[inline]

@@ -14,6 +14,7 @@ pub mod client_settings;
 pub mod commit;
 pub mod constraints;
 pub mod copy_data;
+pub mod cursor;
 pub mod end;
 pub mod execution;
 pub mod gid;
@@ -41,6 +42,7 @@ pub use after_commit::{execute as execute_afterwards, warn_not_released};
 pub use client_settings::note_change as note_settings_changed;
 pub use constraints::note_all as note_all_constraints;
 pub use copy_data::{Copy, copy};
+pub use cursor::NodeCursor;
 pub use execution::{
     Execution, Step, check_columns, execute, execute_all, query, query_that_writes, start,
 };

@@ -20,7 +20,6 @@ FETCH ALL FROM c
 
 FETCH c
 
--- differs: a cursor on a node moves only forward unless declared with SCROLL
 FETCH BACKWARD 1 FROM c
 
 ROLLBACK
@@ -83,7 +82,6 @@ FETCH 1 FROM a
 
 FETCH 1 FROM b
 
--- differs: a cursor on a node moves only forward unless declared with SCROLL
 SELECT name, statement, is_holdable, is_scrollable FROM pg_cursors WHERE name IN ('a', 'b') ORDER BY name
 
 DECLARE a CURSOR FOR SELECT 1
@@ -104,7 +102,6 @@ UPDATE t SET v = 'later' WHERE id = 5
 
 FETCH 1 FROM h
 
--- differs: a cursor on a node moves only forward unless declared with SCROLL
 MOVE BACKWARD 2 FROM h
 
 CLOSE h
@@ -159,19 +156,117 @@ DECLARE u CURSOR FOR SELECT id FROM t ORDER BY id FOR UPDATE
 
 FETCH 2 FROM u
 
--- differs: WHERE CURRENT OF is refused
 UPDATE t SET v = 'current' WHERE CURRENT OF u
 
--- differs: WHERE CURRENT OF is refused
 SELECT id, v FROM t WHERE v = 'current'
 
--- differs: WHERE CURRENT OF is refused
 DELETE FROM t WHERE CURRENT OF u
 
--- differs: WHERE CURRENT OF is refused
 SELECT count(*) FROM t
 
 ROLLBACK
+
+BEGIN
+
+DECLARE seen CURSOR FOR SELECT id FROM t ORDER BY id
+
+DECLARE kept CURSOR WITH HOLD FOR SELECT id FROM t ORDER BY id DESC
+
+DELETE FROM t WHERE id > 2
+
+INSERT INTO t VALUES (100, 'new')
+
+FETCH 3 FROM seen
+
+FETCH BACKWARD 2 FROM seen
+
+MOVE FORWARD 4 IN seen
+
+FETCH ALL FROM seen
+
+FETCH BACKWARD ALL FROM seen
+
+FETCH FIRST FROM seen
+
+FETCH 1 FROM kept
+
+COMMIT
+
+FETCH 2 FROM kept
+
+FETCH ABSOLUTE 1 FROM kept
+
+CLOSE kept
+
+BEGIN
+
+DECLARE outer_one CURSOR FOR SELECT id FROM t ORDER BY id
+
+SAVEPOINT s
+
+FETCH 1 FROM outer_one
+
+DECLARE inner_one CURSOR FOR SELECT id FROM t ORDER BY id
+
+FETCH 2 FROM inner_one
+
+ROLLBACK TO s
+
+FETCH 1 FROM outer_one
+
+FETCH 1 FROM inner_one
+
+ROLLBACK TO s
+
+DECLARE inner_one CURSOR FOR SELECT v FROM t ORDER BY id
+
+RELEASE s
+
+FETCH 1 FROM inner_one
+
+ROLLBACK
+
+BEGIN
+
+DECLARE "Odd ""name""" CURSOR FOR SELECT id, v FROM t ORDER BY id FOR UPDATE
+
+FETCH 2 FROM "Odd ""name"""
+
+UPDATE t SET v = 'odd' WHERE CURRENT OF "Odd ""name""" RETURNING id, v
+
+FETCH PRIOR FROM "Odd ""name"""
+
+ROLLBACK
+
+BEGIN
+
+DECLARE plain CURSOR FOR SELECT id FROM t
+
+FETCH 1 FROM plain
+
+DELETE FROM t WHERE CURRENT OF plain RETURNING v
+
+UPDATE t SET v = 'again' WHERE CURRENT OF plain
+
+DELETE FROM t WHERE CURRENT OF none
+
+ROLLBACK
+
+BEGIN
+
+DECLARE grouped CURSOR FOR SELECT count(*) FROM t
+
+FETCH 1 FROM grouped
+
+DELETE FROM t WHERE CURRENT OF grouped
+
+ROLLBACK
+
+PREPARE by_id AS SELECT id FROM t WHERE id >= $1 ORDER BY id
+
+DO $$ DECLARE c SCROLL CURSOR (low int) FOR SELECT id FROM t WHERE id > low ORDER BY id; r int; BEGIN OPEN c(0); DELETE FROM t WHERE id = 1; FETCH LAST FROM c INTO r; RAISE NOTICE 'last %', r; FETCH PRIOR FROM c INTO r; RAISE NOTICE 'prior %', r; MOVE ABSOLUTE 0 IN c; FETCH c INTO r; RAISE NOTICE 'first %', r; CLOSE c; END $$
+
+DO $$ DECLARE c refcursor; r int; BEGIN OPEN c FOR EXECUTE 'SELECT id FROM t ORDER BY id' ; INSERT INTO t VALUES (1, 'back'); LOOP FETCH c INTO r; EXIT WHEN NOT FOUND; BEGIN RAISE NOTICE 'got %', 1 / (r - 2); EXCEPTION WHEN division_by_zero THEN RAISE NOTICE 'none'; END; END LOOP; END $$
 
 BEGIN
 

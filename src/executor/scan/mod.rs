@@ -1,6 +1,7 @@
 //! The plan node that runs one statement on one node.
 
 mod copied;
+mod of_cursor;
 mod to_client;
 
 use super::absent;
@@ -10,6 +11,7 @@ use super::position;
 use super::reader::Reader;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
+use crate::pg::exec::cursor::Cursor;
 use crate::pg::exec::custom_scan::{Attempt, ClientRows, Next, Part, Scan, ScanContext};
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::nesting;
@@ -20,6 +22,7 @@ use crate::settings::{self, ReadFrom};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, OpenPortal, Step};
 use helios_core::frames;
+use of_cursor::OpenCursor;
 use std::collections::VecDeque;
 
 /// Number of rows fetched at a time if the executor does not specify one; it grows while they are read.
@@ -59,6 +62,8 @@ pub struct NodeScan {
     sent: Option<(NodeId, Vec<i64>)>,
     /// The roles for which the executor readied it, and checked privileges.
     reader: Reader,
+    /// The cursor on the node that it gives the rows of.
+    cursor: Option<OpenCursor>,
 }
 
 impl NodeScan {
@@ -228,6 +233,7 @@ impl Scan for NodeScan {
             portal: None,
             sent: None,
             reader: Reader::current(),
+            cursor: None,
         }
     }
 
@@ -243,7 +249,7 @@ impl Scan for NodeScan {
     }
 
     fn has_started(&self) -> bool {
-        self.done || self.execution.is_some() || self.kept.is_some()
+        self.done || self.execution.is_some() || self.kept.is_some() || self.cursor.is_some()
     }
 
     fn run_to_client(
@@ -273,7 +279,14 @@ impl Scan for NodeScan {
         })
     }
 
+    fn open_cursor(&mut self, context: &mut ScanContext, cursor: &Cursor) -> Result<()> {
+        self.declare(context, cursor)
+    }
+
     fn rescan(&mut self) -> Result<()> {
+        if let Some(cursor) = &mut self.cursor {
+            return cursor.rewind();
+        }
         self.end()?;
         self.done = false;
         self.emitted = 0;
@@ -283,6 +296,9 @@ impl Scan for NodeScan {
 
     fn end(&mut self) -> Result<()> {
         self.counted.done(0);
+        if let Some(mut cursor) = self.cursor.take() {
+            cursor.end_fetch()?;
+        }
         let ended = self.execution.take().map_or(Ok(()), |mut execution| execution.close());
         if let (Some((node, numbers)), Ok(())) = (self.sent.take(), &ended) {
             super::shipping::forget(node, &numbers)?;
@@ -337,6 +353,9 @@ impl NodeScan {
         if context.is_part() {
             // Its node was asked when the cursor was opened, and conditions are tested here as well.
             self.check_reader(context)?;
+        }
+        if self.cursor.is_some() {
+            return self.next_of_cursor(context).map(Attempt::Done);
         }
         if self.execution.is_none() {
             if let Some(running) =

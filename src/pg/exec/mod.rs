@@ -7,6 +7,7 @@ pub mod bulk_insert;
 pub mod coordinators_calls;
 pub mod copy_change;
 pub mod copy_from;
+pub mod cursor;
 pub mod custom_scan;
 pub mod decode;
 pub mod estimate;

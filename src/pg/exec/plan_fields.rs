@@ -75,7 +75,11 @@ const NO_OFFSET: c_int = -1;
 
 /// # Safety
 /// Errors of the server's leave this without an unwinding: only behind a guard.
-pub(super) unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut pg_sys::List {
+pub(super) unsafe fn private(
+    plan: &RemotePlan,
+    columns: ResultColumns,
+    cursor_options: c_int,
+) -> *mut pg_sys::List {
     // SAFETY: list building in the current memory context; the text is copied with its length.
     unsafe {
         let sql = pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
@@ -89,6 +93,7 @@ pub(super) unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut 
             columns.described as c_int,
             (columns.own_types >> 32) as c_int,
             columns.own_types as c_int,
+            cursor_options,
         ] {
             numbers = lappend_int(numbers, n);
         }
@@ -116,7 +121,7 @@ pub(super) unsafe fn private(plan: &RemotePlan, columns: ResultColumns) -> *mut 
 }
 
 /// Numbers of the fields of a plan, behind which come those of its sources; of a part, which has none, those of its own.
-const FIXED: usize = 8;
+const FIXED: usize = 9;
 /// Members of the list of a plan that come before its sources.
 const BEFORE_SOURCES: usize = 4;
 const KEEPS_ROWS: usize = FIXED;
@@ -134,7 +139,7 @@ pub(in crate::pg) unsafe fn private_of_part(
     // integers.
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            let private = private(plan, columns);
+            let private = private(plan, columns, 0);
             for _ in [KEEPS_ROWS, RUNS_FIRST] {
                 lappend_int(list::nth(private, 1), 0);
             }
@@ -243,6 +248,11 @@ impl<'a> PlanView<'a> {
     /// The columns of the result.
     pub fn columns(&self) -> ResultColumns {
         ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
+    }
+
+    /// The options of the cursor that it was planned for.
+    pub(in crate::pg) fn cursor_options(&self) -> u32 {
+        self.number(8) as u32
     }
 
     /// See [`RemotePlan::sources`].

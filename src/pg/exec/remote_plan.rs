@@ -3,6 +3,7 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's permissions on
 //! them, and invalidates a cached plan when one of them changes.
 
+use crate::pg::exec::cursor;
 use crate::pg::exec::plan_fields::private;
 use crate::pg::exec::result_columns;
 use crate::pg::tree::list;
@@ -155,11 +156,17 @@ unsafe fn build_unguarded(
         let select = (*query).commandType == pg_sys::CmdType::CMD_SELECT;
         let columns = if select { (*query).targetList } else { (*query).returningList };
         let returns = select || !columns.is_null();
-        (*scan).custom_private = private(plan, result_columns::of_targets(columns, returns));
+        let described = result_columns::of_targets(columns, returns);
+        (*scan).custom_private = private(plan, described, cursor_options);
         describe(scan, columns);
         let mut top: *mut pg_sys::Plan = scan.cast();
         (*top).plan_rows = 1.0;
-        if cursor_options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0 {
+        if cursor::is_moved_on_node(cursor_options) {
+            // The node's cursor moves backward, or refuses to.
+            if (*query).rowMarks.is_null() {
+                (*scan).flags |= pg_sys::CUSTOMPATH_SUPPORT_BACKWARD_SCAN;
+            }
+        } else if cursor_options & pg_sys::CURSOR_OPT_SCROLL as c_int != 0 {
             top = materialize_finished_plan(top);
         }
         let statement = node::<pg_sys::PlannedStmt>(NodeTag::T_PlannedStmt);

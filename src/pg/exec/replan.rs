@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::error::trampoline;
+use crate::pg::exec::cursor;
 use crate::pg::exec::kept_rows::show;
 use crate::pg::exec::remote_plan::PlanView;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
@@ -77,7 +78,8 @@ impl Replanned {
             let params = copied((*estate).es_param_list_info, plan.params());
             let columns = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let row = MakeSingleTupleTableSlot(columns, &raw const pg_sys::TTSOpsMinimalTuple);
-            let rows = tuplestore_begin_heap(false, false, pg_sys::work_mem);
+            let scrolls = cursor::is_moved_on_node(plan.cursor_options() as c_int);
+            let rows = tuplestore_begin_heap(scrolls, false, pg_sys::work_mem);
             let receiver = CreateDestReceiver(pg_sys::CommandDest::DestTuplestore);
             SetTuplestoreDestReceiverParams(
                 receiver,
@@ -106,10 +108,13 @@ impl Replanned {
         // SAFETY: by the caller's promise. The row, which the store has copied, stays where it is until the next one; both
         // slots have the same columns.
         unsafe {
-            let found = tuplestore_gettupleslot(self.rows, true, true, self.row);
+            let estate = (*node).ss.ps.state;
+            let forward =
+                (*estate).es_direction != pg_sys::ScanDirection::BackwardScanDirection;
+            let found = tuplestore_gettupleslot(self.rows, forward, true, self.row);
             let counted = if found { self.changed.min(1) } else { self.changed };
             self.changed -= counted;
-            (*(*node).ss.ps.state).es_processed += counted;
+            (*estate).es_processed += counted;
             if found {
                 show(self.row, (*node).ss.ss_ScanTupleSlot);
             }

@@ -90,7 +90,10 @@ unsafe extern "C-unwind" fn start<H: ExecutorHooks>(desc: *mut pg_sys::QueryDesc
         }
         if flags & pg_sys::EXEC_FLAG_EXPLAIN_ONLY as c_int == 0 {
             part_scan::run_first((*desc).estate);
-            trampoline((), || part_scan::begin_all::<H::Scan>((*desc).estate));
+            trampoline((), || {
+                part_scan::begin_all::<H::Scan>((*desc).estate)?;
+                custom_scan::open_cursor::<H::Scan>(desc)
+            });
         } else {
             trampoline((), || custom_scan::before_explain::<H::Scan>((*desc).planstate));
         }

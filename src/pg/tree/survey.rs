@@ -71,7 +71,7 @@ pub struct Survey<'a> {
     pub params: Vec<ParamUse>,
     /// `lastval()` is called, which refers to the sequence used last.
     pub lastval: bool,
-    /// `WHERE CURRENT OF` is used.
+    /// `WHERE CURRENT OF` a variable is used.
     pub current_of: bool,
     /// `set_config()` is called, which may change the session's settings.
     pub set_config: bool,
@@ -282,7 +282,9 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 let collate = &*node.cast::<pg_sys::CollateExpr>();
                 survey.add_named(Object::of_collation(collate.collOid));
             }
-            NodeTag::T_CurrentOfExpr => survey.current_of = true,
+            NodeTag::T_CurrentOfExpr => {
+                survey.current_of |= (*node.cast::<pg_sys::CurrentOfExpr>()).cursor_param != 0;
+            }
             NodeTag::T_SQLValueFunction => {
                 let op = (*node.cast::<pg_sys::SQLValueFunction>()).op;
                 survey.session_user |= op == pg_sys::SQLValueFunctionOp::SVFOP_SESSION_USER;

@@ -82,7 +82,8 @@ pub struct Link {
     effects: VecDeque<Effect>,
     request: Request,
     current: Option<Rc<RefCell<ResultStream>>>,
-    closing: Vec<u32>,
+    /// Names of portals to be closed.
+    closing: Vec<Vec<u8>>,
     /// Portals are being closed, and the response is outstanding.
     pub is_closing: bool,
     /// Open portals, each with its nesting level.
@@ -200,7 +201,15 @@ impl Link {
     pub fn close_portal(&mut self, portal: u32) {
         self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
-            self.closing.push(portal);
+            let name = self.portal_name(portal);
+            self.close_cursor(name);
+        }
+    }
+
+    /// Marks a cursor of this name as unused: it is closed with the next request.
+    pub fn close_cursor(&mut self, name: Vec<u8>) {
+        if self.block.is_open() {
+            self.closing.push(name);
             crate::transaction::portals::note_portal();
         }
     }

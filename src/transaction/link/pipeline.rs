@@ -173,11 +173,8 @@ impl Link {
     }
 
     pub(super) fn close_leftovers(&mut self) -> Result<()> {
-        if !self.closing.is_empty() {
-            for portal in std::mem::take(&mut self.closing) {
-                self.set_name(b'p', portal);
-                messages::close(self.session.output(), b'P', &self.name)?;
-            }
+        for portal in std::mem::take(&mut self.closing) {
+            messages::close(self.session.output(), b'P', &portal)?;
         }
         if self.statements.has_closing() {
             for statement in self.statements.take_closing() {

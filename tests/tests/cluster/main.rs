@@ -12,6 +12,7 @@ mod altered_catalogs;
 mod auto_reference;
 mod catalogs_beside;
 mod copies_compared;
+mod cursors;
 mod definitions_compared;
 mod extensions;
 mod fences;

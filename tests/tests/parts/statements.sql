@@ -115,6 +115,12 @@ SELECT a.id FROM fa.t a JOIN fl.t b USING (id) FOR SHARE
 SELECT a.id FROM fa.t a JOIN fl.t b USING (id) FOR UPDATE OF b
 SELECT a.id FROM fa.t a JOIN fb.t b USING (id) FOR UPDATE OF a SKIP LOCKED
 SELECT a.id FROM fa.t a JOIN fb.t b USING (id) FOR UPDATE OF a NOWAIT
+SELECT a.id FROM fa.t a LEFT JOIN fb.t b USING (id) FOR UPDATE OF b
+SELECT a.id FROM fa.t a LEFT JOIN fb.t b USING (id) WHERE b.k > 0 FOR UPDATE OF b
+SELECT a.id FROM fa.t a LEFT JOIN fb.t b USING (id) FOR UPDATE OF a
+SELECT a.id FROM fl.t a FULL JOIN fb.t b USING (id) FOR UPDATE
+SELECT a.id FROM fl.t a LEFT JOIN (SELECT * FROM fb.t FOR UPDATE) b USING (id)
+SELECT a.id FROM fl.t a WHERE id IN (SELECT b.id FROM fb.t b LEFT JOIN fa.t c USING (id) FOR SHARE)
 SELECT a.id FROM fa.t a LEFT JOIN temporary b USING (id) WHERE a.k = 3 LIMIT 2 FOR NO KEY UPDATE OF a
 SELECT * FROM (SELECT id FROM fa.t FOR UPDATE) a JOIN fb.t USING (id)
 SELECT id FROM fl.t WHERE id IN (SELECT id FROM fa.t FOR UPDATE)

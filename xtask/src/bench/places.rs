@@ -106,7 +106,8 @@ fn scenarios(sizes: Sizes) -> Vec<Scenario> {
             rows: Some(sizes.copied),
             ..scenario(
                 "INSERT INTO local SELECT",
-                "TRUNCATE public.copied",
+                // So that no target has to make new WAL segments while others use old ones again.
+                "TRUNCATE public.copied; CHECKPOINT",
                 "INSERT INTO public.copied SELECT * FROM a.source".to_owned(),
             )
         },

@@ -36,6 +36,12 @@ impl ScanContext {
         self.state().limit
     }
 
+    /// Whether rows are requested from the end to the beginning.
+    pub fn is_backward(&self) -> bool {
+        // SAFETY: the executor state is valid during execution.
+        unsafe { (*self.estate()).es_direction == pg_sys::ScanDirection::BackwardScanDirection }
+    }
+
     /// Whether the rows are not used, so that only the statement's side effects matter.
     pub fn rows_unwanted(&mut self) -> bool {
         self.state().rows_unwanted

@@ -8,6 +8,7 @@ mod context;
 
 use crate::error::Result;
 use crate::pg::error::trampoline;
+use crate::pg::exec::cursor::{self, Cursor};
 use crate::pg::exec::decode::RowDecoder;
 use crate::pg::exec::explain::ExplainOutput;
 use crate::pg::exec::kept_rows::KeptRows;
@@ -48,6 +49,8 @@ pub trait Scan: Sized {
     /// Runs to completion and passes the rows directly to the client; returns their number.
     fn run_to_client(&mut self, context: &mut ScanContext, to: &ClientRows)
     -> Result<Attempt<u64>>;
+    /// Opens the cursor on the node whose rows [`Scan::next`] will give.
+    fn open_cursor(&mut self, context: &mut ScanContext, cursor: &Cursor) -> Result<()>;
     /// Restarts from the first row at the next call of [`Scan::next`].
     fn rescan(&mut self) -> Result<()>;
     /// Ends the statement on the node.
@@ -196,6 +199,22 @@ pub(in crate::pg) unsafe fn run_to_client<S: Scan>(
         let Some((state, true)) = state_of(planstate) else { return Ok(Attempt::Replan) };
         let mut context = ScanContext { node: state.cast() };
         (*(*state).scan.cast::<S>()).run_to_client(&mut context, client)
+    }
+}
+
+/// Opens the cursor of an execution that has just started, if it is one of a scan of Helios.
+///
+/// # Safety
+/// `desc` is valid, and its plan is readied.
+pub(in crate::pg) unsafe fn open_cursor<S: Scan>(desc: *mut pg_sys::QueryDesc) -> Result<()> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let Some((state, true)) = state_of((*desc).planstate) else { return Ok(()) };
+        let mut context = ScanContext { node: state.cast() };
+        match cursor::opened_by(desc, &context.plan()) {
+            Some(cursor) => (*(*state).scan.cast::<S>()).open_cursor(&mut context, &cursor),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,135 @@
+//! Cursors see the rows of the moment when they were opened, whoever changes them before the first row is fetched.
+
+use helios_tests::{Bound, Cluster, Event, PlainServer, Wire};
+use postgres::Client;
+use testkit::cluster::DATABASE;
+
+/// Opens a cursor, then fetches from it.
+struct Case {
+    name: &'static str,
+    open: fn(&mut Wire),
+    fetch: fn(&mut Wire) -> Vec<Event>,
+}
+
+fn simple(wire: &mut Wire, sql: &str) -> Vec<Event> {
+    wire.simple(sql, None).unwrap()
+}
+
+fn open_portal(wire: &mut Wire, name: &str, sql: &str, bound: &Bound<'_>) {
+    wire.parse("", sql, &[]).unwrap();
+    wire.bind(name, "", bound).unwrap();
+    let events = wire.sync().unwrap();
+    assert!(!events.iter().any(|event| matches!(event, Event::Error(_))), "{events:?}");
+}
+
+fn execute(wire: &mut Wire, name: &str, rows: i32) -> Vec<Event> {
+    wire.execute(name, rows).unwrap();
+    wire.sync().unwrap()
+}
+
+const CASES: [Case; 7] = [
+    Case {
+        name: "DECLARE",
+        open: |wire| drop(simple(wire, "DECLARE c CURSOR FOR SELECT x FROM cursors.t ORDER BY x")),
+        fetch: |wire| simple(wire, "FETCH ALL FROM c"),
+    },
+    Case {
+        name: "DECLARE of a scrollable one that locks nothing",
+        open: |wire| {
+            drop(simple(wire, "DECLARE c SCROLL CURSOR FOR SELECT x FROM cursors.t ORDER BY x"))
+        },
+        fetch: |wire| simple(wire, "FETCH LAST FROM c; FETCH BACKWARD ALL FROM c"),
+    },
+    Case {
+        name: "DECLARE with HOLD, fetched after the transaction",
+        open: |wire| {
+            drop(simple(wire, "DECLARE c CURSOR WITH HOLD FOR SELECT x FROM cursors.t ORDER BY x"));
+        },
+        fetch: |wire| {
+            simple(wire, "COMMIT; FETCH ALL FROM c; FETCH BACKWARD 2 FROM c; CLOSE c; BEGIN")
+        },
+    },
+    Case {
+        name: "a portal, read in steps",
+        open: |wire| {
+            open_portal(wire, "p", "SELECT x FROM cursors.t ORDER BY x", &Bound::default())
+        },
+        fetch: |wire| {
+            let mut events = execute(wire, "p", 2);
+            events.extend(execute(wire, "p", 0));
+            events
+        },
+    },
+    Case {
+        name: "a portal with parameters, read at once",
+        open: |wire| {
+            let bound = Bound { values: vec![Some("2")], types: vec![23], ..Bound::default() };
+            open_portal(
+                wire,
+                "odd \"name\"",
+                "SELECT x FROM cursors.t WHERE x > $1 ORDER BY x",
+                &bound,
+            );
+        },
+        fetch: |wire| execute(wire, "odd \"name\"", 0),
+    },
+    Case {
+        name: "two at once",
+        open: |wire| {
+            drop(simple(wire, "DECLARE c CURSOR FOR SELECT x FROM cursors.t ORDER BY x"));
+            drop(simple(wire, "DECLARE d CURSOR FOR SELECT -x FROM cursors.t ORDER BY x"));
+        },
+        fetch: |wire| {
+            simple(wire, "FETCH 1 FROM c; FETCH 2 FROM d; FETCH 1 FROM c; FETCH ALL FROM d")
+        },
+    },
+    Case {
+        name: "WHERE CURRENT OF a row that has changed",
+        open: |wire| {
+            drop(simple(wire, "DECLARE c CURSOR FOR SELECT x FROM cursors.t ORDER BY x FOR UPDATE"))
+        },
+        fetch: |wire| {
+            simple(
+                wire,
+                "FETCH 2 FROM c; UPDATE cursors.t SET x = -x WHERE CURRENT OF c RETURNING x",
+            )
+        },
+    },
+];
+
+fn run(wire: &mut Wire, other: &mut Client, case: &Case) -> Vec<Event> {
+    other
+        .batch_execute("TRUNCATE cursors.t; INSERT INTO cursors.t SELECT generate_series(1, 5)")
+        .unwrap();
+    simple(wire, "BEGIN");
+    (case.open)(wire);
+    other
+        .batch_execute("DELETE FROM cursors.t WHERE x = 3; INSERT INTO cursors.t VALUES (6)")
+        .unwrap();
+    let mut events = (case.fetch)(wire);
+    events.extend(simple(wire, "ROLLBACK"));
+    // The table has another OID on each server.
+    for event in &mut events {
+        if let Event::Columns(columns) = event {
+            columns.iter_mut().for_each(|column| column.table = 0);
+        }
+    }
+    events
+}
+
+#[test]
+fn cursors_see_the_rows_of_the_moment_when_they_were_opened() {
+    let cluster = Cluster::shared();
+    let plain = PlainServer::shared();
+    let mut others = [plain.connect(), cluster.connect()];
+    let mut wires =
+        [&plain.server, cluster.coordinator()].map(|server| Wire::connect(server, DATABASE));
+    for (client, distributed) in others.iter_mut().zip(["", "DISTRIBUTED"]) {
+        let sql = format!("CREATE SCHEMA cursors {distributed}; CREATE TABLE cursors.t (x int)");
+        client.batch_execute(&sql).unwrap();
+    }
+    for case in CASES {
+        let [expected, found] = std::array::from_fn(|i| run(&mut wires[i], &mut others[i], &case));
+        assert_eq!(found, expected, "{}", case.name);
+    }
+}
