@@ -43,7 +43,7 @@ CREATE INDEX CONCURRENTLY ON r_plain.ref (x);
 UPDATE r1.t SET x = (pg_notify('news', x) IS NULL)::text;
 UPDATE r1.t SET x = set_config('app.x', x, false);
 UPDATE r1.t SET x = tableoid;
-DO $$ DECLARE r_cursor CURSOR FOR SELECT * FROM r1.t; BEGIN OPEN r_cursor; UPDATE r1.t SET x = 'x' WHERE CURRENT OF r_cursor; END $$;
+DO $$ DECLARE c CURSOR FOR SELECT * FROM r1.t; d CURSOR FOR SELECT * FROM r1.t; BEGIN OPEN c; OPEN d; WITH x AS (DELETE FROM r1.t WHERE CURRENT OF c) UPDATE r1.t SET x = 'x' WHERE CURRENT OF d; END $$;
 -- code on a node
 CREATE FUNCTION r1.defines() RETURNS int LANGUAGE plpgsql AS $$ BEGIN CREATE TABLE r1.made (a int); RETURN 1; END $$;
 INSERT INTO r1.t VALUES (r1.defines());

@@ -44,7 +44,7 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
         return Ok(());
     }
     let survey = query.survey::<KnownFunctions>();
-    if parser::params_are_numbered(source, &survey.params) {
+    if !names_variables(source, &survey) {
         return Ok(());
     }
     let sql = deparse::query_text(query);
@@ -85,6 +85,7 @@ pub(super) fn plan(
         params: survey.params.iter().map(|p| p.id).max().unwrap_or(0),
         writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
         unsettles: volatile,
+        cursor_param: survey.cursor_params.first().copied().unwrap_or(0),
         namespaces: place.namespaces,
         sources: Vec::new(),
         copy: Vec::new(),
@@ -109,9 +110,14 @@ fn evaluator() -> Result<Oid> {
     })
 }
 
+/// Whether the query's text names variables of a procedural language.
+fn names_variables(source: &[u8], survey: &Survey<'_>) -> bool {
+    !survey.cursor_params.is_empty() || !parser::params_are_numbered(source, &survey.params)
+}
+
 /// The client's own text, or the remembered deparsed one.
 fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
-    if parser::params_are_numbered(source, &survey.params)
+    if !names_variables(source, survey)
         && let Some((start, end)) = own_text(query, source)
     {
         let before = String::from_utf8_lossy(&source[..start]).chars().count();

@@ -134,6 +134,7 @@ fn for_node<'a>(
         params,
         writes: query.writes(),
         unsettles: survey.calls_volatile_function(),
+        cursor_param: survey.cursor_params.first().copied().unwrap_or(0),
         namespaces,
         copy: copy(query, &shipped, node, function)?,
         sources: shipped.sources,

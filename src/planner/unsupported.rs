@@ -34,13 +34,9 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
             .detail("Tables have different OIDs on their node.")
             .hint("Use tableoid::regclass, which yields the table's name on both servers."));
     }
-    if survey.current_of {
-        return Err(unsupported(
-            "cannot use WHERE CURRENT OF with a cursor variable in a distributed schema",
-        )
-        .hint(
-            "Use EXECUTE format('... WHERE CURRENT OF %I', cursor_variable), or identify the row by its key.",
-        ));
+    if survey.cursor_params.len() > 1 {
+        return Err(unsupported("cannot use WHERE CURRENT OF with several cursor variables")
+            .hint("Use a statement for each cursor."));
     }
     if survey.named.is_empty() {
         return Ok(());

@@ -129,8 +129,9 @@ impl NodeScan {
         let may_fail_here = plan.writes() && client.is_none() && context.has_columns();
         let alone = matches!(fetch, Fetch::All) && !may_fail_here;
         let mode = if alone { mode } else { Mode::Transaction };
+        let sql = context.text()?;
         let statement = Statement {
-            sql: plan.sql(),
+            sql: &sql,
             types: params.types(),
             values: &values,
             result_formats: client.unwrap_or(&own),

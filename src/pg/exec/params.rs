@@ -4,10 +4,45 @@
 //! in binary format for types with the same binary form on every server, as text (with the settings that both sides
 //! share) for the rest.
 
-use pgrx::pg_sys::{self, Oid};
+use crate::error::{Error, Result};
+use crate::pg::catalog::object::FIRST_USER_OID;
+use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
+use std::ffi::CStr;
 use std::ops::Range;
 
-use crate::pg::catalog::object::FIRST_USER_OID;
+/// The name of a cursor that a parameter of type refcursor is, as WHERE CURRENT OF finds it.
+///
+/// Errors: 42704 if it is null, 42804 if it is of another type.
+///
+/// # Safety
+/// `list` is null or the executor's.
+pub(in crate::pg) unsafe fn cursor_name(list: pg_sys::ParamListInfo, id: i32) -> Result<String> {
+    let none = || {
+        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("no value found for parameter {id}"))
+    };
+    // SAFETY: by the caller's promise; a value of type refcursor is a text.
+    unsafe {
+        if list.is_null() || !(1..=(*list).numParams).contains(&id) {
+            return Err(none());
+        }
+        let mut workspace = pg_sys::ParamExternData::default();
+        let param = match (*list).paramFetch {
+            Some(fetch) => *fetch(list, id, false, &mut workspace),
+            None => *(*list).params.as_ptr().add(id as usize - 1),
+        };
+        if param.isnull || param.ptype == Oid::INVALID {
+            return Err(none());
+        }
+        if param.ptype != pg_sys::REFCURSOROID {
+            return Err(Error::new(
+                Code::ERRCODE_DATATYPE_MISMATCH,
+                format!("type of parameter {id} does not match that when preparing the plan"),
+            ));
+        }
+        let name = pg_sys::text_to_cstring(param.value.cast_mut_ptr());
+        Ok(CStr::from_ptr(name).to_string_lossy().into_owned())
+    }
+}
 
 /// Parameters in the order of their numbers.
 #[derive(Debug, Default)]

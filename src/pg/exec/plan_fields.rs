@@ -31,6 +31,10 @@ pub struct RemotePlan {
     pub writes: bool,
     /// Whether it calls functions that may change session settings on the node.
     pub unsettles: bool,
+    /// Number of the parameter that is the name of a cursor, for which [`CURSOR`] stands in the text; 0 if there is none.
+    ///
+    /// [`CURSOR`]: crate::pg::tree::deparse_marks::CURSOR
+    pub cursor_param: i32,
     /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
     /// Statements to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
@@ -94,6 +98,7 @@ pub(super) unsafe fn private(
             (columns.own_types >> 32) as c_int,
             columns.own_types as c_int,
             cursor_options,
+            plan.cursor_param,
         ] {
             numbers = lappend_int(numbers, n);
         }
@@ -121,7 +126,7 @@ pub(super) unsafe fn private(
 }
 
 /// Numbers of the fields of a plan, behind which come those of its sources; of a part, which has none, those of its own.
-const FIXED: usize = 9;
+const FIXED: usize = 10;
 /// Members of the list of a plan that come before its sources.
 const BEFORE_SOURCES: usize = 4;
 const KEEPS_ROWS: usize = FIXED;
@@ -248,6 +253,11 @@ impl<'a> PlanView<'a> {
     /// The columns of the result.
     pub fn columns(&self) -> ResultColumns {
         ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
+    }
+
+    /// See [`RemotePlan::cursor_param`].
+    pub fn cursor_param(&self) -> i32 {
+        self.number(9)
     }
 
     /// The options of the cursor that it was planned for.

@@ -71,8 +71,8 @@ pub struct Survey<'a> {
     pub params: Vec<ParamUse>,
     /// `lastval()` is called, which refers to the sequence used last.
     pub lastval: bool,
-    /// `WHERE CURRENT OF` a variable is used.
-    pub current_of: bool,
+    /// Numbers of the parameters that name the cursors of `WHERE CURRENT OF`.
+    pub cursor_params: Vec<i32>,
     /// `set_config()` is called, which may change the session's settings.
     pub set_config: bool,
     /// The first function called that acts on, or returns information about, the session or server it runs on.
@@ -283,7 +283,10 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 survey.add_named(Object::of_collation(collate.collOid));
             }
             NodeTag::T_CurrentOfExpr => {
-                survey.current_of |= (*node.cast::<pg_sys::CurrentOfExpr>()).cursor_param != 0;
+                let param = (*node.cast::<pg_sys::CurrentOfExpr>()).cursor_param;
+                if param != 0 && !survey.cursor_params.contains(&param) {
+                    survey.cursor_params.push(param);
+                }
             }
             NodeTag::T_SQLValueFunction => {
                 let op = (*node.cast::<pg_sys::SQLValueFunction>()).op;
