@@ -142,7 +142,7 @@ fn check_dependents(plan: &Relocation) -> Result<()> {
         }
         let name = described(shown)?;
         let hint = match object::is_constraint(dependent) {
-            true => constraint_hint(dependent)?,
+            true => constraint_hint(dependent, None)?,
             false => format!("Drop {name} first, and create it again afterwards."),
         };
         return Err(
@@ -182,7 +182,7 @@ fn check_references(plan: &Relocation) -> Result<()> {
                 _ => "on this server".to_owned(),
             };
             let hint = match foreign_key(plan, below)? {
-                Some(key) => constraint_hint(key)?,
+                Some(key) => constraint_hint(key, Some(&plan.old_name))?,
                 None => format!("Remove the reference to {name} first."),
             };
             return Err(
@@ -203,10 +203,12 @@ fn foreign_key(plan: &Relocation, table: Object) -> Result<Option<Object>> {
     Ok(keys.first().copied())
 }
 
-fn constraint_hint(constraint: Object) -> Result<String> {
-    let select = "SELECT pg_catalog.format('Drop the constraint first: ALTER TABLE %s DROP CONSTRAINT %I;', conrelid::pg_catalog.regclass, conname)
+/// How to drop a constraint; `table` is the name of its table, if that is another one than now.
+fn constraint_hint(constraint: Object, table: Option<&str>) -> Result<String> {
+    let select = "SELECT pg_catalog.format('Drop the constraint first: ALTER TABLE %s DROP CONSTRAINT %I;',
+                                           coalesce($2, conrelid::pg_catalog.regclass::text), conname)
                     FROM pg_catalog.pg_constraint WHERE oid = $1 AND conrelid <> 0";
-    let hint = sql::one::<String>(select, &[constraint.id.into()])?;
+    let hint = sql::one::<String>(select, &[constraint.id.into(), table.into()])?;
     Ok(hint.unwrap_or_else(|| "Drop the constraint first.".into()))
 }
 

@@ -9,10 +9,12 @@ use crate::catalog::migration::{self, Migration, NewMigration};
 use crate::catalog::{self, Node, NodeId, ShardId};
 use crate::error::{Error, Result};
 use crate::migration::kind::Kind;
+use crate::pg::catalog::names;
 use crate::pg::hooks::invalidation;
 use crate::pg::session;
 use crate::replication::endpoint::Endpoint;
 use helios_core::migration::State;
+use helios_core::quote;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 
 /// What shall be moved.
@@ -92,6 +94,7 @@ fn split_off(schema: &str, found: &ResolvedShard) -> Result<(ShardId, Option<Sha
 /// caller has checked permissions.
 pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     check_target(&*catalog::node(target)?)?;
+    refuse_reference_tables(schema)?;
     let shard = catalog::dedicated_shard(schema, NodeId::LOCAL)?;
     catalog::insert_schema(schema, helios_core::slot::key_of(schema), shard)?;
     catalog::set_moving(shard, true)?;
@@ -100,6 +103,25 @@ pub fn start_distributing(schema: &str, target: NodeId) -> Result<i64> {
     plain_schemas::drop_on_nodes(schema)?;
     let schemas = [schema.to_owned()];
     migration::insert(&Kind::Distribute.row(shard, &schemas, NodeId::LOCAL, target))
+}
+
+/// 55000 if there are reference tables in the schema, of which every node has a copy.
+fn refuse_reference_tables(schema: &str) -> Result<()> {
+    let Some(namespace) = session::namespace(schema) else { return Ok(()) };
+    for table in catalog::references()? {
+        if names::relation_namespace(table.relation) == Some(namespace) {
+            return Err(Error::new(
+                Code::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("schema \"{schema}\" contains reference table {}", table.name),
+            )
+            .detail("Every node has a copy of a reference table, whose schema is a plain one.")
+            .hint(format!(
+                "Make it a plain table first: SELECT helios_undistribute_table({});",
+                quote::literal(&table.name)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Starts moving a schema to this server, where it becomes a plain one.

@@ -137,7 +137,7 @@ fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Resu
 ///
 /// Errors: 0A000 if the rewritten query cannot be expressed in SQL.
 fn expanded(query: QueryTree<'_>) -> Result<Text> {
-    if query.cannot_be_deparsed() || query.changes_view_in_with() {
+    if !query.means_its_text() {
         let (verb, reason) = if query.writes() {
             ("change", "so the node cannot enforce its checks")
         } else {

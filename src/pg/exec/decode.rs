@@ -24,6 +24,8 @@ struct Column {
     reading: Reading,
     reader: ValueReader,
     binary: bool,
+    /// Whether its values are records without a type, or arrays of them.
+    anonymous: bool,
 }
 
 /// How a value is made from its bytes.
@@ -78,7 +80,9 @@ impl RowDecoder {
                     }
                     let reader = ValueReader::new(of_type, typmod, binary)?;
                     let (base, typmod) = value_reader::base_of(of_type, typmod);
-                    Ok(Column { reading: reading_of(base, typmod, binary), reader, binary })
+                    let reading = reading_of(base, typmod, binary);
+                    let anonymous = matches!(base, pg_sys::RECORDOID | pg_sys::RECORDARRAYOID);
+                    Ok(Column { reading, reader, binary, anonymous })
                 })
                 .collect::<Result<_>>()?
         };
@@ -111,6 +115,8 @@ impl RowDecoder {
 
     /// Stores a row in `slot`, with its values in `memory`.
     ///
+    /// Errors: 0A000 for a record without a type.
+    ///
     /// # Safety
     /// `slot` is an empty virtual slot with the descriptor of [`RowDecoder::new`]; `memory` is valid.
     pub(in crate::pg) unsafe fn decode(
@@ -130,6 +136,7 @@ impl RowDecoder {
                 let (datum, is_null) =
                     ((*slot).tts_values.add(count), (*slot).tts_isnull.add(count));
                 match value {
+                    Some(value) if column.anonymous && value != b"{}" => return Err(anonymous()),
                     _ if column.reading == Reading::Function => {
                         self.values
                             .push((count, value.map(|value| (self.text.len(), value.len()))));
@@ -321,6 +328,16 @@ pub(in crate::pg) unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
             clear(slot);
         }
     }
+}
+
+/// The error for a record whose columns only the node knows.
+fn anonymous() -> Error {
+    Error::new(
+        PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+        "cannot read a record without a type from a node",
+    )
+    .detail("Its columns are unknown to this server, where the row is used. An alias of a subquery or of a view is such a record.")
+    .hint("Name the columns, use the type of a table, or cast the record to text or jsonb.")
 }
 
 fn malformed(what: &str) -> Error {

@@ -101,18 +101,6 @@ impl<'a> QueryTree<'a> {
         }
     }
 
-    /// Whether a WITH query changes rows of something else than a table that it names.
-    pub fn changes_view_in_with(self) -> bool {
-        // SAFETY: as above.
-        unsafe {
-            let mut ctes = list::iter::<pg_sys::CommonTableExpr>(self.get().cteList);
-            ctes.any(|cte| {
-                let query = QueryTree::new((*cte).ctequery.cast());
-                query.is_some_and(|query| query.is_change() && !query.means_its_text())
-            })
-        }
-    }
-
     fn is_change(self) -> bool {
         self.get().resultRelation > 0
     }

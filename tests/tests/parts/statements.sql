@@ -206,6 +206,14 @@ WITH up AS (UPDATE fa.t SET k = 1 RETURNING id) SELECT count(*) FROM up JOIN fa.
 SELECT count(*) FROM (SELECT a.id FROM fa.t a, fb.t b WHERE a.id = b.id FOR UPDATE) x
 SELECT a.id, b.id, l.id FROM fa.t a JOIN fb.t b USING (id) JOIN fl.t l USING (id) WHERE a.id < 4 FOR NO KEY UPDATE
 CREATE VIEW fl.v AS SELECT id, s FROM fa.t; SELECT fl.v.id FROM fl.v JOIN fl.t USING (id) FOR UPDATE OF v
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; UPDATE fa.t SET k = 77 FROM fl.v WHERE v.id = t.id RETURNING t.id, t.k
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; UPDATE fa.t SET k = (SELECT max(k) + 1 FROM fl.v) WHERE id IN (SELECT id FROM fl.v) RETURNING id, k
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; DELETE FROM fa.t USING fl.v WHERE v.id = t.id RETURNING t.id, v.k
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; MERGE INTO fa.t USING fl.v ON v.id = t.id WHEN MATCHED AND v.id < 3 THEN UPDATE SET k = 5 WHEN MATCHED THEN DELETE
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; WITH l AS (SELECT * FROM fl.v) UPDATE fa.t SET k = 6 FROM l WHERE l.id = t.id RETURNING t.id, l.k
+CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; INSERT INTO fa.t (id) SELECT id FROM fl.v ON CONFLICT (id) DO UPDATE SET k = (SELECT count(*) FROM fl.v) RETURNING id, k
+CREATE TEMPORARY VIEW tv AS SELECT id, k FROM fa.t WHERE id < 4; UPDATE fa.t SET k = 78 FROM tv WHERE tv.id = t.id RETURNING t.id, t.k
+CREATE TEMPORARY VIEW tv AS SELECT id, k FROM fa.t WHERE id < 4; DELETE FROM fa.t WHERE EXISTS (SELECT FROM tv WHERE tv.id = t.id) RETURNING id
 SELECT id FROM fl.t WHERE EXISTS (SELECT FROM fa.t WHERE fa.t.id = fl.t.id FOR UPDATE)
 INSERT INTO fl.u (id) SELECT id FROM fa.t FOR UPDATE
 INSERT INTO fb.u (id) SELECT id FROM fa.t FOR UPDATE
