@@ -52,6 +52,9 @@ impl Session {
                 let report = Report::parse(&frame).map(|report| self.in_our_encoding(report));
                 drop(frame);
                 let Ok(report) = report else { return None };
+                if is_told_here(&report.error) {
+                    return None;
+                }
                 let notice = report.error.context(self.context_line());
                 match policy {
                     WaitPolicy::Until(_) => {}
@@ -232,4 +235,12 @@ impl Session {
         }
         None
     }
+}
+
+/// Whether a notice of a node repeats one of this server's: both have read the same text, with the same long identifiers and
+/// strings. A function's text is read where it runs.
+fn is_told_here(notice: &Error) -> bool {
+    let of_scanner = notice.is(PgSqlErrorCode::ERRCODE_NAME_TOO_LONG)
+        || notice.is(PgSqlErrorCode::ERRCODE_NONSTANDARD_USE_OF_ESCAPE_CHARACTER);
+    of_scanner && notice.fields().context.is_none()
 }
