@@ -1,6 +1,6 @@
 //! What a query touches, and where that is.
 
-use super::relations::holds_rows;
+use super::relations::{holds_rows, is_remote};
 use crate::catalog::{self, NodeId};
 use crate::error::Result;
 use crate::executor::server_functions;
@@ -39,6 +39,9 @@ pub(super) fn gather(survey: &Survey) -> Result<Facts> {
     }
     for name in &survey.transition_tables {
         facts.touched.push(Touched::LocalTable { name: name.clone(), write: false });
+    }
+    for &of_type in &survey.row_types {
+        facts.add_row_type(of_type)?;
     }
     for relation in &survey.data_arguments {
         facts.add_argument(*relation)?;
@@ -86,6 +89,16 @@ impl Facts {
                 self.touched.push(Touched::LocalTable { name: name(), write: relation.write })
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// The type of a whole row. That of a view in a plain schema is on this server alone, as the view is.
+    fn add_row_type(&mut self, of_type: Oid) -> Result<()> {
+        let Some(relation) = names::relation_of_type(of_type) else { return Ok(()) };
+        if names::is_view(relation) && !is_remote(relation)? {
+            let name = names::displayed_relation_name(relation);
+            self.touched.push(Touched::LocalTable { name, write: false });
         }
         Ok(())
     }

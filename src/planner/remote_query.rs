@@ -15,7 +15,7 @@ use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::exec::{evaluate, nesting};
 use crate::pg::hooks::planner::Planned;
 use crate::pg::tree::{ParamUse, QueryTree, Source, Survey};
-use crate::pg::tree::{deparse, enclosing, parser};
+use crate::pg::tree::{current_of, deparse, enclosing, parser};
 use helios_core::embedded_query;
 use helios_core::lex::Rules;
 use pgrx::pg_sys::{Oid, errcodes::PgSqlErrorCode};
@@ -44,7 +44,8 @@ pub fn remember(query: QueryTree<'_>, source: &[u8], named_variables: bool) -> R
         return Ok(());
     }
     let survey = query.survey::<KnownFunctions>();
-    if !names_variables(source, &survey) {
+    // The name of a cursor is another one on the node, so that text is made when the query is planned.
+    if parser::params_are_numbered(source, &survey.params) || !survey.cursors.is_empty() {
         return Ok(());
     }
     let sql = deparse::query_text(query);
@@ -67,7 +68,7 @@ pub(super) fn plan(
     place: OnNode,
 ) -> Result<Planned<'static>> {
     let text = match query.source() {
-        Source::Statement if place.local_view => expanded(query)?,
+        Source::Statement if place.local_view && survey.cursors.is_empty() => expanded(query)?,
         Source::Statement => own_or_deparsed(query, source, &survey)?,
         // The node applies its own rewrite rules; send nothing extra.
         Source::AlsoRule => Text { sql: Vec::new(), offset: None },
@@ -85,7 +86,7 @@ pub(super) fn plan(
         params: survey.params.iter().map(|p| p.id).max().unwrap_or(0),
         writes: query.writes() || survey.data_arguments.iter().any(|r| r.write) || volatile,
         unsettles: volatile,
-        cursor_param: survey.cursor_params.first().copied().unwrap_or(0),
+        cursor: survey.cursors.first().cloned(),
         namespaces: place.namespaces,
         sources: Vec::new(),
         copy: Vec::new(),
@@ -110,14 +111,13 @@ fn evaluator() -> Result<Oid> {
     })
 }
 
-/// Whether the query's text names variables of a procedural language.
-fn names_variables(source: &[u8], survey: &Survey<'_>) -> bool {
-    !survey.cursor_params.is_empty() || !parser::params_are_numbered(source, &survey.params)
-}
-
 /// The client's own text, or the remembered deparsed one.
 fn own_or_deparsed(query: QueryTree<'_>, source: &[u8], survey: &Survey) -> Result<Text> {
-    if !names_variables(source, survey)
+    if !survey.cursors.is_empty() {
+        current_of::hide_names(query);
+        return expanded(query);
+    }
+    if parser::params_are_numbered(source, &survey.params)
         && let Some((start, end)) = own_text(query, source)
     {
         let before = String::from_utf8_lossy(&source[..start]).chars().count();

@@ -15,6 +15,7 @@ use crate::pg::exec::estimate;
 use crate::pg::exec::local_rows::is_sent_in_binary;
 use crate::pg::exec::remote_plan::RemotePlan;
 use crate::pg::tree::copy_insert;
+use crate::pg::tree::current_of;
 use crate::pg::tree::places::Places;
 use crate::pg::tree::shipment::{self, Shipped};
 use crate::pg::tree::{QueryTree, Survey, deparse};
@@ -128,13 +129,16 @@ fn for_node<'a>(
         &survey,
         &OnNode { node: node.0, namespaces: namespaces.clone(), local_view, catalogs },
     )?;
+    if !survey.cursors.is_empty() {
+        current_of::hide_names(shipped.query);
+    }
     let plan = RemotePlan {
         sql: deparse::rewritten_text(shipped.query)?,
         offset: None,
         params,
         writes: query.writes(),
         unsettles: survey.calls_volatile_function(),
-        cursor_param: survey.cursor_params.first().copied().unwrap_or(0),
+        cursor: survey.cursors.first().cloned(),
         namespaces,
         copy: copy(query, &shipped, node, function)?,
         sources: shipped.sources,

@@ -34,9 +34,11 @@ pub(super) fn check(query: QueryTree<'_>, survey: &Survey, place: &OnNode) -> Re
             .detail("Tables have different OIDs on their node.")
             .hint("Use tableoid::regclass, which yields the table's name on both servers."));
     }
-    if survey.cursor_params.len() > 1 {
-        return Err(unsupported("cannot use WHERE CURRENT OF with several cursor variables")
-            .hint("Use a statement for each cursor."));
+    if survey.cursors.len() > 1 {
+        return Err(unsupported(
+            "cannot use WHERE CURRENT OF with several cursors in one statement",
+        )
+        .hint("Use a statement for each cursor."));
     }
     if survey.named.is_empty() {
         return Ok(());

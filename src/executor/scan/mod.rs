@@ -1,6 +1,7 @@
 //! The plan node that runs one statement on one node.
 
 mod copied;
+mod current_of;
 mod of_cursor;
 mod to_client;
 
@@ -64,6 +65,8 @@ pub struct NodeScan {
     reader: Reader,
     /// The cursor on the node that it gives the rows of.
     cursor: Option<OpenCursor>,
+    /// The cursor of WHERE CURRENT OF: its name on the node, and here.
+    current_of: Option<(String, String)>,
 }
 
 impl NodeScan {
@@ -129,7 +132,7 @@ impl NodeScan {
         let may_fail_here = plan.writes() && client.is_none() && context.has_columns();
         let alone = matches!(fetch, Fetch::All) && !may_fail_here;
         let mode = if alone { mode } else { Mode::Transaction };
-        let sql = context.text()?;
+        let sql = self.text(context, node)?;
         let statement = Statement {
             sql: &sql,
             types: params.types(),
@@ -235,11 +238,12 @@ impl Scan for NodeScan {
             sent: None,
             reader: Reader::current(),
             cursor: None,
+            current_of: None,
         }
     }
 
     fn next(&mut self, context: &mut ScanContext) -> Result<Attempt<Next>> {
-        let next = self.next_row(context);
+        let next = self.next_row(context).map_err(|error| self.with_own_names(error));
         match next {
             Err(_) => self.counted.failed(),
             // A statement that runs locally does not count for the schema's node.
@@ -264,7 +268,8 @@ impl Scan for NodeScan {
         }
         let mut counted = Counted::begin(context.plan().namespaces());
         let mut rows = 0;
-        let mut outcome = self.pass_on(context, to, &mut rows, &mut counted);
+        let outcome = self.pass_on(context, to, &mut rows, &mut counted);
+        let mut outcome = outcome.map_err(|error| self.with_own_names(error));
         // Errors on a replica only count if the primary fails, too.
         self.refuses_copies = self.on_copy;
         let repeat = |error| self.on_copy || Self::is_worth_repeating(context, error);

@@ -1,10 +1,10 @@
 //! Rows of a cursor, which is open on the node from the moment when it is opened here.
 
 use super::{NodeScan, failed, larger_batch};
+use crate::catalog::NodeId;
 use crate::error::{Error, Result};
 use crate::pg::exec::cursor::Cursor;
 use crate::pg::exec::custom_scan::{Attempt, Next, ScanContext};
-use crate::pg::session::encoding;
 use crate::remote::{Statement, Value};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Mode, NodeCursor, Step};
@@ -27,6 +27,11 @@ struct Fetch {
 }
 
 impl OpenCursor {
+    /// See [`NodeCursor::name_in_session`].
+    pub fn name_in_session(&self, node: NodeId) -> Result<Option<&str>> {
+        self.cursor.name_in_session(node)
+    }
+
     /// Moves it before its first row.
     pub fn rewind(&mut self) -> Result<()> {
         self.fetch = None;
@@ -97,20 +102,20 @@ impl NodeScan {
         }
         let values: Vec<Value> =
             params.values().map(|(binary, bytes)| Value { binary, bytes }).collect();
-        let declaration = cursor.declaration();
-        let sql = [declaration.as_bytes(), plan.sql()].concat();
-        let statement =
-            Statement { types: params.types(), values: &values, ..Statement::plain(&sql) };
+        let query =
+            Statement { types: params.types(), values: &values, ..Statement::plain(plan.sql()) };
         self.counted = Counted::begin(plan.namespaces());
-        let declared = NodeCursor::declare(node, &cursor.name, &statement, plan.writes());
         let counted = &mut self.counted;
-        let declared = declared.map_err(|mut error| {
-            counted.failed();
-            if let Some(position) = &mut error.fields_mut().position {
-                *position -= encoding::characters(declaration.as_bytes());
-            }
-            failed(&plan, error)
-        })?;
+        let (declared, scrolls) =
+            NodeCursor::declare(node, cursor.direction, &query, plan.writes()).map_err(
+                |error| {
+                    counted.failed();
+                    failed(&plan, error)
+                },
+            )?;
+        if !scrolls {
+            cursor.moves_forward();
+        }
         self.cursor = Some(OpenCursor { cursor: declared, fetch: None, moved: false });
         Ok(())
     }

@@ -34,6 +34,13 @@ pub fn relation_namespace(relation: Oid) -> Option<Oid> {
     (namespace != Oid::INVALID).then_some(namespace)
 }
 
+/// The relation whose rows are of this type, if it is one of that kind.
+pub fn relation_of_type(of_type: Oid) -> Option<Oid> {
+    // SAFETY: a syscache lookup.
+    let relation = unsafe { pg_sys::get_typ_typrelid(of_type) };
+    (relation != Oid::INVALID).then_some(relation)
+}
+
 /// Namespace of a function, if it exists.
 pub fn function_namespace(function: Oid) -> Option<Oid> {
     // SAFETY: a syscache lookup.

@@ -48,7 +48,7 @@ pub(super) unsafe fn plan(
             params: params.iter().map(|param| param.id).max().unwrap_or(0),
             writes: true,
             unsettles: false,
-            cursor_param: 0,
+            cursor: None,
             namespaces: Vec::new(),
             sources: Vec::new(),
             copy: Vec::new(),

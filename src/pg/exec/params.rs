@@ -17,9 +17,8 @@ use std::ops::Range;
 /// # Safety
 /// `list` is null or the executor's.
 pub(in crate::pg) unsafe fn cursor_name(list: pg_sys::ParamListInfo, id: i32) -> Result<String> {
-    let none = || {
-        Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("no value found for parameter {id}"))
-    };
+    let none =
+        || Error::new(Code::ERRCODE_UNDEFINED_OBJECT, format!("no value found for parameter {id}"));
     // SAFETY: by the caller's promise; a value of type refcursor is a text.
     unsafe {
         if list.is_null() || !(1..=(*list).numParams).contains(&id) {

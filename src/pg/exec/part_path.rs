@@ -286,7 +286,7 @@ unsafe extern "C-unwind" fn plan_part(
                 params: part.params,
                 writes: row_locks::of_entry(entry).is_some(),
                 unsettles: false,
-                cursor_param: 0,
+                cursor: None,
                 namespaces: list::oids((*path).custom_private).collect(),
                 sources: Vec::new(),
                 copy: Vec::new(),

@@ -1,6 +1,7 @@
 //! The fields of a plan for a node, as they are stored in the plan tree: a list that PostgreSQL can copy.
 
 use crate::pg::exec::result_columns::ResultColumns;
+use crate::pg::tree::current_of::CursorName;
 use crate::pg::tree::list;
 use crate::pg::tree::shipment::LocalStatement;
 use pgrx::pg_sys::{self, Oid};
@@ -31,10 +32,10 @@ pub struct RemotePlan {
     pub writes: bool,
     /// Whether it calls functions that may change session settings on the node.
     pub unsettles: bool,
-    /// Number of the parameter that is the name of a cursor, for which [`CURSOR`] stands in the text; 0 if there is none.
+    /// The cursor of `WHERE CURRENT OF`, for whose name [`PLACE`] stands in the text.
     ///
-    /// [`CURSOR`]: crate::pg::tree::deparse_marks::CURSOR
-    pub cursor_param: i32,
+    /// [`PLACE`]: crate::pg::tree::current_of::PLACE
+    pub cursor: Option<CursorName>,
     /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
     /// Statements to run here, whose rows are sent to the node first: the text refers to each by one more parameter, a bigint.
@@ -76,6 +77,8 @@ impl<'a> LocalStatementView<'a> {
 
 /// Stands for no [`RemotePlan::offset`].
 const NO_OFFSET: c_int = -1;
+/// Stands for no [`RemotePlan::cursor`].
+const NO_CURSOR: c_int = -1;
 
 /// # Safety
 /// Errors of the server's leave this without an unwinding: only behind a guard.
@@ -87,6 +90,11 @@ pub(super) unsafe fn private(
     // SAFETY: list building in the current memory context; the text is copied with its length.
     unsafe {
         let sql = pnstrdup(plan.sql.as_ptr().cast(), plan.sql.len());
+        let (cursor_name, cursor_param) = match &plan.cursor {
+            Some(CursorName::Name(name)) => (name.as_str(), 0),
+            Some(CursorName::Param(number)) => ("", *number),
+            None => ("", NO_CURSOR),
+        };
         let mut numbers: *mut pg_sys::List = ptr::null_mut();
         for n in [
             plan.offset.unwrap_or(NO_OFFSET),
@@ -98,7 +106,7 @@ pub(super) unsafe fn private(
             (columns.own_types >> 32) as c_int,
             columns.own_types as c_int,
             cursor_options,
-            plan.cursor_param,
+            cursor_param,
         ] {
             numbers = lappend_int(numbers, n);
         }
@@ -111,6 +119,8 @@ pub(super) unsafe fn private(
         list = lappend(list, namespaces.cast());
         list =
             lappend(list, makeString(pnstrdup(plan.copy.as_ptr().cast(), plan.copy.len())).cast());
+        let cursor_name = pnstrdup(cursor_name.as_ptr().cast(), cursor_name.len());
+        list = lappend(list, makeString(cursor_name).cast());
         for source in &plan.sources {
             let sql = pnstrdup(source.sql.as_ptr().cast(), source.sql.len());
             list = lappend(list, makeString(sql).cast());
@@ -128,7 +138,7 @@ pub(super) unsafe fn private(
 /// Numbers of the fields of a plan, behind which come those of its sources; of a part, which has none, those of its own.
 const FIXED: usize = 10;
 /// Members of the list of a plan that come before its sources.
-const BEFORE_SOURCES: usize = 4;
+const BEFORE_SOURCES: usize = 5;
 const KEEPS_ROWS: usize = FIXED;
 const RUNS_FIRST: usize = FIXED + 1;
 
@@ -255,9 +265,19 @@ impl<'a> PlanView<'a> {
         ResultColumns { described: self.long_number(4), own_types: self.long_number(6) }
     }
 
-    /// See [`RemotePlan::cursor_param`].
-    pub fn cursor_param(&self) -> i32 {
-        self.number(9)
+    /// See [`RemotePlan::cursor`].
+    pub fn cursor(&self) -> Option<CursorName> {
+        match self.number(9) {
+            NO_CURSOR => None,
+            0 => {
+                // SAFETY: the fifth member is a String.
+                let name = unsafe { (*list::nth::<pg_sys::String>(self.private, 4)).sval };
+                // SAFETY: a C string that lives as long as the plan.
+                let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
+                Some(CursorName::Name(name.into_owned()))
+            }
+            number => Some(CursorName::Param(number)),
+        }
     }
 
     /// The options of the cursor that it was planned for.

@@ -109,8 +109,7 @@ impl Replanned {
         // slots have the same columns.
         unsafe {
             let estate = (*node).ss.ps.state;
-            let forward =
-                (*estate).es_direction != pg_sys::ScanDirection::BackwardScanDirection;
+            let forward = (*estate).es_direction != pg_sys::ScanDirection::BackwardScanDirection;
             let found = tuplestore_gettupleslot(self.rows, forward, true, self.row);
             let counted = if found { self.changed.min(1) } else { self.changed };
             self.changed -= counted;

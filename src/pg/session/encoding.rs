@@ -28,10 +28,3 @@ pub fn to_database(encoding: &str, text: &[u8]) -> Vec<u8> {
         copy
     }
 }
-
-/// Number of characters of a text in the database's encoding.
-pub fn characters(text: &[u8]) -> i32 {
-    let length = i32::try_from(text.len()).unwrap_or(i32::MAX);
-    // SAFETY: the text is valid for its length.
-    unsafe { pg_sys::pg_mbstrlen_with_len(text.as_ptr().cast::<c_char>(), length) }
-}

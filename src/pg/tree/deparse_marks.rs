@@ -1,17 +1,14 @@
-//! What PostgreSQL deparses to text that its grammar does not accept: mark values of CYCLE clauses, with a cast
-//! (`TO 'Y'::text`) where only constants without one are allowed, and cursor variables (`WHERE CURRENT OF $1`).
+//! Mark values of CYCLE clauses, which PostgreSQL deparses with a cast (`TO 'Y'::text`) that its grammar does not
+//! accept there: only constants without a cast are.
 
 use crate::error::{Error, Result};
 use crate::pg::catalog::types;
 use pgrx::pg_sys::{self, NodeTag, Oid, errcodes::PgSqlErrorCode as Code};
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 
-/// Stands in the text for the name of a cursor that is known when the statement runs.
-pub const CURSOR: &CStr = c"helios cursor variable";
-
-/// Changes mark values and cursor variables in the query, at any depth, so that their deparsed text is valid.
+/// Changes the mark values in the query, at any depth, so that their deparsed text is valid.
 ///
-/// Errors: 0A000 for a mark value of a type without such text.
+/// Errors: 0A000 for a value of a type without such text.
 ///
 /// # Safety
 /// `query` is a valid query that nobody else uses.
@@ -43,12 +40,6 @@ unsafe extern "C-unwind" fn visit(node: *mut pg_sys::Node, context: *mut c_void)
     unsafe {
         if (*node).type_ == NodeTag::T_Query {
             return pg_sys::query_tree_walker(node.cast(), Some(visit), context, 0);
-        }
-        if (*node).type_ == NodeTag::T_CurrentOfExpr {
-            let current = &mut *node.cast::<pg_sys::CurrentOfExpr>();
-            if current.cursor_param != 0 {
-                (current.cursor_param, current.cursor_name) = (0, pg_sys::pstrdup(CURSOR.as_ptr()));
-            }
         }
         if (*node).type_ == NodeTag::T_CommonTableExpr {
             let cycle = (*node.cast::<pg_sys::CommonTableExpr>()).cycle_clause;

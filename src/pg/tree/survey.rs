@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
+use crate::pg::tree::current_of::{self, CursorName};
 use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};
 use crate::pg::tree::object_numbers::{self, OidMisuse, Verdict};
 use crate::pg::tree::{list, parse_nodes, table_numbers};
@@ -63,6 +64,8 @@ pub struct Survey<'a> {
     pub functions: Vec<Oid>,
     /// Types of constants and casts, and collations, that are not built in.
     pub named: Vec<Object>,
+    /// Types of whole rows, without duplicates.
+    pub row_types: Vec<Oid>,
     /// Names of transition tables of triggers, which only this server has.
     pub transition_tables: Vec<String>,
     /// Constant relation arguments of functions that read or change their data (`nextval`, `pg_relation_size`, …).
@@ -71,8 +74,8 @@ pub struct Survey<'a> {
     pub params: Vec<ParamUse>,
     /// `lastval()` is called, which refers to the sequence used last.
     pub lastval: bool,
-    /// Numbers of the parameters that name the cursors of `WHERE CURRENT OF`.
-    pub cursor_params: Vec<i32>,
+    /// The cursors of `WHERE CURRENT OF`, without duplicates.
+    pub cursors: Vec<CursorName>,
     /// `set_config()` is called, which may change the session's settings.
     pub set_config: bool,
     /// The first function called that acts on, or returns information about, the session or server it runs on.
@@ -251,6 +254,13 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                     return visit_policy::<R>(check.qual, context);
                 }
             }
+            NodeTag::T_Var => {
+                let var = &*node.cast::<pg_sys::Var>();
+                if var.varattno == 0 && !survey.row_types.contains(&var.vartype) {
+                    survey.row_types.push(var.vartype);
+                }
+                survey.table_number |= table_numbers::is_one(node);
+            }
             NodeTag::T_Param => {
                 let param = &*node.cast::<pg_sys::Param>();
                 if param.paramkind == pg_sys::ParamKind::PARAM_EXTERN {
@@ -263,7 +273,6 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 return false;
             }
             _ if table_numbers::is_named(node) => return false,
-            NodeTag::T_Var => survey.table_number |= table_numbers::is_one(node),
             NodeTag::T_OpExpr if table_numbers::is_comparison(node.cast()) => {
                 // Both OIDs are the node's; other operands are still checked.
                 pg_sys::check_functions_in_node(node, Some(note_function::<R>), context);
@@ -283,9 +292,9 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 survey.add_named(Object::of_collation(collate.collOid));
             }
             NodeTag::T_CurrentOfExpr => {
-                let param = (*node.cast::<pg_sys::CurrentOfExpr>()).cursor_param;
-                if param != 0 && !survey.cursor_params.contains(&param) {
-                    survey.cursor_params.push(param);
+                let cursor = current_of::name(node.cast());
+                if !survey.cursors.contains(&cursor) {
+                    survey.cursors.push(cursor);
                 }
             }
             NodeTag::T_SQLValueFunction => {

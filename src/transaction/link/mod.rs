@@ -82,8 +82,9 @@ pub struct Link {
     effects: VecDeque<Effect>,
     request: Request,
     current: Option<Rc<RefCell<ResultStream>>>,
-    /// Names of portals to be closed.
-    closing: Vec<Vec<u8>>,
+    closing: Vec<u32>,
+    /// Those that the request being written closes.
+    being_closed: Vec<u32>,
     /// Portals are being closed, and the response is outstanding.
     pub is_closing: bool,
     /// Open portals, each with its nesting level.
@@ -114,6 +115,7 @@ impl Link {
             request: Request::default(),
             current: None,
             closing: Vec::new(),
+            being_closed: Vec::new(),
             is_closing: false,
             portals: Vec::new(),
             last_portal: 0,
@@ -201,15 +203,7 @@ impl Link {
     pub fn close_portal(&mut self, portal: u32) {
         self.portals.retain(|(number, _)| *number != portal);
         if self.block.is_open() {
-            let name = self.portal_name(portal);
-            self.close_cursor(name);
-        }
-    }
-
-    /// Marks a cursor of this name as unused: it is closed with the next request.
-    pub fn close_cursor(&mut self, name: Vec<u8>) {
-        if self.block.is_open() {
-            self.closing.push(name);
+            self.closing.push(portal);
             crate::transaction::portals::note_portal();
         }
     }
@@ -267,6 +261,7 @@ impl Link {
         }
         self.block.end();
         self.closing.clear();
+        self.being_closed.clear();
         self.portals.clear();
     }
 }

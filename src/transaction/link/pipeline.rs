@@ -174,7 +174,9 @@ impl Link {
 
     pub(super) fn close_leftovers(&mut self) -> Result<()> {
         for portal in std::mem::take(&mut self.closing) {
-            messages::close(self.session.output(), b'P', &portal)?;
+            self.set_name(b'p', portal);
+            messages::close(self.session.output(), b'P', &self.name)?;
+            self.being_closed.push(portal);
         }
         if self.statements.has_closing() {
             for statement in self.statements.take_closing() {
@@ -244,6 +246,16 @@ impl Link {
     /// Queues a statement that precedes the request's own, in the same round trip.
     pub fn ahead(&mut self, sql: &[u8]) -> Result<()> {
         messages::command(self.session.output(), sql)?;
+        self.effects.push_back(Effect::Counted);
+        Ok(())
+    }
+
+    /// The same for a statement with parameters.
+    pub fn ahead_of(&mut self, st: &Statement<'_>) -> Result<()> {
+        let out = self.session.output();
+        messages::parse(out, b"", st.sql, st.types)?;
+        messages::bind(out, b"", b"", st.values, &[])?;
+        messages::execute(out, b"", 0)?;
         self.effects.push_back(Effect::Counted);
         Ok(())
     }
@@ -320,6 +332,7 @@ impl Link {
         self.effects.clear();
         let written = self.close_leftovers();
         self.session.sync();
+        self.being_closed.clear();
         self.is_closing = true;
         if written.is_err() || self.session.flush(WaitPolicy::Until(until)).is_err() {
             self.session.give_up();
@@ -331,6 +344,7 @@ impl Link {
         let level = if self.request.autocommit { 0 } else { level };
         let stream = Rc::new(RefCell::new(ResultStream::new(level)));
         self.current = Some(Rc::clone(&stream));
+        self.being_closed.clear();
         match self.session.flush(WaitPolicy::Interruptible) {
             Ok(()) => Ok(stream),
             Err(error) => Err(self.lost(error)),
@@ -340,6 +354,7 @@ impl Link {
     /// Discards a request that could not be built completely.
     pub fn discard_request(&mut self) {
         self.session.discard_output();
+        self.closing.append(&mut self.being_closed);
         self.effects.clear();
     }
 }

@@ -1,6 +1,6 @@
 //! Cursors see the rows of the moment when they were opened, whoever changes them before the first row is fetched.
 
-use helios_tests::{Bound, Cluster, Event, PlainServer, Wire};
+use helios_tests::{Bound, Cluster, Event, PlainServer, Wire, refused, text};
 use postgres::Client;
 use testkit::cluster::DATABASE;
 
@@ -132,4 +132,45 @@ fn cursors_see_the_rows_of_the_moment_when_they_were_opened() {
         let [expected, found] = std::array::from_fn(|i| run(&mut wires[i], &mut others[i], &case));
         assert_eq!(found, expected, "{}", case.name);
     }
+}
+
+/// The SQLSTATE with which a statement fails.
+fn code(client: &mut Client, sql: &str) -> String {
+    client.batch_execute(sql).unwrap_err().code().unwrap().code().to_owned()
+}
+
+/// Cursors of this server and those that functions open on a node do not touch each other, whatever their names are.
+#[test]
+fn cursors_on_a_node_have_names_of_their_own() {
+    let cluster = Cluster::shared();
+    let mut client = cluster.connect();
+    client
+        .batch_execute(
+            "CREATE SCHEMA own_names DISTRIBUTED ON NODE \"node-1\"; CREATE TABLE own_names.t AS SELECT generate_series(1, 9) AS x; \
+             CREATE SCHEMA other_names DISTRIBUTED ON NODE \"node-2\"; CREATE TABLE other_names.t AS TABLE own_names.t; \
+             CREATE FUNCTION own_names.opens(c refcursor) RETURNS int LANGUAGE plpgsql AS $$ DECLARE v int; BEGIN \
+                 OPEN c FOR SELECT x FROM own_names.t ORDER BY x DESC FOR UPDATE; FETCH c INTO v; RETURN v; END $$; \
+             CREATE FUNCTION own_names.fetches(c refcursor) RETURNS int LANGUAGE plpgsql AS $$ DECLARE v int; BEGIN \
+                 FETCH c INTO v; RETURN v; END $$",
+        )
+        .unwrap();
+    let declare = "BEGIN; DECLARE c SCROLL CURSOR FOR SELECT x FROM own_names.t ORDER BY x";
+    client.batch_execute(declare).unwrap();
+    assert_eq!(text(&mut client, "FETCH 2 FROM c"), ["1", "2"]);
+    client.batch_execute("SAVEPOINT s").unwrap();
+    assert_eq!(code(&mut client, "SELECT own_names.fetches('c')"), "34000");
+    client.batch_execute("ROLLBACK TO s").unwrap();
+    assert_eq!(text(&mut client, "SELECT own_names.opens('c')"), ["9"]);
+    assert_eq!(text(&mut client, "FETCH 1 FROM c"), ["3"]);
+    assert_eq!(text(&mut client, "FETCH ABSOLUTE 6 FROM c"), ["6"]);
+    client.batch_execute("ROLLBACK").unwrap();
+    // One that a function on the node has opened is not the one that WHERE CURRENT OF names here.
+    client.batch_execute("BEGIN; SELECT own_names.opens('d'); DECLARE d CURSOR FOR SELECT x FROM other_names.t FOR UPDATE; FETCH d").unwrap();
+    let update = "UPDATE own_names.t SET x = 0 WHERE CURRENT OF d";
+    refused(&mut client, update, "0A000", "cannot change the current row of cursor \"d\"");
+    client.batch_execute("ROLLBACK; BEGIN; DECLARE d CURSOR FOR SELECT a.x FROM own_names.t AS a JOIN other_names.t AS b USING (x) FOR UPDATE OF a; FETCH d").unwrap();
+    refused(&mut client, update, "0A000", "cannot change the current row of cursor \"d\"");
+    client.batch_execute("ROLLBACK; BEGIN").unwrap();
+    assert_eq!(code(&mut client, update), "34000");
+    client.batch_execute("ROLLBACK").unwrap();
 }

@@ -214,6 +214,14 @@ CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; WITH l AS (SELECT * FRO
 CREATE VIEW fl.v AS SELECT id, k FROM fa.t WHERE id < 4; INSERT INTO fa.t (id) SELECT id FROM fl.v ON CONFLICT (id) DO UPDATE SET k = (SELECT count(*) FROM fl.v) RETURNING id, k
 CREATE TEMPORARY VIEW tv AS SELECT id, k FROM fa.t WHERE id < 4; UPDATE fa.t SET k = 78 FROM tv WHERE tv.id = t.id RETURNING t.id, t.k
 CREATE TEMPORARY VIEW tv AS SELECT id, k FROM fa.t WHERE id < 4; DELETE FROM fa.t WHERE EXISTS (SELECT FROM tv WHERE tv.id = t.id) RETURNING id
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT v FROM fl.v v
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT array_agg(v ORDER BY id) FROM fl.v v
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT v, t.id FROM fl.v v JOIN fa.t USING (id)
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT DISTINCT v, (v).s FROM fl.v v
+CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; UPDATE fa.t SET s = v::text FROM fl.v v WHERE v.id = t.id RETURNING t.id, t.s
+CREATE TEMPORARY VIEW tv AS SELECT id, s FROM fa.t; SELECT tv FROM tv WHERE id < 3
+SELECT t FROM fa.t t WHERE id < 3
+SELECT x FROM (SELECT id, s FROM fa.t WHERE id < 3) x
 SELECT id FROM fl.t WHERE EXISTS (SELECT FROM fa.t WHERE fa.t.id = fl.t.id FOR UPDATE)
 INSERT INTO fl.u (id) SELECT id FROM fa.t FOR UPDATE
 INSERT INTO fb.u (id) SELECT id FROM fa.t FOR UPDATE

@@ -5,11 +5,9 @@ use crate::error::Result;
 use crate::pg::exec::decode::{self, RowDecoder, RowFormat};
 use crate::pg::exec::params::{self, Params};
 use crate::pg::exec::remote_plan::PlanView;
-use crate::pg::tree::deparse_marks::CURSOR;
+use crate::pg::tree::current_of::CursorName;
 use helios_core::explained::Figures;
 use pgrx::pg_sys;
-use pgrx::spi::quote_identifier;
-use std::borrow::Cow;
 use std::ptr;
 
 unsafe extern "C-unwind" {
@@ -56,20 +54,18 @@ impl ScanContext {
         unsafe { Params::collect((*self.estate()).es_param_list_info, count) }
     }
 
-    /// The text of the statement, with the name of the cursor that a parameter is.
+    /// The name of the cursor of WHERE CURRENT OF.
     ///
-    /// Errors: 42704, 42804 as PostgreSQL if the parameter is none.
-    pub fn text(&self) -> Result<Cow<'_, [u8]>> {
-        let plan = self.plan();
-        if plan.cursor_param() == 0 {
-            return Ok(Cow::Borrowed(plan.sql()));
-        }
-        // SAFETY: the executor's parameter list is valid (or null) during execution.
-        let name = unsafe {
-            params::cursor_name((*self.estate()).es_param_list_info, plan.cursor_param())?
-        };
-        let (before, name) = (format!("{CURSOR:?}"), quote_identifier(name));
-        Ok(Cow::Owned(replaced(plan.sql(), before.as_bytes(), name.as_bytes())))
+    /// Errors: 42704, 42804 as PostgreSQL's if it is a parameter that has none.
+    pub fn cursor_name(&self) -> Result<Option<String>> {
+        Ok(match self.plan().cursor() {
+            None => None,
+            Some(CursorName::Name(name)) => Some(name),
+            // SAFETY: the executor's parameter list is valid (or null) during execution.
+            Some(CursorName::Param(number)) => {
+                Some(unsafe { params::cursor_name((*self.estate()).es_param_list_info, number)? })
+            }
+        })
     }
 
     /// Whether the result has columns.
@@ -171,30 +167,5 @@ impl ScanContext {
                 (*estate).es_processed += rows;
             }
         }
-    }
-}
-
-/// A text with every `before` replaced.
-fn replaced(text: &[u8], before: &[u8], after: &[u8]) -> Vec<u8> {
-    let mut replaced = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.windows(before.len()).position(|found| found == before) {
-        replaced.extend_from_slice(&rest[..at]);
-        replaced.extend_from_slice(after);
-        rest = &rest[at + before.len()..];
-    }
-    replaced.extend_from_slice(rest);
-    replaced
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_put_into_the_text() {
-        assert_eq!(format!("{CURSOR:?}"), "\"helios cursor variable\"");
-        assert_eq!(replaced(b"a X b X", b"X", b"\"c\""), b"a \"c\" b \"c\"");
-        assert_eq!(replaced(b"", b"X", b"y"), b"");
     }
 }

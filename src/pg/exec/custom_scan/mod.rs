@@ -167,6 +167,15 @@ unsafe fn state_of(planstate: *mut pg_sys::PlanState) -> Option<(*mut State, boo
     }
 }
 
+/// The scan at the top of `planstate`, if it is one of Helios.
+///
+/// # Safety
+/// `planstate` is null or a valid plan state.
+pub(super) unsafe fn scan_of<S: Scan>(planstate: *mut pg_sys::PlanState) -> Option<*const S> {
+    // SAFETY: by the caller's promise.
+    unsafe { state_of(planstate).map(|(state, _)| (*state).scan.cast_const().cast()) }
+}
+
 /// Informs the scan in `planstate`, if there is one, how many rows the executor requests, and whether they are used.
 ///
 /// # Safety
