@@ -3,9 +3,9 @@
 use super::NodeScan;
 use crate::catalog::NodeId;
 use crate::error::{Error, Result};
-use crate::pg::exec::cursor::{self, Named};
 use crate::pg::exec::custom_scan::ScanContext;
-use crate::pg::tree::current_of::PLACE;
+use crate::pg::exec::open_cursors::{self, Named};
+use crate::pg::tree::cursor_name::PLACE;
 use pgrx::pg_sys::errcodes::PgSqlErrorCode as Code;
 use std::borrow::Cow;
 
@@ -45,7 +45,7 @@ fn name_there(name: &str, node: NodeId) -> Result<String> {
     let state = |what: &str| {
         Error::new(Code::ERRCODE_INVALID_CURSOR_STATE, format!("cursor \"{name}\" {what}"))
     };
-    let scan = match cursor::find::<NodeScan>(name) {
+    let scan = match open_cursors::find::<NodeScan>(name) {
         Named::Nothing => {
             let message = format!("cursor \"{name}\" does not exist");
             return Err(Error::new(Code::ERRCODE_INVALID_CURSOR_NAME, message));

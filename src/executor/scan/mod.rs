@@ -1,8 +1,11 @@
 //! The plan node that runs one statement on one node.
 
+mod batches;
 mod copied;
 mod current_of;
+mod kept;
 mod of_cursor;
+mod open_cursor;
 mod to_client;
 
 use super::absent;
@@ -22,16 +25,10 @@ use crate::remote::{Statement, Value};
 use crate::settings::{self, ReadFrom};
 use crate::stats::Counted;
 use crate::transaction::{self, Execution, Fetch, Mode, OpenPortal, Step};
+use batches::{BATCH, larger_batch};
 use helios_core::frames;
-use of_cursor::OpenCursor;
+use open_cursor::OpenCursor;
 use std::collections::VecDeque;
-
-/// Number of rows fetched at a time if the executor does not specify one; it grows while they are read.
-const BATCH: u32 = 1000;
-/// Number of rows that it grows to at most.
-const LARGEST_BATCH: u32 = 50_000;
-/// About how many bytes of rows are fetched at a time at most, since they are kept if the session is needed in between.
-const BATCH_BYTES: u64 = 4 << 20;
 
 /// Execution state of a statement on a node.
 pub struct NodeScan {
@@ -167,31 +164,6 @@ impl NodeScan {
         self.counted.done(changed.saturating_sub(self.emitted));
         self.done = true;
         self.execution = None;
-    }
-
-    /// Reads all rows: a cursor first fetched from inside a savepoint survives a rollback to it, but a portal opened on
-    /// the node inside the savepoint does not.
-    fn keep_rows(&mut self, context: &mut ScanContext) -> Result<Attempt<()>> {
-        let Attempt::Done(mut execution) = self.start(context, None, Some(Fetch::All))? else {
-            return Ok(Attempt::Replan);
-        };
-        let counted = &mut self.counted;
-        let mut rows = VecDeque::new();
-        loop {
-            let step = execution.step(&mut |row| {
-                counted.row(row.len());
-                rows.push_back(row.to_vec());
-                Ok(())
-            });
-            let plan = context.plan();
-            if let Step::Complete(tag) = step.map_err(|error| failed(&plan, error))? {
-                let changed = frames::rows_affected(&tag).unwrap_or(0);
-                context.add_processed(changed.saturating_sub(rows.len() as u64));
-                counted.done(changed.saturating_sub(rows.len() as u64));
-                self.kept = Some(rows);
-                return Ok(Attempt::Done(()));
-            }
-        }
     }
 
     /// Runs the statement under EXPLAIN ANALYZE on the node and keeps the output.
@@ -435,11 +407,4 @@ impl NodeScan {
             }
         }
     }
-}
-
-/// The number of rows to fetch after so many of so many bytes, the last of them `batch` at once.
-fn larger_batch(batch: u32, rows: u64, bytes: u64) -> u32 {
-    let in_bytes = BATCH_BYTES * rows.max(1) / bytes.max(1);
-    let most = u32::try_from(in_bytes).unwrap_or(LARGEST_BATCH).clamp(BATCH, LARGEST_BATCH);
-    batch.saturating_mul(4).min(most)
 }

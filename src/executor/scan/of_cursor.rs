@@ -1,84 +1,14 @@
 //! Rows of a cursor, which is open on the node from the moment when it is opened here.
 
-use super::{NodeScan, failed, larger_batch};
-use crate::catalog::NodeId;
-use crate::error::{Error, Result};
+use super::batches::larger_batch;
+use super::open_cursor::OpenCursor;
+use super::{NodeScan, failed};
+use crate::error::Result;
 use crate::pg::exec::cursor::Cursor;
 use crate::pg::exec::custom_scan::{Attempt, Next, ScanContext};
 use crate::remote::{Statement, Value};
 use crate::stats::Counted;
-use crate::transaction::{self, Execution, Mode, NodeCursor, Step};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode;
-
-/// A cursor on a node.
-pub(super) struct OpenCursor {
-    cursor: NodeCursor,
-    fetch: Option<Fetch>,
-    /// Whether rows were asked for since it was before its first one.
-    moved: bool,
-}
-
-/// The rows that were asked for last.
-struct Fetch {
-    execution: Execution,
-    backward: bool,
-    asked: u32,
-    received: u32,
-}
-
-impl OpenCursor {
-    /// See [`NodeCursor::name_in_session`].
-    pub fn name_in_session(&self, node: NodeId) -> Result<Option<&str>> {
-        self.cursor.name_in_session(node)
-    }
-
-    /// Moves it before its first row.
-    pub fn rewind(&mut self) -> Result<()> {
-        self.fetch = None;
-        if std::mem::take(&mut self.moved) { self.cursor.rewind() } else { Ok(()) }
-    }
-
-    /// Ends the request for rows.
-    pub fn end_fetch(&mut self) -> Result<()> {
-        self.fetch.take().map_or(Ok(()), |mut fetch| fetch.execution.close())
-    }
-
-    /// Asks for rows if there are none left of those that were asked for: as many as the executor wants, or `batch`.
-    ///
-    /// Errors: XX000 if there are some left and the direction changes, which the executor does not do.
-    fn ask(
-        &mut self,
-        context: &mut ScanContext,
-        batch: u32,
-        counted: &mut Counted,
-    ) -> Result<&mut Fetch> {
-        let backward = context.is_backward();
-        if self.fetch.as_ref().is_some_and(|fetch| fetch.backward != backward) {
-            return Err(Error::new(
-                PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-                "cursor on a node changes its direction with rows left",
-            ));
-        }
-        if self.fetch.is_none() {
-            let limit = u32::try_from(context.limit()).ok().filter(|&limit| limit > 0);
-            let asked = limit.unwrap_or(batch);
-            let formats = context.formats()?;
-            let plan = context.plan();
-            let wanted = Statement {
-                result_formats: &formats,
-                columns: plan.columns(),
-                ..Statement::plain(b"")
-            };
-            let execution = self.cursor.fetch(asked, backward, &wanted)?;
-            counted.resumed();
-            self.moved = true;
-            self.fetch = Some(Fetch { execution, backward, asked, received: 0 });
-        }
-        self.fetch.as_mut().ok_or_else(|| {
-            Error::new(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "cursor on a node gives no rows")
-        })
-    }
-}
+use crate::transaction::{self, Mode, NodeCursor, Step};
 
 impl NodeScan {
     /// Declares the cursor on the node of its statement. If its schema has just moved, it is planned again when its first
@@ -116,7 +46,7 @@ impl NodeScan {
         if !scrolls {
             cursor.moves_forward();
         }
-        self.cursor = Some(OpenCursor { cursor: declared, fetch: None, moved: false });
+        self.cursor = Some(OpenCursor::new(declared));
         Ok(())
     }
 
@@ -142,7 +72,7 @@ impl NodeScan {
             if !is_row || left == 0 {
                 cursor.end_fetch().map_err(|error| failed(&plan, error))?;
                 if plan.unsettles() {
-                    transaction::forget_settings_of(cursor.cursor.node());
+                    transaction::forget_settings_of(cursor.node());
                 }
                 self.batch = larger_batch(self.batch, self.emitted, self.received);
             }

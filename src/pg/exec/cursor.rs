@@ -2,12 +2,11 @@
 //! name. Each is a cursor on its node as well, opened at the same moment, so that it sees the same rows, moves as it would
 //! there, and WHERE CURRENT OF finds its row.
 
-use crate::pg::exec::custom_scan::{self, Scan};
 use crate::pg::exec::nesting;
-use crate::pg::exec::remote_plan::PlanView;
+use crate::pg::exec::plan_fields::{PlanView, is_of_cursor};
 use crate::pg::tree::list;
 use pgrx::pg_sys;
-use std::ffi::{CString, c_int};
+use std::ffi::c_int;
 use std::ptr;
 
 /// A cursor that is being opened.
@@ -27,47 +26,6 @@ impl Cursor {
             (*self.portal).cursorOptions = (options | pg_sys::CURSOR_OPT_NO_SCROLL) as c_int;
         }
     }
-}
-
-/// What a name of a cursor stands for.
-pub enum Named<'a, S> {
-    /// None is open.
-    Nothing,
-    /// Something else than a SELECT.
-    NoSelect,
-    /// Rows that were kept from an earlier transaction.
-    Held,
-    /// One that PostgreSQL planned here.
-    Here,
-    /// One of a statement on a node.
-    OnNode(&'a S),
-}
-
-/// Looks up an open cursor.
-pub fn find<'a, S: Scan>(name: &str) -> Named<'a, S> {
-    let Ok(name) = CString::new(name) else { return Named::Nothing };
-    // SAFETY: the portal and what it executes live at least until the statement that names it ends; nobody else uses the scan of
-    // a portal that is not running.
-    unsafe {
-        let portal = pg_sys::GetPortalByName(name.as_ptr());
-        if portal.is_null() {
-            Named::Nothing
-        } else if (*portal).strategy != pg_sys::PortalStrategy::PORTAL_ONE_SELECT {
-            Named::NoSelect
-        } else if (*portal).queryDesc.is_null() {
-            Named::Held
-        } else {
-            match custom_scan::scan_of::<S>((*(*portal).queryDesc).planstate) {
-                Some(scan) => Named::OnNode(&*scan),
-                None => Named::Here,
-            }
-        }
-    }
-}
-
-/// Whether a query that is planned with these options is that of a cursor, which is declared on its node.
-pub(in crate::pg) fn is_moved_on_node(options: c_int) -> bool {
-    options as u32 & pg_sys::CURSOR_OPT_FAST_PLAN != 0
 }
 
 /// The cursor that is opened by the execution that has just started, if it is one: its plan is that of a node's statement.
@@ -93,7 +51,7 @@ pub(in crate::pg) unsafe fn opened_by(
         }
         let options = plan.cursor_options();
         // Loops of PL/pgSQL have portals, too, and fetch from them at once.
-        if !is_moved_on_node(options as c_int) && nesting::depth() > 0 {
+        if !is_of_cursor(options as c_int) && nesting::depth() > 0 {
             return None;
         }
         let direction = if options & pg_sys::CURSOR_OPT_NO_SCROLL != 0 {

@@ -19,6 +19,7 @@ pub mod function_call;
 pub mod kept_rows;
 pub mod local_rows;
 pub mod nesting;
+pub mod open_cursors;
 pub mod open_portals;
 pub mod params;
 pub mod part_path;

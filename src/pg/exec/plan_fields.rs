@@ -1,7 +1,7 @@
 //! The fields of a plan for a node, as they are stored in the plan tree: a list that PostgreSQL can copy.
 
 use crate::pg::exec::result_columns::ResultColumns;
-use crate::pg::tree::current_of::CursorName;
+use crate::pg::tree::cursor_name::CursorName;
 use crate::pg::tree::list;
 use crate::pg::tree::shipment::LocalStatement;
 use pgrx::pg_sys::{self, Oid};
@@ -34,7 +34,7 @@ pub struct RemotePlan {
     pub unsettles: bool,
     /// The cursor of `WHERE CURRENT OF`, for whose name [`PLACE`] stands in the text.
     ///
-    /// [`PLACE`]: crate::pg::tree::current_of::PLACE
+    /// [`PLACE`]: crate::pg::tree::cursor_name::PLACE
     pub cursor: Option<CursorName>,
     /// Namespaces of all remote objects that it touches.
     pub namespaces: Vec<Oid>,
@@ -73,6 +73,11 @@ impl<'a> LocalStatementView<'a> {
         // SAFETY: null or a list of OIDs that lives as long as the plan.
         unsafe { list::oids(self.types).collect() }
     }
+}
+
+/// Whether a query that is planned with these options is that of a cursor, which is declared on its node.
+pub(super) fn is_of_cursor(options: c_int) -> bool {
+    options as u32 & pg_sys::CURSOR_OPT_FAST_PLAN != 0
 }
 
 /// Stands for no [`RemotePlan::offset`].

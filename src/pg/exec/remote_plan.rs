@@ -3,8 +3,7 @@
 //! The plan lists every relation of the query, so that PostgreSQL locks the shells, checks the caller's permissions on
 //! them, and invalidates a cached plan when one of them changes.
 
-use crate::pg::exec::cursor;
-use crate::pg::exec::plan_fields::private;
+use crate::pg::exec::plan_fields::{is_of_cursor, private};
 use crate::pg::exec::result_columns;
 use crate::pg::tree::list;
 use crate::pg::tree::{QueryTree, expression_tree_walker, names_relation, query_tree_walker};
@@ -161,7 +160,7 @@ unsafe fn build_unguarded(
         describe(scan, columns);
         let mut top: *mut pg_sys::Plan = scan.cast();
         (*top).plan_rows = 1.0;
-        if cursor::is_moved_on_node(cursor_options) {
+        if is_of_cursor(cursor_options) {
             // The node's cursor moves backward, or refuses to.
             if (*query).rowMarks.is_null() {
                 (*scan).flags |= pg_sys::CUSTOMPATH_SUPPORT_BACKWARD_SCAN;

@@ -6,8 +6,8 @@
 use crate::error::Error;
 use crate::pg::catalog::types::tuple_attribute;
 use crate::pg::error::trampoline;
-use crate::pg::exec::cursor;
 use crate::pg::exec::kept_rows::show;
+use crate::pg::exec::plan_fields::is_of_cursor;
 use crate::pg::exec::remote_plan::PlanView;
 use pgrx::pg_sys::{self, Oid, errcodes::PgSqlErrorCode as Code};
 use std::ffi::{c_char, c_int, c_void};
@@ -78,7 +78,7 @@ impl Replanned {
             let params = copied((*estate).es_param_list_info, plan.params());
             let columns = (*(*node).ss.ss_ScanTupleSlot).tts_tupleDescriptor;
             let row = MakeSingleTupleTableSlot(columns, &raw const pg_sys::TTSOpsMinimalTuple);
-            let scrolls = cursor::is_moved_on_node(plan.cursor_options() as c_int);
+            let scrolls = is_of_cursor(plan.cursor_options() as c_int);
             let rows = tuplestore_begin_heap(scrolls, false, pg_sys::work_mem);
             let receiver = CreateDestReceiver(pg_sys::CommandDest::DestTuplestore);
             SetTuplestoreDestReceiverParams(

@@ -1,32 +1,9 @@
 //! `WHERE CURRENT OF`: the cursor has another name on the node, which is known when the statement runs.
 
-use crate::pg::tree::{QueryTree, expression_tree_walker, parse_nodes, query_tree_walker};
+use crate::pg::tree::cursor_name::PLACE;
+use crate::pg::tree::{QueryTree, expression_tree_walker, query_tree_walker};
 use pgrx::pg_sys::{self, NodeTag};
-use std::ffi::{CStr, c_void};
-
-/// Stands for the name in a statement's text.
-pub const PLACE: &CStr = c"helios cursor of this statement";
-
-/// Which cursor is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CursorName {
-    /// The one of this name.
-    Name(String),
-    /// The one whose name is the value of the parameter with this number.
-    Param(i32),
-}
-
-/// # Safety
-/// `node` is valid.
-pub(super) unsafe fn name(node: *const pg_sys::CurrentOfExpr) -> CursorName {
-    // SAFETY: by the caller's promise; the name is null or a C string.
-    unsafe {
-        match parse_nodes::text((*node).cursor_name) {
-            Some(name) => CursorName::Name(name),
-            None => CursorName::Param((*node).cursor_param),
-        }
-    }
-}
+use std::ffi::c_void;
 
 /// Puts [`PLACE`] for the names of cursors in the query, at any depth; changes the tree.
 pub fn hide_names(query: QueryTree<'_>) {

@@ -11,6 +11,7 @@ mod combination;
 mod constant_calls;
 pub mod copy_insert;
 pub mod current_of;
+pub mod cursor_name;
 pub mod deparse;
 pub mod deparse_check;
 mod deparse_marks;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::pg::catalog::object::{FIRST_USER_OID, Object};
-use crate::pg::tree::current_of::{self, CursorName};
+use crate::pg::tree::cursor_name::{self, CursorName};
 use crate::pg::tree::function_rules::{FunctionRules, RelationAccess};
 use crate::pg::tree::object_numbers::{self, OidMisuse, Verdict};
 use crate::pg::tree::{list, parse_nodes, table_numbers};
@@ -292,7 +292,7 @@ unsafe extern "C-unwind" fn visit<R: FunctionRules>(
                 survey.add_named(Object::of_collation(collate.collOid));
             }
             NodeTag::T_CurrentOfExpr => {
-                let cursor = current_of::name(node.cast());
+                let cursor = cursor_name::name(node.cast());
                 if !survey.cursors.contains(&cursor) {
                     survey.cursors.push(cursor);
                 }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::pg::exec::decode::{self, RowDecoder, RowFormat};
 use crate::pg::exec::params::{self, Params};
 use crate::pg::exec::remote_plan::PlanView;
-use crate::pg::tree::current_of::CursorName;
+use crate::pg::tree::cursor_name::CursorName;
 use helios_core::explained::Figures;
 use pgrx::pg_sys;
 use std::ptr;
@@ -58,14 +58,16 @@ impl ScanContext {
     ///
     /// Errors: 42704, 42804 as PostgreSQL's if it is a parameter that has none.
     pub fn cursor_name(&self) -> Result<Option<String>> {
-        Ok(match self.plan().cursor() {
-            None => None,
-            Some(CursorName::Name(name)) => Some(name),
-            // SAFETY: the executor's parameter list is valid (or null) during execution.
+        match self.plan().cursor() {
+            None => Ok(None),
+            Some(CursorName::Name(name)) => Ok(Some(name)),
             Some(CursorName::Param(number)) => {
-                Some(unsafe { params::cursor_name((*self.estate()).es_param_list_info, number)? })
+                // SAFETY: the executor's parameter list is valid (or null) during execution.
+                let list = unsafe { (*self.estate()).es_param_list_info };
+                // SAFETY: as above.
+                unsafe { params::cursor_name(list, number) }.map(Some)
             }
-        })
+        }
     }
 
     /// Whether the result has columns.
