@@ -98,7 +98,7 @@ impl Facts {
         let Some(relation) = names::relation_of_type(of_type) else { return Ok(()) };
         if names::is_view(relation) && !is_remote(relation)? {
             let name = names::displayed_relation_name(relation);
-            self.touched.push(Touched::LocalTable { name, write: false });
+            self.touched.push(Touched::RowsOfView { name });
         }
         Ok(())
     }

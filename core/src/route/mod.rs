@@ -57,6 +57,11 @@ pub enum Touched {
         /// Its name.
         name: String,
     },
+    /// The type of the rows of a view in a plain schema, which nodes do not have.
+    RowsOfView {
+        /// The view's name for messages.
+        name: String,
+    },
     /// A relation of which every server has its own: pg_catalog, information_schema.
     Catalog,
     /// A sequence on this server that the statement advances or reads.
@@ -133,6 +138,7 @@ pub fn route<'a>(
             Touched::LocalTable { .. }
             | Touched::Reference { write: true, .. }
             | Touched::TempTable { .. }
+            | Touched::RowsOfView { .. }
             | Touched::LocalSequence { .. }
             | Touched::LastValue { node: None } => {
                 local.insert(thing);
@@ -161,6 +167,7 @@ pub fn may_run_in_parts<'a>(touched: impl IntoIterator<Item = &'a Touched>) -> b
         | Touched::Advanced { .. }
         | Touched::LocalTable { .. }
         | Touched::TempTable { .. }
+        | Touched::RowsOfView { .. }
         | Touched::Catalog
         | Touched::LocalSequence { .. } => true,
     })

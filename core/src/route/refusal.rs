@@ -97,6 +97,9 @@ fn across_servers(local: &BTreeSet<&Touched>, remote: &BTreeSet<(&str, i32)>) ->
             quote::identifier(schema)
         ),
         Some(Touched::LastValue { .. }) => "Call lastval() in a separate statement.".into(),
+        Some(Touched::RowsOfView { .. }) => {
+            "Name the columns of the view instead of its whole rows.".into()
+        }
         _ => "Run separate statements in one transaction.".into(),
     }
 }
@@ -106,6 +109,7 @@ fn name(thing: &Touched) -> String {
         Touched::LocalTable { name, .. } => format!("table \"{name}\""),
         Touched::Reference { name, .. } => format!("reference table \"{name}\""),
         Touched::TempTable { name } => format!("temporary table \"{name}\""),
+        Touched::RowsOfView { name } => format!("the type of rows of view \"{name}\""),
         Touched::LocalSequence { name } => format!("sequence \"{name}\""),
         Touched::LastValue { .. } => "the sequence last used by nextval()".into(),
         Touched::Remote { schema, .. } | Touched::Advanced { schema, .. } => {

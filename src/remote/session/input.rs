@@ -240,7 +240,6 @@ impl Session {
 /// Whether a notice of a node repeats one of this server's: both have read the same text, with the same long identifiers and
 /// strings. A function's text is read where it runs.
 fn is_told_here(notice: &Error) -> bool {
-    let of_scanner = notice.is(PgSqlErrorCode::ERRCODE_NAME_TOO_LONG)
-        || notice.is(PgSqlErrorCode::ERRCODE_NONSTANDARD_USE_OF_ESCAPE_CHARACTER);
-    of_scanner && notice.fields().context.is_none()
+    const OF_SCANNER: [&str; 2] = ["42622", "22P06"];
+    OF_SCANNER.contains(&notice.sqlstate().as_str()) && notice.fields().context.is_none()
 }

@@ -218,7 +218,7 @@ CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT v FROM fl.v v
 CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT array_agg(v ORDER BY id) FROM fl.v v
 CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT v, t.id FROM fl.v v JOIN fa.t USING (id)
 CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; SELECT DISTINCT v, (v).s FROM fl.v v
-CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; UPDATE fa.t SET s = v::text FROM fl.v v WHERE v.id = t.id RETURNING t.id, t.s
+refused: CREATE VIEW fl.v AS SELECT id, s FROM fa.t WHERE id < 4; UPDATE fa.t SET s = v::text FROM fl.v v WHERE v.id = t.id RETURNING t.id, t.s
 CREATE TEMPORARY VIEW tv AS SELECT id, s FROM fa.t; SELECT tv FROM tv WHERE id < 3
 SELECT t FROM fa.t t WHERE id < 3
 SELECT x FROM (SELECT id, s FROM fa.t WHERE id < 3) x

@@ -76,7 +76,7 @@ fn cursors_of_other_roles_end_at_the_login() {
     refused(&mut opener, "RESET ROLE; SELECT * FROM near.drain('c')", "0A000", REFUSED);
     opener.batch_execute("ROLLBACK").unwrap();
     opener.batch_execute(&format!("{declare}; SET ROLE drainer")).unwrap();
-    refused(&mut opener, "FETCH 1 FROM c", "0A000", REFUSED);
+    assert_eq!(text(&mut opener, "FETCH 1 FROM c"), ["1"]);
     opener.batch_execute("ROLLBACK").unwrap();
     opener.batch_execute(&format!("{declare}; SET ROLE drainer; RESET ROLE")).unwrap();
     assert_eq!(text(&mut opener, "FETCH 2 FROM c"), ["1", "2"]);

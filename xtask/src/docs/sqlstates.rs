@@ -42,8 +42,12 @@ pub const RAISED: &[(&str, &str)] = &[
         "A change of helios.shard leaves hash slots without a shard. Change adjacent shards in one transaction.",
     ),
     (
+        "INVALID_CURSOR_STATE",
+        "WHERE CURRENT OF names a portal that is no SELECT, or a cursor kept from an earlier transaction. Open a cursor in this transaction.",
+    ),
+    (
         "INVALID_CURSOR_NAME",
-        "The cursor was closed with the transaction on the node. Open the cursor again.",
+        "There is no cursor of this name, or it was closed with the transaction on the node. Open the cursor again.",
     ),
     (
         "ACTIVE_SQL_TRANSACTION",
