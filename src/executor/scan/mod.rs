@@ -335,6 +335,7 @@ impl NodeScan {
         if self.cursor.is_some() {
             return self.next_of_cursor(context).map(Attempt::Done);
         }
+        self.check_direction(context)?;
         if self.execution.is_none() {
             if let Some(running) =
                 nesting::executing_explain().filter(|r| r.analyze && context.rows_unwanted())

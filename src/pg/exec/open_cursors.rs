@@ -12,7 +12,7 @@ pub enum Named<'a, S> {
     NoSelect,
     /// Rows that were kept from an earlier transaction.
     Held,
-    /// One that PostgreSQL planned here.
+    /// One that PostgreSQL planned here, or that is running.
     Here,
     /// One of a statement on a node.
     OnNode(&'a S),
@@ -31,6 +31,8 @@ pub fn find<'a, S: Scan>(name: &str) -> Named<'a, S> {
             Named::NoSelect
         } else if (*portal).queryDesc.is_null() {
             Named::Held
+        } else if (*portal).status == pg_sys::PortalStatus::PORTAL_ACTIVE {
+            Named::Here
         } else {
             match custom_scan::scan_of::<S>((*(*portal).queryDesc).planstate) {
                 Some(scan) => Named::OnNode(&*scan),

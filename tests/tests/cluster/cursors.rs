@@ -174,3 +174,28 @@ fn cursors_on_a_node_have_names_of_their_own() {
     assert_eq!(code(&mut client, update), "34000");
     client.batch_execute("ROLLBACK").unwrap();
 }
+
+/// A cursor that was closed stays closed if the next statement could not be sent.
+#[test]
+fn closed_cursors_are_closed_though_the_next_statement_is_not_sent() {
+    let cluster = Cluster::shared();
+    cluster
+        .connect()
+        .batch_execute(
+            "CREATE ROLE closes LOGIN; CREATE SCHEMA closing AUTHORIZATION closes DISTRIBUTED; \
+             CREATE FUNCTION public.beyond_reach() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+                 PERFORM set_config('session_replication_role', 'replica', true); END $$",
+        )
+        .unwrap();
+    let mut client = cluster.connect_as("closes");
+    client
+        .batch_execute(
+            "CREATE TABLE closing.t AS SELECT generate_series(1, 9) AS x; \
+             DO $$ DECLARE c refcursor; r record; refused boolean := false; BEGIN \
+                 OPEN c FOR SELECT x FROM closing.t; FETCH c INTO r; CLOSE c; \
+                 BEGIN PERFORM public.beyond_reach(); PERFORM 1 FROM closing.t; \
+                 EXCEPTION WHEN feature_not_supported THEN refused := true; END; \
+                 ASSERT refused; ALTER TABLE closing.t ADD y int; END $$",
+        )
+        .unwrap();
+}
