@@ -121,7 +121,7 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
         trampoline((), || {
             if let Some(query) = set_aside::of_entry(entry) {
                 if query.writes() {
-                    replace_paths(rel, &[]);
+                    replace_paths(root, rel, &[]);
                     return Ok(());
                 }
                 let rows = match set_aside::usual_rows(query) {
@@ -132,7 +132,7 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
                     None => H::rows(query)?,
                 };
                 (*rel).rows = pg_sys::clamp_row_est(rows);
-                replace_paths(rel, &H::namespaces(query)?);
+                replace_paths(root, rel, &H::namespaces(query)?);
                 return Ok(());
             }
             // The members of an inheritance tree come one by one.
@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn set_pathlist<H: PartHooks>(
             }
             check_reader(rel, (*entry).relid)?;
             check_member(root, rel, number, entry)?;
-            replace_paths(rel, &[pg_sys::get_rel_namespace((*entry).relid)]);
+            replace_paths(root, rel, &[pg_sys::get_rel_namespace((*entry).relid)]);
             Ok(())
         });
     }
@@ -230,9 +230,15 @@ unsafe fn selectivity(root: *mut pg_sys::PlannerInfo, rel: *mut pg_sys::RelOptIn
     }
 }
 
+/// Leaves the relation one way to be read: as a part.
+///
 /// # Safety
-/// `rel` is the planner's own.
-unsafe fn replace_paths(rel: *mut pg_sys::RelOptInfo, namespaces: &[Oid]) {
+/// The arguments are the planner's own.
+unsafe fn replace_paths(
+    root: *mut pg_sys::PlannerInfo,
+    rel: *mut pg_sys::RelOptInfo,
+    namespaces: &[Oid],
+) {
     // SAFETY: by the caller's promise; palloc0 gives zeroed nodes, complete once their tags are set.
     unsafe {
         let path = pg_sys::palloc0(size_of::<pg_sys::CustomPath>()).cast::<pg_sys::CustomPath>();
@@ -241,6 +247,12 @@ unsafe fn replace_paths(rel: *mut pg_sys::RelOptInfo, namespaces: &[Oid]) {
         (*path).path.parent = rel;
         (*path).path.pathtarget = (*rel).reltarget;
         (*path).path.rows = (*rel).rows;
+        // What LATERAL computes of other relations at this one is a parameter, as for every scan.
+        let params = pg_sys::get_baserel_parampathinfo(root, rel, (*rel).lateral_relids);
+        if !params.is_null() {
+            (*path).path.param_info = params;
+            (*path).path.rows = (*params).ppi_rows;
+        }
         (*path).path.startup_cost = ROUND_TRIP_COST;
         (*path).path.total_cost = ROUND_TRIP_COST + ROW_COST * (*rel).rows;
         (*path).flags = pg_sys::CUSTOMPATH_SUPPORT_PROJECTION;

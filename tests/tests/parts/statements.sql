@@ -20,6 +20,10 @@ SELECT a.id, (SELECT (SELECT max(c.n) FROM fc.t c WHERE c.k = b.k) FROM fb.t b W
 SELECT ARRAY(SELECT id FROM fb.t WHERE fb.t.k = a.k ORDER BY id) FROM fa.t a
 SELECT a.id, l.* FROM fa.t a, LATERAL (SELECT b.id AS bid FROM fb.t b WHERE b.k >= a.k ORDER BY b.id LIMIT 2) l
 SELECT a.id, l.* FROM fa.t a LEFT JOIN LATERAL (SELECT count(*) FROM fb.t b WHERE b.k > a.k) l ON true
+SELECT l.s, c.id FROM (fb.t a JOIN LATERAL (SELECT a.s FROM fa.t b WHERE b.s IS DISTINCT FROM a.s) l ON a.k = 3) FULL JOIN fl.t c ON a.k = c.id
+SELECT l.s, l.n, c.id FROM (fb.t a JOIN LATERAL (SELECT a.s, b.n + a.n AS n FROM fa.t b WHERE b.k > a.k) l ON true) FULL JOIN fl.t c ON a.k = c.id AND l.n > 1
+SELECT l.s FROM fl.t c LEFT JOIN (fb.t a JOIN LATERAL (SELECT coalesce(a.s, 'none') AS s FROM fa.u b) l ON true) ON a.id = c.id
+SELECT l.s, m.s FROM fl.t c LEFT JOIN (fb.t a CROSS JOIN LATERAL (SELECT a.s || b.s AS s, b.id FROM fa.t b OFFSET 0) l CROSS JOIN LATERAL (SELECT l.s FROM fc.t d WHERE d.id = l.id) m) ON a.id = c.id
 SELECT a.id, g FROM fa.t a, generate_series(1, a.k) g, fb.u
 WITH x AS (SELECT * FROM fa.t), y AS MATERIALIZED (SELECT * FROM fb.t) SELECT x.id, y.s FROM x JOIN y USING (id)
 WITH RECURSIVE r (n, d) AS (SELECT id, 0 FROM fl.t WHERE id = 1 UNION ALL SELECT a.id, r.d + 1 FROM r JOIN fa.t a ON a.id = r.n + 1 JOIN fb.t b ON b.id = a.id) SELECT * FROM r
