@@ -122,6 +122,13 @@ fn run_change(client: &mut Client, sql: &str, target: &str) -> (Answer, String) 
     (found, text)
 }
 
+/// Whether both fail because of a constraint: which row of several is the first to violate one depends on their order.
+fn both_violate(expected: &Answer, found: &Answer) -> bool {
+    let violates =
+        |answer: &Answer| matches!(answer, Answer::Error(code) if code.starts_with("23"));
+    violates(expected) && violates(found)
+}
+
 #[test]
 fn random_statements_answer_as_on_one_server() {
     let seed = number("HELIOS_FUZZ_SEED").unwrap_or(1);
@@ -166,7 +173,7 @@ fn random_statements_answer_as_on_one_server() {
             error.0 += 1;
             failed += 1;
         }
-        if expected.0 == found.0 {
+        if expected.0 == found.0 || both_violate(&expected.0, &found.0) {
             continue;
         }
         if found.0 == Answer::Error("0A000".into()) {
