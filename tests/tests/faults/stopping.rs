@@ -145,7 +145,7 @@ fn cancel_in_a_copy_out_and_in_a_cursor() {
     )
     .unwrap();
     wire.send_simple("FETCH 3 FROM c").unwrap();
-    wait_for_statement(&cluster, "pg_sleep");
+    wait_for_statement(&cluster, "FETCH FORWARD 3");
     wire.cancel(cluster.coordinator()).unwrap();
     assert_code(&wire.until_ready(None).unwrap(), "57014");
     wait_for_silence(&cluster);
