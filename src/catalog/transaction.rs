@@ -41,10 +41,13 @@ pub fn insert(records: &[(String, i32)]) -> Result<()> {
     })
 }
 
-/// Deletes the records of transactions that are no longer prepared on a node.
+/// Deletes the records of transactions that are no longer prepared on a node, except those that another session is
+/// deleting now: sessions visit the nodes in different orders, so waiting for each other could be a deadlock.
 pub fn forget(node: NodeId, finished: &[String]) -> Result<()> {
     as_owner(|| {
-        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
+        let delete = "DELETE FROM helios.transaction t USING (SELECT gid FROM helios.transaction
+                          WHERE node = $1 AND gid = ANY ($2) FOR UPDATE SKIP LOCKED) free
+                       WHERE t.node = $1 AND t.gid = free.gid";
         sql::run(delete, &[node.0.into(), finished.to_vec().into()])
     })
 }

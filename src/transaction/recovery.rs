@@ -90,7 +90,8 @@ fn decide(
 }
 
 /// Recovers the prepared transactions of this database on every node, each for at most `per_node`, until `until`; if a
-/// local transaction's ID is given, only its parts. Connects to nodes as the owner of the extension's catalogs.
+/// local transaction's ID is given, only its parts, whose records are left to the worker: the transaction of COMMIT
+/// PREPARED may be SERIALIZABLE, and must not fail any more. Connects to nodes as the owner of the extension's catalogs.
 pub fn recover(per_node: Duration, until: Instant, only: Option<u32>) -> Result<Recovered> {
     super::standby::refuse()?;
     let mut result = Recovered::default();
@@ -153,7 +154,7 @@ fn recover_node(
             Err(error) => return Err(error),
         }
     }
-    if !forget.is_empty() {
+    if only.is_none() && !forget.is_empty() {
         failpoint::hit(failpoint::RECOVERY_FORGET_BEFORE)?;
         catalog::transaction::forget(node.id, &forget)?;
         failpoint::hit(failpoint::RECOVERY_FORGET_AFTER)?;

@@ -131,6 +131,27 @@ fn prepared_transactions_are_finished_by_their_records() {
 }
 
 #[test]
+fn recovery_does_not_wait_for_another_that_deletes_the_same_records() {
+    let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '1h'"]);
+    let (mut other, mut client) = (cluster.connect(), cluster.connect());
+    let records = "INSERT INTO helios.transaction (gid, node) \
+                   SELECT 'helios_gone_' || name, id FROM helios.node WHERE name LIKE 'node-%'";
+    client.batch_execute(records).unwrap();
+    // Two recoveries that have each deleted the records of their first node.
+    let delete = "DELETE FROM helios.transaction WHERE gid = 'helios_gone_node-1'";
+    other.batch_execute(&format!("BEGIN; {delete}")).unwrap();
+    client
+        .batch_execute("SET statement_timeout = '20s'; SELECT helios_recover_transactions()")
+        .unwrap();
+    let left = "SELECT string_agg(gid, ' ') FROM helios.transaction";
+    let left: String = client.query_one(left, &[]).unwrap().get(0);
+    assert_eq!(left, "helios_gone_node-1");
+    other.batch_execute("ROLLBACK").unwrap();
+    client.batch_execute("SELECT helios_recover_transactions()").unwrap();
+    settled(&cluster);
+}
+
+#[test]
 fn transfers_stay_whole_while_servers_are_killed() {
     let cluster = Cluster::with_settings(2, &["helios.recovery_interval = '200ms'"]);
     let mut client = accounts(&cluster);

@@ -89,8 +89,6 @@ const PLACES: &[(&str, Work)] = &[
     ("recovery.listed", Work::UserCommit),
     ("recovery_commit.before", Work::UserCommit),
     ("recovery_commit.after", Work::UserCommit),
-    ("recovery_forget.before", Work::UserCommit),
-    ("recovery_forget.after", Work::UserCommit),
     ("recovery.before", Work::UserRollback),
     ("recovery.listed", Work::UserRollback),
     ("recovery_rollback.before", Work::UserRollback),
