@@ -41,13 +41,24 @@ pub fn insert(records: &[(String, i32)]) -> Result<()> {
     })
 }
 
-/// Deletes the records of transactions that are no longer prepared on a node, except those that another session is
-/// deleting now: sessions visit the nodes in different orders, so waiting for each other could be a deadlock.
+/// Deletes the records of transactions that are no longer prepared on a node that is being removed.
 pub fn forget(node: NodeId, finished: &[String]) -> Result<()> {
     as_owner(|| {
-        let delete = "DELETE FROM helios.transaction t USING (SELECT gid FROM helios.transaction
-                          WHERE node = $1 AND gid = ANY ($2) FOR UPDATE SKIP LOCKED) free
-                       WHERE t.node = $1 AND t.gid = free.gid";
+        let delete = "DELETE FROM helios.transaction WHERE node = $1 AND gid = ANY ($2)";
         sql::run(delete, &[node.0.into(), finished.to_vec().into()])
+    })
+}
+
+/// Deletes the records of transactions that are no longer prepared on a node; returns whether all of them were deleted.
+/// Records that another session is deleting are skipped: sessions visit the nodes in different orders, so if they waited
+/// for each other, there could be a deadlock.
+pub fn forget_unlocked(node: NodeId, finished: &[String]) -> Result<bool> {
+    as_owner(|| {
+        let delete = "WITH gone AS (DELETE FROM helios.transaction t USING (SELECT gid FROM helios.transaction
+                          WHERE node = $1 AND gid = ANY ($2) FOR UPDATE SKIP LOCKED) free
+                       WHERE t.node = $1 AND t.gid = free.gid RETURNING t.gid)
+                      SELECT count(*) = cardinality($2) FROM gone";
+        let all = sql::one::<bool>(delete, &[node.0.into(), finished.to_vec().into()])?;
+        Ok(all == Some(true))
     })
 }

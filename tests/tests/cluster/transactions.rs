@@ -137,7 +137,7 @@ fn recovery_does_not_wait_for_another_that_deletes_the_same_records() {
     let records = "INSERT INTO helios.transaction (gid, node) \
                    SELECT 'helios_gone_' || name, id FROM helios.node WHERE name LIKE 'node-%'";
     client.batch_execute(records).unwrap();
-    // Two recoveries that have each deleted the records of their first node.
+    // Another recovery has deleted the record of one node, and has not committed yet.
     let delete = "DELETE FROM helios.transaction WHERE gid = 'helios_gone_node-1'";
     other.batch_execute(&format!("BEGIN; {delete}")).unwrap();
     client
